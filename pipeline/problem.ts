@@ -1,0 +1,122 @@
+/**
+ * One thing that is wrong with a request or a run, in the terms of RFC 9457.
+ * `field` is a JSON-pointer-like path ("source.key[0]"), `value` what was
+ * given (shortened), `expected` what would be right.
+ */
+export interface FieldError {
+  field: string;
+  value?: unknown;
+  message: string;
+  expected?: string;
+}
+
+/** The known kinds of problem; each is documented in docs/troubleshooting.md under its name. */
+export type ProblemType =
+  | "invalid-conf"
+  | "unknown-parameter"
+  | "bad-request"
+  | "unauthorized"
+  | "forbidden"
+  | "not-found"
+  | "conflict"
+  | "idempotency-conflict"
+  | "payload-too-large"
+  | "unsupported-media-type"
+  | "too-many-requests"
+  | "unavailable"
+  | "internal"
+  // of a run
+  | "source-unreadable"
+  | "source-changed"
+  | "source-refused"
+  | "too-many-rejected"
+  | "foreign-rows"
+  | "destination-mismatch"
+  | "missing-grant"
+  | "validation-failed"
+  | "low-ratio"
+  | "transform-failed"
+  | "database-unavailable"
+  | "database-error"
+  | "disk-full"
+  | "attempts-exhausted"
+  | "cancelled"
+  | "superseded";
+
+/** A problem as it is stored with a run and sent as application/problem+json. */
+export interface ProblemDetails {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance?: string;
+  errors?: FieldError[];
+  [extension: string]: unknown;
+}
+
+export interface ProblemOptions {
+  /** One sentence that says what happened and what to do next. */
+  detail: string;
+  /** HTTP status; default 422. */
+  status?: number;
+  errors?: FieldError[];
+  /** Whether the same thing may succeed when it is tried again unchanged; default false. */
+  transient?: boolean;
+  cause?: unknown;
+  /** Extension members, e.g. `{ suggestions: ["batch_size"] }`. */
+  extra?: Record<string, unknown>;
+}
+
+const TITLES: Partial<Record<ProblemType, string>> = {
+  "invalid-conf": "The configuration is not valid",
+  "foreign-rows": "Rows belong to another source",
+  "low-ratio": "The acceptance ratio was not reached",
+};
+
+/**
+ * An error whose text is meant for the user. Everything that the pipeline
+ * throws on purpose is one; any other error is a defect and is reported as
+ * `internal` without its message leaving the log.
+ */
+export class Problem extends Error {
+  override readonly name = "Problem";
+  readonly type: ProblemType;
+  readonly status: number;
+  readonly errors: FieldError[];
+  readonly transient: boolean;
+  readonly extra: Record<string, unknown>;
+
+  constructor(type: ProblemType, options: ProblemOptions) {
+    super(options.detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.type = type;
+    this.status = options.status ?? 422;
+    this.errors = options.errors ?? [];
+    this.transient = options.transient ?? false;
+    this.extra = options.extra ?? {};
+  }
+
+  /** The wire and storage form; `type` is a relative URI below /api/problems/. */
+  toJSON(): ProblemDetails {
+    return {
+      type: `/api/problems/${this.type}`,
+      title: TITLES[this.type] ??
+        this.type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase()),
+      status: this.status,
+      detail: this.message,
+      ...(this.errors.length > 0 ? { errors: this.errors } : {}),
+      ...this.extra,
+    };
+  }
+
+  /** Rebuilds a problem from its JSON form, e.g. on the other side of a worker message. */
+  static fromJSON(details: ProblemDetails, transient = false): Problem {
+    const { type, title: _title, status, detail, errors, instance: _instance, ...extra } = details;
+    return new Problem(type.replace("/api/problems/", "") as ProblemType, {
+      detail,
+      status,
+      transient,
+      extra,
+      ...(errors ? { errors } : {}),
+    });
+  }
+}

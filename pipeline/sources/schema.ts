@@ -1,0 +1,106 @@
+import { z } from "zod";
+
+/**
+ * A path into a record: names joined by dots, array positions as numbers
+ * ("properties.mag", "geometry.coordinates.0"). A dot inside a name is
+ * written `\.`.
+ */
+export const fieldPath = z.string().min(1).max(512)
+  .describe('path of a field, nested with dots: "properties.mag"');
+
+const format = z.enum(["csv", "tsv", "ndjson", "json", "parquet"])
+  .describe("format of the data; default: from the file name or content type");
+
+/** How records become events; common to every source. */
+const mapping = {
+  name: z.string().min(1).max(200).optional()
+    .describe("name of the source, owner of its rows; default: synthetic, else the run_label"),
+  key: z.union([fieldPath, z.array(fieldPath).min(1).max(16)]).optional()
+    .describe("field or fields that identify an event; default: the hash of the record"),
+  event_type: z.union([
+    z.string().min(1).max(200),
+    z.strictObject({ field: fieldPath }),
+  ]).optional().describe('literal event type, or {"field": path}; default: "record"'),
+  occurred_at: z.union([
+    fieldPath,
+    z.strictObject({
+      field: fieldPath,
+      format: z.enum(["iso", "epoch_s", "epoch_ms", "epoch_us"]).default("iso")
+        .describe("iso: ISO 8601 or RFC 3339, UTC where no offset is given"),
+    }),
+  ]).optional().describe("field with the time of the event, and its format; default: none"),
+  version: fieldPath.optional()
+    .describe("field (number or time) that tells which version of a key is newest"),
+};
+
+/** How text and documents are parsed; for sources that read files. */
+const parsing = {
+  format: format.optional(),
+  records_path: z.string().max(512).optional()
+    .describe('path to the array inside a JSON document: "features"'),
+  delimiter: z.string().length(1).optional().describe("CSV delimiter; default comma, tab for TSV"),
+  encoding: z.enum(["utf-8", "latin1", "utf-16le"]).default("utf-8").describe("encoding of text"),
+};
+
+export const syntheticSource = z.strictObject({
+  type: z.literal("synthetic"),
+  ...mapping,
+  seed: z.number().int().min(0).max(2 ** 32 - 1).default(0)
+    .describe("another seed gives other records"),
+}).describe("deterministic records, the same for the same index on every machine");
+
+export const inlineSource = z.strictObject({
+  type: z.literal("inline"),
+  ...mapping,
+  ...parsing,
+  records: z.array(z.unknown()).max(100_000).optional().describe("the records themselves"),
+  upload_id: z.uuid().optional().describe("set by the server: where a request body was kept"),
+}).describe("records in the request body");
+
+export const fileSource = z.strictObject({
+  type: z.literal("file"),
+  ...mapping,
+  ...parsing,
+  path: z.string().min(1).max(1024)
+    .describe('path or glob below ETL_DATA_DIR: "flights/*.csv.gz"'),
+}).describe("files below ETL_DATA_DIR");
+
+export const httpSource = z.strictObject({
+  type: z.literal("http"),
+  ...mapping,
+  ...parsing,
+  url: z.url({ protocol: /^https?$/ }).max(2048).describe("where to fetch from"),
+}).describe("a file fetched over HTTP or HTTPS");
+
+export const postgresSource = z.strictObject({
+  type: z.literal("postgres"),
+  ...mapping,
+  connection: z.string().regex(/^[a-z][a-z0-9_]{0,62}$/)
+    .describe("named connection: environment ETL_CONNECTION_<NAME> holds its DSN"),
+  table: z.string().min(1).max(200).optional().describe('table, "schema.name" or "name"'),
+  query: z.string().min(1).max(20_000).optional().describe(
+    "one select statement, instead of table",
+  ),
+  page_key: z.array(z.string().min(1).max(63)).min(1).max(4).optional()
+    .describe("unique columns to page by; default: the table's primary key"),
+  cursor: z.string().min(1).max(63).optional()
+    .describe("column that grows with every change; only rows past the last position are read"),
+  lookback_seconds: z.number().int().min(0).max(31_536_000).default(300)
+    .describe("how far before the last position reading starts"),
+}).describe("a table or query of another PostgreSQL database");
+
+/** The `source` of a run's conf. */
+export const sourceSchema = z.discriminatedUnion("type", [
+  syntheticSource,
+  inlineSource,
+  fileSource,
+  httpSource,
+  postgresSource,
+]);
+
+export type SourceConf = z.infer<typeof sourceSchema>;
+export type SyntheticConf = z.infer<typeof syntheticSource>;
+export type InlineConf = z.infer<typeof inlineSource>;
+export type FileConf = z.infer<typeof fileSource>;
+export type HttpConf = z.infer<typeof httpSource>;
+export type PostgresConf = z.infer<typeof postgresSource>;
