@@ -1,0 +1,123 @@
+import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { EMBEDDED_INITDB_ARGS, EMBEDDED_SETTINGS } from "../../scripts/embedded_postgres.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../scripts/postgres_cluster.ts";
+import {
+  embeddedBinaries,
+  exists,
+  makeReadableDir,
+  SYSTEM_DIR,
+} from "../../scripts/postgres_binaries.ts";
+
+/** Which PostgreSQL: the npm one (18), or Debian's 15 with the real pg_cron. */
+export type ClusterKind = "embedded" | "debian15";
+
+export interface TestClusterOptions {
+  /** Default: what `ETL_TEST_PG` says, else "embedded". */
+  kind?: ClusterKind;
+  /** Whether committed data has to survive a crash of PostgreSQL; default false, which is faster. */
+  durable?: boolean;
+  /** More lines of postgresql.conf. */
+  settings?: Record<string, string>;
+}
+
+const DEBIAN_BIN = "/usr/lib/postgresql/15/bin";
+
+const FAST = { fsync: "off", synchronous_commit: "off", full_page_writes: "off" };
+
+const COMMON = {
+  shared_buffers: "128MB",
+  max_connections: "200",
+  min_wal_size: "80MB",
+  max_wal_size: "1GB",
+  // Failing statements are part of many tests; DETAIL and QUERY help when one is not.
+  log_min_error_statement: "error",
+};
+
+const CRON = {
+  shared_preload_libraries: "pg_cron",
+  "cron.database_name": "etl",
+  "cron.use_background_workers": "on",
+  max_worker_processes: "20",
+};
+
+/** Whether Debian's PostgreSQL 15 and pg_cron are installed, e.g. for `ignore` of a test. */
+export async function debian15IsInstalled(): Promise<boolean> {
+  return await exists(`${DEBIAN_BIN}/postgres`) &&
+    await exists("/usr/lib/postgresql/15/lib/pg_cron.so");
+}
+
+export function defaultKind(): ClusterKind {
+  const kind = Deno.env.get("ETL_TEST_PG") || "embedded";
+  if (kind !== "embedded" && kind !== "debian15") {
+    throw new Error(`ETL_TEST_PG must be 'embedded' or 'debian15': current value is '${kind}'`);
+  }
+  return kind;
+}
+
+/** What starts a test cluster in `dir`; the same again starts it anew after a crash. */
+export async function testClusterOptions(
+  dir: string,
+  options: TestClusterOptions = {},
+): Promise<ClusterOptions> {
+  const kind = options.kind ?? defaultKind();
+  if (kind === "debian15" && !(await debian15IsInstalled())) {
+    throw new Error("Install postgresql-15 and postgresql-15-cron for tests with ETL_TEST_PG");
+  }
+  const debian = kind === "debian15";
+  return {
+    dir,
+    binaries: debian ? { binDir: DEBIAN_BIN, major: 15 } : await embeddedBinaries(),
+    settings: {
+      ...EMBEDDED_SETTINGS,
+      ...COMMON,
+      ...(options.durable ? {} : FAST),
+      ...(debian ? CRON : {}),
+      ...options.settings,
+    },
+    initdbArgs: [...(debian ? ["--locale=C.UTF-8"] : EMBEDDED_INITDB_ARGS), "--no-sync"],
+    stopMode: "immediate",
+    shared: false,
+  };
+}
+
+/** A path that the account of the database can reach; nothing is made there yet. */
+export function testClusterDir(name: string): string {
+  return Deno.uid() === 0
+    ? join(SYSTEM_DIR, `test-${name}`)
+    : join(tmpdir(), `etl-improved-test-${name}`);
+}
+
+/**
+ * Starts (or joins) the test cluster in `dir`. Should this process end without
+ * stopping it, also by SIGKILL, it is stopped and deleted a second later.
+ */
+export async function startTestCluster(
+  dir: string,
+  options: TestClusterOptions = {},
+): Promise<Cluster> {
+  if (Deno.uid() === 0) await makeReadableDir(SYSTEM_DIR);
+  const cluster = await startCluster(await testClusterOptions(dir, options));
+  if (cluster.origin !== "joined") await removeAfterExit(dir);
+  return cluster;
+}
+
+const WATCH = `(
+  while kill -0 "$1" && [ -d "$2" ]; do sleep 1; done
+  for _ in 1 2 3 4 5; do
+    [ -d "$2" ] || break
+    kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")"
+    sleep 0.3
+    rm -rf "$2"
+  done
+) </dev/null >/dev/null 2>&1 &`;
+
+async function removeAfterExit(dir: string): Promise<void> {
+  await new Deno.Command("sh", {
+    args: ["-c", WATCH, "sh", String(Deno.pid), dir],
+    detached: true, // Ctrl-C in a terminal must not reach it
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+}

@@ -1,0 +1,145 @@
+import pg from "pg";
+import { createHash } from "node:crypto";
+import type { Cluster } from "../../scripts/postgres_cluster.ts";
+import { startTestCluster, testClusterDir, type TestClusterOptions } from "./clusters.ts";
+
+export interface TestDatabase {
+  /** Connection string of a superuser to a database of the test's own. */
+  dsn: string;
+  name: string;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface TestDatabaseOptions {
+  /** Whether sql/etl_setup.sql has been applied; default true. */
+  setUp?: boolean;
+}
+
+const SETUP_SQL = new URL("../../sql/etl_setup.sql", import.meta.url);
+
+let lazyCluster: Promise<string> | undefined;
+
+/**
+ * A fresh database, dropped (with whoever is still connected) at the end of the scope:
+ *
+ *     await using db = await testDatabase(t);
+ *
+ * It is in the cluster that `deno task test` started; when a file is run with
+ * plain `deno test -A`, in one that is started now and ends with the process.
+ * `ETL_TEST_PG=debian15` chooses Debian's PostgreSQL 15.
+ */
+export async function testDatabase(
+  t?: { name: string },
+  options: TestDatabaseOptions = {},
+): Promise<TestDatabase> {
+  const server = await sharedCluster();
+  const template = options.setUp === false ? "template0" : await ensureTemplate(server);
+  const slug = (t?.name ?? "t").toLowerCase().replaceAll(/[^a-z0-9]+/g, "_").slice(0, 40);
+  const name = `${slug}_${crypto.randomUUID().slice(0, 8)}`;
+  await maintain(
+    server,
+    (client) => client.query(`create database "${name}" template ${template}`),
+  );
+  return {
+    name,
+    dsn: inDatabase(server, name),
+    [Symbol.asyncDispose]: () =>
+      maintain(server, (client) => client.query(`drop database if exists "${name}" with (force)`)),
+  };
+}
+
+/** Connection string of the superuser to the shared cluster's maintenance database. */
+export async function sharedCluster(): Promise<string> {
+  const given = Deno.env.get("ETL_TEST_DSN");
+  if (given) return given;
+  lazyCluster ??= startTestCluster(testClusterDir(String(Deno.pid))).then(({ dsn }) => dsn);
+  return await lazyCluster;
+}
+
+export interface OwnCluster {
+  /** Connection string of the superuser to its only database, `etl`; the same after a restart. */
+  dsn: string;
+  /** Kills the postmaster and its processes with SIGKILL, as a crash would. */
+  crash(): Promise<void>;
+  /** Starts it again on the same port after a crash. */
+  restart(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A cluster of the test's own, for tests that crash PostgreSQL or use pg_cron
+ * (`{ kind: "debian15" }`; pg_cron is preloaded for database `etl`). Takes 1–2 s.
+ */
+export async function ownCluster(options: TestClusterOptions = {}): Promise<OwnCluster> {
+  const dir = testClusterDir(`${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
+  let cluster: Cluster = await startTestCluster(dir, options);
+  return {
+    dsn: cluster.dsn,
+    crash: () => crash(cluster),
+    async restart() {
+      cluster = await startTestCluster(dir, options);
+    },
+    async [Symbol.asyncDispose]() {
+      await cluster.stop();
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+async function crash({ pid, dsn }: Cluster): Promise<void> {
+  await maintain(dsn, async (client) => {
+    const { rows } = await client.query<{ pid: number }>("select pid from pg_stat_activity");
+    for (const backend of [pid, ...rows.map((row) => row.pid)]) {
+      try {
+        Deno.kill(backend, "SIGKILL");
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }
+  });
+}
+
+/** Applies sql/etl_setup.sql once per version of that file and cluster. */
+async function ensureTemplate(server: string): Promise<string> {
+  let sql: string;
+  try {
+    sql = await Deno.readTextFile(SETUP_SQL);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "template0";
+    throw error;
+  }
+  const name = `template_${createHash("sha256").update(sql).digest("hex").slice(0, 16)}`;
+  await maintain(server, async (client) => {
+    const found = () => client.query("select from pg_database where datname = $1", [name]);
+    if ((await found()).rowCount) return;
+    await client.query("select pg_advisory_lock(hashtext($1))", [name]);
+    if ((await found()).rowCount) return;
+    await client.query(`drop database if exists ${name}_building with (force)`);
+    await client.query(`create database ${name}_building template template0`);
+    await maintain(inDatabase(server, `${name}_building`), (inside) => inside.query(sql));
+    await client.query(`alter database ${name}_building allow_connections false`);
+    await client.query(`alter database ${name}_building rename to ${name}`);
+  });
+  return name;
+}
+
+function inDatabase(dsn: string, name: string): string {
+  const url = new URL(dsn);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** Runs `use` with a connection of its own; a connection that breaks meanwhile is no error. */
+async function maintain(
+  dsn: string,
+  use: (client: pg.Client) => Promise<unknown>,
+): Promise<void> {
+  const client = new pg.Client({ connectionString: dsn });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    await use(client);
+  } finally {
+    await client.end();
+  }
+}
