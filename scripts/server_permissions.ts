@@ -1,0 +1,144 @@
+import { isAbsolute, resolve } from "node:path";
+import { Problem } from "../pipeline/problem.ts";
+
+/** Names and beginnings of names of environment variables that the server reads. */
+const ENVIRONMENT = [
+  "KPIS_*",
+  "ETL_*",
+  "etl_*",
+  "PG*",
+  "OTEL_*",
+  "STATSD_*",
+  "SLACK_*",
+  "MLFLOW_*",
+  "OPENLINEAGE_*",
+  "AIRFLOW_*",
+  // pg and pg-boss look at these
+  "USER",
+  "NODE_PG_FORCE_NATIVE",
+  "NODE_ENV",
+  "NO_COLOR",
+  "TZ",
+];
+
+/**
+ * Never reached, whatever is allowed: here cloud machines keep their
+ * credentials. Deno takes ranges for IPv4 only; the rest of link-local IPv6
+ * cannot be written in a URL, as it needs an interface.
+ */
+const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
+
+/** Variables that hold the address of something that the server talks to. */
+const INTEGRATION_URLS = ["SLACK_WEBHOOK", "MLFLOW_TRACKING_URI", "OPENLINEAGE_URL"];
+
+export interface ServerPermissionsOptions {
+  /** Directory of the project. */
+  projectDir: string;
+}
+
+/**
+ * The arguments of `deno run` that give the server what its configuration
+ * needs and no more: no subprocesses, no native libraries, no other host.
+ *
+ * `env` has to have `KPIS_PG_DSN`, `ETL_DATA_DIR` and `ETL_SPOOL_DIR`.
+ * `ETL_HTTP_SOURCES` lists the hosts that `http` sources may read from, `*` for any.
+ */
+export function serverPermissions(
+  env: Record<string, string>,
+  { projectDir }: ServerPermissionsOptions,
+): string[] {
+  const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
+  const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
+  const net = allowedHosts(env);
+  return [
+    "--no-prompt",
+    net === "any" ? "--allow-net" : `--allow-net=${net.join(",")}`,
+    `--deny-net=${DENIED.join(",")}`,
+    `--allow-read=${paths([projectDir, dataDir, spoolDir, ...certificates(env)])}`,
+    `--allow-write=${paths([spoolDir])}`,
+    `--allow-env=${ENVIRONMENT.join(",")}`,
+    "--allow-sys=hostname",
+  ];
+}
+
+function allowedHosts(env: Record<string, string>): string[] | "any" {
+  const sources = list(env.ETL_HTTP_SOURCES);
+  if (sources.includes("*")) return "any";
+  const hosts = new Set<string>();
+  hosts.add(database("KPIS_PG_DSN", required(env, "KPIS_PG_DSN")));
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith("ETL_CONNECTION_") && value) hosts.add(database(name, value));
+  }
+  hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
+  for (const host of sources) hosts.add(host);
+  for (const name of INTEGRATION_URLS) {
+    if (env[name]) hosts.add(service(name, env[name]));
+  }
+  if (env.STATSD_HOST) {
+    hosts.add(`${bracketed(env.STATSD_HOST)}:${env.STATSD_PORT || "8125"}`);
+    hosts.add("0.0.0.0:0"); // where its UDP socket is bound
+  }
+  return [...hosts];
+}
+
+function database(name: string, dsn: string): string {
+  const url = parse(name, dsn);
+  if (!/^postgres(ql)?:$/.test(url.protocol) || !url.hostname) throw notDsn(name);
+  return `${url.hostname}:${url.port || "5432"}`;
+}
+
+function service(name: string, address: string): string {
+  const url = parse(name, address);
+  return `${url.hostname}:${url.port || (url.protocol === "http:" ? "80" : "443")}`;
+}
+
+function parse(name: string, value: string): URL {
+  try {
+    return new URL(value);
+  } catch {
+    throw name.startsWith("ETL_CONNECTION_") || name === "KPIS_PG_DSN"
+      ? notDsn(name)
+      : new Problem("invalid-conf", { detail: `${name} must be a URL, e.g. https://host/path.` });
+  }
+}
+
+/** Without the value: it holds a password. */
+function notDsn(name: string): Problem {
+  return new Problem("invalid-conf", {
+    detail: `${name} must be a connection string of the form ` +
+      "postgres://user:password@host:5432/database (special characters percent-encoded).",
+  });
+}
+
+/** Files that the connection string names for TLS. */
+function certificates(env: Record<string, string>): string[] {
+  const parameters = new URL(required(env, "KPIS_PG_DSN")).searchParams;
+  return ["sslrootcert", "sslcert", "sslkey"]
+    .flatMap((name) => parameters.get(name) ?? [])
+    .filter(isAbsolute);
+}
+
+function paths(all: string[]): string {
+  const bad = all.find((path) => path.includes(","));
+  if (bad !== undefined) {
+    throw new Problem("invalid-conf", {
+      detail: `${bad} has a comma in its path, which Deno's permissions cannot express. ` +
+        "Use a directory without one.",
+    });
+  }
+  return [...new Set(all)].join(",");
+}
+
+function bracketed(host: string): string {
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+}
+
+function list(value: string | undefined): string[] {
+  return (value ?? "").split(",").map((item) => item.trim()).filter(Boolean);
+}
+
+function required(env: Record<string, string>, name: string): string {
+  const value = env[name];
+  if (!value) throw new Problem("invalid-conf", { detail: `${name} is not set.` });
+  return value;
+}

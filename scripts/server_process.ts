@@ -1,0 +1,114 @@
+import { join } from "node:path";
+import { serverPermissions } from "./server_permissions.ts";
+
+export interface ServerProcessOptions {
+  /** Directory of the project, with deno.json and main.ts. */
+  projectDir: string;
+  /** The whole environment of the server; has to have what {@linkcode serverPermissions} needs. */
+  env: Record<string, string>;
+  /** Module to run; default main.ts. */
+  entry?: string;
+  /** Whether to start again when a file changes; default false. */
+  watch?: boolean;
+  /** Told each line that the server writes, to either stream. */
+  onLine?: (line: string, stream: "stdout" | "stderr") => void;
+}
+
+/** A server that runs as a process of its own. */
+export interface ServerProcess {
+  pid: number;
+  /** The address that it announced; rejects with its last words when it ends before. */
+  address: Promise<string>;
+  /** Ends when it has ended and everything that it wrote has been read. */
+  ended: Promise<Deno.CommandStatus>;
+  kill(signal: Deno.Signal): void;
+}
+
+const ANNOUNCEMENT = /listening on (https?:\/\/\S+?)["'\s]*$/;
+const LAST_WORDS = 20;
+
+/**
+ * Starts the server with the permissions that its environment calls for. It
+ * gets no signals from the terminal: Ctrl-C reaches whoever started it, who
+ * passes it on once.
+ */
+export function startServerProcess(options: ServerProcessOptions): ServerProcess {
+  const { projectDir, env } = options;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--quiet",
+      "--frozen",
+      "--cached-only",
+      `--config=${join(projectDir, "deno.json")}`,
+      ...(options.watch ? ["--watch"] : []),
+      ...serverPermissions(env, { projectDir }),
+      options.entry ?? join(projectDir, "main.ts"),
+    ],
+    cwd: projectDir,
+    clearEnv: true,
+    env,
+    detached: true,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const announced = Promise.withResolvers<string>();
+  announced.promise.catch(() => {}); // who does not wait for it is told by `ended`
+  const lastWords: string[] = [];
+  const read = async (stream: ReadableStream<Uint8Array>, name: "stdout" | "stderr") => {
+    for await (const line of lines(stream)) {
+      if (lastWords.push(line) > LAST_WORDS) lastWords.shift();
+      options.onLine?.(line, name);
+      const address = ANNOUNCEMENT.exec(line)?.[1];
+      if (address) announced.resolve(address);
+    }
+  };
+  const ended = Promise.all([
+    child.status,
+    read(child.stdout, "stdout"),
+    read(child.stderr, "stderr"),
+  ]).then(([status]) => {
+    announced.reject(new ServerEndedError(status, lastWords));
+    return status;
+  });
+  return {
+    pid: child.pid,
+    address: announced.promise,
+    ended,
+    kill(signal) {
+      try {
+        child.kill(signal);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // TypeError: it has ended already
+      }
+    },
+  };
+}
+
+/** The server ended before it listened. */
+export class ServerEndedError extends Error {
+  override readonly name = "ServerEndedError";
+  readonly status: Deno.CommandStatus;
+  readonly lastLines: string[];
+
+  constructor(status: Deno.CommandStatus, lastLines: string[]) {
+    const how = status.signal ? `was killed by ${status.signal}` : `ended with ${status.code}`;
+    super(`The server ${how} before it listened:\n${lastLines.join("\n")}`);
+    this.status = status;
+    this.lastLines = [...lastLines];
+  }
+}
+
+/** The lines of a stream of UTF-8, the last one also without a line end. */
+export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) {
+    const parts = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+  rest += decoder.decode();
+  if (rest) yield rest;
+}
