@@ -1,0 +1,117 @@
+import { z } from "zod";
+import { sourceSchema } from "./sources/schema.ts";
+
+/** A PostgreSQL identifier that the pipeline may create or write; quoted wherever it is used. */
+const identifier = z.string().min(1).max(63).regex(
+  /^[A-Za-z_][A-Za-z0-9_$]*$/,
+  "a name of letters, digits, _ and $, not starting with a digit",
+);
+
+const label = z.string().min(1).max(200).regex(
+  // deno-lint-ignore no-control-regex
+  /^[^\u0000-\u001f\u007f]+$/,
+  "text without control characters",
+);
+
+const name = z.string().regex(
+  /^[A-Za-z][A-Za-z0-9_.-]{0,99}$/,
+  "a name of letters, digits, _ . and -, starting with a letter",
+);
+
+const seconds = z.number().positive().max(31_536_000);
+
+/**
+ * Every parameter of a run: types, bounds, defaults and help in one place.
+ * OpenAPI, the command line's help, `etl.param_schema` and the dashboard's
+ * form are made from it. Values are resolved in SQL (`etl.resolve_params`):
+ * request → configuration → variable `etl_improved__<name>` → environment
+ * `ETL_IMPROVED__<NAME>` → default.
+ */
+export const paramsSchema = z.strictObject({
+  batch_size: z.number().int().min(0).max(1_000_000_000).default(500)
+    .describe("records to extract; for other sources than synthetic a cap, and the number expected"),
+  run_label: label.default("etl_improved").describe("groups runs that belong together"),
+  chunk_size: z.number().int().min(1).max(1_000_000).default(500)
+    .describe("records a chunk; not given, file-like sources choose about 50,000 or 16 MiB"),
+  schema_name: identifier.default("public").describe("destination schema"),
+  table_name: identifier.default("etl_improved_events").describe("destination table"),
+  audit_table_name: identifier.default("etl_improved_audit").describe("audit table"),
+  min_acceptance_ratio: z.number().min(0).max(1).default(1)
+    .describe("lowest accepted total_rows / expected_rows; below it the run fails in finalize"),
+  enforce_ge: z.boolean().default(false)
+    .describe("load nothing unless every expectation of the suite holds for the whole batch"),
+  mlflow_enable: z.boolean().default(false).describe("log the run to MLflow"),
+  mlflow_experiment: z.string().min(1).max(250).default("etl_improved")
+    .describe("MLflow experiment"),
+  dry_run: z.boolean().default(false)
+    .describe("do everything but write: report what would be inserted, updated, unchanged"),
+  db_statement_timeout_ms: z.number().int().min(0).max(86_400_000).default(0)
+    .describe("time limit of a SQL statement in ms; 0: none"),
+  db_max_retries: z.number().int().min(1).max(20).default(3)
+    .describe("attempts of a database operation that fails transiently"),
+  db_retry_initial_ms: z.number().int().min(1).max(60_000).default(200)
+    .describe("first delay of the exponential backoff in ms"),
+  db_page_size: z.number().int().min(1).max(100_000).default(1000)
+    .describe("rows a COPY flush and a keyset page"),
+  source: sourceSchema.default({ type: "synthetic", seed: 0 })
+    .describe("where the records come from"),
+  transform: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, "the name of a transform module").nullable()
+    .default(null).describe("a transform module of your own, by name"),
+  suite: name.nullable().default(null)
+    .describe("expectation suite; default: the one of the destination table"),
+  on_failure: z.enum(["record", "quarantine"]).default("record")
+    .describe("failed expectations: record them, or quarantine the failing rows"),
+  sla_seconds: z.union([
+    seconds,
+    z.strictObject({
+      run: seconds.optional(),
+      stages: z.strictObject({
+        extract: seconds.optional(),
+        transform: seconds.optional(),
+        chunk: seconds.optional(),
+        validate: seconds.optional(),
+        ge_validate: seconds.optional(),
+        load: seconds.optional(),
+        finalize: seconds.optional(),
+      }).optional(),
+    }),
+  ]).nullable().default(null)
+    .describe("seconds from the request after which the run, or a stage, is late"),
+  full_refresh: z.boolean().default(false)
+    .describe("read all of an incremental source and set its cursor"),
+  pool: name.default("default_pool").describe("named limit on runs at once"),
+  overlap: z.enum(["queue", "skip", "cancel"]).default("queue")
+    .describe("when a run of the same label is going on: wait, make no run, or cancel the older one"),
+});
+
+/** A run's parameters, resolved. */
+export type Params = z.infer<typeof paramsSchema>;
+export type ParamName = keyof Params;
+
+/** What a request may hold: any parameter, and a configuration to start from. */
+export const confSchema = z.strictObject({
+  ...Object.fromEntries(
+    Object.entries(paramsSchema.shape).map(([key, field]) => [key, field.unwrap().optional()]),
+  ) as { [K in ParamName]: z.ZodOptional<ReturnType<(typeof paramsSchema.shape)[K]["unwrap"]>> },
+  configuration: name.optional().describe("saved configuration whose values come after the request's"),
+});
+
+/** A request's conf, as sent. */
+export type Conf = z.input<typeof confSchema>;
+
+/** Where a parameter's value came from, first wins. `source`: chosen by the source. */
+export type Origin =
+  | "request"
+  | "configuration"
+  | "variable"
+  | "environment"
+  | "default"
+  | "source";
+export type Origins = Record<ParamName, Origin>;
+
+export const paramNames = Object.keys(paramsSchema.shape) as ParamName[];
+
+/** The JSON Schema of a conf, for etl.param_schema, OpenAPI and the form. */
+export function confJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(paramsSchema, { io: "input" }) as Record<string, unknown>;
+}

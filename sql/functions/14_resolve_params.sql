@@ -1,0 +1,59 @@
+-- The value of every run parameter and where it came from, first wins:
+-- conf, configuration, variable etl_improved__<name>, environment, default.
+create or replace function etl.resolve_params(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  known jsonb;
+  environment_values jsonb;
+  saved jsonb := '{}';
+  variables jsonb;
+  given jsonb := conf - 'configuration';
+  name text;
+  field jsonb;
+  value jsonb;
+  origin text;
+begin
+  params := '{}';
+  origins := '{}';
+  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
+  if known is null then
+    perform etl.raise_problem('unavailable',
+      'The database is not set up: run `deno task setup-db` first.', status => 503);
+  end if;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+
+  if conf ? 'configuration' then
+    select c.conf into saved from etl.configurations as c where c.name = conf ->> 'configuration';
+    if not found then
+      errors := errors || jsonb_build_object('field', 'configuration', 'value', conf -> 'configuration',
+        'message', 'is not a saved configuration',
+        'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
+          'none is saved yet'));
+      saved := '{}';
+    end if;
+  end if;
+  select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
+    from etl.variables as v where v.name like 'etl\_improved\_\_%';
+
+  for name, field in select * from jsonb_each(known -> 'properties') loop
+    if given ? name then
+      value := given -> name; origin := 'request';
+    elsif saved ? name then
+      value := saved -> name; origin := 'configuration';
+    elsif variables ? ('etl_improved__' || name) then
+      value := variables -> ('etl_improved__' || name); origin := 'variable';
+    elsif environment_values ? name then
+      value := environment_values -> name; origin := 'environment';
+    else
+      value := field -> 'default'; origin := 'default';
+    end if;
+    if origin not in ('request', 'default') then
+      errors := errors || coalesce((
+        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
+        from etl.schema_errors(field, value, name) as e), '[]');
+    end if;
+    params := params || jsonb_build_object(name, value);
+    origins := origins || jsonb_build_object(name, origin);
+  end loop;
+end $$;
+comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';

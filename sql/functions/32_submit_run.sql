@@ -1,0 +1,123 @@
+-- Asks for a run. In one transaction: parameters resolved and checked, destination
+-- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
+-- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
+create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  key text := options ->> 'idempotency_key';
+  asked_conf jsonb := conf;
+  hash text;
+  known etl.idempotency_keys;
+  resolved record;
+  run etl.runs;
+  existing uuid;
+  slot timestamptz := coalesce((options ->> 'slot')::timestamptz, now());
+begin
+  if jsonb_typeof(conf) is distinct from 'object' then
+    perform etl.raise_problem('invalid-conf', 'The conf must be a JSON object, such as {"batch_size": 1000}.');
+  end if;
+  if key is not null then
+    if length(key) not between 1 and 255 then
+      perform etl.raise_problem('bad-request', 'An idempotency key has 1 to 255 characters.', status => 400);
+    end if;
+    hash := encode(sha256(convert_to(conf::text, 'UTF8')), 'hex');
+    perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));
+    select * into known from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
+    if found and known.expires_at > now() then
+      if known.conf_hash <> hash then
+        perform etl.raise_problem('idempotency-conflict',
+          format('This idempotency key belongs to run %s, which was asked for with another conf. Use a new key for a new run.', known.run_id));
+      end if;
+      return (select jsonb_build_object('run_id', r.run_id, 'state', r.state, 'created', false, 'skipped', false)
+        from etl.runs as r where r.run_id = known.run_id);
+    end if;
+    delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
+  end if;
+
+  if conf::text like '%{{%' then
+    if conf::text like '%{{slot_previous}}%' and options ->> 'slot_previous' is null then
+      perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
+    end if;
+    conf := replace(replace(replace(conf::text,
+      '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+      '{{slot_previous}}', coalesce(to_char((options ->> 'slot_previous')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')),
+      '{{today}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD'))::jsonb;
+  end if;
+
+  select * into resolved from etl.resolve_params(conf);
+  if not exists (select from etl.pools as p where p.pool = resolved.params ->> 'pool') then
+    resolved.errors := resolved.errors || jsonb_build_object('field', 'pool', 'value', resolved.params -> 'pool',
+      'message', 'is not a known pool',
+      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+  end if;
+  if jsonb_array_length(resolved.errors) > 0 then
+    perform etl.raise_problem(
+      case when resolved.errors @> '[{"message": "is not a known name"}]' then 'unknown-parameter' else 'invalid-conf' end,
+      format('The conf has %s: %s', case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,
+        (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(resolved.errors) as e)),
+      resolved.errors);
+  end if;
+
+  run.run_id := etl.uuid7();
+  run.run_label := resolved.params ->> 'run_label';
+  run.state := 'queued';
+  run.attempt := 0;
+  run.attempt_base := 0;
+  run.trigger := coalesce(options ->> 'trigger', 'sql');
+  run.requested_by := coalesce(options ->> 'requested_by', session_user);
+  run.conf := asked_conf;
+  run.params := resolved.params;
+  run.origins := resolved.origins;
+  run.schema_name := resolved.params ->> 'schema_name';
+  run.table_name := resolved.params ->> 'table_name';
+  run.audit_table_name := resolved.params ->> 'audit_table_name';
+  run.dry_run := (resolved.params ->> 'dry_run')::boolean;
+  run.pool := resolved.params ->> 'pool';
+  run.overlap := resolved.params ->> 'overlap';
+  run.replay_of := (options ->> 'replay_of')::uuid;
+  run.idempotency_key := key;
+  run.traceparent := options ->> 'traceparent';
+  run.requested_at := clock_timestamp();
+  run.revision := 0;
+  run.warnings := '[]';
+  if resolved.params #>> '{source,cursor}' is not null and not run.dry_run then
+    run.cursor_key := coalesce(resolved.params #>> '{source,name}', run.run_label) || ' ' || run.schema_name || '.' || run.table_name;
+  end if;
+  run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
+    when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
+
+  if not run.dry_run then
+    perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
+  end if;
+
+  -- from here on requests for one pool go one after the other
+  perform from etl.pools as p where p.pool = run.pool for update;
+  if run.overlap = 'skip' then
+    select r.run_id into existing from etl.runs as r
+      where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
+    if found then
+      return jsonb_build_object('run_id', existing, 'created', false, 'skipped', true,
+        'state', (select r.state from etl.runs as r where r.run_id = existing));
+    end if;
+  elsif run.overlap = 'cancel' then
+    perform etl.cancel_run(r.run_id, run.requested_by) from etl.runs as r
+      where r.run_label = run.run_label and r.state in ('queued', 'running');
+  end if;
+
+  insert into etl.runs select run.*;
+  if key is not null then
+    insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
+    values (key, hash, run.run_id, now() + interval '24 hours');
+  end if;
+  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source'));
+  perform etl.admit(run.pool);
+  return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
+end $$;
+
+create or replace function etl.request_run(conf jsonb default '{}', idempotency_key text default null) returns uuid
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select (etl.submit_run(conf, jsonb_strip_nulls(jsonb_build_object('idempotency_key', idempotency_key, 'trigger', 'sql'))) ->> 'run_id')::uuid
+$$;
+comment on function etl.request_run(jsonb, text) is
+  'asks for a run, as POST /api/etl/run does; answers with its id';

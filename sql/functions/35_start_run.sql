@@ -1,0 +1,26 @@
+-- A server takes a run up: a new attempt, which fences every earlier one out.
+-- Null where there is nothing to do (ended, or not admitted); a run whose attempts are used up fails here.
+create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+begin
+  select * into run from etl.runs as r where r.run_id = start_run.run_id for update;
+  if not found or run.state not in ('queued', 'running') or run.admitted_at is null then
+    return;
+  end if;
+  if run.attempt - run.attempt_base >= max_attempts then
+    perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', jsonb_build_object(
+      'type', '/api/problems/attempts-exhausted', 'title', 'The attempts are used up', 'status', 500,
+      'detail', format('The run was started %s times and never ended. The last problem: %s Retry it when the cause is gone.',
+        run.attempt - run.attempt_base, coalesce(run.error ->> 'detail', 'its server stopped without a word.')))));
+    return;
+  end if;
+  update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
+    started_at = coalesce(r.started_at, clock_timestamp())
+    where r.run_id = start_run.run_id returning * into run;
+  insert into etl.stages (run_id, stage, state)
+  select run.run_id, s, 'pending' from unnest(array['extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s
+  on conflict do nothing;
+  return next run;
+end $$;

@@ -1,0 +1,10 @@
+-- Returns a running run to the queue, still admitted: after a transient error or when its server stops.
+create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(give_back_run.error, r.error),
+    -- a server that stops in an orderly way has not used the attempt up
+    attempt_base = case when give_back_run.error is null then r.attempt_base + 1 else r.attempt_base end
+    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running';
+  return found;
+end $$;

@@ -1,0 +1,111 @@
+-- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
+-- next admission of its pool, in the caller's transaction. Nothing happens for an
+-- attempt that another has replaced. Answers the run as it was stored.
+-- outcome: {state, error?, stages: [...], warnings?, cursor?: {source_name, dataset, position}}
+create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  totals record;
+  base bigint;
+  final_state text := outcome ->> 'state';
+  problem jsonb := outcome -> 'error';
+  min_ratio double precision;
+  low boolean;
+  stage_times jsonb;
+begin
+  perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = finish_run.run_id) for update;
+  select * into run from etl.runs as r
+    where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for update;
+  if not found then return; end if;
+
+  select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
+    coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,
+    coalesce(sum(c.filtered), 0)::bigint as filtered, coalesce(sum(c.extra), 0)::bigint as extra,
+    coalesce(sum(c.duplicates), 0)::bigint as duplicates, coalesce(sum(c.inserted), 0)::bigint as inserted,
+    coalesce(sum(c.updated), 0)::bigint as updated, coalesce(sum(c.unchanged), 0)::bigint as unchanged,
+    coalesce(sum(c.cursor_nulls), 0)::bigint as cursor_nulls
+  into totals from etl.chunks as c where c.run_id = finish_run.run_id;
+
+  run.num_chunks := totals.chunks;
+  run.total_rows := totals.inserted + totals.updated + totals.unchanged;
+  if final_state = 'succeeded' then
+    if not run.dry_run and totals.published < totals.chunks then
+      raise exception 'run % cannot succeed: % of % chunks are published', run.run_id, totals.published, totals.chunks;
+    end if;
+    base := case
+      when run.params #>> '{source,type}' = 'synthetic' or run.origins ->> 'batch_size' in ('request', 'configuration')
+        then (run.params ->> 'batch_size')::bigint
+      else totals.records_read end;
+    run.expected_rows := base - totals.duplicates - totals.filtered + totals.extra;
+    run.ratio := case when run.expected_rows <= 0 then 1 else run.total_rows::double precision / run.expected_rows end;
+    min_ratio := case when run.replay_of is null then (run.params ->> 'min_acceptance_ratio')::double precision else 0 end;
+    low := run.ratio < min_ratio;
+    if low then
+      final_state := 'failed';
+      problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio was not reached', 'status', 422,
+        'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
+          run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
+          case when run.dry_run then 'Nothing was written (dry run).' else 'What was loaded stays in the table.' end));
+    end if;
+  elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
+    problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',
+      problem ->> 'detail', totals.published, totals.chunks));
+  end if;
+
+  insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts, error)
+  select run.run_id, o.stage, case when o.stage = 'finalize' and low then 'failed' else o.state end, o.started_at, coalesce(o.ended_at, case when o.stage = 'finalize' and o.started_at is not null then clock_timestamp() end),
+    coalesce(o.busy_ms, 0), coalesce(o.records_in, 0), coalesce(o.records_out, 0), coalesce(o.attempts, 0),
+    case when o.stage = 'finalize' and low then problem else o.error end
+  from jsonb_to_recordset(coalesce(outcome -> 'stages', '[]')) as o (stage text, state text, started_at timestamptz,
+    ended_at timestamptz, busy_ms double precision, records_in bigint, records_out bigint, attempts integer, error jsonb)
+  on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
+    ended_at = excluded.ended_at, busy_ms = excluded.busy_ms, records_in = excluded.records_in,
+    records_out = excluded.records_out, attempts = excluded.attempts, error = excluded.error;
+  select coalesce(jsonb_object_agg(s.stage, jsonb_build_object('state', s.state, 'busy_ms', s.busy_ms,
+      'records_in', s.records_in, 'records_out', s.records_out)), '{}')
+    into stage_times from etl.stages as s where s.run_id = finish_run.run_id;
+
+  update etl.runs as r set state = final_state, ended_at = clock_timestamp(),
+    started_at = coalesce(r.started_at, case when r.attempt > 0 then clock_timestamp() end),
+    num_chunks = run.num_chunks, total_rows = run.total_rows, expected_rows = run.expected_rows, ratio = run.ratio,
+    low_ratio = low, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
+    counts = to_jsonb(totals) - 'chunks'
+    where r.run_id = finish_run.run_id returning r.* into run;
+  perform etl.record_metrics(run, stage_times);
+  perform etl.audit(run, 'finished', coalesce(run.server_id, 'etl'), jsonb_strip_nulls(jsonb_build_object(
+    'attempt', run.attempt, 'total_rows', run.total_rows, 'expected_rows', run.expected_rows, 'ratio', run.ratio,
+    'counts', run.counts, 'error', run.error)));
+
+  if final_state = 'succeeded' and not run.dry_run then
+    insert into etl.dataset_events (dataset, run_id, emitted_by, counts)
+    values (run.schema_name || '.' || run.table_name, run.run_id, 'etl_improved', run.counts);
+    if outcome #>> '{cursor,position}' is not null then
+      insert into etl.cursors as c (source_name, dataset, position, run_id)
+      values (outcome #>> '{cursor,source_name}', outcome #>> '{cursor,dataset}', outcome #>> '{cursor,position}', run.run_id)
+      on conflict (source_name, dataset) do update set position = excluded.position, run_id = excluded.run_id, updated_at = now();
+    end if;
+  end if;
+  perform etl.enqueue('etl_finished', jsonb_build_object('run_id', run.run_id));
+  perform etl.admit_all(run.pool);
+  return next run;
+end $$;
+
+-- A run that ends frees its label and its cursor too, which runs of other pools may wait for.
+create or replace function etl.admit_all(first_pool text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  other text;
+begin
+  perform etl.admit(first_pool);
+  for other in
+    select distinct r.pool from etl.runs as r
+    where r.state = 'queued' and r.admitted_at is null and r.pool <> first_pool
+    order by 1
+  loop
+    -- never waits for another pool's lock while holding one: its own next event admits the rest
+    if exists (select from etl.pools as p where p.pool = other for update skip locked) then
+      perform etl.admit(other);
+    end if;
+  end loop;
+end $$;

@@ -1,0 +1,243 @@
+-- The state of etl-improved itself: runs, chunks, quarantine, configuration.
+create schema if not exists etl;
+
+create table if not exists etl.param_schema (
+  singleton boolean primary key default true check (singleton),
+  schema jsonb not null,
+  -- run parameters found in the environment of the server that started last
+  environment jsonb not null default '{}'
+);
+comment on table etl.param_schema is
+  'JSON Schema of the run parameters, generated from pipeline/params.ts; what etl.request_run checks against';
+
+create table if not exists etl.variables (
+  name text primary key check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,199}$'),
+  value jsonb not null,
+  updated_at timestamptz not null default now(),
+  updated_by text
+);
+comment on table etl.variables is
+  'values that a parameter falls back to, named etl_improved__<parameter>; other names are free for user code';
+
+create table if not exists etl.configurations (
+  name text primary key check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
+  conf jsonb not null check (jsonb_typeof(conf) = 'object'),
+  description text,
+  updated_at timestamptz not null default now(),
+  updated_by text
+);
+comment on table etl.configurations is 'saved confs that can be run by name';
+
+create table if not exists etl.pools (
+  pool text primary key check (pool ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
+  slots integer not null check (slots between 0 and 1000),
+  description text,
+  updated_at timestamptz not null default now()
+);
+insert into etl.pools (pool, slots, description)
+values ('default_pool', 4, 'runs that name no pool') on conflict do nothing;
+
+create table if not exists etl.run_transitions (
+  from_state text not null,
+  to_state text not null,
+  why text not null,
+  primary key (from_state, to_state)
+);
+comment on table etl.run_transitions is 'the only changes of state that etl.runs accepts';
+insert into etl.run_transitions (from_state, to_state, why) values
+  ('queued', 'running', 'a server took the run up'),
+  ('queued', 'cancelled', 'cancelled before it started'),
+  ('queued', 'failed', 'could not be started, or its attempts are used up'),
+  ('running', 'running', 'another attempt took over'),
+  ('running', 'queued', 'given back: a transient error, or the server is stopping'),
+  ('running', 'succeeded', 'all stages ended well'),
+  ('running', 'failed', 'a stage failed'),
+  ('running', 'cancelled', 'cancelled while it ran'),
+  ('failed', 'queued', 'retry'),
+  ('cancelled', 'queued', 'retry')
+on conflict do nothing;
+
+create table if not exists etl.runs (
+  run_id uuid primary key,
+  run_label text not null,
+  state text not null default 'queued'
+    constraint runs_state_known check (state in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+  attempt integer not null default 0,
+  -- first attempt since the last retry request: bounds attempts, not retries
+  attempt_base integer not null default 0,
+  trigger text not null default 'sql',
+  requested_by text not null default current_user,
+  conf jsonb not null,
+  params jsonb not null,
+  origins jsonb not null,
+  schema_name text not null,
+  table_name text not null,
+  audit_table_name text not null,
+  dry_run boolean not null,
+  pool text not null references etl.pools (pool),
+  overlap text not null constraint runs_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
+  -- source name and dataset of an incremental source: runs on one cursor never overlap
+  cursor_key text,
+  replay_of uuid,
+  idempotency_key text,
+  traceparent text,
+  server_id text,
+  -- what identifies the input, pinned by the first attempt
+  pin jsonb,
+  requested_at timestamptz not null default now(),
+  admitted_at timestamptz,
+  started_at timestamptz,
+  ended_at timestamptz,
+  cancel_requested_at timestamptz,
+  cancel_requested_by text,
+  deadline_at timestamptz,
+  -- grows with every change that a watcher may want to see
+  revision bigint not null default 0,
+  num_chunks integer,
+  counts jsonb,
+  total_rows bigint,
+  expected_rows bigint,
+  ratio double precision,
+  low_ratio boolean,
+  error jsonb,
+  warnings jsonb not null default '[]',
+  constraint runs_ended_when_terminal
+    check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
+  constraint runs_running_is_admitted check (state <> 'running' or admitted_at is not null)
+);
+comment on table etl.runs is 'one row a run, from its request on';
+create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
+create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
+create index if not exists runs_waiting on etl.runs (pool, run_label, requested_at)
+  where state = 'queued' and admitted_at is null;
+create index if not exists runs_active on etl.runs (pool)
+  where admitted_at is not null and state in ('queued', 'running');
+create unique index if not exists runs_one_active_per_label on etl.runs (run_label)
+  where admitted_at is not null and state in ('queued', 'running');
+create unique index if not exists runs_one_active_per_cursor on etl.runs (cursor_key)
+  where cursor_key is not null and admitted_at is not null and state in ('queued', 'running');
+create index if not exists runs_label_admitted_at on etl.runs (run_label, admitted_at desc nulls last);
+
+create table if not exists etl.idempotency_keys (
+  key text primary key check (length(key) between 1 and 255),
+  conf_hash text not null,
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null
+);
+create index if not exists idempotency_keys_expires_at on etl.idempotency_keys (expires_at);
+create index if not exists idempotency_keys_run_id on etl.idempotency_keys (run_id);
+
+create table if not exists etl.stages (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  stage text not null constraint stages_stage_known check
+    (stage in ('extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize')),
+  state text not null constraint stages_state_known check
+    (state in ('pending', 'running', 'succeeded', 'failed', 'skipped', 'cancelled')),
+  started_at timestamptz,
+  ended_at timestamptz,
+  busy_ms double precision not null default 0,
+  records_in bigint not null default 0,
+  records_out bigint not null default 0,
+  attempts integer not null default 0,
+  error jsonb,
+  primary key (run_id, stage)
+);
+
+create table if not exists etl.chunks (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  chunk_no integer not null,
+  state text not null default 'planned' constraint chunks_state_known
+    check (state in ('planned', 'prepared', 'published')),
+  slice jsonb not null,
+  attempts integer not null default 0,
+  worker text,
+  records_read bigint not null default 0,
+  rejected bigint not null default 0,
+  filtered bigint not null default 0,
+  extra bigint not null default 0,
+  events bigint not null default 0,
+  duplicates bigint not null default 0,
+  inserted bigint not null default 0,
+  updated bigint not null default 0,
+  unchanged bigint not null default 0,
+  cursor_nulls bigint not null default 0,
+  spill_bytes bigint not null default 0,
+  stage_ms jsonb not null default '{}',
+  error jsonb,
+  prepared_at timestamptz,
+  published_at timestamptz,
+  primary key (run_id, chunk_no)
+);
+comment on table etl.chunks is 'the units of parallel work; slice says where the records are, never what they are';
+
+create table if not exists etl.quarantine (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  chunk_no integer not null,
+  position bigint not null,
+  rule text not null,
+  message text not null,
+  field text,
+  raw text not null,
+  created_at timestamptz not null default now(),
+  replayed_by uuid,
+  primary key (run_id, chunk_no, position)
+);
+comment on table etl.quarantine is 'records that failed a row rule, as they were read';
+
+create table if not exists etl.uploads (
+  upload_id uuid not null,
+  part_no integer not null,
+  data bytea not null,
+  created_at timestamptz not null default now(),
+  primary key (upload_id, part_no)
+);
+comment on table etl.uploads is 'request bodies that carry data, in parts of about 1 MiB';
+
+create table if not exists etl.cursors (
+  source_name text not null,
+  dataset text not null,
+  position text not null,
+  run_id uuid not null,
+  updated_at timestamptz not null default now(),
+  primary key (source_name, dataset)
+);
+
+create table if not exists etl.datasets (
+  dataset text primary key,
+  schema_name text not null,
+  table_name text not null,
+  maintained boolean not null default false,
+  created_at timestamptz not null default now()
+);
+comment on column etl.datasets.maintained is 'whether etl_maintenance deletes old rows; only etl_improved_events by default';
+
+create table if not exists etl.dataset_events (
+  event_no bigint generated always as identity primary key,
+  dataset text not null,
+  run_id uuid,
+  emitted_by text not null,
+  counts jsonb not null default '{}',
+  created_at timestamptz not null default now()
+);
+create index if not exists dataset_events_dataset on etl.dataset_events (dataset, event_no);
+
+create table if not exists etl.totals (
+  singleton boolean primary key default true check (singleton),
+  runs bigint not null default 0,
+  low_ratio_runs bigint not null default 0,
+  ratio_runs bigint not null default 0,
+  ratio_sum double precision not null default 0
+);
+comment on table etl.totals is 'what deleted rows of etl_improved_metrics add to the all-time figures';
+insert into etl.totals default values on conflict do nothing;
+
+create table if not exists etl.run_logs (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  line_no integer not null,
+  logged_at timestamptz not null,
+  level text not null,
+  message text not null,
+  fields jsonb not null default '{}',
+  primary key (run_id, line_no)
+);

@@ -1,0 +1,65 @@
+-- The tables that every destination schema has, in public. Other schemas get
+-- children of these, so that a query on the public table sees every schema.
+create table if not exists public.etl_improved_audit (
+  audit_id bigint generated always as identity primary key
+);
+alter table public.etl_improved_audit
+  add column if not exists run_id uuid,
+  add column if not exists run_label text,
+  add column if not exists event text not null default 'finished',
+  add column if not exists status text,
+  add column if not exists actor text,
+  add column if not exists params jsonb,
+  add column if not exists details jsonb,
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
+create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
+comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
+
+create table if not exists public.etl_improved_metrics (
+  run_id uuid primary key
+);
+alter table public.etl_improved_metrics
+  add column if not exists run_label text not null default 'etl_improved',
+  add column if not exists status text not null default 'succeeded',
+  add column if not exists total_rows bigint,
+  add column if not exists expected_rows bigint,
+  add column if not exists ratio double precision,
+  add column if not exists min_acceptance_ratio double precision,
+  add column if not exists low_ratio boolean not null default false,
+  add column if not exists num_chunks integer,
+  add column if not exists dry_run boolean not null default false,
+  add column if not exists replay_of uuid,
+  add column if not exists inserted bigint not null default 0,
+  add column if not exists updated bigint not null default 0,
+  add column if not exists unchanged bigint not null default 0,
+  add column if not exists rejected bigint not null default 0,
+  add column if not exists duplicates bigint not null default 0,
+  add column if not exists filtered bigint not null default 0,
+  add column if not exists extra bigint not null default 0,
+  add column if not exists schema_name text,
+  add column if not exists table_name text,
+  add column if not exists duration_ms double precision,
+  add column if not exists stages jsonb not null default '{}',
+  add column if not exists attempt integer not null default 1,
+  add column if not exists requested_at timestamptz,
+  add column if not exists started_at timestamptz,
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
+create index if not exists etl_improved_metrics_label on public.etl_improved_metrics (run_label, created_at desc);
+comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
+
+create table if not exists public.etl_improved_alerts (
+  alert_id bigint generated always as identity primary key
+);
+alter table public.etl_improved_alerts
+  add column if not exists kind text not null default 'run_failed',
+  add column if not exists severity text not null default 'warning',
+  add column if not exists message text not null default '',
+  add column if not exists run_id uuid,
+  add column if not exists run_label text,
+  add column if not exists fingerprint text,
+  add column if not exists details jsonb not null default '{}',
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
+comment on table public.etl_improved_alerts is 'what the consumer found and told';
