@@ -1,0 +1,122 @@
+import { join } from "node:path";
+import { startEmbeddedPostgres } from "./embedded_postgres.ts";
+import type { Cluster } from "./postgres_cluster.ts";
+import { type ServerProcess, startServerProcess } from "./server_process.ts";
+
+export interface LaunchOptions {
+  /** Directory of the project, with deno.json and main.ts. */
+  projectDir: string;
+  /** The environment of the launcher; what is missing for the server is added. */
+  env: Record<string, string>;
+  /** Prepares the embedded database once it runs, e.g. its schema; default: nothing. */
+  prepare?: (dsn: string) => Promise<unknown>;
+  /** Module to run; default main.ts. */
+  entry?: string;
+  /** Whether the server starts again when a file changes; default false. */
+  watch?: boolean;
+  /** Told what takes a while. */
+  log?: (message: string) => void;
+  /** Told each line that the server writes. */
+  onLine?: (line: string, stream: "stdout" | "stderr") => void;
+}
+
+/** A database and a server that run, or are about to. */
+export interface Launched {
+  /** Connection string of the database that the server uses. */
+  dsn: string;
+  /** What the server was started with. */
+  env: Record<string, string>;
+  server: ServerProcess;
+  /** The embedded PostgreSQL, unless `KPIS_PG_DSN` named another. */
+  postgres: Cluster | undefined;
+  /** The exit code of the server, when both have ended. */
+  ended: Promise<number>;
+  /** Asks the server to end; asking again after a second ends it at once. */
+  stop(signal: Deno.Signal): void;
+}
+
+/**
+ * Starts the embedded PostgreSQL, unless `KPIS_PG_DSN` is set, and then the
+ * server. When the server has ended the database is stopped, never before.
+ */
+export async function launch(options: LaunchOptions): Promise<Launched> {
+  const { projectDir } = options;
+  const env = { ...options.env };
+  env.ETL_DATA_DIR ||= await madeDir(join(projectDir, "data"));
+  env.ETL_SPOOL_DIR = await madeDir(env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"));
+  env.ETL_HOST ||= "127.0.0.1";
+  env.ETL_PORT ||= "8080";
+  let postgres: Cluster | undefined;
+  if (!env.KPIS_PG_DSN) {
+    postgres = await startEmbeddedPostgres({
+      ...(env.ETL_EMBEDDED_PG_DIR ? { dataDir: env.ETL_EMBEDDED_PG_DIR } : {}),
+      ...(options.log ? { log: options.log } : {}),
+    });
+    env.KPIS_PG_DSN = postgres.dsn;
+  }
+  const dsn = env.KPIS_PG_DSN;
+  try {
+    if (postgres) await options.prepare?.(dsn);
+    const server = startServerProcess({
+      projectDir,
+      env,
+      ...(options.entry ? { entry: options.entry } : {}),
+      ...(options.watch ? { watch: true } : {}),
+      ...(options.onLine ? { onLine: options.onLine } : {}),
+    });
+    return {
+      dsn,
+      env,
+      server,
+      postgres,
+      ended: stopAfter(server, postgres),
+      stop: stopOnceThenKill(server),
+    };
+  } catch (error) {
+    await postgres?.stop();
+    throw error;
+  }
+}
+
+/** Signals that ask a program to end; a closed terminal is one. */
+const ENDING: Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+/** Calls `handle` with each signal that asks this process to end, until disposed of. */
+export function onEndingSignal(handle: (signal: Deno.Signal) => void): Disposable {
+  const listeners = ENDING.map((signal) => {
+    const listener = () => handle(signal);
+    Deno.addSignalListener(signal, listener);
+    return { signal, listener };
+  });
+  return {
+    [Symbol.dispose]() {
+      for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
+    },
+  };
+}
+
+async function madeDir(path: string): Promise<string> {
+  await Deno.mkdir(path, { recursive: true });
+  return path;
+}
+
+async function stopAfter(server: ServerProcess, postgres: Cluster | undefined): Promise<number> {
+  const { code } = await server.ended;
+  await postgres?.stop();
+  return code;
+}
+
+/**
+ * One Ctrl-C may arrive several times, from the terminal and from npx, which
+ * passes it on; only one that comes a second later is meant as a second one.
+ */
+function stopOnceThenKill(server: ServerProcess): (signal: Deno.Signal) => void {
+  let askedAt: number | undefined;
+  return (signal) => {
+    const now = performance.now();
+    if (askedAt !== undefined && now - askedAt > 1000) return server.kill("SIGKILL");
+    if (askedAt !== undefined) return;
+    askedAt = now;
+    server.kill(signal === "SIGHUP" ? "SIGTERM" : signal);
+  };
+}
