@@ -1,0 +1,115 @@
+/**
+ * Part of `deno task ok`: who may import whom, and who may read the
+ * environment. Prints each violation with its line and ends with 1 if there is one.
+ */
+import { dirname, join, relative, resolve, sep } from "node:path";
+
+const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
+
+/** Folders of the program, and the other folders of ours that each may import from. */
+const DIRECTIONS: Record<string, string[]> = {
+  routes: ["pipeline", "queue", "store", "telemetry"],
+  queue: ["pipeline", "store", "telemetry"],
+  pipeline: ["store", "telemetry"],
+  telemetry: ["store"],
+  store: [],
+  islands: [],
+};
+
+/** Folders and files for which everything of ours is in reach. */
+const UNBOUND = new Set(["scripts", "tests", "bench"]);
+
+/** What every folder may import: errors for the user, and schemas, from which types come. */
+const SHARED = /^pipeline\/(problem|params|.*schemas?)\.ts$/;
+
+interface Import {
+  specifier: string;
+  line: number;
+  typeOnly: boolean;
+}
+
+const STATIC = /^[ \t]*(?:import|export)\s+(type\s+)?([^"'`;=]*?)\s*from\s*["']([^"']+)["']/gm;
+const BARE = /^[ \t]*import\s*["']([^"']+)["']/gm;
+const DYNAMIC = /\bimport\(\s*["']([^"']+)["']/g;
+
+/** The imports of a module's text. */
+export function importsOf(text: string): Import[] {
+  const found: Import[] = [];
+  const at = (index: number) => text.slice(0, index).split("\n").length;
+  for (const match of text.matchAll(STATIC)) {
+    const [, type, names = "", specifier = ""] = match;
+    found.push({
+      specifier,
+      line: at(match.index),
+      typeOnly: type !== undefined || onlyTypes(names),
+    });
+  }
+  for (const pattern of [BARE, DYNAMIC]) {
+    for (const match of text.matchAll(pattern)) {
+      found.push({ specifier: match[1] ?? "", line: at(match.index), typeOnly: false });
+    }
+  }
+  return found;
+}
+
+function onlyTypes(names: string): boolean {
+  const inBraces = /^\{([^}]*)\}$/s.exec(names.trim());
+  if (!inBraces) return false;
+  const each = (inBraces[1] ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+  return each.length > 0 && each.every((name) => name.startsWith("type "));
+}
+
+/** What is wrong with a module; `path` is below the project, with forward slashes. */
+export function violations(path: string, text: string): string[] {
+  const found: string[] = [];
+  const folder = path.includes("/") ? path.slice(0, path.indexOf("/")) : "";
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  if (!/^[a-z0-9_]+(\.d)?\.tsx?$/.test(name)) found.push(`${path}: name it in snake_case`);
+  if (/^(index|mod)\.tsx?$/.test(name)) found.push(`${path}: name it after what it does`);
+  if (UNBOUND.has(folder)) return found;
+  if (folder !== "" || name !== "main.ts") {
+    for (const match of text.matchAll(/\bDeno\.env\b|\bprocess\.env\b/g)) {
+      const line = text.slice(0, match.index).split("\n").length;
+      found.push(`${path}:${line}: only main.ts and scripts read the environment`);
+    }
+  }
+  for (const { specifier, line, typeOnly } of importsOf(text)) {
+    if (!specifier.startsWith(".")) continue;
+    const target = join(dirname(path), specifier).replaceAll(sep, "/");
+    const to = target.includes("/") ? target.slice(0, target.indexOf("/")) : "";
+    const where = `${path}:${line}`;
+    if (UNBOUND.has(to)) found.push(`${where}: the program must not import ${to}/`);
+    if (folder === "" || to === folder || SHARED.test(target)) continue;
+    if (folder === "islands") {
+      if (!typeOnly) found.push(`${where}: islands import types only, not ${target}`);
+      continue;
+    }
+    if (!(DIRECTIONS[folder] ?? []).includes(to) && !UNBOUND.has(to)) {
+      found.push(`${where}: ${folder}/ must not import ${target}`);
+    }
+  }
+  return found;
+}
+
+async function* modules(dir: string): AsyncGenerator<string> {
+  for await (const entry of Deno.readDir(dir)) {
+    if (entry.name.startsWith(".") || entry.name === "node_modules" || entry.name === "data") {
+      continue;
+    }
+    const path = join(dir, entry.name);
+    if (entry.isDirectory) yield* modules(path);
+    else if (/\.tsx?$/.test(entry.name)) yield path;
+  }
+}
+
+if (import.meta.main) {
+  let count = 0;
+  for await (const module of modules(PROJECT_DIR)) {
+    const path = relative(PROJECT_DIR, module).replaceAll(sep, "/");
+    for (const violation of violations(path, await Deno.readTextFile(module))) {
+      console.error(violation);
+      count++;
+    }
+  }
+  Deno.exit(count === 0 ? 0 : 1);
+}

@@ -1,0 +1,47 @@
+/**
+ * `deno task ok`: the gate that every change passes. Warnings are errors.
+ * Each check is quiet until it fails; the tests come last.
+ */
+import { resolve } from "node:path";
+import { runScript } from "./run_script.ts";
+
+const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
+
+const CHECKS: { title: string; args: string[] }[] = [
+  { title: "format", args: ["fmt", "--check"] },
+  { title: "lint", args: ["lint"] },
+  { title: "imports", args: ["run", "--frozen", "--allow-read", "scripts/check_imports.ts"] },
+  { title: "types", args: ["check", "--frozen"] },
+];
+
+async function main(): Promise<number> {
+  let failed = 0;
+  for (const { title, args } of CHECKS) {
+    const start = performance.now();
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: PROJECT_DIR,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+    }).output();
+    const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    const clean = success && !/^\s*warning\b/im.test(said);
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    console.log(`${title.padEnd(8)} ${clean ? "ok" : "FAILED"} (${seconds} s)`);
+    if (clean) continue;
+    failed++;
+    console.error(said);
+  }
+  if (failed > 0) return 1;
+  const tests = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--frozen", "-A", "scripts/test.ts", ...Deno.args],
+    cwd: PROJECT_DIR,
+    stdin: "null",
+  }).spawn();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => tests.kill(signal));
+  }
+  return (await tests.status).code;
+}
+
+await runScript(main);

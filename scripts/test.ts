@@ -1,0 +1,172 @@
+/**
+ * `deno task test [--full] [paths…]`: starts the PostgreSQL that the tests
+ * share, runs `deno test` suite by suite, and ends with one line that sums
+ * them up. `--full` adds Debian's PostgreSQL 15, fault injection and whatever
+ * tests leave out without `ETL_TEST_LONG=1`.
+ */
+import { join, relative, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { Cluster } from "./postgres_cluster.ts";
+import { onEndingSignal } from "./launch.ts";
+import { killTree } from "./process_tree.ts";
+import { runScript } from "./run_script.ts";
+import { lines } from "./server_process.ts";
+import { type Counts, countsLine, parseSummary } from "./test_counts.ts";
+import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
+
+interface Suite {
+  title: string;
+  /** Folders below tests/, or files. */
+  paths: string[];
+  kind?: ClusterKind;
+  /** Whether test files run side by side; not where they measure time or kill things. */
+  parallel: boolean;
+}
+
+const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
+
+const EVERYWHERE = ["integration", "conformance"];
+
+const SUITES: Suite[] = [
+  { title: "unit and integration", paths: ["unit", ...EVERYWHERE], parallel: true },
+  { title: "browser", paths: ["browser"], parallel: false },
+  { title: "quickstart", paths: ["quickstart"], parallel: false },
+];
+
+const FULL_SUITES: Suite[] = [
+  ...SUITES,
+  { title: "faults", paths: ["faults"], parallel: false },
+  { title: "PostgreSQL 15", paths: EVERYWHERE, kind: "debian15", parallel: true },
+];
+
+const LIMIT_MINUTES = { normal: 15, full: 28 };
+
+/** The `deno test` that runs now, for Ctrl-C. */
+let current: Deno.ChildProcess | undefined;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: Deno.args,
+    options: { full: { type: "boolean", default: false } },
+    allowPositionals: true,
+  });
+  const minutes = values.full ? LIMIT_MINUTES.full : LIMIT_MINUTES.normal;
+  const deadline = performance.now() + minutes * 60_000;
+  const suites = positionals.length > 0
+    ? [{ title: "chosen", paths: positionals, parallel: true }]
+    : values.full
+    ? FULL_SUITES
+    : SUITES;
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const interrupted = { by: undefined as Deno.Signal | undefined };
+  using _signals = onEndingSignal((signal) => {
+    interrupted.by ??= signal;
+    if (current) void killTree(current.pid);
+  });
+  for (const suite of suites) {
+    const files = await testFiles(suite);
+    if (files.length === 0) continue;
+    console.log(`\n# ${suite.title}`);
+    const counts = await runSuite(suite, files, { deadline, full: values.full });
+    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+    if (interrupted.by) return 130;
+  }
+  if (total.passed + total.failed === 0) {
+    console.error("No tests were found.");
+    total.failed = 1;
+  }
+  console.log(`\n${countsLine(total)}`);
+  return total.failed === 0 ? 0 : 1;
+}
+
+async function testFiles({ paths }: Suite): Promise<string[]> {
+  const found: string[] = [];
+  const visit = async (path: string) => {
+    const stat = await Deno.stat(path).catch(() => undefined);
+    if (stat?.isFile) found.push(path);
+    if (!stat?.isDirectory) return;
+    for await (const { name, isDirectory } of Deno.readDir(path)) {
+      if (isDirectory || /_test\.tsx?$/.test(name)) await visit(join(path, name));
+    }
+  };
+  for (const path of paths) {
+    const below = path.startsWith("tests/") || path.startsWith("/") ? path : join("tests", path);
+    await visit(resolve(PROJECT_DIR, below));
+  }
+  return found.sort();
+}
+
+async function runSuite(
+  suite: Suite,
+  files: string[],
+  { deadline, full }: { deadline: number; full: boolean },
+): Promise<Counts> {
+  const dir = testClusterDir(`run-${Deno.pid}-${suite.kind ?? "default"}`);
+  let cluster: Cluster | undefined;
+  try {
+    cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
+    return await denoTest(suite, files, {
+      deadline,
+      env: {
+        ETL_TEST_DSN: cluster.dsn,
+        ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
+        ...(full ? { ETL_TEST_LONG: "1" } : {}),
+      },
+    });
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return { passed: 0, failed: 1, skipped: 0 };
+  } finally {
+    await cluster?.stop();
+    await Deno.remove(dir, { recursive: true }).catch(() => {});
+  }
+}
+
+async function denoTest(
+  suite: Suite,
+  files: string[],
+  options: { deadline: number; env: Record<string, string> },
+): Promise<Counts> {
+  const child = current = new Deno.Command(Deno.execPath(), {
+    args: [
+      "test",
+      "-A",
+      "--frozen",
+      "--sanitize-ops",
+      "--sanitize-resources",
+      ...(suite.parallel ? ["--parallel"] : []),
+      ...files.map((file) => relative(PROJECT_DIR, file)),
+    ],
+    cwd: PROJECT_DIR,
+    env: options.env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    void killTree(child.pid);
+  }, Math.max(0, options.deadline - performance.now()));
+  let counts: Counts | undefined;
+  const read = async (stream: ReadableStream<Uint8Array>, print: (line: string) => void) => {
+    for await (const line of lines(stream)) {
+      print(line);
+      counts = parseSummary(line) ?? counts;
+    }
+  };
+  const [status] = await Promise.all([
+    child.status,
+    read(child.stdout, console.log),
+    read(child.stderr, console.error),
+  ]);
+  clearTimeout(timer);
+  current = undefined;
+  if (late) console.error(`${suite.title}: stopped, the time of this test run is over`);
+  counts ??= { passed: 0, failed: 0, skipped: 0 };
+  // A module that does not load, or an end before the summary, is a failure that no line counts.
+  if (!status.success && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+await runScript(main);

@@ -1,0 +1,24 @@
+/** How many tests passed, failed and were skipped. */
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const SUMMARY =
+  /^(?:ok|FAILED) \| (\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/;
+// deno-lint-ignore no-control-regex
+const COLOURS = /\x1b\[[0-9;]*m/g;
+
+/** The counts in the summary line of `deno test`; undefined if the line is not one. */
+export function parseSummary(line: string): Counts | undefined {
+  const match = SUMMARY.exec(line.replaceAll(COLOURS, "").trim());
+  if (!match) return undefined;
+  const [, passed, failed, skipped] = match;
+  return { passed: Number(passed), failed: Number(failed), skipped: Number(skipped ?? 0) };
+}
+
+/** The last line of a test run: "12 passed, 0 failed", with ", 1 skipped" if any was. */
+export function countsLine({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { importsOf, violations } from "../../scripts/check_imports.ts";
+
+Deno.test("violations() lets routes import the pipeline and not the other way round", () => {
+  assert.deepEqual(violations("routes/runs.ts", `import { run } from "../pipeline/run.ts";`), []);
+  assert.deepEqual(violations("pipeline/run.ts", `import { x } from "../routes/runs.ts";`), [
+    "pipeline/run.ts:1: pipeline/ must not import routes/runs.ts",
+  ]);
+});
+
+Deno.test("violations() lets the store import schemas and problems, and nothing else of ours", () => {
+  const text = `import { sourceSchema } from "../pipeline/sources/schema.ts";
+import { Problem } from "../pipeline/problem.ts";
+import {
+  run,
+} from "../pipeline/run.ts";`;
+  assert.deepEqual(violations("store/runs.ts", text), [
+    "store/runs.ts:3: store/ must not import pipeline/run.ts",
+  ]);
+});
+
+Deno.test("violations() lets islands import types only", () => {
+  const text = `import type { Run } from "../store/runs.ts";
+import { type Chunk, type Stage } from "../store/chunks.ts";
+import { type Chunk, read } from "../store/chunks.ts";`;
+  assert.deepEqual(violations("islands/progress.tsx", text), [
+    "islands/progress.tsx:3: islands import types only, not store/chunks.ts",
+  ]);
+});
+
+Deno.test("violations() keeps the environment to main.ts and scripts", () => {
+  const text = `const dsn =\n  Deno.env.get("KPIS_PG_DSN");`;
+  assert.deepEqual(violations("main.ts", text), []);
+  assert.deepEqual(violations("scripts/etl.ts", text), []);
+  assert.deepEqual(violations("app.ts", text), [
+    "app.ts:2: only main.ts and scripts read the environment",
+  ]);
+});
+
+Deno.test("violations() keeps scripts and tests out of the program", () => {
+  assert.deepEqual(violations("main.ts", `await import("./scripts/etl.ts");`), [
+    "main.ts:1: the program must not import scripts/",
+  ]);
+});
+
+Deno.test("importsOf() finds re-exports, bare and dynamic imports", () => {
+  const text = `export { a } from "./a.ts";\nimport "./b.ts";\nconst c = await import("./c.ts");`;
+  assert.deepEqual(importsOf(text).map(({ specifier, line }) => `${specifier}:${line}`), [
+    "./a.ts:1",
+    "./b.ts:2",
+    "./c.ts:3",
+  ]);
+});
