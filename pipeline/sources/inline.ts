@@ -1,0 +1,78 @@
+import { Problem } from "../problem.ts";
+import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
+import { findSpooled, spool, spoolName } from "./local/spool.ts";
+import { limitBytes } from "./local/streams.ts";
+import type { InlineConf } from "./schema.ts";
+import { type Json, type Plan, type PlanContext, type SourceAdapter } from "./source.ts";
+import { checkRecord } from "./plain_records.ts";
+
+const BATCH = 1_000;
+const DEFAULT_CHUNK = 50_000;
+
+function planRecords(records: unknown[], ctx: PlanContext): Plan {
+  const count = Math.min(records.length, ctx.maxRecords ?? Infinity);
+  const chunk = ctx.chunkSize ?? DEFAULT_CHUNK;
+  const slices = [];
+  for (let start = 0; start < count; start += chunk) {
+    slices.push({ start, end: Math.min(start + chunk, count) });
+  }
+  return { pin: { records: records.length }, slices, records: count, warnings: [] };
+}
+
+/** Plans inline records or a stored request body. */
+export async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Promise<Plan> {
+  const { ctx, previewRecords } = options;
+  if (conf.upload_id === undefined) {
+    if (conf.records === undefined) {
+      throw new Problem("invalid-conf", {
+        detail: "The inline source has no records: give source.records, or send the data as body.",
+        errors: [{ field: "source.records", message: "required" }],
+      });
+    }
+    return planRecords(conf.records, {
+      ...ctx,
+      ...(previewRecords === undefined ? {} : { maxRecords: previewRecords }),
+    });
+  }
+  const uploadId = conf.upload_id;
+  const label = "the request body";
+  if (ctx.readUpload === undefined) throw new Error("readUpload is needed for an upload");
+  const name = spoolName(`upload:${uploadId}`, "upload");
+  const file = await findSpooled(ctx.spoolDir, name) ??
+    await spool(
+      ctx.spoolDir,
+      name,
+      limitBytes(ctx.readUpload(uploadId), { maxBytes: ctx.limits.maxSpoolBytes, label }),
+    );
+  const raw = {
+    root: "spool" as const,
+    path: file.path,
+    label,
+    name: "",
+    size: file.size,
+    mtime_ms: 0,
+    absolutePath: file.absolutePath,
+    identity: `upload:${uploadId}`,
+  };
+  const plan = await planFiles([raw], conf, options);
+  return { ...plan, pin: { upload_id: uploadId, size: file.size } };
+}
+
+/** Records in the conf, or the body of the request in any file format. */
+export const inlineAdapter: SourceAdapter<InlineConf> = {
+  plan: (conf: InlineConf, ctx: PlanContext) => planInlineSource(conf, { ctx }),
+
+  async *read(conf, slice, ctx) {
+    if ("parts" in slice) {
+      yield* readParts(slice, ctx);
+      return;
+    }
+    const records = conf.records ?? [];
+    const end = slice.end as number;
+    for (let start = slice.start as number; start < end; start += BATCH) {
+      ctx.signal.throwIfAborted();
+      yield records.slice(start, Math.min(start + BATCH, end))
+        .map((record, i) => checkRecord(record as Json, `record ${start + i + 1}`));
+    }
+  },
+};

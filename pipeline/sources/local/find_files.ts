@@ -1,0 +1,145 @@
+import { basename, join, relative, sep } from "node:path";
+// @ts-types="@types/picomatch"
+import picomatch from "picomatch";
+import { Problem } from "../../problem.ts";
+import { resolveBelow } from "./open_input.ts";
+import type { RawFile } from "./prepare_input.ts";
+
+const MAX_LISTED = 20;
+const MAX_FILES = 10_000;
+
+export interface FoundFiles {
+  files: RawFile[];
+  warnings: string[];
+}
+
+/**
+ * The files below `dataDir` that a path or glob names, sorted by path.
+ *
+ * @throws {Problem} `source-refused` for what is not below it, `source-unreadable` when nothing matches.
+ */
+export async function findFiles(pattern: string, dataDir: string): Promise<FoundFiles> {
+  checkPattern(pattern);
+  const warnings: string[] = [];
+  const { isGlob, base } = picomatch.scan(pattern);
+  const paths: string[] = [];
+  if (isGlob) {
+    const matches = picomatch(pattern, { nonegate: true });
+    for await (const path of walk(dataDir, base, warnings)) {
+      if (!matches(path)) continue;
+      if (paths.push(path) > MAX_FILES) {
+        throw new Problem("source-refused", {
+          detail: `"${pattern}" matches more than ${MAX_FILES} files: name fewer.`,
+        });
+      }
+    }
+  } else if (await isThere(join(dataDir, pattern))) {
+    paths.push(pattern.replace(/^(\.\/)+/, ""));
+  }
+  if (paths.length === 0) throw await nothingFound(pattern, dataDir);
+  paths.sort();
+  const files: RawFile[] = [];
+  for (const path of paths) files.push(await describe(path, dataDir));
+  return { files, warnings };
+}
+
+function checkPattern(pattern: string): void {
+  const refuse = (why: string) =>
+    new Problem("source-refused", {
+      detail: `The path ${JSON.stringify(pattern)} ${why}: ` +
+        "name files below the data directory (ETL_DATA_DIR).",
+      errors: [{ field: "source.path", message: why, value: pattern }],
+    });
+  if (pattern.includes("\0")) throw refuse("holds a NUL character");
+  if (/^([/\\]|[A-Za-z]:)/.test(pattern)) throw refuse("is absolute");
+  if (pattern.split(/[/\\{},()|]/).includes("..")) throw refuse("leads upwards");
+}
+
+async function describe(path: string, dataDir: string): Promise<RawFile> {
+  const { absolutePath, info } = await resolveBelow(dataDir, path);
+  if (!info.isFile) {
+    throw new Problem("source-unreadable", {
+      detail: info.isDirectory
+        ? `${path} is a directory: name the files in it, for example "${
+          path.replace(/\/$/, "")
+        }/*".`
+        : `${path} is not a regular file.`,
+    });
+  }
+  const mtime_ms = info.mtime?.getTime() ?? 0;
+  return {
+    root: "data",
+    path,
+    label: path,
+    name: basename(path),
+    size: info.size,
+    mtime_ms,
+    absolutePath,
+    identity: `file:${path}:${info.size}:${mtime_ms}`,
+  };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+/** All files below `base`, following links that stay inside; as paths relative to `dataDir`. */
+async function* walk(dataDir: string, base: string, warnings: string[]): AsyncGenerator<string> {
+  const root = await Deno.realPath(dataDir).catch(() => undefined);
+  if (root === undefined) return;
+  const seen = new Set<string>();
+  const pending = [join(dataDir, base)];
+  while (pending.length > 0) {
+    const dir = pending.pop()!;
+    const real = await Deno.realPath(dir).catch(() => undefined);
+    if (real === undefined || seen.has(real)) continue;
+    if (real !== root && !real.startsWith(root + sep)) {
+      warnings.push(`${relative(dataDir, dir)}: not searched, it leads out of the data directory.`);
+      continue;
+    }
+    seen.add(real);
+    for await (const entry of entries(real)) {
+      const path = join(dir, entry.name);
+      const info = entry.isSymlink ? await Deno.stat(path).catch(() => undefined) : entry;
+      if (info?.isDirectory) pending.push(path);
+      // A link to a file outside is found here, so that it is refused by name.
+      else if (info?.isFile) yield relative(dataDir, path);
+    }
+  }
+}
+
+async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
+  try {
+    yield* Deno.readDir(dir);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotADirectory)) throw error;
+  }
+}
+
+async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
+  const there: string[] = [];
+  try {
+    for await (const path of walk(dataDir, "", [])) {
+      there.push(path);
+      if (there.length > MAX_LISTED) break;
+    }
+  } catch {
+    // The list is only a help.
+  }
+  there.sort();
+  const more = there.length > MAX_LISTED ? ", …" : "";
+  const list = there.slice(0, MAX_LISTED).join(", ");
+  return new Problem("source-unreadable", {
+    detail: `No file matches "${pattern}" in the data directory ${dataDir}. ` +
+      (list === "" ? "It holds no files." : `It holds: ${list}${more}`),
+    errors: [{ field: "source.path", message: "matches no file", value: pattern }],
+  });
+}

@@ -1,0 +1,185 @@
+import { hasDelicateNumbers, NumberRangeError, parseJson } from "../json_text.ts";
+import { type Json, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
+import { type Position, unreadable } from "../unreadable.ts";
+import { openPart } from "./open_input.ts";
+import type { Part } from "./part.ts";
+import { recordBlocks } from "./record_blocks.ts";
+import { LineScanner } from "./record_scanner.ts";
+
+export type Batch = (SourceRecord | Unreadable)[];
+
+const NEWLINE = 10;
+const BATCH_RECORDS = 1_000;
+const MIN_PIECE_BYTES = 4_096;
+const MAX_PIECE_BYTES = 262_144;
+
+/** What counts as a blank line; the same bytes as isBlank of text_plan.ts. */
+const BLANK = /^[ \t\r\n]*$/;
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** A piece of whole lines, and where it stands. */
+interface Piece {
+  bytes: Uint8Array;
+  at: Position;
+  maxRecordBytes: number;
+}
+
+/** Reads the records of one part of an NDJSON file, about 1,000 a batch. */
+export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<Batch, void, void> {
+  using input = await openPart(part, ctx);
+  const { maxRecordBytes } = ctx.limits;
+  let line = part.line as number | undefined;
+  let pieceBytes = 65_536;
+  const blocks = recordBlocks(input.file, {
+    start: part.start,
+    end: part.end,
+    scanner: new LineScanner(),
+    maxRecordBytes,
+    label: part.label,
+    signal: ctx.signal,
+  });
+  for await (const { bytes, offset, oversized } of blocks) {
+    if (oversized !== undefined) {
+      yield [tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes)];
+      if (line !== undefined) line++;
+      continue;
+    }
+    for (let from = 0; from < bytes.length;) {
+      const to = pieceEnd(bytes, from, pieceBytes);
+      const piece = {
+        bytes: bytes.subarray(from, to),
+        at: { label: part.label, line, byte: offset + from },
+        maxRecordBytes,
+      };
+      const { batch, lines } = parsePiece(piece);
+      if (batch.length > 0) yield batch;
+      if (line !== undefined) line += lines;
+      const mean = (to - from) / lines;
+      pieceBytes = Math.min(
+        MAX_PIECE_BYTES,
+        Math.max(MIN_PIECE_BYTES, mean * BATCH_RECORDS),
+        maxRecordBytes,
+      );
+      from = to;
+    }
+  }
+  await input.verify();
+}
+
+function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
+  if (bytes.length - from <= pieceBytes) return bytes.length;
+  const last = bytes.lastIndexOf(NEWLINE, from + Math.floor(pieceBytes));
+  if (last >= from) return last + 1;
+  const next = bytes.indexOf(NEWLINE, from);
+  return next < 0 ? bytes.length : next + 1;
+}
+
+/** One decode for the whole piece; only what is wrong is looked at line by line. */
+function parsePiece(piece: Piece): { batch: Batch; lines: number } {
+  let text: string;
+  try {
+    text = strict.decode(piece.bytes);
+  } catch {
+    return parsePieceByLine(piece);
+  }
+  if (piece.bytes.length > piece.maxRecordBytes) return parsePieceByLine(piece);
+  const delicate = hasDelicateNumbers(text);
+  const lines = text.split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  const batch: Batch = [];
+  for (let i = 0; i < lines.length; i++) {
+    const line = lines[i]!;
+    let value: Json;
+    try {
+      value = delicate ? parseJson(line) : JSON.parse(line);
+    } catch (error) {
+      if (!BLANK.test(line)) batch.push(syntaxError(line, error, lineAt(piece, i)));
+      continue;
+    }
+    if (isRecord(value)) batch.push(value);
+    else batch.push(notAnObject(line, value, lineAt(piece, i)));
+  }
+  return { batch, lines: lines.length };
+}
+
+function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): { batch: Batch; lines: number } {
+  const batch: Batch = [];
+  let lines = 0;
+  for (let from = 0; from < bytes.length;) {
+    const newline = bytes.indexOf(NEWLINE, from);
+    const to = newline < 0 ? bytes.length : newline;
+    const raw = bytes.subarray(from, to);
+    const here = { ...at, line: at.line && at.line + lines, byte: at.byte + from };
+    if (raw.length > maxRecordBytes) batch.push(tooLong(raw, raw.length, here, maxRecordBytes));
+    else {
+      const record = parseRecordBytes(raw, here);
+      if (record !== undefined) batch.push(record);
+    }
+    lines++;
+    from = to + 1;
+  }
+  return { batch, lines };
+}
+
+function parseRecordBytes(raw: Uint8Array, at: Position): SourceRecord | Unreadable | undefined {
+  let text: string;
+  try {
+    text = strict.decode(raw);
+  } catch {
+    return notUtf8(raw, at);
+  }
+  if (BLANK.test(text)) return undefined;
+  try {
+    const value = parseJson(text);
+    return isRecord(value) ? value : notAnObject(text, value, at);
+  } catch (error) {
+    return syntaxError(text, error, at);
+  }
+}
+
+/** Where line `index` of a piece starts; only computed for an error's message. */
+function lineAt({ bytes, at }: Piece, index: number): Position {
+  let from = 0;
+  if (at.line === undefined) {
+    for (let i = 0; i < index; i++) from = bytes.indexOf(NEWLINE, from) + 1;
+  }
+  return { ...at, line: at.line && at.line + index, byte: at.byte + from };
+}
+
+export function isRecord(value: Json): value is SourceRecord {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function notAnObject(raw: string, value: Json, at: Position): Unreadable {
+  const kind = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
+  return unreadable("not_an_object", `a record must be a JSON object, this is ${kind}`, {
+    at,
+    raw,
+  });
+}
+
+export function syntaxError(raw: string, error: unknown, at: Position): Unreadable {
+  if (error instanceof NumberRangeError) {
+    return unreadable("number_range", error.message, { at, raw });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return unreadable("json_syntax", message.replace(/ \(line 1 column \d+\)$/, ""), { at, raw });
+}
+
+export function notUtf8(raw: Uint8Array, at: Position): Unreadable {
+  return unreadable("encoding", "not valid UTF-8; set source.encoding if it is another one", {
+    at,
+    raw,
+  });
+}
+
+export function tooLong(
+  head: Uint8Array,
+  length: number,
+  at: Position,
+  maxRecordBytes: number,
+): Unreadable {
+  const what = `a record of ${length} bytes; the limit is ${maxRecordBytes}`;
+  return unreadable("record_too_long", what, { at, raw: head.subarray(0, 4_096) });
+}

@@ -1,0 +1,99 @@
+import { join, sep } from "node:path";
+import { Problem } from "../../problem.ts";
+import type { InputFile, Part } from "./part.ts";
+
+export interface Roots {
+  dataDir: string;
+  spoolDir: string;
+}
+
+/** A file of a slice, open and checked; closes with `using`. */
+export interface OpenInput extends Disposable {
+  file: Deno.FsFile;
+  /** Fails with `source-changed` unless the file is still as it was planned. */
+  verify(): Promise<void>;
+}
+
+function changed(label: string, what: string): Problem {
+  return new Problem("source-changed", {
+    detail: `The file ${label} changed while the run was reading it (${what}): ` +
+      "start a new run to load it as it is now.",
+  });
+}
+
+/**
+ * Resolves symlinks and refuses what leaves `root`.
+ *
+ * @throws {Problem} `source-refused`, or `source-unreadable` when there is no such file.
+ */
+export async function resolveBelow(
+  root: string,
+  path: string,
+): Promise<{ absolutePath: string; info: Deno.FileInfo }> {
+  let real: string;
+  let realRoot: string;
+  try {
+    realRoot = await Deno.realPath(root);
+    real = await Deno.realPath(join(root, path));
+  } catch (error) {
+    throw new Problem("source-unreadable", {
+      detail: error instanceof Deno.errors.NotFound
+        ? `There is no file ${path} any more: put it back or start a new run.`
+        : `The file ${path} cannot be read: check its permissions.`,
+      cause: error,
+    });
+  }
+  if (real !== realRoot && !real.startsWith(realRoot.endsWith(sep) ? realRoot : realRoot + sep)) {
+    throw new Problem("source-refused", {
+      detail: `The file ${path} leads out of the data directory: ` +
+        "copy it there instead of linking to it.",
+    });
+  }
+  return { absolutePath: real, info: await Deno.stat(real) };
+}
+
+/**
+ * Opens the file of a part.
+ *
+ * @throws {Problem} `source-changed` when it is not the file that was planned.
+ */
+export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
+  const root = part.root === "data" ? roots.dataDir : roots.spoolDir;
+  const { absolutePath } = await resolveBelow(root, part.path);
+  const input: InputFile = { ...part, absolutePath };
+  return await openInput(input);
+}
+
+/** Opens an input file and checks that it is still the one that was found. */
+export async function openInput(input: InputFile): Promise<OpenInput> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(input.absolutePath);
+  } catch (error) {
+    throw new Problem("source-unreadable", {
+      detail: `The file ${input.label} cannot be opened: check its permissions.`,
+      cause: error,
+    });
+  }
+  const verify = async () => {
+    const info = await file.stat();
+    if (info.size !== input.size) {
+      throw changed(input.label, `${input.size} bytes then, ${info.size} now`);
+    }
+    const mtime = info.mtime?.getTime() ?? 0;
+    if (input.mtime_ms !== 0 && mtime !== input.mtime_ms) {
+      throw changed(
+        input.label,
+        `modified at ${new Date(input.mtime_ms).toISOString()} then, ` +
+          `${new Date(mtime).toISOString()} now`,
+      );
+    }
+  };
+  try {
+    await verify();
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  return { file, verify, [Symbol.dispose]: () => file.close() };
+}

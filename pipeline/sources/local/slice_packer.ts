@@ -1,0 +1,82 @@
+import type { Part, PartsSlice } from "./part.ts";
+
+const MAX_RECORDS = 50_000;
+const MAX_BYTES = 16 * 1024 * 1024;
+
+export interface SlicePackerOptions {
+  /** Records a slice, exactly. Default: at most about 50,000 records and 16 MiB. */
+  chunkSize?: number | undefined;
+  /** Records in all. Default: no cap. */
+  maxRecords?: number | undefined;
+}
+
+/** Collects parts of files into slices; small files share one. */
+export class SlicePacker {
+  /** Whether records must be counted while planning. */
+  readonly counts: boolean;
+  readonly #chunkSize: number;
+  readonly #maxBytes: number;
+  #left: number;
+  #open: Part[] = [];
+  #openRecords = 0;
+  #openBytes = 0;
+  #records = 0;
+  #slices: PartsSlice[] = [];
+
+  constructor(options: SlicePackerOptions = {}) {
+    this.counts = options.chunkSize !== undefined || options.maxRecords !== undefined;
+    this.#chunkSize = options.chunkSize ?? MAX_RECORDS;
+    this.#maxBytes = options.chunkSize === undefined ? MAX_BYTES : Infinity;
+    this.#left = options.maxRecords ?? Infinity;
+  }
+
+  /** Records that the open slice can still take; 0 when the cap on all records is reached. */
+  get room(): number {
+    return Math.min(this.#chunkSize - this.#openRecords, this.#left);
+  }
+
+  /** Bytes that the open slice can still take; at least 1. */
+  get roomBytes(): number {
+    return Math.max(1, this.#maxBytes - this.#openBytes);
+  }
+
+  get full(): boolean {
+    return this.#left <= 0;
+  }
+
+  /** Bytes that a part should have when a record has about `recordBytes`; uncounted planning. */
+  targetBytes(recordBytes: number): number {
+    return Math.max(1, Math.min(MAX_BYTES, Math.floor(MAX_RECORDS * recordBytes)));
+  }
+
+  /** Adds a part of so many records (estimated when they are not counted) and bytes. */
+  add(part: Part, { records, bytes }: { records: number; bytes: number }): void {
+    if (
+      !this.counts && this.#open.length > 0 &&
+      (this.#openRecords + records > this.#chunkSize || this.#openBytes + bytes > this.#maxBytes)
+    ) {
+      this.#close();
+    }
+    this.#open.push(part);
+    this.#openRecords += records;
+    this.#openBytes += bytes;
+    this.#records += records;
+    this.#left -= records;
+    if (this.#openRecords >= this.#chunkSize || this.#openBytes >= this.#maxBytes || this.full) {
+      this.#close();
+    }
+  }
+
+  /** The slices, and the number of records when they were counted. */
+  finish(): { slices: PartsSlice[]; records: number | undefined } {
+    this.#close();
+    return { slices: this.#slices, records: this.counts ? this.#records : undefined };
+  }
+
+  #close(): void {
+    if (this.#open.length > 0) this.#slices.push({ parts: this.#open });
+    this.#open = [];
+    this.#openRecords = 0;
+    this.#openBytes = 0;
+  }
+}

@@ -1,0 +1,38 @@
+import { adapterFor } from "./adapters.ts";
+import { planFileSource } from "./file.ts";
+import { planInlineSource } from "./inline.ts";
+import type { SourceConf } from "./schema.ts";
+import type { Plan, PlanContext, ReadContext, SourceRecord, Unreadable } from "./source.ts";
+
+export interface Preview {
+  records: (SourceRecord | Unreadable)[];
+  warnings: string[];
+}
+
+/**
+ * The first records of a source (20 unless told), reading little more than
+ * them: of a compressed file or a download only the beginning. Nothing is
+ * pinned. `ctx.spoolDir` must be a directory of this preview alone.
+ */
+export async function previewSource(
+  conf: SourceConf,
+  ctx: PlanContext & ReadContext,
+  count = 20,
+): Promise<Preview> {
+  const plan = await planPreview(conf, ctx, count);
+  const records: (SourceRecord | Unreadable)[] = [];
+  for (const slice of plan.slices) {
+    for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
+      records.push(...batch.slice(0, count - records.length));
+      if (records.length >= count) return { records, warnings: plan.warnings };
+    }
+  }
+  return { records, warnings: plan.warnings };
+}
+
+function planPreview(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
+  const options = { ctx, previewRecords: count };
+  if (conf.type === "file") return planFileSource(conf, options);
+  if (conf.type === "inline") return planInlineSource(conf, options);
+  return adapterFor(conf).plan(conf, { ...ctx, maxRecords: count });
+}
