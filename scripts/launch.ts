@@ -8,8 +8,11 @@ export interface LaunchOptions {
   projectDir: string;
   /** The environment of the launcher; what is missing for the server is added. */
   env: Record<string, string>;
-  /** Prepares the embedded database once it runs, e.g. its schema; default: nothing. */
-  prepare?: (dsn: string) => Promise<unknown>;
+  /**
+   * Prepares the database before the server starts, e.g. its schema; told the
+   * embedded PostgreSQL, unless `KPIS_PG_DSN` named another. Default: nothing.
+   */
+  prepare?: (dsn: string, postgres: Cluster | undefined) => Promise<unknown>;
   /** Module to run; default main.ts. */
   entry?: string;
   /** Whether the server starts again when a file changes; default false. */
@@ -56,7 +59,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   }
   const dsn = env.KPIS_PG_DSN;
   try {
-    if (postgres) await options.prepare?.(dsn);
+    await options.prepare?.(dsn, postgres);
     const server = startServerProcess({
       projectDir,
       env,

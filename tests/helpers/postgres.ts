@@ -38,7 +38,7 @@ export async function testDatabase(
   const name = `${slug}_${crypto.randomUUID().slice(0, 8)}`;
   await maintain(
     server,
-    (client) => client.query(`create database "${name}" template ${template}`),
+    (client) => client.query(`create database "${name}" template ${template} strategy file_copy`),
   );
   return {
     name,
