@@ -11,6 +11,10 @@ const CHECKS: { title: string; args: string[] }[] = [
   { title: "format", args: ["fmt", "--check"] },
   { title: "lint", args: ["lint"] },
   { title: "imports", args: ["run", "--frozen", "--allow-read", "scripts/check_imports.ts"] },
+  {
+    title: "sql",
+    args: ["run", "--frozen", "--allow-read", "scripts/build_sql.ts", "--check"],
+  },
   { title: "types", args: ["check", "--frozen"] },
 ];
 
