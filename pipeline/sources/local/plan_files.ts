@@ -5,6 +5,7 @@ import { type CsvHead, readCsvHead } from "./csv_header.ts";
 import type { ColumnType } from "./csv_values.ts";
 import { type Batch, readNdjson } from "./ndjson.ts";
 import { openInput } from "./open_input.ts";
+import { planParquet, readParquet } from "./parquet.ts";
 import type { PartsSlice } from "./part.ts";
 import {
   type ParsingConf,
@@ -60,6 +61,7 @@ export async function planFiles(
 export async function* readParts(slice: Slice, ctx: ReadContext): AsyncGenerator<Batch> {
   for (const part of (slice as PartsSlice).parts) {
     if (part.format === "csv") yield* readCsv(part, ctx);
+    else if (part.format === "parquet") yield* readParquet(part, ctx);
     else yield* readNdjson(part, ctx);
   }
 }
@@ -77,6 +79,8 @@ async function planOne(
     }
     const cut = csvCut(prepared, prepared.head, types);
     await planText(input, cut, { packer, context: ctx });
+  } else if (prepared.format === "parquet") {
+    await planParquet(input, packer);
   } else {
     await planText(input, lineCut(await bomLength(prepared)), { packer, context: ctx });
   }

@@ -1,0 +1,191 @@
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetScan,
+  parquetSchema,
+  type SchemaTree,
+} from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { Problem } from "../../problem.ts";
+import type { Json, ReadContext, SourceRecord } from "../source.ts";
+import { Unreadable } from "../source.ts";
+import { type Batch } from "./ndjson.ts";
+import { openInput, openPart } from "./open_input.ts";
+import type { InputFile, Part } from "./part.ts";
+import {
+  asStored,
+  type Convert,
+  converterOf,
+  LOSSLESS_PARSERS,
+  ValueError,
+} from "./parquet_values.ts";
+import type { SlicePacker } from "./slice_packer.ts";
+
+const BATCH_RECORDS = 1_000;
+const PART_RECORDS = 50_000;
+const PART_BYTES = 16 * 1024 * 1024;
+/** Nested columns are decoded from their row group's beginning, so their parts are larger. */
+const NESTED_FACTOR = 4;
+const MAX_READ_BYTES = 1 << 30;
+const MAX_PAGE_BYTES = 1 << 28;
+
+/** Codecs that refuse a page that claims to unpack to more than memory should hold. */
+const boundedCompressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, decompress]) => [
+    codec,
+    (input: Uint8Array, outputLength: number) => {
+      if (outputLength > MAX_PAGE_BYTES) {
+        throw new RangeError(`a page of ${outputLength} bytes; the limit is ${MAX_PAGE_BYTES}`);
+      }
+      return decompress(input, outputLength);
+    },
+  ]),
+) as typeof compressors;
+
+function asyncBuffer(file: Deno.FsFile, size: number): AsyncBuffer {
+  return {
+    byteLength: size,
+    slice(start: number, end?: number): ArrayBuffer {
+      const from = start < 0 ? Math.max(0, size + start) : start;
+      const length = Math.max(0, Math.min(end ?? size, size) - from);
+      if (length > MAX_READ_BYTES) {
+        throw new RangeError(`a column of ${length} bytes; the limit is ${MAX_READ_BYTES}`);
+      }
+      const bytes = new Uint8Array(length);
+      // Columns are read concurrently and share the file's position: seek and read in one go.
+      file.seekSync(from, Deno.SeekMode.Start);
+      for (let read = 0; read < length;) {
+        const got = file.readSync(bytes.subarray(read));
+        if (got === null) throw new RangeError("the file ends too early");
+        read += got;
+      }
+      return bytes.buffer;
+    },
+  };
+}
+
+function damaged(label: string, error: unknown): unknown {
+  if (error instanceof Problem || (error instanceof DOMException && error.name === "AbortError")) {
+    return error;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new Problem("source-unreadable", {
+    detail: `${label}: the Parquet file cannot be read (${message.replace(/^parquet:? /, "")}). ` +
+      "Is it complete, and does another tool read it?",
+    cause: error,
+  });
+}
+
+async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
+  return await parquetMetadataAsync(file, { parsers: LOSSLESS_PARSERS });
+}
+
+/** Plans the row ranges of a Parquet file into the packer; no range crosses a row group. */
+export async function planParquet(input: InputFile, packer: SlicePacker): Promise<void> {
+  using opened = await openInput(input);
+  const metadata = await readMetadata(asyncBuffer(opened.file, input.size)).catch((error) => {
+    throw damaged(input.label, error);
+  });
+  checkColumns(parquetSchema(metadata).children, input.label);
+  const nested = parquetSchema(metadata).children.some((column) => column.children.length > 0);
+  const factor = nested ? NESTED_FACTOR : 1;
+  let first = 0;
+  for (const group of metadata.row_groups) {
+    const rows = Number(group.num_rows);
+    const rowBytes = rows === 0 ? 1 : Number(group.total_byte_size) / rows;
+    const most = Math.max(1, Math.min(PART_RECORDS, Math.floor(PART_BYTES / rowBytes))) * factor;
+    const even = Math.ceil(rows / Math.max(1, Math.ceil(rows / most)));
+    for (let done = 0; done < rows;) {
+      if (packer.full) return;
+      const records = Math.min(rows - done, packer.counts ? packer.room : even);
+      const start = first + done;
+      packer.add(partOf(input, start, start + records), { records, bytes: records * rowBytes });
+      done += records;
+    }
+    first += rows;
+  }
+}
+
+function partOf(input: InputFile, start: number, end: number): Part {
+  const { root, path, label, size, mtime_ms } = input;
+  return { root, path, label, size, mtime_ms, format: "parquet", start, end };
+}
+
+function checkColumns(columns: SchemaTree[], label: string): void {
+  const names = columns.map((column) => column.element.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return;
+  throw new Problem("source-unreadable", {
+    detail: `${label}: two columns are called "${twice}". Rename one, or one would hide the other.`,
+  });
+}
+
+/**
+ * Reads the rows of one part, one column after the other so that only one
+ * column's bytes are held. Integers beyond 2^53 are bigint, decimals that a
+ * double cannot hold are text, times are ISO 8601, bytes base64, NaN and
+ * infinities text.
+ */
+export async function* readParquet(
+  part: Part,
+  ctx: ReadContext,
+): AsyncGenerator<Batch, void, void> {
+  using input = await openPart(part, ctx);
+  const file = asyncBuffer(input.file, part.size);
+  const columns: { name: string; values: ArrayLike<unknown>; convert: Convert }[] = [];
+  try {
+    const metadata = await readMetadata(file);
+    const tree = parquetSchema(metadata);
+    const scan = await parquetScan({
+      file,
+      metadata: { ...metadata, schema: metadata.schema.map(asStored) },
+      compressors: boundedCompressors,
+      parsers: LOSSLESS_PARSERS,
+      utf8: false,
+      rowStart: part.start,
+      rowEnd: part.end,
+    });
+    for (const column of tree.children) {
+      ctx.signal.throwIfAborted();
+      const name = column.element.name;
+      const values = await scan.readColumn({
+        column: name,
+        rowStart: part.start,
+        rowEnd: part.end,
+      });
+      columns.push({ name, values, convert: converterOf(column) });
+    }
+  } catch (error) {
+    throw damaged(part.label, error);
+  }
+  const rows = part.end - part.start;
+  for (let from = 0; from < rows; from += BATCH_RECORDS) {
+    ctx.signal.throwIfAborted();
+    const batch: Batch = [];
+    const to = Math.min(rows, from + BATCH_RECORDS);
+    for (let row = from; row < to; row++) {
+      try {
+        const record: SourceRecord = {};
+        for (const { name, values, convert } of columns) set(record, name, convert(values[row]));
+        batch.push(record);
+      } catch (error) {
+        if (!(error instanceof ValueError)) throw damaged(part.label, error);
+        const where = `row ${part.start + row + 1} of ${part.label}`;
+        batch.push(new Unreadable(error.rule, `${where}: ${error.message}`, ""));
+      }
+    }
+    yield batch;
+  }
+  await input.verify();
+}
+
+function set(record: SourceRecord, name: string, value: Json): void {
+  if (name !== "__proto__") record[name] = value;
+  else {Object.defineProperty(record, name, {
+      value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });}
+}
