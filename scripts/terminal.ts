@@ -32,7 +32,7 @@ export class Terminal {
     return this.#colour ? `\x1b[${CODES[style]}m${text}\x1b[0m` : text;
   }
 
-  /** Writes a line above whatever is drawn. */
+  /** Writes a line that stays, in place of what was drawn. */
   line(text = ""): void {
     this.#erase();
     this.#write(`${text}\n`);
@@ -44,11 +44,6 @@ export class Terminal {
     this.#erase();
     this.#write(lines.map((line) => `${line}\n`).join(""));
     this.#drawn = lines.length;
-  }
-
-  /** What was drawn last stays, and is no longer drawn over. */
-  keep(): void {
-    this.#drawn = 0;
   }
 
   #erase(): void {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { lines } from "../../scripts/server_process.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
+import { processesWith } from "../helpers/processes.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 const script = new URL("../../scripts/launcher.ts", import.meta.url).pathname;
@@ -41,17 +42,6 @@ async function startLauncher(env: Record<string, string> = {}) {
       await Deno.remove(spool, { recursive: true });
     },
   };
-}
-
-/** Processes whose command line has `text`. */
-async function processesWith(text: string): Promise<number[]> {
-  const found: number[] = [];
-  for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const command = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
-    if (command.includes(text)) found.push(Number(name));
-  }
-  return found;
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {

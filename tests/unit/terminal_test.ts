@@ -21,13 +21,13 @@ Deno.test("bar() stays in its width", () => {
 
 Deno.test("count() groups thousands", () => assert.equal(count(1_234_567), "1,234,567"));
 
-Deno.test("Terminal draws over what it drew, and writes lines above", () => {
+Deno.test("Terminal draws over what it drew, and writes lines in its place", () => {
   let text = "";
   const terminal = new Terminal({ isTerminal: true, colour: false, write: (part) => text += part });
   terminal.draw(["a", "b"]);
   terminal.draw(["c"]);
-  terminal.line("above");
-  assert.equal(text, "a\nb\n\x1b[2A\x1b[0Jc\n\x1b[1A\x1b[0Jabove\n");
+  terminal.line("stays");
+  assert.equal(text, "a\nb\n\x1b[2A\x1b[0Jc\n\x1b[1A\x1b[0Jstays\n");
 });
 
 Deno.test("Terminal writes no control characters where there is no terminal", () => {

@@ -1,0 +1,165 @@
+import { join } from "node:path";
+import { Problem } from "../pipeline/problem.ts";
+import { launch, type Launched, onEndingSignal } from "./launch.ts";
+import { setupDatabase } from "./setup_db.ts";
+import { ServerEndedError } from "./server_process.ts";
+import { duration, type Terminal } from "./terminal.ts";
+import { requestRun, type Run, watchRun } from "./quickstart_run.ts";
+import { progress, summary, summaryJson } from "./quickstart_screen.ts";
+
+export interface QuickstartOptions {
+  terminal: Terminal;
+  /** Whether to end after the run. */
+  once: boolean;
+  projectDir: string;
+  env: Record<string, string>;
+  /** Port of the server; default ETL_PORT, else 8080 if it is free, else any. */
+  port?: number;
+}
+
+/** Delay, distance and time of day of flights, from the Bureau of Transportation Statistics. */
+const DATA_SET = {
+  file: "flights-200k.json",
+  title: "flights-200k.json: delay, distance and time of day of 200,000 US flights",
+};
+
+/** Runs the quickstart; returns its exit code. */
+export async function quickstart(options: QuickstartOptions): Promise<number> {
+  const { terminal, projectDir } = options;
+  const state: { launched?: Launched; ending?: Deno.Signal } = {};
+  using _signals = onEndingSignal((signal) => {
+    state.ending ??= signal;
+    state.launched?.stop(signal);
+  });
+  const env = { ...options.env };
+  env.ETL_PORT = String(options.port ?? (env.ETL_PORT || usualPort()));
+  env.ETL_DATA_DIR ||= join(projectDir, "data");
+  const path = await provideData(projectDir, env.ETL_DATA_DIR);
+  const logFile = join(projectDir, ".data", "server.log");
+  await Deno.mkdir(join(projectDir, ".data"), { recursive: true });
+  using log = await Deno.open(logFile, { create: true, truncate: true, write: true });
+  const encoder = new TextEncoder();
+  const step = steps(terminal);
+
+  step.begin("PostgreSQL", env.KPIS_PG_DSN ? "connecting" : "starting");
+  const launched = state.launched = await launch({
+    projectDir,
+    env,
+    onLine: (line) => log.writeSync(encoder.encode(`${line}\n`)),
+    async prepare(dsn, postgres) {
+      const { hostname, port } = new URL(dsn);
+      const what = {
+        created: "new",
+        started: "with the data of last time",
+        joined: "runs already",
+      };
+      step.end(`${hostname}:${port || 5432}, ${postgres ? what[postgres.origin] : "KPIS_PG_DSN"}`);
+      step.begin("Schema", "creating what is missing");
+      const created = await setupDatabase(dsn, {});
+      step.end(created.length > 0 ? `${created.length} objects created` : "up to date");
+      step.begin("Server", "starting");
+    },
+  });
+  if (state.ending) launched.stop(state.ending);
+  let run: Run | undefined;
+  try {
+    const address = await launched.server.address;
+    step.end(address);
+    terminal.line(`\n  Loading ${DATA_SET.title}\n`);
+    const runId = await requestRun(address, {
+      run_label: "quickstart",
+      source: { type: "file", name: "flights", path, event_type: "flight" },
+    });
+    run = await watchRun(address, runId, (now) => terminal.draw(progress(terminal, now)));
+    const lines = [...progress(terminal, run), "", ...summary(terminal, run), ""];
+    for (const line of lines) terminal.line(line);
+    if (!options.once) {
+      terminal.line(`  Dashboard   ${terminal.paint("cyan", `${address}/etl`)}`);
+      terminal.line(`  Server log  ${logFile}`);
+      terminal.line(`\n  Everything keeps running; Ctrl-C ends it and keeps the data.\n`);
+      return await untilEnded(launched, state, logFile);
+    }
+  } catch (error) {
+    if (state.ending) return await launched.ended.then(() => 130);
+    launched.stop("SIGTERM");
+    await launched.ended;
+    throw explained(error, logFile);
+  }
+  launched.stop("SIGTERM");
+  await launched.ended;
+  if (state.ending) return 130;
+  console.log(summaryJson(run));
+  return run.status === "succeeded" ? 0 : 1;
+}
+
+async function untilEnded(
+  launched: Launched,
+  state: { ending?: Deno.Signal },
+  logFile: string,
+): Promise<number> {
+  const code = await launched.ended;
+  if (!state.ending) {
+    throw new Problem("unavailable", {
+      detail: `The server ended by itself with code ${code}. ${logFile} says why.`,
+    });
+  }
+  return code;
+}
+
+/** What to do about an error of the server, instead of where it happened. */
+function explained(error: unknown, logFile: string): unknown {
+  if (error instanceof Problem) return error;
+  if (error instanceof ServerEndedError) {
+    const said = error.lastLines.filter((line) => !/^\s+at /.test(line)).slice(-5).join("\n  ");
+    return new Problem("unavailable", {
+      detail: `The server did not start. Its last words, all of them in ${logFile}:\n  ${said}`,
+      cause: error,
+    });
+  }
+  return new Problem("unavailable", {
+    detail: `The server did not answer: ${error instanceof Error ? error.message : error}. ` +
+      `Its log is in ${logFile}.`,
+    cause: error,
+  });
+}
+
+/** Copies the data set to where file sources may read; returns its path below that. */
+async function provideData(projectDir: string, dataDir: string): Promise<string> {
+  const from = join(projectDir, "node_modules", "vega-datasets", "data", DATA_SET.file);
+  const path = `quickstart/${DATA_SET.file}`;
+  const to = join(dataDir, path);
+  const { size } = await Deno.stat(from);
+  const there = await Deno.stat(to).catch(() => undefined);
+  if (there?.size !== size) {
+    await Deno.mkdir(join(dataDir, "quickstart"), { recursive: true });
+    await Deno.copyFile(from, to);
+  }
+  return path;
+}
+
+function usualPort(): number {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port: 8080 }).close();
+    return 8080;
+  } catch {
+    return 0;
+  }
+}
+
+/** Prints each step as it begins (on a terminal) and with its duration when it ends. */
+function steps(
+  terminal: Terminal,
+): { begin(name: string, doing: string): void; end(result: string): void } {
+  let current = { name: "", start: 0 };
+  return {
+    begin(name, doing) {
+      current = { name, start: performance.now() };
+      terminal.draw([`  ${terminal.paint("dim", "·")} ${name.padEnd(14)} ${doing}`]);
+    },
+    end(result) {
+      const took = terminal.paint("dim", duration(performance.now() - current.start));
+      const tick = terminal.paint("green", "✓");
+      terminal.line(`  ${tick} ${current.name.padEnd(14)} ${result.padEnd(44)} ${took}`);
+    },
+  };
+}
