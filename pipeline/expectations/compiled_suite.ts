@@ -1,0 +1,265 @@
+import type { SourceRecord } from "../sources/source.ts";
+import type { Accumulator, State } from "./accumulator.ts";
+import { Batch, type EventColumns } from "./batch.ts";
+import { type Condition, conditionColumns, parseCondition } from "./condition_parser.ts";
+import { type Evaluator, evaluatorOf, type Evidence, requireColumns } from "./evaluators.ts";
+import { Plan } from "./plan.ts";
+import { NotEvaluable, toResult, type ValidationResult } from "./result.ts";
+import { EXPECTED, SKIPPED } from "./row_rule.ts";
+import { type Expectation, isRowWise, resolveParameters, type Suite } from "./suite.ts";
+import { shown } from "./python_value.ts";
+
+export interface CompileOptions {
+  /** Values of suite parameters; default: the suite's own. */
+  parameters?: Record<string, unknown>;
+}
+
+export interface NewStateOptions {
+  /** Number of the chunk, from 0: states are merged in this order. */
+  chunkNo: number;
+  /**
+   * A directory of the run, kept until `finish`: what does not fit in memory
+   * is written there. A chunk prepared again overwrites its files. Without
+   * one all stays in memory, for samples and tests.
+   */
+  spillDir?: string;
+}
+
+/** The accumulators of one chunk, while it is read. */
+export interface ChunkState {
+  readonly chunkNo: number;
+  readonly accumulators: Accumulator[];
+  rows: number;
+  /** Columns seen in some record, by index of `columns`. */
+  readonly seen: boolean[];
+  /** Conditions that met values they cannot compare, by index. */
+  readonly mistyped: boolean[];
+}
+
+/** A chunk's state as it crosses to another thread: plain data of bounded size. */
+export interface SerializedState {
+  chunkNo: number;
+  rows: number;
+  seen: boolean[];
+  mistyped: boolean[];
+  states: State[];
+}
+
+export interface ObserveOptions {
+  /**
+   * Position of the first record: of all records if known, else within the
+   * chunk; results list the positions of unexpected rows.
+   */
+  startPosition: number;
+  /** The events of the records, for the columns event_id, event_type and occurred_at. */
+  events?: readonly EventColumns[];
+}
+
+/** Why a row fails a row-wise expectation. */
+export interface FailingRow {
+  /** Type of the first expectation that fails. */
+  rule: string;
+  /** In words: `expect_column_values_to_be_between(column "amount", min_value 0): -3`. */
+  message: string;
+}
+
+/** @throws Problem invalid-conf when a suite parameter has no value, or one that does not fit. */
+export function compileSuite(suite: Suite, options: CompileOptions = {}): CompiledSuite {
+  return new CompiledSuite(resolveParameters(suite, options.parameters), options.parameters ?? {});
+}
+
+interface Compiled extends Evaluator {
+  expectation: Expectation;
+  condition: Condition | undefined;
+}
+
+/**
+ * A suite that evaluates records, in one thread. Each worker compiles the
+ * suite (plain JSON) for itself; main compiles it too, to merge the chunks'
+ * states and judge the whole batch.
+ */
+export class CompiledSuite {
+  readonly suite: Suite;
+  readonly #parameters: Record<string, unknown>;
+  readonly #plan: Plan;
+  readonly #compiled: Compiled[];
+  readonly #columns: string[];
+  readonly #conditions: Condition[];
+  readonly #batch = new Batch();
+
+  constructor(suite: Suite, parameters: Record<string, unknown>) {
+    this.suite = suite;
+    this.#parameters = { ...suite.suite_parameters, ...parameters };
+    const conditions = new Map<string, Condition>();
+    const parsed = suite.expectations.map(({ kwargs }) => {
+      const { row_condition: text, condition_parser: parser } = kwargs;
+      const condition = parseCondition(text, parser);
+      if (condition === undefined || typeof condition === "string") return undefined;
+      const key = JSON.stringify(condition);
+      if (!conditions.has(key)) conditions.set(key, condition);
+      return conditions.get(key)!;
+    });
+    this.#conditions = [...conditions.values()];
+    this.#plan = new Plan(this.#rowsNeeded(parsed));
+    this.#compiled = suite.expectations.map((expectation, i) => {
+      const condition = parsed[i];
+      const evaluator = evaluatorOf(expectation, { plan: this.#plan, condition });
+      return { ...evaluator, expectation, condition };
+    });
+    this.#columns = [
+      ...new Set(this.#compiled.flatMap(({ columns, condition, expectation }) => [
+        ...columns,
+        ...(condition === undefined ? [] : conditionColumns(condition)),
+        ...(expectation.type === "expect_column_to_exist"
+          ? [expectation.kwargs.column as string]
+          : []),
+      ])),
+    ];
+  }
+
+  /** Domains whose duplicates some expectation wants: kept by row, for all that ask about them. */
+  #rowsNeeded(conditions: (Condition | undefined)[]): Set<string> {
+    const needed = new Set<string>();
+    // The numbering of conditions must be that of the plan: both number them as they are met.
+    const plan = new Plan(needed);
+    this.suite.expectations.forEach(({ type, kwargs }, i) => {
+      const domain = plan.domain(String(kwargs.column), conditions[i]);
+      if (type === "expect_column_values_to_be_unique") needed.add(domain);
+    });
+    return needed;
+  }
+
+  newState(options: NewStateOptions): ChunkState {
+    const { chunkNo, spillDir } = options;
+    return {
+      chunkNo,
+      accumulators: this.#plan.kinds.map((kind, i) =>
+        kind.create(
+          spillDir === undefined ? {} : { spillPath: `${spillDir}/expectations-${chunkNo}-${i}` },
+        )
+      ),
+      rows: 0,
+      seen: this.#columns.map(() => false),
+      mistyped: this.#conditions.map(() => false),
+    };
+  }
+
+  /** Takes in a batch of about 1,000 records, in source order. */
+  observe(
+    state: ChunkState,
+    records: readonly SourceRecord[],
+    options: ObserveOptions,
+  ): void {
+    if (records.length === 0) return;
+    this.#batch.load(records, options);
+    state.rows += records.length;
+    this.#columns.forEach((column, i) => {
+      if (this.#batch.has(column)) state.seen[i] = true;
+    });
+    this.#conditions.forEach((condition, i) => {
+      if (this.#batch.select(condition).mistyped) state.mistyped[i] = true;
+    });
+    for (const accumulator of state.accumulators) accumulator.observe(this.#batch);
+  }
+
+  /** Ends a chunk: its spill files are complete when this returns. */
+  serializeState(state: ChunkState): SerializedState {
+    return {
+      chunkNo: state.chunkNo,
+      rows: state.rows,
+      seen: state.seen,
+      mistyped: state.mistyped,
+      states: state.accumulators.map((accumulator) => accumulator.state()),
+    };
+  }
+
+  /** One state of all chunks, given in any order. */
+  mergeStates(states: readonly SerializedState[]): SerializedState {
+    const [first, ...rest] = [...states].sort((a, b) => a.chunkNo - b.chunkNo);
+    if (first === undefined) return this.serializeState(this.newState({ chunkNo: 0 }));
+    return rest.reduce((a, b) => ({
+      chunkNo: a.chunkNo,
+      rows: a.rows + b.rows,
+      seen: a.seen.map((seen, i) => seen || b.seen[i]!),
+      mistyped: a.mistyped.map((mistyped, i) => mistyped || b.mistyped[i]!),
+      states: this.#plan.kinds.map((kind, i) => kind.merge(a.states[i]!, b.states[i]!)),
+    }), first);
+  }
+
+  /** Judges the whole batch. Reads spill files, so they must still be there. */
+  finish(merged: SerializedState): ValidationResult {
+    const evidence: Evidence = {
+      states: merged.states,
+      rows: merged.rows,
+      has: (column) => merged.seen[this.#columns.indexOf(column)] === true,
+    };
+    const results = this.#compiled.map((compiled) =>
+      toResult(compiled.expectation, () => {
+        const { condition } = compiled;
+        const read = condition === undefined ? [] : conditionColumns(condition);
+        requireColumns([...compiled.columns, ...read], evidence);
+        if (condition && merged.mistyped[this.#conditions.indexOf(condition)]) {
+          throw new NotEvaluable("The row_condition compares values of different types.");
+        }
+        return compiled.evaluate(evidence);
+      })
+    );
+    const successful = results.filter(({ success }) => success).length;
+    return {
+      success: successful === results.length,
+      results,
+      suite_name: this.suite.name,
+      suite_parameters: this.#parameters,
+      statistics: {
+        evaluated_expectations: results.length,
+        successful_expectations: successful,
+        unsuccessful_expectations: results.length - successful,
+        success_percent: results.length === 0 ? null : (successful / results.length) * 100,
+      },
+      meta: {},
+    };
+  }
+
+  /**
+   * The rows that fail a row-wise expectation, by their index in `records`.
+   * `mostly` is not considered: each unexpected row fails.
+   */
+  failingRows(
+    records: readonly SourceRecord[],
+    options: { events?: readonly EventColumns[] } = {},
+  ): Map<number, FailingRow> {
+    const failing = new Map<number, FailingRow>();
+    this.#batch.load(records, { ...options, startPosition: 0 });
+    for (const { rule, condition, expectation } of this.#compiled) {
+      if (rule === undefined || !isRowWise(expectation)) continue;
+      const selected = condition && this.#batch.select(condition).rows;
+      const columns = rule.columns.map((column) => this.#batch.column(column));
+      for (let i = 0; i < records.length; i++) {
+        if (selected?.[i] === 0 || failing.has(i)) continue;
+        let verdict;
+        if (rule.kind === "row") verdict = rule.test(columns, i);
+        else {
+          const value = columns[0]![i];
+          if (value === null && rule.skipNull) continue;
+          verdict = (rule.testAlone ?? rule.test)(value);
+        }
+        if (verdict === EXPECTED || verdict === SKIPPED) continue;
+        const value = rule.kind === "row" ? rule.show(columns, i) : shown(columns[0]![i]);
+        failing.set(i, {
+          rule: expectation.type,
+          message: `${describe(expectation)}: ${JSON.stringify(value)}`,
+        });
+      }
+    }
+    return failing;
+  }
+}
+
+/** An expectation in one line: its type and what it asks for. */
+export function describe({ type, kwargs }: Expectation): string {
+  const parts = Object.entries(kwargs).map(([key, value]) => {
+    const text = JSON.stringify(value) ?? "null";
+    return `${key} ${text.length > 80 ? text.slice(0, 80) + "…" : text}`;
+  });
+  return `${type}(${parts.join(", ")})`;
+}

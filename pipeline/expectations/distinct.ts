@@ -1,0 +1,192 @@
+import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulator.ts";
+import type { Batch } from "./batch.ts";
+import type { Condition } from "./condition_parser.ts";
+import { DistinctWriter } from "./distinct_spill.ts";
+import { equalityKey } from "./python_value.ts";
+import { isIgnored } from "./several_rules.ts";
+import type { SpillRef } from "./spill.ts";
+import { restoreValue, type StoredValue, storeValue } from "./stored_value.ts";
+import { stableText } from "./value_hash.ts";
+
+/**
+ * The different values of a column (or of several together): the few of a
+ * chunk by themselves, the many in spill files.
+ */
+export interface DistinctState extends State {
+  /** Rows of the domain. */
+  elements: number;
+  /** Rows with a value: not null, or not left out by ignore_row_if. */
+  considered: number;
+  /** Rows with a list or dict, which Python cannot hash. */
+  unhashable: number;
+  /** Values and how often each was seen. */
+  few: [StoredValue, number][];
+  /** One spill a chunk, in chunk order, so that rows have an order. */
+  spills: SpillRef[];
+}
+
+export interface DistinctOptions {
+  columns: string[];
+  condition: Condition | undefined;
+  /** Keep every row with its position, for expectations about duplicates. */
+  rows: boolean;
+  /** ignore_row_if of expectations about several columns. */
+  kwargs?: Record<string, unknown>;
+}
+
+/** Different values that a chunk may count in memory before it spills them. */
+const MAX_COUNTED = 4_096;
+/** Different values, and their characters, that a chunk's state carries by itself. */
+const MAX_FEW = 256;
+const MAX_FEW_TEXT = 16_384;
+
+export function distinctKind(options: DistinctOptions): AccumulatorKind {
+  return {
+    create: (create) => options.rows ? new Rows(options, create) : new Counts(options, create),
+    merge: (a, b) => mergeDistinct(a as DistinctState, b as DistinctState),
+  };
+}
+
+interface Counted {
+  value: unknown;
+  count: number;
+}
+
+/** Counts each value. */
+class Counts implements Accumulator {
+  readonly #column: string;
+  readonly #condition: Condition | undefined;
+  readonly #writer: DistinctWriter;
+  #counted = new Map<unknown, Counted>();
+  #elements = 0;
+  #considered = 0;
+  #unhashable = 0;
+  #spilled = false;
+
+  constructor({ columns, condition }: DistinctOptions, { spillPath }: CreateOptions) {
+    this.#column = columns[0]!;
+    this.#condition = condition;
+    this.#writer = new DistinctWriter(spillPath, { rows: false });
+  }
+
+  observe(batch: Batch): void {
+    const rows = this.#condition && batch.select(this.#condition).rows;
+    const values = batch.column(this.#column);
+    const counted = this.#counted;
+    for (let i = 0; i < batch.count; i++) {
+      if (rows !== undefined && rows[i] === 0) continue;
+      this.#elements++;
+      const value = values[i];
+      if (value === null) continue;
+      this.#considered++;
+      const key = typeof value === "string" ? value : equalityKey(value);
+      if (key === undefined) {
+        this.#unhashable++;
+        continue;
+      }
+      const one = counted.get(key);
+      if (one !== undefined) one.count++;
+      else {
+        counted.set(key, { value, count: 1 });
+        if (counted.size >= MAX_COUNTED) this.#spill();
+      }
+    }
+  }
+
+  #spill(): void {
+    this.#spilled = true;
+    for (const { value, count } of this.#counted.values()) this.#writer.add(value, count);
+    this.#counted.clear();
+  }
+
+  state(): DistinctState {
+    const values = [...this.#counted.values()];
+    const few = !this.#spilled && values.length <= MAX_FEW && isShort(values);
+    if (!few) this.#spill();
+    const ref = this.#writer.end();
+    return {
+      elements: this.#elements,
+      considered: this.#considered,
+      unhashable: this.#unhashable,
+      few: few ? values.map(({ value, count }) => [storeValue(value), count]) : [],
+      spills: ref === null ? [] : [ref],
+    };
+  }
+}
+
+function isShort(values: Counted[]): boolean {
+  let length = 0;
+  for (const { value } of values) if (typeof value === "string") length += value.length;
+  return length <= MAX_FEW_TEXT &&
+    values.every(({ value }) => typeof value !== "string" || value.length <= 1_000);
+}
+
+/** Keeps each row's value, by hash, with its position. */
+class Rows implements Accumulator {
+  readonly #options: DistinctOptions;
+  readonly #writer: DistinctWriter;
+  #elements = 0;
+  #considered = 0;
+  #unhashable = 0;
+
+  constructor(options: DistinctOptions, { spillPath }: CreateOptions) {
+    this.#options = options;
+    this.#writer = new DistinctWriter(spillPath, { rows: true });
+  }
+
+  observe(batch: Batch): void {
+    const { condition, columns: names, kwargs } = this.#options;
+    const rows = condition && batch.select(condition).rows;
+    const columns = names.map((name) => batch.column(name));
+    const single = names.length === 1 && kwargs === undefined ? columns[0] : undefined;
+    for (let i = 0; i < batch.count; i++) {
+      if (rows !== undefined && rows[i] === 0) continue;
+      this.#elements++;
+      let value: unknown;
+      if (single !== undefined) {
+        value = single[i];
+        if (value === null) continue;
+        if (typeof value === "object") this.#unhashable++;
+      } else {
+        if (isIgnored(kwargs!, columns, i)) continue;
+        value = columns.map((column) => column[i]);
+      }
+      this.#considered++;
+      this.#writer.addRow(value, batch.startPosition + i);
+    }
+  }
+
+  state(): DistinctState {
+    const ref = this.#writer.end();
+    return {
+      elements: this.#elements,
+      considered: this.#considered,
+      unhashable: this.#unhashable,
+      few: [],
+      spills: ref === null ? [] : [ref],
+    };
+  }
+}
+
+function mergeDistinct(a: DistinctState, b: DistinctState): DistinctState {
+  return {
+    elements: a.elements + b.elements,
+    considered: a.considered + b.considered,
+    unhashable: a.unhashable + b.unhashable,
+    few: mergeFew(a.few, b.few),
+    spills: [...a.spills, ...b.spills],
+  };
+}
+
+function mergeFew(a: DistinctState["few"], b: DistinctState["few"]): DistinctState["few"] {
+  if (a.length === 0 || b.length === 0) return [...a, ...b];
+  const merged = new Map<unknown, [StoredValue, number]>();
+  for (const [stored, count] of [...a, ...b]) {
+    const value = restoreValue(stored);
+    const key = equalityKey(value) ?? stableText(value);
+    const known = merged.get(key);
+    if (known === undefined) merged.set(key, [stored, count]);
+    else known[1] += count;
+  }
+  return [...merged.values()];
+}

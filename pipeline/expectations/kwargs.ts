@@ -1,0 +1,87 @@
+import type { FieldError } from "../problem.ts";
+import { Problem } from "../problem.ts";
+import { compileLike, compileRegex } from "./regex.ts";
+import { compileSchema } from "./json_schema.ts";
+import { compileStrptime } from "./strptime.ts";
+
+type Kwargs = Record<string, unknown>;
+
+/** Bounds without which these expectations mean nothing. */
+const NEEDS_BOUND = new Set([
+  "expect_column_values_to_be_between",
+  "expect_column_value_lengths_to_be_between",
+]);
+
+/**
+ * What types alone do not say about the kwargs of an expectation: bounds in
+ * order, patterns and schemas that compile. Fields are relative to kwargs.
+ */
+export function checkKwargs(type: string, kwargs: Kwargs): FieldError[] {
+  return [
+    ...checkBounds(type, kwargs),
+    ...checkQuantiles(kwargs),
+    ...checkCompiled(kwargs),
+  ];
+}
+
+function checkBounds(type: string, kwargs: Kwargs): FieldError[] {
+  const { min_value: min, max_value: max } = kwargs;
+  if (NEEDS_BOUND.has(type) && (min ?? null) === null && (max ?? null) === null) {
+    return [{ field: "min_value", message: "min_value and max_value cannot both be null" }];
+  }
+  if (typeof min === "object" || typeof max === "object") return [];
+  if (min === undefined || max === undefined) return [];
+  if (typeof min !== typeof max) {
+    return [{ field: "max_value", message: "min_value and max_value must be of the same type" }];
+  }
+  return (min as number) > (max as number)
+    ? [{ field: "min_value", message: "min_value cannot be greater than max_value" }]
+    : [];
+}
+
+function checkQuantiles(kwargs: Kwargs): FieldError[] {
+  const ranges = kwargs.quantile_ranges as
+    | { quantiles?: number[]; value_ranges?: [number | null, number | null][] }
+    | undefined;
+  if (!ranges?.quantiles || !ranges.value_ranges) return [];
+  if (ranges.quantiles.length !== ranges.value_ranges.length) {
+    return [{
+      field: "quantile_ranges",
+      message: "quantiles and value_ranges must have the same number of elements",
+    }];
+  }
+  return ranges.value_ranges.some(([low, high]) => low !== null && high !== null && low > high)
+    ? [{ field: "quantile_ranges.value_ranges", message: "each range must be [low, high]" }]
+    : [];
+}
+
+function checkCompiled(kwargs: Kwargs): FieldError[] {
+  const errors: FieldError[] = [];
+  const attempt = (field: string, compile: () => unknown): void => {
+    try {
+      compile();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      errors.push({ field, message: error.message });
+    }
+  };
+  const texts = (key: string): string[] => {
+    const value = kwargs[key];
+    return typeof value === "string" ? [value] : Array.isArray(value) ? value : [];
+  };
+  const escape = typeof kwargs.escape === "string" ? kwargs.escape : undefined;
+  for (const key of ["regex", "regex_list"]) {
+    for (const pattern of texts(key)) attempt(key, () => compileRegex(pattern));
+  }
+  for (const key of ["like_pattern", "like_pattern_list"]) {
+    for (const pattern of texts(key)) attempt(key, () => compileLike(pattern, escape));
+  }
+  for (const format of texts("strftime_format")) {
+    attempt("strftime_format", () => compileStrptime(format));
+  }
+  const schema = kwargs.json_schema;
+  if (typeof schema === "object" && schema !== null && !("$PARAMETER" in schema)) {
+    attempt("json_schema", () => compileSchema(schema as Record<string, unknown>));
+  }
+  return errors;
+}

@@ -1,0 +1,120 @@
+import type { AccumulatorKind, State } from "./accumulator.ts";
+import {
+  countKind,
+  type CountState,
+  extremesKind,
+  type ExtremesState,
+  inOrder,
+  typesKind,
+} from "./column_accumulators.ts";
+import type { Condition } from "./condition_parser.ts";
+import { distinctKind, type DistinctState } from "./distinct.ts";
+import { mapKind, type MapState } from "./map_accumulator.ts";
+import { momentsKind, type MomentsState } from "./moments.ts";
+import { numbersKind, type NumbersState } from "./numbers_spill.ts";
+import { orderKind } from "./order_accumulator.ts";
+import type { OrderState } from "./column_accumulators.ts";
+import type { TypeCounts } from "./pandas_types.ts";
+import type { RowRule } from "./row_rule.ts";
+import { tableColumnsKind, type TableColumnsState } from "./table_columns.ts";
+
+/** Reads the merged state of one accumulator. */
+export type Read<S> = (states: readonly State[]) => S;
+
+/**
+ * The accumulators that a suite needs. Expectations that ask for the same
+ * share one.
+ */
+export class Plan {
+  readonly kinds: AccumulatorKind[] = [];
+  readonly #indexes = new Map<string, number>();
+  readonly #conditionIds = new Map<Condition, number>();
+  readonly #rowsNeeded: ReadonlySet<string>;
+
+  /** `rowsNeeded`: columns (with condition, see `domain`) that some expectation needs duplicates of. */
+  constructor(rowsNeeded: ReadonlySet<string>) {
+    this.#rowsNeeded = rowsNeeded;
+  }
+
+  /** A key for a column under a condition. */
+  domain(column: string, condition: Condition | undefined): string {
+    if (condition === undefined) return column;
+    let id = this.#conditionIds.get(condition);
+    if (id === undefined) this.#conditionIds.set(condition, id = this.#conditionIds.size);
+    return `${column}\u0000${id}`;
+  }
+
+  map(rule: RowRule, condition: Condition | undefined): Read<MapState> {
+    return this.#need(`map ${this.kinds.length}`, mapKind(rule, condition));
+  }
+
+  count(column: string | undefined, condition: Condition | undefined): Read<CountState> {
+    const key = `count ${this.domain(column ?? "", condition)}`;
+    return this.#need(key, countKind(column, condition));
+  }
+
+  types(column: string): Read<TypeCounts> {
+    return this.#need(`types ${column}`, typesKind(column));
+  }
+
+  extremes(column: string, condition: Condition | undefined): Read<ExtremesState> {
+    return this.#need(
+      `extremes ${this.domain(column, condition)}`,
+      extremesKind(column, condition),
+    );
+  }
+
+  moments(column: string, condition: Condition | undefined): Read<MomentsState> {
+    return this.#need(`moments ${this.domain(column, condition)}`, momentsKind(column, condition));
+  }
+
+  numbers(column: string, condition: Condition | undefined): Read<NumbersState> {
+    return this.#need(`numbers ${this.domain(column, condition)}`, numbersKind(column, condition));
+  }
+
+  distinct(column: string, condition: Condition | undefined): Read<DistinctState> {
+    const domain = this.domain(column, condition);
+    return this.#need(
+      `distinct ${domain}`,
+      distinctKind({ columns: [column], condition, rows: this.#rowsNeeded.has(domain) }),
+    );
+  }
+
+  compound(
+    columns: string[],
+    { condition, kwargs }: { condition: Condition | undefined; kwargs: Record<string, unknown> },
+  ): Read<DistinctState> {
+    return this.#need(
+      `compound ${this.kinds.length}`,
+      distinctKind({ columns, condition, rows: true, kwargs }),
+    );
+  }
+
+  order(
+    column: string,
+    { condition, direction, strictly }: {
+      condition: Condition | undefined;
+      direction: 1 | -1;
+      strictly: boolean;
+    },
+  ): Read<OrderState> {
+    return this.#need(
+      `order ${direction} ${strictly} ${this.domain(column, condition)}`,
+      orderKind(column, { condition, follows: inOrder(direction, strictly) }),
+    );
+  }
+
+  tableColumns(): Read<TableColumnsState> {
+    return this.#need("columns", tableColumnsKind());
+  }
+
+  #need<S extends object>(key: string, kind: AccumulatorKind): Read<S> {
+    let index = this.#indexes.get(key);
+    if (index === undefined) {
+      index = this.kinds.push(kind) - 1;
+      this.#indexes.set(key, index);
+    }
+    const at = index;
+    return (states) => states[at] as unknown as S;
+  }
+}

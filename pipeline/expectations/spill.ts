@@ -1,0 +1,78 @@
+/** Where spilled bytes are: a file, or memory when no directory was given. */
+export type SpillRef = { path: string } | { bytes: Uint8Array };
+
+/** Appends to a spill file; made when the first bytes come. */
+export class SpillWriter {
+  readonly #path: string | undefined;
+  #file: Deno.FsFile | undefined;
+  #parts: Uint8Array[] = [];
+  #size = 0;
+
+  constructor(path: string | undefined) {
+    this.#path = path;
+  }
+
+  append(bytes: Uint8Array): void {
+    this.#size += bytes.byteLength;
+    if (this.#path === undefined) {
+      this.#parts.push(bytes.slice());
+      return;
+    }
+    this.#file ??= Deno.openSync(this.#path, { write: true, create: true, truncate: true });
+    for (let at = 0; at < bytes.byteLength;) at += this.#file.writeSync(bytes.subarray(at));
+  }
+
+  /** Closes the file. Nothing was spilled: null. */
+  end(): SpillRef | null {
+    if (this.#size === 0) return null;
+    if (this.#path !== undefined) {
+      this.#file?.close();
+      this.#file = undefined;
+      return { path: this.#path };
+    }
+    const bytes = new Uint8Array(this.#size);
+    let at = 0;
+    for (const part of this.#parts) {
+      bytes.set(part, at);
+      at += part.byteLength;
+    }
+    return { bytes };
+  }
+}
+
+/** Reads a spill at any offset; close it. */
+export class SpillReader {
+  readonly size: number;
+  readonly #bytes: Uint8Array | undefined;
+  readonly #file: Deno.FsFile | undefined;
+
+  constructor(ref: SpillRef) {
+    if ("bytes" in ref) {
+      this.#bytes = ref.bytes;
+      this.size = ref.bytes.byteLength;
+    } else {
+      this.#file = Deno.openSync(ref.path, { read: true });
+      this.size = this.#file.statSync().size;
+    }
+  }
+
+  /** A copy of `length` bytes from `offset`, at an address that suits typed arrays. */
+  read(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    const into = new Uint8Array(length);
+    if (this.#bytes !== undefined) {
+      into.set(this.#bytes.subarray(offset, offset + length));
+      return into;
+    }
+    this.#file!.seekSync(offset, Deno.SeekMode.Start);
+    for (let at = 0; at < length;) {
+      const got = this.#file!.readSync(into.subarray(at));
+      if (got === null) throw new Error("A spill file of the expectations ended early");
+      at += got;
+    }
+    return into;
+  }
+
+  close(): void {
+    this.#file?.close();
+  }
+}

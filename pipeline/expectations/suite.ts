@@ -1,0 +1,286 @@
+import { closest, distance } from "fastest-levenshtein";
+import { z } from "zod";
+import { type FieldError, Problem } from "../problem.ts";
+import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
+import { parseCondition } from "./condition_parser.ts";
+import { checkKwargs } from "./kwargs.ts";
+
+/** One expectation, in the keys of Great Expectations 1.x. */
+export interface Expectation {
+  id?: string;
+  type: string;
+  kwargs: Record<string, unknown>;
+  meta: Record<string, unknown>;
+  /** How bad it is when it fails; recorded and alerted with the result. */
+  severity: "critical" | "warning" | "info";
+  description?: string;
+  notes?: unknown;
+}
+
+/** An expectation suite. Plain JSON: it crosses to workers and is stored as it is. */
+export interface Suite {
+  id?: string;
+  name: string;
+  expectations: Expectation[];
+  /** Values of `{"$PARAMETER": name}` that a run does not give. */
+  suite_parameters: Record<string, unknown>;
+  /** `meta.payload_schema`, if present, is a JSON Schema that every payload must satisfy. */
+  meta: Record<string, unknown>;
+  notes?: unknown;
+}
+
+const MAX_EXPECTATIONS = 1_000;
+const object = z.record(z.string(), z.unknown());
+
+const SUITE_KEYS = {
+  name: z.string().min(1).max(500).optional(),
+  expectation_suite_name: z.string().min(1).max(500).optional(),
+  id: z.string().nullable().optional(),
+  ge_cloud_id: z.string().nullable().optional(),
+  expectations: z.array(z.unknown()).max(MAX_EXPECTATIONS).optional(),
+  suite_parameters: object.nullable().optional(),
+  evaluation_parameters: object.nullable().optional(),
+  meta: object.nullable().optional(),
+  notes: z.unknown(),
+  data_asset_type: z.unknown(),
+};
+
+const EXPECTATION_KEYS = {
+  type: z.string().optional(),
+  expectation_type: z.string().optional(),
+  kwargs: object.optional(),
+  meta: object.nullable().optional(),
+  id: z.string().nullable().optional(),
+  ge_cloud_id: z.string().nullable().optional(),
+  severity: z.enum(["critical", "warning", "info"]).optional(),
+  description: z.string().nullable().optional(),
+  notes: z.unknown(),
+  expectation_context: z.unknown(),
+  rendered_content: z.unknown(),
+};
+
+const suiteSchema = z.strictObject(SUITE_KEYS);
+const expectationSchema = z.strictObject(EXPECTATION_KEYS);
+
+/** Kwargs that say how Great Expectations reports; they change no verdict and are dropped. */
+const REPORTING_KWARGS = new Set([
+  "batch_id",
+  "catch_exceptions",
+  "include_config",
+  "result_format",
+]);
+
+/**
+ * Reads a suite as Great Expectations writes it, 0.18 or 1.x.
+ *
+ * @throws Problem invalid-conf with every error of the suite at once, each
+ * naming what is wrong and the nearest known name.
+ */
+export function readSuite(json: unknown): Suite {
+  const errors: FieldError[] = [];
+  const read = suiteSchema.safeParse(json);
+  if (!read.success) addIssues(errors, read.error, { prefix: "", known: Object.keys(SUITE_KEYS) });
+  const given = (read.success ? read.data : {}) as z.infer<typeof suiteSchema>;
+  const raw = read.success
+    ? given.expectations
+    : (json as { expectations?: unknown } | null)?.expectations;
+  const expectations = (Array.isArray(raw) ? raw.slice(0, MAX_EXPECTATIONS) : [])
+    .map((one, i) => readExpectation(one, { field: `expectations[${i}]`, errors }));
+  const name = given.name ?? given.expectation_suite_name;
+  if (read.success && name === undefined) {
+    errors.push({ field: "name", message: "the suite has no name", expected: "a text" });
+  }
+  if (errors.length > 0) throw notValid(name, errors);
+  return {
+    ...(given.id ?? given.ge_cloud_id ? { id: (given.id ?? given.ge_cloud_id)! } : {}),
+    name: name!,
+    expectations,
+    suite_parameters: given.suite_parameters ?? given.evaluation_parameters ?? {},
+    meta: given.meta ?? {},
+    ...(given.notes === undefined || given.notes === null ? {} : { notes: given.notes }),
+  };
+}
+
+/** The suite as Great Expectations 1.x writes it. */
+export function writeSuite(suite: Suite): Record<string, unknown> {
+  return {
+    name: suite.name,
+    id: suite.id ?? null,
+    expectations: suite.expectations.map((one) => ({ ...one })),
+    suite_parameters: suite.suite_parameters,
+    meta: suite.meta,
+    notes: suite.notes ?? null,
+  };
+}
+
+/** Whether the verdict on a row depends on that row alone (else on the whole batch). */
+export function isRowWise(expectation: { type: string }): boolean {
+  return scopeOf(expectation) === "row";
+}
+
+export function scopeOf(expectation: { type: string }): Scope | undefined {
+  return Object.hasOwn(CATALOG, expectation.type) ? CATALOG[expectation.type]!.scope : undefined;
+}
+
+/**
+ * The suite with each `{"$PARAMETER": name}` replaced by its value: the
+ * given one, else the suite's own.
+ *
+ * @throws Problem invalid-conf when a value is missing or does not fit its kwarg.
+ */
+export function resolveParameters(suite: Suite, given: Record<string, unknown> = {}): Suite {
+  const values: Record<string, unknown> = { ...suite.suite_parameters, ...given };
+  const errors: FieldError[] = [];
+  const expectations = suite.expectations.map((one, i) => {
+    const kwargs: Record<string, unknown> = {};
+    let replaced = false;
+    for (const [key, value] of Object.entries(one.kwargs)) {
+      const name = parameterName(value);
+      if (name === undefined) kwargs[key] = value;
+      else if (Object.hasOwn(values, name)) {
+        kwargs[key] = values[name];
+        replaced = true;
+      } else {
+        errors.push({
+          field: `expectations[${i}].kwargs.${key}`,
+          value: name,
+          message: `the suite parameter ${name} has no value`,
+          expected: "a value in suite_parameters",
+        });
+      }
+    }
+    const resolved = { ...one, kwargs };
+    if (replaced) {
+      readExpectation(resolved, { field: `expectations[${i}]`, errors });
+    }
+    return resolved;
+  });
+  if (errors.length > 0) throw notValid(suite.name, errors);
+  return { ...suite, expectations };
+}
+
+/** The name in `{"$PARAMETER": name}`, if the value is one. */
+export function parameterName(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !("$PARAMETER" in value)) return undefined;
+  return typeof value.$PARAMETER === "string" ? value.$PARAMETER : undefined;
+}
+
+function readExpectation(
+  json: unknown,
+  { field, errors }: { field: string; errors: FieldError[] },
+): Expectation {
+  const read = expectationSchema.safeParse(json);
+  const nothing: Expectation = { type: "", kwargs: {}, meta: {}, severity: "critical" };
+  if (!read.success) {
+    addIssues(errors, read.error, { prefix: field, known: Object.keys(EXPECTATION_KEYS) });
+    return nothing;
+  }
+  const given = read.data;
+  const type = given.type ?? given.expectation_type;
+  if (type === undefined) {
+    errors.push({ field: `${field}.type`, message: "the expectation has no type" });
+    return nothing;
+  }
+  if (!Object.hasOwn(CATALOG, type)) {
+    errors.push({ field: `${field}.type`, value: type.slice(0, 100), ...unknownType(type) });
+    return nothing;
+  }
+  const kwargs = Object.fromEntries(
+    Object.entries(given.kwargs ?? {}).filter(([key]) => !REPORTING_KWARGS.has(key)),
+  );
+  const catalog = CATALOG[type]!;
+  const checked = catalog.kwargs.safeParse(kwargs);
+  if (checked.success) {
+    const at = `${field}.kwargs`;
+    for (const error of checkKwargs(type, kwargs)) {
+      errors.push({ ...error, field: `${at}.${error.field}` });
+    }
+    const condition = parseCondition(kwargs.row_condition, kwargs.condition_parser);
+    if (typeof condition === "string") {
+      errors.push({ field: `${at}.row_condition`, message: condition });
+    }
+  } else {
+    addIssues(errors, checked.error, {
+      prefix: `${field}.kwargs`,
+      known: Object.keys(catalog.kwargs.shape),
+      of: type,
+    });
+  }
+  return {
+    ...(given.id ?? given.ge_cloud_id ? { id: (given.id ?? given.ge_cloud_id)! } : {}),
+    type,
+    kwargs,
+    meta: given.meta ?? {},
+    severity: given.severity ?? "critical",
+    ...(given.description ? { description: given.description } : {}),
+    ...(given.notes === undefined || given.notes === null ? {} : { notes: given.notes }),
+  };
+}
+
+function unknownType(type: string): { message: string; expected?: string } {
+  const reason = Object.hasOwn(UNSUPPORTED, type) ? UNSUPPORTED[type] : undefined;
+  if (reason !== undefined) return { message: `${type} is not supported: ${reason}` };
+  const near = nearest(type, Object.keys(CATALOG));
+  const short = type.slice(0, 100);
+  return {
+    message: `there is no expectation ${JSON.stringify(short)}` +
+      (near ? `; did you mean ${near}?` : ""),
+    ...(near ? { expected: near } : {}),
+  };
+}
+
+/** The known name that is most like `name`, if one is like it at all. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const short = name.slice(0, 200).toLowerCase();
+  const found = closest(short, known);
+  return distance(short, found) <= Math.max(2, Math.ceil(found.length * 0.4)) ? found : undefined;
+}
+
+function addIssues(
+  errors: FieldError[],
+  error: z.ZodError,
+  { prefix, known, of }: { prefix: string; known: readonly string[]; of?: string },
+): void {
+  for (const issue of error.issues) {
+    const path = issue.path.reduce<string>(
+      (at, key) =>
+        typeof key === "number" ? `${at}[${key}]` : at ? `${at}.${String(key)}` : String(key),
+      prefix,
+    );
+    if (issue.code !== "unrecognized_keys") {
+      errors.push({ field: path, message: deepest(issue) });
+      continue;
+    }
+    for (const key of issue.keys) {
+      const near = issue.path.length === 0 ? nearest(key, known) : undefined;
+      errors.push({
+        field: path ? `${path}.${key.slice(0, 100)}` : key.slice(0, 100),
+        message: `${of ?? "a suite"} has no ${JSON.stringify(key.slice(0, 100))}` +
+          (near ? `; did you mean ${near}?` : ""),
+        ...(near ? { expected: near } : {}),
+      });
+    }
+  }
+}
+
+/** Of a union "parameter or value", what is wrong with the value. */
+function deepest(issue: z.core.$ZodIssue): string {
+  if (issue.code === "invalid_union") {
+    const last = issue.errors.at(-1)?.[0];
+    if (last !== undefined) {
+      const at = last.path.length > 0 ? `${last.path.join(".")}: ` : "";
+      return at + deepest(last);
+    }
+  }
+  return issue.message;
+}
+
+function notValid(name: string | undefined, errors: FieldError[]): Problem {
+  const first = errors[0]!;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
+  return new Problem("invalid-conf", {
+    detail: `The expectation suite ${name ? JSON.stringify(name.slice(0, 100)) + " " : ""}` +
+      `is not valid: ${first.field || "the suite"}: ${first.message}${more}.`,
+    errors: errors.slice(0, 100),
+  });
+}

@@ -1,0 +1,202 @@
+import { compileSchema } from "./json_schema.ts";
+import { type TypeName, typeName } from "./pandas_types.ts";
+import { codePointLength, compareText, ordersByUnit, pythonText } from "./python_text.ts";
+import { asNumber, equalityKey, pythonType } from "./python_value.ts";
+import { compileLike, compileRegex, type TextTest } from "./regex.ts";
+import { EXPECTED, MISTYPED, UNEXPECTED, type ValueRule, type Verdict } from "./row_rule.ts";
+import { compileStrptime } from "./strptime.ts";
+
+type Kwargs = Record<string, unknown>;
+type Test = (value: unknown) => Verdict;
+
+/** The rule of a column map expectation, or undefined for other types. Kwargs are checked. */
+export function valueRule(type: string, kwargs: Kwargs): ValueRule | undefined {
+  const build = RULES[type];
+  if (build === undefined) return undefined;
+  return { kind: "value", columns: [kwargs.column as string], skipNull: true, ...build(kwargs) };
+}
+
+type Built = { test: Test; skipNull?: boolean; testAlone?: Test };
+
+const RULES: Record<string, (kwargs: Kwargs) => Built> = {
+  expect_column_values_to_not_be_null: () => ({
+    test: (value) => value === null ? UNEXPECTED : EXPECTED,
+    skipNull: false,
+  }),
+  expect_column_values_to_be_null: () => ({
+    test: (value) => value === null ? EXPECTED : UNEXPECTED,
+    skipNull: false,
+  }),
+  expect_column_values_to_be_between: (kwargs) => ({ test: between(kwargs) }),
+  expect_column_values_to_be_in_set: ({ value_set }) => ({ test: inSet(value_set, UNEXPECTED) }),
+  expect_column_values_to_not_be_in_set: ({ value_set }) => ({ test: inSet(value_set, EXPECTED) }),
+  expect_column_values_to_be_of_type: ({ type_ }) => types([type_ as string]),
+  expect_column_values_to_be_in_type_list: ({ type_list }) =>
+    type_list === null ? { test: () => EXPECTED } : types(type_list as string[]),
+  expect_column_value_lengths_to_be_between: (kwargs) => ({ test: lengths(kwargs) }),
+  expect_column_value_lengths_to_equal: ({ value }) => ({
+    test: lengths({ min_value: value, max_value: value }),
+  }),
+  expect_column_values_to_match_regex: ({ regex }) => ({
+    test: text([regex === undefined ? () => true : compileRegex(regex as string)], "any", true),
+  }),
+  expect_column_values_to_not_match_regex: ({ regex }) => ({
+    test: text([compileRegex(regex as string)], "any", false),
+  }),
+  expect_column_values_to_match_regex_list: ({ regex_list, match_on }) => ({
+    test: text((regex_list as string[]).map(compileRegex), match_on ?? "any", true),
+  }),
+  expect_column_values_to_not_match_regex_list: ({ regex_list }) => ({
+    test: text((regex_list as string[]).map(compileRegex), "any", false),
+  }),
+  expect_column_values_to_match_like_pattern: (kwargs) => ({ test: like(kwargs, true) }),
+  expect_column_values_to_not_match_like_pattern: (kwargs) => ({ test: like(kwargs, false) }),
+  expect_column_values_to_match_like_pattern_list: (kwargs) => ({ test: like(kwargs, true) }),
+  expect_column_values_to_not_match_like_pattern_list: (kwargs) => ({ test: like(kwargs, false) }),
+  expect_column_values_to_match_strftime_format: ({ strftime_format }) => {
+    const parses = compileStrptime(strftime_format as string);
+    return {
+      test: (value) => typeof value !== "string" ? MISTYPED : parses(value) ? EXPECTED : UNEXPECTED,
+    };
+  },
+  expect_column_values_to_be_json_parseable: () => ({
+    test: (value) => typeof value === "string" && isJson(value) ? EXPECTED : UNEXPECTED,
+  }),
+  expect_column_values_to_match_json_schema: ({ json_schema }) => {
+    const validate = compileSchema(json_schema as Record<string, unknown>);
+    return {
+      test: (value) => {
+        if (typeof value !== "string") return MISTYPED;
+        const parsed = parseJson(value);
+        return parsed === undefined ? MISTYPED : validate(parsed.value) ? EXPECTED : UNEXPECTED;
+      },
+    };
+  },
+};
+
+function between(kwargs: Kwargs): Test {
+  const min = kwargs.min_value ?? null;
+  const max = kwargs.max_value ?? null;
+  return typeof (min ?? max) === "string"
+    ? textBetween(min as string | null, max as string | null, kwargs)
+    : numberBetween(min as number | null, max as number | null, kwargs);
+}
+
+function numberBetween(min: number | null, max: number | null, kwargs: Kwargs): Test {
+  const low = min ?? -Infinity;
+  const high = max ?? Infinity;
+  const strictMin = kwargs.strict_min === true && min !== null;
+  const strictMax = kwargs.strict_max === true && max !== null;
+  return (value) => {
+    const n = typeof value === "number" ? value : asNumber(value);
+    if (n === undefined) return MISTYPED;
+    return (strictMin ? n > low : n >= low) && (strictMax ? n < high : n <= high)
+      ? EXPECTED
+      : UNEXPECTED;
+  };
+}
+
+function textBetween(min: string | null, max: string | null, kwargs: Kwargs): Test {
+  const strictMin = kwargs.strict_min === true;
+  const strictMax = kwargs.strict_max === true;
+  const compareMin = textComparer(min);
+  const compareMax = textComparer(max);
+  return (value) => {
+    if (typeof value !== "string") return MISTYPED;
+    if (min !== null && (strictMin ? compareMin(value) <= 0 : compareMin(value) < 0)) {
+      return UNEXPECTED;
+    }
+    if (max !== null && (strictMax ? compareMax(value) >= 0 : compareMax(value) > 0)) {
+      return UNEXPECTED;
+    }
+    return EXPECTED;
+  };
+}
+
+function textComparer(bound: string | null): (value: string) => number {
+  if (bound === null) return () => 0;
+  if (!ordersByUnit(bound)) return (value) => compareText(value, bound);
+  return (value) => value < bound ? -1 : value > bound ? 1 : 0;
+}
+
+function inSet(values: unknown, whenAbsent: Verdict): Test {
+  const set = new Set((values as unknown[]).map(equalityKey));
+  const whenPresent = whenAbsent === EXPECTED ? UNEXPECTED : EXPECTED;
+  return (value) => {
+    const key = typeof value === "string" ? value : equalityKey(value);
+    return key !== undefined && set.has(key) ? whenPresent : whenAbsent;
+  };
+}
+
+function types(names: string[]): Built {
+  const known: TypeName[] = names.map(typeName);
+  const values = new Set(known.flatMap((name) => name.values));
+  const columns = new Set(known.flatMap((name) => name.columns));
+  const test: Test = (value) => values.has(pythonType(value)) ? EXPECTED : UNEXPECTED;
+  // A lone value has no column around it: an integer may stand where floats are expected.
+  const testAlone: Test = (value) => {
+    const type = pythonType(value);
+    if (values.has(type)) return EXPECTED;
+    const fits = type === "int"
+      ? columns.has("int64") || columns.has("uint64") || columns.has("float64")
+      : type === "float"
+      ? columns.has("float64")
+      : type === "bool"
+      ? columns.has("bool")
+      : type === "str"
+      ? columns.has("str")
+      : columns.has("object_");
+    return fits ? EXPECTED : UNEXPECTED;
+  };
+  return { test, testAlone };
+}
+
+function lengths(kwargs: Kwargs): Test {
+  const min = (kwargs.min_value ?? -Infinity) as number;
+  const max = (kwargs.max_value ?? Infinity) as number;
+  const strictMin = kwargs.strict_min === true;
+  const strictMax = kwargs.strict_max === true;
+  const fits = (n: number): boolean =>
+    (strictMin ? n > min : n >= min) && (strictMax ? n < max : n <= max);
+  return (value) => {
+    const text = typeof value === "string" ? value : pythonText(value);
+    const units = text.length;
+    // Code points are at most units and at least half of them: counting is rarely needed.
+    if (fits(units) && fits(Math.ceil(units / 2))) return EXPECTED;
+    return fits(codePointLength(text)) ? EXPECTED : UNEXPECTED;
+  };
+}
+
+function text(tests: TextTest[], matchOn: unknown, wanted: boolean): Test {
+  if (tests.length === 1) {
+    const test = tests[0]!;
+    return (value) =>
+      test(typeof value === "string" ? value : pythonText(value)) === wanted
+        ? EXPECTED
+        : UNEXPECTED;
+  }
+  return (value) => {
+    const s = typeof value === "string" ? value : pythonText(value);
+    const matches = matchOn === "all" ? tests.every((t) => t(s)) : tests.some((t) => t(s));
+    return matches === wanted ? EXPECTED : UNEXPECTED;
+  };
+}
+
+function like(kwargs: Kwargs, wanted: boolean): Test {
+  const patterns = (kwargs.like_pattern_list ?? [kwargs.like_pattern]) as string[];
+  const escape = (kwargs.escape ?? undefined) as string | undefined;
+  return text(patterns.map((one) => compileLike(one, escape)), kwargs.match_on ?? "any", wanted);
+}
+
+function parseJson(value: string): { value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(value) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Python's json module also reads NaN, Infinity and -Infinity. */
+function isJson(value: string): boolean {
+  return parseJson(value) !== undefined || /^\s*(NaN|-?Infinity)\s*$/.test(value);
+}
