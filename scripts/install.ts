@@ -24,7 +24,7 @@ async function main(): Promise<number> {
   }).output();
   clearTimeout(announcing);
   if (!success) {
-    const said = new TextDecoder().decode(stderr).trim().split("\n").slice(0, 3).join("\n");
+    const said = new TextDecoder().decode(stderr).replace(/\n\s*Stack backtrace:.*/s, "").trim();
     throw new Problem("unavailable", {
       detail: "The dependencies could not be installed. They come from the npm registry: check " +
         `the network (and the registry that ~/.npmrc names), then try again.\n${said}`,
