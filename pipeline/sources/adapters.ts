@@ -1,4 +1,5 @@
 import { fileAdapter } from "./file.ts";
+import { httpAdapter } from "./http.ts";
 import { inlineAdapter } from "./inline.ts";
 import type { SourceConf } from "./schema.ts";
 import type {
@@ -16,6 +17,7 @@ const ADAPTERS = {
   synthetic: syntheticAdapter,
   inline: inlineAdapter,
   file: fileAdapter,
+  http: httpAdapter,
 };
 
 /** The adapter of a conf's `type`. */

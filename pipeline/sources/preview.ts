@@ -1,5 +1,6 @@
 import { adapterFor } from "./adapters.ts";
 import { planFileSource } from "./file.ts";
+import { planHttpSource } from "./http.ts";
 import { planInlineSource } from "./inline.ts";
 import type { SourceConf } from "./schema.ts";
 import type { Plan, PlanContext, ReadContext, SourceRecord, Unreadable } from "./source.ts";
@@ -33,6 +34,7 @@ export async function previewSource(
 function planPreview(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
   const options = { ctx, previewRecords: count };
   if (conf.type === "file") return planFileSource(conf, options);
+  if (conf.type === "http") return planHttpSource(conf, options);
   if (conf.type === "inline") return planInlineSource(conf, options);
   return adapterFor(conf).plan(conf, { ...ctx, maxRecords: count });
 }

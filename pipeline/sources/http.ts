@@ -1,0 +1,103 @@
+import { basename } from "node:path";
+import { Problem } from "../problem.ts";
+import { type Download, download } from "./http/download.ts";
+import { publicUrl } from "./http/request.ts";
+import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
+import { PREVIEW_BYTES, type RawFile } from "./local/prepare_input.ts";
+import { findSpooled, type SpoolFile, spoolName } from "./local/spool.ts";
+import type { HttpConf } from "./schema.ts";
+import type { Plan, PlanContext, SourceAdapter } from "./source.ts";
+
+type HttpPin = {
+  url: string;
+  sha256: string;
+  size: number;
+  etag: string;
+  last_modified: string;
+  content_type: string;
+};
+
+/** Plans a URL's content; it is downloaded whole, or for a preview its beginning. */
+export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promise<Plan> {
+  const { ctx } = options;
+  const url = parseUrl(conf.url);
+  if (options.previewRecords !== undefined) {
+    const name = spoolName(`http:${conf.url}:preview`, "download");
+    const file = await download(url, { dir: ctx.spoolDir, name }, {
+      limits: ctx.limits,
+      signal: ctx.signal,
+      previewBytes: PREVIEW_BYTES,
+    });
+    const raw = { ...rawFile(url, file, file.contentType), truncated: file.truncated };
+    return { ...await planFiles([raw], conf, options), pin: {} };
+  }
+  const { file, pin } = await fetchOnce(url, conf, ctx);
+  if (ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
+    throw new Problem("source-changed", {
+      detail: `The content of ${publicUrl(url)} changed since the run first read it: ` +
+        "start a new run to load it as it is now.",
+    });
+  }
+  const plan = await planFiles([rawFile(url, file, pin.content_type)], conf, options);
+  return { ...plan, pin };
+}
+
+/** A download of this run that is complete is used again: its note is written last. */
+async function fetchOnce(
+  url: URL,
+  conf: HttpConf,
+  ctx: PlanContext,
+): Promise<{ file: SpoolFile; pin: HttpPin }> {
+  const name = spoolName(`http:${conf.url}`, "download");
+  const note = `${ctx.spoolDir}/${name}.json`;
+  const there = await findSpooled(ctx.spoolDir, name);
+  const noted = there && await Deno.readTextFile(note).catch(() => undefined);
+  if (there !== undefined && noted !== undefined) return { file: there, pin: JSON.parse(noted) };
+  const file = await download(url, { dir: ctx.spoolDir, name }, {
+    limits: ctx.limits,
+    signal: ctx.signal,
+  });
+  const pin = pinOf(url, file);
+  await Deno.writeTextFile(note, JSON.stringify(pin));
+  return { file, pin };
+}
+
+function pinOf(url: URL, file: Download): HttpPin {
+  return {
+    url: publicUrl(url),
+    sha256: file.sha256,
+    size: file.size,
+    etag: file.etag,
+    last_modified: file.lastModified,
+    content_type: file.contentType,
+  };
+}
+
+function rawFile(url: URL, file: SpoolFile, contentType: string): RawFile {
+  return {
+    root: "spool",
+    path: file.path,
+    label: publicUrl(url),
+    name: basename(url.pathname),
+    size: file.size,
+    mtime_ms: 0,
+    absolutePath: file.absolutePath,
+    identity: `http:${file.path}`,
+    contentType,
+  };
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === "http:" || url?.protocol === "https:") return url;
+  throw new Problem("source-refused", {
+    detail: "source.url must be an http or https URL.",
+    errors: [{ field: "source.url", message: "must be http or https" }],
+  });
+}
+
+/** A file in any of the formats, from a URL: spooled to disk, resumed when interrupted. */
+export const httpAdapter: SourceAdapter<HttpConf> = {
+  plan: (conf: HttpConf, ctx: PlanContext) => planHttpSource(conf, { ctx }),
+  read: (_conf, slice, ctx) => readParts(slice, ctx),
+};

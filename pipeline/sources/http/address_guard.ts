@@ -1,0 +1,74 @@
+import ipaddr from "ipaddr.js";
+import { Problem } from "../../problem.ts";
+
+export interface Address {
+  address: string;
+  family: number;
+}
+
+/** Finds the addresses of a host name; dns.lookup with `all`. */
+export type Lookup = (host: string) => Promise<Address[]>;
+
+/**
+ * Whether an address is one of the public internet. Private, loopback,
+ * link-local, shared (CGNAT), multicast, documentation and reserved ranges
+ * are not, nor is an IPv6 address that stands for one of them.
+ */
+export function isPublicAddress(text: string): boolean {
+  if (!ipaddr.isValid(text)) return false;
+  const address = ipaddr.process(text);
+  if (address instanceof ipaddr.IPv6) {
+    if (address.range() === "rfc6052") {
+      return isPublicAddress(address.toByteArray().slice(12).join("."));
+    }
+    // Global unicast is all of 2000::/3; the library calls every unknown range unicast.
+    if ((address.parts[0]! & 0xe000) !== 0x2000) return false;
+  }
+  return address.range() === "unicast";
+}
+
+/** The host of a URL without the brackets of an IPv6 address. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, "");
+}
+
+export interface GuardOptions {
+  /** host or host:port entries that may be private. */
+  allowPrivateHosts: string[];
+  lookup: Lookup;
+}
+
+/**
+ * The addresses to connect to for a URL; each of them is allowed.
+ *
+ * @throws {Problem} `source-refused` when one is not public; `source-unreadable` for an unknown name.
+ */
+export async function allowedAddresses(url: URL, options: GuardOptions): Promise<Address[]> {
+  const host = hostOf(url);
+  const addresses = ipaddr.isValid(host)
+    ? [{ address: host, family: ipaddr.parse(host).kind() === "ipv6" ? 6 : 4 }]
+    : await options.lookup(host).catch((error) => {
+      const transient = (error as { code?: string }).code === "EAI_AGAIN";
+      throw new Problem("source-unreadable", {
+        detail: `The host ${host} has no address: check the URL.`,
+        transient,
+        cause: error,
+      });
+    });
+  if (isAllowed(url, options.allowPrivateHosts)) return addresses;
+  const refused = addresses.find(({ address }) => !isPublicAddress(address));
+  if (refused !== undefined || addresses.length === 0) {
+    const port = url.port || (url.protocol === "https:" ? "443" : "80");
+    throw new Problem("source-refused", {
+      detail: `${host} is at ${refused?.address ?? "no address"}, which is not a public address. ` +
+        `If that is intended, allow the host "${host}:${port}" in the server's configuration.`,
+    });
+  }
+  return addresses;
+}
+
+function isAllowed(url: URL, entries: string[]): boolean {
+  const port = url.port || (url.protocol === "https:" ? "443" : "80");
+  const names = new Set([hostOf(url), url.hostname].flatMap((host) => [host, `${host}:${port}`]));
+  return entries.some((entry) => names.has(entry.trim().toLowerCase()));
+}
