@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 import type { Cluster } from "./postgres_cluster.ts";
+import { onNpxGone } from "./process_tree.ts";
 import { type ServerProcess, startServerProcess } from "./server_process.ts";
 
 export interface LaunchOptions {
@@ -91,8 +92,10 @@ export function onEndingSignal(handle: (signal: Deno.Signal) => void): Disposabl
     Deno.addSignalListener(signal, listener);
     return { signal, listener };
   });
+  const npx = onNpxGone(() => handle("SIGTERM"));
   return {
     [Symbol.dispose]() {
+      npx[Symbol.dispose]();
       for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
     },
   };

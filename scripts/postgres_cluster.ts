@@ -5,6 +5,7 @@ import { databaseUser, type OsUser } from "./os_user.ts";
 import { exists, type PostgresBinaries } from "./postgres_binaries.ts";
 import { createCluster, SUPERUSER, writeSettings } from "./postgres_initdb.ts";
 import { runProgram } from "./postgres_program.ts";
+import { commandLine } from "./process_tree.ts";
 
 export interface ClusterOptions {
   /** Directory of the cluster: data, password, log; made when missing. */
@@ -170,18 +171,6 @@ async function runningPostmaster(dir: string): Promise<{ pid: number; port: numb
 async function isPostmaster(pid: number, data: string): Promise<boolean> {
   const command = await commandLine(pid);
   return command.includes("postgres") && command.includes(data);
-}
-
-async function commandLine(pid: number): Promise<string> {
-  if (Deno.build.os === "linux") {
-    return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
-  }
-  const { stdout } = await new Deno.Command("ps", {
-    args: ["-ww", "-o", "command=", "-p", String(pid)],
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  return new TextDecoder().decode(stdout);
 }
 
 async function startPostmaster(
