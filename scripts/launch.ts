@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { readConfig } from "../config.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 import type { Cluster } from "./postgres_cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
@@ -50,6 +51,8 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   env.ETL_SPOOL_DIR = await madeDir(env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"));
   env.ETL_HOST ||= "127.0.0.1";
   env.ETL_PORT ||= "8080";
+  // Says what is wrong before anything is started. The embedded database has its address later.
+  readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
   let postgres: Cluster | undefined;
   if (!env.KPIS_PG_DSN) {
     postgres = await startEmbeddedPostgres({

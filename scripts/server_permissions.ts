@@ -41,7 +41,8 @@ export interface ServerPermissionsOptions {
  * needs and no more: no subprocesses, no native libraries, no other host.
  *
  * `env` has to have `KPIS_PG_DSN`, `ETL_DATA_DIR` and `ETL_SPOOL_DIR`.
- * `ETL_HTTP_SOURCES` lists the hosts that `http` sources may read from, `*` for any.
+ * `ETL_HTTP_SOURCES` lists the hosts (`name`, `name:port`, `*.name`) that `http` sources may read
+ * from, `*` for any; those in `ETL_HTTP_PRIVATE_HOSTS` may be read from as well.
  */
 export function serverPermissions(
   env: Record<string, string>,
@@ -49,12 +50,14 @@ export function serverPermissions(
 ): string[] {
   const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
+  const transforms = env.ETL_TRANSFORMS_DIR ? [resolve(projectDir, env.ETL_TRANSFORMS_DIR)] : [];
+  const readable = [projectDir, dataDir, spoolDir, ...transforms, ...certificates(env)];
   const net = allowedHosts(env);
   return [
     "--no-prompt",
     net === "any" ? "--allow-net" : `--allow-net=${net.join(",")}`,
     `--deny-net=${DENIED.join(",")}`,
-    `--allow-read=${paths([projectDir, dataDir, spoolDir, ...certificates(env)])}`,
+    `--allow-read=${paths(readable)}`,
     `--allow-write=${paths([spoolDir])}`,
     `--allow-env=${ENVIRONMENT.join(",")}`,
     "--allow-sys=hostname",
@@ -70,7 +73,7 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
     if (name.startsWith("ETL_CONNECTION_") && value) hosts.add(database(name, value));
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
-  for (const host of sources) hosts.add(host);
+  for (const host of [...sources, ...list(env.ETL_HTTP_PRIVATE_HOSTS)]) hosts.add(checked(host));
   for (const name of INTEGRATION_URLS) {
     if (env[name]) hosts.add(service(name, env[name]));
   }
@@ -79,6 +82,16 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
     hosts.add("0.0.0.0:0"); // where its UDP socket is bound
   }
   return [...hosts];
+}
+
+function checked(host: string): string {
+  if (/^(\*\.)?[a-z0-9_.-]+(:\d+)?$/i.test(host) || /^\[[0-9a-f:.]+\](:\d+)?$/i.test(host)) {
+    return host;
+  }
+  throw new Problem("invalid-conf", {
+    detail: `ETL_HTTP_SOURCES and ETL_HTTP_PRIVATE_HOSTS list hosts, e.g. ` +
+      `"data.example.com,*.example.org:8443", and "${host}" is none.`,
+  });
 }
 
 function database(name: string, dsn: string): string {

@@ -90,6 +90,6 @@ Deno.test("launcher says what is wrong with KPIS_PG_DSN without repeating its pa
   await using launcher = await startLauncher({ KPIS_PG_DSN: "host=db password=hunter2" });
   assert.equal((await launcher.child.status).code, 1);
   const text = await waitFor(() => launcher.said.join("\n"));
-  assert.match(text, /^error: KPIS_PG_DSN must be a connection string of the form/);
+  assert.match(text, /^error: The environment is not valid: KPIS_PG_DSN must start with postgres:/);
   assert.doesNotMatch(text, /hunter2/);
 });

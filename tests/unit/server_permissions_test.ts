@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { serverPermissions } from "../../scripts/server_permissions.ts";
+
+const env = {
+  KPIS_PG_DSN: "postgres://etl:secret@db.internal/etl",
+  ETL_DATA_DIR: "data",
+  ETL_SPOOL_DIR: "/spool",
+};
+
+/** The values of one permission, e.g. of "allow-net". */
+function values(more: Record<string, string>, name: string): string[] {
+  const all = serverPermissions({ ...env, ...more }, { projectDir: "/project" });
+  const found = all.find((argument) => argument.startsWith(`--${name}=`));
+  return found?.slice(name.length + 3).split(",") ?? [];
+}
+
+Deno.test("serverPermissions() allows the database and the address to listen on, and no other host", () => {
+  assert.deepEqual(values({}, "allow-net"), ["db.internal:5432", "127.0.0.1:8080"]);
+});
+
+Deno.test("serverPermissions() adds what the configuration names", () => {
+  const more = {
+    ETL_HOST: "::1",
+    ETL_PORT: "0",
+    ETL_CONNECTION_SHOP: "postgresql://reader@shop:6432/shop",
+    ETL_HTTP_SOURCES: "data.example.com, *.example.org:8443",
+    ETL_HTTP_PRIVATE_HOSTS: "10.0.0.7:9000",
+    SLACK_WEBHOOK: "https://hooks.slack.com/services/x",
+    STATSD_HOST: "statsd",
+  };
+  assert.deepEqual(values(more, "allow-net"), [
+    "db.internal:5432",
+    "shop:6432",
+    "[::1]:0",
+    "data.example.com",
+    "*.example.org:8443",
+    "10.0.0.7:9000",
+    "hooks.slack.com:443",
+    "statsd:8125",
+    "0.0.0.0:0",
+  ]);
+});
+
+Deno.test("serverPermissions() lets the server write in its spool directory only", () => {
+  assert.deepEqual(values({}, "allow-write"), ["/spool"]);
+  assert.deepEqual(values({ ETL_TRANSFORMS_DIR: "/mine" }, "allow-read"), [
+    "/project",
+    "/project/data",
+    "/spool",
+    "/mine",
+  ]);
+});
+
+Deno.test("serverPermissions() keeps cloud credentials out of reach when every host is allowed", () => {
+  const all = serverPermissions({ ...env, ETL_HTTP_SOURCES: "*" }, { projectDir: "/project" });
+  assert.ok(all.includes("--allow-net"));
+  assert.ok(all.includes("--deny-net=169.254.0.0/16,[fd00:ec2::254]"));
+});
+
+Deno.test("serverPermissions() never allows subprocesses, native libraries or everything", () => {
+  for (const more of [{}, { ETL_HTTP_SOURCES: "*" }]) {
+    const all = serverPermissions({ ...env, ...more }, { projectDir: "/project" }).join(" ");
+    assert.doesNotMatch(all, /-A\b|--allow-(all|run|ffi)|--allow-(read|write|env|sys)( |$)/);
+  }
+});
+
+Deno.test("serverPermissions() explains what it cannot express", () => {
+  assert.throws(() => values({ ETL_DATA_DIR: "/a,b" }, "x"), /\/a,b has a comma/);
+  assert.throws(() => values({ ETL_HTTP_SOURCES: "https://x/" }, "x"), /"https:\/\/x\/" is none/);
+  assert.throws(() => values({ ETL_CONNECTION_SHOP: "shop pw=s3cret" }, "x"), (error: Error) => {
+    assert.match(error.message, /^ETL_CONNECTION_SHOP must be a connection string/);
+    assert.doesNotMatch(error.message, /s3cret/);
+    return true;
+  });
+});
