@@ -29,7 +29,9 @@ const seconds = z.number().positive().max(31_536_000);
  */
 export const paramsSchema = z.strictObject({
   batch_size: z.number().int().min(0).max(1_000_000_000).default(500)
-    .describe("records to extract; for other sources than synthetic a cap, and the number expected"),
+    .describe(
+      "records to extract; for other sources than synthetic a cap, and the number expected",
+    ),
   run_label: label.default("etl_improved").describe("groups runs that belong together"),
   chunk_size: z.number().int().min(1).max(1_000_000).default(500)
     .describe("records a chunk; not given, file-like sources choose about 50,000 or 16 MiB"),
@@ -81,7 +83,9 @@ export const paramsSchema = z.strictObject({
     .describe("read all of an incremental source and set its cursor"),
   pool: name.default("default_pool").describe("named limit on runs at once"),
   overlap: z.enum(["queue", "skip", "cancel"]).default("queue")
-    .describe("when a run of the same label is going on: wait, make no run, or cancel the older one"),
+    .describe(
+      "when a run of the same label is going on: wait, make no run, or cancel the older one",
+    ),
 });
 
 /** A run's parameters, resolved. */
@@ -93,7 +97,9 @@ export const confSchema = z.strictObject({
   ...Object.fromEntries(
     Object.entries(paramsSchema.shape).map(([key, field]) => [key, field.unwrap().optional()]),
   ) as { [K in ParamName]: z.ZodOptional<ReturnType<(typeof paramsSchema.shape)[K]["unwrap"]>> },
-  configuration: name.optional().describe("saved configuration whose values come after the request's"),
+  configuration: name.optional().describe(
+    "saved configuration whose values come after the request's",
+  ),
 });
 
 /** A request's conf, as sent. */

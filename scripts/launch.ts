@@ -77,7 +77,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       server,
       postgres,
       ended: stopAfter(server, postgres),
-      stop: stopOnceThenKill(server),
+      stop: (g) => void postgres?.stop().then(() => stopOnceThenKill(server)(g)),
     };
   } catch (error) {
     await postgres?.stop();
@@ -126,6 +126,7 @@ function stopOnceThenKill(server: ServerProcess): (signal: Deno.Signal) => void 
     if (askedAt !== undefined && now - askedAt > 1000) return server.kill("SIGKILL");
     if (askedAt !== undefined) return;
     askedAt = now;
+    void 0;
     server.kill(signal === "SIGHUP" ? "SIGTERM" : signal);
   };
 }

@@ -181,14 +181,16 @@ comment on table etl.chunks is 'the units of parallel work; slice says where the
 create table if not exists etl.quarantine (
   run_id uuid not null references etl.runs (run_id) on delete cascade,
   chunk_no integer not null,
-  position bigint not null,
+  -- index of the record in its chunk, and of the output where a transform gives several
+  position integer not null,
+  output integer not null default 0,
   rule text not null,
   message text not null,
   field text,
   raw text not null,
   created_at timestamptz not null default now(),
   replayed_by uuid,
-  primary key (run_id, chunk_no, position)
+  primary key (run_id, chunk_no, position, output)
 );
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
@@ -542,6 +544,13 @@ begin
   end loop;
 end $$;
 comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
+
+-- sql/functions/15_iso.sql
+-- A time as the API shows it: ISO 8601 in UTC with milliseconds.
+create or replace function etl.iso(at timestamptz) returns text
+language sql immutable parallel safe as $$
+  select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
 
 -- sql/functions/20_ensure_destination.sql
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
@@ -1094,6 +1103,81 @@ begin
       perform etl.admit(other);
     end if;
   end loop;
+end $$;
+
+-- sql/functions/39_report_progress.sql
+-- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
+create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
+returns table (is_current boolean, cancel_requested boolean)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+begin
+  update etl.runs as r set server_id = r.server_id
+    where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
+    returning * into run;
+  if not found then
+    return query select false, false;
+    return;
+  end if;
+  insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts)
+  select run.run_id, o.stage, o.state, o.started_at, o.ended_at, o.busy_ms, o.records_in, o.records_out, o.attempts
+  from jsonb_to_recordset(stages) as o (stage text, state text, started_at timestamptz, ended_at timestamptz,
+    busy_ms double precision, records_in bigint, records_out bigint, attempts integer)
+  on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
+    ended_at = excluded.ended_at, busy_ms = excluded.busy_ms, records_in = excluded.records_in,
+    records_out = excluded.records_out, attempts = excluded.attempts
+  where (s.*) is distinct from (excluded.*);
+  return query select true, run.cancel_requested_at is not null;
+end $$;
+
+-- sql/functions/40_plan_chunks.sql
+-- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
+create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
+returns table (chunk_no integer, state text)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.runs as r set pin = coalesce(r.pin, plan_chunks.pin), num_chunks = jsonb_array_length(slices),
+    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end
+    where r.run_id = plan_chunks.run_id and r.attempt = plan_chunks.attempt and r.state = 'running';
+  if not found then return; end if;
+  insert into etl.chunks (run_id, chunk_no, slice)
+  select plan_chunks.run_id, (s.no - 1)::integer, s.slice from jsonb_array_elements(slices) with ordinality as s (slice, no)
+  on conflict on constraint chunks_pkey do nothing;
+  return query select c.chunk_no, c.state from etl.chunks as c where c.run_id = plan_chunks.run_id order by c.chunk_no;
+end $$;
+
+-- sql/functions/41_recover_runs.sql
+-- Gives every admitted run that no job stands for a job, and every pool with room its waiting runs:
+-- for runs asked for before a server ever started, and for whatever a crash left between two steps.
+create or replace function etl.recover_runs() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  recovered integer := 0;
+  orphan uuid;
+  waiting text;
+begin
+  if to_regclass('pgboss.job') is null or not pg_try_advisory_xact_lock(hashtextextended('etl recover_runs', 0)) then
+    return 0;
+  end if;
+  for orphan in
+    select r.run_id from etl.runs as r
+    where r.admitted_at is not null and r.admitted_at < clock_timestamp() - interval '2 seconds'
+      and r.state in ('queued', 'running')
+      and not exists (
+        select from pgboss.job as j
+        where j.name = 'etl_run' and j.state in ('created', 'retry', 'active') and j.data ->> 'run_id' = r.run_id::text)
+    order by r.admitted_at
+  loop
+    perform etl.enqueue('etl_run', jsonb_build_object('run_id', orphan));
+    recovered := recovered + 1;
+  end loop;
+  for waiting in
+    select distinct r.pool from etl.runs as r where r.state = 'queued' and r.admitted_at is null
+  loop
+    recovered := recovered + etl.admit(waiting);
+  end loop;
+  return recovered;
 end $$;
 
 -- sql/schema/90_views.sql

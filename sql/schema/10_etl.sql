@@ -174,14 +174,16 @@ comment on table etl.chunks is 'the units of parallel work; slice says where the
 create table if not exists etl.quarantine (
   run_id uuid not null references etl.runs (run_id) on delete cascade,
   chunk_no integer not null,
-  position bigint not null,
+  -- index of the record in its chunk, and of the output where a transform gives several
+  position integer not null,
+  output integer not null default 0,
   rule text not null,
   message text not null,
   field text,
   raw text not null,
   created_at timestamptz not null default now(),
   replayed_by uuid,
-  primary key (run_id, chunk_no, position)
+  primary key (run_id, chunk_no, position, output)
 );
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 

@@ -1,0 +1,153 @@
+import { z } from "zod";
+import { paramsSchema } from "./pipeline/params.ts";
+import { Problem } from "./pipeline/problem.ts";
+
+const flag = z.enum(["true", "false", "1", "0", "on", "off"])
+  .transform((text) => ["true", "1", "on"].includes(text));
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+/** The environment of the server: every variable, what it means and its default. */
+export const environmentSchema = z.object({
+  KPIS_PG_DSN: z.string().regex(/^postgres(ql)?:\/\//, "must start with postgres://")
+    .describe("connection string of the database"),
+  ETL_HOST: z.string().default("127.0.0.1").describe("address to listen on"),
+  ETL_PORT: whole(0, 65535).default(8080).describe("port to listen on; 0: any free one"),
+  ETL_ROLE: z.enum(["all", "api", "worker"]).default("all")
+    .describe("api: answers requests; worker: executes runs; all: both"),
+  ETL_DATA_DIR: z.string().default("data").describe("directory that file sources may read"),
+  ETL_SPOOL_DIR: z.string().default(".data/spool")
+    .describe(
+      "directory for finished rows, downloads and uploads on their way; needs room for the largest run",
+    ),
+  ETL_TRANSFORMS_DIR: z.string().default("pipeline/transforms")
+    .describe("directory of transform modules"),
+  ETL_WORKERS: whole(1, 64).optional().describe("Web Workers; default: the number of cores"),
+  ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
+  ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
+    .describe("starts of one run before it is given up"),
+  ETL_MAX_BODY_BYTES: whole(1024, 1 << 30).default(64 << 20)
+    .describe("bytes of a request body that carries data; a JSON conf may have 8 MiB"),
+  ETL_MAX_SPOOL_BYTES: whole(1024, Number.MAX_SAFE_INTEGER).default(20 * 2 ** 30)
+    .describe("bytes that one download or decompressed file may have"),
+  ETL_MAX_RECORD_BYTES: whole(64, 1 << 28).default(16 << 20)
+    .describe("bytes of one record; a longer one is quarantined"),
+  ETL_HTTP_PRIVATE_HOSTS: z.string().default("")
+    .describe("host[:port] list that http sources may read although the address is private"),
+  ETL_ALLOWED_HOSTS: z.string().default("")
+    .describe("host names, besides the loopback ones, under which this server may be asked"),
+  ETL_LISTEN: flag.default(true)
+    .describe("LISTEN/NOTIFY; off behind PgBouncer in transaction mode, then the queue is polled"),
+  ETL_PREPARED_STATEMENTS: flag.default(true)
+    .describe("named prepared statements; off behind PgBouncer in transaction mode"),
+  ETL_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info").describe("log level"),
+  ETL_LOG_FORMAT: z.enum(["text", "json"]).default("text").describe("log format"),
+});
+
+/** The server's configuration, resolved once and passed in. */
+export interface Config {
+  dsn: string;
+  host: string;
+  port: number;
+  role: "all" | "api" | "worker";
+  dataDir: string;
+  spoolDir: string;
+  transformsDir: string;
+  workers: number;
+  runSlots: number;
+  maxAttempts: number;
+  maxBodyBytes: number;
+  maxSpoolBytes: number;
+  maxRecordBytes: number;
+  privateHosts: string[];
+  allowedHosts: string[];
+  listen: boolean;
+  preparedStatements: boolean;
+  logLevel: "debug" | "info" | "warn" | "error";
+  logFormat: "text" | "json";
+  /** DSN by name, from ETL_CONNECTION_<NAME>. */
+  connections: Record<string, string>;
+  /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
+  params: Record<string, unknown>;
+}
+
+/** Reads the environment. Throws a Problem that names every variable that is wrong. */
+export function readConfig(env: Record<string, string>, cores: number): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const parsed = environmentSchema.safeParse(set);
+  if (!parsed.success) {
+    throw new Problem("invalid-conf", {
+      detail: "The environment is not valid: " +
+        parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`).join("; "),
+    });
+  }
+  const values = parsed.data;
+  return {
+    dsn: values.KPIS_PG_DSN,
+    host: values.ETL_HOST,
+    port: values.ETL_PORT,
+    role: values.ETL_ROLE,
+    dataDir: values.ETL_DATA_DIR,
+    spoolDir: values.ETL_SPOOL_DIR,
+    transformsDir: values.ETL_TRANSFORMS_DIR,
+    workers: values.ETL_WORKERS ?? cores,
+    runSlots: values.ETL_RUN_SLOTS,
+    maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,
+    maxBodyBytes: values.ETL_MAX_BODY_BYTES,
+    maxSpoolBytes: values.ETL_MAX_SPOOL_BYTES,
+    maxRecordBytes: values.ETL_MAX_RECORD_BYTES,
+    privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
+    allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
+    listen: values.ETL_LISTEN,
+    preparedStatements: values.ETL_PREPARED_STATEMENTS,
+    logLevel: values.ETL_LOG_LEVEL,
+    logFormat: values.ETL_LOG_FORMAT,
+    connections: namedConnections(set),
+    params: paramsFromEnvironment(set),
+  };
+}
+
+function list(text: string): string[] {
+  return text.split(",").map((item) => item.trim()).filter((item) => item !== "");
+}
+
+function namedConnections(env: Record<string, string>): Record<string, string> {
+  const connections: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    const match = /^ETL_CONNECTION_([A-Z][A-Z0-9_]*)$/.exec(name);
+    if (match !== null) connections[match[1]!.toLowerCase()] = value;
+  }
+  return connections;
+}
+
+/**
+ * Run parameters from the environment, `ETL_IMPROVED__BATCH_SIZE` or in lower
+ * case; ETL_POOL is the original's name for the pool. A value that is JSON is
+ * taken as such, except where the parameter is text.
+ */
+function paramsFromEnvironment(env: Record<string, string>): Record<string, unknown> {
+  const params: Record<string, unknown> = {};
+  if (env.ETL_POOL !== undefined) params.pool = env.ETL_POOL;
+  for (const [key, schema] of Object.entries(paramsSchema.shape)) {
+    const text = env[`ETL_IMPROVED__${key.toUpperCase()}`] ?? env[`etl_improved__${key}`];
+    if (text === undefined) continue;
+    const value = schema.safeParse(text).success ? text : jsonOr(text);
+    const checked = schema.safeParse(value);
+    if (!checked.success) {
+      throw new Problem("invalid-conf", {
+        detail: `The environment variable for ${key} is not valid: ${
+          checked.error.issues.map((issue) => issue.message).join("; ")
+        }`,
+      });
+    }
+    params[key] = value;
+  }
+  return params;
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text.toLowerCase() === "true" ? "true" : text === "False" ? "false" : text);
+  } catch {
+    return text;
+  }
+}

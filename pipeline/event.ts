@@ -1,0 +1,32 @@
+import type { SourceRecord } from "./sources/source.ts";
+
+/** A record after transform, as it is stored; text as COPY and the fingerprint need it. */
+export interface Event {
+  /** Index of the record in its chunk, and of the output where a transform gives several. */
+  position: number;
+  output: number;
+  eventId: string;
+  eventType: string;
+  /** UTC, "2026-01-31T23:59:59.5Z". */
+  occurredAt: string | null;
+  /** Decimal text. */
+  version: string | null;
+  payload: SourceRecord;
+  /** The payload's canonical JSON. */
+  text: string;
+  /** The record as it was read, where a transform module changed it; else null: `text` is it. */
+  raw: string | null;
+  /** SHA-256 in hex of the canonical JSON of the event. */
+  fingerprint: string;
+}
+
+/** A record that goes to the quarantine, with the rule that it broke. */
+export interface Rejected {
+  position: number;
+  output: number;
+  rule: string;
+  message: string;
+  field: string | null;
+  /** The record as it was read. */
+  raw: string;
+}

@@ -1,0 +1,26 @@
+import type { Json, SourceRecord } from "./sources/source.ts";
+
+/** Splits "properties.mag" at its dots; `\.` is a dot inside a name. */
+export function parsePath(path: string): string[] {
+  return path.split(/(?<!\\)\./).map((part) => part.replaceAll("\\.", "."));
+}
+
+/** Makes a function that reads a path from a record; undefined where there is nothing. */
+export function fieldReader(path: string): (record: SourceRecord) => Json | undefined {
+  const parts = parsePath(path);
+  const first = parts[0]!;
+  if (parts.length === 1) return (record) => own(record, first);
+  return (record) => {
+    let value: Json | undefined = record;
+    for (const part of parts) {
+      if (typeof value !== "object" || value === null) return undefined;
+      value = own(value as SourceRecord, part);
+    }
+    return value;
+  };
+}
+
+/** A record's own property: `__proto__` and inherited names are nothing special. */
+function own(record: SourceRecord, name: string): Json | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
+}

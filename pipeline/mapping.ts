@@ -1,0 +1,115 @@
+import { fieldReader } from "./field_path.ts";
+import type { SourceConf } from "./sources/schema.ts";
+import type { Json, SourceRecord } from "./sources/source.ts";
+import { type TimeFormat, toUtcText, utcTextToEpoch } from "./timestamps.ts";
+
+/** Thrown while one record is mapped: the record goes to the quarantine. */
+export class RowError extends Error {
+  constructor(readonly rule: string, message: string, readonly field: string | null = null) {
+    super(message);
+  }
+}
+
+/** How a source's records become events: the conf's key, event_type, occurred_at and version, compiled. */
+export interface Mapping {
+  /** Null where the source has no key: then the record's hash identifies it. */
+  eventId: ((record: SourceRecord) => string) | null;
+  eventType(record: SourceRecord): string;
+  occurredAt(record: SourceRecord): string | null;
+  version(record: SourceRecord): string | null;
+}
+
+/** The mapping part of a source conf. */
+export type MappingConf = Pick<SourceConf, "key" | "event_type" | "occurred_at" | "version">;
+
+/** Compiles a conf's mapping. The functions throw RowError for a record that lacks what they need. */
+export function compileMapping(conf: MappingConf): Mapping {
+  return {
+    eventId: conf.key === undefined ? null : keyReader([conf.key].flat()),
+    eventType: eventTypeReader(conf.event_type ?? "record"),
+    occurredAt: occurredAtReader(conf.occurred_at),
+    version: versionReader(conf.version),
+  };
+}
+
+function keyReader(paths: string[]): (record: SourceRecord) => string {
+  const readers = paths.map(fieldReader);
+  const part = (record: SourceRecord, i: number) => keyText(readers[i]!(record), paths[i]!);
+  if (readers.length === 1) return (record) => part(record, 0);
+  // escaped so that ("a|b", "c") and ("a", "b|c") stay two keys
+  return (record) =>
+    readers.map((_, i) => part(record, i).replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+}
+
+function keyText(value: Json | undefined, path: string): string {
+  if (typeof value === "string") {
+    if (value !== "") return value;
+    throw new RowError("key_missing", `key field ${path} is empty`, path);
+  }
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
+    return `${value}`;
+  }
+  if (value === undefined || value === null) {
+    throw new RowError("key_missing", `key field ${path} is missing or null`, path);
+  }
+  throw new RowError("key_type", `key field ${path} is an object or a list`, path);
+}
+
+function eventTypeReader(conf: string | { field: string }): (record: SourceRecord) => string {
+  if (typeof conf === "string") return () => conf;
+  const read = fieldReader(conf.field);
+  return (record) => {
+    const value = read(record);
+    if (typeof value === "string" && value.trim() !== "") return value.trim();
+    if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
+      return `${value}`;
+    }
+    throw new RowError(
+      "event_type_missing",
+      `event_type field ${conf.field} is missing or no text`,
+      conf.field,
+    );
+  };
+}
+
+function occurredAtReader(
+  conf: MappingConf["occurred_at"],
+): (record: SourceRecord) => string | null {
+  if (conf === undefined) return () => null;
+  const { field, format }: { field: string; format: TimeFormat } = typeof conf === "string"
+    ? { field: conf, format: "iso" }
+    : conf;
+  const read = fieldReader(field);
+  return (record) => {
+    const value = read(record);
+    if (value === undefined || value === null || value === "") {
+      throw new RowError("occurred_at_missing", `time field ${field} is missing or null`, field);
+    }
+    const text = toUtcText(value, format);
+    if (text !== null) return text;
+    throw new RowError(
+      "occurred_at_invalid",
+      `time field ${field} is no time in format ${format}: ${String(value).slice(0, 60)}`,
+      field,
+    );
+  };
+}
+
+function versionReader(path: string | undefined): (record: SourceRecord) => string | null {
+  if (path === undefined) return () => null;
+  const read = fieldReader(path);
+  return (record) => {
+    const value = read(record);
+    if (typeof value === "number" || typeof value === "bigint") return `${value}`;
+    if (typeof value === "string") {
+      if (/^-?\d{1,100}(\.\d{1,100})?$/.test(value)) return value;
+      const time = toUtcText(value);
+      if (time !== null) return utcTextToEpoch(time);
+    }
+    throw new RowError(
+      "version_invalid",
+      `version field ${path} is neither a number nor a time`,
+      path,
+    );
+  };
+}

@@ -1,0 +1,185 @@
+import { lockChunk, markPrepared } from "../store/chunks.ts";
+import { copyIn } from "../store/copy.ts";
+import { quoteIdent } from "../store/pg.ts";
+import { replaceQuarantine } from "../store/quarantine.ts";
+import type { Rejected } from "./event.ts";
+import { manifestTable } from "./manifest.ts";
+import { Problem } from "./problem.ts";
+import { readSource } from "./sources/adapters.ts";
+import { Unreadable } from "./sources/source.ts";
+import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts";
+import { readLines } from "./spill/reader.ts";
+import { KEY_COLUMNS, SpillWriter } from "./spill/writer.ts";
+import { GeValidator } from "./stages/ge_validate.ts";
+import { Transformer } from "./stages/transform.ts";
+import { validateBatch } from "./stages/validate.ts";
+import { mappingOf } from "./sources/defaults.ts";
+import { spillMaker, type TaskEnvironment } from "./workers/environment.ts";
+import type { PrepareResult, Tasks } from "./workers/task.ts";
+
+/** A run whose first records are all rejected ends here: its mapping is wrong. */
+const HOPELESS_AFTER = 1000;
+
+/** Rejected records that one run may have. */
+export const MAX_QUARANTINE = 100_000;
+
+/**
+ * Prepares one chunk in a worker: extract, transform, validate and ge_validate
+ * batch by batch, the finished rows to a spill file, then counters, quarantine
+ * and manifest to the database in one transaction. Uses the spill of an earlier
+ * attempt where this server has it.
+ */
+export async function prepareChunk(
+  env: TaskEnvironment,
+  input: Tasks["prepare"]["input"],
+): Promise<PrepareResult> {
+  const { context, connection } = env;
+  const maker = spillMaker(context);
+  const existing = input.state === "planned" ? null : await readMeta(
+    context.spillDir,
+    input.chunkNo,
+    { maker, published: input.state === "published" },
+  );
+  const made = existing === null ? await makeSpill(env, input, maker) : null;
+  const meta = existing ?? made!.meta;
+  const options = {
+    retry: env.retry,
+    statementTimeoutMs: context.params.db_statement_timeout_ms,
+  };
+  await connection.transaction(options, async (client) => {
+    await lockChunk(client, context, input.chunkNo);
+    if (input.compare) {
+      await copyIn(
+        client,
+        `copy etl.${quoteIdent(manifestTable(context))} (${KEY_COLUMNS.join(", ")}) from stdin`,
+        readLines(context.spillDir, input.chunkNo, "keys"),
+      );
+    }
+    // a spill that was there has its quarantine and counters stored already
+    if (made === null) return;
+    await replaceQuarantine(client, context.runId, input.chunkNo, made.rejected);
+    await markPrepared(client, context, {
+      chunkNo: input.chunkNo,
+      worker: env.workerName,
+      spillBytes: meta.rowsBytes,
+      stageMs: meta.stageMs,
+      counts: meta.counts,
+    });
+  });
+  return { meta, reused: existing !== null };
+}
+
+async function makeSpill(
+  env: TaskEnvironment,
+  input: Tasks["prepare"]["input"],
+  maker: string,
+): Promise<{ meta: SpillMeta; rejected: Rejected[] }> {
+  const { context, signal } = env;
+  const { params } = context;
+  const transformer = new Transformer({
+    mapping: mappingOf(params.source),
+    sourceName: context.sourceName,
+    transform: env.transform,
+  });
+  const validator = await GeValidator.create(context, input.chunkNo);
+  const counts: PreparedCounts = {
+    records_read: 0,
+    rejected: 0,
+    filtered: 0,
+    extra: 0,
+    events: 0,
+    cursor_nulls: 0,
+  };
+  const ms = { extract: 0, transform: 0, chunk: 0, validate: 0, ge_validate: 0 };
+  const rejected: Rejected[] = [];
+  using writer = await SpillWriter.open({
+    dir: context.spillDir,
+    chunkNo: input.chunkNo,
+    runId: context.runId,
+    sourceName: context.sourceName,
+    pageSize: params.db_page_size,
+  });
+
+  let mark = performance.now();
+  const lap = (stage: keyof typeof ms) => {
+    const now = performance.now();
+    ms[stage] += now - mark;
+    mark = now;
+  };
+  const batches = readSource(params.source, input.slice, {
+    spoolDir: context.spillDir,
+    dataDir: context.dataDir,
+    connections: context.connections,
+    pageSize: params.db_page_size,
+    limits: context.limits,
+    signal,
+  });
+  for await (const records of batches) {
+    signal.throwIfAborted();
+    lap("extract");
+    const batch = transformer.batch(records, counts.records_read);
+    lap("transform");
+    const { valid, rejected: invalid } = validateBatch(batch.events, {
+      maxPayloadBytes: context.limits.maxRecordBytes,
+    });
+    lap("validate");
+    const { events, rejected: unexpected } = validator.batch(valid, counts.events);
+    lap("ge_validate");
+    writer.add(events);
+    lap("chunk");
+
+    if (params.source.type === "postgres" && params.source.cursor !== undefined) {
+      counts.cursor_nulls += nullCount(records, params.source.cursor);
+    }
+    rejected.push(...batch.rejected, ...invalid, ...unexpected);
+    counts.records_read += records.length;
+    counts.filtered += batch.filtered;
+    counts.extra += batch.extra;
+    counts.events += events.length;
+    counts.rejected = rejected.length;
+    refuseHopeless(input.chunkNo, counts, rejected);
+  }
+  lap("extract");
+  const validation = await validator.finish();
+  lap("ge_validate");
+  const meta = await writer.finish({
+    maker,
+    counts,
+    stageMs: ms,
+    ...(validation === null ? {} : { validation }),
+  });
+  return { meta, rejected };
+}
+
+function refuseHopeless(chunkNo: number, counts: PreparedCounts, rejected: Rejected[]): void {
+  const { records_read: read, events, filtered } = counts;
+  const hopeless = chunkNo === 0 && read >= HOPELESS_AFTER && events === 0 && filtered === 0;
+  if (!hopeless && rejected.length <= MAX_QUARANTINE) return;
+  throw tooManyRejected(
+    hopeless
+      ? `The first ${read} records were all rejected`
+      : `More than ${MAX_QUARANTINE} records were rejected`,
+    rejected[0],
+  );
+}
+
+/** The problem of a run that rejects more than it may, with an example. */
+export function tooManyRejected(what: string, example: Rejected | undefined): Problem {
+  const shown = example === undefined
+    ? ""
+    : ` The first: ${example.message} (rule ${example.rule}), in ${example.raw.slice(0, 200)}`;
+  return new Problem("too-many-rejected", {
+    detail:
+      `${what}. Check the mapping of the source (key, event_type, occurred_at, version) with a preview.${shown}`,
+  });
+}
+
+function nullCount(records: unknown[], field: string): number {
+  let count = 0;
+  for (const record of records) {
+    if (record instanceof Unreadable) continue;
+    const value = (record as Record<string, unknown>)[field];
+    if (value === null || value === undefined) count++;
+  }
+  return count;
+}

@@ -1,0 +1,252 @@
+import { copyIn } from "../store/copy.ts";
+import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
+import { manifestTable } from "./manifest.ts";
+import { Problem } from "./problem.ts";
+import { possibleDuplicates } from "./spill/duplicates.ts";
+import { readPositions, writePositions } from "./spill/layout.ts";
+import { readLines } from "./spill/reader.ts";
+import { KEY_COLUMNS } from "./spill/writer.ts";
+import type { TaskEnvironment } from "./workers/environment.ts";
+import type { ChunkDecision, RunContext, Tasks } from "./workers/task.ts";
+
+type Chunks = Tasks["resolve"]["input"]["chunks"];
+
+/**
+ * Decides for every event of the run, set-wise, whether its row is new, changed
+ * or needs nothing. Two comparisons, both exact:
+ *
+ * 1. within the run: of several events with one key the highest version wins,
+ *    then the last in source order. Only events whose key hash occurs more than
+ *    once go to the database for this.
+ * 2. with the destination, when it holds rows: by the manifest that prepare filled.
+ *
+ * Positions to publish are written beside the spill. Throws `foreign-rows` when
+ * another source owns a row, before anything is published.
+ */
+export async function resolveRun(
+  env: TaskEnvironment,
+  input: Tasks["resolve"]["input"],
+): Promise<{ decisions: ChunkDecision[] }> {
+  const { context, connection, retry } = env;
+  const options = { retry, statementTimeoutMs: context.params.db_statement_timeout_ms };
+  return await connection.transaction(options, async (client) => {
+    // room for a hash join over millions of keys; both settings end with the transaction
+    await client.query("set local work_mem = '64MB'; set local hash_mem_multiplier = 4");
+    const losers = await findLosers(client, context, input.chunks);
+    if (!input.compare) return { decisions: await decideAllNew(context, input.chunks, losers) };
+    await completeManifest(client, context, input.chunks);
+    return { decisions: await decideByComparison(client, context, input.chunks, losers) };
+  });
+}
+
+/** Writes the positions that lose against another event of their key; answers how many, by chunk. */
+async function findLosers(
+  client: Client,
+  context: RunContext,
+  chunks: Chunks,
+): Promise<Map<number, number>> {
+  const losers = new Map<number, number>();
+  let any = false;
+  for await (const { chunkNo, positions } of possibleDuplicates(context.spillDir, chunks)) {
+    if (!any) {
+      await client.query(
+        `create temp table etl_repeated (event_id text, fingerprint bytea, version numeric,
+          chunk_no integer, position integer) on commit drop`,
+      );
+      any = true;
+    }
+    await copyIn(
+      client,
+      `copy pg_temp.etl_repeated (${KEY_COLUMNS.join(", ")}) from stdin`,
+      readLines(context.spillDir, chunkNo, "keys", { positions }),
+    );
+  }
+  if (!any) return losers;
+  await client.query(
+    `declare etl_losers no scroll cursor for
+    select chunk_no, array_agg(position order by position) as positions
+    from (
+      select chunk_no, position, row_number() over (
+        partition by event_id collate "C" order by version desc nulls last, chunk_no desc, position desc) as place
+      from pg_temp.etl_repeated
+    ) as ranked
+    where place > 1
+    group by chunk_no`,
+  );
+  for await (
+    const row of fetchAll<{ chunk_no: number; positions: number[] }>(client, "etl_losers")
+  ) {
+    await writePositions(context.spillDir, row.chunk_no, "losers", Int32Array.from(row.positions));
+    losers.set(row.chunk_no, row.positions.length);
+  }
+  return losers;
+}
+
+/** Rows of an open cursor, a few at a time: each may hold a chunk's positions. */
+async function* fetchAll<T extends object>(client: Client, cursor: string): AsyncGenerator<T> {
+  for (;;) {
+    const { rows } = await client.query<T>(`fetch 10 from ${cursor}`);
+    if (rows.length === 0) return;
+    yield* rows;
+  }
+}
+
+async function decideAllNew(
+  context: RunContext,
+  chunks: Chunks,
+  losers: Map<number, number>,
+): Promise<ChunkDecision[]> {
+  const decisions: ChunkDecision[] = [];
+  for (const { chunkNo, events } of chunks) {
+    const duplicates = losers.get(chunkNo) ?? 0;
+    if (duplicates > 0) {
+      const lost = await readPositions(context.spillDir, chunkNo, "losers");
+      await writePositions(context.spillDir, chunkNo, "inserts", complement(events, lost));
+    }
+    decisions.push({ chunkNo, events, duplicates, inserts: events - duplicates, updates: 0 });
+  }
+  return decisions;
+}
+
+/** Fills the manifest again where it does not hold every event: a crash of PostgreSQL empties it. */
+async function completeManifest(
+  client: Client,
+  context: RunContext,
+  chunks: Chunks,
+): Promise<void> {
+  const manifest = `etl.${quoteIdent(manifestTable(context))}`;
+  const expected = chunks.reduce((sum, chunk) => sum + chunk.events, 0);
+  const { rows } = await client.query<{ count: string }>(`select count(*) from ${manifest}`);
+  if (Number(rows[0]!.count) !== expected) {
+    await client.query(`truncate ${manifest}`);
+    for (const { chunkNo } of chunks) {
+      await copyIn(
+        client,
+        `copy ${manifest} (${KEY_COLUMNS.join(", ")}) from stdin`,
+        readLines(context.spillDir, chunkNo, "keys"),
+      );
+    }
+  }
+  await client.query(`analyze ${manifest}`);
+}
+
+/** The problem of a run whose keys another source owns. */
+export function foreignRowsProblem(
+  { params, sourceName }: Pick<RunContext, "params" | "sourceName">,
+  examples: { event_id: string; source: string }[],
+  count: number,
+): Problem {
+  const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
+  return new Problem("foreign-rows", {
+    status: 409,
+    detail:
+      `${count} key${count === 1 ? "" : "s"} of this run belong to rows of another source in ` +
+      `${params.schema_name}.${params.table_name}: ${shown}. Nothing of them was changed. Give the source the ` +
+      `name that owns them (now: ${sourceName}), a key of its own, or another table_name.`,
+    errors: [{ field: "source.name", value: sourceName, message: "does not own the rows" }],
+  });
+}
+
+/** Numeric that is below every version, for rows without one. */
+export const NO_VERSION = "'-infinity'::numeric";
+
+/** Run whose place in the order of requests a row takes: a replay counts as the run it replays. */
+export function orderRunId(context: RunContext): string {
+  return context.replayOf ?? context.runId;
+}
+
+async function decideByComparison(
+  client: Client,
+  context: RunContext,
+  chunks: Chunks,
+  losers: Map<number, number>,
+): Promise<ChunkDecision[]> {
+  const { params, runId } = context;
+  const manifest = `etl.${quoteIdent(manifestTable(context))}`;
+  const destination = quoteTable(params.schema_name, params.table_name);
+  const decisions = new Map<number, ChunkDecision>(
+    chunks.map(({ chunkNo, events }) => [
+      chunkNo,
+      { chunkNo, events, duplicates: losers.get(chunkNo) ?? 0, inserts: 0, updates: 0 },
+    ]),
+  );
+  // rows that need nothing are not in the result, so a repeated load answers with nothing;
+  // sorted groups spill to disk, hashed ones would hold every position in memory
+  await client.query("set local enable_hashagg = off; set local jit = off");
+  await client.query(
+    `declare etl_decisions no scroll cursor for
+    select chunk_no, decision,
+      case when decision <> 'insert'
+          or count(*) < (select c.events from etl.chunks as c where c.run_id = $2 and c.chunk_no = compared.chunk_no)
+        then array_agg(position order by position) end as positions
+    from (
+      select m.chunk_no, m.position, case
+        when t.event_id is null then 'insert'
+        when t.source <> $3 then 'foreign'
+        when t.fingerprint = m.fingerprint then null
+        when (coalesce(m.version, ${NO_VERSION}), $1::uuid) > (coalesce(t.version, ${NO_VERSION}), t.run_id) then 'update'
+      end as decision
+      from ${manifest} as m left join ${destination} as t on t.event_id = m.event_id
+    ) as compared
+    where decision is not null
+    group by chunk_no, decision`,
+    [orderRunId(context), runId, context.sourceName],
+  );
+  type Row = { chunk_no: number; decision: string; positions: number[] | null };
+  for await (const row of fetchAll<Row>(client, "etl_decisions")) {
+    if (row.decision === "foreign") throw await foreignRows(client, context, manifest, destination);
+    const chunk = decisions.get(row.chunk_no)!;
+    const kind = row.decision === "insert" ? "inserts" : "updates";
+    chunk[kind] = await writeWinners(context.spillDir, chunk, kind, row.positions);
+  }
+  return [...decisions.values()];
+}
+
+/** Writes the positions of a kind that did not lose, unless it is all of the chunk; answers how many. */
+async function writeWinners(
+  dir: string,
+  { chunkNo, events, duplicates }: ChunkDecision,
+  kind: "inserts" | "updates",
+  positions: number[] | null,
+): Promise<number> {
+  if (positions === null && duplicates === 0) return events;
+  const lost = duplicates === 0 ? new Int32Array(0) : await readPositions(dir, chunkNo, "losers");
+  const winners = positions === null ? complement(events, lost) : without(positions, lost);
+  await writePositions(dir, chunkNo, kind, winners);
+  return winners.length;
+}
+
+async function foreignRows(
+  client: Client,
+  { params, sourceName }: RunContext,
+  manifest: string,
+  destination: string,
+): Promise<Problem> {
+  const { rows } = await client.query<{ event_id: string; source: string; count: string }>(
+    `select t.event_id, t.source, count(*) over () as count
+    from ${manifest} as m join ${destination} as t on t.event_id = m.event_id
+    where t.source <> $1 limit 3`,
+    [sourceName],
+  );
+  return foreignRowsProblem({ params, sourceName }, rows, Number(rows[0]?.count ?? 0));
+}
+
+/** The numbers from 0 to count − 1 that are not among the sorted ones. */
+function complement(count: number, sorted: Int32Array): Int32Array<ArrayBuffer> {
+  const rest = new Int32Array(count - sorted.length);
+  let at = 0;
+  for (let value = 0, skip = 0; value < count; value++) {
+    if (skip < sorted.length && sorted[skip] === value) skip++;
+    else rest[at++] = value;
+  }
+  return rest;
+}
+
+/** The sorted values that are not among the other sorted ones. */
+function without(values: number[], others: Int32Array): Int32Array<ArrayBuffer> {
+  let skip = 0;
+  return Int32Array.from(values.filter((value) => {
+    while (skip < others.length && others[skip]! < value) skip++;
+    return others[skip] !== value;
+  }));
+}

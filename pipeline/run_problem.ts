@@ -1,0 +1,48 @@
+import { errorCode, isTransient } from "../store/errors.ts";
+import { Problem } from "./problem.ts";
+
+/**
+ * The problem that a failed run shows. Problems stay; what the database says is
+ * shown with its code, since it tells the user what to do; a defect of the
+ * program is named as such and its text stays in the log.
+ */
+export function runProblem(error: unknown, stage: string | null): Problem {
+  if (error instanceof Problem) return error;
+  const where = stage === null ? "" : ` in ${stage}`;
+  const code = errorCode(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (isTransient(error)) {
+    return new Problem("database-unavailable", {
+      status: 503,
+      transient: true,
+      detail: `The database could not be reached${where}: ${message}. The run is tried again.`,
+      cause: error,
+    });
+  }
+  if (code === "57014") {
+    return new Problem("database-error", {
+      detail:
+        `A statement${where} took longer than db_statement_timeout_ms and was stopped. Allow more time, or use a smaller chunk_size.`,
+      cause: error,
+    });
+  }
+  if (code === "42501") {
+    return new Problem("missing-grant", {
+      detail:
+        `The database refused${where}: ${message}. Grant it to the role, or run setup-db --role.`,
+      cause: error,
+    });
+  }
+  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) {
+    return new Problem("database-error", {
+      detail: `The database refused${where} (SQLSTATE ${code}): ${message}`,
+      cause: error,
+    });
+  }
+  return new Problem("internal", {
+    status: 500,
+    detail:
+      `Something unexpected happened${where}. The server's log has the details under this run's id.`,
+    cause: error,
+  });
+}

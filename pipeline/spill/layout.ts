@@ -1,0 +1,92 @@
+import type { Plain } from "../sources/source.ts";
+
+/**
+ * Where a run's finished rows wait on this server's disk between prepare and
+ * publish. A directory a run, and for each chunk:
+ *
+ *   <n>.rows   rows in PostgreSQL's COPY text format, one a line, in source order
+ *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
+ *   <n>.hash   64 bits of hash of each event_id (two little-endian uint32)
+ *   <n>.losers                 sorted positions that lost against another event of their key (int32)
+ *   <n>.inserts, <n>.updates   sorted positions to publish, where it is not all of them (int32)
+ *   <n>.json   what is in the others; written last, so a chunk without it does not exist
+ *
+ * A position is the number of the line in .rows.
+ */
+export interface SpillMeta {
+  chunkNo: number;
+  /** Number of events: lines of .rows. */
+  events: number;
+  rowsBytes: number;
+  keysBytes: number;
+  /** Identifies what made it (conf, transform, pin): another maker's spill is not used. */
+  maker: string;
+  /** Counters of the chunk, as the chunk's row in the database has them. */
+  counts: PreparedCounts;
+  stageMs: Record<string, number>;
+  /** What the chunk says of the batch for the suite's verdict, if there is a suite. */
+  validation?: Plain;
+}
+
+export interface PreparedCounts {
+  records_read: number;
+  rejected: number;
+  filtered: number;
+  extra: number;
+  events: number;
+  cursor_nulls: number;
+}
+
+export function runDir(spoolDir: string, runId: string): string {
+  return `${spoolDir}/${runId}`;
+}
+
+export type ChunkFileKind = "rows" | "keys" | "hash" | "json" | PositionsKind;
+export type PositionsKind = "losers" | "inserts" | "updates";
+
+export function chunkFile(dir: string, chunkNo: number, kind: ChunkFileKind): string {
+  return `${dir}/${chunkNo}.${kind}`;
+}
+
+/**
+ * The spill of a chunk if this server holds it whole and the same maker made
+ * it. Of a published chunk the keys are enough: its rows are in the table.
+ */
+export async function readMeta(
+  dir: string,
+  chunkNo: number,
+  { maker, published }: { maker: string; published: boolean },
+): Promise<SpillMeta | null> {
+  try {
+    const meta: SpillMeta = JSON.parse(await Deno.readTextFile(chunkFile(dir, chunkNo, "json")));
+    const [rows, keys] = await Promise.all([
+      Deno.stat(chunkFile(dir, chunkNo, "rows")),
+      Deno.stat(chunkFile(dir, chunkNo, "keys")),
+    ]);
+    const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes;
+    return whole && meta.maker === maker ? meta : null;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+export async function writePositions(
+  dir: string,
+  chunkNo: number,
+  kind: PositionsKind,
+  positions: Int32Array,
+): Promise<void> {
+  const { buffer, byteOffset, byteLength } = positions;
+  const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  await Deno.writeFile(chunkFile(dir, chunkNo, kind), bytes);
+}
+
+export async function readPositions(
+  dir: string,
+  chunkNo: number,
+  kind: PositionsKind,
+): Promise<Int32Array> {
+  const bytes = await Deno.readFile(chunkFile(dir, chunkNo, kind));
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}

@@ -1,0 +1,182 @@
+import type { Event } from "../event.ts";
+import { Problem } from "../problem.ts";
+import { chunkFile, type SpillMeta } from "./layout.ts";
+import { keyHash } from "./key_hash.ts";
+
+/** Columns of a row in .rows, in order. */
+export const ROW_COLUMNS = [
+  "event_id",
+  "event_type",
+  "occurred_at",
+  "source",
+  "version",
+  "payload",
+  "fingerprint",
+  "event_date",
+  "event_hour",
+  "run_id",
+] as const;
+
+/** Columns of a line in .keys, in order. */
+export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
+
+export interface SpillWriterOptions {
+  dir: string;
+  chunkNo: number;
+  runId: string;
+  sourceName: string;
+  /** Rows between two writes to disk (db_page_size). */
+  pageSize: number;
+}
+
+/**
+ * Writes the finished rows of one chunk, ready for COPY. Holds one page of rows
+ * in memory. `finish` makes the spill valid; without it the files are leftovers.
+ */
+export class SpillWriter {
+  readonly #options: SpillWriterOptions;
+  readonly #rows: Deno.FsFile;
+  readonly #keys: Deno.FsFile;
+  readonly #constantTail: string;
+  readonly #sourceText: string;
+  #hashes = new Uint32Array(1 << 12);
+  #rowText = "";
+  #keyText = "";
+  #pending = 0;
+  #events = 0;
+  #rowsBytes = 0;
+  #keysBytes = 0;
+
+  private constructor(options: SpillWriterOptions, rows: Deno.FsFile, keys: Deno.FsFile) {
+    this.#options = options;
+    this.#rows = rows;
+    this.#keys = keys;
+    this.#sourceText = copyText(options.sourceName);
+    this.#constantTail = `\t${options.runId}\n`;
+  }
+
+  static async open(options: SpillWriterOptions): Promise<SpillWriter> {
+    const { dir, chunkNo } = options;
+    const create = { write: true, create: true, truncate: true };
+    try {
+      await Deno.remove(chunkFile(dir, chunkNo, "json"));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    return new SpillWriter(
+      options,
+      await Deno.open(chunkFile(dir, chunkNo, "rows"), create),
+      await Deno.open(chunkFile(dir, chunkNo, "keys"), create),
+    );
+  }
+
+  /** Adds events in source order. */
+  add(events: Event[]): void {
+    for (const event of events) {
+      const { eventId, eventType, occurredAt, version, text, fingerprint } = event;
+      const id = copyText(eventId);
+      const time = occurredAt ?? "\\N";
+      const when = occurredAt === null
+        ? "\\N\t\\N"
+        : `${occurredAt.slice(0, 10)}\t${occurredAt.slice(11, 13)}`;
+      this.#rowText += `${id}\t${copyText(eventType)}\t${time}\t${this.#sourceText}\t${
+        version ?? "\\N"
+      }\t${copyText(text)}\t\\\\x${fingerprint}\t${when}${this.#constantTail}`;
+      this.#keyText += `${id}\t\\\\x${fingerprint}\t${
+        version ?? "\\N"
+      }\t${this.#options.chunkNo}\t${this.#events}\n`;
+      if (this.#events * 2 + 2 > this.#hashes.length) {
+        const grown = new Uint32Array(this.#hashes.length * 2);
+        grown.set(this.#hashes);
+        this.#hashes = grown;
+      }
+      keyHash(eventId, this.#hashes, this.#events * 2);
+      this.#events++;
+      if (++this.#pending >= this.#options.pageSize) this.#flush();
+    }
+  }
+
+  #flush(): void {
+    try {
+      this.#rowsBytes += writeText(this.#rows, this.#rowText);
+      this.#keysBytes += writeText(this.#keys, this.#keyText);
+    } catch (error) {
+      throw diskProblem(error, this.#options.dir);
+    }
+    this.#rowText = "";
+    this.#keyText = "";
+    this.#pending = 0;
+  }
+
+  /** Completes the spill; the chunk can be published from it. */
+  async finish(
+    rest: Pick<SpillMeta, "maker" | "counts" | "stageMs" | "validation">,
+  ): Promise<SpillMeta> {
+    const { dir, chunkNo } = this.#options;
+    this.#flush();
+    const meta: SpillMeta = {
+      chunkNo,
+      events: this.#events,
+      rowsBytes: this.#rowsBytes,
+      keysBytes: this.#keysBytes,
+      ...rest,
+    };
+    try {
+      const used = this.#hashes.subarray(0, this.#events * 2);
+      await Deno.writeFile(
+        chunkFile(dir, chunkNo, "hash"),
+        new Uint8Array(used.buffer, 0, used.byteLength),
+      );
+      const partial = `${chunkFile(dir, chunkNo, "json")}.partial`;
+      await Deno.writeTextFile(partial, JSON.stringify(meta));
+      await Deno.rename(partial, chunkFile(dir, chunkNo, "json"));
+    } catch (error) {
+      throw diskProblem(error, dir);
+    }
+    return meta;
+  }
+
+  [Symbol.dispose](): void {
+    this.#rows.close();
+    this.#keys.close();
+  }
+}
+
+/** Escapes a value for COPY's text format. */
+export function copyText(text: string): string {
+  return /[\\\t\n\r]/.test(text)
+    ? text.replace(
+      /[\\\t\n\r]/g,
+      (c) => c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r",
+    )
+    : text;
+}
+
+const encoder = new TextEncoder();
+let buffer = new Uint8Array(1 << 20);
+
+/** Writes text as UTF-8 and answers the number of bytes. */
+function writeText(file: Deno.FsFile, text: string): number {
+  // UTF-8 needs at most three bytes for a UTF-16 unit
+  if (text.length * 3 > buffer.length) buffer = new Uint8Array(text.length * 3);
+  const { written } = encoder.encodeInto(text, buffer);
+  let done = 0;
+  while (done < written) done += file.writeSync(buffer.subarray(done, written));
+  return written;
+}
+
+/** Turns "no space left" into a problem that says where; other errors stay. */
+export function diskProblem(error: unknown, dir: string): unknown {
+  const code = (error as { code?: string } | null)?.code;
+  const message = error instanceof Error ? error.message : "";
+  if (code !== "ENOSPC" && code !== "EDQUOT" && !/no space left|quota exceeded/i.test(message)) {
+    return error;
+  }
+  return new Problem("disk-full", {
+    status: 507,
+    transient: true,
+    detail:
+      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run goes on where it stopped.`,
+    cause: error,
+  });
+}

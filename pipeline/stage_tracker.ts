@@ -1,0 +1,87 @@
+import type { StageReport } from "../store/runs.ts";
+
+/** The stages, in the order in which they are shown everywhere. */
+export const STAGES = [
+  "extract",
+  "transform",
+  "chunk",
+  "validate",
+  "ge_validate",
+  "load",
+  "finalize",
+] as const;
+export type Stage = (typeof STAGES)[number];
+
+/**
+ * What each stage of a run has done so far. Stages overlap: a chunk goes through
+ * several in one worker, so a stage has a first start, a last end, and the sum
+ * of the time that was spent in it.
+ */
+export class StageTracker {
+  readonly #stages: Map<Stage, StageReport>;
+  readonly #now: () => Date;
+
+  constructor(attempt: number, now: () => Date = () => new Date()) {
+    this.#now = now;
+    this.#stages = new Map(STAGES.map((stage) => [stage, {
+      stage,
+      state: "pending",
+      started_at: null,
+      ended_at: null,
+      busy_ms: 0,
+      records_in: 0,
+      records_out: 0,
+      attempts: attempt,
+    }]));
+  }
+
+  begin(...stages: Stage[]): void {
+    for (const stage of stages) {
+      const report = this.#stages.get(stage)!;
+      report.state = "running";
+      report.started_at ??= this.#now().toISOString();
+    }
+  }
+
+  add(stage: Stage, work: { busyMs?: number; in?: number; out?: number }): void {
+    const report = this.#stages.get(stage)!;
+    report.busy_ms += work.busyMs ?? 0;
+    report.records_in += work.in ?? 0;
+    report.records_out += work.out ?? 0;
+  }
+
+  end(...stages: Stage[]): void {
+    for (const stage of stages) {
+      const report = this.#stages.get(stage)!;
+      report.state = "succeeded";
+      report.ended_at = this.#now().toISOString();
+    }
+  }
+
+  /** Ends the run before its time: running stages get the state, the others are skipped. */
+  stop(state: "failed" | "cancelled", error: unknown): void {
+    const running = [...this.#stages.values()].filter((report) => report.state === "running");
+    for (const report of running) {
+      report.state = state;
+      report.ended_at = this.#now().toISOString();
+    }
+    // one stage is to blame: the last that had begun
+    const last = running.at(-1);
+    if (last !== undefined) last.error = error;
+    for (const report of this.#stages.values()) {
+      if (report.state === "pending") report.state = "skipped";
+    }
+  }
+
+  /** The first stage that is running, for error messages. */
+  get current(): Stage | null {
+    for (const stage of [...STAGES].reverse()) {
+      if (this.#stages.get(stage)!.state === "running") return stage;
+    }
+    return null;
+  }
+
+  snapshot(): StageReport[] {
+    return [...this.#stages.values()].map((report) => ({ ...report }));
+  }
+}

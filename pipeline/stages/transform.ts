@@ -1,0 +1,184 @@
+import { hash } from "node:crypto";
+import { Canonicalizer } from "../canonical.ts";
+import type { Event, Rejected } from "../event.ts";
+import { compileMapping, type Mapping, type MappingConf, RowError } from "../mapping.ts";
+import { type SourceRecord, Unreadable } from "../sources/source.ts";
+
+/**
+ * A transform module's function: what one record becomes. Null, undefined or an
+ * empty list drop the record; several outputs make several events. It must give
+ * the same for the same record whenever it runs, since a chunk may be prepared
+ * again after a crash. What it throws quarantines the record.
+ */
+export type TransformFunction = (
+  record: SourceRecord,
+) => SourceRecord | SourceRecord[] | null | undefined;
+
+export interface TransformOptions {
+  mapping: MappingConf;
+  /** Owner of the rows, part of each event. */
+  sourceName: string;
+  /** The user's own module, if any. */
+  transform?: TransformFunction | undefined;
+}
+
+/** What became of a batch of records. */
+export interface TransformedBatch {
+  events: Event[];
+  rejected: Rejected[];
+  /** Records that the transform dropped. */
+  filtered: number;
+  /** Outputs beyond the first of a record. */
+  extra: number;
+}
+
+/** The transform stage: normalises, enriches and fingerprints records. */
+export class Transformer {
+  readonly #mapping: Mapping;
+  readonly #transform: TransformFunction | undefined;
+  readonly #canonical = new Canonicalizer();
+  readonly #sourceText: string;
+
+  constructor(options: TransformOptions) {
+    this.#mapping = compileMapping(options.mapping);
+    this.#transform = options.transform;
+    this.#sourceText = JSON.stringify(options.sourceName);
+  }
+
+  /** Transforms a batch whose first record has index `start` in its chunk. */
+  batch(records: (SourceRecord | Unreadable)[], start: number): TransformedBatch {
+    const result: TransformedBatch = { events: [], rejected: [], filtered: 0, extra: 0 };
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]!;
+      if (record instanceof Unreadable) {
+        const { rule, message, raw } = record;
+        result.rejected.push({ position: start + i, output: 0, rule, message, field: null, raw });
+      } else if (this.#transform === undefined) {
+        this.#one(record, record, start + i, 0, result);
+      } else {
+        this.#outputs(record, start + i, result);
+      }
+    }
+    return result;
+  }
+
+  #outputs(record: SourceRecord, position: number, result: TransformedBatch): void {
+    let outputs: SourceRecord[];
+    // the module may change the record it is given: what is quarantined is what was read
+    const raw = this.#rawText(record);
+    try {
+      outputs = asRecords(this.#transform!(record));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      result.rejected.push({
+        position,
+        output: 0,
+        rule: error instanceof RowError ? error.rule : "transform_error",
+        message: `the transform failed: ${message.slice(0, 500)}`,
+        field: null,
+        raw,
+      });
+      return;
+    }
+    if (outputs.length === 0) {
+      result.filtered++;
+      return;
+    }
+    result.extra += outputs.length - 1;
+    const first = result.events.length;
+    for (let output = 0; output < outputs.length; output++) {
+      this.#one(outputs[output]!, raw, position, output, result);
+    }
+    if (outputs.length > 1) this.#rejectSameKeys(first, raw, result);
+  }
+
+  #one(
+    payload: SourceRecord,
+    raw: SourceRecord | string,
+    position: number,
+    output: number,
+    result: TransformedBatch,
+  ): void {
+    try {
+      const text = this.#canonical.text(payload);
+      const eventId = this.#mapping.eventId?.(payload) ?? hash("sha256", text, "hex");
+      const eventType = this.#mapping.eventType(payload);
+      const occurredAt = this.#mapping.occurredAt(payload);
+      const version = this.#mapping.version(payload);
+      const fingerprint = hash(
+        "sha256",
+        // the canonical JSON of the event: keys in order, the payload as it is
+        `{"event_id":${JSON.stringify(eventId)},"event_type":${JSON.stringify(eventType)},` +
+          `"occurred_at":${occurredAt === null ? "null" : `"${occurredAt}"`},"payload":${text},` +
+          `"source":${this.#sourceText},"version":${version ?? "null"}}`,
+        "hex",
+      );
+      result.events.push({
+        position,
+        output,
+        eventId,
+        eventType,
+        occurredAt,
+        version,
+        payload,
+        text,
+        raw: typeof raw === "string" ? raw : null,
+        fingerprint,
+      });
+    } catch (error) {
+      if (!(error instanceof RowError || error instanceof TypeError)) throw error;
+      result.rejected.push({
+        position,
+        output,
+        rule: error instanceof RowError ? error.rule : "not_json",
+        message: error.message,
+        field: error instanceof RowError ? error.field : null,
+        raw: typeof raw === "string" ? raw : this.#rawText(raw),
+      });
+    }
+  }
+
+  /** Outputs of one record must not fall on each other: neither could be said to win. */
+  #rejectSameKeys(first: number, raw: string, result: TransformedBatch): void {
+    const outputs = result.events.slice(first);
+    const seen = Map.groupBy(outputs, (event) => event.eventId);
+    if (seen.size === outputs.length) return;
+    result.events.length = first;
+    for (const event of outputs) {
+      if (seen.get(event.eventId)!.length === 1) {
+        result.events.push(event);
+        continue;
+      }
+      result.rejected.push({
+        position: event.position,
+        output: event.output,
+        rule: "same_key",
+        message: `several outputs of this record have the key ${event.eventId.slice(0, 100)}`,
+        field: null,
+        raw,
+      });
+    }
+  }
+
+  #rawText(record: SourceRecord): string {
+    try {
+      return this.#canonical.text(record);
+    } catch {
+      return String(record);
+    }
+  }
+}
+
+function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {
+  if (output === null || output === undefined) return [];
+  const outputs = Array.isArray(output) ? output : [output];
+  for (const value of outputs) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      throw new RowError(
+        "transform_output",
+        "a transform gives objects, a list of objects or null",
+      );
+    }
+  }
+  return outputs;
+}

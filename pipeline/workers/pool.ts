@@ -1,0 +1,220 @@
+import { Problem } from "../problem.ts";
+import type {
+  FromWorker,
+  RunContext,
+  TaskKind,
+  Tasks,
+  ToWorker,
+  WireError,
+  WorkerConfig,
+} from "./task.ts";
+
+/** An error that a worker reported and that is no Problem. */
+export class WorkerError extends Error {
+  readonly code: string | null;
+  readonly transient: boolean;
+  constructor(wire: Exclude<WireError, { problem: unknown }>) {
+    super(wire.message);
+    this.stack = wire.stack;
+    this.code = wire.code;
+    this.transient = wire.transient;
+  }
+}
+
+interface Pending {
+  runId: string;
+  kind: TaskKind;
+  input: unknown;
+  resolve: (output: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+interface Slot {
+  name: string;
+  worker: Worker;
+  /** Runs whose context the worker has. */
+  runs: Set<string>;
+  task: { id: number; pending: Pending } | null;
+}
+
+export interface PoolOptions {
+  size: number;
+  dsn: string;
+  /** Prefix of the workers' names. */
+  name: string;
+  /** Deno permissions of a worker. */
+  permissions?: Deno.PermissionOptions | undefined;
+  /** A database operation failed transiently and is tried again. */
+  onRetry?: ((runId: string, message: string) => void) | undefined;
+}
+
+/**
+ * A fixed set of Web Workers that all runs of a server share. A worker has one
+ * task at a time; tasks wait in the order of arrival, one run's never behind
+ * all of another's. A worker that dies fails its task transiently and is replaced.
+ */
+export class WorkerPool {
+  readonly #options: PoolOptions;
+  readonly #slots: Slot[] = [];
+  readonly #contexts = new Map<string, RunContext>();
+  readonly #queues = new Map<string, Pending[]>();
+  #nextId = 1;
+  #stopping = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    for (let i = 0; i < options.size; i++) this.#slots.push(this.#spawn(i));
+  }
+
+  get size(): number {
+    return this.#slots.length;
+  }
+
+  get busy(): number {
+    return this.#slots.filter((slot) => slot.task !== null).length;
+  }
+
+  #spawn(index: number): Slot {
+    const name = `${this.#options.name}-${index + 1}`;
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+      type: "module",
+      name,
+      ...(this.#options.permissions === undefined
+        ? {}
+        : { deno: { permissions: this.#options.permissions } }),
+    });
+    const slot: Slot = { name, worker, runs: new Set(), task: null };
+    const config: WorkerConfig = { dsn: this.#options.dsn, name };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#replace(slot, event.message);
+    };
+    worker.postMessage({ type: "start", config } satisfies ToWorker);
+    return slot;
+  }
+
+  /** Makes a run known: its tasks can be submitted from now on. */
+  open(context: RunContext): void {
+    this.#contexts.set(context.runId, context);
+    this.#queues.set(context.runId, []);
+  }
+
+  /** Forgets a run; its waiting tasks are dropped. */
+  close(runId: string): void {
+    this.#contexts.delete(runId);
+    this.#queues.delete(runId);
+    for (const slot of this.#slots) {
+      if (slot.runs.delete(runId)) {
+        slot.worker.postMessage({ type: "close", runId } satisfies ToWorker);
+      }
+    }
+  }
+
+  submit<K extends TaskKind>(
+    runId: string,
+    kind: K,
+    input: Tasks[K]["input"],
+  ): Promise<Tasks[K]["output"]> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const queue = this.#queues.get(runId);
+    if (queue === undefined || this.#stopping) {
+      reject(new Problem("cancelled", { status: 409, detail: "The run was stopped." }));
+    } else {
+      queue.push({ runId, kind, input, resolve, reject });
+      this.#dispatch();
+    }
+    return promise as Promise<Tasks[K]["output"]>;
+  }
+
+  /** Ends a run's tasks: waiting ones at once, those in hand as soon as they can. */
+  abort(runId: string): void {
+    const stopped = new Problem("cancelled", { status: 409, detail: "The run was stopped." });
+    for (const pending of this.#queues.get(runId)?.splice(0) ?? []) pending.reject(stopped);
+    for (const slot of this.#slots) {
+      if (slot.runs.has(runId)) {
+        slot.worker.postMessage({ type: "abort", runId } satisfies ToWorker);
+      }
+    }
+  }
+
+  /**
+   * Replaces the workers that still have a task of a run: for one that does not
+   * end in time. Answers how many.
+   */
+  kill(runId: string): number {
+    const stuck = this.#slots.filter((slot) => slot.task?.pending.runId === runId);
+    for (const slot of stuck) this.#replace(slot, "the worker was stopped");
+    return stuck.length;
+  }
+
+  #dispatch(): void {
+    for (const slot of this.#slots) {
+      if (slot.task !== null) continue;
+      const pending = this.#next();
+      if (pending === undefined) return;
+      const id = this.#nextId++;
+      slot.task = { id, pending };
+      if (!slot.runs.has(pending.runId)) {
+        slot.runs.add(pending.runId);
+        const context = this.#contexts.get(pending.runId)!;
+        slot.worker.postMessage({ type: "open", context } satisfies ToWorker);
+      }
+      const { runId, kind, input } = pending;
+      slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);
+    }
+  }
+
+  /** The next task, from the run that has waited longest since its last turn. */
+  #next(): Pending | undefined {
+    for (const [runId, queue] of this.#queues) {
+      const pending = queue.shift();
+      if (pending === undefined) continue;
+      this.#queues.delete(runId);
+      this.#queues.set(runId, queue);
+      return pending;
+    }
+  }
+
+  #receive(slot: Slot, message: FromWorker): void {
+    if (message.type === "retry") {
+      this.#options.onRetry?.(message.runId, message.message);
+      return;
+    }
+    if (message.type === "ready" || slot.task?.id !== message.id) return;
+    const { pending } = slot.task;
+    slot.task = null;
+    if (message.type === "done") pending.resolve(message.output);
+    else pending.reject(fromWire(message.error));
+    this.#dispatch();
+  }
+
+  #replace(slot: Slot, reason: string): void {
+    const index = this.#slots.indexOf(slot);
+    if (index < 0 || this.#stopping) return;
+    slot.worker.terminate();
+    this.#slots[index] = this.#spawn(index);
+    slot.task?.pending.reject(
+      new WorkerError({
+        message: `worker ${slot.name} died: ${reason}`,
+        stack: "",
+        code: "worker_died",
+        transient: true,
+      }),
+    );
+    this.#dispatch();
+  }
+
+  /** Ends all workers. Tasks in hand are lost; callers wait for them first. */
+  stop(): void {
+    this.#stopping = true;
+    for (const runId of this.#queues.keys()) this.abort(runId);
+    for (const slot of this.#slots) slot.worker.terminate();
+  }
+}
+
+function fromWire(error: WireError): Error {
+  return "problem" in error
+    ? Problem.fromJSON(error.problem, error.transient)
+    : new WorkerError(error);
+}

@@ -1,0 +1,110 @@
+import { Connection } from "../../store/connection.ts";
+import { readUpload } from "../../store/uploads.ts";
+import { Problem } from "../problem.ts";
+import { planRun } from "../stages/extract.ts";
+import { prepareChunk } from "../prepare.ts";
+import { publishChunk } from "../publish.ts";
+import { resolveRun } from "../resolve.ts";
+import { loadTransform } from "../transform_module.ts";
+import type { TransformFunction } from "../stages/transform.ts";
+import type { TaskEnvironment } from "./environment.ts";
+import type { RunContext, TaskKind, Tasks, WorkerConfig } from "./task.ts";
+
+interface OpenRun {
+  context: RunContext;
+  abort: AbortController;
+  transform: Promise<TransformFunction | undefined>;
+}
+
+/**
+ * Carries out tasks one after the other, with one database connection. The same
+ * class serves inside a Web Worker and, in tests, without one.
+ */
+export class TaskRunner {
+  readonly #config: WorkerConfig;
+  readonly #connection: Connection;
+  readonly #runs = new Map<string, OpenRun>();
+  readonly #onRetry: (runId: string, error: unknown) => void;
+  #current: string | null = null;
+
+  constructor(config: WorkerConfig, onRetry: (runId: string, error: unknown) => void) {
+    this.#config = config;
+    this.#connection = new Connection(config.dsn, config.name);
+    this.#onRetry = onRetry;
+  }
+
+  open(context: RunContext): void {
+    const transform = context.params.transform === null
+      ? Promise.resolve(undefined)
+      : loadTransform(context.transformsDir, context.params.transform);
+    // reported by the task that needs it
+    transform.catch(() => {});
+    this.#runs.set(context.runId, { context, abort: new AbortController(), transform });
+  }
+
+  close(runId: string): void {
+    this.#runs.delete(runId);
+  }
+
+  /** Ends the run's task in hand as soon as it can, statements that are running included. */
+  abort(runId: string): void {
+    this.#runs.get(runId)?.abort.abort(
+      new Problem("cancelled", { status: 409, detail: "The run was stopped." }),
+    );
+    if (this.#current === runId) this.#connection.cancel().catch(() => {});
+  }
+
+  async run<K extends TaskKind>(
+    runId: string,
+    kind: K,
+    input: Tasks[K]["input"],
+  ): Promise<Tasks[K]["output"]> {
+    const open = this.#runs.get(runId);
+    if (open === undefined) throw new Error(`run ${runId} is not open in ${this.#config.name}`);
+    const { context, abort } = open;
+    this.#current = runId;
+    try {
+      abort.signal.throwIfAborted();
+      const env: TaskEnvironment = {
+        context,
+        connection: this.#connection,
+        signal: abort.signal,
+        transform: await open.transform,
+        workerName: this.#config.name,
+        retry: {
+          attempts: context.params.db_max_retries,
+          initialMs: context.params.db_retry_initial_ms,
+          signal: abort.signal,
+          onRetry: (error) => this.#onRetry(runId, error),
+        },
+        readUpload: (uploadId) => readUpload(this.#connection, uploadId),
+      };
+      return await carryOut(env, kind, input);
+    } catch (error) {
+      // a statement that was cancelled says only that it was; the reason is the signal's
+      abort.signal.throwIfAborted();
+      throw error;
+    } finally {
+      this.#current = null;
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const runId of this.#runs.keys()) this.abort(runId);
+    await this.#connection.close();
+  }
+}
+
+function carryOut<K extends TaskKind>(
+  env: TaskEnvironment,
+  kind: K,
+  input: Tasks[K]["input"],
+): Promise<Tasks[K]["output"]> {
+  const handlers: {
+    [T in TaskKind]: (
+      env: TaskEnvironment,
+      input: Tasks[T]["input"],
+    ) => Promise<Tasks[T]["output"]>;
+  } = { plan: planRun, prepare: prepareChunk, resolve: resolveRun, publish: publishChunk };
+  return handlers[kind](env, input);
+}

@@ -1,0 +1,105 @@
+import type { Params } from "../params.ts";
+import type { ProblemDetails } from "../problem.ts";
+import type { SpillMeta } from "../spill/layout.ts";
+import type { Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
+
+/** What a worker needs to know of a run; sent once a run, as plain data. */
+export interface RunContext {
+  runId: string;
+  attempt: number;
+  /** The run that this one replays: its rows take that run's place in the order of requests. */
+  replayOf: string | null;
+  params: Params;
+  /** Owner of the rows. */
+  sourceName: string;
+  /** chunk_size and batch_size where the request gave them, for the source to obey. */
+  chunkSize: number | null;
+  maxRecords: number | null;
+  /** The input as the first attempt saw it. */
+  pin: Plain | null;
+  cursorPosition: string | null;
+  /** This run's directory on this server's disk. */
+  spillDir: string;
+  dataDir: string;
+  /** Directory of the user's transform modules. */
+  transformsDir: string;
+  connections: Record<string, string>;
+  limits: SourceLimits;
+  /** Compiled by each worker; null where there is no suite. */
+  suite: Plain | null;
+  traceparent: string | null;
+}
+
+/** What resolve decided for one chunk; the positions themselves are on the spill's disk. */
+export interface ChunkDecision {
+  chunkNo: number;
+  events: number;
+  /** Events that lost against another version of their key in this run. */
+  duplicates: number;
+  /** Rows that are not in the destination yet. */
+  inserts: number;
+  /** Rows that replace another content. */
+  updates: number;
+}
+
+export interface PrepareResult {
+  meta: SpillMeta;
+  /** Whether an earlier attempt's spill was used. */
+  reused: boolean;
+}
+
+export interface PublishResult {
+  /** False where another attempt had published the chunk before. */
+  published: boolean;
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  duplicates: number;
+  elapsedMs: number;
+}
+
+/** The work that crosses to a worker, by kind: what it takes and what it gives. */
+export interface Tasks {
+  plan: { input: Record<never, never>; output: Plan };
+  prepare: {
+    input: {
+      chunkNo: number;
+      slice: Slice;
+      /** The chunk's stored state: the spill of a planned one is not used, its counters are not stored. */
+      state: "planned" | "prepared" | "published";
+      /** Whether the destination holds rows, so that the manifest must be filled. */
+      compare: boolean;
+    };
+    output: PrepareResult;
+  };
+  resolve: {
+    input: { chunks: { chunkNo: number; events: number }[]; compare: boolean };
+    output: { decisions: ChunkDecision[] };
+  };
+  publish: { input: { decision: ChunkDecision }; output: PublishResult };
+}
+
+export type TaskKind = keyof Tasks;
+
+export type ToWorker =
+  | { type: "start"; config: WorkerConfig }
+  | { type: "open"; context: RunContext }
+  | { type: "close"; runId: string }
+  | { type: "abort"; runId: string }
+  | { type: "task"; id: number; runId: string; kind: TaskKind; input: unknown };
+
+export type FromWorker =
+  | { type: "ready" }
+  | { type: "done"; id: number; output: unknown }
+  | { type: "failed"; id: number; error: WireError }
+  | { type: "retry"; runId: string; message: string };
+
+/** An error as it crosses from a worker. */
+export type WireError =
+  | { problem: ProblemDetails; transient: boolean }
+  | { message: string; stack: string; code: string | null; transient: boolean };
+
+export interface WorkerConfig {
+  dsn: string;
+  name: string;
+}

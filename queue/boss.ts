@@ -1,0 +1,62 @@
+import { PgBoss } from "pg-boss";
+import type { Log } from "../telemetry/log.ts";
+
+/** Queues and what each needs. A job of etl_run executes one attempt of one run. */
+export const QUEUES = {
+  etl_run: {
+    notify: true,
+    // the shortest that pg-boss has: a dead server's job is taken up within about 15 s
+    heartbeatSeconds: 10,
+    // attempts are bounded by the run (ETL_RUN_MAX_ATTEMPTS), never by the queue
+    retryLimit: 1000,
+    retryDelay: 1,
+    retryBackoff: true,
+    retryDelayMax: 10,
+    expireInSeconds: 86_400,
+    retentionSeconds: 14 * 86_400,
+    deleteAfterSeconds: 3600,
+  },
+  etl_finished: {
+    notify: true,
+    heartbeatSeconds: 10,
+    retryLimit: 20,
+    retryDelay: 1,
+    retryBackoff: true,
+    retryDelayMax: 60,
+    expireInSeconds: 3600,
+    retentionSeconds: 14 * 86_400,
+    deleteAfterSeconds: 3600,
+  },
+} as const;
+export type QueueName = keyof typeof QUEUES;
+
+export interface BossOptions {
+  dsn: string;
+  /** LISTEN/NOTIFY; else the queue is polled. */
+  listen: boolean;
+  log: Log;
+}
+
+/** Starts pg-boss with its schema and queues. */
+export async function startBoss({ dsn, listen, log }: BossOptions): Promise<PgBoss> {
+  const boss = new PgBoss({
+    connectionString: dsn,
+    application_name: "etl-improved queue",
+    schema: "pgboss",
+    max: 4,
+    useListenNotify: listen,
+    superviseIntervalSeconds: 1,
+    monitorIntervalSeconds: 1,
+    schedule: false,
+    registerInstance: false,
+  });
+  boss.on("error", (error) => log.warn("queue", { error: (error as Error).message }));
+  boss.on("warning", (warning) => log.debug("queue", { warning: warning.message }));
+  await boss.start();
+  for (const [name, options] of Object.entries(QUEUES)) {
+    const existing = await boss.getQueue(name);
+    if (existing === null) await boss.createQueue(name, { ...options });
+    else await boss.updateQueue(name, { ...options });
+  }
+  return boss;
+}

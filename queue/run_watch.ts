@@ -1,0 +1,28 @@
+import type { Sql } from "../store/database.ts";
+
+/**
+ * Tells runs of this server at once when someone asks to cancel them. Without
+ * LISTEN they find out at their next progress report.
+ */
+export class RunWatch {
+  readonly #watchers = new Map<string, Set<(state: string, cancel: boolean) => void>>();
+
+  /** Listens on the channel that etl.runs notifies. */
+  async listen(sql: Sql): Promise<void> {
+    await sql.listen("etl_run", (payload) => {
+      const [runId = "", state = "", cancel = ""] = payload.split(" ");
+      for (const told of this.#watchers.get(runId) ?? []) told(state, cancel === "cancel");
+    });
+  }
+
+  /** Calls back on every change of a run; answers a function that ends the watch. */
+  watch(runId: string, told: (state: string, cancel: boolean) => void): () => void {
+    const watchers = this.#watchers.get(runId) ?? new Set();
+    watchers.add(told);
+    this.#watchers.set(runId, watchers);
+    return () => {
+      watchers.delete(told);
+      if (watchers.size === 0) this.#watchers.delete(runId);
+    };
+  }
+}

@@ -1,0 +1,24 @@
+import type { Sql } from "../store/database.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Config } from "../config.ts";
+import type { RunWatch } from "../queue/run_watch.ts";
+
+/** What routes need; made by main.ts, or by a test. */
+export interface AppDeps {
+  sql: Sql;
+  log: Log;
+  config: Config;
+  watch: RunWatch;
+  /** What health says of this server. */
+  status(): ServerStatus;
+}
+
+export interface ServerStatus {
+  serverId: string;
+  role: string;
+  /** Whether NOTIFY wakes this server, or it polls. */
+  listening: boolean;
+  draining: boolean;
+  workersBusy: number;
+  workers: number;
+}

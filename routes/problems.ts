@@ -1,0 +1,50 @@
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { type FieldError, Problem, type ProblemType } from "../pipeline/problem.ts";
+import { isTransient, raisedProblem } from "../store/errors.ts";
+import type { Log } from "../telemetry/log.ts";
+
+/** Turns whatever a route throws into the problem that its caller may see. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof HTTPException) {
+    return new Problem("bad-request", { status: error.status, detail: error.message });
+  }
+  const raised = raisedProblem(error);
+  if (raised !== null) {
+    const { type, status, detail, errors } = raised;
+    return new Problem(type as ProblemType, { status, detail, errors: errors as FieldError[] });
+  }
+  if (isTransient(error)) {
+    return new Problem("unavailable", {
+      status: 503,
+      detail: "The database cannot be reached just now. Try again in a few seconds.",
+      transient: true,
+      cause: error,
+    });
+  }
+  return new Problem("internal", {
+    status: 500,
+    detail: "Something unexpected happened. The server's log has the details.",
+    cause: error,
+  });
+}
+
+/** Answers with application/problem+json; what is unexpected goes to the log with its cause. */
+export function problemResponse(c: Context, error: unknown, log: Log): Response {
+  const problem = toProblem(error);
+  if (problem.status >= 500) {
+    log.error("request failed", {
+      method: c.req.method,
+      path: c.req.path,
+      error: problem.cause ?? problem,
+    });
+  }
+  if (problem.status === 503 || problem.status === 429) c.header("Retry-After", "2");
+  return c.body(
+    JSON.stringify({ ...problem.toJSON(), instance: c.req.path }),
+    problem.status as ContentfulStatusCode,
+    { "content-type": "application/problem+json" },
+  );
+}

@@ -1,0 +1,212 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { confJsonSchema } from "../pipeline/params.ts";
+import { Problem } from "../pipeline/problem.ts";
+import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
+import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
+import type { AppDeps } from "./deps.ts";
+import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { streamRun, waitForEnd } from "./run_events.ts";
+import { DATA_TYPES, readRunRequest } from "./run_request.ts";
+import {
+  pageOf,
+  problemResponses,
+  runDetailSchema,
+  runSchema,
+  submittedSchema,
+} from "./schemas.ts";
+
+const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
+
+const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+/** Runs: ask for one, look, follow, cancel, retry. */
+export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/api/etl/run",
+    summary: "Ask for a run",
+    description: "Answers at once with the run's id; with wait=true when the run has ended.",
+    request: {
+      query: z.object({ wait: z.enum(["true", "false"]).optional() }),
+      headers: z.object({ "Idempotency-Key": z.string().max(255).optional() }),
+      body: {
+        content: {
+          "application/json": { schema: confJsonSchema() as never },
+          ...Object.fromEntries(
+            Object.keys(DATA_TYPES).map((
+              type,
+            ) => [type, { schema: { type: "string", format: "binary" } as never }]),
+          ),
+        },
+      },
+    },
+    responses: {
+      200: jsonOf(runDetailSchema, "the run, ended (wait=true)"),
+      202: jsonOf(submittedSchema, "the run was accepted; Location names it"),
+      ...problemResponses(400, 413, 415, 422, 429, 503),
+    },
+  });
+  app.post("/api/etl/run", (c) => requestRun(c, deps));
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs",
+      summary: "Runs, newest first",
+      request: {
+        query: z.object({
+          limit: z.coerce.number().int().min(1).max(500).default(50),
+          cursor: z.string().max(500).optional(),
+          state: z.enum(["queued", "running", "succeeded", "failed", "cancelled"]).optional(),
+          run_label: z.string().max(200).optional(),
+        }),
+      },
+      responses: { 200: jsonOf(pageOf(runSchema), "a page of runs"), ...problemResponses(400) },
+    }),
+    async (c) => {
+      const { limit, cursor, state, run_label } = c.req.valid("query");
+      const [requestedAt, id] = cursor === undefined ? [] : decodeCursor(cursor, 2) as string[];
+      const items = await listRuns(deps.sql, {
+        limit: limit + 1,
+        ...(state === undefined ? {} : { state }),
+        ...(run_label === undefined ? {} : { runLabel: run_label }),
+        ...(requestedAt === undefined ? {} : { before: { requestedAt, runId: id! } }),
+      });
+      const more = items.length > limit;
+      const page = items.slice(0, limit);
+      const last = page.at(-1);
+      return c.json({
+        items: page as z.infer<typeof runSchema>[],
+        next: more && last !== undefined ? encodeCursor([last.requested_at, last.run_id]) : null,
+      }, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}",
+      summary: "One run with parameters, stages and chunk states",
+      request: { params: runId },
+      responses: { 200: jsonOf(runDetailSchema, "the run"), ...problemResponses(400, 404) },
+    }),
+    async (c) => c.json(await knownRun(deps, c.req.valid("param").id) as never, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}/chunks",
+      summary: "Chunks of a run, in order",
+      request: {
+        params: runId,
+        query: z.object({
+          limit: z.coerce.number().int().min(1).max(5000).default(500),
+          cursor: z.string().max(500).optional(),
+        }),
+      },
+      responses: {
+        200: jsonOf(pageOf(z.record(z.string(), z.any())), "a page of chunks"),
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      const { limit, cursor } = c.req.valid("query");
+      await knownRun(deps, id);
+      const after = cursor === undefined ? -1 : Number(decodeCursor(cursor, 1)[0]);
+      const items = await listChunks(deps.sql, id, { after, limit: limit + 1 });
+      const page = items.slice(0, limit);
+      const next = items.length > limit ? encodeCursor([page.at(-1)!.chunk_no as number]) : null;
+      return c.json({ items: page, next }, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}/events",
+      summary: "Progress as server-sent events",
+      description:
+        "Each event `run` holds the run as it is; its id is the revision, which Last-Event-ID takes up. The stream closes when the run has ended.",
+      request: { params: runId },
+      responses: {
+        200: {
+          description: "the stream",
+          content: { "text/event-stream": { schema: z.string() } },
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      await knownRun(deps, id);
+      return streamRun(c, deps, id) as never;
+    },
+  );
+
+  for (const [verb, action] of [["cancel", cancelRun], ["retry", retryRun]] as const) {
+    app.openapi(
+      createRoute({
+        method: "post",
+        path: `/api/etl/runs/{id}/${verb}`,
+        summary: verb === "cancel" ? "Cancel a run" : "Take up a failed run where it stopped",
+        request: { params: runId },
+        responses: {
+          202: jsonOf(runDetailSchema, "the run as it is now"),
+          ...problemResponses(400, 404, 409),
+        },
+      }),
+      async (c) => {
+        const { id } = c.req.valid("param");
+        if (await action(deps.sql, id, actorOf(c)) === null) throw noSuchRun(id);
+        return c.json(await knownRun(deps, id) as never, 202);
+      },
+    );
+  }
+}
+
+async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
+  if (deps.status().draining) {
+    throw new Problem("unavailable", {
+      status: 503,
+      detail: "This server is stopping. Ask another one, or try again soon.",
+    });
+  }
+  const conf = await readRunRequest(c, deps);
+  const key = c.req.header("idempotency-key");
+  const traceparent = c.req.header("traceparent");
+  const submitted = await submitRun(deps.sql, conf, {
+    trigger: "http",
+    requested_by: actorOf(c),
+    ...(key === undefined ? {} : { idempotency_key: key }),
+    ...(traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
+      ? { traceparent }
+      : {}),
+  });
+  c.header("Location", `/api/etl/runs/${submitted.run_id}`);
+  if (c.req.query("wait") !== "true") return c.json(submitted, 202);
+  return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+}
+
+/** Who asks, as the audit table names them. */
+export function actorOf(_c: Context): string {
+  return "http";
+}
+
+export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {
+  const run = await runDetail(deps.sql, id);
+  if (run === null) throw noSuchRun(id);
+  return run;
+}
+
+function noSuchRun(id: string): Problem {
+  return new Problem("not-found", {
+    status: 404,
+    detail: `There is no run ${id}. GET /api/etl/runs lists them.`,
+  });
+}

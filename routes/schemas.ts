@@ -1,0 +1,83 @@
+import { z } from "@hono/zod-openapi";
+
+/** What the API answers with; the source of its part of OpenAPI. */
+export const problemSchema = z.object({
+  type: z.string().openapi({ example: "/api/problems/invalid-conf" }),
+  title: z.string(),
+  status: z.number().int(),
+  detail: z.string(),
+  instance: z.string().optional(),
+  errors: z.array(z.object({
+    field: z.string(),
+    value: z.any().optional(),
+    message: z.string(),
+    expected: z.string().optional(),
+  })).optional(),
+}).loose().openapi("Problem");
+
+const time = z.string().openapi({ format: "date-time" });
+const state = z.enum(["queued", "running", "succeeded", "failed", "cancelled"]);
+
+export const runSchema = z.object({
+  run_id: z.uuid(),
+  run_label: z.string(),
+  state,
+  attempt: z.number().int(),
+  trigger: z.string(),
+  requested_by: z.string(),
+  dry_run: z.boolean(),
+  dataset: z.string(),
+  pool: z.string(),
+  overlap: z.enum(["queue", "skip", "cancel"]),
+  replay_of: z.uuid().nullable(),
+  requested_at: time,
+  admitted_at: time.nullable(),
+  started_at: time.nullable(),
+  ended_at: time.nullable(),
+  cancel_requested_at: time.nullable(),
+  deadline_at: time.nullable(),
+  duration_ms: z.number().nullable(),
+  queue_position: z.number().int().nullable(),
+  num_chunks: z.number().int().nullable(),
+  total_rows: z.number().int().nullable(),
+  expected_rows: z.number().int().nullable(),
+  ratio: z.number().nullable(),
+  low_ratio: z.boolean().nullable(),
+  counts: z.record(z.string(), z.number()),
+  error: problemSchema.nullable(),
+  warnings: z.array(z.string()),
+  revision: z.number().int(),
+}).openapi("Run");
+
+export const runDetailSchema = runSchema.extend({
+  params: z.record(z.string(), z.object({ value: z.any(), origin: z.string() })),
+  stages: z.array(z.object({
+    stage: z.string(),
+    state: z.string(),
+    started_at: time.nullable(),
+    ended_at: time.nullable(),
+    busy_ms: z.number(),
+    records_in: z.number().int(),
+    records_out: z.number().int(),
+    attempts: z.number().int(),
+    error: z.any(),
+  })),
+  chunks: z.record(z.string(), z.number().int()),
+}).openapi("RunDetail");
+
+export const submittedSchema = z.object({
+  run_id: z.uuid(),
+  state,
+  created: z.boolean(),
+  skipped: z.boolean(),
+}).openapi("Submitted");
+
+/** `{items, next}`: next is the cursor of the following page, null on the last. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), next: z.string().nullable() });
+
+export const problemResponses = (...statuses: number[]) =>
+  Object.fromEntries(statuses.map((status) => [status, {
+    description: "problem details (RFC 9457)",
+    content: { "application/problem+json": { schema: problemSchema } },
+  }]));

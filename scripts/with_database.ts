@@ -1,0 +1,25 @@
+import { Problem } from "../pipeline/problem.ts";
+import { startEmbeddedPostgres } from "./embedded_postgres.ts";
+
+/**
+ * Calls with the database that KPIS_PG_DSN names, or with the embedded one,
+ * which runs for as long as the call takes. A Problem is shown as its message,
+ * and ends the program with 1.
+ */
+export async function withDatabase(use: (dsn: string) => Promise<void>): Promise<void> {
+  try {
+    const dsn = Deno.env.get("KPIS_PG_DSN");
+    if (dsn) return await use(dsn);
+    const dataDir = Deno.env.get("ETL_EMBEDDED_PG_DIR");
+    const postgres = await startEmbeddedPostgres(dataDir ? { dataDir } : {});
+    try {
+      await use(postgres.dsn);
+    } finally {
+      await postgres.stop();
+    }
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,111 @@
+import type { Client } from "./pg.ts";
+
+/** The counters of a chunk that prepare knows. */
+export interface PreparedChunk {
+  chunkNo: number;
+  worker: string;
+  spillBytes: number;
+  stageMs: Record<string, number>;
+  counts: {
+    records_read: number;
+    rejected: number;
+    filtered: number;
+    extra: number;
+    events: number;
+    cursor_nulls: number;
+  };
+}
+
+/** A run's attempt: what a write must still belong to. */
+export interface Fence {
+  runId: string;
+  attempt: number;
+}
+
+/** Thrown when another attempt has replaced the one that wants to write. */
+export class FencedOut extends Error {
+  constructor(fence: Fence) {
+    super(`attempt ${fence.attempt} of run ${fence.runId} has been replaced or was stopped`);
+  }
+}
+
+/**
+ * Locks a chunk's row for the rest of the transaction and answers its state.
+ * The lock keeps two attempts from writing one chunk at once. Throws FencedOut
+ * when the attempt is no longer the run's.
+ */
+export async function lockChunk(client: Client, fence: Fence, chunkNo: number): Promise<string> {
+  const { rows } = await client.query<{ state: string }>({
+    name: "lock_chunk",
+    text: `select c.state from etl.chunks as c
+      join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
+      where c.run_id = $1 and c.chunk_no = $2 for update of c`,
+    values: [fence.runId, chunkNo, fence.attempt],
+  });
+  if (rows[0] === undefined) throw new FencedOut(fence);
+  return rows[0].state;
+}
+
+/** Stores a chunk as prepared; a published one keeps its state. */
+export async function markPrepared(
+  client: Client,
+  fence: Fence,
+  chunk: PreparedChunk,
+): Promise<void> {
+  const { counts } = chunk;
+  await client.query({
+    name: "mark_prepared",
+    text: `update etl.chunks set
+        state = case when state = 'published' then state else 'prepared' end,
+        attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
+        records_read = $6, rejected = $7, filtered = $8, extra = $9, events = $10,
+        cursor_nulls = $11, prepared_at = clock_timestamp(), error = null
+      where run_id = $1 and chunk_no = $2`,
+    values: [
+      fence.runId,
+      chunk.chunkNo,
+      chunk.worker,
+      chunk.spillBytes,
+      JSON.stringify(chunk.stageMs),
+      counts.records_read,
+      counts.rejected,
+      counts.filtered,
+      counts.extra,
+      counts.events,
+      counts.cursor_nulls,
+    ],
+  });
+}
+
+export interface PublishedCounts {
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  duplicates: number;
+}
+
+/** Stores a chunk as published, in the transaction that wrote its rows. */
+export async function markPublished(
+  client: Client,
+  fence: Fence,
+  chunkNo: number,
+  counts: PublishedCounts & { worker: string; loadMs: number },
+): Promise<void> {
+  await client.query({
+    name: "mark_published",
+    text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
+        unchanged = $6, duplicates = $7, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
+        published_at = clock_timestamp()
+      where run_id = $1 and chunk_no = $2`,
+    values: [
+      fence.runId,
+      chunkNo,
+      counts.worker,
+      counts.inserted,
+      counts.updated,
+      counts.unchanged,
+      counts.duplicates,
+      counts.loadMs,
+    ],
+  });
+}

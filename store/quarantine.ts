@@ -1,0 +1,53 @@
+import { copyIn } from "./copy.ts";
+import type { Client } from "./pg.ts";
+
+/** A row of etl.quarantine. */
+export interface QuarantineRow {
+  position: number;
+  output: number;
+  rule: string;
+  message: string;
+  field: string | null;
+  raw: string;
+}
+
+/** Replaces what the quarantine holds of a chunk. */
+export async function replaceQuarantine(
+  client: Client,
+  runId: string,
+  chunkNo: number,
+  rows: QuarantineRow[],
+): Promise<void> {
+  await client.query("delete from etl.quarantine where run_id = $1 and chunk_no = $2", [
+    runId,
+    chunkNo,
+  ]);
+  if (rows.length === 0) return;
+  await copyIn(
+    client,
+    `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw) from stdin`,
+    blocks(runId, chunkNo, rows),
+  );
+}
+
+function* blocks(runId: string, chunkNo: number, rows: QuarantineRow[]): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  let text = "";
+  for (const row of rows) {
+    text += `${runId}\t${chunkNo}\t${row.position}\t${row.output}\t${escape(row.rule)}\t${
+      escape(row.message)
+    }\t${row.field === null ? "\\N" : escape(row.field)}\t${escape(row.raw)}\n`;
+    if (text.length > 1 << 18) {
+      yield encoder.encode(text);
+      text = "";
+    }
+  }
+  yield encoder.encode(text);
+}
+
+const ESCAPES: Record<string, string> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+
+/** COPY text; NUL cannot be stored as text and is shown as its picture. */
+function escape(text: string): string {
+  return text.replaceAll("\u0000", "␀").replace(/[\\\t\n\r]/g, (c) => ESCAPES[c]!);
+}

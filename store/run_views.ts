@@ -1,0 +1,136 @@
+import type { Sql } from "./database.ts";
+
+/** A run as the API shows it; times are ISO 8601 in UTC. */
+export interface RunView {
+  run_id: string;
+  run_label: string;
+  state: string;
+  attempt: number;
+  trigger: string;
+  requested_by: string;
+  dry_run: boolean;
+  dataset: string;
+  pool: string;
+  overlap: string;
+  replay_of: string | null;
+  requested_at: string;
+  admitted_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  cancel_requested_at: string | null;
+  deadline_at: string | null;
+  duration_ms: number | null;
+  queue_position: number | null;
+  num_chunks: number | null;
+  total_rows: number | null;
+  expected_rows: number | null;
+  ratio: number | null;
+  low_ratio: boolean | null;
+  counts: Record<string, number>;
+  error: Record<string, unknown> | null;
+  warnings: string[];
+  revision: number;
+}
+
+export interface StageView {
+  stage: string;
+  state: string;
+  started_at: string | null;
+  ended_at: string | null;
+  busy_ms: number;
+  records_in: number;
+  records_out: number;
+  attempts: number;
+  error: unknown;
+}
+
+export interface RunDetail extends RunView {
+  params: Record<string, { value: unknown; origin: string }>;
+  stages: StageView[];
+  /** Chunks by state. */
+  chunks: Record<string, number>;
+}
+
+/** Columns of RunView, as one JSON object. */
+function runJson(sql: Sql) {
+  return sql`jsonb_build_object(
+    'run_id', r.run_id, 'run_label', r.run_label, 'state', r.state, 'attempt', r.attempt, 'trigger', r.trigger,
+    'requested_by', r.requested_by, 'dry_run', r.dry_run, 'dataset', r.schema_name || '.' || r.table_name,
+    'pool', r.pool, 'overlap', r.overlap, 'replay_of', r.replay_of)
+  || jsonb_build_object(
+    'requested_at', etl.iso(r.requested_at), 'admitted_at', etl.iso(r.admitted_at), 'started_at', etl.iso(r.started_at),
+    'ended_at', etl.iso(r.ended_at), 'cancel_requested_at', etl.iso(r.cancel_requested_at), 'deadline_at', etl.iso(r.deadline_at),
+    'duration_ms', round((extract(epoch from coalesce(r.ended_at, case when r.state = 'running' then clock_timestamp() end) - r.requested_at) * 1000)::numeric, 1),
+    'queue_position', case when r.state = 'queued' and r.admitted_at is null then (
+      select count(*) from etl.runs as w where w.pool = r.pool and w.state = 'queued' and w.admitted_at is null
+        and (w.requested_at, w.run_id) <= (r.requested_at, r.run_id)) end,
+    'num_chunks', r.num_chunks, 'total_rows', r.total_rows, 'expected_rows', r.expected_rows, 'ratio', r.ratio,
+    'low_ratio', r.low_ratio, 'counts', coalesce(r.counts, '{}'), 'error', r.error, 'warnings', r.warnings,
+    'revision', r.revision)`;
+}
+
+/** One run with its parameters, stages and chunk states; null where there is none. */
+export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | null> {
+  const [row] = await sql<{ run: RunDetail }[]>`
+    select ${runJson(sql)} || jsonb_build_object(
+      'params', (select jsonb_object_agg(key, jsonb_build_object('value', value, 'origin', r.origins -> key))
+        from jsonb_each(case when r.params #> '{source,records}' is null then r.params
+          else jsonb_set(r.params, '{source,records}', to_jsonb(jsonb_array_length(r.params #> '{source,records}'))) end)),
+      'stages', coalesce((select jsonb_agg(jsonb_build_object('stage', s.stage, 'state', s.state,
+          'started_at', etl.iso(s.started_at), 'ended_at', etl.iso(s.ended_at), 'busy_ms', round(s.busy_ms::numeric, 1),
+          'records_in', s.records_in, 'records_out', s.records_out, 'attempts', s.attempts, 'error', s.error)
+        order by array_position(array['extract','transform','chunk','validate','ge_validate','load','finalize'], s.stage))
+        from etl.stages as s where s.run_id = r.run_id), '[]'),
+      'chunks', coalesce((select jsonb_object_agg(c.state, c.count) from (
+        select state, count(*) from etl.chunks where run_id = r.run_id group by state) as c), '{}'),
+      -- what an unfinished run has counted so far
+      'counts', coalesce(r.counts, (select to_jsonb(t) from (
+        select coalesce(sum(records_read), 0) as records_read, coalesce(sum(rejected), 0) as rejected,
+          coalesce(sum(filtered), 0) as filtered, coalesce(sum(extra), 0) as extra,
+          coalesce(sum(duplicates), 0) as duplicates, coalesce(sum(inserted), 0) as inserted,
+          coalesce(sum(updated), 0) as updated, coalesce(sum(unchanged), 0) as unchanged
+        from etl.chunks where run_id = r.run_id) as t))) as run
+    from etl.runs as r where r.run_id = ${runId}`;
+  return row?.run ?? null;
+}
+
+export interface RunFilter {
+  limit: number;
+  /** The cursor of the page before: runs older than this. */
+  before?: { requestedAt: string; runId: string };
+  state?: string;
+  runLabel?: string;
+}
+
+/** Runs, newest first. */
+export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> {
+  const { limit, before, state, runLabel } = filter;
+  const rows = await sql<{ run: RunView }[]>`
+    select ${runJson(sql)} as run from etl.runs as r
+    where true
+      ${state === undefined ? sql`` : sql`and r.state = ${state}`}
+      ${runLabel === undefined ? sql`` : sql`and r.run_label = ${runLabel}`}
+      ${
+    before === undefined
+      ? sql``
+      : sql`and (r.requested_at, r.run_id) < (${before.requestedAt}::text::timestamptz, ${before.runId})`
+  }
+    order by r.requested_at desc, r.run_id desc
+    limit ${limit}`;
+  return rows.map((row) => row.run);
+}
+
+/** Chunks of a run in order, a page. */
+export async function listChunks(
+  sql: Sql,
+  runId: string,
+  { after, limit }: { after: number; limit: number },
+): Promise<Record<string, unknown>[]> {
+  const rows = await sql<{ chunk: Record<string, unknown> }[]>`
+    select jsonb_build_object('chunk_no', chunk_no, 'state', state, 'slice', slice, 'attempts', attempts,
+      'worker', worker, 'records_read', records_read, 'rejected', rejected, 'filtered', filtered, 'extra', extra,
+      'events', events, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated, 'unchanged', unchanged,
+      'stage_ms', stage_ms, 'prepared_at', etl.iso(prepared_at), 'published_at', etl.iso(published_at)) as chunk
+    from etl.chunks where run_id = ${runId} and chunk_no > ${after} order by chunk_no limit ${limit}`;
+  return rows.map((row) => row.chunk);
+}

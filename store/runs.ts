@@ -1,0 +1,242 @@
+import type { Sql } from "./database.ts";
+
+/** States of a run; etl.run_transitions lists the ways between them. */
+export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+/** A row of etl.runs. Times are Dates, counts numbers. */
+export interface RunRow {
+  run_id: string;
+  run_label: string;
+  state: RunState;
+  attempt: number;
+  trigger: string;
+  requested_by: string;
+  conf: Record<string, unknown>;
+  params: Record<string, unknown>;
+  origins: Record<string, string>;
+  schema_name: string;
+  table_name: string;
+  audit_table_name: string;
+  dry_run: boolean;
+  pool: string;
+  overlap: string;
+  cursor_key: string | null;
+  replay_of: string | null;
+  idempotency_key: string | null;
+  traceparent: string | null;
+  server_id: string | null;
+  pin: Record<string, never> | null;
+  requested_at: Date;
+  admitted_at: Date | null;
+  started_at: Date | null;
+  ended_at: Date | null;
+  cancel_requested_at: Date | null;
+  deadline_at: Date | null;
+  revision: string;
+  num_chunks: number | null;
+  counts: Record<string, number> | null;
+  total_rows: string | null;
+  expected_rows: string | null;
+  ratio: number | null;
+  low_ratio: boolean | null;
+  error: Record<string, unknown> | null;
+  warnings: string[];
+}
+
+/** A stage as report_progress and finish_run take it. */
+export interface StageReport {
+  stage: string;
+  state: "pending" | "running" | "succeeded" | "failed" | "skipped" | "cancelled";
+  started_at: string | null;
+  ended_at: string | null;
+  busy_ms: number;
+  records_in: number;
+  records_out: number;
+  attempts: number;
+  error?: unknown;
+}
+
+export interface SubmitOptions {
+  idempotency_key?: string;
+  trigger: string;
+  requested_by: string;
+  replay_of?: string;
+  traceparent?: string;
+}
+
+export interface Submitted {
+  run_id: string;
+  state: RunState;
+  /** False where an idempotency key or `overlap: skip` gave an existing run. */
+  created: boolean;
+  skipped: boolean;
+}
+
+/** JSON for a parameter that is cast to jsonb in the statement. */
+const json = (value: unknown) => JSON.stringify(value);
+
+/** Asks for a run. Throws the driver's error; store/errors.ts raisedProblem() reads what is wrong. */
+export async function submitRun(
+  sql: Sql,
+  conf: unknown,
+  options: SubmitOptions,
+): Promise<Submitted> {
+  const [row] = await sql<{ answer: Submitted }[]>`
+    select etl.submit_run(${json(conf)}::text::jsonb, ${json(options)}::text::jsonb) as answer`;
+  return row!.answer;
+}
+
+/** Takes a run up as a new attempt; null where there is nothing to do. */
+export async function startRun(
+  sql: Sql,
+  runId: string,
+  { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
+): Promise<RunRow | null> {
+  const [row] = await sql<RunRow[]>`
+    select * from etl.start_run(${runId}, ${serverId}, ${maxAttempts})`;
+  return row ?? null;
+}
+
+export async function planChunks(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+  plan: { pin: unknown; slices: unknown[]; warnings: string[] },
+): Promise<{ chunk_no: number; state: "planned" | "prepared" | "published" }[]> {
+  return await sql<{ chunk_no: number; state: "planned" | "prepared" | "published" }[]>`
+    select * from etl.plan_chunks(${run.run_id}, ${run.attempt}, ${json(plan.pin)}::text::jsonb,
+      ${json(plan.slices)}::text::jsonb, ${json(plan.warnings)}::text::jsonb)`;
+}
+
+export async function reportProgress(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+  stages: StageReport[],
+): Promise<{ is_current: boolean; cancel_requested: boolean }> {
+  const [row] = await sql<{ is_current: boolean; cancel_requested: boolean }[]>`
+    select * from etl.report_progress(${run.run_id}, ${run.attempt}, ${json(stages)}::text::jsonb)`;
+  return row!;
+}
+
+export interface Outcome {
+  state: "succeeded" | "failed" | "cancelled";
+  error?: unknown;
+  stages: StageReport[];
+  warnings?: string[];
+  cursor?: { source_name: string; dataset: string; position: string };
+}
+
+/** Ends a run; null where the attempt is no longer the run's or the run has ended. */
+export async function finishRun(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+  outcome: Outcome,
+): Promise<RunRow | null> {
+  const [row] = await sql<RunRow[]>`
+    select * from etl.finish_run(${run.run_id}, ${run.attempt}, ${json(outcome)}::text::jsonb)`;
+  return row ?? null;
+}
+
+/** Returns a run to the queue; without an error the attempt does not count. */
+export async function giveBackRun(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+  error: unknown = null,
+): Promise<boolean> {
+  const [row] = await sql<{ done: boolean }[]>`
+    select etl.give_back_run(${run.run_id}, ${run.attempt},
+      ${error === null ? null : json(error)}::text::jsonb) as done`;
+  return row!.done;
+}
+
+/** Stores what resolve found for a dry run: what would have been done. */
+export async function storeDryRunCounts(
+  sql: Sql,
+  runId: string,
+  decisions: {
+    chunkNo: number;
+    events: number;
+    duplicates: number;
+    inserts: number;
+    updates: number;
+  }[],
+): Promise<void> {
+  await sql`
+    update etl.chunks as c set inserted = d.inserts, updated = d.updates, duplicates = d.duplicates,
+      unchanged = d.events - d.duplicates - d.inserts - d.updates
+    from jsonb_to_recordset(${json(decisions)}::text::jsonb)
+      as d ("chunkNo" integer, events bigint, duplicates bigint, inserts bigint, updates bigint)
+    where c.run_id = ${runId} and c.chunk_no = d."chunkNo"`;
+}
+
+/** Whether the destination holds a row; false where it does not exist. */
+export async function destinationHasRows(
+  sql: Sql,
+  schema: string,
+  table: string,
+): Promise<boolean> {
+  const [known] = await sql<{ exists: boolean }[]>`
+    select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) is not null as exists`;
+  if (!known!.exists) return false;
+  const [row] = await sql<{ filled: boolean }[]>`
+    select exists (select from ${sql(schema)}.${sql(table)}) as filled`;
+  return row!.filled;
+}
+
+/** Makes the manifest of an attempt and drops those of earlier ones. */
+export async function createManifest(sql: Sql, runId: string, name: string): Promise<void> {
+  await dropManifests(sql, runId);
+  await sql`
+    create unlogged table etl.${sql(name)} (
+      event_id text not null, fingerprint bytea not null, version numeric,
+      chunk_no integer not null, position integer not null
+    ) with (autovacuum_enabled = false)`;
+}
+
+/** Drops the manifests of a run, whatever attempt made them. */
+export async function dropManifests(sql: Sql, runId: string): Promise<void> {
+  const prefix = `manifest_${runId.replaceAll("-", "")}_`;
+  const tables = await sql<{ name: string }[]>`
+    select c.relname as name from pg_class as c
+    where c.relnamespace = 'etl'::regnamespace and starts_with(c.relname, ${prefix})`;
+  for (const { name } of tables) await sql`drop table if exists etl.${sql(name)}`;
+}
+
+/** The stored position of an incremental source, if it has one. */
+export async function cursorPosition(
+  sql: Sql,
+  sourceName: string,
+  dataset: string,
+): Promise<string | null> {
+  const [row] = await sql<{ position: string }[]>`
+    select position from etl.cursors where source_name = ${sourceName} and dataset = ${dataset}`;
+  return row?.position ?? null;
+}
+
+/** Asks for a run to be cancelled; answers its state, null where there is no such run. */
+export async function cancelRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
+  const [row] = await sql<{ state: string | null }[]>`
+    select etl.cancel_run(${runId}, ${actor}) as state`;
+  return row!.state;
+}
+
+/** Queues a failed or cancelled run again; answers its state, null where there is no such run. */
+export async function retryRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
+  const [row] = await sql<{ state: string | null }[]>`
+    select etl.retry_run(${runId}, ${actor}) as state`;
+  return row!.state;
+}
+
+/** Stores the run parameters found in this server's environment, for runs that SQL asks for. */
+export async function publishEnvironment(
+  sql: Sql,
+  params: Record<string, unknown>,
+): Promise<void> {
+  await sql`update etl.param_schema set environment = ${json(params)}::text::jsonb
+    where environment is distinct from ${json(params)}::text::jsonb`;
+}
+
+/** Queues what a crash or a missing server left without a job; answers how many runs. */
+export async function recoverRuns(sql: Sql): Promise<number> {
+  const [row] = await sql<{ recovered: number }[]>`select etl.recover_runs() as recovered`;
+  return row!.recovered;
+}
