@@ -1,6 +1,7 @@
 import { fileAdapter } from "./file.ts";
 import { httpAdapter } from "./http.ts";
 import { inlineAdapter } from "./inline.ts";
+import { postgresAdapter } from "./postgres.ts";
 import type { SourceConf } from "./schema.ts";
 import type {
   Plan,
@@ -18,11 +19,12 @@ const ADAPTERS = {
   inline: inlineAdapter,
   file: fileAdapter,
   http: httpAdapter,
+  postgres: postgresAdapter,
 };
 
 /** The adapter of a conf's `type`. */
 export function adapterFor(conf: SourceConf): SourceAdapter<SourceConf> {
-  return ADAPTERS[conf.type as keyof typeof ADAPTERS] as SourceAdapter<SourceConf>;
+  return ADAPTERS[conf.type] as SourceAdapter<SourceConf>;
 }
 
 /** Plans the slices of a source; `adapterFor(conf).plan` in one call. */

@@ -2,6 +2,7 @@ import { adapterFor } from "./adapters.ts";
 import { planFileSource } from "./file.ts";
 import { planHttpSource } from "./http.ts";
 import { planInlineSource } from "./inline.ts";
+import { previewPostgres } from "./postgres.ts";
 import type { SourceConf } from "./schema.ts";
 import type { Plan, PlanContext, ReadContext, SourceRecord, Unreadable } from "./source.ts";
 
@@ -20,6 +21,9 @@ export async function previewSource(
   ctx: PlanContext & ReadContext,
   count = 20,
 ): Promise<Preview> {
+  if (conf.type === "postgres") {
+    return { records: await previewPostgres(conf, ctx, count), warnings: [] };
+  }
   const plan = await planPreview(conf, ctx, count);
   const records: (SourceRecord | Unreadable)[] = [];
   for (const slice of plan.slices) {

@@ -5,6 +5,7 @@ import { download } from "../../pipeline/sources/http/download.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import type { SourceLimits } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const LIMITS: SourceLimits = {
   maxSpoolBytes: 1 << 24,
@@ -277,7 +278,7 @@ Deno.test("http source stops when the run is cancelled", async () => {
   const controller = new AbortController();
   await using folder = await SourceFolder.create({ limits: LIMITS, signal: controller.signal });
   const reading = readAll({ type: "http", url: server.url }, folder.ctx);
-  while (server.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await waitFor(() => server.requests.length > 0);
   controller.abort();
   await assert.rejects(reading, { name: "AbortError" });
 });

@@ -8,6 +8,8 @@ export interface SlicePackerOptions {
   chunkSize?: number | undefined;
   /** Records in all. Default: no cap. */
   maxRecords?: number | undefined;
+  /** Bytes of a slice where `chunkSize` is not given; default 16 MiB. */
+  targetBytes?: number | undefined;
 }
 
 /** Collects parts of files into slices; small files share one. */
@@ -16,6 +18,7 @@ export class SlicePacker {
   readonly counts: boolean;
   readonly #chunkSize: number;
   readonly #maxBytes: number;
+  readonly #targetBytes: number;
   #left: number;
   #open: Part[] = [];
   #openRecords = 0;
@@ -26,7 +29,8 @@ export class SlicePacker {
   constructor(options: SlicePackerOptions = {}) {
     this.counts = options.chunkSize !== undefined || options.maxRecords !== undefined;
     this.#chunkSize = options.chunkSize ?? MAX_RECORDS;
-    this.#maxBytes = options.chunkSize === undefined ? MAX_BYTES : Infinity;
+    this.#targetBytes = options.targetBytes ?? MAX_BYTES;
+    this.#maxBytes = options.chunkSize === undefined ? this.#targetBytes : Infinity;
     this.#left = options.maxRecords ?? Infinity;
   }
 
@@ -46,7 +50,7 @@ export class SlicePacker {
 
   /** Bytes that a part should have when a record has about `recordBytes`; uncounted planning. */
   targetBytes(recordBytes: number): number {
-    return Math.max(1, Math.min(MAX_BYTES, Math.floor(MAX_RECORDS * recordBytes)));
+    return Math.max(1, Math.min(this.#targetBytes, Math.floor(MAX_RECORDS * recordBytes)));
   }
 
   /** Adds a part of so many records (estimated when they are not counted) and bytes. */

@@ -1,0 +1,23 @@
+import { type KeySlice, planPostgres } from "./postgres/plan.ts";
+import { firstRows, readPostgres } from "./postgres/read.ts";
+import { withSession } from "./postgres/session.ts";
+import type { PostgresConf } from "./schema.ts";
+import type { PlanContext, SourceAdapter, SourceRecord, Unreadable } from "./source.ts";
+
+/** The first rows of a table or query, without planning anything. */
+export function previewPostgres(
+  conf: PostgresConf,
+  ctx: PlanContext,
+  count: number,
+): Promise<(SourceRecord | Unreadable)[]> {
+  return withSession(conf, ctx, (client) => firstRows(client, conf, count));
+}
+
+/**
+ * A table or query of another database, read by key ranges. `pin.cursor_upper`
+ * is the cursor's new position, as text; null when no row had a value yet.
+ */
+export const postgresAdapter: SourceAdapter<PostgresConf> = {
+  plan: planPostgres,
+  read: (conf, slice, ctx) => readPostgres(conf, slice as KeySlice, ctx),
+};

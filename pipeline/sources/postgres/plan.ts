@@ -1,0 +1,153 @@
+import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { Problem } from "../../problem.ts";
+import type { PostgresConf } from "../schema.ts";
+import type { Plain, Plan, PlanContext } from "../source.ts";
+import { type CursorBounds, cursorBounds, cursorCondition } from "./cursor.ts";
+import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
+import { describeSource, readOnly, withSession } from "./session.ts";
+
+const DEFAULT_CHUNK = 50_000;
+
+/** The rows of one chunk: keys after `after` up to and with `upto`, as text. */
+export interface KeySlice extends Plain {
+  key: { name: string; type: string }[];
+  /** Empty for the first slice. */
+  after: string[];
+  upto: string[];
+  /** Empty unless the source is incremental. */
+  cursor: CursorBounds | Record<string, never>;
+}
+
+/**
+ * Plans key ranges of `chunkSize` rows in one pass over the key. The plan is
+ * part of the pin: rows that come later, with higher keys or cursor values,
+ * are not of this run, and another attempt has the same slices.
+ */
+export async function planPostgres(conf: PostgresConf, ctx: PlanContext): Promise<Plan> {
+  if (ctx.pin !== undefined) return fromPin(ctx.pin);
+  return await withSession(
+    conf,
+    ctx,
+    (client) => readOnly(client, () => planNow(client, conf, ctx)),
+  );
+}
+
+function fromPin(pin: Plain): Plan {
+  return {
+    pin,
+    slices: pin.slices as Plain[],
+    records: pin.records as number,
+    warnings: pin.warnings as string[],
+  };
+}
+
+async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Promise<Plan> {
+  const key = await keyColumns(client, conf);
+  const cursor = conf.cursor === undefined
+    ? undefined
+    : await cursorBounds(client, { ...conf, cursor: conf.cursor }, ctx.cursorPosition);
+  const warnings: string[] = [];
+  if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
+  const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
+  const slices: KeySlice[] = bounds.map(({ upto }, i) => ({
+    key: key.map(({ name, type }) => ({ name, type })),
+    after: i === 0 ? [] : bounds[i - 1]!.upto,
+    upto,
+    cursor: cursor ?? {},
+  }));
+  if (cursor !== undefined && cursor.lower !== null) {
+    const nulls = await countNulls(client, conf, cursor.column);
+    if (nulls > 0) {
+      warnings.push(
+        `${nulls} rows have no value in the cursor column ${cursor.column} and are not read; ` +
+          "a run with full_refresh reads them.",
+      );
+    }
+  }
+  let position = cursor?.upper ?? ctx.cursorPosition ?? null;
+  if (cursor !== undefined && capped) {
+    position = ctx.cursorPosition ?? null;
+    warnings.push("batch_size left rows out, so the cursor stays where it is.");
+  }
+  const records = bounds.at(-1)?.rows ?? 0;
+  const pin: Plain = {
+    records,
+    slices,
+    warnings,
+    ...(cursor === undefined
+      ? {}
+      : { cursor_upper: position, cursor_lower: cursor.lower, cursor_column: cursor.column }),
+  };
+  return { pin, slices, records, warnings };
+}
+
+interface KeyQuery {
+  key: TypedColumn[];
+  cursor: CursorBounds | undefined;
+}
+
+/** Every chunk's last key, and how many rows there are up to it. */
+async function keyBounds(
+  client: Client,
+  conf: PostgresConf,
+  { key, cursor, ctx }: KeyQuery & { ctx: PlanContext },
+): Promise<{ bounds: { rows: number; upto: string[] }[]; capped: boolean }> {
+  const params = new Params();
+  const condition = cursor === undefined ? "true" : cursorCondition(cursor, params);
+  const columns = key.map((_, i) => `k${i}`).join(", ");
+  // One row more than the cap tells whether it left any out.
+  const cap = ctx.maxRecords === undefined
+    ? ""
+    : `order by ${columns} limit ${params.add(ctx.maxRecords + 1, "int8")}`;
+  const chunk = params.add(ctx.chunkSize ?? DEFAULT_CHUNK, "int8");
+  const most = params.add(ctx.maxRecords ?? null, "int8");
+  const { rows } = await client.query<{ n: string; total: string; upto: string[] }>(
+    `select n, total, array[${key.map((_, i) => `k${i}::text`).join(", ")}] as upto
+     from (
+       select ${columns}, row_number() over w as n,
+         lead(true) over w is null as is_last,
+         count(*) over () as total
+       from (
+         select ${key.map(({ name }, i) => `source_rows.${quoteIdent(name)} as k${i}`).join(", ")}
+         from ${fromClause(conf)} where ${condition} ${cap}
+       ) as keys
+       window w as (order by ${columns})
+     ) as numbered
+     where (n % ${chunk} = 0 or is_last or n = ${most}) and n <= coalesce(${most}, n)
+     order by n`,
+    params.values,
+  );
+  return {
+    bounds: rows.map(({ n, upto }) => ({ rows: Number(n), upto })),
+    capped: ctx.maxRecords !== undefined && Number(rows[0]?.total ?? 0) > ctx.maxRecords,
+  };
+}
+
+async function refuseNullKeys(
+  client: Client,
+  conf: PostgresConf,
+  { key, cursor }: KeyQuery,
+): Promise<void> {
+  const params = new Params();
+  const condition = cursor === undefined ? "true" : cursorCondition(cursor, params);
+  const nulls = key.map(({ name }) => `source_rows.${quoteIdent(name)} is null`).join(" or ");
+  const one = params.add(1);
+  const { rows } = await client.query(
+    `select from ${fromClause(conf)} where (${nulls}) and ${condition} limit ${one}`,
+    params.values,
+  );
+  if (rows.length === 0) return;
+  throw new Problem("source-unreadable", {
+    detail: `${describeSource(conf)} has rows without a value in ${keyTuple(key)}: ` +
+      "rows cannot be paged by an empty key, choose other columns as source.page_key.",
+  });
+}
+
+async function countNulls(client: Client, conf: PostgresConf, column: string): Promise<number> {
+  const { rows } = await client.query<{ count: string }>(
+    `select count(*) from ${fromClause(conf)}
+     where source_rows.${quoteIdent(column)} is null and $1`,
+    [true],
+  );
+  return Number(rows[0]!.count);
+}

@@ -1,0 +1,159 @@
+import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { Problem } from "../../problem.ts";
+import { NumberRangeError } from "../json_text.ts";
+import type { PostgresConf } from "../schema.ts";
+import { type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
+import { RAW_LIMIT } from "../unreadable.ts";
+import { type CursorBounds, cursorCondition } from "./cursor.ts";
+import type { KeySlice } from "./plan.ts";
+import { fromClause, keyTuple, Params, valueTuple } from "./relation.ts";
+import { asSourceProblem, describeSource, openSession, readOnly } from "./session.ts";
+import { type ColumnReader, columnReaders } from "./values.ts";
+
+export type Batch = (SourceRecord | Unreadable)[];
+type TextRow = (string | null)[];
+
+// The driver would turn dates, numbers and JSON into values that lose digits.
+const AS_TEXT = { getTypeParser: () => (value: string) => value };
+
+/** Reads the rows of a slice page by page, each in a short read-only transaction. */
+export async function* readPostgres(
+  conf: PostgresConf,
+  slice: KeySlice,
+  ctx: ReadContext,
+): AsyncGenerator<Batch, void, void> {
+  const client = await openSession(conf, ctx);
+  const abort = () => void client.end().catch(() => {});
+  ctx.signal.addEventListener("abort", abort, { once: true });
+  try {
+    const columns = await readOnly(client, () => describeColumns(client, conf));
+    let after = slice.after;
+    while (true) {
+      const page = await readOnly(
+        client,
+        () => readPage(client, conf, { slice, columns, after, size: ctx.pageSize }),
+      );
+      if (page.rows.length > 0) yield page.rows;
+      if (page.last === undefined) return;
+      after = page.last;
+    }
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    throw asSourceProblem(error, conf);
+  } finally {
+    ctx.signal.removeEventListener("abort", abort);
+    await client.end().catch(() => {});
+  }
+}
+
+/** The first rows in no particular order, for a preview. */
+export async function firstRows(
+  client: Client,
+  conf: PostgresConf,
+  count: number,
+): Promise<Batch> {
+  return await readOnly(client, async () => {
+    const columns = await describeColumns(client, conf);
+    const { rows } = await client.query<TextRow>({
+      text: `select ${selectList(columns)} from ${fromClause(conf)} limit $1`,
+      values: [count],
+      rowMode: "array",
+      types: AS_TEXT,
+    });
+    return rows.map((row) => toRecord(row, columns, conf));
+  });
+}
+
+async function describeColumns(client: Client, conf: PostgresConf): Promise<ColumnReader[]> {
+  const { fields } = await client.query(`select * from ${fromClause(conf)} limit $1`, [0]);
+  const names = fields.map((field) => field.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new Problem("source-unreadable", {
+      detail: `${describeSource(conf)} has two columns "${twice}": give one of them another name.`,
+    });
+  }
+  return await columnReaders(client, fields);
+}
+
+function selectList(columns: ColumnReader[]): string {
+  return columns
+    .map(({ name, select }) => select.replace("{}", () => `source_rows.${quoteIdent(name)}`))
+    .join(", ");
+}
+
+interface PageOptions {
+  slice: KeySlice;
+  columns: ColumnReader[];
+  after: string[];
+  size: number;
+}
+
+async function readPage(
+  client: Client,
+  conf: PostgresConf,
+  { slice, columns, after, size }: PageOptions,
+): Promise<{ rows: Batch; last: string[] | undefined }> {
+  const params = new Params();
+  const key = keyTuple(slice.key);
+  const conditions = [`${key} <= ${valueTuple(slice.key, slice.upto, params)}`];
+  if (after.length > 0) conditions.push(`${key} > ${valueTuple(slice.key, after, params)}`);
+  if ("column" in slice.cursor) {
+    conditions.push(cursorCondition(slice.cursor as CursorBounds, params));
+  }
+  const keys = slice.key.map(({ name }) => `source_rows.${quoteIdent(name)}`);
+  const { rows } = await client.query<TextRow>({
+    // One row more than the page: whether there is more, and whether keys repeat.
+    text: `select ${[selectList(columns), ...keys.map((name) => `${name}::text`)].join(", ")}
+      from ${fromClause(conf)} where ${conditions.join(" and ")}
+      order by ${keys.join(", ")} limit ${params.add(size + 1, "int8")}`,
+    values: params.values,
+    rowMode: "array",
+    types: AS_TEXT,
+  });
+  refuseRepeatedKeys(rows, conf, { slice, columns });
+  const page = rows.slice(0, size);
+  const last = rows.length > size ? keyOf(page.at(-1)!, columns) : undefined;
+  return { rows: page.map((row) => toRecord(row, columns, conf)), last };
+}
+
+function keyOf(row: TextRow, columns: ColumnReader[]): string[] {
+  return row.slice(columns.length) as string[];
+}
+
+/** Rows with one key could fall between two pages and be lost. */
+function refuseRepeatedKeys(
+  rows: TextRow[],
+  conf: PostgresConf,
+  { slice, columns }: Pick<PageOptions, "slice" | "columns">,
+): void {
+  for (let i = 1; i < rows.length; i++) {
+    const key = keyOf(rows[i]!, columns);
+    if (!keyOf(rows[i - 1]!, columns).every((value, k) => value === key[k])) continue;
+    throw new Problem("source-unreadable", {
+      detail: `${describeSource(conf)} has several rows with ` +
+        `${slice.key.map(({ name }, k) => `${name} = ${key[k]}`).join(", ")}: ` +
+        "set source.page_key to columns that are unique together.",
+    });
+  }
+}
+
+function toRecord(
+  row: TextRow,
+  columns: ColumnReader[],
+  conf: PostgresConf,
+): SourceRecord | Unreadable {
+  try {
+    return Object.fromEntries(columns.map(({ name, read }, i) => {
+      const value = row[i];
+      return [name, value === null || value === undefined ? null : read(value)];
+    }));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const rule = error instanceof NumberRangeError ? "number_range" : "json_syntax";
+    const raw = JSON.stringify(
+      Object.fromEntries(columns.map(({ name }, i) => [name, row[i]])),
+    ).slice(0, RAW_LIMIT);
+    return new Unreadable(rule, `a row of ${describeSource(conf)}: ${error.message}`, raw);
+  }
+}

@@ -1,0 +1,111 @@
+import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { Problem } from "../../problem.ts";
+import type { PostgresConf } from "../schema.ts";
+import { describeSource } from "./session.ts";
+
+const TABLE = /^(?:"((?:[^"]|"")+)"|([^".]+))(?:\.(?:"((?:[^"]|"")+)"|([^".]+)))?$/;
+
+/** A column with its type as a cast names it. */
+export interface TypedColumn {
+  name: string;
+  type: string;
+}
+
+function invalid(field: string, detail: string): Problem {
+  return new Problem("invalid-conf", {
+    detail,
+    errors: [{ field: `source.${field}`, message: detail }],
+  });
+}
+
+/** The quoted table name of a conf that has one. */
+function quotedTable(table: string): string {
+  const match = TABLE.exec(table);
+  if (match === null) {
+    throw invalid("table", `"${table}" is no table name: write "name" or "schema.name".`);
+  }
+  const [, quoted, bare, quotedName, bareName] = match;
+  const parts = [
+    quoted?.replaceAll('""', '"') ?? bare,
+    quotedName?.replaceAll('""', '"') ?? bareName,
+  ];
+  return parts.filter((part) => part !== undefined).map(quoteIdent).join(".");
+}
+
+/** What follows `from`; the source's rows are called `source_rows`. */
+export function fromClause(conf: PostgresConf): string {
+  if ((conf.table === undefined) === (conf.query === undefined)) {
+    throw invalid("table", "Give either source.table or source.query.");
+  }
+  if (conf.table !== undefined) return `${quotedTable(conf.table)} as source_rows`;
+  const query = conf.query!.trim().replace(/;\s*$/, "");
+  // The line break ends a comment in the query's last line.
+  return `(${query}\n) as source_rows`;
+}
+
+/**
+ * The columns to page by: page_key, else the table's primary key.
+ *
+ * @throws {Problem} `invalid-conf` when there is neither.
+ */
+export async function keyColumns(client: Client, conf: PostgresConf): Promise<TypedColumn[]> {
+  const names = conf.page_key ?? await primaryKey(client, conf);
+  return await typedColumns(client, conf, names);
+}
+
+async function primaryKey(client: Client, conf: PostgresConf): Promise<string[]> {
+  if (conf.table === undefined) {
+    throw invalid("page_key", "A query needs source.page_key: columns that are unique together.");
+  }
+  const { rows } = await client.query<{ name: string }>(
+    `select a.attname as name
+     from pg_index i
+     cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+     where i.indrelid = $1::regclass and i.indisprimary
+     order by k.position`,
+    [quotedTable(conf.table)],
+  );
+  if (rows.length > 0) return rows.map((row) => row.name);
+  throw invalid(
+    "page_key",
+    `${describeSource(conf)} has no primary key: ` +
+      "set source.page_key to columns that are unique together.",
+  );
+}
+
+/** Columns of the source with their types. */
+export async function typedColumns(
+  client: Client,
+  conf: PostgresConf,
+  names: string[],
+): Promise<TypedColumn[]> {
+  const list = names.map((name) => `source_rows.${quoteIdent(name)}`).join(", ");
+  const { fields } = await client.query(`select ${list} from ${fromClause(conf)} limit $1`, [0]);
+  const { rows } = await client.query<{ oid: number; type: string }>(
+    "select oid::int8::text as oid, format_type(oid, -1) as type from pg_type where oid = any($1)",
+    [fields.map((field) => field.dataTypeID)],
+  );
+  const types = new Map(rows.map(({ oid, type }) => [Number(oid), type]));
+  return fields.map(({ name, dataTypeID }) => ({ name, type: types.get(dataTypeID)! }));
+}
+
+/** Numbers the values of a statement: `params.add(7)` is "$1". */
+export class Params {
+  readonly values: unknown[] = [];
+
+  add(value: unknown, type?: string): string {
+    this.values.push(value);
+    return `$${this.values.length}${type === undefined ? "" : `::${type}`}`;
+  }
+}
+
+/** "(a, b)" of columns, each cast to its type where a value is compared with it. */
+export function keyTuple(columns: TypedColumn[]): string {
+  return `(${columns.map(({ name }) => `source_rows.${quoteIdent(name)}`).join(", ")})`;
+}
+
+/** "($1::int8, $2::text)" for values of these columns. */
+export function valueTuple(columns: TypedColumn[], values: string[], params: Params): string {
+  return `(${columns.map(({ type }, i) => params.add(values[i], type)).join(", ")})`;
+}

@@ -1,0 +1,103 @@
+import { errorCode, isTransient } from "../../../store/errors.ts";
+import { type Client, connect } from "../../../store/pg.ts";
+import { Problem } from "../../problem.ts";
+import type { PostgresConf } from "../schema.ts";
+
+export interface SessionContext {
+  connections: Record<string, string>;
+  signal: AbortSignal;
+}
+
+/** What a person says of the source: the table or "the query", and where. */
+export function describeSource(conf: PostgresConf): string {
+  return `${conf.table ?? "the query"} of connection "${conf.connection}"`;
+}
+
+/**
+ * Opens the conf's connection for `use` and closes it, at once when the run is cancelled.
+ *
+ * @throws {Problem} `invalid-conf` for an unknown connection, `source-unreadable` (transient where
+ * another try may help) for what the server says.
+ */
+export async function withSession<T>(
+  conf: PostgresConf,
+  ctx: SessionContext,
+  use: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await openSession(conf, ctx);
+  const abort = () => void client.end().catch(() => {});
+  ctx.signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await use(client);
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    throw asSourceProblem(error, conf);
+  } finally {
+    ctx.signal.removeEventListener("abort", abort);
+    await client.end().catch(() => {});
+  }
+}
+
+/** Opens the conf's connection; the caller ends it. */
+export async function openSession(conf: PostgresConf, ctx: SessionContext): Promise<Client> {
+  ctx.signal.throwIfAborted();
+  const dsn = Object.hasOwn(ctx.connections, conf.connection)
+    ? ctx.connections[conf.connection]
+    : undefined;
+  if (dsn === undefined) {
+    const known = Object.keys(ctx.connections).sort();
+    throw new Problem("invalid-conf", {
+      detail: `There is no connection "${conf.connection}": set ` +
+        `ETL_CONNECTION_${conf.connection.toUpperCase()} to its DSN and restart the server.` +
+        (known.length > 0 ? ` Known: ${known.join(", ")}.` : ""),
+      errors: [{ field: "source.connection", message: "unknown", value: conf.connection }],
+    });
+  }
+  try {
+    return await connect(dsn, { applicationName: "etl-improved source" });
+  } catch (error) {
+    throw new Problem("source-unreadable", {
+      detail: `The database of connection "${conf.connection}" cannot be reached` +
+        `${reason(error)}: check its DSN and that it is running.`,
+      transient: isTransient(error),
+      cause: error,
+    });
+  }
+}
+
+/** Runs `use` in a transaction that reads one state of the data and cannot write. */
+export async function readOnly<T>(client: Client, use: () => Promise<T>): Promise<T> {
+  // One message, so that it holds through a transaction pooler too.
+  await client.query(
+    "begin isolation level repeatable read read only; " +
+      "set local timezone = 'UTC'; set local datestyle = 'ISO'; " +
+      "set local intervalstyle = 'iso_8601'; set local bytea_output = 'hex'; " +
+      "set local extra_float_digits = 1",
+  );
+  const result = await use();
+  await client.query("commit");
+  return result;
+}
+
+export function asSourceProblem(error: unknown, conf: PostgresConf): unknown {
+  if (error instanceof Problem) return error;
+  const code = errorCode(error);
+  const transient = isTransient(error);
+  if (!transient && (code === undefined || !/^[0-9A-Z]{5}$/.test(code))) return error;
+  return new Problem("source-unreadable", {
+    detail: `${describeSource(conf)} cannot be read${reason(error)}` +
+      (transient
+        ? ": try again."
+        : ": correct the source, or the rights of the connection's role."),
+    transient,
+    cause: error,
+  });
+}
+
+/** What the server says, which holds no password; socket errors only by their code. */
+function reason(error: unknown): string {
+  const code = errorCode(error);
+  if (code === undefined) return "";
+  if (/^[0-9A-Z]{5}$/.test(code) && error instanceof Error) return ` (${error.message}, ${code})`;
+  return ` (${code})`;
+}

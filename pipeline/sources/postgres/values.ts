@@ -1,0 +1,103 @@
+import { Buffer } from "node:buffer";
+import type { Client } from "../../../store/pg.ts";
+import { parseJson } from "../json_text.ts";
+import { toNumber } from "../local/csv_values.ts";
+import type { Json } from "../source.ts";
+
+/** Turns the text of a value that is not null into JSON. */
+export type FromText = (text: string) => Json;
+
+/** How a column is selected and read. */
+export interface ColumnReader {
+  name: string;
+  /** The column's expression; `{}` stands for its quoted name. */
+  select: string;
+  read: FromText;
+}
+
+const BOOL = 16;
+const BYTEA = 17;
+const INT8 = 20;
+const INT2 = 21;
+const INT4 = 23;
+const FLOAT4 = 700;
+const FLOAT8 = 701;
+const NUMERIC = 1700;
+const JSON_TYPE = 114;
+const JSONB = 3802;
+const TIMESTAMP = 1114;
+const TIMESTAMPTZ = 1184;
+
+const text: FromText = (value) => value;
+
+/** A number where a double (or bigint) holds it, else its text: "NaN", long decimals. */
+const number: FromText = (value) => {
+  const exact = toNumber(value);
+  return exact === undefined ? value : exact;
+};
+
+const float: FromText = (value) => {
+  const parsed = Number(value);
+  return Number.isFinite(parsed) ? parsed : value;
+};
+
+const base64: FromText = (value) => Buffer.from(value.slice(2), "hex").toString("base64");
+
+/** ISO 8601 for times of this era; "infinity" and years BC stay as PostgreSQL writes them. */
+const time: FromText = (value) => {
+  const match = /^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(\+00)?$/.exec(value);
+  return match === null ? value : `${match[1]}T${match[2]}${match[3] === undefined ? "" : "Z"}`;
+};
+
+const BY_TYPE: Record<number, FromText> = {
+  [BOOL]: (value) => value === "t",
+  [BYTEA]: base64,
+  [INT8]: number,
+  [INT2]: number,
+  [INT4]: number,
+  [FLOAT4]: float,
+  [FLOAT8]: float,
+  [NUMERIC]: number,
+  [JSON_TYPE]: parseJson,
+  [JSONB]: parseJson,
+  [TIMESTAMP]: time,
+  [TIMESTAMPTZ]: time,
+};
+
+/** Element types whose arrays are read as arrays of text, each then by its own reader. */
+const AS_TEXT = new Set([NUMERIC, FLOAT4, FLOAT8, BYTEA, TIMESTAMP, TIMESTAMPTZ]);
+
+/**
+ * How each column of a result becomes JSON without loss: integers beyond 2^53
+ * are bigint, decimals that a double cannot hold are text, times are ISO 8601,
+ * bytea is base64, arrays and rows are arrays and objects.
+ */
+export async function columnReaders(
+  client: Client,
+  fields: { name: string; dataTypeID: number }[],
+): Promise<ColumnReader[]> {
+  const { rows } = await client.query<{ oid: string; kind: string; element: string }>(
+    `select oid::int8::text as oid, typtype as kind,
+       case when typcategory = 'A' then typelem else 0 end::int8::text as element
+     from pg_type where oid = any($1)`,
+    [fields.map((field) => field.dataTypeID)],
+  );
+  const types = new Map(rows.map((row) => [Number(row.oid), row]));
+  return fields.map(({ name, dataTypeID }) => {
+    const type = types.get(dataTypeID);
+    const element = Number(type?.element ?? 0);
+    if (element !== 0 && AS_TEXT.has(element)) {
+      return { name, select: "to_jsonb({}::text[])", read: arrayOf(BY_TYPE[element]!) };
+    }
+    if (element !== 0 || type?.kind === "c") {
+      return { name, select: "to_jsonb({})", read: parseJson };
+    }
+    return { name, select: "{}", read: BY_TYPE[dataTypeID] ?? text };
+  });
+}
+
+function arrayOf(read: FromText): FromText {
+  const deep = (value: Json): Json =>
+    Array.isArray(value) ? value.map(deep) : typeof value === "string" ? read(value) : value;
+  return (value) => deep(JSON.parse(value));
+}

@@ -1,0 +1,307 @@
+import assert from "node:assert/strict";
+import pg from "pg";
+import { Problem } from "../../pipeline/problem.ts";
+import { previewSource } from "../../pipeline/sources/preview.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { readAll, sourceConf, type SourceContext, SourceFolder } from "../helpers/sources.ts";
+
+/** A database with some tables, and a context whose connection "shop" is it. */
+async function shop(
+  t: Deno.TestContext,
+  sql: string,
+): Promise<
+  AsyncDisposable & {
+    ctx: SourceContext;
+    run: (sql: string) => Promise<void>;
+    count: (from: string) => Promise<number>;
+  }
+> {
+  const database = await testDatabase(t, { setUp: false });
+  const folder = await SourceFolder.create({ connections: { shop: database.dsn }, pageSize: 7 });
+  const query = async (text: string) => {
+    const client = new pg.Client({ connectionString: database.dsn });
+    await client.connect();
+    try {
+      return await client.query(text);
+    } finally {
+      await client.end();
+    }
+  };
+  const run = async (text: string) => void await query(text);
+  await run(sql);
+  return {
+    ctx: folder.ctx,
+    run,
+    count: async (from) => Number((await query(`select count(*) from ${from}`)).rows[0].count),
+    async [Symbol.asyncDispose]() {
+      await folder[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function rejection(promise: Promise<unknown>): Promise<Problem> {
+  const error = await promise.then(() => assert.fail("did not fail"), (error) => error);
+  assert.ok(error instanceof Problem, String(error?.stack ?? error));
+  return error;
+}
+
+const ORDERS = `
+  create table orders (region text, no bigint, amount numeric, primary key (region, no));
+  insert into orders
+    select chr(97 + (i % 3)::int), i, i * 1.5 from generate_series(1, 100) as i;`;
+
+Deno.test("postgres source reads each row once, whatever the chunk and page size", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const expected =
+    (await readAll({ type: "postgres", connection: "shop", table: "orders" }, db.ctx))
+      .records;
+  assert.equal(expected.length, 100);
+  assert.deepEqual(expected[0], { region: "a", no: 3, amount: 4.5 });
+  for (const chunkSize of [1, 9, 10, 99, 100, 101]) {
+    const { plan, slices, records } = await readAll(
+      { type: "postgres", connection: "shop", table: "public.orders" },
+      { ...db.ctx, chunkSize },
+    );
+    assert.deepEqual(records, expected, `chunkSize ${chunkSize}`);
+    assert.equal(plan.records, 100);
+    assert.equal(slices.length, Math.ceil(100 / chunkSize));
+    for (const slice of slices.slice(0, -1)) assert.equal(slice.length, chunkSize);
+  }
+});
+
+Deno.test("postgres source keeps to maxRecords and to the rows of its plan", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const conf = { type: "postgres", connection: "shop", table: "orders" };
+  const capped = await readAll(conf, { ...db.ctx, maxRecords: 25, chunkSize: 10 });
+  assert.deepEqual(capped.slices.map((slice) => slice.length), [10, 10, 5]);
+
+  const { plan } = await readAll(conf, db.ctx);
+  await db.run("insert into orders values ('zz', 1, 1)");
+  const again = await readAll(conf, { ...db.ctx, pin: plan.pin });
+  assert.deepEqual(again.plan, plan);
+  assert.equal(again.records.length, 100);
+});
+
+Deno.test("postgres source reads a query, and quotes what it is given", async (t) => {
+  await using db = await shop(
+    t,
+    `create schema "My Shop"; create table "My Shop"."Or""ders" ("Id" int primary key, "a.b" text);
+     insert into "My Shop"."Or""ders" select i, 'x' from generate_series(1, 20) as i;`,
+  );
+  const connection = { type: "postgres", connection: "shop" };
+  const table = await readAll({ ...connection, table: '"My Shop"."Or""ders"' }, db.ctx);
+  assert.deepEqual(table.records[19], { Id: 20, "a.b": "x" });
+  const single = await readAll({
+    ...connection,
+    query: 'select "Id" * 2 as twice from "My Shop"."Or""ders" where "Id" > 10 -- done',
+    page_key: ["twice"],
+  }, db.ctx);
+  assert.deepEqual(single.records.map((record) => record.twice), [
+    22,
+    24,
+    26,
+    28,
+    30,
+    32,
+    34,
+    36,
+    38,
+    40,
+  ]);
+});
+
+Deno.test("postgres source cannot write", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const hostile = [
+    "select * from orders) as x; delete from orders; select * from (select 1 as no",
+    "with gone as (delete from orders returning no) select no from gone",
+    "select no from orders where set_config('transaction_read_only', 'off', true) = 'off'",
+  ];
+  for (const query of hostile) {
+    const conf = { type: "postgres", connection: "shop", query, page_key: ["no"] };
+    const problem = await rejection(readAll(conf, db.ctx));
+    assert.equal(problem.type, "source-unreadable", query);
+    assert.equal(problem.transient, false);
+  }
+  const { records } = await readAll(
+    { type: "postgres", connection: "shop", table: "orders" },
+    db.ctx,
+  );
+  assert.equal(records.length, 100);
+});
+
+Deno.test("postgres source keeps every value as it is", async (t) => {
+  await using db = await shop(
+    t,
+    `create type mood as enum ('glad'); create type pair as (a int, b text);
+     create domain code as text;
+     create table things (id int primary key, big bigint, small bigint, exact numeric,
+       price numeric(10,2), nan float8, real4 float4, flag bool, at timestamptz, local timestamp,
+       day date, doc jsonb, bytes bytea, list int8[], decimals numeric[], days timestamptz[],
+       blobs bytea[], nested text[], mood mood, pair pair, code code, span int4range, nothing text,
+       never timestamptz);
+     set timezone = 'Asia/Tokyo';
+     insert into things values (1, 9223372036854775807, 42, 0.12345678901234567890123, 10.50,
+       'NaN', 0.1, true, '2024-02-03 04:05:06.123456+00', '2024-02-03 04:05:06', '2024-02-03',
+       '{"n": 12345678901234567890, "__proto__": 1}', '\\x00ff', '{1,9007199254740993,null}',
+       '{1.5,0.12345678901234567890123}', '{2024-02-03 04:05:06+00}', '{"\\\\x01"}',
+       '{{a,b},{"c,d",null}}', 'glad', '(1,x)', 'c1', '[1,5)', null, 'infinity');`,
+  );
+  const { records } = await readAll(
+    { type: "postgres", connection: "shop", table: "things" },
+    db.ctx,
+  );
+  assert.deepEqual(records, [{
+    id: 1,
+    big: 9223372036854775807n,
+    small: 42,
+    exact: "0.12345678901234567890123",
+    price: 10.5,
+    nan: "NaN",
+    real4: 0.1,
+    flag: true,
+    at: "2024-02-03T04:05:06.123456Z",
+    local: "2024-02-03T04:05:06",
+    day: "2024-02-03",
+    doc: { ["__proto__"]: 1, n: 12345678901234567890n },
+    bytes: "AP8=",
+    list: [1, 9007199254740993n, null],
+    decimals: [1.5, "0.12345678901234567890123"],
+    days: ["2024-02-03T04:05:06Z"],
+    blobs: ["AQ=="],
+    nested: [["a", "b"], ["c,d", null]],
+    mood: "glad",
+    pair: { a: 1, b: "x" },
+    code: "c1",
+    span: "[1,5)",
+    nothing: null,
+    never: "infinity",
+  }]);
+});
+
+const CHANGES = `
+  create table changes (id int primary key, changed_at timestamptz, version bigint);
+  insert into changes
+    select i, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 minute', i
+    from generate_series(1, 10) as i;
+  insert into changes values (100, null, null);`;
+
+Deno.test("postgres source with a cursor reads what changed since, less the lookback", async (t) => {
+  await using db = await shop(t, CHANGES);
+  const conf = { type: "postgres", connection: "shop", table: "changes", cursor: "changed_at" };
+  const ids = (result: { records: { [key: string]: unknown }[] }) =>
+    result.records.map(({ id }) => id);
+
+  const first = await readAll(conf, db.ctx);
+  assert.deepEqual(ids(first), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100]);
+  assert.equal(first.plan.pin.cursor_upper, "2024-01-01 00:10:00+00");
+
+  await db.run("insert into changes values (11, '2024-01-01 00:11:00+00', 11)");
+  const position = first.plan.pin.cursor_upper as string;
+  const second = await readAll(conf, { ...db.ctx, cursorPosition: position });
+  assert.deepEqual(ids(second), [5, 6, 7, 8, 9, 10, 11]);
+  assert.equal(second.plan.pin.cursor_upper, "2024-01-01 00:11:00+00");
+  assert.match(second.plan.warnings[0]!, /^1 rows have no value in the cursor column changed_at/);
+
+  const strict = await readAll({ ...conf, lookback_seconds: 0 }, {
+    ...db.ctx,
+    cursorPosition: position,
+  });
+  assert.deepEqual(ids(strict), [11]);
+
+  // What changes while the run is on is left for the next one.
+  await db.run("update changes set changed_at = '2024-01-01 00:20:00+00' where id = 10");
+  const resumed = await readAll(conf, {
+    ...db.ctx,
+    cursorPosition: position,
+    pin: second.plan.pin,
+  });
+  assert.deepEqual(ids(resumed), [5, 6, 7, 8, 9, 11]);
+});
+
+Deno.test("postgres source with a numeric cursor has no lookback, and stays where nothing is new", async (t) => {
+  await using db = await shop(t, CHANGES);
+  const conf = { type: "postgres", connection: "shop", table: "changes", cursor: "version" };
+  const some = await readAll(conf, { ...db.ctx, cursorPosition: "7" });
+  assert.deepEqual(some.records.map(({ id }) => id), [8, 9, 10]);
+  const none = await readAll(conf, { ...db.ctx, cursorPosition: "10" });
+  assert.deepEqual(none.plan.slices, []);
+  assert.equal(none.plan.pin.cursor_upper, "10");
+  const empty = await shop(t, "create table changes (id int primary key, version bigint)");
+  await using _ = empty;
+  assert.equal((await readAll(conf, empty.ctx)).plan.pin.cursor_upper, null);
+});
+
+Deno.test("postgres source does not move its cursor past rows that a cap left out", async (t) => {
+  await using db = await shop(t, CHANGES);
+  const conf = { type: "postgres", connection: "shop", table: "changes", cursor: "version" };
+  const { plan, records } = await readAll(conf, { ...db.ctx, cursorPosition: "2", maxRecords: 3 });
+  assert.equal(records.length, 3);
+  assert.equal(plan.pin.cursor_upper, "2");
+  assert.ok(plan.warnings.some((warning) => /cursor stays/.test(warning)));
+});
+
+Deno.test("postgres source refuses a page key that repeats or is empty", async (t) => {
+  await using db = await shop(
+    t,
+    `create table loose (a int, b int);
+     insert into loose select i / 7, i from generate_series(1, 50) as i;`,
+  );
+  const conf = { type: "postgres", connection: "shop", table: "loose" };
+  const without = await rejection(readAll(conf, db.ctx));
+  assert.match(without.message, /has no primary key/);
+  const repeated = await rejection(readAll({ ...conf, page_key: ["a"] }, db.ctx));
+  assert.match(repeated.message, /several rows with a = /);
+  assert.equal((await readAll({ ...conf, page_key: ["a", "b"] }, db.ctx)).records.length, 50);
+  await db.run("insert into loose values (null, 1)");
+  const empty = await rejection(readAll({ ...conf, page_key: ["a", "b"] }, db.ctx));
+  assert.match(empty.message, /without a value/);
+});
+
+Deno.test("postgres source says what is wrong without showing the password", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const unknown = await rejection(
+    readAll({ type: "postgres", connection: "nope", table: "orders" }, db.ctx),
+  );
+  assert.match(unknown.message, /ETL_CONNECTION_NOPE.*Known: shop/);
+  const missing = await rejection(
+    readAll({ type: "postgres", connection: "shop", table: "nothing" }, db.ctx),
+  );
+  assert.match(missing.message, /nothing.*does not exist/);
+  const unreachable = await rejection(
+    readAll({ type: "postgres", connection: "shop", table: "orders" }, {
+      ...db.ctx,
+      connections: { shop: "postgres://bob:s3cret@127.0.0.1:1/x" },
+    }),
+  );
+  assert.equal(unreachable.transient, true);
+  assert.doesNotMatch(unreachable.message, /s3cret|bob/);
+});
+
+Deno.test("postgres source stops when the run is cancelled", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const controller = new AbortController();
+  const conf = {
+    type: "postgres",
+    connection: "shop",
+    query: "select no, pg_sleep(60)::text from orders",
+    page_key: ["no"],
+  };
+  const reading = readAll(conf, { ...db.ctx, signal: controller.signal });
+  await waitFor(() =>
+    db.count(
+      "pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()",
+    )
+  );
+  controller.abort();
+  await assert.rejects(reading, { name: "AbortError" });
+});
+
+Deno.test("previewSource() of a table reads its first rows only", async (t) => {
+  await using db = await shop(t, ORDERS);
+  const conf = sourceConf({ type: "postgres", connection: "shop", table: "orders" });
+  const { records } = await previewSource(conf, db.ctx, 5);
+  assert.equal(records.length, 5);
+});
