@@ -5,7 +5,9 @@ import type { AppDeps } from "./routes/deps.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
+import { namedRoutes } from "./routes/named.ts";
 import { problemResponse } from "./routes/problems.ts";
+import { quarantineRoutes } from "./routes/quarantine.ts";
 import { runRoutes } from "./routes/runs.ts";
 
 /** The HTTP application; tests import it and call `app.request`. */
@@ -34,6 +36,8 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   );
   app.use(guard(deps.config.allowedHosts));
   runRoutes(app, deps);
+  quarantineRoutes(app, deps);
+  namedRoutes(app, deps);
   metricsRoutes(app, deps);
   healthRoutes(app, deps);
   app.doc31("/api/openapi.json", {

@@ -14,7 +14,7 @@ import { GeValidator } from "./stages/ge_validate.ts";
 import { Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
 import { mappingOf } from "./sources/defaults.ts";
-import { spillMaker, type TaskEnvironment } from "./workers/environment.ts";
+import { spillMaker, type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
 import type { PrepareResult, Tasks } from "./workers/task.ts";
 
 /** A run whose first records are all rejected ends here: its mapping is wrong. */
@@ -42,11 +42,7 @@ export async function prepareChunk(
   );
   const made = existing === null ? await makeSpill(env, input, maker) : null;
   const meta = existing ?? made!.meta;
-  const options = {
-    retry: env.retry,
-    statementTimeoutMs: context.params.db_statement_timeout_ms,
-  };
-  await connection.transaction(options, async (client) => {
+  await connection.transaction(transactionOptions(env), async (client) => {
     await lockChunk(client, context, input.chunkNo);
     if (input.compare) {
       await copyIn(

@@ -6,7 +6,7 @@ import { foreignRowsProblem, NO_VERSION, orderRunId } from "./resolve.ts";
 import { chunkFile, readPositions } from "./spill/layout.ts";
 import { readLines } from "./spill/reader.ts";
 import { ROW_COLUMNS } from "./spill/writer.ts";
-import type { TaskEnvironment } from "./workers/environment.ts";
+import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "./workers/task.ts";
 
 const UNIQUE_VIOLATION = "23505";
@@ -26,11 +26,10 @@ export async function publishChunk(
   { decision }: Tasks["publish"]["input"],
 ): Promise<PublishResult> {
   const started = performance.now();
-  const { context, connection, retry } = env;
-  const options = { retry, statementTimeoutMs: context.params.db_statement_timeout_ms };
+  const { context, connection } = env;
   let upsertAll = false;
   const once = () =>
-    connection.transaction(options, async (client) => {
+    connection.transaction(transactionOptions(env), async (client) => {
       if (await lockChunk(client, context, decision.chunkNo) === "published") return null;
       const written = await writeRows(client, context, decision, upsertAll);
       const counts: PublishedCounts = {

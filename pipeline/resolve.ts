@@ -6,7 +6,7 @@ import { possibleDuplicates } from "./spill/duplicates.ts";
 import { readPositions, writePositions } from "./spill/layout.ts";
 import { readLines } from "./spill/reader.ts";
 import { KEY_COLUMNS } from "./spill/writer.ts";
-import type { TaskEnvironment } from "./workers/environment.ts";
+import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
 import type { ChunkDecision, RunContext, Tasks } from "./workers/task.ts";
 
 type Chunks = Tasks["resolve"]["input"]["chunks"];
@@ -27,9 +27,8 @@ export async function resolveRun(
   env: TaskEnvironment,
   input: Tasks["resolve"]["input"],
 ): Promise<{ decisions: ChunkDecision[] }> {
-  const { context, connection, retry } = env;
-  const options = { retry, statementTimeoutMs: context.params.db_statement_timeout_ms };
-  return await connection.transaction(options, async (client) => {
+  const { context, connection } = env;
+  return await connection.transaction(transactionOptions(env), async (client) => {
     // room for a hash join over millions of keys; both settings end with the transaction
     await client.query("set local work_mem = '64MB'; set local hash_mem_multiplier = 4");
     const losers = await findLosers(client, context, input.chunks);

@@ -44,6 +44,8 @@ export async function startBoss({ dsn, listen, log }: BossOptions): Promise<PgBo
     application_name: "etl-improved queue",
     schema: "pgboss",
     max: 4,
+    // passed on to pg: a network that swallows packets must not hang the queue
+    ...{ query_timeout: 30_000, keepAlive: true },
     useListenNotify: listen,
     superviseIntervalSeconds: 1,
     monitorIntervalSeconds: 1,

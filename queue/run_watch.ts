@@ -1,4 +1,4 @@
-import type { Sql } from "../store/database.ts";
+import type { Database } from "../store/database.ts";
 
 /**
  * Tells runs of this server at once when someone asks to cancel them. Without
@@ -8,8 +8,8 @@ export class RunWatch {
   readonly #watchers = new Map<string, Set<(state: string, cancel: boolean) => void>>();
 
   /** Listens on the channel that etl.runs notifies. */
-  async listen(sql: Sql): Promise<void> {
-    await sql.listen("etl_run", (payload) => {
+  async listen(database: Database): Promise<void> {
+    await database.listen("etl_run", (payload) => {
       const [runId = "", state = "", cancel = ""] = payload.split(" ");
       for (const told of this.#watchers.get(runId) ?? []) told(state, cancel === "cancel");
     });

@@ -941,6 +941,15 @@ begin
         run.attempt - run.attempt_base, coalesce(run.error ->> 'detail', 'its server stopped without a word.')))));
     return;
   end if;
+  if run.attempt > 0 then
+    -- what an earlier attempt still has open could hold locks that this one needs
+    begin
+      perform pg_terminate_backend(a.pid) from pg_stat_activity as a
+      where a.application_name like format('etl-run %s %%', run.run_id) and a.pid <> pg_backend_pid();
+    exception when insufficient_privilege then
+      null;
+    end;
+  end if;
   update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
     started_at = coalesce(r.started_at, clock_timestamp())
     where r.run_id = start_run.run_id returning * into run;

@@ -36,7 +36,6 @@ export class FencedOut extends Error {
  */
 export async function lockChunk(client: Client, fence: Fence, chunkNo: number): Promise<string> {
   const { rows } = await client.query<{ state: string }>({
-    name: "lock_chunk",
     text: `select c.state from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
       where c.run_id = $1 and c.chunk_no = $2 for update of c`,
@@ -54,7 +53,6 @@ export async function markPrepared(
 ): Promise<void> {
   const { counts } = chunk;
   await client.query({
-    name: "mark_prepared",
     text: `update etl.chunks set
         state = case when state = 'published' then state else 'prepared' end,
         attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
@@ -92,7 +90,6 @@ export async function markPublished(
   counts: PublishedCounts & { worker: string; loadMs: number },
 ): Promise<void> {
   await client.query({
-    name: "mark_published",
     text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
         unchanged = $6, duplicates = $7, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
         published_at = clock_timestamp()

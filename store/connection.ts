@@ -6,6 +6,21 @@ export interface TransactionOptions {
   retry: RetryPolicy;
   /** statement_timeout in ms for the transaction; 0: none. */
   statementTimeoutMs: number;
+  /** Shown in pg_stat_activity while the transaction lasts; default: the connection's name. */
+  name?: string;
+}
+
+export interface ConnectionOptions {
+  /** Milliseconds between two looks whether a silent connection is still there; default 10,000. */
+  probeMs?: number;
+}
+
+/** The connection gave no sign of life while the server waited for the client: the network between them is gone. */
+class HalfOpen extends Error {
+  readonly transient = true;
+  constructor() {
+    super("the connection to the database was lost without notice");
+  }
 }
 
 /**
@@ -15,12 +30,15 @@ export interface TransactionOptions {
 export class Connection {
   readonly #dsn: string;
   readonly #applicationName: string;
+  readonly #probeMs: number;
   #client: Client | null = null;
-  #busyPid: number | null = null;
+  /** Backend of the transaction in hand. */
+  #pid: number | null = null;
 
-  constructor(dsn: string, applicationName: string) {
+  constructor(dsn: string, applicationName: string, options: ConnectionOptions = {}) {
     this.#dsn = dsn;
     this.#applicationName = applicationName;
+    this.#probeMs = options.probeMs ?? 10_000;
   }
 
   /**
@@ -35,17 +53,17 @@ export class Connection {
     options.retry.signal?.throwIfAborted();
     this.#client ??= await connect(this.#dsn, { applicationName: this.#applicationName });
     const client = this.#client;
-    this.#busyPid = (client as unknown as { processID: number | null }).processID;
+    const lost = Promise.withResolvers<never>();
+    lost.promise.catch(() => {});
+    const watch = new Watch(client, () => this.#probe(), this.#probeMs, () => {
+      this.#drop(client);
+      lost.reject(new HalfOpen());
+    });
     try {
-      await client.query(
-        `begin; set local statement_timeout = ${Math.trunc(options.statementTimeoutMs)}`,
-      );
-      const result = await run(client);
-      await client.query("commit");
-      return result;
+      return await Promise.race([this.#transact(client, options, run), lost.promise]);
     } catch (error) {
       try {
-        await client.query("rollback");
+        if (this.#client === client) await Promise.race([client.query("rollback"), lost.promise]);
       } catch {
         this.#drop(client);
       }
@@ -53,30 +71,120 @@ export class Connection {
       if (isTransient(error)) this.#drop(client);
       throw error;
     } finally {
-      this.#busyPid = null;
+      watch.end();
+      this.#pid = null;
+    }
+  }
+
+  async #transact<T>(
+    client: Client,
+    options: TransactionOptions,
+    run: (client: Client) => Promise<T>,
+  ): Promise<T> {
+    const name = (options.name ?? this.#applicationName).replaceAll("'", "''");
+    // several statements in one round trip; the last tells which backend this is, also behind a pooler
+    const results = await client.query(
+      `begin; set local statement_timeout = ${Math.trunc(options.statementTimeoutMs)};
+      set local application_name = '${name}'; select pg_backend_pid() as pid`,
+    ) as unknown as { rows: { pid: number }[] }[];
+    this.#pid = results.at(-1)!.rows[0]!.pid;
+    const result = await run(client);
+    await client.query("commit");
+    return result;
+  }
+
+  /** Whether the backend waits for a client that has nothing more to say, or is gone. */
+  async #probe(): Promise<boolean> {
+    const pid = this.#pid;
+    try {
+      const waits = await this.#aside<{ waits: boolean }>(
+        `select wait_event = 'ClientRead' as waits from pg_stat_activity where pid = $1`,
+        pid,
+      );
+      return waits === undefined || waits.waits;
+    } catch {
+      return true;
     }
   }
 
   /** Stops the statement that is running, if any; its transaction fails with 57014. */
   async cancel(): Promise<void> {
-    const pid = this.#busyPid;
-    if (pid === null) return;
-    const other = await connect(this.#dsn, { applicationName: this.#applicationName });
+    if (this.#pid !== null) await this.#aside("select pg_cancel_backend($1)", this.#pid);
+  }
+
+  /** One statement about a backend, over a connection of its own. */
+  async #aside<Row extends object>(
+    statement: string,
+    pid: number | null,
+  ): Promise<Row | undefined> {
+    const other = await connect(this.#dsn, {
+      applicationName: this.#applicationName,
+      connectTimeoutMs: 5_000,
+    });
+    const timer = setTimeout(() => destroy(other), 5_000);
     try {
-      await other.query("select pg_cancel_backend($1)", [pid]);
+      return (await other.query<Row>(statement, [pid])).rows[0];
     } finally {
-      await other.end();
+      clearTimeout(timer);
+      other.end().catch(() => {});
     }
   }
 
   #drop(client: Client): void {
     if (this.#client === client) this.#client = null;
-    client.end().catch(() => {});
+    destroy(client);
   }
 
   async close(): Promise<void> {
     const client = this.#client;
     this.#client = null;
     await client?.end().catch(() => {});
+  }
+}
+
+/** The part of pg's client that its types leave out. */
+interface ClientInternals {
+  connection?: { stream?: { destroy(): void; bytesRead?: number; bytesWritten?: number } };
+}
+
+/** Ends a connection without waiting for the other side to agree. */
+function destroy(client: Client): void {
+  (client as unknown as ClientInternals).connection?.stream?.destroy();
+  client.end().catch(() => {});
+}
+
+/**
+ * Watches a connection while a transaction lasts. When for two intervals no byte
+ * came or went and the server says that it waits for us, nothing will come any
+ * more: without this, a network that swallows packets would hang a worker for as
+ * long as the kernel's timeouts last.
+ */
+class Watch {
+  readonly #stream: { bytesRead?: number; bytesWritten?: number } | undefined;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #seen = -1;
+  #silent = 0;
+
+  constructor(client: Client, probe: () => Promise<boolean>, everyMs: number, onLost: () => void) {
+    this.#stream = (client as unknown as ClientInternals).connection?.stream;
+    this.#timer = setInterval(async () => {
+      const { bytesRead = 0, bytesWritten = 0 } = this.#stream ?? {};
+      const moved = bytesRead + bytesWritten;
+      if (moved !== this.#seen) {
+        this.#seen = moved;
+        this.#silent = 0;
+      } else if (await probe()) {
+        if (++this.#silent >= 2) {
+          this.end();
+          onLost();
+        }
+      } else {
+        this.#silent = 0;
+      }
+    }, everyMs);
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
   }
 }

@@ -1,4 +1,4 @@
-import type { Connection } from "../../store/connection.ts";
+import type { Connection, TransactionOptions } from "../../store/connection.ts";
 import type { RetryPolicy } from "../../store/retry.ts";
 import type { TransformFunction } from "../stages/transform.ts";
 import type { RunContext } from "./task.ts";
@@ -15,6 +15,15 @@ export interface TaskEnvironment {
   workerName: string;
   /** The stored request body of an inline source. */
   readUpload(uploadId: string): AsyncIterable<Uint8Array>;
+}
+
+/** How a task's transactions are retried, limited and named; start_run ends those of replaced attempts by name. */
+export function transactionOptions({ context, retry }: TaskEnvironment): TransactionOptions {
+  return {
+    retry,
+    statementTimeoutMs: context.params.db_statement_timeout_ms,
+    name: `etl-run ${context.runId} ${context.attempt}`,
+  };
 }
 
 /** What identifies the maker of a spill: another one's is not used. */

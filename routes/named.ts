@@ -1,0 +1,161 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { parseConf } from "../pipeline/conf_errors.ts";
+import { Problem } from "../pipeline/problem.ts";
+import { errorCode } from "../store/errors.ts";
+import {
+  admitPool,
+  CONFIGURATIONS,
+  deleteNamed,
+  getNamed,
+  listNamed,
+  type NamedTable,
+  POOLS,
+  putNamed,
+  VARIABLES,
+} from "../store/named.ts";
+import type { AppDeps } from "./deps.ts";
+import { actorOf } from "./runs.ts";
+import { problemResponses } from "./schemas.ts";
+
+const FOREIGN_KEY_VIOLATION = "23503";
+
+interface Resource<T extends z.ZodObject> {
+  path: string;
+  /** As an error names it: "a configuration". */
+  noun: string;
+  table: NamedTable;
+  body: T;
+  /** Further checks of what is put. */
+  check?: (values: z.infer<T>) => void;
+  /** After a change. */
+  changed?: (name: string) => Promise<void>;
+}
+
+const name = z.string().regex(
+  /^[A-Za-z][A-Za-z0-9_.-]{0,99}$/,
+  "a name of letters, digits, _ . and -",
+);
+
+/** Configurations, variables and pools: look, create or change, remove. */
+export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  register(app, deps, {
+    path: "/api/configurations",
+    noun: "configuration",
+    table: CONFIGURATIONS,
+    body: z.strictObject({
+      conf: z.record(z.string(), z.unknown()),
+      description: z.string().max(1000).nullable().optional(),
+    }),
+    check: ({ conf }) => {
+      if ("configuration" in conf) {
+        throw new Problem("invalid-conf", {
+          detail: "A configuration cannot start from another one: put its values in.",
+          errors: [{ field: "conf.configuration", message: "is not allowed here" }],
+        });
+      }
+      parseConf(conf);
+    },
+  });
+  register(app, deps, {
+    path: "/api/variables",
+    noun: "variable",
+    table: VARIABLES,
+    body: z.strictObject({ value: z.json() }),
+  });
+  register(app, deps, {
+    path: "/api/pools",
+    noun: "pool",
+    table: POOLS,
+    body: z.strictObject({
+      slots: z.number().int().min(0).max(1000),
+      description: z.string().max(1000).nullable().optional(),
+    }),
+    changed: (pool) => admitPool(deps.sql, pool),
+  });
+}
+
+function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resource: Resource<T>) {
+  const { path, noun, table } = resource;
+  const params = z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) });
+  const row = z.record(z.string(), z.any());
+  const content = (schema: z.ZodType) => ({ "application/json": { schema } });
+  const missing = (which: string) =>
+    new Problem("not-found", {
+      status: 404,
+      detail: `There is no ${noun} ${which}. GET ${path} lists them.`,
+    });
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path,
+      summary: `Every ${noun}`,
+      responses: {
+        200: { description: "by name", content: content(z.object({ items: z.array(row) })) },
+      },
+    }),
+    async (c) => c.json({ items: await listNamed(deps.sql, table) }, 200),
+  );
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: `${path}/{name}`,
+      summary: `One ${noun}`,
+      request: { params },
+      responses: {
+        200: { description: noun, content: content(row) },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      const found = await getNamed(deps.sql, table, name);
+      if (found === null) throw missing(name);
+      return c.json(found, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "put",
+      path: `${path}/{name}`,
+      summary: `Create or change a ${noun}`,
+      request: { params, body: { required: true, content: content(resource.body) } },
+      responses: {
+        200: { description: "changed", content: content(row) },
+        201: { description: "created", content: content(row) },
+        ...problemResponses(400, 415, 422),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param" as never) as { name: string };
+      const values = c.req.valid("json" as never) as z.infer<T>;
+      resource.check?.(values);
+      const isNew = await putNamed(deps.sql, table, { name, values, actor: actorOf(c) });
+      await resource.changed?.(name);
+      return c.json((await getNamed(deps.sql, table, name))!, isNew ? 201 : 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "delete",
+      path: `${path}/{name}`,
+      summary: `Remove a ${noun}`,
+      request: { params },
+      responses: { 204: { description: "removed" }, ...problemResponses(400, 404, 409) },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      try {
+        if (!await deleteNamed(deps.sql, table, { name, actor: actorOf(c) })) throw missing(name);
+      } catch (error) {
+        if (errorCode(error) !== FOREIGN_KEY_VIOLATION) throw error;
+        throw new Problem("conflict", {
+          status: 409,
+          detail:
+            `The ${noun} ${name} is used by runs and cannot be removed. Set its slots to 0 to stop it.`,
+        });
+      }
+      return c.body(null, 204);
+    },
+  );
+}
