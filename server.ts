@@ -1,0 +1,148 @@
+import { hostname } from "node:os";
+import { resolve } from "node:path";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { createApp } from "./app.ts";
+import type { Config } from "./config.ts";
+import { Problem } from "./pipeline/problem.ts";
+import type { RunDeps } from "./pipeline/run.ts";
+import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
+import { WorkerPool } from "./pipeline/workers/pool.ts";
+import { startBoss } from "./queue/boss.ts";
+import { RunWatch } from "./queue/run_watch.ts";
+import { workOnRuns } from "./queue/run_worker.ts";
+import { Database, type Sql } from "./store/database.ts";
+import { publishEnvironment, recoverRuns } from "./store/runs.ts";
+import type { Log } from "./telemetry/log.ts";
+
+/** Milliseconds between two looks for runs that lost their job. */
+const RECOVERY_INTERVAL_MS = 5_000;
+
+export interface ServicesOptions {
+  log: Log;
+  /**
+   * Whether to take part in the queue; default true. Without it nothing is
+   * executed: enough to look at runs.
+   */
+  queue?: boolean;
+  /** Milliseconds that stop() waits for what is in hand; default 12,000. */
+  drainMs?: number;
+}
+
+/** Everything of a server but its port. */
+export interface Services {
+  app: OpenAPIHono;
+  /** Takes no more runs and gives back those in hand; `closePort` is called when they are. */
+  stop(closePort?: () => Promise<unknown>): Promise<void>;
+}
+
+/** Starts what main.ts serves and the command line uses in process. */
+export async function startServices(config: Config, options: ServicesOptions): Promise<Services> {
+  const { log, queue = true, drainMs = 12_000 } = options;
+  const serverId = `${hostname()}-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
+  const stopping = new AbortController();
+  const database = new Database(config.dsn, {
+    applicationName: "etl-improved",
+    prepare: config.preparedStatements,
+  });
+  const { sql } = database;
+  const watch = new RunWatch();
+  const executes = queue && config.role !== "api";
+  const spoolDir = resolve(config.spoolDir);
+  try {
+    await requireSchema(sql);
+  } catch (error) {
+    await database.close({ timeoutSeconds: 1 });
+    throw error;
+  }
+  await publishEnvironment(sql, config.params);
+  if (config.listen) await watch.listen(database);
+  const boss = queue ? await startBoss({ dsn: config.dsn, listen: config.listen, log }) : null;
+
+  const workers = new WorkerPool({
+    size: executes ? config.workers : 0,
+    dsn: config.dsn,
+    name: `${serverId}-worker`,
+    onRetry: (runId, message) =>
+      log.warn("database operation tried again", { run_id: runId, error: message }),
+  });
+  const deps: RunDeps = {
+    sql,
+    workers,
+    log,
+    serverId,
+    stopping: stopping.signal,
+    settings: {
+      maxAttempts: config.maxAttempts,
+      spoolDir,
+      dataDir: resolve(config.dataDir),
+      transformsDir: resolve(config.transformsDir),
+      connections: config.connections,
+      limits: {
+        maxSpoolBytes: config.maxSpoolBytes,
+        maxRecordBytes: config.maxRecordBytes,
+        allowPrivateHosts: config.privateHosts,
+      },
+    },
+    onCancel: (runId, cancel) => watch.watch(runId, (_state, asked) => asked && cancel()),
+  };
+  let recovery: ReturnType<typeof setInterval> | undefined;
+  if (executes && boss !== null) {
+    await Deno.mkdir(spoolDir, { recursive: true });
+    await removeLeftovers(sql, spoolDir);
+    await workOnRuns(boss, deps, config.runSlots);
+  }
+  if (boss !== null) {
+    recovery = setInterval(() => {
+      recoverRuns(sql).catch((error) => log.warn("recovery of runs failed", { error }));
+    }, RECOVERY_INTERVAL_MS);
+    await recoverRuns(sql);
+  }
+
+  const app = createApp({
+    sql,
+    log,
+    config,
+    watch,
+    status: () => ({
+      serverId,
+      role: config.role,
+      listening: config.listen,
+      draining: stopping.signal.aborted,
+      workersBusy: workers.busy,
+      workers: workers.size,
+    }),
+  });
+  return {
+    app,
+    async stop(closePort) {
+      stopping.abort();
+      clearInterval(recovery);
+      await boss?.stop({ graceful: true, timeout: drainMs });
+      await closePort?.();
+      workers.stop();
+      await database.close({ timeoutSeconds: 1 });
+    },
+  };
+}
+
+async function requireSchema(sql: Sql): Promise<void> {
+  const [row] = await sql<{ ready: boolean }[]>`
+    select to_regclass('etl.runs') is not null and to_regclass('etl.param_schema') is not null as ready`;
+  if (!row!.ready) {
+    throw new Problem("unavailable", {
+      detail: "The database is not set up for etl-improved: run `deno task setup-db` first.",
+    });
+  }
+}
+
+/** What no log line may show: the passwords in connection strings, plain and encoded. */
+export function secretsOf(config: Config): string[] {
+  return [config.dsn, ...Object.values(config.connections)].flatMap((dsn) => {
+    try {
+      const { password } = new URL(dsn);
+      return password === "" ? [] : [password, decodeURIComponent(password)];
+    } catch {
+      return [];
+    }
+  });
+}
