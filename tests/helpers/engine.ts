@@ -1,0 +1,240 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import assert from "node:assert/strict";
+import { createApp } from "../../app.ts";
+import { type Config, readConfig } from "../../config.ts";
+import { executeRun, type Execution, type RunDeps } from "../../pipeline/run.ts";
+import { WorkerPool } from "../../pipeline/workers/pool.ts";
+import { startBoss } from "../../queue/boss.ts";
+import { RunWatch } from "../../queue/run_watch.ts";
+import { workOnRuns } from "../../queue/run_worker.ts";
+import { Database, type Sql } from "../../store/database.ts";
+import { type RunDetail, runDetail } from "../../store/run_views.ts";
+import { type SubmitOptions, submitRun, type Submitted } from "../../store/runs.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { type TestDatabase, testDatabase } from "./postgres.ts";
+
+export interface EngineOptions {
+  /** Environment of the server, besides the database and directories. */
+  env?: Record<string, string>;
+  /** Web Workers; default 2. */
+  workers?: number;
+  /** Whether runs are executed by the queue as soon as they are asked for; default false. */
+  queue?: boolean;
+  /** Connection string that the engine uses instead of the test database's own. */
+  dsn?: (dsn: string) => string;
+  /** Transform modules by name: the text of each file. */
+  transforms?: Record<string, string>;
+  /** Files below the data directory. */
+  files?: Record<string, string | Uint8Array>;
+  /** A database to use; it outlives the engine. */
+  database?: TestDatabase;
+}
+
+/** A row of a destination table, as tests compare them. */
+export interface EventRow {
+  event_id: string;
+  event_type: string;
+  occurred_at: string | null;
+  source: string;
+  version: string | null;
+  payload: unknown;
+  fingerprint: string;
+  run_id: string;
+}
+
+/**
+ * The engine in this process on a database of its own:
+ *
+ *     await using engine = await startEngine(t);
+ *     const run = await engine.runToEnd({ batch_size: 10 });
+ */
+export class Engine implements AsyncDisposable {
+  readonly db: TestDatabase;
+  readonly config: Config;
+  readonly sql: Sql;
+  readonly app: OpenAPIHono;
+  readonly deps: RunDeps;
+  /** Directory of file sources. */
+  readonly dataDir: string;
+  /** What the engine logged, a line an entry. */
+  readonly log: string[];
+  readonly #close: (() => unknown)[];
+
+  constructor(
+    parts: Pick<Engine, "db" | "config" | "app" | "deps" | "log">,
+    close: (() => unknown)[],
+  ) {
+    this.db = parts.db;
+    this.config = parts.config;
+    this.sql = parts.deps.sql;
+    this.app = parts.app;
+    this.deps = parts.deps;
+    this.dataDir = parts.config.dataDir;
+    this.log = parts.log;
+    this.#close = close;
+  }
+
+  /** Asks for a run without executing it (the queue does, where there is one). */
+  submit(conf: unknown, options: Partial<SubmitOptions> = {}): Promise<Submitted> {
+    return submitRun(this.sql, conf, { trigger: "test", requested_by: "test", ...options });
+  }
+
+  /** Executes one attempt of a run that was asked for. */
+  execute(runId: string, deps: Partial<RunDeps> = {}): Promise<Execution> {
+    return executeRun(runId, { ...this.deps, ...deps });
+  }
+
+  /** Asks for a run and executes it until it has ended. */
+  async runToEnd(conf: unknown, options: Partial<SubmitOptions> = {}): Promise<RunDetail> {
+    const { run_id } = await this.submit(conf, options);
+    return await this.toEnd(run_id);
+  }
+
+  /** Executes a run, again where it is given back, until it has ended. */
+  async toEnd(runId: string): Promise<RunDetail> {
+    for (let attempt = 0; attempt < 10; attempt++) {
+      await this.execute(runId);
+      const run = await this.run(runId);
+      if (!["queued", "running"].includes(run.state)) return run;
+    }
+    throw new Error(`run ${runId} does not end`);
+  }
+
+  /** Like runToEnd; a run that does not succeed fails the test with its problem. */
+  async succeed(conf: unknown, options: Partial<SubmitOptions> = {}): Promise<RunDetail> {
+    const run = await this.runToEnd(conf, options);
+    assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+    return run;
+  }
+
+  async run(runId: string): Promise<RunDetail> {
+    return (await runDetail(this.sql, runId))!;
+  }
+
+  /** Loads records through the inline source, in chunks of `chunk_size` (default 3). */
+  load(records: unknown[], options: { source?: object; [param: string]: unknown } = {}) {
+    const { source, ...params } = options;
+    return this.runToEnd({
+      chunk_size: 3,
+      ...params,
+      source: { type: "inline", name: "test", key: "id", records, ...source },
+    });
+  }
+
+  /** The rows of a destination, by event_id. */
+  async rows(table = "public.etl_improved_events"): Promise<EventRow[]> {
+    return await this.sql.unsafe<EventRow[]>(
+      `select event_id, event_type, occurred_at::text, source, version::text, payload,
+        encode(fingerprint, 'hex') as fingerprint, run_id
+      from ${table} order by event_id collate "C"`,
+    );
+  }
+
+  /** Payloads by event_id, as JSON text. */
+  async payloads(table = "public.etl_improved_events"): Promise<Record<string, unknown>> {
+    return Object.fromEntries((await this.rows(table)).map((row) => [row.event_id, row.payload]));
+  }
+
+  /** A request of a client on this machine. */
+  async request(path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (!headers.has("host")) headers.set("host", "localhost");
+    return await this.app.request(`http://localhost${path}`, { ...init, headers });
+  }
+
+  /** Sends JSON. */
+  post(path: string, body: unknown = {}, headers: Record<string, string> = {}): Promise<Response> {
+    return this.request(path, {
+      method: "POST",
+      body: typeof body === "string" ? body : JSON.stringify(body),
+      headers: { "content-type": "application/json", ...headers },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#close) await close();
+  }
+}
+
+/** Starts an engine on a database of its own. */
+export async function startEngine(
+  t: { name: string },
+  options: EngineOptions = {},
+): Promise<Engine> {
+  const db = options.database ?? await testDatabase(t);
+  const dir = await Deno.makeTempDir({ prefix: "etl_engine_" });
+  await Deno.mkdir(`${dir}/data`);
+  await Deno.mkdir(`${dir}/transforms`);
+  await Deno.mkdir(`${dir}/spool`);
+  for (const [name, text] of Object.entries(options.transforms ?? {})) {
+    await Deno.writeTextFile(`${dir}/transforms/${name}.ts`, text);
+  }
+  for (const [name, content] of Object.entries(options.files ?? {})) {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    await Deno.writeFile(`${dir}/data/${name}`, bytes);
+  }
+  const config = readConfig({
+    KPIS_PG_DSN: options.dsn?.(db.dsn) ?? db.dsn,
+    ETL_DATA_DIR: `${dir}/data`,
+    ETL_SPOOL_DIR: `${dir}/spool`,
+    ETL_TRANSFORMS_DIR: `${dir}/transforms`,
+    ...options.env,
+  }, options.workers ?? 2);
+  const lines: string[] = [];
+  const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
+  const database = new Database(config.dsn, { applicationName: "etl test" });
+  const { sql } = database;
+  const watch = new RunWatch();
+  await watch.listen(database);
+  const workers = new WorkerPool({
+    size: config.workers,
+    dsn: config.dsn,
+    name: "etl test worker",
+    onRetry: (runId, message) => log.warn("tried again", { run_id: runId, error: message }),
+  });
+  const stopping = new AbortController();
+  const deps: RunDeps = {
+    sql,
+    workers,
+    log,
+    serverId: "test",
+    stopping: stopping.signal,
+    settings: {
+      maxAttempts: config.maxAttempts,
+      spoolDir: config.spoolDir,
+      dataDir: config.dataDir,
+      transformsDir: config.transformsDir,
+      connections: config.connections,
+      limits: {
+        maxSpoolBytes: config.maxSpoolBytes,
+        maxRecordBytes: config.maxRecordBytes,
+        allowPrivateHosts: config.privateHosts,
+      },
+    },
+    onCancel: (runId, cancel) => watch.watch(runId, (_state, asked) => asked && cancel()),
+  };
+  const boss = options.queue ? await startBoss({ dsn: config.dsn, listen: true, log }) : null;
+  if (boss !== null) await workOnRuns(boss, deps, config.runSlots);
+  const app = createApp({
+    sql,
+    log,
+    config,
+    watch,
+    status: () => ({
+      serverId: "test",
+      role: config.role,
+      listening: true,
+      draining: stopping.signal.aborted,
+      workersBusy: workers.busy,
+      workers: workers.size,
+    }),
+  });
+  return new Engine({ db, config, app, deps, log: lines }, [
+    () => stopping.abort(),
+    () => boss?.stop({ graceful: true, timeout: 5000 }),
+    () => workers.stop(),
+    () => database.close({ timeoutSeconds: 1 }),
+    () => options.database === undefined ? db[Symbol.asyncDispose]() : undefined,
+    () => Deno.remove(dir, { recursive: true }),
+  ]);
+}
