@@ -186,13 +186,19 @@ function quantile(state: NumbersState, q: number, method: string): number | null
     case "midpoint":
       return a === b ? a : (a + b) / 2;
     case "linear":
-      return a === b ? a : a + (b - a) * (at - low);
+      return interpolate(a, b, at - low);
     default: {
       // Halves go to the even rank.
       const half = at - low === 0.5;
       return half ? (low % 2 === 0 ? a : b) : at - low < 0.5 ? a : b;
     }
   }
+}
+
+/** From the nearer end, as numpy does, so that the last digit is the same. */
+function interpolate(a: number, b: number, share: number): number {
+  if (a === b) return a;
+  return share >= 0.5 ? b - (b - a) * (1 - share) : a + (b - a) * share;
 }
 
 /** Inclusive, and with the tolerance of 1e-4 that Great Expectations has here. */

@@ -14,7 +14,7 @@ const or = <T extends z.ZodType>(schema: T) => z.union([parameterReference, sche
 const must = <T extends z.ZodType>(schema: T) => z.union([parameterReference, schema]);
 
 const columnName = z.string().min(1).max(512);
-const bound = z.union([z.number(), z.string().max(1_000)]).nullable();
+const bound = z.union([z.number(), z.string().min(1).max(1_000)]).nullable();
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const MAX_SET = 100_000;
 const typeName = z.enum(ALL_TYPE_NAMES);

@@ -114,17 +114,21 @@ function listTest(
 
 function sumsTo(total: number, columns: Columns, row: number): Verdict {
   let sum = 0;
-  let missing = false;
+  let missing = 0;
+  let texts = 0;
   for (const values of columns) {
     const value = values[row];
-    if (value === null) missing = true;
+    if (value === null) missing++;
+    else if (typeof value === "string") texts++;
     else {
       const n = asNumber(value);
       if (n === undefined) return MISTYPED;
       sum += Number(n);
     }
   }
-  return !missing && sum === total ? EXPECTED : UNEXPECTED;
+  // Texts alone add up to a text, which is no number; text and number do not add up.
+  if (texts > 0) return texts + missing === columns.length ? UNEXPECTED : MISTYPED;
+  return missing === 0 && sum === total ? EXPECTED : UNEXPECTED;
 }
 
 function uniqueWithin(columns: Columns, row: number): Verdict {

@@ -54,7 +54,7 @@ export function compileStrptime(format: string): (text: string) => boolean {
       while (/\s/.test(format[i + 1] ?? "")) i++;
       source += "\\s+";
     } else if (c !== "%") {
-      source += c.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+      source += c.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
     } else {
       const directive = format[++i] ?? "";
       const part = DIRECTIVES[directive];

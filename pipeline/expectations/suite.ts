@@ -41,8 +41,8 @@ const SUITE_KEYS = {
   suite_parameters: object.nullable().optional(),
   evaluation_parameters: object.nullable().optional(),
   meta: object.nullable().optional(),
-  notes: z.unknown(),
-  data_asset_type: z.unknown(),
+  notes: z.unknown().optional(),
+  data_asset_type: z.unknown().optional(),
 };
 
 const EXPECTATION_KEYS = {
@@ -54,9 +54,9 @@ const EXPECTATION_KEYS = {
   ge_cloud_id: z.string().nullable().optional(),
   severity: z.enum(["critical", "warning", "info"]).optional(),
   description: z.string().nullable().optional(),
-  notes: z.unknown(),
-  expectation_context: z.unknown(),
-  rendered_content: z.unknown(),
+  notes: z.unknown().optional(),
+  expectation_context: z.unknown().optional(),
+  rendered_content: z.unknown().optional(),
 };
 
 const suiteSchema = z.strictObject(SUITE_KEYS);

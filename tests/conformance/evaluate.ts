@@ -1,0 +1,36 @@
+import { compileSuite, type SerializedState } from "../../pipeline/expectations/compiled_suite.ts";
+import { readSuite } from "../../pipeline/expectations/suite.ts";
+import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
+import type { Case } from "./reference.ts";
+
+/** Ways to split a case's records into chunks. */
+export const CHUNKINGS: [string, (records: SourceRecord[]) => SourceRecord[][]][] = [
+  ["one chunk", (records) => [records]],
+  ["three chunks", (records) => split(records, Math.max(1, Math.ceil(records.length / 3)))],
+  ["many chunks", (records) => split(records, records.length > 100 ? 97 : 1)],
+];
+
+function split(records: SourceRecord[], size: number): SourceRecord[][] {
+  return Array.from(
+    { length: Math.ceil(records.length / size) },
+    (_, i) => records.slice(i * size, (i + 1) * size),
+  );
+}
+
+/** Our answer. */
+export function evaluate(one: Case, chunks: SourceRecord[][], spillDir: string): ValidationResult {
+  const suite = compileSuite(readSuite({ name: one.name, expectations: one.expectations }));
+  const states: SerializedState[] = [];
+  let position = 0;
+  chunks.forEach((records, chunkNo) => {
+    const state = suite.newState({ chunkNo, spillDir });
+    for (const batch of split(records, 40)) {
+      suite.observe(state, batch, { startPosition: position });
+      position += batch.length;
+    }
+    states.push(suite.serializeState(state));
+  });
+  // As states come from workers: in any order, as plain data.
+  return suite.finish(suite.mergeStates(structuredClone(states.reverse())));
+}
