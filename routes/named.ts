@@ -27,6 +27,8 @@ interface Resource<T extends z.ZodObject> {
   body: T;
   /** Further checks of what is put. */
   check?: (values: z.infer<T>) => void;
+  /** A row that cannot be removed. */
+  keep?: string;
   /** After a change. */
   changed?: (name: string) => Promise<void>;
 }
@@ -70,6 +72,7 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
       slots: z.number().int().min(0).max(1000),
       description: z.string().max(1000).nullable().optional(),
     }),
+    keep: "default_pool",
     changed: (pool) => admitPool(deps.sql, pool),
   });
 }
@@ -145,6 +148,13 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
     }),
     async (c) => {
       const { name } = c.req.valid("param");
+      if (resource.keep === name) {
+        throw new Problem("conflict", {
+          status: 409,
+          detail:
+            `The ${noun} ${name} is what runs use that name none; it can be changed, not removed.`,
+        });
+      }
       try {
         if (!await deleteNamed(deps.sql, table, { name, actor: actorOf(c) })) throw missing(name);
       } catch (error) {

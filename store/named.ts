@@ -73,10 +73,9 @@ export async function putNamed(
     with put as (
       insert into ${qualified} as t (${sql(columns)})
       select ${sql(columns)} from jsonb_populate_record(null::${qualified}, ${row}::text::jsonb)
-      on conflict (${sql(table.key)}) do update set
-        (${sql([...table.columns, "updated_at"] as [...string[], string])}) = row(${
-    sql(table.columns.map((column) => `excluded.${column}`) as [string, ...string[]])
-  }, now())
+      on conflict (${sql(table.key)}) do update set ${
+    table.columns.map((column) => sql`${sql(column)} = excluded.${sql(column)}, `)
+  } updated_at = now()
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)

@@ -49,7 +49,8 @@ function replacer(_key: string, value: unknown): unknown {
 
 function asText(fields: Fields): string {
   return Object.entries(fields).map(([key, value]) => {
-    const text = typeof value === "string" ? value : JSON.stringify(replacer(key, value)) ?? "";
+    const plain = replacer(key, value);
+    const text = typeof plain === "string" ? plain : JSON.stringify(plain) ?? "";
     return ` ${key}=${/[\s"=]/.test(text) ? JSON.stringify(text) : text}`;
   }).join("");
 }
