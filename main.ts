@@ -8,7 +8,7 @@ const STOP_DEADLINE_MS = 15_000;
 
 /** Composition root: config → database → queue → app → serve → drain. */
 async function main(): Promise<void> {
-  const config = readConfig(Deno.env.toObject(), navigator.hardwareConcurrency);
+  const config = readConfig(environment(), navigator.hardwareConcurrency);
   const log = createLog({
     level: config.logLevel,
     format: config.logFormat,
@@ -44,6 +44,13 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.addSignalListener(signal, () => void stop(signal));
   }
+}
+
+/** All variables where this process may list them, else those that its launcher names. */
+function environment(): Record<string, string> {
+  const names = Deno.env.get("ETL_ENVIRONMENT");
+  if (names === undefined) return Deno.env.toObject();
+  return Object.fromEntries(names.split(",").map((name) => [name, Deno.env.get(name) ?? ""]));
 }
 
 function explain(error: unknown, log: Pick<Log, "error">): never {

@@ -31,6 +31,15 @@ const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS = ["SLACK_WEBHOOK", "MLFLOW_TRACKING_URI", "OPENLINEAGE_URL"];
 
+/** Names of the variables in `env` that the server may read. */
+export function readableVariables(env: Record<string, string>): string[] {
+  return Object.keys(env).filter((name) =>
+    ENVIRONMENT.some((each) =>
+      each.endsWith("*") ? name.startsWith(each.slice(0, -1)) : name === each
+    )
+  );
+}
+
 export interface ServerPermissionsOptions {
   /** Directory of the project. */
   projectDir: string;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { serverPermissions } from "./server_permissions.ts";
+import { readableVariables, serverPermissions } from "./server_permissions.ts";
 
 export interface ServerProcessOptions {
   /** Directory of the project, with deno.json and main.ts. */
@@ -47,7 +47,8 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     ],
     cwd: projectDir,
     clearEnv: true,
-    env,
+    // with permission for some variables Deno does not list them, so their names are passed on
+    env: { ...env, ETL_ENVIRONMENT: readableVariables(env).join(",") },
     detached: true,
     stdin: "null",
     stdout: "piped",

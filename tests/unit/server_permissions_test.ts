@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { serverPermissions } from "../../scripts/server_permissions.ts";
+import { readableVariables, serverPermissions } from "../../scripts/server_permissions.ts";
 
 const env = {
   KPIS_PG_DSN: "postgres://etl:secret@db.internal/etl",
@@ -72,4 +72,16 @@ Deno.test("serverPermissions() explains what it cannot express", () => {
     assert.doesNotMatch(error.message, /s3cret/);
     return true;
   });
+});
+
+Deno.test("readableVariables() names the variables that the server may read", () => {
+  const all = {
+    ETL_PORT: "1",
+    etl_improved__pool: "p",
+    USER: "u",
+    USERNAME: "u",
+    HOME: "/",
+    PATH: "/",
+  };
+  assert.deepEqual(readableVariables(all), ["ETL_PORT", "etl_improved__pool", "USER"]);
 });
