@@ -1,0 +1,121 @@
+import process from "node:process";
+import { join } from "node:path";
+import { planSource, readSource } from "../pipeline/sources/adapters.ts";
+import type { FileConf } from "../pipeline/sources/schema.ts";
+import { chunkFile } from "../pipeline/spill/layout.ts";
+import { SpillWriter } from "../pipeline/spill/writer.ts";
+import { Transformer } from "../pipeline/stages/transform.ts";
+import { validateBatch } from "../pipeline/stages/validate.ts";
+
+/** The name that owns the rows, in the baselines' tables as in ours. */
+export const SOURCE_NAME = "bench";
+
+const LIMITS = { maxSpoolBytes: 20 * 2 ** 30, maxRecordBytes: 16 << 20, allowPrivateHosts: [] };
+
+/** The `source` of a run over a data set of the bench. */
+export function sourceOf(file: string): FileConf {
+  return {
+    type: "file",
+    path: file,
+    name: SOURCE_NAME,
+    key: "id",
+    event_type: { field: "type" },
+    occurred_at: "ts",
+    encoding: "utf-8",
+  };
+}
+
+const STAGES = ["extract", "transform", "validate", "chunk"] as const;
+export type PrepareStage = (typeof STAGES)[number];
+
+export interface FinishedRows {
+  /** Finished rows as COPY text, the columns those of the pipeline's spill. */
+  rowsPath: string;
+  records: number;
+  rowsBytes: number;
+  /** Time in each stage, in ms: of the CPUs (all threads, garbage collection too), and on the clock. */
+  stages: Record<PrepareStage, { cpuMs: number; wallMs: number }>;
+}
+
+/**
+ * Prepares a file as a worker does, but in this thread, in one chunk and
+ * without a database. `file` is below `dataDir`; the rows are put in `dir`.
+ */
+export async function finishRows(
+  file: string,
+  { dataDir, dir }: { dataDir: string; dir: string },
+): Promise<FinishedRows> {
+  const conf = sourceOf(file);
+  const context = {
+    spoolDir: dir,
+    dataDir,
+    connections: {},
+    limits: LIMITS,
+    pageSize: 1000,
+    signal: new AbortController().signal,
+    readUpload: () => {
+      throw new Error("a file source reads no upload");
+    },
+  };
+  await Deno.mkdir(dir, { recursive: true });
+  const { slices } = await planSource(conf, context);
+  const transformer = new Transformer({ mapping: conf, sourceName: SOURCE_NAME });
+  using writer = await SpillWriter.open({
+    dir,
+    chunkNo: 0,
+    runId: "00000000-0000-7000-8000-000000000000",
+    sourceName: SOURCE_NAME,
+    pageSize: 1000,
+  });
+  const lap = new StageClock();
+  let records = 0;
+  for (const slice of slices) {
+    for await (const read of readSource(conf, slice, context)) {
+      lap.end("extract");
+      const { events, rejected } = transformer.batch(read, records);
+      lap.end("transform");
+      const { valid } = validateBatch(events, { maxPayloadBytes: LIMITS.maxRecordBytes });
+      lap.end("validate");
+      writer.add(valid);
+      lap.end("chunk");
+      if (rejected.length > 0 || valid.length !== read.length) {
+        throw new Error(`${join(dataDir, file)} has records that are rejected`);
+      }
+      records += read.length;
+    }
+    lap.end("extract");
+  }
+  const counts = {
+    records_read: records,
+    rejected: 0,
+    filtered: 0,
+    extra: 0,
+    events: records,
+    cursor_nulls: 0,
+  };
+  const { rowsBytes } = await writer.finish({ maker: "bench", counts, stageMs: {} });
+  lap.end("chunk");
+  return { rowsPath: chunkFile(dir, 0, "rows"), records, rowsBytes, stages: lap.stages };
+}
+
+/** Adds what has passed since the last call to a stage. */
+class StageClock {
+  readonly stages = Object.fromEntries(
+    STAGES.map((stage) => [stage, { cpuMs: 0, wallMs: 0 }]),
+  ) as FinishedRows["stages"];
+  #cpu = cpuMs();
+  #wall = performance.now();
+
+  end(stage: PrepareStage): void {
+    const [cpu, wall] = [cpuMs(), performance.now()];
+    this.stages[stage].cpuMs += cpu - this.#cpu;
+    this.stages[stage].wallMs += wall - this.#wall;
+    this.#cpu = cpu;
+    this.#wall = wall;
+  }
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
