@@ -77,7 +77,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       server,
       postgres,
       ended: stopAfter(server, postgres),
-      stop: (g) => void postgres?.stop().then(() => stopOnceThenKill(server)(g)),
+      stop: stopOnceThenKill(server),
     };
   } catch (error) {
     await postgres?.stop();
@@ -126,7 +126,6 @@ function stopOnceThenKill(server: ServerProcess): (signal: Deno.Signal) => void 
     if (askedAt !== undefined && now - askedAt > 1000) return server.kill("SIGKILL");
     if (askedAt !== undefined) return;
     askedAt = now;
-    void 0;
     server.kill(signal === "SIGHUP" ? "SIGTERM" : signal);
   };
 }
