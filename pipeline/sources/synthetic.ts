@@ -38,7 +38,8 @@ function mix(value: number): number {
 export function syntheticRecord(index: number, seed: number): SourceRecord {
   const low = index >>> 0;
   const high = Math.floor(index / 2 ** 32);
-  const a = mix(low ^ mix(high ^ mix(seed)));
+  // The constants keep zeros from mixing to zero.
+  const a = mix((low + 0x9e3779b9) ^ mix((high + 0x85ebca6b) ^ mix(seed + 0xc2b2ae35)));
   const b = mix(a ^ 0x9e3779b9);
   const c = mix(b ^ 0x85157af5);
   const eventType = EVENT_TYPES[EVENT_TYPE_OF[a & 15]!]!;

@@ -33,7 +33,7 @@ export class SourceFolder implements AsyncDisposable {
   static async create(options: Partial<SourceContext> = {}): Promise<SourceFolder> {
     const path = await Deno.makeTempDir({ prefix: "etl_source_" });
     const folder = new SourceFolder(path, options);
-    await Deno.mkdir(folder.ctx.dataDir);
+    await Deno.mkdir(folder.ctx.dataDir, { recursive: true });
     return folder;
   }
 

@@ -125,9 +125,8 @@ function parseWhole({ bytes, ends, plain }: Piece, delimiter: string): string[][
     if (plain || bytes.indexOf(13) < 0) text = strict.decode(bytes).replaceAll("\r\n", "\n");
     else {
       // A CR belongs to the line end only where a record ends.
-      text = ends.map((_, i) => strict.decode(recordBytes(bytes, ends, i))).join("\n");
+      text = ends.map((_, i) => `${strict.decode(recordBytes(bytes, ends, i))}\n`).join("");
     }
-    if (text.endsWith("\n")) text = text.slice(0, -1);
     const { rows, ok } = parseCsv(text, delimiter);
     return ok && rows.length === ends.length ? rows : undefined;
   } catch {
@@ -160,7 +159,7 @@ function parseOne(raw: Uint8Array, context: RowContext): SourceRecord | Unreadab
   } catch {
     return notUtf8(raw, context.at);
   }
-  const { rows, ok } = parseCsv(text, context.columns.delimiter);
+  const { rows, ok } = parseCsv(`${text}\n`, context.columns.delimiter);
   if (!ok || rows.length !== 1) {
     return unreadable(
       "csv_quotes",

@@ -112,10 +112,20 @@ function copyElements(chunk: Uint8Array, { base, elements, rest }: CopyOptions):
 }
 
 async function* withoutBom(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let first = true;
+  let head = new Uint8Array(0);
+  let started = false;
   for await (const chunk of source) {
-    const bom = first && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf;
-    first = false;
-    yield bom ? chunk.subarray(3) : chunk;
+    if (started) {
+      yield chunk;
+      continue;
+    }
+    const joined = new Uint8Array(head.length + chunk.length);
+    joined.set(head);
+    joined.set(chunk, head.length);
+    head = joined;
+    if (head.length < 3) continue;
+    started = true;
+    yield head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf ? head.subarray(3) : head;
   }
+  if (!started) yield head;
 }

@@ -58,7 +58,9 @@ export class CsvScanner implements RecordScanner {
     const end = bytes.length;
     if (from === end) return { last: 0, each: undefined };
     let quote = bytes.indexOf(QUOTE, from);
-    if (quote < 0 && this.#state < QUOTED) {
+    // Bytes kept from before may hold a quoted newline; then ends are listed.
+    const quotedBefore = from > 0 && bytes.lastIndexOf(NEWLINE, from - 1) >= 0;
+    if (quote < 0 && this.#state < QUOTED && !quotedBefore) {
       const last = bytes.lastIndexOf(NEWLINE);
       this.#previous = bytes[end - 1]!;
       this.#state = this.#previous === NEWLINE || this.#previous === this.#delimiter

@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { Problem } from "../../pipeline/problem.ts";
+import { toNumber } from "../../pipeline/sources/local/csv_values.ts";
+import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
+
+async function read(
+  content: string | Uint8Array,
+  conf: Record<string, unknown> = {},
+  maxRecordBytes = 1 << 20,
+): Promise<ReadAll> {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.csv", content);
+  folder.ctx.limits.maxRecordBytes = maxRecordBytes;
+  return await readAll({ type: "file", path: "a.csv", ...conf }, folder.ctx);
+}
+
+async function refused(content: string, conf: Record<string, unknown> = {}): Promise<string> {
+  const error = await read(content, conf).then(() => assert.fail("was read"), (error) => error);
+  assert.ok(error instanceof Problem, String(error?.stack ?? error));
+  return error.message;
+}
+
+Deno.test("CSV: header, quotes, newlines in quotes, BOM and CRLF", async () => {
+  const { records, unreadable } = await read(
+    '\ufeffid, "name" ,note\r\n1,"a, ""b""","x\r\ny"\r\n\r\n2,plain 5" pipe,\r\n3,"","z"',
+  );
+  assert.deepEqual(unreadable, []);
+  assert.deepEqual(records, [
+    { id: 1, '"name"': 'a, "b"', note: "x\r\ny" },
+    { id: 2, '"name"': 'plain 5" pipe', note: null },
+    { id: 3, '"name"': null, note: "z" },
+  ]);
+});
+
+Deno.test("CSV: a ragged row is quarantined, with its line and text", async () => {
+  const { records, unreadable } = await read('a,b\n1,"x\ny"\n3\n4,5,6\n7,8\n');
+  assert.deepEqual(records, [{ a: 1, b: "x\ny" }, { a: 7, b: "8" }]);
+  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [["csv_columns", "3"], [
+    "csv_columns",
+    "4,5,6",
+  ]]);
+  assert.equal(unreadable[0]!.message, "line 4 of a.csv: 1 field, the header has 2");
+  assert.equal(unreadable[1]!.message, "line 5 of a.csv: 3 fields, the header has 2");
+});
+
+Deno.test("CSV: text after a closing quote is quarantined", async () => {
+  const { records, unreadable } = await read('a,b\n"x"y,1\n"ok",2\n');
+  assert.deepEqual(records, [{ a: "ok", b: 2 }]);
+  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [["csv_quotes", '"x"y,1']]);
+});
+
+Deno.test("CSV: invalid UTF-8 costs its own record only", async () => {
+  const bytes = Uint8Array.from("a,b\nx,é\ny,z\n", (c) => c.charCodeAt(0));
+  const { records, unreadable } = await read(bytes);
+  assert.deepEqual(records, [{ a: "y", b: "z" }]);
+  assert.equal(unreadable[0]!.rule, "encoding");
+  assert.deepEqual((await read(bytes, { encoding: "latin1" })).records[0], { a: "x", b: "é" });
+});
+
+Deno.test("CSV: a record beyond the limit is quarantined", async () => {
+  const long = `"${"x\n".repeat(2 << 20)}"`;
+  const { records, unreadable } = await read(`a,b\n1,2\n${long},3\n4,5\n`, {}, 100_000);
+  assert.deepEqual(records, [{ a: 1, b: 2 }, { a: 4, b: 5 }]);
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["record_too_long"]);
+});
+
+Deno.test("CSV: what cannot be a table is refused with the reason", async () => {
+  assert.match(await refused("a,b,a\n1,2,3\n"), /names the column "a" twice/);
+  assert.match(await refused("a,,c\n1,2,3\n"), /column 2 of the header has no name/);
+  assert.match(await refused("a;b\n1;2\n"), /Set source\.delimiter to ";"/);
+  assert.match(await refused("a,b\r1,2\r3,4\r"), /lines end in CR alone/);
+  assert.match(await refused('a,b\n1,"2\n3,4\n'), /a quoted field after byte 4 is never closed/);
+  assert.match(await refused("a,__proto__\n1,2\n"), /__proto__/);
+  assert.match(await refused("a,b\n", { delimiter: '"' }), /source\.delimiter must be/);
+});
+
+Deno.test("CSV: delimiters of one's own, and TSV", async () => {
+  assert.deepEqual((await read("a;b\n1;x,y\n", { delimiter: ";" })).records, [{ a: 1, b: "x,y" }]);
+  assert.deepEqual((await read("a\tb\n\t\n1\t2\n", { format: "tsv" })).records, [
+    { a: null, b: null },
+    { a: 1, b: 2 },
+  ]);
+});
+
+Deno.test("CSV: a file without rows has no records, an empty one is warned of", async () => {
+  const bare = await read("a,b\n");
+  assert.deepEqual([bare.plan.slices, bare.plan.warnings], [[], []]);
+  assert.deepEqual((await read("")).plan.warnings, ["a.csv: the file is empty."]);
+});
+
+Deno.test("CSV: a column is a number only where nothing is lost, and as a whole", async () => {
+  const { records } = await read(
+    "int,zip,price,flag,exp,big,mixed,none\n" +
+      "1,00501,1.50,true,1e5,12345678901234567890,1,\n" +
+      "-2,90210,.5,false,2,2,x,\n",
+  );
+  assert.deepEqual(records, [
+    {
+      int: 1,
+      zip: "00501",
+      price: 1.5,
+      flag: true,
+      exp: "1e5",
+      big: 12345678901234567890n,
+      mixed: "1",
+      none: null,
+    },
+    { int: -2, zip: "90210", price: 0.5, flag: false, exp: "2", big: 2, mixed: "x", none: null },
+  ]);
+});
+
+Deno.test("CSV: a value that does not fit its column's type stays text", async () => {
+  const rows = Array.from({ length: 1_500 }, (_, i) => `${i}`).join("\n");
+  const { records } = await read(`n\n${rows}\n007\n`);
+  assert.equal(records.at(-2)!.n, 1_499);
+  assert.equal(records.at(-1)!.n, "007");
+});
+
+Deno.test("CSV: one column has one type in all files of a run", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("1.csv", "code\n17\n");
+  await folder.write("2.csv", "code\nA17\n");
+  const { records } = await readAll({ type: "file", path: "*.csv" }, folder.ctx);
+  assert.deepEqual(records, [{ code: "17" }, { code: "A17" }]);
+});
+
+Deno.test("toNumber() gives a number only where its text says nothing more", () => {
+  fc.assert(fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
+    const text = String(value);
+    if (/^-?\d+(\.\d+)?$/.test(text) && text.length <= 38) {
+      const read = toNumber(text);
+      assert.equal(Number(read), value === 0 ? 0 : value);
+    } else assert.equal(toNumber(text), undefined);
+  }));
+  fc.assert(fc.property(fc.bigInt({ min: -(10n ** 37n), max: 10n ** 37n }), (value) => {
+    assert.equal(BigInt(toNumber(String(value))!), value);
+  }));
+  for (
+    const text of [
+      "",
+      "007",
+      "+1",
+      "1e5",
+      "0x10",
+      "1_000",
+      "1,5",
+      " 1",
+      "Infinity",
+      "NaN",
+      "-",
+      ".",
+      "1.",
+    ]
+  ) {
+    assert.equal(toNumber(text), undefined, text);
+  }
+  assert.equal(toNumber("0.1234567890123456789"), undefined);
+});

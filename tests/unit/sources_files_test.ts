@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import { Problem } from "../../pipeline/problem.ts";
+import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
+import { previewSource } from "../../pipeline/sources/preview.ts";
+import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
+
+async function problem(promise: Promise<unknown>): Promise<Problem> {
+  const error = await promise.then(() => assert.fail("did not fail"), (error) => error);
+  assert.ok(error instanceof Problem, String(error?.stack ?? error));
+  return error;
+}
+
+function file(path: string): { type: string; path: string } {
+  return { type: "file", path };
+}
+
+Deno.test("file source reads what a glob matches, in the order of paths", async () => {
+  await using folder = await SourceFolder.create();
+  const names = [
+    "b.ndjson",
+    "a.ndjson",
+    "sub/c.ndjson",
+    "sub/deep/d.ndjson",
+    ".hidden.ndjson",
+    "x.txt",
+  ];
+  for (const name of names) await folder.write(name, JSON.stringify({ name }));
+  const read = async (pattern: string) =>
+    (await readAll(file(pattern), folder.ctx)).records.map(({ name }) => name);
+  assert.deepEqual(await read("*.ndjson"), ["a.ndjson", "b.ndjson"]);
+  assert.deepEqual(await read("**/*.ndjson"), [
+    "a.ndjson",
+    "b.ndjson",
+    "sub/c.ndjson",
+    "sub/deep/d.ndjson",
+  ]);
+  assert.deepEqual(await read("{a,sub/c}.ndjson"), ["a.ndjson", "sub/c.ndjson"]);
+  assert.deepEqual(await read("./sub/c.ndjson"), ["sub/c.ndjson"]);
+});
+
+Deno.test("file source refuses paths that leave the data directory", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("inside/a.ndjson", "{}");
+  await Deno.writeTextFile(`${folder.path}/secret.ndjson`, '{"secret":1}');
+  await Deno.mkdir(`${folder.path}/other`);
+  await Deno.writeTextFile(`${folder.path}/other/o.ndjson`, '{"secret":1}');
+  await Deno.symlink(`${folder.path}/secret.ndjson`, `${folder.ctx.dataDir}/link.ndjson`);
+  await Deno.symlink(`${folder.path}/other`, `${folder.ctx.dataDir}/linked`);
+  await Deno.symlink(`${folder.ctx.dataDir}/inside`, `${folder.ctx.dataDir}/alias`);
+  const refused = [
+    "../secret.ndjson",
+    "inside/../../secret.ndjson",
+    "{..,inside}/*.ndjson",
+    `${folder.path}/secret.ndjson`,
+    "/etc/passwd",
+    "a\0b",
+    "link.ndjson",
+    "*.ndjson",
+    "linked/o.ndjson",
+  ];
+  for (const path of refused) {
+    const { type, message } = await problem(readAll(file(path), folder.ctx));
+    assert.equal(type, "source-refused", `${path}: ${message}`);
+  }
+  const around = await readAll(file("*/*.ndjson"), folder.ctx);
+  assert.deepEqual(around.records, [{}], "one file, once, though two paths lead to it");
+  assert.deepEqual(around.plan.warnings, [
+    "linked: not searched, it leads out of the data directory.",
+  ]);
+  assert.equal((await readAll(file("alias/a.ndjson"), folder.ctx)).records.length, 1);
+});
+
+Deno.test("file source checks links again when it reads", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson", "{}");
+  await Deno.writeTextFile(`${folder.path}/secret.ndjson`, "{}");
+  const conf = sourceConf(file("a.ndjson"));
+  const { slices } = await planSource(conf, folder.ctx);
+  await Deno.remove(`${folder.ctx.dataDir}/a.ndjson`);
+  await Deno.symlink(`${folder.path}/secret.ndjson`, `${folder.ctx.dataDir}/a.ndjson`);
+  const { type } = await problem(Array.fromAsync(readSource(conf, slices[0]!, folder.ctx)));
+  assert.equal(type, "source-refused");
+});
+
+Deno.test("file source that finds nothing says where it looked and what is there", async () => {
+  await using folder = await SourceFolder.create();
+  const empty = await problem(readAll(file("*.csv"), folder.ctx));
+  assert.equal(
+    empty.message,
+    `No file matches "*.csv" in the data directory ${folder.ctx.dataDir}. It holds no files.`,
+  );
+  await folder.write("flights.tsv", "");
+  await folder.write("sub/more.tsv", "");
+  const other = await problem(readAll(file("flights.csv"), folder.ctx));
+  assert.equal(other.type, "source-unreadable");
+  assert.match(other.message, /It holds: flights\.tsv, sub\/more\.tsv$/);
+  assert.match(
+    (await problem(readAll(file("sub"), folder.ctx))).message,
+    /is a directory.*"sub\/\*"/,
+  );
+});
+
+Deno.test("file source fails when a file changes after it was pinned", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson", '{"a":1}\n');
+  await folder.write("b.ndjson", '{"a":2}\n');
+  const conf = sourceConf(file("*.ndjson"));
+  const plan = await planSource(conf, folder.ctx);
+  const same = await planSource(conf, { ...folder.ctx, pin: plan.pin });
+  assert.deepEqual(same, plan);
+
+  const changes: [() => Promise<void>, RegExp][] = [
+    [() => folder.write("c.ndjson", "{}"), /c\.ndjson is new/],
+    [
+      () =>
+        Deno.remove(`${folder.ctx.dataDir}/c.ndjson`).then(() => folder.write("a.ndjson", "{}")),
+      /a\.ndjson had 8 bytes and has 2/,
+    ],
+    [() => Deno.remove(`${folder.ctx.dataDir}/b.ndjson`), /b\.ndjson is gone/],
+  ];
+  for (const [change, message] of changes) {
+    await change();
+    const replan = await problem(planSource(conf, { ...folder.ctx, pin: plan.pin }));
+    assert.equal(replan.type, "source-changed");
+    assert.match(replan.message, message);
+  }
+  const read = await problem(Array.fromAsync(readSource(conf, plan.slices[0]!, folder.ctx)));
+  assert.equal(read.type, "source-changed");
+});
+
+Deno.test("file source notices a change of the same size by its time", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson", '{"a":1}\n');
+  const conf = sourceConf(file("a.ndjson"));
+  const plan = await planSource(conf, folder.ctx);
+  await Deno.utime(`${folder.ctx.dataDir}/a.ndjson`, new Date(), new Date(1_000_000_000_000));
+  const { type } = await problem(planSource(conf, { ...folder.ctx, pin: plan.pin }));
+  assert.equal(type, "source-changed");
+});
+
+Deno.test("file source that cannot tell the format asks for it", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("data.txt", "a,b\n1,2\n");
+  await folder.write("data.zip", new Uint8Array([0x50, 0x4b, 3, 4, 0, 0]));
+  await folder.write("data.parquet", "a,b\n");
+  assert.match(
+    (await problem(readAll(file("data.txt"), folder.ctx))).message,
+    /Set source\.format/,
+  );
+  assert.match((await problem(readAll(file("data.zip"), folder.ctx))).message, /a zip archive/);
+  assert.match(
+    (await problem(readAll(file("data.parquet"), folder.ctx))).message,
+    /not a Parquet file/,
+  );
+  const told = await readAll({ ...file("data.txt"), format: "csv" }, folder.ctx);
+  assert.deepEqual(told.records, [{ a: 1, b: 2 }]);
+});
+
+Deno.test("previewSource() reads the first records, of a compressed file only the beginning", async () => {
+  await using folder = await SourceFolder.create();
+  const rows = Array.from({ length: 400_000 }, (_, i) => `${i},"text ${i}"`).join("\n");
+  const csv = `id,text\n${rows}\n`;
+  await folder.write("a.csv", csv);
+  await folder.write("a.csv.gz", gzipSync(csv));
+  const json = JSON.stringify({
+    rows: Array.from({ length: 200_000 }, (_, i) => ({ id: i, text: "x" })),
+  });
+  await folder.write("a.json.gz", gzipSync(json));
+  const expected = [0, 1, 2].map((i) => ({ id: i, text: `text ${i}` }));
+  for (const path of ["a.csv", "a.csv.gz"]) {
+    const { records } = await previewSource(sourceConf(file(path)), folder.ctx, 3);
+    assert.deepEqual(records, expected, path);
+  }
+  const conf = sourceConf({ ...file("a.json.gz"), records_path: "rows" });
+  assert.equal((await previewSource(conf, folder.ctx)).records.length, 20);
+  let spooled = 0;
+  for await (const { name } of Deno.readDir(folder.ctx.spoolDir)) {
+    spooled += (await Deno.stat(`${folder.ctx.spoolDir}/${name}`)).size;
+  }
+  assert.ok(spooled < 3 << 20, `${spooled} bytes were spooled`);
+});
+
+Deno.test("previewSource() drops a record that its beginning cuts off", async () => {
+  await using folder = await SourceFolder.create();
+  const csv = `a,b\n1,2\n3,"${"y\n".repeat(1 << 20)}"\n`;
+  await folder.write("a.csv.gz", gzipSync(csv));
+  const { records } = await previewSource(sourceConf(file("a.csv.gz")), folder.ctx);
+  assert.deepEqual(records, [{ a: 1, b: 2 }]);
+});
+
+Deno.test("a cancelled run stops planning and reading", async () => {
+  const controller = new AbortController();
+  await using folder = await SourceFolder.create({ signal: controller.signal });
+  await folder.write("a.ndjson", '{"a":1}\n');
+  const conf = sourceConf(file("a.ndjson"));
+  const plan = await planSource(conf, folder.ctx);
+  controller.abort();
+  await assert.rejects(planSource(conf, folder.ctx), { name: "AbortError" });
+  await assert.rejects(Array.fromAsync(readSource(conf, plan.slices[0]!, folder.ctx)), {
+    name: "AbortError",
+  });
+});

@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import { Problem } from "../../pipeline/problem.ts";
+import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
+
+async function read(content: string | Uint8Array, maxRecordBytes = 1 << 20): Promise<ReadAll> {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson", content);
+  folder.ctx.limits.maxRecordBytes = maxRecordBytes;
+  return await readAll({ type: "file", path: "a.ndjson" }, folder.ctx);
+}
+
+Deno.test("NDJSON: blank lines, CRLF, a BOM and a missing last newline are no records", async () => {
+  const { records, unreadable } = await read('\ufeff{"a":1}\r\n\r\n \t\n{"a":2}\n\n{"a":3}');
+  assert.deepEqual(records, [{ a: 1 }, { a: 2 }, { a: 3 }]);
+  assert.deepEqual(unreadable, []);
+});
+
+Deno.test("NDJSON: an empty file has no records", async () => {
+  const { plan, records } = await read("");
+  assert.deepEqual([plan.slices, records], [[], []]);
+});
+
+Deno.test("NDJSON: integers keep every digit, also as keys of slow lines", async () => {
+  const { records } = await read(
+    '{"a":9007199254740993,"b":[-12345678901234567890],"c":{"d":9007199254740992}}\n' +
+      '{"a": 1e21, "b": 0.12345678901234567890, "c": "12345678901234567890", "d": 9007199254740991}\n',
+  );
+  assert.deepEqual(records, [
+    { a: 9007199254740993n, b: [-12345678901234567890n], c: { d: 9007199254740992n } },
+    { a: 1e21, b: 0.12345678901234568, c: "12345678901234567890", d: 9007199254740991 },
+  ]);
+});
+
+Deno.test("NDJSON: numbers that are not finite are quarantined, not turned to null", async () => {
+  const huge = "9".repeat(400);
+  const { records, unreadable } = await read(
+    `{"a":1e400}\n{"a":-1E+999}\n{"a":1e308}\n{"a":NaN}\n{"a":${huge}}\n{"a":[ 12e3456 ]}\n`,
+  );
+  assert.deepEqual(records, [{ a: 1e308 }, { a: BigInt(huge) }]);
+  assert.deepEqual(
+    unreadable.map(({ rule }) => rule),
+    ["number_range", "number_range", "json_syntax", "number_range"],
+  );
+  assert.match(unreadable[0]!.message, /^line 1 of a\.ndjson: number 1e400 is out of range$/);
+});
+
+Deno.test("NDJSON: what is no JSON object says where and why, and keeps its text", async () => {
+  const { records, unreadable } = await read('{"a":1}\n{"a":\n[1]\n"x"\nnull\n{"a":2}\n');
+  assert.deepEqual(records, [{ a: 1 }, { a: 2 }]);
+  assert.deepEqual(
+    unreadable.map(({ rule, raw }) => [rule, raw]),
+    [["json_syntax", '{"a":'], ["not_an_object", "[1]"], ["not_an_object", '"x"'], [
+      "not_an_object",
+      "null",
+    ]],
+  );
+  assert.match(unreadable[0]!.message, /^line 2 of a\.ndjson: Unexpected end of JSON input$/);
+});
+
+Deno.test("NDJSON: invalid UTF-8 costs its own line only", async () => {
+  const bytes = Uint8Array.from([
+    ...new TextEncoder().encode('{"a":"é"}\n{"a":"'),
+    0xe9,
+    ...new TextEncoder().encode('"}\n{"a":"ü"}\n'),
+  ]);
+  const { records, unreadable } = await read(bytes);
+  assert.deepEqual(records, [{ a: "é" }, { a: "ü" }]);
+  assert.equal(unreadable[0]!.rule, "encoding");
+  assert.match(unreadable[0]!.message, /^line 2 of a\.ndjson/);
+});
+
+Deno.test("NDJSON: hostile keys change nothing but their own record", async () => {
+  const { records } = await read(
+    '{"__proto__":{"polluted":1},"constructor":2}\n{"a":1,"a":2}\n' +
+      '{"__proto__":1,"n":12345678901234567890}\n',
+  );
+  assert.equal(({} as Record<string, unknown>).polluted, undefined);
+  assert.deepEqual(Object.keys(records[0]!), ["__proto__", "constructor"]);
+  assert.deepEqual(records[1], { a: 2 });
+  assert.deepEqual(Object.keys(records[2]!), ["__proto__", "n"]);
+});
+
+Deno.test("NDJSON: a line beyond the limit is quarantined without being held", async () => {
+  const long = JSON.stringify({ text: "x".repeat(5 << 20) });
+  const { records, unreadable } = await read(`{"a":1}\n${long}\n{"a":2}\n${long}`, 10_000);
+  assert.deepEqual(records, [{ a: 1 }, { a: 2 }]);
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["record_too_long", "record_too_long"]);
+  assert.match(unreadable[0]!.message, /a record of 52428\d\d bytes; the limit is 10000/);
+  assert.ok(unreadable[0]!.raw.length <= 4_096);
+});
+
+Deno.test("NDJSON: a line of exactly the limit is read", async () => {
+  const line = JSON.stringify({ text: "x".repeat(100) });
+  assert.equal((await read(`${line}\n${line}x\n`, line.length)).records.length, 1);
+});
+
+Deno.test("NDJSON: without line numbers errors name the byte", async () => {
+  await using folder = await SourceFolder.create();
+  const line = `${JSON.stringify({ text: "x".repeat(1_000) })}\n`;
+  const lines = line.repeat(40_000);
+  await folder.write("big.ndjson", `${lines}broken\n`);
+  const { plan, unreadable } = await readAll({ type: "file", path: "big.ndjson" }, folder.ctx);
+  assert.ok(plan.slices.length > 1);
+  assert.match(unreadable[0]!.message, new RegExp(`^byte ${lines.length} of big\\.ndjson`));
+});
+
+Deno.test("NDJSON: slices without chunk_size hold at most about 50,000 records or 16 MiB", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("small.ndjson", '{"a":1}\n'.repeat(200_000));
+  const small = await readAll({ type: "file", path: "small.ndjson" }, folder.ctx);
+  assert.equal(small.records.length, 200_000);
+  for (const slice of small.slices) assert.ok(slice.length <= 51_000, String(slice.length));
+  assert.ok(small.slices.length <= 5);
+});
+
+Deno.test("NDJSON: many small files share a slice, and keep their order", async () => {
+  await using folder = await SourceFolder.create();
+  for (let i = 0; i < 30; i++) {
+    await folder.write(`d/${String(i).padStart(2, "0")}.ndjson`, `{"i":${i}}\n{"i":${i}.5}`);
+  }
+  const { slices, records } = await readAll({ type: "file", path: "d/*.ndjson" }, folder.ctx);
+  assert.equal(slices.length, 1);
+  assert.deepEqual(
+    records.map(({ i }) => i),
+    Array.from({ length: 60 }, (_, i) => i / 2).map((x) =>
+      Number.isInteger(x) ? x : Math.floor(x) + 0.5
+    ),
+  );
+  const counted = await readAll({ type: "file", path: "d/*.ndjson" }, {
+    ...folder.ctx,
+    chunkSize: 7,
+  });
+  assert.deepEqual(counted.slices.map((slice) => slice.length), [7, 7, 7, 7, 7, 7, 7, 7, 4]);
+  assert.deepEqual(counted.records, records);
+  assert.equal(counted.plan.records, 60);
+});
+
+Deno.test("gzip: read whole, several members too; truncated or damaged data fails the run", async () => {
+  await using folder = await SourceFolder.create();
+  const member = gzipSync('{"a":1}\n');
+  const long = gzipSync(Array.from({ length: 1_000 }, (_, i) => `{"a":${i}}`).join("\n"));
+  await folder.write("ok.ndjson.gz", new Uint8Array([...member, ...member]));
+  await folder.write("cut.ndjson.gz", long.subarray(0, long.length - 20));
+  const damaged = Uint8Array.from(long);
+  damaged.fill(0xff, 100, 120);
+  await folder.write("bad.ndjson.gz", damaged);
+
+  const { records } = await readAll({ type: "file", path: "ok.ndjson.gz" }, folder.ctx);
+  assert.deepEqual(records, [{ a: 1 }, { a: 1 }]);
+  const failing = (path: string, message: RegExp) =>
+    assert.rejects(
+      readAll({ type: "file", path }, folder.ctx),
+      (error) =>
+        error instanceof Problem && error.type === "source-unreadable" &&
+        message.test(error.message),
+    );
+  await failing("cut.ndjson.gz", /^cut\.ndjson\.gz: the gzip data ends too early/);
+  await failing("bad.ndjson.gz", /^bad\.ndjson\.gz: the gzip data is damaged/);
+});
+
+Deno.test("gzip: data that unpacks beyond the limit is refused, and leaves nothing behind", async () => {
+  await using folder = await SourceFolder.create();
+  folder.ctx.limits.maxSpoolBytes = 1 << 20;
+  await folder.write("bomb.ndjson.gz", gzipSync(new Uint8Array(50 << 20)));
+  await assert.rejects(
+    readAll({ type: "file", path: "bomb.ndjson.gz" }, folder.ctx),
+    (error) =>
+      error instanceof Problem && /more than 1048576 bytes when unpacked/.test(error.message),
+  );
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(folder.ctx.spoolDir)), []);
+});
+
+Deno.test("text of another encoding is read as what the conf says", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write(
+    "latin.ndjson",
+    Uint8Array.from('{"a":"é€"}\n', (c) => c === "€" ? 0x80 : c.charCodeAt(0)),
+  );
+  const utf16 = new Uint8Array(
+    new Uint16Array([...'\ufeff{"a":"é"}\n'].map((c) => c.charCodeAt(0))).buffer,
+  );
+  await folder.write("utf16.ndjson", utf16);
+  const latin = await readAll(
+    { type: "file", path: "latin.ndjson", encoding: "latin1" },
+    folder.ctx,
+  );
+  assert.deepEqual(latin.records, [{ a: "é€" }]);
+  const wide = await readAll(
+    { type: "file", path: "utf16.ndjson", encoding: "utf-16le" },
+    folder.ctx,
+  );
+  assert.deepEqual(wide.records, [{ a: "é" }]);
+  await assert.rejects(
+    readAll({ type: "file", path: "utf16.ndjson" }, folder.ctx),
+    (error) => error instanceof Problem && /Set source\.encoding to "utf-16le"/.test(error.message),
+  );
+});

@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { Problem } from "../../pipeline/problem.ts";
+import { previewSource } from "../../pipeline/sources/preview.ts";
+import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
+
+type WriteOptions = Parameters<typeof parquetWriteBuffer>[0];
+
+async function read(options: WriteOptions, ctx: { chunkSize?: number } = {}): Promise<ReadAll> {
+  await using folder = await SourceFolder.create(ctx);
+  await folder.write("a.parquet", new Uint8Array(parquetWriteBuffer(options)));
+  return await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+}
+
+Deno.test("Parquet: integers, floats, texts, bytes and nulls come without loss", async () => {
+  const { records } = await read({
+    columnData: [
+      { name: "int", data: [1n, 2n ** 60n, null], type: "INT64" },
+      { name: "small", data: [1, -2, null], type: "INT32" },
+      { name: "float", data: [0.1, 1.5, NaN], type: "FLOAT" },
+      { name: "double", data: [0.1, -Infinity, 1e300], type: "DOUBLE" },
+      { name: "text", data: ["é", "", null], type: "STRING" },
+      {
+        name: "bytes",
+        data: [new Uint8Array([0, 255]), new Uint8Array(0), null],
+        type: "BYTE_ARRAY",
+      },
+      { name: "flag", data: [true, false, null], type: "BOOLEAN" },
+      { name: "json", data: [{ a: [1] }, [1], null], type: "JSON" },
+    ],
+  });
+  assert.deepEqual(records, [
+    {
+      int: 1,
+      small: 1,
+      float: 0.1,
+      double: 0.1,
+      text: "é",
+      bytes: "AP8=",
+      flag: true,
+      json: { a: [1] },
+    },
+    {
+      int: 2n ** 60n,
+      small: -2,
+      float: 1.5,
+      double: "-Infinity",
+      text: "",
+      bytes: "",
+      flag: false,
+      json: [1],
+    },
+    {
+      int: null,
+      small: null,
+      float: "NaN",
+      double: 1e300,
+      text: null,
+      bytes: null,
+      flag: null,
+      json: null,
+    },
+  ]);
+});
+
+Deno.test("Parquet: decimals and times keep every digit", async () => {
+  const { records } = await read({
+    columnData: [
+      { name: "price", data: [12.5, -0.01] },
+      { name: "micros", data: [1_700_000_000_123_456n, -1n] },
+      { name: "local", data: [1_700_000_000_123n, 0n] },
+      { name: "nanos", data: [1_700_000_000_123_456_789n, 1_000_000_000n] },
+      { name: "day", data: [new Date("2024-02-29"), new Date("1969-12-31")] },
+      { name: "clock", data: [3_723_000_004n, 0n] },
+      { name: "exact", data: [9_007_199_254_740_993n, 12n] },
+    ],
+    schema: [
+      { name: "root", num_children: 7 },
+      { name: "price", type: "INT32", converted_type: "DECIMAL", scale: 2, precision: 9 },
+      {
+        name: "micros",
+        type: "INT64",
+        logical_type: { type: "TIMESTAMP", isAdjustedToUTC: true, unit: "MICROS" },
+      },
+      {
+        name: "local",
+        type: "INT64",
+        logical_type: { type: "TIMESTAMP", isAdjustedToUTC: false, unit: "MILLIS" },
+      },
+      {
+        name: "nanos",
+        type: "INT64",
+        logical_type: { type: "TIMESTAMP", isAdjustedToUTC: true, unit: "NANOS" },
+      },
+      { name: "day", type: "INT32", converted_type: "DATE" },
+      {
+        name: "clock",
+        type: "INT64",
+        logical_type: { type: "TIME", isAdjustedToUTC: true, unit: "MICROS" },
+      },
+      { name: "exact", type: "INT64", logical_type: { type: "DECIMAL", scale: 3, precision: 18 } },
+    ],
+  });
+  assert.deepEqual(records, [{
+    price: 12.5,
+    micros: "2023-11-14T22:13:20.123456Z",
+    local: "2023-11-14T22:13:20.123",
+    nanos: "2023-11-14T22:13:20.123456789Z",
+    day: "2024-02-29",
+    clock: "01:02:03.000004",
+    exact: "9007199254740.993",
+  }, {
+    price: -0.01,
+    micros: "1969-12-31T23:59:59.999999Z",
+    local: "1970-01-01T00:00:00.000",
+    nanos: "1970-01-01T00:00:01.000Z",
+    day: "1969-12-31",
+    clock: "00:00:00",
+    exact: 0.012,
+  }]);
+});
+
+Deno.test("Parquet: any slicing across row groups gives the same rows", async () => {
+  const options: WriteOptions = {
+    columnData: [
+      { name: "id", data: Int32Array.from({ length: 95 }, (_, i) => i) },
+      {
+        name: "text",
+        data: Array.from({ length: 95 }, (_, i) => i % 7 === 0 ? null : `t${i % 10}`),
+      },
+    ],
+    rowGroupSize: [10, 40],
+  };
+  const expected = (await read(options)).records;
+  assert.deepEqual(expected.map(({ id }) => id), Array.from({ length: 95 }, (_, i) => i));
+  for (const chunkSize of [1, 7, 10, 40, 94, 95, 200]) {
+    const { slices, records, plan } = await read(options, { chunkSize });
+    assert.deepEqual(records, expected);
+    assert.equal(plan.records, 95);
+    for (const slice of slices.slice(0, -1)) assert.equal(slice.length, chunkSize);
+  }
+});
+
+Deno.test("Parquet: text that is not UTF-8 costs its own row only", async () => {
+  await using folder = await SourceFolder.create();
+  const bytes = new Uint8Array(parquetWriteBuffer({
+    columnData: [{ name: "t", data: ["aaaa", "bXXb", "cccc"], type: "STRING", encoding: "PLAIN" }],
+    codec: "UNCOMPRESSED",
+    statistics: false,
+  }));
+  const at = bytes.findIndex((byte, i) => byte === 0x58 && bytes[i + 1] === 0x58);
+  bytes.set([0xff, 0xfe], at);
+  await folder.write("a.parquet", bytes);
+  const { records, unreadable } = await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+  assert.deepEqual(records, [{ t: "aaaa" }, { t: "cccc" }]);
+  assert.equal(unreadable[0]!.rule, "encoding");
+  assert.match(unreadable[0]!.message, /^row 2 of a\.parquet/);
+});
+
+Deno.test("Parquet: a damaged or truncated file fails the run, and hangs nothing", async () => {
+  await using folder = await SourceFolder.create();
+  const bytes = new Uint8Array(parquetWriteBuffer({
+    columnData: [{ name: "id", data: Array.from({ length: 2_000 }, (_, i) => `text ${i}`) }],
+  }));
+  const failing = async (content: Uint8Array) => {
+    await folder.write("a.parquet", content);
+    const error = await readAll({ type: "file", path: "a.parquet" }, folder.ctx)
+      .then(() => assert.fail("was read"), (error) => error);
+    assert.ok(error instanceof Problem, String(error?.stack ?? error));
+    assert.equal(error.type, "source-unreadable");
+  };
+  await failing(bytes.subarray(0, bytes.length / 2));
+  await failing(Uint8Array.from(bytes).fill(0x55, 4, 200));
+  await failing(new TextEncoder().encode("PAR1PAR1"));
+});
+
+Deno.test("previewSource() of a Parquet file reads its first rows", async () => {
+  await using folder = await SourceFolder.create();
+  const data = Int32Array.from({ length: 5_000 }, (_, i) => i);
+  await folder.write(
+    "a.parquet",
+    new Uint8Array(parquetWriteBuffer({ columnData: [{ name: "id", data }] })),
+  );
+  const { records } = await previewSource(
+    sourceConf({ type: "file", path: "a.parquet" }),
+    folder.ctx,
+    2,
+  );
+  assert.deepEqual(records, [{ id: 0 }, { id: 1 }]);
+});
