@@ -8,7 +8,8 @@ const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 /** Folders of the program, and the other folders of ours that each may import from. */
 const DIRECTIONS: Record<string, string[]> = {
-  routes: ["pipeline", "queue", "store", "telemetry"],
+  // islands are rendered by the pages that hold them
+  routes: ["pipeline", "queue", "store", "telemetry", "islands"],
   queue: ["pipeline", "store", "telemetry"],
   pipeline: ["store", "telemetry"],
   telemetry: ["store"],
