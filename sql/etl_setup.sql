@@ -318,6 +318,193 @@ alter table public.etl_improved_alerts
 create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
 comment on table public.etl_improved_alerts is 'what the consumer found and told';
 
+-- sql/schema/30_alerts.sql
+-- Alerts: what was found (public.etl_improved_alerts), which of it is still going on, and who is told.
+alter table public.etl_improved_alerts
+  -- found again within the suppression window: recorded, not told
+  add column if not exists suppressed boolean not null default false,
+  add column if not exists resolved_at timestamptz;
+create index if not exists etl_improved_alerts_open on public.etl_improved_alerts (fingerprint) where resolved_at is null;
+create index if not exists etl_improved_alerts_run_id on public.etl_improved_alerts (run_id);
+
+create table if not exists etl.reaction_settings (
+  singleton boolean primary key default true check (singleton),
+  -- where alerts are sent: slack, webhook
+  channels text[] not null default '{}',
+  openlineage boolean not null default false,
+  suppress_seconds double precision not null default 3600,
+  trend_window integer not null default 10,
+  ratio_drop double precision not null default 0.1,
+  volume_drop double precision not null default 0.5,
+  stale_after_seconds double precision,
+  log_lines integer not null default 1000
+);
+comment on table etl.reaction_settings is 'how finished runs are judged and who is told; published by the server that started last';
+insert into etl.reaction_settings default values on conflict do nothing;
+
+create table if not exists etl.alert_states (
+  fingerprint text primary key,
+  kind text not null,
+  subject text not null,
+  opened_at timestamptz not null,
+  last_at timestamptz not null,
+  occurrences bigint not null default 1,
+  -- occurrences since the last message
+  suppressed bigint not null default 0,
+  notified_at timestamptz,
+  resolved_at timestamptz
+);
+comment on table etl.alert_states is 'one row a fingerprint (kind and subject): whether its incident goes on, and when somebody was told of it';
+
+create table if not exists etl.notifications (
+  notification_id uuid primary key,
+  channel text not null,
+  type text not null constraint notifications_type_known check (type in ('raised', 'recovered')),
+  payload jsonb not null,
+  state text not null default 'pending' constraint notifications_state_known check (state in ('pending', 'sent', 'failed')),
+  attempts integer not null default 0,
+  last_error text,
+  created_at timestamptz not null default now(),
+  sent_at timestamptz
+);
+create index if not exists notifications_pending on etl.notifications (channel, notification_id) where state = 'pending';
+create index if not exists notifications_created_at on etl.notifications (created_at);
+comment on table etl.notifications is 'what leaves for Slack and the webhook: written with the alert, delivered at least once, notification_id to deduplicate by';
+
+create table if not exists etl.notification_channels (
+  channel text primary key,
+  next_send_at timestamptz not null default '-infinity',
+  blocked_until timestamptz not null default '-infinity',
+  -- in a row, since when
+  failures integer not null default 0,
+  failing_since timestamptz,
+  last_error text
+);
+
+-- sql/schema/31_reactions.sql
+-- What happens after a run: its end, the consumers of datasets, exports to other systems.
+create table if not exists etl.run_ends (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  -- 1 for the first end; a retry adds another
+  end_no integer not null,
+  ended_at timestamptz not null,
+  -- the columns that a retry overwrites, as they were
+  snapshot jsonb not null,
+  consumed_at timestamptz,
+  primary key (run_id, end_no)
+);
+create index if not exists run_ends_unconsumed on etl.run_ends (ended_at) where consumed_at is null;
+comment on table etl.run_ends is 'written in the transaction that ends a run; etl_consumer takes each row once';
+
+create table if not exists etl.view_refresh (
+  singleton boolean primary key default true check (singleton),
+  requested bigint not null default 0,
+  done bigint not null default 0,
+  refreshed_at timestamptz,
+  duration_ms double precision
+);
+insert into etl.view_refresh default values on conflict do nothing;
+
+create table if not exists etl.consumers (
+  consumer text primary key,
+  datasets text[] not null,
+  emits text[] not null default '{}',
+  mode text not null constraint consumers_mode_known check (mode in ('each', 'batch')),
+  skip_unchanged boolean not null default false,
+  active boolean not null default true,
+  registered_at timestamptz not null default now()
+);
+comment on table etl.consumers is 'what starts on dataset events; published by the servers from pipeline/consumers/registered.ts';
+
+create table if not exists etl.deliveries (
+  delivery_id bigint generated always as identity primary key,
+  consumer text not null,
+  -- null: asked for by hand
+  event_no bigint references etl.dataset_events (event_no) on delete cascade,
+  params jsonb not null default '{}',
+  state text not null default 'pending' constraint deliveries_state_known
+    check (state in ('pending', 'done', 'failed', 'skipped')),
+  attempts integer not null default 0,
+  next_attempt_at timestamptz not null default '-infinity',
+  error text,
+  result jsonb,
+  created_at timestamptz not null default now(),
+  ended_at timestamptz,
+  unique (consumer, event_no)
+);
+create index if not exists deliveries_pending on etl.deliveries (consumer, delivery_id) where state = 'pending';
+create index if not exists deliveries_event_no on etl.deliveries (event_no);
+comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
+
+alter table etl.datasets add column if not exists stale_after_seconds double precision;
+comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
+alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
+create index if not exists dataset_events_run_id on etl.dataset_events (run_id);
+
+create table if not exists etl.reports (
+  report_id bigint generated always as identity primary key,
+  consumer text not null,
+  dataset text,
+  analysis_type text not null,
+  run_ids uuid[] not null default '{}',
+  report jsonb not null,
+  created_at timestamptz not null default now()
+);
+create index if not exists reports_created_at on etl.reports (created_at desc, report_id desc);
+create index if not exists reports_consumer on etl.reports (consumer, analysis_type, created_at desc);
+
+create table if not exists etl.exports (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  target text not null constraint exports_target_known check (target in ('mlflow', 'openlineage')),
+  -- which end of the run, 1 for the first
+  end_no integer not null,
+  state text not null default 'pending' constraint exports_state_known check (state in ('pending', 'done', 'failed', 'skipped')),
+  -- openlineage: when START was sent
+  started_at timestamptz,
+  -- mlflow: its run id
+  external_id text,
+  attempts integer not null default 0,
+  next_attempt_at timestamptz not null default '-infinity',
+  error text,
+  updated_at timestamptz not null default now(),
+  primary key (run_id, target, end_no)
+);
+create index if not exists exports_pending on etl.exports (target, updated_at) where state = 'pending';
+comment on table etl.exports is 'runs as MLflow and OpenLineage know them, and what went wrong on the way there';
+
+-- sql/schema/32_deadlines.sql
+create table if not exists etl.deadlines (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  -- run, or the name of a stage
+  scope text not null,
+  deadline_at timestamptz not null,
+  missed_at timestamptz,
+  met_at timestamptz,
+  primary key (run_id, scope)
+);
+create index if not exists deadlines_open on etl.deadlines (deadline_at) where missed_at is null and met_at is null;
+comment on table etl.deadlines is 'when a run and its stages should have ended (sla_seconds), stored with the request';
+
+-- sql/schema/33_metrics.sql
+-- What keeps history, latest and scrape cheap whatever the history holds.
+create index if not exists etl_improved_metrics_ratio on public.etl_improved_metrics (created_at desc, run_id desc)
+  where ratio is not null;
+create index if not exists etl_improved_metrics_dry_run on public.etl_improved_metrics (created_at desc, run_id desc)
+  where dry_run;
+
+create table if not exists etl.metrics_totals (
+  -- several rows, so that runs that end at the same time do not wait for each other
+  shard integer primary key,
+  runs bigint not null default 0,
+  low_ratio_runs bigint not null default 0,
+  ratio_runs bigint not null default 0,
+  ratio_sum double precision not null default 0
+);
+comment on table etl.metrics_totals is 'sums over the rows that etl_improved_metrics holds in all schemas, kept by triggers; etl.totals has the deleted ones';
+
+create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
+  where status = 'succeeded' and not dry_run;
+
 -- sql/functions/10_uuid7.sql
 -- RFC 9562 version 7, with microseconds in rand_a: run ids sort by the time of their request.
 create or replace function etl.uuid7() returns uuid
@@ -598,6 +785,9 @@ begin
         perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
         execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
           schema_name, child, parent, parent);
+        if parent = 'etl_improved_metrics' then
+          perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);
+        end if;
         created := created || format('table %I.%I', schema_name, child);
       end if;
     end loop;
@@ -1189,6 +1379,666 @@ begin
   return recovered;
 end $$;
 
+-- sql/functions/50_run_ends.sql
+-- Notes every end of a run in the transaction that ends it, whoever ends it.
+create or replace function etl.note_run_end() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.run_ends (run_id, end_no, ended_at, snapshot)
+  select new.run_id, coalesce(max(e.end_no), 0) + 1, new.ended_at, jsonb_build_object(
+    'state', new.state, 'attempt', new.attempt, 'ended_at', new.ended_at, 'started_at', new.started_at,
+    'num_chunks', new.num_chunks, 'total_rows', new.total_rows, 'expected_rows', new.expected_rows, 'ratio', new.ratio,
+    'low_ratio', new.low_ratio, 'counts', new.counts, 'error', new.error, 'warnings', new.warnings)
+  from etl.run_ends as e where e.run_id = new.run_id;
+  return null;
+end $$;
+create or replace trigger note_run_end after update on etl.runs
+  for each row when (old.ended_at is null and new.ended_at is not null) execute function etl.note_run_end();
+
+-- Stores the deadlines of a run with its request: they count from there, retries keep them.
+create or replace function etl.note_deadlines() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.deadlines (run_id, scope, deadline_at)
+  select new.run_id, d.scope, new.requested_at + d.seconds * interval '1 second'
+  from (
+    select 'run' as scope, case jsonb_typeof(new.params -> 'sla_seconds')
+      when 'number' then (new.params ->> 'sla_seconds')::double precision
+      else (new.params #>> '{sla_seconds,run}')::double precision end as seconds
+    union all
+    select s.key, (s.value #>> '{}')::double precision
+    from jsonb_each(case jsonb_typeof(new.params #> '{sla_seconds,stages}')
+      when 'object' then new.params #> '{sla_seconds,stages}' else '{}' end) as s
+  ) as d
+  where d.seconds is not null;
+  return null;
+end $$;
+create or replace trigger note_deadlines after insert on etl.runs
+  for each row when (not new.dry_run and new.replay_of is null and jsonb_typeof(new.params -> 'sla_seconds') in ('number', 'object'))
+  execute function etl.note_deadlines();
+
+-- sql/functions/51_alerts.sql
+-- Puts a message for every channel into the outbox, in the caller's transaction, and wakes the senders.
+create or replace function etl.notify_channels(type text, payload jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  channel text;
+begin
+  for channel in select unnest(s.channels) from etl.reaction_settings as s loop
+    insert into etl.notifications (notification_id, channel, type, payload)
+    values (etl.uuid7(), channel, notify_channels.type, notify_channels.payload);
+    perform etl.enqueue('etl_notify_' || channel, jsonb_build_object('channel', channel));
+  end loop;
+end $$;
+
+-- Records an alert. Its fingerprint is kind and subject: while its incident is open, it is told once
+-- in a suppression window; the next message says how often it happened meanwhile. Answers the alert's id.
+-- about: run_id, run_label, severity (default warning), details.
+create or replace function etl.raise_alert(kind text, subject text, message text, about jsonb default '{}') returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+  settings etl.reaction_settings;
+  told boolean;
+  id bigint;
+  details jsonb := coalesce(about -> 'details', '{}');
+begin
+  select * into settings from etl.reaction_settings;
+  insert into etl.alert_states as s (fingerprint, kind, subject, opened_at, last_at)
+  values (raise_alert.kind || ':' || raise_alert.subject, raise_alert.kind, raise_alert.subject, clock_timestamp(), clock_timestamp())
+  on conflict (fingerprint) do update set
+    opened_at = case when s.resolved_at is null then s.opened_at else excluded.opened_at end,
+    occurrences = case when s.resolved_at is null then s.occurrences + 1 else 1 end,
+    suppressed = case when s.resolved_at is null then s.suppressed else 0 end,
+    -- what comes back after a recovery is news
+    notified_at = case when s.resolved_at is null then s.notified_at end,
+    last_at = excluded.last_at, resolved_at = null
+  returning * into state;
+  told := state.notified_at is null
+    or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second';
+  insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
+  values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
+    about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
+  returning alert_id into id;
+  if told then
+    perform etl.notify_channels('raised', jsonb_build_object('alert_id', id, 'kind', raise_alert.kind, 'subject', raise_alert.subject,
+      'severity', coalesce(about ->> 'severity', 'warning'), 'message', raise_alert.message, 'run_id', about ->> 'run_id',
+      'run_label', about ->> 'run_label', 'fingerprint', state.fingerprint, 'details', details,
+      'occurrences', state.occurrences, 'suppressed_before', state.suppressed,
+      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(clock_timestamp())));
+    update etl.alert_states as s set notified_at = clock_timestamp(), suppressed = 0 where s.fingerprint = state.fingerprint;
+  else
+    update etl.alert_states as s set suppressed = s.suppressed + 1 where s.fingerprint = state.fingerprint;
+  end if;
+  return id;
+end $$;
+comment on function etl.raise_alert(text, text, text, jsonb) is
+  'records an alert and tells the channels, unless its fingerprint was told within the suppression window';
+
+-- Ends the incident of a kind and subject, if one is open, and says so to whoever was told of it.
+create or replace function etl.resolve_alert(kind text, subject text, message text, about jsonb default '{}') returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+begin
+  update etl.alert_states as s set resolved_at = clock_timestamp()
+    where s.fingerprint = resolve_alert.kind || ':' || resolve_alert.subject and s.resolved_at is null returning * into state;
+  if not found then return false; end if;
+  update public.etl_improved_alerts as a set resolved_at = state.resolved_at
+    where a.fingerprint = state.fingerprint and a.resolved_at is null;
+  if state.notified_at is not null then
+    perform etl.notify_channels('recovered', jsonb_build_object('kind', state.kind, 'subject', state.subject, 'severity', 'info',
+      'message', resolve_alert.message, 'run_id', about ->> 'run_id', 'run_label', about ->> 'run_label',
+      'fingerprint', state.fingerprint, 'occurrences', state.occurrences, 'details', coalesce(about -> 'details', '{}'),
+      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(state.resolved_at)));
+  end if;
+  return true;
+end $$;
+comment on function etl.resolve_alert(text, text, text, jsonb) is 'ends an incident and tells of the recovery; false where none was open';
+
+-- For what is looked at again and again: one alert when it begins, one recovery when it ends.
+create or replace function etl.set_condition(kind text, subject text, holds boolean, message text, about jsonb default '{}') returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if not holds then
+    perform etl.resolve_alert(kind, subject, message, about);
+  elsif not exists (
+      select from etl.alert_states as s
+      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null) then
+    perform etl.raise_alert(kind, subject, message, about);
+  end if;
+end $$;
+
+-- sql/functions/52_detect_alerts.sql
+-- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
+create or replace function etl.failed_expectations(run_id uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  if to_regclass('etl.validations') is null then return null; end if;
+  execute $sql$
+    select jsonb_build_object('failed', (v.result #>> '{statistics,unsuccessful_expectations}')::bigint,
+      'evaluated', (v.result #>> '{statistics,evaluated_expectations}')::bigint,
+      'names', coalesce((select jsonb_agg(distinct r #>> '{expectation_config,type}') from jsonb_array_elements(v.result -> 'results') as r
+        where not (r ->> 'success')::boolean), '[]'))
+    from etl.validations as v where v.run_id = $1
+    $sql$ into answer using run_id;
+  return answer;
+end $$;
+
+-- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
+-- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
+create or replace function etl.detect_alerts(run etl.runs) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  settings etl.reaction_settings;
+  about jsonb := jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label);
+  problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
+  validation jsonb := etl.failed_expectations(run.run_id);
+  ge_failed boolean;
+  trend record;
+  bound double precision;
+begin
+  if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
+  select * into settings from etl.reaction_settings;
+  ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
+  if ge_failed then
+    perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
+        else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
+          (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
+          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
+        'details', coalesce(validation, '{}')));
+  end if;
+  if run.state = 'failed' then
+    if run.low_ratio then
+      perform etl.raise_alert('low_ratio', run.run_label, run.error ->> 'detail', about || jsonb_build_object('severity', 'error',
+        'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
+          'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
+    elsif not ge_failed then
+      perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
+        about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
+    end if;
+    return;
+  end if;
+
+  perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
+  perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  if not ge_failed then
+    perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
+  end if;
+
+  select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
+  from (
+    select m.ratio, m.total_rows from public.etl_improved_metrics as m
+    where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
+      and not m.dry_run and m.replay_of is null and m.ratio is not null
+    order by m.created_at desc limit settings.trend_window) as m;
+  if trend.runs < 3 then return; end if;
+  bound := trend.ratio * (1 - settings.ratio_drop);
+  if run.ratio < bound then
+    perform etl.raise_alert('ratio_drop', run.run_label,
+      format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
+        round(trend.ratio::numeric, 4)),
+      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
+  -- an incremental source gives what changed, however much that is
+  if run.params #>> '{source,cursor}' is not null then return; end if;
+  if run.total_rows < trend.total_rows * (1 - settings.volume_drop) then
+    perform etl.raise_alert('volume_drop', run.run_label,
+      format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+  end if;
+end $$;
+comment on function etl.detect_alerts(etl.runs) is 'raises and ends alerts from what a run that has ended shows';
+
+-- sql/functions/53_deadlines.sql
+-- Whether and when what a deadline is about has ended.
+create or replace function etl.scope_ended_at(run etl.runs, scope text) returns timestamptz
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when scope_ended_at.scope = 'run' then (run).ended_at
+    else (select s.ended_at from etl.stages as s
+      where s.run_id = (run).run_id and s.stage = scope_ended_at.scope and s.state not in ('pending', 'running')) end
+$$;
+
+-- Looks at deadlines that are over and not yet judged: missed ones become an alert while the run still
+-- goes on. One alert for each (run, deadline), on any number of servers: whoever marks it raises it.
+create or replace function etl.sweep_deadlines() returns table (run_id uuid, scope text)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  due etl.deadlines;
+  run etl.runs;
+  ended timestamptz;
+begin
+  for due in
+    select d.* from etl.deadlines as d
+    where d.missed_at is null and d.met_at is null and d.deadline_at <= clock_timestamp()
+    order by d.deadline_at limit 1000 for update skip locked
+  loop
+    select r.* into run from etl.runs as r where r.run_id = due.run_id;
+    ended := etl.scope_ended_at(run, due.scope);
+    -- a cancelled run is late for nobody, nor is a stage that a failed run never came to
+    if ended <= due.deadline_at or (run.state = 'cancelled' and run.ended_at is not null)
+      or (due.scope <> 'run' and run.ended_at <= due.deadline_at) then
+      update etl.deadlines as d set met_at = coalesce(ended, run.ended_at) where d.run_id = due.run_id and d.scope = due.scope;
+      continue;
+    end if;
+    update etl.deadlines as d set missed_at = clock_timestamp() where d.run_id = due.run_id and d.scope = due.scope;
+    perform etl.raise_alert('sla_miss', run.run_label || case due.scope when 'run' then '' else ' ' || due.scope end,
+      format('%s should have ended by %s, %s s after the request, and %s.',
+        case due.scope when 'run' then 'The run' else 'Stage ' || due.scope end, etl.iso(due.deadline_at),
+        round(extract(epoch from due.deadline_at - run.requested_at), 1),
+        case when ended is not null then format('ended %s s too late', round(extract(epoch from ended - due.deadline_at), 1))
+          when run.state = 'queued' then 'is still waiting' else 'is still going on' end),
+      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label, 'severity', 'error', 'details', jsonb_build_object(
+        'scope', due.scope, 'deadline_at', etl.iso(due.deadline_at), 'state', run.state)));
+    run_id := due.run_id;
+    scope := due.scope;
+    return next;
+  end loop;
+end $$;
+comment on function etl.sweep_deadlines() is 'raises sla_miss for deadlines that have passed; answers with those';
+
+-- A run that ended in time ends the incident of its label.
+create or replace function etl.settle_deadlines(run etl.runs) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  met text;
+begin
+  for met in
+    update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
+    where d.run_id = run.run_id and d.missed_at is null and d.met_at is null
+      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at
+    returning d.scope
+  loop
+    continue when run.state <> 'succeeded';
+    perform etl.resolve_alert('sla_miss', run.run_label || case met when 'run' then '' else ' ' || met end,
+      case met when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', met) end,
+      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label));
+  end loop;
+end $$;
+
+-- sql/functions/54_consume_run.sql
+-- etl_consumer's transaction: takes each end of a run once, judges it, asks for the views to be refreshed
+-- and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
+-- or done twice however the server ends. Answers the ends that it took, with what telemetry wants to know.
+create or replace function etl.consume_run(run_id uuid) returns setof jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  ended etl.run_ends;
+  settings etl.reaction_settings;
+begin
+  select * into settings from etl.reaction_settings;
+  for ended in
+    select e.* from etl.run_ends as e where e.run_id = consume_run.run_id and e.consumed_at is null order by e.end_no for update
+  loop
+    update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    -- as it was when it ended: a retry may be at it again
+    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
+    perform etl.settle_deadlines(run);
+    perform etl.detect_alerts(run);
+    if (run.params ->> 'mlflow_enable')::boolean then
+      perform etl.request_export(run.run_id, 'mlflow', ended.end_no);
+    end if;
+    if settings.openlineage then
+      perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
+    end if;
+    return next jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
+      'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
+      'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
+        from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
+      'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
+  end loop;
+  -- last, as every consumer of a run waits for this row
+  if found then
+    perform etl.request_view_refresh();
+  end if;
+end $$;
+comment on function etl.consume_run(uuid) is 'judges the ends of a run that nobody has judged yet; each once';
+
+-- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
+-- refresh that begins after reading number n holds everything that requests up to n were made for.
+create or replace function etl.request_view_refresh() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.view_refresh set requested = requested + 1;
+  perform etl.enqueue('etl_refresh', '{}');
+end $$;
+
+create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
+  on conflict on constraint exports_pkey do nothing;
+  perform etl.enqueue('etl_' || target, jsonb_build_object('run_id', run_id));
+end $$;
+
+-- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
+create or replace function etl.refresh_views_if_asked() returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  wanted bigint;
+  started timestamptz := clock_timestamp();
+begin
+  -- one at a time; who waited finds that the one before did it
+  perform pg_advisory_xact_lock(hashtextextended('etl view refresh', 0));
+  select v.requested into wanted from etl.view_refresh as v where v.requested > v.done;
+  if not found then return false; end if;
+  perform public.refresh_etl_mvs();
+  update etl.view_refresh set done = wanted, refreshed_at = clock_timestamp(),
+    duration_ms = extract(epoch from clock_timestamp() - started) * 1000;
+  return true;
+end $$;
+
+-- sql/functions/55_deliveries.sql
+-- A dataset event becomes one delivery for each consumer of the dataset, in the transaction that writes it.
+create or replace function etl.deliver_dataset_event() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint = 0, false);
+  consumer etl.consumers;
+begin
+  for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop
+    insert into etl.deliveries (consumer, event_no, state, ended_at)
+    values (consumer.consumer, new.event_no, case when consumer.skip_unchanged and unchanged then 'skipped' else 'pending' end,
+      case when consumer.skip_unchanged and unchanged then clock_timestamp() end);
+    if not (consumer.skip_unchanged and unchanged) then
+      perform etl.enqueue('etl_consumer.' || consumer.consumer, jsonb_build_object('consumer', consumer.consumer));
+    end if;
+  end loop;
+  -- news of a dataset ends its being stale
+  perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
+    jsonb_build_object('run_id', new.run_id));
+  return null;
+end $$;
+create or replace trigger deliver_dataset_event after insert on etl.dataset_events
+  for each row execute function etl.deliver_dataset_event();
+
+-- Publishes the consumers that the program has; those that it no longer has get no more events.
+-- consumers: [{name, datasets, emits, mode, skip_unchanged}]
+create or replace function etl.register_consumers(consumers jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged)
+  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged
+  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean)
+  order by w.name
+  on conflict (consumer) do update set datasets = excluded.datasets, emits = excluded.emits, mode = excluded.mode,
+    skip_unchanged = excluded.skip_unchanged, active = true
+  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.active)
+    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, true);
+  update etl.consumers as c set active = false
+    where c.active and not exists (select from jsonb_array_elements(consumers) as w where w ->> 'name' = c.consumer);
+end $$;
+
+-- Starts a consumer by hand, with parameters. Answers the delivery's id.
+create or replace function etl.request_delivery(consumer text, params jsonb) returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  id bigint;
+begin
+  insert into etl.deliveries (consumer, params) values (request_delivery.consumer, request_delivery.params) returning delivery_id into id;
+  perform etl.enqueue('etl_consumer.' || consumer, jsonb_build_object('consumer', consumer));
+  return id;
+end $$;
+
+-- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
+create or replace function etl.fail_deliveries(consumer text, ids bigint[], error text, max_attempts integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  given_up bigint;
+begin
+  with failed as (
+    update etl.deliveries as d set attempts = d.attempts + 1, error = fail_deliveries.error,
+      state = case when d.attempts + 1 >= max_attempts then 'failed' else 'pending' end,
+      ended_at = case when d.attempts + 1 >= max_attempts then clock_timestamp() end,
+      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts)) * interval '1 second'
+    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state, d.next_attempt_at
+  )
+  select count(*) filter (where f.state = 'failed') into given_up from failed as f;
+  if given_up > 0 then
+    perform etl.raise_alert('consumer_failed', consumer, format('Consumer %s failed %s times and gave up on %s. The last error: %s',
+        consumer, max_attempts, case given_up when 1 then 'an event' else given_up || ' events' end, left(error, 500)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('consumer', consumer, 'deliveries', to_jsonb(ids))));
+  end if;
+end $$;
+
+-- sql/functions/56_metrics_totals.sql
+-- Keeps etl.metrics_totals: statement by statement, so that deleting 100,000 rows is one change of it.
+create or replace function etl.count_metrics() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  delta etl.metrics_totals;
+begin
+  if tg_op = 'INSERT' then
+    select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
+      coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
+    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r) as n;
+  elsif tg_op = 'DELETE' then
+    select null, -count(*), -count(*) filter (where n.low_ratio and n.counts), -count(*) filter (where n.counts),
+      -coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
+    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from old_rows as r) as n;
+  else
+    select null, sum(n.sign), sum(n.sign) filter (where n.low_ratio and n.counts), sum(n.sign) filter (where n.counts),
+      sum(n.ratio * n.sign) filter (where n.counts) into delta
+    from (
+      select 1 as sign, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r
+      union all
+      select -1, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null from old_rows as r) as n;
+  end if;
+  if coalesce(delta.runs, 0) = 0 and coalesce(delta.ratio_runs, 0) = 0 and coalesce(delta.low_ratio_runs, 0) = 0
+    and coalesce(delta.ratio_sum, 0) = 0 then
+    return null;
+  end if;
+  insert into etl.metrics_totals as t (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+  values (pg_backend_pid() % 16, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0), coalesce(delta.ratio_runs, 0),
+    coalesce(delta.ratio_sum, 0))
+  on conflict (shard) do update set runs = t.runs + excluded.runs, low_ratio_runs = t.low_ratio_runs + excluded.low_ratio_runs,
+    ratio_runs = t.ratio_runs + excluded.ratio_runs, ratio_sum = t.ratio_sum + excluded.ratio_sum;
+  return null;
+end $$;
+
+-- Counts all rows anew.
+create or replace function etl.recount_metrics() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  lock table public.etl_improved_metrics in share mode;
+  delete from etl.metrics_totals;
+  insert into etl.metrics_totals (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+  select 0, count(*), count(*) filter (where m.low_ratio and m.counts), count(*) filter (where m.counts),
+    coalesce(sum(m.ratio) filter (where m.counts), 0)
+  from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts
+    from public.etl_improved_metrics as r) as m;
+end $$;
+comment on function etl.recount_metrics() is 'counts etl.metrics_totals anew from the metrics tables of all schemas';
+
+create or replace function etl.recount_metrics_after_truncate() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.recount_metrics();
+  return null;
+end $$;
+
+-- Gives a metrics table what its parent does not hand down: triggers, and the indexes of later versions.
+create or replace function etl.watch_metrics(metrics_table regclass) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  wanted record;
+begin
+  execute format('create or replace trigger count_inserted after insert on %s referencing new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_updated after update on %s referencing old table as old_rows new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_deleted after delete on %s referencing old table as old_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_truncated after truncate on %s for each statement execute function etl.recount_metrics_after_truncate()', metrics_table);
+  for wanted in
+    select regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') as definition
+    from pg_index as i
+    where i.indrelid = 'public.etl_improved_metrics'::regclass and not i.indisunique and metrics_table <> i.indrelid
+  loop
+    if not exists (select from pg_index as i where i.indrelid = metrics_table
+        and regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') = wanted.definition) then
+      execute format('create index on %s %s', metrics_table, wanted.definition);
+    end if;
+  end loop;
+end $$;
+
+do $$
+begin
+  perform etl.watch_metrics(c.oid::regclass) from pg_class as c
+  where c.oid = 'public.etl_improved_metrics'::regclass
+    or c.oid in (select i.inhrelid from pg_inherits as i where i.inhparent = 'public.etl_improved_metrics'::regclass);
+  if not exists (select from etl.metrics_totals) then
+    perform etl.recount_metrics();
+  end if;
+end $$;
+
+-- sql/functions/57_append_logs.sql
+-- Adds lines to the logs of runs and keeps the last ones of each (log_lines of etl.reaction_settings).
+-- lines: [{run_id, logged_at, level, message, fields}], in their order.
+create or replace function etl.append_logs(lines jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  kept integer := (select s.log_lines from etl.reaction_settings as s);
+  run uuid;
+begin
+  for run in
+    select distinct r.run_id from jsonb_array_elements(lines) as l
+    join etl.runs as r on r.run_id = (l ->> 'run_id')::uuid order by 1
+  loop
+    perform pg_advisory_xact_lock(hashtextextended('etl logs ' || run, 0));
+    insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
+    select run, coalesce((select max(k.line_no) from etl.run_logs as k where k.run_id = run), 0)
+      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz, l.line ->> 'level', l.line ->> 'message',
+      coalesce(l.line -> 'fields', '{}')
+    from jsonb_array_elements(lines) with ordinality as l (line, no)
+    where l.line ->> 'run_id' = run::text;
+    delete from etl.run_logs as k where k.run_id = run
+      and k.line_no <= (select max(m.line_no) from etl.run_logs as m where m.run_id = run) - kept;
+  end loop;
+end $$;
+
+-- sql/functions/58_sweep.sql
+-- Datasets that have had no event for longer than they may, and schedules that are overdue.
+create or replace function etl.sweep_conditions() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each record;
+begin
+  for each in
+    select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
+    from etl.datasets as d
+    cross join etl.reaction_settings as s
+    -- what has never been loaded is not stale
+    cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
+    where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
+  loop
+    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
+      perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
+        etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
+    end if;
+  end loop;
+  if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
+  for each in execute 'select o.schedule, o.due_at from etl.overdue_schedules() as o' loop
+    perform etl.set_condition('schedule_overdue', each.schedule, true,
+      format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+        each.schedule, etl.iso(each.due_at)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
+  end loop;
+  for each in execute $sql$
+    select s.subject from etl.alert_states as s where s.kind = 'schedule_overdue' and s.resolved_at is null
+      and not exists (select from etl.overdue_schedules() as o where o.schedule = s.subject) $sql$
+  loop
+    perform etl.resolve_alert('schedule_overdue', each.subject, format('Schedule %s is on time again.', each.subject));
+  end loop;
+end $$;
+
+-- Wakes whoever has something to do and no job that says so: after a crash, or from before the queues were made.
+create or replace function etl.recover_reactions() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  idle record;
+  woken integer := 0;
+begin
+  if to_regclass('pgboss.job') is null then return 0; end if;
+  for idle in
+    select w.queue, w.data from (
+      select 'etl_finished' as queue, jsonb_build_object('run_id', e.run_id) as data
+        from etl.run_ends as e where e.consumed_at is null and e.ended_at < clock_timestamp() - interval '2 seconds'
+      union all
+      select distinct 'etl_notify_' || n.channel, jsonb_build_object('channel', n.channel) from etl.notifications as n
+        left join etl.notification_channels as c on c.channel = n.channel
+        where n.state = 'pending' and n.created_at < clock_timestamp() - interval '2 seconds'
+          and coalesce(c.blocked_until, '-infinity') <= clock_timestamp()
+      union all
+      select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
+        where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
+      union all
+      select distinct 'etl_' || x.target, jsonb_build_object('run_id', x.run_id) from etl.exports as x
+        where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
+      union all
+      select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
+    ) as w
+    where not exists (
+      select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')
+        and (w.data = '{}' or j.data @> w.data))
+    limit 1000
+  loop
+    if etl.enqueue(idle.queue, idle.data) then
+      woken := woken + 1;
+    end if;
+  end loop;
+  return woken;
+end $$;
+comment on function etl.recover_reactions() is 'gives a job to every reaction that waits without one; answers how many';
+
+-- What has been told, delivered and exported long ago.
+create or replace function etl.purge_reactions(keep interval default '30 days') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.notifications as n where n.state <> 'pending' and n.created_at < now() - keep;
+  delete from etl.deliveries as d where d.state <> 'pending' and d.ended_at < now() - keep;
+  delete from etl.alert_states as s where s.resolved_at < now() - keep;
+$$;
+
+-- sql/functions/59_scrape.sql
+-- Everything that a Prometheus scrape shows of the database, from indexes, daily views and kept sums:
+-- its cost does not depend on how much history there is.
+create or replace function etl.scrape() returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  return jsonb_build_object(
+    'latest', (select jsonb_build_object('total_rows', m.total_rows, 'expected_rows', m.expected_rows, 'ratio', m.ratio,
+        'num_chunks', m.num_chunks, 'dry_run', m.dry_run, 'age_seconds', extract(epoch from clock_timestamp() - m.created_at))
+      from public.v_etl_latest_metrics as m),
+    'daily', coalesce((select jsonb_agg(jsonb_build_object('day', d.day, 'runs', d.runs, 'total_rows', d.total_rows,
+        'ratio_avg', d.ratio_avg, 'low_ratio_count', d.low_ratio_count) order by d.day)
+      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 30), '[]'),
+    'alerts', coalesce((select jsonb_object_agg(a.kind, a.alerts) from (
+      select k.kind, count(*) as alerts from public.etl_improved_alerts as k
+      where k.created_at > now() - interval '24 hours' group by k.kind) as a), '{}'),
+    'totals', (select jsonb_build_object('runs', sum(t.runs), 'low_ratio_runs', sum(t.low_ratio_runs),
+        'ratio_avg', case when sum(t.ratio_runs) > 0 then sum(t.ratio_sum) / sum(t.ratio_runs) end)
+      from (select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.metrics_totals
+        union all select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.totals) as t),
+    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', p.slots,
+        'active', (select count(*) from etl.runs as r where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')),
+        'waiting', (select count(*) from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)))
+      from etl.pools as p), '[]'),
+    'last_success', (select extract(epoch from m.created_at) from public.etl_improved_metrics as m
+      where m.status = 'succeeded' and not m.dry_run order by m.created_at desc limit 1),
+    'pending', jsonb_build_object(
+      'run_ends', (select count(*) from etl.run_ends as e where e.consumed_at is null),
+      'notifications', (select count(*) from etl.notifications as n where n.state = 'pending'),
+      'deliveries', (select count(*) from etl.deliveries as d where d.state = 'pending'),
+      'exports', (select count(*) from etl.exports as x where x.state = 'pending')),
+    'views_refreshed', (select extract(epoch from v.refreshed_at) from etl.view_refresh as v));
+end $$;
+comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the database, in one cheap query';
+
 -- sql/schema/90_views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
 create or replace view public.v_etl_latest_metrics as
@@ -1226,7 +2076,8 @@ group by 1, 2;
 create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_alerts_daily (day, kind);
 
 create or replace function public.refresh_etl_mvs() returns void
-language plpgsql set search_path = pg_catalog, public, pg_temp as $$
+-- only the owner of a materialized view may refresh it
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;

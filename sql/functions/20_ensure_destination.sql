@@ -43,6 +43,9 @@ begin
         perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
         execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
           schema_name, child, parent, parent);
+        if parent = 'etl_improved_metrics' then
+          perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);
+        end if;
         created := created || format('table %I.%I', schema_name, child);
       end if;
     end loop;

@@ -1,0 +1,86 @@
+-- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
+create or replace function etl.failed_expectations(run_id uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  if to_regclass('etl.validations') is null then return null; end if;
+  execute $sql$
+    select jsonb_build_object('failed', (v.result #>> '{statistics,unsuccessful_expectations}')::bigint,
+      'evaluated', (v.result #>> '{statistics,evaluated_expectations}')::bigint,
+      'names', coalesce((select jsonb_agg(distinct r #>> '{expectation_config,type}') from jsonb_array_elements(v.result -> 'results') as r
+        where not (r ->> 'success')::boolean), '[]'))
+    from etl.validations as v where v.run_id = $1
+    $sql$ into answer using run_id;
+  return answer;
+end $$;
+
+-- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
+-- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
+create or replace function etl.detect_alerts(run etl.runs) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  settings etl.reaction_settings;
+  about jsonb := jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label);
+  problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
+  validation jsonb := etl.failed_expectations(run.run_id);
+  ge_failed boolean;
+  trend record;
+  bound double precision;
+begin
+  if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
+  select * into settings from etl.reaction_settings;
+  ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
+  if ge_failed then
+    perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
+        else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
+          (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
+          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
+        'details', coalesce(validation, '{}')));
+  end if;
+  if run.state = 'failed' then
+    if run.low_ratio then
+      perform etl.raise_alert('low_ratio', run.run_label, run.error ->> 'detail', about || jsonb_build_object('severity', 'error',
+        'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
+          'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
+    elsif not ge_failed then
+      perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
+        about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
+    end if;
+    return;
+  end if;
+
+  perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
+  perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  if not ge_failed then
+    perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
+  end if;
+
+  select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
+  from (
+    select m.ratio, m.total_rows from public.etl_improved_metrics as m
+    where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
+      and not m.dry_run and m.replay_of is null and m.ratio is not null
+    order by m.created_at desc limit settings.trend_window) as m;
+  if trend.runs < 3 then return; end if;
+  bound := trend.ratio * (1 - settings.ratio_drop);
+  if run.ratio < bound then
+    perform etl.raise_alert('ratio_drop', run.run_label,
+      format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
+        round(trend.ratio::numeric, 4)),
+      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
+  -- an incremental source gives what changed, however much that is
+  if run.params #>> '{source,cursor}' is not null then return; end if;
+  if run.total_rows < trend.total_rows * (1 - settings.volume_drop) then
+    perform etl.raise_alert('volume_drop', run.run_label,
+      format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+  end if;
+end $$;
+comment on function etl.detect_alerts(etl.runs) is 'raises and ends alerts from what a run that has ended shows';

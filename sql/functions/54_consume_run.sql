@@ -1,0 +1,71 @@
+-- etl_consumer's transaction: takes each end of a run once, judges it, asks for the views to be refreshed
+-- and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
+-- or done twice however the server ends. Answers the ends that it took, with what telemetry wants to know.
+create or replace function etl.consume_run(run_id uuid) returns setof jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  ended etl.run_ends;
+  settings etl.reaction_settings;
+begin
+  select * into settings from etl.reaction_settings;
+  for ended in
+    select e.* from etl.run_ends as e where e.run_id = consume_run.run_id and e.consumed_at is null order by e.end_no for update
+  loop
+    update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    -- as it was when it ended: a retry may be at it again
+    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
+    perform etl.settle_deadlines(run);
+    perform etl.detect_alerts(run);
+    if (run.params ->> 'mlflow_enable')::boolean then
+      perform etl.request_export(run.run_id, 'mlflow', ended.end_no);
+    end if;
+    if settings.openlineage then
+      perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
+    end if;
+    return next jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
+      'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
+      'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
+        from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
+      'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
+  end loop;
+  -- last, as every consumer of a run waits for this row
+  if found then
+    perform etl.request_view_refresh();
+  end if;
+end $$;
+comment on function etl.consume_run(uuid) is 'judges the ends of a run that nobody has judged yet; each once';
+
+-- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
+-- refresh that begins after reading number n holds everything that requests up to n were made for.
+create or replace function etl.request_view_refresh() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.view_refresh set requested = requested + 1;
+  perform etl.enqueue('etl_refresh', '{}');
+end $$;
+
+create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
+  on conflict on constraint exports_pkey do nothing;
+  perform etl.enqueue('etl_' || target, jsonb_build_object('run_id', run_id));
+end $$;
+
+-- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
+create or replace function etl.refresh_views_if_asked() returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  wanted bigint;
+  started timestamptz := clock_timestamp();
+begin
+  -- one at a time; who waited finds that the one before did it
+  perform pg_advisory_xact_lock(hashtextextended('etl view refresh', 0));
+  select v.requested into wanted from etl.view_refresh as v where v.requested > v.done;
+  if not found then return false; end if;
+  perform public.refresh_etl_mvs();
+  update etl.view_refresh set done = wanted, refreshed_at = clock_timestamp(),
+    duration_ms = extract(epoch from clock_timestamp() - started) * 1000;
+  return true;
+end $$;

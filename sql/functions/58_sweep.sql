@@ -1,0 +1,80 @@
+-- Datasets that have had no event for longer than they may, and schedules that are overdue.
+create or replace function etl.sweep_conditions() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each record;
+begin
+  for each in
+    select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
+    from etl.datasets as d
+    cross join etl.reaction_settings as s
+    -- what has never been loaded is not stale
+    cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
+    where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
+  loop
+    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
+      perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
+        etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
+    end if;
+  end loop;
+  if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
+  for each in execute 'select o.schedule, o.due_at from etl.overdue_schedules() as o' loop
+    perform etl.set_condition('schedule_overdue', each.schedule, true,
+      format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+        each.schedule, etl.iso(each.due_at)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
+  end loop;
+  for each in execute $sql$
+    select s.subject from etl.alert_states as s where s.kind = 'schedule_overdue' and s.resolved_at is null
+      and not exists (select from etl.overdue_schedules() as o where o.schedule = s.subject) $sql$
+  loop
+    perform etl.resolve_alert('schedule_overdue', each.subject, format('Schedule %s is on time again.', each.subject));
+  end loop;
+end $$;
+
+-- Wakes whoever has something to do and no job that says so: after a crash, or from before the queues were made.
+create or replace function etl.recover_reactions() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  idle record;
+  woken integer := 0;
+begin
+  if to_regclass('pgboss.job') is null then return 0; end if;
+  for idle in
+    select w.queue, w.data from (
+      select 'etl_finished' as queue, jsonb_build_object('run_id', e.run_id) as data
+        from etl.run_ends as e where e.consumed_at is null and e.ended_at < clock_timestamp() - interval '2 seconds'
+      union all
+      select distinct 'etl_notify_' || n.channel, jsonb_build_object('channel', n.channel) from etl.notifications as n
+        left join etl.notification_channels as c on c.channel = n.channel
+        where n.state = 'pending' and n.created_at < clock_timestamp() - interval '2 seconds'
+          and coalesce(c.blocked_until, '-infinity') <= clock_timestamp()
+      union all
+      select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
+        where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
+      union all
+      select distinct 'etl_' || x.target, jsonb_build_object('run_id', x.run_id) from etl.exports as x
+        where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
+      union all
+      select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
+    ) as w
+    where not exists (
+      select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')
+        and (w.data = '{}' or j.data @> w.data))
+    limit 1000
+  loop
+    if etl.enqueue(idle.queue, idle.data) then
+      woken := woken + 1;
+    end if;
+  end loop;
+  return woken;
+end $$;
+comment on function etl.recover_reactions() is 'gives a job to every reaction that waits without one; answers how many';
+
+-- What has been told, delivered and exported long ago.
+create or replace function etl.purge_reactions(keep interval default '30 days') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.notifications as n where n.state <> 'pending' and n.created_at < now() - keep;
+  delete from etl.deliveries as d where d.state <> 'pending' and d.ended_at < now() - keep;
+  delete from etl.alert_states as s where s.resolved_at < now() - keep;
+$$;
