@@ -90,6 +90,8 @@ Deno.test("file source that finds nothing says where it looked and what is there
     empty.message,
     `No file matches "*.csv" in the data directory ${folder.ctx.dataDir}. It holds no files.`,
   );
+  const nowhere = { ...folder.ctx, dataDir: `${folder.path}/nowhere` };
+  assert.match((await problem(readAll(file("*"), nowhere))).message, /does not exist: create it/);
   await folder.write("flights.tsv", "");
   await folder.write("sub/more.tsv", "");
   const other = await problem(readAll(file("flights.csv"), folder.ctx));
@@ -127,6 +129,19 @@ Deno.test("file source fails when a file changes after it was pinned", async () 
   }
   const read = await problem(Array.fromAsync(readSource(conf, plan.slices[0]!, folder.ctx)));
   assert.equal(read.type, "source-changed");
+});
+
+Deno.test("a missing spool file is a reason to try again, not to give up", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson.gz", gzipSync("{}"));
+  const conf = sourceConf(file("a.ndjson.gz"));
+  const { slices, pin } = await planSource(conf, folder.ctx);
+  await Deno.remove(folder.ctx.spoolDir, { recursive: true });
+  const missing = await problem(Array.fromAsync(readSource(conf, slices[0]!, folder.ctx)));
+  assert.equal(missing.transient, true);
+  const again = await planSource(conf, { ...folder.ctx, pin });
+  assert.deepEqual(again.slices, slices);
+  assert.deepEqual(await Array.fromAsync(readSource(conf, slices[0]!, folder.ctx)), [[{}]]);
 });
 
 Deno.test("file source notices a change of the same size by its time", async () => {

@@ -186,6 +186,9 @@ Deno.test("text of another encoding is read as what the conf says", async () => 
     folder.ctx,
   );
   assert.deepEqual(latin.records, [{ a: "é€" }]);
+  await folder.write("P.csv", Uint8Array.from("Prénom\nZoé\n", (c) => c.charCodeAt(0)));
+  const csv = await readAll({ type: "file", path: "P.csv", encoding: "latin1" }, folder.ctx);
+  assert.deepEqual(csv.records, [{ "Prénom": "Zoé" }]);
   const wide = await readAll(
     { type: "file", path: "utf16.ndjson", encoding: "utf-16le" },
     folder.ctx,

@@ -141,6 +141,46 @@ Deno.test("Parquet: any slicing across row groups gives the same rows", async ()
   }
 });
 
+Deno.test("Parquet: lists, structs and maps become arrays and objects", async () => {
+  const optional = { repetition_type: "OPTIONAL" } as const;
+  const utc = { type: "TIMESTAMP", isAdjustedToUTC: true, unit: "MICROS" } as const;
+  const options: WriteOptions = {
+    schema: [
+      { name: "root", num_children: 3 },
+      { name: "tags", ...optional, num_children: 1, converted_type: "LIST" },
+      { name: "list", repetition_type: "REPEATED", num_children: 1 },
+      { name: "element", ...optional, type: "INT64" },
+      { name: "person", ...optional, num_children: 2 },
+      { name: "name", ...optional, type: "BYTE_ARRAY", converted_type: "UTF8" },
+      { name: "born", ...optional, type: "INT64", logical_type: utc },
+      { name: "attributes", ...optional, num_children: 1, converted_type: "MAP" },
+      { name: "key_value", repetition_type: "REPEATED", num_children: 2 },
+      { name: "key", repetition_type: "REQUIRED", type: "BYTE_ARRAY", converted_type: "UTF8" },
+      { name: "value", ...optional, type: "INT64" },
+    ],
+    columnData: [
+      { name: "tags", data: [[1n, null, 2n ** 60n], [], null] },
+      {
+        name: "person",
+        data: [{ name: "n", born: 1_700_000_000_123_456n }, null, { name: "m", born: null }],
+      },
+      { name: "attributes", data: [{ a: 1n, b: 2n ** 60n }, {}, null] },
+    ],
+  };
+  const expected = [
+    {
+      tags: [1, null, 2n ** 60n],
+      person: { name: "n", born: "2023-11-14T22:13:20.123456Z" },
+      attributes: { a: 1, b: 2n ** 60n },
+    },
+    { tags: [], person: null, attributes: {} },
+    { tags: null, person: { name: "m", born: null }, attributes: null },
+  ];
+  for (const chunkSize of [1, 2, 3]) {
+    assert.deepEqual((await read(options, { chunkSize })).records, expected);
+  }
+});
+
 Deno.test("Parquet: text that is not UTF-8 costs its own row only", async () => {
   await using folder = await SourceFolder.create();
   const bytes = new Uint8Array(parquetWriteBuffer({

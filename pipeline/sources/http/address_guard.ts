@@ -48,10 +48,11 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
   const addresses = ipaddr.isValid(host)
     ? [{ address: host, family: ipaddr.parse(host).kind() === "ipv6" ? 6 : 4 }]
     : await options.lookup(host).catch((error) => {
-      const transient = (error as { code?: string }).code === "EAI_AGAIN";
+      const { code } = error as { code?: string };
+      if (code === "EPERM") throw notPermitted(host, error);
       throw new Problem("source-unreadable", {
         detail: `The host ${host} has no address: check the URL.`,
-        transient,
+        transient: code === "EAI_AGAIN",
         cause: error,
       });
     });
@@ -65,6 +66,14 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
     });
   }
   return addresses;
+}
+
+/** The server's own permissions are narrower than what the source needs. */
+export function notPermitted(host: string, cause: unknown): Problem {
+  return new Problem("source-refused", {
+    detail: `The server may not connect to ${host}: widen its --allow-net.`,
+    cause,
+  });
 }
 
 function isAllowed(url: URL, entries: string[]): boolean {

@@ -2,7 +2,13 @@ import type { IncomingMessage, RequestOptions } from "node:http";
 import http from "node:http";
 import https from "node:https";
 import { Problem } from "../../problem.ts";
-import { type Address, allowedAddresses, type GuardOptions, hostOf } from "./address_guard.ts";
+import {
+  type Address,
+  allowedAddresses,
+  type GuardOptions,
+  hostOf,
+  notPermitted,
+} from "./address_guard.ts";
 
 const MAX_REDIRECTS = 5;
 
@@ -72,7 +78,10 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
     settings.auth = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   }
   const request = (url.protocol === "https:" ? https : http).get(settings, resolve);
-  request.on("error", reject);
+  request.on("error", (error: Error & { code?: string }) => {
+    const forbidden = error.code === "EPERM" || error.name === "NotCapable";
+    reject(forbidden ? notPermitted(url.host, error) : error);
+  });
   request.setTimeout(options.idleTimeoutMs, () => {
     request.destroy(new Error(`no byte for ${options.idleTimeoutMs} ms`));
   });

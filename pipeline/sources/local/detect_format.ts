@@ -55,6 +55,10 @@ export function isGzip(head: Uint8Array): boolean {
   return head[0] === 0x1f && head[1] === 0x8b;
 }
 
+export function isParquet(head: Uint8Array): boolean {
+  return startsWith(head, [0x50, 0x41, 0x52, 0x31]);
+}
+
 /**
  * The format of data that starts with `head` (decompressed, UTF-8): what the
  * conf says, else what the data cannot hide, else name and content type.
@@ -81,7 +85,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
       'Set source.encoding to "utf-16le", or convert it to UTF-8.',
     );
   }
-  const parquet = startsWith(head, [0x50, 0x41, 0x52, 0x31]);
+  const parquet = isParquet(head);
   if (hints.format !== undefined) {
     if (hints.format === "parquet" && !parquet) {
       throw refuse("not a Parquet file", "Correct source.format.");

@@ -125,6 +125,11 @@ async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
 }
 
 async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
+  if (!await isThere(dataDir)) {
+    return new Problem("source-unreadable", {
+      detail: `The data directory ${dataDir} does not exist: create it, or set ETL_DATA_DIR.`,
+    });
+  }
   const there: string[] = [];
   try {
     for await (const path of walk(dataDir, "", [])) {

@@ -1,5 +1,4 @@
 import { TokenType } from "@streamparser/json";
-import { joinPath } from "./json_path.ts";
 
 /** What makes a document unusable, in words. */
 export class DocumentError extends Error {
@@ -167,4 +166,9 @@ export class JsonArrayFinder {
 
 function unexpected(what: string, offset: number): DocumentError {
   return new DocumentError(`unexpected ${what} at byte ${offset}, the document is not valid JSON`);
+}
+
+/** The dotted path of some names, as records_path takes it. */
+function joinPath(names: string[]): string {
+  return names.map((name) => name.replaceAll(".", "\\.")).join(".");
 }

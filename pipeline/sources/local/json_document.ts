@@ -1,7 +1,7 @@
 import { Tokenizer } from "@streamparser/json";
+import { parsePath } from "../../field_path.ts";
 import { Problem } from "../../problem.ts";
 import { DocumentError, JsonArrayFinder } from "./json_array_finder.ts";
-import { splitPath } from "./json_path.ts";
 
 const NEWLINE = 10;
 const SPACE = 32;
@@ -32,7 +32,7 @@ export async function* jsonArrayToNdjson(
   const { label, maxTokenBytes, maxRecords = Infinity } = options;
   let elements: [start: number, end: number][] = [];
   const finder = new JsonArrayFinder(
-    splitPath(options.recordsPath),
+    options.recordsPath === "" ? [] : parsePath(options.recordsPath),
     (start, end) => elements.push([start, end]),
   );
   let lastToken = 0;

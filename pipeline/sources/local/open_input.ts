@@ -58,8 +58,20 @@ export async function resolveBelow(
  * @throws {Problem} `source-changed` when it is not the file that was planned.
  */
 export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
-  const root = part.root === "data" ? roots.dataDir : roots.spoolDir;
-  const { absolutePath } = await resolveBelow(root, part.path);
+  if (part.root === "spool") {
+    const absolutePath = join(roots.spoolDir, part.path);
+    try {
+      return await openInput({ ...part, absolutePath });
+    } catch (error) {
+      if (!(error instanceof Problem) || error.type !== "source-unreadable") throw error;
+      throw new Problem("source-unreadable", {
+        detail: `The unpacked copy of ${part.label} is not on this server: retry the run.`,
+        transient: true,
+        cause: error,
+      });
+    }
+  }
+  const { absolutePath } = await resolveBelow(roots.dataDir, part.path);
   const input: InputFile = { ...part, absolutePath };
   return await openInput(input);
 }

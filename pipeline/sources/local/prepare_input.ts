@@ -1,5 +1,5 @@
 import type { PlanContext } from "../source.ts";
-import { detectFormat, isGzip } from "./detect_format.ts";
+import { detectFormat, isGzip, isParquet } from "./detect_format.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
 import type { DataFormat, InputFile } from "./part.ts";
 import { findSpooled, spool, type SpoolFile, spoolName } from "./spool.ts";
@@ -75,7 +75,7 @@ export async function prepareInput(
   const gzip = isGzip(head);
   // A Parquet file has its index at the end, so a preview needs all of it too.
   const parquet = conf.format === "parquet" || /\.(parquet|pq)\.gz$/i.test(raw.name);
-  const transcode = conf.encoding !== "utf-8" && !parquet && head[0] !== 0x50;
+  const transcode = conf.encoding !== "utf-8" && !parquet && !isParquet(head);
   if (gzip || transcode) {
     const truncated = raw.truncated === true;
     const make = () => {
