@@ -1,0 +1,81 @@
+import type { Entry } from "./log.ts";
+
+/** A line of a run's log as it is stored. */
+export interface LogLine {
+  run_id: string;
+  logged_at: string;
+  level: string;
+  message: string;
+  fields: Record<string, unknown>;
+}
+
+export interface LogTailOptions {
+  store(lines: LogLine[]): Promise<void>;
+  /** Milliseconds that a line waits for others; default 500. */
+  intervalMs?: number;
+  /** Lines that wait at most, the newest; default 5,000. */
+  capacity?: number;
+}
+
+const MAX_MESSAGE = 2_000;
+const MAX_FIELDS = 8_000;
+
+/**
+ * Keeps what is logged about runs with the runs. Nothing waits for it: lines
+ * are stored in the background, and the oldest are dropped while the database
+ * is out of reach.
+ */
+export class LogTail {
+  readonly #options: LogTailOptions;
+  #waiting: LogLine[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #storing: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(options: LogTailOptions) {
+    this.#options = options;
+  }
+
+  /** Takes an entry of the log; one without run_id is none of its business. */
+  add(entry: Entry): void {
+    const { run_id: runId, ...fields } = entry.fields;
+    if (typeof runId !== "string" || this.#closed) return;
+    const text = JSON.stringify(fields);
+    this.#waiting.push({
+      run_id: runId,
+      logged_at: entry.time,
+      level: entry.level,
+      message: entry.message.slice(0, MAX_MESSAGE),
+      fields: text.length <= MAX_FIELDS ? fields : { cut: text.slice(0, MAX_FIELDS) },
+    });
+    const over = this.#waiting.length - (this.#options.capacity ?? 5_000);
+    if (over > 0) this.#waiting.splice(0, over);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#storing !== null || this.#closed) return;
+    this.#timer = setTimeout(() => void this.flush(), this.#options.intervalMs ?? 500);
+  }
+
+  /** Stores what waits. Never throws: what cannot be stored is tried again with the next lines. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#storing;
+    if (this.#waiting.length === 0) return;
+    const lines = this.#waiting;
+    this.#waiting = [];
+    this.#storing = this.#options.store(lines).catch(() => {
+      this.#waiting = [...lines, ...this.#waiting].slice(-(this.#options.capacity ?? 5_000));
+    });
+    await this.#storing;
+    this.#storing = null;
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.flush();
+  }
+}

@@ -1,0 +1,52 @@
+import type { RunRow, StageReport } from "../store/runs.ts";
+
+/** One task of a run that a worker carried out. */
+export interface TaskDone {
+  kind: "plan" | "prepare" | "resolve" | "publish";
+  chunkNo: number | null;
+  elapsedMs: number;
+}
+
+/**
+ * What is told of a run while a server executes it. An observer must not throw
+ * and must not take long: it is called in the middle of the run.
+ */
+export interface RunObserver {
+  /** An attempt begins. */
+  attemptStarted?(run: RunRow): void;
+  /** W3C traceparent that the run's workers continue; null: the trigger's. */
+  traceparent?(run: RunRow): string | null;
+  /** A stage of the attempt has begun. */
+  stageStarted?(run: RunRow, stage: string): void;
+  /** A worker has carried out a task. */
+  taskDone?(run: RunRow, task: TaskDone): void;
+  /** A database operation failed transiently and is tried again. */
+  retried?(runId: string): void;
+  /** The attempt is over: `how` is a state, or given back or replaced. */
+  attemptEnded?(run: RunRow, end: { how: string; stages: StageReport[] }): void;
+}
+
+/** Tells several observers; what one throws reaches nobody. */
+export function observers(all: RunObserver[]): Required<RunObserver> {
+  const each = (tell: (observer: RunObserver) => void) => {
+    for (const observer of all) {
+      try {
+        tell(observer);
+      } catch {
+        // telemetry never touches a run
+      }
+    }
+  };
+  return {
+    attemptStarted: (run) => each((observer) => observer.attemptStarted?.(run)),
+    traceparent: (run) => {
+      let found: string | null = null;
+      each((observer) => found ??= observer.traceparent?.(run) ?? null);
+      return found;
+    },
+    stageStarted: (run, stage) => each((observer) => observer.stageStarted?.(run, stage)),
+    taskDone: (run, task) => each((observer) => observer.taskDone?.(run, task)),
+    retried: (runId) => each((observer) => observer.retried?.(runId)),
+    attemptEnded: (run, end) => each((observer) => observer.attemptEnded?.(run, end)),
+  };
+}

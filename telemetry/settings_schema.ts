@@ -1,0 +1,130 @@
+import { z } from "zod";
+
+const flag = z.enum(["true", "false", "1", "0", "on", "off"])
+  .transform((text) => ["true", "1", "on"].includes(text));
+const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const seconds = z.coerce.number().positive().max(31_536_000);
+const share = z.coerce.number().min(0).max(1);
+const webUrl = z.url({ protocol: /^https?$/, error: "must be an http or https URL" });
+
+/** The part of the environment that says where the server reports to. */
+export const telemetryEnvironment = {
+  ETL_PUBLIC_URL: webUrl.optional()
+    .describe("address under which people open this server; links in messages begin with it"),
+  SLACK_CONN_ID: z.string().regex(/^[A-Za-z0-9_]+$/, "must be letters, digits and _")
+    .default("slack_default")
+    .describe("names the webhook to use: the one in SLACK_WEBHOOK_<NAME>"),
+  SLACK_WEBHOOK: webUrl.optional()
+    .describe("Slack webhook, where SLACK_WEBHOOK_<NAME> of SLACK_CONN_ID is not set"),
+  ETL_ALERT_WEBHOOK: webUrl.optional()
+    .describe("gets alerts and recoveries as CloudEvents"),
+  ETL_ALERT_WEBHOOK_TOKEN: z.string().optional()
+    .describe("bearer token for ETL_ALERT_WEBHOOK"),
+  ETL_ALERT_SUPPRESS_SECONDS: z.coerce.number().min(0).max(31_536_000).default(3600)
+    .describe("an alert that goes on is told once in so many seconds"),
+  ETL_ALERT_WINDOW: whole(3, 1000).default(10)
+    .describe("runs of a label whose mean a run is compared with"),
+  ETL_ALERT_RATIO_DROP: share.default(0.1)
+    .describe("ratio_drop: share by which the ratio may be below that mean"),
+  ETL_ALERT_VOLUME_DROP: share.default(0.5)
+    .describe("volume_drop: share by which the rows may be below that mean"),
+  ETL_ALERT_STALE_SECONDS: seconds.optional()
+    .describe("stale: seconds that a dataset may go without being loaded; not set: for ever"),
+  ETL_RUN_LOG_LINES: whole(10, 100_000).default(1000)
+    .describe("last lines of a run's log that are kept"),
+  STATSD_HOST: z.string().optional().describe("StatsD server; not set: none is told"),
+  STATSD_PORT: whole(1, 65535).default(8125).describe("its UDP port"),
+  STATSD_PREFIX: z.string().default("airflow").describe("what every StatsD name begins with"),
+  STATSD_TAGS: flag.default(false).describe("adds DogStatsD tags: dag_id, task_id, run_label"),
+  MLFLOW_TRACKING_URI: webUrl.optional()
+    .describe("MLflow server, for runs with mlflow_enable"),
+  MLFLOW_TRACKING_TOKEN: z.string().optional().describe("bearer token for MLflow"),
+  MLFLOW_TRACKING_USERNAME: z.string().optional().describe("user for MLflow"),
+  MLFLOW_TRACKING_PASSWORD: z.string().optional().describe("password for MLflow"),
+  OPENLINEAGE_URL: z.url({
+    protocol: /^(https?|file)$/,
+    error: "must be an http, https or file URL",
+  }).optional()
+    .describe("OpenLineage server; file:///path appends the events to a file, one a line"),
+  OPENLINEAGE_ENDPOINT: z.string().default("api/v1/lineage")
+    .describe("path of OPENLINEAGE_URL that takes events"),
+  OPENLINEAGE_API_KEY: z.string().optional().describe("bearer token for OpenLineage"),
+  OPENLINEAGE_NAMESPACE: z.string().min(1).default("etl_improved")
+    .describe("namespace of the jobs in OpenLineage"),
+};
+
+const environment = z.object(telemetryEnvironment);
+
+/** Where the server reports to, and how finished runs are judged. */
+export interface TelemetrySettings {
+  /** Without a slash at the end; null: the address that the server listens on. */
+  publicUrl: string | null;
+  slackWebhook: string | null;
+  alertWebhook: { url: string; token: string | null } | null;
+  suppressSeconds: number;
+  trendWindow: number;
+  ratioDrop: number;
+  volumeDrop: number;
+  staleSeconds: number | null;
+  runLogLines: number;
+  statsd: { host: string; port: number; prefix: string; tags: boolean } | null;
+  mlflow: { url: string; authorization: string | null } | null;
+  openLineage: { url: string; apiKey: string | null; namespace: string } | null;
+}
+
+/** What telemetry needs of an environment that `telemetryEnvironment` has accepted. */
+export function telemetrySettings(env: Record<string, string>): TelemetrySettings {
+  const values = environment.parse(env);
+  const named = env[`SLACK_WEBHOOK_${values.SLACK_CONN_ID.toUpperCase()}`];
+  return {
+    publicUrl: values.ETL_PUBLIC_URL?.replace(/\/+$/, "") ?? null,
+    slackWebhook: named ?? values.SLACK_WEBHOOK ?? null,
+    alertWebhook: values.ETL_ALERT_WEBHOOK === undefined
+      ? null
+      : { url: values.ETL_ALERT_WEBHOOK, token: values.ETL_ALERT_WEBHOOK_TOKEN ?? null },
+    suppressSeconds: values.ETL_ALERT_SUPPRESS_SECONDS,
+    trendWindow: values.ETL_ALERT_WINDOW,
+    ratioDrop: values.ETL_ALERT_RATIO_DROP,
+    volumeDrop: values.ETL_ALERT_VOLUME_DROP,
+    staleSeconds: values.ETL_ALERT_STALE_SECONDS ?? null,
+    runLogLines: values.ETL_RUN_LOG_LINES,
+    statsd: values.STATSD_HOST === undefined ? null : {
+      host: values.STATSD_HOST,
+      port: values.STATSD_PORT,
+      prefix: values.STATSD_PREFIX,
+      tags: values.STATSD_TAGS,
+    },
+    mlflow: values.MLFLOW_TRACKING_URI === undefined
+      ? null
+      : { url: values.MLFLOW_TRACKING_URI.replace(/\/+$/, ""), authorization: mlflowAuth(values) },
+    openLineage: values.OPENLINEAGE_URL === undefined ? null : {
+      url: values.OPENLINEAGE_URL.startsWith("file:")
+        ? values.OPENLINEAGE_URL
+        : `${values.OPENLINEAGE_URL.replace(/\/+$/, "")}/${
+          values.OPENLINEAGE_ENDPOINT.replace(/^\/+/, "")
+        }`,
+      apiKey: values.OPENLINEAGE_API_KEY ?? null,
+      namespace: values.OPENLINEAGE_NAMESPACE,
+    },
+  };
+}
+
+function mlflowAuth(values: z.infer<typeof environment>): string | null {
+  if (values.MLFLOW_TRACKING_TOKEN !== undefined) return `Bearer ${values.MLFLOW_TRACKING_TOKEN}`;
+  if (values.MLFLOW_TRACKING_USERNAME === undefined) return null;
+  const bytes = new TextEncoder().encode(
+    `${values.MLFLOW_TRACKING_USERNAME}:${values.MLFLOW_TRACKING_PASSWORD ?? ""}`,
+  );
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
+
+/** What no log line may show. */
+export function telemetrySecrets(settings: TelemetrySettings): string[] {
+  const { slackWebhook, alertWebhook, mlflow, openLineage } = settings;
+  return [
+    slackWebhook,
+    alertWebhook?.token,
+    mlflow?.authorization?.replace(/^\w+ /, ""),
+    openLineage?.apiKey,
+  ].filter((secret): secret is string => typeof secret === "string" && secret !== "");
+}
