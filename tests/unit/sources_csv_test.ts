@@ -45,9 +45,12 @@ Deno.test("CSV: a ragged row is quarantined, with its line and text", async () =
 });
 
 Deno.test("CSV: text after a closing quote is quarantined", async () => {
-  const { records, unreadable } = await read('a,b\n"x"y,1\n"ok",2\n');
+  const { records, unreadable } = await read('a,b\n"x"y,1\n"ok",2\n"x"y",3\n');
   assert.deepEqual(records, [{ a: "ok", b: 2 }]);
-  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [["csv_quotes", '"x"y,1']]);
+  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [["csv_quotes", '"x"y,1'], [
+    "csv_quotes",
+    '"x"y",3',
+  ]]);
 });
 
 Deno.test("CSV: invalid UTF-8 costs its own record only", async () => {
@@ -121,8 +124,9 @@ Deno.test("CSV: one column has one type in all files of a run", async () => {
   await using folder = await SourceFolder.create();
   await folder.write("1.csv", "code\n17\n");
   await folder.write("2.csv", "code\nA17\n");
+  await folder.write("3.csv", "code\n18\n");
   const { records } = await readAll({ type: "file", path: "*.csv" }, folder.ctx);
-  assert.deepEqual(records, [{ code: "17" }, { code: "A17" }]);
+  assert.deepEqual(records, [{ code: "17" }, { code: "A17" }, { code: "18" }]);
 });
 
 Deno.test("toNumber() gives a number only where its text says nothing more", () => {
