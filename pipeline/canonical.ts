@@ -9,11 +9,22 @@ import type { Json } from "./sources/source.ts";
 export class Canonicalizer {
   readonly #root: Place = { shape: null };
 
-  /** The canonical text of a value. Throws a TypeError on what JSON does not have (undefined, NaN). */
+  /**
+   * The canonical text of a value.
+   *
+   * @throws {TypeError} on what JSON does not have (undefined, NaN, a Date).
+   * @throws {RangeError} on what PostgreSQL's jsonb cannot hold: nested deeper
+   * than 1,000 levels, or an integer of more than 131,072 digits.
+   */
   text(value: Json): string {
-    return valueText(value, this.#root);
+    return valueText(value, this.#root, 0);
   }
 }
+
+/** PostgreSQL's stack takes about 10,000 levels with its default settings, ours less. */
+const MAX_DEPTH = 1000;
+/** Digits before the point that numeric holds. */
+const MAX_DIGITS = 131_072;
 
 /** A place in a document where an object occurs, with the shape that was last seen there. */
 interface Place {
@@ -37,7 +48,7 @@ function stringText(text: string): string {
   return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
 
-function valueText(value: Json, place: Place): string {
+function valueText(value: Json, place: Place, depth: number): string {
   switch (typeof value) {
     case "string":
       return stringText(value);
@@ -47,38 +58,55 @@ function valueText(value: Json, place: Place): string {
     case "boolean":
       return value ? "true" : "false";
     case "bigint":
-      return value.toString();
+      return bigintText(value);
     case "object":
       if (value === null) return "null";
-      return Array.isArray(value) ? arrayText(value, place) : objectText(value, place);
+      if (depth >= MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH} levels`);
+      return Array.isArray(value)
+        ? arrayText(value, place, depth + 1)
+        : objectText(value, place, depth + 1);
     default:
       throw new TypeError(`a ${typeof value} is not a JSON value`);
   }
 }
 
-function arrayText(values: Json[], place: Place): string {
+function bigintText(value: bigint): string {
+  const text = value.toString();
+  if (text.length <= MAX_DIGITS || text.length - (value < 0n ? 1 : 0) <= MAX_DIGITS) return text;
+  throw new RangeError(`an integer has more than ${MAX_DIGITS} digits`);
+}
+
+function arrayText(values: Json[], place: Place, depth: number): string {
   let text = "[";
   for (let i = 0; i < values.length; i++) {
     if (i > 0) text += ",";
-    text += valueText(values[i]!, place);
+    text += valueText(values[i]!, place, depth);
   }
   return text + "]";
 }
 
-function objectText(value: { [key: string]: Json }, place: Place): string {
+function objectText(value: { [key: string]: Json }, place: Place, depth: number): string {
   const keys = Object.keys(value);
+  if (keys.length === 0) return emptyText(value);
   let shape = place.shape;
   if (shape === null || !sameKeys(keys, shape.given)) {
     shape = shapeOf(keys);
     place.shape = shape;
   }
   const { sorted, prefixes, places } = shape;
-  if (sorted.length === 0) return "{}";
   let text = "";
   for (let i = 0; i < sorted.length; i++) {
-    text += prefixes[i]! + valueText(value[sorted[i]!]!, places[i]!);
+    text += prefixes[i]! + valueText(value[sorted[i]!]!, places[i]!, depth);
   }
   return text + "}";
+}
+
+/** A Date, Map or Promise has no keys either, and would be lost without a word. */
+function emptyText(value: object): string {
+  const prototype = Object.getPrototypeOf(value);
+  // an object of another realm has another Object.prototype, whose own prototype is null, too
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) return "{}";
+  throw new TypeError(`a ${value.constructor?.name ?? "class instance"} is not a JSON value`);
 }
 
 function sameKeys(a: string[], b: string[]): boolean {

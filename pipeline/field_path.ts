@@ -20,7 +20,8 @@ export function fieldReader(path: string): (record: SourceRecord) => Json | unde
   };
 }
 
-/** A record's own property: `__proto__` and inherited names are nothing special. */
+/** A record's own property: `__proto__` and inherited names are nothing special, nor is a list's length. */
 function own(record: SourceRecord, name: string): Json | undefined {
+  if (name === "length" && Array.isArray(record)) return undefined;
   return Object.hasOwn(record, name) ? record[name] : undefined;
 }

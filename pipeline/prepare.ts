@@ -113,6 +113,10 @@ async function makeSpill(
   for await (const records of batches) {
     signal.throwIfAborted();
     lap("extract");
+    // before the transform, which may change the records it is given
+    if (params.source.type === "postgres" && params.source.cursor !== undefined) {
+      counts.cursor_nulls += nullCount(records, params.source.cursor);
+    }
     const batch = transformer.batch(records, counts.records_read);
     lap("transform");
     const { valid, rejected: invalid } = validateBatch(batch.events, {
@@ -124,10 +128,9 @@ async function makeSpill(
     writer.add(events);
     lap("chunk");
 
-    if (params.source.type === "postgres" && params.source.cursor !== undefined) {
-      counts.cursor_nulls += nullCount(records, params.source.cursor);
+    for (const rows of [batch.rejected, invalid, unexpected]) {
+      for (const row of rows) rejected.push(row);
     }
-    rejected.push(...batch.rejected, ...invalid, ...unexpected);
     counts.records_read += records.length;
     counts.filtered += batch.filtered;
     counts.extra += batch.extra;

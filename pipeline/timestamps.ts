@@ -21,8 +21,9 @@ export function toUtcText(value: unknown, format: TimeFormat = "iso"): string | 
   const digits = fraction.slice(0, 6).replace(/0+$/, "");
   const tail = digits === "" ? "Z" : `.${digits}Z`;
   if (offset === "Z" || offset === "z") return `${y}-${mo}-${d}T${h}:${mi}:${s}${tail}`;
-  const minutes = +offset.slice(1, 3) * 60 + +(offset.slice(3).replace(":", "") || "0");
-  if (minutes > 18 * 60) return null;
+  const offsetMinutes = +(offset.slice(3).replace(":", "") || "0");
+  const minutes = +offset.slice(1, 3) * 60 + offsetMinutes;
+  if (offsetMinutes > 59 || minutes > 18 * 60) return null;
   const utc = new Date(0);
   utc.setUTCFullYear(+y!, +mo! - 1, +d!);
   utc.setUTCHours(+h, +mi - (offset[0] === "-" ? -minutes : minutes), +s);
@@ -35,22 +36,41 @@ function isDay(year: number, month: number, day: number): boolean {
   return day <= DAYS[month - 1]! + (leap ? 1 : 0);
 }
 
-const UNITS_PER_SECOND = { epoch_s: 1, epoch_ms: 1_000, epoch_us: 1_000_000 };
+/** Microseconds of one unit, and the decimals with which a number of that unit gives them. */
+const UNITS = {
+  epoch_s: { perUnit: 1_000_000n, decimals: 6 },
+  epoch_ms: { perUnit: 1_000n, decimals: 3 },
+  epoch_us: { perUnit: 1n, decimals: 0 },
+};
 
 function fromEpoch(value: unknown, format: Exclude<TimeFormat, "iso">): string | null {
-  const number = typeof value === "number" || typeof value === "bigint"
-    ? Number(value)
-    : typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value)
-    ? Number(value)
-    : NaN;
-  if (!Number.isFinite(number)) return null;
-  const seconds = Math.floor(number / UNITS_PER_SECOND[format]);
-  const micros = Math.round(
-    (number - seconds * UNITS_PER_SECOND[format]) * (1_000_000 / UNITS_PER_SECOND[format]),
-  );
-  const utc = new Date((seconds + Math.floor(micros / 1_000_000)) * 1000);
-  const digits = (micros % 1_000_000).toString().padStart(6, "0").replace(/0+$/, "");
-  return withFraction(utc, digits === "" ? "Z" : `.${digits}Z`);
+  const micros = epochMicros(value, format);
+  if (micros === null) return null;
+  const seconds = floorDiv(micros, 1_000_000n);
+  const digits = (micros - seconds * 1_000_000n).toString().padStart(6, "0").replace(/0+$/, "");
+  return withFraction(new Date(Number(seconds) * 1000), digits === "" ? "Z" : `.${digits}Z`);
+}
+
+/** Microseconds since 1970. Doubles are rounded to them; further digits of text are cut off, as in ISO text. */
+function epochMicros(value: unknown, format: Exclude<TimeFormat, "iso">): bigint | null {
+  const { perUnit, decimals } = UNITS[format];
+  if (typeof value === "bigint") return value * perUnit;
+  const text = typeof value === "number" && Number.isFinite(value)
+    ? value.toFixed(decimals)
+    : typeof value === "string"
+    ? value
+    : "";
+  const match = /^(-?)(\d{1,18})(?:\.(\d{1,30}))?$/.exec(text);
+  if (match === null) return null;
+  const [, sign, whole, fraction = ""] = match;
+  // nine more digits than the unit has, so that the cut falls behind the microseconds
+  const scaled = BigInt(whole! + fraction.slice(0, 9).padEnd(9, "0")) * perUnit;
+  return floorDiv(sign === "-" ? -scaled : scaled, 1_000_000_000n);
+}
+
+function floorDiv(a: bigint, b: bigint): bigint {
+  const quotient = a / b;
+  return a % b < 0n ? quotient - 1n : quotient;
 }
 
 function withFraction(utc: Date, tail: string): string | null {
@@ -64,8 +84,9 @@ export function utcTextToEpoch(text: string): string {
   const seconds = Date.parse(text.slice(0, 19) + "Z") / 1000;
   const fraction = text.length > 20 ? text.slice(20, -1) : "";
   if (fraction === "") return `${seconds}`;
+  if (seconds >= 0) return `${seconds}.${fraction}`;
   // a negative time counts its fraction upwards from the second before
-  return seconds >= 0
-    ? `${seconds}.${fraction}`
-    : `${(seconds * 1_000_000 + Number(fraction.padEnd(6, "0"))) / 1_000_000}`;
+  const micros = BigInt(-seconds) * 1_000_000n - BigInt(fraction.padEnd(6, "0"));
+  const rest = (micros % 1_000_000n).toString().padStart(6, "0").replace(/0+$/, "");
+  return `-${micros / 1_000_000n}${rest === "" ? "" : `.${rest}`}`;
 }

@@ -6,14 +6,16 @@ const KEYS_A_PASS = 2_000_000;
 /**
  * Finds the events whose key may occur more than once in a run: every event of
  * equal keys is among them, and now and then one more. Reads only the .hash
- * files, in as many passes as memory asks for. Yields positions by chunk.
+ * files, in as many passes as memory asks for (`keysAPass`, by default two
+ * million). Yields sorted positions by chunk.
  */
 export async function* possibleDuplicates(
   dir: string,
   chunks: { chunkNo: number; events: number }[],
+  options: { keysAPass?: number | undefined } = {},
 ): AsyncGenerator<{ chunkNo: number; positions: Int32Array }> {
   const total = chunks.reduce((sum, chunk) => sum + chunk.events, 0);
-  const passes = Math.max(1, Math.ceil(total / KEYS_A_PASS));
+  const passes = Math.max(1, Math.ceil(total / (options.keysAPass ?? KEYS_A_PASS)));
   const table = new HashTable(Math.ceil(total / passes));
   for (let pass = 0; pass < passes; pass++) {
     table.clear();

@@ -17,6 +17,9 @@ export const ROW_COLUMNS = [
   "run_id",
 ] as const;
 
+/** UTF-16 units of rows that wait in memory at most, and one row more, however large the page. */
+const MAX_PENDING = 1 << 20;
+
 /** Columns of a line in .keys, in order. */
 export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
 
@@ -92,7 +95,8 @@ export class SpillWriter {
       }
       keyHash(eventId, this.#hashes, this.#events * 2);
       this.#events++;
-      if (++this.#pending >= this.#options.pageSize) this.#flush();
+      const full = ++this.#pending >= this.#options.pageSize;
+      if (full || this.#rowText.length >= MAX_PENDING) this.#flush();
     }
   }
 

@@ -126,12 +126,13 @@ export class Transformer {
         fingerprint,
       });
     } catch (error) {
-      if (!(error instanceof RowError || error instanceof TypeError)) throw error;
+      const rule = ruleOf(error);
+      if (rule === null) throw error;
       result.rejected.push({
         position,
         output,
-        rule: error instanceof RowError ? error.rule : "not_json",
-        message: error.message,
+        rule,
+        message: (error as Error).message,
         field: error instanceof RowError ? error.field : null,
         raw: typeof raw === "string" ? raw : this.#rawText(raw),
       });
@@ -160,17 +161,37 @@ export class Transformer {
     }
   }
 
+  /** A record as the quarantine shows it: canonical where that is possible. */
   #rawText(record: SourceRecord): string {
     try {
       return this.#canonical.text(record);
     } catch {
-      return String(record);
+      try {
+        return JSON.stringify(
+          record,
+          (_key, value) => typeof value === "bigint" ? `${value}` : value,
+        );
+      } catch (error) {
+        return `(cannot be shown: ${(error as Error).message})`;
+      }
     }
   }
 }
 
+/** The rule that a record breaks when mapping it throws this; null where it is no fault of the record. */
+function ruleOf(error: unknown): string | null {
+  if (error instanceof RowError) return error.rule;
+  if (error instanceof TypeError) return "not_json";
+  // also what the engine throws when a record's nesting exhausts its stack
+  return error instanceof RangeError ? "not_storable" : null;
+}
+
 function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {
   if (output === null || output === undefined) return [];
+  if (output instanceof Promise) {
+    output.catch(() => {});
+    throw new RowError("transform_output", "a transform must not be async: it gave a Promise");
+  }
   const outputs = Array.isArray(output) ? output : [output];
   for (const value of outputs) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {

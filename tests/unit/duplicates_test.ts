@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { possibleDuplicates } from "../../pipeline/spill/duplicates.ts";
+import { keyHash } from "../../pipeline/spill/key_hash.ts";
+import { chunkFile } from "../../pipeline/spill/layout.ts";
+
+async function writeHashes(dir: string, chunks: string[][]): Promise<void> {
+  for (const [chunkNo, keys] of chunks.entries()) {
+    const hashes = new Uint32Array(keys.length * 2);
+    keys.forEach((key, i) => keyHash(key, hashes, i * 2));
+    await Deno.writeFile(chunkFile(dir, chunkNo, "hash"), new Uint8Array(hashes.buffer));
+  }
+}
+
+async function flagged(dir: string, chunks: string[][], keysAPass?: number): Promise<string[]> {
+  const found: string[] = [];
+  const described = chunks.map((keys, chunkNo) => ({ chunkNo, events: keys.length }));
+  for await (const { chunkNo, positions } of possibleDuplicates(dir, described, { keysAPass })) {
+    assert.deepEqual([...positions], [...positions].sort((a, b) => a - b));
+    for (const position of positions) found.push(`${chunkNo}/${position}`);
+  }
+  assert.equal(new Set(found).size, found.length, "nothing is told twice");
+  return found.sort();
+}
+
+function repeated(chunks: string[][]): string[] {
+  const times = new Map<string, number>();
+  for (const key of chunks.flat()) times.set(key, (times.get(key) ?? 0) + 1);
+  return chunks.flatMap((keys, chunkNo) =>
+    keys.flatMap((key, position) => times.get(key)! > 1 ? [`${chunkNo}/${position}`] : [])
+  ).sort();
+}
+
+Deno.test("possibleDuplicates() finds every event whose key occurs again, in one pass or many", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_duplicates_" });
+  try {
+    const key = fc.string({ unit: fc.constantFrom("a", "b", "\u{1f600}"), maxLength: 3 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(key, { maxLength: 8 }), { maxLength: 5 }),
+        fc.constantFrom(1, 2, 7, 1000),
+        async (chunks, keysAPass) => {
+          await writeHashes(dir, chunks);
+          assert.deepEqual(await flagged(dir, chunks, keysAPass), repeated(chunks));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("possibleDuplicates() flags nothing among 200,000 different keys that look alike", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_duplicates_" });
+  try {
+    const shapes: ((i: number) => string)[] = [
+      (i) => `${i}`,
+      (i) => `evt-0-${String(i).padStart(10, "0")}`,
+      (i) => `${"x".repeat(i % 7)}${i.toString(36)}${"\u0000".repeat(i % 3)}`,
+    ];
+    for (const shape of shapes) {
+      const chunks = [0, 1].map((c) =>
+        Array.from({ length: 100_000 }, (_, i) => shape(c * 100_000 + i))
+      );
+      await writeHashes(dir, chunks);
+      // the passes' tables are sized for fewer keys than come, and grow
+      assert.deepEqual(await flagged(dir, chunks, 60_000), []);
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { fieldReader, parsePath } from "../../pipeline/field_path.ts";
+import { compileMapping, RowError } from "../../pipeline/mapping.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
+
+function refused(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof RowError) return error.rule;
+    throw error;
+  }
+  return "nothing thrown";
+}
+
+Deno.test("fieldReader() reads nested fields, array positions and names with dots", () => {
+  const record: SourceRecord = { a: { b: [{ c: 1 }] }, "a.b": 2, n: null };
+  assert.deepEqual(parsePath("a\\.b.c"), ["a.b", "c"]);
+  assert.equal(fieldReader("a.b.0.c")(record), 1);
+  assert.equal(fieldReader("a\\.b")(record), 2);
+  assert.equal(fieldReader("n.x")(record), undefined);
+  assert.equal(fieldReader("a.b.9")(record), undefined);
+});
+
+Deno.test("fieldReader() does not read what a record inherits", () => {
+  for (const path of ["__proto__", "constructor", "toString", "a.constructor", "a.__proto__.x"]) {
+    assert.equal(fieldReader(path)({ a: {} }), undefined, path);
+  }
+  assert.equal(fieldReader("__proto__")(JSON.parse('{"__proto__":"own"}')), "own");
+  assert.equal(fieldReader("list.length")({ list: [1, 2] }), undefined);
+});
+
+Deno.test("eventId of one field is its text; numbers keep every digit", () => {
+  const eventId = compileMapping({ key: "id" }).eventId!;
+  assert.equal(eventId({ id: "a|b" }), "a|b");
+  assert.equal(eventId({ id: 9007199254740993n }), "9007199254740993");
+  assert.equal(eventId({ id: 1.5 }), "1.5");
+  assert.equal(eventId({ id: false }), "false");
+});
+
+Deno.test("eventId refuses what identifies nothing", () => {
+  const eventId = compileMapping({ key: "id" }).eventId!;
+  assert.equal(refused(() => eventId({})), "key_missing");
+  assert.equal(refused(() => eventId({ id: null })), "key_missing");
+  assert.equal(refused(() => eventId({ id: "" })), "key_missing");
+  assert.equal(refused(() => eventId({ id: {} })), "key_type");
+  assert.equal(refused(() => eventId({ id: ["a"] })), "key_type");
+});
+
+Deno.test("eventId of several fields: other values give another id", () => {
+  const eventId = compileMapping({ key: ["a", "b"] }).eventId!;
+  const part = fc.string({ unit: fc.constantFrom("|", "\\", "a"), minLength: 1, maxLength: 5 });
+  fc.assert(
+    fc.property(part, part, part, part, (a, b, c, d) => {
+      const same = a === c && b === d;
+      assert.equal(eventId({ a, b }) === eventId({ a: c, b: d }), same);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+Deno.test("eventType is a literal, or a field that must hold text, a number or a boolean", () => {
+  assert.equal(compileMapping({}).eventType({}), "record");
+  assert.equal(compileMapping({ event_type: "sale" }).eventType({}), "sale");
+  const { eventType } = compileMapping({ event_type: { field: "t" } });
+  assert.equal(eventType({ t: "  sale " }), "sale");
+  assert.equal(eventType({ t: 404 }), "404");
+  for (const t of [undefined, null, "", "  ", {}, []]) {
+    assert.equal(refused(() => eventType({ t } as SourceRecord)), "event_type_missing");
+  }
+});
+
+Deno.test("occurredAt is null without a field, and refuses what is no time", () => {
+  assert.equal(compileMapping({}).occurredAt({ at: "x" }), null);
+  const { occurredAt } = compileMapping({ occurred_at: "at" });
+  assert.equal(occurredAt({ at: "2026-01-01" }), "2026-01-01T00:00:00Z");
+  assert.equal(refused(() => occurredAt({ at: "2026-02-30" })), "occurred_at_invalid");
+  assert.equal(refused(() => occurredAt({ at: 0 })), "occurred_at_invalid");
+  assert.equal(refused(() => occurredAt({ at: "" })), "occurred_at_missing");
+  assert.equal(refused(() => occurredAt({})), "occurred_at_missing");
+});
+
+Deno.test("version is a number or a time, as decimal text", () => {
+  assert.equal(compileMapping({}).version({ v: 1 }), null);
+  const { version } = compileMapping({ version: "v" });
+  assert.equal(version({ v: 9007199254740993n }), "9007199254740993");
+  assert.equal(version({ v: "12345678901234567890.25" }), "12345678901234567890.25");
+  assert.equal(version({ v: "1970-01-01T00:00:01.5Z" }), "1.5");
+  for (const v of ["", "v2", "1e5", null, true, {}, "NaN", "Infinity"]) {
+    assert.equal(refused(() => version({ v } as SourceRecord)), "version_invalid", String(v));
+  }
+});

@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Event } from "../../pipeline/event.ts";
+import { chunkFile, readMeta, readPositions, writePositions } from "../../pipeline/spill/layout.ts";
+import { readLines } from "../../pipeline/spill/reader.ts";
+import { copyText, diskProblem, SpillWriter } from "../../pipeline/spill/writer.ts";
+
+const decoder = new TextDecoder();
+
+class TempDir implements AsyncDisposable {
+  readonly path: string;
+  constructor(path: string) {
+    this.path = path;
+  }
+  static async create(): Promise<TempDir> {
+    return new TempDir(await Deno.makeTempDir({ prefix: "etl_spill_" }));
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.path, { recursive: true });
+  }
+}
+
+function event(i: number, rest: Partial<Event> = {}): Event {
+  return {
+    position: i,
+    output: 0,
+    eventId: `e${i}`,
+    eventType: "t",
+    occurredAt: null,
+    version: null,
+    payload: {},
+    text: "{}",
+    raw: null,
+    fingerprint: "00".repeat(32),
+    ...rest,
+  };
+}
+
+const META = {
+  maker: "m",
+  counts: { records_read: 0, rejected: 0, filtered: 0, extra: 0, events: 0, cursor_nulls: 0 },
+  stageMs: {},
+};
+
+async function write(dir: string, events: Event[], pageSize = 10, chunkNo = 0) {
+  using writer = await SpillWriter.open({
+    dir,
+    chunkNo,
+    runId: "00000000-0000-7000-8000-000000000000",
+    sourceName: "so\turce",
+    pageSize,
+  });
+  writer.add(events);
+  return await writer.finish(META);
+}
+
+async function text(
+  dir: string,
+  kind: "rows" | "keys",
+  options: Parameters<typeof readLines>[3] = {},
+): Promise<string> {
+  const blocks: Uint8Array<ArrayBuffer>[] = [];
+  for await (const block of readLines(dir, 0, kind, options)) blocks.push(block.slice());
+  return decoder.decode(await new Blob(blocks).arrayBuffer());
+}
+
+Deno.test("spill: a row is COPY text with every column, keys with chunk and position", async () => {
+  await using dir = await TempDir.create();
+  await write(dir.path, [
+    event(0),
+    event(1, {
+      eventId: "a\\b",
+      occurredAt: "2026-01-31T23:59:59.5Z",
+      version: "-1.5",
+      text: '{"x":"\\n"}',
+    }),
+  ]);
+  assert.equal(
+    await text(dir.path, "rows"),
+    `e0\tt\t\\N\tso\\turce\t\\N\t{}\t\\\\x${
+      "00".repeat(32)
+    }\t\\N\t\\N\t00000000-0000-7000-8000-000000000000\n` +
+      `a\\\\b\tt\t2026-01-31T23:59:59.5Z\tso\\turce\t-1.5\t{"x":"\\\\n"}\t\\\\x${
+        "00".repeat(32)
+      }\t2026-01-31\t23\t00000000-0000-7000-8000-000000000000\n`,
+  );
+  assert.equal(
+    await text(dir.path, "keys"),
+    `e0\t\\\\x${"00".repeat(32)}\t\\N\t0\t0\na\\\\b\t\\\\x${"00".repeat(32)}\t-1.5\t0\t1\n`,
+  );
+});
+
+Deno.test("spill: copyText() has no raw tab, newline or single backslash, and reads back", () => {
+  const back: Record<string, string> = { t: "\t", n: "\n", r: "\r", "\\": "\\" };
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom("\\", "\t", "\n", "\r", "t", "n", ".", "é") }),
+      (given) => {
+        const copied = copyText(given);
+        assert.ok(!/[\t\n\r]/.test(copied));
+        assert.equal(copied.replace(/\\(.)/g, (_, c) => back[c]!), given);
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+Deno.test("spill: any choice of lines is read whole, whatever the size of the blocks", async () => {
+  await using dir = await TempDir.create();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 40 }), fc.boolean()), { maxLength: 30 }),
+      fc.integer({ min: 1, max: 50 }),
+      async (lines, blockBytes) => {
+        const all = lines.map(([length], i) => `${i}:${"é".repeat(length)}\n`);
+        await Deno.writeTextFile(chunkFile(dir.path, 0, "rows"), all.join(""));
+        const chosen = lines.flatMap(([, choose], i) => choose ? [i] : []);
+        assert.equal(
+          await text(dir.path, "rows", { blockBytes, positions: Int32Array.from(chosen) }),
+          chosen.map((i) => all[i]).join(""),
+        );
+        assert.equal(await text(dir.path, "rows", { blockBytes }), all.join(""));
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+Deno.test("spill: rows reach the disk a page at a time, large rows before that", async () => {
+  await using dir = await TempDir.create();
+  const size = () => Deno.statSync(chunkFile(dir.path, 0, "rows")).size;
+  using writer = await SpillWriter.open({
+    dir: dir.path,
+    chunkNo: 0,
+    runId: "r",
+    sourceName: "s",
+    pageSize: 3,
+  });
+  writer.add([event(0), event(1)]);
+  assert.equal(size(), 0);
+  writer.add([event(2)]);
+  assert.ok(size() > 0);
+  const before = size();
+  writer.add([event(3, { text: `{"a":"${"x".repeat(2_000_000)}"}` })]);
+  assert.ok(size() > before + 2_000_000, "a row of 2 MB did not wait for the page");
+  await writer.finish(META);
+  assert.equal((await text(dir.path, "rows")).split("\n").length, 5);
+});
+
+Deno.test("spill: without finish() a chunk does not exist, an older one is gone", async () => {
+  await using dir = await TempDir.create();
+  const options = { maker: "m", published: false };
+  await write(dir.path, [event(0)]);
+  assert.equal((await readMeta(dir.path, 0, options))?.events, 1);
+  {
+    using writer = await SpillWriter.open({
+      dir: dir.path,
+      chunkNo: 0,
+      runId: "r",
+      sourceName: "s",
+      pageSize: 1,
+    });
+    writer.add([event(0)]);
+  }
+  assert.equal(await readMeta(dir.path, 0, options), null);
+});
+
+Deno.test("spill: another maker's, a cut or a damaged spill is not used", async () => {
+  await using dir = await TempDir.create();
+  const options = { maker: "m", published: false };
+  await write(dir.path, [event(0), event(1)]);
+  assert.equal(await readMeta(dir.path, 0, { maker: "other", published: false }), null);
+  assert.equal(await readMeta(dir.path, 1, options), null);
+  await Deno.truncate(chunkFile(dir.path, 0, "rows"), 5);
+  assert.equal(await readMeta(dir.path, 0, options), null);
+  // of a published chunk the rows are in the table
+  assert.equal((await readMeta(dir.path, 0, { maker: "m", published: true }))?.events, 2);
+  await Deno.truncate(chunkFile(dir.path, 0, "keys"), 5);
+  assert.equal(await readMeta(dir.path, 0, { maker: "m", published: true }), null);
+  await Deno.writeTextFile(chunkFile(dir.path, 0, "json"), '{"chunkNo":');
+  assert.equal(await readMeta(dir.path, 0, options), null);
+});
+
+Deno.test("spill: positions are read as they were written", async () => {
+  await using dir = await TempDir.create();
+  for (const positions of [[], [0], [1, 5, 2 ** 31 - 1]]) {
+    // a view that starts inside its buffer
+    const view = Int32Array.from([9, ...positions]).subarray(1);
+    await writePositions(dir.path, 3, "losers", view);
+    assert.deepEqual([...await readPositions(dir.path, 3, "losers")], positions);
+  }
+});
+
+Deno.test("spill: a full disk is a transient problem that names the directory", () => {
+  const problem = diskProblem(
+    Object.assign(new Error("write failed"), { code: "ENOSPC" }),
+    "/spool",
+  );
+  assert.ok(String(problem).includes("/spool"));
+  assert.equal((problem as { transient: boolean }).transient, true);
+  const other = new Error("permission denied");
+  assert.equal(diskProblem(other, "/spool"), other);
+});

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { toUtcText, utcTextToEpoch } from "../../pipeline/timestamps.ts";
+
+Deno.test("toUtcText() takes days that the calendar has, and no others", () => {
+  for (
+    const day of ["2024-02-29", "2000-02-29", "2026-04-30", "0001-01-01", "9999-12-31"]
+  ) {
+    assert.equal(toUtcText(day), `${day}T00:00:00Z`);
+  }
+  for (
+    const day of [
+      "2023-02-29",
+      "1900-02-29",
+      "2026-02-30",
+      "2026-04-31",
+      "2026-13-01",
+      "2026-00-10",
+      "2026-01-00",
+      "0000-01-01",
+      "10000-01-01",
+      "-001-01-01",
+      "2026-1-1",
+      "20260101",
+      "2026-01",
+      "today",
+      "",
+      " 2026-01-01",
+      "2026-01-01\n",
+    ]
+  ) {
+    assert.equal(toUtcText(day), null, JSON.stringify(day));
+  }
+});
+
+Deno.test("toUtcText() agrees with the calendar on every day of four centuries", () => {
+  for (let year = 1700; year <= 2100; year += 1) {
+    for (let month = 1; month <= 12; month++) {
+      for (const day of [28, 29, 30, 31]) {
+        const text = [String(year), String(month).padStart(2, "0"), day].join("-");
+        const date = new Date(`${text}T00:00:00Z`);
+        const exists = !Number.isNaN(date.getTime()) && date.getUTCDate() === day;
+        assert.equal(toUtcText(text) !== null, exists, text);
+      }
+    }
+  }
+});
+
+Deno.test("toUtcText() brings offsets to UTC, also across days and years", () => {
+  const cases: Record<string, string | null> = {
+    "2026-01-01T00:30:00+01:00": "2025-12-31T23:30:00Z",
+    "2026-12-31 23:59:59-0800": "2027-01-01T07:59:59Z",
+    "2024-02-28T20:00:00-05": "2024-02-29T01:00:00Z",
+    "2026-06-01T12:00:00 +05:30": "2026-06-01T06:30:00Z",
+    "2026-06-01T12:00Z": "2026-06-01T12:00:00Z",
+    "2026-06-01T12:00:00z": "2026-06-01T12:00:00Z",
+    "0001-01-01T00:00:00+00:01": null,
+    "9999-12-31T23:59:59-00:01": null,
+    "2026-06-01T12:00:00+01:60": null,
+    "2026-06-01T12:00:00+18:01": null,
+    "2026-06-01T12:00:00+1": null,
+    "2026-06-01T24:00:00Z": null,
+    "2026-06-01T12:60:00Z": null,
+    "2026-06-01T12:00:60Z": null,
+    "2026-06-01T12Z": null,
+  };
+  for (const [given, expected] of Object.entries(cases)) {
+    assert.equal(toUtcText(given), expected, given);
+  }
+});
+
+Deno.test("toUtcText() keeps microseconds and cuts off what is finer", () => {
+  assert.equal(toUtcText("2026-01-01T00:00:00.1"), "2026-01-01T00:00:00.1Z");
+  assert.equal(toUtcText("2026-01-01T00:00:00,123456789Z"), "2026-01-01T00:00:00.123456Z");
+  assert.equal(toUtcText("2026-01-01T00:00:00.000000999Z"), "2026-01-01T00:00:00Z");
+  assert.equal(toUtcText("2026-01-01T00:00:00.120000+01"), "2025-12-31T23:00:00.12Z");
+});
+
+Deno.test("toUtcText() reads epochs in their unit, negative ones too, as number or text", () => {
+  assert.equal(toUtcText(0, "epoch_s"), "1970-01-01T00:00:00Z");
+  assert.equal(toUtcText(-1, "epoch_s"), "1969-12-31T23:59:59Z");
+  assert.equal(toUtcText(-1, "epoch_ms"), "1969-12-31T23:59:59.999Z");
+  assert.equal(toUtcText(-1n, "epoch_us"), "1969-12-31T23:59:59.999999Z");
+  assert.equal(toUtcText("-0.5", "epoch_s"), "1969-12-31T23:59:59.5Z");
+  assert.equal(toUtcText(1_700_000_000.123457, "epoch_s"), "2023-11-14T22:13:20.123457Z");
+  assert.equal(toUtcText("1700000000123.4567", "epoch_ms"), "2023-11-14T22:13:20.123456Z");
+  assert.equal(toUtcText("1700000000123456", "epoch_us"), "2023-11-14T22:13:20.123456Z");
+  // beyond 2^53 microseconds, where a double would lose digits
+  assert.equal(toUtcText(250_000_000_000_000_001n, "epoch_us"), "9892-03-08T12:26:40.000001Z");
+  assert.equal(toUtcText("250000000000000001", "epoch_us"), "9892-03-08T12:26:40.000001Z");
+  for (
+    const wrong of [
+      "",
+      "1e3",
+      "0x10",
+      " 1",
+      "1 ",
+      "abc",
+      NaN,
+      Infinity,
+      1e20,
+      true,
+      null,
+      {},
+      "9".repeat(400),
+      10n ** 400n,
+    ]
+  ) {
+    assert.equal(toUtcText(wrong, "epoch_s"), null, String(wrong).slice(0, 20));
+  }
+});
+
+Deno.test("utcTextToEpoch() has the order and the microseconds of the times", () => {
+  const micros = fc.bigInt({ min: -62_135_596_800_000_000n, max: 253_402_300_799_999_999n });
+  fc.assert(
+    fc.property(micros, (value) => {
+      const text = utcTextToEpoch(toUtcText(value, "epoch_us")!);
+      const match = /^(-?)(\d+)(?:\.(\d{1,6}))?$/.exec(text);
+      assert.ok(match !== null, text);
+      const back = BigInt(match[2]! + (match[3] ?? "").padEnd(6, "0"));
+      assert.equal(match[1] === "-" ? -back : back, value);
+    }),
+    { numRuns: 2000 },
+  );
+});
