@@ -7,13 +7,14 @@ interface DriverError {
 
 /**
  * SQLSTATEs after which the same statement may succeed when it is tried again:
- * connection lost (08), server shutting down, crashing or starting (57P0x),
+ * connection lost (08), server shutting down, crashing or starting, session timed out (57P0x),
  * serialization failure, deadlock, lock not available, too many connections.
  */
 const TRANSIENT_STATES = new Set([
   "57P01",
   "57P02",
   "57P03",
+  "57P05",
   "40001",
   "40P01",
   "55P03",

@@ -34,22 +34,20 @@ export interface LogOptions {
 
 /** A log that writes one line an entry, as text for people or JSON for machines. */
 export function createLog(options: LogOptions, bound: Fields = {}): Log {
-  const entry = (level: Level, message: string, fields: Fields = {}) => {
+  const { format, write, onEntry, secrets = [] } = options;
+  const entry = (level: Level, text: string, own: Fields = {}) => {
     if (ORDER[level] < ORDER[options.level]) return;
     const time = (options.now?.() ?? new Date()).toISOString();
-    const all = { ...bound, ...fields };
-    const line = options.format === "json"
-      ? asJson({ ...all, time, level, message })
-      : `${time} ${level.padEnd(5)} ${oneLine(message)}${asText(all)}`;
-    options.write(withoutSecrets(line, options.secrets ?? []));
-    if (options.onEntry === undefined) return;
-    const told = asJson({ time, level, message, fields: all });
-    try {
-      const entry: Partial<Entry> = JSON.parse(withoutSecrets(told, options.secrets ?? []));
-      options.onEntry({ time, level, message: entry.message ?? "", fields: entry.fields ?? {} });
-    } catch {
-      // a secret such as a comma leaves no JSON: the line was written, that has to do
-    }
+    const message = withoutSecrets(text, secrets);
+    const fields = plainFields({ ...bound, ...own }, secrets);
+    const head = { time, level, message };
+    write(
+      format === "json"
+        // a field of the same name takes no other's place
+        ? JSON.stringify({ ...head, ...fields, ...head })
+        : `${time} ${level.padEnd(5)} ${oneLine(message)}${asText(fields)}`,
+    );
+    onEntry?.({ ...head, fields });
   };
   return {
     debug: (message, fields) => entry("debug", message, fields),
@@ -60,17 +58,20 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
   };
 }
 
-function replacer(_key: string, value: unknown): unknown {
-  if (value instanceof Error) return value.stack ?? value.message;
-  return typeof value === "bigint" ? value.toString() : value;
-}
-
-/** A log must never be what ends a run: a value that cannot be told is named as such. */
-function asJson(value: unknown): string {
+/**
+ * Fields as JSON has them, without secrets. A log must never be what ends a run:
+ * what has no JSON is named as such.
+ */
+function plainFields(fields: Fields, secrets: string[]): Fields {
+  const replacer = (_key: string, value: unknown): unknown => {
+    if (value instanceof Error) value = value.stack ?? value.message;
+    if (typeof value === "bigint") return value.toString();
+    return typeof value === "string" ? withoutSecrets(value, secrets) : value;
+  };
   try {
-    return JSON.stringify(value, replacer) ?? "";
+    return JSON.parse(JSON.stringify(fields, replacer));
   } catch (error) {
-    return JSON.stringify({ unprintable: String(error) });
+    return { unprintable: withoutSecrets(String(error), secrets) };
   }
 }
 
@@ -80,17 +81,14 @@ function oneLine(text: string): string {
 
 function asText(fields: Fields): string {
   return Object.entries(fields).map(([key, value]) => {
-    const plain = replacer(key, value);
-    const text = typeof plain === "string" ? plain : asJson(plain);
+    const text = typeof value === "string" ? value : JSON.stringify(value);
     return ` ${key}=${/[\s"=]/.test(text) ? JSON.stringify(text) : text}`;
   }).join("");
 }
 
-/** Finds a secret also as JSON writes it. */
-function withoutSecrets(line: string, secrets: string[]): string {
+function withoutSecrets(text: string, secrets: string[]): string {
   for (const secret of secrets) {
-    if (secret === "") continue;
-    line = line.replaceAll(secret, "***").replaceAll(JSON.stringify(secret).slice(1, -1), "***");
+    if (secret !== "") text = text.replaceAll(secret, "***");
   }
-  return line;
+  return text;
 }

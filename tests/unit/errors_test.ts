@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { Problem } from "../../pipeline/problem.ts";
+import { runProblem } from "../../pipeline/run_problem.ts";
+import { isTransient, raisedProblem } from "../../store/errors.ts";
+
+const withCode = (code: string, message = "") => Object.assign(new Error(message), { code });
+
+Deno.test("isTransient() knows the states and socket errors after which trying again may help", () => {
+  const transient = [
+    "08000",
+    "08006",
+    "08P01",
+    "57P01",
+    "57P02",
+    "57P03",
+    "57P05",
+    "40001",
+    "40P01",
+    "55P03",
+    "53300",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EPIPE",
+    "ETIMEDOUT",
+    "CONNECTION_CLOSED",
+    "CONNECT_TIMEOUT",
+  ];
+  for (const code of transient) assert.equal(isTransient(withCode(code)), true, code);
+  const permanent = [
+    "23505",
+    "42501",
+    "42P01",
+    "22P02",
+    "57014",
+    "53100",
+    "ET422",
+    "ENOENT",
+    "ENOSPC",
+  ];
+  for (const code of permanent) assert.equal(isTransient(withCode(code)), false, code);
+});
+
+Deno.test("isTransient() knows the drivers' words, but not those of a message of the server", () => {
+  assert.equal(isTransient(new Error("Connection terminated unexpectedly")), true);
+  assert.equal(
+    isTransient(new Error("Client has encountered a connection error and is not queryable")),
+    true,
+  );
+  // e.g. a check constraint's message that holds such words
+  assert.equal(isTransient(withCode("23514", "the connection terminated flag is wrong")), false);
+  for (const other of [null, undefined, "connection terminated", 7]) {
+    assert.equal(isTransient(other), false);
+  }
+});
+
+Deno.test("isTransient() believes an error that says itself what it is", () => {
+  const options = { detail: "connection terminated" };
+  assert.equal(isTransient(new Problem("disk-full", { ...options, transient: true })), true);
+  assert.equal(isTransient(new Problem("source-unreadable", options)), false);
+});
+
+Deno.test("raisedProblem() reads what etl.raise_problem raised, and nothing else", () => {
+  const problem = { type: "invalid-conf", status: 422, detail: "d", errors: [] };
+  const raised = Object.assign(withCode("ET422"), { detail: JSON.stringify(problem) });
+  assert.deepEqual(raisedProblem(raised), problem);
+  assert.equal(raisedProblem(Object.assign(withCode("23505"), { detail: "Key (a)" })), null);
+  assert.equal(raisedProblem(Object.assign(withCode("ET422"), { detail: "{" })), null);
+  assert.equal(raisedProblem(withCode("ET422")), null);
+});
+
+Deno.test("runProblem() shows what the user can act on and hides what is a defect", () => {
+  assert.equal(runProblem(withCode("57P01", "gone"), "load").transient, true);
+  assert.match(
+    runProblem(withCode("57014"), "load").message,
+    /in load took longer than db_statement_timeout_ms/,
+  );
+  assert.equal(
+    runProblem(withCode("42501", "permission denied for table x"), null).type,
+    "missing-grant",
+  );
+  assert.match(
+    runProblem(withCode("22003", "out of range"), "load").message,
+    /SQLSTATE 22003\): out of range/,
+  );
+  const defect = runProblem(new TypeError("cannot read properties of secret"), "load");
+  assert.deepEqual([defect.type, defect.status], ["internal", 500]);
+  assert.doesNotMatch(defect.message, /secret/);
+  const own = new Problem("foreign-rows", { detail: "d" });
+  assert.equal(runProblem(own, "load"), own);
+});
+
+Deno.test("a Problem is the same on the other side of a worker's message", () => {
+  const problem = new Problem("invalid-conf", {
+    detail: "d",
+    status: 409,
+    transient: true,
+    errors: [{ field: "a", message: "m" }],
+    extra: { suggestions: ["b"] },
+  });
+  const back = Problem.fromJSON(structuredClone(problem.toJSON()), problem.transient);
+  assert.deepEqual(back.toJSON(), problem.toJSON());
+  assert.equal(back.transient, true);
+});

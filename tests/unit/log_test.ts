@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { createLog, type LogOptions } from "../../telemetry/log.ts";
+
+function logged(
+  options: Partial<LogOptions>,
+  write: (log: ReturnType<typeof createLog>) => void,
+): string[] {
+  const lines: string[] = [];
+  write(createLog({
+    level: "debug",
+    format: "text",
+    write: (line) => lines.push(line),
+    now: () => new Date(0),
+    ...options,
+  }));
+  return lines;
+}
+
+Deno.test("log: lines below the level are left out", () => {
+  const lines = logged({ level: "warn" }, (log) => {
+    log.debug("a");
+    log.info("b");
+    log.warn("c");
+    log.error("d");
+  });
+  assert.deepEqual(lines.map((line) => line.slice(25)), ["warn  c", "error d"]);
+});
+
+Deno.test("log: fields of with() are on every line; a line's own come on top", () => {
+  const [line] = logged(
+    { format: "json" },
+    (log) => log.with({ run: 1, a: 1 }).info("m", { a: 2 }),
+  );
+  assert.deepEqual(JSON.parse(line!), {
+    time: "1970-01-01T00:00:00.000Z",
+    level: "info",
+    message: "m",
+    run: 1,
+    a: 2,
+  });
+});
+
+Deno.test("log: no field takes the place of time, level or message", () => {
+  const [line] = logged(
+    { format: "json" },
+    (log) => log.info("m", { message: "x", level: "error", time: 0 }),
+  );
+  const { level, message, time } = JSON.parse(line!);
+  assert.deepEqual([level, message, time], ["info", "m", "1970-01-01T00:00:00.000Z"]);
+});
+
+Deno.test("log: an entry is one line, whatever is told", () => {
+  for (const format of ["text", "json"] as const) {
+    const lines = logged(
+      { format },
+      (log) => log.warn("a\nforged line", { b: "c\nd", error: new Error("e\nf") }),
+    );
+    assert.equal(lines.length, 1);
+    assert.doesNotMatch(lines[0]!, /\n/, format);
+  }
+});
+
+Deno.test("log: errors, bigints and what has no JSON can be told, nested too", () => {
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+  for (const format of ["text", "json"] as const) {
+    const [line] = logged({ format }, (log) => {
+      log.info("m", { big: 1n, nested: { big: [2n], error: new Error("inner") }, none: undefined });
+    });
+    assert.match(line!, /inner/, format);
+    assert.equal(logged({ format }, (log) => log.error("m", { circular })).length, 1);
+  }
+});
+
+Deno.test("log: secrets are hidden, also as JSON writes them; an empty one hides nothing", () => {
+  const secrets = ['pa"ss\\word', ""];
+  for (const format of ["text", "json"] as const) {
+    const [line] = logged({ format, secrets }, (log) => {
+      log.error('in pa"ss\\word text', {
+        dsn: 'postgres://u:pa"ss\\word@h',
+        nested: { a: 'pa"ss\\word' },
+      });
+    });
+    assert.doesNotMatch(line!, /ss\\+word/, format);
+    assert.match(line!, /u:\*\*\*@h/, format);
+  }
+});
