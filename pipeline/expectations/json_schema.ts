@@ -13,7 +13,9 @@ const MAX_SCHEMA = 200_000;
  */
 function newAjv(): Ajv2020 {
   const regExp = Object.assign(
-    (pattern: string) => ({ test: compileSchemaPattern(pattern) }) as unknown as RegExp,
+    // Ajv tells patterns apart by their text.
+    (pattern: string) =>
+      ({ test: compileSchemaPattern(pattern), toString: () => pattern }) as unknown as RegExp,
     { code: "compileSchemaPattern" },
   );
   return new Ajv2020({

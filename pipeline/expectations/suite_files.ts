@@ -1,0 +1,52 @@
+import { Problem } from "../problem.ts";
+import { readSuite, type Suite } from "./suite.ts";
+
+/**
+ * The suites of a directory, by name: every `*.json` in it.
+ *
+ * @throws Problem invalid-conf naming the file, when one is no suite.
+ */
+export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
+  const suites = new Map<string, Suite>();
+  const names: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(dir)) {
+    if (isFile && name.endsWith(".json")) names.push(name);
+  }
+  for (const name of names.sort()) {
+    const suite = readFile(name, await Deno.readTextFile(`${dir}/${name}`));
+    suites.set(suite.name, suite);
+  }
+  return suites;
+}
+
+function readFile(file: string, text: string): Suite {
+  try {
+    return readSuite(JSON.parse(text));
+  } catch (cause) {
+    if (!(cause instanceof Problem) && !(cause instanceof SyntaxError)) throw cause;
+    throw new Problem("invalid-conf", {
+      detail: `suites/${file}: ${cause.message}`,
+      ...(cause instanceof Problem ? { errors: cause.errors } : {}),
+      cause,
+    });
+  }
+}
+
+/**
+ * The suite of a destination table: the one named `schema.table`, else the one
+ * with the name of the table; undefined when there is none.
+ */
+export function suiteForTable(
+  suites: ReadonlyMap<string, Suite>,
+  { schema, table }: { schema: string; table: string },
+): Suite | undefined {
+  return suites.get(`${schema}.${table}`) ?? suites.get(table);
+}
+
+/** The JSON Schema for payloads that comes with a suite (`meta.payload_schema`), if any. */
+export function payloadSchemaOf(suite: Suite): Record<string, unknown> | undefined {
+  const schema = suite.meta.payload_schema;
+  return typeof schema === "object" && schema !== null && !Array.isArray(schema)
+    ? schema as Record<string, unknown>
+    : undefined;
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
+import {
+  payloadSchemaOf,
+  readSuiteFiles,
+  suiteForTable,
+} from "../../pipeline/expectations/suite_files.ts";
+import { isRowWise } from "../../pipeline/expectations/suite.ts";
+import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
+import { Problem } from "../../pipeline/problem.ts";
+
+const suitesDir = new URL("../../suites", import.meta.url).pathname;
+
+Deno.test("the suite of the default table ships and holds for synthetic events", async () => {
+  const suites = await readSuiteFiles(suitesDir);
+  const suite = suiteForTable(suites, { schema: "public", table: "etl_improved_events" })!;
+  assert.equal(suite.expectations.every(isRowWise), true);
+  const records = Array.from({ length: 500 }, (_, i) => syntheticRecord(i, 0));
+  const events = records.map(({ id, event_type, occurred_at }) => ({
+    event_id: id as string,
+    event_type: event_type as string,
+    occurred_at: occurred_at as string,
+  }));
+  const compiled = compileSuite(suite);
+  const state = compiled.newState({ chunkNo: 0 });
+  compiled.observe(state, records, { startPosition: 0, events });
+  assert.equal(compiled.finish(compiled.serializeState(state)).success, true);
+  assert.equal(compiled.failingRows(records, { events }).size, 0);
+});
+
+Deno.test("the suite of the default table fails an event without a type", async () => {
+  const suites = await readSuiteFiles(suitesDir);
+  const compiled = compileSuite(
+    suiteForTable(suites, { schema: "public", table: "etl_improved_events" })!,
+  );
+  const events = [{ event_id: "1", event_type: "", occurred_at: null }];
+  assert.equal(compiled.failingRows([{}], { events }).size, 1);
+});
+
+Deno.test("suiteForTable() prefers the suite of the schema, and gives none for other tables", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    for (const name of ["orders", "sales.orders"]) {
+      await Deno.writeTextFile(`${dir}/${name}.json`, JSON.stringify({ name, expectations: [] }));
+    }
+    const suites = await readSuiteFiles(dir);
+    assert.equal(suiteForTable(suites, { schema: "sales", table: "orders" })!.name, "sales.orders");
+    assert.equal(suiteForTable(suites, { schema: "public", table: "orders" })!.name, "orders");
+    assert.equal(suiteForTable(suites, { schema: "public", table: "other" }), undefined);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("readSuiteFiles() names the file that is no suite", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${dir}/broken.json`, "{");
+    await assert.rejects(
+      readSuiteFiles(dir),
+      (error) => error instanceof Problem && error.message.includes("suites/broken.json"),
+    );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("payloadSchemaOf() finds the JSON Schema in a suite's meta", () => {
+  const suite = { name: "s", expectations: [], suite_parameters: {}, meta: {} };
+  assert.equal(payloadSchemaOf(suite), undefined);
+  const schema = { type: "object" };
+  assert.deepEqual(payloadSchemaOf({ ...suite, meta: { payload_schema: schema } }), schema);
+});

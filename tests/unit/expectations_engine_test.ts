@@ -1,0 +1,249 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  compileSuite,
+  type NewStateOptions,
+  type SerializedState,
+} from "../../pipeline/expectations/compiled_suite.ts";
+import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import { readSuite } from "../../pipeline/expectations/suite.ts";
+import type { EventColumns } from "../../pipeline/expectations/batch.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
+
+type Given = [type: string, kwargs: Record<string, unknown>];
+
+function compile(...given: Given[]) {
+  return compileSuite(readSuite({
+    name: "s",
+    expectations: given.map(([type, kwargs]) => ({ type, kwargs })),
+  }));
+}
+
+function validate(
+  given: Given[],
+  chunks: SourceRecord[][],
+  options: Omit<NewStateOptions, "chunkNo"> = {},
+): ValidationResult {
+  const suite = compile(...given);
+  let position = 0;
+  const states: SerializedState[] = chunks.map((records, chunkNo) => {
+    const state = suite.newState({ chunkNo, ...options });
+    for (let i = 0; i < records.length; i += 7) {
+      const batch = records.slice(i, i + 7);
+      suite.observe(state, batch, { startPosition: position });
+      position += batch.length;
+    }
+    return suite.serializeState(state);
+  });
+  return suite.finish(suite.mergeStates(states.reverse()));
+}
+
+const ALL: Given[] = [
+  ["expect_column_values_to_not_be_null", { column: "a" }],
+  ["expect_column_values_to_be_between", { column: "a", min_value: 0, max_value: 5 }],
+  ["expect_column_values_to_be_unique", { column: "a" }],
+  ["expect_column_values_to_be_unique", { column: "t" }],
+  ["expect_column_values_to_be_of_type", { column: "a", type_: "int64" }],
+  ["expect_column_values_to_be_increasing", { column: "a" }],
+  ["expect_column_mean_to_be_between", { column: "a", min_value: 0 }],
+  ["expect_column_stdev_to_be_between", { column: "a", min_value: 0 }],
+  ["expect_column_sum_to_be_between", { column: "a", min_value: 0 }],
+  ["expect_column_median_to_be_between", { column: "a", min_value: 0 }],
+  ["expect_column_max_to_be_between", { column: "t" }],
+  ["expect_column_quantile_values_to_be_between", {
+    column: "a",
+    quantile_ranges: { quantiles: [0.1, 0.5, 0.9], value_ranges: [[0, 1], [0, 9], [null, null]] },
+  }],
+  ["expect_column_unique_value_count_to_be_between", { column: "t", min_value: 1 }],
+  ["expect_column_distinct_values_to_equal_set", { column: "t", value_set: ["x", "y"] }],
+  ["expect_column_most_common_value_to_be_in_set", { column: "t", value_set: ["x"] }],
+  ["expect_compound_columns_to_be_unique", { column_list: ["a", "t"] }],
+  ["expect_column_pair_values_to_be_equal", { column_A: "a", column_B: "b" }],
+  ["expect_column_values_to_be_in_set", {
+    column: "t",
+    value_set: ["x"],
+    row_condition: "a > 2",
+    condition_parser: "pandas",
+  }],
+  ["expect_table_columns_to_match_set", { column_set: ["a", "b", "t"] }],
+  ["expect_table_row_count_to_equal", { value: 3 }],
+];
+
+const record: fc.Arbitrary<SourceRecord> = fc.record({
+  a: fc.oneof(fc.integer({ min: -3, max: 9 }), fc.constant(null)),
+  b: fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(null)),
+  t: fc.oneof(fc.constantFrom("x", "y", "z", "\u{1F600}"), fc.string(), fc.constant(null)),
+}, { requiredKeys: ["a"] });
+
+Deno.test("finish() gives the same however records are split into chunks, in memory or spilled", async () => {
+  const spillDir = await Deno.makeTempDir();
+  try {
+    fc.assert(
+      fc.property(
+        fc.array(record, { minLength: 1, maxLength: 60 }),
+        fc.array(fc.nat(60), { maxLength: 6 }),
+        (records, cuts) => {
+          const at = [0, ...cuts.sort((a, b) => a - b), records.length];
+          const chunks = at.slice(1).map((end, i) => records.slice(at[i], end));
+          const whole = round(validate(ALL, [records]));
+          assert.deepEqual(round(validate(ALL, chunks)), whole);
+          assert.deepEqual(round(validate(ALL, chunks, { spillDir })), whole);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  } finally {
+    await Deno.remove(spillDir, { recursive: true });
+  }
+});
+
+/** Sums are rounded in the order of the chunks: 12 digits count. */
+function round(result: ValidationResult): unknown {
+  return JSON.parse(
+    JSON.stringify(result),
+    (_key, value) => typeof value === "number" ? Number(value.toPrecision(12)) : value,
+  );
+}
+
+Deno.test("finish() gives the shape of Great Expectations 1.x", () => {
+  const result = validate(
+    [["expect_column_values_to_be_between", { column: "a", min_value: 2, mostly: 0.5 }]],
+    [[{ a: 1 }, { a: null }], [{ a: 3 }]],
+  );
+  assert.deepEqual(result, {
+    success: true,
+    results: [{
+      success: true,
+      expectation_config: {
+        type: "expect_column_values_to_be_between",
+        kwargs: { column: "a", min_value: 2, mostly: 0.5 },
+        meta: {},
+        severity: "critical",
+      },
+      result: {
+        element_count: 3,
+        unexpected_count: 1,
+        unexpected_percent: 50,
+        partial_unexpected_list: [1],
+        missing_count: 1,
+        missing_percent: (1 / 3) * 100,
+        unexpected_percent_total: (1 / 3) * 100,
+        unexpected_percent_nonmissing: 50,
+        partial_unexpected_counts: [{ value: 1, count: 1 }],
+        partial_unexpected_index_list: [0],
+      },
+      meta: {},
+      exception_info: {
+        raised_exception: false,
+        exception_message: null,
+        exception_traceback: null,
+      },
+    }],
+    suite_name: "s",
+    suite_parameters: {},
+    statistics: {
+      evaluated_expectations: 1,
+      successful_expectations: 1,
+      unsuccessful_expectations: 0,
+      success_percent: 100,
+    },
+    meta: {},
+  });
+});
+
+Deno.test("a column that no record has fails its expectations, saying so", () => {
+  const [result] = validate(
+    [["expect_column_values_to_be_between", { column: "prcie", min_value: 0 }]],
+    [[{ price: 1 }]],
+  ).results;
+  assert.equal(result!.success, false);
+  assert.match(result!.exception_info.exception_message!, /"prcie" does not exist/);
+});
+
+Deno.test("nothing is wrong with no records", () => {
+  const given: Given[] = [["expect_column_values_to_not_be_null", { column: "a" }]];
+  assert.equal(validate(given, []).success, true);
+  assert.equal(validate(given, [[], []]).success, true);
+});
+
+Deno.test("unexpected values are listed 20 at most, the first ones, each of bounded size", () => {
+  const records = Array.from({ length: 100 }, (_, i) => ({ a: `${i} ` + "x".repeat(5_000) }));
+  const { result } = validate(
+    [["expect_column_values_to_be_in_set", { column: "a", value_set: ["q"] }]],
+    [records.slice(0, 15), records.slice(15)],
+  ).results[0]!;
+  const list = result.partial_unexpected_list as string[];
+  assert.equal(list.length, 20);
+  assert.deepEqual(list.map((text) => Number(text.split(" ")[0])), [...Array(20).keys()]);
+  assert.ok(list.every((text) => text.length <= 1_001));
+  assert.equal(result.unexpected_count, 100);
+});
+
+Deno.test("event columns are those of the events, whatever the payload has", () => {
+  const suite = compile(
+    ["expect_column_values_to_be_unique", { column: "event_id" }],
+    ["expect_column_values_to_not_be_null", { column: "occurred_at" }],
+  );
+  const events: EventColumns[] = [
+    { event_id: "1", event_type: "t", occurred_at: null },
+    { event_id: "2", event_type: "t", occurred_at: "2025-01-01T00:00:00.000Z" },
+  ];
+  const state = suite.newState({ chunkNo: 0 });
+  suite.observe(state, [{ event_id: "same" }, { event_id: "same" }], { startPosition: 0, events });
+  const { results } = suite.finish(suite.serializeState(state));
+  assert.deepEqual(results.map(({ success }) => success), [true, false]);
+});
+
+Deno.test("nested fields, array positions and names with dots are columns", () => {
+  const records = [{ a: { b: [{ c: 1 }] }, "x.y": 2 }, { a: null, "x.y": 3 }];
+  const { results } = validate([
+    ["expect_column_values_to_be_in_set", { column: "a.b.0.c", value_set: [1] }],
+    ["expect_column_values_to_not_be_null", { column: "a.b.0.c" }],
+    ["expect_column_values_to_be_in_set", { column: "x.y", value_set: [2, 3] }],
+    ["expect_column_values_to_be_in_set", { column: "x\\.y", value_set: [2] }],
+    ["expect_column_to_exist", { column: "a.b.0" }],
+    ["expect_column_to_exist", { column: "a.q" }],
+    ["expect_column_to_exist", { column: "toString" }],
+  ], [records]);
+  assert.deepEqual(
+    results.map(({ success }) => success),
+    [true, false, true, false, true, false, false],
+  );
+});
+
+Deno.test("failingRows() finds the rows that fail an expectation about rows, and says why", () => {
+  const suite = compile(
+    ["expect_column_values_to_be_between", { column: "a", min_value: 0, mostly: 0.1 }],
+    ["expect_column_values_to_be_unique", { column: "a" }],
+    ["expect_column_values_to_be_of_type", { column: "f", type_: "float64" }],
+    ["expect_column_pair_values_to_be_equal", {
+      column_A: "a",
+      column_B: "b",
+      row_condition: "b > 5",
+      condition_parser: "pandas",
+    }],
+  );
+  const failing = suite.failingRows([
+    { a: 1, b: 1, f: 1.5 },
+    { a: -1, b: 1, f: 2 },
+    { a: "text", b: 1, f: null },
+    { a: 1, b: 7, f: 2 },
+    { a: 1, b: 2, f: "2" },
+    { a: null, b: null },
+  ]);
+  assert.deepEqual([...failing.keys()].sort(), [1, 2, 3, 4]);
+  assert.equal(failing.get(1)!.rule, "expect_column_values_to_be_between");
+  assert.match(failing.get(1)!.message, /min_value 0.*: -1$/);
+  assert.match(failing.get(3)!.message, /: \[1,7\]$/);
+});
+
+Deno.test("integers beyond 2^53 are compared with every digit", () => {
+  const big = 2n ** 60n;
+  const { results } = validate([
+    ["expect_column_values_to_be_unique", { column: "a" }],
+    ["expect_column_max_to_be_between", { column: "a" }],
+  ], [[{ a: big }, { a: big + 1n }, { a: big }]]);
+  assert.equal(results[0]!.result.unexpected_count, 2);
+  assert.deepEqual(results[0]!.result.partial_unexpected_list, [String(big), String(big)]);
+  assert.equal(results[1]!.result.observed_value, String(big + 1n));
+});

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
+import { newProfile } from "../../pipeline/expectations/profile.ts";
+import { readSuite } from "../../pipeline/expectations/suite.ts";
+import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
+
+function profile(records: SourceRecord[]): Record<string, unknown> {
+  const profile = newProfile({ name: "proposed" });
+  for (let i = 0; i < records.length; i += 1_000) profile.observe(records.slice(i, i + 1_000));
+  return profile.finish();
+}
+
+function check(suite: Record<string, unknown>, records: SourceRecord[]): ValidationResult {
+  const compiled = compileSuite(readSuite(JSON.parse(JSON.stringify(suite))));
+  const state = compiled.newState({ chunkNo: 0 });
+  compiled.observe(state, records, { startPosition: 0 });
+  return compiled.finish(compiled.serializeState(state));
+}
+
+function failed(result: ValidationResult): unknown[] {
+  return result.results.filter(({ success }) => !success)
+    .map(({ expectation_config, exception_info }) => [expectation_config, exception_info]);
+}
+
+Deno.test("Profile proposes types, null rates, ranges, sets and uniqueness", () => {
+  const records = Array.from({ length: 2_000 }, (_, i) => syntheticRecord(i, 0));
+  const suite = profile(records);
+  const proposed = (suite.expectations as { type: string; kwargs: Record<string, unknown> }[])
+    .map(({ type, kwargs }) => `${type} ${kwargs.column ?? ""}`);
+  for (
+    const expected of [
+      "expect_table_columns_to_match_set ",
+      "expect_column_values_to_not_be_null id",
+      "expect_column_values_to_be_unique id",
+      "expect_column_values_to_be_in_type_list user_id",
+      "expect_column_values_to_be_between amount",
+      "expect_column_values_to_be_in_set event_type",
+      "expect_column_values_to_match_regex occurred_at",
+      "expect_column_values_to_be_in_set attributes.device",
+      "expect_column_values_to_not_be_null attributes.campaign",
+    ]
+  ) assert.ok(proposed.includes(expected), `${expected} is not proposed`);
+  assert.ok(!proposed.includes("expect_column_values_to_be_unique user_id"));
+  assert.deepEqual(failed(check(suite, records)), []);
+});
+
+Deno.test("the suite that Profile proposes holds on the data it came from", () => {
+  const value: fc.Arbitrary<SourceRecord[string]> = fc.oneof(
+    fc.constant(null),
+    fc.integer({ min: -5, max: 5 }),
+    fc.double(),
+    fc.string(),
+    fc.boolean(),
+    fc.bigInt({ min: 2n ** 53n, max: 2n ** 70n }),
+    fc.constant<SourceRecord[string]>([1, "a"]),
+    fc.constant<SourceRecord[string]>({ x: 1, "y.z": "q" }),
+    fc.constantFrom("2024-01-01", "b"),
+  );
+  const name = fc.constantFrom("a", "b", "c.d", "event_id", "constructor", "1");
+  fc.assert(
+    fc.property(fc.array(fc.dictionary(name, value), { maxLength: 60 }), (records) => {
+      assert.deepEqual(failed(check(profile(records), records)), []);
+    }),
+    { numRuns: 500 },
+  );
+  const kinds: fc.Arbitrary<string | number | boolean>[] = [
+    fc.integer(),
+    fc.double(),
+    fc.string(),
+    fc.boolean(),
+  ];
+  const one = fc.constantFrom(...kinds);
+  fc.assert(
+    fc.property(
+      one.chain((kind) => fc.array(fc.record({ a: fc.option(kind) }), { maxLength: 80 })),
+      (records) => {
+        assert.deepEqual(failed(check(profile(records), records)), []);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});

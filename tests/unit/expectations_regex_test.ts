@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  compileLike,
+  compileRegex,
+  compileSchemaPattern,
+} from "../../pipeline/expectations/regex.ts";
+import { Problem } from "../../pipeline/problem.ts";
+
+/** Fails when it takes unreasonably long. */
+function timed(run: () => unknown): void {
+  const start = performance.now();
+  run();
+  const ms = performance.now() - start;
+  assert.ok(ms < 2_000, `took ${ms} ms`);
+}
+
+Deno.test("compileRegex() takes linear time on patterns that make backtracking explode", () => {
+  const text = "a".repeat(100_000) + "!";
+  for (
+    const pattern of [
+      "^(a+)+$",
+      "(a*)*b",
+      "^(a|aa)+$",
+      "(.*a){20}b",
+      "(x+x+)+y",
+      "^(([a-z])+.)+[A-Z]$",
+    ]
+  ) {
+    const matches = compileRegex(pattern);
+    timed(() => assert.equal(matches(text), false, pattern));
+  }
+});
+
+Deno.test("compileSchemaPattern() and compileLike() take linear time as well", () => {
+  const text = "a".repeat(100_000);
+  timed(() => assert.equal(compileSchemaPattern("^(a+)+$")(text + "!"), false));
+  timed(() => assert.equal(compileLike("%a%a%a%a%a%a%a%a%a%a%b")(text), false));
+});
+
+Deno.test("compileRegex() has Python's classes, which are those of Unicode", () => {
+  assert.equal(compileRegex("^\\d+$")("١٢٣"), true);
+  assert.equal(compileRegex("^\\w+$")("größe_1"), true);
+  assert.equal(compileRegex("^[\\w-]+$")("é-1"), true);
+  assert.equal(compileRegex("\\s")("\u3000"), true);
+  assert.equal(compileRegex("^\\W$")("é"), false);
+  assert.equal(compileRegex("^.$")("\u{1F600}"), true);
+});
+
+Deno.test("compileRegex() lets $ match before a newline at the end, and \\Z not", () => {
+  assert.equal(compileRegex("^a$")("a\n"), true);
+  assert.equal(compileRegex("^a$")("a\nb"), false);
+  assert.equal(compileRegex("^a\\Z")("a\n"), false);
+});
+
+Deno.test("compileRegex() searches and keeps alternatives of anchored patterns apart", () => {
+  assert.equal(compileRegex("b")("abc"), true);
+  assert.equal(compileRegex("^a|b$")("xb"), true);
+  assert.equal(compileRegex("^a|b$")("xa"), false);
+  assert.equal(compileRegex("(?i)^AB")("abc"), true);
+  assert.equal(compileRegex("a{,2}b")("b"), true);
+  assert.equal(compileRegex("[]x]")("]"), true);
+  assert.equal(compileRegex("[[]")("["), true);
+});
+
+Deno.test("compileRegex() refuses what it cannot match as Python would", () => {
+  for (
+    const pattern of [
+      "(?=a)",
+      "(?<!a)b",
+      "(a)\\1",
+      "(?P<n>a)(?P=n)",
+      "a++",
+      "(?>a)",
+      "(?x) a",
+      "(?m)^a",
+      "(",
+      "a\\",
+      "[\\S]",
+      "\\q",
+      "a".repeat(3_000),
+      "(a{1000}){1000}",
+    ]
+  ) {
+    assert.throws(() => compileRegex(pattern), Problem, pattern);
+  }
+});
+
+Deno.test("compileRegex() gives a test or a Problem for any text", () => {
+  const piece = fc.constantFrom(..."ab\\[](){}*+?|^$.-,123:=!<>PdwsZ".split(""));
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 15 }), (pieces) => {
+      try {
+        compileRegex(pieces.join(""))("ab12");
+      } catch (error) {
+        assert.ok(error instanceof Problem, String(error));
+      }
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+Deno.test("compileLike() has % and _ over the whole text, and an escape", () => {
+  assert.equal(compileLike("a%")("abc"), true);
+  assert.equal(compileLike("a%")("ba"), false);
+  assert.equal(compileLike("_")("\u{1F600}"), true);
+  assert.equal(compileLike("a\\%")("a%"), true);
+  assert.equal(compileLike("a\\%")("ab"), false);
+  assert.equal(compileLike("a!_", "!")("a_"), true);
+  assert.equal(compileLike("%.b")("axb"), false);
+  assert.equal(compileLike("a%z")("a\nz"), true);
+  assert.throws(() => compileLike("a\\"), Problem);
+});

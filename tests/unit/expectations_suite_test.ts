@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { CATALOG } from "../../pipeline/expectations/catalog.ts";
+import {
+  isRowWise,
+  readSuite,
+  resolveParameters,
+  writeSuite,
+} from "../../pipeline/expectations/suite.ts";
+import { Problem } from "../../pipeline/problem.ts";
+
+function problemOf(json: unknown): Problem {
+  try {
+    readSuite(json);
+  } catch (error) {
+    assert.ok(error instanceof Problem, String(error));
+    return error;
+  }
+  assert.fail("the suite was accepted");
+}
+
+const suiteOf = (...expectations: unknown[]) => ({ name: "s", expectations });
+const notNull = { type: "expect_column_values_to_not_be_null", kwargs: { column: "a" } };
+
+Deno.test("readSuite() reads the keys of 0.18 and writes those of 1.x", () => {
+  const suite = readSuite({
+    expectation_suite_name: "old",
+    data_asset_type: null,
+    ge_cloud_id: null,
+    evaluation_parameters: { low: 3 },
+    meta: { great_expectations_version: "0.18.22" },
+    expectations: [{
+      expectation_type: "expect_column_values_to_be_between",
+      kwargs: {
+        column: "a",
+        min_value: { $PARAMETER: "low" },
+        mostly: 0.9,
+        result_format: "BASIC",
+      },
+      meta: { why: "because" },
+    }],
+  });
+  assert.deepEqual(writeSuite(suite), {
+    name: "old",
+    id: null,
+    expectations: [{
+      type: "expect_column_values_to_be_between",
+      kwargs: { column: "a", min_value: { $PARAMETER: "low" }, mostly: 0.9 },
+      meta: { why: "because" },
+      severity: "critical",
+    }],
+    suite_parameters: { low: 3 },
+    meta: { great_expectations_version: "0.18.22" },
+    notes: null,
+  });
+  assert.deepEqual(readSuite(writeSuite(suite)), suite);
+});
+
+Deno.test("readSuite() names the unknown expectation and the nearest known one", () => {
+  const problem = problemOf(suiteOf({
+    type: "expect_column_value_to_not_be_null",
+    kwargs: { column: "a" },
+  }));
+  assert.equal(problem.type, "invalid-conf");
+  assert.equal(problem.errors[0]!.field, "expectations[0].type");
+  assert.equal(problem.errors[0]!.expected, "expect_column_values_to_not_be_null");
+});
+
+Deno.test("readSuite() says why a known expectation is not supported", () => {
+  const problem = problemOf(suiteOf({
+    type: "expect_column_kl_divergence_to_be_less_than",
+    kwargs: { column: "a" },
+  }));
+  assert.match(problem.errors[0]!.message, /is not supported: it compares distributions/);
+});
+
+Deno.test("readSuite() reports every error at once", () => {
+  const problem = problemOf(suiteOf(
+    { ...notNull, kwargs: { column: "a", mosty: 0.5 } },
+    { type: "expect_column_values_to_be_in_set", kwargs: { column: "a", value_set: "x" } },
+    { type: "expect_column_values_to_match_regex", kwargs: { column: "a", regex: "(?=x)" } },
+    {
+      type: "expect_column_values_to_be_between",
+      kwargs: { column: "a", min_value: 2, max_value: 1 },
+    },
+    { type: "expect_column_values_to_be_between", kwargs: { column: "a" } },
+    { ...notNull, kwargs: { column: "a", row_condition: "b >", condition_parser: "pandas" } },
+    { ...notNull, kwargs: { column: "a", row_condition: "b > 1" } },
+    { ...notNull, severty: "info" },
+    { type: "expect_column_values_to_be_of_type", kwargs: { column: "a", type_: "VARCHAR" } },
+  ));
+  assert.deepEqual(problem.errors.map(({ field }) => field), [
+    "expectations[0].kwargs.mosty",
+    "expectations[1].kwargs.value_set",
+    "expectations[2].kwargs.regex",
+    "expectations[3].kwargs.min_value",
+    "expectations[4].kwargs.min_value",
+    "expectations[5].kwargs.row_condition",
+    "expectations[6].kwargs.row_condition",
+    "expectations[7].severty",
+    "expectations[8].kwargs.type_",
+  ]);
+  assert.equal(problem.errors[0]!.expected, "mostly");
+  assert.equal(problem.errors[7]!.expected, "severity");
+});
+
+Deno.test("readSuite() gives a suite or a clear error for any JSON", () => {
+  const type = fc.oneof(fc.constantFrom(...Object.keys(CATALOG)), fc.string());
+  const value = fc.oneof(fc.jsonValue(), fc.constantFrom("a", 1, 0.5, ["a"], { $PARAMETER: "p" }));
+  const kwargs = fc.dictionary(
+    fc.oneof(
+      fc.constantFrom(
+        ...new Set(Object.values(CATALOG).flatMap(({ kwargs }) => Object.keys(kwargs.shape))),
+      ),
+      fc.string(),
+    ),
+    value,
+  );
+  const suite = fc.record({
+    name: fc.oneof(fc.string(), fc.jsonValue()),
+    expectations: fc.oneof(
+      fc.array(fc.oneof(fc.record({ type, kwargs }), fc.jsonValue())),
+      fc.jsonValue(),
+    ),
+  }, { requiredKeys: [] });
+  fc.assert(
+    fc.property(fc.oneof(fc.jsonValue(), suite), (json) => {
+      try {
+        const read = readSuite(json);
+        assert.deepEqual(readSuite(JSON.parse(JSON.stringify(writeSuite(read)))), read);
+      } catch (error) {
+        assert.ok(error instanceof Problem, String(error));
+        assert.equal(error.type, "invalid-conf");
+        assert.ok(error.errors.length > 0 && error.errors.every(({ message }) => message !== ""));
+        JSON.stringify(error.toJSON());
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+Deno.test("resolveParameters() puts in given values first, then those of the suite", () => {
+  const suite = readSuite({
+    name: "s",
+    suite_parameters: { low: 1, high: 5 },
+    expectations: [{
+      type: "expect_column_values_to_be_between",
+      kwargs: {
+        column: "a",
+        min_value: { $PARAMETER: "low" },
+        max_value: { $PARAMETER: "high" },
+      },
+    }],
+  });
+  const { kwargs } = resolveParameters(suite, { low: 2 }).expectations[0]!;
+  assert.deepEqual(kwargs, { column: "a", min_value: 2, max_value: 5 });
+  assert.throws(
+    () => resolveParameters(suite, { low: "x" }),
+    (error: Problem) => error.errors[0]!.field === "expectations[0].kwargs.max_value",
+  );
+});
+
+Deno.test("resolveParameters() names a parameter that has no value", () => {
+  const suite = readSuite(suiteOf({
+    type: "expect_table_row_count_to_equal",
+    kwargs: { value: { $PARAMETER: "rows" } },
+  }));
+  assert.throws(() => resolveParameters(suite), /the suite parameter rows has no value/);
+});
+
+Deno.test("isRowWise() tells expectations about rows from those about the batch", () => {
+  assert.equal(isRowWise(notNull), true);
+  assert.equal(isRowWise({ type: "expect_column_pair_values_to_be_equal" }), true);
+  assert.equal(isRowWise({ type: "expect_column_values_to_be_unique" }), false);
+  assert.equal(isRowWise({ type: "expect_column_values_to_be_increasing" }), false);
+  assert.equal(isRowWise({ type: "expect_table_row_count_to_equal" }), false);
+});
