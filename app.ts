@@ -1,6 +1,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { Problem } from "./pipeline/problem.ts";
+import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
 import type { AppDeps } from "./routes/deps.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -40,6 +41,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   namedRoutes(app, deps);
   metricsRoutes(app, deps);
   healthRoutes(app, deps);
+  dashboardRoutes(app, deps);
   app.doc31("/api/openapi.json", {
     openapi: "3.1.0",
     info: {

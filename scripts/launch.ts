@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { readConfig } from "../config.ts";
+import { buildIslands } from "./build_islands.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 import type { Cluster } from "./postgres_cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
@@ -53,6 +54,10 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   env.ETL_PORT ||= "8080";
   // Says what is wrong before anything is started. The embedded database has its address later.
   readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
+  // Without its scripts the dashboard can still be read.
+  const assets = buildIslands({ projectDir }).catch((error) => {
+    options.log?.(`The dashboard has to do without scripts: ${error.message}`);
+  });
   let postgres: Cluster | undefined;
   if (!env.KPIS_PG_DSN) {
     postgres = await startEmbeddedPostgres({
@@ -64,6 +69,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   const dsn = env.KPIS_PG_DSN;
   try {
     await options.prepare?.(dsn, postgres);
+    await assets;
     const server = startServerProcess({
       projectDir,
       env,

@@ -1,0 +1,3 @@
+import { en } from "../i18n/en.ts";
+
+export default en;

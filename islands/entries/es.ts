@@ -1,0 +1,3 @@
+import { es } from "../i18n/es.ts";
+
+export default es;

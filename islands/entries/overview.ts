@@ -1,0 +1,4 @@
+import { mount } from "../lib/mount.tsx";
+import { Overview } from "../overview/overview.tsx";
+
+await mount("overview", Overview);

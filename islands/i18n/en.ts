@@ -1,0 +1,8 @@
+import { common } from "./en/common.ts";
+import { overview } from "./en/overview.ts";
+
+/** Every text of the dashboard in English, the language that defines what there is. */
+export const en = { ...common, ...overview };
+
+export type MessageKey = keyof typeof en;
+export type Messages = Record<MessageKey, string>;

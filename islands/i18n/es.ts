@@ -1,0 +1,6 @@
+import type { Messages } from "./en.ts";
+import { common } from "./es/common.ts";
+import { overview } from "./es/overview.ts";
+
+/** Every text of the dashboard in Spanish. */
+export const es: Messages = { ...common, ...overview };

@@ -1,0 +1,37 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+import { type ComponentType, hydrate } from "preact";
+import { useEffect } from "preact/hooks";
+import type { Messages } from "../i18n/en.ts";
+import type { Lang } from "./locale.ts";
+import { LocaleProvider } from "./locale_context.tsx";
+
+function Hydrated({ element }: { element: Element }) {
+  useEffect(() => element.classList.add("ready"), []);
+  return null;
+}
+
+/** Hydrates the places of an island with the properties that the server rendered it with. */
+export async function mount<P extends object>(
+  name: string,
+  Component: ComponentType<P>,
+): Promise<void> {
+  const { lang, dataset } = document.documentElement;
+  const { default: messages } = await import(dataset.messages!) as { default: Messages };
+  const settings = {
+    lang: lang as Lang,
+    tag: dataset.tag!,
+    zone: dataset.zone!,
+    messages,
+  };
+  for (const element of document.querySelectorAll(`[data-island="${name}"]`)) {
+    const props = JSON.parse(element.nextElementSibling!.textContent!) as P;
+    hydrate(
+      <LocaleProvider settings={settings} now={Number(dataset.now)}>
+        <Component {...props} />
+        <Hydrated element={element} />
+      </LocaleProvider>,
+      element,
+    );
+  }
+}

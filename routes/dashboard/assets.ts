@@ -1,0 +1,65 @@
+import type { Context } from "hono";
+import { Problem } from "../../pipeline/problem.ts";
+import { type Manifest, manifestSchema } from "./manifest.ts";
+
+const TYPES: Record<string, string> = {
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
+  woff2: "font/woff2",
+};
+
+/** Gives out what scripts/build_islands.ts has made, and sees when it has been made anew. */
+export class Assets {
+  readonly #dir: URL;
+  readonly #files = new Map<string, Uint8Array<ArrayBuffer>>();
+  #manifest: Manifest | null = null;
+  #modifiedAt = 0;
+
+  constructor(dir = new URL("../../.data/assets/", import.meta.url)) {
+    this.#dir = dir;
+  }
+
+  /** What the last build has made; null where there was none: pages then do without. */
+  async manifest(): Promise<Manifest | null> {
+    try {
+      const url = new URL("manifest.json", this.#dir);
+      const modifiedAt = (await Deno.stat(url)).mtime?.getTime() ?? 0;
+      if (this.#manifest === null || modifiedAt !== this.#modifiedAt) {
+        this.#manifest = manifestSchema.parse(JSON.parse(await Deno.readTextFile(url)));
+        this.#modifiedAt = modifiedAt;
+      }
+      return this.#manifest;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return null;
+      throw error;
+    }
+  }
+
+  /** A file by its name, cacheable for ever as the name changes with the content. */
+  async serve(c: Context, name: string): Promise<Response> {
+    const type = TYPES[name.slice(name.lastIndexOf(".") + 1)];
+    if (type === undefined || !/^[A-Za-z0-9_-]+\.[a-z0-9]+$/.test(name)) throw noSuchFile(name);
+    let content = this.#files.get(name);
+    if (content === undefined) {
+      try {
+        content = await Deno.readFile(new URL(name, this.#dir));
+      } catch {
+        throw noSuchFile(name);
+      }
+      this.#files.set(name, content);
+    }
+    return c.body(content, 200, {
+      "content-type": type,
+      "cache-control": "public, max-age=31536000, immutable",
+      "x-content-type-options": "nosniff",
+    });
+  }
+}
+
+function noSuchFile(name: string): Problem {
+  return new Problem("not-found", {
+    status: 404,
+    detail: `There is no file ${name.slice(0, 100)}. Load the page again: it may be newer.`,
+  });
+}

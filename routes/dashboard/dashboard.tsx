@@ -1,0 +1,57 @@
+import { Hono } from "hono";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { setCookie } from "hono/cookie";
+import type { AppDeps } from "../deps.ts";
+import { toProblem } from "../problems.ts";
+import { Assets } from "./assets.ts";
+import { errorPage } from "./error_page.tsx";
+import { LiveOverview } from "./live_overview.ts";
+import { overviewPage } from "./overview_page.tsx";
+import { streamOverview } from "./stream.ts";
+
+/** What the pages of the dashboard need. */
+export interface DashboardDeps extends AppDeps {
+  assets: Assets;
+}
+
+const YEAR_SECONDS = 365 * 24 * 3600;
+
+/** The dashboard: pages at /etl that read the database directly, and change things over the API. */
+export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
+  const deps: DashboardDeps = { ...appDeps, assets: new Assets() };
+  const pages = new Hono();
+  const live = new Map<string, LiveOverview>();
+
+  pages.get("/assets/:file", (c) => deps.assets.serve(c, c.req.param("file")));
+  pages.get("/events", (c) => {
+    const label = c.req.query("run_label") ?? "";
+    const following = live.get(label) ??
+      new LiveOverview(deps, {
+        ...(label === "" ? {} : { runLabel: label }),
+        onIdle: () => live.delete(label),
+      });
+    live.set(label, following);
+    return streamOverview(c, following);
+  });
+  pages.post("/preferences", async (c) => {
+    const form = await c.req.formData();
+    const cookie = { path: "/etl", maxAge: YEAR_SECONDS, sameSite: "Lax" } as const;
+    const theme = form.get("theme");
+    if (typeof theme === "string" && ["system", "light", "dark"].includes(theme)) {
+      setCookie(c, "etl_theme", theme, cookie);
+    }
+    const lang = form.get("lang");
+    if (lang === "en" || lang === "es") setCookie(c, "etl_lang", lang, cookie);
+    return c.redirect(pathOnly(form.get("back")), 303);
+  });
+  pages.get("/", (c) => overviewPage(c, deps));
+
+  pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
+  app.route("/etl", pages);
+  app.get("/", (c) => c.redirect("/etl"));
+}
+
+/** A path of the dashboard, never another server's address. */
+function pathOnly(back: unknown): string {
+  return typeof back === "string" && /^\/etl([/?][^\\\s]*)?$/.test(back) ? back : "/etl";
+}

@@ -1,0 +1,170 @@
+import type { ComponentChildren } from "preact";
+import type { MessageKey } from "../../islands/i18n/en.ts";
+import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { Icon, type IconName } from "../../islands/ui/icon.tsx";
+import type { Theme } from "./preferences.ts";
+
+export type NavName =
+  | "overview"
+  | "runs"
+  | "new"
+  | "schedules"
+  | "configurations"
+  | "variables"
+  | "pools"
+  | "suites"
+  | "alerts"
+  | "reports";
+
+const GROUPS: { title: MessageKey | null; items: { name: NavName; path: string }[] }[] = [
+  {
+    title: null,
+    items: [{ name: "overview", path: "/etl" }, { name: "runs", path: "/etl/runs" }],
+  },
+  {
+    title: "nav.automation",
+    items: [
+      { name: "schedules", path: "/etl/schedules" },
+      { name: "configurations", path: "/etl/configurations" },
+      { name: "variables", path: "/etl/variables" },
+      { name: "pools", path: "/etl/pools" },
+    ],
+  },
+  {
+    title: "nav.quality",
+    items: [
+      { name: "suites", path: "/etl/suites" },
+      { name: "alerts", path: "/etl/alerts" },
+      { name: "reports", path: "/etl/reports" },
+    ],
+  },
+];
+
+interface LayoutProps {
+  nav: NavName | null;
+  theme: Theme;
+  /** Path and query of this page, to come back to. */
+  here: string;
+  children: ComponentChildren;
+}
+
+/** What every page has around its content. */
+export function Layout({ nav, theme, here, children }: LayoutProps) {
+  const { t } = useLocale();
+  return (
+    <>
+      <a class="skip" href="#main">{t("nav.skip")}</a>
+      <header class="topbar">
+        <Brand />
+        <details class="menu">
+          <summary aria-label={t("nav.menu")}>
+            <Icon name="menu" size={20} />
+          </summary>
+          <div class="menu-panel">
+            <Navigation nav={nav} label={t("nav.menu")} />
+            <Settings theme={theme} here={here} />
+          </div>
+        </details>
+      </header>
+      <aside class="sidebar">
+        <Brand />
+        <Navigation nav={nav} label={t("nav.main")} />
+        <Settings theme={theme} here={here} />
+      </aside>
+      <main id="main" tabindex={-1}>{children}</main>
+    </>
+  );
+}
+
+function Brand() {
+  return (
+    <a class="brand" href="/etl">
+      <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true">
+        <rect class="brand-box" width="32" height="32" rx="8" />
+        <path
+          class="brand-line"
+          d="M9 10h14M9 16h8M9 22h11"
+          fill="none"
+          stroke-width="3"
+          stroke-linecap="round"
+        />
+        <circle class="brand-dot" cx="22.5" cy="16" r="2" />
+      </svg>
+      <span>etl-improved</span>
+    </a>
+  );
+}
+
+function Navigation({ nav, label }: { nav: NavName | null; label: string }) {
+  const { t } = useLocale();
+  return (
+    <nav aria-label={label}>
+      <a class="button primary wide" href="/etl/new" {...current(nav, "new")}>
+        <Icon name="plus" /> {t("nav.new")}
+      </a>
+      {GROUPS.map(({ title, items }) => (
+        <div class="nav-group" key={title}>
+          {title !== null && <p class="nav-title">{t(title)}</p>}
+          <ul>
+            {items.map(({ name, path }) => (
+              <li key={name}>
+                <a class="nav-item" href={path} {...current(nav, name)}>
+                  <Icon name={name as IconName} /> {t(`nav.${name}`)}
+                </a>
+              </li>
+            ))}
+          </ul>
+        </div>
+      ))}
+    </nav>
+  );
+}
+
+const current = (nav: NavName | null, name: NavName) =>
+  nav === name ? { "aria-current": "page" as const } : {};
+
+function Settings({ theme, here }: { theme: Theme; here: string }) {
+  const { t, lang } = useLocale();
+  const icons = { system: "system", light: "sun", dark: "moon" } as const;
+  return (
+    <div class="settings">
+      <a class="nav-item" href="/api/docs">
+        <Icon name="docs" /> {t("nav.docs")}
+      </a>
+      <form method="post" action="/etl/preferences" class="settings-row">
+        <input type="hidden" name="back" value={here} />
+        <div class="segmented" role="group" aria-label={t("theme.label")}>
+          {(["system", "light", "dark"] as const).map((each) => (
+            <button
+              type="submit"
+              name="theme"
+              value={each}
+              key={each}
+              aria-pressed={theme === each}
+              aria-label={t(`theme.${each}`)}
+              title={t(`theme.${each}`)}
+            >
+              <Icon name={icons[each]} />
+            </button>
+          ))}
+        </div>
+        <div class="segmented" role="group" aria-label={t("lang.label")}>
+          {(["en", "es"] as const).map((each) => (
+            <button
+              type="submit"
+              name="lang"
+              value={each}
+              key={each}
+              lang={each}
+              aria-pressed={lang === each}
+              aria-label={each === "en" ? "English" : "Español"}
+              title={each === "en" ? "English" : "Español"}
+            >
+              {each.toUpperCase()}
+            </button>
+          ))}
+        </div>
+      </form>
+    </div>
+  );
+}

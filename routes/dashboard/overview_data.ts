@@ -1,0 +1,45 @@
+import type { HealthLine, OverviewData } from "../../islands/overview/overview_data.ts";
+import { historyPoints, poolUse, recentAlerts } from "../../store/dashboard.ts";
+import { databaseHealth } from "../../store/health.ts";
+import { listRuns } from "../../store/run_views.ts";
+import type { AppDeps } from "../deps.ts";
+
+/** Runs in the charts. */
+export const HISTORY_LENGTH = 60;
+
+/** Everything that the overview shows, of one run label or of all. */
+export async function overviewData(deps: AppDeps, runLabel?: string): Promise<OverviewData> {
+  const { sql } = deps;
+  const [recent, running, queued, history, alerts, pools, health] = await Promise.all([
+    listRuns(sql, { limit: 8, ...(runLabel === undefined ? {} : { runLabel }) }),
+    listRuns(sql, { limit: 20, state: "running" }),
+    listRuns(sql, { limit: 20, state: "queued" }),
+    historyPoints(sql, {
+      limit: HISTORY_LENGTH,
+      ...(runLabel === undefined ? {} : { runLabel }),
+    }),
+    recentAlerts(sql, { limit: 6 }),
+    poolUse(sql),
+    healthLines(deps),
+  ]);
+  return { recent, active: [...running, ...queued], history, alerts, pools, schedules: [], health };
+}
+
+async function healthLines(deps: AppDeps): Promise<HealthLine[]> {
+  const { workers, workersBusy, listening, draining, role } = deps.status();
+  const { problems, facts } = await databaseHealth(deps.sql);
+  const lines: HealthLine[] = problems.map((text) => ({ level: "problem", key: "", text }));
+  if (draining) lines.push({ level: "problem", key: "health.draining" });
+  if (problems.length === 0) lines.push({ level: "ok", key: "health.database" });
+  if (role === "api") lines.push({ level: "ok", key: "health.api_only" });
+  else {lines.push({
+      level: "ok",
+      key: "health.workers",
+      values: { n: workers, busy: workersBusy },
+    });}
+  lines.push(
+    listening ? { level: "ok", key: "health.notify" } : { level: "warning", key: "health.polling" },
+  );
+  lines.push({ level: "ok", key: facts.pg_cron ? "health.pg_cron" : "health.own_cron" });
+  return lines;
+}

@@ -1,0 +1,130 @@
+import type { Context } from "hono";
+import type { ComponentChildren } from "preact";
+import { renderToString } from "preact-render-to-string";
+import { createLocale, type Locale } from "../../islands/lib/locale.ts";
+import { LocaleContext } from "../../islands/lib/locale_context.tsx";
+import type { Assets } from "./assets.ts";
+import { Layout, type NavName } from "./layout.tsx";
+import type { Manifest } from "./manifest.ts";
+import { readPreferences } from "./preferences.ts";
+
+/** Nothing inline, nothing from elsewhere. */
+const CSP = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+export const SECURITY_HEADERS = {
+  "content-security-policy": CSP,
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+};
+
+export interface PageOptions {
+  /** Text of the title, already in the viewer's language. */
+  title: (t: Locale["t"]) => string;
+  nav: NavName | null;
+  /** Entries of the islands that the page has. */
+  islands?: string[];
+  status?: 200 | 404 | 422 | 500 | 503;
+  main: ComponentChildren;
+}
+
+/** A whole page around its main part, in the viewer's language, zone and colours. */
+export async function renderPage(
+  c: Context,
+  assets: Assets,
+  options: PageOptions,
+): Promise<Response> {
+  const { lang, tag, zone, theme, messages } = readPreferences(c);
+  const manifest = await assets.manifest();
+  const locale = createLocale({ lang, tag, zone, messages });
+  const now = Date.now();
+  const url = new URL(c.req.url);
+  const body = renderToString(
+    <LocaleContext.Provider value={{ locale, now }}>
+      <Layout nav={options.nav} theme={theme} here={url.pathname + url.search}>
+        {options.main}
+      </Layout>
+    </LocaleContext.Provider>,
+  );
+  const html = renderToString(
+    <html
+      lang={lang}
+      data-tag={tag}
+      data-zone={zone}
+      data-now={now}
+      data-theme={theme}
+      data-messages={manifest === null ? undefined : path(manifest.scripts[lang]!.file)}
+    >
+      <head>
+        <meta charset="utf-8" />
+        <title>{`${options.title(locale.t)} · etl-improved`}</title>
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        {manifest !== null && <Links manifest={manifest} lang={lang} islands={options.islands} />}
+      </head>
+      {/* deno-lint-ignore react-no-danger */}
+      <body dangerouslySetInnerHTML={{ __html: body }} />
+    </html>,
+  );
+  return c.html(`<!doctype html>${html}`, options.status ?? 200, {
+    ...SECURITY_HEADERS,
+    "cache-control": "private, no-cache",
+    "content-language": lang,
+    vary: "Cookie, Accept-Language",
+  });
+}
+
+const path = (file: string) => `/etl/assets/${file}`;
+
+interface LinksProps {
+  manifest: Manifest;
+  lang: string;
+  islands: string[] | undefined;
+}
+
+function Links({ manifest, lang, islands = [] }: LinksProps) {
+  const entries = ["shell", ...islands].map((name) => {
+    const entry = manifest.scripts[name];
+    if (entry === undefined) throw new Error(`There is no island ${name}`);
+    return entry;
+  });
+  const preloaded = new Set(entries.flatMap((entry) => entry.imports));
+  if (islands.length > 0) preloaded.add(manifest.scripts[lang]!.file);
+  return (
+    <>
+      <link
+        rel="preload"
+        as="font"
+        type="font/woff2"
+        href={path(manifest.font)}
+        crossorigin="anonymous"
+      />
+      <link rel="stylesheet" href={path(manifest.style)} />
+      <link rel="icon" type="image/svg+xml" href={path(manifest.icon)} />
+      {[...preloaded].map((file) => <link rel="modulepreload" key={file} href={path(file)} />)}
+      {entries.map(({ file }) => <script type="module" key={file} src={path(file)} />)}
+    </>
+  );
+}
+
+/** The heading of a page, with what can be done there at its end. */
+export function PageHead(
+  { title, children }: { title: ComponentChildren; children?: ComponentChildren },
+) {
+  return (
+    <div class="page-head">
+      <h1>{title}</h1>
+      {children !== undefined && <div class="page-actions">{children}</div>}
+    </div>
+  );
+}
