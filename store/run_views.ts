@@ -84,7 +84,7 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
       'chunks', coalesce((select jsonb_object_agg(c.state, c.count) from (
         select state, count(*) from etl.chunks where run_id = r.run_id group by state) as c), '{}'),
       -- what an unfinished run has counted so far
-      'counts', coalesce(r.counts, (select to_jsonb(t) from (
+      'counts', coalesce(case when r.ended_at is not null then r.counts end, (select to_jsonb(t) from (
         select coalesce(sum(records_read), 0) as records_read, coalesce(sum(rejected), 0) as rejected,
           coalesce(sum(filtered), 0) as filtered, coalesce(sum(extra), 0) as extra,
           coalesce(sum(duplicates), 0) as duplicates, coalesce(sum(inserted), 0) as inserted,

@@ -1,0 +1,133 @@
+import type { Event, Rejected } from "./event.ts";
+import type { Params } from "./params.ts";
+import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
+import { parseJson } from "./sources/json_text.ts";
+import { previewSource } from "./sources/preview.ts";
+import type { Json, PlanContext, ReadContext } from "./sources/source.ts";
+import { Transformer } from "./stages/transform.ts";
+import { validateBatch } from "./stages/validate.ts";
+import { loadTransform } from "./transform_module.ts";
+
+/** Events and rejected records that a preview shows, each. */
+export const SHOWN = 20;
+/** Records that are read: what shows is counted over all of them. */
+export const SAMPLE = 200;
+/** Keys that occur several times, and their positions, that a preview lists. */
+const LISTED = 10;
+
+/** An event as its row would be, without what only a run can say (run_id, first_seen_at, updated_at). */
+export interface PreviewEvent {
+  /** Number of the record in the source, from 0. */
+  position: number;
+  event_id: string;
+  event_type: string;
+  occurred_at: string | null;
+  source: string;
+  /** Decimal text: a version may have more digits than a JavaScript number. */
+  version: string | null;
+  /** Integers beyond 2^53 are bigints. */
+  payload: Json;
+  fingerprint: string;
+  event_date: string | null;
+  event_hour: number | null;
+}
+
+export interface Preview {
+  /** How many records were read; the source may have more. */
+  sampled: number;
+  events: PreviewEvent[];
+  rejected: Rejected[];
+  /** Over the whole sample. */
+  counts: { events: number; rejected: number; filtered: number; extra: number };
+  /** Rejected records of the sample, by rule. */
+  rules: Record<string, number>;
+  key: {
+    /** The fields of the key; null where the record's hash identifies it. */
+    fields: string[] | null;
+    distinct: number;
+    unique: boolean;
+    /** Keys that occur several times, with the records where. */
+    repeated: { event_id: string; positions: number[] }[];
+  };
+  warnings: string[];
+}
+
+export interface PreviewContext {
+  params: Params;
+  /** ETL_TRANSFORMS_DIR, resolved. */
+  transformsDir: string;
+  source: Omit<PlanContext & ReadContext, "signal">;
+}
+
+/** What the first records of a source would become. Writes nothing but spooled input. */
+export async function preview(context: PreviewContext): Promise<Preview> {
+  const { params } = context;
+  const transform = params.transform === null
+    ? undefined
+    : await loadTransform(context.transformsDir, params.transform);
+  const sourceName = sourceNameOf(params.source, params.run_label);
+  const mapping = mappingOf(params.source);
+  const ctx = { ...context.source, signal: new AbortController().signal };
+  const { records, warnings } = await previewSource(params.source, ctx, SAMPLE);
+  const batch = new Transformer({ mapping, sourceName, transform }).batch(records, 0);
+  const { valid, rejected } = validateBatch(batch.events, {
+    maxPayloadBytes: ctx.limits.maxRecordBytes,
+  });
+  const allRejected = [...batch.rejected, ...rejected]
+    .sort((a, b) => a.position - b.position || a.output - b.output);
+  return {
+    sampled: records.length,
+    events: valid.slice(0, SHOWN).map((event) => asRow(event, sourceName)),
+    rejected: allRejected.slice(0, SHOWN).map((each) => ({
+      ...each,
+      raw: each.raw.length > 2000 ? `${each.raw.slice(0, 2000)}…` : each.raw,
+    })),
+    counts: {
+      events: valid.length,
+      rejected: allRejected.length,
+      filtered: batch.filtered,
+      extra: batch.extra,
+    },
+    rules: countBy(allRejected.map(({ rule }) => rule)),
+    key: {
+      fields: mapping.key === undefined ? null : [mapping.key].flat(),
+      ...keysOf(valid),
+    },
+    warnings,
+  };
+}
+
+function asRow(event: Event, source: string): PreviewEvent {
+  const { position, eventId, eventType, occurredAt, version, text, fingerprint } = event;
+  return {
+    position,
+    event_id: eventId,
+    event_type: eventType,
+    occurred_at: occurredAt,
+    source,
+    version,
+    payload: parseJson(text),
+    fingerprint,
+    event_date: occurredAt?.slice(0, 10) ?? null,
+    event_hour: occurredAt === null ? null : Number(occurredAt.slice(11, 13)),
+  };
+}
+
+function keysOf(events: Event[]): Omit<Preview["key"], "fields"> {
+  const groups = Map.groupBy(events, ({ eventId }) => eventId);
+  const repeated = [...groups].filter(([, members]) => members.length > 1);
+  return {
+    distinct: groups.size,
+    unique: repeated.length === 0,
+    repeated: repeated.slice(0, LISTED).map(([event_id, members]) => ({
+      event_id,
+      positions: members.slice(0, LISTED).map(({ position }) => position),
+    })),
+  };
+}
+
+function countBy(names: string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,109 @@
+import { Problem, type ProblemDetails } from "../../pipeline/problem.ts";
+import { UsageError } from "./exit_codes.ts";
+
+export interface ConnectOptions {
+  /** Whether runs are to be executed; default false: looking needs less. */
+  executes?: boolean;
+}
+
+/** The HTTP interface, of a server or of this process. */
+export interface Api {
+  /** Whether the server is this process, so that a run ends when it ends. */
+  inProcess: boolean;
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** Ends what was started for it. Runs in hand are given back to the queue. */
+  close(): Promise<void>;
+}
+
+/** A server that runs elsewhere. */
+export function remoteApi(address: string, signal?: AbortSignal): Api {
+  const base = serverUrl(address);
+  return {
+    inProcess: false,
+    async fetch(path, init = {}) {
+      try {
+        return await fetch(new URL(path, base), {
+          ...init,
+          ...(signal === undefined ? {} : { signal }),
+        });
+      } catch (cause) {
+        signal?.throwIfAborted();
+        throw unreachable(base.origin, cause);
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+function serverUrl(text: string): URL {
+  const url = URL.parse(/^https?:\/\//i.test(text) ? text : `http://${text}`);
+  if (url === null || url.hostname === "") {
+    throw new UsageError(
+      `--server must be an address such as http://127.0.0.1:8080, not '${text}'`,
+    );
+  }
+  return url;
+}
+
+function unreachable(where: string, cause: unknown): Problem {
+  const reason = cause instanceof Error ? deepest(cause).message : String(cause);
+  return new Problem("unavailable", {
+    status: 503,
+    detail: `No server answers at ${where} (${reason}). Start one with \`deno task start\`, ` +
+      "or leave out --server and ETL_SERVER to work without one.",
+    transient: true,
+    cause,
+  });
+}
+
+function deepest(error: Error): Error {
+  return error.cause instanceof Error ? deepest(error.cause) : error;
+}
+
+/** Asks for JSON. A problem that is answered is thrown. */
+export async function request<T>(api: Api, path: string, init: RequestInit = {}): Promise<T> {
+  const response = await api.fetch(path, init);
+  const text = await response.text();
+  if (response.ok) {
+    const body = parsed<T>(text);
+    if (body !== undefined) return body;
+  }
+  throw problemOf(response, text);
+}
+
+/** The same, with a JSON body. */
+export function post<T>(
+  api: Api,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<T> {
+  return request(api, path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+/** The problem that an answer holds, or one that says that it holds none. */
+export function problemOf(response: Response, text: string): Problem {
+  const details = parsed<ProblemDetails>(text);
+  if (typeof details?.detail === "string" && typeof details.type === "string") {
+    return Problem.fromJSON(details);
+  }
+  return new Problem("unavailable", {
+    status: 503,
+    detail: `What answers at ${response.url || "this address"} is no etl-improved server: it ` +
+      `answered with status ${response.status} and ${
+        response.headers.get("content-type") ?? "no content type"
+      }. Check --server and ETL_SERVER.`,
+  });
+}
+
+function parsed<T>(text: string): T | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

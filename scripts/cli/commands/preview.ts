@@ -1,0 +1,159 @@
+import { Canonicalizer } from "../../../pipeline/canonical.ts";
+import { parseConf } from "../../../pipeline/conf_errors.ts";
+import type { Preview } from "../../../pipeline/preview.ts";
+import { parseJson } from "../../../pipeline/sources/json_text.ts";
+import { count, type Terminal } from "../../terminal.ts";
+import { problemOf } from "../api.ts";
+import type { Command } from "../command.ts";
+import { readConf } from "../conf_input.ts";
+import { EXIT } from "../exit_codes.ts";
+import { sourcesHelp } from "../help.ts";
+import { printable } from "../printable.ts";
+import { type Column, cropped, table } from "../table.ts";
+
+export const preview: Command = {
+  name: "preview",
+  summary: "what the first records of a source would become; makes no run, writes nothing",
+  description:
+    `Reads the first records of a source, transforms and checks them as a run would, and shows
+up to 20 events, what would be rejected and why, and whether the key is unique. Makes no run and
+writes nothing.`,
+  options: {
+    source: { type: "string", value: "JSON", help: "the source; @FILE reads it from a file" },
+    conf: { type: "string", value: "JSON", help: "a whole conf, as `etl run` takes it" },
+    set: { type: "string", multiple: true, value: "NAME=VALUE", help: "one parameter" },
+  },
+  examples: [
+    "etl preview",
+    `etl preview --source '{"type": "file", "path": "sales.csv"}'`,
+    `etl preview --source '{"type": "file", "path": "sales.csv", "key": "id",`,
+    `                       "occurred_at": "sold_at", "event_type": "sale"}'`,
+    "etl preview --conf @nightly.json --set transform=example",
+  ],
+  more: sourcesHelp,
+  async run(call) {
+    const { text, lists, flags, out } = call;
+    const conf = await readConf(
+      { conf: text.conf, source: text.source, set: lists.set ?? [] },
+      call.readFile,
+    );
+    if (!call.usesServer) parseConf(conf);
+    const api = await call.connect();
+    const response = await api.fetch("/api/etl/preview", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(conf),
+    });
+    const body = await response.text();
+    if (!response.ok) throw problemOf(response, body);
+    if (flags.json) out.line(body.trim());
+    else {for (const line of previewLines(out, parseJson(body) as unknown as Preview)) {
+        out.line(line);
+      }}
+    return EXIT.succeeded;
+  },
+};
+
+/** A preview as aligned tables. */
+export function previewLines(out: Terminal, preview: Preview): string[] {
+  const { sampled, counts, warnings } = preview;
+  const facts = [
+    `${count(counts.events)} event${counts.events === 1 ? "" : "s"}`,
+    `${count(counts.rejected)} rejected`,
+    ...(counts.filtered > 0 ? [`${count(counts.filtered)} filtered`] : []),
+    ...(counts.extra > 0 ? [`${count(counts.extra)} extra outputs`] : []),
+  ].join(", ");
+  return [
+    "",
+    out.paint("bold", `The first ${count(sampled)} record${sampled === 1 ? "" : "s"}: ${facts}`),
+    "",
+    ...(preview.events.length > 0 ? [...eventTable(out, preview), ""] : []),
+    ...(preview.rejected.length > 0 ? [...rejectedTable(out, preview), ""] : []),
+    keyLine(out, preview),
+    ...warnings.map((warning) => `${out.paint("yellow", "!")} ${printable(warning)}`),
+    "",
+  ];
+}
+
+const ROOM = { event_id: 32, event_type: 20 };
+
+/** What a table may take: the terminal's width, elsewhere enough to read. */
+function widthOf(out: Terminal): number {
+  return out.isTerminal ? Deno.consoleSize().columns : 160;
+}
+
+function eventTable(out: Terminal, { events, counts }: Preview): string[] {
+  const canonical = new Canonicalizer();
+  const hasVersion = events.some(({ version }) => version !== null);
+  const hasTime = events.some(({ occurred_at }) => occurred_at !== null);
+  const columns: Column[] = [
+    { title: "event_id", maxWidth: ROOM.event_id },
+    { title: "event_type", maxWidth: ROOM.event_type },
+    ...(hasTime ? [{ title: "occurred_at" }] : []),
+    ...(hasVersion ? [{ title: "version", maxWidth: 24 }] : []),
+    { title: "source", maxWidth: 20 },
+    { title: "payload" },
+  ];
+  const [title = "", ...rows] = table(
+    columns,
+    events.map((event) => [
+      event.event_id,
+      event.event_type,
+      ...(hasTime ? [event.occurred_at ?? ""] : []),
+      ...(hasVersion ? [event.version ?? ""] : []),
+      event.source,
+      canonical.text(event.payload),
+    ]),
+    widthOf(out),
+  );
+  const more = counts.events - events.length;
+  return [
+    out.paint("cyan", title),
+    ...rows,
+    ...(more > 0 ? [out.paint("dim", `… and ${count(more)} more`)] : []),
+  ];
+}
+
+function rejectedTable(out: Terminal, { rejected, rules, counts }: Preview): string[] {
+  const [title = "", ...rows] = table(
+    [
+      { title: "record", align: "right" },
+      { title: "rule" },
+      { title: "why", maxWidth: 70 },
+      { title: "as it was read" },
+    ],
+    rejected.map(({ position, rule, message, raw }) => [
+      String(position + 1),
+      rule,
+      message,
+      raw,
+    ]),
+    widthOf(out),
+  );
+  return [
+    out.paint("red", `Rejected ${count(counts.rejected)}`) +
+    `: ${Object.entries(rules).map(([rule, times]) => `${rule} ${count(times)} ×`).join(", ")}`,
+    out.paint("cyan", title),
+    ...rows,
+  ];
+}
+
+function keyLine(out: Terminal, { key, counts }: Preview): string {
+  if (key.fields === null) {
+    return "Key: none is given, so the hash of the record identifies it: the same record is stored once.";
+  }
+  const fields = printable(key.fields.join(", "));
+  if (counts.events === 0) return `Key: ${fields}.`;
+  if (key.unique) {
+    return `${out.paint("green", "✓")} Key ${fields} is unique in these ${
+      count(counts.events)
+    } events.`;
+  }
+  const [first] = key.repeated;
+  const where = first!.positions.map((position) => position + 1).join(", ");
+  return `${out.paint("yellow", "!")} Key ${fields} is not unique: ${count(key.distinct)} keys in ${
+    count(counts.events)
+  } events. ${
+    printable(cropped(first!.event_id, 40))
+  } is in records ${where}: one of them would be stored.`;
+}

@@ -1,0 +1,43 @@
+import type { Problem } from "../../pipeline/problem.ts";
+
+/** What the command line ends with, and what each code means. */
+export const EXIT = {
+  succeeded: 0,
+  failed: 1,
+  usage: 2,
+  cancelled: 3,
+  unreachable: 4,
+  interrupted: 130,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
+  succeeded: "what was asked for was done; a run that was waited for has succeeded",
+  failed: "the run has failed, or something unexpected happened",
+  usage: "a wrong command, option or conf, or a request that was refused",
+  cancelled: "the run was cancelled",
+  unreachable: "no server answers, or its database does not",
+  interrupted: "ended by Ctrl-C; the text before says what becomes of the run",
+};
+
+/** The exit code for a run that has ended in this state. */
+export function exitCodeOf(state: string): ExitCode {
+  if (state === "succeeded") return EXIT.succeeded;
+  return state === "cancelled" ? EXIT.cancelled : EXIT.failed;
+}
+
+/** The exit code for a request that was refused. */
+export function exitCodeOfProblem(problem: Problem): ExitCode {
+  if (problem.status === 503 || problem.type === "unavailable") return EXIT.unreachable;
+  return problem.status < 500 ? EXIT.usage : EXIT.failed;
+}
+
+/** The command was used wrongly; ends with {@linkcode EXIT.usage} and a hint at the help. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Ctrl-C or another signal ended the command. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+}

@@ -1,0 +1,153 @@
+import type { Command, Option } from "./command.ts";
+import { type Described, describeMapping, describeParams, describeSources } from "./describe.ts";
+import { EXIT, EXIT_MEANINGS } from "./exit_codes.ts";
+import { COMMON_OPTIONS } from "./options.ts";
+
+const WIDTH = 96;
+
+/** `etl --help`: a page to learn the tool from. */
+export function mainHelp(commands: Command[]): string {
+  return `etl loads data into PostgreSQL: it reads a source, turns each record into an event, checks it,
+and inserts or updates the table. Loading the same data again changes nothing.
+
+Usage:  deno task etl <command> [options]
+        deno task etl help <command>
+
+Below, etl stands for \`deno task etl\`.
+
+${
+    titled("Try it", [
+      "etl run                                    500 made-up records into etl_improved_events",
+      "etl run                                    again: nothing changes, nothing is written",
+      `etl preview --source '{"type": "file", "path": "sales.csv", "key": "id"}'`,
+      "                                           what 20 records of data/sales.csv would become",
+      `etl run --conf '{"source": {"type": "file", "path": "sales.csv", "key": "id"}}'`,
+      "etl run --conf @sales.json --set dry_run=true",
+      "                                           a conf from a file; look, but write nothing",
+      "etl runs                                   what ran; \`etl show latest\` says more",
+    ])
+  }
+
+${titled("Commands", columns(commands.map(({ name, summary }) => [name, summary])))}
+
+${
+    titled(
+      "Topics",
+      columns([
+        ["help params", "every parameter of a run, with bounds and defaults"],
+        ["help sources", "where records come from, and how they become events"],
+      ]),
+    )
+  }
+
+${titled("Options of every command", optionLines(COMMON_OPTIONS))}
+
+${
+    titled("Where it works", [
+      "With --server, or ETL_SERVER set, commands ask that server. Otherwise everything happens in",
+      "this process: the database that KPIS_PG_DSN names is used, or an embedded PostgreSQL is started",
+      "(its data is kept), the run is executed, and all of it ends with the command. Then Ctrl-C cancels",
+      "the run; \`etl retry\` takes it up again. With a server, Ctrl-C only ends watching.",
+      "Results go to the standard output, progress and remarks to the standard error.",
+    ])
+  }
+
+${
+    titled(
+      "Exit codes",
+      columns(
+        Object.entries(EXIT).map((
+          [name, code],
+        ) => [String(code), EXIT_MEANINGS[name as keyof typeof EXIT]]),
+      ),
+    )
+  }
+
+docs/configuration.md describes every parameter, source and environment variable.`;
+}
+
+/** `etl <command> --help` */
+export function commandHelp(command: Command): string {
+  const args = (command.arguments ?? []).map(({ name, optional }) => optional ? `[${name}]` : name);
+  const usage = ["deno task etl", command.name, ...args, "[options]"].join(" ");
+  return [
+    `${command.description}\n\nUsage:  ${usage}`,
+    ...(command.arguments?.length
+      ? [titled("Arguments", columns(command.arguments.map(({ name, help }) => [name, help])))]
+      : []),
+    titled("Options", optionLines({ ...command.options, ...COMMON_OPTIONS })),
+    titled("Examples", command.examples),
+    ...(command.more ? [command.more()] : []),
+  ].join("\n\n");
+}
+
+/** `etl help params` and a part of `etl run --help`. */
+export function paramsHelp(): string {
+  return [
+    titled(
+      "Parameters of a run (members of --conf, or --set name=value)",
+      describeParams().flatMap(memberLines),
+    ),
+    titled("Where a value comes from, first wins", [
+      'the conf, a saved configuration ("configuration": name), a variable (etl_improved__<name>),',
+      "the environment (ETL_IMPROVED__<NAME>), the default. `etl show ID` tells which it was.",
+    ]),
+  ].join("\n\n");
+}
+
+/** `etl help sources` */
+export function sourcesHelp(): string {
+  return [
+    'A source is an object with a type: "source": {"type": "file", "path": "sales.csv", "key": "id"}',
+    titled("Members of every source", describeMapping().flatMap(memberLines)),
+    ...describeSources().map(({ type, description, members }) =>
+      titled(`"type": "${type}": ${description}`, members.flatMap(memberLines))
+    ),
+    "The values and how records become events: docs/configuration.md.",
+  ].join("\n\n");
+}
+
+function memberLines({ name, type, default: value, required, description }: Described): string[] {
+  const facts = [
+    type,
+    ...(required ? ["required"] : []),
+    ...(value === null ? [] : [`default ${value}`]),
+  ].join("; ");
+  return [
+    ...columns([[name, description]], 26),
+    ...wrapped(facts, WIDTH - 30).map((line) => `${" ".repeat(28)}${line}`),
+  ];
+}
+
+function optionLines(options: Record<string, Option>): string[] {
+  return columns(
+    Object.entries(options).map(([name, { short, value, help, multiple }]) => [
+      `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`,
+      multiple ? `${help} (may be repeated)` : help,
+    ]),
+  );
+}
+
+function titled(title: string, lines: string[]): string {
+  return [`${title}:`, ...lines.map((line) => `  ${line}`)].join("\n");
+}
+
+/** Two columns, the second wrapped. */
+function columns(rows: string[][], width?: number): string[] {
+  const first = width ?? Math.max(...rows.map(([name = ""]) => name.length));
+  return rows.flatMap(([name = "", text = ""]) =>
+    wrapped(text, WIDTH - first - 4).map((line, i) =>
+      `${(i === 0 ? name : "").padEnd(first)}  ${line}`
+    )
+  );
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line !== "" && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
+  }
+  return lines;
+}

@@ -1,0 +1,120 @@
+import { join } from "node:path";
+import { type Config, readConfig } from "../../config.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { secretsOf, startServices } from "../../server.ts";
+import { isTransient } from "../../store/errors.ts";
+import { connect } from "../../store/pg.ts";
+import { createLog, type Level } from "../../telemetry/log.ts";
+import { startEmbeddedPostgres } from "../embedded_postgres.ts";
+import type { Cluster } from "../postgres_cluster.ts";
+import { setupDatabase } from "../setup_db.ts";
+import type { Api } from "./api.ts";
+
+export interface InProcessOptions {
+  projectDir: string;
+  env: Record<string, string>;
+  /** Whether runs are executed; else only looked at. */
+  executes: boolean;
+  logLevel: Level;
+  /** Told each line of the log. */
+  onLog: (line: string) => void;
+  /** Told what takes a while. */
+  onStep: (step: string) => void;
+  /** Aborted when starting should be given up. */
+  signal: AbortSignal;
+}
+
+/** A stopping process waits so long for chunks in hand. */
+const DRAIN_MS = 12_000;
+
+/**
+ * Starts in this process what a server has, except its port: the embedded
+ * PostgreSQL unless KPIS_PG_DSN names another, the schema if it is missing, and
+ * the queue if runs are to be executed. Requests go to the same application.
+ */
+export async function startInProcess(options: InProcessOptions): Promise<Api> {
+  const { projectDir, onStep, signal } = options;
+  const env = { ...options.env };
+  env.ETL_DATA_DIR ||= join(projectDir, "data");
+  env.ETL_SPOOL_DIR ||= join(projectDir, ".data", "spool");
+  env.ETL_TRANSFORMS_DIR ||= join(projectDir, "pipeline", "transforms");
+  const configOf = (dsn: string) =>
+    readConfig({ ...env, KPIS_PG_DSN: dsn, ETL_ROLE: "all" }, navigator.hardwareConcurrency);
+  // says what is wrong before anything is started
+  configOf(env.KPIS_PG_DSN || "postgres://embedded");
+  for (const dir of [env.ETL_DATA_DIR, env.ETL_SPOOL_DIR]) {
+    await Deno.mkdir(dir, { recursive: true });
+  }
+  let postgres: Cluster | undefined;
+  try {
+    if (!env.KPIS_PG_DSN) {
+      onStep("starting PostgreSQL");
+      postgres = await startEmbeddedPostgres({
+        ...(env.ETL_EMBEDDED_PG_DIR ? { dataDir: env.ETL_EMBEDDED_PG_DIR } : {}),
+      });
+      signal.throwIfAborted();
+    }
+    const config = configOf(env.KPIS_PG_DSN || postgres!.dsn);
+    // the embedded database is this clone's own, so an older schema in it is brought up to date
+    if (postgres?.origin !== "joined" && (postgres !== undefined || await lacksSchema(config))) {
+      onStep("setting up the database");
+      await setupDatabase(config.dsn);
+      signal.throwIfAborted();
+    }
+    onStep(options.executes ? "starting workers" : "connecting");
+    const services = await startServices(config, {
+      log: createLog({
+        level: options.logLevel,
+        format: config.logFormat,
+        write: options.onLog,
+        secrets: secretsOf(config),
+      }),
+      queue: options.executes,
+      drainMs: DRAIN_MS,
+    });
+    return {
+      inProcess: true,
+      async fetch(path, init = {}) {
+        signal.throwIfAborted();
+        const headers = new Headers(init.headers);
+        headers.set("host", "localhost");
+        const url = new URL(path, "http://localhost");
+        return await services.app.fetch(new Request(url, { ...init, headers }));
+      },
+      async close() {
+        await services.stop();
+        await postgres?.stop();
+      },
+    };
+  } catch (error) {
+    await postgres?.stop();
+    signal.throwIfAborted();
+    throw env.KPIS_PG_DSN ? databaseProblem(error, env.KPIS_PG_DSN) : error;
+  }
+}
+
+/** What the driver says about a database that cannot be used, with where to look. */
+function databaseProblem(error: unknown, dsn: string): unknown {
+  const { code, message } = error as { code?: string; message?: string };
+  const cannotConnect = isTransient(error) || code === "ENOTFOUND" || /^(28|3D)/.test(code ?? "");
+  if (error instanceof Problem || !cannotConnect) return error;
+  const { hostname, port, pathname } = new URL(dsn);
+  return new Problem("unavailable", {
+    status: 503,
+    detail: `The database ${hostname}:${port || 5432}${pathname} cannot be used ` +
+      `(${message || code}). Check KPIS_PG_DSN, or unset it to use the embedded PostgreSQL.`,
+    cause: error,
+  });
+}
+
+async function lacksSchema(config: Config): Promise<boolean> {
+  const client = await connect(config.dsn);
+  try {
+    const { rows } = await client.query<{ missing: boolean }>(
+      "select to_regclass('etl.param_schema') is null or to_regclass('pgboss.job') is null as missing",
+    );
+    return rows[0]!.missing;
+  } finally {
+    await client.end();
+  }
+}

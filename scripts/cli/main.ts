@@ -1,0 +1,136 @@
+import { isAbsolute, resolve } from "node:path";
+import { Problem } from "../../pipeline/problem.ts";
+import { Terminal } from "../terminal.ts";
+import { type Api, remoteApi } from "./api.ts";
+import type { Call, Command } from "./command.ts";
+import { COMMANDS } from "./command_table.ts";
+import { EXIT, exitCodeOfProblem, Interrupted, UsageError } from "./exit_codes.ts";
+import { commandHelp, mainHelp, paramsHelp, sourcesHelp } from "./help.ts";
+import { nearest, parseArguments, type ParsedArguments } from "./options.ts";
+import { problemText } from "./problem_text.ts";
+import { Signals } from "./signals.ts";
+
+export interface CliOptions {
+  args: string[];
+  env: Record<string, string>;
+  /** Directory of the project. */
+  projectDir: string;
+  /** Where the user is: paths of files start here. */
+  cwd: string;
+  out?: Terminal;
+  err?: Terminal;
+}
+
+/** Runs the command line; answers the exit code. Nothing is thrown for what the user did. */
+export async function cli(options: CliOptions): Promise<number> {
+  const out = options.out ?? new Terminal();
+  const err = options.err ?? new Terminal({
+    isTerminal: Deno.stderr.isTerminal(),
+    write: (text) => void Deno.stderr.writeSync(new TextEncoder().encode(text)),
+  });
+  const [name = "help", ...rest] = options.args;
+  try {
+    if (["help", "--help", "-h"].includes(name)) {
+      out.line(helpOn(rest[0]));
+      return EXIT.succeeded;
+    }
+    const command = commandNamed(name);
+    const parsed = parseArguments(command, rest);
+    if (parsed.flags.help) {
+      out.line(commandHelp(command));
+      return EXIT.succeeded;
+    }
+    return await execute(command, parsed, { ...options, out, err });
+  } catch (error) {
+    return explain(error, err, name);
+  }
+}
+
+function helpOn(topic: string | undefined): string {
+  if (topic === undefined || topic.startsWith("-")) return mainHelp(COMMANDS);
+  if (topic === "params") return paramsHelp();
+  if (topic === "sources") return sourcesHelp();
+  return commandHelp(commandNamed(topic));
+}
+
+function commandNamed(name: string): Command {
+  const command = COMMANDS.find((each) => each.name === name);
+  if (command !== undefined) return command;
+  const meant = nearest(name, COMMANDS.map((each) => each.name));
+  throw new UsageError(
+    name.startsWith("-")
+      ? `the command comes first: etl <command> ${name} …`
+      : `there is no command '${name}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
+  );
+}
+
+async function execute(
+  command: Command,
+  parsed: ParsedArguments,
+  options: CliOptions & { out: Terminal; err: Terminal },
+): Promise<number> {
+  const { env, out, err } = options;
+  const server = parsed.text.server ?? (env.ETL_SERVER || undefined);
+  using signals = new Signals();
+  let api: Api | undefined;
+  const call: Call = {
+    ...parsed,
+    out,
+    err,
+    signals,
+    usesServer: server !== undefined,
+    readFile: (path) => readText(path, options.cwd),
+    async connect({ executes = false } = {}) {
+      if (server !== undefined) return api = remoteApi(server, signals.signal);
+      const { startInProcess } = await import("./in_process.ts");
+      api = await startInProcess({
+        projectDir: options.projectDir,
+        env,
+        executes,
+        logLevel: parsed.flags.verbose ? "info" : "error",
+        onLog: (line) => err.line(line),
+        onStep: (step) => err.draw([err.paint("dim", `  ${step} …`)]),
+        signal: signals.signal,
+      });
+      err.draw([]);
+      return api;
+    },
+  };
+  try {
+    return await command.run(call);
+  } finally {
+    err.draw([]);
+    await api?.close();
+  }
+}
+
+async function readText(path: string, cwd: string): Promise<string> {
+  if (path === "-") return await new Response(Deno.stdin.readable).text();
+  const file = isAbsolute(path) ? path : resolve(cwd, path);
+  try {
+    return await Deno.readTextFile(file);
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound;
+    throw new UsageError(
+      missing ? `there is no file ${file}` : `${file} cannot be read: ${(error as Error).message}`,
+    );
+  }
+}
+
+function explain(error: unknown, err: Terminal, command: string): number {
+  const title = err.paint("red", "error:");
+  if (error instanceof UsageError) {
+    const known = COMMANDS.some(({ name }) => name === command);
+    err.line(`${title} ${error.message}`);
+    err.line(`\`deno task etl ${known ? `${command} ` : ""}--help\` tells how it is used.`);
+    return EXIT.usage;
+  }
+  if (error instanceof Interrupted) return EXIT.interrupted;
+  if (error instanceof Problem) {
+    err.line(`${title} ${problemText(error)}`);
+    return exitCodeOfProblem(error);
+  }
+  err.line(`${title} ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+  err.line("This was not expected: it is a defect of etl-improved.");
+  return EXIT.failed;
+}

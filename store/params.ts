@@ -1,0 +1,16 @@
+import type { Sql } from "./database.ts";
+
+export interface ResolvedParams {
+  params: Record<string, unknown>;
+  /** Where each value came from. */
+  origins: Record<string, string>;
+  /** Field errors as they are shown; empty where everything is valid. */
+  errors: { field: string; message: string; value?: unknown; expected?: string }[];
+}
+
+/** The parameters that a run with this conf would have. Makes no run. */
+export async function resolveParams(sql: Sql, conf: unknown): Promise<ResolvedParams> {
+  const [row] = await sql<ResolvedParams[]>`
+    select params, origins, errors from etl.resolve_params(${JSON.stringify(conf)}::text::jsonb)`;
+  return row!;
+}
