@@ -3,10 +3,12 @@ import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
 import type { AppDeps } from "./routes/deps.ts";
+import { docsRoutes } from "./routes/docs.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { namedRoutes } from "./routes/named.ts";
+import { previewRoutes } from "./routes/preview.ts";
 import { problemResponse } from "./routes/problems.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
 import { runRoutes } from "./routes/runs.ts";
@@ -37,19 +39,12 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   );
   app.use(guard(deps.config.allowedHosts));
   runRoutes(app, deps);
+  previewRoutes(app, deps);
   quarantineRoutes(app, deps);
   namedRoutes(app, deps);
   metricsRoutes(app, deps);
   healthRoutes(app, deps);
   dashboardRoutes(app, deps);
-  app.doc31("/api/openapi.json", {
-    openapi: "3.1.0",
-    info: {
-      title: "etl-improved",
-      version: "0.1.0",
-      description:
-        "An ETL pipeline with a queue, validation, metrics and a dashboard, on PostgreSQL alone.",
-    },
-  });
+  docsRoutes(app);
   return app;
 }
