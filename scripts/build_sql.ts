@@ -2,6 +2,8 @@
  * Writes sql/etl_setup.sql from its parts: sql/schema, sql/functions and the
  * JSON Schema of the run parameters. `--check` only says whether it is current.
  */
+import { readSuiteFiles } from "../pipeline/expectations/suite_files.ts";
+import { isRowWise, writeSuite } from "../pipeline/expectations/suite.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 
 const root = new URL("../", import.meta.url);
@@ -14,7 +16,12 @@ function parts(folder: string): string[] {
     .sort();
 }
 
-function bundle(): string {
+/** A text as a SQL literal; standard_conforming_strings is on in every supported server. */
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+async function bundle(): Promise<string> {
   const schema = parts("schema");
   const files = [
     ...schema.filter((path) => !path.includes("/9")),
@@ -24,7 +31,12 @@ function bundle(): string {
   const sections = files.map((path) =>
     `-- ${path}\n${Deno.readTextFileSync(new URL(path, root)).trim()}\n`
   );
-  const params = JSON.stringify(confJsonSchema()).replaceAll("'", "''");
+  const params = literal(JSON.stringify(confJsonSchema()));
+  const suites = [...await readSuiteFiles(new URL("suites", root).pathname)].map(([name, suite]) =>
+    `  (${literal(name)}, ${literal(JSON.stringify(writeSuite(suite)))}, ${
+      suite.expectations.every(isRowWise)
+    }, 'file')`
+  );
   return [
     `-- Everything that etl-improved needs in its database. Idempotent; safe when two run at once.
 -- Run it with psql -f or as one statement of any driver, in a transaction or not.
@@ -34,14 +46,23 @@ select pg_advisory_lock(hashtextextended('etl setup', 0));
 `,
     ...sections,
     `-- pipeline/params.ts
-insert into etl.param_schema (schema) values ('${params}')
+insert into etl.param_schema (schema) values (${params})
 on conflict (singleton) do update set schema = excluded.schema;
 `,
-    `select pg_advisory_unlock(hashtextextended('etl setup', 0));\nreset client_min_messages;\n`,
+    `-- suites
+insert into etl.suites as s (name, suite, row_wise, origin) values
+${suites.join(",\n")}
+on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
+where s.origin = 'file' and s.suite <> excluded.suite;
+`,
+    `-- in one transaction the second lock lasts until its end, when others can see what was made
+select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
+reset client_min_messages;
+`,
   ].join("\n");
 }
 
-const text = bundle();
+const text = await bundle();
 if (Deno.args.includes("--check")) {
   if (Deno.readTextFileSync(target) !== text) {
     console.error("sql/etl_setup.sql is not current: run `deno task build-sql`.");

@@ -7,7 +7,7 @@ declare
   environment_values jsonb;
   saved jsonb := '{}';
   variables jsonb;
-  given jsonb := conf - 'configuration';
+  given jsonb := resolve_params.conf - 'configuration';
   name text;
   field jsonb;
   value jsonb;
@@ -22,15 +22,19 @@ begin
   end if;
   select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
 
-  if conf ? 'configuration' then
-    select c.conf into saved from etl.configurations as c where c.name = conf ->> 'configuration';
+  if resolve_params.conf ? 'configuration' then
+    select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
     if not found then
-      errors := errors || jsonb_build_object('field', 'configuration', 'value', conf -> 'configuration',
+      errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
         'message', 'is not a saved configuration',
         'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
           'none is saved yet'));
       saved := '{}';
     end if;
+    -- what is wrong with a value is found below, with its origin
+    errors := errors || coalesce((
+      select jsonb_agg(e || jsonb_build_object('message', format('%s (from the configuration)', e ->> 'message')))
+      from etl.schema_errors(known, saved - array(select jsonb_object_keys(known -> 'properties'))) as e), '[]');
   end if;
   select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
     from etl.variables as v where v.name like 'etl\_improved\_\_%';
@@ -51,6 +55,9 @@ begin
       errors := errors || coalesce((
         select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
         from etl.schema_errors(field, value, name) as e), '[]');
+    end if;
+    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
+      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
     end if;
     params := params || jsonb_build_object(name, value);
     origins := origins || jsonb_build_object(name, origin);

@@ -5,13 +5,20 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messa
 declare
   created text[] := '{}';
   qualified text := format('%I.%I', schema_name, table_name);
-  missing text;
+  -- index names of two long table names must not fall on each other
+  short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
+  wanted text;
   parent text;
   child text;
 begin
   begin
     if to_regnamespace(quote_ident(schema_name)) is null then
-      execute format('create schema if not exists %I', schema_name);
+      -- `if not exists` alone fails when two create a schema at once
+      perform pg_advisory_xact_lock(hashtextextended(format('etl schema %I', schema_name), 0));
+      -- a query sees what the other has made, where to_regnamespace may still remember that there is none
+      if not exists (select from pg_namespace as n where n.nspname = schema_name) then
+        execute format('create schema %I', schema_name);
+      end if;
       created := created || format('schema %I', schema_name);
     end if;
     if to_regclass(qualified) is null then
@@ -31,9 +38,9 @@ begin
           first_seen_at timestamptz not null default now(),
           updated_at timestamptz not null default now()
         )$ddl$, qualified);
-      execute format('create index if not exists %I on %s (occurred_at)', left(table_name, 50) || '_occurred_at', qualified);
+      execute format('create index if not exists %I on %s (occurred_at)', short || '_occurred_at', qualified);
       -- rows arrive in the order of updated_at, so a block range index is enough for maintenance
-      execute format('create index if not exists %I on %s using brin (updated_at)', left(table_name, 50) || '_updated_at', qualified);
+      execute format('create index if not exists %I on %s using brin (updated_at)', short || '_updated_at', qualified);
       execute format('comment on table %s is %L', qualified, 'events loaded by etl_improved');
       created := created || ('table ' || qualified);
     end if;
@@ -50,44 +57,24 @@ begin
       end if;
     end loop;
   exception when insufficient_privilege then
+    select string_agg(needed.grant, '; ') into wanted from (values
+      (to_regnamespace(quote_ident(schema_name)) is null and not has_database_privilege(current_database(), 'create'),
+        format('grant create on database %I to %I', current_database(), current_user)),
+      (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(n.oid, 'create')),
+        format('grant usage, create on schema %I to %I', schema_name, current_user)),
+      -- tables that inherit from the public ones can be made by their owner only
+      (not pg_has_role((select c.relowner from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), 'usage'),
+        format('grant %I to %I', (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), current_user))
+    ) as needed (missing, "grant") where needed.missing;
+    wanted := coalesce(wanted, sqlerrm);
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it: run `deno task setup-db --schema %s --role %s` as the owner, or: grant create on database %I to %I; grant usage, create on schema %I to %I',
-        schema_name, table_name, current_user, schema_name, current_user, current_database(), current_user, schema_name, current_user));
+      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --role %s` as the owner, or: %s',
+        schema_name, table_name, current_user, schema_name, current_user, wanted),
+      jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
+        'message', 'does not hold what the run writes to', 'expected', wanted)));
   end;
 
-  select string_agg(format('%s %s', wanted.name, wanted.type), ', ') into missing
-  from (values
-    ('event_id', 'text'), ('event_type', 'text'), ('occurred_at', 'timestamp with time zone'), ('source', 'text'),
-    ('version', 'numeric'), ('payload', 'jsonb'), ('fingerprint', 'bytea'), ('event_date', 'date'),
-    ('event_hour', 'smallint'), ('run_id', 'uuid'), ('first_seen_at', 'timestamp with time zone'),
-    ('updated_at', 'timestamp with time zone')) as wanted (name, type)
-  where not exists (
-    select from pg_attribute as a
-    where a.attrelid = to_regclass(qualified) and a.attname = wanted.name and not a.attisdropped
-      and format_type(a.atttypid, null) = wanted.type);
-  if missing is not null then
-    perform etl.raise_problem('destination-mismatch',
-      format('%s exists with another shape: it lacks %s. Name another table_name, or run sql/etl_migration.sql if it is an older installation.', qualified, missing),
-      jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'lacks ' || missing)));
-  end if;
-  if not exists (
-    select from pg_index as i
-    join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = to_regclass(qualified) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
-      and a.attname = 'event_id') then
-    perform etl.raise_problem('destination-mismatch',
-      format('%s has no primary key or unique index on event_id alone, so an upsert could not find its rows.', qualified),
-      jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'has no unique index on event_id')));
-  end if;
-
-  if not exists (
-    select from pg_attribute as a where a.attrelid = to_regclass(format('%I.%I', schema_name, audit_table_name))
-      and a.attname in ('run_id', 'run_label', 'event', 'status', 'actor', 'params', 'details') having count(*) = 7) then
-    perform etl.raise_problem('destination-mismatch',
-      format('%I.%I exists and is no audit table. Name another audit_table_name.', schema_name, audit_table_name),
-      jsonb_build_array(jsonb_build_object('field', 'audit_table_name', 'value', audit_table_name, 'message', 'is a table of another shape')));
-  end if;
-
+  perform etl.check_destination(schema_name, table_name, audit_table_name);
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
   values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
   on conflict do nothing;
