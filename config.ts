@@ -21,6 +21,8 @@ export const environmentSchema = z.object({
     ),
   ETL_TRANSFORMS_DIR: z.string().default("pipeline/transforms")
     .describe("directory of transform modules"),
+  ETL_SUITES_DIR: z.string().default("suites")
+    .describe("directory of expectation suites, one JSON file each"),
   ETL_WORKERS: whole(1, 64).optional().describe("Web Workers; default: the number of cores"),
   ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
   ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
@@ -52,6 +54,7 @@ export interface Config {
   dataDir: string;
   spoolDir: string;
   transformsDir: string;
+  suitesDir: string;
   workers: number;
   runSlots: number;
   maxAttempts: number;
@@ -89,6 +92,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     dataDir: values.ETL_DATA_DIR,
     spoolDir: values.ETL_SPOOL_DIR,
     transformsDir: values.ETL_TRANSFORMS_DIR,
+    suitesDir: values.ETL_SUITES_DIR,
     workers: values.ETL_WORKERS ?? cores,
     runSlots: values.ETL_RUN_SLOTS,
     maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,

@@ -4,6 +4,8 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
+import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
+import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
 import type { RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
@@ -11,6 +13,7 @@ import { startBoss } from "./queue/boss.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
 import { Database, type Sql } from "./store/database.ts";
+import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment, recoverRuns } from "./store/runs.ts";
 import type { Log } from "./telemetry/log.ts";
 
@@ -55,6 +58,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     throw error;
   }
   await publishEnvironment(sql, config.params);
+  await storeSuites(sql, resolve(config.suitesDir));
   if (config.listen) await watch.listen(database);
   const boss = queue ? await startBoss({ dsn: config.dsn, listen: config.listen, log }) : null;
 
@@ -123,6 +127,16 @@ export async function startServices(config: Config, options: ServicesOptions): P
       await database.close({ timeoutSeconds: 1 });
     },
   };
+}
+
+/** Makes the suites of a directory known; those that a person has put under the same name win. */
+async function storeSuites(sql: Sql, dir: string): Promise<void> {
+  const suites = [...await readSuiteFiles(dir)].map(([name, suite]) => ({
+    name,
+    suite: { ...writeSuite(suite) },
+    row_wise: suite.expectations.every(isRowWise),
+  }));
+  await storeFileSuites(sql, suites);
 }
 
 async function requireSchema(sql: Sql): Promise<void> {

@@ -1,5 +1,6 @@
 import { closest, distance } from "fastest-levenshtein";
 import type { z } from "zod";
+import { unstorable } from "./canonical.ts";
 import { type Conf, confSchema, paramNames } from "./params.ts";
 import { type FieldError, Problem } from "./problem.ts";
 
@@ -14,8 +15,10 @@ export function parseConf(value: unknown): Conf {
     });
   }
   const parsed = confSchema.safeParse(value, { reportInput: true });
-  if (parsed.success) return value as Conf;
-  const errors = parsed.error.issues.flatMap((issue) => fieldErrors(issue, []));
+  const errors = parsed.success
+    ? unstorableText(value as Conf)
+    : parsed.error.issues.flatMap((issue) => fieldErrors(issue, []));
+  if (errors.length === 0) return value as Conf;
   const unknown = errors.every((error) => error.message.startsWith("is not a known name"));
   throw new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
     detail: `The conf has ${errors.length === 1 ? "an error" : `${errors.length} errors`}: ${
@@ -23,6 +26,22 @@ export function parseConf(value: unknown): Conf {
     }`,
     errors,
   });
+}
+
+/** Text that PostgreSQL cannot store; records are stored as bytes and judged one by one. */
+function unstorableText({ source, ...rest }: Conf): FieldError[] {
+  const { records: _records, ...described } = (source ?? {}) as Record<string, unknown>;
+  return Object.entries({ ...rest, source: described }).flatMap(([field, value]) => {
+    const bad = unstorable(asJson(value));
+    if (bad === null) return [];
+    const what = bad === "nul" ? "a NUL character" : "half of a surrogate pair";
+    return [{ field, message: `holds ${what}, which PostgreSQL cannot store` }];
+  });
+}
+
+/** JSON for an error message or a look at the text: integers of any size as they are written. */
+function asJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part) => typeof part === "bigint" ? `${part}` : part) ?? "";
 }
 
 /** The field errors of a zod issue below a path. */
@@ -98,6 +117,7 @@ function pathText(path: PropertyKey[]): string {
 
 /** A value as an error may show it: never more than a line. */
 function shortened(value: unknown): unknown {
-  const text = JSON.stringify(value);
-  return text !== undefined && text.length > 200 ? `${text.slice(0, 200)}…` : value;
+  const text = asJson(value);
+  if (text.length > 200) return `${text.slice(0, 200)}…`;
+  return typeof value === "bigint" ? `${value}` : value;
 }

@@ -77,7 +77,7 @@ async function makeSpill(
     sourceName: context.sourceName,
     transform: env.transform,
   });
-  const validator = await GeValidator.create(context, input.chunkNo);
+  const validator = new GeValidator(context, input.chunkNo);
   const counts: PreparedCounts = {
     records_read: 0,
     rejected: 0,
@@ -139,7 +139,7 @@ async function makeSpill(
     refuseHopeless(input.chunkNo, counts, rejected);
   }
   lap("extract");
-  const validation = await validator.finish();
+  const validation = validator.finish();
   lap("ge_validate");
   const meta = await writer.finish({
     maker,

@@ -1,4 +1,5 @@
 import type { StageReport } from "../store/runs.ts";
+import type { SpillMeta } from "./spill/layout.ts";
 
 /** The stages, in the order in which they are shown everywhere. */
 export const STAGES = [
@@ -17,12 +18,20 @@ export type Stage = (typeof STAGES)[number];
  * several in one worker, so a stage has a first start, a last end, and the sum
  * of the time that was spent in it.
  */
+export interface StageTrackerOptions {
+  now?: () => Date;
+  /** Told when a stage begins for the first time. */
+  onBegin?: (stage: Stage) => void;
+}
+
 export class StageTracker {
   readonly #stages: Map<Stage, StageReport>;
   readonly #now: () => Date;
+  readonly #onBegin: (stage: Stage) => void;
 
-  constructor(attempt: number, now: () => Date = () => new Date()) {
-    this.#now = now;
+  constructor(attempt: number, options: StageTrackerOptions = {}) {
+    this.#now = options.now ?? (() => new Date());
+    this.#onBegin = options.onBegin ?? (() => {});
     this.#stages = new Map(STAGES.map((stage) => [stage, {
       stage,
       state: "pending",
@@ -39,7 +48,9 @@ export class StageTracker {
     for (const stage of stages) {
       const report = this.#stages.get(stage)!;
       report.state = "running";
-      report.started_at ??= this.#now().toISOString();
+      if (report.started_at !== null) continue;
+      report.started_at = this.#now().toISOString();
+      this.#onBegin(stage);
     }
   }
 
@@ -48,6 +59,21 @@ export class StageTracker {
     report.busy_ms += work.busyMs ?? 0;
     report.records_in += work.in ?? 0;
     report.records_out += work.out ?? 0;
+  }
+
+  /** Adds what a prepared chunk has gone through. */
+  addPrepared({ counts, stageMs }: SpillMeta): void {
+    const outputs = counts.records_read - counts.filtered + counts.extra;
+    const { events } = counts;
+    this.add("extract", { busyMs: stageMs.extract ?? 0, out: counts.records_read });
+    this.add("transform", {
+      busyMs: stageMs.transform ?? 0,
+      in: counts.records_read,
+      out: outputs,
+    });
+    this.add("validate", { busyMs: stageMs.validate ?? 0, in: outputs, out: events });
+    this.add("ge_validate", { busyMs: stageMs.ge_validate ?? 0, in: events, out: events });
+    this.add("chunk", { busyMs: stageMs.chunk ?? 0, in: events, out: events });
   }
 
   end(...stages: Stage[]): void {

@@ -62,7 +62,10 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     path: "/api/variables",
     noun: "variable",
     table: VARIABLES,
-    body: z.strictObject({ value: z.json() }),
+    body: z.strictObject({
+      // not z.json(): OpenAPI cannot be made of a schema that holds itself
+      value: z.any().refine((value) => value !== undefined, "is missing"),
+    }),
   });
   register(app, deps, {
     path: "/api/pools",

@@ -10,7 +10,7 @@ import type { Json } from "../pipeline/sources/source.ts";
 import { previewInWorker } from "../pipeline/workers/preview.ts";
 import { resolveParams } from "../store/params.ts";
 import type { AppDeps } from "./deps.ts";
-import { parseJson, readText } from "./run_request.ts";
+import { parseBody, readText } from "./run_request.ts";
 import { problemResponses } from "./schemas.ts";
 
 const MAX_JSON_BYTES = 8 << 20;
@@ -97,7 +97,7 @@ async function previewParams(c: Context, deps: AppDeps): Promise<Params> {
         "Small data can be in source.records.",
     });
   }
-  const conf = parseConf(parseJson(await readText(c.req.raw, MAX_JSON_BYTES)));
+  const conf = parseConf(parseBody(await readText(c.req.raw, MAX_JSON_BYTES)));
   const { params, errors } = await resolveParams(deps.sql, withToday(conf));
   if (errors.length > 0) throw invalid(errors);
   const parsed = paramsSchema.safeParse(params, { reportInput: true });

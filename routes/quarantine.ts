@@ -1,6 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../pipeline/problem.ts";
-import { Connection } from "../store/connection.ts";
 import {
   listQuarantine,
   markReplayed,
@@ -11,6 +10,7 @@ import { submitRun } from "../store/runs.ts";
 import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { withConnection } from "./run_request.ts";
 import { actorOf, knownRun } from "./runs.ts";
 import { pageOf, problemResponses, submittedSchema } from "./schemas.ts";
 
@@ -113,17 +113,11 @@ async function replay(
       detail: `Run ${id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });
   }
-  const uploadId = crypto.randomUUID();
-  const connection = new Connection(deps.config.dsn, "etl-improved replay");
-  try {
-    await storeUpload(
-      connection,
-      uploadId,
-      refuseNothing(quarantinedLines(deps.sql, id, rule), id),
-    );
-  } finally {
-    await connection.close();
-  }
+  const { uploadId } = await withConnection(
+    deps,
+    (connection) =>
+      storeUpload(connection, refuseNothing(quarantinedLines(deps.sql, id, rule), id)),
+  );
   const { batch_size: _size, chunk_size: _chunk, source: original, ...rest } = Object.fromEntries(
     Object.entries(run.params).filter(([, { origin }]) => origin !== "default")
       .map(([name, { value }]) => [name, value]),

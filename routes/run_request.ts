@@ -2,7 +2,10 @@ import type { Context } from "hono";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import type { Conf } from "../pipeline/params.ts";
 import { paramNames } from "../pipeline/params.ts";
+import { Canonicalizer } from "../pipeline/canonical.ts";
 import { Problem } from "../pipeline/problem.ts";
+import { parseJson } from "../pipeline/sources/json_text.ts";
+import type { Json } from "../pipeline/sources/source.ts";
 import { Connection } from "../store/connection.ts";
 import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
@@ -46,13 +49,52 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
       }; not ${type || "a body without a content type"}.`,
     });
   }
-  return parseConf(parseJson(await readText(c.req.raw, MAX_JSON_BYTES)));
+  return await storeRecords(parseConf(parseBody(await readText(c.req.raw, MAX_JSON_BYTES))), deps);
 }
 
-export function parseJson(text: string): unknown {
+/**
+ * Inline records are stored like a body of data: the conf stays small, and
+ * integers keep every digit, which jsonb in the conf would not need to lose but
+ * JSON.parse on the way would.
+ */
+async function storeRecords(conf: Conf, deps: AppDeps): Promise<Conf> {
+  const { source } = conf;
+  if (source?.type !== "inline" || source.records === undefined) return conf;
+  const { records, ...rest } = source;
+  const { uploadId } = await withConnection(
+    deps,
+    (connection) => storeUpload(connection, lines(records as Json[])),
+  );
+  return { ...conf, source: { ...rest, format: "ndjson", upload_id: uploadId } };
+}
+
+function* lines(records: Json[]): Generator<Uint8Array> {
+  const canonical = new Canonicalizer();
+  const encoder = new TextEncoder();
+  for (let from = 0; from < records.length; from += 1000) {
+    const page = records.slice(from, from + 1000);
+    yield encoder.encode(page.map((record) => canonical.text(record) + "\n").join(""));
+  }
+}
+
+/** Opens a connection for a transaction that a request needs. */
+export async function withConnection<T>(
+  { config }: AppDeps,
+  use: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = new Connection(config.dsn, "etl-improved upload");
+  try {
+    return await use(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+/** The JSON of a body; an empty body is an empty object. */
+export function parseBody(text: string): unknown {
   if (text.trim() === "") return {};
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     throw new Problem("bad-request", {
       status: 400,
@@ -93,8 +135,7 @@ async function* limited(request: Request, maxBytes: number): AsyncGenerator<Uint
 async function readDataRequest(c: Context, deps: AppDeps, format: string): Promise<Conf> {
   const query = c.req.query();
   const conf: Record<string, unknown> = {};
-  const uploadId = crypto.randomUUID();
-  const source: Record<string, unknown> = { type: "inline", format, upload_id: uploadId };
+  const source: Record<string, unknown> = { type: "inline", format };
   for (const [name, text] of Object.entries(query)) {
     if (name === "wait") continue;
     if (SOURCE_MEMBERS.includes(name)) source[name] = looseValue(text);
@@ -102,21 +143,19 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
       conf[name] = looseValue(text);
     } else conf[name] = text;
   }
-  const checked = parseConf({ ...conf, source });
-  const { config } = deps;
-  const connection = new Connection(config.dsn, "etl-improved upload");
-  try {
-    const bytes = await storeUpload(connection, uploadId, limited(c.req.raw, config.maxBodyBytes));
-    if (bytes === 0) {
+  parseConf({ ...conf, source });
+  const { maxBodyBytes } = deps.config;
+  const uploadId = await withConnection(deps, async (connection) => {
+    const stored = await storeUpload(connection, limited(c.req.raw, maxBodyBytes));
+    if (stored.bytes === 0) {
       throw new Problem("bad-request", {
         status: 400,
         detail: "The body is empty: there is nothing to load.",
       });
     }
-  } finally {
-    await connection.close();
-  }
-  return checked;
+    return stored.uploadId;
+  });
+  return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
 }
 
 /** A query value: JSON where it is a number, boolean, list or object, else text. */

@@ -194,6 +194,25 @@ create table if not exists etl.quarantine (
 );
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
+create table if not exists etl.suites (
+  name text primary key check (length(name) between 1 and 200),
+  suite jsonb not null,
+  row_wise boolean not null,
+  origin text not null default 'api' check (origin in ('file', 'api')),
+  updated_at timestamptz not null default now(),
+  updated_by text
+);
+comment on table etl.suites is 'expectation suites, in the JSON of Great Expectations 1.x';
+
+create table if not exists etl.validations (
+  run_id uuid primary key references etl.runs (run_id) on delete cascade,
+  suite_name text not null,
+  success boolean not null,
+  result jsonb not null,
+  created_at timestamptz not null default now()
+);
+comment on table etl.validations is 'validation result of each run that had a suite, in the shape of Great Expectations 1.x';
+
 create table if not exists etl.uploads (
   upload_id uuid not null,
   part_no integer not null,
@@ -681,7 +700,7 @@ declare
   environment_values jsonb;
   saved jsonb := '{}';
   variables jsonb;
-  given jsonb := conf - 'configuration';
+  given jsonb := resolve_params.conf - 'configuration';
   name text;
   field jsonb;
   value jsonb;
@@ -696,15 +715,19 @@ begin
   end if;
   select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
 
-  if conf ? 'configuration' then
-    select c.conf into saved from etl.configurations as c where c.name = conf ->> 'configuration';
+  if resolve_params.conf ? 'configuration' then
+    select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
     if not found then
-      errors := errors || jsonb_build_object('field', 'configuration', 'value', conf -> 'configuration',
+      errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
         'message', 'is not a saved configuration',
         'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
           'none is saved yet'));
       saved := '{}';
     end if;
+    -- what is wrong with a value is found below, with its origin
+    errors := errors || coalesce((
+      select jsonb_agg(e || jsonb_build_object('message', format('%s (from the configuration)', e ->> 'message')))
+      from etl.schema_errors(known, saved - array(select jsonb_object_keys(known -> 'properties'))) as e), '[]');
   end if;
   select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
     from etl.variables as v where v.name like 'etl\_improved\_\_%';
@@ -726,6 +749,9 @@ begin
         select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
         from etl.schema_errors(field, value, name) as e), '[]');
     end if;
+    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
+      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
+    end if;
     params := params || jsonb_build_object(name, value);
     origins := origins || jsonb_build_object(name, origin);
   end loop;
@@ -739,6 +765,89 @@ language sql immutable parallel safe as $$
   select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
+-- sql/functions/16_suite_name.sql
+-- The name of the suite that a run is judged by: the one asked for, else the dataset's, else the table's; null without one.
+create or replace function etl.suite_name(asked text, dataset text) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select s.name from etl.suites as s
+  where s.name = any(case when asked is not null then array[asked]
+    else array[dataset, substr(dataset, position('.' in dataset) + 1)] end)
+  order by s.name = dataset desc limit 1
+$$;
+
+-- sql/functions/17_fill_slots.sql
+-- Replaces {{slot}}, {{slot_previous}} and {{today}} in the strings of a conf.
+-- Records that the conf carries are data and stay as they are.
+create or replace function etl.fill_slots(conf jsonb, slot timestamptz, slot_previous timestamptz default null) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  records jsonb := conf #> '{source,records}';
+  filled text := (case when records is null then conf else conf #- '{source,records}' end)::text;
+begin
+  if filled not like '%{{%' then
+    return conf;
+  end if;
+  if filled like '%{{slot_previous}}%' and slot_previous is null then
+    perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
+  end if;
+  filled := replace(filled, '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  filled := replace(filled, '{{today}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD'));
+  if slot_previous is not null then
+    filled := replace(filled, '{{slot_previous}}', to_char(slot_previous at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  end if;
+  return case when records is null then filled::jsonb
+    else jsonb_set(filled::jsonb, '{source,records}', records) end;
+end $$;
+
+-- sql/functions/19_check_destination.sql
+-- Refuses a destination that exists with another shape, saying what differs; what does not exist is no problem.
+create or replace function etl.check_destination(schema_name text, table_name text, audit_table_name text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  qualified text := format('%I.%I', schema_name, table_name);
+  audit_table text := format('%I.%I', schema_name, audit_table_name);
+  missing text;
+begin
+  if to_regclass(qualified) is not null then
+    select string_agg(format('%s %s', wanted.name, wanted.type), ', ' order by wanted.place) into missing
+    from (values
+      (1, 'event_id', 'text'), (2, 'event_type', 'text'), (3, 'occurred_at', 'timestamp with time zone'), (4, 'source', 'text'),
+      (5, 'version', 'numeric'), (6, 'payload', 'jsonb'), (7, 'fingerprint', 'bytea'), (8, 'event_date', 'date'),
+      (9, 'event_hour', 'smallint'), (10, 'run_id', 'uuid'), (11, 'first_seen_at', 'timestamp with time zone'),
+      (12, 'updated_at', 'timestamp with time zone')) as wanted (place, name, type)
+    where not exists (
+      select from pg_attribute as a
+      where a.attrelid = to_regclass(qualified) and a.attname = wanted.name and not a.attisdropped
+        and format_type(a.atttypid, null) = wanted.type);
+    if missing is not null then
+      perform etl.raise_problem('destination-mismatch',
+        format('%s exists with another shape: it lacks %s. Name another table_name, or run sql/etl_migration.sql if it is an older installation.', qualified, missing),
+        jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'lacks ' || missing)));
+    end if;
+    if not exists (
+      select from pg_index as i
+      join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+      where i.indrelid = to_regclass(qualified) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
+        and a.attname = 'event_id') then
+      perform etl.raise_problem('destination-mismatch',
+        format('%s has no primary key or unique index on event_id alone, so an upsert could not find its rows.', qualified),
+        jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'has no unique index on event_id')));
+    end if;
+  end if;
+  if to_regclass(audit_table) is not null and not exists (
+    select from pg_attribute as a where a.attrelid = to_regclass(audit_table)
+      and a.attname in ('run_id', 'run_label', 'event', 'status', 'actor', 'params', 'details') having count(*) = 7) then
+    perform etl.raise_problem('destination-mismatch',
+      format('%s exists and is no audit table. Name another audit_table_name.', audit_table),
+      jsonb_build_array(jsonb_build_object('field', 'audit_table_name', 'value', audit_table_name, 'message', 'is a table of another shape')));
+  end if;
+exception when insufficient_privilege then
+  perform etl.raise_problem('missing-grant',
+    format('Role %I may not look into schema %I. As its owner: grant usage on schema %I to %I', current_user, schema_name, schema_name, current_user),
+    jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name, 'message', 'is not open to the role',
+      'expected', format('grant usage on schema %I to %I', schema_name, current_user))));
+end $$;
+
 -- sql/functions/20_ensure_destination.sql
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
@@ -747,13 +856,20 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messa
 declare
   created text[] := '{}';
   qualified text := format('%I.%I', schema_name, table_name);
-  missing text;
+  -- index names of two long table names must not fall on each other
+  short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
+  wanted text;
   parent text;
   child text;
 begin
   begin
     if to_regnamespace(quote_ident(schema_name)) is null then
-      execute format('create schema if not exists %I', schema_name);
+      -- `if not exists` alone fails when two create a schema at once
+      perform pg_advisory_xact_lock(hashtextextended(format('etl schema %I', schema_name), 0));
+      -- a query sees what the other has made, where to_regnamespace may still remember that there is none
+      if not exists (select from pg_namespace as n where n.nspname = schema_name) then
+        execute format('create schema %I', schema_name);
+      end if;
       created := created || format('schema %I', schema_name);
     end if;
     if to_regclass(qualified) is null then
@@ -773,9 +889,9 @@ begin
           first_seen_at timestamptz not null default now(),
           updated_at timestamptz not null default now()
         )$ddl$, qualified);
-      execute format('create index if not exists %I on %s (occurred_at)', left(table_name, 50) || '_occurred_at', qualified);
+      execute format('create index if not exists %I on %s (occurred_at)', short || '_occurred_at', qualified);
       -- rows arrive in the order of updated_at, so a block range index is enough for maintenance
-      execute format('create index if not exists %I on %s using brin (updated_at)', left(table_name, 50) || '_updated_at', qualified);
+      execute format('create index if not exists %I on %s using brin (updated_at)', short || '_updated_at', qualified);
       execute format('comment on table %s is %L', qualified, 'events loaded by etl_improved');
       created := created || ('table ' || qualified);
     end if;
@@ -792,44 +908,24 @@ begin
       end if;
     end loop;
   exception when insufficient_privilege then
+    select string_agg(needed.grant, '; ') into wanted from (values
+      (to_regnamespace(quote_ident(schema_name)) is null and not has_database_privilege(current_database(), 'create'),
+        format('grant create on database %I to %I', current_database(), current_user)),
+      (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(n.oid, 'create')),
+        format('grant usage, create on schema %I to %I', schema_name, current_user)),
+      -- tables that inherit from the public ones can be made by their owner only
+      (not pg_has_role((select c.relowner from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), 'usage'),
+        format('grant %I to %I', (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), current_user))
+    ) as needed (missing, "grant") where needed.missing;
+    wanted := coalesce(wanted, sqlerrm);
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it: run `deno task setup-db --schema %s --role %s` as the owner, or: grant create on database %I to %I; grant usage, create on schema %I to %I',
-        schema_name, table_name, current_user, schema_name, current_user, current_database(), current_user, schema_name, current_user));
+      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --role %s` as the owner, or: %s',
+        schema_name, table_name, current_user, schema_name, current_user, wanted),
+      jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
+        'message', 'does not hold what the run writes to', 'expected', wanted)));
   end;
 
-  select string_agg(format('%s %s', wanted.name, wanted.type), ', ') into missing
-  from (values
-    ('event_id', 'text'), ('event_type', 'text'), ('occurred_at', 'timestamp with time zone'), ('source', 'text'),
-    ('version', 'numeric'), ('payload', 'jsonb'), ('fingerprint', 'bytea'), ('event_date', 'date'),
-    ('event_hour', 'smallint'), ('run_id', 'uuid'), ('first_seen_at', 'timestamp with time zone'),
-    ('updated_at', 'timestamp with time zone')) as wanted (name, type)
-  where not exists (
-    select from pg_attribute as a
-    where a.attrelid = to_regclass(qualified) and a.attname = wanted.name and not a.attisdropped
-      and format_type(a.atttypid, null) = wanted.type);
-  if missing is not null then
-    perform etl.raise_problem('destination-mismatch',
-      format('%s exists with another shape: it lacks %s. Name another table_name, or run sql/etl_migration.sql if it is an older installation.', qualified, missing),
-      jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'lacks ' || missing)));
-  end if;
-  if not exists (
-    select from pg_index as i
-    join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = to_regclass(qualified) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
-      and a.attname = 'event_id') then
-    perform etl.raise_problem('destination-mismatch',
-      format('%s has no primary key or unique index on event_id alone, so an upsert could not find its rows.', qualified),
-      jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'has no unique index on event_id')));
-  end if;
-
-  if not exists (
-    select from pg_attribute as a where a.attrelid = to_regclass(format('%I.%I', schema_name, audit_table_name))
-      and a.attname in ('run_id', 'run_label', 'event', 'status', 'actor', 'params', 'details') having count(*) = 7) then
-    perform etl.raise_problem('destination-mismatch',
-      format('%I.%I exists and is no audit table. Name another audit_table_name.', schema_name, audit_table_name),
-      jsonb_build_array(jsonb_build_object('field', 'audit_table_name', 'value', audit_table_name, 'message', 'is a table of another shape')));
-  end if;
-
+  perform etl.check_destination(schema_name, table_name, audit_table_name);
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
   values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
   on conflict do nothing;
@@ -942,7 +1038,8 @@ comment on function etl.admit(text) is 'starts waiting runs of a pool while it h
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
+-- options: idempotency_key, content_sha256 (of an upload), trigger, requested_by, replay_of, traceparent,
+-- slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -953,6 +1050,7 @@ declare
   resolved record;
   run etl.runs;
   existing uuid;
+  chosen_suite text;
   slot timestamptz := coalesce((options ->> 'slot')::timestamptz, now());
 begin
   if jsonb_typeof(conf) is distinct from 'object' then
@@ -962,7 +1060,10 @@ begin
     if length(key) not between 1 and 255 then
       perform etl.raise_problem('bad-request', 'An idempotency key has 1 to 255 characters.', status => 400);
     end if;
-    hash := encode(sha256(convert_to(conf::text, 'UTF8')), 'hex');
+    -- a body of data gets another upload_id each time it is sent: its content counts instead
+    hash := encode(sha256(convert_to(concat(
+      case when conf #> '{source,upload_id}' is null then conf else conf #- '{source,upload_id}' end,
+      options ->> 'content_sha256'), 'UTF8')), 'hex');
     perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));
     select * into known from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
     if found and known.expires_at > now() then
@@ -976,25 +1077,39 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  if conf::text like '%{{%' then
-    if conf::text like '%{{slot_previous}}%' and options ->> 'slot_previous' is null then
-      perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
-    end if;
-    conf := replace(replace(replace(conf::text,
-      '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
-      '{{slot_previous}}', coalesce(to_char((options ->> 'slot_previous')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')),
-      '{{today}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD'))::jsonb;
-  end if;
-
+  -- before the values are checked, and again for what a configuration or variable holds
+  conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
   select * into resolved from etl.resolve_params(conf);
+  resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
   if not exists (select from etl.pools as p where p.pool = resolved.params ->> 'pool') then
     resolved.errors := resolved.errors || jsonb_build_object('field', 'pool', 'value', resolved.params -> 'pool',
       'message', 'is not a known pool',
       'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
   end if;
+  chosen_suite := etl.suite_name(resolved.params ->> 'suite', concat_ws('.', resolved.params ->> 'schema_name', resolved.params ->> 'table_name'));
+  if resolved.params ->> 'suite' is not null and chosen_suite is null then
+    resolved.errors := resolved.errors || jsonb_build_object('field', 'suite', 'value', resolved.params -> 'suite',
+      'message', 'is not a known suite',
+      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
+  elsif resolved.params -> 'enforce_ge' = 'true' and chosen_suite is null then
+    resolved.errors := resolved.errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
+      'message', 'needs a suite, and there is none for this table',
+      'expected', 'a suite by name, or one stored for the table');
+  end if;
+  if resolved.params ->> 'on_failure' = 'quarantine' then
+    if resolved.params -> 'enforce_ge' = 'true' then
+      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'expected', 'record');
+    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
+      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'expected', 'record');
+    end if;
+  end if;
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
-      case when resolved.errors @> '[{"message": "is not a known name"}]' then 'unknown-parameter' else 'invalid-conf' end,
+      case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
       format('The conf has %s: %s', case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,
         (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(resolved.errors) as e)),
       resolved.errors);
@@ -1028,7 +1143,9 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if not run.dry_run then
+  if run.dry_run then
+    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
+  else
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
   end if;
 
@@ -1038,6 +1155,11 @@ begin
     select r.run_id into existing from etl.runs as r
       where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
     if found then
+      if key is not null then
+        -- the same request again must not make the run that this one did not
+        insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
+        values (key, hash, existing, now() + interval '24 hours');
+      end if;
       return jsonb_build_object('run_id', existing, 'created', false, 'skipped', true,
         'state', (select r.state from etl.runs as r where r.run_id = existing));
     end if;
@@ -1195,7 +1317,7 @@ end $$;
 -- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
 -- next admission of its pool, in the caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
--- outcome: {state, error?, stages: [...], warnings?, cursor?: {source_name, dataset, position}}
+-- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -1245,6 +1367,13 @@ begin
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',
       problem ->> 'detail', totals.published, totals.chunks));
+  end if;
+
+  if jsonb_typeof(outcome -> 'validation') = 'object' then
+    insert into etl.validations as v (run_id, suite_name, success, result)
+    values (run.run_id, outcome #>> '{validation,suite_name}', (outcome #>> '{validation,success}')::boolean, outcome -> 'validation')
+    on conflict on constraint validations_pkey do update set suite_name = excluded.suite_name, success = excluded.success,
+      result = excluded.result, created_at = now();
   end if;
 
   insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts, error)
@@ -1929,6 +2058,7 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   each record;
 begin
+  if not pg_try_advisory_xact_lock(hashtextextended('etl sweep_conditions', 0)) then return; end if;
   for each in
     select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
     from etl.datasets as d
@@ -2092,5 +2222,12 @@ select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_aud
 insert into etl.param_schema (schema) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}')
 on conflict (singleton) do update set schema = excluded.schema;
 
-select pg_advisory_unlock(hashtextextended('etl setup', 0));
+-- suites
+insert into etl.suites as s (name, suite, row_wise, origin) values
+  ('etl_improved_events', '{"name":"etl_improved_events","id":null,"expectations":[{"type":"expect_column_values_to_not_be_null","kwargs":{"column":"event_id"},"meta":{},"severity":"critical"},{"type":"expect_column_value_lengths_to_be_between","kwargs":{"column":"event_id","min_value":1,"max_value":2000},"meta":{},"severity":"critical"},{"type":"expect_column_values_to_not_be_null","kwargs":{"column":"event_type"},"meta":{},"severity":"critical"},{"type":"expect_column_value_lengths_to_be_between","kwargs":{"column":"event_type","min_value":1,"max_value":200},"meta":{},"severity":"critical"},{"type":"expect_column_values_to_match_regex","kwargs":{"column":"occurred_at","regex":"^[+-]?\\d{4,6}-\\d{2}-\\d{2}"},"meta":{},"severity":"critical"}],"suite_parameters":{},"meta":{},"notes":"Holds for the events of every source: each has an id and a type, and a time where it has one. How often an id comes is not checked: of several versions of an event, the newest is loaded."}', true, 'file')
+on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
+where s.origin = 'file' and s.suite <> excluded.suite;
+
+-- in one transaction the second lock lasts until its end, when others can see what was made
+select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;

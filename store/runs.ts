@@ -122,6 +122,8 @@ export interface Outcome {
   error?: unknown;
   stages: StageReport[];
   warnings?: string[];
+  /** Result of the suite, in the shape of Great Expectations 1.x. */
+  validation?: unknown;
   cursor?: { source_name: string; dataset: string; position: string };
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Connection } from "./connection.ts";
 
 const PART_BYTES = 1 << 20;
@@ -21,22 +22,29 @@ export async function* readUpload(
   }
 }
 
+export interface StoredUpload {
+  /** Made from the content, so the same body is stored once and a repeated request has the same conf. */
+  uploadId: string;
+  bytes: number;
+}
+
 /** Stores a request body in parts, in one transaction: it is there whole or not at all. */
 export async function storeUpload(
   connection: Connection,
-  uploadId: string,
-  body: AsyncIterable<Uint8Array>,
-): Promise<number> {
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<StoredUpload> {
   // a body can be read only once, so a failure is the client's to repeat
   const options = { retry: { attempts: 1, initialMs: 0 }, statementTimeoutMs: 0 };
   return await connection.transaction(options, async (client) => {
+    const draftId = crypto.randomUUID();
+    const hash = createHash("sha256");
     let part = 0;
     let bytes = 0;
     let pending: Uint8Array[] = [];
     let size = 0;
     const flush = async () => {
       await client.query("insert into etl.uploads (upload_id, part_no, data) values ($1, $2, $3)", [
-        uploadId,
+        draftId,
         part++,
         concat(pending, size),
       ]);
@@ -44,14 +52,38 @@ export async function storeUpload(
       size = 0;
     };
     for await (const block of body) {
+      hash.update(block);
       pending.push(block);
       size += block.byteLength;
       bytes += block.byteLength;
       if (size >= PART_BYTES) await flush();
     }
     if (size > 0 || part === 0) await flush();
-    return bytes;
+    const uploadId = uuidOf(hash.digest());
+    await client.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [
+      `etl upload ${uploadId}`,
+    ]);
+    const { rowCount } = await client.query(
+      "update etl.uploads set created_at = now() where upload_id = $1",
+      [uploadId],
+    );
+    const known = (rowCount ?? 0) > 0;
+    await client.query(
+      known
+        ? "delete from etl.uploads where upload_id = $1"
+        : "update etl.uploads set upload_id = $2 where upload_id = $1",
+      known ? [draftId] : [draftId, uploadId],
+    );
+    return { uploadId, bytes };
   });
+}
+
+/** A UUID of version 8 (RFC 9562) from the first bytes of a hash. */
+function uuidOf(digest: Uint8Array): string {
+  const bytes = digest.slice(0, 16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x80;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function concat(blocks: Uint8Array[], size: number): Uint8Array {

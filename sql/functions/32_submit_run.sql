@@ -1,7 +1,8 @@
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
+-- options: idempotency_key, content_sha256 (of an upload), trigger, requested_by, replay_of, traceparent,
+-- slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -12,6 +13,7 @@ declare
   resolved record;
   run etl.runs;
   existing uuid;
+  chosen_suite text;
   slot timestamptz := coalesce((options ->> 'slot')::timestamptz, now());
 begin
   if jsonb_typeof(conf) is distinct from 'object' then
@@ -21,7 +23,10 @@ begin
     if length(key) not between 1 and 255 then
       perform etl.raise_problem('bad-request', 'An idempotency key has 1 to 255 characters.', status => 400);
     end if;
-    hash := encode(sha256(convert_to(conf::text, 'UTF8')), 'hex');
+    -- a body of data gets another upload_id each time it is sent: its content counts instead
+    hash := encode(sha256(convert_to(concat(
+      case when conf #> '{source,upload_id}' is null then conf else conf #- '{source,upload_id}' end,
+      options ->> 'content_sha256'), 'UTF8')), 'hex');
     perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));
     select * into known from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
     if found and known.expires_at > now() then
@@ -35,25 +40,39 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  if conf::text like '%{{%' then
-    if conf::text like '%{{slot_previous}}%' and options ->> 'slot_previous' is null then
-      perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
-    end if;
-    conf := replace(replace(replace(conf::text,
-      '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
-      '{{slot_previous}}', coalesce(to_char((options ->> 'slot_previous')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')),
-      '{{today}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD'))::jsonb;
-  end if;
-
+  -- before the values are checked, and again for what a configuration or variable holds
+  conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
   select * into resolved from etl.resolve_params(conf);
+  resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
   if not exists (select from etl.pools as p where p.pool = resolved.params ->> 'pool') then
     resolved.errors := resolved.errors || jsonb_build_object('field', 'pool', 'value', resolved.params -> 'pool',
       'message', 'is not a known pool',
       'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
   end if;
+  chosen_suite := etl.suite_name(resolved.params ->> 'suite', concat_ws('.', resolved.params ->> 'schema_name', resolved.params ->> 'table_name'));
+  if resolved.params ->> 'suite' is not null and chosen_suite is null then
+    resolved.errors := resolved.errors || jsonb_build_object('field', 'suite', 'value', resolved.params -> 'suite',
+      'message', 'is not a known suite',
+      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
+  elsif resolved.params -> 'enforce_ge' = 'true' and chosen_suite is null then
+    resolved.errors := resolved.errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
+      'message', 'needs a suite, and there is none for this table',
+      'expected', 'a suite by name, or one stored for the table');
+  end if;
+  if resolved.params ->> 'on_failure' = 'quarantine' then
+    if resolved.params -> 'enforce_ge' = 'true' then
+      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'expected', 'record');
+    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
+      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'expected', 'record');
+    end if;
+  end if;
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
-      case when resolved.errors @> '[{"message": "is not a known name"}]' then 'unknown-parameter' else 'invalid-conf' end,
+      case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
       format('The conf has %s: %s', case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,
         (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(resolved.errors) as e)),
       resolved.errors);
@@ -87,7 +106,9 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if not run.dry_run then
+  if run.dry_run then
+    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
+  else
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
   end if;
 
@@ -97,6 +118,11 @@ begin
     select r.run_id into existing from etl.runs as r
       where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
     if found then
+      if key is not null then
+        -- the same request again must not make the run that this one did not
+        insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
+        values (key, hash, existing, now() + interval '24 hours');
+      end if;
       return jsonb_build_object('run_id', existing, 'created', false, 'skipped', true,
         'state', (select r.state from etl.runs as r where r.run_id = existing));
     end if;

@@ -1,7 +1,7 @@
 -- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
 -- next admission of its pool, in the caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
--- outcome: {state, error?, stages: [...], warnings?, cursor?: {source_name, dataset, position}}
+-- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -51,6 +51,13 @@ begin
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',
       problem ->> 'detail', totals.published, totals.chunks));
+  end if;
+
+  if jsonb_typeof(outcome -> 'validation') = 'object' then
+    insert into etl.validations as v (run_id, suite_name, success, result)
+    values (run.run_id, outcome #>> '{validation,suite_name}', (outcome #>> '{validation,success}')::boolean, outcome -> 'validation')
+    on conflict on constraint validations_pkey do update set suite_name = excluded.suite_name, success = excluded.success,
+      result = excluded.result, created_at = now();
   end if;
 
   insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts, error)

@@ -4,6 +4,7 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   each record;
 begin
+  if not pg_try_advisory_xact_lock(hashtextextended('etl sweep_conditions', 0)) then return; end if;
   for each in
     select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
     from etl.datasets as d

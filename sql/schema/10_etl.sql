@@ -187,6 +187,25 @@ create table if not exists etl.quarantine (
 );
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
+create table if not exists etl.suites (
+  name text primary key check (length(name) between 1 and 200),
+  suite jsonb not null,
+  row_wise boolean not null,
+  origin text not null default 'api' check (origin in ('file', 'api')),
+  updated_at timestamptz not null default now(),
+  updated_by text
+);
+comment on table etl.suites is 'expectation suites, in the JSON of Great Expectations 1.x';
+
+create table if not exists etl.validations (
+  run_id uuid primary key references etl.runs (run_id) on delete cascade,
+  suite_name text not null,
+  success boolean not null,
+  result jsonb not null,
+  created_at timestamptz not null default now()
+);
+comment on table etl.validations is 'validation result of each run that had a suite, in the shape of Great Expectations 1.x';
+
 create table if not exists etl.uploads (
   upload_id uuid not null,
   part_no integer not null,

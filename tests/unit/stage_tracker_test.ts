@@ -16,7 +16,7 @@ Deno.test("StageTracker shows the seven stages in their order, pending at first"
 });
 
 Deno.test("StageTracker: a stage starts once, ends last and sums what was done in it", () => {
-  const tracker = new StageTracker(1, clock());
+  const tracker = new StageTracker(1, { now: clock() });
   tracker.begin("extract");
   tracker.begin("extract");
   tracker.add("extract", { busyMs: 5, in: 1, out: 2 });
@@ -31,7 +31,7 @@ Deno.test("StageTracker: a stage starts once, ends last and sums what was done i
 });
 
 Deno.test("StageTracker: stopping fails what is running, blames the last, skips the rest", () => {
-  const tracker = new StageTracker(1, clock());
+  const tracker = new StageTracker(1, { now: clock() });
   tracker.begin("extract");
   tracker.end("extract");
   tracker.begin("transform", "chunk", "validate");

@@ -1,0 +1,70 @@
+import type { Sql } from "../store/database.ts";
+import { cursorPosition, type RunRow } from "../store/runs.ts";
+import { findSuite } from "../store/suites.ts";
+import { type Params, paramsSchema } from "./params.ts";
+import { Problem } from "./problem.ts";
+import { sourceNameOf } from "./sources/defaults.ts";
+import type { Plain, SourceLimits } from "./sources/source.ts";
+import { runDir } from "./spill/layout.ts";
+import type { RunContext } from "./workers/task.ts";
+
+export interface RunSettings {
+  /** ETL_RUN_MAX_ATTEMPTS */
+  maxAttempts: number;
+  spoolDir: string;
+  dataDir: string;
+  transformsDir: string;
+  connections: Record<string, string>;
+  limits: SourceLimits;
+}
+
+/** What the workers need to know of a run, from its row and the server's settings. */
+export async function runContext(
+  sql: Sql,
+  run: RunRow,
+  settings: RunSettings,
+): Promise<RunContext> {
+  const params = checkedParams(run);
+  const { source } = params;
+  const sourceName = sourceNameOf(source, run.run_label);
+  const dataset = `${run.schema_name}.${run.table_name}`;
+  const given = (name: string) => ["request", "configuration"].includes(run.origins[name] ?? "");
+  const incremental = source.type === "postgres" && source.cursor !== undefined;
+  const generated = source.type === "synthetic" || source.type === "inline";
+  return {
+    runId: run.run_id,
+    attempt: run.attempt,
+    replayOf: run.replay_of,
+    params,
+    sourceName,
+    chunkSize: generated || run.origins.chunk_size !== "default" ? params.chunk_size : null,
+    maxRecords: source.type === "synthetic" || given("batch_size") ? params.batch_size : null,
+    pin: run.pin,
+    cursorPosition: incremental && !params.full_refresh
+      ? await cursorPosition(sql, sourceName, dataset)
+      : null,
+    spillDir: runDir(settings.spoolDir, run.run_id),
+    dataDir: settings.dataDir,
+    transformsDir: settings.transformsDir,
+    connections: settings.connections,
+    limits: settings.limits,
+    suite: await findSuite(sql, params.suite, dataset) as Plain | null,
+    traceparent: run.traceparent,
+  };
+}
+
+/** The parameters as SQL resolved them; what only this schema can check fails the run here. */
+function checkedParams(run: RunRow): Params {
+  const parsed = paramsSchema.safeParse(run.params);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.map((issue) => ({
+    field: issue.path.join("."),
+    message: issue.message,
+  }));
+  throw new Problem("invalid-conf", {
+    detail: `The parameters of the run are not valid: ${
+      errors.map(({ field, message }) => `${field}: ${message}`).join("; ")
+    }`,
+    errors,
+  });
+}

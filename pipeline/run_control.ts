@@ -1,0 +1,99 @@
+import type { Log } from "../telemetry/log.ts";
+import { Problem } from "./problem.ts";
+import type { WorkerPool } from "./workers/pool.ts";
+
+/** Why an execution stops before its end. */
+export type Halt = "cancelled" | "replaced" | "server stops";
+
+const PROGRESS_INTERVAL_MS = 500;
+/** A cancelled run whose tasks have not ended by then loses its workers. */
+const CANCEL_DEADLINE_MS = 1500;
+/** A stopping server waits so long for chunks in hand. */
+const DRAIN_DEADLINE_MS = 8000;
+
+export interface RunControlOptions {
+  runId: string;
+  workers: WorkerPool;
+  log: Log;
+  /** Stores how far the run is; answers whether this attempt is still the run's, and is to be cancelled. */
+  report: () => Promise<{ is_current: boolean; cancel_requested: boolean }>;
+}
+
+/**
+ * Keeps one execution in touch with the outside: reports its progress, and halts
+ * it when it is cancelled, replaced by another attempt, or its server stops.
+ */
+export class RunControl {
+  readonly #options: RunControlOptions;
+  readonly #abort = new AbortController();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #why: Halt | null = null;
+  #ended = false;
+  #reporting: Promise<void> = Promise.resolve();
+
+  constructor(options: RunControlOptions) {
+    this.#options = options;
+    this.#schedule();
+  }
+
+  get why(): Halt | null {
+    return this.#why;
+  }
+
+  throwIfHalted(): void {
+    this.#abort.signal.throwIfAborted();
+  }
+
+  /** Stops the execution; the first reason counts. */
+  halt(why: Halt): void {
+    if (this.#why !== null || this.#ended) return;
+    this.#why = why;
+    const { workers, runId, log } = this.#options;
+    this.#abort.abort(
+      new Problem("cancelled", { status: 409, detail: `The run was stopped: ${why}.` }),
+    );
+    if (why === "server stops") {
+      // chunks in hand are finished, waiting ones are not begun
+      this.#later(DRAIN_DEADLINE_MS, () => workers.abort(runId));
+      return;
+    }
+    workers.abort(runId);
+    this.#later(CANCEL_DEADLINE_MS, () => {
+      const killed = workers.kill(runId);
+      if (killed > 0) log.warn("workers did not stop in time and were replaced", { killed });
+    });
+  }
+
+  /** Ends reports and deadlines; a report that is under way has arrived when this resolves. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    await this.#reporting;
+  }
+
+  #later(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #schedule(): void {
+    this.#later(PROGRESS_INTERVAL_MS, () => {
+      this.#reporting = this.#report();
+    });
+  }
+
+  async #report(): Promise<void> {
+    try {
+      const answer = await this.#options.report();
+      if (!answer.is_current) this.halt("replaced");
+      else if (answer.cancel_requested) this.halt("cancelled");
+    } catch (error) {
+      this.#options.log.warn("progress could not be stored", { error });
+    }
+    if (this.#why === null && !this.#ended) this.#schedule();
+  }
+}

@@ -1,0 +1,86 @@
+import type { Sql } from "./database.ts";
+
+/** A dataset as the API shows it, with its last event and who reads it. */
+export interface DatasetView {
+  dataset: string;
+  aliases: string[];
+  events: number;
+  last_event: DatasetEventView | null;
+  consumers: string[];
+  stale_after_seconds: number | null;
+}
+
+export interface DatasetEventView {
+  event_no: number;
+  dataset: string;
+  run_id: string | null;
+  emitted_by: string;
+  counts: Record<string, number>;
+  created_at: string;
+}
+
+/** Datasets that were ever written or are read by a consumer. */
+export async function listDatasets(sql: Sql): Promise<DatasetView[]> {
+  const rows = await sql<{ dataset: DatasetView }[]>`
+    with known as (
+      select dataset from etl.datasets
+      union select unnest(datasets || emits) from etl.consumers where active)
+    select jsonb_build_object('dataset', k.dataset,
+      'aliases', case when k.dataset like 'public.%'
+        then jsonb_build_array('postgres://etl_improved/' || substr(k.dataset, 8)) else '[]' end,
+      'events', (select count(*) from etl.dataset_events as e where e.dataset = k.dataset),
+      'last_event', (select ${eventJson(sql)} from etl.dataset_events as e
+        where e.dataset = k.dataset order by e.event_no desc limit 1),
+      'consumers', coalesce((select jsonb_agg(c.consumer order by c.consumer) from etl.consumers as c
+        where c.active and k.dataset = any (c.datasets)), '[]'),
+      'stale_after_seconds', (select coalesce(d.stale_after_seconds, s.stale_after_seconds)
+        from etl.reaction_settings as s left join etl.datasets as d on d.dataset = k.dataset)) as dataset
+    from known as k order by k.dataset`;
+  return rows.map((row) => row.dataset);
+}
+
+function eventJson(sql: Sql) {
+  return sql`jsonb_build_object('event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id,
+    'emitted_by', e.emitted_by, 'counts', e.counts, 'created_at', etl.iso(e.created_at))`;
+}
+
+/** Dataset events, newest first, a page. */
+export async function listDatasetEvents(
+  sql: Sql,
+  filter: { limit: number; before?: number | undefined; dataset?: string | undefined },
+): Promise<DatasetEventView[]> {
+  const { limit, before, dataset } = filter;
+  const rows = await sql<{ event: DatasetEventView }[]>`
+    select ${eventJson(sql)} as event from etl.dataset_events as e where true
+      ${before === undefined ? sql`` : sql`and e.event_no < ${before}`}
+      ${dataset === undefined ? sql`` : sql`and e.dataset = ${dataset}`}
+    order by e.event_no desc limit ${limit}`;
+  return rows.map((row) => row.event);
+}
+
+/** A consumer as the API shows it. */
+export interface ConsumerView {
+  consumer: string;
+  datasets: string[];
+  emits: string[];
+  mode: "each" | "batch";
+  skip_unchanged: boolean;
+  active: boolean;
+  pending: number;
+  failed: number;
+  last_done_at: string | null;
+  last_error: string | null;
+}
+
+export async function listConsumers(sql: Sql): Promise<ConsumerView[]> {
+  const rows = await sql<{ consumer: ConsumerView }[]>`
+    select jsonb_build_object('consumer', c.consumer, 'datasets', to_jsonb(c.datasets), 'emits', to_jsonb(c.emits),
+      'mode', c.mode, 'skip_unchanged', c.skip_unchanged, 'active', c.active,
+      'pending', count(d.delivery_id) filter (where d.state = 'pending'),
+      'failed', count(d.delivery_id) filter (where d.state = 'failed'),
+      'last_done_at', etl.iso(max(d.ended_at) filter (where d.state = 'done')),
+      'last_error', (array_agg(d.error order by d.delivery_id desc) filter (where d.error is not null))[1]) as consumer
+    from etl.consumers as c left join etl.deliveries as d on d.consumer = c.consumer
+    group by c.consumer order by c.consumer`;
+  return rows.map((row) => row.consumer);
+}

@@ -1,0 +1,66 @@
+import type { Sql } from "./database.ts";
+
+/** How finished runs are judged and who is told; a row of etl.reaction_settings. */
+export interface ReactionSettings {
+  channels: string[];
+  openlineage: boolean;
+  suppress_seconds: number;
+  trend_window: number;
+  ratio_drop: number;
+  volume_drop: number;
+  stale_after_seconds: number | null;
+  log_lines: number;
+}
+
+/** Publishes this server's settings for the SQL functions, whoever calls them. */
+export async function publishReactionSettings(sql: Sql, settings: ReactionSettings): Promise<void> {
+  await sql`
+    update etl.reaction_settings as s set (channels, openlineage, suppress_seconds, trend_window, ratio_drop,
+      volume_drop, stale_after_seconds, log_lines) = (select w.channels, w.openlineage, w.suppress_seconds, w.trend_window,
+      w.ratio_drop, w.volume_drop, w.stale_after_seconds, w.log_lines
+      from jsonb_populate_record(null::etl.reaction_settings, ${
+    JSON.stringify(settings)
+  }::text::jsonb) as w)`;
+}
+
+/** Judges the ends of a run that nobody has judged; each once, to one caller. */
+export async function consumeRun(sql: Sql, runId: string): Promise<unknown[]> {
+  const rows = await sql<{ ended: unknown }[]>`
+    select ended from etl.consume_run(${runId}) as ended`;
+  return rows.map((row) => row.ended);
+}
+
+/** Refreshes the daily views if a run has ended since; answers whether it did. */
+export async function refreshViewsIfAsked(sql: Sql): Promise<boolean> {
+  const [row] = await sql<{ done: boolean }[]>`select etl.refresh_views_if_asked() as done`;
+  return row!.done;
+}
+
+/** Milliseconds since the last refresh ended; null before the first. */
+export async function viewRefreshAge(sql: Sql): Promise<number | null> {
+  const [row] = await sql<{ age: number | null }[]>`
+    select (extract(epoch from clock_timestamp() - refreshed_at) * 1000)::double precision as age
+    from etl.view_refresh`;
+  return row?.age ?? null;
+}
+
+/** Raises sla_miss for deadlines that have passed; answers which. */
+export async function sweepDeadlines(sql: Sql): Promise<{ run_id: string; scope: string }[]> {
+  return await sql<{ run_id: string; scope: string }[]>`select * from etl.sweep_deadlines()`;
+}
+
+/** Stale datasets and overdue schedules. */
+export async function sweepConditions(sql: Sql): Promise<void> {
+  await sql`select etl.sweep_conditions()`;
+}
+
+/** Wakes reactions that wait without a job; answers how many. */
+export async function recoverReactions(sql: Sql): Promise<number> {
+  const [row] = await sql<{ woken: number }[]>`select etl.recover_reactions() as woken`;
+  return row!.woken;
+}
+
+/** Deletes what was told, delivered or exported more than 30 days ago. */
+export async function purgeReactions(sql: Sql): Promise<void> {
+  await sql`select etl.purge_reactions()`;
+}
