@@ -1,8 +1,9 @@
 import { common } from "./en/common.ts";
+import { history } from "./en/history.ts";
 import { overview } from "./en/overview.ts";
 
 /** Every text of the dashboard in English, the language that defines what there is. */
-export const en = { ...common, ...overview };
+export const en = { ...common, ...overview, ...history };
 
 export type MessageKey = keyof typeof en;
 export type Messages = Record<MessageKey, string>;

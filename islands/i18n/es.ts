@@ -1,6 +1,7 @@
 import type { Messages } from "./en.ts";
 import { common } from "./es/common.ts";
+import { history } from "./es/history.ts";
 import { overview } from "./es/overview.ts";
 
 /** Every text of the dashboard in Spanish. */
-export const es: Messages = { ...common, ...overview };
+export const es: Messages = { ...common, ...overview, ...history };

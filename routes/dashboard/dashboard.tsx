@@ -5,6 +5,7 @@ import type { AppDeps } from "../deps.ts";
 import { toProblem } from "../problems.ts";
 import { Assets } from "./assets.ts";
 import { errorPage } from "./error_page.tsx";
+import { runsCsv, runsPage } from "./history_page.tsx";
 import { LiveOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
 import { streamOverview } from "./stream.ts";
@@ -45,6 +46,8 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
     return c.redirect(pathOnly(form.get("back")), 303);
   });
   pages.get("/", (c) => overviewPage(c, deps));
+  pages.get("/runs", (c) => runsPage(c, deps));
+  pages.get("/runs.csv", (c) => runsCsv(c, deps));
 
   pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
   app.route("/etl", pages);

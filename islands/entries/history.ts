@@ -1,0 +1,3 @@
+import { followHistory } from "../history/follow.ts";
+
+followHistory();

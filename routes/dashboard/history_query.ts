@@ -1,0 +1,116 @@
+import { z } from "zod";
+import { fieldErrors } from "../../pipeline/conf_errors.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { type HistoryFilter, SORT_COLUMNS } from "../../store/history.ts";
+import { decodeCursor } from "../page_cursor.ts";
+
+export const LIMITS = [30, 50, 100, 200];
+const STATES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
+
+/** A day or an exact time. */
+const moment = z.string().regex(
+  /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}.*)?$/,
+  "must be a day like 2026-11-24 or an ISO 8601 time",
+).refine((text) => !Number.isNaN(Date.parse(text)), "is not a day of the calendar");
+
+const querySchema = z.object({
+  start: moment.optional(),
+  end: moment.optional(),
+  run_label: z.string().max(200).optional(),
+  state: z.enum(STATES).optional(),
+  dry_run: z.enum(["true", "false"]).optional(),
+  sort: z.enum(SORT_COLUMNS).default("requested_at"),
+  order: z.enum(["asc", "desc"]).default("desc"),
+  limit: z.coerce.number().int().min(1).max(500).default(30),
+  after: z.string().max(500).optional(),
+  before: z.string().max(500).optional(),
+});
+
+/** The filters of the history as the URL has them. */
+export type HistoryQuery = z.infer<typeof querySchema>;
+
+/** Reads the URL; what is empty counts as not given. Throws a Problem that names what is wrong. */
+export function readHistoryQuery(query: Record<string, string>): HistoryQuery {
+  const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== ""));
+  const parsed = querySchema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.flatMap((issue) => fieldErrors(issue as never, []));
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: errors.map(({ field, message }) => `${field} ${message}`).join("; "),
+    errors,
+  });
+}
+
+/** What the database is asked for; days are those of the viewer's zone. */
+export function historyFilter(query: HistoryQuery, zone: string): HistoryFilter {
+  const { start, end, run_label, state, dry_run, sort, order, limit, after, before } = query;
+  const cursor = after ?? before;
+  const [value, runId] = cursor === undefined ? [] : decodeCursor(cursor, 2) as string[];
+  return {
+    sort,
+    descending: order === "desc",
+    limit,
+    ...(start === undefined ? {} : { start: instant(start, { zone, days: 0 }) }),
+    ...(end === undefined ? {} : { end: instant(end, { zone, days: 1 }) }),
+    ...(run_label === undefined ? {} : { runLabel: run_label }),
+    ...(state === undefined ? {} : { state }),
+    ...(dry_run === undefined ? {} : { dryRun: dry_run === "true" }),
+    ...(value === undefined
+      ? {}
+      : { from: { value, runId: runId!, backwards: after === undefined } }),
+  };
+}
+
+/** Midnight in the zone, `days` after the day that is named; an exact time stays as it is. */
+function instant(text: string, { zone, days }: { zone: string; days: number }): string {
+  if (text.length > 10) return new Date(text).toISOString();
+  const midnight = new Date(`${text}T00:00:00Z`);
+  midnight.setUTCDate(midnight.getUTCDate() + days);
+  const once = midnight.getTime() - offsetMs(midnight, zone);
+  // the offset may be another one at the moment that the first try found
+  return new Date(midnight.getTime() - offsetMs(new Date(once), zone)).toISOString();
+}
+
+function offsetMs(at: Date, zone: string): number {
+  const parts = new Intl.DateTimeFormat("en-US", {
+    timeZone: zone,
+    hourCycle: "h23",
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    hour: "numeric",
+    minute: "numeric",
+    second: "numeric",
+  }).formatToParts(at);
+  const part = (type: string) => Number(parts.find((each) => each.type === type)?.value);
+  const local = Date.UTC(
+    part("year"),
+    part("month") - 1,
+    part("day"),
+    part("hour"),
+    part("minute"),
+    part("second"),
+  );
+  return local - Math.floor(at.getTime() / 1000) * 1000;
+}
+
+/** The URL of the history with some parameters changed; null takes one away. */
+export function historyUrl(
+  query: HistoryQuery,
+  changes: { [K in keyof HistoryQuery]?: string | null } = {},
+  path = "/etl/runs",
+): string {
+  const defaults: Partial<Record<keyof HistoryQuery, string>> = {
+    sort: "requested_at",
+    order: "desc",
+    limit: "30",
+  };
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries({ ...query, ...changes })) {
+    if (value === null || value === undefined) continue;
+    if (defaults[key as keyof HistoryQuery] !== String(value)) params.set(key, String(value));
+  }
+  const text = params.toString();
+  return text === "" ? path : `${path}?${text}`;
+}
