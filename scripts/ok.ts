@@ -15,6 +15,10 @@ const CHECKS: { title: string; args: string[] }[] = [
     title: "sql",
     args: ["run", "--frozen", "--allow-read", "scripts/build_sql.ts", "--check"],
   },
+  {
+    title: "docs",
+    args: ["run", "--frozen", "--allow-read", "scripts/build_docs.ts", "--check"],
+  },
   { title: "types", args: ["check", "--frozen"] },
 ];
 

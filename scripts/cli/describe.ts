@@ -41,7 +41,15 @@ interface Schema {
   maxItems?: number;
 }
 
-const jsonSchema = (schema: z.ZodType) => z.toJSONSchema(schema, { io: "input" }) as Schema;
+const jsonSchema = (schema: z.ZodType, io: "input" | "output" = "input") =>
+  z.toJSONSchema(schema, { io, unrepresentable: "any" }) as Schema;
+
+/** The variables of an environment schema: required are those without a default. */
+export function describeEnvironment(schema: z.ZodObject): Described[] {
+  const required = new Set(jsonSchema(schema).required ?? []);
+  return members(jsonSchema(schema, "output"))
+    .map((variable) => ({ ...variable, required: required.has(variable.name) }));
+}
 
 /** Every parameter of a run, and `configuration`. */
 export function describeParams(): Described[] {
@@ -89,36 +97,45 @@ function members(schema: Schema): Described[] {
 
 /** A JSON Schema type for people. */
 export function typeText(schema: Schema): string {
-  const { type, anyOf, oneOf } = schema;
-  if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  const { type, oneOf, items } = schema;
   if (oneOf?.every((each) => each.properties?.type?.const !== undefined)) {
     return `object with type ${oneOf.map((each) => each.properties!.type!.const).join(", ")}`;
   }
-  if (anyOf ?? oneOf) return (anyOf ?? oneOf)!.map(typeText).join(" or ");
   switch (type) {
     case "integer":
       return `whole number${range(schema)}`;
     case "number":
       return `number${range(schema)}`;
-    case "boolean":
-      return "true | false";
     case "string":
-      if (schema.format === "uri") return "URL";
+      if (schema.enum ?? schema.const ?? schema.format) return briefType(schema);
       return `text${length(schema.minLength, schema.maxLength, "character")}`;
     case "array":
-      return `list of ${schema.items?.type === undefined ? "any values" : typeText(schema.items)}${
+      return `list of ${items?.type === undefined ? "any values" : briefType(items)}${
         length(schema.minItems, schema.maxItems, "item")
       }`;
-    case "object":
-      return `{${
-        Object.entries(schema.properties ?? {}).map(([name, member]) =>
-          `${name}${schema.required?.includes(name) ? "" : "?"}: ${typeText(member)}`
-        ).join(", ")
-      }}`;
     default:
-      return type ?? "anything";
+      return briefType(schema);
   }
+}
+
+/** The same without bounds, as part of another type. */
+function briefType(schema: Schema, inside = false): string {
+  const { type, anyOf, oneOf } = schema;
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (anyOf ?? oneOf) return (anyOf ?? oneOf)!.map((each) => briefType(each)).join(" or ");
+  if (type === "boolean") return "true | false";
+  if (type === "integer") return "whole number";
+  if (type === "string") return schema.format === "uri" ? "URL" : "text";
+  if (type === "array") return `list of ${briefType(schema.items ?? {})}`;
+  if (type === "object") {
+    const names = Object.entries(schema.properties ?? {}).map(([name, member]) => {
+      const named = schema.required?.includes(name) ? name : `${name}?`;
+      return inside ? named : `${named}: ${briefType(member, true)}`;
+    });
+    return `{${names.join(", ")}}`;
+  }
+  return type ?? (typeof schema.default === "boolean" ? "true | false" : "anything");
 }
 
 function range({ minimum, maximum, exclusiveMinimum }: Schema): string {
