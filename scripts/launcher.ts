@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { launch, type Launched, onEndingSignal } from "./launch.ts";
 import { runScript } from "./run_script.ts";
+import { setupDatabase } from "./setup_db.ts";
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -27,6 +28,10 @@ async function main(): Promise<number> {
     env: Deno.env.toObject(),
     watch: values.watch,
     ...(values.entry ? { entry: values.entry } : {}),
+    // Another database is prepared by who administers it: `deno task setup-db`.
+    prepare: async (dsn, postgres) => {
+      if (postgres) await setupDatabase(dsn);
+    },
     log: (message) => console.error(message),
     onLine: (line, stream) => stream === "stdout" ? console.log(line) : console.error(line),
   });

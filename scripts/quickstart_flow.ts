@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { Problem } from "../pipeline/problem.ts";
+import type { RunDetail } from "../store/run_views.ts";
+import { post, remoteApi } from "./cli/api.ts";
+import { followRun } from "./cli/run_follow.ts";
+import { RunScreen } from "./cli/run_screen.ts";
+import { runSummary, summaryLines } from "./cli/run_summary.ts";
 import { launch, type Launched, onEndingSignal } from "./launch.ts";
 import { setupDatabase } from "./setup_db.ts";
 import { ServerEndedError } from "./server_process.ts";
 import { duration, type Terminal } from "./terminal.ts";
-import { requestRun, type Run, watchRun } from "./quickstart_run.ts";
-import { progress, summary, summaryJson } from "./quickstart_screen.ts";
 
 export interface QuickstartOptions {
   terminal: Terminal;
@@ -22,6 +25,9 @@ const DATA_SET = {
   file: "flights-200k.json",
   title: "flights-200k.json: delay, distance and time of day of 200,000 US flights",
 };
+
+/** Exit code after Ctrl-C before the end. */
+const INTERRUPTED = 130;
 
 /** Runs the quickstart; returns its exit code. */
 export async function quickstart(options: QuickstartOptions): Promise<number> {
@@ -61,18 +67,12 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
     },
   });
   if (state.ending) launched.stop(state.ending);
-  let run: Run | undefined;
+  let run: RunDetail;
   try {
     const address = await launched.server.address;
     step.end(address);
     terminal.line(`\n  Loading ${DATA_SET.title}\n`);
-    const runId = await requestRun(address, {
-      run_label: "quickstart",
-      source: { type: "file", name: "flights", path, event_type: "flight" },
-    });
-    run = await watchRun(address, runId, (now) => terminal.draw(progress(terminal, now)));
-    const lines = [...progress(terminal, run), "", ...summary(terminal, run), ""];
-    for (const line of lines) terminal.line(line);
+    run = await load(address, { path, terminal, until: launched.ended });
     if (!options.once) {
       terminal.line(`  Dashboard   ${terminal.paint("cyan", `${address}/etl`)}`);
       terminal.line(`  Server log  ${logFile}`);
@@ -80,16 +80,39 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
       return await untilEnded(launched, state, logFile);
     }
   } catch (error) {
-    if (state.ending) return await launched.ended.then(() => 130);
     launched.stop("SIGTERM");
     await launched.ended;
+    if (state.ending) return INTERRUPTED;
     throw explained(error, logFile);
   }
   launched.stop("SIGTERM");
   await launched.ended;
-  if (state.ending) return 130;
-  console.log(summaryJson(run));
-  return run.status === "succeeded" ? 0 : 1;
+  if (state.ending) return INTERRUPTED;
+  console.log(JSON.stringify(runSummary(run)));
+  return run.state === "succeeded" ? 0 : 1;
+}
+
+/** Asks for the run and shows it until it has ended, or the server has. */
+async function load(
+  address: string,
+  { path, terminal, until }: { path: string; terminal: Terminal; until: Promise<unknown> },
+): Promise<RunDetail> {
+  const serverEnded = new AbortController();
+  void until.then(() => serverEnded.abort(new Error("it ended")));
+  const api = remoteApi(address, serverEnded.signal);
+  const { run_id } = await post<{ run_id: string }>(api, "/api/etl/run", {
+    run_label: "quickstart",
+    source: { type: "file", name: "flights", path, event_type: "flight" },
+  });
+  const screen = new RunScreen(terminal);
+  const run = await followRun(api, run_id, {
+    onChange: (now) => screen.show(now),
+    signal: serverEnded.signal,
+  });
+  screen.end(run);
+  if (!terminal.isTerminal) terminal.line();
+  for (const line of [...summaryLines(terminal, run), ""]) terminal.line(line);
+  return run;
 }
 
 async function untilEnded(

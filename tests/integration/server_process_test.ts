@@ -14,7 +14,7 @@ Deno.test("startServer() waits until the server listens and ends it by SIGTERM",
     assert.equal(await answer.text(), "ok");
   }
   assert.equal((await ended).code, 0);
-  assert.equal(logs.at(-1), "draining after SIGTERM");
+  assert.ok(logs.includes("draining after SIGTERM"));
 });
 
 Deno.test("startServer() gives the server no permission that its configuration does not need", async () => {
