@@ -1,5 +1,5 @@
 import type { Expectation } from "./suite.ts";
-import { type MapState, SAMPLE } from "./map_accumulator.ts";
+import type { MapState } from "./map_accumulator.ts";
 import { compareForDisplay } from "./python_value.ts";
 
 /** What an expectation found; members as in Great Expectations 1.x, result_format SUMMARY. */
@@ -103,6 +103,7 @@ export interface MapCounts {
   /** Rows that were looked at; undefined where null counts as a value. */
   considered: number | undefined;
   unexpected: number;
+  /** The first unexpected values, 20 at most, and the positions of their rows. */
   values: unknown[];
   positions: number[];
 }
@@ -124,7 +125,7 @@ export function mapOutcome(counts: MapCounts, mostly: unknown): Outcome {
       element_count: elements,
       unexpected_count: unexpected,
       unexpected_percent: percentOf(unexpected, looked),
-      partial_unexpected_list: counts.values.slice(0, SAMPLE),
+      partial_unexpected_list: counts.values,
       ...(counts.considered === undefined ? {} : {
         missing_count: elements - counts.considered,
         missing_percent: percentOf(elements - counts.considered, elements),
@@ -132,7 +133,7 @@ export function mapOutcome(counts: MapCounts, mostly: unknown): Outcome {
         unexpected_percent_nonmissing: percentOf(unexpected, counts.considered),
       }),
       partial_unexpected_counts: countSample(counts.values),
-      partial_unexpected_index_list: counts.positions.slice(0, SAMPLE),
+      partial_unexpected_index_list: counts.positions,
     },
   };
 }

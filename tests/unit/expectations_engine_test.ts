@@ -230,6 +230,7 @@ Deno.test("failingRows() finds the rows that fail an expectation about rows, and
     { a: 1, b: 7, f: 2 },
     { a: 1, b: 2, f: "2" },
     { a: null, b: null },
+    { a: 1, b: 3 },
   ]);
   assert.deepEqual([...failing.keys()].sort(), [1, 2, 3, 4]);
   assert.equal(failing.get(1)!.rule, "expect_column_values_to_be_between");
@@ -246,4 +247,36 @@ Deno.test("integers beyond 2^53 are compared with every digit", () => {
   assert.equal(results[0]!.result.unexpected_count, 2);
   assert.deepEqual(results[0]!.result.partial_unexpected_list, [String(big), String(big)]);
   assert.equal(results[1]!.result.observed_value, String(big + 1n));
+});
+
+Deno.test("lengths are counted in code points", () => {
+  const text = "\u{1F600}\u{1F600}";
+  const { results } = validate([
+    ["expect_column_value_lengths_to_be_between", { column: "a", min_value: 3 }],
+    ["expect_column_value_lengths_to_be_between", { column: "a", max_value: 2 }],
+    ["expect_column_value_lengths_to_equal", { column: "a", value: 2 }],
+  ], [[{ a: text }]]);
+  assert.deepEqual(results.map(({ success }) => success), [false, true, true]);
+});
+
+Deno.test("what every object inherits is no column", () => {
+  const { results } = validate([
+    ["expect_column_values_to_not_be_null", { column: "toString" }],
+    ["expect_column_values_to_not_be_null", { column: "a.constructor" }],
+    ["expect_column_values_to_be_in_set", { column: "constructor", value_set: [1] }],
+  ], [[{ a: { b: 1 }, constructor: 1 }, { a: {}, constructor: 1 }]]);
+  assert.deepEqual(results.map(({ success }) => success), [false, false, true]);
+  assert.equal(results[0]!.exception_info.raised_exception, true);
+  assert.equal(results[1]!.exception_info.raised_exception, true);
+});
+
+Deno.test("the state of the chunks together stays small", () => {
+  const suite = compile(["expect_column_values_to_be_in_set", { column: "a", value_set: [] }]);
+  const states = Array.from({ length: 50 }, (_, chunkNo) => {
+    const state = suite.newState({ chunkNo });
+    const records = Array.from({ length: 100 }, (_, i) => ({ a: i }));
+    suite.observe(state, records, { startPosition: 0 });
+    return suite.serializeState(state);
+  });
+  assert.ok(JSON.stringify(suite.mergeStates(states)).length < 500);
 });

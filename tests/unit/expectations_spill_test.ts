@@ -61,7 +61,7 @@ Deno.test("duplicates across chunks are found, and the first of them listed in r
 
 Deno.test("counts of values that were spilled and of values that were not add up", () =>
   withDir((dir) => {
-    const many = Array.from({ length: 30_000 }, (_, i) => i % 10_000);
+    const many = Array.from({ length: 30_000 }, (_, i) => Math.floor(i / 3));
     const few = Array.from({ length: 100 }, (_, i) => i % 10);
     const kind = distinctKind({ columns: ["a"], condition: undefined, rows: false });
     const state = spill(kind, [few, many, few], dir) as DistinctState;
@@ -123,4 +123,17 @@ Deno.test("a chunk that is read again overwrites what it spilled", () =>
     spill(kind, [["a", "b", "c", "d", "e"]], dir);
     const state = spill(kind, [["a", "b"]], dir) as DistinctState;
     assert.equal(summarize(state, { duplicates: true }).distinct, 2);
+  }));
+
+Deno.test("of many duplicates the first 20 rows are listed", () =>
+  withDir((dir) => {
+    const values = Array.from({ length: 6_000 }, (_, i) => `value-${i % 3_000}`);
+    const kind = distinctKind({ columns: ["a"], condition: undefined, rows: true });
+    const state = spill(kind, chunked(values, 1_500), dir) as DistinctState;
+    const summary = summarize(state, { duplicates: true, perPass: 2_000 });
+    assert.equal(summary.duplicatedRows, 6_000);
+    assert.deepEqual(
+      summary.duplicates,
+      Array.from({ length: 20 }, (_, i) => ({ value: `value-${i}`, position: i })),
+    );
   }));
