@@ -1,6 +1,11 @@
 import { z } from "zod";
 import { paramsSchema } from "./pipeline/params.ts";
 import { Problem } from "./pipeline/problem.ts";
+import {
+  telemetryEnvironment,
+  type TelemetrySettings,
+  telemetrySettings,
+} from "./telemetry/settings_schema.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
   .transform((text) => ["true", "1", "on"].includes(text));
@@ -27,6 +32,10 @@ export const environmentSchema = z.object({
   ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
   ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
     .describe("starts of one run before it is given up"),
+  ETL_RETENTION_DAYS: whole(-1, 36_500).default(90)
+    .describe(
+      "days that ended runs are kept, with their chunks, quarantine and logs; -1: for ever",
+    ),
   ETL_MAX_BODY_BYTES: whole(1024, 1 << 30).default(64 << 20)
     .describe("bytes of a request body that carries data; a JSON conf may have 8 MiB"),
   ETL_MAX_SPOOL_BYTES: whole(1024, Number.MAX_SAFE_INTEGER).default(20 * 2 ** 30)
@@ -43,6 +52,7 @@ export const environmentSchema = z.object({
     .describe("named prepared statements; off behind PgBouncer in transaction mode"),
   ETL_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info").describe("log level"),
   ETL_LOG_FORMAT: z.enum(["text", "json"]).default("text").describe("log format"),
+  ...telemetryEnvironment,
 });
 
 /** The server's configuration, resolved once and passed in. */
@@ -58,6 +68,7 @@ export interface Config {
   workers: number;
   runSlots: number;
   maxAttempts: number;
+  retentionDays: number;
   maxBodyBytes: number;
   maxSpoolBytes: number;
   maxRecordBytes: number;
@@ -71,6 +82,7 @@ export interface Config {
   connections: Record<string, string>;
   /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
   params: Record<string, unknown>;
+  telemetry: TelemetrySettings;
 }
 
 /** Reads the environment. Throws a Problem that names every variable that is wrong. */
@@ -96,6 +108,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     workers: values.ETL_WORKERS ?? cores,
     runSlots: values.ETL_RUN_SLOTS,
     maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,
+    retentionDays: values.ETL_RETENTION_DAYS,
     maxBodyBytes: values.ETL_MAX_BODY_BYTES,
     maxSpoolBytes: values.ETL_MAX_SPOOL_BYTES,
     maxRecordBytes: values.ETL_MAX_RECORD_BYTES,
@@ -107,6 +120,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     logFormat: values.ETL_LOG_FORMAT,
     connections: namedConnections(set),
     params: paramsFromEnvironment(set),
+    telemetry: telemetrySettings(set),
   };
 }
 

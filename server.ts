@@ -6,22 +6,33 @@ import type { Config } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
 import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
+import { registeredConsumers } from "./pipeline/consumers/registered.ts";
 import type { RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
+import { startReactions } from "./queue/reactions.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
+import { startSweeper } from "./queue/sweeper.ts";
 import { Database, type Sql } from "./store/database.ts";
 import { storeFileSuites } from "./store/suites.ts";
-import { publishEnvironment, recoverRuns } from "./store/runs.ts";
+import { publishEnvironment, purge, recoverRuns } from "./store/runs.ts";
+import { appendLogs } from "./store/logs.ts";
 import type { Log } from "./telemetry/log.ts";
+import type { LogTail } from "./telemetry/log_tail.ts";
+import { Reporting } from "./telemetry/reporting.ts";
+import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 
 /** Milliseconds between two looks for runs that lost their job. */
 const RECOVERY_INTERVAL_MS = 5_000;
+/** Milliseconds between two purges of what is older than the retention. */
+const PURGE_INTERVAL_MS = 600_000;
 
 export interface ServicesOptions {
   log: Log;
+  /** Keeps log lines with their runs; started and closed with the services. */
+  tail?: LogTail;
   /**
    * Whether to take part in the queue; default true. Without it nothing is
    * executed: enough to look at runs.
@@ -40,7 +51,7 @@ export interface Services {
 
 /** Starts what main.ts serves and the command line uses in process. */
 export async function startServices(config: Config, options: ServicesOptions): Promise<Services> {
-  const { log, queue = true, drainMs = 12_000 } = options;
+  const { log, tail, queue = true, drainMs = 12_000 } = options;
   const serverId = `${hostname()}-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
   const stopping = new AbortController();
   const database = new Database(config.dsn, {
@@ -60,14 +71,18 @@ export async function startServices(config: Config, options: ServicesOptions): P
   await publishEnvironment(sql, config.params);
   await storeSuites(sql, resolve(config.suitesDir));
   if (config.listen) await watch.listen(database);
+  tail?.start((lines) => appendLogs(sql, lines));
+  const reporting = new Reporting(config.telemetry);
   const boss = queue ? await startBoss({ dsn: config.dsn, listen: config.listen, log }) : null;
 
   const workers = new WorkerPool({
     size: executes ? config.workers : 0,
     dsn: config.dsn,
     name: `${serverId}-worker`,
-    onRetry: (runId, message) =>
-      log.warn("database operation tried again", { run_id: runId, error: message }),
+    onRetry: (runId, message) => {
+      log.warn("database operation tried again", { run_id: runId, error: message });
+      reporting.observer.retried(runId);
+    },
   });
   const deps: RunDeps = {
     sql,
@@ -88,18 +103,38 @@ export async function startServices(config: Config, options: ServicesOptions): P
       },
     },
     onCancel: (runId, cancel) => watch.watch(runId, (_state, asked) => asked && cancel()),
+    observer: reporting.observer,
   };
+  let purging: ReturnType<typeof setInterval> | undefined;
   let recovery: ReturnType<typeof setInterval> | undefined;
   if (executes && boss !== null) {
     await Deno.mkdir(spoolDir, { recursive: true });
     await removeLeftovers(sql, spoolDir);
     await workOnRuns(boss, deps, config.runSlots);
+    await startReactions({
+      boss,
+      sql,
+      dsn: config.dsn,
+      log,
+      settings: config.telemetry,
+      publicUrl: config.telemetry.publicUrl ?? `http://${config.host}:${config.port}`,
+      consumers: registeredConsumers,
+      runEndObservers: reporting.runEndObservers,
+      taskObservers: reporting.taskObservers,
+      stopping: stopping.signal,
+    });
   }
+  const endSweeper = boss === null
+    ? () => {}
+    : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
   if (boss !== null) {
     recovery = setInterval(() => {
       recoverRuns(sql).catch((error) => log.warn("recovery of runs failed", { error }));
     }, RECOVERY_INTERVAL_MS);
     await recoverRuns(sql);
+    purging = setInterval(() => {
+      purge(sql, config.retentionDays).catch((error) => log.warn("purge failed", { error }));
+    }, PURGE_INTERVAL_MS);
   }
 
   const app = createApp({
@@ -107,6 +142,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     log,
     config,
     watch,
+    metrics: reporting.metrics,
     status: () => ({
       serverId,
       role: config.role,
@@ -121,9 +157,12 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       clearInterval(recovery);
+      clearInterval(purging);
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();
       workers.stop();
+      await reporting.close();
+      await tail?.close();
       await database.close({ timeoutSeconds: 1 });
     },
   };
@@ -151,7 +190,7 @@ async function requireSchema(sql: Sql): Promise<void> {
 
 /** What no log line may show: the passwords in connection strings, plain and encoded. */
 export function secretsOf(config: Config): string[] {
-  return [config.dsn, ...Object.values(config.connections)].flatMap((dsn) => {
+  const passwords = [config.dsn, ...Object.values(config.connections)].flatMap((dsn) => {
     try {
       const { password } = new URL(dsn);
       return password === "" ? [] : [password, decodeURIComponent(password)];
@@ -159,4 +198,5 @@ export function secretsOf(config: Config): string[] {
       return [];
     }
   });
+  return [...passwords, ...telemetrySecrets(config.telemetry)];
 }

@@ -115,6 +115,7 @@ create table if not exists etl.runs (
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
+create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at is not null;
 create index if not exists runs_waiting on etl.runs (pool, run_label, requested_at)
   where state = 'queued' and admitted_at is null;
 create index if not exists runs_active on etl.runs (pool)
@@ -1038,8 +1039,7 @@ comment on function etl.admit(text) is 'starts waiting runs of a pool while it h
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, content_sha256 (of an upload), trigger, requested_by, replay_of, traceparent,
--- slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -1060,10 +1060,7 @@ begin
     if length(key) not between 1 and 255 then
       perform etl.raise_problem('bad-request', 'An idempotency key has 1 to 255 characters.', status => 400);
     end if;
-    -- a body of data gets another upload_id each time it is sent: its content counts instead
-    hash := encode(sha256(convert_to(concat(
-      case when conf #> '{source,upload_id}' is null then conf else conf #- '{source,upload_id}' end,
-      options ->> 'content_sha256'), 'UTF8')), 'hex');
+    hash := encode(sha256(convert_to(conf::text, 'UTF8')), 'hex');
     perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));
     select * into known from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
     if found and known.expires_at > now() then
@@ -1508,6 +1505,62 @@ begin
   return recovered;
 end $$;
 
+-- sql/functions/42_purge.sql
+-- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
+-- of each at a call, so that no lock is held for long; call it until it answers with zeros.
+-- The queue's own tables are kept small by pg-boss; metrics, audit, alerts and events by etl_maintenance.
+create or replace function etl.purge(retention_days integer default 90, batch integer default 1000) returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  deleted jsonb := '{}';
+  gone bigint;
+  before timestamptz := now() - retention_days * interval '1 day';
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('etl purge', 0)) then
+    return deleted;
+  end if;
+  delete from etl.idempotency_keys as k where k.key in (
+    select o.key from etl.idempotency_keys as o where o.expires_at < now() limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('idempotency_keys', gone);
+
+  -- a request body is kept for a week, for retries, and as long as a run still needs it
+  delete from etl.uploads as u where (u.upload_id, u.part_no) in (
+    select o.upload_id, o.part_no from etl.uploads as o
+    where o.created_at < now() - interval '7 days' and not exists (
+      select from etl.runs as r where r.state in ('queued', 'running') and r.params #>> '{source,upload_id}' = o.upload_id::text)
+    limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('uploads', gone);
+
+  if retention_days < 0 then
+    return deleted;
+  end if;
+  -- chunks and quarantine go first, in pieces: a large run has many
+  delete from etl.quarantine as q where (q.run_id, q.chunk_no, q.position, q.output) in (
+    select o.run_id, o.chunk_no, o.position, o.output from etl.quarantine as o
+    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('quarantine', gone);
+  delete from etl.chunks as c where (c.run_id, c.chunk_no) in (
+    select o.run_id, o.chunk_no from etl.chunks as o
+    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('chunks', gone);
+  delete from etl.runs as r where r.run_id in (
+    select o.run_id from etl.runs as o where o.ended_at < before
+      and not exists (select from etl.chunks as c where c.run_id = o.run_id)
+      and not exists (select from etl.quarantine as q where q.run_id = o.run_id)
+    limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('runs', gone);
+  delete from etl.dataset_events as e where e.event_no in (
+    select o.event_no from etl.dataset_events as o where o.created_at < before limit batch);
+  get diagnostics gone = row_count;
+  return deleted || jsonb_build_object('dataset_events', gone);
+end $$;
+comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';
+
 -- sql/functions/50_run_ends.sql
 -- Notes every end of a run in the transaction that ends it, whoever ends it.
 create or replace function etl.note_run_end() returns trigger
@@ -1641,20 +1694,13 @@ end $$;
 -- sql/functions/52_detect_alerts.sql
 -- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
 create or replace function etl.failed_expectations(run_id uuid) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  answer jsonb;
-begin
-  if to_regclass('etl.validations') is null then return null; end if;
-  execute $sql$
-    select jsonb_build_object('failed', (v.result #>> '{statistics,unsuccessful_expectations}')::bigint,
-      'evaluated', (v.result #>> '{statistics,evaluated_expectations}')::bigint,
-      'names', coalesce((select jsonb_agg(distinct r #>> '{expectation_config,type}') from jsonb_array_elements(v.result -> 'results') as r
-        where not (r ->> 'success')::boolean), '[]'))
-    from etl.validations as v where v.run_id = $1
-    $sql$ into answer using run_id;
-  return answer;
-end $$;
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select jsonb_build_object('failed', (r.validation #>> '{statistics,unsuccessful_expectations}')::bigint,
+    'evaluated', (r.validation #>> '{statistics,evaluated_expectations}')::bigint,
+    'names', coalesce((select jsonb_agg(distinct e #>> '{expectation_config,type}')
+      from jsonb_array_elements(r.validation -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
+  from etl.runs as r where r.run_id = failed_expectations.run_id and r.validation is not null
+$$;
 
 -- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
 -- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.

@@ -237,6 +237,21 @@ export async function publishEnvironment(
     where environment is distinct from ${json(params)}::text::jsonb`;
 }
 
+/** Deletes what is older than the retention; answers how many rows of each table. */
+export async function purge(sql: Sql, retentionDays: number): Promise<Record<string, number>> {
+  const total: Record<string, number> = {};
+  for (;;) {
+    const [row] = await sql<{ deleted: Record<string, number> }[]>`
+      select etl.purge(${retentionDays}) as deleted`;
+    let any = false;
+    for (const [table, count] of Object.entries(row!.deleted)) {
+      total[table] = (total[table] ?? 0) + count;
+      any ||= count > 0;
+    }
+    if (!any) return total;
+  }
+}
+
 /** Queues what a crash or a missing server left without a job; answers how many runs. */
 export async function recoverRuns(sql: Sql): Promise<number> {
   const [row] = await sql<{ recovered: number }[]>`select etl.recover_runs() as recovered`;
