@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { Problem } from "../../pipeline/problem.ts";
+import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
+import { printable } from "../../scripts/cli/printable.ts";
+import { problemText } from "../../scripts/cli/problem_text.ts";
+import { cropped, table } from "../../scripts/cli/table.ts";
+
+Deno.test("table() aligns columns, also with characters of double width", () => {
+  const lines = table(
+    [{ title: "name" }, { title: "n", align: "right" }, { title: "rest" }],
+    [["日本", "1", "x"], ["ab", "100", "y"]],
+  );
+  assert.deepEqual(lines, ["name    n  rest", "日本    1  x", "ab    100  y"]);
+});
+
+Deno.test("table() crops the last column to the width, and others to their own", () => {
+  const [, row = ""] = table(
+    [{ title: "a", maxWidth: 4 }, { title: "b" }],
+    [["123456", "x".repeat(100)]],
+    30,
+  );
+  assert.equal(row, `123…  ${"x".repeat(23)}…`);
+});
+
+Deno.test("cropped() does not cut a character in two", () => {
+  assert.equal(cropped("日本語日本語", 6), "日本…");
+  assert.equal(cropped("👩‍👩‍👧abc", 3), "👩‍👩‍👧…");
+  assert.equal(cropped("abc", 3), "abc");
+});
+
+Deno.test("printable() lets no control character reach the terminal", () => {
+  assert.equal(
+    printable("a\x1b[31mb\x07\x9bc\u202e\r\n"),
+    "a\\u001b[31mb\\u0007\\u009bc\\u202e\\u000d\\n",
+  );
+  assert.equal(printable("a\nb", { lines: true }), "a\nb");
+});
+
+Deno.test("problemText() puts each field error on its own line, and does not say it twice", () => {
+  const errors = [
+    { field: "chunk_size", value: -1, message: "is too small", expected: "at least 1" },
+    {
+      field: "batch_sise",
+      message: "is not a known name; did you mean batch_size?",
+      expected: "batch_size",
+    },
+  ];
+  const detail = "The conf has 2 errors: chunk_size is too small; " +
+    "batch_sise is not a known name; did you mean batch_size?";
+  assert.equal(
+    problemText(new Problem("invalid-conf", { detail, errors })),
+    "The conf has 2 errors.\n" +
+      "  chunk_size (-1) is too small; expected: at least 1\n" +
+      "  batch_sise is not a known name; did you mean batch_size?",
+  );
+});
+
+Deno.test("problemText() shows control characters of what was given as escapes", () => {
+  const problem = new Problem("bad-request", { detail: "no \x1b[2J", errors: [] });
+  assert.equal(problemText(problem), "no \\u001b[2J");
+});
+
+Deno.test("exit codes tell the outcome of a run, and why a request was refused", () => {
+  assert.deepEqual(["succeeded", "failed", "cancelled"].map(exitCodeOf), [0, 1, 3]);
+  const code = (status: number) =>
+    exitCodeOfProblem(new Problem("bad-request", { detail: "", status }));
+  assert.deepEqual([400, 404, 409, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 1, 4]);
+});
