@@ -1,17 +1,24 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { Problem } from "./pipeline/problem.ts";
+import { alertRoutes } from "./routes/alerts.ts";
 import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
+import { datasetRoutes } from "./routes/datasets.ts";
 import type { AppDeps } from "./routes/deps.ts";
+import { downstreamRoutes } from "./routes/downstream.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { logRoutes } from "./routes/logs.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { namedRoutes } from "./routes/named.ts";
 import { previewRoutes } from "./routes/preview.ts";
 import { problemResponse } from "./routes/problems.ts";
+import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
+import { reportRoutes } from "./routes/reports.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { suiteRoutes } from "./routes/suites.ts";
 
 /** The HTTP application; tests import it and call `app.request`. */
 export function createApp(deps: AppDeps): OpenAPIHono {
@@ -37,12 +44,20 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       deps.log,
     )
   );
+  app.use(countRequests(deps));
   app.use(guard(deps.config.allowedHosts));
   runRoutes(app, deps);
   previewRoutes(app, deps);
   quarantineRoutes(app, deps);
   namedRoutes(app, deps);
+  suiteRoutes(app, deps);
   metricsRoutes(app, deps);
+  alertRoutes(app, deps);
+  logRoutes(app, deps);
+  prometheusRoutes(app, deps);
+  datasetRoutes(app, deps);
+  reportRoutes(app, deps);
+  downstreamRoutes(app, deps);
   healthRoutes(app, deps);
   dashboardRoutes(app, deps);
   docsRoutes(app);

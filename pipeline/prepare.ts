@@ -3,6 +3,9 @@ import { copyIn } from "../store/copy.ts";
 import { quoteIdent } from "../store/pg.ts";
 import { replaceQuarantine } from "../store/quarantine.ts";
 import type { Rejected } from "./event.ts";
+import { compilePayloadSchema, type PayloadCheck } from "./expectations/payload_schema.ts";
+import { readSuite } from "./expectations/suite.ts";
+import { payloadSchemaOf } from "./expectations/suite_files.ts";
 import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
@@ -75,9 +78,10 @@ async function makeSpill(
   const transformer = new Transformer({
     mapping: mappingOf(params.source),
     sourceName: context.sourceName,
-    transform: env.transform,
+    transform: env.module.transform,
   });
   const validator = new GeValidator(context, input.chunkNo);
+  const checks = payloadChecks(env);
   const counts: PreparedCounts = {
     records_read: 0,
     rejected: 0,
@@ -121,6 +125,7 @@ async function makeSpill(
     lap("transform");
     const { valid, rejected: invalid } = validateBatch(batch.events, {
       maxPayloadBytes: context.limits.maxRecordBytes,
+      checks,
     });
     lap("validate");
     const { events, rejected: unexpected } = validator.batch(valid, counts.events);
@@ -148,6 +153,15 @@ async function makeSpill(
     ...(validation === null ? {} : { validation }),
   });
   return { meta, rejected };
+}
+
+/** Further checks of payloads: the JSON Schema that comes with the suite, and the module's zod schema. */
+function payloadChecks({ context, module }: TaskEnvironment): PayloadCheck[] {
+  const schema = context.suite === null ? undefined : payloadSchemaOf(readSuite(context.suite));
+  return [
+    ...(schema === undefined ? [] : [compilePayloadSchema(schema)]),
+    ...(module.check === undefined ? [] : [module.check]),
+  ];
 }
 
 function refuseHopeless(chunkNo: number, counts: PreparedCounts, rejected: Rejected[]): void {

@@ -62,16 +62,20 @@ export interface PreviewContext {
 /** What the first records of a source would become. Writes nothing but spooled input. */
 export async function preview(context: PreviewContext): Promise<Preview> {
   const { params } = context;
-  const transform = params.transform === null
-    ? undefined
+  const module = params.transform === null
+    ? {}
     : await loadTransform(context.transformsDir, params.transform);
   const sourceName = sourceNameOf(params.source, params.run_label);
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
   const { records, warnings } = await previewSource(params.source, ctx, SAMPLE);
-  const batch = new Transformer({ mapping, sourceName, transform }).batch(records, 0);
+  const batch = new Transformer({ mapping, sourceName, transform: module.transform }).batch(
+    records,
+    0,
+  );
   const { valid, rejected } = validateBatch(batch.events, {
     maxPayloadBytes: ctx.limits.maxRecordBytes,
+    checks: module.check === undefined ? [] : [module.check],
   });
   const allRejected = [...batch.rejected, ...rejected]
     .sort((a, b) => a.position - b.position || a.output - b.output);

@@ -1,12 +1,23 @@
 import { pathToFileURL } from "node:url";
+import type { z } from "zod";
+import { type PayloadCheck, zodPayloadCheck } from "./expectations/payload_schema.ts";
 import { Problem } from "./problem.ts";
 import type { TransformFunction } from "./stages/transform.ts";
 
+/** What a module of the user's own brings; at least one of the two. */
+export interface TransformModule {
+  /** Maps a record to none, one or several. */
+  transform?: TransformFunction;
+  /** Checks a payload, from the module's zod schema. */
+  check?: PayloadCheck;
+}
+
 /**
- * Loads a transform module: `<name>.ts` in the directory of transforms, whose
- * export `transform` (or default) maps a record to none, one or several.
+ * Loads a transform module: `<name>.ts` in the directory of transforms. Its
+ * export `transform` (or default) maps records; its export `schema`, a zod
+ * schema, says what a payload must be after that.
  */
-export async function loadTransform(dir: string, name: string): Promise<TransformFunction> {
+export async function loadTransform(dir: string, name: string): Promise<TransformModule> {
   const path = `${dir}/${name}.ts`;
   let module: Record<string, unknown>;
   try {
@@ -26,14 +37,20 @@ export async function loadTransform(dir: string, name: string): Promise<Transfor
       cause: error,
     });
   }
-  const found = module.transform ?? module.default;
-  if (typeof found !== "function") {
+  const transform = module.transform ?? module.default;
+  const { schema } = module;
+  const isSchema = typeof (schema as { safeParse?: unknown } | undefined)?.safeParse === "function";
+  if (typeof transform !== "function" && !isSchema) {
+    const message = "exports neither a function named transform nor a zod schema named schema";
     throw new Problem("transform-failed", {
-      detail: `The transform module ${path} exports no function named transform.`,
-      errors: [{ field: "transform", value: name, message: "exports no function named transform" }],
+      detail: `The transform module ${path} ${message}.`,
+      errors: [{ field: "transform", value: name, message }],
     });
   }
-  return found as TransformFunction;
+  return {
+    ...(typeof transform === "function" ? { transform: transform as TransformFunction } : {}),
+    ...(isSchema ? { check: zodPayloadCheck(schema as z.ZodType) } : {}),
+  };
 }
 
 /** Names of the transform modules in a directory. */

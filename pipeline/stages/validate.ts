@@ -1,4 +1,5 @@
 import { unstorable } from "../canonical.ts";
+import type { PayloadCheck } from "../expectations/payload_schema.ts";
 import type { Event, Rejected } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */
@@ -10,10 +11,8 @@ const MAX_VERSION_LENGTH = 200;
 export interface ValidateOptions {
   /** Bytes that a payload may have; default 16 MiB. */
   maxPayloadBytes: number;
-  /** Further check of a payload, e.g. a JSON Schema: null where it holds. */
-  check?:
-    | ((payload: Event["payload"]) => { rule: string; message: string; field?: string } | null)
-    | undefined;
+  /** Further checks of a payload, e.g. by a JSON Schema. */
+  checks?: PayloadCheck[];
 }
 
 /** The validate stage: row rules. Splits a batch into what holds and what is quarantined. */
@@ -34,7 +33,7 @@ export function validateBatch(
 
 function brokenRule(
   event: Event,
-  { maxPayloadBytes, check }: ValidateOptions,
+  { maxPayloadBytes, checks = [] }: ValidateOptions,
 ): { rule: string; message: string; field?: string } | null {
   const { text, eventId, eventType } = event;
   const bad = text.includes("\\u") ? unstorable(text) : null;
@@ -64,7 +63,11 @@ function brokenRule(
   if (text.length * 3 > maxPayloadBytes && byteLength(text) > maxPayloadBytes) {
     return { rule: "payload_too_large", message: `has more than ${maxPayloadBytes} bytes` };
   }
-  return check?.(event.payload) ?? null;
+  for (const check of checks) {
+    const rejection = check(event.payload);
+    if (rejection !== null) return rejection;
+  }
+  return null;
 }
 
 function hasNul(text: string): boolean {

@@ -1,6 +1,6 @@
 import type { Connection, TransactionOptions } from "../../store/connection.ts";
 import type { RetryPolicy } from "../../store/retry.ts";
-import type { TransformFunction } from "../stages/transform.ts";
+import type { TransformModule } from "../transform_module.ts";
 import type { RunContext } from "./task.ts";
 
 /** What a task finds in its worker: the run, a connection, and a signal that ends it. */
@@ -10,7 +10,8 @@ export interface TaskEnvironment {
   /** Aborted when the run is cancelled or its server stops. */
   signal: AbortSignal;
   retry: RetryPolicy;
-  transform: TransformFunction | undefined;
+  /** The user's own module; empty where the conf names none. */
+  module: TransformModule;
   /** Name of this worker, shown with the chunk. */
   workerName: string;
   /** The stored request body of an inline source. */

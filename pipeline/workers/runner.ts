@@ -5,15 +5,15 @@ import { planRun } from "../stages/extract.ts";
 import { prepareChunk } from "../prepare.ts";
 import { publishChunk } from "../publish.ts";
 import { resolveRun } from "../resolve.ts";
-import { loadTransform } from "../transform_module.ts";
-import type { TransformFunction } from "../stages/transform.ts";
+import { traced } from "../../telemetry/tracing.ts";
+import { loadTransform, type TransformModule } from "../transform_module.ts";
 import type { TaskEnvironment } from "./environment.ts";
 import type { RunContext, TaskKind, Tasks, WorkerConfig } from "./task.ts";
 
 interface OpenRun {
   context: RunContext;
   abort: AbortController;
-  transform: Promise<TransformFunction | undefined>;
+  module: Promise<TransformModule>;
 }
 
 /**
@@ -34,12 +34,12 @@ export class TaskRunner {
   }
 
   open(context: RunContext): void {
-    const transform = context.params.transform === null
-      ? Promise.resolve(undefined)
+    const module = context.params.transform === null
+      ? Promise.resolve({})
       : loadTransform(context.transformsDir, context.params.transform);
     // reported by the task that needs it
-    transform.catch(() => {});
-    this.#runs.set(context.runId, { context, abort: new AbortController(), transform });
+    module.catch(() => {});
+    this.#runs.set(context.runId, { context, abort: new AbortController(), module });
   }
 
   close(runId: string): void {
@@ -69,7 +69,7 @@ export class TaskRunner {
         context,
         connection: this.#connection,
         signal: abort.signal,
-        transform: await open.transform,
+        module: await open.module,
         workerName: this.#config.name,
         retry: {
           attempts: context.params.db_max_retries,
@@ -79,7 +79,12 @@ export class TaskRunner {
         },
         readUpload: (uploadId) => readUpload(this.#connection, uploadId),
       };
-      return await carryOut(env, kind, input);
+      const attributes = { "etl.run_id": runId, ...chunkOf(input) };
+      return await traced(
+        `etl.${kind}`,
+        { traceparent: context.traceparent, attributes },
+        () => carryOut(env, kind, input),
+      );
     } catch (error) {
       // a statement that was cancelled says only that it was; the reason is the signal's
       abort.signal.throwIfAborted();
@@ -107,4 +112,14 @@ function carryOut<K extends TaskKind>(
     ) => Promise<Tasks[T]["output"]>;
   } = { plan: planRun, prepare: prepareChunk, resolve: resolveRun, publish: publishChunk };
   return handlers[kind](env, input);
+}
+
+/** The chunk that a task is about, for its span. */
+function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
+  const chunkNo = "chunkNo" in input
+    ? input.chunkNo
+    : "decision" in input
+    ? input.decision.chunkNo
+    : undefined;
+  return chunkNo === undefined ? {} : { "etl.chunk_no": chunkNo };
 }

@@ -73,10 +73,10 @@ Deno.test("validate: a further check of the payload rejects with its own rule an
   ], 0);
   const { valid, rejected } = validateBatch(events, {
     maxPayloadBytes: 1000,
-    check: ({ id }) => id === 1 ? { rule: "odd", message: "is odd", field: "id" } : null,
+    checks: [({ id }) => id === 1 ? { rule: "odd", message: "is odd" } : null],
   });
   assert.deepEqual(valid.map(({ eventId }) => eventId), ["2"]);
   assert.deepEqual(rejected, [
-    { position: 0, output: 0, rule: "odd", message: "is odd", field: "id", raw: '{"id":1}' },
+    { position: 0, output: 0, rule: "odd", message: "is odd", field: null, raw: '{"id":1}' },
   ]);
 });

@@ -1,0 +1,197 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { compileSuite } from "../pipeline/expectations/compiled_suite.ts";
+import { isRowWise, readSuite, type Suite, writeSuite } from "../pipeline/expectations/suite.ts";
+import { Problem } from "../pipeline/problem.ts";
+import type { SourceRecord } from "../pipeline/sources/source.ts";
+import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
+import type { AppDeps } from "./deps.ts";
+import { parseBody, readText } from "./run_request.ts";
+import { actorOf, knownRun } from "./runs.ts";
+import { problemResponses } from "./schemas.ts";
+
+const MAX_SUITE_BYTES = 4 << 20;
+const MAX_SAMPLE = 10_000;
+
+const name = z.string().regex(
+  /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/,
+  "a name of letters, digits, _ . and -",
+)
+  .openapi({ param: { name: "name", in: "path" } });
+const json = (schema: z.ZodType) => ({ "application/json": { schema } });
+const suiteJson = z.record(z.string(), z.any()).openapi("ExpectationSuite");
+const resultJson = z.record(z.string(), z.any()).openapi("ValidationResult");
+
+/** Expectation suites: list, get, put, remove, try a draft; and the validation result of a run. */
+export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/suites",
+      summary: "Every expectation suite",
+      responses: {
+        200: {
+          description: "by name, with the number of expectations and where it comes from",
+          content: json(z.object({
+            items: z.array(z.object({
+              name: z.string(),
+              expectations: z.number().int(),
+              row_wise: z.boolean(),
+              origin: z.enum(["file", "api"]),
+            })),
+          })),
+        },
+      },
+    }),
+    async (c) => {
+      const items = (await listSuites(deps.sql)).map(({ name, suite, row_wise, origin }) => ({
+        name,
+        expectations: (suite.expectations as unknown[]).length,
+        row_wise,
+        origin,
+      }));
+      return c.json({ items }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/suites/{name}",
+      summary: "One suite, in the JSON of Great Expectations 1.x",
+      request: { params: z.object({ name }) },
+      responses: {
+        200: { description: "the suite", content: json(suiteJson) },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => c.json((await knownSuite(deps, c.req.valid("param").name)).suite, 200),
+  );
+  app.openapi(
+    createRoute({
+      method: "put",
+      path: "/api/suites/{name}",
+      summary: "Create or replace a suite",
+      description:
+        "Takes the JSON that Great Expectations 0.18 or 1.x writes. The name in the path counts.",
+      request: { params: z.object({ name }) },
+      responses: {
+        200: { description: "replaced", content: json(suiteJson) },
+        201: { description: "created", content: json(suiteJson) },
+        ...problemResponses(400, 413, 422),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      const suite = readSuite({
+        ...await bodyObject(c.req.raw),
+        name,
+        expectation_suite_name: undefined,
+      });
+      compileSuite(suite);
+      const isNew = await putSuite(deps.sql, {
+        name,
+        suite: { ...writeSuite(suite) },
+        row_wise: suite.expectations.every(isRowWise),
+      }, actorOf(c));
+      return c.json({ ...writeSuite(suite) }, isNew ? 201 : 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "delete",
+      path: "/api/suites/{name}",
+      summary: "Remove a suite",
+      request: { params: z.object({ name }) },
+      responses: { 204: { description: "removed" }, ...problemResponses(400, 404) },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      if (!await deleteSuite(deps.sql, name, actorOf(c))) throw noSuchSuite(name);
+      return c.body(null, 204);
+    },
+  );
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/api/suites/try",
+    summary: "Try a suite on a sample, without storing anything",
+    request: { body: { content: json(z.object({ suite: suiteJson, records: z.array(z.any()) })) } },
+    responses: {
+      200: { description: "the validation result", content: json(resultJson) },
+      ...problemResponses(400, 413, 422),
+    },
+  });
+  app.post("/api/suites/try", async (c) => {
+    const body = await bodyObject(c.req.raw);
+    const suite = readSuite({ name: "draft", ...(body.suite as object) });
+    return c.json(evaluate(suite, sampleOf(body.records)));
+  });
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}/validation",
+      summary: "What the expectation suite found on the whole batch of a run",
+      request: {
+        params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
+      },
+      responses: {
+        200: {
+          description: "validation result in the shape of Great Expectations 1.x",
+          content: json(resultJson),
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      await knownRun(deps, id);
+      const result = await runValidation(deps.sql, id);
+      if (result !== null) return c.json(result, 200);
+      throw new Problem("not-found", {
+        status: 404,
+        detail: `Run ${id} has no validation result: it had no suite, or has not come so far.`,
+      });
+    },
+  );
+}
+
+async function knownSuite(deps: AppDeps, name: string) {
+  const suite = await getSuite(deps.sql, name);
+  if (suite === null) throw noSuchSuite(name);
+  return suite;
+}
+
+function noSuchSuite(name: string): Problem {
+  return new Problem("not-found", {
+    status: 404,
+    detail: `There is no suite ${name}. GET /api/suites lists them.`,
+  });
+}
+
+async function bodyObject(request: Request): Promise<Record<string, unknown>> {
+  const body = parseBody(await readText(request, MAX_SUITE_BYTES));
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) {
+    return body as Record<string, unknown>;
+  }
+  throw new Problem("bad-request", { status: 400, detail: "The body must be a JSON object." });
+}
+
+function sampleOf(records: unknown): SourceRecord[] {
+  const isObject = (value: unknown) =>
+    typeof value === "object" && value !== null && !Array.isArray(value);
+  if (Array.isArray(records) && records.length <= MAX_SAMPLE && records.every(isObject)) {
+    return records;
+  }
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects.`,
+    errors: [{ field: "records", message: "is no list of objects", expected: "[{…}, …]" }],
+  });
+}
+
+function evaluate(suite: Suite, records: SourceRecord[]) {
+  const compiled = compileSuite(suite);
+  const state = compiled.newState({ chunkNo: 0 });
+  for (let from = 0; from < records.length; from += 1000) {
+    compiled.observe(state, records.slice(from, from + 1000), { startPosition: from });
+  }
+  return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
+}
