@@ -114,7 +114,7 @@ async function makeSpill(
     limits: context.limits,
     signal,
   });
-  for await (const records of batches) {
+  for await (const records of splitAt(batches, HOPELESS_AFTER)) {
     signal.throwIfAborted();
     lap("extract");
     // before the transform, which may change the records it is given
@@ -162,6 +162,21 @@ function payloadChecks({ context, module }: TaskEnvironment): PayloadCheck[] {
     ...(schema === undefined ? [] : [compilePayloadSchema(schema)]),
     ...(module.check === undefined ? [] : [module.check]),
   ];
+}
+
+/** The same batches, one of which ends exactly behind the first `count` records. */
+async function* splitAt<T>(batches: AsyncIterable<T[]>, count: number): AsyncGenerator<T[]> {
+  let read = 0;
+  for await (const batch of batches) {
+    const rest = count - read;
+    read += batch.length;
+    if (rest > 0 && rest < batch.length) {
+      yield batch.slice(0, rest);
+      yield batch.slice(rest);
+    } else {
+      yield batch;
+    }
+  }
 }
 
 function refuseHopeless(chunkNo: number, counts: PreparedCounts, rejected: Rejected[]): void {

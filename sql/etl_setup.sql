@@ -800,6 +800,36 @@ begin
     else jsonb_set(filled::jsonb, '{source,records}', records) end;
 end $$;
 
+-- sql/functions/18_store_records.sql
+-- Moves the records that a conf carries into etl.uploads, as NDJSON under an id made from their content,
+-- and answers with the params that name them there: run rows stay small, numbers keep every digit.
+create or replace function etl.store_records(params jsonb) returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  body bytea;
+  digest bytea;
+  id uuid;
+begin
+  if params #>> '{source,type}' is distinct from 'inline' or jsonb_typeof(params #> '{source,records}') is distinct from 'array' then
+    return params;
+  end if;
+  select convert_to(coalesce(string_agg(r.record::text || E'\n', '' order by r.place), ''), 'UTF8') into body
+    from jsonb_array_elements(params #> '{source,records}') with ordinality as r (record, place);
+  digest := sha256(body);
+  -- version 8 of RFC 9562, as store/uploads.ts makes it
+  id := overlay(overlay(left(encode(digest, 'hex'), 32) placing '8' from 13)
+    placing substr('89ab', ((get_byte(digest, 8) >> 4) & 3) + 1, 1) from 17)::uuid;
+  perform pg_advisory_xact_lock(hashtextextended('etl upload ' || id, 0));
+  update etl.uploads as u set created_at = now() where u.upload_id = id;
+  if not found then
+    insert into etl.uploads (upload_id, part_no, data)
+    select id, part, substring(body from part * 1048576 + 1 for 1048576)
+    from generate_series(0, greatest(0, (length(body) - 1) / 1048576)) as part;
+  end if;
+  return jsonb_set(params, '{source}', (params -> 'source') - 'records' - 'records_path'
+    || jsonb_build_object('format', 'ndjson', 'upload_id', id));
+end $$;
+
 -- sql/functions/19_check_destination.sql
 -- Refuses a destination that exists with another shape, saying what differs; what does not exist is no problem.
 create or replace function etl.check_destination(schema_name text, table_name text, audit_table_name text) returns void
@@ -1165,6 +1195,7 @@ begin
       where r.run_label = run.run_label and r.state in ('queued', 'running');
   end if;
 
+  run.params := etl.store_records(run.params);
   insert into etl.runs select run.*;
   if key is not null then
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
@@ -1695,11 +1726,11 @@ end $$;
 -- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
 create or replace function etl.failed_expectations(run_id uuid) returns jsonb
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select jsonb_build_object('failed', (r.validation #>> '{statistics,unsuccessful_expectations}')::bigint,
-    'evaluated', (r.validation #>> '{statistics,evaluated_expectations}')::bigint,
+  select jsonb_build_object('failed', (r.result #>> '{statistics,unsuccessful_expectations}')::bigint,
+    'evaluated', (r.result #>> '{statistics,evaluated_expectations}')::bigint,
     'names', coalesce((select jsonb_agg(distinct e #>> '{expectation_config,type}')
-      from jsonb_array_elements(r.validation -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
-  from etl.runs as r where r.run_id = failed_expectations.run_id and r.validation is not null
+      from jsonb_array_elements(r.result -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
+  from etl.validations as r where r.run_id = failed_expectations.run_id
 $$;
 
 -- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
@@ -1819,21 +1850,22 @@ begin
 end $$;
 comment on function etl.sweep_deadlines() is 'raises sla_miss for deadlines that have passed; answers with those';
 
--- A run that ended in time ends the incident of its label.
+-- Notes which deadlines a run has met; one that succeeded without missing any ends the incidents of its label.
 create or replace function etl.settle_deadlines(run etl.runs) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  met text;
+  kept text;
 begin
-  for met in
-    update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
+  update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
     where d.run_id = run.run_id and d.missed_at is null and d.met_at is null
-      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at
-    returning d.scope
+      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at;
+  if run.state <> 'succeeded' or run.dry_run or run.replay_of is not null then return; end if;
+  for kept in
+    select s.scope from unnest(array['run', 'extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s (scope)
+    where not exists (select from etl.deadlines as d where d.run_id = run.run_id and d.scope = s.scope and d.met_at is null)
   loop
-    continue when run.state <> 'succeeded';
-    perform etl.resolve_alert('sla_miss', run.run_label || case met when 'run' then '' else ' ' || met end,
-      case met when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', met) end,
+    perform etl.resolve_alert('sla_miss', run.run_label || case kept when 'run' then '' else ' ' || kept end,
+      case kept when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', kept) end,
       jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label));
   end loop;
 end $$;

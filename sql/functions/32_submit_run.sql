@@ -1,8 +1,7 @@
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, content_sha256 (of an upload), trigger, requested_by, replay_of, traceparent,
--- slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -23,10 +22,7 @@ begin
     if length(key) not between 1 and 255 then
       perform etl.raise_problem('bad-request', 'An idempotency key has 1 to 255 characters.', status => 400);
     end if;
-    -- a body of data gets another upload_id each time it is sent: its content counts instead
-    hash := encode(sha256(convert_to(concat(
-      case when conf #> '{source,upload_id}' is null then conf else conf #- '{source,upload_id}' end,
-      options ->> 'content_sha256'), 'UTF8')), 'hex');
+    hash := encode(sha256(convert_to(conf::text, 'UTF8')), 'hex');
     perform pg_advisory_xact_lock(hashtextextended('etl idempotency ' || key, 0));
     select * into known from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
     if found and known.expires_at > now() then
@@ -131,6 +127,7 @@ begin
       where r.run_label = run.run_label and r.state in ('queued', 'running');
   end if;
 
+  run.params := etl.store_records(run.params);
   insert into etl.runs select run.*;
   if key is not null then
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)

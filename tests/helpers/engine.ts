@@ -1,6 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import assert from "node:assert/strict";
-import { createApp } from "../../app.ts";
 import { type Config, readConfig } from "../../config.ts";
 import { executeRun, type Execution, type RunDeps } from "../../pipeline/run.ts";
 import { WorkerPool } from "../../pipeline/workers/pool.ts";
@@ -52,22 +51,23 @@ export class Engine implements AsyncDisposable {
   readonly db: TestDatabase;
   readonly config: Config;
   readonly sql: Sql;
-  readonly app: OpenAPIHono;
   readonly deps: RunDeps;
   /** Directory of file sources. */
   readonly dataDir: string;
   /** What the engine logged, a line an entry. */
   readonly log: string[];
   readonly #close: (() => unknown)[];
+  readonly #makeApp: () => Promise<OpenAPIHono>;
+  #app: Promise<OpenAPIHono> | undefined;
 
   constructor(
-    parts: Pick<Engine, "db" | "config" | "app" | "deps" | "log">,
+    parts: Pick<Engine, "db" | "config" | "deps" | "log"> & { makeApp: () => Promise<OpenAPIHono> },
     close: (() => unknown)[],
   ) {
     this.db = parts.db;
     this.config = parts.config;
     this.sql = parts.deps.sql;
-    this.app = parts.app;
+    this.#makeApp = parts.makeApp;
     this.deps = parts.deps;
     this.dataDir = parts.config.dataDir;
     this.log = parts.log;
@@ -139,7 +139,8 @@ export class Engine implements AsyncDisposable {
   async request(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (!headers.has("host")) headers.set("host", "localhost");
-    return await this.app.request(`http://localhost${path}`, { ...init, headers });
+    this.#app ??= this.#makeApp();
+    return await (await this.#app).request(`http://localhost${path}`, { ...init, headers });
   }
 
   /** Sends JSON. */
@@ -215,21 +216,27 @@ export async function startEngine(
   };
   const boss = options.queue ? await startBoss({ dsn: config.dsn, listen: true, log }) : null;
   if (boss !== null) await workOnRuns(boss, deps, config.runSlots);
-  const app = createApp({
-    sql,
-    log,
-    config,
-    watch,
-    status: () => ({
-      serverId: "test",
-      role: config.role,
-      listening: true,
-      draining: stopping.signal.aborted,
-      workersBusy: workers.busy,
-      workers: workers.size,
-    }),
-  });
-  return new Engine({ db, config, app, deps, log: lines }, [
+  // loaded when a test asks over HTTP: the others need none of it
+  const makeApp = async () => {
+    const { createApp } = await import("../../app.ts");
+    const { ServerMetrics } = await import("../../telemetry/prometheus.ts");
+    return createApp({
+      sql,
+      log,
+      config,
+      watch,
+      metrics: new ServerMetrics(),
+      status: () => ({
+        serverId: "test",
+        role: config.role,
+        listening: true,
+        draining: stopping.signal.aborted,
+        workersBusy: workers.busy,
+        workers: workers.size,
+      }),
+    });
+  };
+  return new Engine({ db, config, makeApp, deps, log: lines }, [
     () => stopping.abort(),
     () => boss?.stop({ graceful: true, timeout: 5000 }),
     () => workers.stop(),
