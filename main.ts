@@ -2,6 +2,7 @@ import { readConfig } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { secretsOf, startServices } from "./server.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
+import { LogTail } from "./telemetry/log_tail.ts";
 
 /** A stopping server ends after so long, whatever is still in hand. */
 const STOP_DEADLINE_MS = 15_000;
@@ -9,13 +10,15 @@ const STOP_DEADLINE_MS = 15_000;
 /** Composition root: config → database → queue → app → serve → drain. */
 async function main(): Promise<void> {
   const config = readConfig(environment(), navigator.hardwareConcurrency);
+  const tail = new LogTail();
   const log = createLog({
     level: config.logLevel,
     format: config.logFormat,
     write: (line) => console.error(line),
     secrets: secretsOf(config),
+    onEntry: (entry) => tail.add(entry),
   });
-  const services = await startServices(config, { log, drainMs: STOP_DEADLINE_MS - 3_000 });
+  const services = await startServices(config, { log, tail, drainMs: STOP_DEADLINE_MS - 3_000 });
   const server = Deno.serve({
     hostname: config.host,
     port: config.port,

@@ -157,6 +157,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       clearInterval(recovery);
+      endSweeper();
       clearInterval(purging);
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();

@@ -135,7 +135,10 @@ class RunExecution {
 
   async #stages(): Promise<RunOutcome> {
     const { sql, workers, settings } = this.#deps;
-    this.#context = await runContext(sql, this.#run, settings);
+    this.#context = {
+      ...await runContext(sql, this.#run, settings),
+      traceparent: this.#deps.observer?.traceparent?.(this.#run) ?? this.#run.traceparent,
+    };
     workers.open(this.#context);
     const chunks = await this.#plan();
     const { params, runId } = this.#context;

@@ -1,5 +1,6 @@
 import type { Sql } from "../store/database.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { ServerMetrics } from "../telemetry/prometheus.ts";
 import type { Config } from "../config.ts";
 import type { RunWatch } from "../queue/run_watch.ts";
 
@@ -9,6 +10,8 @@ export interface AppDeps {
   log: Log;
   config: Config;
   watch: RunWatch;
+  /** What this server counts, for Prometheus. */
+  metrics: ServerMetrics;
   /** What health says of this server. */
   status(): ServerStatus;
 }

@@ -1,56 +1,116 @@
-import type { OpenAPIHono } from "@hono/zod-openapi";
-import { databaseHealth } from "../store/health.ts";
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { databaseHealth, missingRelations } from "../store/health.ts";
 import type { AppDeps } from "./deps.ts";
+
+/** A database that does not answer is as good as none. */
+const ANSWER_LIMIT_MS = 5_000;
+const OUT_OF_REACH =
+  "the database cannot be reached: check KPIS_PG_DSN and that PostgreSQL is running";
+
+const healthSchema = z.object({
+  status: z.enum(["healthy", "unhealthy"]),
+  problems: z.array(z.string()),
+  warnings: z.array(z.string()).optional(),
+}).loose().openapi("Health");
+
+const readySchema = z.object({
+  status: z.enum(["ok", "unready"]),
+  problems: z.array(z.string()),
+}).openapi("Ready");
+
+const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
 
 /** Health: /livez says that the process runs, /readyz that it can work, /api/etl/health what is wrong. */
 export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  app.get("/livez", (c) => c.json({ status: "ok" }));
-  app.get("/readyz", async (c) => {
-    const problems = await problemsOf(deps);
-    return c.json(
-      { status: problems.length === 0 ? "ok" : "unready", problems },
-      problems.length === 0 ? 200 : 503,
-    );
-  });
-  app.get("/api/etl/health", async (c) => {
-    const { serverId, role, listening, draining, workers, workersBusy } = deps.status();
-    const server = {
-      server_id: serverId,
-      role,
-      listening,
-      draining,
-      workers,
-      workers_busy: workersBusy,
-    };
-    try {
-      const database = await databaseHealth(deps.sql);
-      const problems = [...database.problems];
-      if (draining) problems.push("this server is stopping");
-      const status = problems.length === 0 ? "healthy" : "unhealthy";
-      const dispatch = listening
-        ? "notify"
-        : "polling: LISTEN is off (ETL_LISTEN=false) or not possible";
-      return c.json(
-        { status, problems, server, dispatch, ...database.facts },
-        problems.length === 0 ? 200 : 503,
-      );
-    } catch {
-      return c.json({
-        status: "unhealthy",
-        problems: [
-          "the database cannot be reached: check KPIS_PG_DSN and that PostgreSQL is running",
-        ],
-        server,
-      }, 503);
-    }
-  });
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/livez",
+      summary: "Whether the process runs; asks nobody else",
+      responses: { 200: jsonOf(z.object({ status: z.literal("ok") }), "it runs") },
+    }),
+    (c) => c.json({ status: "ok" as const }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/readyz",
+      summary: "Whether this server can work",
+      responses: {
+        200: jsonOf(readySchema, "it can"),
+        503: jsonOf(readySchema, "it cannot; problems says why"),
+      },
+    }),
+    async (c) => {
+      const problems = await unreadiness(deps);
+      return problems.length === 0
+        ? c.json({ status: "ok" as const, problems }, 200)
+        : c.json({ status: "unready" as const, problems }, 503);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/health",
+      summary: "What is wrong, in words",
+      responses: {
+        200: jsonOf(healthSchema, "healthy; warnings name what somebody should look at"),
+        503: jsonOf(healthSchema, "unhealthy; problems says why"),
+      },
+    }),
+    async (c) => {
+      const { healthy, body } = await health(deps);
+      return healthy
+        ? c.json({ status: "healthy" as const, ...body }, 200)
+        : c.json({ status: "unhealthy" as const, ...body }, 503);
+    },
+  );
 }
 
-async function problemsOf(deps: AppDeps): Promise<string[]> {
+async function health(deps: AppDeps) {
+  const { serverId, role, listening, draining, workers, workersBusy } = deps.status();
+  const server = {
+    server_id: serverId,
+    role,
+    listening,
+    draining,
+    workers,
+    workers_busy: workersBusy,
+  };
+  try {
+    const database = await limited(databaseHealth(deps.sql));
+    const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
+    const dispatch = listening
+      ? "notify"
+      : "polling: LISTEN is off (ETL_LISTEN=false) or not possible";
+    const body = { problems, warnings: database.warnings, server, dispatch, ...database.facts };
+    return { healthy: problems.length === 0, body };
+  } catch {
+    return { healthy: false, body: { problems: [OUT_OF_REACH], server } };
+  }
+}
+
+async function unreadiness(deps: AppDeps): Promise<string[]> {
   if (deps.status().draining) return ["this server is stopping"];
   try {
-    return (await databaseHealth(deps.sql)).problems;
+    return await limited(missingRelations(deps.sql));
   } catch {
-    return ["the database cannot be reached"];
+    return [OUT_OF_REACH];
+  }
+}
+
+async function limited<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {});
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("no answer in time")), ANSWER_LIMIT_MS);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }

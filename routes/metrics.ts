@@ -1,10 +1,73 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { Problem } from "../pipeline/problem.ts";
-import { latestMetrics } from "../store/metrics.ts";
+import { latestMetrics, metricsHistory, type MetricsRow } from "../store/metrics.ts";
 import type { AppDeps } from "./deps.ts";
-import { problemResponses } from "./schemas.ts";
+import { metricsCsv } from "./metrics_csv.ts";
+import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { pageOf, problemResponses } from "./schemas.ts";
 
-/** The metrics API of the original. */
+const time = z.string().openapi({ format: "date-time" });
+const count = z.number().int();
+
+export const metricsSchema = z.object({
+  run_id: z.uuid(),
+  run_label: z.string(),
+  status: z.string().openapi({ example: "succeeded" }),
+  total_rows: count.nullable(),
+  expected_rows: count.nullable(),
+  ratio: z.number().nullable(),
+  min_acceptance_ratio: z.number().nullable(),
+  low_ratio: z.boolean(),
+  num_chunks: count.nullable(),
+  dry_run: z.boolean(),
+  replay_of: z.uuid().nullable(),
+  inserted: count,
+  updated: count,
+  unchanged: count,
+  rejected: count,
+  duplicates: count,
+  filtered: count,
+  extra: count,
+  schema_name: z.string().nullable(),
+  table_name: z.string().nullable(),
+  duration_ms: z.number().nullable(),
+  stages: z.record(z.string(), z.any()),
+  attempt: count,
+  requested_at: time.nullable(),
+  started_at: time.nullable(),
+  created_at: time,
+  sla_missed: z.array(z.string()),
+}).openapi("Metrics");
+
+/** A day, or a time with or without zone (UTC then). */
+const moment = z.string().max(40).transform((text, context) => {
+  const zoned = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$/.test(text)
+    ? `${text.replace(" ", "T")}${text.length > 10 ? "Z" : "T00:00:00Z"}`
+    : text;
+  const at = /^\d{4}-/.test(zoned) ? Date.parse(zoned) : NaN;
+  if (Number.isNaN(at)) {
+    context.addIssue("must be a day or time such as 2025-01-31 or 2025-01-31T12:00:00Z");
+    return z.NEVER;
+  }
+  return new Date(at).toISOString();
+});
+
+const historyQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(10_000).default(30),
+  cursor: z.string().max(500).optional(),
+  start: moment.optional().openapi({
+    type: "string",
+    description: "from here on; a day or a time, UTC unless it says otherwise",
+  }),
+  end: moment.optional().openapi({ type: "string", description: "before this" }),
+  run_label: z.string().max(200).optional(),
+  dry_run: z.enum(["true", "false"]).optional(),
+  status: z.enum(["succeeded", "failed", "cancelled"]).optional(),
+  format: z.enum(["json", "csv"]).default("json"),
+});
+
+/** The metrics API of the original: latest and history. */
 export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
     createRoute({
@@ -14,7 +77,7 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
       responses: {
         200: {
           description: "its metrics",
-          content: { "application/json": { schema: z.record(z.string(), z.any()) } },
+          content: { "application/json": { schema: metricsSchema } },
         },
         ...problemResponses(404),
       },
@@ -31,4 +94,81 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
       return c.json(latest, 200);
     },
   );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/metrics/history",
+      summary: "Metrics of ended runs, newest first",
+      description:
+        "format=csv answers with a CSV file (RFC 4180); its Link header leads to the next page.",
+      request: { query: historyQuery },
+      responses: {
+        200: {
+          description: "a page of metrics",
+          content: {
+            "application/json": { schema: pageOf(metricsSchema) },
+            "text/csv": { schema: z.string() },
+          },
+        },
+        ...problemResponses(400),
+      },
+    }),
+    async (c) => {
+      const { format, ...query } = c.req.valid("query");
+      const { items, next } = await historyPage(deps, query);
+      if (format === "csv") return csv(c, items, next) as never;
+      return c.json({ items, next }, 200);
+    },
+  );
+}
+
+type HistoryQuery = Omit<z.infer<typeof historyQuery>, "format">;
+
+async function historyPage(
+  deps: AppDeps,
+  { limit, cursor, start, end, run_label: runLabel, dry_run: dryRun, status }: HistoryQuery,
+): Promise<{ items: MetricsRow[]; next: string | null }> {
+  const before = cursor === undefined ? undefined : cursorPosition(cursor);
+  const rows = await metricsHistory(deps.sql, {
+    limit: limit + 1,
+    start,
+    end,
+    runLabel,
+    dryRun: dryRun === undefined ? undefined : dryRun === "true",
+    status,
+    before,
+  });
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  return {
+    items: page.map((row) => row.metrics),
+    next: rows.length > limit && last !== undefined
+      ? encodeCursor([last.position, last.metrics.run_id])
+      : null,
+  };
+}
+
+function cursorPosition(cursor: string): { createdAt: string; runId: string } {
+  const [createdAt, runId] = decodeCursor(cursor, 2);
+  // the parts reach the database as they are
+  if (
+    typeof createdAt !== "string" || Number.isNaN(Date.parse(createdAt)) ||
+    !z.uuid().safeParse(runId).success
+  ) {
+    decodeCursor("", 2);
+  }
+  return { createdAt: createdAt as string, runId: runId as string };
+}
+
+function csv(c: Context, items: MetricsRow[], next: string | null): Response {
+  if (next !== null) {
+    const url = new URL(c.req.url);
+    url.searchParams.set("cursor", next);
+    c.header("Link", `<${url.pathname}${url.search}>; rel="next"`);
+  }
+  c.header("Content-Disposition", 'attachment; filename="etl_metrics.csv"');
+  return c.body(metricsCsv(items), 200, {
+    "content-type": "text/csv; charset=utf-8; header=present",
+  });
 }

@@ -4,6 +4,7 @@ import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
+import { activeTraceparent } from "../telemetry/tracing.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
@@ -179,7 +180,8 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   }
   const conf = await readRunRequest(c, deps);
   const key = c.req.header("idempotency-key");
-  const traceparent = c.req.header("traceparent");
+  // the server's own span where it is traced: it continues the caller's
+  const traceparent = activeTraceparent() ?? c.req.header("traceparent");
   const submitted = await submitRun(deps.sql, conf, {
     trigger: "http",
     requested_by: actorOf(c),

@@ -13,6 +13,9 @@ const ENVIRONMENT = [
   "MLFLOW_*",
   "OPENLINEAGE_*",
   "AIRFLOW_*",
+  // the StatsD client takes tags from these
+  "DD_*",
+  "DATADOG_*",
   // pg and pg-boss look at these
   "USER",
   "NODE_PG_FORCE_NATIVE",
@@ -29,7 +32,8 @@ const ENVIRONMENT = [
 const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
 
 /** Variables that hold the address of something that the server talks to. */
-const INTEGRATION_URLS = ["SLACK_WEBHOOK", "MLFLOW_TRACKING_URI", "OPENLINEAGE_URL"];
+const INTEGRATION_URLS =
+  /^(SLACK_WEBHOOK(_[A-Z0-9_]+)?|ETL_ALERT_WEBHOOK|MLFLOW_TRACKING_URI|OPENLINEAGE_URL)$/;
 
 /** Names of the variables in `env` that the server may read. */
 export function readableVariables(env: Record<string, string>): string[] {
@@ -67,9 +71,10 @@ export function serverPermissions(
     net === "any" ? "--allow-net" : `--allow-net=${net.join(",")}`,
     `--deny-net=${DENIED.join(",")}`,
     `--allow-read=${paths(readable)}`,
-    `--allow-write=${paths([spoolDir])}`,
+    `--allow-write=${paths([spoolDir, ...lineageFile(env)])}`,
     `--allow-env=${ENVIRONMENT.join(",")}`,
-    "--allow-sys=hostname",
+    // the release is in the user agent of Slack's library
+    "--allow-sys=hostname,osRelease",
   ];
 }
 
@@ -83,8 +88,10 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
   for (const host of [...sources, ...list(env.ETL_HTTP_PRIVATE_HOSTS)]) hosts.add(checked(host));
-  for (const name of INTEGRATION_URLS) {
-    if (env[name]) hosts.add(service(name, env[name]));
+  for (const [name, value] of Object.entries(env)) {
+    if (INTEGRATION_URLS.test(name) && value && !value.startsWith("file:")) {
+      hosts.add(service(name, value));
+    }
   }
   if (env.STATSD_HOST) {
     hosts.add(`${bracketed(env.STATSD_HOST)}:${env.STATSD_PORT || "8125"}`);
@@ -138,6 +145,12 @@ function certificates(env: Record<string, string>): string[] {
   return ["sslrootcert", "sslcert", "sslkey"]
     .flatMap((name) => parameters.get(name) ?? [])
     .filter(isAbsolute);
+}
+
+/** The file that lineage events are appended to, where they do not go to a server. */
+function lineageFile(env: Record<string, string>): string[] {
+  const url = env.OPENLINEAGE_URL;
+  return url?.startsWith("file:") ? [parse("OPENLINEAGE_URL", url).pathname] : [];
 }
 
 function paths(all: string[]): string {

@@ -1,8 +1,10 @@
 import type { Sql } from "./database.ts";
 
 export interface DatabaseHealth {
-  /** In words, what keeps the database from serving. */
+  /** In words, what keeps the installation from working. */
   problems: string[];
+  /** In words, what somebody should look at although everything works. */
+  warnings: string[];
   facts: Record<string, unknown>;
 }
 
@@ -19,29 +21,120 @@ const RELATIONS = [
   "public.v_etl_recent_alerts",
 ];
 
-/** Connectivity, tables, views, last run and its age, queue. Throws when the database is out of reach. */
-export async function databaseHealth(sql: Sql): Promise<DatabaseHealth> {
+/** An admitted run that no server has started for so long: there is none that executes runs. */
+const UNSTARTED_SECONDS = 30;
+/** What happens after a run is late when it has not begun for so long. */
+const UNCONSUMED_SECONDS = 60;
+
+/** Tables and views that do not exist, in words. Throws when the database is out of reach. */
+export async function missingRelations(sql: Sql): Promise<string[]> {
   const missing = await sql<{ name: string }[]>`
     select name from unnest(${RELATIONS}::text[]) as name where to_regclass(name) is null`;
-  if (missing.length > 0) {
-    return {
-      problems: [
-        `missing: ${missing.map((row) => row.name).join(", ")}; run \`deno task setup-db\``,
-      ],
-      facts: {},
-    };
-  }
-  const [row] = await sql<{ facts: Record<string, unknown> }[]>`
+  if (missing.length === 0) return [];
+  const names = missing.map((row) => row.name).join(", ");
+  return [`missing: ${names}; run \`deno task setup-db\``];
+}
+
+/** Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. */
+export async function databaseHealth(sql: Sql): Promise<DatabaseHealth> {
+  const missing = await missingRelations(sql);
+  if (missing.length > 0) return { problems: missing, warnings: [], facts: {} };
+  const [row] = await sql<{ facts: Facts }[]>`
     select jsonb_build_object(
       'last_run', (select jsonb_build_object('run_id', run_id, 'state', state, 'run_label', run_label,
-          'requested_at', etl.iso(requested_at),
+          'requested_at', etl.iso(requested_at), 'ended_at', etl.iso(ended_at),
           'age_seconds', round(extract(epoch from clock_timestamp() - coalesce(ended_at, requested_at))::numeric, 1))
         from etl.runs order by requested_at desc, run_id desc limit 1),
       'queue', (select jsonb_build_object('waiting', count(*) filter (where state = 'queued'),
           'running', count(*) filter (where state = 'running'),
           'oldest_waiting_seconds', coalesce(round(extract(epoch from clock_timestamp() - min(requested_at)
-            filter (where state = 'queued'))::numeric, 1), 0))
+            filter (where state = 'queued'))::numeric, 1), 0),
+          'unstarted_seconds', coalesce(round(extract(epoch from clock_timestamp() - min(admitted_at)
+            filter (where state = 'queued' and attempt = attempt_base))::numeric, 1), 0))
         from etl.runs where state in ('queued', 'running')),
-      'pg_cron', exists (select from pg_extension where extname = 'pg_cron')) as facts`;
-  return { problems: [], facts: row!.facts };
+      'reactions', jsonb_build_object(
+        'run_ends', (select count(*) from etl.run_ends where consumed_at is null),
+        'oldest_run_end_seconds', (select coalesce(round(extract(epoch from clock_timestamp() - min(ended_at))::numeric, 1), 0)
+          from etl.run_ends where consumed_at is null),
+        'notifications', (select count(*) from etl.notifications where state = 'pending'),
+        'deliveries', (select count(*) from etl.deliveries where state = 'pending'),
+        'exports', (select count(*) from etl.exports where state = 'pending')),
+      'views', (select jsonb_build_object('refreshed_at', etl.iso(refreshed_at), 'refresh_ms', round(duration_ms::numeric, 1),
+          'waiting', requested > done) from etl.view_refresh),
+      'open_alerts', (select count(*) from etl.alert_states where resolved_at is null),
+      'channels', coalesce((select jsonb_agg(jsonb_build_object('channel', channel, 'failing_since', etl.iso(failing_since),
+          'failures', failures, 'last_error', last_error) order by channel) from etl.notification_channels), '[]'),
+      'failed_exports', coalesce((select jsonb_agg(f) from (
+          select target, count(*) as runs, max(error) as last_error from etl.exports
+          where updated_at > now() - interval '24 hours' and error is not null and state in ('failed', 'pending')
+          group by target order by target) as f), '[]'),
+      'scheduler', case when exists (select from pg_extension where extname = 'pg_cron') then 'pg_cron' else 'queue' end) as facts`;
+  const overdue = await overdueSchedules(sql);
+  const { facts } = row!;
+  return {
+    problems: [...overdue.map(overdueText), ...problemsOf(facts)],
+    warnings: warningsOf(facts),
+    facts: { ...facts, overdue_schedules: overdue },
+  };
+}
+
+interface Facts extends Record<string, unknown> {
+  last_run: { run_id: string; state: string } | null;
+  queue: { unstarted_seconds: number };
+  reactions: { run_ends: number; oldest_run_end_seconds: number };
+  open_alerts: number;
+  channels: {
+    channel: string;
+    failing_since: string | null;
+    failures: number;
+    last_error: string | null;
+  }[];
+  failed_exports: { target: string; runs: number; last_error: string }[];
+}
+
+interface Overdue {
+  schedule: string;
+  due_at: string;
+}
+
+async function overdueSchedules(sql: Sql): Promise<Overdue[]> {
+  const [known] = await sql<{ exists: boolean }[]>`
+    select to_regprocedure('etl.overdue_schedules()') is not null as exists`;
+  if (!known!.exists) return [];
+  return await sql<Overdue[]>`
+    select schedule, etl.iso(due_at) as due_at from etl.overdue_schedules() order by due_at limit 20`;
+}
+
+const overdueText = ({ schedule, due_at }: Overdue) =>
+  `schedule ${schedule} was due at ${due_at} and has made no run`;
+
+function problemsOf({ queue, reactions }: Facts): string[] {
+  const problems: string[] = [];
+  if (queue.unstarted_seconds > UNSTARTED_SECONDS) {
+    problems.push(
+      `a run has had its slot for ${queue.unstarted_seconds} s and no server has started it: is one with ETL_ROLE=all or worker running?`,
+    );
+  }
+  if (reactions.oldest_run_end_seconds > UNCONSUMED_SECONDS) {
+    problems.push(
+      `etl_consumer is ${reactions.oldest_run_end_seconds} s behind: ${reactions.run_ends} ended runs wait for it`,
+    );
+  }
+  return problems;
+}
+
+function warningsOf({ last_run: lastRun, open_alerts: open, channels, failed_exports }: Facts) {
+  const warnings: string[] = [];
+  if (lastRun?.state === "failed") warnings.push(`the last run failed: ${lastRun.run_id}`);
+  if (open > 0) warnings.push(`${open} alerts are open: GET /api/alerts/recent`);
+  for (const { channel, failing_since, failures, last_error } of channels) {
+    if (failing_since === null) continue;
+    warnings.push(
+      `${channel} has taken no message since ${failing_since} (${failures} failures): ${last_error}`,
+    );
+  }
+  for (const { target, runs, last_error } of failed_exports) {
+    warnings.push(`${runs} runs of the last 24 h are not in ${target}: ${last_error}`);
+  }
+  return warnings;
 }

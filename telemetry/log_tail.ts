@@ -10,7 +10,6 @@ export interface LogLine {
 }
 
 export interface LogTailOptions {
-  store(lines: LogLine[]): Promise<void>;
   /** Milliseconds that a line waits for others; default 500. */
   intervalMs?: number;
   /** Lines that wait at most, the newest; default 5,000. */
@@ -27,13 +26,20 @@ const MAX_FIELDS = 8_000;
  */
 export class LogTail {
   readonly #options: LogTailOptions;
+  #store: ((lines: LogLine[]) => Promise<void>) | null = null;
   #waiting: LogLine[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #storing: Promise<void> | null = null;
   #closed = false;
 
-  constructor(options: LogTailOptions) {
+  constructor(options: LogTailOptions = {}) {
     this.#options = options;
+  }
+
+  /** Begins to store lines, those included that came before. */
+  start(store: (lines: LogLine[]) => Promise<void>): void {
+    this.#store = store;
+    this.#schedule();
   }
 
   /** Takes an entry of the log; one without run_id is none of its business. */
@@ -54,6 +60,7 @@ export class LogTail {
   }
 
   #schedule(): void {
+    if (this.#store === null || this.#waiting.length === 0) return;
     if (this.#timer !== undefined || this.#storing !== null || this.#closed) return;
     this.#timer = setTimeout(() => void this.flush(), this.#options.intervalMs ?? 500);
   }
@@ -63,10 +70,10 @@ export class LogTail {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#storing;
-    if (this.#waiting.length === 0) return;
+    if (this.#waiting.length === 0 || this.#store === null) return;
     const lines = this.#waiting;
     this.#waiting = [];
-    this.#storing = this.#options.store(lines).catch(() => {
+    this.#storing = this.#store(lines).catch(() => {
       this.#waiting = [...lines, ...this.#waiting].slice(-(this.#options.capacity ?? 5_000));
     });
     await this.#storing;

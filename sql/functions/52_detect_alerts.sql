@@ -1,19 +1,12 @@
 -- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
 create or replace function etl.failed_expectations(run_id uuid) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  answer jsonb;
-begin
-  if to_regclass('etl.validations') is null then return null; end if;
-  execute $sql$
-    select jsonb_build_object('failed', (v.result #>> '{statistics,unsuccessful_expectations}')::bigint,
-      'evaluated', (v.result #>> '{statistics,evaluated_expectations}')::bigint,
-      'names', coalesce((select jsonb_agg(distinct r #>> '{expectation_config,type}') from jsonb_array_elements(v.result -> 'results') as r
-        where not (r ->> 'success')::boolean), '[]'))
-    from etl.validations as v where v.run_id = $1
-    $sql$ into answer using run_id;
-  return answer;
-end $$;
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select jsonb_build_object('failed', (r.result #>> '{statistics,unsuccessful_expectations}')::bigint,
+    'evaluated', (r.result #>> '{statistics,evaluated_expectations}')::bigint,
+    'names', coalesce((select jsonb_agg(distinct e #>> '{expectation_config,type}')
+      from jsonb_array_elements(r.result -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
+  from etl.validations as r where r.run_id = failed_expectations.run_id
+$$;
 
 -- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
 -- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.

@@ -44,21 +44,22 @@ begin
 end $$;
 comment on function etl.sweep_deadlines() is 'raises sla_miss for deadlines that have passed; answers with those';
 
--- A run that ended in time ends the incident of its label.
+-- Notes which deadlines a run has met; one that succeeded without missing any ends the incidents of its label.
 create or replace function etl.settle_deadlines(run etl.runs) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  met text;
+  kept text;
 begin
-  for met in
-    update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
+  update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
     where d.run_id = run.run_id and d.missed_at is null and d.met_at is null
-      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at
-    returning d.scope
+      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at;
+  if run.state <> 'succeeded' or run.dry_run or run.replay_of is not null then return; end if;
+  for kept in
+    select s.scope from unnest(array['run', 'extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s (scope)
+    where not exists (select from etl.deadlines as d where d.run_id = run.run_id and d.scope = s.scope and d.met_at is null)
   loop
-    continue when run.state <> 'succeeded';
-    perform etl.resolve_alert('sla_miss', run.run_label || case met when 'run' then '' else ' ' || met end,
-      case met when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', met) end,
+    perform etl.resolve_alert('sla_miss', run.run_label || case kept when 'run' then '' else ' ' || kept end,
+      case kept when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', kept) end,
       jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label));
   end loop;
 end $$;

@@ -1,0 +1,129 @@
+import type { z } from "zod";
+import type { Queryable } from "../../store/pg.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { Problem } from "../problem.ts";
+
+/** What a run, or a consumer, has done to a dataset. */
+export interface DatasetEvent {
+  event_no: number;
+  /** "schema.table" */
+  dataset: string;
+  /** Null where a consumer emitted the event. */
+  run_id: string | null;
+  /** etl_improved, or the name of the consumer that emitted it. */
+  emitted_by: string;
+  /** inserted, updated, unchanged, rejected, … of the run; what a consumer gave. */
+  counts: Record<string, number>;
+  /** ISO 8601 */
+  created_at: string;
+}
+
+/** What a consumer's `run` gets. */
+export interface ConsumerContext<Params> {
+  /** One for mode `each`, one or more, oldest first, for `batch`; none when started by hand. */
+  events: DatasetEvent[];
+  /** The consumer's parameters: defaults, or what it was started with by hand. */
+  params: Params;
+  /**
+   * The connection of the transaction in which the events are ticked off: what
+   * is written through it is written exactly once, or not at all.
+   */
+  db: Queryable;
+  /** Emits an event of a dataset that the definition lists under `emits`. */
+  emit(dataset: string, counts?: Record<string, number>): Promise<void>;
+  log: Log;
+  /** Aborted when the server stops: throw, and the events come again. */
+  signal: AbortSignal;
+}
+
+export interface ConsumerOptions<Schema extends z.ZodObject> {
+  /** Letters, digits and _, e.g. "daily_extract"; also its name in StatsD and in etl.deliveries. */
+  name: string;
+  /** "schema.table" of each dataset whose events start it; `postgres://etl_improved/table` is public.table. */
+  datasets: string[];
+  /** Its parameters; every one needs a default. */
+  params: Schema;
+  /** `each`: once for each event; `batch`: once for all that wait, at most 1,000. Default each. */
+  mode?: "each" | "batch";
+  /** Whether to leave out events that inserted and updated nothing. Default false. */
+  skipUnchanged?: boolean;
+  /** Datasets of which it may emit events itself. Default none. */
+  emits?: string[];
+  /**
+   * What it does; what it answers is kept with the delivery. When it throws,
+   * its writes are undone and the events come again, five times in all.
+   */
+  run(context: ConsumerContext<z.infer<Schema>>): Promise<unknown>;
+}
+
+/** A consumer as the server runs it. */
+export interface Consumer {
+  readonly name: string;
+  readonly datasets: readonly string[];
+  readonly mode: "each" | "batch";
+  readonly skipUnchanged: boolean;
+  readonly emits: readonly string[];
+  /** Checks parameters and fills in defaults. Throws a Problem that names what is wrong. */
+  parseParams(given: unknown): Record<string, unknown>;
+  run(context: ConsumerContext<Record<string, unknown>>): Promise<unknown>;
+}
+
+/** "schema.table" of a dataset, whichever way it is written. */
+export function datasetName(name: string): string {
+  return name.replace(/^postgres:\/\/etl_improved\/(?=[^./]+$)/, "public.")
+    .replace(/^postgres:\/\/etl_improved\//, "");
+}
+
+/**
+ * Defines what starts when datasets change. Put the result into
+ * pipeline/consumers/registered.ts; downstream_example.ts is one to copy.
+ *
+ * Throws a Problem where the definition cannot work.
+ */
+export function defineConsumer<Schema extends z.ZodObject>(
+  options: ConsumerOptions<Schema>,
+): Consumer {
+  const { name, params } = options;
+  const wrong = (detail: string) =>
+    new Problem("invalid-conf", { detail: `Consumer ${name}: ${detail}` });
+  if (!/^[a-z][a-z0-9_]{0,62}$/.test(name)) {
+    throw wrong("the name must be lower-case letters, digits and _, starting with a letter.");
+  }
+  const datasets = options.datasets.map(datasetName);
+  const emits = (options.emits ?? []).map(datasetName);
+  const unqualified = [...datasets, ...emits].find((dataset) => !/^[^.]+\.[^.]+$/.test(dataset));
+  if (unqualified !== undefined) {
+    throw wrong(`a dataset is written schema.table, and "${unqualified}" is not.`);
+  }
+  const defaults = params.safeParse({});
+  if (!defaults.success) {
+    throw wrong(
+      `every parameter needs a default: ${
+        defaults.error.issues.map((issue) => issue.path.join(".")).join(", ")
+      }.`,
+    );
+  }
+  const parseParams = (given: unknown) => {
+    const parsed = params.strict().safeParse(given);
+    if (parsed.success) return parsed.data;
+    const errors = parsed.error.issues.map((issue) => ({
+      field: issue.path.join(".") || (issue.code === "unrecognized_keys" ? issue.keys[0]! : ""),
+      message: issue.message,
+    }));
+    throw new Problem("invalid-conf", {
+      detail: `${name} does not take these parameters: ${
+        errors.map(({ field, message }) => `${field} ${message}`.trim()).join("; ")
+      }.`,
+      errors,
+    });
+  };
+  return {
+    name,
+    datasets,
+    emits,
+    mode: options.mode ?? "each",
+    skipUnchanged: options.skipUnchanged ?? false,
+    parseParams,
+    run: (context) => options.run({ ...context, params: params.parse(context.params) }),
+  };
+}

@@ -1,0 +1,109 @@
+import type { PgBoss } from "pg-boss";
+import type { Consumer } from "../pipeline/consumers/consumer.ts";
+import { checkConsumers } from "../pipeline/consumers/cycles.ts";
+import type { Sql } from "../store/database.ts";
+import { registerConsumers } from "../store/deliveries.ts";
+import { publishReactionSettings } from "../store/reactions.ts";
+import { CloudEventsSender } from "../telemetry/cloud_events.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Sender } from "../telemetry/notification.ts";
+import type { RunEndObserver } from "../telemetry/run_end.ts";
+import type { TelemetrySettings } from "../telemetry/settings_schema.ts";
+import { SlackSender } from "../telemetry/slack.ts";
+import type { TaskEnd } from "../telemetry/statsd.ts";
+import { drainConsumer } from "./consumer_worker.ts";
+import { consumeFinished, type FinishedDeps, refreshViews } from "./finished_worker.ts";
+import { drainChannel } from "./notifier.ts";
+import { onWake } from "./wake_queue.ts";
+
+/** Told what etl_consumer and the consumers of datasets do. */
+export interface TaskObserver {
+  taskEnded(dag: string, task: string, end: TaskEnd): void;
+}
+
+export interface ReactionDeps {
+  boss: PgBoss;
+  sql: Sql;
+  dsn: string;
+  log: Log;
+  settings: TelemetrySettings;
+  /** What links in messages begin with. */
+  publicUrl: string;
+  consumers: readonly Consumer[];
+  runEndObservers: RunEndObserver[];
+  taskObservers: TaskObserver[];
+  /** Aborted when the server stops. */
+  stopping: AbortSignal;
+}
+
+/** Starts everything that happens after runs: etl_consumer, consumers of datasets, messages. */
+export async function startReactions(deps: ReactionDeps): Promise<void> {
+  const { boss, sql, dsn, log, settings, consumers, stopping } = deps;
+  checkConsumers(consumers);
+  const senders = sendersOf(deps);
+  await publishReactionSettings(sql, {
+    channels: Object.keys(senders),
+    openlineage: settings.openLineage !== null,
+    suppress_seconds: settings.suppressSeconds,
+    trend_window: settings.trendWindow,
+    ratio_drop: settings.ratioDrop,
+    volume_drop: settings.volumeDrop,
+    stale_after_seconds: settings.staleSeconds,
+    log_lines: settings.runLogLines,
+  });
+  await registerConsumers(
+    sql,
+    consumers.map(({ name, datasets, emits, mode, skipUnchanged }) => ({
+      name,
+      datasets,
+      emits,
+      mode,
+      skip_unchanged: skipUnchanged,
+    })),
+  );
+
+  const tell: TaskObserver["taskEnded"] = (dag, task, end) => {
+    for (const observer of deps.taskObservers) observer.taskEnded(dag, task, end);
+  };
+  const finished: FinishedDeps = {
+    sql,
+    log,
+    observers: deps.runEndObservers,
+    signal: stopping,
+    onTask: (task, end) => tell("etl_consumer", task, end),
+  };
+  await onWake<{ run_id: string }>(boss, "etl_finished", async (jobs) => {
+    for (const { run_id: runId } of jobs) await consumeFinished(runId, finished);
+  }, { batchSize: 20 });
+  await onWake(boss, "etl_refresh", () => refreshViews(finished), { batchSize: 100 });
+  for (const [channel, sender] of Object.entries(senders)) {
+    await onWake(
+      boss,
+      `etl_notify_${channel}`,
+      () => drainChannel({ dsn, channel, sender, log, signal: stopping }),
+      { batchSize: 100 },
+    );
+  }
+  for (const consumer of consumers) {
+    const onRun = (name: string, end: TaskEnd) => tell(name, "run", { ...end, wholeRun: true });
+    await onWake(
+      boss,
+      `etl_consumer.${consumer.name}`,
+      () => drainConsumer(consumer, { sql, dsn, log, signal: stopping, onRun }),
+      { batchSize: 100 },
+    );
+  }
+}
+
+function sendersOf({ settings, publicUrl }: ReactionDeps): Record<string, Sender> {
+  const { slackWebhook, alertWebhook } = settings;
+  return {
+    ...(slackWebhook === null ? {} : { slack: new SlackSender(slackWebhook, { publicUrl }) }),
+    ...(alertWebhook === null ? {} : {
+      webhook: new CloudEventsSender(alertWebhook.url, {
+        source: publicUrl,
+        token: alertWebhook.token,
+      }),
+    }),
+  };
+}

@@ -1,0 +1,65 @@
+import type { Sql } from "../store/database.ts";
+import {
+  purgeReactions,
+  recoverReactions,
+  sweepConditions,
+  sweepDeadlines,
+} from "../store/reactions.ts";
+import type { Log } from "../telemetry/log.ts";
+
+/** Deadlines are looked at so often: a missed one is told well within 5 s. */
+const DEADLINES_MS = 1_500;
+const CONDITIONS_MS = 5_000;
+const PURGE_MS = 3_600_000;
+
+export interface SweeperOptions {
+  sql: Sql;
+  log: Log;
+  /** Told each deadline that was missed, by the server that found it. */
+  onMissed?: (missed: { run_id: string; scope: string }) => void;
+  /** Called every 5 s. */
+  onTick?: () => void;
+}
+
+/**
+ * Looks again and again at what no event tells of: deadlines, stale datasets,
+ * overdue schedules, reactions that lost their job. Every server does; the SQL
+ * functions see to it that each finding is one server's. Answers a function
+ * that ends it.
+ */
+export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): () => void {
+  const repeat = (what: string, everyMs: number, work: () => Promise<unknown>) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let stopped = false;
+    const turn = async () => {
+      try {
+        await work();
+      } catch (error) {
+        if (!stopped) log.warn(`${what} could not be looked at`, { error: textOf(error) });
+      }
+      if (!stopped) timer = setTimeout(turn, everyMs);
+    };
+    timer = setTimeout(turn, 0);
+    return () => {
+      stopped = true;
+      clearTimeout(timer);
+    };
+  };
+  const ends = [
+    repeat("deadlines", DEADLINES_MS, async () => {
+      for (const missed of await sweepDeadlines(sql)) {
+        log.warn("deadline missed", { ...missed });
+        onMissed?.(missed);
+      }
+    }),
+    repeat("reactions", CONDITIONS_MS, async () => {
+      onTick?.();
+      await sweepConditions(sql);
+      await recoverReactions(sql);
+    }),
+    repeat("old reactions", PURGE_MS, () => purgeReactions(sql)),
+  ];
+  return () => ends.forEach((end) => end());
+}
+
+const textOf = (error: unknown) => error instanceof Error ? error.message : String(error);

@@ -1,0 +1,99 @@
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { downstreamExample } from "../pipeline/consumers/downstream_example.ts";
+import { Problem } from "../pipeline/problem.ts";
+import { deliveryState, requestDelivery } from "../store/deliveries.ts";
+import { delay } from "../store/retry.ts";
+import type { AppDeps } from "./deps.ts";
+import { parseBody, readText } from "./run_request.ts";
+import { problemResponses } from "./schemas.ts";
+
+const MAX_BODY_BYTES = 64 << 10;
+const WAIT_LIMIT_MS = 60_000;
+const LOOK_MS = 100;
+
+const deliverySchema = z.object({
+  delivery_id: z.number().int(),
+  consumer: z.string(),
+  state: z.enum(["pending", "done", "failed", "skipped"]),
+  attempts: z.number().int(),
+  error: z.string().nullable(),
+  result: z.any(),
+}).openapi("Delivery");
+
+const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+/** Starts etl_downstream_example by hand, and shows how that went. */
+export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/api/etl/downstream",
+    summary: "Run etl_downstream_example now",
+    description: "Its report is at /api/reports/latest; wait=true answers when it is there.",
+    request: {
+      query: z.object({ wait: z.enum(["true", "false"]).optional() }),
+      body: {
+        content: {
+          "application/json": {
+            schema: z.object({
+              analysis_type: z.enum(["daily_summary"]).optional(),
+              top_n: z.number().int().min(1).max(1000).optional(),
+              cleanup: z.boolean().optional(),
+            }),
+          },
+        },
+      },
+    },
+    responses: {
+      200: jsonOf(deliverySchema, "how it ended (wait=true)"),
+      202: jsonOf(deliverySchema, "it will run; Location shows how it went"),
+      ...problemResponses(400, 415, 422),
+    },
+  });
+  app.post("/api/etl/downstream", (c) => requestDownstream(c, deps));
+
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/api/deliveries/{id}",
+    summary: "How the run of a consumer went",
+    request: { params: z.object({ id: z.string() }) },
+    responses: { 200: jsonOf(deliverySchema, "the delivery"), ...problemResponses(404) },
+  });
+  app.get("/api/deliveries/:id{[0-9]{1,15}}", async (c) => {
+    const delivery = await deliveryState(deps.sql, Number(c.req.param("id")));
+    if (delivery === null) {
+      throw new Problem("not-found", { status: 404, detail: "There is no such delivery." });
+    }
+    return c.json(delivery);
+  });
+}
+
+async function requestDownstream(c: Context, deps: AppDeps): Promise<Response> {
+  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+  if (type !== "application/json") {
+    throw new Problem("unsupported-media-type", {
+      status: 415,
+      detail: `The parameters are application/json, e.g. {"top_n": 5}; not ${
+        type || "a body without a content type"
+      }.`,
+    });
+  }
+  const given = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
+  downstreamExample.parseParams(given);
+  const { name } = downstreamExample;
+  const id = await requestDelivery(deps.sql, name, given as Record<string, unknown>);
+  const read = async () => (await deliveryState(deps.sql, id))!;
+  c.header("Location", `/api/deliveries/${id}`);
+  if (c.req.query("wait") !== "true") return c.json(await read(), 202);
+  const deadline = performance.now() + WAIT_LIMIT_MS;
+  let delivery = await read();
+  while (delivery.state === "pending" && performance.now() < deadline) {
+    await delay(LOOK_MS, c.req.raw.signal);
+    if (c.req.raw.signal.aborted) break;
+    delivery = await read();
+  }
+  return c.json(delivery, delivery.state === "pending" ? 202 : 200);
+}

@@ -1,0 +1,126 @@
+import { IncomingWebhook, type IncomingWebhookSendArguments } from "@slack/webhook";
+import { DeliveryError, statusError } from "./http_post.ts";
+import type { Notification, Sender } from "./notification.ts";
+
+/** Slack's own limits: characters of a section, blocks of a message. */
+const MAX_SECTION = 2_900;
+const MAX_SECTIONS = 20;
+
+const ICONS: Record<string, string> = {
+  error: ":red_circle:",
+  warning: ":large_orange_circle:",
+  info: ":white_check_mark:",
+};
+
+const TITLES: Record<string, string> = {
+  run_failed: "Run failed",
+  low_ratio: "Acceptance ratio too low",
+  ratio_drop: "Acceptance ratio is falling",
+  volume_drop: "Fewer rows than usual",
+  sla_miss: "Late",
+  ge_failed: "Expectations failed",
+  schedule_overdue: "Schedule overdue",
+  stale: "Data is stale",
+  consumer_failed: "Consumer failed",
+};
+
+/** What a kind of alert is called in a message. */
+export function alertTitle(kind: string): string {
+  return TITLES[kind] ?? kind;
+}
+
+/** Text of others in Slack's markup: nothing in it is a link, a mention or a command. */
+export function escapeSlack(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** One message for notifications that came together, each with a link to its run. */
+export function slackMessage(
+  notifications: Notification[],
+  publicUrl: string,
+): IncomingWebhookSendArguments {
+  const blocks = notifications.flatMap((notification) => section(notification, publicUrl));
+  return { text: summary(notifications), blocks };
+}
+
+function summary(notifications: Notification[]): string {
+  const [first] = notifications;
+  const rest = notifications.length - 1;
+  const text = `${headline(first!)}: ${first!.payload.message}`.slice(0, 300);
+  return escapeSlack(rest > 0 ? `${text} (and ${rest} more)` : text);
+}
+
+function headline({ type, payload }: Notification): string {
+  const title = alertTitle(payload.kind);
+  return `${type === "recovered" ? `Recovered: ${title}` : title}: ${payload.subject}`;
+}
+
+type Block = NonNullable<IncomingWebhookSendArguments["blocks"]>[number];
+
+function section(notification: Notification, publicUrl: string): Block[] {
+  const { type, id, payload } = notification;
+  const icon = ICONS[type === "recovered" ? "info" : payload.severity] ?? ICONS.warning;
+  const details = [
+    payload.run_id === null
+      ? null
+      : `<${publicUrl}/etl/runs/${payload.run_id}|run ${payload.run_id}>`,
+    (payload.suppressed_before ?? 0) > 0
+      ? `${payload.suppressed_before} more since the last message`
+      : null,
+    (payload.occurrences ?? 1) > 1
+      ? `${payload.occurrences} times since ${payload.opened_at}`
+      : null,
+    payload.at,
+    `id ${id}`,
+  ].filter((part) => part !== null);
+  const text = `${icon} *${escapeSlack(headline(notification))}*\n${escapeSlack(payload.message)}`;
+  return [
+    { type: "section", text: { type: "mrkdwn", text: text.slice(0, MAX_SECTION) } },
+    context(details.join("  ·  ")),
+  ];
+}
+
+function context(text: string): Block {
+  return { type: "context", elements: [{ type: "mrkdwn", text }] };
+}
+
+/** Sends to a Slack webhook, which takes one message a second: what waits goes into one. */
+export class SlackSender implements Sender {
+  readonly batch = MAX_SECTIONS;
+  readonly intervalMs = 1_000;
+  readonly #url: string;
+  readonly #publicUrl: string;
+  readonly #timeoutMs: number;
+
+  constructor(url: string, options: { publicUrl: string; timeoutMs?: number }) {
+    this.#url = url;
+    this.#publicUrl = options.publicUrl;
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
+  }
+
+  /** Throws a DeliveryError, whose text does not hold the webhook's address: that is its password. */
+  async send(notifications: Notification[]): Promise<void> {
+    let refused: DeliveryError | undefined;
+    // the library does not tell Retry-After, nor what was wrong with an answer of 200
+    const watched: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (!response.ok) refused = statusError(response, await response.clone().text());
+      else if ((response.headers.get("content-type") ?? "").includes("html")) {
+        refused = new DeliveryError("answered with a web page instead of Slack's ok", {
+          retryable: true,
+        });
+      }
+      return response;
+    };
+    const webhook = new IncomingWebhook(this.#url, { timeout: this.#timeoutMs, fetch: watched });
+    try {
+      await webhook.send(slackMessage(notifications, this.#publicUrl));
+    } catch (error) {
+      throw refused ?? new DeliveryError(
+        (error as Error).message.replaceAll(/https?:\/\/\S+/g, "(address)").slice(0, 300),
+        { retryable: true },
+      );
+    }
+    if (refused !== undefined) throw refused;
+  }
+}
