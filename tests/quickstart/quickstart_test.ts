@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { killTree } from "../../scripts/process_tree.ts";
 import { lines } from "../../scripts/server_process.ts";
 import { freshClone } from "../helpers/fresh_clone.ts";
 import { processesWith } from "../helpers/processes.ts";
@@ -139,15 +140,20 @@ async function checkCtrlC(setting: Setting): Promise<void> {
     for await (const line of lines(stream)) said.push(line);
   }));
   try {
-    const dashboard = await waitFor(
-      () => said.map((line) => /Dashboard\s+(\S+)/.exec(line)?.[1]).find(Boolean),
-      { timeoutMs: 60_000, what: "the dashboard's address" },
-    );
+    const dashboard = await Promise.race([
+      waitFor(() => said.map((line) => /Dashboard\s+(\S+)/.exec(line)?.[1]).find(Boolean), {
+        timeoutMs: 60_000,
+        what: "the dashboard's address",
+      }),
+      child.status.then(() => reading).then(() => assert.fail(`It ended:\n${said.join("\n")}`)),
+    ]);
     const response = await fetch(new URL("/livez", dashboard));
     await response.body?.cancel();
     assert.equal(response.status, 200);
-  } finally {
     child.kill("SIGINT");
+  } catch (error) {
+    await killTree(child.pid);
+    throw error;
   }
   const { code } = await child.status;
   await reading;
