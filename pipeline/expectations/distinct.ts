@@ -62,6 +62,8 @@ class Counts implements Accumulator {
   #considered = 0;
   #unhashable = 0;
   #spilled = false;
+  /** Values hardly repeat: counting them in memory first is in vain. */
+  #mostlyNew = false;
 
   constructor({ columns, condition }: DistinctOptions, { spillPath }: CreateOptions) {
     this.#column = columns[0]!;
@@ -84,11 +86,18 @@ class Counts implements Accumulator {
         this.#unhashable++;
         continue;
       }
+      if (this.#mostlyNew) {
+        this.#writer.add(value, 1);
+        continue;
+      }
       const one = counted.get(key);
       if (one !== undefined) one.count++;
       else {
         counted.set(key, { value, count: 1 });
-        if (counted.size >= MAX_COUNTED) this.#spill();
+        if (counted.size >= MAX_COUNTED) {
+          this.#mostlyNew = !this.#spilled && this.#considered < MAX_COUNTED * 2;
+          this.#spill();
+        }
       }
     }
   }

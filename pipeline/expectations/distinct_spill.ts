@@ -25,6 +25,10 @@ class Partition {
   values: unknown[] = [];
 }
 
+/** Partitions of ended chunks, for the next: making their arrays anew costs memory until they are collected. */
+const spare: Partition[] = [];
+const MAX_SPARE = 4 * PARTITIONS;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -54,7 +58,7 @@ export class DistinctWriter {
   #append(value: unknown, number: number): void {
     const hash = this.#hash;
     const index = partitionOf(hash[0]!);
-    const partition = this.#partitions[index] ??= new Partition();
+    const partition = this.#partitions[index] ??= spare.pop() ?? new Partition();
     const n = partition.count++;
     const at = n * 4;
     partition.hashes[at] = hash[0]!;
@@ -84,7 +88,10 @@ export class DistinctWriter {
 
   end(): SpillRef | null {
     this.#partitions.forEach((partition, index) => {
-      if (partition !== undefined && partition.count > 0) this.#flush(index);
+      if (partition === undefined) return;
+      if (partition.count > 0) this.#flush(index);
+      if (spare.length < MAX_SPARE) spare.push(partition);
+      this.#partitions[index] = undefined;
     });
     return this.#writer.end();
   }

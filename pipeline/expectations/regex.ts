@@ -1,10 +1,11 @@
 import { RE2JS } from "re2js";
 import { Problem } from "../problem.ts";
+import { linearTest } from "./linear_pattern.ts";
 
 /**
  * Regular expressions of suites, matched in time linear in the length of the
- * text: by RE2's automata, so that no pattern can hang a worker. Patterns
- * are Python's; what RE2 does not have (look-around, back references,
+ * text, so that no pattern can hang a worker: by RE2's automata, or by RegExp
+ * where it cannot backtrack for long. Patterns are Python's; what RE2 does not have (look-around, back references,
  * possessive quantifiers, conditionals, verbose mode) is refused.
  */
 
@@ -34,7 +35,9 @@ export function compileRegex(pattern: string): TextTest {
   if (pattern.length > MAX_PATTERN) {
     throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
   }
-  return compileRe2(pythonToRe2(pattern), pattern);
+  // RE2 has the last word on what is accepted.
+  const test = compileRe2(pythonToRe2(pattern), pattern);
+  return linearTest(pattern) ?? test;
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   compileRegex,
   compileSchemaPattern,
 } from "../../pipeline/expectations/regex.ts";
+import { linearTest } from "../../pipeline/expectations/linear_pattern.ts";
 import { Problem } from "../../pipeline/problem.ts";
 
 /** Fails when it takes unreasonably long. */
@@ -110,4 +111,70 @@ Deno.test("compileLike() has % and _ over the whole text, and an escape", () => 
   assert.equal(compileLike("%.b")("axb"), false);
   assert.equal(compileLike("a%z")("a\nz"), true);
   assert.throws(() => compileLike("a\\"), Problem);
+});
+
+Deno.test("linearTest() answers as RE2 does, for the patterns that it takes", () => {
+  const atom = fc.constantFrom(
+    "a",
+    "b",
+    "-",
+    "_",
+    "é",
+    "\\.",
+    "\\d",
+    "\\w",
+    "\\s",
+    ".",
+    "[a-c]",
+    "[^a]",
+    "[\\w.-]",
+    "[0-9_]",
+    "[é-ü]",
+    "\u{1F600}",
+  );
+  const quantifier = fc.constantFrom("", "", "", "+", "*", "?", "{2}", "{1,3}", "{2,}");
+  const pattern = fc.tuple(
+    fc.array(fc.tuple(atom, quantifier).map((parts) => parts.join("")), { maxLength: 5 }),
+    fc.constantFrom("", "$"),
+  ).map(([parts, end]) => `^${parts.join("")}${end}`);
+  const text = fc.array(
+    fc.constantFrom("a", "b", "c", "-", "_", ".", "1", "é", " ", "\n", "٣", "\u{1F600}"),
+    { maxLength: 8 },
+  ).map((characters) => characters.join(""));
+  let taken = 0;
+  fc.assert(
+    fc.property(pattern, fc.array(text, { minLength: 5, maxLength: 5 }), (source, texts) => {
+      const linear = linearTest(source);
+      if (linear === undefined) return;
+      taken++;
+      // Without the anchor in front, the pattern is RE2's.
+      const reference = compileRegex(`(?:${source})`);
+      for (const one of texts) assert.equal(linear(one), reference(one), `${source} on ${one}`);
+    }),
+    { numRuns: 3_000 },
+  );
+  assert.ok(taken > 500, `only ${taken} taken`);
+});
+
+Deno.test("linearTest() leaves patterns that may backtrack for long to RE2", () => {
+  for (
+    const pattern of [
+      "^(a+)+$",
+      "^\\w+\\d$",
+      "^a+a$",
+      "^a*b?a$",
+      "^.*x$",
+      "^a+?b",
+      "a+b",
+      "^a|b",
+      "^\\w+é",
+    ]
+  ) {
+    assert.equal(linearTest(pattern), undefined, pattern);
+  }
+  const text = "a".repeat(1_000_000);
+  for (const pattern of ["^a+b$", "^a*b*c*d$", "^[a-f]+-[0-9]*_$", "^[^-]+$", "^a{2,}b"]) {
+    const test = linearTest(pattern)!;
+    timed(() => test(text));
+  }
 });
