@@ -1,9 +1,12 @@
 /**
- * `deno task ok`: the gate that every change passes. Warnings are errors.
- * Each check is quiet until it fails; the tests come last.
+ * `deno task ok [--full] [--keep-going]`: the gate that every change passes.
+ * Warnings are errors. Each check is quiet until it fails; the tests come last,
+ * and after a failed check only with `--keep-going`. The last line counts.
  */
 import { resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { runScript } from "./run_script.ts";
+import { countsLine } from "./test_counts.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
@@ -23,6 +26,13 @@ const CHECKS: { title: string; args: string[] }[] = [
 ];
 
 async function main(): Promise<number> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      full: { type: "boolean", default: false },
+      "keep-going": { type: "boolean", default: false },
+    },
+  });
   let failed = 0;
   for (const { title, args } of CHECKS) {
     const start = performance.now();
@@ -40,9 +50,19 @@ async function main(): Promise<number> {
     failed++;
     console.error(said);
   }
-  if (failed > 0) return 1;
+  if (failed > 0 && !values["keep-going"]) {
+    console.log(`\n${countsLine({ passed: CHECKS.length - failed, failed, skipped: 0 })}`);
+    return 1;
+  }
   const tests = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--frozen", "-A", "scripts/test.ts", ...Deno.args],
+    args: [
+      "run",
+      "--frozen",
+      "-A",
+      "scripts/test.ts",
+      ...(values.full ? ["--full"] : []),
+      `--failed-before=${failed}`,
+    ],
     cwd: PROJECT_DIR,
     stdin: "null",
   }).spawn();

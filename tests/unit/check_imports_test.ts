@@ -37,6 +37,13 @@ Deno.test("violations() keeps the environment to main.ts and scripts", () => {
   ]);
 });
 
+Deno.test("violations() lets a folder name the type of the configuration and not read it", () => {
+  assert.deepEqual(violations("routes/deps.ts", `import type { Config } from "../config.ts";`), []);
+  assert.deepEqual(violations("routes/deps.ts", `import { readConfig } from "../config.ts";`), [
+    "routes/deps.ts:1: routes/ must not import config.ts",
+  ]);
+});
+
 Deno.test("violations() keeps scripts and tests out of the program", () => {
   assert.deepEqual(violations("main.ts", `await import("./scripts/etl.ts");`), [
     "main.ts:1: the program must not import scripts/",
