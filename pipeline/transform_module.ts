@@ -21,8 +21,10 @@ export async function loadTransform(dir: string, name: string): Promise<Transfor
   const path = `${dir}/${name}.ts`;
   let module: Record<string, unknown>;
   try {
-    await Deno.stat(path);
-    module = await import(pathToFileURL(path).href);
+    const { mtime, size } = await Deno.stat(path);
+    // a module that was changed has another address, so no restart is needed to use it
+    const version = `${mtime?.getTime() ?? 0}-${size}`;
+    module = await import(`${pathToFileURL(path).href}?${version}`);
   } catch (error) {
     const missing = error instanceof Deno.errors.NotFound;
     throw new Problem("transform-failed", {

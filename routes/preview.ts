@@ -98,11 +98,21 @@ async function previewParams(c: Context, deps: AppDeps): Promise<Params> {
     });
   }
   const conf = parseConf(parseBody(await readText(c.req.raw, MAX_JSON_BYTES)));
-  const { params, errors } = await resolveParams(deps.sql, withToday(conf));
+  const { source } = conf;
+  const records = source?.type === "inline" ? source.records : undefined;
+  // records stay here: the database need not see them, and JSON.stringify knows no bigint
+  const { params, errors } = await resolveParams(
+    deps.sql,
+    withToday(records === undefined ? conf : { ...conf, source: { ...source, records: [] } }),
+  );
   if (errors.length > 0) throw invalid(errors);
   const parsed = paramsSchema.safeParse(params, { reportInput: true });
-  if (parsed.success) return parsed.data;
-  throw invalid(parsed.error.issues.flatMap((issue) => fieldErrors(issue, [])));
+  if (!parsed.success) {
+    throw invalid(parsed.error.issues.flatMap((issue) => fieldErrors(issue, [])));
+  }
+  return records === undefined
+    ? parsed.data
+    : { ...parsed.data, source: { ...parsed.data.source, records } as Params["source"] };
 }
 
 /** Templates as a run that is asked for now would have them. */

@@ -71,7 +71,7 @@ export async function request<T>(api: Api, path: string, init: RequestInit = {})
   throw problemOf(response, text);
 }
 
-/** The same, with a JSON body. */
+/** The same, with a body: JSON text, or a value that becomes it. */
 export function post<T>(
   api: Api,
   path: string,
@@ -81,7 +81,7 @@ export function post<T>(
   return request(api, path, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify(body),
+    body: typeof body === "string" ? body : JSON.stringify(body),
   });
 }
 

@@ -1,3 +1,4 @@
+import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { paramsSchema } from "../../pipeline/params.ts";
 import {
   fileSource,
@@ -6,6 +7,8 @@ import {
   postgresSource,
   syntheticSource,
 } from "../../pipeline/sources/schema.ts";
+import { parseJson } from "../../pipeline/sources/json_text.ts";
+import type { Json } from "../../pipeline/sources/source.ts";
 import { UsageError } from "./exit_codes.ts";
 
 interface Accepting {
@@ -38,7 +41,7 @@ async function readObject(
   const what = file === undefined ? option : file === "-" ? "the standard input" : file;
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    value = parseJson(json);
   } catch (error) {
     const hint = file === undefined
       ? ` It was given as: ${text.slice(0, 200)}\nPut JSON into single quotes, names and texts ` +
@@ -52,6 +55,11 @@ async function readObject(
     throw new UsageError(`${what} must be a JSON object, such as {"batch_size": 1000}`);
   }
   return value as Record<string, unknown>;
+}
+
+/** A conf as JSON; integers beyond 2^53 keep every digit, as they do in the source's records. */
+export function confText(conf: Record<string, unknown>): string {
+  return new Canonicalizer().text(conf as Json);
 }
 
 /** Sets `source.path=a.csv` in a conf. */
@@ -97,7 +105,7 @@ function acceptingOf(path: string[]): Accepting[] {
 
 function jsonOr(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return text;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { applySetting, readConf } from "../../scripts/cli/conf_input.ts";
+import { applySetting, confText, readConf } from "../../scripts/cli/conf_input.ts";
 import { UsageError } from "../../scripts/cli/exit_codes.ts";
 
 const noFile = () => Promise.reject(new Error("no file was named"));
@@ -77,4 +77,9 @@ Deno.test("applySetting() refuses what has no name or no value", () => {
   for (const setting of ["batch_size", "=3", ""]) {
     assert.throws(() => set(setting), /--set needs name=value/);
   }
+});
+
+Deno.test("confText() keeps every digit of what readConf() read", async () => {
+  const json = '{"source":{"records":[{"id":12345678901234567890}],"type":"inline"}}';
+  assert.equal(confText(await readConf({ conf: json, set: [] }, noFile)), json);
 });

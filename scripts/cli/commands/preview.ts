@@ -5,7 +5,7 @@ import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import { count, type Terminal } from "../../terminal.ts";
 import { problemOf } from "../api.ts";
 import type { Command } from "../command.ts";
-import { readConf } from "../conf_input.ts";
+import { confText, readConf } from "../conf_input.ts";
 import { EXIT } from "../exit_codes.ts";
 import { sourcesHelp } from "../help.ts";
 import { printable } from "../printable.ts";
@@ -42,7 +42,7 @@ writes nothing.`,
     const response = await api.fetch("/api/etl/preview", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(conf),
+      body: confText(conf),
     });
     const body = await response.text();
     if (!response.ok) throw problemOf(response, body);

@@ -2,7 +2,7 @@ import { parseConf } from "../../../pipeline/conf_errors.ts";
 import type { Submitted } from "../../../store/runs.ts";
 import { post } from "../api.ts";
 import type { Command } from "../command.ts";
-import { readConf } from "../conf_input.ts";
+import { confText, readConf } from "../conf_input.ts";
 import { watchToEnd } from "../execute.ts";
 import { EXIT } from "../exit_codes.ts";
 import { paramsHelp } from "../help.ts";
@@ -54,7 +54,7 @@ server answers with the run's id at once, unless --wait is given.`,
     const submitted = await post<Submitted>(
       api,
       "/api/etl/run",
-      conf,
+      confText(conf),
       key === undefined ? {} : { "idempotency-key": key },
     );
     const { run_id, state, created, skipped } = submitted;
