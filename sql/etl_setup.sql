@@ -95,6 +95,8 @@ create table if not exists etl.runs (
   admitted_at timestamptz,
   started_at timestamptz,
   ended_at timestamptz,
+  -- last sign of life of the attempt that runs
+  seen_at timestamptz,
   cancel_requested_at timestamptz,
   cancel_requested_by text,
   deadline_at timestamptz,
@@ -112,6 +114,7 @@ create table if not exists etl.runs (
     check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint runs_running_is_admitted check (state <> 'running' or admitted_at is not null)
 );
+alter table etl.runs add column if not exists seen_at timestamptz;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
@@ -524,6 +527,10 @@ comment on table etl.metrics_totals is 'sums over the rows that etl_improved_met
 
 create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
   where status = 'succeeded' and not dry_run;
+
+-- sql/schema/60_dashboard.sql
+-- What the pages of the dashboard look up by.
+create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
 
 -- sql/functions/10_uuid7.sql
 -- RFC 9562 version 7, with microseconds in rand_a: run ids sort by the time of their request.
@@ -1223,7 +1230,14 @@ begin
   perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = cancel_run.run_id) for update;
   select * into run from etl.runs as r where r.run_id = cancel_run.run_id for update;
   if not found then return null; end if;
-  if run.state = 'queued' then
+  if run.state = 'queued' and run.attempt > 0 then
+    -- it has been running before: what it has done is counted
+    update etl.runs as r set cancel_requested_at = clock_timestamp(), cancel_requested_by = actor
+      where r.run_id = cancel_run.run_id;
+    perform etl.audit(run, 'cancel_requested', actor);
+    select * into run from etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
+      jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
+  elsif run.state = 'queued' then
     update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = clock_timestamp(),
       cancel_requested_by = actor where r.run_id = cancel_run.run_id returning * into run;
     perform etl.audit(run, 'cancelled', actor);
@@ -1263,8 +1277,26 @@ end $$;
 comment on function etl.retry_run(uuid, text) is 'takes a failed or cancelled run up where it stopped';
 
 -- sql/functions/35_start_run.sql
+-- Whether the attempt that runs has given a sign of life in the last seconds; its server gives one every half second.
+create or replace function etl.is_alive(run etl.runs) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(run.seen_at > clock_timestamp() - interval '4 seconds', false)
+$$;
+
+-- Ends the transactions that attempts of a run have open: their servers are dead, replaced or to be stopped.
+create or replace function etl.end_backends(run_id uuid) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_terminate_backend(a.pid) from pg_stat_activity as a
+  where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
+    and a.pid <> pg_backend_pid();
+exception when insufficient_privilege then
+  null;
+end $$;
+
 -- A server takes a run up: a new attempt, which fences every earlier one out.
--- Null where there is nothing to do (ended, or not admitted); a run whose attempts are used up fails here.
+-- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now (the queue
+-- delivered it twice). A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -1272,6 +1304,9 @@ declare
 begin
   select * into run from etl.runs as r where r.run_id = start_run.run_id for update;
   if not found or run.state not in ('queued', 'running') or run.admitted_at is null then
+    return;
+  end if;
+  if run.state = 'running' and etl.is_alive(run) then
     return;
   end if;
   if run.attempt - run.attempt_base >= max_attempts then
@@ -1283,15 +1318,10 @@ begin
   end if;
   if run.attempt > 0 then
     -- what an earlier attempt still has open could hold locks that this one needs
-    begin
-      perform pg_terminate_backend(a.pid) from pg_stat_activity as a
-      where a.application_name like format('etl-run %s %%', run.run_id) and a.pid <> pg_backend_pid();
-    exception when insufficient_privilege then
-      null;
-    end;
+    perform etl.end_backends(run.run_id);
   end if;
   update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
-    started_at = coalesce(r.started_at, clock_timestamp())
+    seen_at = clock_timestamp(), started_at = coalesce(r.started_at, clock_timestamp())
     where r.run_id = start_run.run_id returning * into run;
   insert into etl.stages (run_id, stage, state)
   select run.run_id, s, 'pending' from unnest(array['extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s
@@ -1363,6 +1393,11 @@ begin
     where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for update;
   if not found then return; end if;
 
+  if final_state <> 'succeeded' and run.attempt > 0 then
+    -- a worker that was stopped by force may have left a chunk between its rows and its commit: wait for what became of it
+    perform etl.end_backends(run.run_id);
+    perform from etl.chunks as c where c.run_id = finish_run.run_id for update;
+  end if;
   select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
     coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,
     coalesce(sum(c.filtered), 0)::bigint as filtered, coalesce(sum(c.extra), 0)::bigint as extra,
@@ -1469,7 +1504,7 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
 begin
-  update etl.runs as r set server_id = r.server_id
+  update etl.runs as r set seen_at = clock_timestamp()
     where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
     returning * into run;
   if not found then
@@ -1519,7 +1554,7 @@ begin
   for orphan in
     select r.run_id from etl.runs as r
     where r.admitted_at is not null and r.admitted_at < clock_timestamp() - interval '2 seconds'
-      and r.state in ('queued', 'running')
+      and (r.state = 'queued' or r.state = 'running' and not etl.is_alive(r))
       and not exists (
         select from pgboss.job as j
         where j.name = 'etl_run' and j.state in ('created', 'retry', 'active') and j.data ->> 'run_id' = r.run_id::text)
@@ -1534,6 +1569,38 @@ begin
     recovered := recovered + etl.admit(waiting);
   end loop;
   return recovered;
+end $$;
+
+-- sql/functions/42_manifests.sql
+-- Drops the manifests of a run that attempts up to this one have made.
+create or replace function etl.drop_manifests(run_id uuid, up_to integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  prefix text := format('manifest_%s_', replace(run_id::text, '-', ''));
+  manifest text;
+begin
+  for manifest in
+    select c.relname from pg_class as c
+    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and starts_with(c.relname, prefix)
+      and substr(c.relname, length(prefix) + 1) ~ '^[0-9]+$' and substr(c.relname, length(prefix) + 1)::integer <= up_to
+  loop
+    execute format('drop table if exists etl.%I', manifest);
+  end loop;
+end $$;
+
+-- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
+create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+begin
+  perform from etl.runs as r
+    where r.run_id = create_manifest.run_id and r.attempt = create_manifest.attempt and r.state = 'running' for share;
+  if not found then
+    return false;
+  end if;
+  perform etl.drop_manifests(run_id, attempt - 1);
+  execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
+    chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
+  return true;
 end $$;
 
 -- sql/functions/42_purge.sql

@@ -1,9 +1,10 @@
 import { common } from "./en/common.ts";
 import { history } from "./en/history.ts";
 import { overview } from "./en/overview.ts";
+import { run } from "./en/run.ts";
 
 /** Every text of the dashboard in English, the language that defines what there is. */
-export const en = { ...common, ...overview, ...history };
+export const en = { ...common, ...overview, ...history, ...run };
 
 export type MessageKey = keyof typeof en;
 export type Messages = Record<MessageKey, string>;

@@ -8,6 +8,7 @@ import { errorPage } from "./error_page.tsx";
 import { runsCsv, runsPage } from "./history_page.tsx";
 import { LiveOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
+import { chunkData, runData, runPage } from "./run_page.tsx";
 import { streamOverview } from "./stream.ts";
 
 /** What the pages of the dashboard need. */
@@ -48,6 +49,9 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
   pages.get("/", (c) => overviewPage(c, deps));
   pages.get("/runs", (c) => runsPage(c, deps));
   pages.get("/runs.csv", (c) => runsCsv(c, deps));
+  pages.get("/runs/:id", (c) => runPage(c, deps));
+  pages.get("/runs/:id/data", (c) => runData(c, deps));
+  pages.get("/runs/:id/chunks/:no", (c) => chunkData(c, deps));
 
   pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
   app.route("/etl", pages);

@@ -1,0 +1,48 @@
+/// <reference lib="dom" />
+import type { FieldError, ProblemDetails } from "../../pipeline/problem.ts";
+
+/** What the server says is wrong with a request, in the terms of RFC 9457. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly errors: FieldError[];
+
+  constructor(message: string, { status = 0, errors = [] as FieldError[] } = {}) {
+    super(message);
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+export interface CallOptions {
+  method?: "GET" | "POST" | "PUT" | "DELETE";
+  /** Sent as JSON. */
+  body?: unknown;
+  headers?: Record<string, string>;
+  /** What to say when the server does not answer. */
+  offline: string;
+}
+
+/** Calls the API. Throws an ApiError with what the server says, or that it does not answer. */
+export async function call<T>(url: string, options: CallOptions): Promise<T> {
+  const { method = "GET", body, headers = {}, offline } = options;
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers: {
+        accept: "application/json",
+        ...(method === "GET" ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new ApiError(offline);
+  }
+  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
+  const problem = await response.json().catch(() => null) as ProblemDetails | null;
+  throw new ApiError(problem?.detail ?? `${offline} (${response.status})`, {
+    status: response.status,
+    errors: problem?.errors ?? [],
+  });
+}

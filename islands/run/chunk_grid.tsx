@@ -1,0 +1,161 @@
+/// <reference lib="dom" />
+import { memo } from "preact/compat";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { ChunkStates } from "../../store/run_page.ts";
+import { useLocale } from "../lib/locale_context.tsx";
+import { CHUNK_STATES, type ChunkLetter } from "./chunk_card.tsx";
+
+/** A cell and the gap after it, in px; as the style sheet has it. */
+const PITCH = 18;
+/** More chunks than these scroll, and only those in view are on the page. */
+const ALL_AT_ONCE = 600;
+/** Rows above and below the view that are there already. */
+const SPARE_ROWS = 4;
+
+interface ChunkGridProps {
+  chunks: ChunkStates;
+  selected: number | null;
+  onSelect(chunkNo: number): void;
+}
+
+/** Arrow keys move from cell to cell, Enter opens one; a single stop for Tab. */
+export function ChunkGrid({ chunks, selected, onSelect }: ChunkGridProps) {
+  const { t } = useLocale();
+  const box = useRef<HTMLDivElement>(null);
+  const [columns, setColumns] = useState(0);
+  const [top, setTop] = useState(0);
+  const [focused, setFocused] = useState(0);
+  const moved = useRef(false);
+  const total = chunks.states.length;
+  const scrolls = total > ALL_AT_ONCE;
+
+  useLayoutEffect(() => {
+    const measure = () => setColumns(Math.floor((box.current!.clientWidth + 4) / PITCH));
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current!);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
+    if (!moved.current) return;
+    moved.current = false;
+    const row = Math.floor(focused / columns) * PITCH;
+    const { scrollTop, clientHeight } = box.current!;
+    if (row < scrollTop) box.current!.scrollTop = row;
+    else if (row + PITCH > scrollTop + clientHeight) {
+      box.current!.scrollTop = row + PITCH - clientHeight;
+    }
+    box.current!.querySelector<HTMLElement>(`[data-chunk="${focused}"]`)?.focus();
+  }, [focused, top]);
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    const steps: Record<string, number> = {
+      ArrowRight: 1,
+      ArrowLeft: -1,
+      ArrowDown: columns,
+      ArrowUp: -columns,
+      PageDown: columns * 10,
+      PageUp: -columns * 10,
+      Home: -total,
+      End: total,
+    };
+    const step = steps[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    moved.current = true;
+    setFocused((now) => Math.max(0, Math.min(total - 1, now + step)));
+  };
+  const onClick = (event: MouseEvent) => {
+    const cell = (event.target as HTMLElement).closest<HTMLElement>("[data-chunk]");
+    if (cell === null) return;
+    setFocused(Number(cell.dataset.chunk));
+    onSelect(Number(cell.dataset.chunk));
+  };
+
+  const rows: { from: number; to: number }[] = [];
+  let rowHeight = 0;
+  if (columns === 0 || !scrolls) rows.push({ from: 0, to: Math.min(total, ALL_AT_ONCE) });
+  else {
+    rowHeight = Math.ceil(total / columns);
+    const height = box.current?.clientHeight ?? 0;
+    const first = Math.max(0, Math.floor(top / PITCH) - SPARE_ROWS);
+    const last = Math.min(rowHeight - 1, Math.ceil((top + height) / PITCH) + SPARE_ROWS);
+    for (let row = first; row <= last; row++) {
+      rows.push({ from: row * columns, to: Math.min(total, (row + 1) * columns) });
+    }
+  }
+  const inView = rows.some(({ from, to }) => focused >= from && focused < to);
+  const virtual = rowHeight > 0;
+  return (
+    <div
+      ref={box}
+      class={`chunk-grid ${scrolls ? "scrolls" : ""}`}
+      role="group"
+      aria-label={t("chunk.grid", { n: total })}
+      onKeyDown={onKeyDown}
+      onClick={onClick}
+      onScroll={scrolls ? () => setTop(box.current!.scrollTop) : undefined}
+    >
+      <div class="chunk-space" style={virtual ? { height: `${rowHeight * PITCH}px` } : undefined}>
+        {rows.map(({ from, to }) => (
+          <ChunkRow
+            key={from}
+            from={from}
+            states={chunks.states.slice(from, to)}
+            attempts={attemptsOf(chunks, from, to)}
+            stop={inView ? focused : rows[0]!.from}
+            selected={selected !== null && selected >= from && selected < to ? selected : null}
+            top={virtual ? from / columns * PITCH : null}
+          />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function attemptsOf({ retried }: ChunkStates, from: number, to: number): string {
+  return Object.entries(retried).filter(([no]) => Number(no) >= from && Number(no) < to)
+    .map(([no, attempts]) => `${no}:${attempts}`).join(",");
+}
+
+interface ChunkRowProps {
+  from: number;
+  states: string;
+  /** "12:2,15:3": attempts of those that needed several. */
+  attempts: string;
+  /** The one cell that Tab stops at. */
+  stop: number;
+  selected: number | null;
+  top: number | null;
+}
+
+/** Drawn again only when something in it has changed. */
+const ChunkRow = memo(function ChunkRow(props: ChunkRowProps) {
+  const { from, states, attempts, stop, selected, top } = props;
+  const { t } = useLocale();
+  const retried = new Map(attempts.split(",").map((each) => each.split(":") as [string, string]));
+  const cells = [...states].map((letter, index) => {
+    const no = from + index;
+    const tries = retried.get(String(no));
+    const name = t(`chunk.is_${CHUNK_STATES[letter as ChunkLetter]}`, { no });
+    const label = tries === undefined
+      ? name
+      : `${name}, ${t("chunk.attempts", { n: Number(tries) })}`;
+    return (
+      <button
+        type="button"
+        key={no}
+        class={`cell is-${letter} ${tries === undefined ? "" : "is-retried"} ${
+          selected === no ? "is-selected" : ""
+        }`}
+        data-chunk={no}
+        aria-label={label}
+        aria-pressed={selected === no}
+        title={label}
+        tabIndex={no === stop ? 0 : -1}
+      />
+    );
+  });
+  if (top === null) return <>{cells}</>;
+  return <div class="chunk-row" style={{ transform: `translateY(${top}px)` }}>{cells}</div>;
+});

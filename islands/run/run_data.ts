@@ -1,0 +1,27 @@
+import type { QuarantineView } from "../../store/quarantine_views.ts";
+import type { RunDetail } from "../../store/run_views.ts";
+import type { ChunkStates, RunRelations } from "../../store/run_page.ts";
+import type { RunLogLine } from "../../store/logs.ts";
+import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+
+/** What the page of a run shows beside the run itself. */
+export interface RunExtras {
+  chunks: ChunkStates;
+  log: RunLogLine[];
+  quarantine: {
+    items: QuarantineView[];
+    next: string | null;
+    rules: { rule: string; count: number }[];
+  };
+  validation: ValidationResult | null;
+  relations: RunRelations;
+}
+
+export interface RunPageData extends RunExtras {
+  run: RunDetail;
+  /** What helps with the run's error, one step each; in English. */
+  remedies: string[];
+}
+
+export const isOver = (state: string): boolean =>
+  state === "succeeded" || state === "failed" || state === "cancelled";

@@ -1,0 +1,98 @@
+import type { Context } from "hono";
+import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
+import { RunView } from "../../islands/run/run_view.tsx";
+import { Problem, type ProblemType } from "../../pipeline/problem.ts";
+import { PROBLEM_TYPES } from "../../pipeline/problem_types.ts";
+import { listQuarantine, quarantineRules } from "../../store/quarantine_views.ts";
+import { chunkStates, logTail, oneChunk, runRelations } from "../../store/run_page.ts";
+import { type RunDetail, runDetail } from "../../store/run_views.ts";
+import { runValidation } from "../../store/suites.ts";
+import { encodeCursor } from "../page_cursor.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { Island } from "./island.tsx";
+import { renderPage } from "./page.tsx";
+
+/** Lines of the log that the page begins with. */
+const LOG_LINES = 300;
+const QUARANTINE_ROWS = 20;
+
+export async function runPage(c: Context, deps: DashboardDeps): Promise<Response> {
+  const run = await requiredRun(c, deps);
+  const data: RunPageData = {
+    run,
+    remedies: remediesOf(run),
+    ...await runExtras(deps, run.run_id, 0),
+  };
+  return await renderPage(c, deps.assets, {
+    title: () => run.run_label,
+    nav: "runs",
+    islands: ["run"],
+    main: <Island name="run" component={RunView} props={data} />,
+  });
+}
+
+/** What the page looks up again while its run goes on. */
+export async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
+  const run = await requiredRun(c, deps);
+  const after = Number(c.req.query("log_after") ?? 0);
+  const extras = await runExtras(deps, run.run_id, Number.isSafeInteger(after) ? after : 0);
+  return c.json({ ...extras, remedies: remediesOf(run) }, 200, { "cache-control": "no-store" });
+}
+
+export async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
+  const run = await requiredRun(c, deps);
+  const no = Number(c.req.param("no"));
+  const chunk = Number.isSafeInteger(no) && no >= 0 && no < 2 ** 31
+    ? await oneChunk(deps.sql, run.run_id, no)
+    : null;
+  if (chunk === null) {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: `Run ${run.run_id} has no chunk ${c.req.param("no")?.slice(0, 20)}.`,
+    });
+  }
+  return c.json(chunk, 200, { "cache-control": "no-store" });
+}
+
+async function requiredRun(c: Context, deps: DashboardDeps): Promise<RunDetail> {
+  const id = c.req.param("id") ?? "";
+  const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id);
+  const run = isUuid ? await runDetail(deps.sql, id) : null;
+  if (run !== null) return run;
+  throw new Problem("not-found", {
+    status: 404,
+    detail: `There is no run ${id.slice(0, 100)}. /etl/runs lists them.`,
+  });
+}
+
+async function runExtras(
+  { sql }: DashboardDeps,
+  runId: string,
+  logAfter: number,
+): Promise<RunExtras> {
+  const [chunks, log, records, rules, validation, relations] = await Promise.all([
+    chunkStates(sql, runId),
+    logTail(sql, runId, { after: logAfter, limit: LOG_LINES }),
+    listQuarantine(sql, runId, { after: [-1, -1, -1], limit: QUARANTINE_ROWS + 1 }),
+    quarantineRules(sql, runId),
+    runValidation(sql, runId),
+    runRelations(sql, runId),
+  ]);
+  const items = records.slice(0, QUARANTINE_ROWS);
+  const last = items.at(-1);
+  const next = records.length > QUARANTINE_ROWS && last !== undefined
+    ? encodeCursor([last.chunk_no, last.position, last.output])
+    : null;
+  return {
+    chunks,
+    log,
+    quarantine: { items, next, rules },
+    validation: validation as RunExtras["validation"],
+    relations,
+  };
+}
+
+function remediesOf(run: RunDetail): string[] {
+  const type = String(run.error?.type ?? "").replace("/api/problems/", "");
+  return PROBLEM_TYPES[type as ProblemType]?.remedies ?? [];
+}
