@@ -34,6 +34,29 @@ interface Entry {
   index: number;
 }
 
+/** The arrays of a pass, used again by the next. */
+export class Tables {
+  slots = new Int32Array(16);
+  hashes = new Int32Array(0);
+  counts = new Float64Array(0);
+  firstBlock = new Int32Array(0);
+  firstIndex = new Int32Array(0);
+
+  /** Makes room for `entries` values. */
+  clear(entries: number): void {
+    let capacity = 16;
+    while (capacity < entries * 2) capacity *= 2;
+    if (capacity > this.slots.length) this.slots = new Int32Array(capacity);
+    else this.slots.fill(0);
+    if (entries > this.counts.length) {
+      this.hashes = new Int32Array(entries * 4);
+      this.counts = new Float64Array(entries);
+      this.firstBlock = new Int32Array(entries);
+      this.firstIndex = new Int32Array(entries);
+    }
+  }
+}
+
 /** The values of one pass in a hash table with open addressing. */
 export class Pass {
   readonly #state: DistinctState;
@@ -49,20 +72,23 @@ export class Pass {
   readonly #hash = new Int32Array(4);
   size = 0;
 
-  constructor(state: DistinctState, blocks: Block[], range: PassRange) {
+  constructor(
+    { state, blocks }: { state: DistinctState; blocks: Block[] },
+    range: PassRange,
+    { tables }: { tables: Tables },
+  ) {
     this.#state = state;
     this.#blocks = blocks;
     this.#range = range;
     let most = state.few.length;
     for (const block of blocks) if (this.#inRange(block.partition)) most += block.count;
-    let capacity = 16;
-    while (capacity < most * 2) capacity *= 2;
-    this.#mask = capacity - 1;
-    this.#slots = new Int32Array(capacity);
-    this.#hashes = new Int32Array(most * 4);
-    this.counts = new Float64Array(most);
-    this.#firstBlock = new Int32Array(most);
-    this.#firstIndex = new Int32Array(most);
+    tables.clear(most);
+    this.#slots = tables.slots;
+    this.#mask = tables.slots.length - 1;
+    this.#hashes = tables.hashes;
+    this.counts = tables.counts;
+    this.#firstBlock = tables.firstBlock;
+    this.#firstIndex = tables.firstIndex;
     this.#fill();
   }
 

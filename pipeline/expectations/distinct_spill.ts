@@ -31,6 +31,8 @@ const MAX_SPARE = 4 * PARTITIONS;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const hashScratch = new Int32Array(BLOCK * 4);
+const numberScratch = new Float64Array(BLOCK);
 
 export class DistinctWriter {
   readonly #writer: SpillWriter;
@@ -124,13 +126,18 @@ export class Block {
     return this.#offset + HEADER_BYTES + this.count * 24 + this.#valuesBytes;
   }
 
+  /** Valid until the hashes of another block are read. */
   hashes(): Int32Array {
-    return new Int32Array(this.#reader.read(this.#offset + HEADER_BYTES, this.count * 16).buffer);
+    const into = new Uint8Array(hashScratch.buffer, 0, this.count * 16);
+    this.#reader.readInto(this.#offset + HEADER_BYTES, into);
+    return hashScratch;
   }
 
+  /** Valid until the numbers of another block are read. */
   numbers(): Float64Array {
-    const at = this.#offset + HEADER_BYTES + this.count * 16;
-    return new Float64Array(this.#reader.read(at, this.count * 8).buffer);
+    const into = new Uint8Array(numberScratch.buffer, 0, this.count * 8);
+    this.#reader.readInto(this.#offset + HEADER_BYTES + this.count * 16, into);
+    return numberScratch;
   }
 
   values(): StoredValue[] {

@@ -1,12 +1,12 @@
 import type { DistinctState } from "./distinct.ts";
-import { Pass, passesOver } from "./distinct_pass.ts";
+import { Pass, passesOver, Tables } from "./distinct_pass.ts";
 import { readBlocks } from "./distinct_spill.ts";
 import { compareForDisplay, equalityKey } from "./python_value.ts";
 import { SpillReader } from "./spill.ts";
 import { restoreValue } from "./stored_value.ts";
 
-/** Entries that are looked at together: about 20 MB. */
-const PER_PASS = 1 << 19;
+/** Entries that are looked at together: about 10 MB. */
+const PER_PASS = 1 << 18;
 /** Values that an observed value or a sample lists. */
 export const MAX_LISTED = 20;
 const MAX_MODES = 100;
@@ -44,8 +44,9 @@ export function summarize(state: DistinctState, options: SummaryOptions): Distin
   try {
     const blocks = readers.flatMap((reader, chunk) => [...readBlocks(reader, chunk)]);
     const summary = new Summary(options);
+    const tables = new Tables();
     for (const pass of passesOver(state, blocks, options.perPass ?? PER_PASS)) {
-      summary.addPass(new Pass(state, blocks, pass));
+      summary.addPass(new Pass({ state, blocks }, pass, { tables }));
     }
     return summary.result();
   } finally {

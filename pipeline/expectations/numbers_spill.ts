@@ -139,13 +139,17 @@ function orderedKeys(numbers: Float64Array<ArrayBuffer>): BigUint64Array {
   return bits;
 }
 
+const scratch = new Float64Array(BUFFER);
+
+/** Each part is valid until the next. */
 function* readAll(state: NumbersState): Iterable<Float64Array<ArrayBuffer>> {
   for (const ref of state.spills) {
     const reader = new SpillReader(ref);
     try {
       for (let at = 0; at < reader.size; at += BUFFER * 8) {
-        const bytes = reader.read(at, Math.min(BUFFER * 8, reader.size - at));
-        yield new Float64Array(bytes.buffer);
+        const length = Math.min(BUFFER * 8, reader.size - at);
+        reader.readInto(at, new Uint8Array(scratch.buffer, 0, length));
+        yield scratch.subarray(0, length / 8);
       }
     } finally {
       reader.close();

@@ -56,15 +56,19 @@ export class SpillReader {
     }
   }
 
-  /** A copy of `length` bytes from `offset`, at an address that suits typed arrays. */
+  /** A copy of `length` bytes from `offset`, in a buffer of its own. */
   read(offset: number, length: number): Uint8Array<ArrayBuffer> {
-    const into = new Uint8Array(length);
+    return this.readInto(offset, new Uint8Array(length));
+  }
+
+  /** Fills `into` with the bytes from `offset`. */
+  readInto(offset: number, into: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     if (this.#bytes !== undefined) {
-      into.set(this.#bytes.subarray(offset, offset + length));
+      into.set(this.#bytes.subarray(offset, offset + into.length));
       return into;
     }
     this.#file!.seekSync(offset, Deno.SeekMode.Start);
-    for (let at = 0; at < length;) {
+    for (let at = 0; at < into.length;) {
       const got = this.#file!.readSync(into.subarray(at));
       if (got === null) throw new Error("A spill file of the expectations ended early");
       at += got;
