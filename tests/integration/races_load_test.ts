@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { connect } from "../../store/pg.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+const range = (count: number, record: (i: number) => object) =>
+  Array.from({ length: count }, (_, i) => record(i));
+
+const source = (records: unknown[], rest: object = {}) => ({
+  type: "inline",
+  name: "test",
+  key: "id",
+  records,
+  ...rest,
+});
+
+/** A session that can hold locks; what it waits for can be seen from the engine. */
+async function session(engine: Engine) {
+  const client = await connect(engine.config.dsn, { applicationName: "the test's session" });
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+/** Waits until so many of the engine's workers wait for a lock. */
+function waiting(engine: Engine, count: number): Promise<unknown> {
+  return waitFor(async () => {
+    const [row] = await engine.sql`select count(*)::int as n from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and application_name like 'etl-run%'`;
+    return row!.n >= count;
+  }, { what: `${count} workers wait for a lock` });
+}
+
+/** Both runs up to publish: they have resolved against the empty table and wait for its lock. */
+async function raceOnEmptyTable(engine: Engine, confs: object[]) {
+  await using blocker = await session(engine);
+  await engine
+    .sql`select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit')`;
+  await blocker.query("begin; lock table public.etl_improved_events in share mode");
+  const runs = [];
+  for (const conf of confs) runs.push(await engine.submit(conf));
+  const ends = Promise.all(runs.map(({ run_id }) => engine.toEnd(run_id)));
+  await waiting(engine, confs.length);
+  await blocker.query("rollback");
+  return await ends;
+}
+
+for (const order of ["the same order", "the opposite order"]) {
+  Deno.test(`two runs race with new rows of the same keys in ${order}: each key once, the later run's`, async (t) => {
+    await using engine = await startEngine(t, { workers: 2 });
+    const records = (x: string) => range(2_000, (i) => ({ id: `k${i}`, x }));
+    const second = order === "the same order" ? records("b") : records("b").reverse();
+    const base = { chunk_size: 2_000, db_retry_initial_ms: 5, db_max_retries: 5 };
+    const [a, b] = await raceOnEmptyTable(engine, [
+      { ...base, run_label: "a", source: source(records("a")) },
+      { ...base, run_label: "b", source: source(second) },
+    ]);
+    assert.deepEqual(
+      [a!.state, b!.state],
+      ["succeeded", "succeeded"],
+      JSON.stringify([a!.error, b!.error]),
+    );
+    const rows = await engine.rows();
+    assert.equal(rows.length, 2_000);
+    assert.deepEqual(
+      new Set(rows.map(({ payload }) => (payload as { x: string }).x)),
+      new Set(["b"]),
+    );
+    // both saw an empty table: one inserted, the other fell back to the upsert
+    for (const run of [a!, b!]) {
+      assert.deepEqual([run.total_rows, run.ratio], [2_000, 1]);
+    }
+    assert.equal(a!.counts.inserted! + b!.counts.inserted!, 2_000);
+    assert.equal(b!.counts.inserted! + b!.counts.updated!, 2_000);
+    assert.equal(a!.counts.updated, 0);
+  });
+}
+
+Deno.test("two runs race with versions: the highest wins, whoever commits last", async (t) => {
+  await using engine = await startEngine(t, { workers: 2 });
+  // even keys are newer in a, odd ones in b
+  const records = (parity: number) =>
+    range(1_000, (i) => ({ id: `k${i}`, v: i % 2 === parity ? 2 : 1, parity }));
+  const base = { chunk_size: 1_000, db_retry_initial_ms: 5, db_max_retries: 5 };
+  const ended = await raceOnEmptyTable(engine, [
+    { ...base, run_label: "a", source: source(records(0), { version: "v" }) },
+    { ...base, run_label: "b", source: source(records(1), { version: "v" }) },
+  ]);
+  assert.deepEqual(ended.map(({ state }) => state), ["succeeded", "succeeded"]);
+  const rows = await engine.rows();
+  assert.equal(rows.length, 1_000);
+  assert.deepEqual(new Set(rows.map(({ version }) => version)), new Set(["2"]));
+});
+
+Deno.test("a run that loses the race to another source fails and changes none of its rows", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await using other = await session(engine);
+  await other.query(`begin; insert into public.etl_improved_events
+    (event_id, event_type, source, payload, fingerprint, run_id)
+    values ('k1', 't', 'other', '{"x": "other"}', '\\x00', etl.uuid7())`);
+  const { run_id } = await engine.submit({
+    source: source([{ id: "k1", x: "mine" }, { id: "k2" }]),
+  });
+  const ending = engine.toEnd(run_id);
+  await waiting(engine, 1);
+  await other.query("commit");
+  const run = await ending;
+  assert.equal(run.error?.type, "/api/problems/foreign-rows");
+  assert.deepEqual(await engine.payloads(), { k1: { x: "other" } });
+});
+
+Deno.test("a deadlock with someone else is broken and the chunk loaded all the same", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const records = range(10, (i) => ({ id: `k${i}`, x: 1 }));
+  await engine.succeed({ source: source(records) });
+  await using other = await session(engine);
+  await other.query("set deadlock_timeout = '1h'; begin");
+  await other.query(
+    "update public.etl_improved_events set updated_at = now() where event_id = 'k9'",
+  );
+  const { run_id } = await engine.submit({
+    db_retry_initial_ms: 5,
+    source: source(records.map((record) => ({ ...record, x: 2 }))),
+  });
+  const ending = engine.toEnd(run_id);
+  await waiting(engine, 1);
+  // the run holds k0 and waits for k9; now the other way round: PostgreSQL ends the run's transaction
+  await other.query(
+    "update public.etl_improved_events set updated_at = now() where event_id = 'k0'",
+  );
+  await other.query("commit");
+  const run = await ending;
+  assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  assert.equal(run.counts.updated, 10);
+  assert.ok(
+    engine.log.some((line) => /tried again.*deadlock detected/.test(line)),
+    engine.log.join("\n"),
+  );
+});
+
+Deno.test("a run that changes rows while another adds some loses nothing of either", async (t) => {
+  await using engine = await startEngine(t, { workers: 2 });
+  await engine.succeed({
+    chunk_size: 1_000,
+    source: source(range(1_000, (i) => ({ id: `k${i}`, x: 0 }))),
+  });
+  const confs = ["a", "b", "c"].map((x, n) => ({
+    run_label: x,
+    chunk_size: 100,
+    db_max_retries: 10,
+    db_retry_initial_ms: 5,
+    source: source(range(800, (i) => ({ id: `k${(i * 7 + n * 300) % 1_300}`, x }))),
+  }));
+  const submitted = [];
+  for (const conf of confs) submitted.push(await engine.submit(conf));
+  const ended = await Promise.all(submitted.map(({ run_id }) => engine.toEnd(run_id)));
+  for (const run of ended) assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  const expected = new Map<string, unknown>(
+    range(1_000, (i) => ({ id: `k${i}`, x: 0 })).map((r) => [(r as { id: string }).id, r]),
+  );
+  for (const conf of confs) {
+    for (const record of conf.source.records) expected.set((record as { id: string }).id, record);
+  }
+  assert.deepEqual(
+    await engine.payloads(),
+    Object.fromEntries([...expected].sort(([a], [b]) => a < b ? -1 : 1)),
+  );
+});
+
+/** A row as the model of the table keeps it. */
+interface ModelRow {
+  text: string;
+  version: number;
+  run: number;
+}
+
+interface Step {
+  /** Records as [key, version, content]; key 0 has none and is rejected. */
+  records: [number, number, number][];
+  chunkSize: number;
+  /** Attempts that are broken off after publishing a chunk. */
+  breaks: number;
+}
+
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.record({
+    records: fc.array(
+      fc.tuple(
+        fc.integer({ min: 0, max: 5 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 0, max: 1 }),
+      ),
+      { maxLength: 9 },
+    ),
+    chunkSize: fc.integer({ min: 1, max: 4 }),
+    breaks: fc.integer({ min: 0, max: 1 }),
+  }),
+  { minLength: 1, maxLength: 3 },
+);
+
+Deno.test("any small batches, in any order of execution, repeated and broken off, end as a simple model says", async (t) => {
+  await using engine = await startEngine(t, { workers: 2 });
+  let tables = 0;
+  await fc.assert(
+    fc.asyncProperty(steps, fc.boolean(), fc.boolean(), async (given, versioned, backwards) => {
+      const table_name = `model_${tables++}`;
+      const confs = [...given, ...given.slice(-1)].map((step, run) => ({
+        run,
+        step,
+        conf: {
+          table_name,
+          run_label: `${table_name} ${run}`,
+          chunk_size: step.chunkSize,
+          min_acceptance_ratio: 0,
+          source: source(
+            step.records.map(([key, v, x]) => ({ ...(key === 0 ? {} : { id: key }), v, x })),
+            versioned ? { version: "v" } : {},
+          ),
+        },
+      }));
+      const ids: string[] = [];
+      for (const { conf } of confs) ids.push((await engine.submit(conf)).run_id);
+      const table = new Map<number, ModelRow>();
+      for (const { run, step, conf } of backwards ? confs.reverse() : confs) {
+        for (let i = 0; i < step.breaks; i++) await breakOff(engine, ids[run]!);
+        const ended = await engine.toEnd(ids[run]!);
+        assert.equal(ended.state, "succeeded", JSON.stringify(ended.error));
+        const model = apply(
+          table,
+          run,
+          conf.source.records as { id?: number; v: number }[],
+          versioned,
+        );
+        const { counts } = ended;
+        assert.equal(counts.records_read, step.records.length);
+        assert.equal(counts.rejected, step.records.filter(([key]) => key === 0).length);
+        assert.equal(counts.duplicates, model.duplicates);
+        // an attempt that was broken off had done part of it
+        assert.deepEqual(
+          [counts.inserted, counts.updated, counts.unchanged],
+          [model.inserted, model.updated, model.unchanged],
+        );
+        const total = ended.total_rows!;
+        assert.equal(total + counts.duplicates! + counts.rejected!, counts.records_read);
+        assert.equal(ended.expected_rows, counts.records_read! - counts.duplicates!);
+        assert.equal(ended.ratio, ended.expected_rows === 0 ? 1 : total / ended.expected_rows!);
+      }
+      assert.deepEqual(
+        (await engine.rows(`public.${table_name}`)).map(({ event_id, payload, run_id }) => [
+          Number(event_id),
+          payload,
+          ids.indexOf(run_id),
+        ]),
+        [...table].sort(([a], [b]) => a - b).map(([id, row]) => [
+          id,
+          JSON.parse(row.text),
+          row.run,
+        ]),
+      );
+    }),
+    { numRuns: 25 },
+  );
+  const [row] = await engine.sql`select count(*)::int as n from etl.runs where attempt > 1`;
+  assert.ok(row!.n > 0, "some runs were taken up again");
+});
+
+/** One attempt that loses its server when the first chunk has been published. */
+async function breakOff(engine: Engine, runId: string): Promise<void> {
+  const stopping = new AbortController();
+  const unwatch = engine.deps.onCancel(runId, () => {});
+  const attempt = engine.execute(runId, { stopping: stopping.signal });
+  const published = async () => {
+    const [row] = await engine
+      .sql`select count(*)::int as n from etl.chunks where run_id = ${runId} and state = 'published'`;
+    return row!.n > 0;
+  };
+  let ended = false;
+  void attempt.finally(() => ended = true);
+  while (!ended && !(await published()));
+  stopping.abort();
+  await attempt;
+  unwatch();
+}
+
+/** The rules of product.md: highest version, then later request; within a run the last in source order. */
+function apply(
+  table: Map<number, ModelRow>,
+  run: number,
+  records: { id?: number; v: number }[],
+  versioned: boolean,
+) {
+  const winners = new Map<number, { text: string; version: number }>();
+  let keyed = 0;
+  for (const record of records) {
+    if (record.id === undefined) continue;
+    keyed++;
+    const version = versioned ? record.v : 0;
+    const best = winners.get(record.id);
+    if (best === undefined || version >= best.version) {
+      winners.set(record.id, { text: JSON.stringify(record), version });
+    }
+  }
+  const result = { duplicates: keyed - winners.size, inserted: 0, updated: 0, unchanged: 0 };
+  for (const [id, { text, version }] of winners) {
+    const row = table.get(id);
+    if (row === undefined) result.inserted++;
+    else if (
+      row.text !== text && (version > row.version || (version === row.version && run > row.run))
+    ) result.updated++;
+    else {
+      result.unchanged++;
+      continue;
+    }
+    table.set(id, { text, version, run });
+  }
+  return result;
+}
