@@ -50,6 +50,10 @@ export const environmentSchema = z.object({
     .describe("LISTEN/NOTIFY; off behind PgBouncer in transaction mode, then the queue is polled"),
   ETL_PREPARED_STATEMENTS: flag.default(true)
     .describe("named prepared statements; off behind PgBouncer in transaction mode"),
+  ETL_DB_PROBE_SECONDS: whole(1, 3600).default(10)
+    .describe(
+      "seconds between two looks whether a silent database connection is still there; after two in vain it is opened anew",
+    ),
   ETL_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info").describe("log level"),
   ETL_LOG_FORMAT: z.enum(["text", "json"]).default("text").describe("log format"),
   ...telemetryEnvironment,
@@ -76,6 +80,8 @@ export interface Config {
   allowedHosts: string[];
   listen: boolean;
   preparedStatements: boolean;
+  /** Milliseconds between two looks at a silent connection. */
+  probeMs: number;
   logLevel: "debug" | "info" | "warn" | "error";
   logFormat: "text" | "json";
   /** DSN by name, from ETL_CONNECTION_<NAME>. */
@@ -116,6 +122,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
     listen: values.ETL_LISTEN,
     preparedStatements: values.ETL_PREPARED_STATEMENTS,
+    probeMs: values.ETL_DB_PROBE_SECONDS * 1000,
     logLevel: values.ETL_LOG_LEVEL,
     logFormat: values.ETL_LOG_FORMAT,
     connections: namedConnections(set),

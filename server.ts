@@ -57,6 +57,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const database = new Database(config.dsn, {
     applicationName: "etl-improved",
     prepare: config.preparedStatements,
+    probeMs: config.probeMs,
   });
   const { sql } = database;
   const watch = new RunWatch();
@@ -73,12 +74,15 @@ export async function startServices(config: Config, options: ServicesOptions): P
   if (config.listen) await watch.listen(database);
   tail?.start((lines) => appendLogs(sql, lines));
   const reporting = new Reporting(config.telemetry);
-  const boss = queue ? await startBoss({ dsn: config.dsn, listen: config.listen, log }) : null;
+  const boss = queue
+    ? await startBoss({ dsn: config.dsn, listen: config.listen, probeMs: config.probeMs, log })
+    : null;
 
   const workers = new WorkerPool({
     size: executes ? config.workers : 0,
     dsn: config.dsn,
     name: `${serverId}-worker`,
+    probeMs: config.probeMs,
     onRetry: (runId, message) => {
       log.warn("database operation tried again", { run_id: runId, error: message });
       reporting.observer.retried(runId);
@@ -125,7 +129,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     });
   }
   const endSweeper = boss === null
-    ? () => {}
+    ? async () => {}
     : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
   if (boss !== null) {
     recovery = setInterval(() => {
@@ -157,7 +161,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       clearInterval(recovery);
-      endSweeper();
+      await endSweeper();
       clearInterval(purging);
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();

@@ -11,7 +11,7 @@ import type { ChunkDecision, PublishResult, RunContext, Tasks } from "./workers/
 
 const UNIQUE_VIOLATION = "23505";
 /** Bytes of one COPY message at least and at most. */
-const MIN_FLUSH_BYTES = 1 << 16;
+const MIN_FLUSH_BYTES = 1 << 10;
 const MAX_FLUSH_BYTES = 1 << 20;
 
 /**
@@ -30,7 +30,9 @@ export async function publishChunk(
   let upsertAll = false;
   const once = () =>
     connection.transaction(transactionOptions(env), async (client) => {
-      if (await lockChunk(client, context, decision.chunkNo) === "published") return null;
+      const { state, counts: earlier } = await lockChunk(client, context, decision.chunkNo);
+      // by another attempt, or by this one whose commit was not confirmed
+      if (state === "published") return { published: false, ...earlier };
       const written = await writeRows(client, context, decision, upsertAll);
       const counts: PublishedCounts = {
         ...written,
@@ -43,23 +45,18 @@ export async function publishChunk(
         worker: env.workerName,
         loadMs,
       });
-      return counts;
+      return { published: true, ...counts };
     });
-  let counts: PublishedCounts | null;
+  let result: PublishedCounts & { published: boolean };
   try {
-    counts = await once();
+    result = await once();
   } catch (error) {
     if (errorCode(error) !== UNIQUE_VIOLATION) throw error;
     upsertAll = true;
-    counts = await once();
+    result = await once();
   }
   await removeRows(context, decision.chunkNo);
-  const nothing = { inserted: 0, updated: 0, unchanged: 0, duplicates: 0 };
-  return {
-    published: counts !== null,
-    ...(counts ?? nothing),
-    elapsedMs: performance.now() - started,
-  };
+  return { ...result, elapsedMs: performance.now() - started };
 }
 
 async function writeRows(
@@ -78,7 +75,7 @@ async function writeRows(
       blockBytes,
       positions: decision[kind] === decision.events
         ? undefined
-        : await readPositions(spillDir, chunkNo, kind),
+        : await readPositions(context, chunkNo, kind),
     });
 
   const { inserts, updates } = decision;

@@ -75,7 +75,7 @@ async function findLosers(
   for await (
     const row of fetchAll<{ chunk_no: number; positions: number[] }>(client, "etl_losers")
   ) {
-    await writePositions(context.spillDir, row.chunk_no, "losers", Int32Array.from(row.positions));
+    await writePositions(context, row.chunk_no, "losers", Int32Array.from(row.positions));
     losers.set(row.chunk_no, row.positions.length);
   }
   return losers;
@@ -99,8 +99,8 @@ async function decideAllNew(
   for (const { chunkNo, events } of chunks) {
     const duplicates = losers.get(chunkNo) ?? 0;
     if (duplicates > 0) {
-      const lost = await readPositions(context.spillDir, chunkNo, "losers");
-      await writePositions(context.spillDir, chunkNo, "inserts", complement(events, lost));
+      const lost = await readPositions(context, chunkNo, "losers");
+      await writePositions(context, chunkNo, "inserts", complement(events, lost));
     }
     decisions.push({ chunkNo, events, duplicates, inserts: events - duplicates, updates: 0 });
   }
@@ -196,22 +196,24 @@ async function decideByComparison(
     if (row.decision === "foreign") throw await foreignRows(client, context, manifest, destination);
     const chunk = decisions.get(row.chunk_no)!;
     const kind = row.decision === "insert" ? "inserts" : "updates";
-    chunk[kind] = await writeWinners(context.spillDir, chunk, kind, row.positions);
+    chunk[kind] = await writeWinners(context, chunk, kind, row.positions);
   }
   return [...decisions.values()];
 }
 
 /** Writes the positions of a kind that did not lose, unless it is all of the chunk; answers how many. */
 async function writeWinners(
-  dir: string,
+  context: RunContext,
   { chunkNo, events, duplicates }: ChunkDecision,
   kind: "inserts" | "updates",
   positions: number[] | null,
 ): Promise<number> {
   if (positions === null && duplicates === 0) return events;
-  const lost = duplicates === 0 ? new Int32Array(0) : await readPositions(dir, chunkNo, "losers");
+  const lost = duplicates === 0
+    ? new Int32Array(0)
+    : await readPositions(context, chunkNo, "losers");
   const winners = positions === null ? complement(events, lost) : without(positions, lost);
-  await writePositions(dir, chunkNo, kind, winners);
+  await writePositions(context, chunkNo, kind, winners);
   return winners.length;
 }
 

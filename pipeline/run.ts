@@ -11,6 +11,7 @@ import {
   reportProgress,
   type RunRow,
   startRun,
+  type StoredChunk,
   storeDryRunCounts,
 } from "../store/runs.ts";
 import { withRetry } from "../store/retry.ts";
@@ -51,10 +52,9 @@ type RunOutcome = Omit<Outcome, "stages" | "state"> & {
   state: Outcome["state"] | "given back" | "replaced";
 };
 
-interface PlannedChunk {
+interface PlannedChunk extends Omit<StoredChunk, "chunk_no"> {
   chunkNo: number;
   slice: Slice;
-  state: "planned" | "prepared" | "published";
 }
 
 /** How an execution ended: `given back` leaves the run queued for another attempt. */
@@ -69,7 +69,28 @@ export async function executeRun(runId: string, deps: RunDeps): Promise<Executio
   const { serverId, settings } = deps;
   const run = await startRun(deps.sql, runId, { serverId, maxAttempts: settings.maxAttempts });
   if (run === null) return "nothing to do";
-  return await new RunExecution(run, deps).execute();
+  const here = executionsOf(deps);
+  const earlier = here.get(runId);
+  const execution = new RunExecution(run, deps);
+  const ended = execution.execute(earlier).finally(() => {
+    if (here.get(runId)?.execution === execution) here.delete(runId);
+  });
+  here.set(runId, { execution, ended });
+  return await ended;
+}
+
+interface Executing {
+  execution: RunExecution;
+  ended: Promise<Execution>;
+}
+
+/** Runs that each server has in hand. */
+const executing = new WeakMap<WorkerPool, Map<string, Executing>>();
+
+function executionsOf({ workers }: RunDeps): Map<string, Executing> {
+  const known = executing.get(workers) ?? new Map<string, Executing>();
+  executing.set(workers, known);
+  return known;
 }
 
 class RunExecution {
@@ -96,10 +117,16 @@ class RunExecution {
     });
   }
 
-  async execute(): Promise<Execution> {
+  /** Executes the run, after an earlier attempt that this very server may still have in hand. */
+  async execute(earlier?: Executing): Promise<Execution> {
     const { workers, stopping, observer, onCancel } = this.#deps;
     const control = this.#control;
     const run = this.#run;
+    if (earlier !== undefined) {
+      // both would use the same workers' contexts and the same files
+      earlier.execution.#control.halt("replaced");
+      await earlier.ended.catch(() => {});
+    }
     this.#log.info("run started", { run_label: run.run_label });
     observer?.attemptStarted?.(run);
     const onStopping = () => control.halt("server stops");
@@ -141,22 +168,28 @@ class RunExecution {
     };
     workers.open(this.#context);
     const chunks = await this.#plan();
-    const { params, runId } = this.#context;
+    const { params } = this.#context;
     const compare = chunks.length > 0 &&
       await destinationHasRows(sql, params.schema_name, params.table_name);
-    if (compare) await createManifest(sql, runId, manifestTable(this.#context));
+    if (compare && !await createManifest(sql, this.#run, manifestTable(this.#context))) {
+      this.#control.halt("replaced");
+      this.#control.throwIfHalted();
+    }
     const metas = await this.#prepare(chunks, compare);
     this.#tracker.begin("load");
     const decisions = await this.#resolve(metas, compare);
     if (params.dry_run) {
-      await storeDryRunCounts(sql, runId, decisions);
+      await storeDryRunCounts(sql, this.#run, decisions);
       for (const { inserts, updates, events } of decisions) {
         this.#tracker.add("load", { in: events, out: inserts + updates });
       }
     } else {
-      const published = new Set(
-        chunks.filter((chunk) => chunk.state === "published").map((chunk) => chunk.chunkNo),
-      );
+      const published = new Set<number>();
+      for (const { chunkNo, state, events, written } of chunks) {
+        if (state !== "published") continue;
+        published.add(chunkNo);
+        this.#tracker.add("load", { in: events, out: written });
+      }
       await this.#publish(decisions.filter(({ chunkNo }) => !published.has(chunkNo)));
     }
     this.#tracker.end("load");
@@ -183,7 +216,10 @@ class RunExecution {
     workers.close(this.#run.run_id);
     workers.open(this.#context);
     this.#tracker.add("extract", { busyMs: performance.now() - started });
-    return plan.slices.map((slice, i) => ({ chunkNo: i, slice, state: stored[i]!.state }));
+    return plan.slices.map((slice, i) => {
+      const { chunk_no: chunkNo, ...rest } = stored[i]!;
+      return { chunkNo, slice, ...rest };
+    });
   }
 
   async #prepare(chunks: PlannedChunk[], compare: boolean): Promise<SpillMeta[]> {
@@ -192,7 +228,12 @@ class RunExecution {
     this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
     await forEachLane(chunks, this.#lanes, async (chunk) => {
       this.#control.throwIfHalted();
-      const { meta } = await this.#submit("prepare", { ...chunk, compare }, chunk.chunkNo);
+      const { meta } = await this.#submit("prepare", {
+        chunkNo: chunk.chunkNo,
+        slice: chunk.slice,
+        state: chunk.state,
+        compare,
+      }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
       this.#tracker.addPrepared(meta);
       rejected += meta.counts.rejected;
@@ -287,7 +328,11 @@ class RunExecution {
         validation: this.#validation,
         stages: this.#tracker.snapshot(),
       }));
-    if (ended === null) return "ended";
+    if (ended === null) {
+      // by an earlier try whose answer was lost, or another attempt has the run
+      await this.#cleanUp();
+      return "ended";
+    }
     this.#log.info("run ended", {
       state: ended.state,
       total_rows: ended.total_rows,
@@ -303,7 +348,7 @@ class RunExecution {
   async #cleanUp(): Promise<void> {
     const { sql, settings } = this.#deps;
     try {
-      await dropManifests(sql, this.#run.run_id);
+      await dropManifests(sql, this.#run);
       await Deno.remove(runDir(settings.spoolDir, this.#run.run_id), { recursive: true });
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return;

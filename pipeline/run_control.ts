@@ -8,8 +8,8 @@ export type Halt = "cancelled" | "replaced" | "server stops";
 const PROGRESS_INTERVAL_MS = 500;
 /** A cancelled run whose tasks have not ended by then loses its workers. */
 const CANCEL_DEADLINE_MS = 1500;
-/** A stopping server waits so long for chunks in hand. */
-const DRAIN_DEADLINE_MS = 8000;
+/** A stopping server waits so long for chunks in hand; then they are given back like those of a cancelled run. */
+const DRAIN_DEADLINE_MS = 7000;
 
 export interface RunControlOptions {
   runId: string;
@@ -48,15 +48,19 @@ export class RunControl {
   halt(why: Halt): void {
     if (this.#why !== null || this.#ended) return;
     this.#why = why;
-    const { workers, runId, log } = this.#options;
     this.#abort.abort(
       new Problem("cancelled", { status: 409, detail: `The run was stopped: ${why}.` }),
     );
     if (why === "server stops") {
       // chunks in hand are finished, waiting ones are not begun
-      this.#later(DRAIN_DEADLINE_MS, () => workers.abort(runId));
-      return;
+      this.#later(DRAIN_DEADLINE_MS, () => this.#endTasks());
+    } else {
+      this.#endTasks();
     }
+  }
+
+  #endTasks(): void {
+    const { workers, runId, log } = this.#options;
     workers.abort(runId);
     this.#later(CANCEL_DEADLINE_MS, () => {
       const killed = workers.kill(runId);

@@ -34,18 +34,22 @@ export interface BossOptions {
   dsn: string;
   /** LISTEN/NOTIFY; else the queue is polled. */
   listen: boolean;
+  /** Milliseconds between two looks at a silent connection; a statement may take three times as long. Default 10,000. */
+  probeMs?: number;
   log: Log;
 }
 
 /** Starts pg-boss with its schema and queues. */
-export async function startBoss({ dsn, listen, log }: BossOptions): Promise<PgBoss> {
+export async function startBoss(
+  { dsn, listen, probeMs = 10_000, log }: BossOptions,
+): Promise<PgBoss> {
   const boss = new PgBoss({
     connectionString: dsn,
     application_name: "etl-improved queue",
     schema: "pgboss",
     max: 4,
     // passed on to pg: a network that swallows packets must not hang the queue
-    ...{ query_timeout: 30_000, keepAlive: true },
+    ...{ query_timeout: probeMs * 3, keepAlive: true },
     useListenNotify: listen,
     superviseIntervalSeconds: 1,
     monitorIntervalSeconds: 1,

@@ -29,20 +29,33 @@ export class FencedOut extends Error {
   }
 }
 
+export interface LockedChunk {
+  state: "planned" | "prepared" | "published";
+  /** What a published chunk has put into the table. */
+  counts: PublishedCounts;
+}
+
 /**
- * Locks a chunk's row for the rest of the transaction and answers its state.
- * The lock keeps two attempts from writing one chunk at once. Throws FencedOut
- * when the attempt is no longer the run's.
+ * Locks a chunk's row for the rest of the transaction. The lock keeps two
+ * attempts from writing one chunk at once. Throws FencedOut when the attempt is
+ * no longer the run's.
  */
-export async function lockChunk(client: Client, fence: Fence, chunkNo: number): Promise<string> {
-  const { rows } = await client.query<{ state: string }>({
-    text: `select c.state from etl.chunks as c
+export async function lockChunk(
+  client: Client,
+  fence: Fence,
+  chunkNo: number,
+): Promise<LockedChunk> {
+  const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>({
+    text:
+      `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8
+      from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
       where c.run_id = $1 and c.chunk_no = $2 for update of c`,
     values: [fence.runId, chunkNo, fence.attempt],
   });
   if (rows[0] === undefined) throw new FencedOut(fence);
-  return rows[0].state;
+  const { state, ...counts } = rows[0];
+  return { state, counts };
 }
 
 /** Stores a chunk as prepared; a published one keeps its state. */

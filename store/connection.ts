@@ -1,6 +1,8 @@
-import { isTransient } from "./errors.ts";
+import { errorCode, isTransient } from "./errors.ts";
 import { type Client, connect } from "./pg.ts";
 import { type RetryPolicy, withRetry } from "./retry.ts";
+
+const TOO_MANY_CONNECTIONS = "53300";
 
 export interface TransactionOptions {
   retry: RetryPolicy;
@@ -12,7 +14,7 @@ export interface TransactionOptions {
 
 export interface ConnectionOptions {
   /** Milliseconds between two looks whether a silent connection is still there; default 10,000. */
-  probeMs?: number;
+  probeMs?: number | undefined;
 }
 
 /** The connection gave no sign of life while the server waited for the client: the network between them is gone. */
@@ -102,8 +104,9 @@ export class Connection {
         pid,
       );
       return waits === undefined || waits.waits;
-    } catch {
-      return true;
+    } catch (error) {
+      // a server that has no connection left to give is there
+      return errorCode(error) !== TOO_MANY_CONNECTIONS;
     }
   }
 
@@ -144,6 +147,8 @@ export class Connection {
 
 /** The part of pg's client that its types leave out. */
 interface ClientInternals {
+  /** Whether no statement is on its way. */
+  readyForQuery?: boolean;
   connection?: { stream?: { destroy(): void; bytesRead?: number; bytesWritten?: number } };
 }
 
@@ -154,8 +159,8 @@ function destroy(client: Client): void {
 }
 
 /**
- * Watches a connection while a transaction lasts. When for two intervals no byte
- * came or went and the server says that it waits for us, nothing will come any
+ * Watches a connection while a transaction lasts. When a statement is on its way, for
+ * two intervals no byte came or went, and the server says that it waits for us, nothing will come any
  * more: without this, a network that swallows packets would hang a worker for as
  * long as the kernel's timeouts last.
  */
@@ -164,23 +169,27 @@ class Watch {
   readonly #timer: ReturnType<typeof setInterval>;
   #seen = -1;
   #silent = 0;
+  #probing = false;
 
   constructor(client: Client, probe: () => Promise<boolean>, everyMs: number, onLost: () => void) {
-    this.#stream = (client as unknown as ClientInternals).connection?.stream;
+    const internals = client as unknown as ClientInternals;
+    this.#stream = internals.connection?.stream;
     this.#timer = setInterval(async () => {
+      if (this.#probing) return;
       const { bytesRead = 0, bytesWritten = 0 } = this.#stream ?? {};
       const moved = bytesRead + bytesWritten;
-      if (moved !== this.#seen) {
+      // between statements silence is ours: the worker reads, computes or writes to disk
+      if (moved !== this.#seen || internals.readyForQuery === true) {
         this.#seen = moved;
         this.#silent = 0;
-      } else if (await probe()) {
-        if (++this.#silent >= 2) {
-          this.end();
-          onLost();
-        }
-      } else {
-        this.#silent = 0;
+        return;
       }
+      this.#probing = true;
+      this.#silent = await probe() ? this.#silent + 1 : 0;
+      this.#probing = false;
+      if (this.#silent < 2) return;
+      this.end();
+      onLost();
     }, everyMs);
   }
 

@@ -97,14 +97,27 @@ export async function startRun(
   return row ?? null;
 }
 
+/** A chunk as plan_chunks found it; of a published one, what is in the table. */
+export interface StoredChunk {
+  chunk_no: number;
+  state: "planned" | "prepared" | "published";
+  events: number;
+  /** Rows inserted or updated. */
+  written: number;
+}
+
 export async function planChunks(
   sql: Sql,
   run: { run_id: string; attempt: number },
   plan: { pin: unknown; slices: unknown[]; warnings: string[] },
-): Promise<{ chunk_no: number; state: "planned" | "prepared" | "published" }[]> {
-  return await sql<{ chunk_no: number; state: "planned" | "prepared" | "published" }[]>`
-    select * from etl.plan_chunks(${run.run_id}, ${run.attempt}, ${json(plan.pin)}::text::jsonb,
-      ${json(plan.slices)}::text::jsonb, ${json(plan.warnings)}::text::jsonb)`;
+): Promise<StoredChunk[]> {
+  return await sql<StoredChunk[]>`
+    select p.chunk_no, p.state, coalesce(c.events, 0)::float8 as events,
+      coalesce(c.inserted + c.updated, 0)::float8 as written
+    from etl.plan_chunks(${run.run_id}, ${run.attempt}, ${json(plan.pin)}::text::jsonb,
+      ${json(plan.slices)}::text::jsonb, ${json(plan.warnings)}::text::jsonb) as p
+    left join etl.chunks as c on c.run_id = ${run.run_id} and c.chunk_no = p.chunk_no
+    order by p.chunk_no`;
 }
 
 export async function reportProgress(
@@ -153,7 +166,7 @@ export async function giveBackRun(
 /** Stores what resolve found for a dry run: what would have been done. */
 export async function storeDryRunCounts(
   sql: Sql,
-  runId: string,
+  run: { run_id: string; attempt: number },
   decisions: {
     chunkNo: number;
     events: number;
@@ -163,11 +176,13 @@ export async function storeDryRunCounts(
   }[],
 ): Promise<void> {
   await sql`
+    with fence as (
+      select from etl.runs where run_id = ${run.run_id} and attempt = ${run.attempt} and state = 'running' for share)
     update etl.chunks as c set inserted = d.inserts, updated = d.updates, duplicates = d.duplicates,
       unchanged = d.events - d.duplicates - d.inserts - d.updates
     from jsonb_to_recordset(${json(decisions)}::text::jsonb)
       as d ("chunkNo" integer, events bigint, duplicates bigint, inserts bigint, updates bigint)
-    where c.run_id = ${runId} and c.chunk_no = d."chunkNo"`;
+    where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`;
 }
 
 /** Whether the destination holds a row; false where it does not exist. */
@@ -184,23 +199,23 @@ export async function destinationHasRows(
   return row!.filled;
 }
 
-/** Makes the manifest of an attempt and drops those of earlier ones. */
-export async function createManifest(sql: Sql, runId: string, name: string): Promise<void> {
-  await dropManifests(sql, runId);
-  await sql`
-    create unlogged table etl.${sql(name)} (
-      event_id text not null, fingerprint bytea not null, version numeric,
-      chunk_no integer not null, position integer not null
-    ) with (autovacuum_enabled = false)`;
+/** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
+export async function createManifest(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+  name: string,
+): Promise<boolean> {
+  const [row] = await sql<{ current: boolean }[]>`
+    select etl.create_manifest(${run.run_id}, ${run.attempt}, ${name}) as current`;
+  return row!.current;
 }
 
-/** Drops the manifests of a run, whatever attempt made them. */
-export async function dropManifests(sql: Sql, runId: string): Promise<void> {
-  const prefix = `manifest_${runId.replaceAll("-", "")}_`;
-  const tables = await sql<{ name: string }[]>`
-    select c.relname as name from pg_class as c
-    where c.relnamespace = 'etl'::regnamespace and starts_with(c.relname, ${prefix})`;
-  for (const { name } of tables) await sql`drop table if exists etl.${sql(name)}`;
+/** Drops the manifests that this attempt of a run and earlier ones have made. */
+export async function dropManifests(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+): Promise<void> {
+  await sql`select etl.drop_manifests(${run.run_id}, ${run.attempt})`;
 }
 
 /** The stored position of an incremental source, if it has one. */

@@ -1,3 +1,4 @@
+import { Problem } from "../problem.ts";
 import type { Plain } from "../sources/source.ts";
 
 /**
@@ -7,9 +8,13 @@ import type { Plain } from "../sources/source.ts";
  *   <n>.rows   rows in PostgreSQL's COPY text format, one a line, in source order
  *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
  *   <n>.hash   64 bits of hash of each event_id (two little-endian uint32)
- *   <n>.losers                 sorted positions that lost against another event of their key (int32)
- *   <n>.inserts, <n>.updates   sorted positions to publish, where it is not all of them (int32)
- *   <n>.json   what is in the others; written last, so a chunk without it does not exist
+ *   <n>.losers.<attempt>   sorted positions that lost against another event of their key (int32)
+ *   <n>.inserts.<attempt>, <n>.updates.<attempt>
+ *                          sorted positions to publish, where it is not all of them (int32)
+ *   <n>.json   what is in the others; appears last, so a chunk without it does not exist
+ *
+ * The first three and .json are written under other names and renamed when they are whole: two
+ * attempts on one directory (a server that was taken for dead may go on) never mix theirs.
  *
  * A position is the number of the line in .rows.
  */
@@ -48,6 +53,16 @@ export function chunkFile(dir: string, chunkNo: number, kind: ChunkFileKind): st
   return `${dir}/${chunkNo}.${kind}`;
 }
 
+/** Whose positions: another attempt may still write its own in the same directory. */
+export interface PositionsOwner {
+  spillDir: string;
+  attempt: number;
+}
+
+function positionsFile(owner: PositionsOwner, chunkNo: number, kind: PositionsKind): string {
+  return `${chunkFile(owner.spillDir, chunkNo, kind)}.${owner.attempt}`;
+}
+
 /**
  * The spill of a chunk if this server holds it whole and the same maker made
  * it. Of a published chunk the keys are enough: its rows are in the table.
@@ -59,11 +74,13 @@ export async function readMeta(
 ): Promise<SpillMeta | null> {
   try {
     const meta: SpillMeta = JSON.parse(await Deno.readTextFile(chunkFile(dir, chunkNo, "json")));
-    const [rows, keys] = await Promise.all([
+    const [rows, keys, hash] = await Promise.all([
       Deno.stat(chunkFile(dir, chunkNo, "rows")),
       Deno.stat(chunkFile(dir, chunkNo, "keys")),
+      Deno.stat(chunkFile(dir, chunkNo, "hash")),
     ]);
-    const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes;
+    const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes &&
+      hash.size === meta.events * 8;
     return whole && meta.maker === maker ? meta : null;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return null;
@@ -72,21 +89,41 @@ export async function readMeta(
 }
 
 export async function writePositions(
-  dir: string,
+  owner: PositionsOwner,
   chunkNo: number,
   kind: PositionsKind,
   positions: Int32Array,
 ): Promise<void> {
   const { buffer, byteOffset, byteLength } = positions;
   const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
-  await Deno.writeFile(chunkFile(dir, chunkNo, kind), bytes);
+  try {
+    await Deno.writeFile(positionsFile(owner, chunkNo, kind), bytes);
+  } catch (error) {
+    throw diskProblem(error, owner.spillDir);
+  }
 }
 
 export async function readPositions(
-  dir: string,
+  owner: PositionsOwner,
   chunkNo: number,
   kind: PositionsKind,
 ): Promise<Int32Array> {
-  const bytes = await Deno.readFile(chunkFile(dir, chunkNo, kind));
+  const bytes = await Deno.readFile(positionsFile(owner, chunkNo, kind));
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
+/** Turns "no space left" into a problem that says where; other errors stay. */
+export function diskProblem(error: unknown, dir: string): unknown {
+  const code = (error as { code?: string } | null)?.code;
+  const message = error instanceof Error ? error.message : "";
+  if (code !== "ENOSPC" && code !== "EDQUOT" && !/no space left|quota exceeded/i.test(message)) {
+    return error;
+  }
+  return new Problem("disk-full", {
+    status: 507,
+    transient: true,
+    detail:
+      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run goes on where it stopped.`,
+    cause: error,
+  });
 }

@@ -1,6 +1,5 @@
 import type { Event } from "../event.ts";
-import { Problem } from "../problem.ts";
-import { chunkFile, type SpillMeta } from "./layout.ts";
+import { chunkFile, type ChunkFileKind, diskProblem, type SpillMeta } from "./layout.ts";
 import { keyHash } from "./key_hash.ts";
 
 /** Columns of a row in .rows, in order. */
@@ -38,6 +37,8 @@ export interface SpillWriterOptions {
  */
 export class SpillWriter {
   readonly #options: SpillWriterOptions;
+  /** Tells the unfinished files of this writer from those of others. */
+  readonly #tag: string;
   readonly #rows: Deno.FsFile;
   readonly #keys: Deno.FsFile;
   readonly #constantTail: string;
@@ -50,27 +51,36 @@ export class SpillWriter {
   #rowsBytes = 0;
   #keysBytes = 0;
 
-  private constructor(options: SpillWriterOptions, rows: Deno.FsFile, keys: Deno.FsFile) {
+  #finished = false;
+
+  private constructor(
+    options: SpillWriterOptions,
+    files: { tag: string; rows: Deno.FsFile; keys: Deno.FsFile },
+  ) {
     this.#options = options;
-    this.#rows = rows;
-    this.#keys = keys;
+    this.#tag = files.tag;
+    this.#rows = files.rows;
+    this.#keys = files.keys;
     this.#sourceText = copyText(options.sourceName);
     this.#constantTail = `\t${options.runId}\n`;
   }
 
   static async open(options: SpillWriterOptions): Promise<SpillWriter> {
     const { dir, chunkNo } = options;
-    const create = { write: true, create: true, truncate: true };
+    const tag = crypto.randomUUID().slice(0, 8);
+    const create = { write: true, createNew: true };
     try {
-      await Deno.remove(chunkFile(dir, chunkNo, "json"));
+      const rows = await Deno.open(unfinished(dir, chunkNo, "rows", tag), create);
+      try {
+        const keys = await Deno.open(unfinished(dir, chunkNo, "keys", tag), create);
+        return new SpillWriter(options, { tag, rows, keys });
+      } catch (error) {
+        rows.close();
+        throw error;
+      }
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw diskProblem(error, dir);
     }
-    return new SpillWriter(
-      options,
-      await Deno.open(chunkFile(dir, chunkNo, "rows"), create),
-      await Deno.open(chunkFile(dir, chunkNo, "keys"), create),
-    );
   }
 
   /** Adds events in source order. */
@@ -127,23 +137,40 @@ export class SpillWriter {
     };
     try {
       const used = this.#hashes.subarray(0, this.#events * 2);
-      await Deno.writeFile(
-        chunkFile(dir, chunkNo, "hash"),
-        new Uint8Array(used.buffer, 0, used.byteLength),
-      );
-      const partial = `${chunkFile(dir, chunkNo, "json")}.partial`;
-      await Deno.writeTextFile(partial, JSON.stringify(meta));
-      await Deno.rename(partial, chunkFile(dir, chunkNo, "json"));
+      await Deno.writeFile(this.#file("hash"), new Uint8Array(used.buffer, 0, used.byteLength));
+      await Deno.writeTextFile(this.#file("json"), JSON.stringify(meta));
+      // the one that says that the others are there comes last
+      for (const kind of ["rows", "keys", "hash", "json"] as const) {
+        await Deno.rename(this.#file(kind), chunkFile(dir, chunkNo, kind));
+      }
     } catch (error) {
       throw diskProblem(error, dir);
     }
+    this.#finished = true;
     return meta;
+  }
+
+  #file(kind: ChunkFileKind): string {
+    return unfinished(this.#options.dir, this.#options.chunkNo, kind, this.#tag);
   }
 
   [Symbol.dispose](): void {
     this.#rows.close();
     this.#keys.close();
+    if (this.#finished) return;
+    // what will never be finished must not fill the disk
+    for (const kind of ["rows", "keys", "hash", "json"] as const) {
+      try {
+        Deno.removeSync(this.#file(kind));
+      } catch {
+        // not written yet, or the run is gone
+      }
+    }
   }
+}
+
+function unfinished(dir: string, chunkNo: number, kind: ChunkFileKind, tag: string): string {
+  return `${chunkFile(dir, chunkNo, kind)}.${tag}.partial`;
 }
 
 /** Escapes a value for COPY's text format. */
@@ -167,20 +194,4 @@ function writeText(file: Deno.FsFile, text: string): number {
   let done = 0;
   while (done < written) done += file.writeSync(buffer.subarray(done, written));
   return written;
-}
-
-/** Turns "no space left" into a problem that says where; other errors stay. */
-export function diskProblem(error: unknown, dir: string): unknown {
-  const code = (error as { code?: string } | null)?.code;
-  const message = error instanceof Error ? error.message : "";
-  if (code !== "ENOSPC" && code !== "EDQUOT" && !/no space left|quota exceeded/i.test(message)) {
-    return error;
-  }
-  return new Problem("disk-full", {
-    status: 507,
-    transient: true,
-    detail:
-      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run goes on where it stopped.`,
-    cause: error,
-  });
 }

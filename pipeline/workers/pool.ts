@@ -42,6 +42,8 @@ export interface PoolOptions {
   dsn: string;
   /** Prefix of the workers' names. */
   name: string;
+  /** Milliseconds between two looks whether a worker's silent connection is still there. */
+  probeMs?: number | undefined;
   /** Deno permissions of a worker. */
   permissions?: Deno.PermissionOptions | undefined;
   /** A database operation failed transiently and is tried again. */
@@ -84,7 +86,8 @@ export class WorkerPool {
         : { deno: { permissions: this.#options.permissions } }),
     });
     const slot: Slot = { name, worker, runs: new Set(), task: null };
-    const config: WorkerConfig = { dsn: this.#options.dsn, name };
+    const { dsn, probeMs } = this.#options;
+    const config: WorkerConfig = { dsn, name, probeMs };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -103,6 +106,7 @@ export class WorkerPool {
   /** Forgets a run; its waiting tasks are dropped. */
   close(runId: string): void {
     this.#contexts.delete(runId);
+    for (const pending of this.#queues.get(runId) ?? []) pending.reject(stopped());
     this.#queues.delete(runId);
     for (const slot of this.#slots) {
       if (slot.runs.delete(runId)) {
@@ -119,7 +123,7 @@ export class WorkerPool {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const queue = this.#queues.get(runId);
     if (queue === undefined || this.#stopping) {
-      reject(new Problem("cancelled", { status: 409, detail: "The run was stopped." }));
+      reject(stopped());
     } else {
       queue.push({ runId, kind, input, resolve, reject });
       this.#dispatch();
@@ -129,8 +133,7 @@ export class WorkerPool {
 
   /** Ends a run's tasks: waiting ones at once, those in hand as soon as they can. */
   abort(runId: string): void {
-    const stopped = new Problem("cancelled", { status: 409, detail: "The run was stopped." });
-    for (const pending of this.#queues.get(runId)?.splice(0) ?? []) pending.reject(stopped);
+    for (const pending of this.#queues.get(runId)?.splice(0) ?? []) pending.reject(stopped());
     for (const slot of this.#slots) {
       if (slot.runs.has(runId)) {
         slot.worker.postMessage({ type: "abort", runId } satisfies ToWorker);
@@ -211,6 +214,10 @@ export class WorkerPool {
     for (const runId of this.#queues.keys()) this.abort(runId);
     for (const slot of this.#slots) slot.worker.terminate();
   }
+}
+
+function stopped(): Problem {
+  return new Problem("cancelled", { status: 409, detail: "The run was stopped." });
 }
 
 function fromWire(error: WireError): Error {

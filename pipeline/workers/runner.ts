@@ -29,7 +29,7 @@ export class TaskRunner {
 
   constructor(config: WorkerConfig, onRetry: (runId: string, error: unknown) => void) {
     this.#config = config;
-    this.#connection = new Connection(config.dsn, config.name);
+    this.#connection = new Connection(config.dsn, config.name, { probeMs: config.probeMs });
     this.#onRetry = onRetry;
   }
 
@@ -88,6 +88,7 @@ export class TaskRunner {
     } catch (error) {
       // a statement that was cancelled says only that it was; the reason is the signal's
       abort.signal.throwIfAborted();
+      if (error instanceof Deno.errors.NotFound && kind !== "plan") throw spillLost(context, error);
       throw error;
     } finally {
       this.#current = null;
@@ -122,4 +123,15 @@ function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
     ? input.decision.chunkNo
     : undefined;
   return chunkNo === undefined ? {} : { "etl.chunk_no": chunkNo };
+}
+
+/** Another attempt prepares again what somebody has removed, a cleaner of temporary files for example. */
+function spillLost({ spillDir }: RunContext, cause: Error): Problem {
+  return new Problem("unavailable", {
+    status: 503,
+    transient: true,
+    detail:
+      `A file of the run below ${spillDir} has disappeared. Let nothing else remove files from ETL_SPOOL_DIR; the run prepares them again.`,
+    cause,
+  });
 }

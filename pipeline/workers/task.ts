@@ -49,7 +49,7 @@ export interface PrepareResult {
 }
 
 export interface PublishResult {
-  /** False where another attempt had published the chunk before. */
+  /** False where the chunk had been published before; the counts are the stored ones then. */
   published: boolean;
   inserted: number;
   updated: number;
@@ -102,4 +102,6 @@ export type WireError =
 export interface WorkerConfig {
   dsn: string;
   name: string;
+  /** Milliseconds between two looks whether a silent connection is still there. */
+  probeMs?: number | undefined;
 }

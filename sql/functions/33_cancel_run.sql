@@ -7,7 +7,14 @@ begin
   perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = cancel_run.run_id) for update;
   select * into run from etl.runs as r where r.run_id = cancel_run.run_id for update;
   if not found then return null; end if;
-  if run.state = 'queued' then
+  if run.state = 'queued' and run.attempt > 0 then
+    -- it has been running before: what it has done is counted
+    update etl.runs as r set cancel_requested_at = clock_timestamp(), cancel_requested_by = actor
+      where r.run_id = cancel_run.run_id;
+    perform etl.audit(run, 'cancel_requested', actor);
+    select * into run from etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
+      jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
+  elsif run.state = 'queued' then
     update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = clock_timestamp(),
       cancel_requested_by = actor where r.run_id = cancel_run.run_id returning * into run;
     perform etl.audit(run, 'cancelled', actor);

@@ -5,7 +5,7 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
 begin
-  update etl.runs as r set server_id = r.server_id
+  update etl.runs as r set seen_at = clock_timestamp()
     where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
     returning * into run;
   if not found then

@@ -13,7 +13,7 @@ begin
   for orphan in
     select r.run_id from etl.runs as r
     where r.admitted_at is not null and r.admitted_at < clock_timestamp() - interval '2 seconds'
-      and r.state in ('queued', 'running')
+      and (r.state = 'queued' or r.state = 'running' and not etl.is_alive(r))
       and not exists (
         select from pgboss.job as j
         where j.name = 'etl_run' and j.state in ('created', 'retry', 'active') and j.data ->> 'run_id' = r.run_id::text)

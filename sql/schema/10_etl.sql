@@ -88,6 +88,8 @@ create table if not exists etl.runs (
   admitted_at timestamptz,
   started_at timestamptz,
   ended_at timestamptz,
+  -- last sign of life of the attempt that runs
+  seen_at timestamptz,
   cancel_requested_at timestamptz,
   cancel_requested_by text,
   deadline_at timestamptz,
@@ -105,6 +107,7 @@ create table if not exists etl.runs (
     check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint runs_running_is_admitted check (state <> 'running' or admitted_at is not null)
 );
+alter table etl.runs add column if not exists seen_at timestamptz;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Event } from "../../pipeline/event.ts";
-import { chunkFile, readMeta, readPositions, writePositions } from "../../pipeline/spill/layout.ts";
+import {
+  chunkFile,
+  diskProblem,
+  readMeta,
+  readPositions,
+  writePositions,
+} from "../../pipeline/spill/layout.ts";
 import { readLines } from "../../pipeline/spill/reader.ts";
-import { copyText, diskProblem, SpillWriter } from "../../pipeline/spill/writer.ts";
+import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
 
 const decoder = new TextDecoder();
 
@@ -128,7 +134,8 @@ Deno.test("spill: any choice of lines is read whole, whatever the size of the bl
 
 Deno.test("spill: rows reach the disk a page at a time, large rows before that", async () => {
   await using dir = await TempDir.create();
-  const size = () => Deno.statSync(chunkFile(dir.path, 0, "rows")).size;
+  const unfinished = () => [...Deno.readDirSync(dir.path)].find(({ name }) => /rows/.test(name))!;
+  const size = () => Deno.statSync(`${dir.path}/${unfinished().name}`).size;
   using writer = await SpillWriter.open({
     dir: dir.path,
     chunkNo: 0,
@@ -147,22 +154,22 @@ Deno.test("spill: rows reach the disk a page at a time, large rows before that",
   assert.equal((await text(dir.path, "rows")).split("\n").length, 5);
 });
 
-Deno.test("spill: without finish() a chunk does not exist, an older one is gone", async () => {
+Deno.test("spill: without finish() a chunk does not exist, an older one stays", async () => {
   await using dir = await TempDir.create();
   const options = { maker: "m", published: false };
   await write(dir.path, [event(0)]);
-  assert.equal((await readMeta(dir.path, 0, options))?.events, 1);
-  {
+  for (const chunkNo of [0, 1]) {
     using writer = await SpillWriter.open({
       dir: dir.path,
-      chunkNo: 0,
+      chunkNo,
       runId: "r",
       sourceName: "s",
       pageSize: 1,
     });
-    writer.add([event(0)]);
+    writer.add([event(0), event(1)]);
   }
-  assert.equal(await readMeta(dir.path, 0, options), null);
+  assert.equal((await readMeta(dir.path, 0, options))?.events, 1);
+  assert.equal(await readMeta(dir.path, 1, options), null);
 });
 
 Deno.test("spill: another maker's, a cut or a damaged spill is not used", async () => {
@@ -183,12 +190,48 @@ Deno.test("spill: another maker's, a cut or a damaged spill is not used", async 
 
 Deno.test("spill: positions are read as they were written", async () => {
   await using dir = await TempDir.create();
+  const owner = { spillDir: dir.path, attempt: 1 };
   for (const positions of [[], [0], [1, 5, 2 ** 31 - 1]]) {
     // a view that starts inside its buffer
     const view = Int32Array.from([9, ...positions]).subarray(1);
-    await writePositions(dir.path, 3, "losers", view);
-    assert.deepEqual([...await readPositions(dir.path, 3, "losers")], positions);
+    await writePositions(owner, 3, "losers", view);
+    assert.deepEqual([...await readPositions(owner, 3, "losers")], positions);
   }
+});
+
+Deno.test("spill: attempts that write one chunk at once in one directory leave one whole spill", async () => {
+  await using dir = await TempDir.create();
+  const options = {
+    dir: dir.path,
+    chunkNo: 0,
+    runId: "00000000-0000-7000-8000-000000000000",
+    sourceName: "s",
+    pageSize: 1,
+  };
+  using stale = await SpillWriter.open(options);
+  stale.add([event(0), event(1)]);
+  await write(dir.path, [event(0), event(1), event(2)]);
+  const whole = await text(dir.path, "rows");
+  stale.add([event(2)]);
+  assert.equal(await text(dir.path, "rows"), whole);
+  await stale.finish(META);
+  assert.equal((await text(dir.path, "rows")).split("\n").length, 4);
+  assert.equal((await readMeta(dir.path, 0, { maker: "m", published: false }))?.events, 3);
+});
+
+Deno.test("spill: one that is given up leaves no file", async () => {
+  await using dir = await TempDir.create();
+  {
+    using writer = await SpillWriter.open({
+      dir: dir.path,
+      chunkNo: 0,
+      runId: "00000000-0000-7000-8000-000000000000",
+      sourceName: "s",
+      pageSize: 1,
+    });
+    writer.add([event(0)]);
+  }
+  assert.deepEqual([...Deno.readDirSync(dir.path)], []);
 });
 
 Deno.test("spill: a full disk is a transient problem that names the directory", () => {
