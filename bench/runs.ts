@@ -44,6 +44,8 @@ export interface TimedRun {
   postgresCpuSeconds: number;
   walBytes: number;
   run: RunDetail;
+  /** What the server logged meanwhile, from warnings on: a retry explains a strange figure. */
+  logged: string[];
 }
 
 /** Carries out a run and takes its time and what it used. */
@@ -52,6 +54,7 @@ export async function timedRun(
   server: TestServer,
   conf: unknown,
 ): Promise<TimedRun> {
+  const logged = server.logs.length;
   const wal = await world.walBytes();
   const serverCpu = await cpuSecondsOf(server.pid);
   const postgresCpu = await world.postgresCpuSeconds();
@@ -63,6 +66,7 @@ export async function timedRun(
     postgresCpuSeconds: await world.postgresCpuSeconds() - postgresCpu,
     walBytes: await world.walBytes() - wal,
     run,
+    logged: server.logs.slice(logged),
   };
 }
 

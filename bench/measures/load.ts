@@ -118,7 +118,8 @@ function timeRow(
         ours_postgres: rounded(median(ours.map((t) => t.postgresCpuSeconds))),
         ours_server: rounded(median(ours.map((t) => t.serverCpuSeconds))),
       },
-      stage_seconds: ours.map((t) => stageSeconds(t.run)).at(-1),
+      stage_seconds: ours.map((t) => stageSeconds(t.run)),
+      server_logged: ours.flatMap((t) => t.logged),
     },
   };
 }
