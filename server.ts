@@ -7,7 +7,7 @@ import { Problem } from "./pipeline/problem.ts";
 import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
 import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
-import type { RunDeps } from "./pipeline/run.ts";
+import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
@@ -26,6 +26,8 @@ import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 
 /** Milliseconds between two looks for runs that lost their job. */
 const RECOVERY_INTERVAL_MS = 5_000;
+/** Milliseconds between two looks for files of runs that have ended elsewhere. */
+const LEFTOVERS_INTERVAL_MS = 15_000;
 /** Milliseconds between two purges of what is older than the retention. */
 const PURGE_INTERVAL_MS = 600_000;
 
@@ -110,10 +112,15 @@ export async function startServices(config: Config, options: ServicesOptions): P
     observer: reporting.observer,
   };
   let purging: ReturnType<typeof setInterval> | undefined;
+  let sweeping: ReturnType<typeof setInterval> | undefined;
   let recovery: ReturnType<typeof setInterval> | undefined;
   if (executes && boss !== null) {
     await Deno.mkdir(spoolDir, { recursive: true });
-    await removeLeftovers(sql, spoolDir);
+    const sweep = () => removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
+    await sweep();
+    sweeping = setInterval(() => {
+      sweep().catch((error) => log.warn("leftovers could not be removed", { error }));
+    }, LEFTOVERS_INTERVAL_MS);
     await workOnRuns(boss, deps, config.runSlots);
     await startReactions({
       boss,
@@ -161,6 +168,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       clearInterval(recovery);
+      clearInterval(sweeping);
       await endSweeper();
       clearInterval(purging);
       await boss?.stop({ graceful: true, timeout: drainMs });

@@ -25,24 +25,29 @@ export interface SweeperOptions {
  * Looks again and again at what no event tells of: deadlines, stale datasets,
  * overdue schedules, reactions that lost their job. Every server does; the SQL
  * functions see to it that each finding is one server's. Answers a function
- * that ends it.
+ * that ends it and resolves when no look is under way any more.
  */
-export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): () => void {
+export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): () => Promise<void> {
   const repeat = (what: string, everyMs: number, work: () => Promise<unknown>) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let stopped = false;
+    let current: Promise<void> = Promise.resolve();
     const turn = async () => {
       try {
         await work();
       } catch (error) {
         if (!stopped) log.warn(`${what} could not be looked at`, { error: textOf(error) });
       }
-      if (!stopped) timer = setTimeout(turn, everyMs);
+      if (!stopped) schedule(everyMs);
     };
-    timer = setTimeout(turn, 0);
+    const schedule = (ms: number) => {
+      timer = setTimeout(() => current = turn(), ms);
+    };
+    schedule(0);
     return () => {
       stopped = true;
       clearTimeout(timer);
+      return current;
     };
   };
   const ends = [
@@ -59,7 +64,9 @@ export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): ()
     }),
     repeat("old reactions", PURGE_MS, () => purgeReactions(sql)),
   ];
-  return () => ends.forEach((end) => end());
+  return async () => {
+    await Promise.all(ends.map((end) => end()));
+  };
 }
 
 const textOf = (error: unknown) => error instanceof Error ? error.message : String(error);

@@ -1,0 +1,63 @@
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import type { Consumer } from "../../pipeline/consumers/consumer.ts";
+import { startBoss } from "../../queue/boss.ts";
+import { startReactions } from "../../queue/reactions.ts";
+import { startSweeper } from "../../queue/sweeper.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { Reporting } from "../../telemetry/reporting.ts";
+import { telemetrySettings } from "../../telemetry/settings_schema.ts";
+import type { Engine } from "./engine.ts";
+
+export interface ReactingOptions {
+  /** Environment of telemetry, e.g. `{ SLACK_WEBHOOK: peer.address }`. */
+  env?: Record<string, string>;
+  consumers?: Consumer[];
+  /** Whether deadlines, conditions and lost jobs are looked for; default true. */
+  sweeper?: boolean;
+}
+
+/** What happens after runs, in this process, beside an engine that executes them. */
+export interface Reacting extends AsyncDisposable {
+  reporting: Reporting;
+  /** What it logged, a line an entry. */
+  log: string[];
+}
+
+/** Starts the reactions of one server on the engine's database. */
+export async function startReacting(
+  { db, sql }: Pick<Engine, "db" | "sql">,
+  options: ReactingOptions = {},
+): Promise<Reacting> {
+  const lines: string[] = [];
+  const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
+  await setupDatabase(db.dsn);
+  const boss = await startBoss({ dsn: db.dsn, listen: true, log });
+  const settings = telemetrySettings(options.env ?? {});
+  const reporting = new Reporting(settings);
+  const stopping = new AbortController();
+  await startReactions({
+    boss,
+    sql,
+    dsn: db.dsn,
+    log,
+    settings,
+    publicUrl: "http://etl.test",
+    consumers: options.consumers ?? [],
+    runEndObservers: reporting.runEndObservers,
+    taskObservers: reporting.taskObservers,
+    stopping: stopping.signal,
+  });
+  const endSweeper = options.sweeper === false
+    ? async () => {}
+    : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
+  return {
+    reporting,
+    log: lines,
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      await endSweeper();
+      await boss.stop({ graceful: true, timeout: 12_000 });
+      await reporting.close();
+    },
+  };
+}
