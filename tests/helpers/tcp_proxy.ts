@@ -5,8 +5,11 @@ export interface TcpProxy {
   through(dsn: string): string;
   /** Number of connections that are open now. */
   readonly connectionCount: number;
-  /** Passes no byte on from now on, in either direction, and closes nothing: half-open connections. */
-  stall(): void;
+  /**
+   * Passes no byte on from now on, in either direction, and closes nothing: half-open connections.
+   * With `existing` that is so for connections that are open now, for ever; new ones are served.
+   */
+  stall(options?: { existing?: boolean }): void;
   /** Ends stalling; what was held back is passed on. */
   resume(): void;
   /** Closes every open connection; new ones are served. */
@@ -16,12 +19,22 @@ export interface TcpProxy {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a proxy on a free loopback port in front of `target` (default host 127.0.0.1). */
-export function tcpProxy(target: { port: number; hostname?: string }): TcpProxy {
+export interface ProxyTarget {
+  port: number;
+  /** Default 127.0.0.1. */
+  hostname?: string;
+  /** Told each block that a client sends, before it is passed on. */
+  onData?: (bytes: Uint8Array) => void;
+}
+
+/** Starts a proxy on a free loopback port in front of `target`. */
+export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   const open = new Set<[Deno.Conn, Deno.Conn]>();
   const running = new Set<Promise<unknown>>();
+  const never = Promise.withResolvers<void>();
+  const frozen = new WeakSet<[Deno.Conn, Deno.Conn]>();
   let refusing = false;
   let gate: PromiseWithResolvers<void> | undefined;
 
@@ -30,12 +43,17 @@ export function tcpProxy(target: { port: number; hostname?: string }): TcpProxy 
     void work.finally(() => running.delete(work));
   };
 
-  async function pass(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+  async function pass(
+    from: Deno.Conn,
+    to: Deno.Conn,
+    told?: (bytes: Uint8Array) => void,
+  ): Promise<void> {
     const buffer = new Uint8Array(64 * 1024);
     for (;;) {
       const length = await from.read(buffer);
       await gate?.promise;
       if (length === null) return;
+      told?.(buffer.subarray(0, length));
       for (let sent = 0; sent < length;) sent += await to.write(buffer.subarray(sent, length));
     }
   }
@@ -54,7 +72,7 @@ export function tcpProxy(target: { port: number; hostname?: string }): TcpProxy 
     open.add(pair);
     // Whichever side ends first ends the other, too.
     await Promise.allSettled([
-      pass(client, server).catch(() => {}).finally(() => closePair(pair)),
+      pass(client, server, onData).catch(() => {}).finally(() => closePair(pair)),
       pass(server, client).catch(() => {}).finally(() => closePair(pair)),
     ]);
   }
