@@ -3,6 +3,8 @@
 /** Clock ticks a second in /proc/…/stat: fixed by the kernel's interface on every platform of ours. */
 const TICKS = 100;
 const SAMPLE_MS = 100;
+/** Finding the processes of a tree means reading all of /proc, which costs more than their memory is worth. */
+const SAMPLES_A_TREE = 10;
 
 interface Stat {
   parent: number;
@@ -62,13 +64,16 @@ export interface MemoryWatch {
   stop(): Promise<number>;
 }
 
-/** Looks every 100 ms: VmHWM is each process's own peak, so only processes shorter than that are missed. */
+/** Looks every 100 ms, and every second for new processes: VmHWM is a process's own peak. */
 export function watchMemory(root: number): MemoryWatch {
   const peaks = new Map<number, number>();
   let stopped = false;
   let wake = () => {};
+  let samples = 0;
+  let pids: number[] = [];
   const sample = async () => {
-    for (const pid of (await treeOf(root)).keys()) {
+    if (samples++ % SAMPLES_A_TREE === 0) pids = [...(await treeOf(root)).keys()];
+    for (const pid of pids) {
       const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "");
       const kilobytes = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
       peaks.set(pid, Math.max(peaks.get(pid) ?? 0, kilobytes));

@@ -74,10 +74,10 @@ Deno.test(
   "cpuSecondsOf() and watchMemory() count the descendants of a process",
   linuxOnly,
   async () => {
-    // the child of the shell is the one that works and holds memory
+    // the child of the shell's child is the one that works and holds memory
     const script = "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo ${#x}; read line";
     const child = new Deno.Command("sh", {
-      args: ["-c", `sh -c "$0"; true`, script],
+      args: ["-c", `sh -c 'sh -c "$0"; true' "$0"; true`, script],
       stdin: "piped",
       stdout: "piped",
     }).spawn();
