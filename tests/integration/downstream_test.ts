@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { downstreamExample } from "../../pipeline/consumers/downstream_example.ts";
+import { startEngine } from "../helpers/engine.ts";
+import { startReacting } from "../helpers/reacting.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+Deno.test("etl_downstream_example writes a report after a run, readable at /api/reports/latest", async (t) => {
+  await using engine = await startEngine(t);
+  await using _reacting = await startReacting(engine, { consumers: [downstreamExample] });
+  assert.equal((await engine.request("/api/reports/latest")).status, 404);
+  const run = await engine.succeed({ batch_size: 50 });
+  const response = await waitFor(async () => {
+    const answer = await engine.request("/api/reports/latest");
+    return answer.status === 200 ? answer : null;
+  });
+  const report = await response.json();
+  assert.equal(report.consumer, "etl_downstream_example");
+  assert.equal(report.analysis_type, "daily_summary");
+  assert.deepEqual(report.run_ids, [run.run_id]);
+  assert.equal(report.report.metrics.run_id, run.run_id);
+  const [counted] = await engine.sql`
+    select count(*)::int as events, event_date::text as day from public.etl_improved_events
+    group by event_date order by event_date desc limit 1`;
+  assert.equal(report.report.events, counted!.events);
+  assert.equal(report.report.day, counted!.day);
+  const types = report.report.top_event_types as { events: number }[];
+  assert.equal(types.reduce((sum, type) => sum + type.events, 0), counted!.events);
+});
+
+Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", async (t) => {
+  await using engine = await startEngine(t);
+  await using _reacting = await startReacting(engine, { consumers: [downstreamExample] });
+  await engine.sql`create table etl.scratch_etl_downstream_example_old (x int)`;
+  await engine.sql`create table etl.scratch_other (x int)`;
+  const wrong = await engine.post("/api/etl/downstream", { top_n: 0, topn: 3 });
+  assert.equal(wrong.status, 422);
+  assert.equal(wrong.headers.get("content-type"), "application/problem+json");
+  const fields = ((await wrong.json()).errors as { field: string }[]).map((error) => error.field);
+  assert.deepEqual(fields.sort(), ["top_n", "topn"]);
+  const form = await engine.request("/api/etl/downstream", { method: "POST", body: "top_n=3" });
+  assert.equal(form.status, 415);
+
+  await engine.succeed({ batch_size: 20 });
+  const first = await (await engine.post("/api/etl/downstream?wait=true", { top_n: 2 })).json();
+  assert.equal(first.state, "done");
+  const answer = await engine.post("/api/etl/downstream?wait=true", { top_n: 2, cleanup: true });
+  assert.equal(answer.status, 200);
+  const delivery = await answer.json();
+  assert.equal(delivery.state, "done");
+  assert.equal(delivery.result.removed.scratch_tables, 1);
+  assert.ok(delivery.result.removed.reports >= 1);
+  const reports = await engine.sql`select report_id::int as id, report from etl.reports`;
+  assert.deepEqual(reports.map((row) => row.id), [delivery.result.report_id]);
+  assert.equal(reports[0]!.report.top_event_types.length, 2);
+  const [left] = await engine.sql`select to_regclass('etl.scratch_other') is not null as other,
+    to_regclass('etl.scratch_etl_downstream_example_old') is null as own`;
+  assert.deepEqual({ ...left }, { other: true, own: true });
+  const shown = await engine.request(answer.headers.get("location")!);
+  assert.equal((await shown.json()).state, "done");
+});
+
+Deno.test("several runs that ended while a report was made share the next one", async (t) => {
+  await using engine = await startEngine(t);
+  {
+    await using _registered = await startReacting(engine, { consumers: [downstreamExample] });
+  }
+  for (const batch of [5, 10, 15]) await engine.succeed({ batch_size: batch });
+  await using _reacting = await startReacting(engine, { consumers: [downstreamExample] });
+  await waitFor(
+    async () => (await engine.sql`select from etl.deliveries where state = 'pending'`).length === 0,
+    {
+      timeoutMs: 20_000,
+    },
+  );
+  const reports = await engine.sql`select run_ids, report from etl.reports`;
+  assert.equal(reports.length, 1);
+  assert.equal(reports[0]!.run_ids.length, 3);
+  assert.deepEqual(reports[0]!.report.loaded, { runs: 3, inserted: 15, updated: 0, unchanged: 15 });
+});

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { consumeRun, sweepDeadlines } from "../../store/reactions.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { startReacting } from "../helpers/reacting.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+const misses = (engine: Engine) =>
+  engine.sql<{ run_id: string; scope: string; state: string; late_ms: number }[]>`
+    select a.run_id, a.details ->> 'scope' as scope, a.details ->> 'state' as state,
+      (extract(epoch from a.created_at - d.deadline_at) * 1000)::int as late_ms
+    from public.etl_improved_alerts as a
+    join etl.deadlines as d on d.run_id = a.run_id and d.scope = a.details ->> 'scope'
+    where a.kind = 'sla_miss' order by a.alert_id`;
+
+/** Moves the deadlines of a run into the past. */
+const overdue = (engine: Engine, runId: string) =>
+  engine
+    .sql`update etl.deadlines set deadline_at = now() - interval '1 second' where run_id = ${runId}`;
+
+Deno.test("a run that is late is told of within 5 s, while it still waits, once", async (t) => {
+  await using engine = await startEngine(t);
+  await using _one = await startReacting(engine);
+  await using _two = await startReacting(engine);
+  await engine.sql`update etl.pools set slots = 0`;
+  const { run_id } = await engine.submit({ sla_seconds: 1 });
+  const [found] = await waitFor(async () => {
+    const rows = await misses(engine);
+    return rows.length > 0 ? rows : null;
+  });
+  assert.equal(found!.run_id, run_id);
+  assert.equal(found!.state, "queued");
+  assert.ok(found!.late_ms <= 5_000, `${found!.late_ms} ms late`);
+  await sweepDeadlines(engine.sql);
+  assert.equal((await misses(engine)).length, 1);
+});
+
+Deno.test("many servers that sweep at once raise one alert for each deadline", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`update etl.pools set slots = 0`;
+  const ids: string[] = [];
+  for (let i = 0; i < 10; i++) {
+    const { run_id } = await engine.submit({
+      run_label: `l${i}`,
+      sla_seconds: { run: 60, stages: { load: 30 } },
+    });
+    await overdue(engine, run_id);
+    ids.push(run_id);
+  }
+  const found = await Promise.all(Array.from({ length: 5 }, () => sweepDeadlines(engine.sql)));
+  assert.equal(found.flat().length, 20);
+  const pairs = (await misses(engine)).map((miss) => `${miss.run_id} ${miss.scope}`).sort();
+  assert.deepEqual(pairs, ids.flatMap((id) => [`${id} load`, `${id} run`]).sort());
+});
+
+Deno.test("a deadline that was kept raises nothing and ends the incident of its label", async (t) => {
+  await using engine = await startEngine(t);
+  const late = await engine.submit({ sla_seconds: 60, batch_size: 5 });
+  await overdue(engine, late.run_id);
+  await sweepDeadlines(engine.sql);
+  await engine.toEnd(late.run_id);
+  await consumeRun(engine.sql, late.run_id);
+  const open = async () =>
+    (await engine.sql`select from etl.alert_states where kind = 'sla_miss' and resolved_at is null`)
+      .length;
+  assert.equal(await open(), 1, "a late run recovers nothing");
+  const run = await engine.succeed({
+    sla_seconds: { run: 600, stages: { load: 600 } },
+    batch_size: 5,
+  });
+  await consumeRun(engine.sql, run.run_id);
+  assert.equal(await open(), 0);
+  await overdue(engine, run.run_id);
+  await sweepDeadlines(engine.sql);
+  assert.equal((await misses(engine)).length, 1);
+  const deadlines = await engine
+    .sql`select scope from etl.deadlines where run_id = ${run.run_id} and met_at is not null order by 1`;
+  assert.deepEqual(deadlines.map((row) => row.scope), ["load", "run"]);
+});
+
+Deno.test("a run that ended before its deadline is not late when nobody swept in between", async (t) => {
+  await using engine = await startEngine(t);
+  const run = await engine.succeed({ sla_seconds: 600, batch_size: 5 });
+  await engine.sql`update etl.deadlines set deadline_at =
+    (select ended_at from etl.runs where run_id = ${run.run_id}) + interval '1 millisecond'`;
+  await waitFor(async () => {
+    await sweepDeadlines(engine.sql);
+    return (await engine.sql`select from etl.deadlines where met_at is not null`).length === 1;
+  });
+  assert.equal((await misses(engine)).length, 0);
+});
+
+Deno.test("deadlines count from the request, a retry keeps them, dry runs and replays have none", async (t) => {
+  await using engine = await startEngine(t);
+  const conf = {
+    sla_seconds: { run: 90, stages: { extract: 30 } },
+    source: { type: "file", path: "missing.csv", key: "id" },
+  };
+  const run = await engine.runToEnd(conf);
+  const deadlines = () =>
+    engine.sql<{ scope: string; seconds: number }[]>`
+      select d.scope, extract(epoch from d.deadline_at - r.requested_at)::float as seconds
+      from etl.deadlines as d join etl.runs as r using (run_id) order by 1`;
+  const before = (await deadlines()).map((row) => ({ ...row }));
+  assert.deepEqual(before, [{ scope: "extract", seconds: 30 }, { scope: "run", seconds: 90 }]);
+  await engine.sql`select etl.retry_run(${run.run_id}, 'test')`;
+  assert.deepEqual((await deadlines()).map((row) => ({ ...row })), before);
+  await engine.submit({ ...conf, dry_run: true });
+  await engine.submit(conf, { replay_of: run.run_id });
+  assert.equal((await deadlines()).length, 2);
+});
+
+Deno.test("missed deadlines are in the history of metrics", async (t) => {
+  await using engine = await startEngine(t);
+  const { run_id } = await engine.submit({
+    sla_seconds: { run: 60, stages: { load: 60 } },
+    batch_size: 5,
+  });
+  await overdue(engine, run_id);
+  await sweepDeadlines(engine.sql);
+  await engine.toEnd(run_id);
+  await engine.succeed({ batch_size: 5 });
+  const { items } = await (await engine.request("/api/metrics/history")).json();
+  assert.deepEqual((items as { sla_missed: string[] }[]).map((item) => item.sla_missed.sort()), [
+    [],
+    ["load", "run"],
+  ]);
+});
