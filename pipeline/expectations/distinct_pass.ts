@@ -69,7 +69,6 @@ export class Pass {
   /** Where each group's first entry is: block (−1: of the few) and index. */
   readonly #firstBlock: Int32Array;
   readonly #firstIndex: Int32Array;
-  readonly #hash = new Int32Array(4);
   size = 0;
 
   constructor(
@@ -103,9 +102,9 @@ export class Pass {
 
   #fill(): void {
     this.#state.few.forEach(([stored, count], index) => {
-      hashValue(restoreValue(stored), this.#hash, 0);
-      if (this.#inRange(partitionOf(this.#hash[0]!)) && this.#isMine(this.#hash, 0)) {
-        this.#add(this.#hash, 0, { block: -1, index }, count);
+      const hash = hashValue(restoreValue(stored));
+      if (this.#inRange(partitionOf(hash[0]!)) && this.#isMine(hash, 0)) {
+        this.#add(hash, 0, { block: -1, index }, count);
       }
     });
     this.#blocks.forEach((block, b) => {
@@ -152,14 +151,13 @@ export class Pass {
 
   /** The group of a value, or −1. */
   find(value: unknown): number {
-    hashValue(value, this.#hash, 0);
-    return this.#slots[this.#slotOf(this.#hash, 0)]! - 1;
+    return this.#slots[this.#slotOf(hashValue(value), 0)]! - 1;
   }
 
   /** Whether a value would be of this pass. */
   covers(value: unknown): boolean {
-    hashValue(value, this.#hash, 0);
-    return this.#inRange(partitionOf(this.#hash[0]!)) && this.#isMine(this.#hash, 0);
+    const hash = hashValue(value);
+    return this.#inRange(partitionOf(hash[0]!)) && this.#isMine(hash, 0);
   }
 
   /** Each row whose value several rows have. */

@@ -37,7 +37,6 @@ const numberScratch = new Float64Array(BLOCK);
 export class DistinctWriter {
   readonly #writer: SpillWriter;
   readonly #partitions: (Partition | undefined)[] = new Array(PARTITIONS).fill(undefined);
-  readonly #hash = new Int32Array(4);
   readonly #rows: boolean;
 
   constructor(path: string | undefined, { rows }: { rows: boolean }) {
@@ -47,18 +46,16 @@ export class DistinctWriter {
 
   /** A value that was seen `count` times. */
   add(value: unknown, count: number): void {
-    hashValue(value, this.#hash, 0);
     this.#append(value, count);
   }
 
   /** A row's value, and the position of the row. */
   addRow(value: unknown, position: number): void {
-    hashValue(value, this.#hash, 0);
     this.#append(value, position);
   }
 
   #append(value: unknown, number: number): void {
-    const hash = this.#hash;
+    const hash = hashValue(value);
     const index = partitionOf(hash[0]!);
     const partition = this.#partitions[index] ??= spare.pop() ?? new Partition();
     const n = partition.count++;

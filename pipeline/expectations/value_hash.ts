@@ -4,34 +4,40 @@ import { equalityKey } from "./python_value.ts";
  * A 128-bit hash of a value, the same for values that Python says are equal.
  * Two different values among a billion collide with a chance below 1e-20
  * unless someone who knows the function makes them collide on purpose.
+ * The array that is returned is filled anew by the next call.
  */
-export function hashValue(value: unknown, out: Int32Array, at: number): void {
+export function hashValue(value: unknown): Int32Array {
   const key = equalityKey(value);
   switch (typeof key) {
     case "string":
-      return hashText(key, 1, out, at);
+      return hashText(key, 1);
     case "number":
-      return hashNumber(key, out, at);
+      return hashNumber(key);
     case "bigint":
-      return hashText(String(key), 2, out, at);
+      return hashText(String(key), 2);
     default:
-      return key === null ? hashText("", 3, out, at) : hashText(stableText(value), 4, out, at);
+      return key === null ? hashText("", 3) : hashText(stableText(value), 4);
   }
 }
 
 const float = new Float64Array(1);
 const words = new Int32Array(float.buffer);
+const hash = new Int32Array(4);
 
-function hashNumber(value: number, out: Int32Array, at: number): void {
+function hashNumber(value: number): Int32Array {
   float[0] = value;
   let a = 0x2545f491 ^ words[0]!;
   let b = 0x5bd1e995 ^ words[1]!;
   a = Math.imul(a ^ (a >>> 16), 0x85ebca6b);
   b = Math.imul(b ^ (b >>> 16), 0xc2b2ae35);
-  finish(a + b, a ^ Math.imul(b, 0x9e3779b1), b ^ Math.imul(a, 0x27d4eb2f), a - b, out, at);
+  hash[0] = a + b;
+  hash[1] = a ^ Math.imul(b, 0x9e3779b1);
+  hash[2] = b ^ Math.imul(a, 0x27d4eb2f);
+  hash[3] = a - b;
+  return finish();
 }
 
-function hashText(text: string, seed: number, out: Int32Array, at: number): void {
+function hashText(text: string, seed: number): Int32Array {
   const length = text.length;
   let a = 0x239b961b ^ seed;
   let b = 0x38b34ae5 ^ length;
@@ -56,23 +62,25 @@ function hashText(text: string, seed: number, out: Int32Array, at: number): void
     c = Math.imul(c + k, 0x9e3779b1);
     d = Math.imul(d ^ k, 0x27d4eb2f);
   }
-  finish(a, b, c, d, out, at);
+  hash[0] = a;
+  hash[1] = b;
+  hash[2] = c;
+  hash[3] = d;
+  return finish();
 }
 
-function finish(
-  a: number,
-  b: number,
-  c: number,
-  d: number,
-  out: Int32Array,
-  at: number,
-): void {
-  // Each word depends on all four before it is mixed.
+/** Makes each word depend on all four before it is mixed. */
+function finish(): Int32Array {
+  const a = hash[0]!;
+  const b = hash[1]!;
+  const c = hash[2]!;
+  const d = hash[3]!;
   const all = a ^ Math.imul(b, 0x9e3779b1) ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(d, 0xc2b2ae35);
-  out[at] = mix(a ^ all);
-  out[at + 1] = mix(b + all);
-  out[at + 2] = mix(c ^ (all >>> 7));
-  out[at + 3] = mix(d + (all << 3));
+  hash[0] = mix(a ^ all);
+  hash[1] = mix(b + all);
+  hash[2] = mix(c ^ (all >>> 7));
+  hash[3] = mix(d + (all << 3));
+  return hash;
 }
 
 function mix(h: number): number {

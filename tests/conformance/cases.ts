@@ -10,6 +10,9 @@ import {
 } from "./expectations.ts";
 import type { Case } from "./reference.ts";
 
+const WHOLE = '[{"a": 5.0}, {"a": 7.0}]';
+const NUMBERED = '[{"b": 1, "2": 1, "1": 1}]';
+
 /** Every data set with the expectations that both sides evaluate on it. */
 export async function allCases(): Promise<Case[]> {
   const zoo = Object.keys(ZOO);
@@ -78,6 +81,43 @@ export async function allCases(): Promise<Case[]> {
       dates: ["day", "time"],
       records: datedRecords(),
       expectations: dateExpectations(),
+    },
+    {
+      ...table,
+      name: "whole floats",
+      differs: "JSON.parse does not tell 5.0 from 5",
+      json: WHOLE,
+      records: JSON.parse(WHOLE),
+      expectations: [
+        { type: "expect_column_values_to_be_of_type", kwargs: { column: "a", type_: "float64" } },
+        { type: "expect_column_value_lengths_to_equal", kwargs: { column: "a", value: 1 } },
+      ],
+    },
+    {
+      ...table,
+      name: "big integers beside nulls",
+      differs: "they are rounded to floats there",
+      records: [{ a: 2n ** 53n }, { a: 2n ** 53n + 1n }, { a: null }],
+      expectations: [
+        { type: "expect_column_values_to_be_unique", kwargs: { column: "a" } },
+        {
+          type: "expect_column_unique_value_count_to_be_between",
+          kwargs: { column: "a", min_value: 2 },
+        },
+      ],
+    },
+    {
+      ...table,
+      name: "fields named by whole numbers",
+      differs: "objects of JavaScript have them first, in order",
+      json: NUMBERED,
+      records: JSON.parse(NUMBERED),
+      expectations: [
+        {
+          type: "expect_table_columns_to_match_ordered_list",
+          kwargs: { column_list: ["b", "2", "1"] },
+        },
+      ],
     },
     {
       ...table,
