@@ -45,7 +45,8 @@ export function ValidationCard({ run, validation }: ValidationCardProps) {
   );
 }
 
-function Result({ result }: { result: ExpectationResult }) {
+/** What one expectation found. */
+export function Result({ result }: { result: ExpectationResult }) {
   const { t, number } = useLocale();
   const { type, kwargs } = result.expectation_config;
   const { unexpected_count, unexpected_percent, partial_unexpected_list, observed_value } = result

@@ -6,13 +6,15 @@ import { Icon } from "./icon.tsx";
 
 interface DialogProps {
   title: string;
+  /** For more than a few words; default false. */
+  wide?: boolean;
   /** Called when it is closed, however. */
   onClose(): void;
   children: ComponentChildren;
 }
 
 /** A dialog of the browser's own: it keeps the focus inside and gives it back. */
-export function Dialog({ title, onClose, children }: DialogProps) {
+export function Dialog({ title, wide = false, onClose, children }: DialogProps) {
   const { t } = useLocale();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -21,7 +23,12 @@ export function Dialog({ title, onClose, children }: DialogProps) {
     return () => before?.focus();
   }, []);
   return (
-    <dialog ref={dialog} class="dialog" aria-labelledby="dialog-title" onClose={onClose}>
+    <dialog
+      ref={dialog}
+      class={wide ? "dialog wide" : "dialog"}
+      aria-labelledby="dialog-title"
+      onClose={onClose}
+    >
       <div class="dialog-head">
         <h2 id="dialog-title">{title}</h2>
         <button

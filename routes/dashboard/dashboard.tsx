@@ -3,11 +3,15 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { setCookie } from "hono/cookie";
 import type { AppDeps } from "../deps.ts";
 import { toProblem } from "../problems.ts";
+import { alertsPage } from "./alerts_page.tsx";
 import { Assets } from "./assets.ts";
 import { errorPage } from "./error_page.tsx";
+import { formPage } from "./form_page.tsx";
 import { runsCsv, runsPage } from "./history_page.tsx";
 import { LiveOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
+import { reportsPage } from "./reports_page.tsx";
+import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
 import { streamOverview } from "./stream.ts";
 
@@ -47,11 +51,18 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
     return c.redirect(pathOnly(form.get("back")), 303);
   });
   pages.get("/", (c) => overviewPage(c, deps));
+  pages.get("/new", (c) => formPage(c, deps));
   pages.get("/runs", (c) => runsPage(c, deps));
   pages.get("/runs.csv", (c) => runsCsv(c, deps));
   pages.get("/runs/:id", (c) => runPage(c, deps));
   pages.get("/runs/:id/data", (c) => runData(c, deps));
   pages.get("/runs/:id/chunks/:no", (c) => chunkData(c, deps));
+  for (const kind of RESOURCE_KINDS) {
+    pages.get(`/${kind}`, (c) => resourcePage(c, deps, kind));
+  }
+  pages.get("/alerts", (c) => alertsPage(c, deps));
+  pages.get("/reports", (c) => reportsPage(c, deps));
+  pages.get("/data/:kind", (c) => resourceData(c, deps));
 
   pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
   app.route("/etl", pages);

@@ -1,0 +1,40 @@
+import type { reactions as english } from "../en/reactions.ts";
+
+export const reactions: Record<keyof typeof english, string> = {
+  "alerts.about":
+    "Las últimas 50: ejecuciones fallidas, tardías o con ratio bajo, datos anticuados, programaciones que no se cumplieron.",
+  "alerts.kind": "Tipo",
+  "alerts.open": "Abierta",
+  "alerts.resolved": "Resuelta",
+  "alerts.suppressed": "Sin nuevo aviso",
+  "alerts.none_found": "Ninguna alerta cumple estos filtros.",
+  "alerts.run": "Ejecución",
+  "alert.run_failed": "Ejecución fallida",
+  "alert.low_ratio": "Ratio de aceptación bajo",
+  "alert.ratio_drop": "El ratio baja",
+  "alert.sla_miss": "Plazo incumplido",
+  "alert.schedule_overdue": "Programación atrasada",
+  "alert.ge_failed": "Expectativas no cumplidas",
+  "alert.volume_drop": "Menos filas de lo normal",
+  "alert.stale": "Datos anticuados",
+  "alert.consumer_failed": "Consumidor fallido",
+  "severity.info": "información",
+  "severity.warning": "aviso",
+  "severity.error": "error",
+  "notified.pending": "se está avisando",
+  "notified.sent": "avisado",
+  "notified.failed": "no se pudo avisar",
+  "reports.about":
+    "Los consumidores se ejecutan cuando cambia un dataset. El ejemplo escribe un informe cada vez; sirve de plantilla para los suyos.",
+  "reports.latest": "Último informe",
+  "reports.none":
+    "Aún no hay informes. Se escribe uno tras la próxima ejecución que cambie la tabla, o ahora mismo con el botón de arriba.",
+  "reports.run": "Informar ahora",
+  "reports.running": "Informando",
+  "reports.datasets": "Datasets",
+  "reports.no_datasets": "Los datasets aparecen aquí cuando una ejecución ha escrito uno.",
+  "reports.events": "{n} evento|{n} eventos",
+  "reports.consumers": "Consumidores",
+  "reports.no_consumers": "no se avisa a nadie",
+  "reports.deliveries": "{pending} en espera · {failed} fallidas",
+};

@@ -1,0 +1,35 @@
+/// <reference lib="dom" />
+import { useState } from "preact/hooks";
+import { type ApiError, call } from "../lib/api.ts";
+import { useLocale } from "../lib/locale_context.tsx";
+import { Icon } from "../ui/icon.tsx";
+
+/** Has the downstream example report now, then shows what it says. */
+export function RunReport() {
+  const { t } = useLocale();
+  const [busy, setBusy] = useState(false);
+  const [failure, setFailure] = useState<string | null>(null);
+  const run = async () => {
+    setBusy(true);
+    setFailure(null);
+    try {
+      await call("/api/etl/downstream?wait=true", {
+        method: "POST",
+        body: {},
+        offline: t("error.network"),
+      });
+      location.reload();
+    } catch (error) {
+      setFailure((error as ApiError).message);
+      setBusy(false);
+    }
+  };
+  return (
+    <>
+      {failure !== null && <span class="is-bad" role="alert">{failure}</span>}
+      <button type="button" class="button only-with-script" disabled={busy} onClick={run}>
+        <Icon name="play" /> {t(busy ? "reports.running" : "reports.run")}
+      </button>
+    </>
+  );
+}

@@ -1,0 +1,114 @@
+import type { Context } from "hono";
+import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { Icon } from "../../islands/ui/icon.tsx";
+import { Time } from "../../islands/ui/time.tsx";
+import { type AlertView, recentAlerts } from "../../store/alerts.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { renderPage } from "./page.tsx";
+
+interface AlertFilter {
+  kind: string;
+  state: string;
+}
+
+/** The newest alerts, by the filters in the URL. */
+export async function alertsPage(c: Context, deps: DashboardDeps): Promise<Response> {
+  const filter = { kind: c.req.query("kind") ?? "", state: c.req.query("state") ?? "" };
+  const all = await recentAlerts(deps.sql);
+  return await renderPage(c, deps.assets, {
+    title: (t) => t("nav.alerts"),
+    nav: "alerts",
+    main: <Alerts all={all} filter={filter} />,
+  });
+}
+
+function Alerts({ all, filter }: { all: AlertView[]; filter: AlertFilter }) {
+  const { t, maybe } = useLocale();
+  const shown = all.filter(({ kind, resolved_at }) =>
+    (filter.kind === "" || kind === filter.kind) &&
+    (filter.state === "" || (filter.state === "open") === (resolved_at === null))
+  );
+  const kinds = [...new Set(all.map(({ kind }) => kind))].sort();
+  return (
+    <>
+      <div class="page-head">
+        <h1>{t("nav.alerts")}</h1>
+      </div>
+      <p class="lead">{t("alerts.about")}</p>
+      <section class="card" aria-label={t("nav.alerts")}>
+        {all.length > 0 && (
+          <form class="filters" action="/etl/alerts" aria-label={t("history.filters")}>
+            <div class="filter">
+              <label for="filter-kind">{t("alerts.kind")}</label>
+              <select id="filter-kind" name="kind" data-submit data-filter>
+                <option value="">{t("history.any")}</option>
+                {kinds.map((kind) => (
+                  <option key={kind} value={kind} selected={kind === filter.kind}>
+                    {maybe(`alert.${kind}`) ?? kind}
+                  </option>
+                ))}
+              </select>
+            </div>
+            <div class="filter">
+              <label for="filter-state">{t("field.state")}</label>
+              <select id="filter-state" name="state" data-submit>
+                <option value="">{t("history.any")}</option>
+                {(["open", "resolved"] as const).map((state) => (
+                  <option key={state} value={state} selected={state === filter.state}>
+                    {t(`alerts.${state}`)}
+                  </option>
+                ))}
+              </select>
+            </div>
+            <div class="filter-actions">
+              <button type="submit" class="button">{t("history.apply")}</button>
+            </div>
+          </form>
+        )}
+        {shown.length === 0
+          ? <p class="empty">{t(all.length === 0 ? "overview.no_alerts" : "alerts.none_found")}</p>
+          : (
+            <ul class="rows alert-list">
+              {shown.map((alert) => <Alert key={alert.alert_id} alert={alert} />)}
+            </ul>
+          )}
+      </section>
+    </>
+  );
+}
+
+function Alert({ alert }: { alert: AlertView }) {
+  const { t, maybe } = useLocale();
+  const { kind, severity, message, run_id, run_label, resolved_at, suppressed, notified } = alert;
+  const channels = Object.entries(notified);
+  return (
+    <li class={`alert-row is-${severity}`}>
+      <Icon name={severity === "info" ? "info" : "warning"} />
+      <div>
+        <p class="alert-kind">
+          <span>
+            {maybe(`alert.${kind}`) ?? kind}
+            <span class="visually-hidden">({maybe(`severity.${severity}`) ?? severity})</span>
+            <span class="tag">{t(resolved_at === null ? "alerts.open" : "alerts.resolved")}</span>
+            {suppressed && <span class="tag">{t("alerts.suppressed")}</span>}
+          </span>
+          <span class="quiet">
+            <Time at={alert.created_at} style="long" />
+          </span>
+        </p>
+        <p class="alert-text" lang="en">{message}</p>
+        <p class="alert-facts quiet">
+          {run_id !== null && <a href={`/etl/runs/${run_id}`}>{run_label ?? t("alerts.run")}</a>}
+          {resolved_at !== null && (
+            <span>
+              {t("alerts.resolved")} <Time at={resolved_at} />
+            </span>
+          )}
+          {channels.map(([channel, state]) => (
+            <span key={channel}>{channel}: {maybe(`notified.${state}`) ?? state}</span>
+          ))}
+        </p>
+      </div>
+    </li>
+  );
+}

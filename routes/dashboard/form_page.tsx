@@ -1,0 +1,82 @@
+import type { Context } from "hono";
+import { RunForm, type RunFormProps } from "../../islands/form/run_form.tsx";
+import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { confJsonSchema } from "../../pipeline/params.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { runLabels } from "../../store/dashboard.ts";
+import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
+import { runConf } from "../../store/run_page.ts";
+import { listSuites } from "../../store/suites.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { Island } from "./island.tsx";
+import { MAX_LABELS } from "./overview_page.tsx";
+import { renderPage } from "./page.tsx";
+
+/** A conf with more text than this is not put into a form. */
+const MAX_CONF_LENGTH = 200_000;
+
+/** The form for a new run: empty, or with the conf of a run or the name of a configuration. */
+export async function formPage(c: Context, deps: DashboardDeps): Promise<Response> {
+  const { sql } = deps;
+  const from = c.req.query("from") ?? null;
+  const [conf, labels, pools, suites, configurations] = await Promise.all([
+    initialConf(c, deps, from),
+    runLabels(sql, { limit: MAX_LABELS }),
+    listNamed(sql, POOLS),
+    listSuites(sql),
+    listNamed(sql, CONFIGURATIONS),
+  ]);
+  const props: RunFormProps = {
+    schema: confJsonSchema() as RunFormProps["schema"],
+    conf,
+    known: {
+      run_label: labels,
+      pool: pools.map(({ pool }) => String(pool)),
+      suite: suites.map(({ name }) => name),
+      configuration: configurations.map(({ name }) => String(name)),
+    },
+    origin: new URL(c.req.url).origin,
+    from,
+  };
+  return await renderPage(c, deps.assets, {
+    title: (t) => t("nav.new"),
+    nav: "new",
+    islands: ["form"],
+    main: (
+      <>
+        <Head />
+        <Island name="form" component={RunForm} props={props} />
+      </>
+    ),
+  });
+}
+
+function Head() {
+  const { t } = useLocale();
+  return (
+    <div class="page-head">
+      <h1>{t("nav.new")}</h1>
+    </div>
+  );
+}
+
+async function initialConf(
+  c: Context,
+  { sql }: DashboardDeps,
+  from: string | null,
+): Promise<Record<string, unknown>> {
+  const configuration = c.req.query("configuration");
+  if (configuration) return { configuration };
+  if (from === null) return {};
+  const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(from);
+  const conf = isUuid ? await runConf(sql, from) : null;
+  if (conf === null) {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: `There is no run ${from.slice(0, 100)} to start from.`,
+    });
+  }
+  if (JSON.stringify(conf).length <= MAX_CONF_LENGTH) return conf;
+  const { records: _records, ...source } = conf.source as Record<string, unknown>;
+  return { ...conf, source };
+}

@@ -1,0 +1,130 @@
+import type { Context } from "hono";
+import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { RunReport } from "../../islands/resources/run_report.tsx";
+import { Time } from "../../islands/ui/time.tsx";
+import {
+  type ConsumerView,
+  type DatasetView,
+  listConsumers,
+  listDatasets,
+} from "../../store/datasets.ts";
+import { latestReport, type ReportView } from "../../store/reports.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { Island } from "./island.tsx";
+import { renderPage } from "./page.tsx";
+import { ReportBody } from "./report_body.tsx";
+
+/** The newest report, and the datasets and consumers that bring reports about. */
+export async function reportsPage(c: Context, deps: DashboardDeps): Promise<Response> {
+  const [report, datasets, consumers] = await Promise.all([
+    latestReport(deps.sql),
+    listDatasets(deps.sql),
+    listConsumers(deps.sql),
+  ]);
+  return await renderPage(c, deps.assets, {
+    title: (t) => t("nav.reports"),
+    nav: "reports",
+    islands: ["report"],
+    main: <Reports report={report} datasets={datasets} consumers={consumers} />,
+  });
+}
+
+interface ReportsProps {
+  report: ReportView | null;
+  datasets: DatasetView[];
+  consumers: ConsumerView[];
+}
+
+function Reports({ report, datasets, consumers }: ReportsProps) {
+  const { t } = useLocale();
+  return (
+    <>
+      <div class="page-head">
+        <h1>{t("nav.reports")}</h1>
+        <div class="page-actions">
+          <Island name="report" component={RunReport} props={{}} />
+        </div>
+      </div>
+      <p class="lead">{t("reports.about")}</p>
+      <section class="card" aria-labelledby="report-title">
+        <div class="card-head">
+          <h2 id="report-title">{t("reports.latest")}</h2>
+          {report !== null && (
+            <span class="quiet">
+              {report.consumer} · <Time at={report.created_at} />
+            </span>
+          )}
+        </div>
+        {report === null
+          ? <p class="empty">{t("reports.none")}</p>
+          : <ReportBody report={report.report} />}
+      </section>
+      <div class="columns halves">
+        <Datasets datasets={datasets} />
+        <Consumers consumers={consumers} />
+      </div>
+    </>
+  );
+}
+
+function Datasets({ datasets }: Pick<ReportsProps, "datasets">) {
+  const { t } = useLocale();
+  return (
+    <section class="card" aria-labelledby="datasets-title">
+      <div class="card-head">
+        <h2 id="datasets-title">{t("reports.datasets")}</h2>
+      </div>
+      {datasets.length === 0 ? <p class="empty">{t("reports.no_datasets")}</p> : (
+        <ul class="rows">
+          {datasets.map(({ dataset, events, last_event, consumers }) => (
+            <li key={dataset}>
+              <p class="alert-kind">
+                <code>{dataset}</code>
+                {last_event !== null && (
+                  <span class="quiet">
+                    <Time at={last_event.created_at} />
+                  </span>
+                )}
+              </p>
+              <p class="quiet">
+                {t("reports.events", { n: events })} ·{" "}
+                {consumers.length === 0 ? t("reports.no_consumers") : consumers.join(", ")}
+              </p>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function Consumers({ consumers }: Pick<ReportsProps, "consumers">) {
+  const { t } = useLocale();
+  return (
+    <section class="card" aria-labelledby="consumers-title">
+      <div class="card-head">
+        <h2 id="consumers-title">{t("reports.consumers")}</h2>
+      </div>
+      {consumers.length === 0 ? <p class="empty">{t("reports.no_consumers")}</p> : (
+        <ul class="rows">
+          {consumers.map((each) => (
+            <li key={each.consumer}>
+              <p class="alert-kind">
+                <code>{each.consumer}</code>
+                {each.last_done_at !== null && (
+                  <span class="quiet">
+                    <Time at={each.last_done_at} />
+                  </span>
+                )}
+              </p>
+              <p class={each.failed > 0 ? "is-bad" : "quiet"}>
+                {t("reports.deliveries", { pending: each.pending, failed: each.failed })}
+              </p>
+              {each.last_error !== null && <p class="is-bad" lang="en">{each.last_error}</p>}
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
