@@ -27,7 +27,7 @@ interface Suite {
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 const SUITES: Suite[] = [
-  { title: "unit and integration", paths: ["unit", "integration"], parallel: true },
+  { title: "unit and integration", paths: ["unit", "integration", "launch"], parallel: true },
   { title: "browser", paths: ["browser"], parallel: false },
   { title: "quickstart", paths: ["quickstart"], parallel: false },
 ];
