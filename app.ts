@@ -23,9 +23,18 @@ import { suiteRoutes } from "./routes/suites.ts";
 /** The HTTP application; tests import it and call `app.request`. */
 export function createApp(deps: AppDeps): OpenAPIHono {
   const app = new OpenAPIHono({
-    defaultHook: (result) => {
+    defaultHook: (result, c) => {
       if (result.success) return;
-      const errors = result.error.issues.flatMap((issue) => fieldErrors(issue as never, []));
+      const given: Record<string, unknown> = {
+        query: c.req.query(),
+        param: c.req.param(),
+      }[result.target as string] ?? {};
+      const errors = result.error.issues.flatMap((issue) =>
+        fieldErrors(issue as never, []).map((error) =>
+          // zod does not keep what was given here
+          error.value === undefined ? { ...error, value: given[error.field] } : error
+        )
+      );
       throw new Problem("bad-request", {
         status: 400,
         detail: errors.map((error) => `${error.field} ${error.message}`).join("; "),

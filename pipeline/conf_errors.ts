@@ -1,8 +1,9 @@
-import { closest, distance } from "fastest-levenshtein";
+import { distance } from "fastest-levenshtein";
 import type { z } from "zod";
 import { unstorable } from "./canonical.ts";
-import { type Conf, confSchema, paramNames } from "./params.ts";
+import { type Conf, confSchema, requestJsonSchema } from "./params.ts";
 import { type FieldError, Problem } from "./problem.ts";
+import { sourceSchema } from "./sources/schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -17,10 +18,15 @@ export function parseConf(value: unknown): Conf {
   const parsed = confSchema.safeParse(value, { reportInput: true });
   const errors = parsed.success
     ? unstorableText(value as Conf)
-    : parsed.error.issues.flatMap((issue) => fieldErrors(issue, []));
+    : parsed.error.issues.flatMap((issue) => fieldErrors(issue, [], confNames));
   if (errors.length === 0) return value as Conf;
+  throw confProblem(errors);
+}
+
+/** The problem of a conf with these errors. */
+export function confProblem(errors: FieldError[]): Problem {
   const unknown = errors.every((error) => error.message.startsWith("is not a known name"));
-  throw new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
+  return new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
     detail: `The conf has ${errors.length === 1 ? "an error" : `${errors.length} errors`}: ${
       errors.map((error) => `${error.field} ${error.message}`).join("; ")
     }`,
@@ -35,7 +41,8 @@ function unstorableText({ source, ...rest }: Conf): FieldError[] {
     const bad = unstorable(asJson(value));
     if (bad === null) return [];
     const what = bad === "nul" ? "a NUL character" : "half of a surrogate pair";
-    return [{ field, message: `holds ${what}, which PostgreSQL cannot store` }];
+    const message = `holds ${what}, which PostgreSQL cannot store`;
+    return [{ field, value: shortened(value), message, expected: "text without it" }];
   });
 }
 
@@ -44,14 +51,27 @@ function asJson(value: unknown): string {
   return JSON.stringify(value, (_key, part) => typeof part === "bigint" ? `${part}` : part) ?? "";
 }
 
-/** The field errors of a zod issue below a path. */
-export function fieldErrors(issue: Issue, above: PropertyKey[]): FieldError[] {
+/** The names that an object at a path may have; empty where that is not known. */
+type NamesAt = (path: PropertyKey[], object: unknown) => string[];
+
+/** The field errors of a zod issue below a path; with `namesAt` an unknown name is told the nearest one. */
+export function fieldErrors(
+  issue: Issue,
+  above: PropertyKey[],
+  namesAt: NamesAt = () => [],
+): FieldError[] {
   const path = [...above, ...issue.path];
   const field = pathText(path);
   const value = shortened(issue.input);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownName(path, key));
+      return issue.keys.map((key) =>
+        unknownName(pathText([...path, key]), {
+          key,
+          value: shortened((issue.input as Record<string, unknown> | undefined)?.[key]),
+          known: namesAt(path, issue.input),
+        })
+      );
     case "invalid_union": {
       const branches = (issue.errors ?? []).filter((branch) => branch.length > 0);
       if (branches.length === 0) {
@@ -59,12 +79,12 @@ export function fieldErrors(issue: Issue, above: PropertyKey[]): FieldError[] {
           field,
           value,
           message: "is of no known type",
-          expected: "a type that the documentation lists",
+          expected: `one of: ${typesOf(issue).join(", ")}`,
         }];
       }
       // the branch that comes nearest says best what is wrong
       const nearest = branches.reduce((a, b) => depth(b) > depth(a) ? b : a);
-      return nearest.flatMap((inner) => fieldErrors(inner, path));
+      return nearest.flatMap((inner) => fieldErrors(inner, path, namesAt));
     }
     case "invalid_type":
       return [
@@ -73,9 +93,23 @@ export function fieldErrors(issue: Issue, above: PropertyKey[]): FieldError[] {
           : { field, value, message: `must be ${issue.expected}`, expected: issue.expected },
       ];
     case "too_small":
-      return [{ field, value, message: "is too small", expected: `at least ${issue.minimum}` }];
+      return [{
+        field,
+        value,
+        message: UNITS[issue.origin] === undefined ? "is too small" : "is too short",
+        expected: `${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}${
+          UNITS[issue.origin] ?? ""
+        }`,
+      }];
     case "too_big":
-      return [{ field, value, message: "is too large", expected: `at most ${issue.maximum}` }];
+      return [{
+        field,
+        value,
+        message: UNITS[issue.origin] === undefined ? "is too large" : "is too long",
+        expected: `${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${
+          UNITS[issue.origin] ?? ""
+        }`,
+      }];
     case "invalid_value":
       return [{
         field,
@@ -90,22 +124,57 @@ export function fieldErrors(issue: Issue, above: PropertyKey[]): FieldError[] {
   }
 }
 
+/** What the bounds of a text or list count. */
+const UNITS: Record<string, string> = { string: " characters", array: " items" };
+
+/** The types that a union distinguishes, where zod tells them. */
+function typesOf(issue: Issue): string[] {
+  return (issue as { options?: unknown[] }).options?.map(String) ?? sourceTypes;
+}
+
+const sourceTypes = sourceSchema.options.map((option) => option.shape.type.value);
+
+interface SchemaNode {
+  properties?: Record<string, SchemaNode>;
+  const?: unknown;
+  oneOf?: SchemaNode[];
+  anyOf?: SchemaNode[];
+}
+
+/** The names that a conf may have at a path, read from its JSON Schema. */
+function confNames(path: PropertyKey[], object: unknown): string[] {
+  let nodes: SchemaNode[] = [requestJsonSchema()];
+  for (const part of path) {
+    nodes = nodes.flatMap(({ properties }) => properties?.[String(part)] ?? [])
+      .flatMap((node) => node.oneOf ?? node.anyOf ?? [node]);
+  }
+  const type = (object as { type?: unknown } | null | undefined)?.type;
+  const fitting = nodes.filter(({ properties }) =>
+    properties !== undefined &&
+    (properties.type?.const === undefined || properties.type.const === type)
+  );
+  return Object.keys(fitting[0]?.properties ?? {});
+}
+
 function depth(issues: Issue[]): number {
   return Math.max(...issues.map((issue) => issue.path.length));
 }
 
-function unknownName(path: PropertyKey[], key: string): FieldError {
-  const known = path.length === 0 ? [...paramNames, "configuration"] : [];
-  const nearest = known.length === 0 ? undefined : closest(key, known);
+function unknownName(
+  field: string,
+  { key, value, known }: { key: string; value: unknown; known: string[] },
+): FieldError {
+  // of two at the same distance the one of the same length: letters are swapped more often than left out
+  const far = (name: string) => distance(key, name) + (name.length === key.length ? 0 : 0.5);
+  const nearest = known.toSorted((a, b) => far(a) - far(b))[0];
   const meant = nearest !== undefined && distance(key, nearest) <= Math.max(2, key.length / 3)
     ? nearest
     : undefined;
   return {
-    field: pathText([...path, key]),
+    field,
+    value,
     message: `is not a known name${meant === undefined ? "" : `; did you mean ${meant}?`}`,
-    ...(meant === undefined
-      ? known.length === 0 ? {} : { expected: `one of: ${known.join(", ")}` }
-      : { expected: meant }),
+    expected: meant ?? (known.length === 0 ? "no such name" : `one of: ${known.join(", ")}`),
   };
 }
 

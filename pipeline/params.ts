@@ -117,7 +117,12 @@ export type Origins = Record<ParamName, Origin>;
 
 export const paramNames = Object.keys(paramsSchema.shape) as ParamName[];
 
-/** The JSON Schema of a conf, for etl.param_schema, OpenAPI and the form. */
+/** The JSON Schema of a request: a conf that may start from a configuration. */
+export function requestJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(confSchema, { io: "input" }) as Record<string, unknown>;
+}
+
+/** The JSON Schema of the parameters, for etl.param_schema and the form. */
 export function confJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(paramsSchema, { io: "input" }) as Record<string, unknown>;
 }

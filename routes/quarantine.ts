@@ -61,7 +61,9 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { id } = c.req.valid("param");
       const { limit, cursor, rule } = c.req.valid("query");
       await knownRun(deps, id);
-      const after = cursor === undefined ? [-1, -1, -1] : decodeCursor(cursor, 3);
+      const after = cursor === undefined
+        ? [-1, -1, -1]
+        : decodeCursor(cursor, ["integer", "integer", "integer"]);
       const items = await listQuarantine(deps.sql, id, {
         after: after as [number, number, number],
         limit: limit + 1,

@@ -1,9 +1,11 @@
 import type { Context } from "hono";
-import { parseConf } from "../pipeline/conf_errors.ts";
-import type { Conf } from "../pipeline/params.ts";
-import { paramNames } from "../pipeline/params.ts";
+import type { z } from "zod";
+import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
+import { type Conf, confSchema } from "../pipeline/params.ts";
 import { Canonicalizer } from "../pipeline/canonical.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { type FieldError, Problem } from "../pipeline/problem.ts";
+import { inlineSource } from "../pipeline/sources/schema.ts";
+import { confErrors } from "../store/params.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { Connection } from "../store/connection.ts";
@@ -49,7 +51,52 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
       }; not ${type || "a body without a content type"}.`,
     });
   }
-  return await storeRecords(parseConf(parseBody(await readText(c.req.raw, MAX_JSON_BYTES))), deps);
+  refuseQuery(c);
+  try {
+    const conf = parseBody(await readText(c.req.raw, MAX_JSON_BYTES));
+    return await storeRecords(await checkedConf(conf, deps), deps);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Problem("invalid-conf", {
+      detail: `The conf holds what PostgreSQL cannot store: ${error.message}.`,
+    });
+  }
+}
+
+/** Parameters of a JSON request are in its body: what the query says would be lost. */
+function refuseQuery(c: Context): void {
+  const names = Object.keys(c.req.query()).filter((name) => name !== "wait");
+  if (names.length === 0) return;
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: `Parameters of a JSON request belong into its body; the query has ${names.join(", ")}.`,
+    errors: names.map((field) => ({
+      field,
+      value: c.req.query(field)!.slice(0, 100),
+      message: "is in the query",
+      expected: "a member of the JSON body",
+    })),
+  });
+}
+
+/** A conf that is valid; else one problem with every error, also those that only the database sees. */
+async function checkedConf(value: unknown, deps: AppDeps): Promise<Conf> {
+  try {
+    return parseConf(value);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.errors.length === 0) throw error;
+    const told = (field: string) =>
+      error.errors.some((known) =>
+        `${field}.`.startsWith(`${known.field}.`) || `${known.field}.`.startsWith(`${field}.`)
+      );
+    let more: FieldError[] = [];
+    try {
+      more = (await confErrors(deps.sql, value)).filter(({ field }) => !told(field));
+    } catch {
+      // text that jsonb cannot hold: what is known is enough to refuse the conf
+    }
+    throw confProblem([...error.errors, ...more]);
+  }
 }
 
 /**
@@ -133,34 +180,75 @@ async function* limited(request: Request, maxBytes: number): AsyncGenerator<Uint
 }
 
 async function readDataRequest(c: Context, deps: AppDeps, format: string): Promise<Conf> {
-  const query = c.req.query();
-  const conf: Record<string, unknown> = {};
-  const source: Record<string, unknown> = { type: "inline", format };
-  for (const [name, text] of Object.entries(query)) {
-    if (name === "wait") continue;
-    if (SOURCE_MEMBERS.includes(name)) source[name] = looseValue(text);
-    else if (name === "batch_size" || paramNames.includes(name as never)) {
-      conf[name] = looseValue(text);
-    } else conf[name] = text;
-  }
-  parseConf({ ...conf, source });
+  refuseEncoding(c);
+  const { conf, source } = readQuery(c, format);
+  await checkedConf({ ...conf, source }, deps);
   const { maxBodyBytes } = deps.config;
   const uploadId = await withConnection(deps, async (connection) => {
-    const stored = await storeUpload(connection, limited(c.req.raw, maxBodyBytes));
-    if (stored.bytes === 0) {
-      throw new Problem("bad-request", {
-        status: 400,
-        detail: "The body is empty: there is nothing to load.",
-      });
-    }
+    const stored = await storeUpload(connection, notEmpty(limited(c.req.raw, maxBodyBytes)));
     return stored.uploadId;
   });
   return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
 }
 
-/** A query value: JSON where it is a number, boolean, list or object, else text. */
-function looseValue(text: string): unknown {
-  if (!/^(-?\d|true$|false$|null$|\[|\{)/.test(text)) return text;
+async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let empty = true;
+  for await (const block of body) {
+    empty &&= block.byteLength === 0;
+    yield block;
+  }
+  if (!empty) return;
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: "The body is empty: there is nothing to load.",
+  });
+}
+
+/** A compressed body would be read as the bytes that it is. */
+function refuseEncoding(c: Context): void {
+  const encoding = c.req.header("content-encoding") ?? "identity";
+  if (encoding === "identity") return;
+  throw new Problem("unsupported-media-type", {
+    status: 415,
+    detail: `The body is sent with content-encoding ${encoding.slice(0, 50)}. Send it as it is.`,
+  });
+}
+
+/** Parameters and members of the source from the query of a data request. */
+function readQuery(c: Context, format: string) {
+  const conf: Record<string, unknown> = {};
+  const source: Record<string, unknown> = { type: "inline", format };
+  const members = new Map(Object.entries(inlineSource.shape));
+  for (const [name, texts] of Object.entries(c.req.queries())) {
+    if (name === "wait") continue;
+    const isMember = SOURCE_MEMBERS.includes(name);
+    const known = isMember
+      ? members.get(name)
+      : confSchema.shape[name as keyof typeof confSchema.shape];
+    if (texts.length > 1 && name !== "key" || name === "source") {
+      throw new Problem("bad-request", {
+        status: 400,
+        detail: name === "source"
+          ? "The source of a request with data is the data: give its key, event_type, … in the query."
+          : `${name} is given ${texts.length} times.`,
+        errors: [{
+          field: name,
+          value: texts[0]!.slice(0, 100),
+          message: "cannot be told",
+          expected: name === "source" ? SOURCE_MEMBERS.join(", ") : "one value",
+        }],
+      });
+    }
+    const values = texts.map((text) => queryValue(text, known));
+    (isMember ? source : conf)[name] = values.length === 1 ? values[0] : values.flat();
+  }
+  return { conf, source };
+}
+
+/** A query value: JSON where it is a list or object, text where that is accepted, else what JSON says. */
+function queryValue(text: string, schema: z.ZodType | undefined): unknown {
+  const structured = /^[[{]/.test(text);
+  if (!structured && (schema === undefined || schema.safeParse(text).success)) return text;
   try {
     return JSON.parse(text);
   } catch {

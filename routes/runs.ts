@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { confJsonSchema } from "../pipeline/params.ts";
+import { requestJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
@@ -36,7 +36,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       headers: z.object({ "Idempotency-Key": z.string().max(255).optional() }),
       body: {
         content: {
-          "application/json": { schema: confJsonSchema() as never },
+          "application/json": { schema: requestJsonSchema() as never },
           ...Object.fromEntries(
             Object.keys(DATA_TYPES).map((
               type,
@@ -70,7 +70,9 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { limit, cursor, state, run_label } = c.req.valid("query");
-      const [requestedAt, id] = cursor === undefined ? [] : decodeCursor(cursor, 2) as string[];
+      const [requestedAt, id] = cursor === undefined
+        ? []
+        : decodeCursor(cursor, ["time", "uuid"]) as string[];
       const items = await listRuns(deps.sql, {
         limit: limit + 1,
         ...(state === undefined ? {} : { state }),
@@ -119,7 +121,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { id } = c.req.valid("param");
       const { limit, cursor } = c.req.valid("query");
       await knownRun(deps, id);
-      const after = cursor === undefined ? -1 : Number(decodeCursor(cursor, 1)[0]);
+      const after = cursor === undefined ? -1 : Number(decodeCursor(cursor, ["integer"])[0]);
       const items = await listChunks(deps.sql, id, { after, limit: limit + 1 });
       const page = items.slice(0, limit);
       const next = items.length > limit ? encodeCursor([page.at(-1)!.chunk_no as number]) : null;
@@ -178,6 +180,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
       detail: "This server is stopping. Ask another one, or try again soon.",
     });
   }
+  const wait = asksToWait(c);
   const conf = await readRunRequest(c, deps);
   const key = c.req.header("idempotency-key");
   // the server's own span where it is traced: it continues the caller's
@@ -191,8 +194,23 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
       : {}),
   });
   c.header("Location", `/api/etl/runs/${submitted.run_id}`);
-  if (c.req.query("wait") !== "true") return c.json(submitted, 202);
+  if (!wait) return c.json(submitted, 202);
   return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+}
+
+function asksToWait(c: Context): boolean {
+  const text = c.req.query("wait") ?? "false";
+  if (text === "true" || text === "false") return text === "true";
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: "wait is neither true nor false.",
+    errors: [{
+      field: "wait",
+      value: text.slice(0, 100),
+      message: "is not an accepted value",
+      expected: "one of: true, false",
+    }],
+  });
 }
 
 /** Who asks, as the audit table names them. */

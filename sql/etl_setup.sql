@@ -481,8 +481,9 @@ create table if not exists etl.exports (
   target text not null constraint exports_target_known check (target in ('mlflow', 'openlineage')),
   -- which end of the run, 1 for the first
   end_no integer not null,
-  state text not null default 'pending' constraint exports_state_known check (state in ('pending', 'done', 'failed', 'skipped')),
-  -- openlineage: when START was sent
+  state text not null default 'pending' constraint exports_state_known check (state in ('pending', 'started', 'done', 'failed', 'skipped')),
+  requested_at timestamptz not null default clock_timestamp(),
+  -- openlineage: when START was sent; the run goes on while the state is started
   started_at timestamptz,
   -- mlflow: its run id
   external_id text,
@@ -1072,6 +1073,50 @@ begin
 end $$;
 comment on function etl.admit(text) is 'starts waiting runs of a pool while it has free slots; answers how many';
 
+-- sql/functions/31_reference_errors.sql
+-- What is wrong with resolved parameters in the light of what is stored: pools and suites.
+create or replace function etl.reference_errors(params jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  errors jsonb := '[]';
+  chosen_suite text;
+begin
+  if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
+    errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
+      'message', 'is not a known pool',
+      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+  end if;
+  chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
+  if params ->> 'suite' is not null and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'suite', 'value', params -> 'suite',
+      'message', 'is not a known suite',
+      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
+  elsif params -> 'enforce_ge' = 'true' and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
+      'message', 'needs a suite, and there is none for this table',
+      'expected', 'a suite by name, or one stored for the table');
+  end if;
+  if params ->> 'on_failure' = 'quarantine' then
+    if params -> 'enforce_ge' = 'true' then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'expected', 'record');
+    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'expected', 'record');
+    end if;
+  end if;
+  return errors;
+end $$;
+
+-- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
+create or replace function etl.conf_errors(conf jsonb) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select r.errors || etl.reference_errors(r.params) from etl.resolve_params(conf) as r
+$$;
+comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
+
 -- sql/functions/32_submit_run.sql
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
@@ -1087,7 +1132,6 @@ declare
   resolved record;
   run etl.runs;
   existing uuid;
-  chosen_suite text;
   slot timestamptz := coalesce((options ->> 'slot')::timestamptz, now());
 begin
   if jsonb_typeof(conf) is distinct from 'object' then
@@ -1115,32 +1159,7 @@ begin
   conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
   select * into resolved from etl.resolve_params(conf);
   resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
-  if not exists (select from etl.pools as p where p.pool = resolved.params ->> 'pool') then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'pool', 'value', resolved.params -> 'pool',
-      'message', 'is not a known pool',
-      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
-  end if;
-  chosen_suite := etl.suite_name(resolved.params ->> 'suite', concat_ws('.', resolved.params ->> 'schema_name', resolved.params ->> 'table_name'));
-  if resolved.params ->> 'suite' is not null and chosen_suite is null then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'suite', 'value', resolved.params -> 'suite',
-      'message', 'is not a known suite',
-      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
-  elsif resolved.params -> 'enforce_ge' = 'true' and chosen_suite is null then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
-      'message', 'needs a suite, and there is none for this table',
-      'expected', 'a suite by name, or one stored for the table');
-  end if;
-  if resolved.params ->> 'on_failure' = 'quarantine' then
-    if resolved.params -> 'enforce_ge' = 'true' then
-      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
-        'expected', 'record');
-    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
-      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
-        'expected', 'record');
-    end if;
-  end if;
+  resolved.errors := resolved.errors || etl.reference_errors(resolved.params);
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
@@ -1985,13 +2004,32 @@ begin
   perform etl.enqueue('etl_refresh', '{}');
 end $$;
 
+-- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
+-- start of the run is ended with it.
 create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
-  on conflict on constraint exports_pkey do nothing;
-  perform etl.enqueue('etl_' || target, jsonb_build_object('run_id', run_id));
+  on conflict on constraint exports_pkey do update set state = 'pending', updated_at = clock_timestamp()
+    where e.state = 'started' and exists (
+      select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
+  if found then
+    perform etl.enqueue('etl_' || target, jsonb_build_object('target', target));
+  end if;
 end $$;
+
+-- Tells OpenLineage of the start of a run, once for each of its ends, whatever attempts it takes.
+create or replace function etl.note_run_start() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if (select s.openlineage from etl.reaction_settings as s) then
+    perform etl.request_export(new.run_id, 'openlineage',
+      coalesce((select max(e.end_no) from etl.run_ends as e where e.run_id = new.run_id), 0) + 1);
+  end if;
+  return null;
+end $$;
+create or replace trigger note_run_start after update on etl.runs
+  for each row when (old.state = 'queued' and new.state = 'running') execute function etl.note_run_start();
 
 -- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
 create or replace function etl.refresh_views_if_asked() returns boolean
@@ -2253,7 +2291,7 @@ begin
       select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
         where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
       union all
-      select distinct 'etl_' || x.target, jsonb_build_object('run_id', x.run_id) from etl.exports as x
+      select distinct 'etl_' || x.target, jsonb_build_object('target', x.target) from etl.exports as x
         where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
       union all
       select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done

@@ -113,7 +113,10 @@ export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> 
       ${
     before === undefined
       ? sql``
-      : sql`and (r.requested_at, r.run_id) < (${before.requestedAt}::text::timestamptz, ${before.runId})`
+      // the cursor's time has milliseconds; the run itself, while it is there, knows microseconds
+      : sql`and (r.requested_at, r.run_id) < (
+        coalesce((select c.requested_at from etl.runs as c where c.run_id = ${before.runId}),
+          ${before.requestedAt}::text::timestamptz), ${before.runId})`
   }
     order by r.requested_at desc, r.run_id desc
     limit ${limit}`;

@@ -12,7 +12,6 @@ declare
   resolved record;
   run etl.runs;
   existing uuid;
-  chosen_suite text;
   slot timestamptz := coalesce((options ->> 'slot')::timestamptz, now());
 begin
   if jsonb_typeof(conf) is distinct from 'object' then
@@ -40,32 +39,7 @@ begin
   conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
   select * into resolved from etl.resolve_params(conf);
   resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
-  if not exists (select from etl.pools as p where p.pool = resolved.params ->> 'pool') then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'pool', 'value', resolved.params -> 'pool',
-      'message', 'is not a known pool',
-      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
-  end if;
-  chosen_suite := etl.suite_name(resolved.params ->> 'suite', concat_ws('.', resolved.params ->> 'schema_name', resolved.params ->> 'table_name'));
-  if resolved.params ->> 'suite' is not null and chosen_suite is null then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'suite', 'value', resolved.params -> 'suite',
-      'message', 'is not a known suite',
-      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
-  elsif resolved.params -> 'enforce_ge' = 'true' and chosen_suite is null then
-    resolved.errors := resolved.errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
-      'message', 'needs a suite, and there is none for this table',
-      'expected', 'a suite by name, or one stored for the table');
-  end if;
-  if resolved.params ->> 'on_failure' = 'quarantine' then
-    if resolved.params -> 'enforce_ge' = 'true' then
-      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
-        'expected', 'record');
-    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
-      resolved.errors := resolved.errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
-        'expected', 'record');
-    end if;
-  end if;
+  resolved.errors := resolved.errors || etl.reference_errors(resolved.params);
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,

@@ -143,6 +143,12 @@ export class Engine implements AsyncDisposable {
     return await (await this.#app).request(`http://localhost${path}`, { ...init, headers });
   }
 
+  /** The routes of the application. */
+  async routes(): Promise<{ method: string; path: string }[]> {
+    this.#app ??= this.#makeApp();
+    return (await this.#app).routes;
+  }
+
   /** Sends JSON. */
   post(path: string, body: unknown = {}, headers: Record<string, string> = {}): Promise<Response> {
     return this.request(path, {
