@@ -85,5 +85,5 @@ function checkCount(command: Pick<Command, "name" | "arguments">, positionals: s
 export function nearest(given: string, names: string[]): string | undefined {
   if (given === "" || names.length === 0) return undefined;
   const name = closest(given, names);
-  return distance(given, name) <= Math.max(1, Math.floor(given.length / 3)) ? name : undefined;
+  return distance(given, name) <= Math.ceil(given.length / 3) ? name : undefined;
 }

@@ -36,7 +36,12 @@ export async function followRun(
       if (!response.ok || response.body === null) {
         throw problemOf(response, await response.text());
       }
-      for await (const { id, run } of runEvents(response.body)) {
+      // ends the stream at once, also one of this process, which knows nothing of the signal
+      const body = response.body.pipeThrough(
+        new TransformStream(),
+        signal === undefined ? {} : { signal },
+      );
+      for await (const { id, run } of runEvents(body)) {
         lostAt = undefined;
         lastEventId = id;
         onChange(run);

@@ -1,0 +1,11 @@
+import { type Client, connect } from "../../store/pg.ts";
+
+/** Calls with a connection that is closed afterwards. */
+export async function withClient<T>(dsn: string, use: (client: Client) => Promise<T>): Promise<T> {
+  const client = await connect(dsn);
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
