@@ -254,7 +254,7 @@ Deno.test("transform: a module that is missing or exports no function fails the 
     return String(run.error!.detail);
   };
   assert.match(await detail("nope"), /no transform module nope.*Known: broken, empty, split/);
-  assert.match(await detail("empty"), /exports no function named transform/);
+  assert.match(await detail("empty"), /exports neither a function named transform/);
   assert.match(await detail("broken"), /cannot be loaded/);
 });
 

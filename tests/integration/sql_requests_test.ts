@@ -203,12 +203,21 @@ Deno.test("SQL: {{slot}}, {{slot_previous}} and {{today}} are filled in, in conf
   const { rows } = await sql.query(
     "select run_label, params -> 'source' as source from etl.runs order by run_id",
   );
+  const stored = await sql.query(
+    "select upload_id, convert_from(data, 'UTF8') as text from etl.uploads",
+  );
+  assert.deepEqual(stored.rows.map(({ text }) => text), [
+    '{"text": "{{today}} {{slot_previous}}"}\n',
+  ]);
   assert.deepEqual(rows, [
     {
       run_label: "day 2026-03-02",
       source: { type: "file", path: "2026-03-02T04:30:00Z/2026-02-28T00:00:00Z.csv" },
     },
-    { run_label: "x2026-03-02", source: { type: "inline", records } },
+    {
+      run_label: "x2026-03-02",
+      source: { type: "inline", format: "ndjson", upload_id: stored.rows[0].upload_id },
+    },
   ]);
   const problem = await request(sql, { run_label: "{{slot_previous}}" });
   assert.match(problem.detail, /has no previous slot/);
