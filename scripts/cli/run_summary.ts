@@ -93,7 +93,7 @@ function headline(terminal: Terminal, run: RunDetail): string[] {
   }
   const read = run.counts.records_read ?? 0;
   const ms = run.duration_ms ?? 0;
-  const rate = ms > 0 && read > 0
+  const rate = ms > 0 && read >= 1000
     ? `, ${count(Math.round(read / ms * 1000))} records a second`
     : "";
   const rows = terminal.paint("bold", `${count(run.total_rows ?? 0)} rows`);

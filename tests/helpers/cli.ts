@@ -4,8 +4,10 @@ import { waitFor } from "./wait_for.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
 const INHERITED = ["PATH", "HOME", "DENO_DIR", "TMPDIR", "XDG_CACHE_HOME"];
-/** As `deno task etl` has them. */
-const PERMISSIONS = ["net", "env", "read", "write", "run", "sys"].map((name) => `--allow-${name}`);
+/** The arguments of `deno run` that `deno task etl` has. */
+const RUN_ARGS = /deno run (.*) scripts\/etl\.ts$/
+  .exec(JSON.parse(Deno.readTextFileSync(`${PROJECT_DIR}/deno.json`)).tasks.etl.command)![1]!
+  .split(" ");
 
 /** A command that takes longer hangs. */
 const DEADLINE_MS = 120_000;
@@ -34,15 +36,7 @@ export function startCli(args: string[], { env, input }: CliOptions): StartedCli
     return value === undefined ? [] : [[name, value]];
   });
   const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--frozen",
-      "--cached-only",
-      ...PERMISSIONS,
-      "scripts/etl.ts",
-      ...args,
-    ],
+    args: ["run", "--cached-only", ...RUN_ARGS, "scripts/etl.ts", ...args],
     cwd: PROJECT_DIR,
     clearEnv: true,
     env: { ...Object.fromEntries(inherited), ...env },

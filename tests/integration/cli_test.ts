@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withClient } from "../helpers/query.ts";
 import { runCli, startCli } from "../helpers/cli.ts";
+import { testClusterDir } from "../helpers/clusters.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { processesWith } from "../helpers/processes.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -66,6 +68,22 @@ Deno.test("etl run in process sets up an empty database, loads, and loads nothin
   assert.equal(second.code, 0, second.err);
   assert.match(second.out, /500 rows are in public\.etl_improved_events/);
   assert.match(second.out, /nothing was written/);
+});
+
+Deno.test("etl run without a database starts the embedded one, and leaves none running", async () => {
+  const dir = testClusterDir(`${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
+  await using home = await homeOf("");
+  const env = { ...home.env, KPIS_PG_DSN: "", ETL_EMBEDDED_PG_DIR: dir };
+  try {
+    const run = await runCli(["run", "--set", "batch_size=3", "--json"], { env });
+    assert.equal(run.code, 0, run.err);
+    assert.equal(run.json().inserted, 3);
+    const listed = await runCli(["runs", "--json"], { env });
+    assert.equal((listed.json() as unknown as unknown[]).length, 1, listed.err);
+    assert.deepEqual(await processesWith(dir), []);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("etl run tells what is wrong with a conf before anything is started", async () => {
