@@ -28,7 +28,7 @@ import { runProblem } from "./run_problem.ts";
 import type { Slice } from "./sources/source.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
-import { judgeBatch, suiteFailed } from "./stages/ge_validate.ts";
+import { suiteFailed } from "./stages/ge_validate.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 
@@ -77,6 +77,11 @@ export async function executeRun(runId: string, deps: RunDeps): Promise<Executio
   });
   here.set(runId, { execution, ended });
   return await ended;
+}
+
+/** Whether this server has a run in hand. */
+export function isExecuting(runId: string, deps: RunDeps): boolean {
+  return executionsOf(deps).has(runId);
 }
 
 interface Executing {
@@ -243,7 +248,12 @@ class RunExecution {
     });
     this.#control.throwIfHalted();
     refuseHopeless(metas);
-    this.#validation = judgeBatch(this.#context, metas);
+    if (this.#context.suite !== null) {
+      const states = metas.flatMap(({ validation }) =>
+        validation === undefined ? [] : [validation]
+      );
+      this.#validation = await this.#submit("judge", { states }, null);
+    }
     const { enforce_ge } = this.#context.params;
     if (enforce_ge && this.#validation === null) throw noSuite();
     if (enforce_ge && !this.#validation!.success) throw suiteFailed(this.#validation!);

@@ -7,7 +7,7 @@ export type Halt = "cancelled" | "replaced" | "server stops";
 
 const PROGRESS_INTERVAL_MS = 500;
 /** A cancelled run whose tasks have not ended by then loses its workers. */
-const CANCEL_DEADLINE_MS = 1500;
+const CANCEL_DEADLINE_MS = 1000;
 /** A stopping server waits so long for chunks in hand; then they are given back like those of a cancelled run. */
 const DRAIN_DEADLINE_MS = 7000;
 

@@ -9,8 +9,8 @@ import type { ValidationResult } from "../expectations/result.ts";
 import { readSuite } from "../expectations/suite.ts";
 import { Problem } from "../problem.ts";
 import type { Plain } from "../sources/source.ts";
-import type { SpillMeta } from "../spill/layout.ts";
-import type { RunContext } from "../workers/task.ts";
+import type { TaskEnvironment } from "../workers/environment.ts";
+import type { RunContext, Tasks } from "../workers/task.ts";
 
 /**
  * The ge_validate stage of one chunk: evaluates the run's expectation suite on
@@ -54,14 +54,16 @@ export class GeValidator {
   }
 }
 
-/** The suite's verdict over the whole batch, from what the chunks say; null without a suite. */
-export function judgeBatch(context: RunContext, metas: SpillMeta[]): ValidationResult | null {
-  if (context.suite === null) return null;
+/**
+ * The suite's verdict over the whole batch, from what the chunks say. Runs in a
+ * worker: sorting out millions of values takes its time.
+ */
+export function judgeBatch(
+  { context }: TaskEnvironment,
+  { states }: Tasks["judge"]["input"],
+): Promise<ValidationResult> {
   const suite = compileSuite(readSuite(context.suite));
-  const states = metas.flatMap(({ validation }) =>
-    validation === undefined ? [] : [validation as unknown as SerializedState]
-  );
-  return suite.finish(suite.mergeStates(states));
+  return Promise.resolve(suite.finish(suite.mergeStates(states as unknown as SerializedState[])));
 }
 
 /** The problem of a run that enforces its suite and failed it. */

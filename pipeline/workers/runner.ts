@@ -1,6 +1,7 @@
 import { Connection } from "../../store/connection.ts";
 import { readUpload } from "../../store/uploads.ts";
 import { Problem } from "../problem.ts";
+import { judgeBatch } from "../stages/ge_validate.ts";
 import { planRun } from "../stages/extract.ts";
 import { prepareChunk } from "../prepare.ts";
 import { publishChunk } from "../publish.ts";
@@ -111,7 +112,13 @@ function carryOut<K extends TaskKind>(
       env: TaskEnvironment,
       input: Tasks[T]["input"],
     ) => Promise<Tasks[T]["output"]>;
-  } = { plan: planRun, prepare: prepareChunk, resolve: resolveRun, publish: publishChunk };
+  } = {
+    plan: planRun,
+    prepare: prepareChunk,
+    judge: judgeBatch,
+    resolve: resolveRun,
+    publish: publishChunk,
+  };
   return handlers[kind](env, input);
 }
 

@@ -1,3 +1,4 @@
+import type { ValidationResult } from "../expectations/result.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
@@ -72,6 +73,8 @@ export interface Tasks {
     };
     output: PrepareResult;
   };
+  /** The verdict of the suite over the batch, from the chunks' states. */
+  judge: { input: { states: Plain[] }; output: ValidationResult };
   resolve: {
     input: { chunks: { chunkNo: number; events: number }[]; compare: boolean };
     output: { decisions: ChunkDecision[] };
