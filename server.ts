@@ -27,7 +27,7 @@ import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 /** Milliseconds between two looks for runs that lost their job. */
 const RECOVERY_INTERVAL_MS = 5_000;
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
-const LEFTOVERS_INTERVAL_MS = 15_000;
+const LEFTOVERS_INTERVAL_MS = 5_000;
 /** Milliseconds between two purges of what is older than the retention. */
 const PURGE_INTERVAL_MS = 600_000;
 
@@ -130,6 +130,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
       settings: config.telemetry,
       publicUrl: config.telemetry.publicUrl ?? `http://${config.host}:${config.port}`,
       consumers: registeredConsumers,
+      connections: config.connections,
+      dataDir: resolve(config.dataDir),
       runEndObservers: reporting.runEndObservers,
       taskObservers: reporting.taskObservers,
       stopping: stopping.signal,

@@ -1,4 +1,4 @@
-import { errorCode, isTransient } from "./errors.ts";
+import { errorCode, isSqlState, isTransient } from "./errors.ts";
 import { type Client, connect } from "./pg.ts";
 import { type RetryPolicy, withRetry } from "./retry.ts";
 
@@ -69,8 +69,11 @@ export class Connection {
       } catch {
         this.#drop(client);
       }
-      // a lost connection can leave the driver unusable although it does not say so
-      if (isTransient(error)) this.#drop(client);
+      if (isTransient(error)) {
+        // a lost connection can leave the driver unusable although it does not say so
+        this.#drop(client);
+        await this.#endLost(error, this.#nameOf(options));
+      }
       throw error;
     } finally {
       watch.end();
@@ -83,7 +86,7 @@ export class Connection {
     options: TransactionOptions,
     run: (client: Client) => Promise<T>,
   ): Promise<T> {
-    const name = (options.name ?? this.#applicationName).replaceAll("'", "''");
+    const name = this.#nameOf(options).replaceAll("'", "''");
     // several statements in one round trip; the last tells which backend this is, also behind a pooler
     const results = await client.query(
       `begin; set local statement_timeout = ${Math.trunc(options.statementTimeoutMs)};
@@ -95,13 +98,33 @@ export class Connection {
     return result;
   }
 
+  #nameOf(options: TransactionOptions): string {
+    return (options.name ?? this.#applicationName).slice(0, 63);
+  }
+
+  /**
+   * Ends a transaction whose connection was lost on our side only: the server
+   * may not know for hours, and the next try would wait for its locks.
+   */
+  async #endLost(error: unknown, name: string): Promise<void> {
+    if (this.#pid === null || isSqlState(errorCode(error))) return;
+    try {
+      await this.#aside(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and application_name = $2",
+        [this.#pid, name],
+      );
+    } catch {
+      // the server is away, and with it the transaction
+    }
+  }
+
   /** Whether the backend waits for a client that has nothing more to say, or is gone. */
   async #probe(): Promise<boolean> {
     const pid = this.#pid;
     try {
       const waits = await this.#aside<{ waits: boolean }>(
         `select wait_event = 'ClientRead' as waits from pg_stat_activity where pid = $1`,
-        pid,
+        [pid],
       );
       return waits === undefined || waits.waits;
     } catch (error) {
@@ -112,13 +135,13 @@ export class Connection {
 
   /** Stops the statement that is running, if any; its transaction fails with 57014. */
   async cancel(): Promise<void> {
-    if (this.#pid !== null) await this.#aside("select pg_cancel_backend($1)", this.#pid);
+    if (this.#pid !== null) await this.#aside("select pg_cancel_backend($1)", [this.#pid]);
   }
 
   /** One statement about a backend, over a connection of its own. */
   async #aside<Row extends object>(
     statement: string,
-    pid: number | null,
+    values: unknown[],
   ): Promise<Row | undefined> {
     const other = await connect(this.#dsn, {
       applicationName: this.#applicationName,
@@ -126,7 +149,7 @@ export class Connection {
     });
     const timer = setTimeout(() => destroy(other), 5_000);
     try {
-      return (await other.query<Row>(statement, [pid])).rows[0];
+      return (await other.query<Row>(statement, values)).rows[0];
     } finally {
       clearTimeout(timer);
       other.end().catch(() => {});

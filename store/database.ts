@@ -1,4 +1,5 @@
 import postgres from "postgres";
+import { StatementWatch } from "./statement_watch.ts";
 
 export type Sql = postgres.Sql;
 
@@ -10,7 +11,8 @@ export interface DatabaseOptions {
   prepare?: boolean;
   /**
    * Milliseconds between two probes of the connections; default 10,000. Two that
-   * fail in a row have all connections opened anew.
+   * fail in a row, or a statement that for two intervals had no answer although
+   * its backend does nothing, have all connections opened anew.
    */
   probeMs?: number;
 }
@@ -28,6 +30,8 @@ export class Database {
   readonly #options: DatabaseOptions;
   readonly #listeners: { channel: string; told: (payload: string) => void }[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #probeMs: number;
+  readonly #statements = new StatementWatch();
   #current: Sql;
   #listening: Sql | null = null;
   #failures = 0;
@@ -37,10 +41,12 @@ export class Database {
     this.#options = options;
     this.#current = this.#open(options.max ?? 6);
     this.sql = new Proxy(function () {} as unknown as Sql, {
-      apply: (_target, _this, args) => Reflect.apply(this.#current, undefined, args),
+      apply: (_target, _this, args) =>
+        this.#statements.watch(Reflect.apply(this.#current, undefined, args)),
       get: (_target, name) => Reflect.get(this.#current, name),
     });
-    this.#timer = setInterval(() => void this.#probe(), options.probeMs ?? 10_000);
+    this.#probeMs = options.probeMs ?? 10_000;
+    this.#timer = setInterval(() => void this.#probe(), this.#probeMs);
   }
 
   #open(max: number): Sql {
@@ -69,13 +75,27 @@ export class Database {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(new Error("no answer")), 5_000);
     try {
-      await Promise.race([probed`select`, late.promise]);
+      const lost = await Promise.race([this.#lostStatements(probed), late.promise]);
+      if (lost && probed === this.#current) await this.#reopen();
       this.#failures = 0;
     } catch {
       if (++this.#failures >= 2 && probed === this.#current) await this.#reopen();
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Whether a statement waits for an answer that its backend does not work on any more. */
+  async #lostStatements(probed: Sql): Promise<boolean> {
+    const pids = this.#statements.pidsAfter(2 * this.#probeMs);
+    // pg_backend_pid() differs from what the driver was told behind a pooler, where nothing can be said
+    const probe = probed<{ pid: number; lost: boolean }[]>`
+      select pg_backend_pid() as pid, exists (
+        select from unnest(${pids}::integer[]) as s (pid) left join pg_stat_activity as a using (pid)
+        where a.pid is null or a.state <> 'active' or a.wait_event = 'ClientRead') as lost`;
+    const [row] = await probe;
+    const { state } = probe as unknown as { state?: { pid: number } };
+    return row!.lost && state?.pid === row!.pid;
   }
 
   async #reopen(): Promise<void> {

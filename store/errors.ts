@@ -44,12 +44,17 @@ export function errorCode(error: unknown): string | undefined {
   return (error as DriverError | null)?.code;
 }
 
+/** Whether a code is a SQLSTATE, so that the server has answered. */
+export function isSqlState(code: string | undefined): code is string {
+  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E");
+}
+
 /** Whether trying again unchanged may help. */
 export function isTransient(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
   if ("transient" in error) return error.transient === true;
   const { code, message } = error as DriverError;
-  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("E")) {
+  if (isSqlState(code)) {
     return code.startsWith("08") || TRANSIENT_STATES.has(code);
   }
   if (code !== undefined && TRANSIENT_CODES.has(code)) return true;

@@ -34,7 +34,7 @@ export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
   const open = new Set<[Deno.Conn, Deno.Conn]>();
   const running = new Set<Promise<unknown>>();
   const never = Promise.withResolvers<void>();
-  const frozen = new WeakSet<[Deno.Conn, Deno.Conn]>();
+  const frozen = new WeakSet<Deno.Conn>();
   let refusing = false;
   let gate: PromiseWithResolvers<void> | undefined;
 
@@ -51,6 +51,7 @@ export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
     const buffer = new Uint8Array(64 * 1024);
     for (;;) {
       const length = await from.read(buffer);
+      if (frozen.has(from)) await never.promise;
       await gate?.promise;
       if (length === null) return;
       told?.(buffer.subarray(0, length));
@@ -110,8 +111,9 @@ export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
       url.port = String(port);
       return url.href;
     },
-    stall() {
-      gate ??= Promise.withResolvers();
+    stall({ existing = false } = {}) {
+      if (!existing) gate ??= Promise.withResolvers();
+      else for (const each of [...open].flat()) frozen.add(each);
     },
     resume,
     breakAll,
@@ -121,6 +123,7 @@ export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
     },
     async [Symbol.asyncDispose]() {
       resume();
+      never.resolve();
       listener.close();
       breakAll();
       while (running.size > 0) await Promise.all(running);

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import type { Place } from "./holds.ts";
+import { undisturbed } from "./invariants.ts";
+import { endUndisturbed, holdAll, places, roomFor } from "./matrix.ts";
+import { World } from "./world.ts";
+
+/** Places after which nothing more is written to the disk. */
+const WRITTEN: Place[] = ["publish", "finalize"];
+
+Deno.test({
+  name:
+    "a full spool disk in any stage gives the runs back; with space they go on, nothing is lost or doubled",
+  ignore: !await canMount(),
+  async fn(t) {
+    const at = places("transform");
+    await using db = await testDatabase(t);
+    await using disk = await smallDisk("192m");
+    await using world = await World.create({
+      dsn: db.dsn,
+      env: { ...roomFor(at), ETL_RUN_MAX_ATTEMPTS: "50", ETL_SPOOL_DIR: `${disk.path}/spool` },
+    });
+    const server = await world.start({ name: "a" });
+    const expected = await undisturbed(world, server);
+    const held = await holdAll(world, server, { at });
+    await fill(`${disk.path}/filler`);
+    for (const run of held) await run.release();
+    for (const { runId, place } of held) {
+      if (WRITTEN.includes(place)) {
+        await world.ended(runId);
+        continue;
+      }
+      await waitFor(
+        async () => (await world.run(runId)).error?.type === "/api/problems/disk-full",
+        { timeoutMs: 30_000, what: `the run held at ${place} to tell of the disk` },
+      ).catch((error) => {
+        throw new Error(`${error.message}\n${world.logs()}`);
+      });
+      const { error } = await world.run(runId);
+      assert.match(error!.detail, /spool.* is full.*ETL_SPOOL_DIR/s);
+    }
+    await Deno.remove(`${disk.path}/filler`);
+    await endUndisturbed(world, held, { expected, servers: [server], attempts: { max: 50 } });
+  },
+});
+
+async function command(program: string, ...args: string[]): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command(program, { args, stdout: "null", stderr: "null" })
+      .output();
+    return success;
+  } catch {
+    return false;
+  }
+}
+
+async function canMount(): Promise<boolean> {
+  if (Deno.uid() !== 0) return false;
+  const dir = await Deno.makeTempDir({ prefix: "etl_mount_" });
+  const mounted = await command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir);
+  if (mounted) await command("umount", dir);
+  await Deno.remove(dir);
+  if (!mounted) console.log("skipped: a small disk cannot be mounted here");
+  return mounted;
+}
+
+async function smallDisk(size: string): Promise<{ path: string } & AsyncDisposable> {
+  const path = await Deno.makeTempDir({ prefix: "etl_disk_" });
+  assert.ok(await command("mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path));
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      await waitFor(() => command("umount", path), { what: "the disk to be free" });
+      await Deno.remove(path);
+    },
+  };
+}
+
+/** Writes until there is no space. */
+async function fill(path: string): Promise<void> {
+  using file = await Deno.open(path, { write: true, create: true });
+  for (const size of [1 << 20, 1 << 12, 1]) {
+    const block = new Uint8Array(size);
+    try {
+      for (;;) await file.write(block);
+    } catch {
+      // full for blocks of this size
+    }
+  }
+}
