@@ -35,9 +35,9 @@ export async function watchToEnd(call: Call, api: Api, runId: string): Promise<E
     });
   } catch (error) {
     if (signals.signal.aborted && !api.inProcess) {
-      err.line(
-        `Run ${runId} goes on. See it with \`etl show ${runId} --follow\`, stop it with \`etl cancel ${runId}\`.`,
-      );
+      err.line(`Run ${runId} goes on.`);
+      err.line(`Watch it: etl show ${runId} --follow`);
+      err.line(`Stop it:  etl cancel ${runId}`);
     }
     throw error;
   }

@@ -64,7 +64,7 @@ function cells(run: RunView): string[] {
     run.run_id,
     run.run_label,
     run.dry_run ? `${run.state} (dry run)` : run.state,
-    run.requested_at.slice(0, 19).replace("T", " "),
+    run.requested_at.slice(0, 16).replace("T", " "),
     run.duration_ms === null ? "" : duration(run.duration_ms),
     run.total_rows === null ? "" : count(run.total_rows),
     run.ratio === null ? "" : String(Math.round(run.ratio * 10_000) / 10_000),
