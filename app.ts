@@ -7,6 +7,7 @@ import { datasetRoutes } from "./routes/datasets.ts";
 import type { AppDeps } from "./routes/deps.ts";
 import { downstreamRoutes } from "./routes/downstream.ts";
 import { docsRoutes } from "./routes/docs.ts";
+import { exportRoutes } from "./routes/exports.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { logRoutes } from "./routes/logs.ts";
@@ -63,6 +64,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   metricsRoutes(app, deps);
   alertRoutes(app, deps);
   logRoutes(app, deps);
+  exportRoutes(app, deps);
   prometheusRoutes(app, deps);
   datasetRoutes(app, deps);
   reportRoutes(app, deps);

@@ -10,11 +10,11 @@ import {
   finishDeliveries,
   lockConsumer,
 } from "../store/deliveries.ts";
-import { isTransient } from "../store/errors.ts";
 import type { Client } from "../store/pg.ts";
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/statsd.ts";
+import { heldTransaction } from "./held_transaction.ts";
 
 export interface ConsumerWorkerOptions {
   sql: Sql;
@@ -30,8 +30,6 @@ const MAX_ATTEMPTS = 5;
 const MAX_BATCH = 1_000;
 /** Another server has the consumer in hand: look again after so long. */
 const BUSY_MS = 500;
-/** A consumer that works without its connection for long keeps it alive so often. */
-const HEARTBEAT_MS = 5_000;
 
 /** Runs a consumer until no delivery waits for it, one execution at a time over all servers. */
 export async function drainConsumer(
@@ -64,9 +62,7 @@ async function execute(
   const told = (ok: boolean) =>
     onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started });
   try {
-    // the consumer's code runs once a claim: repeating it is the queue's business
-    const once = { retry: { attempts: 1, initialMs: 0, signal }, statementTimeoutMs: 0 };
-    return await connection.transaction(once, async (client) => {
+    return await heldTransaction(connection, signal, async (client): Promise<Outcome> => {
       claimed = [];
       if (!await lockConsumer(client, consumer.name)) return "busy";
       const limit = consumer.mode === "batch" ? MAX_BATCH : 1;
@@ -78,8 +74,8 @@ async function execute(
       return "done";
     });
   } catch (error) {
-    // the claim itself failed, the server stops, or the database went away: the events just come again
-    if (claimed.length === 0 || signal.aborted || isTransient(error)) throw error;
+    // the claim itself failed, or the server stops: the events just come again
+    if (claimed.length === 0 || signal.aborted) throw error;
     told(false);
     log.warn("consumer failed", { error, deliveries: claimed.length });
     await failDeliveries(sql, consumer.name, {
@@ -99,25 +95,20 @@ async function run(
   { client, log, signal }: { client: Client; log: Log; signal: AbortSignal },
 ): Promise<unknown> {
   const events = deliveries.flatMap(({ event }): DatasetEvent[] => event === null ? [] : [event]);
-  const alive = setInterval(() => void client.query("select").catch(() => {}), HEARTBEAT_MS);
-  try {
-    return await consumer.run({
-      events,
-      params: consumer.parseParams(deliveries[0]!.params),
-      db: client,
-      log,
-      signal,
-      emit: async (name, counts = {}) => {
-        const dataset = datasetName(name);
-        if (!consumer.emits.includes(dataset)) {
-          throw new Error(
-            `Consumer ${consumer.name} emits ${dataset}, which its definition does not list`,
-          );
-        }
-        await emitDatasetEvent(client, { dataset, emittedBy: consumer.name, counts });
-      },
-    });
-  } finally {
-    clearInterval(alive);
-  }
+  return await consumer.run({
+    events,
+    params: consumer.parseParams(deliveries[0]!.params),
+    db: client,
+    log,
+    signal,
+    emit: async (name, counts = {}) => {
+      const dataset = datasetName(name);
+      if (!consumer.emits.includes(dataset)) {
+        throw new Error(
+          `Consumer ${consumer.name} emits ${dataset}, which its definition does not list`,
+        );
+      }
+      await emitDatasetEvent(client, { dataset, emittedBy: consumer.name, counts });
+    },
+  });
 }

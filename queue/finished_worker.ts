@@ -2,7 +2,8 @@ import type { Sql } from "../store/database.ts";
 import { consumeRun, refreshViewsIfAsked, viewRefreshAge } from "../store/reactions.ts";
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { RunEnd, RunEndObserver } from "../telemetry/run_end.ts";
+import type { RunEnd } from "../store/run_end.ts";
+import type { RunEndObserver } from "../telemetry/run_end.ts";
 import type { TaskEnd } from "../telemetry/statsd.ts";
 
 /** Between two refreshes of the views there is at least so long: fast runs share one. */

@@ -4,6 +4,7 @@ import { lockChannel, markSent, markUnsent, pendingNotifications } from "../stor
 import { DeliveryError } from "../telemetry/http_post.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Notification, Sender } from "../telemetry/notification.ts";
+import { heldTransaction } from "./held_transaction.ts";
 
 export interface NotifierOptions {
   dsn: string;
@@ -35,9 +36,7 @@ export async function drainChannel(options: NotifierOptions): Promise<void> {
 /** One message; whether there may be more to send. */
 function sendOne(connection: Connection, options: NotifierOptions): Promise<boolean> {
   const { channel, sender, log, signal, maxRestMs = 300_000 } = options;
-  // no second try of the transaction: the message would be sent again
-  const once = { retry: { attempts: 1, initialMs: 0, signal }, statementTimeoutMs: 0 };
-  return connection.transaction(once, async (client) => {
+  return heldTransaction(connection, signal, async (client) => {
     const { waitMs, blockedMs, failures } = await lockChannel(client, channel);
     if (blockedMs > 0) return false;
     await delay(waitMs, signal);

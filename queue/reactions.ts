@@ -2,19 +2,29 @@ import type { PgBoss } from "pg-boss";
 import type { Consumer } from "../pipeline/consumers/consumer.ts";
 import { checkConsumers } from "../pipeline/consumers/cycles.ts";
 import type { Sql } from "../store/database.ts";
+import type { ExportTarget } from "../store/exports.ts";
 import { registerConsumers } from "../store/deliveries.ts";
 import { publishReactionSettings } from "../store/reactions.ts";
 import { CloudEventsSender } from "../telemetry/cloud_events.ts";
 import type { Log } from "../telemetry/log.ts";
+import { MlflowClient } from "../telemetry/mlflow.ts";
 import type { Sender } from "../telemetry/notification.ts";
+import { databaseName } from "../telemetry/openlineage.ts";
+import { LineageSender } from "../telemetry/openlineage_sender.ts";
 import type { RunEndObserver } from "../telemetry/run_end.ts";
 import type { TelemetrySettings } from "../telemetry/settings_schema.ts";
 import { SlackSender } from "../telemetry/slack.ts";
 import type { TaskEnd } from "../telemetry/statsd.ts";
 import { drainConsumer } from "./consumer_worker.ts";
+import { drainExports, type Exporter } from "./exporter.ts";
 import { consumeFinished, type FinishedDeps, refreshViews } from "./finished_worker.ts";
+import { lineageExporter } from "./lineage_exporter.ts";
+import { mlflowExporter } from "./mlflow_exporter.ts";
 import { drainChannel } from "./notifier.ts";
 import { onWake } from "./wake_queue.ts";
+
+/** Of this program, for lineage. */
+const VERSION = "0.1.0";
 
 /** Told what etl_consumer and the consumers of datasets do. */
 export interface TaskObserver {
@@ -30,6 +40,9 @@ export interface ReactionDeps {
   /** What links in messages begin with. */
   publicUrl: string;
   consumers: readonly Consumer[];
+  /** What lineage needs to name inputs and outputs. */
+  connections: Record<string, string>;
+  dataDir: string;
   runEndObservers: RunEndObserver[];
   taskObservers: TaskObserver[];
   /** Aborted when the server stops. */
@@ -84,6 +97,10 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
       { batchSize: 100 },
     );
   }
+  for (const [target, exporter] of Object.entries(exportersOf(deps))) {
+    const options = { dsn, target: target as ExportTarget, exporter, log, signal: stopping };
+    await onWake(boss, `etl_${target}`, () => drainExports(options), { batchSize: 100 });
+  }
   for (const consumer of consumers) {
     const onRun = (name: string, end: TaskEnd) => tell(name, "run", { ...end, wholeRun: true });
     await onWake(
@@ -103,6 +120,24 @@ function sendersOf({ settings, publicUrl }: ReactionDeps): Record<string, Sender
       webhook: new CloudEventsSender(alertWebhook.url, {
         source: publicUrl,
         token: alertWebhook.token,
+      }),
+    }),
+  };
+}
+
+function exportersOf(deps: ReactionDeps): Partial<Record<ExportTarget, Exporter>> {
+  const { mlflow, openLineage } = deps.settings;
+  return {
+    mlflow: mlflowExporter(mlflow === null ? null : new MlflowClient(mlflow)),
+    ...(openLineage === null ? {} : {
+      openlineage: lineageExporter(new LineageSender(openLineage), {
+        namespace: openLineage.namespace,
+        destination: databaseName(deps.dsn),
+        connections: Object.fromEntries(
+          Object.entries(deps.connections).map(([name, dsn]) => [name, databaseName(dsn)]),
+        ),
+        dataDir: deps.dataDir,
+        version: VERSION,
       }),
     }),
   };

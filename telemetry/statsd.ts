@@ -1,7 +1,8 @@
 import { StatsD } from "hot-shots";
 import type { RunRow } from "../store/runs.ts";
 import type { RunObserver } from "./observer.ts";
-import type { EndedStage, RunEnd, RunEndObserver } from "./run_end.ts";
+import type { EndedStage, RunEnd } from "../store/run_end.ts";
+import type { RunEndObserver } from "./run_end.ts";
 import type { TelemetrySettings } from "./settings_schema.ts";
 
 /** How a task outside of runs ended. */

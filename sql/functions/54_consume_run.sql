@@ -45,13 +45,32 @@ begin
   perform etl.enqueue('etl_refresh', '{}');
 end $$;
 
+-- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
+-- start of the run is ended with it.
 create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
-  on conflict on constraint exports_pkey do nothing;
-  perform etl.enqueue('etl_' || target, jsonb_build_object('run_id', run_id));
+  on conflict on constraint exports_pkey do update set state = 'pending', updated_at = clock_timestamp()
+    where e.state = 'started' and exists (
+      select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
+  if found then
+    perform etl.enqueue('etl_' || target, jsonb_build_object('target', target));
+  end if;
 end $$;
+
+-- Tells OpenLineage of the start of a run, once for each of its ends, whatever attempts it takes.
+create or replace function etl.note_run_start() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if (select s.openlineage from etl.reaction_settings as s) then
+    perform etl.request_export(new.run_id, 'openlineage',
+      coalesce((select max(e.end_no) from etl.run_ends as e where e.run_id = new.run_id), 0) + 1);
+  end if;
+  return null;
+end $$;
+create or replace trigger note_run_start after update on etl.runs
+  for each row when (old.state = 'queued' and new.state = 'running') execute function etl.note_run_start();
 
 -- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
 create or replace function etl.refresh_views_if_asked() returns boolean

@@ -54,7 +54,7 @@ begin
       select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
         where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
       union all
-      select distinct 'etl_' || x.target, jsonb_build_object('run_id', x.run_id) from etl.exports as x
+      select distinct 'etl_' || x.target, jsonb_build_object('target', x.target) from etl.exports as x
         where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
       union all
       select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done

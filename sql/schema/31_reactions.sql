@@ -74,8 +74,9 @@ create table if not exists etl.exports (
   target text not null constraint exports_target_known check (target in ('mlflow', 'openlineage')),
   -- which end of the run, 1 for the first
   end_no integer not null,
-  state text not null default 'pending' constraint exports_state_known check (state in ('pending', 'done', 'failed', 'skipped')),
-  -- openlineage: when START was sent
+  state text not null default 'pending' constraint exports_state_known check (state in ('pending', 'started', 'done', 'failed', 'skipped')),
+  requested_at timestamptz not null default clock_timestamp(),
+  -- openlineage: when START was sent; the run goes on while the state is started
   started_at timestamptz,
   -- mlflow: its run id
   external_id text,

@@ -12,6 +12,8 @@ export interface ReactingOptions {
   /** Environment of telemetry, e.g. `{ SLACK_WEBHOOK: peer.address }`. */
   env?: Record<string, string>;
   consumers?: Consumer[];
+  /** Connection strings of postgres sources by name. */
+  connections?: Record<string, string>;
   /** Whether deadlines, conditions and lost jobs are looked for; default true. */
   sweeper?: boolean;
 }
@@ -43,6 +45,8 @@ export async function startReacting(
     settings,
     publicUrl: "http://etl.test",
     consumers: options.consumers ?? [],
+    connections: options.connections ?? {},
+    dataDir: "/data",
     runEndObservers: reporting.runEndObservers,
     taskObservers: reporting.taskObservers,
     stopping: stopping.signal,

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { startPeer } from "../helpers/peer.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { startServer } from "../helpers/server.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+interface Span {
+  traceId: string;
+  spanId: string;
+  parentSpanId?: string;
+  name: string;
+  attributes: { key: string; value: Record<string, unknown> }[];
+  startTimeUnixNano: string;
+  endTimeUnixNano: string;
+}
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+Deno.test("a trigger's trace goes through the queue into stages and the workers' chunks", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await using collector = startPeer(() => Response.json({}));
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: {
+      OTEL_DENO: "true",
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.address,
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      OTEL_SERVICE_NAME: "etl-improved",
+      OTEL_BSP_SCHEDULE_DELAY: "200",
+    },
+  });
+  const response = await fetch(`${server.address}/api/etl/run?wait=true`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      traceparent: `00-${TRACE}-00f067aa0ba902b7-01`,
+    },
+    body: JSON.stringify({ batch_size: 20, chunk_size: 10 }),
+  });
+  const run = await response.json();
+  assert.equal(run.state, "succeeded");
+
+  const spans = (): Span[] =>
+    collector.requests.filter((request) => request.path === "/v1/traces").flatMap((request) =>
+      JSON.parse(request.body).resourceSpans.flatMap((
+        resource: { scopeSpans: { spans: Span[] }[] },
+      ) => resource.scopeSpans.flatMap((scope) => scope.spans))
+    );
+  const named = (name: string) =>
+    spans().filter((span) => span.name === name && span.traceId === TRACE);
+  await waitFor(() => named("etl.run").length === 1 && named("etl.publish").length === 2, {
+    timeoutMs: 20_000,
+    what: `the spans; there are ${spans().map((span) => span.name)}`,
+  });
+  const [root] = named("etl.run");
+  const http = spans().find((span) => span.spanId === root!.parentSpanId);
+  assert.equal(http?.traceId, TRACE, "the run is below the request");
+  assert.equal(http?.parentSpanId, "00f067aa0ba902b7", "and the request below its caller");
+  const attributes = Object.fromEntries(
+    root!.attributes.map(({ key, value }) => [key, Object.values(value)[0]]),
+  );
+  assert.equal(attributes["etl.run_id"], run.run_id);
+  assert.equal(attributes["etl.state"], "succeeded");
+  for (
+    const stage of ["extract", "transform", "chunk", "validate", "ge_validate", "load", "finalize"]
+  ) {
+    const [span] = named(`etl.stage.${stage}`);
+    assert.equal(span?.parentSpanId, root!.spanId, stage);
+    assert.ok(BigInt(span!.endTimeUnixNano) >= BigInt(span!.startTimeUnixNano));
+  }
+  for (
+    const [task, count] of [["plan", 1], ["prepare", 2], ["resolve", 1], ["publish", 2]] as const
+  ) {
+    const found = named(`etl.${task}`);
+    assert.equal(found.length, count, task);
+    assert.ok(found.every((span) => span.parentSpanId === root!.spanId), task);
+  }
+});
+
+Deno.test("a collector that is down keeps no run", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { OTEL_DENO: "true", OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:2" },
+  });
+  const response = await fetch(`${server.address}/api/etl/run?wait=true`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: "{}",
+  });
+  assert.equal((await response.json()).state, "succeeded");
+});

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { startServer } from "../helpers/server.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+/** A StatsD server that notes the lines it gets. */
+async function statsdServer() {
+  const socket = createSocket("udp4");
+  const lines: string[] = [];
+  socket.on("message", (bytes) => {
+    lines.push(...bytes.toString().split("\n").filter((line) => line !== ""));
+  });
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  return {
+    port: socket.address().port,
+    lines,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => socket.close(() => resolve())),
+  };
+}
+
+const post = (address: string, path: string, body: object) =>
+  fetch(`${address}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  }).then((response) => response.json());
+
+const STAGES = ["extract", "transform", "chunk", "validate", "ge_validate", "load", "finalize"];
+
+Deno.test("StatsD is told the names that Airflow has for the pipeline and its consumers", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await using statsd = await statsdServer();
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { STATSD_HOST: "127.0.0.1", STATSD_PORT: String(statsd.port) },
+  });
+  await post(server.address, "/api/etl/run?wait=true", { batch_size: 5, sla_seconds: 0.001 });
+  const failing = { source: { type: "file", path: "missing.csv", key: "id" } };
+  await post(server.address, "/api/etl/run?wait=true", failing);
+  const names = () => new Set(statsd.lines.map((line) => line.split(":")[0]));
+  const expected = [
+    "dagrun.duration.success.etl_improved",
+    "dagrun.duration.failed.etl_improved",
+    "dagrun.schedule_delay.etl_improved",
+    ...STAGES.flatMap((stage) => [
+      `ti.start.etl_improved.${stage}`,
+      `ti.finish.etl_improved.${stage}.success`,
+      `dag.etl_improved.${stage}.duration`,
+    ]),
+    "ti.finish.etl_improved.extract.failed",
+    "ti.finish.etl_improved.load.upstream_failed",
+    "ti_successes",
+    "ti_failures",
+    "dataset.updates",
+    "dataset.triggered_dagruns",
+    "sla_missed",
+    "pool.open_slots.default_pool",
+    "ti.finish.etl_consumer.detect.success",
+    "ti.finish.etl_consumer.refresh_mvs.success",
+    "dagrun.duration.success.etl_consumer",
+    "ti.finish.etl_downstream_example.run.success",
+    "dagrun.duration.success.etl_downstream_example",
+  ].map((name) => `airflow.${name}`);
+  await waitFor(() => expected.every((name) => names().has(name)), { timeoutMs: 20_000 })
+    .catch((error) => {
+      throw new Error(`not told: ${expected.filter((name) => !names().has(name))}`, {
+        cause: error,
+      });
+    });
+  const ends = statsd.lines.filter((line) =>
+    line.startsWith("airflow.dagrun.duration.success.etl_improved:")
+  );
+  assert.equal(ends.length, 1, "once for a run");
+  assert.match(ends[0]!, /:\d+(\.\d+)?\|ms$/, "a timer in ms, without tags");
+  await waitFor(() => statsd.lines.includes("airflow.pool.open_slots.default_pool:4|g"));
+  assert.ok(statsd.lines.includes("airflow.ti.finish.etl_improved.load.success:1|c"));
+});
+
+Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not missed when it is gone", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  let port: number;
+  {
+    await using statsd = await statsdServer();
+    port = statsd.port;
+    await using server = await startServer({
+      dsn: db.dsn,
+      env: {
+        STATSD_HOST: "127.0.0.1",
+        STATSD_PORT: String(port),
+        STATSD_PREFIX: "acme.etl",
+        STATSD_TAGS: "true",
+      },
+    });
+    await post(server.address, "/api/etl/run?wait=true", { batch_size: 5, run_label: "daily" });
+    const line = await waitFor(() =>
+      statsd.lines.find((line) => line.startsWith("acme.etl.dag.etl_improved.load.duration:"))
+    );
+    const tags = line.split("|#")[1]!.split(",").sort();
+    assert.deepEqual(tags, ["dag_id:etl_improved", "run_label:daily", "task_id:load"]);
+  }
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { STATSD_HOST: "127.0.0.1", STATSD_PORT: String(port) },
+  });
+  const run = await post(server.address, "/api/etl/run?wait=true", { batch_size: 5 });
+  assert.equal(run.state, "succeeded");
+});
