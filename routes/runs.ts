@@ -6,6 +6,7 @@ import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
 import type { AppDeps } from "./deps.ts";
+import { CLIENT_HEADER } from "./client_header.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
 import { DATA_TYPES, readRunRequest } from "./run_request.ts";
@@ -186,7 +187,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   // the server's own span where it is traced: it continues the caller's
   const traceparent = activeTraceparent() ?? c.req.header("traceparent");
   const submitted = await submitRun(deps.sql, conf, {
-    trigger: "http",
+    trigger: triggerOf(c),
     requested_by: actorOf(c),
     ...(key === undefined ? {} : { idempotency_key: key }),
     ...(traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
@@ -213,9 +214,13 @@ function asksToWait(c: Context): boolean {
   });
 }
 
-/** Who asks, as the audit table names them. */
-export function actorOf(_c: Context): string {
-  return "http";
+/** Who asks, as the audit table names them: the command line says so itself. */
+export function actorOf(c: Context): string {
+  return triggerOf(c);
+}
+
+function triggerOf(c: Context): "cli" | "http" {
+  return c.req.header(CLIENT_HEADER) === "cli" ? "cli" : "http";
 }
 
 export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {

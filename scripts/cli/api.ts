@@ -1,4 +1,5 @@
 import { Problem, type ProblemDetails } from "../../pipeline/problem.ts";
+import { CLIENT_HEADER } from "../../routes/client_header.ts";
 import { UsageError } from "./exit_codes.ts";
 
 export interface ConnectOptions {
@@ -24,6 +25,7 @@ export function remoteApi(address: string, signal?: AbortSignal): Api {
       try {
         return await fetch(new URL(path, base), {
           ...init,
+          headers: clientHeaders(init),
           ...(signal === undefined ? {} : { signal }),
         });
       } catch (cause) {
@@ -33,6 +35,13 @@ export function remoteApi(address: string, signal?: AbortSignal): Api {
     },
     close: () => Promise.resolve(),
   };
+}
+
+/** The request's headers, with the name of this client for the audit table. */
+export function clientHeaders(init: RequestInit): Headers {
+  const headers = new Headers(init.headers);
+  headers.set(CLIENT_HEADER, "cli");
+  return headers;
 }
 
 function serverUrl(text: string): URL {

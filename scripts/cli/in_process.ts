@@ -8,7 +8,7 @@ import { createLog, type Level } from "../../telemetry/log.ts";
 import { startEmbeddedPostgres } from "../embedded_postgres.ts";
 import type { Cluster } from "../postgres_cluster.ts";
 import { setupDatabase } from "../setup_db.ts";
-import type { Api } from "./api.ts";
+import { type Api, clientHeaders } from "./api.ts";
 
 export interface InProcessOptions {
   projectDir: string;
@@ -76,7 +76,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       inProcess: true,
       async fetch(path, init = {}) {
         signal.throwIfAborted();
-        const headers = new Headers(init.headers);
+        const headers = clientHeaders(init);
         headers.set("host", "localhost");
         const url = new URL(path, "http://localhost");
         return await services.app.fetch(new Request(url, { ...init, headers }));

@@ -1,0 +1,2 @@
+/** Names the program that asks, for the audit table: `cli`. */
+export const CLIENT_HEADER = "x-etl-client";
