@@ -38,7 +38,7 @@ Deno.test({
         throw new Error(`${error.message}\n${world.logs()}`);
       });
       const { error } = await world.run(runId);
-      assert.match(error!.detail, /spool.* is full.*ETL_SPOOL_DIR/s);
+      assert.match(error!.detail, /spool.* is full.*space/s);
     }
     await Deno.remove(`${disk.path}/filler`);
     await endUndisturbed(world, held, { expected, servers: [server], attempts: { max: 50 } });

@@ -79,7 +79,7 @@ export class World implements AsyncDisposable {
 
   async start(options: ServerOptions): Promise<WorldServer> {
     const { name } = options;
-    const spool = options.env?.ETL_SPOOL_DIR ?? this.spoolOf(name);
+    const spool = { ...this.#env, ...options.env }.ETL_SPOOL_DIR ?? this.spoolOf(name);
     await Deno.mkdir(spool, { recursive: true });
     const server = await startServer({
       dsn: options.dsn ?? this.serverDsn,

@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { holdRun } from "./holds.ts";
+import { nothingIsLeft, undisturbed } from "./invariants.ts";
+import { endUndisturbed, LONG } from "./matrix.ts";
+import { World } from "./world.ts";
+
+const RUNS = 200;
+const LABELS = 40;
+const POOLS = { two: 2, three: 3 };
+
+/** Asks for many small runs by SQL: labels take turns, each label has one pool. */
+async function requestMany(world: World): Promise<void> {
+  await world.query(
+    `select etl.request_run(jsonb_build_object('run_label', 'label ' || i % $2, 'pool', case when i % 2 = 0 then 'two' else 'three' end,
+      'table_name', 'f_many', 'batch_size', 10, 'source', jsonb_build_object('type', 'synthetic', 'seed', i)))
+    from generate_series(1, $1) as i`,
+    [RUNS, LABELS],
+  );
+}
+
+/** Most runs that were going on at once, by a column; exact, since both times are set under the pool's lock. */
+async function mostAtOnce(
+  world: World,
+  column: "pool" | "run_label",
+): Promise<Record<string, number>> {
+  const rows = await world.query<{ name: string; most: number }>(
+    `select name, max(active)::integer as most from (
+      select name, sum(step) over (partition by name order by at, step) as active from (
+        select ${column} as name, admitted_at as at, 1 as step from etl.runs where admitted_at is not null
+        union all select ${column}, ended_at, -1 from etl.runs where admitted_at is not null) as steps) as a
+    group by name`,
+  );
+  return Object.fromEntries(rows.map(({ name, most }) => [name, most]));
+}
+
+async function allDoneOnce(world: World): Promise<void> {
+  await waitFor(
+    async () => (await world.query("select from etl.runs where ended_at is null")).length === 0,
+    { timeoutMs: 120_000, intervalMs: 200, what: "the end of all runs" },
+  ).catch((error) => {
+    throw new Error(`${error.message}\n${world.logs()}`);
+  });
+  const [sums] = await world.query(
+    `select count(*)::integer as runs, count(*) filter (where state = 'succeeded')::integer as succeeded,
+      sum(attempt)::integer as attempts, count(distinct server_id)::integer as servers,
+      (select count(*)::integer from etl.dataset_events) as events,
+      (select count(*)::integer from etl_improved_metrics) as metrics,
+      (select count(*)::integer from f_many) as rows from etl.runs`,
+  );
+  assert.deepEqual(sums, {
+    runs: RUNS,
+    succeeded: RUNS,
+    attempts: RUNS,
+    servers: 2,
+    events: RUNS,
+    metrics: RUNS,
+    rows: RUNS * 10,
+  });
+}
+
+Deno.test("two servers do runs that were asked for before any server once each, never above a pool's slots, fairly", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn });
+  for (const [pool, slots] of Object.entries(POOLS)) await world.addPool(pool, slots);
+  await requestMany(world);
+  const servers = await Promise.all(["a", "b"].map((name) => world.start({ name })));
+  await allDoneOnce(world);
+  assert.deepEqual(await mostAtOnce(world, "pool"), POOLS, "no slot idle, none too many");
+  assert.equal(Math.max(...Object.values(await mostAtOnce(world, "run_label"))), 1);
+  // fair: while every label has runs waiting, none has its second turn before all had their first
+  const turns = await world.query<{ pool: string; labels: number }>(
+    `select pool, count(distinct run_label)::integer as labels from (
+      select pool, run_label, row_number() over (partition by pool order by admitted_at) as place from etl.runs) as r
+    where place <= $1 group by pool`,
+    [LABELS / 2],
+  );
+  assert.deepEqual(turns.map(({ labels }) => labels), [LABELS / 2, LABELS / 2]);
+  const [rate] = await world.query<{ per_second: number }>(
+    "select $1 / extract(epoch from max(ended_at) - min(started_at))::float8 as per_second from etl.runs",
+    [RUNS],
+  );
+  console.log(`measured: ${rate!.per_second.toFixed(1)} small runs/s, two servers, five slots`);
+  await nothingIsLeft(world, { servers });
+});
+
+Deno.test("100 concurrent requests with one Idempotency-Key, to two servers and SQL, make one run", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn });
+  const servers = await Promise.all(["a", "b"].map((name) => world.start({ name })));
+  const conf = { batch_size: 10, table_name: "f_once" };
+  const ids = await Promise.all(Array.from({ length: 100 }, async (_, i) => {
+    if (i % 10 !== 9) {
+      return await world.request(servers[i % 2]!, conf, { "idempotency-key": "one" });
+    }
+    const [row] = await world.query<{ id: string }>("select etl.request_run($1, 'one') as id", [
+      conf,
+    ]);
+    return row!.id;
+  }));
+  assert.equal(new Set(ids).size, 1);
+  await world.ended(ids[0]!);
+  assert.equal(await world.request(servers[0]!, conf, { "idempotency-key": "one" }), ids[0]);
+  const other = await fetch(`${servers[0]!.address}/api/etl/run`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "idempotency-key": "one" },
+    body: JSON.stringify({ batch_size: 11 }),
+  });
+  assert.equal(other.status, 422);
+  assert.match((await other.json()).type, /idempotency-conflict/);
+  const [count] = await world.query<{ n: string }>("select count(*) as n from etl.runs");
+  assert.equal(count!.n, "1");
+});
+
+Deno.test("a request by SQL wakes a worker at once, a second delivery of a run does nothing", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn });
+  const server = await world.start({ name: "a" });
+  const expected = await undisturbed(world, server);
+  const took: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const [row] = await world.query<{ id: string }>(
+      `select etl.request_run('{"batch_size": 1, "table_name": "f_woken"}') as id`,
+    );
+    await world.ended(row!.id);
+    const [times] = await world.query<{ ms: number }>(
+      "select extract(epoch from started_at - requested_at)::float8 * 1000 as ms from etl.runs where run_id = $1",
+      [row!.id],
+    );
+    took.push(times!.ms);
+  }
+  took.sort((a, b) => a - b);
+  console.log(
+    `measured: from etl.request_run() to the start, median of 5: ${took[2]!.toFixed(1)} ms`,
+  );
+  assert.ok(took[2]! < 1_000, `${took}`);
+
+  const held = await holdRun(world, server, "transform");
+  await world.query(
+    "select etl.enqueue('etl_run', jsonb_build_object('run_id', $1::uuid)) from generate_series(1, 3)",
+    [held.runId],
+  );
+  await waitFor(async () =>
+    (await world.query(
+      "select from pgboss.job where name = 'etl_run' and state = 'completed' and data ->> 'run_id' = $1",
+      [held.runId],
+    )).length === 3, { what: "the deliveries to be answered" });
+  await held.release();
+  await endUndisturbed(world, [held], { expected, servers: [server], attempts: { max: 1 } });
+});
+
+Deno.test("runs of one label wait, are skipped or cancel the older, as overlap says; the queue shows places", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn });
+  const server = await world.start({ name: "a" });
+  await undisturbed(world, server);
+  const held = await holdRun(world, server, "validate");
+  const again = (overlap: string) =>
+    world.request(server, world.conf("validate", { overlap, batch_size: 10 }));
+  const waiting = [await again("queue"), await again("queue")];
+  const places = await Promise.all(waiting.map(async (id) => {
+    const response = await fetch(`${server.address}/api/etl/runs/${id}`);
+    return (await response.json()).queue_position;
+  }));
+  assert.deepEqual(places, [1, 2]);
+  assert.equal(await again("skip"), held.runId, "the answer names the run that goes on");
+  const newest = await again("cancel");
+  const states = await Promise.all(
+    [held.runId, ...waiting].map((id) => world.ended(id, ["cancelled"])),
+  );
+  assert.equal(states.length, 3);
+  await held.release();
+  await world.ended(newest);
+  await nothingIsLeft(world, { servers: [server] });
+});
+
+Deno.test({
+  name: "a server with the role api executes nothing, workers do what it is asked for",
+  ignore: !LONG,
+  async fn(t) {
+    await using db = await testDatabase(t);
+    await using world = await World.create({ dsn: db.dsn });
+    const api = await world.start({ name: "api", role: "api" });
+    const ids = await Promise.all(
+      Array.from(
+        { length: 20 },
+        (_, i) => world.request(api, { run_label: `r${i}`, batch_size: 10, table_name: "f_roles" }),
+      ),
+    );
+    const workers = await Promise.all(
+      ["b", "c"].map((name) => world.start({ name, role: "worker" })),
+    );
+    const runs = await Promise.all(ids.map((id) => world.ended(id)));
+    assert.ok(runs.every((run) => run.attempt === 1));
+    assert.ok(runs.every((run) => !run.server_id!.includes(`-${api.pid}-`)));
+    await nothingIsLeft(world, { servers: workers });
+  },
+});
+
+Deno.test({
+  name: "a run that takes longer than the queue's heartbeat keeps its job and its attempt",
+  ignore: !LONG,
+  async fn(t) {
+    await using db = await testDatabase(t);
+    await using world = await World.create({ dsn: db.dsn });
+    const server = await world.start({ name: "a" });
+    const other = await world.start({ name: "b" });
+    const expected = await undisturbed(world, server);
+    const held = await holdRun(world, server, "publish");
+    const [row] = await world.query<{ heartbeat_seconds: number }>(
+      "select heartbeat_seconds from pgboss.queue where name = 'etl_run'",
+    );
+    const since = performance.now();
+    const longer = row!.heartbeat_seconds * 2_500;
+    await waitFor(() => performance.now() - since > longer, {
+      timeoutMs: longer + 5_000,
+      what: "two heartbeats and a half",
+    });
+    await held.release();
+    const attempts = { max: 1 };
+    await endUndisturbed(world, [held], { expected, servers: [server, other], attempts });
+  },
+});
