@@ -3,9 +3,7 @@ import { copyIn } from "../store/copy.ts";
 import { quoteIdent } from "../store/pg.ts";
 import { replaceQuarantine } from "../store/quarantine.ts";
 import type { Rejected } from "./event.ts";
-import { compilePayloadSchema, type PayloadCheck } from "./expectations/payload_schema.ts";
-import { readSuite } from "./expectations/suite.ts";
-import { payloadSchemaOf } from "./expectations/suite_files.ts";
+import type { PayloadCheck } from "./expectations/payload_schema.ts";
 import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
@@ -13,7 +11,7 @@ import { Unreadable } from "./sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts";
 import { readLines } from "./spill/reader.ts";
 import { KEY_COLUMNS, SpillWriter } from "./spill/writer.ts";
-import { GeValidator } from "./stages/ge_validate.ts";
+import { GeValidator, hasSpills, payloadCheckOf } from "./stages/ge_validate.ts";
 import { Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
 import { mappingOf } from "./sources/defaults.ts";
@@ -38,11 +36,12 @@ export async function prepareChunk(
 ): Promise<PrepareResult> {
   const { context, connection } = env;
   const maker = spillMaker(context);
-  const existing = input.state === "planned" ? null : await readMeta(
+  const spilled = input.state === "planned" ? null : await readMeta(
     context.spillDir,
     input.chunkNo,
     { maker, published: input.state === "published" },
   );
+  const existing = await hasSpills(spilled?.validation) ? spilled : null;
   const made = existing === null ? await makeSpill(env, input, maker) : null;
   const meta = existing ?? made!.meta;
   await connection.transaction(transactionOptions(env), async (client) => {
@@ -80,7 +79,7 @@ async function makeSpill(
     sourceName: context.sourceName,
     transform: env.module.transform,
   });
-  const validator = new GeValidator(context, input.chunkNo);
+  using validator = new GeValidator(context, input.chunkNo);
   const checks = payloadChecks(env);
   const counts: PreparedCounts = {
     records_read: 0,
@@ -128,7 +127,7 @@ async function makeSpill(
       checks,
     });
     lap("validate");
-    const { events, rejected: unexpected } = validator.batch(valid, counts.events);
+    const { events, rejected: unexpected } = validator.batch(valid);
     lap("ge_validate");
     writer.add(events);
     lap("chunk");
@@ -157,11 +156,7 @@ async function makeSpill(
 
 /** Further checks of payloads: the JSON Schema that comes with the suite, and the module's zod schema. */
 function payloadChecks({ context, module }: TaskEnvironment): PayloadCheck[] {
-  const schema = context.suite === null ? undefined : payloadSchemaOf(readSuite(context.suite));
-  return [
-    ...(schema === undefined ? [] : [compilePayloadSchema(schema)]),
-    ...(module.check === undefined ? [] : [module.check]),
-  ];
+  return [payloadCheckOf(context), module.check].filter((check) => check !== undefined);
 }
 
 /** The same batches, one of which ends exactly behind the first `count` records. */

@@ -191,7 +191,7 @@ function evaluate(suite: Suite, records: SourceRecord[]) {
   const compiled = compileSuite(suite);
   const state = compiled.newState({ chunkNo: 0 });
   for (let from = 0; from < records.length; from += 1000) {
-    compiled.observe(state, records.slice(from, from + 1000), { startPosition: from });
+    compiled.observe(state, records.slice(from, from + 1000));
   }
   return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
 }

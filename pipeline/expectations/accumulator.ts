@@ -10,6 +10,8 @@ export interface Accumulator {
   observe(batch: Batch): void;
   /** Ends the observation; what was spilled is complete on disk when this returns. */
   state(): State;
+  /** Closes the spill file of an observation that is given up. */
+  close?(): void;
 }
 
 /** Plain JSON, and bytes where nothing may be written to disk. */
@@ -19,6 +21,8 @@ export interface AccumulatorKind {
   create(options: CreateOptions): Accumulator;
   /** The state of `a`'s rows followed by `b`'s. */
   merge(a: State, b: State): State;
+  /** The state with the positions of its rows moved by `rows`; absent where it has none. */
+  shift?(state: State, rows: number): State;
 }
 
 export interface CreateOptions {

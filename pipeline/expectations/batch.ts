@@ -4,13 +4,19 @@ import { type Condition, conditionColumns } from "./condition_parser.ts";
 
 /** The columns of an event beside its payload; they shadow payload fields of the same name. */
 export interface EventColumns {
-  event_id: string;
-  event_type: string;
-  /** ISO 8601 in UTC, or null. */
-  occurred_at: string | null;
+  /** Column event_id. */
+  eventId: string;
+  /** Column event_type. */
+  eventType: string;
+  /** Column occurred_at: ISO 8601 in UTC, or null. */
+  occurredAt: string | null;
 }
 
-const EVENT_COLUMNS = new Set(["event_id", "event_type", "occurred_at"]);
+const EVENT_COLUMNS: ReadonlyMap<string, keyof EventColumns> = new Map([
+  ["event_id", "eventId"],
+  ["event_type", "eventType"],
+  ["occurred_at", "occurredAt"],
+]);
 
 /** Whether a column is one of the event's own and not of its payload. */
 export function isEventColumn(column: string): boolean {
@@ -45,7 +51,7 @@ const INHERITED = new Set(Object.getOwnPropertyNames(Object.prototype));
 export class Batch {
   count = 0;
   records: readonly SourceRecord[] = [];
-  /** Position of the first record, see CompiledSuite.observe. */
+  /** Number of the first record within its chunk, from 0. */
   startPosition = 0;
   #events: readonly EventColumns[] | undefined;
   #columns = new Map<string, Column>();
@@ -53,11 +59,11 @@ export class Batch {
 
   load(
     records: readonly SourceRecord[],
-    options: { events?: readonly EventColumns[] | undefined; startPosition: number },
+    options: { events?: readonly EventColumns[] | undefined; startPosition?: number } = {},
   ): void {
     this.records = records;
     this.count = records.length;
-    this.startPosition = options.startPosition;
+    this.startPosition = options.startPosition ?? 0;
     this.#events = options.events;
     for (const column of this.#columns.values()) column.filled = false;
     for (const condition of this.#rows.keys()) this.#rows.set(condition, undefined);
@@ -164,7 +170,7 @@ class Column {
   }
 
   #fillFromEvents(events: readonly EventColumns[]): void {
-    const name = this.#path as keyof EventColumns;
+    const name = EVENT_COLUMNS.get(this.#path)!;
     for (let i = 0; i < events.length; i++) this.values[i] = events[i]![name];
     this.present = events.length > 0;
   }

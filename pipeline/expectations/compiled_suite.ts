@@ -19,10 +19,11 @@ export interface NewStateOptions {
   chunkNo: number;
   /**
    * A directory of the run, kept until `finish`: what does not fit in memory
-   * is written there. A chunk prepared again overwrites its files. Without
-   * one all stays in memory, for samples and tests.
+   * is written there. Without one all stays in memory, for samples and tests.
    */
   spillDir?: string;
+  /** Another attempt at the chunk has files of its own; default 0. */
+  attempt?: number;
 }
 
 /** The accumulators of one chunk, while it is read. */
@@ -46,11 +47,6 @@ export interface SerializedState {
 }
 
 export interface ObserveOptions {
-  /**
-   * Position of the first record: of all records if known, else within the
-   * chunk; results list the positions of unexpected rows.
-   */
-  startPosition: number;
   /** The events of the records, for the columns event_id, event_type and occurred_at. */
   events?: readonly EventColumns[];
 }
@@ -130,12 +126,12 @@ export class CompiledSuite {
   }
 
   newState(options: NewStateOptions): ChunkState {
-    const { chunkNo, spillDir } = options;
+    const { chunkNo, spillDir, attempt = 0 } = options;
     return {
       chunkNo,
       accumulators: this.#plan.kinds.map((kind, i) =>
         kind.create(
-          spillDir === undefined ? {} : { spillPath: `${spillDir}/expectations-${chunkNo}-${i}` },
+          spillDir === undefined ? {} : { spillPath: `${spillDir}/${chunkNo}.ge${i}.${attempt}` },
         )
       ),
       rows: 0,
@@ -148,10 +144,10 @@ export class CompiledSuite {
   observe(
     state: ChunkState,
     records: readonly SourceRecord[],
-    options: ObserveOptions,
+    options: ObserveOptions = {},
   ): void {
     if (records.length === 0) return;
-    this.#batch.load(records, options);
+    this.#batch.load(records, { ...options, startPosition: state.rows });
     state.rows += records.length;
     this.#columns.forEach((column, i) => {
       if (this.#batch.has(column)) state.seen[i] = true;
@@ -173,7 +169,12 @@ export class CompiledSuite {
     };
   }
 
-  /** One state of all chunks, given in any order. */
+  /** Gives up a chunk: what it has open is closed. */
+  discardState(state: ChunkState): void {
+    for (const accumulator of state.accumulators) accumulator.close?.();
+  }
+
+  /** One state of all chunks, given in any order; positions of rows then count from the first. */
   mergeStates(states: readonly SerializedState[]): SerializedState {
     const [first, ...rest] = [...states].sort((a, b) => a.chunkNo - b.chunkNo);
     if (first === undefined) return this.serializeState(this.newState({ chunkNo: 0 }));
@@ -182,7 +183,10 @@ export class CompiledSuite {
       rows: a.rows + b.rows,
       seen: a.seen.map((seen, i) => seen || b.seen[i]!),
       mistyped: a.mistyped.map((mistyped, i) => mistyped || b.mistyped[i]!),
-      states: this.#plan.kinds.map((kind, i) => kind.merge(a.states[i]!, b.states[i]!)),
+      states: this.#plan.kinds.map((kind, i) => {
+        const state = b.states[i]!;
+        return kind.merge(a.states[i]!, kind.shift?.(state, a.rows) ?? state);
+      }),
     }), first);
   }
 
@@ -222,14 +226,15 @@ export class CompiledSuite {
 
   /**
    * The rows that fail a row-wise expectation, by their index in `records`.
-   * `mostly` is not considered: each unexpected row fails.
+   * `mostly` is not considered: each unexpected row fails. Costs less when the
+   * very same records were observed just before.
    */
   failingRows(
     records: readonly SourceRecord[],
-    options: { events?: readonly EventColumns[] } = {},
+    options: ObserveOptions = {},
   ): Map<number, FailingRow> {
     const failing = new Map<number, FailingRow>();
-    this.#batch.load(records, { ...options, startPosition: 0 });
+    if (this.#batch.records !== records) this.#batch.load(records, options);
     for (const { rule, condition, expectation } of this.#compiled) {
       if (rule === undefined || !isRowWise(expectation)) continue;
       const selected = condition && this.#batch.select(condition).rows;

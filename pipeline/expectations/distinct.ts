@@ -44,6 +44,13 @@ export function distinctKind(options: DistinctOptions): AccumulatorKind {
   return {
     create: (create) => options.rows ? new Rows(options, create) : new Counts(options, create),
     merge: (a, b) => mergeDistinct(a as DistinctState, b as DistinctState),
+    shift: (state, rows) => {
+      const { spills } = state as DistinctState;
+      return {
+        ...state,
+        spills: spills.map((ref) => ({ ...ref, start: (ref.start ?? 0) + rows })),
+      };
+    },
   };
 }
 
@@ -100,6 +107,10 @@ class Counts implements Accumulator {
         }
       }
     }
+  }
+
+  close(): void {
+    this.#writer.close();
   }
 
   #spill(): void {
@@ -163,6 +174,10 @@ class Rows implements Accumulator {
       this.#considered++;
       this.#writer.addRow(value, batch.startPosition + i);
     }
+  }
+
+  close(): void {
+    this.#writer.close();
   }
 
   state(): DistinctState {

@@ -174,7 +174,7 @@ export class Pass {
         numbers ??= block.numbers();
         yield {
           chunk: block.chunk,
-          position: numbers[i]!,
+          position: block.start + numbers[i]!,
           read: () => (values ??= block.values())[i]!,
         };
       }

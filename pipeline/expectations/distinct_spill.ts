@@ -71,6 +71,11 @@ export class DistinctWriter {
     if (partition.count === BLOCK) this.#flush(index);
   }
 
+  /** Gives up what was added. */
+  close(): void {
+    this.#writer.close();
+  }
+
   #flush(index: number): void {
     const partition = this.#partitions[index]!;
     const { count } = partition;
@@ -104,6 +109,8 @@ export class Block {
   readonly rows: boolean;
   /** Which chunk the block is of, in chunk order. */
   readonly chunk: number;
+  /** Where the positions of its rows count from. */
+  readonly start: number;
   readonly #reader: SpillReader;
   readonly #offset: number;
   readonly #valuesBytes: number;
@@ -115,6 +122,7 @@ export class Block {
     this.#valuesBytes = header[2]!;
     this.rows = header[3] === 1;
     this.chunk = chunk;
+    this.start = reader.start;
     this.#reader = reader;
     this.#offset = offset;
   }

@@ -25,6 +25,10 @@ export function mapKind(rule: RowRule, condition: Condition | undefined): Accumu
   return {
     create: () => new MapAccumulator(rule, condition),
     merge: (a, b) => mergeMaps(a as MapState, b as MapState),
+    shift: (state, rows) => {
+      const { positions } = state as MapState;
+      return { ...state, positions: positions.map((position) => position + rows) };
+    },
   };
 }
 

@@ -65,6 +65,10 @@ class Numbers implements Accumulator {
     }
   }
 
+  close(): void {
+    this.#writer.close();
+  }
+
   #flush(): void {
     this.#writer.append(new Uint8Array(this.#buffer.buffer, 0, this.#buffered * 8));
     this.#buffered = 0;

@@ -14,6 +14,14 @@ export function orderKind(
   return {
     create: () => new Order(column, condition, follows),
     merge: (a, b) => mergeOrders(a as OrderState, b as OrderState, follows),
+    shift: (state, rows) => {
+      const { positions, firstPosition } = state as OrderState;
+      return {
+        ...state,
+        positions: positions.map((position) => position + rows),
+        firstPosition: firstPosition + rows,
+      };
+    },
   };
 }
 

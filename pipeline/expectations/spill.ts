@@ -1,5 +1,8 @@
-/** Where spilled bytes are: a file, or memory when no directory was given. */
-export type SpillRef = { path: string } | { bytes: Uint8Array };
+/**
+ * Where spilled bytes are: a file, or memory when no directory was given. The
+ * positions of rows in it count from `start`, by default 0.
+ */
+export type SpillRef = ({ path: string } | { bytes: Uint8Array }) & { start?: number };
 
 /** Appends to a spill file; made when the first bytes come. */
 export class SpillWriter {
@@ -22,12 +25,17 @@ export class SpillWriter {
     for (let at = 0; at < bytes.byteLength;) at += this.#file.writeSync(bytes.subarray(at));
   }
 
+  /** Closes the file of a spill that nobody will read. */
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
   /** Closes the file. Nothing was spilled: null. */
   end(): SpillRef | null {
     if (this.#size === 0) return null;
     if (this.#path !== undefined) {
-      this.#file?.close();
-      this.#file = undefined;
+      this.close();
       return { path: this.#path };
     }
     const bytes = new Uint8Array(this.#size);
@@ -43,10 +51,12 @@ export class SpillWriter {
 /** Reads a spill at any offset; close it. */
 export class SpillReader {
   readonly size: number;
+  readonly start: number;
   readonly #bytes: Uint8Array | undefined;
   readonly #file: Deno.FsFile | undefined;
 
   constructor(ref: SpillRef) {
+    this.start = ref.start ?? 0;
     if ("bytes" in ref) {
       this.#bytes = ref.bytes;
       this.size = ref.bytes.byteLength;

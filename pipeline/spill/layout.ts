@@ -8,6 +8,7 @@ import type { Plain } from "../sources/source.ts";
  *   <n>.rows   rows in PostgreSQL's COPY text format, one a line, in source order
  *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
  *   <n>.hash   64 bits of hash of each event_id (two little-endian uint32)
+ *   <n>.ge<i>.<attempt>   what accumulator i of the expectation suite keeps of its values
  *   <n>.losers.<attempt>   sorted positions that lost against another event of their key (int32)
  *   <n>.inserts.<attempt>, <n>.updates.<attempt>
  *                          sorted positions to publish, where it is not all of them (int32)

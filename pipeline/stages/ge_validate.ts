@@ -5,40 +5,69 @@ import {
   compileSuite,
   type SerializedState,
 } from "../expectations/compiled_suite.ts";
+import { compilePayloadSchema, type PayloadCheck } from "../expectations/payload_schema.ts";
 import type { ValidationResult } from "../expectations/result.ts";
 import { readSuite } from "../expectations/suite.ts";
+import { payloadSchemaOf } from "../expectations/suite_files.ts";
 import { Problem } from "../problem.ts";
 import type { Plain } from "../sources/source.ts";
+import { diskProblem } from "../spill/layout.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { RunContext, Tasks } from "../workers/task.ts";
+
+interface RunSuite {
+  compiled: CompiledSuite;
+  /** By the JSON Schema that comes with the suite. */
+  payloadCheck: PayloadCheck | undefined;
+}
+
+/** Each run's suite, compiled once a worker: a context is the same object for all of its chunks. */
+const runSuites = new WeakMap<Plain, RunSuite>();
+
+function runSuite(json: Plain): RunSuite {
+  const known = runSuites.get(json);
+  if (known !== undefined) return known;
+  const suite = readSuite(json);
+  const schema = payloadSchemaOf(suite);
+  const made = {
+    compiled: compileSuite(suite),
+    payloadCheck: schema === undefined ? undefined : compilePayloadSchema(schema),
+  };
+  runSuites.set(json, made);
+  return made;
+}
+
+/** The check of payloads by the JSON Schema that comes with a run's suite, for the stage validate. */
+export function payloadCheckOf({ suite }: RunContext): PayloadCheck | undefined {
+  return suite === null ? undefined : runSuite(suite).payloadCheck;
+}
 
 /**
  * The ge_validate stage of one chunk: evaluates the run's expectation suite on
  * every batch. Without a suite it passes everything through.
  */
-export class GeValidator {
+export class GeValidator implements Disposable {
   readonly #suite: CompiledSuite | null;
   readonly #state: ChunkState | null;
   readonly #quarantines: boolean;
+  readonly #spillDir: string;
 
   constructor(context: RunContext, chunkNo: number) {
-    this.#suite = context.suite === null ? null : compileSuite(readSuite(context.suite));
-    this.#state = this.#suite?.newState({ chunkNo, spillDir: context.spillDir }) ?? null;
+    const { suite, spillDir, attempt } = context;
+    this.#suite = suite === null ? null : runSuite(suite).compiled;
+    this.#state = this.#suite?.newState({ chunkNo, spillDir, attempt }) ?? null;
     this.#quarantines = context.params.on_failure === "quarantine";
+    this.#spillDir = spillDir;
   }
 
-  /** Observes a batch whose first event has position `start`; answers what goes on and what is quarantined. */
-  batch(events: Event[], start: number): { events: Event[]; rejected: Rejected[] } {
-    if (this.#suite === null) return { events, rejected: [] };
+  /** Observes a batch; answers what goes on and what is quarantined. */
+  batch(events: Event[]): { events: Event[]; rejected: Rejected[] } {
+    const suite = this.#suite;
+    if (suite === null) return { events, rejected: [] };
     const payloads = events.map((event) => event.payload);
-    const columns = events.map(({ eventId, eventType, occurredAt }) => ({
-      event_id: eventId,
-      event_type: eventType,
-      occurred_at: occurredAt,
-    }));
-    this.#suite.observe(this.#state!, payloads, { startPosition: start, events: columns });
+    this.#onDisk(() => suite.observe(this.#state!, payloads, { events }));
     if (!this.#quarantines) return { events, rejected: [] };
-    const failing = this.#suite.failingRows(payloads, { events: columns });
+    const failing = suite.failingRows(payloads, { events });
     if (failing.size === 0) return { events, rejected: [] };
     const rejected = [...failing].map(([i, { rule, message }]) => {
       const { position, output, raw, text } = events[i]!;
@@ -49,9 +78,33 @@ export class GeValidator {
 
   /** What the chunk says of the batch, to be merged with the other chunks'; null without a suite. */
   finish(): Plain | null {
-    if (this.#suite === null) return null;
-    return this.#suite.serializeState(this.#state!) as unknown as Plain;
+    const suite = this.#suite;
+    if (suite === null) return null;
+    return this.#onDisk(() => suite.serializeState(this.#state!)) as unknown as Plain;
   }
+
+  #onDisk<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw diskProblem(error, this.#spillDir);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#state !== null) this.#suite?.discardState(this.#state);
+  }
+}
+
+/** Whether the files that a chunk's state refers to are still there. */
+export async function hasSpills(validation: Plain | undefined): Promise<boolean> {
+  const { states = [] } = (validation ?? {}) as Partial<SerializedState>;
+  const paths = states.flatMap(({ spills = [] }) => (spills as { path: string }[]))
+    .map(({ path }) => path);
+  const found = await Promise.all(
+    paths.map((path) => Deno.stat(path).then(({ isFile }) => isFile, () => false)),
+  );
+  return found.every(Boolean);
 }
 
 /**
@@ -62,7 +115,7 @@ export function judgeBatch(
   { context }: TaskEnvironment,
   { states }: Tasks["judge"]["input"],
 ): Promise<ValidationResult> {
-  const suite = compileSuite(readSuite(context.suite));
+  const suite = runSuite(context.suite!).compiled;
   return Promise.resolve(suite.finish(suite.mergeStates(states as unknown as SerializedState[])));
 }
 

@@ -22,12 +22,10 @@ function split(records: SourceRecord[], size: number): SourceRecord[][] {
 export function evaluate(one: Case, chunks: SourceRecord[][], spillDir: string): ValidationResult {
   const suite = compileSuite(readSuite({ name: one.name, expectations: one.expectations }));
   const states: SerializedState[] = [];
-  let position = 0;
   chunks.forEach((records, chunkNo) => {
     const state = suite.newState({ chunkNo, spillDir });
     for (const batch of split(records, 40)) {
-      suite.observe(state, batch, { startPosition: position });
-      position += batch.length;
+      suite.observe(state, batch);
     }
     states.push(suite.serializeState(state));
   });

@@ -17,13 +17,13 @@ Deno.test("the suite of the default table ships and holds for synthetic events",
   assert.equal(suite.expectations.every(isRowWise), true);
   const records = Array.from({ length: 500 }, (_, i) => syntheticRecord(i, 0));
   const events = records.map(({ id, event_type, occurred_at }) => ({
-    event_id: id as string,
-    event_type: event_type as string,
-    occurred_at: occurred_at as string,
+    eventId: id as string,
+    eventType: event_type as string,
+    occurredAt: occurred_at as string,
   }));
   const compiled = compileSuite(suite);
   const state = compiled.newState({ chunkNo: 0 });
-  compiled.observe(state, records, { startPosition: 0, events });
+  compiled.observe(state, records, { events });
   assert.equal(compiled.finish(compiled.serializeState(state)).success, true);
   assert.equal(compiled.failingRows(records, { events }).size, 0);
 });
@@ -33,7 +33,7 @@ Deno.test("the suite of the default table fails an event without a type", async 
   const compiled = compileSuite(
     suiteForTable(suites, { schema: "public", table: "etl_improved_events" })!,
   );
-  const events = [{ event_id: "1", event_type: "", occurred_at: null }];
+  const events = [{ eventId: "1", eventType: "", occurredAt: null }];
   assert.equal(compiled.failingRows([{}], { events }).size, 1);
 });
 

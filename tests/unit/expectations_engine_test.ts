@@ -25,13 +25,11 @@ function validate(
   options: Omit<NewStateOptions, "chunkNo"> = {},
 ): ValidationResult {
   const suite = compile(...given);
-  let position = 0;
   const states: SerializedState[] = chunks.map((records, chunkNo) => {
     const state = suite.newState({ chunkNo, ...options });
     for (let i = 0; i < records.length; i += 7) {
       const batch = records.slice(i, i + 7);
-      suite.observe(state, batch, { startPosition: position });
-      position += batch.length;
+      suite.observe(state, batch);
     }
     return suite.serializeState(state);
   });
@@ -185,11 +183,11 @@ Deno.test("event columns are those of the events, whatever the payload has", () 
     ["expect_column_values_to_not_be_null", { column: "occurred_at" }],
   );
   const events: EventColumns[] = [
-    { event_id: "1", event_type: "t", occurred_at: null },
-    { event_id: "2", event_type: "t", occurred_at: "2025-01-01T00:00:00.000Z" },
+    { eventId: "1", eventType: "t", occurredAt: null },
+    { eventId: "2", eventType: "t", occurredAt: "2025-01-01T00:00:00.000Z" },
   ];
   const state = suite.newState({ chunkNo: 0 });
-  suite.observe(state, [{ event_id: "same" }, { event_id: "same" }], { startPosition: 0, events });
+  suite.observe(state, [{ event_id: "same" }, { event_id: "same" }], { events });
   const { results } = suite.finish(suite.serializeState(state));
   assert.deepEqual(results.map(({ success }) => success), [true, false]);
 });
@@ -275,7 +273,7 @@ Deno.test("the state of the chunks together stays small", () => {
   const states = Array.from({ length: 50 }, (_, chunkNo) => {
     const state = suite.newState({ chunkNo });
     const records = Array.from({ length: 100 }, (_, i) => ({ a: i }));
-    suite.observe(state, records, { startPosition: 0 });
+    suite.observe(state, records);
     return suite.serializeState(state);
   });
   assert.ok(JSON.stringify(suite.mergeStates(states)).length < 500);

@@ -16,7 +16,7 @@ function profile(records: SourceRecord[]): Record<string, unknown> {
 function check(suite: Record<string, unknown>, records: SourceRecord[]): ValidationResult {
   const compiled = compileSuite(readSuite(JSON.parse(JSON.stringify(suite))));
   const state = compiled.newState({ chunkNo: 0 });
-  compiled.observe(state, records, { startPosition: 0 });
+  compiled.observe(state, records);
   return compiled.finish(compiled.serializeState(state));
 }
 
