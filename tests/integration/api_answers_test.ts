@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { startEngine } from "../helpers/engine.ts";
+import { problemOf } from "../helpers/problems.ts";
+
+Deno.test("every error is a problem: unknown routes, ids, cursors, filters, hosts, origins", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const none = "00000000-0000-7000-8000-000000000000";
+  const cursor = (value: unknown) => btoa(JSON.stringify(value));
+  const cases: [string, number, RegExp, RequestInit?][] = [
+    ["/api/nothing", 404, /nothing at \/api\/nothing/],
+    ["/api/etl/runs/nope", 400, /id/],
+    [`/api/etl/runs/${none}`, 404, /no run/],
+    [`/api/etl/runs/${none}/events`, 404, /no run/],
+    [`/api/etl/runs/${none}/chunks`, 404, /no run/],
+    [`/api/etl/runs/${none}/cancel`, 404, /no run/, { method: "POST" }],
+    [`/api/etl/runs/${none}/retry`, 404, /no run/, { method: "POST" }],
+    ["/api/etl/runs?limit=0", 400, /limit/],
+    ["/api/etl/runs?limit=x", 400, /limit/],
+    ["/api/etl/runs?state=odd", 400, /state/],
+    ["/api/etl/runs?cursor=!", 400, /cursor/],
+    [`/api/etl/runs?cursor=${cursor(["x", "y"])}`, 400, /cursor/],
+    [`/api/etl/runs?cursor=${cursor(["2026-01-01T00:00:00Z", 5])}`, 400, /cursor/],
+    [`/api/etl/runs?cursor=${cursor(["2026-02-30T00:00:00Z", none])}`, 400, /cursor/],
+    [`/api/etl/runs?cursor=${cursor({})}`, 400, /cursor/],
+    ["/api/metrics/latest", 404, /no metrics yet/],
+    ["/api/etl/run", 404, /nothing/],
+    ["/livez", 403, /ETL_ALLOWED_HOSTS/, { headers: { host: "evil.example" } }],
+    ["/livez", 403, /another origin/, { headers: { origin: "http://evil.example" } }],
+    ["/livez", 403, /another origin/, { headers: { origin: "null" } }],
+  ];
+  for (const [path, status, detail, init] of cases) {
+    const problem = await problemOf(await engine.request(path, init));
+    assert.equal(problem.status, status, `${path}: ${problem.detail}`);
+    assert.match(problem.detail, detail);
+    assert.equal(problem.instance, path.split("?")[0]);
+    if (status === 400) {
+      for (const { value, expected } of problem.errors!) {
+        assert.ok(value !== undefined && expected !== undefined, path);
+      }
+    }
+  }
+  const { run_id } = await engine.submit({ batch_size: 1 });
+  for (const bad of [["x"], [1.5], [null], [1, 2]]) {
+    const problem = await problemOf(
+      await engine.request(`/api/etl/runs/${run_id}/chunks?cursor=${cursor(bad)}`),
+    );
+    assert.equal(problem.status, 400);
+  }
+  const early = await problemOf(
+    await engine.request(`/api/etl/runs/${run_id}/retry`, { method: "POST" }),
+  );
+  assert.deepEqual([early.status, early.type], [409, "/api/problems/conflict"]);
+});
+
+Deno.test("GET /api/etl/runs: pages hold every run once, also those of one millisecond", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const ids: string[] = [];
+  for (let i = 0; i < 25; i++) ids.push((await engine.submit({ run_label: `l${i % 2}` })).run_id);
+  // all within one millisecond, in microseconds that go the other way
+  await engine.sql`update etl.runs as r set requested_at = timestamptz '2026-01-01 00:00:00.123+00'
+    + (n.n * interval '7 microseconds') from (select run_id, row_number() over (order by run_id) as n from etl.runs) as n
+    where n.run_id = r.run_id`;
+  const walk = async (filter: string) => {
+    const found: string[] = [];
+    for (let next: string | null = ""; next !== null;) {
+      const page: { items: { run_id: string }[]; next: string | null } =
+        await (await engine.request(
+          `/api/etl/runs?limit=4${filter}${next === "" ? "" : `&cursor=${next}`}`,
+        )).json();
+      found.push(...page.items.map((run) => run.run_id));
+      next = page.next;
+    }
+    return found;
+  };
+  assert.deepEqual(await walk(""), [...ids].reverse());
+  assert.deepEqual(await walk("&run_label=l1"), ids.filter((_, i) => i % 2 === 1).reverse());
+  assert.deepEqual(await walk("&state=failed"), []);
+});
+
+interface Event {
+  event: string;
+  id: string;
+  data: { run_id: string; state: string; revision: number; stages: unknown[] };
+}
+
+/** Reads a stream of server-sent events to its end. */
+async function events(response: Response): Promise<Event[]> {
+  assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+  const text = await response.text();
+  return text.split("\n\n").filter((block) => /^(event|id|data):/m.test(block)).map((block) => {
+    const fields = Object.fromEntries(
+      block.split("\n").filter((line) => !line.startsWith(":")).map((line) => {
+        const at = line.indexOf(":");
+        return [line.slice(0, at), line.slice(at + 1).trimStart()];
+      }),
+    );
+    return { event: fields.event!, id: fields.id!, data: JSON.parse(fields.data!) };
+  });
+}
+
+Deno.test("GET …/events streams the run until it ends; Last-Event-ID takes it up", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const { run_id } = await engine.submit({ batch_size: 3000, chunk_size: 500 });
+  const all = await events(await engine.request(`/api/etl/runs/${run_id}/events`));
+  assert.ok(all.length >= 1);
+  const revisions = all.map(({ data }) => data.revision);
+  assert.deepEqual(
+    revisions,
+    [...new Set(revisions)].sort((a, b) => a - b),
+    "each revision once, in order",
+  );
+  for (const { id, data } of all) assert.equal(id, String(data.revision));
+  const last = all.at(-1)!;
+  assert.deepEqual([last.event, last.data.state, last.data.stages.length], ["end", "succeeded", 7]);
+  assert.ok(all.slice(0, -1).every(({ event }) => event === "run"));
+
+  const from = (id: string) =>
+    engine.request(`/api/etl/runs/${run_id}/events`, { headers: { "last-event-id": id } });
+  // someone who missed the end is told it; so is someone who has seen it and asks again
+  for (const id of ["0", String(last.data.revision - 1), last.id, "garbage"]) {
+    assert.deepEqual((await events(await from(id))).map(({ event, id }) => [event, id]), [[
+      "end",
+      last.id,
+    ]]);
+  }
+});
+
+Deno.test("GET …/events with Last-Event-ID leaves out what was seen of a run that goes on", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  const { revision } = await engine.run(run_id);
+  const response = await engine.request(`/api/etl/runs/${run_id}/events`, {
+    headers: { "last-event-id": String(revision) },
+  });
+  const reading = events(response);
+  await engine.toEnd(run_id);
+  const seen = await reading;
+  assert.ok(seen.every(({ data }) => data.revision > revision));
+  assert.equal(seen.at(-1)!.event, "end");
+});
+
+Deno.test("cancel: a waiting run is cancelled at once, and asked for again it says so", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  for (let i = 0; i < 2; i++) {
+    const response = await engine.request(`/api/etl/runs/${run_id}/cancel`, { method: "POST" });
+    assert.equal(response.status, 202);
+    assert.equal((await response.json()).state, "cancelled");
+  }
+  const retried = await engine.request(`/api/etl/runs/${run_id}/retry`, { method: "POST" });
+  assert.deepEqual([retried.status, (await retried.json()).state], [202, "queued"]);
+  assert.equal((await engine.toEnd(run_id)).total_rows, 5);
+});
+
+Deno.test("/api/openapi.json is valid OpenAPI 3.1 and describes every route of the API", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const document = await (await engine.request("/api/openapi.json")).json();
+  assert.match(document.openapi, /^3\.1\./);
+  const { valid, errors } = await new Validator().validate(structuredClone(document));
+  assert.ok(valid, JSON.stringify(errors, null, 1));
+  const described = new Set(
+    Object.entries(document.paths).flatMap(([path, item]) =>
+      Object.keys(item as object).map((method) => `${method.toUpperCase()} ${path}`)
+    ),
+  );
+  const routes = (await engine.routes()).filter(({ method, path }) =>
+    method !== "ALL" && (path.startsWith("/api/") || /^\/(livez|readyz)$/.test(path)) &&
+    // pages for people, and the description itself
+    !/^\/api\/(docs|problems|openapi\.json)/.test(path)
+  ).map(({ method, path }) => `${method} ${path.replaceAll(/:([a-z_]+)(\{[^/]*\})?/g, "{$1}")}`);
+  assert.ok(routes.length > 10);
+  assert.deepEqual([...new Set(routes)].filter((route) => !described.has(route)), []);
+  const body = document.paths["/api/etl/run"].post.requestBody.content["application/json"].schema;
+  assert.ok("configuration" in body.properties && "batch_size" in body.properties);
+  for (
+    const [path, item] of Object.entries<Record<string, { responses: Record<string, unknown> }>>(
+      document.paths,
+    )
+  ) {
+    for (const [method, { responses }] of Object.entries(item)) {
+      assert.ok(
+        Object.keys(responses).some((status) => status.startsWith("2")),
+        `${method} ${path}`,
+      );
+    }
+  }
+});

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { startEngine } from "../helpers/engine.ts";
+import { ask, problemOf } from "../helpers/problems.ts";
+
+Deno.test("POST /api/etl/run: CSV, NDJSON and Parquet bodies with parameters in the query", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const query = "wait=true&key=id&name=bodies&batch_size=2&event_type=sale&occurred_at=at";
+  const rows = [{ id: "1", at: "2026-01-01" }, { id: "2", at: "2026-01-02" }];
+  const bodies: [string, string, BodyInit][] = [
+    ["csv", "text/csv", "id,at\n" + rows.map(({ id, at }) => `${id},${at}\n`).join("")],
+    [
+      "tsv",
+      "text/tab-separated-values",
+      "id\tat\n" + rows.map(({ id, at }) => `${id}\t${at}\n`).join(""),
+    ],
+    [
+      "ndjson",
+      "application/x-ndjson; charset=utf-8",
+      rows.map((row) => JSON.stringify(row)).join("\n"),
+    ],
+    [
+      "parquet",
+      "application/vnd.apache.parquet",
+      new Uint8Array(parquetWriteBuffer({
+        columnData: [
+          { name: "id", data: rows.map(({ id }) => id), type: "STRING" },
+          { name: "at", data: rows.map(({ at }) => at), type: "STRING" },
+        ],
+      })),
+    ],
+  ];
+  for (const [format, type, body] of bodies) {
+    const response = await ask(
+      engine,
+      `${query}&run_label=${format}&table_name=t_${format}`,
+      type,
+      body,
+    );
+    const run = await response.json();
+    assert.deepEqual(
+      [response.status, run.state, run.total_rows],
+      [200, "succeeded", 2],
+      JSON.stringify(run),
+    );
+    assert.deepEqual(
+      (await engine.rows(`public.t_${format}`)).map((
+        row,
+      ) => [row.event_id, row.event_type, row.occurred_at, row.source]),
+      [["1", "sale", "2026-01-01 00:00:00+00", "bodies"], [
+        "2",
+        "sale",
+        "2026-01-02 00:00:00+00",
+        "bodies",
+      ]],
+    );
+  }
+});
+
+Deno.test("POST /api/etl/run with data: query values are read as their parameter asks", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const params = async (query: string) => {
+    const response = await ask(engine, query, "text/csv", "a,b\n1,2\n");
+    assert.equal(response.status, 202, await response.clone().text());
+    return (await engine.run((await response.json()).run_id)).params;
+  };
+  const read = await params(
+    "run_label=2026&key=a&key=b&dry_run=true&min_acceptance_ratio=0.5&event_type=7",
+  );
+  assert.equal(read.run_label!.value, "2026");
+  assert.equal(read.dry_run!.value, true);
+  assert.equal(read.min_acceptance_ratio!.value, 0.5);
+  const source = read.source!.value as Record<string, unknown>;
+  assert.deepEqual([source.key, source.event_type, source.format], [["a", "b"], "7", "csv"]);
+  const time = `occurred_at=${encodeURIComponent('{"field":"a","format":"epoch_s"}')}&event_type=${
+    encodeURIComponent('{"field":"b"}')
+  }`;
+  const mapped = (await params(time)).source!.value as Record<string, unknown>;
+  assert.deepEqual([mapped.occurred_at, mapped.event_type], [{ field: "a", format: "epoch_s" }, {
+    field: "b",
+  }]);
+  const wrong: [string, string, RegExp][] = [
+    ["batchsize=5", "batchsize", /did you mean batch_size/],
+    ["batch_size=many", "batch_size", /must be number/],
+    ["batch_size=1&batch_size=2", "batch_size", /cannot be told/],
+    ["source=x", "source", /cannot be told/],
+    ["dry_run=maybe", "dry_run", /must be boolean/],
+    ["pool=nope&batch_size=-1", "pool", /not a known pool/],
+  ];
+  for (const [query, field, message] of wrong) {
+    const problem = await problemOf(await ask(engine, query, "text/csv", "a\n1\n"));
+    const error = problem.errors!.find((each) => each.field === field);
+    assert.ok(error !== undefined, JSON.stringify(problem));
+    assert.match(error.message, message);
+  }
+  const gzip = await engine.request("/api/etl/run", {
+    method: "POST",
+    headers: { "content-type": "text/csv", "content-encoding": "gzip" },
+    body: "x",
+  });
+  assert.equal((await problemOf(gzip)).status, 415);
+});
+
+Deno.test("Idempotency-Key: the same request is one run, another body is 422, for data too", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const headers = (key: string) => ({ "idempotency-key": key });
+  const ids = await Promise.all(Array.from({ length: 100 }, async () => {
+    const response = await engine.post("/api/etl/run", { batch_size: 3 }, headers("k"));
+    assert.equal(response.status, 202);
+    return (await response.json()).run_id;
+  }));
+  assert.equal(new Set(ids).size, 1);
+  const conflict = await problemOf(
+    await engine.post("/api/etl/run", { batch_size: 4 }, headers("k")),
+  );
+  assert.deepEqual([conflict.status, conflict.type], [422, "/api/problems/idempotency-conflict"]);
+  assert.equal(
+    (await problemOf(await engine.post("/api/etl/run", {}, headers("x".repeat(256))))).status,
+    400,
+  );
+
+  const data = async (body: string) =>
+    await engine.request("/api/etl/run?key=id&run_label=data", {
+      method: "POST",
+      headers: { "content-type": "text/csv", ...headers("d") },
+      body,
+    });
+  const first = await (await data("id\n1\n")).json();
+  const again = await (await data("id\n1\n")).json();
+  assert.deepEqual([again.run_id, again.created], [first.run_id, false]);
+  assert.equal((await problemOf(await data("id\n2\n"))).type, "/api/problems/idempotency-conflict");
+
+  const records = async (id: string) =>
+    await engine.post(
+      "/api/etl/run",
+      `{"run_label":"r","source":{"type":"inline","key":"id","records":[{"id":${id}}]}}`,
+      headers("r"),
+    );
+  const one = await (await records("1")).json();
+  assert.equal((await (await records("1")).json()).run_id, one.run_id);
+  assert.equal((await problemOf(await records("2"))).type, "/api/problems/idempotency-conflict");
+});
+
+Deno.test("inline records over HTTP keep every digit; what cannot be stored is quarantined, not refused", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const response = await engine.post(
+    "/api/etl/run?wait=true",
+    String.raw`{"min_acceptance_ratio":0,"source":{"type":"inline","name":"s","key":"id","records":[
+      {"id":9007199254740993,"n":12345678901234567890},{"id":"nul\u0000"},{"id":"half\ud800"},5,{"id":"{{today}}"}]}}`,
+  );
+  const run = await response.json();
+  assert.deepEqual(
+    [run.state, run.counts.rejected, run.counts.inserted],
+    ["succeeded", 3, 2],
+    JSON.stringify(run.error),
+  );
+  const events = await engine
+    .sql`select event_id, payload::text as text from public.etl_improved_events order by event_id`;
+  assert.deepEqual(events.map((row) => ({ ...row })), [
+    { event_id: "9007199254740993", text: '{"n": 12345678901234567890, "id": 9007199254740993}' },
+    { event_id: "{{today}}", text: '{"id": "{{today}}"}' },
+  ]);
+});
