@@ -230,6 +230,7 @@ class RunExecution {
   async #prepare(chunks: PlannedChunk[], compare: boolean): Promise<SpillMeta[]> {
     const metas: SpillMeta[] = [];
     let rejected = 0;
+    let hopeful = false;
     this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
     await forEachLane(chunks, this.#lanes, async (chunk) => {
       this.#control.throwIfHalted();
@@ -241,13 +242,13 @@ class RunExecution {
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
       this.#tracker.addPrepared(meta);
+      hopeful ||= refuseHopeless(metas);
       rejected += meta.counts.rejected;
       if (rejected > MAX_QUARANTINE) {
         throw tooManyRejected(`More than ${MAX_QUARANTINE} records were rejected`, undefined);
       }
     });
     this.#control.throwIfHalted();
-    refuseHopeless(metas);
     if (this.#context.suite !== null) {
       const states = metas.flatMap(({ validation }) =>
         validation === undefined ? [] : [validation]
@@ -367,16 +368,21 @@ class RunExecution {
   }
 }
 
-/** A run whose first 1,000 records are all rejected has a wrong mapping. */
-function refuseHopeless(metas: SpillMeta[]): void {
+/**
+ * A run whose first 1,000 records are all rejected has a wrong mapping. Judges
+ * by the first chunks, as far as they are prepared; answers whether there is hope.
+ */
+function refuseHopeless(metas: (SpillMeta | undefined)[]): boolean {
   let read = 0;
-  for (const { counts } of metas) {
-    if (counts.events > 0 || counts.filtered > 0) return;
+  for (let i = 0; metas[i] !== undefined; i++) {
+    const { counts } = metas[i]!;
+    if (counts.events > 0 || counts.filtered > 0) return true;
     read += counts.records_read;
     if (read >= 1000) {
       throw tooManyRejected(`The first ${read} records were all rejected`, undefined);
     }
   }
+  return false;
 }
 
 function noSuite(): Problem {
