@@ -40,8 +40,14 @@ export function compileSchema(schema: Record<string, unknown>): ValidateFunction
   // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
   const { $schema: _dialect, ...rest } = schema;
   try {
-    return newAjv().compile(rest);
+    const validate = newAjv().compile(rest);
+    // a schema that refers to itself without looking at a part of the value never ends
+    for (const value of [{}, [], "", 0, null]) validate(value);
+    return validate;
   } catch (error) {
+    if (error instanceof RangeError) {
+      throw refused("it refers to itself without end, or is nested too deeply");
+    }
     throw refused(error instanceof Error ? error.message : String(error));
   }
 }

@@ -2,6 +2,7 @@ import type { FieldError } from "../problem.ts";
 import { Problem } from "../problem.ts";
 import { compileLike, compileRegex } from "./regex.ts";
 import { compileSchema } from "./json_schema.ts";
+import { MAX_PATTERN_STATES, patternStates } from "./pattern_size.ts";
 import { compileStrptime } from "./strptime.ts";
 
 type Kwargs = Record<string, unknown>;
@@ -13,14 +14,34 @@ const NEEDS_BOUND = new Set([
 ]);
 
 /**
+ * What may be compiled for one suite: states of patterns, and characters of
+ * JSON Schemas and LIKE patterns. It bounds the time that reading a suite
+ * takes, whatever the suite.
+ */
+export class CompileBudget {
+  static readonly MAX = 200_000;
+  #left = CompileBudget.MAX;
+
+  /** Whether there was enough left. */
+  take(size: number): boolean {
+    this.#left -= size;
+    return this.#left >= 0;
+  }
+}
+
+/**
  * What types alone do not say about the kwargs of an expectation: bounds in
  * order, patterns and schemas that compile. Fields are relative to kwargs.
  */
-export function checkKwargs(type: string, kwargs: Kwargs): FieldError[] {
+export function checkKwargs(
+  type: string,
+  kwargs: Kwargs,
+  { budget }: { budget: CompileBudget },
+): FieldError[] {
   return [
     ...checkBounds(type, kwargs),
     ...checkQuantiles(kwargs),
-    ...checkCompiled(kwargs),
+    ...checkCompiled(kwargs, budget),
   ];
 }
 
@@ -55,9 +76,17 @@ function checkQuantiles(kwargs: Kwargs): FieldError[] {
     : [];
 }
 
-function checkCompiled(kwargs: Kwargs): FieldError[] {
+function checkCompiled(kwargs: Kwargs, budget: CompileBudget): FieldError[] {
   const errors: FieldError[] = [];
-  const attempt = (field: string, compile: () => unknown): void => {
+  const attempt = (field: string, size: number, compile: () => unknown): void => {
+    if (!budget.take(size)) {
+      errors.push({
+        field,
+        message: `the patterns and schemas of the suite are too large together ` +
+          `(more than ${CompileBudget.MAX} characters and states); divide it into several suites`,
+      });
+      return;
+    }
     try {
       compile();
     } catch (error) {
@@ -71,17 +100,27 @@ function checkCompiled(kwargs: Kwargs): FieldError[] {
   };
   const escape = typeof kwargs.escape === "string" ? kwargs.escape : undefined;
   for (const key of ["regex", "regex_list"]) {
-    for (const pattern of texts(key)) attempt(key, () => compileRegex(pattern));
+    for (const pattern of texts(key)) {
+      // one that is too large is refused without being compiled
+      const states = Math.min(patternStates(pattern), MAX_PATTERN_STATES);
+      attempt(key, states, () => compileRegex(pattern));
+    }
   }
   for (const key of ["like_pattern", "like_pattern_list"]) {
-    for (const pattern of texts(key)) attempt(key, () => compileLike(pattern, escape));
+    for (const pattern of texts(key)) {
+      attempt(key, pattern.length, () => compileLike(pattern, escape));
+    }
   }
   for (const format of texts("strftime_format")) {
-    attempt("strftime_format", () => compileStrptime(format));
+    attempt("strftime_format", format.length, () => compileStrptime(format));
   }
   const schema = kwargs.json_schema;
   if (typeof schema === "object" && schema !== null && !("$PARAMETER" in schema)) {
-    attempt("json_schema", () => compileSchema(schema as Record<string, unknown>));
+    attempt(
+      "json_schema",
+      JSON.stringify(schema).length,
+      () => compileSchema(schema as Record<string, unknown>),
+    );
   }
   return errors;
 }

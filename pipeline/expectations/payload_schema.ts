@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { SourceRecord } from "../sources/source.ts";
+import { type FieldError, Problem } from "../problem.ts";
 import { compileSchema, describeError } from "./json_schema.ts";
 import { asNumber } from "./python_value.ts";
 
@@ -28,6 +29,22 @@ export function compilePayloadSchema(schema: Record<string, unknown>): PayloadCh
     const keyword = validate.errors?.[0]?.keyword ?? "schema";
     return { rule: `payload_schema:${keyword}`, message: describeError(validate.errors) };
   };
+}
+
+/** What is wrong with the `meta.payload_schema` of a suite. */
+export function payloadSchemaErrors(schema: unknown): FieldError[] {
+  if (schema === undefined) return [];
+  const field = "meta.payload_schema";
+  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) {
+    return [{ field, message: "is no JSON Schema", expected: "a JSON object" }];
+  }
+  try {
+    compileSchema(schema as Record<string, unknown>);
+    return [];
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return [{ field, message: error.message }];
+  }
 }
 
 /** The same check by a zod schema, for a module of the user's own. */

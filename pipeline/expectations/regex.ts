@@ -1,6 +1,7 @@
 import { RE2JS } from "re2js";
 import { Problem } from "../problem.ts";
 import { linearTest } from "./linear_pattern.ts";
+import { MAX_PATTERN_STATES, patternStates } from "./pattern_size.ts";
 
 /**
  * Regular expressions of suites, matched in time linear in the length of the
@@ -9,7 +10,7 @@ import { linearTest } from "./linear_pattern.ts";
  * possessive quantifiers, conditionals, verbose mode) is refused.
  */
 
-/** Longest pattern that is accepted; bounds the size of the automaton. */
+/** Longest pattern that is accepted. */
 const MAX_PATTERN = 2_000;
 
 // What Python's \d, \w and \s are for text.
@@ -32,9 +33,7 @@ export type TextTest = (text: string) => boolean;
 
 /** @throws Problem invalid-conf, saying what of the pattern is not supported. */
 export function compileRegex(pattern: string): TextTest {
-  if (pattern.length > MAX_PATTERN) {
-    throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
-  }
+  refuseLarge(pattern);
   // RE2 has the last word on what is accepted.
   const test = compileRe2(pythonToRe2(pattern), pattern);
   return linearTest(pattern) ?? test;
@@ -45,9 +44,7 @@ export function compileRegex(pattern: string): TextTest {
  * nearly a part), with the same bounds.
  */
 export function compileSchemaPattern(pattern: string): TextTest {
-  if (pattern.length > MAX_PATTERN) {
-    throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
-  }
+  refuseLarge(pattern);
   return compileRe2(pattern.replace(/\\u([0-9a-fA-F]{4})/g, "\\x{$1}"), pattern);
 }
 
@@ -89,6 +86,19 @@ function compileRe2(source: string, pattern: string): TextTest {
     throw refused(pattern, error instanceof Error ? error.message : String(error));
   }
   return (text) => compiled.test(text);
+}
+
+/** Linear time is long for a pattern of very many states. */
+function refuseLarge(pattern: string): void {
+  if (pattern.length > MAX_PATTERN) {
+    throw refused(pattern, `it is longer than ${MAX_PATTERN} characters`);
+  }
+  if (patternStates(pattern) > MAX_PATTERN_STATES) {
+    throw refused(
+      pattern,
+      `with its repetitions written out it has more than ${MAX_PATTERN_STATES} parts`,
+    );
+  }
 }
 
 function refused(pattern: string, why: string): Problem {

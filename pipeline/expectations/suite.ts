@@ -3,7 +3,8 @@ import { z } from "zod";
 import { type FieldError, Problem } from "../problem.ts";
 import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
 import { parseCondition } from "./condition_parser.ts";
-import { checkKwargs } from "./kwargs.ts";
+import { payloadSchemaErrors } from "./payload_schema.ts";
+import { checkKwargs, CompileBudget } from "./kwargs.ts";
 
 /** One expectation, in the keys of Great Expectations 1.x. */
 export interface Expectation {
@@ -84,8 +85,10 @@ export function readSuite(json: unknown): Suite {
   const raw = read.success
     ? given.expectations
     : (json as { expectations?: unknown } | null)?.expectations;
+  const budget = new CompileBudget();
   const expectations = (Array.isArray(raw) ? raw.slice(0, MAX_EXPECTATIONS) : [])
-    .map((one, i) => readExpectation(one, { field: `expectations[${i}]`, errors }));
+    .map((one, i) => readExpectation(one, { field: `expectations[${i}]`, errors, budget }));
+  errors.push(...payloadSchemaErrors(given.meta?.payload_schema));
   const name = given.name ?? given.expectation_suite_name;
   if (read.success && name === undefined) {
     errors.push({ field: "name", message: "the suite has no name", expected: "a text" });
@@ -131,6 +134,7 @@ export function scopeOf(expectation: { type: string }): Scope | undefined {
 export function resolveParameters(suite: Suite, given: Record<string, unknown> = {}): Suite {
   const values: Record<string, unknown> = { ...suite.suite_parameters, ...given };
   const errors: FieldError[] = [];
+  const budget = new CompileBudget();
   const expectations = suite.expectations.map((one, i) => {
     const kwargs: Record<string, unknown> = {};
     let replaced = false;
@@ -151,7 +155,7 @@ export function resolveParameters(suite: Suite, given: Record<string, unknown> =
     }
     const resolved = { ...one, kwargs };
     if (replaced) {
-      readExpectation(resolved, { field: `expectations[${i}]`, errors });
+      readExpectation(resolved, { field: `expectations[${i}]`, errors, budget });
     }
     return resolved;
   });
@@ -167,7 +171,7 @@ export function parameterName(value: unknown): string | undefined {
 
 function readExpectation(
   json: unknown,
-  { field, errors }: { field: string; errors: FieldError[] },
+  { field, errors, budget }: { field: string; errors: FieldError[]; budget: CompileBudget },
 ): Expectation {
   const read = expectationSchema.safeParse(json);
   const nothing: Expectation = { type: "", kwargs: {}, meta: {}, severity: "critical" };
@@ -192,7 +196,7 @@ function readExpectation(
   const checked = catalog.kwargs.safeParse(kwargs);
   if (checked.success) {
     const at = `${field}.kwargs`;
-    for (const error of checkKwargs(type, kwargs)) {
+    for (const error of checkKwargs(type, kwargs, { budget })) {
       errors.push({ ...error, field: `${at}.${error.field}` });
     }
     const condition = parseCondition(kwargs.row_condition, kwargs.condition_parser);

@@ -60,6 +60,8 @@ Deno.test("compilePayloadSchema() refuses what is no schema", () => {
     const wrong of [
       { type: "nonsense" },
       { $ref: "https://example.org/other.json" },
+      { $ref: "#" },
+      { allOf: [{ $ref: "#" }] },
       { properties: { a: { pattern: "(?=x)" } } },
       { enum: Array.from({ length: 50_000 }, (_, i) => `value ${i}`) },
     ]

@@ -7,6 +7,7 @@ import {
 } from "../../pipeline/expectations/regex.ts";
 import { linearTest } from "../../pipeline/expectations/linear_pattern.ts";
 import { Problem } from "../../pipeline/problem.ts";
+import { patternStates } from "../../pipeline/expectations/pattern_size.ts";
 
 /** Fails when it takes unreasonably long. */
 function timed(run: () => unknown): void {
@@ -177,4 +178,30 @@ Deno.test("linearTest() leaves patterns that may backtrack for long to RE2", () 
     const test = linearTest(pattern)!;
     timed(() => test(text));
   }
+});
+
+Deno.test("patternStates() is about what the automaton has, without making it", () => {
+  for (
+    const [pattern, states] of [
+      ["a+b", 5],
+      ["((a{30}){30})", 964],
+      ["[\\w\\d]{10,20}x{3,}", 36],
+      ["^(\\d{4})-(?P<m>\\d{2})|b*", 17],
+      ["[]a]{5}", 7],
+      ["\\{50}", 5],
+      ["(?:ab){20}", 42],
+    ] as const
+  ) {
+    const estimate = patternStates(pattern);
+    assert.ok(estimate > states / 2 && estimate < states * 2, `${pattern}: ${estimate}`);
+  }
+});
+
+Deno.test("compileRegex() refuses at once what would have very many states", () => {
+  for (
+    const pattern of ["(?:[\\w]{1000})".repeat(130), "((a{100}){100}){100}", "(?:\\w{900}){9}"]
+  ) {
+    timed(() => assert.throws(() => compileRegex(pattern), /repetitions written out/));
+  }
+  timed(() => compileRegex("\\w{1000}")("a".repeat(2_000)));
 });

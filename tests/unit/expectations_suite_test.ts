@@ -175,3 +175,27 @@ Deno.test("isRowWise() tells expectations about rows from those about the batch"
   assert.equal(isRowWise({ type: "expect_column_values_to_be_increasing" }), false);
   assert.equal(isRowWise({ type: "expect_table_row_count_to_equal" }), false);
 });
+
+Deno.test("readSuite() refuses a payload schema that is none", () => {
+  const wrong = (payload_schema: unknown) => () =>
+    readSuite({ name: "s", expectations: [], meta: { payload_schema } });
+  for (const schema of ["text", null, [], { type: "nonsense" }, { $ref: "#" }]) {
+    assert.throws(
+      wrong(schema),
+      (error: Problem) => error.errors[0]!.field === "meta.payload_schema",
+      JSON.stringify(schema),
+    );
+  }
+  wrong({ type: "object" })();
+});
+
+Deno.test("readSuite() compiles no more patterns and schemas than is quick, whatever the suite", () => {
+  const started = performance.now();
+  const regex = "[a-z]{1000}[0-9]{1000}";
+  const suite = suiteOf(...Array.from({ length: 1_000 }, () => ({
+    type: "expect_column_values_to_match_regex_list",
+    kwargs: { column: "a", regex_list: Array.from({ length: 100 }, () => regex) },
+  })));
+  assert.throws(() => readSuite(suite), /too large together/);
+  assert.ok(performance.now() - started < 10_000);
+});
