@@ -323,7 +323,6 @@ alter table public.etl_improved_metrics
   add column if not exists started_at timestamptz,
   add column if not exists created_at timestamptz not null default now();
 create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
-create index if not exists etl_improved_metrics_label on public.etl_improved_metrics (run_label, created_at desc);
 comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
 
 create table if not exists public.etl_improved_alerts (
@@ -513,6 +512,9 @@ comment on table etl.deadlines is 'when a run and its stages should have ended (
 -- What keeps history, latest and scrape cheap whatever the history holds.
 create index if not exists etl_improved_metrics_ratio on public.etl_improved_metrics (created_at desc, run_id desc)
   where ratio is not null;
+-- in the order of the history, so that a page of any schema needs no sort
+create index if not exists etl_improved_metrics_run_label on public.etl_improved_metrics (run_label, created_at desc, run_id desc);
+create index if not exists etl_improved_metrics_status on public.etl_improved_metrics (status, created_at desc, run_id desc);
 create index if not exists etl_improved_metrics_dry_run on public.etl_improved_metrics (created_at desc, run_id desc)
   where dry_run;
 
@@ -1302,13 +1304,19 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(run.seen_at > clock_timestamp() - interval '4 seconds', false)
 $$;
 
--- Ends the transactions that attempts of a run have open: their servers are dead, replaced or to be stopped.
+-- Ends the transactions that attempts of a run have open (their servers are dead, replaced or to be stopped) and waits
+-- until they are committed or rolled back, 2 s at most.
 create or replace function etl.end_backends(run_id uuid) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
-  perform pg_terminate_backend(a.pid) from pg_stat_activity as a
-  where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
-    and a.pid <> pg_backend_pid();
+  for i in 1..40 loop
+    perform pg_stat_clear_snapshot();
+    perform pg_terminate_backend(a.pid) from pg_stat_activity as a
+    where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
+      and a.pid <> pg_backend_pid();
+    exit when not found;
+    perform pg_sleep(0.05);
+  end loop;
 exception when insufficient_privilege then
   null;
 end $$;
@@ -1413,9 +1421,8 @@ begin
   if not found then return; end if;
 
   if final_state <> 'succeeded' and run.attempt > 0 then
-    -- a worker that was stopped by force may have left a chunk between its rows and its commit: wait for what became of it
+    -- a worker that was stopped by force may have left a chunk between its rows and its commit
     perform etl.end_backends(run.run_id);
-    perform from etl.chunks as c where c.run_id = finish_run.run_id for update;
   end if;
   select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
     coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,

@@ -35,7 +35,7 @@ export interface ValidationFacts {
   }[];
 }
 
-/** The export that has waited longest, locked for the transaction; null where none waits. */
+/** The next export, locked for the transaction: new ones before those that failed. Null where none waits. */
 export async function claimExport(
   db: Queryable,
   target: ExportTarget,
@@ -43,7 +43,7 @@ export async function claimExport(
   const { rows } = await db.query<PendingExport>(
     `select run_id, end_no, etl.iso(requested_at) as requested_at, etl.iso(started_at) as started_at, external_id, attempts
      from etl.exports where target = $1 and state = 'pending' and next_attempt_at <= clock_timestamp()
-     order by updated_at, run_id limit 1 for update skip locked`,
+     order by attempts, updated_at, run_id limit 1 for update skip locked`,
     [target],
   );
   return rows[0] ?? null;

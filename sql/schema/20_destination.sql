@@ -46,7 +46,6 @@ alter table public.etl_improved_metrics
   add column if not exists started_at timestamptz,
   add column if not exists created_at timestamptz not null default now();
 create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
-create index if not exists etl_improved_metrics_label on public.etl_improved_metrics (run_label, created_at desc);
 comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
 
 create table if not exists public.etl_improved_alerts (

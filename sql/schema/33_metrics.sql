@@ -1,6 +1,9 @@
 -- What keeps history, latest and scrape cheap whatever the history holds.
 create index if not exists etl_improved_metrics_ratio on public.etl_improved_metrics (created_at desc, run_id desc)
   where ratio is not null;
+-- in the order of the history, so that a page of any schema needs no sort
+create index if not exists etl_improved_metrics_run_label on public.etl_improved_metrics (run_label, created_at desc, run_id desc);
+create index if not exists etl_improved_metrics_status on public.etl_improved_metrics (status, created_at desc, run_id desc);
 create index if not exists etl_improved_metrics_dry_run on public.etl_improved_metrics (created_at desc, run_id desc)
   where dry_run;
 
