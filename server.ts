@@ -58,6 +58,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const stopping = new AbortController();
   const database = new Database(config.dsn, {
     applicationName: "etl-improved",
+    // each run may have one statement that waits for a lock and one that tells how far it is
+    max: 6 + 2 * config.runSlots,
     prepare: config.preparedStatements,
     probeMs: config.probeMs,
   });

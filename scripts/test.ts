@@ -28,13 +28,13 @@ const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 const SUITES: Suite[] = [
   { title: "unit and integration", paths: ["unit", "integration", "launch"], parallel: true },
+  { title: "faults", paths: ["faults"], parallel: true },
   { title: "browser", paths: ["browser"], parallel: false },
   { title: "quickstart", paths: ["quickstart"], parallel: false },
 ];
 
 const FULL_SUITES: Suite[] = [
   ...SUITES,
-  { title: "faults", paths: ["faults"], parallel: false },
   // needs Python, and installs what it compares with from PyPI
   { title: "conformance", paths: ["conformance"], parallel: true },
   { title: "PostgreSQL 15", paths: ["integration"], kind: "debian15", parallel: true },

@@ -56,6 +56,8 @@ export class Database {
       prepare,
       connect_timeout: 10,
       idle_timeout: 60,
+      // a statement must not wait behind one that waits for a lock
+      ...{ max_pipeline: 0 },
       // the default leaves queries waiting for many seconds after a short outage
       backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
       connection: { application_name: applicationName },

@@ -4,13 +4,19 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(run.seen_at > clock_timestamp() - interval '4 seconds', false)
 $$;
 
--- Ends the transactions that attempts of a run have open: their servers are dead, replaced or to be stopped.
+-- Ends the transactions that attempts of a run have open (their servers are dead, replaced or to be stopped) and waits
+-- until they are committed or rolled back, 2 s at most.
 create or replace function etl.end_backends(run_id uuid) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
-  perform pg_terminate_backend(a.pid) from pg_stat_activity as a
-  where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
-    and a.pid <> pg_backend_pid();
+  for i in 1..40 loop
+    perform pg_stat_clear_snapshot();
+    perform pg_terminate_backend(a.pid) from pg_stat_activity as a
+    where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
+      and a.pid <> pg_backend_pid();
+    exit when not found;
+    perform pg_sleep(0.05);
+  end loop;
 exception when insufficient_privilege then
   null;
 end $$;

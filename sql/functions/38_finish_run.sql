@@ -20,9 +20,8 @@ begin
   if not found then return; end if;
 
   if final_state <> 'succeeded' and run.attempt > 0 then
-    -- a worker that was stopped by force may have left a chunk between its rows and its commit: wait for what became of it
+    -- a worker that was stopped by force may have left a chunk between its rows and its commit
     perform etl.end_backends(run.run_id);
-    perform from etl.chunks as c where c.run_id = finish_run.run_id for update;
   end if;
   select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
     coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,

@@ -62,7 +62,8 @@ export async function holdRun(
   const module = `hold_${name}`;
   const crash = options.crashFlag === undefined ? "" : crashingTimer(options.crashFlag);
   const at = RECORD[place] ?? LAST_CHUNK_RECORD;
-  const marks = [`${server.spool}/held_${name}`];
+  // whichever server gets the run
+  const marks = world.servers.map(({ spool }) => `${spool}/held_${name}`);
   await Deno.writeTextFile(
     `${world.root}/transforms/${module}.ts`,
     holdingTransform({ at, release: world.control(name), marks }) + crash,
@@ -87,7 +88,7 @@ export async function holdRun(
     server,
     world.conf(name, { transform: module, ...options.conf }),
   );
-  await waitFor(() => Deno.statSync(marks[0]!), {
+  await waitFor(() => marks.some(exists), {
     timeoutMs: 60_000,
     what: `run ${place} to arrive at record ${at}`,
   }).catch((error) => {
@@ -157,4 +158,13 @@ async function standsStill(
     [runId, place === "finalize"],
   );
   return found!.waits && (place !== "publish" || found!.published === published);
+}
+
+export function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -78,7 +78,6 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 40
 max_client_conn = 500
-max_prepared_statements = 0
 server_reset_query = DISCARD ALL
 ignore_startup_parameters = extra_float_digits
 `,
@@ -88,6 +87,7 @@ ignore_startup_parameters = extra_float_digits
   const child = new Deno.Command(PROGRAM, {
     args: [`${dir}/pgbouncer.ini`],
     ...ids,
+    clearEnv: true,
     stdin: "null",
     stdout: "null",
     stderr: "null",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { PLAIN_TRANSFORM } from "./data.ts";
-import { holdRun } from "./holds.ts";
+import { exists, holdRun } from "./holds.ts";
 import { nothingIsLeft, undisturbed } from "./invariants.ts";
 import { endUndisturbed, places } from "./matrix.ts";
 import { World } from "./world.ts";
@@ -51,12 +51,3 @@ Deno.test("a run whose worker crashes again and again fails when its attempts ar
   assert.equal(status, 202);
   await world.ended(runId);
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -222,8 +222,8 @@ export class World implements AsyncDisposable {
       return ["succeeded", "failed", "cancelled"].includes(now.state) ? now : null;
     }, { timeoutMs, intervalMs: 50, what: `the end of run ${runId}` }).catch(async (error) => {
       throw new Error(
-        `${error.message}\n${JSON.stringify(await this.run(runId).catch(() => null))}\n` +
-          this.logs(),
+        `${error.message}\n${JSON.stringify(await this.run(runId).catch(() => null))}\n${await this
+          .activity().catch((cause) => cause.message)}\n${this.logs()}`,
         { cause: error },
       );
     });
@@ -233,6 +233,19 @@ export class World implements AsyncDisposable {
       );
     }
     return run;
+  }
+
+  /** What the database is doing, for the message of a failed test. */
+  async activity(): Promise<string> {
+    const rows = await this.query(
+      `select pid, application_name as name, state, wait_event_type as waits, wait_event as for,
+        pg_blocking_pids(pid) as blocked_by, left(query, 100) as query from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid()
+        and (state <> 'idle' or cardinality(pg_blocking_pids(pid)) > 0)
+      union all select null, run_id::text, state || ' ' || chunk_no, worker, null, null, null from etl.chunks
+        where run_id in (select run_id from etl.runs where ended_at is null) and state <> 'published'`,
+    );
+    return rows.map((row) => JSON.stringify(row)).join("\n");
   }
 
   /** The last lines that each server wrote. */
