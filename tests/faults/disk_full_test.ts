@@ -24,21 +24,23 @@ Deno.test({
     const server = await world.start({ name: "a" });
     const expected = await undisturbed(world, server);
     const held = await holdAll(world, server, { at });
-    await fill(`${disk.path}/filler`);
-    for (const run of held) await run.release();
-    for (const { runId, place } of held) {
+    for (const { runId, place, release } of held) {
+      // a run that gives up frees what it had half written, so each finds the disk filled anew
+      await fill(`${disk.path}/filler`);
+      await release();
       if (WRITTEN.includes(place)) {
         await world.ended(runId);
         continue;
       }
-      await waitFor(
-        async () => (await world.run(runId)).error?.type === "/api/problems/disk-full",
-        { timeoutMs: 30_000, what: `the run held at ${place} to tell of the disk` },
-      ).catch((error) => {
-        throw new Error(`${error.message}\n${world.logs()}`);
-      });
-      const { error } = await world.run(runId);
-      assert.match(error!.detail, /spool.* is full.*space/s);
+      const error = await waitFor(async () => {
+        const { error } = await world.run(runId);
+        return error?.type === "/api/problems/disk-full" ? error : null;
+      }, { timeoutMs: 30_000, what: `the run held at ${place} to tell of the disk` }).catch(
+        (error) => {
+          throw new Error(`${error.message}\n${world.logs()}`);
+        },
+      );
+      assert.match(error.detail, /spool.* is full.*space/s);
     }
     await Deno.remove(`${disk.path}/filler`);
     await endUndisturbed(world, held, { expected, servers: [server], attempts: { max: 50 } });
@@ -79,7 +81,7 @@ async function smallDisk(size: string): Promise<{ path: string } & AsyncDisposab
 
 /** Writes until there is no space. */
 async function fill(path: string): Promise<void> {
-  using file = await Deno.open(path, { write: true, create: true });
+  using file = await Deno.open(path, { append: true, create: true });
   for (const size of [1 << 20, 1 << 12, 1]) {
     const block = new Uint8Array(size);
     try {

@@ -155,7 +155,7 @@ class Course {
       case "end one backend":
         await this.#world.query(
           `select pg_terminate_backend(pid) from (select pid from pg_stat_activity
-            where datname = current_database() and application_name like 'etl%' order by random() limit $1) as some`,
+            where datname = current_database() and application_name like 'etl%' order by random() limit $1) as chosen`,
           [fault === "end backends" ? 1_000 : 1],
         );
     }

@@ -11,8 +11,11 @@ Deno.test("a statement does not wait behind one that waits for a lock", async (t
   const { sql } = database;
   try {
     await holder.query("create table held ()");
+    const select = () => sql`select from held`.then(() => "done");
+    // prepared on its connection, so that the next time others could be sent after it
+    await select();
     await holder.query("begin; lock table held in access exclusive mode");
-    const waiting = sql`select from held`.then(() => "done");
+    const waiting = select();
     await waitFor(
       async () =>
         (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`)
