@@ -6,11 +6,13 @@
  */
 import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { Problem } from "../pipeline/problem.ts";
 import { assetReferences, type Manifest, manifestSchema } from "../routes/dashboard/manifest.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 const TYPEFACE = "node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2";
+const NOSCRIPT_STYLE = join("islands", "style", "noscript.css");
 
 export interface BuildOptions {
   /** Directory of the project; default: this one. */
@@ -36,7 +38,12 @@ export async function buildIslands(options: BuildOptions = {}): Promise<Manifest
     await Deno.readFile(join(projectDir, "islands/style/icon.svg")),
   );
   const style = await written.add("style.css", await styleSheet(projectDir, font));
-  const manifest: Manifest = { sources, scripts, style, font, icon, files: written.names };
+  const noscript = await written.add(
+    "noscript.css",
+    await Deno.readFile(join(projectDir, NOSCRIPT_STYLE)),
+  );
+  const files = written.names;
+  const manifest: Manifest = { sources, scripts, style, noscript, font, icon, files };
   const temporary = join(outputDir, `manifest.${crypto.randomUUID()}.json`);
   await Deno.writeTextFile(temporary, JSON.stringify(manifest, null, 2));
   await Deno.rename(temporary, join(outputDir, "manifest.json"));
@@ -99,7 +106,7 @@ async function bundle(projectDir: string, written: Writer): Promise<Manifest["sc
 async function styleSheet(projectDir: string, font: string): Promise<Uint8Array> {
   const parts: string[] = [];
   for (const path of await filesBelow(join(projectDir, "islands", "style"))) {
-    if (path.endsWith(".css")) parts.push(await Deno.readTextFile(path));
+    if (path.endsWith(".css") && !path.endsWith(NOSCRIPT_STYLE)) parts.push(await Deno.readTextFile(path));
   }
   const text = parts.join("\n").replaceAll("inter.woff2", font)
     .replace(/\/\*.*?\*\//gs, "").replace(/^\s+/gm, "").replace(/\n+/g, "\n");
@@ -121,10 +128,19 @@ class Writer {
     return await this.#write(name, new TextEncoder().encode(text));
   }
 
+  /** With what compresses well beside it, compressed as well as can be. */
   async #write(name: string, content: Uint8Array): Promise<string> {
+    await this.#put(name, content);
+    if (/\.(js|css|svg)$/.test(name)) {
+      await this.#put(`${name}.br`, brotliCompressSync(content));
+      await this.#put(`${name}.gz`, gzipSync(content, { level: 9 }));
+    }
+    return name;
+  }
+
+  async #put(name: string, content: Uint8Array): Promise<void> {
     await Deno.writeFile(join(this.dir, name), content);
     this.names.push(name);
-    return name;
   }
 }
 

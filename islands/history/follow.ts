@@ -22,6 +22,7 @@ export function followHistory(): void {
       };
       if (recent === undefined) return;
       if (newest === "") recent.forEach(({ run_id }) => known.add(run_id));
+      document.documentElement.dataset.following = "yes";
       newest = recent[0]?.run_id ?? "-";
       announce(recent.filter(({ run_id }) => !known.has(run_id)).length);
       if (rowsInMotion()) schedule();

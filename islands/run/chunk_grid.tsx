@@ -38,14 +38,17 @@ export function ChunkGrid({ chunks, selected, onSelect }: ChunkGridProps) {
   }, []);
   useEffect(() => {
     if (!moved.current) return;
-    moved.current = false;
     const row = Math.floor(focused / columns) * PITCH;
     const { scrollTop, clientHeight } = box.current!;
     if (row < scrollTop) box.current!.scrollTop = row;
     else if (row + PITCH > scrollTop + clientHeight) {
       box.current!.scrollTop = row + PITCH - clientHeight;
     }
-    box.current!.querySelector<HTMLElement>(`[data-chunk="${focused}"]`)?.focus();
+    const cell = box.current!.querySelector<HTMLElement>(`[data-chunk="${focused}"]`);
+    // not there yet when the grid has to scroll to it first
+    if (cell === null) return;
+    moved.current = false;
+    cell.focus({ preventScroll: true });
   }, [focused, top]);
 
   const onKeyDown = (event: KeyboardEvent) => {

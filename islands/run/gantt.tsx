@@ -34,7 +34,8 @@ export function Gantt({ run }: { run: RunDetail }) {
         <thead>
           <tr>
             <th scope="col">{t("run.stage")}</th>
-            <th scope="col" class="gantt-scale" aria-label={t("run.timeline")}>
+            <th scope="col" class="gantt-scale">
+              <span class="visually-hidden">{t("run.timeline")}</span>
               <Scale span={span} />
             </th>
             <th scope="col" class="num">{t("field.duration")}</th>

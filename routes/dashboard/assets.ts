@@ -9,6 +9,13 @@ const TYPES: Record<string, string> = {
   woff2: "font/woff2",
 };
 
+/** What a file may be there as, the smallest first. */
+const ENCODINGS = [
+  { encoding: "br", extension: ".br" },
+  { encoding: "gzip", extension: ".gz" },
+  { encoding: null, extension: "" },
+];
+
 /** Gives out what scripts/build_islands.ts has made, and sees when it has been made anew. */
 export class Assets {
   readonly #dir: URL;
@@ -40,20 +47,33 @@ export class Assets {
   async serve(c: Context, name: string): Promise<Response> {
     const type = TYPES[name.slice(name.lastIndexOf(".") + 1)];
     if (type === undefined || !/^[A-Za-z0-9_-]+\.[a-z0-9]+$/.test(name)) throw noSuchFile(name);
-    let content = this.#files.get(name);
-    if (content === undefined) {
-      try {
-        content = await Deno.readFile(new URL(name, this.#dir));
-      } catch {
-        throw noSuchFile(name);
-      }
-      this.#files.set(name, content);
+    const accepted = c.req.header("accept-encoding") ?? "";
+    for (const { encoding, extension } of ENCODINGS) {
+      if (encoding !== null && !new RegExp(`\\b${encoding}\\b`).test(accepted)) continue;
+      const content = await this.#read(name + extension);
+      if (content === null) continue;
+      if (encoding !== null) c.header("content-encoding", encoding);
+      return c.body(content, 200, {
+        "content-type": type,
+        "cache-control": "public, max-age=31536000, immutable",
+        vary: "Accept-Encoding",
+        "x-content-type-options": "nosniff",
+      });
     }
-    return c.body(content, 200, {
-      "content-type": type,
-      "cache-control": "public, max-age=31536000, immutable",
-      "x-content-type-options": "nosniff",
-    });
+    throw noSuchFile(name);
+  }
+
+  async #read(name: string): Promise<Uint8Array<ArrayBuffer> | null> {
+    const known = this.#files.get(name);
+    if (known !== undefined) return known;
+    try {
+      const content = await Deno.readFile(new URL(name, this.#dir));
+      this.#files.set(name, content);
+      return content;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return null;
+      throw error;
+    }
   }
 }
 

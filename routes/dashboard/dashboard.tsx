@@ -1,6 +1,8 @@
 import { Hono } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
+import { Problem } from "../../pipeline/problem.ts";
 import type { AppDeps } from "../deps.ts";
 import { toProblem } from "../problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
@@ -28,6 +30,8 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
   const pages = new Hono();
   const live = new Map<string, LiveOverview>();
 
+  // leaves alone what is compressed already, and streams of events
+  pages.use(compress());
   pages.get("/assets/:file", (c) => deps.assets.serve(c, c.req.param("file")));
   pages.get("/events", (c) => {
     const label = c.req.query("run_label") ?? "";
@@ -63,6 +67,12 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
   pages.get("/alerts", (c) => alertsPage(c, deps));
   pages.get("/reports", (c) => reportsPage(c, deps));
   pages.get("/data/:kind", (c) => resourceData(c, deps));
+  pages.get("*", (c) => {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: `There is no page ${c.req.path.slice(0, 200)}.`,
+    });
+  });
 
   pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
   app.route("/etl", pages);

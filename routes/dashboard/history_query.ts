@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { fieldErrors } from "../../pipeline/conf_errors.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { type HistoryFilter, SORT_COLUMNS } from "../../store/history.ts";
 import { decodeCursor } from "../page_cursor.ts";
@@ -10,7 +9,7 @@ const STATES = ["queued", "running", "succeeded", "failed", "cancelled"] as cons
 /** A day or an exact time. */
 const moment = z.string().regex(
   /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}.*)?$/,
-  "must be a day like 2026-11-24 or an ISO 8601 time",
+  { error: "must be a day like 2026-11-24 or an ISO 8601 time", abort: true },
 ).refine((text) => !Number.isNaN(Date.parse(text)), "is not a day of the calendar");
 
 const querySchema = z.object({
@@ -34,7 +33,10 @@ export function readHistoryQuery(query: Record<string, string>): HistoryQuery {
   const given = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== ""));
   const parsed = querySchema.safeParse(given);
   if (parsed.success) return parsed.data;
-  const errors = parsed.error.issues.flatMap((issue) => fieldErrors(issue as never, []));
+  const errors = parsed.error.issues.map(({ path, message }) => ({
+    field: path.join("."),
+    message,
+  }));
   throw new Problem("bad-request", {
     status: 400,
     detail: errors.map(({ field, message }) => `${field} ${message}`).join("; "),

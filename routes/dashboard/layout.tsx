@@ -157,7 +157,7 @@ function Settings({ theme, here }: { theme: Theme; here: string }) {
               key={each}
               lang={each}
               aria-pressed={lang === each}
-              aria-label={each === "en" ? "English" : "Español"}
+              aria-label={each === "en" ? "EN, English" : "ES, Español"}
               title={each === "en" ? "English" : "Español"}
             >
               {each.toUpperCase()}

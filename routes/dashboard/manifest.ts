@@ -7,6 +7,8 @@ export const manifestSchema = z.object({
   /** Entry by name: its file, and the files that it imports at once. */
   scripts: z.record(z.string(), z.object({ file: z.string(), imports: z.array(z.string()) })),
   style: z.string(),
+  /** Style sheet on top of it where no script runs. */
+  noscript: z.string(),
   font: z.string(),
   icon: z.string(),
   files: z.array(z.string()),

@@ -110,6 +110,9 @@ function Links({ manifest, lang, islands = [] }: LinksProps) {
         crossorigin="anonymous"
       />
       <link rel="stylesheet" href={path(manifest.style)} />
+      <noscript>
+        <link rel="stylesheet" href={path(manifest.noscript)} />
+      </noscript>
       <link rel="icon" type="image/svg+xml" href={path(manifest.icon)} />
       {[...preloaded].map((file) => <link rel="modulepreload" key={file} href={path(file)} />)}
       {entries.map(({ file }) => <script type="module" key={file} src={path(file)} />)}

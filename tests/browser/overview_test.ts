@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { noBrowser, Site, until } from "./site.ts";
+
+Deno.test({
+  name: "the overview shows runs as they happen, its charts open them, its filter is in the URL",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.visit("/etl", {}, async (page) => {
+      await page.getByRole("heading", { name: "No run yet" }).waitFor();
+      await page.locator(".live-mark.is-live").waitFor();
+      const id = await site.run({ run_label: "first" });
+      const figures = page.locator(".figures");
+      await figures.getByText("Succeeded").waitFor();
+      assert.equal(
+        await page.locator(`[aria-labelledby="recent-title"] a[href="/etl/runs/${id}"]`)
+          .innerText(),
+        "first",
+      );
+      assert.match(await figures.innerText(), /100%/);
+
+      await site.run({ run_label: "second", batch_size: 100 });
+      await page.locator('[aria-labelledby="recent-title"]').getByText("second").waitFor();
+      await until(page, "document.querySelectorAll('canvas[data-drawn]').length === 3");
+      const box = (await page.locator(".chart-duration canvas").boundingBox())!;
+      // the first of two bars
+      await page.mouse.click(box.x + 60 + (box.width - 60) / 4, box.y + box.height / 2);
+      await page.waitForURL(`**/etl/runs/${id}`);
+    });
+    await site.visit("/etl", {}, async (page) => {
+      await page.getByLabel("Label").selectOption("second");
+      await page.waitForURL("**/etl?run_label=second");
+      assert.equal(await page.locator(".card .table").first().getByText("first").count(), 0);
+      await page.getByText("Show as a table").click();
+      assert.equal(await page.locator(".as-table tbody tr").count(), 1);
+    });
+  },
+});
+
+Deno.test({
+  name: "times are in the viewer's zone, with the exact one in UTC on hover",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const id = await site.run({ batch_size: 5 });
+    const run = await site.api<{ requested_at: string }>(`/api/etl/runs/${id}`);
+    await site.visit("/etl/runs", { timezoneId: "Asia/Tokyo" }, async (page) => {
+      const time = page.locator("tbody time:visible");
+      const expected = new Intl.DateTimeFormat("en-GB", {
+        year: "numeric",
+        month: "short",
+        day: "2-digit",
+        hour: "2-digit",
+        minute: "2-digit",
+        second: "2-digit",
+        hourCycle: "h23",
+        timeZone: "Asia/Tokyo",
+      }).format(new Date(run.requested_at));
+      assert.equal(await time.innerText(), expected);
+      assert.match(
+        (await time.getAttribute("title"))!,
+        /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC$/,
+      );
+      // the second page comes from the server in that zone
+      await page.reload();
+      assert.equal(await page.getAttribute("html", "data-zone"), "Asia/Tokyo");
+    });
+  },
+});

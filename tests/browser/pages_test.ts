@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { assertAccessible, hydrated, noBrowser, screenshot, Site } from "./site.ts";
+import { seed } from "./seed.ts";
+
+const WIDTHS = [390, 1024, 1680];
+
+Deno.test({
+  name: "every page is accessible, fits its width and is quiet, in both themes and languages",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const { succeeded, failed, quarantined } = await seed(site);
+    const pages: Record<string, string> = {
+      overview: "/etl",
+      runs: "/etl/runs",
+      run: `/etl/runs/${succeeded}`,
+      run_failed: `/etl/runs/${failed}`,
+      run_quarantine: `/etl/runs/${quarantined}`,
+      new_run: "/etl/new",
+      configurations: "/etl/configurations",
+      variables: "/etl/variables",
+      pools: "/etl/pools",
+      suites: "/etl/suites",
+      alerts: "/etl/alerts",
+      reports: "/etl/reports",
+      not_found: "/etl/nowhere",
+    };
+    for (const [name, path] of Object.entries(pages)) {
+      const expected = name === "not_found" ? /404/ : undefined;
+      for (const colorScheme of ["light", "dark"] as const) {
+        await site.visit(path, { colorScheme, ...(expected ? { expected } : {}) }, async (page) => {
+          for (const width of WIDTHS) {
+            await page.setViewportSize({ width, height: width < 500 ? 844 : 900 });
+            await hydrated(page);
+            const wider = await page.evaluate(
+              "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+            ) as number;
+            assert.ok(wider <= 0, `${name} is ${wider} px too wide at ${width}`);
+            await screenshot(page, `${name}_${width}_${colorScheme}`);
+          }
+          // light as on a desk, dark as on a phone: what differs is seen once each
+          const width = colorScheme === "light" ? 1680 : 390;
+          await page.setViewportSize({ width, height: 900 });
+          await assertAccessible(page, `${name}, ${colorScheme}`);
+        });
+      }
+      const spanish = { locale: "es-ES", ...(expected ? { expected } : {}) };
+      await site.visit(path, spanish, async (page) => {
+        assert.equal(await page.getAttribute("html", "lang"), "es");
+        assert.doesNotMatch(await page.locator("body").innerText(), /\{\w+\}/, name);
+        await screenshot(page, `${name}_1280_spanish`);
+      });
+    }
+  },
+});
+
+Deno.test({
+  name: "an empty installation says on every page what to do",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const texts: Record<string, RegExp> = {
+      "/etl": /No run yet/,
+      "/etl/runs": /No run yet/,
+      "/etl/configurations": /Save one here/,
+      "/etl/variables": /Create etl_improved__batch_size/,
+      "/etl/alerts": /Nothing to report/,
+      "/etl/reports": /No report yet/,
+    };
+    for (const [path, text] of Object.entries(texts)) {
+      await site.visit(path, {}, async (page) => {
+        assert.match(await page.locator("main").innerText(), text);
+        await assertAccessible(page, `${path}, empty`);
+        await screenshot(page, `empty_${path.slice(1).replaceAll("/", "_")}`);
+      });
+    }
+  },
+});
+
+Deno.test({
+  name: "language and colours are switched, kept, and work without JavaScript",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.visit("/etl/runs", {}, async (page) => {
+      const sidebar = page.locator(".sidebar");
+      await sidebar.getByRole("button", { name: "Dark" }).click();
+      assert.equal(await page.getAttribute("html", "data-theme"), "dark");
+      await page.reload();
+      await hydrated(page);
+      assert.equal(await page.getAttribute("html", "data-theme"), "dark");
+      await sidebar.getByRole("button", { name: "Español" }).click();
+      await page.getByRole("heading", { name: "Ejecuciones", level: 1 }).waitFor();
+      assert.equal(new URL(page.url()).pathname, "/etl/runs");
+    });
+    await site.visit("/etl", { javaScriptEnabled: false }, async (page) => {
+      await page.locator(".sidebar").getByRole("button", { name: "Dark" }).click();
+      assert.equal(await page.getAttribute("html", "data-theme"), "dark");
+      await page.locator(".sidebar").getByRole("button", { name: "Español" }).click();
+      await page.getByRole("heading", { name: "Resumen", level: 1 }).waitFor();
+    });
+  },
+});
+
+Deno.test({
+  name: "the keyboard reaches everything: skip link, shortcuts, menu",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.visit("/etl", {}, async (page) => {
+      await page.keyboard.press("Tab");
+      assert.equal(await page.locator(":focus").innerText(), "Skip to the content");
+      await page.keyboard.press("Enter");
+      assert.equal(await page.evaluate("document.activeElement.id"), "main");
+      await page.keyboard.press("g");
+      await page.keyboard.press("r");
+      await page.waitForURL("**/etl/runs");
+      await hydrated(page);
+      await page.keyboard.press("/");
+      assert.equal(await page.evaluate("document.activeElement.id"), "filter-run_label");
+    });
+    await site.visit("/etl", { viewport: { width: 390, height: 844 } }, async (page) => {
+      await page.locator(".menu summary").press("Enter");
+      await page.locator(".menu-panel").getByRole("link", { name: "Pools" }).waitFor();
+      await page.keyboard.press("Escape");
+      assert.equal(await page.locator(".menu[open]").count(), 0);
+    });
+  },
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import type { Page } from "playwright-core";
+import { noBrowser, Site } from "./site.ts";
+
+Deno.test({
+  name: "configurations, variables, pools and suites are created, changed and removed",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const rows = (page: Page) => page.locator("tbody tr");
+    const fill = async (page: Page, values: Record<string, string>) => {
+      for (const [label, value] of Object.entries(values)) {
+        await page.getByRole("dialog").getByLabel(label, { exact: true }).fill(value);
+      }
+      await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+    };
+    await site.visit("/etl/configurations", { expected: /400|422/ }, async (page) => {
+      await page.getByRole("button", { name: "New configuration" }).click();
+      await fill(page, { Name: "nightly", Values: "{nonsense" });
+      await page.getByRole("alert").getByText("This is not JSON").waitFor();
+      await fill(page, { Values: '{"batch_sise": 1}' });
+      await page.getByRole("alert").getByText("batch_size").waitFor();
+      await fill(page, { Values: '{"batch_size": 1}' });
+      await page.getByText("nightly is saved.").waitFor();
+      await page.getByRole("button", { name: "Change nightly" }).click();
+      await fill(page, { Description: "At night" });
+      await rows(page).getByText("At night").waitFor();
+      await page.getByRole("button", { name: "Remove nightly" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+      await page.getByText("nightly is removed.").waitFor();
+      assert.equal(await rows(page).count(), 0);
+    });
+    await site.visit("/etl/variables", {}, async (page) => {
+      await page.getByRole("button", { name: "New variable" }).click();
+      await fill(page, { Name: "etl_improved__batch_size", Value: "77" });
+      await rows(page).getByText("77").waitFor();
+    });
+    const id = await site.run({});
+    const run = await site.api<{ params: Record<string, { value: unknown }> }>(
+      `/api/etl/runs/${id}`,
+    );
+    assert.equal(run.params.batch_size?.value, 77);
+    await site.visit("/etl/pools", { expected: /400|422/ }, async (page) => {
+      await page.getByRole("button", { name: "New pool" }).click();
+      await fill(page, { Name: "heavy", Slots: "many" });
+      await page.getByRole("alert").waitFor();
+      await fill(page, { Slots: "3" });
+      await rows(page).getByText("heavy").waitFor();
+      assert.equal(await page.getByRole("button", { name: "Remove default_pool" }).count(), 0);
+    });
+    await site.visit("/etl/suites", {}, async (page) => {
+      const before = await rows(page).count();
+      await page.getByRole("button", { name: "New suite" }).click();
+      await page.getByRole("dialog").getByLabel("Name").fill("mine");
+      await page.getByText("Try it on a sample").click();
+      await page.getByRole("button", { name: "Judge the sample" }).click();
+      await page.locator(".expectation").waitFor();
+      await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+      await rows(page).getByText("mine").waitFor();
+      assert.equal(await rows(page).count(), before + 1);
+    });
+  },
+});
+
+Deno.test({
+  name: "alerts lead to their runs and are filtered; a report is made on request",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const id = await site.run({
+      run_label: "broken",
+      source: { type: "file", path: "nowhere.csv" },
+    });
+    await site.run({ run_label: "fine", batch_size: 20 });
+    await site.visit("/etl/alerts", {}, async (page) => {
+      const link = page.locator(`.alert-list a[href="/etl/runs/${id}"]`);
+      // the consumer finds it soon after the run has ended
+      for (let tries = 0; tries < 50 && await link.count() === 0; tries++) {
+        await page.waitForTimeout(100);
+        await page.reload();
+      }
+      await page.getByLabel("State").selectOption("resolved");
+      await page.getByText("No alert matches").waitFor();
+      await page.getByLabel("State").selectOption("open");
+      await link.click();
+      await page.waitForURL(`**/etl/runs/${id}`);
+    });
+    await site.visit("/etl/reports", {}, async (page) => {
+      await page.getByRole("button", { name: "Report now" }).click();
+      await page.getByText("etl_downstream_example ·").waitFor();
+      await page.getByRole("heading", { name: "top sources" }).waitFor();
+    });
+  },
+});

@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { noBrowser, Site, until } from "./site.ts";
+
+/** Takes so long that one can look at it and cancel it. */
+const LONG = { batch_size: 3_000_000, chunk_size: 3000, run_label: "long" };
+
+Deno.test({
+  name: "a run is followed live, cancelled after a question, and retried",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const { run_id } = await site.api<{ run_id: string }>("/api/etl/run", {
+      method: "POST",
+      body: JSON.stringify(LONG),
+    });
+    await site.visit(`/etl/runs/${run_id}`, {}, async (page) => {
+      const state = page.locator(".run-head .state");
+      await state.getByText("Running").waitFor();
+      await page.locator(".chunk-grid.scrolls .cell.is-r").first().waitFor();
+      // only what is in view is on the page, of a thousand chunks
+      assert.ok(await page.locator(".chunk-grid .cell").count() < 1000);
+      await page.getByRole("button", { name: "Cancel run" }).click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByRole("button", { name: "Keep it" }).click();
+      assert.equal(await state.innerText(), "Running");
+      await page.getByRole("button", { name: "Cancel run" }).click();
+      await dialog.getByRole("button", { name: "Cancel run" }).click();
+      await state.getByText("Cancelled").waitFor({ timeout: 15_000 });
+      await page.getByText("The run was cancelled").first().waitFor();
+      await page.getByRole("button", { name: "Retry" }).click();
+      await state.getByText(/Queued|Running/).waitFor();
+      await page.getByRole("button", { name: "Cancel run" }).click();
+      await dialog.getByRole("button", { name: "Cancel run" }).click();
+      await state.getByText("Cancelled").waitFor({ timeout: 15_000 });
+    });
+  },
+});
+
+Deno.test({
+  name: "chunks are reached with the arrow keys and shown in full",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const id = await site.run({ batch_size: 700, chunk_size: 1, run_label: "many" });
+    await site.visit(`/etl/runs/${id}`, {}, async (page) => {
+      assert.match(await page.locator(".figures").innerText(), /700 of 700 chunks/);
+      const grid = page.locator(".chunk-grid");
+      await grid.locator("[data-chunk='0']").focus();
+      await page.keyboard.press("ArrowRight");
+      await until(page, "document.activeElement.dataset.chunk === '1'");
+      await page.keyboard.press("End");
+      await until(page, "document.activeElement.dataset.chunk === '699'");
+      assert.ok(await grid.locator(".cell").count() < 700);
+      await page.keyboard.press("Enter");
+      const detail = page.locator(".chunk-detail");
+      await detail.getByRole("heading", { name: "Chunk 699" }).waitFor();
+      await detail.getByText("Published").waitFor();
+      await detail.getByText("Where its records are").click();
+      await detail.locator("pre").waitFor();
+      assert.equal(await grid.locator(".cell[tabindex='0']").count(), 1);
+    });
+  },
+});
+
+Deno.test({
+  name: "a failed run says why and what to do; its rejected records are replayed",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const records = Array.from({ length: 30 }, (_, id) => ({
+      id,
+      at: id < 25 ? "not a time" : "2026-01-01T00:00:00Z",
+    }));
+    const id = await site.run({
+      run_label: "manual",
+      source: { type: "inline", name: "manual", key: "id", occurred_at: "at", records },
+    });
+    await site.visit(`/etl/runs/${id}`, {}, async (page) => {
+      const notice = page.locator(".notice.is-problem");
+      assert.match(await notice.innerText(), /The acceptance ratio was not reached/);
+      assert.match(await notice.innerText(), /What to do/);
+      const card = page.locator("#quarantine");
+      assert.equal(await card.locator("tbody tr").count(), 20);
+      await card.getByRole("button", { name: "Show more records" }).click();
+      await card.locator("tbody tr").nth(24).waitFor();
+      assert.match(await card.locator("tbody tr").first().innerText(), /not a time/);
+      const rule = card.locator(".chip").nth(1);
+      await rule.click();
+      await until(
+        page,
+        "document.querySelectorAll('#quarantine .chip')[1].getAttribute('aria-pressed') === 'true'",
+      );
+      await card.getByRole("button", { name: /^Replay/ }).click();
+      await page.waitForURL((url) => !url.pathname.endsWith(id));
+      await page.getByRole("link", { name: "Replay of another run" }).waitFor();
+    });
+  },
+});
+
+Deno.test({
+  name: "parameters say where they came from, stages how long they took, and it can be run again",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.api("/api/variables/etl_improved__db_page_size", {
+      method: "PUT",
+      body: JSON.stringify({ value: 123 }),
+    });
+    const id = await site.run({ run_label: "origins", batch_size: 40, chunk_size: 10 });
+    await site.visit(`/etl/runs/${id}`, {}, async (page) => {
+      const params = page.locator("section", {
+        has: page.getByRole("heading", { name: "Parameters" }),
+      });
+      const text = (await params.innerText()).replaceAll(/\s+/g, " ");
+      assert.match(text, /db_page_size variable 123/);
+      assert.match(text, /batch_size request 40/);
+      const gantt = page.locator(".gantt tbody tr");
+      assert.deepEqual(
+        await gantt.locator("th .gantt-stage > span:nth-child(2)").allInnerTexts(),
+        ["extract", "transform", "chunk", "validate", "ge_validate", "load", "finalize"],
+      );
+      await page.getByRole("link", { name: "Run again with changes" }).click();
+      await page.waitForURL(`**/etl/new?from=${id}`);
+      assert.equal(await page.locator("#field-batch_size").inputValue(), "40");
+      assert.equal(await page.locator("#field-run_label").inputValue(), "origins");
+    });
+    await site.visit(`/etl/runs/${id}`, { javaScriptEnabled: false }, async (page) => {
+      assert.match(await page.locator(".figures").innerText(), /4 of 4 chunks/);
+      assert.equal(await page.getByRole("button", { name: "Copy the run's id" }).count(), 0);
+    });
+  },
+});

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { join, resolve } from "node:path";
+import axe from "axe-core";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from "playwright-core";
+import { buildIslands } from "../../scripts/build_islands.ts";
+import { type TestDatabase, testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { startServer, type TestServer } from "../helpers/server.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
+/** Where pictures of the pages are put for review; git ignores it. */
+const SCREENSHOTS = join(PROJECT_DIR, ".data", "screenshots");
+
+/** Where there is no Chromium these tests are left out. */
+export const noBrowser = !await Deno.stat(CHROMIUM).then(() => true, () => false);
+
+export interface VisitOptions extends BrowserContextOptions {
+  /** Messages on the console that are expected. */
+  expected?: RegExp;
+}
+
+/** The real server on a database of its own, and a browser to visit it with. */
+export class Site implements AsyncDisposable {
+  readonly address: string;
+  readonly dsn: string;
+  readonly #server: TestServer;
+  readonly #database: TestDatabase;
+  readonly #browser: Browser;
+
+  private constructor(server: TestServer, database: TestDatabase, browser: Browser) {
+    this.address = server.address;
+    this.dsn = database.dsn;
+    this.#server = server;
+    this.#database = database;
+    this.#browser = browser;
+  }
+
+  static async open(t: { name: string }, env: Record<string, string> = {}): Promise<Site> {
+    await buildIslands();
+    const database = await testDatabase(t);
+    const server = await startServer({
+      dsn: database.dsn,
+      env: { ETL_DATA_DIR: join(PROJECT_DIR, "node_modules/vega-datasets/data"), ...env },
+    });
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+      ],
+    });
+    return new Site(server, database, browser);
+  }
+
+  /** A page in a fresh profile; what goes wrong on its console fails the test. */
+  async visit(
+    path: string,
+    { expected, ...options }: VisitOptions,
+    use: (page: Page, context: BrowserContext) => Promise<void>,
+  ): Promise<void> {
+    const context = await this.#browser.newContext({
+      locale: "en-GB",
+      timezoneId: "Europe/Madrid",
+      viewport: { width: 1280, height: 900 },
+      ...options,
+    });
+    context.setDefaultTimeout(10_000);
+    const page = await context.newPage();
+    const complaints: string[] = [];
+    page.on("pageerror", (error) => complaints.push(error.message));
+    page.on("console", (message) => {
+      if (!["error", "warning"].includes(message.type())) return;
+      if (expected?.test(message.text())) return;
+      complaints.push(message.text());
+    });
+    try {
+      await page.goto(this.address + path);
+      if (options.javaScriptEnabled !== false) await hydrated(page);
+      await use(page, context);
+      assert.deepEqual(complaints, []);
+    } catch (error) {
+      const text = await page.locator("body").innerText({ timeout: 1000 }).catch(() => "");
+      throw new Error(
+        `${(error as Error).message}\nConsole: ${complaints.join("\n")}\nPage ${page.url()}:\n${
+          text.slice(0, 3000)
+        }`,
+        { cause: error },
+      );
+    } finally {
+      await context.close();
+    }
+  }
+
+  /** Calls the API; JSON in, JSON out. */
+  async api<T = Record<string, unknown>>(path: string, init: RequestInit = {}): Promise<T> {
+    const response = await fetch(this.address + path, {
+      ...init,
+      headers: { "content-type": "application/json", ...init.headers },
+    });
+    const text = await response.text();
+    assert.ok(response.ok, `${path}: ${text}`);
+    return (text === "" ? undefined : JSON.parse(text)) as T;
+  }
+
+  /** Asks for a run and waits for its end; answers its id. */
+  async run(conf: Record<string, unknown> = {}): Promise<string> {
+    const { run_id } = await this.api<{ run_id: string }>("/api/etl/run?wait=true", {
+      method: "POST",
+      body: JSON.stringify(conf),
+    });
+    return run_id;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#browser.close();
+    await this.#server[Symbol.asyncDispose]();
+    await this.#database[Symbol.asyncDispose]();
+  }
+}
+
+/** Waits for an expression of the page; Playwright's own way is refused by the policy of the pages. */
+export async function until(page: Page, expression: string): Promise<void> {
+  await waitFor(() => page.evaluate(expression), { what: expression });
+}
+
+/** Waits until every island of the page is alive and every chart is drawn. */
+export async function hydrated(page: Page): Promise<void> {
+  await until(
+    page,
+    "document.documentElement.classList.contains('ready') && document.querySelectorAll(" +
+      "'[data-island]:not(.ready), canvas:not([data-drawn])').length === 0",
+  );
+}
+
+interface AxeResults {
+  violations: { id: string; help: string; nodes: { html: string; failureSummary?: string }[] }[];
+}
+
+/** Fails with what axe-core finds on the page, WCAG 2.2 AA and best practices. */
+export async function assertAccessible(page: Page, what: string): Promise<void> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate("axe.run()") as AxeResults;
+  const found = violations.map(({ id, help, nodes }) =>
+    `${id}: ${help}\n${
+      nodes.slice(0, 3).map(({ html, failureSummary }) =>
+        `  ${html.slice(0, 200)}\n  ${failureSummary}`
+      )
+        .join("\n")
+    }`
+  );
+  assert.equal(found.length, 0, `${what}:\n${found.join("\n")}`);
+}
+
+/** Puts a picture of the whole page into .data/screenshots/<name>.png. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+}
