@@ -19,6 +19,7 @@ import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
 import { reportRoutes } from "./routes/reports.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { suiteTaskRoutes } from "./routes/suite_tasks.ts";
 import { suiteRoutes } from "./routes/suites.ts";
 
 /** The HTTP application; tests import it and call `app.request`. */
@@ -61,6 +62,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   quarantineRoutes(app, deps);
   namedRoutes(app, deps);
   suiteRoutes(app, deps);
+  suiteTaskRoutes(app, deps);
   metricsRoutes(app, deps);
   alertRoutes(app, deps);
   logRoutes(app, deps);

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
+import type { ProfileLimits } from "./routes/deps.ts";
 import type { Config } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
@@ -42,6 +43,8 @@ export interface ServicesOptions {
   queue?: boolean;
   /** Milliseconds that stop() waits for what is in hand; default 12,000. */
   drainMs?: number;
+  /** How far a profile may go; default: what a server can do for several clients. */
+  profile?: ProfileLimits;
 }
 
 /** Everything of a server but its port. */
@@ -158,6 +161,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     config,
     watch,
     metrics: reporting.metrics,
+    profile: options.profile,
     status: () => ({
       serverId,
       role: config.role,

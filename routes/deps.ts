@@ -14,6 +14,16 @@ export interface AppDeps {
   metrics: ServerMetrics;
   /** What health says of this server. */
   status(): ServerStatus;
+  /** How far a profile may go; default: what a server can do for several clients. */
+  profile?: ProfileLimits | undefined;
+}
+
+export interface ProfileLimits {
+  /** Records that are looked at unless the client says how many; null: all. */
+  records: number | null;
+  /** The most that a client may ask for; null: any number. */
+  maxRecords: number | null;
+  timeoutMs: number;
 }
 
 export interface ServerStatus {

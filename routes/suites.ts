@@ -1,8 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { compileSuite } from "../pipeline/expectations/compiled_suite.ts";
-import { isRowWise, readSuite, type Suite, writeSuite } from "../pipeline/expectations/suite.ts";
+import { isRowWise, readSuite, writeSuite } from "../pipeline/expectations/suite.ts";
 import { Problem } from "../pipeline/problem.ts";
-import type { SourceRecord } from "../pipeline/sources/source.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
 import type { AppDeps } from "./deps.ts";
 import { parseBody, readText } from "./run_request.ts";
@@ -10,7 +9,6 @@ import { actorOf, knownRun } from "./runs.ts";
 import { problemResponses } from "./schemas.ts";
 
 const MAX_SUITE_BYTES = 4 << 20;
-const MAX_SAMPLE = 10_000;
 
 const name = z.string().regex(
   /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/,
@@ -21,7 +19,7 @@ const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 const suiteJson = z.record(z.string(), z.any()).openapi("ExpectationSuite");
 const resultJson = z.record(z.string(), z.any()).openapi("ValidationResult");
 
-/** Expectation suites: list, get, put, remove, try a draft; and the validation result of a run. */
+/** Expectation suites: list, get, put, remove; and the validation result of a run. */
 export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
     createRoute({
@@ -109,21 +107,6 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       return c.body(null, 204);
     },
   );
-  app.openAPIRegistry.registerPath({
-    method: "post",
-    path: "/api/suites/try",
-    summary: "Try a suite on a sample, without storing anything",
-    request: { body: { content: json(z.object({ suite: suiteJson, records: z.array(z.any()) })) } },
-    responses: {
-      200: { description: "the validation result", content: json(resultJson) },
-      ...problemResponses(400, 413, 422),
-    },
-  });
-  app.post("/api/suites/try", async (c) => {
-    const body = await bodyObject(c.req.raw);
-    const suite = readSuite({ name: "draft", ...(body.suite as object) });
-    return c.json(evaluate(suite, sampleOf(body.records)));
-  });
   app.openapi(
     createRoute({
       method: "get",
@@ -172,26 +155,4 @@ async function bodyObject(request: Request): Promise<Record<string, unknown>> {
     return body as Record<string, unknown>;
   }
   throw new Problem("bad-request", { status: 400, detail: "The body must be a JSON object." });
-}
-
-function sampleOf(records: unknown): SourceRecord[] {
-  const isObject = (value: unknown) =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
-  if (Array.isArray(records) && records.length <= MAX_SAMPLE && records.every(isObject)) {
-    return records;
-  }
-  throw new Problem("bad-request", {
-    status: 400,
-    detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects.`,
-    errors: [{ field: "records", message: "is no list of objects", expected: "[{…}, …]" }],
-  });
-}
-
-function evaluate(suite: Suite, records: SourceRecord[]) {
-  const compiled = compileSuite(suite);
-  const state = compiled.newState({ chunkNo: 0 });
-  for (let from = 0; from < records.length; from += 1000) {
-    compiled.observe(state, records.slice(from, from + 1000));
-  }
-  return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
 }

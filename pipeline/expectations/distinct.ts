@@ -34,8 +34,9 @@ export interface DistinctOptions {
   kwargs?: Record<string, unknown>;
 }
 
-/** Different values that a chunk may count in memory before it spills them. */
+/** Different values, and their characters, that a chunk may count in memory before it spills them. */
 const MAX_COUNTED = 4_096;
+const MAX_COUNTED_TEXT = 1 << 20;
 /** Different values, and their characters, that a chunk's state carries by itself. */
 const MAX_FEW = 256;
 const MAX_FEW_TEXT = 16_384;
@@ -54,13 +55,26 @@ export function distinctKind(options: DistinctOptions): AccumulatorKind {
   };
 }
 
+/** Counts the values of a column for a profile, which may stop when they tell nothing more. */
+export function countValues(column: string, create: CreateOptions): ValueCounts {
+  return new Counts({ columns: [column], condition: undefined, rows: false }, create);
+}
+
+export interface ValueCounts extends Accumulator {
+  /** Different values in memory, or infinite once they were too many for it. */
+  readonly different: number;
+  /** There were too many for memory, and yet some repeat. */
+  readonly manyRepeat: boolean;
+  state(): DistinctState;
+}
+
 interface Counted {
   value: unknown;
   count: number;
 }
 
 /** Counts each value. */
-class Counts implements Accumulator {
+class Counts implements ValueCounts {
   readonly #column: string;
   readonly #condition: Condition | undefined;
   readonly #writer: DistinctWriter;
@@ -68,14 +82,20 @@ class Counts implements Accumulator {
   #elements = 0;
   #considered = 0;
   #unhashable = 0;
+  #countedText = 0;
   #spilled = false;
   /** Values hardly repeat: counting them in memory first is in vain. */
   #mostlyNew = false;
+  manyRepeat = false;
 
   constructor({ columns, condition }: DistinctOptions, { spillPath }: CreateOptions) {
     this.#column = columns[0]!;
     this.#condition = condition;
     this.#writer = new DistinctWriter(spillPath, { rows: false });
+  }
+
+  get different(): number {
+    return this.#spilled ? Infinity : this.#counted.size;
   }
 
   observe(batch: Batch): void {
@@ -101,8 +121,10 @@ class Counts implements Accumulator {
       if (one !== undefined) one.count++;
       else {
         counted.set(key, { value, count: 1 });
-        if (counted.size >= MAX_COUNTED) {
-          this.#mostlyNew = !this.#spilled && this.#considered < MAX_COUNTED * 2;
+        if (typeof value === "string") this.#countedText += value.length;
+        if (counted.size >= MAX_COUNTED || this.#countedText >= MAX_COUNTED_TEXT) {
+          this.#mostlyNew = !this.#spilled && this.#considered < counted.size * 2;
+          this.manyRepeat ||= this.#considered - this.#unhashable > counted.size;
           this.#spill();
         }
       }
@@ -117,6 +139,7 @@ class Counts implements Accumulator {
     this.#spilled = true;
     for (const { value, count } of this.#counted.values()) this.#writer.add(value, count);
     this.#counted.clear();
+    this.#countedText = 0;
   }
 
   state(): DistinctState {

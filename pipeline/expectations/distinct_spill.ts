@@ -10,6 +10,8 @@ import { hashValue } from "./value_hash.ts";
  */
 export const PARTITIONS = 16;
 const BLOCK = 4_096;
+/** Characters of the values of a block, about. */
+const BLOCK_TEXT = 1 << 18;
 const HEADER_BYTES = 16;
 
 /** The partition that a value belongs to, by the first word of its hash. */
@@ -23,6 +25,8 @@ class Partition {
   /** Position of a row, or how often a value was seen. */
   readonly numbers = new Float64Array(BLOCK);
   values: unknown[] = [];
+  /** Characters of the values. */
+  text = 0;
 }
 
 /** Partitions of ended chunks, for the next: making their arrays anew costs memory until they are collected. */
@@ -65,10 +69,10 @@ export class DistinctWriter {
     partition.hashes[at + 2] = hash[2]!;
     partition.hashes[at + 3] = hash[3]!;
     partition.numbers[n] = number;
-    partition.values[n] = typeof value === "string" && value.length <= 1_000
-      ? value
-      : storeValue(value);
-    if (partition.count === BLOCK) this.#flush(index);
+    const stored = typeof value === "string" && value.length <= 1_000 ? value : storeValue(value);
+    partition.values[n] = stored;
+    if (typeof stored === "string") partition.text += stored.length;
+    if (partition.count === BLOCK || partition.text >= BLOCK_TEXT) this.#flush(index);
   }
 
   /** Gives up what was added. */
@@ -88,6 +92,7 @@ export class DistinctWriter {
     this.#writer.append(values);
     partition.count = 0;
     partition.values = [];
+    partition.text = 0;
   }
 
   end(): SpillRef | null {

@@ -111,7 +111,9 @@ function proposeRange(profile: ColumnProfile): Expectation[] {
 
 function proposeValues(profile: ColumnProfile, nonnull: number): Expectation[] {
   const { column, distinct, types } = profile;
-  if (distinct.unhashable > 0 || types.float > 0 || types.bool > 0) return [];
+  if (distinct === undefined || distinct.unhashable > 0 || types.float > 0 || types.bool > 0) {
+    return [];
+  }
   const set = distinct.few.map(([stored]) => restoreValue(stored));
   const isSet = distinct.spills.length === 0 && set.length > 0 && set.length <= MAX_SET &&
     nonnull >= set.length * REPEATED &&

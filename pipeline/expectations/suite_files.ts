@@ -4,28 +4,44 @@ import { readSuite, type Suite } from "./suite.ts";
 /**
  * The suites of a directory, by name: every `*.json` in it.
  *
- * @throws Problem invalid-conf naming the file, when one is no suite.
+ * @throws Problem invalid-conf naming the file, when one is no suite or two
+ * have the same name, or there is no such directory.
  */
 export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
   const suites = new Map<string, Suite>();
   const names: string[] = [];
-  for await (const { name, isFile } of Deno.readDir(dir)) {
-    if (isFile && name.endsWith(".json")) names.push(name);
+  try {
+    for await (const { name, isFile } of Deno.readDir(dir)) {
+      if (isFile && name.endsWith(".json")) names.push(name);
+    }
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Problem("invalid-conf", {
+      detail: `The directory of expectation suites, ${dir}, does not exist. Make it, or let ` +
+        "ETL_SUITES_DIR name another.",
+      cause,
+    });
   }
   for (const name of names.sort()) {
-    const suite = readFile(name, await Deno.readTextFile(`${dir}/${name}`));
+    const path = `${dir}/${name}`;
+    const suite = readFile(path, await Deno.readTextFile(path));
+    if (suites.has(suite.name)) {
+      throw new Problem("invalid-conf", {
+        detail: `${path}: another file of this directory has a suite named ${suite.name}, too.`,
+      });
+    }
     suites.set(suite.name, suite);
   }
   return suites;
 }
 
-function readFile(file: string, text: string): Suite {
+function readFile(path: string, text: string): Suite {
   try {
     return readSuite(JSON.parse(text));
   } catch (cause) {
     if (!(cause instanceof Problem) && !(cause instanceof SyntaxError)) throw cause;
     throw new Problem("invalid-conf", {
-      detail: `suites/${file}: ${cause.message}`,
+      detail: `${path}: ${cause.message}`,
       ...(cause instanceof Problem ? { errors: cause.errors } : {}),
       cause,
     });

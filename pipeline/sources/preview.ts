@@ -24,7 +24,7 @@ export async function previewSource(
   if (conf.type === "postgres") {
     return { records: await previewPostgres(conf, ctx, count), warnings: [] };
   }
-  const plan = await planPreview(conf, ctx, count);
+  const plan = await planFirst(conf, ctx, count);
   const records: (SourceRecord | Unreadable)[] = [];
   for (const slice of plan.slices) {
     for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
@@ -35,7 +35,8 @@ export async function previewSource(
   return { records, warnings: plan.warnings };
 }
 
-function planPreview(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
+/** Plans the first records of a source (of a postgres source all): they may be a few more. */
+export function planFirst(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
   const options = { ctx, previewRecords: count };
   if (conf.type === "file") return planFileSource(conf, options);
   if (conf.type === "http") return planHttpSource(conf, options);

@@ -49,6 +49,8 @@ export interface Call {
   signals: Signals;
   /** A file that the user named, as text; "-" is the standard input. */
   readFile(path: string): Promise<string>;
+  /** Writes a file that the user named; one that is there already is not overwritten. */
+  writeNewFile(path: string, text: string): Promise<void>;
   /** Whether a server was named; else connect() starts what is needed in this process. */
   usesServer: boolean;
   /** Connects to the server that was named, or starts what is needed in this process. */

@@ -1,10 +1,12 @@
 import type { Command } from "./command.ts";
 import { cancel } from "./commands/cancel.ts";
 import { preview } from "./commands/preview.ts";
+import { profile } from "./commands/profile.ts";
 import { retry } from "./commands/retry.ts";
 import { run } from "./commands/run.ts";
 import { runs } from "./commands/runs.ts";
 import { show } from "./commands/show.ts";
+import { suite } from "./commands/suite.ts";
 
 /** The commands, in the order of the help. A new one is a file in commands/ and a line here. */
-export const COMMANDS: Command[] = [run, preview, runs, show, cancel, retry];
+export const COMMANDS: Command[] = [run, preview, runs, show, cancel, retry, profile, suite];

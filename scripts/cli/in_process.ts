@@ -37,6 +37,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
   const env = { ...options.env };
   env.ETL_DATA_DIR ||= join(projectDir, "data");
   env.ETL_SPOOL_DIR ||= join(projectDir, ".data", "spool");
+  env.ETL_SUITES_DIR ||= join(projectDir, "suites");
   env.ETL_TRANSFORMS_DIR ||= join(projectDir, "pipeline", "transforms");
   const configOf = (dsn: string) =>
     readConfig({ ...env, KPIS_PG_DSN: dsn, ETL_ROLE: "all" }, navigator.hardwareConcurrency);
@@ -71,6 +72,8 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       }),
       queue: options.executes,
       drainMs: DRAIN_MS,
+      // nobody else waits here, and Ctrl-C ends it
+      profile: { records: null, maxRecords: null, timeoutMs: Infinity },
     });
     return {
       inProcess: true,

@@ -80,6 +80,7 @@ async function execute(
     signals,
     usesServer: server !== undefined,
     readFile: (path) => readText(path, options.cwd),
+    writeNewFile: (path, text) => writeNewText(path, options.cwd, text),
     async connect({ executes = false } = {}) {
       if (server !== undefined) return api = remoteApi(server, signals.signal);
       const { startInProcess } = await import("./in_process.ts");
@@ -113,6 +114,19 @@ async function readText(path: string, cwd: string): Promise<string> {
     const missing = error instanceof Deno.errors.NotFound;
     throw new UsageError(
       missing ? `there is no file ${file}` : `${file} cannot be read: ${(error as Error).message}`,
+    );
+  }
+}
+
+async function writeNewText(path: string, cwd: string, text: string): Promise<void> {
+  const file = isAbsolute(path) ? path : resolve(cwd, path);
+  try {
+    await Deno.writeTextFile(file, text, { createNew: true });
+  } catch (error) {
+    throw new UsageError(
+      error instanceof Deno.errors.AlreadyExists
+        ? `${file} exists already; remove it first, or name another file`
+        : `${file} cannot be written: ${(error as Error).message}`,
     );
   }
 }

@@ -1,0 +1,72 @@
+import type { Event } from "./event.ts";
+import type { PreviewContext } from "./preview.ts";
+import { adapterFor } from "./sources/adapters.ts";
+import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
+import { planFirst } from "./sources/preview.ts";
+import { Transformer } from "./stages/transform.ts";
+import { validateBatch } from "./stages/validate.ts";
+import { loadTransform } from "./transform_module.ts";
+
+export interface SourceEventsContext extends PreviewContext {
+  /** Records that are read at most; null: all of them. */
+  maxRecords: number | null;
+}
+
+/** What became of the records of a source, so far. */
+export interface SourceEventsCounts {
+  records: number;
+  events: number;
+  /** Records that a run would quarantine before its suite sees them. */
+  rejected: number;
+  /** Whether the source has more records than were read. */
+  cut: boolean;
+  warnings: string[];
+}
+
+/**
+ * The events of a source in batches of about 1,000, as a run's suite would see
+ * them. Makes no run; pins nothing. `counts` is brought up to date with each batch.
+ */
+export async function* sourceEvents(
+  { params, transformsDir, source, maxRecords }: SourceEventsContext,
+  counts: SourceEventsCounts,
+): AsyncGenerator<Event[]> {
+  const module = params.transform === null
+    ? {}
+    : await loadTransform(transformsDir, params.transform);
+  const transformer = new Transformer({
+    mapping: mappingOf(params.source),
+    sourceName: sourceNameOf(params.source, params.run_label),
+    transform: module.transform,
+  });
+  const { signal } = new AbortController();
+  const ctx = { ...source, signal };
+  const generated = params.source.type === "synthetic" ? params.batch_size : Infinity;
+  const most = Math.min(maxRecords ?? Infinity, generated);
+  const adapter = adapterFor(params.source);
+  // one more tells whether there are more
+  const { slices, warnings } = Number.isFinite(most)
+    ? await planFirst(params.source, ctx, most === generated ? most : most + 1)
+    : await adapter.plan(params.source, ctx);
+  counts.warnings.push(...warnings);
+  for (const slice of slices) {
+    for await (const batch of adapter.read(params.source, slice, ctx)) {
+      const records = batch.slice(0, most - counts.records);
+      if (records.length < batch.length) counts.cut = true;
+      if (records.length === 0) return;
+      const transformed = transformer.batch(records, counts.records);
+      const { valid, rejected } = validateBatch(transformed.events, {
+        maxPayloadBytes: ctx.limits.maxRecordBytes,
+        checks: module.check === undefined ? [] : [module.check],
+      });
+      counts.records += records.length;
+      counts.events += valid.length;
+      counts.rejected += transformed.rejected.length + rejected.length;
+      if (valid.length > 0) yield valid;
+    }
+  }
+}
+
+export function noCounts(): SourceEventsCounts {
+  return { records: 0, events: 0, rejected: 0, cut: false, warnings: [] };
+}

@@ -1,0 +1,56 @@
+import { compileSuite } from "./expectations/compiled_suite.ts";
+import { newProfile } from "./expectations/profile.ts";
+import type { ValidationResult } from "./expectations/result.ts";
+import type { Suite } from "./expectations/suite.ts";
+import type { SourceRecord } from "./sources/source.ts";
+import {
+  noCounts,
+  sourceEvents,
+  type SourceEventsContext,
+  type SourceEventsCounts,
+} from "./source_events.ts";
+
+/** A suite that is proposed, and what was looked at for it. */
+export interface ProfileResult extends SourceEventsCounts {
+  /** In the JSON of Great Expectations 1.x, ready to edit. */
+  suite: Record<string, unknown>;
+}
+
+/** Proposes a suite named `name` that holds on the events of a source. */
+export async function profileSource(
+  context: SourceEventsContext & { name: string },
+): Promise<ProfileResult> {
+  const counts = noCounts();
+  const profile = newProfile({ name: context.name, spillDir: context.source.spoolDir });
+  for await (const events of sourceEvents(context, counts)) {
+    profile.observe(events.map(({ payload }) => payload), events);
+  }
+  return { suite: profile.finish(), ...counts };
+}
+
+/** A sample to try a suite on: records as they are, or those of a source as a run would see them. */
+export type TrySample =
+  | { records: SourceRecord[] }
+  | { source: SourceEventsContext };
+
+/** What a suite says of a sample. */
+export async function trySuite(
+  { suite, sample }: { suite: Suite; sample: TrySample },
+): Promise<ValidationResult> {
+  const compiled = compileSuite(suite);
+  const state = compiled.newState({
+    chunkNo: 0,
+    ...("source" in sample ? { spillDir: sample.source.source.spoolDir } : {}),
+  });
+  if ("records" in sample) {
+    const { records } = sample;
+    for (let from = 0; from < records.length; from += 1000) {
+      compiled.observe(state, records.slice(from, from + 1000));
+    }
+  } else {
+    for await (const events of sourceEvents(sample.source, noCounts())) {
+      compiled.observe(state, events.map(({ payload }) => payload), { events });
+    }
+  }
+  return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
+}

@@ -1,0 +1,43 @@
+/// <reference lib="deno.worker" />
+import { preview } from "../preview.ts";
+import { Problem, type ProblemDetails } from "../problem.ts";
+import { runProblem } from "../run_problem.ts";
+import { profileSource, trySuite } from "../suite_tasks.ts";
+
+const TASKS = { preview, profile: profileSource, try: trySuite };
+
+/** What can be done in a worker of its own: what it takes and what it gives. */
+export type AsideTasks = {
+  [K in keyof typeof TASKS]: {
+    input: Parameters<(typeof TASKS)[K]>[0];
+    output: Awaited<ReturnType<(typeof TASKS)[K]>>;
+  };
+};
+
+/** What comes back. */
+export type AsideAnswer =
+  | { output: unknown }
+  | { problem: ProblemDetails; transient: boolean }
+  /** Something unexpected, for the log. */
+  | { defect: string };
+
+/** Does one task, and is ended by who started it. */
+self.onmessage = async (
+  { data }: MessageEvent<{ task: keyof AsideTasks; input: never }>,
+) => {
+  let answer: AsideAnswer;
+  try {
+    answer = { output: await TASKS[data.task](data.input) };
+  } catch (error) {
+    answer = answerOf(error);
+  }
+  self.postMessage(answer);
+};
+
+function answerOf(error: unknown): AsideAnswer {
+  const problem = runProblem(error, "extract");
+  if (problem.type === "internal" && !(error instanceof Problem)) {
+    return { defect: error instanceof Error ? error.stack ?? error.message : String(error) };
+  }
+  return { problem: problem.toJSON(), transient: problem.transient };
+}

@@ -1,0 +1,107 @@
+import { resolve } from "node:path";
+import { fieldErrors, parseConf } from "../pipeline/conf_errors.ts";
+import { type Params, paramsSchema } from "../pipeline/params.ts";
+import type { PreviewContext } from "../pipeline/preview.ts";
+import { type FieldError, Problem } from "../pipeline/problem.ts";
+import { resolveParams } from "../store/params.ts";
+import type { AppDeps } from "./deps.ts";
+
+/** The parameters that a run asked for with this conf would have. Makes no run. */
+export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
+  const conf = parseConf(given);
+  const { source } = conf;
+  const records = source?.type === "inline" ? source.records : undefined;
+  // records stay here: the database need not see them, and JSON.stringify knows no bigint
+  const { params, errors } = await resolveParams(
+    deps.sql,
+    withToday(records === undefined ? conf : { ...conf, source: { ...source, records: [] } }),
+  );
+  if (errors.length > 0) throw invalid(errors);
+  const parsed = paramsSchema.safeParse(params, { reportInput: true });
+  if (!parsed.success) {
+    throw invalid(parsed.error.issues.flatMap((issue) => fieldErrors(issue, [])));
+  }
+  return records === undefined
+    ? parsed.data
+    : { ...parsed.data, source: { ...parsed.data.source, records } as Params["source"] };
+}
+
+/** Templates as a run that is asked for now would have them. */
+function withToday(conf: unknown): unknown {
+  const text = JSON.stringify(conf);
+  if (!text.includes("{{")) return conf;
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  return JSON.parse(
+    text.replaceAll("{{slot}}", now)
+      .replaceAll("{{slot_previous}}", now)
+      .replaceAll("{{today}}", now.slice(0, 10)),
+  );
+}
+
+function invalid(errors: FieldError[]): Problem {
+  const some = errors.length === 1 ? "an error" : `${errors.length} errors`;
+  return new Problem("invalid-conf", {
+    detail: `The conf has ${some}: ${
+      errors.map(({ field, message }) => `${field} ${message}`).join("; ")
+    }`,
+    errors,
+  });
+}
+
+/** What is needed to read a source outside of a run, with a directory that is removed at the end. */
+export async function withSource<T>(
+  params: Params,
+  { config }: AppDeps,
+  work: (context: PreviewContext) => Promise<T>,
+): Promise<T> {
+  const spoolDir = `${resolve(config.spoolDir)}/preview-${crypto.randomUUID()}`;
+  await Deno.mkdir(spoolDir, { recursive: true });
+  try {
+    return await work({
+      params,
+      transformsDir: resolve(config.transformsDir),
+      source: {
+        spoolDir,
+        dataDir: resolve(config.dataDir),
+        connections: config.connections,
+        pageSize: params.db_page_size,
+        limits: {
+          maxSpoolBytes: config.maxSpoolBytes,
+          maxRecordBytes: config.maxRecordBytes,
+          allowPrivateHosts: config.privateHosts,
+        },
+      },
+    });
+  } finally {
+    await Deno.remove(spoolDir, { recursive: true });
+  }
+}
+
+/** Does at most so many things at once: each has a Web Worker of its own. */
+export class AtOnce {
+  readonly #limit: number;
+  readonly #what: string;
+  #going = 0;
+
+  /** `what`: what is said to be going on, such as "previews are being made". */
+  constructor(limit: number, what: string) {
+    this.#limit = limit;
+    this.#what = what;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#going >= this.#limit) {
+      throw new Problem("too-many-requests", {
+        status: 429,
+        detail: `${this.#limit} ${this.#what} already. Try again in a few seconds.`,
+        transient: true,
+      });
+    }
+    this.#going++;
+    try {
+      return await work();
+    } finally {
+      this.#going--;
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import { parseConf } from "../../../pipeline/conf_errors.ts";
+import type { ValidationResult } from "../../../pipeline/expectations/result.ts";
+import { parseJson } from "../../../pipeline/sources/json_text.ts";
+import type { Terminal } from "../../terminal.ts";
+import { type Api, post, problemOf, request } from "../api.ts";
+import type { Call, Command } from "../command.ts";
+import { confText, readConf } from "../conf_input.ts";
+import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { nearest } from "../options.ts";
+import { table } from "../table.ts";
+
+interface Listed {
+  name: string;
+  expectations: number;
+  row_wise: boolean;
+  origin: string;
+}
+
+export const suite: Command = {
+  name: "suite",
+  summary: "expectation suites: list, get, put, delete, try",
+  description:
+    `Expectation suites, in the JSON of Great Expectations. A run takes the one that it names, else
+the one named as its table ("schema.table" or "table").
+
+  etl suite list             those that are stored, with the files of suites/
+  etl suite get NAME         one as JSON
+  etl suite put FILE         create or replace one; - is the standard input
+  etl suite delete NAME      remove one; one from suites/ comes back when a server starts
+  etl suite try FILE         evaluate a draft on the first 10,000 records of --source or --conf,
+                             transformed as a run would; stores nothing. Ends with 1 if it does
+                             not hold`,
+  arguments: [
+    { name: "ACTION", help: "list, get, put, delete or try" },
+    { name: "WHAT", help: "a name, or a file with a suite", optional: true },
+  ],
+  options: {
+    name: { type: "string", value: "NAME", help: "put: another name than the suite's own" },
+    source: { type: "string", value: "JSON", help: "try: the source; @FILE reads it from a file" },
+    conf: { type: "string", value: "JSON", help: "try: a whole conf, as `etl run` takes it" },
+    set: { type: "string", multiple: true, value: "NAME=VALUE", help: "try: one parameter" },
+  },
+  examples: [
+    "etl suite list",
+    "etl suite get etl_improved_events > suite.json",
+    "etl suite put suite.json --name sales",
+    `etl suite try suite.json --source '{"type": "file", "path": "sales.csv", "key": "id"}'`,
+  ],
+  async run(call) {
+    const [action = "", what] = call.args;
+    const known = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined;
+    if (known === undefined) {
+      const meant = nearest(action, Object.keys(ACTIONS));
+      throw new UsageError(
+        `etl suite cannot '${action}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
+      );
+    }
+    if (known.needs !== undefined && what === undefined) {
+      throw new UsageError(`etl suite ${action} needs ${known.needs}`);
+    }
+    return await known.run(call, what ?? "");
+  },
+};
+
+const ACTIONS: Record<
+  string,
+  { needs?: string; run: (call: Call, what: string) => Promise<ExitCode> }
+> = {
+  list: { run: list },
+  get: { needs: "the name of a suite", run: get },
+  put: { needs: "a file with a suite", run: put },
+  delete: { needs: "the name of a suite", run: remove },
+  try: { needs: "a file with a suite", run: tryDraft },
+};
+
+const pathOf = (name: string) => `/api/suites/${encodeURIComponent(name)}`;
+
+async function list(call: Call): Promise<ExitCode> {
+  const { out, flags } = call;
+  const { items } = await request<{ items: Listed[] }>(await call.connect(), "/api/suites");
+  if (flags.json) out.line(JSON.stringify(items));
+  else {
+    const [title, ...rows] = table(
+      [
+        { title: "SUITE" },
+        { title: "EXPECTATIONS", align: "right" },
+        { title: "FROM" },
+        { title: "CAN QUARANTINE" },
+      ],
+      items.map((each) => [
+        each.name,
+        String(each.expectations),
+        each.origin,
+        each.row_wise ? "yes" : "no, judges the batch",
+      ]),
+    );
+    out.line(out.paint("bold", title!));
+    for (const row of rows) out.line(row);
+  }
+  return EXIT.succeeded;
+}
+
+async function get(call: Call, name: string): Promise<ExitCode> {
+  const found = await request<Record<string, unknown>>(await call.connect(), pathOf(name));
+  call.out.line(call.flags.json ? JSON.stringify(found) : JSON.stringify(found, null, 2));
+  return EXIT.succeeded;
+}
+
+async function put(call: Call, file: string): Promise<ExitCode> {
+  const draft = await readSuiteFile(call, file);
+  const name = call.text.name ?? draft.name ?? draft.expectation_suite_name;
+  if (typeof name !== "string" || name === "") {
+    throw new UsageError(`the suite in ${file} has no name; give one with --name`);
+  }
+  const api = await call.connect();
+  const stored = await request<{ expectations: unknown[] }>(api, pathOf(name), {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(draft),
+  });
+  const { length } = stored.expectations;
+  if (call.flags.json) call.out.line(JSON.stringify({ name, expectations: length }));
+  else call.out.line(`Suite ${name} is stored, with ${length} expectations.`);
+  return EXIT.succeeded;
+}
+
+async function remove(call: Call, name: string): Promise<ExitCode> {
+  const api: Api = await call.connect();
+  const response = await api.fetch(pathOf(name), { method: "DELETE" });
+  const text = await response.text();
+  if (!response.ok) throw problemOf(response, text);
+  if (call.flags.json) call.out.line(JSON.stringify({ name, deleted: true }));
+  else call.out.line(`Suite ${name} is removed.`);
+  return EXIT.succeeded;
+}
+
+async function tryDraft(call: Call, file: string): Promise<ExitCode> {
+  const { text, lists, flags, out } = call;
+  const draft = await readSuiteFile(call, file);
+  const conf = await readConf(
+    { conf: text.conf, source: text.source, set: lists.set ?? [] },
+    call.readFile,
+  );
+  if (!call.usesServer) parseConf(conf);
+  const api = await call.connect();
+  const body = `{"suite":${JSON.stringify(draft)},"conf":${confText(conf)}}`;
+  const result = await post<ValidationResult>(api, "/api/suites/try", body);
+  if (flags.json) out.line(JSON.stringify(result));
+  else for (const line of resultLines(out, result)) out.line(line);
+  return result.success ? EXIT.succeeded : EXIT.failed;
+}
+
+async function readSuiteFile(call: Call, file: string): Promise<Record<string, unknown>> {
+  const what = file === "-" ? "the standard input" : file;
+  let value: unknown;
+  try {
+    value = parseJson(await call.readFile(file));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${what} is not JSON: ${(error as Error).message}`);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  throw new UsageError(`${what} holds no suite: a suite is a JSON object`);
+}
+
+/** A validation result as an aligned table. */
+export function resultLines(out: Terminal, result: ValidationResult): string[] {
+  const { evaluated_expectations: all, successful_expectations: good } = result.statistics;
+  const [title, ...rows] = table(
+    [
+      { title: "" },
+      { title: "EXPECTATION", maxWidth: 60 },
+      { title: "COLUMN", maxWidth: 40 },
+      { title: "FOUND" },
+    ],
+    result.results.map((each) => [
+      each.success ? "✓" : "✗",
+      each.expectation_config.type,
+      columnOf(each.expectation_config.kwargs),
+      found(each),
+    ]),
+    out.isTerminal ? Deno.consoleSize().columns : 200,
+  );
+  return [
+    out.paint("bold", title!),
+    ...rows.map((row, i) => result.results[i]!.success ? row : out.paint("red", row)),
+    "",
+    result.success
+      ? out.paint("green", `All ${all} expectations hold.`)
+      : out.paint("red", `${all - good} of ${all} expectations do not hold.`),
+  ];
+}
+
+function columnOf(kwargs: Record<string, unknown>): string {
+  const { column, column_list, column_A, column_B } = kwargs;
+  if (typeof column === "string") return column;
+  if (Array.isArray(column_list)) return column_list.join(", ");
+  return typeof column_A === "string" ? `${column_A}, ${column_B}` : "";
+}
+
+function found({ result, exception_info }: ValidationResult["results"][number]): string {
+  if (exception_info.raised_exception) return String(exception_info.exception_message);
+  const { unexpected_count: count, partial_unexpected_list: values, observed_value } =
+    result as Record<string, unknown>;
+  if (typeof count === "number") {
+    const shown = Array.isArray(values) ? JSON.stringify(values.slice(0, 3)) : "";
+    return count === 0 ? "" : `${count} unexpected, such as ${shown}`;
+  }
+  return observed_value === undefined ? "" : JSON.stringify(observed_value);
+}
