@@ -2,13 +2,15 @@ import process from "node:process";
 import { join } from "node:path";
 import { planSource, readSource } from "../pipeline/sources/adapters.ts";
 import type { FileConf } from "../pipeline/sources/schema.ts";
-import { chunkFile } from "../pipeline/spill/layout.ts";
-import { SpillWriter } from "../pipeline/spill/writer.ts";
+import type { Event } from "../pipeline/event.ts";
+import { copyText, SpillWriter } from "../pipeline/spill/writer.ts";
 import { Transformer } from "../pipeline/stages/transform.ts";
 import { validateBatch } from "../pipeline/stages/validate.ts";
 
 /** The name that owns the rows, in the baselines' tables as in ours. */
 export const SOURCE_NAME = "bench";
+
+const RUN_ID = "00000000-0000-7000-8000-000000000000";
 
 const LIMITS = { maxSpoolBytes: 20 * 2 ** 30, maxRecordBytes: 16 << 20, allowPrivateHosts: [] };
 
@@ -63,10 +65,13 @@ export async function finishRows(
   using writer = await SpillWriter.open({
     dir,
     chunkNo: 0,
-    runId: "00000000-0000-7000-8000-000000000000",
+    runId: RUN_ID,
     sourceName: SOURCE_NAME,
     pageSize: 1000,
   });
+  const rowsPath = join(dir, "finished.copy");
+  using text = await Deno.open(rowsPath, { write: true, create: true, truncate: true });
+  const encoder = new TextEncoder();
   const lap = new StageClock();
   let records = 0;
   for (const slice of slices) {
@@ -78,6 +83,8 @@ export async function finishRows(
       lap.end("validate");
       writer.add(valid);
       lap.end("chunk");
+      await text.write(encoder.encode(valid.map((event) => copyLine(event, RUN_ID)).join("")));
+      lap.skip();
       if (rejected.length > 0 || valid.length !== read.length) {
         throw new Error(`${join(dataDir, file)} has records that are rejected`);
       }
@@ -93,9 +100,31 @@ export async function finishRows(
     events: records,
     cursor_nulls: 0,
   };
-  const { rowsBytes } = await writer.finish({ maker: "bench", counts, stageMs: {} });
+  await writer.finish({ maker: "bench", counts, stageMs: {} });
   lap.end("chunk");
-  return { rowsPath: chunkFile(dir, 0, "rows"), records, rowsBytes, stages: lap.stages };
+  const rowsBytes = (await text.stat()).size;
+  return { rowsPath, records, rowsBytes, stages: lap.stages };
+}
+
+/** A finished row as COPY text, for clients that are not ours; the columns are ROW_COLUMNS. */
+function copyLine(event: Event, runId: string): string {
+  const { eventId, eventType, occurredAt, version, text, fingerprint } = event;
+  const time = occurredAt ?? "\\N";
+  const [date, hour] = occurredAt === null
+    ? ["\\N", "\\N"]
+    : [occurredAt.slice(0, 10), occurredAt.slice(11, 13)];
+  return [
+    copyText(eventId),
+    copyText(eventType),
+    time,
+    SOURCE_NAME,
+    version ?? "\\N",
+    copyText(text),
+    `\\\\x${fingerprint}`,
+    date,
+    hour,
+    runId,
+  ].join("\t") + "\n";
 }
 
 /** Adds what has passed since the last call to a stage. */
@@ -105,6 +134,12 @@ class StageClock {
   ) as FinishedRows["stages"];
   #cpu = cpuMs();
   #wall = performance.now();
+
+  /** What has passed since the last call belongs to no stage. */
+  skip(): void {
+    this.#cpu = cpuMs();
+    this.#wall = performance.now();
+  }
 
   end(stage: PrepareStage): void {
     const [cpu, wall] = [cpuMs(), performance.now()];

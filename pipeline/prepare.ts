@@ -9,7 +9,7 @@ import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
 import { Unreadable } from "./sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts";
-import { readLines } from "./spill/reader.ts";
+import { readKeys } from "./spill/reader.ts";
 import { KEY_COLUMNS, SpillWriter } from "./spill/writer.ts";
 import { GeValidator, hasSpills, payloadCheckOf } from "./stages/ge_validate.ts";
 import { Transformer } from "./stages/transform.ts";
@@ -50,7 +50,7 @@ export async function prepareChunk(
       await copyIn(
         client,
         `copy etl.${quoteIdent(manifestTable(context))} (${KEY_COLUMNS.join(", ")}) from stdin`,
-        readLines(context.spillDir, input.chunkNo, "keys"),
+        readKeys(context.spillDir, input.chunkNo),
       );
     }
     // a spill that was there has its quarantine and counters stored already

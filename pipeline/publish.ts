@@ -4,8 +4,8 @@ import { errorCode } from "../store/errors.ts";
 import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
 import { foreignRowsProblem, NO_VERSION, orderRunId } from "./resolve.ts";
 import { chunkFile, readPositions } from "./spill/layout.ts";
-import { readLines } from "./spill/reader.ts";
-import { ROW_COLUMNS } from "./spill/writer.ts";
+import { readRows } from "./spill/reader.ts";
+import { ROW_COLUMNS } from "./spill/row_encoder.ts";
 import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "./workers/task.ts";
 
@@ -71,7 +71,7 @@ async function writeRows(
   const columns = ROW_COLUMNS.map(quoteIdent).join(", ");
   const blockBytes = await flushBytes(context, decision);
   const rows = async (kind: "inserts" | "updates") =>
-    readLines(spillDir, chunkNo, "rows", {
+    readRows(spillDir, chunkNo, {
       blockBytes,
       positions: decision[kind] === decision.events
         ? undefined
@@ -80,14 +80,18 @@ async function writeRows(
 
   const { inserts, updates } = decision;
   if (inserts > 0 && !upsertAll) {
-    await copyIn(client, `copy ${destination} (${columns}) from stdin`, await rows("inserts"));
+    await copyIn(
+      client,
+      `copy ${destination} (${columns}) from stdin (format binary)`,
+      await rows("inserts"),
+    );
   }
   if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0 };
 
   await client.query(
     `create temp table etl_stage on commit drop as select ${columns} from ${destination} with no data`,
   );
-  const toStage = `copy pg_temp.etl_stage (${columns}) from stdin`;
+  const toStage = `copy pg_temp.etl_stage (${columns}) from stdin (format binary)`;
   if (upsertAll && inserts > 0) await copyIn(client, toStage, await rows("inserts"));
   if (updates > 0) await copyIn(client, toStage, await rows("updates"));
   const upserted = await upsert(client, context, destination, columns);

@@ -4,7 +4,7 @@ import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { possibleDuplicates } from "./spill/duplicates.ts";
 import { readPositions, writePositions } from "./spill/layout.ts";
-import { readLines } from "./spill/reader.ts";
+import { readKeys } from "./spill/reader.ts";
 import { KEY_COLUMNS } from "./spill/writer.ts";
 import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
 import type { ChunkDecision, RunContext, Tasks } from "./workers/task.ts";
@@ -57,7 +57,7 @@ async function findLosers(
     await copyIn(
       client,
       `copy pg_temp.etl_repeated (${KEY_COLUMNS.join(", ")}) from stdin`,
-      readLines(context.spillDir, chunkNo, "keys", { positions }),
+      readKeys(context.spillDir, chunkNo, { positions }),
     );
   }
   if (!any) return losers;
@@ -122,7 +122,7 @@ async function completeManifest(
       await copyIn(
         client,
         `copy ${manifest} (${KEY_COLUMNS.join(", ")}) from stdin`,
-        readLines(context.spillDir, chunkNo, "keys"),
+        readKeys(context.spillDir, chunkNo),
       );
     }
   }

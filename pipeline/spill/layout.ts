@@ -5,7 +5,8 @@ import type { Plain } from "../sources/source.ts";
  * Where a run's finished rows wait on this server's disk between prepare and
  * publish. A directory a run, and for each chunk:
  *
- *   <n>.rows   rows in PostgreSQL's COPY text format, one a line, in source order
+ *   <n>.rows   rows in PostgreSQL's binary COPY format, in source order (row_encoder.ts)
+ *   <n>.ends   where each row ends in .rows (float64)
  *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
  *   <n>.hash   64 bits of hash of each event_id (two little-endian uint32)
  *   <n>.ge<i>.<attempt>   what accumulator i of the expectation suite keeps of its values
@@ -14,14 +15,14 @@ import type { Plain } from "../sources/source.ts";
  *                          sorted positions to publish, where it is not all of them (int32)
  *   <n>.json   what is in the others; appears last, so a chunk without it does not exist
  *
- * The first three and .json are written under other names and renamed when they are whole: two
+ * All but the positions are written under other names and renamed when they are whole: two
  * attempts on one directory (a server that was taken for dead may go on) never mix theirs.
  *
- * A position is the number of the line in .rows.
+ * A position is the number of a row in .rows and of a line in .keys.
  */
 export interface SpillMeta {
   chunkNo: number;
-  /** Number of events: lines of .rows. */
+  /** Number of events: rows of .rows, lines of .keys. */
   events: number;
   rowsBytes: number;
   keysBytes: number;
@@ -47,7 +48,7 @@ export function runDir(spoolDir: string, runId: string): string {
   return `${spoolDir}/${runId}`;
 }
 
-export type ChunkFileKind = "rows" | "keys" | "hash" | "json" | PositionsKind;
+export type ChunkFileKind = "rows" | "ends" | "keys" | "hash" | "json" | PositionsKind;
 export type PositionsKind = "losers" | "inserts" | "updates";
 
 export function chunkFile(dir: string, chunkNo: number, kind: ChunkFileKind): string {

@@ -1,25 +1,67 @@
 import { chunkFile } from "./layout.ts";
+import { COPY_HEADER, COPY_TRAILER } from "./row_encoder.ts";
 
 const NEWLINE = 10;
 
-export interface ReadLinesOptions {
-  /** Sorted positions of the lines to send; undefined: all. */
+export interface ReadOptions {
+  /** Sorted positions of what is chosen; undefined: all. */
   positions?: Int32Array | undefined;
-  /** Bytes a read; default 256 KiB. */
+  /** Bytes a read at most; default 256 KiB. */
   blockBytes?: number;
 }
 
-/**
- * Yields a spill file as blocks of bytes, all of it or only the chosen lines.
- */
-export async function* readLines(
+/** Yields a chunk's rows, all or the chosen ones, as one binary COPY. */
+export async function* readRows(
   dir: string,
   chunkNo: number,
-  kind: "rows" | "keys",
-  options: ReadLinesOptions = {},
+  options: ReadOptions = {},
 ): AsyncGenerator<Uint8Array> {
   const { positions, blockBytes = 1 << 18 } = options;
-  using file = await Deno.open(chunkFile(dir, chunkNo, kind));
+  using file = await Deno.open(chunkFile(dir, chunkNo, "rows"));
+  yield COPY_HEADER;
+  const ranges = positions === undefined
+    ? [{ from: 0, to: (await file.stat()).size }]
+    : byteRanges(await readEnds(dir, chunkNo), positions);
+  for (const { from, to } of ranges) {
+    await file.seek(from, Deno.SeekMode.Start);
+    for (let left = to - from; left > 0;) {
+      // a new one each time: a socket may still be sending the one before
+      const buffer = new Uint8Array(Math.min(left, blockBytes));
+      const size = await file.read(buffer);
+      if (size === null) throw new Error(`${chunkFile(dir, chunkNo, "rows")} ends too early`);
+      yield buffer.subarray(0, size);
+      left -= size;
+    }
+  }
+  yield COPY_TRAILER;
+}
+
+/** Where the chosen rows are, neighbours in one range. */
+function* byteRanges(
+  ends: Float64Array,
+  positions: Int32Array,
+): Generator<{ from: number; to: number }> {
+  for (let i = 0; i < positions.length;) {
+    const first = positions[i]!;
+    let last = first;
+    while (++i < positions.length && positions[i] === last + 1) last++;
+    yield { from: first === 0 ? 0 : ends[first - 1]!, to: ends[last]! };
+  }
+}
+
+async function readEnds(dir: string, chunkNo: number): Promise<Float64Array> {
+  const bytes = await Deno.readFile(chunkFile(dir, chunkNo, "ends"));
+  return new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+}
+
+/** Yields the lines of a chunk's keys as blocks of bytes, all of them or the chosen ones. */
+export async function* readKeys(
+  dir: string,
+  chunkNo: number,
+  options: ReadOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const { positions, blockBytes = 1 << 18 } = options;
+  using file = await Deno.open(chunkFile(dir, chunkNo, "keys"));
   let line = 0;
   let next = 0;
   for (;;) {

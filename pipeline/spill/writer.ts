@@ -1,22 +1,9 @@
 import type { Event } from "../event.ts";
 import { chunkFile, type ChunkFileKind, diskProblem, type SpillMeta } from "./layout.ts";
 import { keyHash } from "./key_hash.ts";
+import { RowEncoder } from "./row_encoder.ts";
 
-/** Columns of a row in .rows, in order. */
-export const ROW_COLUMNS = [
-  "event_id",
-  "event_type",
-  "occurred_at",
-  "source",
-  "version",
-  "payload",
-  "fingerprint",
-  "event_date",
-  "event_hour",
-  "run_id",
-] as const;
-
-/** UTF-16 units of rows that wait in memory at most, and one row more, however large the page. */
+/** Bytes of rows that wait in memory at most, and one row more, however large the page. */
 const MAX_PENDING = 1 << 20;
 
 /** Columns of a line in .keys, in order. */
@@ -41,10 +28,9 @@ export class SpillWriter {
   readonly #tag: string;
   readonly #rows: Deno.FsFile;
   readonly #keys: Deno.FsFile;
-  readonly #constantTail: string;
-  readonly #sourceText: string;
+  readonly #encoder: RowEncoder;
   #hashes = new Uint32Array(1 << 12);
-  #rowText = "";
+  #ends = new Float64Array(1 << 11);
   #keyText = "";
   #pending = 0;
   #events = 0;
@@ -61,8 +47,7 @@ export class SpillWriter {
     this.#tag = files.tag;
     this.#rows = files.rows;
     this.#keys = files.keys;
-    this.#sourceText = copyText(options.sourceName);
-    this.#constantTail = `\t${options.runId}\n`;
+    this.#encoder = new RowEncoder(options);
   }
 
   static async open(options: SpillWriterOptions): Promise<SpillWriter> {
@@ -86,38 +71,36 @@ export class SpillWriter {
   /** Adds events in source order. */
   add(events: Event[]): void {
     for (const event of events) {
-      const { eventId, eventType, occurredAt, version, text, fingerprint } = event;
-      const id = copyText(eventId);
-      const time = occurredAt ?? "\\N";
-      const when = occurredAt === null
-        ? "\\N\t\\N"
-        : `${occurredAt.slice(0, 10)}\t${occurredAt.slice(11, 13)}`;
-      this.#rowText += `${id}\t${copyText(eventType)}\t${time}\t${this.#sourceText}\t${
-        version ?? "\\N"
-      }\t${copyText(text)}\t\\\\x${fingerprint}\t${when}${this.#constantTail}`;
-      this.#keyText += `${id}\t\\\\x${fingerprint}\t${
+      const { eventId, version, fingerprint } = event;
+      this.#encoder.append(event);
+      this.#keyText += `${copyText(eventId)}\t\\\\x${fingerprint}\t${
         version ?? "\\N"
       }\t${this.#options.chunkNo}\t${this.#events}\n`;
-      if (this.#events * 2 + 2 > this.#hashes.length) {
-        const grown = new Uint32Array(this.#hashes.length * 2);
-        grown.set(this.#hashes);
-        this.#hashes = grown;
-      }
+      if (this.#events === this.#ends.length) this.#grow();
+      this.#ends[this.#events] = this.#rowsBytes + this.#encoder.size;
       keyHash(eventId, this.#hashes, this.#events * 2);
       this.#events++;
       const full = ++this.#pending >= this.#options.pageSize;
-      if (full || this.#rowText.length >= MAX_PENDING) this.#flush();
+      if (full || this.#encoder.size >= MAX_PENDING) this.#flush();
     }
+  }
+
+  #grow(): void {
+    const hashes = new Uint32Array(this.#hashes.length * 2);
+    hashes.set(this.#hashes);
+    this.#hashes = hashes;
+    const ends = new Float64Array(this.#ends.length * 2);
+    ends.set(this.#ends);
+    this.#ends = ends;
   }
 
   #flush(): void {
     try {
-      this.#rowsBytes += writeText(this.#rows, this.#rowText);
+      this.#rowsBytes += writeBytes(this.#rows, this.#encoder.take());
       this.#keysBytes += writeText(this.#keys, this.#keyText);
     } catch (error) {
       throw diskProblem(error, this.#options.dir);
     }
-    this.#rowText = "";
     this.#keyText = "";
     this.#pending = 0;
   }
@@ -138,9 +121,12 @@ export class SpillWriter {
     try {
       const used = this.#hashes.subarray(0, this.#events * 2);
       await Deno.writeFile(this.#file("hash"), new Uint8Array(used.buffer, 0, used.byteLength));
+      await Deno.writeFile(
+        this.#file("ends"),
+        new Uint8Array(this.#ends.buffer, 0, this.#events * 8),
+      );
       await Deno.writeTextFile(this.#file("json"), JSON.stringify(meta));
-      // the one that says that the others are there comes last
-      for (const kind of ["rows", "keys", "hash", "json"] as const) {
+      for (const kind of FILES) {
         await Deno.rename(this.#file(kind), chunkFile(dir, chunkNo, kind));
       }
     } catch (error) {
@@ -159,7 +145,7 @@ export class SpillWriter {
     this.#keys.close();
     if (this.#finished) return;
     // what will never be finished must not fill the disk
-    for (const kind of ["rows", "keys", "hash", "json"] as const) {
+    for (const kind of FILES) {
       try {
         Deno.removeSync(this.#file(kind));
       } catch {
@@ -168,6 +154,9 @@ export class SpillWriter {
     }
   }
 }
+
+/** What a chunk consists of; the one that says that the others are there comes last. */
+const FILES = ["rows", "ends", "keys", "hash", "json"] as const;
 
 function unfinished(dir: string, chunkNo: number, kind: ChunkFileKind, tag: string): string {
   return `${chunkFile(dir, chunkNo, kind)}.${tag}.partial`;
@@ -191,7 +180,11 @@ function writeText(file: Deno.FsFile, text: string): number {
   // UTF-8 needs at most three bytes for a UTF-16 unit
   if (text.length * 3 > buffer.length) buffer = new Uint8Array(text.length * 3);
   const { written } = encoder.encodeInto(text, buffer);
+  return writeBytes(file, buffer.subarray(0, written));
+}
+
+function writeBytes(file: Deno.FsFile, bytes: Uint8Array): number {
   let done = 0;
-  while (done < written) done += file.writeSync(buffer.subarray(done, written));
-  return written;
+  while (done < bytes.length) done += file.writeSync(bytes.subarray(done));
+  return bytes.length;
 }

@@ -5,7 +5,7 @@ import { finishRows } from "../../bench/finished_rows.ts";
 import { cpuSecondsOf, cpuSecondsOfPrograms, watchMemory } from "../../bench/process_usage.ts";
 import { table } from "../../bench/report.ts";
 import { median, quantile, rounded } from "../../bench/statistics.ts";
-import { ROW_COLUMNS } from "../../pipeline/spill/writer.ts";
+import { ROW_COLUMNS } from "../../pipeline/spill/row_encoder.ts";
 
 Deno.test("median() is the middle value, or the mean of the two middle ones", () => {
   assert.equal(median([9, 1, 5]), 5);

@@ -8,7 +8,8 @@ import {
   readPositions,
   writePositions,
 } from "../../pipeline/spill/layout.ts";
-import { readLines } from "../../pipeline/spill/reader.ts";
+import { readKeys, readRows } from "../../pipeline/spill/reader.ts";
+import { COPY_HEADER, ROW_COLUMNS } from "../../pipeline/spill/row_encoder.ts";
 import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
 
 const decoder = new TextDecoder();
@@ -60,17 +61,48 @@ async function write(dir: string, events: Event[], pageSize = 10, chunkNo = 0) {
   return await writer.finish(META);
 }
 
-async function text(
-  dir: string,
-  kind: "rows" | "keys",
-  options: Parameters<typeof readLines>[3] = {},
-): Promise<string> {
-  const blocks: Uint8Array<ArrayBuffer>[] = [];
-  for await (const block of readLines(dir, 0, kind, options)) blocks.push(block.slice());
-  return decoder.decode(await new Blob(blocks).arrayBuffer());
+type ReadOptions = Parameters<typeof readRows>[2];
+
+async function bytes(blocks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const copies: Uint8Array<ArrayBuffer>[] = [];
+  for await (const block of blocks) copies.push(block.slice());
+  return new Uint8Array(await new Blob(copies).arrayBuffer());
 }
 
-Deno.test("spill: a row is COPY text with every column, keys with chunk and position", async () => {
+async function keys(dir: string, options: ReadOptions = {}): Promise<string> {
+  return decoder.decode(await bytes(readKeys(dir, 0, options)));
+}
+
+type Field = Uint8Array | null;
+
+/** The fields of each row of a binary COPY, after a look at its frame. */
+async function rows(dir: string, options: ReadOptions = {}): Promise<Field[][]> {
+  const all = await bytes(readRows(dir, 0, options));
+  assert.deepEqual(all.subarray(0, COPY_HEADER.length), COPY_HEADER);
+  const view = new DataView(all.buffer);
+  const found: Field[][] = [];
+  let at = COPY_HEADER.length;
+  for (;;) {
+    const count = view.getInt16(at);
+    at += 2;
+    if (count === -1) break;
+    assert.equal(count, ROW_COLUMNS.length);
+    const fields: Field[] = [];
+    for (let i = 0; i < count; i++) {
+      const length = view.getInt32(at);
+      at += 4;
+      fields.push(length === -1 ? null : all.subarray(at, at += length));
+    }
+    found.push(fields);
+  }
+  assert.equal(at, all.length);
+  return found;
+}
+
+const ids = async (dir: string, options: ReadOptions = {}) =>
+  (await rows(dir, options)).map(([id]) => decoder.decode(id!));
+
+Deno.test("spill: a row has every column, keys with chunk and position", async () => {
   await using dir = await TempDir.create();
   await write(dir.path, [
     event(0),
@@ -81,17 +113,19 @@ Deno.test("spill: a row is COPY text with every column, keys with chunk and posi
       text: '{"x":"\\n"}',
     }),
   ]);
+  const [first, second] = await rows(dir.path);
+  const text = (field: Field | undefined) => field && decoder.decode(field);
+  assert.deepEqual(first!.map((field) => field === null), [
+    ...[false, false, true, false, true],
+    ...[false, false, true, true, false],
+  ]);
+  assert.deepEqual(second!.slice(0, 2).map(text), ["a\\b", "t"]);
+  assert.equal(text(second![3]), "so\turce");
+  assert.equal(text(second![5]), '\u0001{"x":"\\n"}');
+  assert.deepEqual(second![6], new Uint8Array(32));
+  assert.equal(second![9]!.length, 16);
   assert.equal(
-    await text(dir.path, "rows"),
-    `e0\tt\t\\N\tso\\turce\t\\N\t{}\t\\\\x${
-      "00".repeat(32)
-    }\t\\N\t\\N\t00000000-0000-7000-8000-000000000000\n` +
-      `a\\\\b\tt\t2026-01-31T23:59:59.5Z\tso\\turce\t-1.5\t{"x":"\\\\n"}\t\\\\x${
-        "00".repeat(32)
-      }\t2026-01-31\t23\t00000000-0000-7000-8000-000000000000\n`,
-  );
-  assert.equal(
-    await text(dir.path, "keys"),
+    await keys(dir.path),
     `e0\t\\\\x${"00".repeat(32)}\t\\N\t0\t0\na\\\\b\t\\\\x${"00".repeat(32)}\t-1.5\t0\t1\n`,
   );
 });
@@ -119,16 +153,39 @@ Deno.test("spill: any choice of lines is read whole, whatever the size of the bl
       fc.integer({ min: 1, max: 50 }),
       async (lines, blockBytes) => {
         const all = lines.map(([length], i) => `${i}:${"é".repeat(length)}\n`);
-        await Deno.writeTextFile(chunkFile(dir.path, 0, "rows"), all.join(""));
+        await Deno.writeTextFile(chunkFile(dir.path, 0, "keys"), all.join(""));
         const chosen = lines.flatMap(([, choose], i) => choose ? [i] : []);
         assert.equal(
-          await text(dir.path, "rows", { blockBytes, positions: Int32Array.from(chosen) }),
+          await keys(dir.path, { blockBytes, positions: Int32Array.from(chosen) }),
           chosen.map((i) => all[i]).join(""),
         );
-        assert.equal(await text(dir.path, "rows", { blockBytes }), all.join(""));
+        assert.equal(await keys(dir.path, { blockBytes }), all.join(""));
       },
     ),
     { numRuns: 300 },
+  );
+});
+
+Deno.test("spill: any choice of rows is read whole, whatever the size of the blocks", async () => {
+  await using dir = await TempDir.create();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 90 }), fc.boolean()), { maxLength: 30 }),
+      fc.integer({ min: 1, max: 300 }),
+      fc.integer({ min: 1, max: 7 }),
+      async (lines, blockBytes, pageSize) => {
+        const all = lines.map(([length], i) => `${i}:${"é".repeat(length)}`);
+        await write(dir.path, all.map((eventId, i) => event(i, { eventId })), pageSize);
+        const chosen = lines.flatMap(([, choose], i) => choose ? [i] : []);
+        const positions = Int32Array.from(chosen);
+        assert.deepEqual(
+          await ids(dir.path, { blockBytes, positions }),
+          chosen.map((i) => all[i]),
+        );
+        assert.deepEqual(await ids(dir.path, { blockBytes }), all);
+      },
+    ),
+    { numRuns: 200 },
   );
 });
 
@@ -139,7 +196,7 @@ Deno.test("spill: rows reach the disk a page at a time, large rows before that",
   using writer = await SpillWriter.open({
     dir: dir.path,
     chunkNo: 0,
-    runId: "r",
+    runId: "00000000-0000-7000-8000-000000000000",
     sourceName: "s",
     pageSize: 3,
   });
@@ -151,7 +208,7 @@ Deno.test("spill: rows reach the disk a page at a time, large rows before that",
   writer.add([event(3, { text: `{"a":"${"x".repeat(2_000_000)}"}` })]);
   assert.ok(size() > before + 2_000_000, "a row of 2 MB did not wait for the page");
   await writer.finish(META);
-  assert.equal((await text(dir.path, "rows")).split("\n").length, 5);
+  assert.equal((await rows(dir.path)).length, 4);
 });
 
 Deno.test("spill: without finish() a chunk does not exist, an older one stays", async () => {
@@ -162,7 +219,7 @@ Deno.test("spill: without finish() a chunk does not exist, an older one stays", 
     using writer = await SpillWriter.open({
       dir: dir.path,
       chunkNo,
-      runId: "r",
+      runId: "00000000-0000-7000-8000-000000000000",
       sourceName: "s",
       pageSize: 1,
     });
@@ -211,11 +268,11 @@ Deno.test("spill: attempts that write one chunk at once in one directory leave o
   using stale = await SpillWriter.open(options);
   stale.add([event(0), event(1)]);
   await write(dir.path, [event(0), event(1), event(2)]);
-  const whole = await text(dir.path, "rows");
+  const whole = await rows(dir.path);
   stale.add([event(2)]);
-  assert.equal(await text(dir.path, "rows"), whole);
+  assert.deepEqual(await rows(dir.path), whole);
   await stale.finish(META);
-  assert.equal((await text(dir.path, "rows")).split("\n").length, 4);
+  assert.equal((await rows(dir.path)).length, 3);
   assert.equal((await readMeta(dir.path, 0, { maker: "m", published: false }))?.events, 3);
 });
 

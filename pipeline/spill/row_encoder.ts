@@ -1,0 +1,251 @@
+import type { Event } from "../event.ts";
+
+/** Columns of a row in .rows, in order. */
+export const ROW_COLUMNS = [
+  "event_id",
+  "event_type",
+  "occurred_at",
+  "source",
+  "version",
+  "payload",
+  "fingerprint",
+  "event_date",
+  "event_hour",
+  "run_id",
+] as const;
+
+/** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
+export const COPY_HEADER = Uint8Array.of(
+  ...new TextEncoder().encode("PGCOPY\n"),
+  ...[0xff, 0x0d, 0x0a, 0x00],
+  ...[0, 0, 0, 0, 0, 0, 0, 0],
+);
+export const COPY_TRAILER = Uint8Array.of(0xff, 0xff);
+
+const NULL = -1;
+/** Days and milliseconds from 1970 to 2000, where PostgreSQL counts from. */
+const EPOCH_DAYS = 10_957;
+const EPOCH_MS = EPOCH_DAYS * 86_400_000;
+/** Below this length a loop is faster than a call of the encoder. */
+const SHORT = 64;
+
+const encoder = new TextEncoder();
+
+/**
+ * Encodes events as rows of PostgreSQL's binary COPY, which costs the server a
+ * quarter less than text: nothing to unescape, times and hashes as they are
+ * stored. jsonb goes as text after a version byte, for the server to parse.
+ */
+export class RowEncoder {
+  #buffer = new Uint8Array(1 << 16);
+  #view = new DataView(this.#buffer.buffer);
+  #at = 0;
+  readonly #source: string;
+  readonly #runId: Uint8Array;
+  /** The last date seen, since neighbours mostly share it. */
+  #dateText = "";
+  #dateMs = 0;
+
+  constructor({ sourceName, runId }: { sourceName: string; runId: string }) {
+    this.#source = sourceName;
+    this.#runId = Uint8Array.fromHex(runId.replaceAll("-", ""));
+  }
+
+  /** Bytes that wait to be taken. */
+  get size(): number {
+    return this.#at;
+  }
+
+  append(event: Event): void {
+    this.#reserve(2);
+    this.#view.setInt16(this.#at, ROW_COLUMNS.length);
+    this.#at += 2;
+    this.#text(event.eventId);
+    this.#text(event.eventType);
+    const { occurredAt } = event;
+    if (occurredAt === null) this.#null();
+    else this.#timestamp(occurredAt);
+    this.#text(this.#source);
+    if (event.version === null) this.#null();
+    else this.#numeric(event.version);
+    this.#jsonb(event.text);
+    this.#hex(event.fingerprint);
+    if (occurredAt === null) {
+      this.#null();
+      this.#null();
+    } else {
+      this.#date();
+      this.#hour(occurredAt);
+    }
+    this.#bytes(this.#runId);
+  }
+
+  /** The rows so far; valid until the next append. */
+  take(): Uint8Array<ArrayBuffer> {
+    const rows = this.#buffer.subarray(0, this.#at);
+    this.#at = 0;
+    return rows;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#at + bytes;
+    if (needed <= this.#buffer.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2));
+    grown.set(this.#buffer.subarray(0, this.#at));
+    this.#buffer = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+
+  #null(): void {
+    this.#reserve(4);
+    this.#view.setInt32(this.#at, NULL);
+    this.#at += 4;
+  }
+
+  #text(text: string): void {
+    const start = this.#at;
+    this.#at += 4;
+    this.#utf8(text);
+    this.#view.setInt32(start, this.#at - start - 4);
+  }
+
+  #jsonb(text: string): void {
+    const start = this.#at;
+    this.#reserve(5);
+    this.#buffer[start + 4] = 1;
+    this.#at += 5;
+    this.#utf8(text);
+    this.#view.setInt32(start, this.#at - start - 4);
+  }
+
+  /** Writes text at the current place; there is room for a length before it. */
+  #utf8(text: string): void {
+    // UTF-8 needs at most three bytes for a UTF-16 unit
+    this.#reserve(text.length * 3 + 4);
+    const buffer = this.#buffer;
+    if (text.length <= SHORT) {
+      let i = 0;
+      for (; i < text.length; i++) {
+        const unit = text.charCodeAt(i);
+        if (unit > 127) break;
+        buffer[this.#at + i] = unit;
+      }
+      if (i === text.length) {
+        this.#at += i;
+        return;
+      }
+    }
+    this.#at += encoder.encodeInto(text, buffer.subarray(this.#at)).written;
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    this.#reserve(4 + bytes.length);
+    this.#view.setInt32(this.#at, bytes.length);
+    this.#buffer.set(bytes, this.#at + 4);
+    this.#at += 4 + bytes.length;
+  }
+
+  #hex(hex: string): void {
+    const length = hex.length / 2;
+    this.#reserve(4 + length);
+    this.#view.setInt32(this.#at, length);
+    const buffer = this.#buffer;
+    for (let i = 0, at = this.#at + 4; i < hex.length; i += 2) {
+      buffer[at++] = (nibble(hex.charCodeAt(i)) << 4) | nibble(hex.charCodeAt(i + 1));
+    }
+    this.#at += 4 + length;
+  }
+
+  /** Microseconds since 2000, from "2026-01-31T23:59:59.5Z". */
+  #timestamp(text: string): void {
+    this.#reserve(12);
+    const date = text.slice(0, 10);
+    if (date !== this.#dateText) {
+      this.#dateText = date;
+      this.#dateMs = Date.parse(date) - EPOCH_MS;
+    }
+    const seconds = this.#dateMs / 1000 + two(text, 11) * 3600 + two(text, 14) * 60 + two(text, 17);
+    const micros = text.length > 20 ? Number(text.slice(20, -1).padEnd(6, "0")) : 0;
+    this.#view.setInt32(this.#at, 8);
+    const total = seconds * 1_000_000 + micros;
+    if (Number.isSafeInteger(total)) {
+      this.#view.setInt32(this.#at + 4, Math.floor(total / 2 ** 32));
+      this.#view.setUint32(this.#at + 8, total - Math.floor(total / 2 ** 32) * 2 ** 32);
+    } else {
+      this.#view.setBigInt64(this.#at + 4, BigInt(seconds) * 1_000_000n + BigInt(micros));
+    }
+    this.#at += 12;
+  }
+
+  /** The date of the timestamp that was written last. */
+  #date(): void {
+    this.#reserve(8);
+    this.#view.setInt32(this.#at, 4);
+    this.#view.setInt32(this.#at + 4, this.#dateMs / 86_400_000);
+    this.#at += 8;
+  }
+
+  #hour(text: string): void {
+    this.#reserve(6);
+    this.#view.setInt32(this.#at, 2);
+    this.#view.setInt16(this.#at + 4, two(text, 11));
+    this.#at += 6;
+  }
+
+  /** numeric: groups of four decimal digits, the weight of the first, sign, digits after the point. */
+  #numeric(text: string): void {
+    const { negative, groups, weight, scale } = numericGroups(text);
+    this.#reserve(12 + groups.length * 2);
+    let at = this.#at;
+    this.#view.setInt32(at, 8 + groups.length * 2);
+    this.#view.setInt16(at += 4, groups.length);
+    this.#view.setInt16(at += 2, weight);
+    this.#view.setInt16(at += 2, negative ? 0x4000 : 0);
+    this.#view.setInt16(at += 2, scale);
+    for (const group of groups) this.#view.setInt16(at += 2, group);
+    this.#at += 12 + groups.length * 2;
+  }
+}
+
+/** Value of a hexadecimal digit in lower case. */
+function nibble(unit: number): number {
+  return unit < 58 ? unit - 48 : unit - 87;
+}
+
+/** Two decimal digits of a text. */
+function two(text: string, at: number): number {
+  return text.charCodeAt(at) * 10 + text.charCodeAt(at + 1) - 528;
+}
+
+const DECIMAL = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
+
+/** A decimal number, with an exponent or not, in the parts of PostgreSQL's binary numeric. */
+export function numericGroups(
+  text: string,
+): { negative: boolean; groups: number[]; weight: number; scale: number } {
+  const match = DECIMAL.exec(text);
+  if (match === null) throw new TypeError(`${text} is no decimal number`);
+  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const point = whole.length + Number(exponent);
+  const digits = whole + fraction;
+  const before = point <= 0 ? "" : digits.slice(0, point).padEnd(point, "0");
+  const after = point >= digits.length
+    ? ""
+    : "0".repeat(Math.max(0, -point)) + digits.slice(Math.max(0, point));
+  const paddedBefore = before.padStart(Math.ceil(before.length / 4) * 4, "0");
+  const all = paddedBefore + after.padEnd(Math.ceil(after.length / 4) * 4, "0");
+  const groups = (all.match(/.{4}/g) ?? []).map(Number);
+  let weight = paddedBefore.length / 4 - 1;
+  while (groups[0] === 0) {
+    groups.shift();
+    weight--;
+  }
+  while (groups.at(-1) === 0) groups.pop();
+  const zero = groups.length === 0;
+  return {
+    negative: sign === "-" && !zero,
+    groups,
+    weight: zero ? 0 : weight,
+    scale: after.length,
+  };
+}
