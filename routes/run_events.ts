@@ -8,7 +8,8 @@ const POLL_MS = 2000;
 /** Watchers are told of a run at most so often. */
 const MIN_INTERVAL_MS = 150;
 
-const hasEnded = (run: RunDetail) => ["succeeded", "failed", "cancelled"].includes(run.state);
+const TERMINAL = ["succeeded", "failed", "cancelled"];
+const hasEnded = (run: RunDetail) => TERMINAL.includes(run.state);
 
 /** Yields a run each time it has changed, until it has ended or the signal is aborted. */
 export async function* followRun(
@@ -16,9 +17,14 @@ export async function* followRun(
   runId: string,
   signal: AbortSignal,
 ): AsyncGenerator<RunDetail> {
-  let wake = Promise.withResolvers<void>();
-  const unwatch = deps.watch.watch(runId, () => wake.resolve());
-  const onAbort = () => wake.resolve();
+  let changed = Promise.withResolvers<void>();
+  // the end is told at once, and so is that nobody listens any more
+  const over = Promise.withResolvers<void>();
+  const unwatch = deps.watch.watch(runId, (state) => {
+    changed.resolve();
+    if (TERMINAL.includes(state)) over.resolve();
+  });
+  const onAbort = () => over.resolve();
   signal.addEventListener("abort", onAbort);
   try {
     let revision = -1;
@@ -30,18 +36,10 @@ export async function* followRun(
         yield run;
       }
       if (hasEnded(run)) return;
-      const started = performance.now();
-      const timer = setTimeout(() => wake.resolve(), POLL_MS);
-      await wake.promise;
-      clearTimeout(timer);
-      wake = Promise.withResolvers();
-      const rest = MIN_INTERVAL_MS - (performance.now() - started);
+      await within(POLL_MS, changed.promise, over.promise);
+      changed = Promise.withResolvers();
       // a burst of small changes is told as one
-      if (rest > 0 && revision > 2) {
-        const pause = Promise.withResolvers<void>();
-        setTimeout(() => pause.resolve(), rest);
-        await pause.promise;
-      }
+      await within(MIN_INTERVAL_MS, over.promise);
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
@@ -55,9 +53,28 @@ export async function waitForEnd(
   runId: string,
   signal: AbortSignal,
 ): Promise<RunDetail> {
-  let latest: RunDetail | undefined;
-  for await (const run of followRun(deps, runId, signal)) latest = run;
-  return latest!;
+  const over = Promise.withResolvers<void>();
+  const unwatch = deps.watch.watch(runId, (state) => TERMINAL.includes(state) && over.resolve());
+  const onAbort = () => over.resolve();
+  signal.addEventListener("abort", onAbort);
+  try {
+    for (;;) {
+      const run = await runDetail(deps.sql, runId);
+      if (run === null || hasEnded(run) || signal.aborted) return run!;
+      await within(POLL_MS, over.promise);
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    unwatch();
+  }
+}
+
+/** Resolves with the first of the promises, or after `ms`. */
+async function within(ms: number, ...promises: Promise<void>[]): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(() => late.resolve(), ms);
+  await Promise.race([...promises, late.promise]);
+  clearTimeout(timer);
 }
 
 /** Streams a run as server-sent events; resumable with Last-Event-ID, the revision seen last. */

@@ -1041,22 +1041,26 @@ declare
   free integer;
   chosen uuid;
   admitted integer := 0;
+  busy_labels text[];
+  busy_cursors text[];
 begin
   select p.slots into free from etl.pools as p where p.pool = admit.pool for update;
   select free - count(*) into free from etl.runs as r
     where r.pool = admit.pool and r.admitted_at is not null and r.state in ('queued', 'running');
   while free > 0 loop
+    -- read once: the index of active runs is small, but has many dead entries when runs are short
+    select coalesce(array_agg(r.run_label), '{}'), coalesce(array_agg(r.cursor_key) filter (where r.cursor_key is not null), '{}')
+      into busy_labels, busy_cursors
+      from etl.runs as r where r.admitted_at is not null and r.state in ('queued', 'running');
     select first.run_id into chosen
     from (
       select distinct on (r.run_label) r.run_id, r.run_label, r.requested_at, r.cursor_key
       from etl.runs as r
       where r.pool = admit.pool and r.state = 'queued' and r.admitted_at is null
+        and r.run_label <> all(busy_labels)
       order by r.run_label, r.requested_at, r.run_id
     ) as first
-    where not exists (
-      select from etl.runs as busy
-      where busy.admitted_at is not null and busy.state in ('queued', 'running')
-        and (busy.run_label = first.run_label or busy.cursor_key = first.cursor_key))
+    where first.cursor_key is null or first.cursor_key <> all(busy_cursors)
     order by (select max(past.admitted_at) from etl.runs as past where past.run_label = first.run_label) nulls first,
       first.requested_at, first.run_id
     limit 1;
@@ -1205,7 +1209,14 @@ begin
   end if;
 
   -- from here on requests for one pool go one after the other
-  perform from etl.pools as p where p.pool = run.pool for update;
+  -- (with overlap = cancel, also for the pools of the runs that make room: one request of a label at a time and in one
+  -- order, so that two never wait for each other)
+  if run.overlap = 'cancel' then
+    perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
+  end if;
+  perform from etl.pools as p where p.pool = run.pool or run.overlap = 'cancel' and p.pool in (
+      select r.pool from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running'))
+    order by p.pool for update;
   if run.overlap = 'skip' then
     select r.run_id into existing from etl.runs as r
       where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;

@@ -83,7 +83,14 @@ begin
   end if;
 
   -- from here on requests for one pool go one after the other
-  perform from etl.pools as p where p.pool = run.pool for update;
+  -- (with overlap = cancel, also for the pools of the runs that make room: one request of a label at a time and in one
+  -- order, so that two never wait for each other)
+  if run.overlap = 'cancel' then
+    perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
+  end if;
+  perform from etl.pools as p where p.pool = run.pool or run.overlap = 'cancel' and p.pool in (
+      select r.pool from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running'))
+    order by p.pool for update;
   if run.overlap = 'skip' then
     select r.run_id into existing from etl.runs as r
       where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
