@@ -19,7 +19,7 @@ export async function* followRun(
 ): AsyncGenerator<RunDetail> {
   let changed = Promise.withResolvers<void>();
   // the end is told at once, and so is that nobody listens any more
-  const over = Promise.withResolvers<void>();
+  let over = Promise.withResolvers<void>();
   const unwatch = deps.watch.watch(runId, (state) => {
     changed.resolve();
     if (TERMINAL.includes(state)) over.resolve();
@@ -40,6 +40,7 @@ export async function* followRun(
       changed = Promise.withResolvers();
       // a burst of small changes is told as one
       await within(MIN_INTERVAL_MS, over.promise);
+      over = Promise.withResolvers();
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
@@ -53,7 +54,7 @@ export async function waitForEnd(
   runId: string,
   signal: AbortSignal,
 ): Promise<RunDetail> {
-  const over = Promise.withResolvers<void>();
+  let over = Promise.withResolvers<void>();
   const unwatch = deps.watch.watch(runId, (state) => TERMINAL.includes(state) && over.resolve());
   const onAbort = () => over.resolve();
   signal.addEventListener("abort", onAbort);
@@ -62,6 +63,7 @@ export async function waitForEnd(
       const run = await runDetail(deps.sql, runId);
       if (run === null || hasEnded(run) || signal.aborted) return run!;
       await within(POLL_MS, over.promise);
+      over = Promise.withResolvers();
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
