@@ -1,4 +1,4 @@
-import { isTransient } from "./errors.ts";
+import { errorCode, isTransient } from "./errors.ts";
 
 export interface RetryPolicy {
   /** Attempts in all (db_max_retries); at least 1. */
@@ -22,6 +22,24 @@ export async function withRetry<T>(policy: RetryPolicy, operation: () => Promise
       policy.onRetry?.(error, attempt);
       const full = Math.min(policy.initialMs * 2 ** (attempt - 1), policy.maxMs ?? 10_000);
       await delay(full * (0.5 + Math.random() / 2), policy.signal);
+    }
+  }
+}
+
+const CONFLICTS = new Set(["40001", "40P01"]);
+
+/**
+ * Tries a single statement again that lost against another transaction
+ * (serialization failure, deadlock): nothing of it has happened, which cannot be
+ * said after a lost connection.
+ */
+export async function withoutConflicts<T>(statement: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await statement();
+    } catch (error) {
+      if (attempt >= 8 || !CONFLICTS.has(errorCode(error) ?? "")) throw error;
+      await delay(Math.random() * 50 * attempt);
     }
   }
 }

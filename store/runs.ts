@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import { withoutConflicts } from "./retry.ts";
 
 /** States of a run; etl.run_transitions lists the ways between them. */
 export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
@@ -81,8 +82,10 @@ export async function submitRun(
   conf: unknown,
   options: SubmitOptions,
 ): Promise<Submitted> {
-  const [row] = await sql<{ answer: Submitted }[]>`
-    select etl.submit_run(${json(conf)}::text::jsonb, ${json(options)}::text::jsonb) as answer`;
+  const [row] = await withoutConflicts(() =>
+    sql<{ answer: Submitted }[]>`
+    select etl.submit_run(${json(conf)}::text::jsonb, ${json(options)}::text::jsonb) as answer`
+  );
   return row!.answer;
 }
 
@@ -231,15 +234,19 @@ export async function cursorPosition(
 
 /** Asks for a run to be cancelled; answers its state, null where there is no such run. */
 export async function cancelRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
-  const [row] = await sql<{ state: string | null }[]>`
-    select etl.cancel_run(${runId}, ${actor}) as state`;
+  const [row] = await withoutConflicts(() =>
+    sql<{ state: string | null }[]>`
+    select etl.cancel_run(${runId}, ${actor}) as state`
+  );
   return row!.state;
 }
 
 /** Queues a failed or cancelled run again; answers its state, null where there is no such run. */
 export async function retryRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
-  const [row] = await sql<{ state: string | null }[]>`
-    select etl.retry_run(${runId}, ${actor}) as state`;
+  const [row] = await withoutConflicts(() =>
+    sql<{ state: string | null }[]>`
+    select etl.retry_run(${runId}, ${actor}) as state`
+  );
   return row!.state;
 }
 

@@ -75,6 +75,9 @@ Deno.test("requests that cancel each other's runs over two pools never end in a 
   assert.deepEqual([...new Set(answers.map(({ status }) => status))], [202]);
   const left = await engine.sql`select from etl.runs where state <> 'cancelled'`;
   assert.ok(left.length >= 1, "the last of them stays");
+  const [stats] = await engine.sql<{ deadlocks: string }[]>`
+    select deadlocks from pg_stat_database where datname = current_database()`;
+  assert.equal(stats!.deadlocks, "0");
 });
 
 async function waitForLock(sql: Awaited<ReturnType<typeof startEngine>>["sql"]): Promise<void> {

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { exists } from "./holds.ts";
+
+const RECORDS = Array.from({ length: 40 }, (_, i) => ({ id: `k${i}`, n: i }));
+const CONF = {
+  chunk_size: 10,
+  transform: "hold",
+  source: { type: "inline", name: "test", key: "id", records: RECORDS },
+};
+
+/** A transform that stops at record 39 until a file appears. */
+function holding(dir: string): string {
+  return `
+const cell = new Int32Array(new SharedArrayBuffer(4));
+export function transform(record) {
+  if (record.n === 39) {
+    Deno.writeTextFileSync(${JSON.stringify(`${dir}/held`)}, "");
+    for (;;) {
+      try { Deno.statSync(${
+    JSON.stringify(`${dir}/release`)
+  }); break; } catch { Atomics.wait(cell, 0, 0, 20); }
+    }
+  }
+  return record;
+}
+`;
+}
+
+class Held implements AsyncDisposable {
+  readonly engine: Engine;
+  readonly dir: string;
+
+  constructor(engine: Engine, dir: string) {
+    this.engine = engine;
+    this.dir = dir;
+  }
+
+  static async start(t: { name: string }, workers = 2): Promise<Held> {
+    const dir = await Deno.makeTempDir({ prefix: "etl_held_" });
+    const database = await testDatabase(t);
+    const engine = await startEngine(t, { workers, database, transforms: { hold: holding(dir) } });
+    return new Held(engine, dir);
+  }
+
+  async held(): Promise<void> {
+    await waitFor(() => exists(`${this.dir}/held`), { timeoutMs: 30_000, what: "the hold" });
+  }
+
+  release(): Promise<void> {
+    return Deno.writeTextFile(`${this.dir}/release`, "");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine[Symbol.asyncDispose]();
+    await this.engine.db[Symbol.asyncDispose]();
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}
+
+Deno.test("an attempt that replaces another one on the same server waits for its end and loads everything once", async (t) => {
+  await using world = await Held.start(t);
+  const { engine } = world;
+  const { run_id: runId } = await engine.submit(CONF);
+  const first = engine.execute(runId);
+  await world.held();
+  // taken for dead, as after an outage of the database; a report in between makes it alive again
+  let second = engine.execute(runId);
+  assert.equal(await second, "nothing to do", "an attempt that is alive is not replaced");
+  await waitFor(async () => {
+    await engine
+      .sql`update etl.runs set seen_at = now() - interval '1 minute' where run_id = ${runId}`;
+    second = engine.execute(runId);
+    await Promise.race([second, waitFor(async () => (await engine.run(runId)).attempt === 2)]);
+    return (await engine.run(runId)).attempt === 2;
+  }, { timeoutMs: 30_000, what: "another attempt" });
+  await world.release();
+  assert.equal(await first, "replaced");
+  assert.equal(await second, "ended");
+  const run = await engine.run(runId);
+  assert.deepEqual([run.state, run.counts.inserted], ["succeeded", RECORDS.length]);
+  assert.equal((await engine.rows()).length, RECORDS.length);
+});
+
+Deno.test("a run whose spill files disappear prepares them again", async (t) => {
+  await using world = await Held.start(t, 1);
+  const { engine } = world;
+  const { run_id: runId } = await engine.submit(CONF);
+  const ending = engine.execute(runId);
+  await world.held();
+  for (const { name } of Deno.readDirSync(`${engine.config.spoolDir}/${runId}`)) {
+    if (/^[01]\./.test(name)) await Deno.remove(`${engine.config.spoolDir}/${runId}/${name}`);
+  }
+  await world.release();
+  assert.equal(await ending, "given back");
+  assert.match(String((await engine.run(runId)).error?.detail), /has disappeared.*ETL_SPOOL_DIR/);
+  const run = await engine.toEnd(runId);
+  assert.deepEqual([run.state, run.attempt, run.counts.inserted], ["succeeded", 2, RECORDS.length]);
+});
