@@ -64,7 +64,7 @@ export function createLocale(settings: LocaleSettings): Locale {
   };
   const plural = new Intl.PluralRules(lang);
   const dates = new Map<TimeStyle, Intl.DateTimeFormat>();
-  const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+  const relative = new Intl.RelativeTimeFormat(tag, { numeric: "auto", style: "short" });
   const fill = (text: string, values: Values) => {
     const forms = text.split("|");
     const chosen = forms.length === 2 && typeof values.n === "number"

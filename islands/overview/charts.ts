@@ -99,10 +99,10 @@ function ratioChart({ points, locale }: Input, color: Color): ChartConfiguration
         y: {
           ...base.scales!.y,
           min: Math.max(0, Math.floor(lowest * 20 - 1) / 20),
-          max: 1.005,
+          max: 1,
           ticks: {
             ...base.scales!.y!.ticks,
-            callback: (value) => Number(value) > 1 ? "" : locale.percent(Number(value)),
+            callback: (value) => locale.percent(Number(value)),
           },
         },
       },
@@ -207,6 +207,9 @@ function common(points: HistoryPoint[], locale: Locale, color: Color): Options {
   return {
     animation: false,
     maintainAspectRatio: false,
+    // points at the very top are shown whole
+    clip: false,
+    layout: { padding: { top: 6, right: 6 } },
     interaction: { mode: "index", intersect: false },
     onClick: (_event, elements) => {
       const point = points[elements[0]?.index ?? -1];

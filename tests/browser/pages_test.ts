@@ -49,8 +49,13 @@ Deno.test({
       const spanish = { locale: "es-ES", ...(expected ? { expected } : {}) };
       await site.visit(path, spanish, async (page) => {
         assert.equal(await page.getAttribute("html", "lang"), "es");
-        assert.doesNotMatch(await page.locator("body").innerText(), /\{\w+\}/, name);
         await screenshot(page, `${name}_1280_spanish`);
+        // what the server says in English may have braces of its own
+        await page.evaluate(
+          "document.querySelectorAll('body [lang=en]').forEach((e) => e.remove())",
+        );
+        const text = await page.locator("body").innerText();
+        assert.deepEqual(text.match(/.*\{[a-z]\w*\}.*/g), null, `${name} has unfilled places`);
       });
     }
   },

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { confOf, equivalent, valuesOf } from "../../islands/form/conf.ts";
+import {
+  fieldGroups,
+  type JsonSchema,
+  sourceFields,
+  sourceTypes,
+} from "../../islands/form/fields.ts";
+import { confJsonSchema, confSchema, paramNames } from "../../pipeline/params.ts";
+
+const schema = confJsonSchema() as JsonSchema;
+const groups = fieldGroups(schema);
+const allFields = (type: string) => [
+  ...sourceFields(schema, type),
+  ...groups.flatMap(({ fields }) => fields),
+];
+
+Deno.test("fieldGroups() has every parameter exactly once", () => {
+  const names = groups.flatMap(({ fields }) => fields.map(({ name }) => name)).sort();
+  const expected = [...paramNames.filter((name) => name !== "source"), "configuration"].sort();
+  assert.deepEqual(names, expected);
+});
+
+Deno.test("a parameter that no group names is in the last group", () => {
+  const extended = {
+    ...schema,
+    properties: { ...schema.properties, brand_new: { type: "integer" } },
+  };
+  const last = fieldGroups(extended).at(-1)!;
+  assert.ok(last.fields.some(({ name, kind }) => name === "brand_new" && kind === "integer"));
+});
+
+Deno.test("sourceFields() begins with what is required and hides what the server sets", () => {
+  assert.deepEqual(sourceTypes(schema), ["synthetic", "inline", "file", "http", "postgres"]);
+  assert.equal(sourceFields(schema, "file")[0]!.name, "path");
+  const inline = sourceFields(schema, "inline").map(({ name }) => name);
+  assert.ok(!inline.includes("upload_id") && !inline.includes("type"));
+});
+
+Deno.test("confOf() leaves out what is empty and gives each value its type", () => {
+  const values = {
+    batch_size: "1200",
+    dry_run: "true",
+    run_label: "  ",
+    min_acceptance_ratio: "0.5",
+    sla_seconds: '{"run": 60}',
+    "source.path": "a.csv",
+    "source.key": "id",
+    "source.event_type": '{"field": "type"}',
+  };
+  const conf = confOf(allFields("file"), values, "file");
+  assert.deepEqual(conf, {
+    source: { type: "file", path: "a.csv", key: "id", event_type: { field: "type" } },
+    batch_size: 1200,
+    dry_run: true,
+    min_acceptance_ratio: 0.5,
+    sla_seconds: { run: 60 },
+  });
+  assert.ok(confSchema.safeParse(conf).success);
+});
+
+Deno.test("confOf() keeps what does not parse as it was typed, for the server to explain", () => {
+  const conf = confOf(
+    allFields("synthetic"),
+    { batch_size: "many", sla_seconds: "{" },
+    "synthetic",
+  );
+  assert.deepEqual(conf, { batch_size: "many", sla_seconds: "{" });
+});
+
+Deno.test("valuesOf() and confOf() are inverse for confs of the API", () => {
+  for (
+    const conf of [
+      { batch_size: 5, source: { type: "synthetic", seed: 7 } },
+      {
+        source: { type: "inline", records: [{ id: 1, deep: { a: [1] } }], key: ["id", "deep.a.0"] },
+      },
+      {
+        source: { type: "postgres", connection: "erp", table: "t", page_key: ["a", "b"] },
+        dry_run: false,
+      },
+      { configuration: "nightly", sla_seconds: 30, suite: "mine" },
+    ]
+  ) {
+    const type = (conf as { source?: { type: string } }).source?.type ?? "synthetic";
+    assert.deepEqual(confOf(allFields(type), valuesOf(conf), type), conf);
+  }
+});
+
+Deno.test("equivalent() quotes any text so that shell and SQL read the same JSON", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.string({ maxLength: 40 }), async (text) => {
+      const conf = { run_label: text.replaceAll("\u0000", "") };
+      const shell = equivalent("curl", conf, "http://h").replace(/^curl .*? -d /s, "printf %s ");
+      const { stdout } = await new Deno.Command("sh", { args: ["-c", shell] }).output();
+      assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), conf);
+      const sql = /'(.*)'::jsonb/s.exec(equivalent("sql", conf, "http://h"))![1]!;
+      assert.doesNotMatch(sql.replaceAll("''", ""), /'/);
+      assert.deepEqual(JSON.parse(sql.replaceAll("''", "'")), conf);
+    }),
+    { numRuns: 30 },
+  );
+});
