@@ -46,7 +46,7 @@ export async function prepareChunk(
   const meta = existing ?? made!.meta;
   await connection.transaction(transactionOptions(env), async (client) => {
     await lockChunk(client, context, input.chunkNo);
-    if (input.compare) {
+    if (input.fillManifest) {
       await copyIn(
         client,
         `copy etl.${quoteIdent(manifestTable(context))} (${KEY_COLUMNS.join(", ")}) from stdin`,

@@ -29,12 +29,21 @@ export async function resolveRun(
 ): Promise<{ decisions: ChunkDecision[] }> {
   const { context, connection } = env;
   return await connection.transaction(transactionOptions(env), async (client) => {
-    // room for a hash join over millions of keys; both settings end with the transaction
-    await client.query("set local work_mem = '64MB'; set local hash_mem_multiplier = 4");
-    const losers = await findLosers(client, context, input.chunks);
-    if (!input.compare) return { decisions: await decideAllNew(context, input.chunks, losers) };
-    await completeManifest(client, context, input.chunks);
-    return { decisions: await decideByComparison(client, context, input.chunks, losers) };
+    const { chunks } = input;
+    // room for a hash join over millions of keys; sorted groups spill to disk, where hashed
+    // ones would hold every position in memory; all of it ends with the transaction
+    await client.query(
+      `set local work_mem = '64MB'; set local hash_mem_multiplier = 4;
+      set local enable_hashagg = off; set local jit = off`,
+    );
+    const losers = await findLosers(client, context, chunks);
+    if (input.manifest === "none") {
+      return { decisions: await decideAllNew(context, chunks, losers) };
+    }
+    const manifest = input.manifest === "temporary"
+      ? await temporaryManifest(client, context, chunks)
+      : await completeManifest(client, context, chunks);
+    return { decisions: await decideByComparison(client, context, { chunks, losers, manifest }) };
   });
 }
 
@@ -107,26 +116,50 @@ async function decideAllNew(
   return decisions;
 }
 
+/** Puts the keys of a small run into a table of this transaction; answers its name. */
+async function temporaryManifest(
+  client: Client,
+  context: RunContext,
+  chunks: Chunks,
+): Promise<string> {
+  const manifest = "pg_temp.etl_manifest";
+  await client.query(
+    `create temp table etl_manifest (event_id text, fingerprint bytea, version numeric,
+      chunk_no integer, position integer) on commit drop`,
+  );
+  await fillManifest(client, context, { chunks, manifest });
+  return manifest;
+}
+
 /** Fills the manifest again where it does not hold every event: a crash of PostgreSQL empties it. */
 async function completeManifest(
   client: Client,
   context: RunContext,
   chunks: Chunks,
-): Promise<void> {
+): Promise<string> {
   const manifest = `etl.${quoteIdent(manifestTable(context))}`;
   const expected = chunks.reduce((sum, chunk) => sum + chunk.events, 0);
   const { rows } = await client.query<{ count: string }>(`select count(*) from ${manifest}`);
   if (Number(rows[0]!.count) !== expected) {
     await client.query(`truncate ${manifest}`);
-    for (const { chunkNo } of chunks) {
-      await copyIn(
-        client,
-        `copy ${manifest} (${KEY_COLUMNS.join(", ")}) from stdin`,
-        readKeys(context.spillDir, chunkNo),
-      );
-    }
+    await fillManifest(client, context, { chunks, manifest });
   }
   await client.query(`analyze ${manifest}`);
+  return manifest;
+}
+
+async function fillManifest(
+  client: Client,
+  context: RunContext,
+  { chunks, manifest }: { chunks: Chunks; manifest: string },
+): Promise<void> {
+  for (const { chunkNo } of chunks) {
+    await copyIn(
+      client,
+      `copy ${manifest} (${KEY_COLUMNS.join(", ")}) from stdin`,
+      readKeys(context.spillDir, chunkNo),
+    );
+  }
 }
 
 /** The problem of a run whose keys another source owns. */
@@ -157,11 +190,10 @@ export function orderRunId(context: RunContext): string {
 async function decideByComparison(
   client: Client,
   context: RunContext,
-  chunks: Chunks,
-  losers: Map<number, number>,
+  given: { chunks: Chunks; losers: Map<number, number>; manifest: string },
 ): Promise<ChunkDecision[]> {
   const { params, runId } = context;
-  const manifest = `etl.${quoteIdent(manifestTable(context))}`;
+  const { chunks, losers, manifest } = given;
   const destination = quoteTable(params.schema_name, params.table_name);
   const decisions = new Map<number, ChunkDecision>(
     chunks.map(({ chunkNo, events }) => [
@@ -169,9 +201,7 @@ async function decideByComparison(
       { chunkNo, events, duplicates: losers.get(chunkNo) ?? 0, inserts: 0, updates: 0 },
     ]),
   );
-  // rows that need nothing are not in the result, so a repeated load answers with nothing;
-  // sorted groups spill to disk, hashed ones would hold every position in memory
-  await client.query("set local enable_hashagg = off; set local jit = off");
+  // rows that need nothing are not in the result, so a repeated load answers with nothing
   await client.query(
     `declare etl_decisions no scroll cursor for
     select chunk_no, decision,

@@ -19,7 +19,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { RunObserver } from "../telemetry/observer.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
-import { manifestTable } from "./manifest.ts";
+import { type ManifestKind, manifestTable } from "./manifest.ts";
 import { MAX_QUARANTINE, tooManyRejected } from "./prepare.ts";
 import { Problem } from "./problem.ts";
 import { runContext, type RunSettings } from "./run_context.ts";
@@ -174,15 +174,18 @@ class RunExecution {
     workers.open(this.#context);
     const chunks = await this.#plan();
     const { params } = this.#context;
-    const compare = chunks.length > 0 &&
+    const filled = chunks.length > 0 &&
       await destinationHasRows(sql, params.schema_name, params.table_name);
-    if (compare && !await createManifest(sql, this.#run, manifestTable(this.#context))) {
+    const manifest = !filled ? "none" : chunks.length === 1 ? "temporary" : "table";
+    if (
+      manifest === "table" && !await createManifest(sql, this.#run, manifestTable(this.#context))
+    ) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
     }
-    const metas = await this.#prepare(chunks, compare);
+    const metas = await this.#prepare(chunks, manifest === "table");
     this.#tracker.begin("load");
-    const decisions = await this.#resolve(metas, compare);
+    const decisions = await this.#resolve(metas, manifest);
     if (params.dry_run) {
       await storeDryRunCounts(sql, this.#run, decisions);
       for (const { inserts, updates, events } of decisions) {
@@ -227,7 +230,7 @@ class RunExecution {
     });
   }
 
-  async #prepare(chunks: PlannedChunk[], compare: boolean): Promise<SpillMeta[]> {
+  async #prepare(chunks: PlannedChunk[], fillManifest: boolean): Promise<SpillMeta[]> {
     const metas: SpillMeta[] = [];
     let rejected = 0;
     let hopeful = false;
@@ -238,7 +241,7 @@ class RunExecution {
         chunkNo: chunk.chunkNo,
         slice: chunk.slice,
         state: chunk.state,
-        compare,
+        fillManifest,
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
       this.#tracker.addPrepared(meta);
@@ -262,10 +265,10 @@ class RunExecution {
     return metas;
   }
 
-  async #resolve(metas: SpillMeta[], compare: boolean): Promise<ChunkDecision[]> {
+  async #resolve(metas: SpillMeta[], manifest: ManifestKind): Promise<ChunkDecision[]> {
     const started = performance.now();
     const chunks = metas.map(({ chunkNo, events }) => ({ chunkNo, events }));
-    const { decisions } = await this.#submit("resolve", { chunks, compare }, null);
+    const { decisions } = await this.#submit("resolve", { chunks, manifest }, null);
     this.#tracker.add("load", { busyMs: performance.now() - started });
     return decisions;
   }

@@ -1,4 +1,5 @@
 import type { ValidationResult } from "../expectations/result.ts";
+import type { ManifestKind } from "../manifest.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
@@ -69,14 +70,14 @@ export interface Tasks {
       /** The chunk's stored state: the spill of a planned one is not used, its counters are not stored. */
       state: "planned" | "prepared" | "published";
       /** Whether the destination holds rows, so that the manifest must be filled. */
-      compare: boolean;
+      fillManifest: boolean;
     };
     output: PrepareResult;
   };
   /** The verdict of the suite over the batch, from the chunks' states. */
   judge: { input: { states: Plain[] }; output: ValidationResult };
   resolve: {
-    input: { chunks: { chunkNo: number; events: number }[]; compare: boolean };
+    input: { chunks: { chunkNo: number; events: number }[]; manifest: ManifestKind };
     output: { decisions: ChunkDecision[] };
   };
   publish: { input: { decision: ChunkDecision }; output: PublishResult };
