@@ -14,7 +14,7 @@ Deno.test({
     "a full spool disk in any stage gives the runs back; with space they go on, nothing is lost or doubled",
   ignore: !await canMount(),
   async fn(t) {
-    const at = places("transform");
+    const at = places("chunk");
     await using db = await testDatabase(t);
     await using disk = await smallDisk("192m");
     await using world = await World.create({

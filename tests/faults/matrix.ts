@@ -40,6 +40,8 @@ export interface CheckOptions {
   /** Name of a run's table where it is not its place. */
   name?: (run: HeldRun) => string;
   timeoutMs?: number;
+  /** What happened and when (Date.now()): how long it took from there to each run's end is told. */
+  since?: { what: string; at: number };
 }
 
 /**
@@ -56,8 +58,10 @@ export async function endUndisturbed(
     audit = ["finished", "requested"],
     name = ({ place }) => place,
     timeoutMs = 90_000,
+    since,
   }: CheckOptions,
 ): Promise<void> {
+  const took: Record<string, number> = {};
   for (const each of held) {
     const { runId, place } = each;
     const run = await world.ended(runId, ["succeeded"], timeoutMs);
@@ -66,6 +70,7 @@ export async function endUndisturbed(
       { ...expected, audit },
       `the run held at ${place}`,
     );
+    if (since !== undefined) took[place] = run.ended_at!.getTime() - since.at;
     const { max = 5 } = attempts;
     const min = place === "finalize" ? 1 : attempts.min ?? 1;
     assert.ok(
@@ -73,6 +78,7 @@ export async function endUndisturbed(
       `the run held at ${place} took ${run.attempt} attempts, not ${min} to ${max}\n${world.logs()}`,
     );
   }
+  if (since !== undefined) measured(`runs have ended after ${since.what}`, took);
   await nothingIsLeft(world, { servers });
 }
 

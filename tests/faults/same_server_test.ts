@@ -80,7 +80,8 @@ Deno.test("an attempt that replaces another one on the same server waits for its
   assert.equal(await first, "replaced");
   assert.equal(await second, "ended");
   const run = await engine.run(runId);
-  assert.deepEqual([run.state, run.counts.inserted], ["succeeded", RECORDS.length]);
+  assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  assert.equal(run.counts.inserted, RECORDS.length);
   assert.equal((await engine.rows()).length, RECORDS.length);
 });
 
@@ -97,5 +98,6 @@ Deno.test("a run whose spill files disappear prepares them again", async (t) => 
   assert.equal(await ending, "given back");
   assert.match(String((await engine.run(runId)).error?.detail), /has disappeared.*ETL_SPOOL_DIR/);
   const run = await engine.toEnd(runId);
-  assert.deepEqual([run.state, run.attempt, run.counts.inserted], ["succeeded", 2, RECORDS.length]);
+  assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  assert.deepEqual([run.attempt, run.counts.inserted], [2, RECORDS.length]);
 });
