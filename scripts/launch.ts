@@ -83,7 +83,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       server,
       postgres,
       ended: stopAfter(server, postgres),
-      stop: stopOnceThenKill(server),
+      stop: stopOnceThenKill(server, { again: options.watch ?? false }),
     };
   } catch (error) {
     await postgres?.stop();
@@ -121,17 +121,29 @@ async function stopAfter(server: ServerProcess, postgres: Cluster | undefined): 
   return code;
 }
 
+/** How often a watched server is asked to end. */
+const ASK_AGAIN_MS = 250;
+
 /**
  * One Ctrl-C may arrive several times, from the terminal and from npx, which
  * passes it on; only one that comes a second later is meant as a second one.
+ * Under `--watch` the first signal ends the server and leaves the watcher, who
+ * waits for a change of a file, for the next one: it is asked `again`.
  */
-function stopOnceThenKill(server: ServerProcess): (signal: Deno.Signal) => void {
+function stopOnceThenKill(
+  server: ServerProcess,
+  { again }: { again: boolean },
+): (signal: Deno.Signal) => void {
   let askedAt: number | undefined;
   return (signal) => {
     const now = performance.now();
     if (askedAt !== undefined && now - askedAt > 1000) return server.kill("SIGKILL");
     if (askedAt !== undefined) return;
     askedAt = now;
-    server.kill(signal === "SIGHUP" ? "SIGTERM" : signal);
+    const passedOn = signal === "SIGHUP" ? "SIGTERM" : signal;
+    server.kill(passedOn);
+    if (!again) return;
+    const timer = setInterval(() => server.kill(passedOn), ASK_AGAIN_MS);
+    void server.ended.finally(() => clearInterval(timer));
   };
 }

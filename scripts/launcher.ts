@@ -36,7 +36,9 @@ async function main(): Promise<number> {
     onLine: (line, stream) => stream === "stdout" ? console.log(line) : console.error(line),
   });
   if (state.ending) launched.stop(state.ending);
-  return await launched.ended;
+  const code = await launched.ended;
+  // A watcher has no exit code of its own: it ends by the signal.
+  return values.watch && state.ending ? 0 : code;
 }
 
 await runScript(main);

@@ -10,11 +10,11 @@ const script = new URL("../../scripts/launcher.ts", import.meta.url).pathname;
 const entry = new URL("../fixtures/stand_in_server.ts", import.meta.url).pathname;
 
 /** The launcher with a stand-in for the server and an embedded PostgreSQL of the test's own. */
-async function startLauncher(env: Record<string, string> = {}) {
+async function startLauncher(env: Record<string, string> = {}, args: string[] = []) {
   const dir = testClusterDir(`${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
   const spool = await Deno.makeTempDir();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "-A", script, "--entry", entry],
+    args: ["run", "--quiet", "-A", script, "--entry", entry, ...args],
     env: { KPIS_PG_DSN: "", ETL_EMBEDDED_PG_DIR: dir, ETL_PORT: "0", ETL_SPOOL_DIR: spool, ...env },
     stdin: "null",
     stdout: "piped",
@@ -61,6 +61,15 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await assert.rejects(Deno.stat(join(dir, "data", "postmaster.pid")), Deno.errors.NotFound);
   });
 }
+
+Deno.test("launcher --watch ends when asked, though a watcher outlives its server", async () => {
+  await using launcher = await startLauncher({}, ["--watch"]);
+  await launcher.address();
+  launcher.child.kill("SIGINT");
+  assert.equal((await launcher.child.status).code, 0);
+  assert.ok(launcher.said.includes("draining after SIGINT"), launcher.said.join("\n"));
+  assert.deepEqual(await processesWith(launcher.dir), []);
+});
 
 Deno.test("launcher ends with the exit code of its server and leaves no PostgreSQL", async () => {
   await using launcher = await startLauncher();
