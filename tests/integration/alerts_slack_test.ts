@@ -72,6 +72,13 @@ Deno.test("429 is obeyed, 5xx and broken connections are tried again, each alert
   await using slack = startPeer(() => answers.shift()?.() ?? new Response("ok"));
   await using reacting = await startReacting(engine, { env: { SLACK_WEBHOOK: slack.address } });
   await raise(engine, "a");
+  const [channel] = await waitFor(async () => {
+    const rows = await engine.sql<{ rest: number }[]>`
+      select extract(epoch from blocked_until - clock_timestamp())::float as rest
+      from etl.notification_channels where failures = 1`;
+    return rows.length === 1 ? rows : null;
+  });
+  assert.ok(channel!.rest > 1.5, `Retry-After of 3 s left ${channel!.rest} s`);
   await waitFor(allSent(engine), { timeoutMs: 60_000, what: "the message, in the end" });
   assert.equal(slack.requests.length, 4);
   assert.ok(slack.requests[1]!.at - slack.requests[0]!.at >= 2_990, "Retry-After was obeyed");
