@@ -19,15 +19,7 @@ async function main(): Promise<void> {
     onEntry: (entry) => tail.add(entry),
   });
   const services = await startServices(config, { log, tail, drainMs: STOP_DEADLINE_MS - 3_000 });
-  const server = Deno.serve({
-    hostname: config.host,
-    port: config.port,
-    onListen: ({ hostname, port }) => {
-      const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-      console.log(`listening on http://${host}:${port}`);
-    },
-  }, services.app.fetch);
-
+  let server: Deno.HttpServer | undefined;
   let stopping = false;
   const stop = async (signal: Deno.Signal) => {
     if (stopping) return;
@@ -38,15 +30,24 @@ async function main(): Promise<void> {
       Deno.exit(1);
     }, STOP_DEADLINE_MS);
     await services.stop(() =>
-      Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, 1_000))])
+      Promise.race([server?.shutdown(), new Promise((done) => setTimeout(done, 1_000))])
     );
     clearTimeout(deadline);
     log.info("stopped");
     Deno.exit(0);
   };
+  // before the address is told: whoever reads it may end this server at once
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.addSignalListener(signal, () => void stop(signal));
   }
+  server = Deno.serve({
+    hostname: config.host,
+    port: config.port,
+    onListen: ({ hostname, port }) => {
+      const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+      console.log(`listening on http://${host}:${port}`);
+    },
+  }, services.app.fetch);
 }
 
 /** All variables where this process may list them, else those that its launcher names. */
