@@ -51,7 +51,7 @@ export function PreviewCard({ preview }: { preview: Preview }) {
         </ul>
       )}
       {events.length > 0 && (
-        <div class="table-scroll" tabIndex={0} role="region" aria-labelledby="preview-title">
+        <div class="table-scroll" tabIndex={0} role="region" aria-label={t("form.events")}>
           <table class="table records">
             <thead>
               <tr>

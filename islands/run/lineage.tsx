@@ -2,6 +2,7 @@ import type { RunRelations } from "../../store/run_page.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import { Icon } from "../ui/icon.tsx";
+import { isOver } from "./run_data.ts";
 
 /** Where the data came from, where it went, and who is told. */
 export function Lineage({ run, relations }: { run: RunDetail; relations: RunRelations }) {
@@ -28,6 +29,8 @@ export function Lineage({ run, relations }: { run: RunDetail; relations: RunRela
             <span class="quiet">
               {relations.event_no !== null
                 ? t("run.dataset_event", { n: relations.event_no })
+                : !isOver(run.state)
+                ? ""
                 : run.dry_run
                 ? t("run.dry_no_event")
                 : t("run.no_event")}

@@ -137,7 +137,7 @@ function Chip({ pressed, onClick, children }: ChipProps) {
 function Records({ items }: { items: QuarantineView[] }) {
   const { t, number } = useLocale();
   return (
-    <div class="table-scroll" tabIndex={0} role="region" aria-label={t("run.quarantine")}>
+    <div class="table-scroll" tabIndex={0} role="region" aria-label={t("run.rejected_records")}>
       <table class="table records">
         <thead>
           <tr>

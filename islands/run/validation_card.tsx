@@ -2,6 +2,7 @@ import type { ExpectationResult, ValidationResult } from "../../pipeline/expecta
 import type { RunDetail } from "../../store/run_views.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import { StateSymbol } from "../ui/state.tsx";
+import { isOver } from "./run_data.ts";
 
 interface ValidationCardProps {
   run: RunDetail;
@@ -19,7 +20,13 @@ export function ValidationCard({ run, validation }: ValidationCardProps) {
           <h2 id="validation-title">{t("run.validation")}</h2>
         </div>
         <p class="empty">
-          {t(run.params.suite?.value === null ? "run.no_suite" : "run.not_judged")}
+          {t(
+            !isOver(run.state)
+              ? "run.verdict_later"
+              : run.params.suite?.value === null
+              ? "run.no_suite"
+              : "run.not_judged",
+          )}
         </p>
       </section>
     );
@@ -86,6 +93,7 @@ export function Result({ result }: { result: ExpectationResult }) {
 
 function kwargsText(kwargs: Record<string, unknown>): string {
   return Object.entries(kwargs).filter(([name]) => name !== "batch_id")
+    .sort(([a], [b]) => Number(b === "column") - Number(a === "column"))
     .map(([name, value]) => name === "column" ? String(value) : `${name}: ${short(value)}`)
     .join(" · ");
 }

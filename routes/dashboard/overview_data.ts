@@ -11,7 +11,7 @@ export const HISTORY_LENGTH = 60;
 export async function overviewData(deps: AppDeps, runLabel?: string): Promise<OverviewData> {
   const { sql } = deps;
   const [recent, running, queued, history, alerts, pools, health] = await Promise.all([
-    listRuns(sql, { limit: 8, ...(runLabel === undefined ? {} : { runLabel }) }),
+    listRuns(sql, { limit: 10, ...(runLabel === undefined ? {} : { runLabel }) }),
     listRuns(sql, { limit: 20, state: "running" }),
     listRuns(sql, { limit: 20, state: "queued" }),
     historyPoints(sql, {

@@ -90,6 +90,7 @@ export const run: Record<keyof typeof english, string> = {
   "run.validation": "Validación",
   "run.no_suite":
     "Ninguna suite juzgó esta ejecución. Dé una al dataset para que se comprueben sus lotes.",
+  "run.verdict_later": "La suite da su veredicto cuando se ha leído el lote entero.",
   "run.not_judged": "La suite no ha juzgado esta ejecución.",
   "run.expectations_met": "{good} de {n} expectativa cumplida|{good} de {n} expectativas cumplidas",
   "run.suite": "Suite",
@@ -101,6 +102,7 @@ export const run: Record<keyof typeof english, string> = {
   "run.met": "Cumplida:",
   "run.not_met": "No cumplida:",
   "run.quarantine": "Cuarentena",
+  "run.rejected_records": "Registros rechazados",
   "run.no_quarantine": "No se rechazó ningún registro.",
   "run.replay": "Repetir",
   "run.replay_rule": "Repetir {rule}",
