@@ -42,6 +42,8 @@ export const environmentSchema = z.object({
     .describe("bytes that one download or decompressed file may have"),
   ETL_MAX_RECORD_BYTES: whole(64, 1 << 28).default(16 << 20)
     .describe("bytes of one record; a longer one is quarantined"),
+  ETL_HTTP_SOURCES: z.string().default("")
+    .describe("hosts that http sources may read from: name, name:port, *.name; * for any"),
   ETL_HTTP_PRIVATE_HOSTS: z.string().default("")
     .describe("host[:port] list that http sources may read although the address is private"),
   ETL_ALLOWED_HOSTS: z.string().default("")
@@ -76,6 +78,7 @@ export interface Config {
   maxBodyBytes: number;
   maxSpoolBytes: number;
   maxRecordBytes: number;
+  httpSources: string[];
   privateHosts: string[];
   allowedHosts: string[];
   listen: boolean;
@@ -118,6 +121,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     maxBodyBytes: values.ETL_MAX_BODY_BYTES,
     maxSpoolBytes: values.ETL_MAX_SPOOL_BYTES,
     maxRecordBytes: values.ETL_MAX_RECORD_BYTES,
+    httpSources: list(values.ETL_HTTP_SOURCES),
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
     listen: values.ETL_LISTEN,

@@ -110,6 +110,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,
+        httpHosts: [...config.httpSources, ...config.privateHosts],
         allowPrivateHosts: config.privateHosts,
       },
     },

@@ -68,6 +68,7 @@ export async function withSource<T>(
         limits: {
           maxSpoolBytes: config.maxSpoolBytes,
           maxRecordBytes: config.maxRecordBytes,
+          httpHosts: [...config.httpSources, ...config.privateHosts],
           allowPrivateHosts: config.privateHosts,
         },
       },

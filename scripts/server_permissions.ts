@@ -55,7 +55,9 @@ export interface ServerPermissionsOptions {
  *
  * `env` has to have `KPIS_PG_DSN`, `ETL_DATA_DIR` and `ETL_SPOOL_DIR`.
  * `ETL_HTTP_SOURCES` lists the hosts (`name`, `name:port`, `*.name`) that `http` sources may read
- * from, `*` for any; those in `ETL_HTTP_PRIVATE_HOSTS` may be read from as well.
+ * from, `*` for any; those in `ETL_HTTP_PRIVATE_HOSTS` may be read from as well. A source connects
+ * to the address that was checked, not to the name, and addresses cannot be known here: where names
+ * are listed the network is open but for what is denied, and the server itself holds to the list.
  */
 export function serverPermissions(
   env: Record<string, string>,
@@ -80,14 +82,16 @@ export function serverPermissions(
 
 function allowedHosts(env: Record<string, string>): string[] | "any" {
   const sources = list(env.ETL_HTTP_SOURCES);
-  if (sources.includes("*")) return "any";
+  const readFrom = [...sources.filter((host) => host !== "*"), ...list(env.ETL_HTTP_PRIVATE_HOSTS)]
+    .map(checked);
+  if (sources.includes("*") || !readFrom.every(isAddress)) return "any";
   const hosts = new Set<string>();
   hosts.add(database("KPIS_PG_DSN", required(env, "KPIS_PG_DSN")));
   for (const [name, value] of Object.entries(env)) {
     if (name.startsWith("ETL_CONNECTION_") && value) hosts.add(database(name, value));
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
-  for (const host of [...sources, ...list(env.ETL_HTTP_PRIVATE_HOSTS)]) hosts.add(checked(host));
+  for (const host of readFrom) hosts.add(host);
   for (const [name, value] of Object.entries(env)) {
     if (INTEGRATION_URLS.test(name) && value && !value.startsWith("file:")) {
       hosts.add(service(name, value));
@@ -98,6 +102,11 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
     hosts.add("0.0.0.0:0"); // where its UDP socket is bound
   }
   return [...hosts];
+}
+
+/** Whether an entry is an IP address, with a port or not. */
+function isAddress(host: string): boolean {
+  return /^\d+\.\d+\.\d+\.\d+(:\d+)?$/.test(host) || host.startsWith("[");
 }
 
 function checked(host: string): string {

@@ -23,7 +23,7 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
     ETL_HOST: "::1",
     ETL_PORT: "0",
     ETL_CONNECTION_SHOP: "postgresql://reader@shop:6432/shop",
-    ETL_HTTP_SOURCES: "data.example.com, *.example.org:8443",
+    ETL_HTTP_SOURCES: "203.0.113.7",
     ETL_HTTP_PRIVATE_HOSTS: "10.0.0.7:9000",
     SLACK_WEBHOOK: "https://hooks.slack.com/services/x",
     STATSD_HOST: "statsd",
@@ -32,13 +32,20 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
     "db.internal:5432",
     "shop:6432",
     "[::1]:0",
-    "data.example.com",
-    "*.example.org:8443",
+    "203.0.113.7",
     "10.0.0.7:9000",
     "hooks.slack.com:443",
     "statsd:8125",
     "0.0.0.0:0",
   ]);
+});
+
+Deno.test("serverPermissions() opens the network for sources by name: they connect to checked addresses", () => {
+  for (const ETL_HTTP_SOURCES of ["data.example.com", "*.example.org:8443"]) {
+    const all = serverPermissions({ ...env, ETL_HTTP_SOURCES }, { projectDir: "/project" });
+    assert.ok(all.includes("--allow-net"));
+    assert.ok(all.includes("--deny-net=169.254.0.0/16,[fd00:ec2::254]"));
+  }
 });
 
 Deno.test("serverPermissions() lets the server write in its spool directory only", () => {

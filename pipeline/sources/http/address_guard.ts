@@ -33,6 +33,8 @@ export function hostOf(url: URL): string {
 }
 
 export interface GuardOptions {
+  /** Hosts that may be read from (`name`, `name:port`, `*.name`), `*` for any; undefined: any. */
+  hosts?: string[] | undefined;
   /** host or host:port entries that may be private. */
   allowPrivateHosts: string[];
   lookup: Lookup;
@@ -45,6 +47,12 @@ export interface GuardOptions {
  */
 export async function allowedAddresses(url: URL, options: GuardOptions): Promise<Address[]> {
   const host = hostOf(url);
+  if (options.hosts !== undefined && !isListed(url, options.hosts)) {
+    throw new Problem("source-refused", {
+      detail: `This server does not read from ${host}: add it to ETL_HTTP_SOURCES, and restart it.`,
+      errors: [{ field: "source.url", value: host, message: "is not in ETL_HTTP_SOURCES" }],
+    });
+  }
   const addresses = ipaddr.isValid(host)
     ? [{ address: host, family: ipaddr.parse(host).kind() === "ipv6" ? 6 : 4 }]
     : await options.lookup(host).catch((error) => {
@@ -73,6 +81,16 @@ export function notPermitted(host: string, cause: unknown): Problem {
   return new Problem("source-refused", {
     detail: `The server may not connect to ${host}: widen its --allow-net.`,
     cause,
+  });
+}
+
+function isListed(url: URL, hosts: string[]): boolean {
+  if (hosts.includes("*") || isAllowed(url, hosts)) return true;
+  const port = url.port || (url.protocol === "https:" ? "443" : "80");
+  const name = hostOf(url).toLowerCase();
+  return hosts.some((entry) => {
+    const [, suffix, wanted] = /^\*(\.[^:]+)(?::(\d+))?$/.exec(entry.trim().toLowerCase()) ?? [];
+    return suffix !== undefined && name.endsWith(suffix) && (wanted ?? port) === port;
   });
 }
 

@@ -135,7 +135,11 @@ class Transfer {
       headers["if-range"] = this.#validator!;
     }
     const response = await get(this.#url, {
-      guard: { allowPrivateHosts: limits.allowPrivateHosts, lookup },
+      guard: {
+        hosts: limits.httpHosts,
+        allowPrivateHosts: limits.allowPrivateHosts,
+        lookup,
+      },
       headers,
       idleTimeoutMs,
       signal,
