@@ -51,6 +51,28 @@ export async function buildIslands(options: BuildOptions = {}): Promise<Manifest
   return manifest;
 }
 
+/** Builds anew whenever a source changes, until disposed of. */
+export function watchIslands(
+  options: BuildOptions & { log?: (message: string) => void },
+): Disposable {
+  const watcher = Deno.watchFs(join(options.projectDir ?? PROJECT_DIR, "islands"));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const build = () =>
+    buildIslands(options).catch((error) => options.log?.((error as Error).message));
+  void (async () => {
+    for await (const _event of watcher) {
+      clearTimeout(timer);
+      timer = setTimeout(build, 100);
+    }
+  })();
+  return {
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      watcher.close();
+    },
+  };
+}
+
 /** Bundles the entries; files that import each other keep the names that the bundler gave them. */
 async function bundle(projectDir: string, written: Writer): Promise<Manifest["scripts"]> {
   const entries = await filesBelow(join(projectDir, "islands", "entries"));
@@ -106,7 +128,9 @@ async function bundle(projectDir: string, written: Writer): Promise<Manifest["sc
 async function styleSheet(projectDir: string, font: string): Promise<Uint8Array> {
   const parts: string[] = [];
   for (const path of await filesBelow(join(projectDir, "islands", "style"))) {
-    if (path.endsWith(".css") && !path.endsWith(NOSCRIPT_STYLE)) parts.push(await Deno.readTextFile(path));
+    if (path.endsWith(".css") && !path.endsWith(NOSCRIPT_STYLE)) {
+      parts.push(await Deno.readTextFile(path));
+    }
   }
   const text = parts.join("\n").replaceAll("inter.woff2", font)
     .replace(/\/\*.*?\*\//gs, "").replace(/^\s+/gm, "").replace(/\n+/g, "\n");

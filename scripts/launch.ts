@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { readConfig } from "../config.ts";
-import { buildIslands } from "./build_islands.ts";
+import { buildIslands, watchIslands } from "./build_islands.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 import type { Cluster } from "./postgres_cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
@@ -77,12 +77,15 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       ...(options.watch ? { watch: true } : {}),
       ...(options.onLine ? { onLine: options.onLine } : {}),
     });
+    const watching = options.watch
+      ? watchIslands({ projectDir, ...(options.log ? { log: options.log } : {}) })
+      : undefined;
     return {
       dsn,
       env,
       server,
       postgres,
-      ended: stopAfter(server, postgres),
+      ended: stopAfter(server, postgres).finally(() => watching?.[Symbol.dispose]()),
       stop: stopOnceThenKill(server, { again: options.watch ?? false }),
     };
   } catch (error) {

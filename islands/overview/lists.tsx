@@ -57,7 +57,9 @@ export function HealthList({ lines }: { lines: OverviewData["health"] }) {
         {lines.map((line) => (
           <li key={line.key + (line.text ?? "")} class={`health-row is-${line.level}`}>
             <Icon name={HEALTH_ICONS[line.level]} />
-            {line.text ?? t(line.key as MessageKey, line.values ?? {})}
+            {line.text === undefined
+              ? t(line.key as MessageKey, line.values ?? {})
+              : <span class="health-text" lang="en">{line.text}</span>}
           </li>
         ))}
       </ul>

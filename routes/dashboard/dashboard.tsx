@@ -15,6 +15,7 @@ import { overviewPage } from "./overview_page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
+import { schedulesPage } from "./schedules_page.tsx";
 import { streamOverview } from "./stream.ts";
 
 /** What the pages of the dashboard need. */
@@ -64,6 +65,7 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
   for (const kind of RESOURCE_KINDS) {
     pages.get(`/${kind}`, (c) => resourcePage(c, deps, kind));
   }
+  pages.get("/schedules", (c) => schedulesPage(c, deps));
   pages.get("/alerts", (c) => alertsPage(c, deps));
   pages.get("/reports", (c) => reportsPage(c, deps));
   pages.get("/data/:kind", (c) => resourceData(c, deps));

@@ -25,21 +25,38 @@ export async function overviewData(deps: AppDeps, runLabel?: string): Promise<Ov
   return { recent, active: [...running, ...queued], history, alerts, pools, schedules: [], health };
 }
 
-async function healthLines(deps: AppDeps): Promise<HealthLine[]> {
+/** Health is looked up at most so often, however often the overview is. */
+const HEALTH_MS = 3000;
+const lastHealth = new WeakMap<AppDeps["sql"], { at: number; lines: Promise<HealthLine[]> }>();
+
+function healthLines(deps: AppDeps): Promise<HealthLine[]> {
+  const last = lastHealth.get(deps.sql);
+  if (last !== undefined && performance.now() - last.at < HEALTH_MS) return last.lines;
+  const lines = lookUpHealth(deps);
+  lastHealth.set(deps.sql, { at: performance.now(), lines });
+  lines.catch(() => lastHealth.delete(deps.sql));
+  return lines;
+}
+
+async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
   const { workers, workersBusy, listening, draining, role } = deps.status();
-  const { problems, facts } = await databaseHealth(deps.sql);
-  const lines: HealthLine[] = problems.map((text) => ({ level: "problem", key: "", text }));
+  const { problems, warnings, facts } = await databaseHealth(deps.sql);
+  const lines: HealthLine[] = [
+    ...problems.map((text) => ({ level: "problem" as const, key: "", text })),
+    ...warnings.map((text) => ({ level: "warning" as const, key: "", text })),
+  ];
   if (draining) lines.push({ level: "problem", key: "health.draining" });
   if (problems.length === 0) lines.push({ level: "ok", key: "health.database" });
   if (role === "api") lines.push({ level: "ok", key: "health.api_only" });
-  else {lines.push({
-      level: "ok",
-      key: "health.workers",
-      values: { n: workers, busy: workersBusy },
-    });}
+  else {
+    lines.push({ level: "ok", key: "health.workers", values: { n: workers, busy: workersBusy } });
+  }
   lines.push(
     listening ? { level: "ok", key: "health.notify" } : { level: "warning", key: "health.polling" },
   );
-  lines.push({ level: "ok", key: facts.pg_cron ? "health.pg_cron" : "health.own_cron" });
+  lines.push({
+    level: "ok",
+    key: facts.scheduler === "pg_cron" ? "health.pg_cron" : "health.own_cron",
+  });
   return lines;
 }
