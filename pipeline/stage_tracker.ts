@@ -62,17 +62,19 @@ export class StageTracker {
   }
 
   /** Adds what a prepared chunk has gone through. */
-  addPrepared({ counts, stageMs }: SpillMeta): void {
+  addPrepared({ counts, stageMs, validation }: SpillMeta): void {
     const outputs = counts.records_read - counts.filtered + counts.extra;
     const { events } = counts;
+    // a suite may have sent rows to the quarantine
+    const valid = validation === undefined ? events : Number(validation.rows);
     this.add("extract", { busyMs: stageMs.extract ?? 0, out: counts.records_read });
     this.add("transform", {
       busyMs: stageMs.transform ?? 0,
       in: counts.records_read,
       out: outputs,
     });
-    this.add("validate", { busyMs: stageMs.validate ?? 0, in: outputs, out: events });
-    this.add("ge_validate", { busyMs: stageMs.ge_validate ?? 0, in: events, out: events });
+    this.add("validate", { busyMs: stageMs.validate ?? 0, in: outputs, out: valid });
+    this.add("ge_validate", { busyMs: stageMs.ge_validate ?? 0, in: valid, out: events });
     this.add("chunk", { busyMs: stageMs.chunk ?? 0, in: events, out: events });
   }
 
