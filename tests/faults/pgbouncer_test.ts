@@ -93,11 +93,7 @@ ignore_startup_parameters = extra_float_digits
     stderr: "null",
   }).spawn();
   target.port = String(port);
-  await waitFor(async () => {
-    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-    return true;
-  }, { what: "pgbouncer to listen" });
-  return {
+  const bouncer = {
     dsn: target.href,
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
@@ -105,6 +101,16 @@ ignore_startup_parameters = extra_float_digits
       await Deno.remove(dir, { recursive: true });
     },
   };
+  try {
+    await waitFor(async () => {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      return true;
+    }, { what: "pgbouncer to listen" });
+    return bouncer;
+  } catch (error) {
+    await bouncer[Symbol.asyncDispose]().catch(() => {});
+    throw error;
+  }
 }
 
 function freePort(): number {
