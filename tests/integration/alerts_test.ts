@@ -169,7 +169,10 @@ Deno.test("volume_drop leaves incremental sources alone, and labels with fewer t
   await pastRuns(sql, "changes", steady(100));
   const few = { type: "inline", key: "id", records: records(1) };
   await endAndConsume(engine, { run_label: "new", source: few });
-  const run = await engine.runToEnd({ run_label: "changes", source: { ...few, records: records(1, 100) } });
+  const run = await engine.runToEnd({
+    run_label: "changes",
+    source: { ...few, records: records(1, 100) },
+  });
   // as if the records had come from a table by its cursor
   await sql`update etl.runs set params = jsonb_set(params, '{source,cursor}', '"updated_at"') where run_id = ${run.run_id}`;
   await consumeRun(sql, run.run_id);
