@@ -79,11 +79,9 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { name } = c.req.valid("param");
-      const suite = readSuite({
-        ...await bodyObject(c.req.raw),
-        name,
-        expectation_suite_name: undefined,
-      });
+      const body = await bodyObject(c.req.raw);
+      if (body.expectations === undefined) throw noExpectations();
+      const suite = readSuite({ ...body, name, expectation_suite_name: undefined });
       compileSuite(suite);
       const isNew = await putSuite(deps.sql, {
         name,
@@ -146,6 +144,14 @@ function noSuchSuite(name: string): Problem {
   return new Problem("not-found", {
     status: 404,
     detail: `There is no suite ${name}. GET /api/suites lists them.`,
+  });
+}
+
+/** An empty body must not empty a suite. */
+function noExpectations(): Problem {
+  return new Problem("invalid-conf", {
+    detail: "The body is no suite: it has no expectations. An empty suite has an empty list.",
+    errors: [{ field: "expectations", message: "is missing", expected: "a list" }],
   });
 }
 

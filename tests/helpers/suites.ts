@@ -43,7 +43,9 @@ export async function problemOf(
   detail: string;
   errors: { field: string; message: string; expected?: string }[];
 }> {
-  assert.match(response.headers.get("content-type") ?? "", /application\/problem\+json/);
-  const { type, detail, errors = [] } = await response.json();
+  const text = await response.text();
+  const isProblem = response.headers.get("content-type")?.startsWith("application/problem+json");
+  assert.ok(isProblem, `${response.status} ${text.slice(0, 1000)}`);
+  const { type, detail, errors = [] } = JSON.parse(text);
   return { status: response.status, type: type.replace("/api/problems/", ""), detail, errors };
 }
