@@ -9,6 +9,7 @@ import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
 import { observing } from "./measures/observing.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
+import { validation } from "./measures/validation.ts";
 import { table } from "./report.ts";
 import { World } from "./world.ts";
 
@@ -17,6 +18,7 @@ const MEASURES: Measure[] = [
   loadSequential,
   loadingOnly,
   scale,
+  validation,
   defaultRun,
   smallRuns,
   queuedRuns,
