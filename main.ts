@@ -19,7 +19,6 @@ async function main(): Promise<void> {
     onEntry: (entry) => tail.add(entry),
   });
   const services = await startServices(config, { log, tail, drainMs: STOP_DEADLINE_MS - 3_000 });
-  let server: Deno.HttpServer | undefined;
   let stopping = false;
   const stop = async (signal: Deno.Signal) => {
     if (stopping) return;
@@ -30,7 +29,7 @@ async function main(): Promise<void> {
       Deno.exit(1);
     }, STOP_DEADLINE_MS);
     await services.stop(() =>
-      Promise.race([server?.shutdown(), new Promise((done) => setTimeout(done, 1_000))])
+      Promise.race([server.shutdown(), new Promise((done) => setTimeout(done, 1_000))])
     );
     clearTimeout(deadline);
     log.info("stopped");
@@ -40,7 +39,7 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.addSignalListener(signal, () => void stop(signal));
   }
-  server = Deno.serve({
+  const server = Deno.serve({
     hostname: config.host,
     port: config.port,
     onListen: ({ hostname, port }) => {
