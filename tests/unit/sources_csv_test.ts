@@ -137,7 +137,7 @@ Deno.test("toNumber() gives a number only where its text says nothing more", () 
       assert.equal(Number(read), value === 0 ? 0 : value);
     } else assert.equal(toNumber(text), undefined);
   }));
-  fc.assert(fc.property(fc.bigInt({ min: -(10n ** 37n), max: 10n ** 37n }), (value) => {
+  fc.assert(fc.property(fc.bigInt({ min: -(10n ** 36n), max: 10n ** 36n }), (value) => {
     assert.equal(BigInt(toNumber(String(value))!), value);
   }));
   for (
