@@ -1,5 +1,6 @@
 import type { Connection, TransactionOptions } from "../../store/connection.ts";
 import type { RetryPolicy } from "../../store/retry.ts";
+import { Canonicalizer } from "../canonical.ts";
 import type { TransformModule } from "../transform_module.ts";
 import type { RunContext } from "./task.ts";
 
@@ -31,7 +32,9 @@ export function transactionOptions({ context, retry }: TaskEnvironment): Transac
 export function spillMaker(context: RunContext): string {
   const { source, transform, db_page_size: _page, ...rest } = context.params;
   const { records: _records, ...described } = source as { records?: unknown };
-  return JSON.stringify([described, transform, context.pin, context.suite, {
+  const maker = [described, transform, context.pin, context.suite, {
     on_failure: rest.on_failure,
-  }]);
+  }];
+  // what has been in the database comes back with its keys in another order
+  return new Canonicalizer().text(JSON.parse(JSON.stringify(maker)));
 }

@@ -258,6 +258,13 @@ Deno.test("a batch of many chunks", async (t) => {
       const { run_id } = await engine.succeed(conf("undisturbed"));
       const expected = await validationOf(engine, run_id);
 
+      const preparedAt = async (run_id: string) =>
+        new Map(
+          (await engine.sql<{ chunk_no: number; at: string }[]>`
+            select chunk_no, prepared_at::text as at from etl.chunks
+            where run_id = ${run_id} and prepared_at is not null`)
+            .map(({ chunk_no, at }) => [chunk_no, at]),
+        );
       for (const lost of [/^none$/, /\.ge\d+\.1$/, /./]) {
         const { run_id } = await engine.submit(conf(`disturbed`));
         const stop = new AbortController();
@@ -273,9 +280,15 @@ Deno.test("a batch of many chunks", async (t) => {
         const names = [...Deno.readDirSync(dir)].map(({ name }) => name);
         assert.ok(names.some((name) => /\.ge\d+\.1$/.test(name)), names.join(" "));
         for (const name of names) if (lost.test(name)) await Deno.remove(`${dir}/${name}`);
+        const before = await preparedAt(run_id);
         const run = await engine.toEnd(run_id);
         assert.equal(run.state, "succeeded", `${lost}: ${JSON.stringify(run.error)}`);
-        assert.ok(run.attempt > 1);
+        assert.equal(run.attempt, 2);
+        // what is there whole is not prepared again
+        const after = await preparedAt(run_id);
+        const same = [...before].filter(([chunk, at]) => after.get(chunk) === at);
+        assert.ok(before.size >= 4);
+        assert.equal(same.length, lost.source === "^none$" ? before.size : 0, String(lost));
         assert.deepEqual(await validationOf(engine, run_id), expected, String(lost));
       }
     },
