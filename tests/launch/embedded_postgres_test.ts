@@ -3,6 +3,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { defaultDataDir, startEmbeddedPostgres } from "../../scripts/embedded_postgres.ts";
 import { SYSTEM_DIR } from "../../scripts/postgres_binaries.ts";
+import { commandLine } from "../../scripts/process_tree.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -74,6 +75,8 @@ Deno.test("startEmbeddedPostgres() finds committed rows after the postmaster was
   const killed = await startEmbeddedPostgres(dir);
   await query(killed.dsn, "create table kept as select 1 as n");
   Deno.kill(killed.pid, "SIGKILL");
+  // a start in the very moment of its death could still join it
+  await waitFor(async () => await commandLine(killed.pid) === "", { timeoutMs: 10_000 });
   const again = await startEmbeddedPostgres(dir);
   try {
     assert.deepEqual(await query(again.dsn, "select n from kept"), [{ n: 1 }]);
