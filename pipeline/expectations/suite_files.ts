@@ -48,17 +48,6 @@ function readFile(path: string, text: string): Suite {
   }
 }
 
-/**
- * The suite of a destination table: the one named `schema.table`, else the one
- * with the name of the table; undefined when there is none.
- */
-export function suiteForTable(
-  suites: ReadonlyMap<string, Suite>,
-  { schema, table }: { schema: string; table: string },
-): Suite | undefined {
-  return suites.get(`${schema}.${table}`) ?? suites.get(table);
-}
-
 /** The JSON Schema for payloads that comes with a suite (`meta.payload_schema`), if any. */
 export function payloadSchemaOf(suite: Suite): Record<string, unknown> | undefined {
   const schema = suite.meta.payload_schema;

@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
-import {
-  payloadSchemaOf,
-  readSuiteFiles,
-  suiteForTable,
-} from "../../pipeline/expectations/suite_files.ts";
+import { payloadSchemaOf, readSuiteFiles } from "../../pipeline/expectations/suite_files.ts";
 import { isRowWise } from "../../pipeline/expectations/suite.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import { Problem } from "../../pipeline/problem.ts";
@@ -13,7 +9,7 @@ const suitesDir = new URL("../../suites", import.meta.url).pathname;
 
 Deno.test("the suite of the default table ships and holds for synthetic events", async () => {
   const suites = await readSuiteFiles(suitesDir);
-  const suite = suiteForTable(suites, { schema: "public", table: "etl_improved_events" })!;
+  const suite = suites.get("etl_improved_events")!;
   assert.equal(suite.expectations.every(isRowWise), true);
   const records = Array.from({ length: 500 }, (_, i) => syntheticRecord(i, 0));
   const events = records.map(({ id, event_type, occurred_at }) => ({
@@ -31,25 +27,10 @@ Deno.test("the suite of the default table ships and holds for synthetic events",
 Deno.test("the suite of the default table fails an event without a type", async () => {
   const suites = await readSuiteFiles(suitesDir);
   const compiled = compileSuite(
-    suiteForTable(suites, { schema: "public", table: "etl_improved_events" })!,
+    suites.get("etl_improved_events")!,
   );
   const events = [{ eventId: "1", eventType: "", occurredAt: null }];
   assert.equal(compiled.failingRows([{}], { events }).size, 1);
-});
-
-Deno.test("suiteForTable() prefers the suite of the schema, and gives none for other tables", async () => {
-  const dir = await Deno.makeTempDir();
-  try {
-    for (const name of ["orders", "sales.orders"]) {
-      await Deno.writeTextFile(`${dir}/${name}.json`, JSON.stringify({ name, expectations: [] }));
-    }
-    const suites = await readSuiteFiles(dir);
-    assert.equal(suiteForTable(suites, { schema: "sales", table: "orders" })!.name, "sales.orders");
-    assert.equal(suiteForTable(suites, { schema: "public", table: "orders" })!.name, "orders");
-    assert.equal(suiteForTable(suites, { schema: "public", table: "other" }), undefined);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 });
 
 Deno.test("readSuiteFiles() names the file that is no suite", async () => {

@@ -25,7 +25,7 @@ export const overview: Record<keyof typeof english, string> = {
   "overview.no_alerts":
     "Nada que señalar. Aquí aparecen las ejecuciones fallidas, tardías o con ratio bajo.",
   "overview.no_schedules":
-    "Aún no hay programaciones. Cree una para que las ejecuciones empiecen solas.",
+    "Esta versión no guarda programaciones propias: llame a etl.request_run() desde pg_cron, o a POST /api/etl/run desde cron.",
   "overview.health": "Salud",
   "health.healthy": "Correcta",
   "health.unhealthy": "Requiere atención",
@@ -35,8 +35,8 @@ export const overview: Record<keyof typeof english, string> = {
   "health.workers": "{busy} de {n} worker está ocupado|{busy} de {n} workers están ocupados",
   "health.notify": "Las ejecuciones empiezan en cuanto se solicitan (LISTEN/NOTIFY)",
   "health.polling": "LISTEN está desactivado: se consulta la cola y se empieza con retraso",
-  "health.pg_cron": "Programaciones y mantenimiento se ejecutan en la base de datos (pg_cron)",
-  "health.own_cron": "Programaciones y mantenimiento se ejecutan en este servidor (sin pg_cron)",
+  "health.pg_cron": "pg_cron está instalado en la base de datos",
+  "health.own_cron": "pg_cron no está instalado en la base de datos",
   "pool.use": "{pool}: {running} de {slots} plazas en uso",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} en espera",
