@@ -28,7 +28,8 @@ import { runProblem } from "./run_problem.ts";
 import type { Slice } from "./sources/source.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
-import { suiteFailed } from "./stages/ge_validate.ts";
+import { cursorOutcome } from "./stages/finalize.ts";
+import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 
@@ -386,29 +387,4 @@ function refuseHopeless(metas: (SpillMeta | undefined)[]): boolean {
     }
   }
   return false;
-}
-
-function noSuite(): Problem {
-  return new Problem("validation-failed", {
-    detail:
-      "enforce_ge is set and the suite has been removed since the run was asked for. Store it again, then retry the run.",
-  });
-}
-
-/** Where an incremental source has got to; told only when the run succeeds. */
-function cursorOutcome(
-  context: RunContext,
-  metas: SpillMeta[],
-): Pick<Outcome, "cursor" | "warnings"> {
-  const { params, pin, sourceName } = context;
-  const { source } = params;
-  if (source.type !== "postgres" || source.cursor === undefined || params.dry_run) return {};
-  const nulls = metas.reduce((sum, meta) => sum + meta.counts.cursor_nulls, 0);
-  const warnings = nulls === 0 ? [] : [
-    `${nulls} records have no value in the cursor column ${source.cursor}; later runs will not see changes of theirs`,
-  ];
-  const position = pin?.cursor_upper;
-  if (typeof position !== "string") return { warnings };
-  const dataset = `${params.schema_name}.${params.table_name}`;
-  return { warnings, cursor: { source_name: sourceName, dataset, position } };
 }

@@ -131,3 +131,11 @@ export function suiteFailed(result: ValidationResult): Problem {
       "Nothing was loaded, since enforce_ge is set. The run's validation shows what was found.",
   });
 }
+
+/** The problem of a run that enforces a suite which is no longer stored. */
+export function noSuite(): Problem {
+  return new Problem("validation-failed", {
+    detail:
+      "enforce_ge is set and the suite has been removed since the run was asked for. Store it again, then retry the run.",
+  });
+}

@@ -1,0 +1,21 @@
+import type { Outcome } from "../../store/runs.ts";
+import type { SpillMeta } from "../spill/layout.ts";
+import type { RunContext } from "../workers/task.ts";
+
+/** Where an incremental source has got to; told only when the run succeeds. */
+export function cursorOutcome(
+  context: RunContext,
+  metas: SpillMeta[],
+): Pick<Outcome, "cursor" | "warnings"> {
+  const { params, pin, sourceName } = context;
+  const { source } = params;
+  if (source.type !== "postgres" || source.cursor === undefined || params.dry_run) return {};
+  const nulls = metas.reduce((sum, meta) => sum + meta.counts.cursor_nulls, 0);
+  const warnings = nulls === 0 ? [] : [
+    `${nulls} records have no value in the cursor column ${source.cursor}; later runs will not see changes of theirs`,
+  ];
+  const position = pin?.cursor_upper;
+  if (typeof position !== "string") return { warnings };
+  const dataset = `${params.schema_name}.${params.table_name}`;
+  return { warnings, cursor: { source_name: sourceName, dataset, position } };
+}
