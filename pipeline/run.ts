@@ -211,7 +211,11 @@ class RunExecution {
     const started = performance.now();
     this.#tracker.begin("extract");
     const plan = await this.#submit("plan", {}, null);
-    const stored = await planChunks(sql, this.#run, plan);
+    const { db_max_retries, db_retry_initial_ms } = this.#context.params;
+    const stored = await withRetry(
+      { attempts: db_max_retries, initialMs: db_retry_initial_ms },
+      () => planChunks(sql, this.#run, plan),
+    );
     if (stored.length === 0 && plan.slices.length > 0) this.#control.halt("replaced");
     this.#control.throwIfHalted();
     if (stored.length !== plan.slices.length) {
