@@ -85,6 +85,8 @@ ignore_startup_parameters = extra_float_digits
   const ids = Deno.uid() === 0 ? await idsOf("postgres") : {};
   await Deno.chmod(dir, 0o755);
   const child = new Deno.Command(PROGRAM, {
+    // the user that it runs as may not enter where the tests are
+    cwd: "/",
     args: [`${dir}/pgbouncer.ini`],
     ...ids,
     clearEnv: true,
