@@ -12,13 +12,15 @@ Deno.test("a deadlock with somebody else's transaction is tried again, and the r
   await engine.load([record("a", 1), record("b", 1)], { source, chunk_size: 10 });
   const other = await connect(engine.db.dsn);
   try {
+    // on a busy machine this side could look for the circle first, and be the victim
+    await other.query("set deadlock_timeout = '1h'");
     await other.query("begin");
     await other.query(
       "update public.etl_improved_events set updated_at = now() where event_id = 'b'",
     );
     const loading = engine.load([record("a", 2), record("b", 2)], { source, chunk_size: 10 });
     await waitForLock(engine.sql);
-    // the run holds a and waits for b; who waited first is the one that notices the circle
+    // the run holds a and waits for b
     await other.query(
       "update public.etl_improved_events set updated_at = now() where event_id = 'a'",
     );
