@@ -1,4 +1,5 @@
 import { PgBoss } from "pg-boss";
+import { connectionTarget } from "../store/connection_target.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Queues and what each needs. A job of etl_run executes one attempt of one run. */
@@ -43,8 +44,10 @@ export interface BossOptions {
 export async function startBoss(
   { dsn, listen, probeMs = 10_000, log }: BossOptions,
 ): Promise<PgBoss> {
+  const target = connectionTarget(dsn);
   const boss = new PgBoss({
-    connectionString: dsn,
+    connectionString: target.dsn,
+    ssl: target.ssl,
     application_name: "etl-improved queue",
     schema: "pgboss",
     max: 4,

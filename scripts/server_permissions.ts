@@ -148,11 +148,16 @@ function notDsn(name: string): Problem {
   });
 }
 
-/** Files that the connection string names for TLS. */
+/** Files that the connection strings name for TLS. */
 function certificates(env: Record<string, string>): string[] {
-  const parameters = new URL(required(env, "KPIS_PG_DSN")).searchParams;
-  return ["sslrootcert", "sslcert", "sslkey"]
-    .flatMap((name) => parameters.get(name) ?? [])
+  return Object.entries(env)
+    .filter(([name, value]) =>
+      value && (name === "KPIS_PG_DSN" || name.startsWith("ETL_CONNECTION_"))
+    )
+    .flatMap(([name, value]) => {
+      const { searchParams } = parse(name, value);
+      return ["sslrootcert", "sslcert", "sslkey"].flatMap((each) => searchParams.get(each) ?? []);
+    })
     .filter(isAbsolute);
 }
 

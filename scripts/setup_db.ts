@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { PgBoss } from "pg-boss";
 import { Problem } from "../pipeline/problem.ts";
+import { connectionTarget } from "../store/connection_target.ts";
 import { connect, quoteIdent } from "../store/pg.ts";
 
 export interface SetupOptions {
@@ -38,8 +39,10 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
 
 /** pg-boss keeps its own schema; starting it once creates or migrates it. */
 async function setUpQueue(dsn: string): Promise<void> {
+  const target = connectionTarget(dsn);
   const boss = new PgBoss({
-    connectionString: dsn,
+    connectionString: target.dsn,
+    ssl: target.ssl,
     schema: "pgboss",
     supervise: false,
     schedule: false,

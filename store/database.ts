@@ -1,4 +1,5 @@
 import postgres from "postgres";
+import { type ConnectionTarget, connectionTarget } from "./connection_target.ts";
 import { StatementWatch } from "./statement_watch.ts";
 
 export type Sql = postgres.Sql;
@@ -26,7 +27,7 @@ export interface DatabaseOptions {
 export class Database {
   /** Run statements through this; it stays the same when connections are opened anew. */
   readonly sql: Sql;
-  readonly #dsn: string;
+  readonly #target: ConnectionTarget;
   readonly #options: DatabaseOptions;
   readonly #listeners: { channel: string; told: (payload: string) => void }[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
@@ -37,7 +38,7 @@ export class Database {
   #failures = 0;
 
   constructor(dsn: string, options: DatabaseOptions) {
-    this.#dsn = dsn;
+    this.#target = connectionTarget(dsn);
     this.#options = options;
     this.#current = this.#open(options.max ?? 6);
     this.sql = new Proxy(function () {} as unknown as Sql, {
@@ -51,7 +52,8 @@ export class Database {
 
   #open(max: number): Sql {
     const { applicationName, prepare = true } = this.#options;
-    return postgres(this.#dsn, {
+    return postgres(this.#target.dsn, {
+      ssl: this.#target.ssl,
       max,
       prepare,
       connect_timeout: 10,

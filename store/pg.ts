@@ -7,6 +7,7 @@
 import pg from "pg";
 // @ts-types="npm:@types/pg-copy-streams@1.2.5"
 import { from as copyFromStream, to as copyToStream } from "pg-copy-streams";
+import { connectionTarget } from "./connection_target.ts";
 
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;
@@ -20,8 +21,10 @@ export interface ConnectOptions {
 
 /** Opens a connection. A cut connection rejects the query in hand and those after it. */
 export async function connect(dsn: string, options: ConnectOptions = {}): Promise<Client> {
+  const target = connectionTarget(dsn);
   const client = new pg.Client({
-    connectionString: dsn,
+    connectionString: target.dsn,
+    ssl: target.ssl,
     application_name: options.applicationName ?? "etl-improved",
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
