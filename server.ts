@@ -16,6 +16,7 @@ import { startReactions } from "./queue/reactions.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
 import { startSweeper } from "./queue/sweeper.ts";
+import { connectionProblem } from "./store/connection_problem.ts";
 import { Database, type Sql } from "./store/database.ts";
 import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment, purge, recoverRuns } from "./store/runs.ts";
@@ -74,7 +75,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     await requireSchema(sql);
   } catch (error) {
     await database.close({ timeoutSeconds: 1 });
-    throw error;
+    throw connectionProblem(error, config.dsn) ?? error;
   }
   await publishEnvironment(sql, config.params);
   await storeSuites(sql, resolve(config.suitesDir));

@@ -1,9 +1,8 @@
-import { join } from "node:path";
-import { readConfig } from "../config.ts";
 import { buildIslands, watchIslands } from "./build_islands.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 import type { Cluster } from "./postgres_cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
+import { prepareServerEnvironment } from "./server_environment.ts";
 import { type ServerProcess, startServerProcess } from "./server_process.ts";
 
 export interface LaunchOptions {
@@ -48,12 +47,7 @@ export interface Launched {
 export async function launch(options: LaunchOptions): Promise<Launched> {
   const { projectDir } = options;
   const env = { ...options.env };
-  env.ETL_DATA_DIR ||= await madeDir(join(projectDir, "data"));
-  env.ETL_SPOOL_DIR = await madeDir(env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"));
-  env.ETL_HOST ||= "127.0.0.1";
-  env.ETL_PORT ||= "8080";
-  // Says what is wrong before anything is started. The embedded database has its address later.
-  readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
+  await prepareServerEnvironment(env, { projectDir });
   // Without its scripts the dashboard can still be read.
   const assets = buildIslands({ projectDir }).catch((error) => {
     options.log?.(`The dashboard has to do without scripts: ${error.message}`);
@@ -111,11 +105,6 @@ export function onEndingSignal(handle: (signal: Deno.Signal) => void): Disposabl
       for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
     },
   };
-}
-
-async function madeDir(path: string): Promise<string> {
-  await Deno.mkdir(path, { recursive: true });
-  return path;
 }
 
 async function stopAfter(server: ServerProcess, postgres: Cluster | undefined): Promise<number> {

@@ -34,6 +34,30 @@ const HEAP = "--v8-flags=--max-semi-space-size=4,--max-old-space-size=1024";
 const ANNOUNCEMENT = /listening on (https?:\/\/\S+?)["'\s]*$/;
 const LAST_WORDS = 20;
 
+/** The arguments of Deno for the server, with the permissions that its environment calls for. */
+export function serverArguments(
+  env: Record<string, string>,
+  options: Pick<ServerProcessOptions, "projectDir" | "entry" | "watch">,
+): string[] {
+  const { projectDir } = options;
+  return [
+    "run",
+    "--quiet",
+    "--frozen",
+    "--cached-only",
+    `--config=${join(projectDir, "deno.json")}`,
+    ...(options.watch ? ["--watch"] : []),
+    HEAP,
+    ...serverPermissions(env, { projectDir }),
+    options.entry ?? join(projectDir, "main.ts"),
+  ];
+}
+
+/** The server's environment: with permission for some variables Deno does not list them, so their names are passed on. */
+export function serverVariables(env: Record<string, string>): Record<string, string> {
+  return { ...env, ETL_ENVIRONMENT: readableVariables(env).join(",") };
+}
+
 /**
  * Starts the server with the permissions that its environment calls for. It
  * gets no signals from the terminal: Ctrl-C reaches whoever started it, who
@@ -42,21 +66,10 @@ const LAST_WORDS = 20;
 export function startServerProcess(options: ServerProcessOptions): ServerProcess {
   const { projectDir, env } = options;
   const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--frozen",
-      "--cached-only",
-      `--config=${join(projectDir, "deno.json")}`,
-      ...(options.watch ? ["--watch"] : []),
-      HEAP,
-      ...serverPermissions(env, { projectDir }),
-      options.entry ?? join(projectDir, "main.ts"),
-    ],
+    args: serverArguments(env, options),
     cwd: projectDir,
     clearEnv: true,
-    // with permission for some variables Deno does not list them, so their names are passed on
-    env: { ...env, ETL_ENVIRONMENT: readableVariables(env).join(",") },
+    env: serverVariables(env),
     detached: true,
     stdin: "null",
     stdout: "piped",

@@ -1,4 +1,6 @@
 import { Problem } from "../pipeline/problem.ts";
+import { connectionProblem } from "../store/connection_problem.ts";
+import { resolveEnvironment } from "./environment.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 
 /**
@@ -8,9 +10,14 @@ import { startEmbeddedPostgres } from "./embedded_postgres.ts";
  */
 export async function withDatabase(use: (dsn: string) => Promise<void>): Promise<void> {
   try {
-    const dsn = Deno.env.get("KPIS_PG_DSN");
-    if (dsn) return await use(dsn);
-    const dataDir = Deno.env.get("ETL_EMBEDDED_PG_DIR");
+    const env = resolveEnvironment(Deno.env.toObject());
+    const dsn = env.KPIS_PG_DSN;
+    if (dsn) {
+      return await use(dsn).catch((error) => {
+        throw connectionProblem(error, dsn) ?? error;
+      });
+    }
+    const dataDir = env.ETL_EMBEDDED_PG_DIR;
     const postgres = await startEmbeddedPostgres(dataDir ? { dataDir } : {});
     try {
       await use(postgres.dsn);

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from "node:path";
 import { Problem } from "../../pipeline/problem.ts";
+import { resolveEnvironment } from "../environment.ts";
 import { Terminal } from "../terminal.ts";
 import { type Api, remoteApi } from "./api.ts";
 import type { Call, Command } from "./command.ts";
@@ -69,7 +70,8 @@ async function execute(
   parsed: ParsedArguments,
   options: CliOptions & { out: Terminal; err: Terminal },
 ): Promise<number> {
-  const { env, out, err } = options;
+  const { out, err } = options;
+  const env = resolveEnvironment(options.env);
   const server = parsed.text.server ?? (env.ETL_SERVER || undefined);
   using signals = new Signals();
   let api: Api | undefined;

@@ -17,3 +17,25 @@ Deno.test("main.ts reads its environment and serves with the permissions of prod
   assert.equal(run.state, "succeeded");
   assert.equal(run.total_rows, 7);
 });
+
+Deno.test("a server that cannot use its database says which, why and what to do, without the password", async (t) => {
+  await using db = await testDatabase(t);
+  const wrong = (change: (url: URL) => void) => {
+    const url = new URL(db.dsn);
+    change(url);
+    return url.href;
+  };
+  const cases: [string, RegExp][] = [
+    [wrong((url) => url.port = "1"), /127\.0\.0\.1:1 cannot be used: nothing listens there/],
+    [wrong((url) => url.pathname = "/none"), /no such database/],
+    [wrong((url) => url.password = "falsch-1"), /user or password is wrong/],
+    [wrong((url) => url.search = "sslmode=require"), /does not speak TLS.*sslmode=disable/],
+  ];
+  for (const [dsn, expected] of cases) {
+    await assert.rejects(startServer({ dsn }), (error: Error) => {
+      assert.match(error.message, expected);
+      assert.ok(!error.message.includes(new URL(dsn).password), error.message);
+      return true;
+    });
+  }
+});
