@@ -3,6 +3,8 @@ import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { alertRoutes } from "./routes/alerts.ts";
 import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
+import { allowedMethods } from "./routes/allowed_methods.ts";
+import { bodyLimits } from "./routes/body_limits.ts";
 import { datasetRoutes } from "./routes/datasets.ts";
 import type { AppDeps } from "./routes/deps.ts";
 import { downstreamRoutes } from "./routes/downstream.ts";
@@ -45,18 +47,33 @@ export function createApp(deps: AppDeps): OpenAPIHono {
     },
   });
   app.onError((error, c) => problemResponse(c, error, deps.log));
-  app.notFound((c) =>
-    problemResponse(
+  app.notFound((c) => {
+    const allowed = allowedMethods(app, c.req.path);
+    if (allowed.length === 0) {
+      return problemResponse(
+        c,
+        new Problem("not-found", {
+          status: 404,
+          detail: `There is nothing at ${c.req.path}. /api/openapi.json describes what there is.`,
+        }),
+        deps.log,
+      );
+    }
+    c.header("Allow", allowed.join(", "));
+    return problemResponse(
       c,
-      new Problem("not-found", {
-        status: 404,
-        detail: `There is nothing at ${c.req.path}. /api/openapi.json describes what there is.`,
+      new Problem("method-not-allowed", {
+        status: 405,
+        detail: `${c.req.method} is not possible at ${c.req.path}; possible: ${
+          allowed.join(", ")
+        }.`,
       }),
       deps.log,
-    )
-  );
+    );
+  });
   app.use(countRequests(deps));
   app.use(guard(deps.config.allowedHosts));
+  app.use(bodyLimits());
   runRoutes(app, deps);
   previewRoutes(app, deps);
   quarantineRoutes(app, deps);

@@ -18,6 +18,7 @@ export type ProblemType =
   | "unauthorized"
   | "forbidden"
   | "not-found"
+  | "method-not-allowed"
   | "conflict"
   | "idempotency-conflict"
   | "payload-too-large"

@@ -45,6 +45,10 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
     meaning: "There is nothing under this address or name.",
     remedies: ["List what there is, e.g. GET /api/etl/runs, and check the id."],
   },
+  "method-not-allowed": {
+    meaning: "What is under this address can be asked for, but not with this HTTP method.",
+    remedies: ["Use one of the methods that the Allow header of the answer lists."],
+  },
   conflict: {
     meaning: "What was asked for does not fit the present state, e.g. retrying a run that goes on.",
     remedies: ["Look at the run or resource as it is now, then decide again."],

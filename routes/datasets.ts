@@ -71,8 +71,9 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { limit, cursor, dataset } = c.req.valid("query");
-      const position = cursor === undefined ? undefined : Number(decodeCursor(cursor, 1)[0]);
-      if (position !== undefined && !Number.isSafeInteger(position)) decodeCursor("", 1);
+      const position = cursor === undefined
+        ? undefined
+        : decodeCursor(cursor, ["bigint"])[0] as number;
       const items = await listDatasetEvents(deps.sql, {
         limit: limit + 1,
         before: position,

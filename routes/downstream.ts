@@ -6,6 +6,7 @@ import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
 import type { AppDeps } from "./deps.ts";
 import { parseBody, readText } from "./run_request.ts";
+import { asksToWait } from "./runs.ts";
 import { problemResponses } from "./schemas.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
@@ -36,9 +37,10 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
     request: {
       query: z.object({ wait: z.enum(["true", "false"]).optional() }),
       body: {
+        required: true,
         content: {
           "application/json": {
-            schema: z.object({
+            schema: z.strictObject({
               analysis_type: z.enum(["daily_summary"]).optional(),
               top_n: z.number().int().min(1).max(1000).optional(),
               cleanup: z.boolean().optional(),
@@ -50,7 +52,7 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
     responses: {
       200: jsonOf(deliverySchema, "how it ended (wait=true)"),
       202: jsonOf(deliverySchema, "it will run; Location shows how it went"),
-      ...problemResponses(400, 415, 422),
+      ...problemResponses(400, 413, 415, 422),
     },
   });
   app.post("/api/etl/downstream", (c) => requestDownstream(c, deps));
@@ -81,13 +83,14 @@ async function requestDownstream(c: Context, deps: AppDeps): Promise<Response> {
       }.`,
     });
   }
+  const wait = asksToWait(c);
   const given = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
   downstreamExample.parseParams(given);
   const { name } = downstreamExample;
   const id = await requestDelivery(deps.sql, name, given as Record<string, unknown>);
   const read = async () => (await deliveryState(deps.sql, id))!;
   c.header("Location", `/api/deliveries/${id}`);
-  if (c.req.query("wait") !== "true") return c.json(await read(), 202);
+  if (!wait) return c.json(await read(), 202);
   const deadline = performance.now() + WAIT_LIMIT_MS;
   let delivery = await read();
   while (delivery.state === "pending" && performance.now() < deadline) {

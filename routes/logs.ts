@@ -40,8 +40,7 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { id } = c.req.valid("param");
       const { limit, cursor } = c.req.valid("query");
       await knownRun(deps, id);
-      const after = cursor === undefined ? 0 : Number(decodeCursor(cursor, 1)[0]);
-      if (!Number.isSafeInteger(after)) decodeCursor("", 1);
+      const after = cursor === undefined ? 0 : Number(decodeCursor(cursor, ["integer"])[0]);
       const lines = await runLogs(deps.sql, id, { after, limit: limit + 1 });
       const items = lines.slice(0, limit);
       const next = lines.length > limit ? encodeCursor([items.at(-1)!.line_no]) : null;

@@ -46,7 +46,8 @@ const moment = z.string().max(40).transform((text, context) => {
     ? `${text.replace(" ", "T")}${text.length > 10 ? "Z" : "T00:00:00Z"}`
     : text;
   const at = /^\d{4}-/.test(zoned) ? Date.parse(zoned) : NaN;
-  if (Number.isNaN(at)) {
+  // PostgreSQL has no year 0, and what Date writes of years beyond 9999 it does not read
+  if (Number.isNaN(at) || !/^(?!0000)\d{4}-/.test(new Date(at).toISOString())) {
     context.addIssue("must be a day or time such as 2025-01-31 or 2025-01-31T12:00:00Z");
     return z.NEVER;
   }
@@ -150,15 +151,8 @@ async function historyPage(
 }
 
 function cursorPosition(cursor: string): { createdAt: string; runId: string } {
-  const [createdAt, runId] = decodeCursor(cursor, 2);
-  // the parts reach the database as they are
-  if (
-    typeof createdAt !== "string" || Number.isNaN(Date.parse(createdAt)) ||
-    !z.uuid().safeParse(runId).success
-  ) {
-    decodeCursor("", 2);
-  }
-  return { createdAt: createdAt as string, runId: runId as string };
+  const [createdAt, runId] = decodeCursor(cursor, ["time", "uuid"]) as string[];
+  return { createdAt: createdAt!, runId: runId! };
 }
 
 function csv(c: Context, items: MetricsRow[], next: string | null): Response {

@@ -1,6 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { Problem } from "../pipeline/problem.ts";
+import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
+import type { Json } from "../pipeline/sources/source.ts";
 import { errorCode } from "../store/errors.ts";
 import {
   admitPool,
@@ -45,7 +47,8 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     noun: "configuration",
     table: CONFIGURATIONS,
     body: z.strictObject({
-      conf: z.record(z.string(), z.unknown()),
+      // not z.record(), which loses __proto__ before parseConf can refuse it
+      conf: z.any().openapi({ type: "object", description: "the conf of a run" }),
       description: z.string().max(1000).nullable().optional(),
     }),
     check: ({ conf }) => {
@@ -64,7 +67,10 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     table: VARIABLES,
     body: z.strictObject({
       // not z.json(): OpenAPI cannot be made of a schema that holds itself
-      value: z.any().refine((value) => value !== undefined, "is missing"),
+      value: z.any().refine(
+        (value) => value !== undefined && value !== null,
+        "is missing; remove the variable to have none",
+      ).openapi({ type: ["string", "number", "boolean", "array", "object"] as never, items: {} }),
     }),
   });
   register(app, deps, {
@@ -135,6 +141,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
     async (c) => {
       const { name } = c.req.valid("param" as never) as { name: string };
       const values = c.req.valid("json" as never) as z.infer<T>;
+      refuseLargeIntegers(await c.req.text());
       resource.check?.(values);
       const isNew = await putNamed(deps.sql, table, { name, values, actor: actorOf(c) });
       await resource.changed?.(name);
@@ -171,4 +178,17 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       return c.body(null, 204);
     },
   );
+}
+
+/** The body was read by JSON.parse, which has rounded them without a word. */
+function refuseLargeIntegers(text: string): void {
+  if (!hasDelicateNumbers(text)) return;
+  const isLarge = (value: Json): boolean =>
+    typeof value === "bigint" ||
+    typeof value === "object" && value !== null && Object.values(value).some(isLarge);
+  if (!isLarge(parseJsonExactly(text))) return;
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: "The body has an integer beyond 2^53, which would lose digits. Give it as text.",
+  });
 }

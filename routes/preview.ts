@@ -6,11 +6,10 @@ import { Problem } from "../pipeline/problem.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { previewInWorker } from "../pipeline/workers/preview.ts";
 import type { AppDeps } from "./deps.ts";
-import { parseBody, readText } from "./run_request.ts";
+import { MAX_JSON_BYTES, parseBody, readText } from "./run_request.ts";
 import { problemResponses } from "./schemas.ts";
 import { AtOnce, paramsOf, withSource } from "./source_context.ts";
 
-const MAX_JSON_BYTES = 8 << 20;
 /** Each has a Web Worker of its own, so there are few at once. */
 const AT_ONCE = 4;
 
@@ -64,7 +63,12 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     description:
       "Reads about 200 records, transforms and validates them as a run would, and shows " +
       "20 events. Makes no run and writes nothing to the database.",
-    request: { body: { content: { "application/json": { schema: confJsonSchema() as never } } } },
+    request: {
+      body: {
+        required: true,
+        content: { "application/json": { schema: confJsonSchema() as never } },
+      },
+    },
     responses: {
       200: {
         description: "the preview",

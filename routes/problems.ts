@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../pipeline/problem.ts";
-import { isTransient, raisedProblem } from "../store/errors.ts";
+import { isTransient, isUnstorableText, raisedProblem } from "../store/errors.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Turns whatever a route throws into the problem that its caller may see. */
@@ -15,6 +15,15 @@ export function toProblem(error: unknown): Problem {
   if (raised !== null) {
     const { type, status, detail, errors } = raised;
     return new Problem(type as ProblemType, { status, detail, errors: errors as FieldError[] });
+  }
+  if (isUnstorableText(error)) {
+    return new Problem("bad-request", {
+      status: 400,
+      detail:
+        "The request holds text that PostgreSQL cannot store: a NUL character, or half of a " +
+        "surrogate pair.",
+      cause: error,
+    });
   }
   if (isTransient(error)) {
     return new Problem("unavailable", {

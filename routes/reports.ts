@@ -32,7 +32,7 @@ export function reportRoutes(app: OpenAPIHono, deps: AppDeps): void {
           description: "the report",
           content: { "application/json": { schema: reportSchema } },
         },
-        ...problemResponses(404),
+        ...problemResponses(400, 404),
       },
     }),
     async (c) => {

@@ -12,7 +12,8 @@ import { Connection } from "../store/connection.ts";
 import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 
-const MAX_JSON_BYTES = 8 << 20;
+/** Bytes that a body of JSON may have. */
+export const MAX_JSON_BYTES = 8 << 20;
 
 /** Content types that carry data instead of a conf, with the format they mean. */
 export const DATA_TYPES: Record<string, string> = {

@@ -20,6 +20,13 @@ import {
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 
+/** One event of the stream. */
+const eventSchema = z.object({
+  event: z.enum(["run", "end"]).describe("end: the run has ended, nothing follows"),
+  id: z.string().regex(/^\d+$/).describe("the run's revision"),
+  data: z.string().describe("the run, JSON as GET /api/etl/runs/{id} answers"),
+}).openapi("RunEvent");
+
 const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
   content: { "application/json": { schema } },
@@ -36,6 +43,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       query: z.object({ wait: z.enum(["true", "false"]).optional() }),
       headers: z.object({ "Idempotency-Key": z.string().max(255).optional() }),
       body: {
+        required: true,
         content: {
           "application/json": { schema: requestJsonSchema() as never },
           ...Object.fromEntries(
@@ -141,7 +149,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       responses: {
         200: {
           description: "the stream",
-          content: { "text/event-stream": { schema: z.string() } },
+          content: { "text/event-stream": { schema: eventSchema } },
         },
         ...problemResponses(400, 404),
       },
@@ -199,7 +207,8 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
 }
 
-function asksToWait(c: Context): boolean {
+/** Whether the query has `wait=true`. */
+export function asksToWait(c: Context): boolean {
   const text = c.req.query("wait") ?? "false";
   if (text === "true" || text === "false") return text === "true";
   throw new Problem("bad-request", {

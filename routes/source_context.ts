@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { fieldErrors, parseConf } from "../pipeline/conf_errors.ts";
-import { type Params, paramsSchema } from "../pipeline/params.ts";
+import { type Conf, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
 import { type FieldError, Problem } from "../pipeline/problem.ts";
 import { resolveParams } from "../store/params.ts";
@@ -9,6 +9,7 @@ import type { AppDeps } from "./deps.ts";
 /** The parameters that a run asked for with this conf would have. Makes no run. */
 export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   const conf = parseConf(given);
+  refuseUpload(conf);
   const { source } = conf;
   const records = source?.type === "inline" ? source.records : undefined;
   // records stay here: the database need not see them, and JSON.stringify knows no bigint
@@ -24,6 +25,17 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   return records === undefined
     ? parsed.data
     : { ...parsed.data, source: { ...parsed.data.source, records } as Params["source"] };
+}
+
+/** Only a run reads what was stored of a request: without one, records are given as they are. */
+function refuseUpload({ source }: Conf): void {
+  if (source?.type !== "inline" || source.upload_id === undefined) return;
+  throw invalid([{
+    field: "source.upload_id",
+    value: source.upload_id,
+    message: "can be read by a run only",
+    expected: "the records themselves, in source.records",
+  }]);
 }
 
 /** Templates as a run that is asked for now would have them. */

@@ -43,7 +43,8 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
       "beside their fields.",
     request: {
       body: {
-        content: json(z.object({
+        required: true,
+        content: json(z.strictObject({
           suite: anyObject,
           records: z.array(anyObject).max(MAX_SAMPLE).optional(),
           conf: anyObject.optional().describe("the conf of a run"),
@@ -59,10 +60,16 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   });
   app.post("/api/suites/try", async (c) => {
-    const { suite: draft, records, conf } = objectOf(
+    const { suite: draft, records, conf, ...unknown } = objectOf(
       parseBody(await readText(c.req.raw, MAX_BYTES)),
       "The body",
     );
+    if (Object.keys(unknown).length > 0 || (records !== undefined && conf !== undefined)) {
+      throw new Problem("bad-request", {
+        status: 400,
+        detail: "The body has the suite, and either records or the conf of a source; nothing else.",
+      });
+    }
     const suite = readSuite({ name: "draft", ...objectOf(draft, "suite") });
     const limits = { timeoutMs: TRY_MS, signal: c.req.raw.signal, tooSlow: tryTooSlow };
     if (conf === undefined) {
@@ -92,7 +99,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         name: z.string().optional().describe("of the suite; default: proposed"),
         records: z.number().int().min(1).max(SERVER_PROFILE.maxRecords).optional(),
       }),
-      body: { content: conf() },
+      body: { required: true, content: conf() },
     },
     responses: {
       200: { description: "the suite, ready to edit", content: json(profileSchema) },

@@ -61,6 +61,16 @@ export function isTransient(error: unknown): boolean {
   return TRANSIENT_MESSAGES.test(message ?? "");
 }
 
+/**
+ * Whether text was sent that PostgreSQL has no way to hold: NUL in text (22021) or in jsonb
+ * (22P05), or in jsonb a lone surrogate, which it calls a syntax error of JSON (22P02).
+ */
+export function isUnstorableText(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as DriverError;
+  return code === "22021" || code === "22P05" ||
+    code === "22P02" && /type json/.test(message ?? "");
+}
+
 /** The problem that a SQL function raised with etl.raise_problem, if it is one. */
 export function raisedProblem(
   error: unknown,

@@ -1,16 +1,26 @@
 import { z } from "zod";
 import { Problem } from "../../pipeline/problem.ts";
-import { type HistoryFilter, SORT_COLUMNS } from "../../store/history.ts";
-import { decodeCursor } from "../page_cursor.ts";
+import { type HistoryFilter, SORT_COLUMNS, type SortColumn } from "../../store/history.ts";
+import { type CursorPart, decodeCursor } from "../page_cursor.ts";
 
 export const LIMITS = [30, 50, 100, 200];
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
+
+/** What the cursor holds of the column that the list is sorted by; of the others a number. */
+const CURSOR_PARTS: Partial<Record<SortColumn, CursorPart>> = {
+  requested_at: "time",
+  run_label: "text",
+  state: "text",
+};
 
 /** A day or an exact time. */
 const moment = z.string().regex(
   /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}.*)?$/,
   { error: "must be a day like 2026-11-24 or an ISO 8601 time", abort: true },
-).refine((text) => !Number.isNaN(Date.parse(text)), "is not a day of the calendar");
+).refine(
+  (text) => !Number.isNaN(Date.parse(text)) && /^(?!0000|0001|9999)/.test(text),
+  "is not a day of the calendar",
+);
 
 const querySchema = z.object({
   start: moment.optional(),
@@ -48,7 +58,9 @@ export function readHistoryQuery(query: Record<string, string>): HistoryQuery {
 export function historyFilter(query: HistoryQuery, zone: string): HistoryFilter {
   const { start, end, run_label, state, dry_run, sort, order, limit, after, before } = query;
   const cursor = after ?? before;
-  const [value, runId] = cursor === undefined ? [] : decodeCursor(cursor, 2) as string[];
+  const [value, runId] = cursor === undefined
+    ? []
+    : decodeCursor(cursor, [CURSOR_PARTS[sort] ?? "decimal", "uuid"]) as string[];
   return {
     sort,
     descending: order === "desc",

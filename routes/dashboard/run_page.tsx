@@ -35,16 +35,14 @@ export async function runPage(c: Context, deps: DashboardDeps): Promise<Response
 export async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const after = Number(c.req.query("log_after") ?? 0);
-  const extras = await runExtras(deps, run.run_id, Number.isSafeInteger(after) ? after : 0);
+  const extras = await runExtras(deps, run.run_id, isIndex(after) ? after : 0);
   return c.json({ ...extras, remedies: remediesOf(run) }, 200, { "cache-control": "no-store" });
 }
 
 export async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const no = Number(c.req.param("no"));
-  const chunk = Number.isSafeInteger(no) && no >= 0 && no < 2 ** 31
-    ? await oneChunk(deps.sql, run.run_id, no)
-    : null;
+  const chunk = isIndex(no) ? await oneChunk(deps.sql, run.run_id, no) : null;
   if (chunk === null) {
     throw new Problem("not-found", {
       status: 404,
@@ -53,6 +51,9 @@ export async function chunkData(c: Context, deps: DashboardDeps): Promise<Respon
   }
   return c.json(chunk, 200, { "cache-control": "no-store" });
 }
+
+/** A number of PostgreSQL's type integer that a line or chunk can have. */
+const isIndex = (no: number) => Number.isInteger(no) && no >= 0 && no < 2 ** 31;
 
 async function requiredRun(c: Context, deps: DashboardDeps): Promise<RunDetail> {
   const id = c.req.param("id") ?? "";
