@@ -10,6 +10,7 @@ import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
 import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
+import { workerPermissions } from "./pipeline/workers/permissions.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
 import { startReactions } from "./queue/reactions.ts";
@@ -91,6 +92,12 @@ export async function startServices(config: Config, options: ServicesOptions): P
     dsn: config.dsn,
     name: `${serverId}-worker`,
     probeMs: config.probeMs,
+    permissions: workerPermissions({
+      dsns: [config.dsn, ...Object.values(config.connections)],
+      dataDir: resolve(config.dataDir),
+      spoolDir,
+      transformsDir: resolve(config.transformsDir),
+    }),
     onRetry: (runId, message) => {
       log.warn("database operation tried again", { run_id: runId, error: message });
       reporting.observer.retried(runId);

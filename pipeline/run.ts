@@ -17,6 +17,7 @@ import {
 import { withRetry } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunObserver } from "../telemetry/observer.ts";
+import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
 import { type ManifestKind, manifestTable } from "./manifest.ts";
@@ -30,6 +31,7 @@ import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
+import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 
@@ -210,6 +212,7 @@ class RunExecution {
     const { sql, workers } = this.#deps;
     const started = performance.now();
     this.#tracker.begin("extract");
+    await this.#fetch();
     const plan = await this.#submit("plan", {}, null);
     const { db_max_retries, db_retry_initial_ms } = this.#context.params;
     const stored = await withRetry(
@@ -233,6 +236,22 @@ class RunExecution {
       const { chunk_no: chunkNo, ...rest } = stored[i]!;
       return { chunkNo, slice, ...rest };
     });
+  }
+
+  /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
+  async #fetch(): Promise<void> {
+    const { params: { source }, spillDir, limits, traceparent, runId } = this.#context;
+    if (source.type !== "http") return;
+    const { signal } = this.#control;
+    await traced(
+      "etl.fetch",
+      { traceparent, attributes: { "etl.run_id": runId } },
+      () =>
+        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false }, {
+          timeoutMs: Infinity,
+          signal,
+        }),
+    );
   }
 
   async #prepare(chunks: PlannedChunk[], fillManifest: boolean): Promise<SpillMeta[]> {

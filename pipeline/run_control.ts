@@ -40,6 +40,11 @@ export class RunControl {
     return this.#why;
   }
 
+  /** Aborted as soon as the execution is to stop. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
   throwIfHalted(): void {
     this.#abort.signal.throwIfAborted();
   }

@@ -4,7 +4,8 @@ import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
-import { aside } from "../pipeline/workers/aside.ts";
+import { aside, asideOnSource } from "../pipeline/workers/aside.ts";
+import { NO_REACH } from "../pipeline/workers/permissions.ts";
 import type { AppDeps } from "./deps.ts";
 import { parseBody, readText } from "./run_request.ts";
 import { problemResponses } from "./schemas.ts";
@@ -74,14 +75,18 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const limits = { timeoutMs: TRY_MS, signal: c.req.raw.signal, tooSlow: tryTooSlow };
     if (conf === undefined) {
       const sample = { records: sampleOf(records) };
-      return c.json(await atOnce.run(() => aside("try", { suite, sample }, limits)));
+      return c.json(
+        await atOnce.run(() =>
+          aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })
+        ),
+      );
     }
     const params = await paramsOf(conf, deps);
     return c.json(
       await atOnce.run(() =>
         withSource(params, deps, (context) => {
           const sample = { source: { ...context, maxRecords: MAX_SAMPLE } };
-          return aside("try", { suite, sample }, limits);
+          return asideOnSource("try", { suite, sample }, { ...limits, context, preview: true });
         })
       ),
     );
@@ -117,12 +122,18 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const params = await paramsOf(parseBody(await readText(c.req.raw, MAX_BYTES)), deps);
     const { timeoutMs } = limit;
     const profile = await atOnce.run(() =>
-      withSource(params, deps, (context) =>
-        aside("profile", { ...context, maxRecords, name }, {
-          timeoutMs,
-          signal: c.req.raw.signal,
-          tooSlow: () => profileTooSlow(timeoutMs),
-        }))
+      withSource(
+        params,
+        deps,
+        (context) =>
+          asideOnSource("profile", { ...context, maxRecords, name }, {
+            context,
+            preview: maxRecords !== null,
+            timeoutMs,
+            signal: c.req.raw.signal,
+            tooSlow: () => profileTooSlow(timeoutMs),
+          }),
+      )
     );
     return c.json({ ...profile, warnings: [...profile.warnings, ...remarks(profile)] });
   });

@@ -1,5 +1,6 @@
-import { isAbsolute, resolve } from "node:path";
+import { resolve } from "node:path";
 import { Problem } from "../pipeline/problem.ts";
+import { certificateFiles, databaseAddress } from "../store/dsn.ts";
 
 /** Names and beginnings of names of environment variables that the server reads. */
 const ENVIRONMENT = [
@@ -30,6 +31,12 @@ const ENVIRONMENT = [
  * cannot be written in a URL, as it needs an interface.
  */
 const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
+
+/**
+ * What the server reads of the project: modules of its workers (of the others
+ * none, as they are imported statically), suites, and what browsers get.
+ */
+const PROGRAM = ["pipeline", "store", "telemetry", "suites", ".data/assets"];
 
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS =
@@ -65,8 +72,13 @@ export function serverPermissions(
 ): string[] {
   const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
-  const transforms = env.ETL_TRANSFORMS_DIR ? [resolve(projectDir, env.ETL_TRANSFORMS_DIR)] : [];
-  const readable = [projectDir, dataDir, spoolDir, ...transforms, ...certificates(env)];
+  const own = [env.ETL_TRANSFORMS_DIR, env.ETL_SUITES_DIR].flatMap((dir) => dir || []);
+  const readable = [
+    ...[...PROGRAM, ...own].map((dir) => resolve(projectDir, dir)),
+    dataDir,
+    spoolDir,
+    ...certificates(env),
+  ];
   const net = allowedHosts(env);
   return [
     "--no-prompt",
@@ -122,7 +134,7 @@ function checked(host: string): string {
 function database(name: string, dsn: string): string {
   const url = parse(name, dsn);
   if (!/^postgres(ql)?:$/.test(url.protocol) || !url.hostname) throw notDsn(name);
-  return `${url.hostname}:${url.port || "5432"}`;
+  return databaseAddress(dsn);
 }
 
 function service(name: string, address: string): string {
@@ -155,10 +167,9 @@ function certificates(env: Record<string, string>): string[] {
       value && (name === "KPIS_PG_DSN" || name.startsWith("ETL_CONNECTION_"))
     )
     .flatMap(([name, value]) => {
-      const { searchParams } = parse(name, value);
-      return ["sslrootcert", "sslcert", "sslkey"].flatMap((each) => searchParams.get(each) ?? []);
-    })
-    .filter(isAbsolute);
+      parse(name, value);
+      return certificateFiles(value);
+    });
 }
 
 /** The file that lineage events are appended to, where they do not go to a server. */

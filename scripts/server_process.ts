@@ -45,6 +45,7 @@ export function serverArguments(
     "--quiet",
     "--frozen",
     "--cached-only",
+    "--no-remote",
     `--config=${join(projectDir, "deno.json")}`,
     ...(options.watch ? ["--watch"] : []),
     HEAP,

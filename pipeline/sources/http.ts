@@ -17,49 +17,53 @@ type HttpPin = {
   content_type: string;
 };
 
+/** What is kept beside a download. */
+type Note = HttpPin & { truncated: boolean };
+
+/** What downloading needs of a plan's context. */
+export type FetchContext = Pick<PlanContext, "spoolDir" | "limits" | "signal">;
+
 /** Plans a URL's content; it is downloaded whole, or for a preview its beginning. */
 export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx } = options;
+  const preview = options.previewRecords !== undefined;
   const url = parseUrl(conf.url);
-  if (options.previewRecords !== undefined) {
-    const name = spoolName(`http:${conf.url}:preview`, "download");
-    const file = await download(url, { dir: ctx.spoolDir, name }, {
-      limits: ctx.limits,
-      signal: ctx.signal,
-      previewBytes: PREVIEW_BYTES,
-    });
-    const raw = { ...rawFile(url, file, file.contentType), truncated: file.truncated };
-    return { ...await planFiles([raw], conf, options), pin: {} };
-  }
-  const { file, pin } = await fetchOnce(url, conf, ctx);
-  if (ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
+  const { file, note } = await fetchHttpSource(conf, ctx, { preview });
+  const { truncated, ...pin } = note;
+  if (!preview && ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
     throw new Problem("source-changed", {
       detail: `The content of ${publicUrl(url)} changed since the run first read it: ` +
         "start a new run to load it as it is now.",
     });
   }
-  const plan = await planFiles([rawFile(url, file, pin.content_type)], conf, options);
-  return { ...plan, pin };
+  const raw = { ...rawFile(url, file, pin.content_type), truncated };
+  const plan = await planFiles([raw], conf, options);
+  return { ...plan, pin: preview ? {} : pin };
 }
 
-/** A download of this run that is complete is used again: its note is written last. */
-async function fetchOnce(
-  url: URL,
+/**
+ * Downloads a URL's content, for a preview its beginning, unless that was done
+ * before: a download that is complete is used again; its note is written last.
+ */
+export async function fetchHttpSource(
   conf: HttpConf,
-  ctx: PlanContext,
-): Promise<{ file: SpoolFile; pin: HttpPin }> {
-  const name = spoolName(`http:${conf.url}`, "download");
-  const note = `${ctx.spoolDir}/${name}.json`;
+  ctx: FetchContext,
+  { preview = false } = {},
+): Promise<{ file: SpoolFile; note: Note }> {
+  const url = parseUrl(conf.url);
+  const name = spoolName(`http:${conf.url}${preview ? ":preview" : ""}`, "download");
+  const noteFile = `${ctx.spoolDir}/${name}.json`;
   const there = await findSpooled(ctx.spoolDir, name);
-  const noted = there && await Deno.readTextFile(note).catch(() => undefined);
-  if (there !== undefined && noted !== undefined) return { file: there, pin: JSON.parse(noted) };
+  const noted = there && await Deno.readTextFile(noteFile).catch(() => undefined);
+  if (there !== undefined && noted !== undefined) return { file: there, note: JSON.parse(noted) };
   const file = await download(url, { dir: ctx.spoolDir, name }, {
     limits: ctx.limits,
     signal: ctx.signal,
+    ...(preview ? { previewBytes: PREVIEW_BYTES } : {}),
   });
-  const pin = pinOf(url, file);
-  await Deno.writeTextFile(note, JSON.stringify(pin));
-  return { file, pin };
+  const note = { ...pinOf(url, file), truncated: file.truncated };
+  await Deno.writeTextFile(noteFile, JSON.stringify(note));
+  return { file, note };
 }
 
 function pinOf(url: URL, file: Download): HttpPin {

@@ -1,13 +1,71 @@
+import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
+import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
+import { fetchPermissions, workerPermissions } from "./permissions.ts";
 
 export interface AsideLimits {
   /** Milliseconds that the task may take; Infinity: as long as it needs. */
   timeoutMs: number;
   /** Ends the task when nobody waits for it any more. */
   signal?: AbortSignal | undefined;
-  /** What is said when it took too long. */
-  tooSlow: () => Problem;
+  /** What is said when it took too long; default: that it did. */
+  tooSlow?: (() => Problem) | undefined;
+}
+
+export interface AsideOptions extends AsideLimits {
+  /** Deno permissions of the worker. */
+  permissions: Deno.PermissionOptionsObject;
+}
+
+/** Tasks that read a source. */
+type SourceTask = Exclude<keyof AsideTasks, "fetch">;
+
+/**
+ * Does a task that reads a source outside of a run. What the source has
+ * elsewhere is downloaded first, by a worker that loads no module.
+ */
+export async function asideOnSource<K extends SourceTask>(
+  task: K,
+  input: AsideTasks[K]["input"],
+  options: AsideLimits & {
+    context: PreviewContext;
+    /** Whether only the beginning of the source is read. */
+    preview: boolean;
+  },
+): Promise<AsideTasks[K]["output"]> {
+  const { context: { params, transformsDir, source }, preview, timeoutMs, ...limits } = options;
+  const deadline = performance.now() + timeoutMs;
+  if (params.source.type === "http") {
+    const { spoolDir, limits: sizes } = source;
+    const wanted = { conf: params.source, spoolDir, limits: sizes, preview };
+    await fetchAside(wanted, { timeoutMs, ...limits });
+  }
+  const permissions = workerPermissions({
+    dsns: dsnsOf(params.source, source.connections),
+    dataDir: source.dataDir,
+    spoolDir: source.spoolDir,
+    transformsDir,
+  });
+  return await aside(task, input, {
+    ...limits,
+    timeoutMs: Math.max(1, deadline - performance.now()),
+    permissions,
+  });
+}
+
+/** Downloads what an http source names to its spool directory, in a worker that may use the network. */
+export function fetchAside(
+  input: AsideTasks["fetch"]["input"],
+  limits: AsideLimits,
+): Promise<void> {
+  return aside("fetch", input, { ...limits, permissions: fetchPermissions(input.spoolDir) });
+}
+
+/** The connection string that a source needs; none for an unknown connection, of which it will speak. */
+function dsnsOf(source: SourceConf, connections: Record<string, string>): string[] {
+  if (source.type !== "postgres" || !Object.hasOwn(connections, source.connection)) return [];
+  return [connections[source.connection]!];
 }
 
 /**
@@ -18,12 +76,13 @@ export interface AsideLimits {
 export async function aside<K extends keyof AsideTasks>(
   task: K,
   input: AsideTasks[K]["input"],
-  { timeoutMs, signal, tooSlow }: AsideLimits,
+  { timeoutMs, signal, tooSlow, permissions }: AsideOptions,
 ): Promise<AsideTasks[K]["output"]> {
   const { promise, resolve, reject } = Promise.withResolvers<AsideTasks[K]["output"]>();
   const worker = new Worker(new URL("./aside_worker.ts", import.meta.url), {
     type: "module",
     name: task,
+    deno: { permissions },
   });
   worker.onmessage = ({ data }: MessageEvent<AsideAnswer>) => {
     if ("output" in data) resolve(data.output as AsideTasks[K]["output"]);
@@ -35,7 +94,7 @@ export async function aside<K extends keyof AsideTasks>(
     reject(new Error(event.message));
   };
   const timer = Number.isFinite(timeoutMs)
-    ? setTimeout(() => reject(tooSlow()), timeoutMs)
+    ? setTimeout(() => reject((tooSlow ?? tookTooLong)()), timeoutMs)
     : undefined;
   const gone = () => reject(signal!.reason);
   signal?.addEventListener("abort", gone);
@@ -48,4 +107,10 @@ export async function aside<K extends keyof AsideTasks>(
     signal?.removeEventListener("abort", gone);
     worker.terminate();
   }
+}
+
+function tookTooLong(): Problem {
+  return new Problem("source-unreadable", {
+    detail: "It took too long: the source is slow to answer.",
+  });
 }

@@ -2,9 +2,26 @@
 import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../problem.ts";
 import { runProblem } from "../run_problem.ts";
+import { fetchHttpSource } from "../sources/http.ts";
+import type { HttpConf } from "../sources/schema.ts";
+import type { SourceLimits } from "../sources/source.ts";
 import { profileSource, trySuite } from "../suite_tasks.ts";
 
-const TASKS = { preview, profile: profileSource, try: trySuite };
+const TASKS = { preview, profile: profileSource, try: trySuite, fetch: fetchSource };
+
+/** Downloads what a source names; who reads the source finds it in the spool directory. */
+async function fetchSource(
+  { conf, spoolDir, limits, preview }: {
+    conf: HttpConf;
+    spoolDir: string;
+    limits: SourceLimits;
+    /** Whether only its beginning is wanted. */
+    preview: boolean;
+  },
+): Promise<void> {
+  const { signal } = new AbortController();
+  await fetchHttpSource(conf, { spoolDir, limits, signal }, { preview });
+}
 
 /** What can be done in a worker of its own: what it takes and what it gives. */
 export type AsideTasks = {

@@ -45,7 +45,7 @@ export interface PoolOptions {
   /** Milliseconds between two looks whether a worker's silent connection is still there. */
   probeMs?: number | undefined;
   /** Deno permissions of a worker. */
-  permissions?: Deno.PermissionOptions | undefined;
+  permissions: Deno.PermissionOptionsObject;
   /** A database operation failed transiently and is tried again. */
   onRetry?: ((runId: string, message: string) => void) | undefined;
 }
@@ -81,9 +81,7 @@ export class WorkerPool {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), {
       type: "module",
       name,
-      ...(this.#options.permissions === undefined
-        ? {}
-        : { deno: { permissions: this.#options.permissions } }),
+      deno: { permissions: this.#options.permissions },
     });
     const slot: Slot = { name, worker, runs: new Set(), task: null };
     const { dsn, probeMs } = this.#options;

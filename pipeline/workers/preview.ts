@@ -1,6 +1,6 @@
 import type { Preview, PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
-import { aside } from "./aside.ts";
+import { asideOnSource } from "./aside.ts";
 
 export interface PreviewLimits {
   /** Milliseconds that a preview may take; default 30,000. */
@@ -14,7 +14,13 @@ export function previewInWorker(
   context: PreviewContext,
   { timeoutMs = 30_000, signal }: PreviewLimits = {},
 ): Promise<Preview> {
-  return aside("preview", context, { timeoutMs, signal, tooSlow: () => tooSlow(timeoutMs) });
+  return asideOnSource("preview", context, {
+    context,
+    preview: true,
+    timeoutMs,
+    signal,
+    tooSlow: () => tooSlow(timeoutMs),
+  });
 }
 
 function tooSlow(timeoutMs: number): Problem {

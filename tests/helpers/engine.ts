@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import assert from "node:assert/strict";
 import { type Config, readConfig } from "../../config.ts";
 import { executeRun, type Execution, type RunDeps } from "../../pipeline/run.ts";
+import { workerPermissions } from "../../pipeline/workers/permissions.ts";
 import { WorkerPool } from "../../pipeline/workers/pool.ts";
 import { startBoss } from "../../queue/boss.ts";
 import { RunWatch } from "../../queue/run_watch.ts";
@@ -197,6 +198,12 @@ export async function startEngine(
     size: config.workers,
     dsn: config.dsn,
     name: "etl test worker",
+    permissions: workerPermissions({
+      dsns: [config.dsn, ...Object.values(config.connections)],
+      dataDir: config.dataDir,
+      spoolDir: config.spoolDir,
+      transformsDir: config.transformsDir,
+    }),
     onRetry: (runId, message) => log.warn("tried again", { run_id: runId, error: message }),
   });
   const stopping = new AbortController();

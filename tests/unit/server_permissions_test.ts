@@ -50,11 +50,20 @@ Deno.test("serverPermissions() opens the network for sources by name: they conne
 
 Deno.test("serverPermissions() lets the server write in its spool directory only", () => {
   assert.deepEqual(values({}, "allow-write"), ["/spool"]);
-  assert.deepEqual(values({ ETL_TRANSFORMS_DIR: "/mine" }, "allow-read"), [
-    "/project",
+});
+
+Deno.test("serverPermissions() lets the server read its workers' modules and its directories, not the project", () => {
+  const own = { ETL_TRANSFORMS_DIR: "/mine", ETL_SUITES_DIR: "rules" };
+  assert.deepEqual(values(own, "allow-read"), [
+    "/project/pipeline",
+    "/project/store",
+    "/project/telemetry",
+    "/project/suites",
+    "/project/.data/assets",
+    "/mine",
+    "/project/rules",
     "/project/data",
     "/spool",
-    "/mine",
   ]);
 });
 

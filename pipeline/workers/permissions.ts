@@ -1,0 +1,71 @@
+import { fileURLToPath } from "node:url";
+import { certificateFiles, databaseAddress, lacksPassword } from "../../store/dsn.ts";
+
+/** Folders with the program that a worker loads. */
+const PROGRAM = ["..", "../../store", "../../telemetry"]
+  .map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
+
+/** What pg looks at besides the connection string. None of it is a secret. */
+const PG_ENVIRONMENT = [
+  "PGHOST",
+  "PGPORT",
+  "PGDATABASE",
+  "PGUSER",
+  "PGOPTIONS",
+  "PGBINARY",
+  "PGREPLICATION",
+  "PGCLIENT_ENCODING",
+  "PGSSLMODE",
+  "PGSSLNEGOTIATION",
+  "PGCONNECT_TIMEOUT",
+  "USER",
+  "NODE_PG_FORCE_NATIVE",
+];
+
+/** What a worker has to reach. */
+export interface WorkerReach {
+  /** Connection strings of the databases that it talks to. */
+  dsns: string[];
+  /** Files of file sources. */
+  dataDir: string;
+  /** Directory that it writes to. */
+  spoolDir: string;
+  /** Directory of the transform modules that it loads. */
+  transformsDir: string;
+}
+
+/** Deno permissions of a worker that computes from what it is sent. */
+export const NO_REACH = {
+  net: false,
+  read: PROGRAM,
+  write: false,
+  env: false,
+  sys: false,
+  run: false,
+  ffi: false,
+  import: false,
+} satisfies Deno.PermissionOptionsObject;
+
+/**
+ * Those of a worker that may load a module of the user's own: the databases,
+ * its directories, and nothing else. No other host, no environment but the
+ * names that the driver looks at, no subprocess, no native library.
+ */
+export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObject {
+  const { dsns, dataDir, spoolDir, transformsDir } = reach;
+  return {
+    ...NO_REACH,
+    net: [...new Set(dsns.map(databaseAddress))],
+    read: [...PROGRAM, dataDir, spoolDir, transformsDir, ...dsns.flatMap(certificateFiles)],
+    write: [spoolDir],
+    env: [...PG_ENVIRONMENT, ...(dsns.some(lacksPassword) ? ["PGPASSWORD"] : [])],
+  };
+}
+
+/**
+ * Those of a worker that downloads what a source has elsewhere: the network as
+ * far as the server may use it. It never loads a module of the user's own.
+ */
+export function fetchPermissions(spoolDir: string): Deno.PermissionOptionsObject {
+  return { ...NO_REACH, net: "inherit", read: [...PROGRAM, spoolDir], write: [spoolDir] };
+}
