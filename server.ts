@@ -16,6 +16,7 @@ import { startBoss } from "./queue/boss.ts";
 import { startReactions } from "./queue/reactions.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
+import { startSlotPlanner } from "./queue/slot_planner.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database, type Sql } from "./store/database.ts";
@@ -154,6 +155,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const endSweeper = boss === null
     ? async () => {}
     : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
+  const endPlanner = boss === null
+    ? async () => {}
+    : await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) });
   if (boss !== null) {
     recovery = setInterval(() => {
       recoverRuns(sql).catch((error) => log.warn("recovery of runs failed", { error }));
@@ -187,6 +191,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       clearInterval(recovery);
       clearInterval(sweeping);
       await endSweeper();
+      await endPlanner();
       clearInterval(purging);
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();

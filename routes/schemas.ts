@@ -30,6 +30,8 @@ export const runSchema = z.object({
   pool: z.string(),
   overlap: z.enum(["queue", "skip", "cancel"]),
   replay_of: z.uuid().nullable(),
+  schedule: z.string().nullable(),
+  slot: time.nullable(),
   requested_at: time,
   admitted_at: time.nullable(),
   started_at: time.nullable(),

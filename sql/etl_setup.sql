@@ -531,6 +531,71 @@ comment on table etl.metrics_totals is 'sums over the rows that etl_improved_met
 create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
   where status = 'succeeded' and not dry_run;
 
+-- sql/schema/40_schedules.sql
+-- Schedules: when runs are due by the clock, and what became of each of these times.
+create table if not exists etl.schedules (
+  name text primary key constraint schedules_name_form check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
+  description text,
+  cron text not null constraint schedules_cron_form check (
+    cron ~ '^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[^\s@]+(\s+\S+){4})$'),
+  time_zone text not null default 'UTC',
+  conf jsonb not null default '{}' constraint schedules_conf_is_object check (jsonb_typeof(conf) = 'object'),
+  active boolean not null default true,
+  missed text not null default 'last' constraint schedules_missed_known check (missed in ('last', 'all', 'none')),
+  grace_seconds integer not null default 120 constraint schedules_grace_bounds check (grace_seconds between 0 and 86400),
+  overlap text not null default 'skip' constraint schedules_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
+  paused_until timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  updated_by text,
+  -- kept by triggers and by the server that computes the slots
+  paused_at timestamptz,
+  -- grows whenever the slots have to be computed again
+  revision bigint not null default 1,
+  -- slots are made from here on, and are stored up to slots_until
+  plan_from timestamptz not null default now(),
+  slots_until timestamptz,
+  -- why no slots can be computed
+  problem text,
+  -- the same thing twice would be two truths
+  constraint schedules_overlap_outside_conf check (not conf ? 'overlap')
+);
+comment on table etl.schedules is 'runs that are due by the clock; a server computes their slots, etl.tick_schedules() turns due ones into runs';
+comment on column etl.schedules.overlap is 'when a run of the same label is going on: make no run (skip), wait (queue) or cancel the older one';
+comment on column etl.schedules.missed is 'what to run of slots that are later than the grace: the newest (last), up to 100 (all), nothing (none)';
+
+create table if not exists etl.slots (
+  schedule text not null references etl.schedules (name) on update cascade on delete cascade,
+  slot timestamptz not null,
+  slot_previous timestamptz,
+  state text not null default 'pending' constraint slots_state_known
+    check (state in ('pending', 'requested', 'skipped', 'missed', 'failed')),
+  run_id uuid,
+  -- the run that was going on, where overlap = skip made none
+  blocked_by uuid,
+  note text,
+  problem jsonb,
+  decided_at timestamptz,
+  primary key (schedule, slot),
+  constraint slots_previous_is_before check (slot_previous < slot),
+  constraint slots_decided_unless_pending check ((state = 'pending') = (decided_at is null)),
+  constraint slots_requested_has_run check ((state = 'requested') = (run_id is not null)),
+  constraint slots_blocked_is_skipped check (blocked_by is null or state = 'skipped'),
+  constraint slots_without_run_says_why check (state not in ('skipped', 'missed') or note is not null),
+  constraint slots_failed_has_problem check (state <> 'failed' or problem is not null)
+);
+create index if not exists slots_pending on etl.slots (slot) where state = 'pending';
+create index if not exists slots_decided_at on etl.slots (decided_at) where decided_at is not null;
+create index if not exists slots_run_id on etl.slots (run_id) where run_id is not null;
+comment on table etl.slots is 'the times at which a schedule is due, 8 days ahead, and what became of those that have passed';
+
+alter table etl.runs
+  -- what asked for the run, if a schedule did; runs outlive schedules
+  add column if not exists schedule text,
+  add column if not exists slot timestamptz,
+  add column if not exists slot_previous timestamptz;
+create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
+
 -- sql/schema/60_dashboard.sql
 -- What the pages of the dashboard look up by.
 create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
@@ -1123,11 +1188,25 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
 
+-- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
+create or replace function etl.resolve_request(
+  conf jsonb, slot timestamptz, slot_previous timestamptz, out params jsonb, out origins jsonb, out errors jsonb
+) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  resolved record;
+begin
+  -- before the values are checked, and again for what a configuration or variable holds
+  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous));
+  params := etl.fill_slots(resolved.params, slot, slot_previous);
+  origins := resolved.origins;
+  errors := resolved.errors || etl.reference_errors(params);
+end $$;
+
 -- sql/functions/32_submit_run.sql
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -1161,11 +1240,7 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  -- before the values are checked, and again for what a configuration or variable holds
-  conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
-  select * into resolved from etl.resolve_params(conf);
-  resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
-  resolved.errors := resolved.errors || etl.reference_errors(resolved.params);
+  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz);
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
@@ -1193,6 +1268,9 @@ begin
   run.replay_of := (options ->> 'replay_of')::uuid;
   run.idempotency_key := key;
   run.traceparent := options ->> 'traceparent';
+  run.schedule := options ->> 'schedule';
+  run.slot := (options ->> 'slot')::timestamptz;
+  run.slot_previous := (options ->> 'slot_previous')::timestamptz;
   run.requested_at := clock_timestamp();
   run.revision := 0;
   run.warnings := '[]';
@@ -2369,6 +2447,284 @@ begin
     'views_refreshed', (select extract(epoch from v.refreshed_at) from etl.view_refresh as v));
 end $$;
 comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the database, in one cheap query';
+
+-- sql/functions/60_schedules_guard.sql
+-- Whether a schedule is paused at a time.
+create or replace function etl.is_paused(active boolean, paused_until timestamptz, at timestamptz) returns boolean
+language sql immutable as $$
+  select not active or coalesce(paused_until > at, false)
+$$;
+
+-- Notes since when a schedule is paused and from when on its slots have to be computed anew: an edited
+-- expression and a schedule that is switched on again make no slots in the past.
+create or replace function etl.schedules_guard() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if tg_op = 'INSERT' or new.time_zone <> old.time_zone then
+    begin
+      perform now() at time zone new.time_zone;
+    exception when invalid_parameter_value then
+      perform etl.raise_problem('invalid-conf', format('%s is not a known time zone.', new.time_zone),
+        jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('field', 'time_zone', 'value', new.time_zone,
+          'message', 'is not a known time zone', 'expected', 'an IANA name such as Europe/Madrid'))));
+    end;
+  end if;
+  if tg_op = 'INSERT' then
+    new.revision := 1;
+    new.plan_from := clock_timestamp();
+    new.slots_until := null;
+    new.problem := null;
+    new.paused_at := case when etl.is_paused(new.active, new.paused_until, clock_timestamp()) then clock_timestamp() end;
+    return new;
+  end if;
+  if new.cron <> old.cron or new.time_zone <> old.time_zone or (new.active and not old.active) then
+    new.revision := old.revision + 1;
+    new.plan_from := clock_timestamp();
+    new.slots_until := null;
+    new.problem := null;
+  end if;
+  if etl.is_paused(new.active, new.paused_until, clock_timestamp()) then
+    new.paused_at := coalesce(case when etl.is_paused(old.active, old.paused_until, clock_timestamp()) then old.paused_at end, clock_timestamp());
+  else
+    new.paused_at := null;
+  end if;
+  return new;
+end $$;
+create or replace trigger schedules_guard before insert or update on etl.schedules
+  for each row execute function etl.schedules_guard();
+
+-- Drops the future of an old expression, lets go what fell due in a pause, and wakes the servers, which compute slots.
+create or replace function etl.schedules_changed() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if tg_op = 'UPDATE' then
+    if new.cron <> old.cron or new.time_zone <> old.time_zone then
+      delete from etl.slots as s where s.schedule = new.name and s.state = 'pending' and s.slot > clock_timestamp();
+    end if;
+    if old.paused_at is not null and new.paused_at is null then
+      update etl.slots as s set state = 'skipped', note = 'the schedule was paused', decided_at = clock_timestamp()
+      where s.schedule = new.name and s.state = 'pending' and s.slot <= clock_timestamp()
+        and (etl.is_paused(old.active, old.paused_until, clock_timestamp()) or s.slot < old.paused_until);
+    end if;
+    if new.revision = old.revision then return null; end if;
+  end if;
+  perform pg_notify('etl_schedules', new.name);
+  return null;
+end $$;
+create or replace trigger schedules_changed after insert or update on etl.schedules
+  for each row execute function etl.schedules_changed();
+
+-- sql/functions/61_store_slots.sql
+-- Stores the slots that a server has computed for a revision of a schedule: those after plan_from that are not there yet.
+-- previous holds the time before each slot. False where the schedule has been changed meanwhile or is gone.
+create or replace function etl.store_slots(
+  schedule text, revision bigint, slots timestamptz[], previous timestamptz[], until timestamptz
+) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform from etl.schedules as s where s.name = store_slots.schedule and s.revision = store_slots.revision for update;
+  if not found then return false; end if;
+  insert into etl.slots (schedule, slot, slot_previous)
+  select store_slots.schedule, u.slot, u.previous
+  from unnest(store_slots.slots, store_slots.previous) as u (slot, previous)
+  on conflict do nothing;
+  update etl.schedules as s set slots_until = greatest(s.slots_until, store_slots.until), problem = null
+    where s.name = store_slots.schedule;
+  return true;
+end $$;
+
+-- Deletes what became of slots long ago: more than 400 days, or more than the newest 10,000 of a schedule.
+create or replace function etl.purge_slots(batch integer default 1000) returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  gone bigint;
+  total bigint := 0;
+begin
+  delete from etl.slots as s where (s.schedule, s.slot) in (
+    select o.schedule, o.slot from etl.slots as o where o.decided_at < now() - interval '400 days' limit batch);
+  get diagnostics total = row_count;
+  delete from etl.slots as s where (s.schedule, s.slot) in (
+    select o.schedule, o.slot from etl.schedules as c
+    cross join lateral (select d.schedule, d.slot from etl.slots as d where d.schedule = c.name and d.decided_at is not null
+      order by d.decided_at desc, d.slot desc offset 10000 limit batch) as o
+    limit batch);
+  get diagnostics gone = row_count;
+  return total + gone;
+end $$;
+comment on function etl.purge_slots(integer) is 'deletes old decided slots, a batch at a call; answers how many';
+
+-- sql/functions/62_request_slot.sql
+-- The conf that runs of a schedule are asked for with. A run_label that nothing sets is the schedule's name:
+-- overlap counts runs of one label, and schedules must not hold each other up.
+create or replace function etl.schedule_conf(schedule etl.schedules, overlap text default null) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select schedule.conf || jsonb_build_object('overlap', coalesce(schedule_conf.overlap, schedule.overlap))
+    || case when r.origins ->> 'run_label' = 'default' then jsonb_build_object('run_label', schedule.name) else '{}' end
+  from etl.resolve_params(schedule.conf) as r
+$$;
+
+-- Asks for the run of a slot and notes in the slot what came of it. The caller holds the schedule's row locked, so a
+-- slot becomes one run. options: overlap, trigger (schedule), requested_by (schedule), traceparent.
+create or replace function etl.request_slot(
+  schedule etl.schedules, slot timestamptz, slot_previous timestamptz, options jsonb default '{}'
+) returns etl.slots
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  answer jsonb;
+  decided etl.slots;
+begin
+  answer := etl.submit_run(etl.schedule_conf(schedule, options ->> 'overlap'), jsonb_strip_nulls(jsonb_build_object(
+    'trigger', coalesce(options ->> 'trigger', 'schedule'), 'requested_by', coalesce(options ->> 'requested_by', 'schedule'),
+    'traceparent', options ->> 'traceparent', 'schedule', schedule.name, 'slot', slot, 'slot_previous', slot_previous)));
+  decided.schedule := schedule.name;
+  decided.slot := request_slot.slot;
+  decided.slot_previous := request_slot.slot_previous;
+  decided.decided_at := clock_timestamp();
+  if (answer ->> 'skipped')::boolean then
+    decided.state := 'skipped';
+    decided.blocked_by := (answer ->> 'run_id')::uuid;
+    decided.note := format('run %s was going on', answer ->> 'run_id');
+  else
+    decided.state := 'requested';
+    decided.run_id := (answer ->> 'run_id')::uuid;
+  end if;
+  insert into etl.slots select decided.*
+  on conflict on constraint slots_pkey do update set state = excluded.state, run_id = excluded.run_id,
+    blocked_by = excluded.blocked_by, note = excluded.note, problem = null, decided_at = excluded.decided_at;
+  return decided;
+end $$;
+
+-- sql/functions/63_tick_schedules.sql
+-- Decides the due slots of one schedule, whose row the caller holds locked: what is paused is skipped, what is later
+-- than the grace is missed but for what the policy keeps, the rest is asked for. At most max_runs runs.
+-- Answers how many slots came to each state; `again` where something stands in the way that may be gone next time.
+create or replace function etl.decide_slots(schedule etl.schedules, at timestamptz, max_runs integer) returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  counts jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0, "again": false}';
+  late_before timestamptz := at - schedule.grace_seconds * interval '1 second';
+  kept integer := case schedule.missed when 'none' then 0 when 'last' then 1 else 100 end;
+  catches_up boolean;
+  newest_first boolean;
+  each etl.slots;
+  decided etl.slots;
+  code text;
+  told text;
+  raised text;
+  refusal jsonb;
+  changed bigint;
+begin
+  update etl.slots as s set state = 'skipped', note = 'the schedule was paused', decided_at = clock_timestamp()
+  where s.schedule = decide_slots.schedule.name and s.state = 'pending' and s.slot <= at
+    and (etl.is_paused(schedule.active, schedule.paused_until, at) or (s.slot >= schedule.paused_at and s.slot < schedule.paused_until));
+  get diagnostics changed = row_count;
+  counts := counts || jsonb_build_object('skipped', changed);
+
+  update etl.slots as s set state = 'missed', decided_at = clock_timestamp(), note = case schedule.missed
+    when 'none' then format('later than the grace of %s s', schedule.grace_seconds)
+    when 'last' then format('later than the grace of %s s; of such slots only the newest is run', schedule.grace_seconds)
+    else format('later than the grace of %s s; of such slots only the newest 100 are run', schedule.grace_seconds) end
+  where s.schedule = decide_slots.schedule.name and s.state = 'pending' and s.slot < late_before and s.slot not in (
+    select k.slot from etl.slots as k where k.schedule = decide_slots.schedule.name and k.state = 'pending' and k.slot < late_before
+    order by k.slot desc limit kept);
+  get diagnostics changed = row_count;
+  counts := counts || jsonb_build_object('missed', changed);
+
+  -- what is caught up waits in the queue, whatever the overlap; else the newest of several due slots is the one that
+  -- must not be skipped for the others
+  catches_up := schedule.missed = 'all' and exists (
+    select from etl.slots as s where s.schedule = decide_slots.schedule.name and s.state = 'pending' and s.slot < late_before);
+  newest_first := schedule.overlap = 'skip' and not catches_up;
+  for each in
+    select s.* from etl.slots as s where s.schedule = decide_slots.schedule.name and s.state = 'pending' and s.slot <= at
+    order by extract(epoch from s.slot) * case when newest_first then -1 else 1 end limit max_runs
+  loop
+    begin
+      decided := etl.request_slot(schedule, each.slot, each.slot_previous,
+        case when catches_up then '{"overlap": "queue"}' else '{}' end::jsonb);
+      counts := counts || jsonb_build_object(decided.state, (counts ->> decided.state)::integer + 1);
+      if decided.state = 'requested' then
+        perform etl.resolve_alert('run_failed', 'schedule ' || schedule.name, 'A run could be asked for again.');
+      end if;
+    exception when others then
+      get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
+      -- locks, conflicts, resources, a database that is not ready: the next tick tries again
+      if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
+        return counts || '{"again": true}';
+      end if;
+      refusal := case when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
+        else jsonb_build_object('type', '/api/problems/database-error', 'status', 500,
+          'detail', format('The database refused a statement: %s (SQLSTATE %s)', told, code)) end;
+      update etl.slots as s set state = 'failed', problem = refusal, decided_at = clock_timestamp()
+        where s.schedule = decide_slots.schedule.name and s.slot = each.slot;
+      perform etl.raise_alert('run_failed', 'schedule ' || schedule.name,
+        format('Schedule %s could not ask for its run of %s: %s', schedule.name, etl.iso(each.slot), refusal ->> 'detail'),
+        jsonb_build_object('severity', 'error', 'run_label', schedule.name, 'details',
+          jsonb_build_object('schedule', schedule.name, 'slot', etl.iso(each.slot), 'errors', refusal -> 'errors')));
+      counts := counts || jsonb_build_object('failed', (counts ->> 'failed')::integer + 1);
+    end;
+  end loop;
+  return counts;
+end $$;
+
+-- Turns due slots into runs, at a time. One call at once; of several schedules none can hold up the others.
+create or replace function etl.tick_schedules_at(at timestamptz, max_runs integer default 300) returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  total jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0}';
+  due text;
+  schedule etl.schedules;
+  counts jsonb;
+  room integer := max_runs;
+  started timestamptz := clock_timestamp();
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('etl tick_schedules', 0)) then
+    return total;
+  end if;
+  for due in
+    select s.schedule from etl.slots as s where s.state = 'pending' and s.slot <= at group by s.schedule order by min(s.slot)
+  loop
+    exit when room <= 0 or clock_timestamp() > started + interval '30 seconds';
+    -- somebody who is changing it or runs its past slots comes first; the next tick is in a minute
+    select * into schedule from etl.schedules as s where s.name = due for update skip locked;
+    continue when not found;
+    begin
+      counts := etl.decide_slots(schedule, at, room);
+    exception when others then
+      -- its slots stay undecided, which is told as overdue
+      raise warning 'schedule % could not be decided: %', due, sqlerrm;
+      continue;
+    end;
+    room := room - (counts ->> 'requested')::integer - (counts ->> 'failed')::integer;
+    select jsonb_object_agg(t.key, t.value::integer + (counts ->> t.key)::integer) into total from jsonb_each_text(total) as t;
+  end loop;
+  return total;
+end $$;
+
+create or replace function etl.tick_schedules() returns jsonb
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select etl.tick_schedules_at(clock_timestamp())
+$$;
+comment on function etl.tick_schedules() is
+  'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
+
+-- sql/functions/64_overdue_schedules.sql
+-- Schedules that do not do what they should: a slot was due longer ago than grace and three ticks and nobody has decided
+-- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when.
+create or replace function etl.overdue_schedules() returns table (schedule text, due_at timestamptz)
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.name, coalesce(undecided.slot, c.slots_until, c.plan_from)
+  from etl.schedules as c
+  left join (
+    select s.schedule, min(s.slot) as slot from etl.slots as s
+    join etl.schedules as o on o.name = s.schedule
+    where s.state = 'pending' and s.slot < clock_timestamp() - interval '3 minutes'
+      and s.slot < clock_timestamp() - o.grace_seconds * interval '1 second' - interval '3 minutes'
+    group by s.schedule) as undecided on undecided.schedule = c.name
+  where not etl.is_paused(c.active, c.paused_until, clock_timestamp())
+    and (undecided.slot is not null or coalesce(c.slots_until, c.plan_from) < clock_timestamp() - interval '3 minutes')
+$$;
+comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 
 -- sql/schema/90_views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.

@@ -13,6 +13,10 @@ export interface RunView {
   pool: string;
   overlap: string;
   replay_of: string | null;
+  /** The schedule that asked for it, or whose conf it has; null for other runs. */
+  schedule: string | null;
+  /** The time at which the schedule was due; null where its run was asked for by hand. */
+  slot: string | null;
   requested_at: string;
   admitted_at: string | null;
   started_at: string | null;
@@ -56,7 +60,8 @@ function runJson(sql: Sql) {
   return sql`jsonb_build_object(
     'run_id', r.run_id, 'run_label', r.run_label, 'state', r.state, 'attempt', r.attempt, 'trigger', r.trigger,
     'requested_by', r.requested_by, 'dry_run', r.dry_run, 'dataset', r.schema_name || '.' || r.table_name,
-    'pool', r.pool, 'overlap', r.overlap, 'replay_of', r.replay_of)
+    'pool', r.pool, 'overlap', r.overlap, 'replay_of', r.replay_of,
+    'schedule', r.schedule, 'slot', etl.iso(r.slot))
   || jsonb_build_object(
     'requested_at', etl.iso(r.requested_at), 'admitted_at', etl.iso(r.admitted_at), 'started_at', etl.iso(r.started_at),
     'ended_at', etl.iso(r.ended_at), 'cancel_requested_at', etl.iso(r.cancel_requested_at), 'deadline_at', etl.iso(r.deadline_at),

@@ -1,7 +1,7 @@
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -35,11 +35,7 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  -- before the values are checked, and again for what a configuration or variable holds
-  conf := etl.fill_slots(conf, slot, (options ->> 'slot_previous')::timestamptz);
-  select * into resolved from etl.resolve_params(conf);
-  resolved.params := etl.fill_slots(resolved.params, slot, (options ->> 'slot_previous')::timestamptz);
-  resolved.errors := resolved.errors || etl.reference_errors(resolved.params);
+  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz);
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
@@ -67,6 +63,9 @@ begin
   run.replay_of := (options ->> 'replay_of')::uuid;
   run.idempotency_key := key;
   run.traceparent := options ->> 'traceparent';
+  run.schedule := options ->> 'schedule';
+  run.slot := (options ->> 'slot')::timestamptz;
+  run.slot_previous := (options ->> 'slot_previous')::timestamptz;
   run.requested_at := clock_timestamp();
   run.revision := 0;
   run.warnings := '[]';
