@@ -13,6 +13,7 @@ import { exportRoutes } from "./routes/exports.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { logRoutes } from "./routes/logs.ts";
+import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { namedRoutes } from "./routes/named.ts";
 import { previewRoutes } from "./routes/preview.ts";
@@ -88,6 +89,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   datasetRoutes(app, deps);
   reportRoutes(app, deps);
   downstreamRoutes(app, deps);
+  maintenanceRoutes(app, deps);
   healthRoutes(app, deps);
   dashboardRoutes(app, deps);
   docsRoutes(app);

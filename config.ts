@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
 import { paramsSchema } from "./pipeline/params.ts";
 import { Problem } from "./pipeline/problem.ts";
 import {
@@ -91,6 +92,8 @@ export interface Config {
   connections: Record<string, string>;
   /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
   params: Record<string, unknown>;
+  /** Parameters of etl_maintenance from ETL_MAINTENANCE__<NAME> or etl_maintenance__<name>. */
+  maintenance: Record<string, unknown>;
   telemetry: TelemetrySettings;
 }
 
@@ -131,6 +134,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     logFormat: values.ETL_LOG_FORMAT,
     connections: namedConnections(set),
     params: paramsFromEnvironment(set),
+    maintenance: valuesFromEnvironment(set, "etl_maintenance", maintenanceSchema),
     telemetry: telemetrySettings(set),
   };
 }
@@ -148,29 +152,40 @@ function namedConnections(env: Record<string, string>): Record<string, string> {
   return connections;
 }
 
-/**
- * Run parameters from the environment, `ETL_IMPROVED__BATCH_SIZE` or in lower
- * case; ETL_POOL is the original's name for the pool. A value that is JSON is
- * taken as such, except where the parameter is text.
- */
+/** Run parameters from the environment; ETL_POOL is the original's name for the pool. */
 function paramsFromEnvironment(env: Record<string, string>): Record<string, unknown> {
-  const params: Record<string, unknown> = {};
-  if (env.ETL_POOL !== undefined) params.pool = env.ETL_POOL;
-  for (const [key, schema] of Object.entries(paramsSchema.shape)) {
-    const text = env[`ETL_IMPROVED__${key.toUpperCase()}`] ?? env[`etl_improved__${key}`];
+  return {
+    ...(env.ETL_POOL === undefined ? {} : { pool: env.ETL_POOL }),
+    ...valuesFromEnvironment(env, "etl_improved", paramsSchema),
+  };
+}
+
+/**
+ * Values of parameters from `PREFIX__<NAME>`, in upper or lower case. A value
+ * that is JSON is taken as such, except where the parameter is text.
+ */
+function valuesFromEnvironment(
+  env: Record<string, string>,
+  prefix: string,
+  schemas: z.ZodObject,
+): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const [key, schema] of Object.entries(schemas.shape)) {
+    const name = `${prefix}__${key}`;
+    const text = env[name.toUpperCase()] ?? env[name];
     if (text === undefined) continue;
     const value = schema.safeParse(text).success ? text : jsonOr(text);
     const checked = schema.safeParse(value);
     if (!checked.success) {
       throw new Problem("invalid-conf", {
         detail: `The environment variable for ${key} is not valid: ${
-          checked.error.issues.map((issue) => issue.message).join("; ")
+          checked.error.issues.map((issue: { message: string }) => issue.message).join("; ")
         }`,
       });
     }
-    params[key] = value;
+    values[key] = value;
   }
-  return params;
+  return values;
 }
 
 function jsonOr(text: string): unknown {

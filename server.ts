@@ -13,6 +13,7 @@ import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { workerPermissions } from "./pipeline/workers/permissions.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
+import { workOnMaintenance } from "./queue/maintenance_worker.ts";
 import { startReactions } from "./queue/reactions.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
@@ -20,6 +21,7 @@ import { startSlotPlanner } from "./queue/slot_planner.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database, type Sql } from "./store/database.ts";
+import { publishMaintenanceEnvironment } from "./store/maintenance.ts";
 import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment, purge, recoverRuns } from "./store/runs.ts";
 import { appendLogs } from "./store/logs.ts";
@@ -80,6 +82,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     throw connectionProblem(error, config.dsn) ?? error;
   }
   await publishEnvironment(sql, config.params);
+  await publishMaintenanceEnvironment(sql, config.maintenance);
   await storeSuites(sql, resolve(config.suitesDir));
   if (config.listen) await watch.listen(database);
   tail?.start((lines) => appendLogs(sql, lines));
@@ -137,6 +140,19 @@ export async function startServices(config: Config, options: ServicesOptions): P
       sweep().catch((error) => log.warn("leftovers could not be removed", { error }));
     }, LEFTOVERS_INTERVAL_MS);
     await workOnRuns(boss, deps, config.runSlots);
+    await workOnMaintenance(boss, {
+      sql,
+      dsn: config.dsn,
+      log,
+      serverId,
+      signal: stopping.signal,
+      onTask: (task, end) => {
+        for (const each of reporting.taskObservers) each.taskEnded("etl_maintenance", task, end);
+      },
+      onEnd: (end) => {
+        for (const each of reporting.taskObservers) each.dagEnded("etl_maintenance", end);
+      },
+    });
     await startReactions({
       boss,
       sql,

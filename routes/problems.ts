@@ -13,8 +13,13 @@ export function toProblem(error: unknown): Problem {
   }
   const raised = raisedProblem(error);
   if (raised !== null) {
-    const { type, status, detail, errors } = raised;
-    return new Problem(type as ProblemType, { status, detail, errors: errors as FieldError[] });
+    const { type, status, detail, errors, ...extra } = raised;
+    return new Problem(type as ProblemType, {
+      status,
+      detail,
+      errors: errors as FieldError[],
+      extra,
+    });
   }
   if (isUnstorableText(error)) {
     return new Problem("bad-request", {

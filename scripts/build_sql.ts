@@ -4,6 +4,7 @@
  */
 import { readSuiteFiles } from "../pipeline/expectations/suite_files.ts";
 import { isRowWise, writeSuite } from "../pipeline/expectations/suite.ts";
+import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 
 const root = new URL("../", import.meta.url);
@@ -32,6 +33,7 @@ async function bundle(): Promise<string> {
     `-- ${path}\n${Deno.readTextFileSync(new URL(path, root)).trim()}\n`
   );
   const params = literal(JSON.stringify(confJsonSchema()));
+  const maintenance = literal(JSON.stringify(maintenanceJsonSchema()));
   const suites = [...await readSuiteFiles(new URL("suites", root).pathname)].map(([name, suite]) =>
     `  (${literal(name)}, ${literal(JSON.stringify(writeSuite(suite)))}, ${
       suite.expectations.every(isRowWise)
@@ -45,9 +47,9 @@ set client_min_messages = warning;
 select pg_advisory_lock(hashtextextended('etl setup', 0));
 `,
     ...sections,
-    `-- pipeline/params.ts
-insert into etl.param_schema (schema) values (${params})
-on conflict (singleton) do update set schema = excluded.schema;
+    `-- pipeline/params.ts, pipeline/maintenance/params.ts
+insert into etl.param_schema (schema, maintenance) values (${params}, ${maintenance})
+on conflict (singleton) do update set schema = excluded.schema, maintenance = excluded.maintenance;
 `,
     `-- suites
 insert into etl.suites as s (name, suite, row_wise, origin) values

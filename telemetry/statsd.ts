@@ -91,7 +91,12 @@ export class StatsdReporter implements RunObserver, RunEndObserver {
     this.#count(`ti.start.${dag}.${task}`, { task_id: task }, dag);
     const word = end.ok ? "success" : "failed";
     this.#taskEnded(dag, task, { word, ms: end.elapsedMs, tags: {} });
-    if (end.wholeRun) this.#time(`dagrun.duration.${word}.${dag}`, end.elapsedMs, {}, dag);
+    if (end.wholeRun) this.dagEnded(dag, end);
+  }
+
+  /** All tasks of a DAG outside of runs have ended. */
+  dagEnded(dag: string, { ok, elapsedMs }: Pick<TaskEnd, "ok" | "elapsedMs">): void {
+    this.#time(`dagrun.duration.${ok ? "success" : "failed"}.${dag}`, elapsedMs, {}, dag);
   }
 
   slaMissed(): void {

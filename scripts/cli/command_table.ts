@@ -1,5 +1,6 @@
 import type { Command } from "./command.ts";
 import { cancel } from "./commands/cancel.ts";
+import { maintenance } from "./commands/maintenance.ts";
 import { preview } from "./commands/preview.ts";
 import { profile } from "./commands/profile.ts";
 import { retry } from "./commands/retry.ts";
@@ -9,4 +10,14 @@ import { show } from "./commands/show.ts";
 import { suite } from "./commands/suite.ts";
 
 /** The commands, in the order of the help. A new one is a file in commands/ and a line here. */
-export const COMMANDS: Command[] = [run, preview, runs, show, cancel, retry, profile, suite];
+export const COMMANDS: Command[] = [
+  run,
+  preview,
+  runs,
+  show,
+  cancel,
+  retry,
+  profile,
+  suite,
+  maintenance,
+];

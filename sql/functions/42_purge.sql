@@ -49,6 +49,10 @@ begin
   delete from etl.dataset_events as e where e.event_no in (
     select o.event_no from etl.dataset_events as o where o.created_at < before limit batch);
   get diagnostics gone = row_count;
-  return deleted || jsonb_build_object('dataset_events', gone);
+  deleted := deleted || jsonb_build_object('dataset_events', gone);
+  delete from etl.maintenance_runs as m where m.maintenance_id in (
+    select o.maintenance_id from etl.maintenance_runs as o where o.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  return deleted || jsonb_build_object('maintenance_runs', gone);
 end $$;
 comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';

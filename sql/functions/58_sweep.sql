@@ -58,6 +58,9 @@ begin
         where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
       union all
       select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
+      union all
+      select 'etl_maintenance_run', jsonb_build_object('maintenance_id', m.maintenance_id) from etl.maintenance_runs as m
+        where m.state in ('queued', 'running') and m.requested_at < clock_timestamp() - interval '2 seconds'
     ) as w
     where not exists (
       select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')

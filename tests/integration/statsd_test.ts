@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -40,6 +41,7 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
   await post(server.address, "/api/etl/run?wait=true", { batch_size: 5, sla_seconds: 0.001 });
   const failing = { source: { type: "file", path: "missing.csv", key: "id" } };
   await post(server.address, "/api/etl/run?wait=true", failing);
+  await post(server.address, "/api/etl/maintenance?wait=true", {});
   const names = () => new Set(statsd.lines.map((line) => line.split(":")[0]));
   const expected = [
     "dagrun.duration.success.etl_improved",
@@ -63,6 +65,12 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
     "dagrun.duration.success.etl_consumer",
     "ti.finish.etl_downstream_example.run.success",
     "dagrun.duration.success.etl_downstream_example",
+    ...MAINTENANCE_TASKS.flatMap((task) => [
+      `ti.start.etl_maintenance.${task}`,
+      `ti.finish.etl_maintenance.${task}.success`,
+      `dag.etl_maintenance.${task}.duration`,
+    ]),
+    "dagrun.duration.success.etl_maintenance",
   ].map((name) => `airflow.${name}`);
   await waitFor(() => expected.every((name) => names().has(name)), { timeoutMs: 20_000 })
     .catch((error) => {

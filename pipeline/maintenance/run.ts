@@ -1,0 +1,137 @@
+import { Connection } from "../../store/connection.ts";
+import type { Sql } from "../../store/database.ts";
+import { isTransient } from "../../store/errors.ts";
+import {
+  deleteOldBatch,
+  endMaintenanceTask,
+  finishMaintenance,
+  maintainedTables,
+  MAINTENANCE_TASKS,
+  type MaintenanceAttempt,
+  type MaintenanceTask,
+  refreshDailyViews,
+  startMaintenance,
+  startMaintenanceTask,
+  touchedTables,
+} from "../../store/maintenance.ts";
+import { delay } from "../../store/retry.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { TaskEnd } from "../../telemetry/statsd.ts";
+import { vacuumTables } from "./vacuum.ts";
+
+export interface MaintenanceDeps {
+  sql: Sql;
+  dsn: string;
+  log: Log;
+  serverId: string;
+  /** Aborted when the server stops: the maintenance goes on elsewhere, or later. */
+  signal: AbortSignal;
+  /** Told each task that has ended, and the end of the whole. */
+  onTask?: ((task: MaintenanceTask, end: TaskEnd) => void) | undefined;
+  onEnd?: ((end: Omit<TaskEnd, "wholeRun">) => void) | undefined;
+  /** Rows of a batch; default 2,000. */
+  batchRows?: number | undefined;
+}
+
+const BATCH_ROWS = 2_000;
+/** While runs go on, a batch is followed by a pause of so many times its own time. */
+const BUSY_PAUSE = 3;
+const BATCH_RETRY = { attempts: 5, initialMs: 200 };
+
+/**
+ * Carries a maintenance out, from where an earlier attempt left it. Tasks are independent: one that
+ * fails does not keep the next from being done. Throws what may go away by itself, and when the server
+ * stops; then the maintenance is still to be done.
+ */
+export async function runMaintenance(id: string, deps: MaintenanceDeps): Promise<void> {
+  const attempt = await startMaintenance(deps.sql, id, deps.serverId);
+  if (attempt === null) return;
+  const current = { id, attempt };
+  const log = deps.log.with({ maintenance_id: id });
+  const startedAt = new Date();
+  const started = performance.now();
+  log.info("maintenance started", { attempt });
+  for (const task of MAINTENANCE_TASKS) await runTask(current, task, { ...deps, log });
+  const state = await finishMaintenance(deps.sql, current);
+  const elapsedMs = performance.now() - started;
+  log.info("maintenance ended", { state, elapsed_ms: Math.round(elapsedMs) });
+  deps.onEnd?.({ ok: state === "succeeded", startedAt, elapsedMs });
+}
+
+async function runTask(
+  current: MaintenanceAttempt,
+  task: MaintenanceTask,
+  deps: MaintenanceDeps,
+): Promise<void> {
+  if (!await startMaintenanceTask(deps.sql, current, task)) return;
+  const startedAt = new Date();
+  const started = performance.now();
+  const warnings: string[] = [];
+  let error: string | undefined;
+  try {
+    if (task === "refresh_mvs") await refreshDailyViews(deps.sql);
+    else if (task === "vacuum_analyze") warnings.push(...await vacuum(current, deps));
+    else warnings.push(...await clean(current, task, deps));
+  } catch (cause) {
+    if (deps.signal.aborted || isTransient(cause) || isSuperseded(cause)) throw cause;
+    error = cause instanceof Error ? cause.message : String(cause);
+  }
+  await endMaintenanceTask(deps.sql, current, { task, error, warnings });
+  const elapsedMs = performance.now() - started;
+  for (const warning of warnings) deps.log.warn(`maintenance: ${warning}`, { task });
+  if (error === undefined) {
+    deps.log.info("maintenance task done", { task, elapsed_ms: Math.round(elapsedMs) });
+  } else deps.log.error("maintenance task failed", { task, error });
+  deps.onTask?.(task, { ok: error === undefined, startedAt, elapsedMs });
+}
+
+const isSuperseded = (error: unknown) => (error as { code?: string }).code === "ET409";
+
+async function clean(
+  current: MaintenanceAttempt,
+  task: MaintenanceTask,
+  { sql, dsn, log, signal, batchRows = BATCH_ROWS }: MaintenanceDeps,
+): Promise<string[]> {
+  const warnings: string[] = [];
+  const connection = new Connection(dsn, "etl-improved maintenance");
+  try {
+    for (const { oid, name, may_delete: mayDelete } of await maintainedTables(sql, task)) {
+      if (!mayDelete) {
+        warnings.push(
+          `this role may not delete old rows of ${name}: grant update, delete on ${name} to it`,
+        );
+        continue;
+      }
+      let total = 0;
+      for (;;) {
+        if (signal.aborted) throw new Error("the server is stopping");
+        const started = performance.now();
+        const { deleted, done, busy } = await connection.transaction(
+          { retry: { ...BATCH_RETRY, signal }, statementTimeoutMs: 0 },
+          (client) => deleteOldBatch(client, current, { task, oid, batch: batchRows }),
+        );
+        total += deleted;
+        if (done) break;
+        if (busy) await delay((performance.now() - started) * BUSY_PAUSE, signal);
+      }
+      if (total > 0) log.info("old rows deleted", { task, table: name, rows: total });
+    }
+  } finally {
+    await connection.close();
+  }
+  return warnings;
+}
+
+async function vacuum(
+  { id }: MaintenanceAttempt,
+  { sql, dsn, signal }: MaintenanceDeps,
+): Promise<string[]> {
+  const tables = await touchedTables(sql, id);
+  const [row] = await sql<{ busy: boolean }[]>`
+    select exists (select from etl.runs where admitted_at is not null and state in ('queued', 'running')) as busy`;
+  const refused = await vacuumTables(tables, { dsn, busy: row!.busy, signal });
+  return refused.map((table) =>
+    `this role may not vacuum ${table}, so autovacuum will: make it the table's owner, or from ` +
+    `PostgreSQL 17 on grant maintain on ${table} to it`
+  );
+}

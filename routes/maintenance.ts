@@ -1,0 +1,149 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
+import { Problem } from "../pipeline/problem.ts";
+import {
+  listMaintenance,
+  MAINTENANCE_TASKS,
+  type MaintenanceView,
+  maintenanceView,
+  requestMaintenance,
+} from "../store/maintenance.ts";
+import { delay } from "../store/retry.ts";
+import type { AppDeps } from "./deps.ts";
+import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { parseBody, readText } from "./run_request.ts";
+import { actorOf } from "./runs.ts";
+import { pageOf, problemResponses } from "./schemas.ts";
+
+const MAX_BODY_BYTES = 64 << 10;
+const LOOK_MS = 200;
+
+const time = z.string().openapi({ format: "date-time" });
+const taskSchema = z.object({
+  task: z.enum(MAINTENANCE_TASKS),
+  state: z.enum(["pending", "running", "succeeded", "failed", "skipped"]),
+  cutoff: time.nullable(),
+  started_at: time.nullable(),
+  ended_at: time.nullable(),
+  deleted: z.number().int(),
+  batches: z.number().int(),
+  tables: z.array(z.object({ table: z.string(), deleted: z.number().int(), done: z.boolean() })),
+  warnings: z.array(z.string()),
+  error: z.string().nullable(),
+});
+const maintenanceSchema = z.object({
+  maintenance_id: z.uuid(),
+  state: z.enum(["queued", "running", "succeeded", "failed"]),
+  trigger: z.string(),
+  requested_by: z.string(),
+  params: z.record(z.string(), z.number()),
+  origins: z.record(z.string(), z.string()),
+  attempt: z.number().int(),
+  requested_at: time,
+  started_at: time.nullable(),
+  ended_at: time.nullable(),
+  duration_ms: z.number().nullable(),
+  deleted: z.number().int(),
+  tasks: z.array(taskSchema),
+  error: z.string().nullable(),
+}).openapi("Maintenance");
+
+const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+/** etl_maintenance: ask for one now, look at those there were. */
+export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/api/etl/maintenance",
+    summary: "Run etl_maintenance now",
+    description:
+      "Deletes what is older than its retention, refreshes the daily views, vacuums. wait=true answers when it has ended.",
+    request: {
+      query: z.object({ wait: z.enum(["true", "false"]).optional() }),
+      body: { content: { "application/json": { schema: maintenanceConfSchema } } },
+    },
+    responses: {
+      200: jsonOf(maintenanceSchema, "the maintenance, ended (wait=true)"),
+      202: jsonOf(maintenanceSchema, "it will be carried out; Location shows how it goes"),
+      ...problemResponses(400, 409, 415, 422),
+    },
+  });
+  app.post("/api/etl/maintenance", (c) => askForMaintenance(c, deps));
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/maintenance",
+      summary: "Maintenances, newest first",
+      request: {
+        query: z.object({
+          limit: z.coerce.number().int().min(1).max(100).default(20),
+          cursor: z.string().max(500).optional(),
+        }),
+      },
+      responses: { 200: jsonOf(pageOf(maintenanceSchema), "a page"), ...problemResponses(400) },
+    }),
+    async (c) => {
+      const { limit, cursor } = c.req.valid("query");
+      const items = await listMaintenance(deps.sql, {
+        limit: limit + 1,
+        before: cursor === undefined ? undefined : decodeCursor(cursor, ["uuid"])[0] as string,
+      });
+      const page = items.slice(0, limit);
+      const next = items.length > limit ? encodeCursor([page.at(-1)!.maintenance_id]) : null;
+      return c.json({ items: page, next }, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/maintenance/{id}",
+      summary: "One maintenance with its tasks and what each has deleted",
+      request: {
+        params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
+      },
+      responses: { 200: jsonOf(maintenanceSchema, "it"), ...problemResponses(400, 404) },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      const view = await maintenanceView(deps.sql, id);
+      if (view === null) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `There is no maintenance ${id}. GET /api/etl/maintenance lists them.`,
+        });
+      }
+      return c.json(view, 200);
+    },
+  );
+}
+
+async function askForMaintenance(c: Context, deps: AppDeps): Promise<Response> {
+  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+  if (type !== "application/json") {
+    throw new Problem("unsupported-media-type", {
+      status: 415,
+      detail: `The conf is application/json, e.g. {"retention_days_metrics": 60}; not ${
+        type || "a body without a content type"
+      }.`,
+    });
+  }
+  const conf = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
+  const actor = actorOf(c);
+  const id = await requestMaintenance(deps.sql, conf, { trigger: actor, requested_by: actor });
+  const read = async (): Promise<MaintenanceView> => (await maintenanceView(deps.sql, id))!;
+  c.header("Location", `/api/etl/maintenance/${id}`);
+  let view = await read();
+  if (c.req.query("wait") !== "true") return c.json(view, 202);
+  const { signal } = c.req.raw;
+  while (view.ended_at === null && !signal.aborted && !deps.status().draining) {
+    await delay(LOOK_MS, signal);
+    view = await read();
+  }
+  return c.json(view, view.ended_at === null ? 202 : 200);
+}

@@ -1,0 +1,131 @@
+import type { MaintenanceTaskView, MaintenanceView } from "../../../store/maintenance.ts";
+import { delay } from "../../../store/retry.ts";
+import { count, duration, type Terminal } from "../../terminal.ts";
+import { type Api, post, request } from "../api.ts";
+import type { Command } from "../command.ts";
+import { readConf } from "../conf_input.ts";
+import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { table } from "../table.ts";
+
+const LOOK_MS = 250;
+const PATH = "/api/etl/maintenance";
+
+export const maintenance: Command = {
+  name: "maintenance",
+  summary: "delete what is older than its retention, refresh the views, vacuum",
+  description:
+    `Runs etl_maintenance now and waits for its end: six tasks delete old metrics, audit lines,
+alerts and events in batches that get in no load's way, refresh the daily views and vacuum what
+was touched. It also runs by itself every week.
+
+  etl maintenance          run it now
+  etl maintenance list     the last ones, with what they have deleted
+
+--conf takes retention_days_metrics (90), retention_days_audit (90), retention_days_alerts (180) and
+retention_days_events (365, by the last change); -1 keeps for ever. What it does not say comes from
+variables (etl_maintenance__<name>), the environment (ETL_MAINTENANCE__<NAME>), else the default.`,
+  arguments: [{ name: "ACTION", help: "list; default: run it", optional: true }],
+  options: {
+    conf: { type: "string", value: "JSON", help: "retentions; @FILE reads them from a file" },
+    set: { type: "string", multiple: true, value: "NAME=DAYS", help: "one retention" },
+    "no-wait": { type: "boolean", help: "end as soon as the server has it (with --server)" },
+  },
+  examples: [
+    "etl maintenance",
+    `etl maintenance --conf '{"retention_days_metrics": 60, "retention_days_events": 180}'`,
+    "etl maintenance --set retention_days_events=-1",
+    "etl maintenance list",
+  ],
+  async run(call) {
+    const { args, text, lists, flags, out, err, signals } = call;
+    if (args[0] === "list") return await list(await call.connect(), { out, json: flags.json! });
+    if (args[0] !== undefined) {
+      throw new UsageError(`etl maintenance cannot '${args[0]}'; did you mean list?`);
+    }
+    const conf = await readConf({ conf: text.conf, set: lists.set ?? [] }, call.readFile);
+    const api = await call.connect({ executes: true });
+    let view = await post<MaintenanceView>(api, PATH, conf);
+    if (!(flags["no-wait"] && !api.inProcess)) {
+      while (view.ended_at === null) {
+        err.draw([err.paint("dim", `  ${progress(view)} …`)]);
+        await delay(LOOK_MS, signals.signal);
+        signals.signal.throwIfAborted();
+        view = await request<MaintenanceView>(api, `${PATH}/${view.maintenance_id}`);
+      }
+      err.draw([]);
+    }
+    if (flags.json) out.line(JSON.stringify(view));
+    else show(view, out);
+    return view.state === "failed" ? EXIT.failed : EXIT.succeeded;
+  },
+};
+
+function progress({ tasks, deleted }: MaintenanceView): string {
+  const current = tasks.find(({ state }) => state === "running");
+  return `${current?.task ?? "waiting for a server"}, ${count(deleted)} rows deleted`;
+}
+
+function show(view: MaintenanceView, out: Terminal): void {
+  const [title, ...rows] = table(
+    [
+      { title: "TASK" },
+      { title: "STATE" },
+      { title: "OLDER THAN" },
+      { title: "DELETED", align: "right" },
+      { title: "TOOK", align: "right" },
+    ],
+    view.tasks.map((task) => [
+      task.task,
+      task.state,
+      task.cutoff?.slice(0, 10) ?? "",
+      task.task.startsWith("clean") ? count(task.deleted) : "",
+      tookOf(task),
+    ]),
+  );
+  out.line(out.paint("bold", title!));
+  for (const row of rows) out.line(row);
+  for (const { task, warnings, error } of view.tasks) {
+    for (const warning of warnings) {
+      out.line(`${out.paint("yellow", "warning:")} ${task}: ${warning}`);
+    }
+    if (error !== null) out.line(`${out.paint("red", "error:")} ${task}: ${error}`);
+  }
+  out.line(`Maintenance ${view.maintenance_id}: ${view.state}`);
+}
+
+function tookOf({ started_at: from, ended_at: to }: MaintenanceTaskView): string {
+  return from === null || to === null ? "" : duration(Date.parse(to) - Date.parse(from));
+}
+
+async function list(api: Api, { out, json }: { out: Terminal; json: boolean }): Promise<ExitCode> {
+  const { items } = await request<{ items: MaintenanceView[] }>(api, PATH);
+  if (json) {
+    out.line(JSON.stringify(items));
+    return EXIT.succeeded;
+  }
+  if (items.length === 0) {
+    out.line("There was no maintenance yet. `etl maintenance` runs one.");
+    return EXIT.succeeded;
+  }
+  const [title, ...rows] = table(
+    [
+      { title: "MAINTENANCE" },
+      { title: "STATE" },
+      { title: "BY" },
+      { title: "REQUESTED" },
+      { title: "DELETED", align: "right" },
+      { title: "TOOK", align: "right" },
+    ],
+    items.map((view) => [
+      view.maintenance_id,
+      view.state,
+      view.trigger,
+      view.requested_at.slice(0, 16).replace("T", " "),
+      count(view.deleted),
+      view.duration_ms === null ? "" : duration(view.duration_ms),
+    ]),
+  );
+  out.line(out.paint("bold", title!));
+  for (const row of rows) out.line(row);
+  return EXIT.succeeded;
+}

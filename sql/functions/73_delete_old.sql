@@ -1,0 +1,81 @@
+-- Whether a table has a row from before the cutoff, from the index on that column where there is one.
+create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+declare
+  found_one boolean;
+begin
+  execute format('select exists (select from only %s where %I < $1)', relation, time_column) into found_one using cutoff;
+  return found_one;
+end $$;
+
+-- Deletes a batch of a table's old rows and notes in the same transaction how far it got, so that whoever
+-- carries on after a crash counts nothing twice. The table is walked once in the order of its blocks: no
+-- index is needed, and no batch passes the rows again that an earlier one has deleted. A row that somebody
+-- else has locked is left for the next maintenance, so that no batch waits for a load; a load waits for a
+-- batch, some milliseconds, only if both want the same row.
+create or replace function etl.delete_old(maintenance_id uuid, attempt integer, task text, relation regclass,
+  batch integer default 5000, out deleted bigint, out done boolean)
+language plpgsql set search_path = pg_catalog, etl, pg_temp
+-- ranges of row addresses are always the right way here
+set enable_seqscan = off set enable_indexscan = off set enable_indexonlyscan = off set enable_bitmapscan = off as $$
+declare
+  -- blocks looked at by one call at most: 16 MiB
+  span constant bigint := 2048;
+  current etl.maintenance_tasks;
+  place jsonb;
+  column_name name;
+  last tid;
+  upto bigint;
+  chosen tid[];
+begin
+  select t.* into current from etl.maintenance_tasks as t
+    join etl.maintenance_runs as m on m.maintenance_id = t.maintenance_id
+    where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task and t.state = 'running'
+      and m.state = 'running' and m.attempt = delete_old.attempt
+    for update of t;
+  if not found then
+    perform etl.raise_problem('superseded', format('Maintenance %s is carried out by another server now.', maintenance_id), status => 409);
+  end if;
+  select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
+  place := current.progress -> relation::oid::text;
+  deleted := 0;
+  if place is null then
+    place := jsonb_build_object(
+      'table', (select format('%I.%I', n.nspname, c.relname) from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation),
+      'deleted', 0, 'last', '(0,0)', 'done', false,
+      'blocks', case when etl.has_older(relation, column_name, current.cutoff)
+        then pg_relation_size(relation) / current_setting('block_size')::bigint else 0 end);
+  end if;
+  last := (place ->> 'last')::tid;
+  upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
+  execute format('select array_agg(c.at) from (
+      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and o.%I < $3 limit $4 for update skip locked) as c',
+    relation, column_name) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+  if cardinality(chosen) > 0 then
+    if delete_old.task = 'clean_old_metrics' then
+      -- what goes stays in the all-time figures
+      execute format('with gone as (
+          delete from only %s where ctid = any ($1)
+          returning low_ratio, ratio, not dry_run and replay_of is null and ratio is not null as counts)
+        update etl.totals as t set runs = t.runs + s.runs, low_ratio_runs = t.low_ratio_runs + s.low_ratio_runs,
+          ratio_runs = t.ratio_runs + s.ratio_runs, ratio_sum = t.ratio_sum + s.ratio_sum
+        from (select count(*) as runs, count(*) filter (where low_ratio and counts) as low_ratio_runs,
+          count(*) filter (where counts) as ratio_runs, coalesce(sum(ratio) filter (where counts), 0) as ratio_sum from gone) as s',
+        relation) using chosen;
+    else
+      execute format('delete from only %s where ctid = any ($1)', relation) using chosen;
+    end if;
+    deleted := cardinality(chosen);
+  end if;
+  if deleted = batch then
+    last := chosen[batch];
+  else
+    last := format('(%s,0)', upto)::tid;
+  end if;
+  done := deleted < batch and upto >= (place ->> 'blocks')::bigint;
+  place := place || jsonb_build_object('deleted', (place ->> 'deleted')::bigint + deleted, 'last', last::text, 'done', done);
+  update etl.maintenance_tasks as t set deleted = t.deleted + delete_old.deleted, batches = t.batches + 1,
+    progress = t.progress || jsonb_build_object(relation::oid::text, place)
+    where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task;
+end $$;
+comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';

@@ -1,0 +1,254 @@
+import type { Sql } from "./database.ts";
+import type { Queryable } from "./pg.ts";
+
+/** The tasks of etl_maintenance, in their order. */
+export const MAINTENANCE_TASKS = [
+  "clean_old_metrics",
+  "clean_old_audit",
+  "clean_old_alerts",
+  "clean_old_events",
+  "refresh_mvs",
+  "vacuum_analyze",
+] as const;
+export type MaintenanceTask = (typeof MAINTENANCE_TASKS)[number];
+
+/** How far a table is: what `etl.delete_old` notes. */
+export interface TableProgress {
+  table: string;
+  deleted: number;
+  done: boolean;
+}
+
+export interface MaintenanceTaskView {
+  task: MaintenanceTask;
+  state: "pending" | "running" | "succeeded" | "failed" | "skipped";
+  cutoff: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  deleted: number;
+  batches: number;
+  tables: TableProgress[];
+  warnings: string[];
+  error: string | null;
+}
+
+/** A maintenance as the API shows it. */
+export interface MaintenanceView {
+  maintenance_id: string;
+  state: "queued" | "running" | "succeeded" | "failed";
+  trigger: string;
+  requested_by: string;
+  params: Record<string, number>;
+  origins: Record<string, string>;
+  attempt: number;
+  requested_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  duration_ms: number | null;
+  deleted: number;
+  tasks: MaintenanceTaskView[];
+  error: string | null;
+}
+
+/** Stores what the environment says of the parameters, for whoever asks through SQL. */
+export async function publishMaintenanceEnvironment(
+  sql: Sql,
+  values: Record<string, unknown>,
+): Promise<void> {
+  const text = JSON.stringify(values);
+  await sql`update etl.param_schema set maintenance_environment = ${text}::text::jsonb
+    where maintenance_environment is distinct from ${text}::text::jsonb`;
+}
+
+/** Asks for a maintenance; answers its id. Raises a problem when the conf is wrong or one is going on. */
+export async function requestMaintenance(
+  sql: Sql,
+  conf: unknown,
+  options: { trigger: string; requested_by: string },
+): Promise<string> {
+  const [row] = await sql<{ id: string }[]>`
+    select etl.request_maintenance(${JSON.stringify(conf)}::text::jsonb, ${
+    JSON.stringify(options)
+  }::text::jsonb) as id`;
+  return row!.id;
+}
+
+function maintenanceJson(sql: Sql) {
+  return sql`jsonb_build_object('maintenance_id', m.maintenance_id, 'state', m.state, 'trigger', m.trigger,
+    'requested_by', m.requested_by, 'params', m.params, 'origins', m.origins, 'attempt', m.attempt,
+    'requested_at', etl.iso(m.requested_at), 'started_at', etl.iso(m.started_at), 'ended_at', etl.iso(m.ended_at),
+    'duration_ms', round((extract(epoch from m.ended_at - m.started_at) * 1000)::numeric, 1), 'error', m.error,
+    'deleted', (select sum(t.deleted) from etl.maintenance_tasks as t where t.maintenance_id = m.maintenance_id),
+    'tasks', (select jsonb_agg(jsonb_build_object('task', t.task, 'state', t.state, 'cutoff', etl.iso(t.cutoff),
+        'started_at', etl.iso(t.started_at), 'ended_at', etl.iso(t.ended_at), 'deleted', t.deleted, 'batches', t.batches,
+        'tables', coalesce((select jsonb_agg(jsonb_build_object('table', p.value ->> 'table', 'deleted', p.value -> 'deleted',
+          'done', p.value -> 'done') order by p.value ->> 'table') from jsonb_each(t.progress) as p), '[]'),
+        'warnings', t.warnings, 'error', t.error) order by t.task_no)
+      from etl.maintenance_tasks as t where t.maintenance_id = m.maintenance_id))`;
+}
+
+/** One maintenance with its tasks; null where there is none. */
+export async function maintenanceView(sql: Sql, id: string): Promise<MaintenanceView | null> {
+  const [row] = await sql<{ view: MaintenanceView }[]>`
+    select ${
+    maintenanceJson(sql)
+  } as view from etl.maintenance_runs as m where m.maintenance_id = ${id}`;
+  return row?.view ?? null;
+}
+
+/** Newest first; `before`: the id that the page before ended with. */
+export async function listMaintenance(
+  sql: Sql,
+  { limit, before }: { limit: number; before?: string | undefined },
+): Promise<MaintenanceView[]> {
+  // ids grow with time
+  const rows = await sql<{ view: MaintenanceView }[]>`
+    select ${maintenanceJson(sql)} as view from etl.maintenance_runs as m
+    ${before === undefined ? sql`` : sql`where m.maintenance_id < ${before}`}
+    order by m.maintenance_id desc limit ${limit}`;
+  return rows.map((row) => row.view);
+}
+
+/** Takes a maintenance up; answers the number of the attempt, null where there is nothing left to do. */
+export async function startMaintenance(
+  sql: Sql,
+  id: string,
+  serverId: string,
+): Promise<number | null> {
+  const [row] = await sql<{ attempt: number }[]>`
+    update etl.maintenance_runs set state = 'running', attempt = attempt + 1, server_id = ${serverId},
+      started_at = coalesce(started_at, now())
+    where maintenance_id = ${id} and state in ('queued', 'running') returning attempt`;
+  return row?.attempt ?? null;
+}
+
+/** An attempt of a maintenance: what writes its state is refused when it is not the current one. */
+export interface MaintenanceAttempt {
+  id: string;
+  attempt: number;
+}
+
+const SUPERSEDED = "Another server carries this maintenance out now";
+
+/** Marks a task as running, or as skipped where its retention is switched off. False: it was done before. */
+export async function startMaintenanceTask(
+  sql: Sql,
+  { id, attempt }: MaintenanceAttempt,
+  task: MaintenanceTask,
+): Promise<boolean> {
+  const rows = await sql<{ state: string; current: boolean }[]>`
+    with changed as (
+      update etl.maintenance_tasks as t set
+        state = case when t.cutoff is null and t.task like 'clean%' then 'skipped' else 'running' end,
+        ended_at = case when t.cutoff is null and t.task like 'clean%' then clock_timestamp() end,
+        started_at = coalesce(t.started_at, clock_timestamp())
+      from etl.maintenance_runs as m
+      where t.maintenance_id = ${id} and t.task = ${task} and t.state in ('pending', 'running')
+        and m.maintenance_id = t.maintenance_id and m.attempt = ${attempt} and m.state = 'running'
+      returning t.state)
+    select (select state from changed) as state, exists (select from etl.maintenance_runs
+      where maintenance_id = ${id} and attempt = ${attempt} and state = 'running') as current`;
+  if (!rows[0]!.current) throw new Error(SUPERSEDED);
+  return rows[0]!.state === "running";
+}
+
+export interface TaskOutcome {
+  /** Set: the task has failed. */
+  error?: string | undefined;
+  warnings: string[];
+}
+
+export async function endMaintenanceTask(
+  sql: Sql,
+  { id, attempt }: MaintenanceAttempt,
+  { task, error, warnings }: TaskOutcome & { task: MaintenanceTask },
+): Promise<void> {
+  const rows = await sql`
+    update etl.maintenance_tasks as t set state = ${error === undefined ? "succeeded" : "failed"},
+      ended_at = clock_timestamp(), error = ${error ?? null},
+      warnings = ${JSON.stringify(warnings)}::text::jsonb
+    from etl.maintenance_runs as m
+    where t.maintenance_id = ${id} and t.task = ${task} and t.state = 'running'
+      and m.maintenance_id = t.maintenance_id and m.attempt = ${attempt} and m.state = 'running' returning 1`;
+  if (rows.length === 0) throw new Error(SUPERSEDED);
+}
+
+/** Ends a maintenance, failed if a task is, and audits it; answers its state. */
+export async function finishMaintenance(
+  sql: Sql,
+  { id, attempt }: MaintenanceAttempt,
+): Promise<"succeeded" | "failed"> {
+  const [row] = await sql<{ state: "succeeded" | "failed" }[]>`
+    with tasks as (
+      select string_agg(t.task || ': ' || t.error, '; ' order by t.task_no) filter (where t.state = 'failed') as error,
+        jsonb_object_agg(t.task, t.deleted) filter (where t.task like 'clean%') as deleted
+      from etl.maintenance_tasks as t where t.maintenance_id = ${id}),
+    ended as (
+      update etl.maintenance_runs as m set state = case when t.error is null then 'succeeded' else 'failed' end,
+        error = t.error, ended_at = clock_timestamp()
+      from tasks as t where m.maintenance_id = ${id} and m.attempt = ${attempt} and m.state = 'running'
+      returning m.state, m.params, m.requested_by, m.error, t.deleted),
+    audited as (
+      insert into public.etl_improved_audit (event, status, actor, params, details)
+      select 'maintenance_finished', state, requested_by, params,
+        jsonb_strip_nulls(jsonb_build_object('maintenance_id', ${id}::uuid, 'deleted', deleted, 'error', error)) from ended)
+    select state from ended`;
+  if (row === undefined) throw new Error(SUPERSEDED);
+  return row.state;
+}
+
+/** Gives a maintenance up. */
+export async function failMaintenance(sql: Sql, id: string, error: string): Promise<void> {
+  await sql`update etl.maintenance_runs set state = 'failed', error = ${error}, ended_at = clock_timestamp()
+    where maintenance_id = ${id} and state in ('queued', 'running')`;
+}
+
+/** The tables that a task cleans, by object id: `{"16442": "public.etl_improved_metrics"}`. */
+export async function maintainedTables(
+  sql: Sql,
+  task: MaintenanceTask,
+): Promise<{ oid: number; name: string; may_delete: boolean }[]> {
+  return await sql<{ oid: number; name: string; may_delete: boolean }[]>`
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name,
+      has_table_privilege(c.oid, 'delete') and has_table_privilege(c.oid, 'update') as may_delete
+    from etl.maintained_tables(${task}) as t join pg_class as c on c.oid = t.relation
+    join pg_namespace as n on n.oid = c.relnamespace order by 2`;
+}
+
+export interface Batch {
+  deleted: number;
+  done: boolean;
+  /** Whether a run is going on, which the maintenance must leave room. */
+  busy: boolean;
+}
+
+/** Deletes one batch of a table, in the caller's transaction. */
+export async function deleteOldBatch(
+  client: Queryable,
+  { id, attempt }: MaintenanceAttempt,
+  { task, oid, batch }: { task: MaintenanceTask; oid: number; batch: number },
+): Promise<Batch> {
+  // what a crash may take back is deleted again
+  await client.query("set local synchronous_commit = off");
+  const { rows } = await client.query<Batch>(
+    `select d.deleted::integer, d.done,
+       exists (select from etl.runs where admitted_at is not null and state in ('queued', 'running')) as busy
+     from etl.delete_old($1, $2, $3, $4::oid::regclass, $5) as d`,
+    [id, attempt, task, oid, batch],
+  );
+  return rows[0]!;
+}
+
+/** Tables that this maintenance has deleted rows of and that are still there. */
+export async function touchedTables(sql: Sql, id: string): Promise<string[]> {
+  const rows = await sql<{ name: string }[]>`
+    select distinct format('%I.%I', n.nspname, c.relname) as name
+    from etl.maintenance_tasks as t cross join jsonb_each(t.progress) as p
+    join pg_class as c on c.oid = p.key::oid join pg_namespace as n on n.oid = c.relnamespace
+    where t.maintenance_id = ${id} and (p.value ->> 'deleted')::bigint > 0 order by 1`;
+  return rows.map((row) => row.name);
+}
+
+export async function refreshDailyViews(sql: Sql): Promise<void> {
+  await sql`select public.refresh_etl_mvs()`;
+}

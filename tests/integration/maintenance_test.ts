@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import { MAINTENANCE_TASKS, type MaintenanceView } from "../../store/maintenance.ts";
+import { Database, type Sql } from "../../store/database.ts";
+import { connect } from "../../store/pg.ts";
+import { runMaintenance } from "../../pipeline/maintenance/run.ts";
+import { createLog } from "../../telemetry/log.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { startMaintaining } from "../helpers/maintaining.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+/** Rows of an events table: so many of each age in days. */
+async function insertEvents(sql: Sql, table: string, ages: Record<number, number>): Promise<void> {
+  for (const [age, rows] of Object.entries(ages)) {
+    await sql.unsafe(
+      `insert into ${table} (event_id, event_type, source, payload, fingerprint, run_id, updated_at)
+       select 'e' || $1::int || '-' || n, 'old', 'test', '{}', '\\x00', gen_random_uuid(), now() - $1::int * interval '1 day'
+       from generate_series(1, $2::int) as n`,
+      [age, rows],
+    );
+  }
+}
+
+/** Rows of a metrics table: so many of each age in days, every tenth with a low ratio. */
+async function insertMetrics(sql: Sql, table: string, ages: Record<number, number>): Promise<void> {
+  for (const [age, rows] of Object.entries(ages)) {
+    await sql.unsafe(
+      `insert into ${table} (run_id, ratio, low_ratio, total_rows, dry_run, created_at)
+       select gen_random_uuid(), 0.5, n % 10 = 0, 1, n % 4 = 0, now() - $1::int * interval '1 day'
+       from generate_series(1, $2::int) as n`,
+      [age, rows],
+    );
+  }
+}
+
+async function totals(sql: Sql) {
+  const [row] = await sql<{ totals: unknown }[]>`select etl.scrape() -> 'totals' as totals`;
+  return row!.totals;
+}
+
+async function counted(sql: Sql, table: string): Promise<number> {
+  const [row] = await sql.unsafe<{ rows: number }[]>(`select count(*)::int as rows from ${table}`);
+  return row!.rows;
+}
+
+async function maintain(engine: Engine, conf: object): Promise<MaintenanceView> {
+  const response = await engine.post("/api/etl/maintenance?wait=true", conf);
+  assert.equal(response.status, 200, await response.clone().text());
+  return await response.json();
+}
+
+Deno.test("maintenance deletes what is older than each retention, in every schema, and nothing else", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`select etl.ensure_destination('sales', 'etl_improved_events', 'etl_improved_audit')`;
+  await sql`select etl.ensure_destination('sales', 'orders', 'orders_audit')`;
+  await sql`select etl.ensure_destination('sales', 'kept', 'etl_improved_audit')`;
+  await sql`update etl.datasets set maintained = true where dataset = 'sales.orders'`;
+  for (
+    const table of [
+      "public.etl_improved_events",
+      "sales.etl_improved_events",
+      "sales.orders",
+      "sales.kept",
+    ]
+  ) {
+    await insertEvents(sql, table, { 400: 700, 364: 3, 0: 2 });
+  }
+  for (const table of ["public.etl_improved_metrics", "sales.etl_improved_metrics"]) {
+    await insertMetrics(sql, table, { 91: 40, 89: 20 });
+  }
+  for (const table of ["public.etl_improved_audit", "sales.orders_audit"]) {
+    await sql.unsafe(
+      `insert into ${table} (event, created_at) select 'old', now() - n * interval '1 day' from generate_series(89, 92) as n`,
+    );
+  }
+  await sql`insert into public.etl_improved_alerts (kind, message, created_at)
+    select 'run_failed', 'old', now() - n * interval '1 day' from generate_series(178, 185) as n`;
+  const before = await totals(sql);
+  await using _maintaining = await startMaintaining(engine, { batchRows: 100 });
+
+  const view = await maintain(engine, {});
+  assert.equal(view.state, "succeeded", JSON.stringify(view));
+  assert.deepEqual(view.tasks.map(({ task }) => task), [...MAINTENANCE_TASKS]);
+  assert.ok(view.tasks.every(({ state }) => state === "succeeded"));
+  const deleted = Object.fromEntries(view.tasks.map((task) => [task.task, task.deleted]));
+  assert.deepEqual(deleted, {
+    clean_old_metrics: 80,
+    clean_old_audit: 6,
+    clean_old_alerts: 6,
+    clean_old_events: 2100,
+    refresh_mvs: 0,
+    vacuum_analyze: 0,
+  });
+  for (const table of ["public.etl_improved_events", "sales.etl_improved_events", "sales.orders"]) {
+    assert.equal(await counted(sql, `only ${table}`), 5, table);
+  }
+  assert.equal(await counted(sql, "sales.kept"), 705, "a table that nobody has opted in");
+  assert.equal(await counted(sql, "public.etl_improved_metrics"), 40);
+  assert.deepEqual(await totals(sql), before, "the all-time figures");
+  assert.deepEqual({
+    ...(await sql`select runs::int, low_ratio_runs::int, ratio_runs::int from etl.totals`)[0],
+  }, {
+    runs: 80,
+    low_ratio_runs: 4,
+    ratio_runs: 60,
+  });
+  const [day] = await sql`select count(*)::int as days from public.mv_etl_metrics_daily`;
+  assert.equal(day!.days, 1, "the views are refreshed");
+  const vacuumed = await sql<{ name: string }[]>`
+    select schemaname || '.' || relname as name from pg_stat_user_tables where vacuum_count > 0 and analyze_count > 0 order by 1`;
+  assert.deepEqual(
+    vacuumed.map(({ name }) => name).filter((name) => !/^(etl|pgboss)\./.test(name)),
+    [
+      "public.etl_improved_alerts",
+      "public.etl_improved_audit",
+      "public.etl_improved_events",
+      "public.etl_improved_metrics",
+      "sales.etl_improved_events",
+      "sales.etl_improved_metrics",
+      "sales.orders",
+      "sales.orders_audit",
+    ],
+  );
+  const audit = await sql<{ event: string; details: Record<string, unknown> }[]>`
+    select event, details from public.etl_improved_audit where event like 'maintenance%' order by audit_id`;
+  assert.deepEqual(audit.map(({ event }) => event), [
+    "maintenance_requested",
+    "maintenance_finished",
+  ]);
+  assert.deepEqual(audit[1]!.details.deleted, {
+    clean_old_metrics: 80,
+    clean_old_audit: 6,
+    clean_old_alerts: 6,
+    clean_old_events: 2100,
+  });
+
+  const again = await maintain(engine, {});
+  assert.equal(again.deleted, 0);
+  assert.deepEqual(again.tasks.at(-1)!.state, "succeeded");
+});
+
+Deno.test("a retention comes from the conf, a variable, the environment or the default; -1 switches it off", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`insert into etl.variables (name, value) values ('etl_maintenance__retention_days_metrics', '7'),
+    ('etl_maintenance__retention_days_audit', '8')`;
+  await sql`update etl.param_schema set maintenance_environment = '{"retention_days_audit": 9, "retention_days_alerts": 10}'`;
+  await insertEvents(sql, "public.etl_improved_events", { 4000: 3 });
+  await using _maintaining = await startMaintaining(engine);
+  const view = await maintain(engine, { retention_days_metrics: 5, retention_days_events: -1 });
+  assert.deepEqual(view.params, {
+    retention_days_metrics: 5,
+    retention_days_audit: 8,
+    retention_days_alerts: 10,
+    retention_days_events: -1,
+  });
+  assert.deepEqual(view.origins, {
+    retention_days_metrics: "request",
+    retention_days_audit: "variable",
+    retention_days_alerts: "environment",
+    retention_days_events: "request",
+  });
+  assert.equal(view.tasks.find(({ task }) => task === "clean_old_events")!.state, "skipped");
+  assert.equal(await counted(sql, "public.etl_improved_events"), 3);
+});
+
+Deno.test("a wrong conf of a maintenance is refused, with the name that was meant", async (t) => {
+  await using engine = await startEngine(t);
+  const response = await engine.post("/api/etl/maintenance", {
+    retention_day_metrics: 3,
+    retention_days_audit: -2,
+  });
+  assert.equal(response.status, 422);
+  const { errors } = await response.json();
+  assert.deepEqual(errors.map((error: { field: string }) => error.field).sort(), [
+    "retention_day_metrics",
+    "retention_days_audit",
+  ]);
+  assert.match(JSON.stringify(errors), /did you mean retention_days_metrics/);
+  assert.equal((await engine.post("/api/etl/maintenance", "[]")).status, 422);
+  assert.equal((await engine.post("/api/etl/maintenance", "{")).status, 400);
+  assert.equal(
+    (await engine.request("/api/etl/maintenance", { method: "POST", body: "a=1" })).status,
+    415,
+  );
+  assert.equal(
+    (await engine.request("/api/etl/maintenance/0190a7a0-0000-7000-8000-000000000000")).status,
+    404,
+  );
+  assert.equal(await counted(engine.sql, "etl.maintenance_runs"), 0);
+});
+
+Deno.test("while a maintenance is to be done a second one is refused with its id; a schedule's is answered with it", async (t) => {
+  await using engine = await startEngine(t);
+  const first = await engine.post("/api/etl/maintenance", {});
+  assert.equal(first.status, 202);
+  const { maintenance_id: id } = await first.json();
+  assert.equal(first.headers.get("location"), `/api/etl/maintenance/${id}`);
+  const second = await engine.post("/api/etl/maintenance", { retention_days_events: 1 });
+  assert.equal(second.status, 409);
+  const problem = await second.json();
+  assert.equal(problem.maintenance_id, id);
+  assert.match(problem.detail, new RegExp(id));
+  const asked = () =>
+    engine.sql<
+      { id: string }[]
+    >`select etl.request_maintenance(options => '{"trigger": "schedule"}') as id`;
+  assert.equal((await asked())[0]!.id, id);
+  await engine.sql`update etl.maintenance_runs set state = 'succeeded', ended_at = now()`;
+  const scheduled = (await asked())[0]!.id;
+  assert.notEqual(scheduled, id);
+  await engine
+    .sql`update etl.maintenance_runs set state = 'succeeded', ended_at = coalesce(ended_at, now())`;
+  assert.equal((await asked())[0]!.id, scheduled, "another scheduler, at the same time");
+  const list = await (await engine.request("/api/etl/maintenance?limit=1")).json();
+  assert.equal(list.items[0].maintenance_id, scheduled);
+  const rest = await (await engine.request(`/api/etl/maintenance?cursor=${list.next}`)).json();
+  assert.deepEqual(rest.items.map((item: MaintenanceView) => item.maintenance_id), [id]);
+});
+
+Deno.test("a maintenance whose server dies in the middle is carried on by another, and counts every row once", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await insertEvents(sql, "public.etl_improved_events", { 400: 1000 });
+  const before = await totals(sql);
+  await insertMetrics(sql, "public.etl_improved_metrics", { 100: 500 });
+  // the attempt of a server that has died: two batches of the first task are done
+  const [{ id }] = await sql<[{ id: string }]>`select etl.request_maintenance() as id`;
+  await sql`update etl.maintenance_runs set state = 'running', attempt = 1, started_at = now()`;
+  await sql`update etl.maintenance_tasks set state = 'running', started_at = now() where task = 'clean_old_metrics'`;
+  const batch = (attempt: number) =>
+    sql`select * from etl.delete_old(${id}, ${attempt}, 'clean_old_metrics', 'public.etl_improved_metrics', 100)`;
+  await batch(1);
+  await batch(1);
+  await using _maintaining = await startMaintaining(engine, { batchRows: 90 });
+  await sql`update etl.maintenance_runs set requested_at = now() - interval '1 minute'`;
+  await sql`select etl.recover_reactions()`;
+  const view = await waitFor(async () => {
+    const seen = await (await engine.request(`/api/etl/maintenance/${id}`)).json();
+    return seen.ended_at === null ? null : seen as MaintenanceView;
+  });
+  assert.equal(view.state, "succeeded");
+  assert.equal(view.attempt, 2);
+  assert.deepEqual(view.tasks[0]!.tables, [{
+    table: "public.etl_improved_metrics",
+    deleted: 500,
+    done: true,
+  }]);
+  assert.equal(view.tasks[3]!.deleted, 1000);
+  assert.equal(
+    (await totals(sql) as { runs: number }).runs,
+    ((before as { runs: number }).runs ?? 0) + 500,
+  );
+  await assert.rejects(batch(1), /another server/, "the dead one comes back");
+});
+
+Deno.test("a row that somebody has locked is left for the next maintenance instead of waiting for it", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await insertEvents(sql, "public.etl_improved_events", { 400: 50 });
+  await using _maintaining = await startMaintaining(engine);
+  const held = await connect(engine.db.dsn);
+  try {
+    await held.query(
+      "begin; select from public.etl_improved_events where event_id = 'e400-7' for update",
+    );
+    assert.equal((await maintain(engine, {})).deleted, 49);
+  } finally {
+    await held.end();
+  }
+  assert.equal((await maintain(engine, {})).deleted, 1);
+});
+
+Deno.test("a role that may neither delete nor vacuum is told so, and the rest is done", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const role = `maintainer_${crypto.randomUUID().slice(0, 8)}`;
+  await insertEvents(sql, "public.etl_improved_events", { 400: 5 });
+  await insertMetrics(sql, "public.etl_improved_metrics", { 100: 5 });
+  await sql.unsafe(`create role ${role} login password 'x'`);
+  try {
+    await sql.unsafe(`grant usage on schema etl, public to ${role};
+      grant select, insert, update, delete on all tables in schema etl, public to ${role};
+      revoke delete on public.etl_improved_events from ${role}`);
+    const url = new URL(engine.db.dsn);
+    url.username = role;
+    url.password = "x";
+    const database = new Database(url.href, { applicationName: "etl test" });
+    const [{ id }] = await sql<[{ id: string }]>`select etl.request_maintenance() as id`;
+    await runMaintenance(id, {
+      sql: database.sql,
+      dsn: url.href,
+      log: createLog({ level: "error", format: "text", write: () => {} }),
+      serverId: "test",
+      signal: new AbortController().signal,
+    });
+    await database.close({ timeoutSeconds: 1 });
+    const view: MaintenanceView = await (await engine.request(`/api/etl/maintenance/${id}`)).json();
+    assert.equal(view.state, "succeeded");
+    const warnings = Object.fromEntries(view.tasks.map((task) => [task.task, task.warnings]));
+    assert.match(
+      warnings.clean_old_events![0]!,
+      /grant update, delete on public\.etl_improved_events/,
+    );
+    assert.match(warnings.vacuum_analyze![0]!, /may not vacuum public\.etl_improved_metrics/);
+    assert.equal(view.tasks[0]!.deleted, 5);
+    assert.equal(await counted(sql, "public.etl_improved_events"), 5);
+  } finally {
+    await sql.unsafe(`drop owned by ${role}; drop role ${role}`);
+  }
+});
