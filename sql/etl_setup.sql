@@ -531,6 +531,55 @@ comment on table etl.metrics_totals is 'sums over the rows that etl_improved_met
 create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
   where status = 'succeeded' and not dry_run;
 
+-- sql/schema/40_maintenance.sql
+-- etl_maintenance: what was asked for, and how far each of its tasks is.
+alter table etl.param_schema
+  add column if not exists maintenance jsonb not null default '{}',
+  add column if not exists maintenance_environment jsonb not null default '{}';
+comment on column etl.param_schema.maintenance is
+  'JSON Schema of the parameters of etl_maintenance, generated from pipeline/maintenance/params.ts';
+
+create table if not exists etl.maintenance_runs (
+  maintenance_id uuid primary key,
+  state text not null default 'queued'
+    constraint maintenance_runs_state_known check (state in ('queued', 'running', 'succeeded', 'failed')),
+  trigger text not null default 'sql',
+  requested_by text not null default current_user,
+  conf jsonb not null,
+  params jsonb not null,
+  origins jsonb not null,
+  -- fences earlier attempts out: only the current one may delete
+  attempt integer not null default 0,
+  server_id text,
+  requested_at timestamptz not null default now(),
+  started_at timestamptz,
+  ended_at timestamptz,
+  error text,
+  constraint maintenance_runs_ended_when_terminal check ((state in ('succeeded', 'failed')) = (ended_at is not null))
+);
+create unique index if not exists maintenance_runs_one_active on etl.maintenance_runs ((true)) where state in ('queued', 'running');
+comment on table etl.maintenance_runs is 'one row for each time that etl_maintenance was asked for; at most one is not done';
+
+create table if not exists etl.maintenance_tasks (
+  maintenance_id uuid not null references etl.maintenance_runs (maintenance_id) on delete cascade,
+  task_no smallint not null,
+  task text not null constraint maintenance_tasks_task_known check
+    (task in ('clean_old_metrics', 'clean_old_audit', 'clean_old_alerts', 'clean_old_events', 'refresh_mvs', 'vacuum_analyze')),
+  state text not null default 'pending' constraint maintenance_tasks_state_known check
+    (state in ('pending', 'running', 'succeeded', 'failed', 'skipped')),
+  -- rows from before this time are deleted; the same for every attempt
+  cutoff timestamptz,
+  started_at timestamptz,
+  ended_at timestamptz,
+  deleted bigint not null default 0,
+  batches bigint not null default 0,
+  -- by table: blocks to look at, position reached, rows deleted; written with each batch
+  progress jsonb not null default '{}',
+  warnings jsonb not null default '[]',
+  error text,
+  primary key (maintenance_id, task)
+);
+
 -- sql/schema/40_schedules.sql
 -- Schedules: when runs are due by the clock, and what became of each of these times.
 create table if not exists etl.schedules (
@@ -1770,7 +1819,11 @@ begin
   delete from etl.dataset_events as e where e.event_no in (
     select o.event_no from etl.dataset_events as o where o.created_at < before limit batch);
   get diagnostics gone = row_count;
-  return deleted || jsonb_build_object('dataset_events', gone);
+  deleted := deleted || jsonb_build_object('dataset_events', gone);
+  delete from etl.maintenance_runs as m where m.maintenance_id in (
+    select o.maintenance_id from etl.maintenance_runs as o where o.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  return deleted || jsonb_build_object('maintenance_runs', gone);
 end $$;
 comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';
 
@@ -2391,6 +2444,9 @@ begin
         where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
       union all
       select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
+      union all
+      select 'etl_maintenance_run', jsonb_build_object('maintenance_id', m.maintenance_id) from etl.maintenance_runs as m
+        where m.state in ('queued', 'running') and m.requested_at < clock_timestamp() - interval '2 seconds'
     ) as w
     where not exists (
       select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')
@@ -2726,6 +2782,207 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 
+-- sql/functions/70_resolve_maintenance.sql
+-- The parameters of etl_maintenance and where each came from, first wins:
+-- conf, variable etl_maintenance__<name>, environment, default.
+create or replace function etl.resolve_maintenance(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  known jsonb;
+  environment_values jsonb;
+  key text;
+  field jsonb;
+  value jsonb;
+  origin text;
+begin
+  params := '{}';
+  origins := '{}';
+  select s.maintenance, s.maintenance_environment into known, environment_values from etl.param_schema as s;
+  if known -> 'properties' is null then
+    perform etl.raise_problem('unavailable', 'The database is not set up: run `deno task setup-db` first.', status => 503);
+  end if;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, conf) as e;
+  for key, field in select * from jsonb_each(known -> 'properties') loop
+    select v.value into value from etl.variables as v where v.name = 'etl_maintenance__' || key;
+    if jsonb_typeof(conf) = 'object' and conf ? key then
+      value := conf -> key; origin := 'request';
+    elsif found then
+      origin := 'variable';
+    elsif environment_values ? key then
+      value := environment_values -> key; origin := 'environment';
+    else
+      value := field -> 'default'; origin := 'default';
+    end if;
+    if origin not in ('request', 'default') then
+      errors := errors || coalesce((
+        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
+        from etl.schema_errors(field, value, key) as e), '[]');
+    end if;
+    params := params || jsonb_build_object(key, value);
+    origins := origins || jsonb_build_object(key, origin);
+  end loop;
+end $$;
+comment on function etl.resolve_maintenance(jsonb) is 'the parameters of a maintenance that is asked for with this conf';
+
+-- sql/functions/71_request_maintenance.sql
+-- Asks for etl_maintenance; a server carries it out. Only one is ever under way: while it is, a second request
+-- is refused with its id. options: trigger (sql), requested_by. A trigger of 'schedule' is never refused: it answers
+-- the maintenance that is going on or that a schedule has asked for within the last hour, so that two schedulers
+-- that fire at the same time ask once.
+create or replace function etl.request_maintenance(conf jsonb default '{}', options jsonb default '{}') returns uuid
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  resolved record;
+  asked_by text := coalesce(options ->> 'trigger', 'sql');
+  going_on etl.maintenance_runs;
+  made uuid := etl.uuid7();
+begin
+  select * into resolved from etl.resolve_maintenance(conf);
+  if jsonb_array_length(resolved.errors) > 0 then
+    perform etl.raise_problem(
+      case when not exists (select from jsonb_array_elements(resolved.errors) as e where e ->> 'message' not like 'is not a known name%')
+        then 'unknown-parameter' else 'invalid-conf' end,
+      format('The conf of etl_maintenance has %s: %s',
+        case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,
+        (select string_agg(concat_ws(' ', nullif(e ->> 'field', ''), e ->> 'message'), '; ') from jsonb_array_elements(resolved.errors) as e)),
+      resolved.errors);
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl request_maintenance', 0));
+  select * into going_on from etl.maintenance_runs as m
+    where m.state in ('queued', 'running')
+      or (asked_by = 'schedule' and m.trigger = 'schedule' and m.requested_at > now() - interval '1 hour')
+    order by m.requested_at desc limit 1;
+  if found then
+    if asked_by = 'schedule' then
+      return going_on.maintenance_id;
+    end if;
+    perform etl.raise_problem('conflict',
+      format('Maintenance %s is going on (%s since %s). Look at it with GET /api/etl/maintenance/%s and ask again when it has ended.',
+        going_on.maintenance_id, going_on.state, etl.iso(coalesce(going_on.started_at, going_on.requested_at)), going_on.maintenance_id),
+      status => 409, extra => jsonb_build_object('maintenance_id', going_on.maintenance_id));
+  end if;
+  insert into etl.maintenance_runs (maintenance_id, trigger, requested_by, conf, params, origins)
+  values (made, asked_by, coalesce(options ->> 'requested_by', current_user), conf, resolved.params, resolved.origins);
+  insert into etl.maintenance_tasks (maintenance_id, task_no, task, cutoff)
+  select made, t.task_no, t.task, now() - t.days * interval '1 day'
+  from (
+    select w.task_no, w.task, nullif((resolved.params ->> w.param)::integer, -1) as days
+    from (values (1, 'clean_old_metrics', 'retention_days_metrics'), (2, 'clean_old_audit', 'retention_days_audit'),
+      (3, 'clean_old_alerts', 'retention_days_alerts'), (4, 'clean_old_events', 'retention_days_events'),
+      (5, 'refresh_mvs', null), (6, 'vacuum_analyze', null)) as w (task_no, task, param)) as t;
+  insert into public.etl_improved_audit (event, status, actor, params, details)
+  values ('maintenance_requested', 'queued', coalesce(options ->> 'requested_by', current_user), resolved.params,
+    jsonb_build_object('maintenance_id', made, 'trigger', asked_by));
+  perform etl.enqueue('etl_maintenance_run', jsonb_build_object('maintenance_id', made));
+  return made;
+end $$;
+comment on function etl.request_maintenance(jsonb, jsonb) is 'asks for etl_maintenance with these retention_days_*; answers its id';
+
+-- sql/functions/72_maintained_tables.sql
+-- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age.
+create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  with recursive parents (task, parent) as (
+    values ('clean_old_metrics', 'public.etl_improved_metrics'::regclass), ('clean_old_audit', 'public.etl_improved_audit'::regclass),
+      ('clean_old_alerts', 'public.etl_improved_alerts'::regclass)
+  ), family (relation) as (
+    select p.parent::oid from parents as p where p.task = maintained_tables.task
+    union
+    select i.inhrelid from family as f join pg_inherits as i on i.inhparent = f.relation
+  )
+  select f.relation::regclass, 'created_at'::name from family as f
+  union all
+  select t.relation, 'updated_at'
+  from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d where d.maintained) as t
+  where maintained_tables.task = 'clean_old_events' and exists (
+    select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+    where a.attrelid = t.relation and a.attname = 'updated_at' and not a.attisdropped and c.relkind = 'r')
+$$;
+comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';
+
+-- sql/functions/73_delete_old.sql
+-- Whether a table has a row from before the cutoff, from the index on that column where there is one.
+create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+declare
+  found_one boolean;
+begin
+  execute format('select exists (select from only %s where %I < $1)', relation, time_column) into found_one using cutoff;
+  return found_one;
+end $$;
+
+-- Deletes a batch of a table's old rows and notes in the same transaction how far it got, so that whoever
+-- carries on after a crash counts nothing twice. The table is walked once in the order of its blocks: no
+-- index is needed, and no batch passes the rows again that an earlier one has deleted. A row that somebody
+-- else has locked is left for the next maintenance, so that no batch waits for a load; a load waits for a
+-- batch, some milliseconds, only if both want the same row.
+create or replace function etl.delete_old(maintenance_id uuid, attempt integer, task text, relation regclass,
+  batch integer default 5000, out deleted bigint, out done boolean)
+language plpgsql set search_path = pg_catalog, etl, pg_temp
+-- ranges of row addresses are always the right way here
+set enable_seqscan = off set enable_indexscan = off set enable_indexonlyscan = off set enable_bitmapscan = off as $$
+declare
+  -- blocks looked at by one call at most: 16 MiB
+  span constant bigint := 2048;
+  current etl.maintenance_tasks;
+  place jsonb;
+  column_name name;
+  last tid;
+  upto bigint;
+  chosen tid[];
+begin
+  select t.* into current from etl.maintenance_tasks as t
+    join etl.maintenance_runs as m on m.maintenance_id = t.maintenance_id
+    where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task and t.state = 'running'
+      and m.state = 'running' and m.attempt = delete_old.attempt
+    for update of t;
+  if not found then
+    perform etl.raise_problem('superseded', format('Maintenance %s is carried out by another server now.', maintenance_id), status => 409);
+  end if;
+  select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
+  place := current.progress -> relation::oid::text;
+  deleted := 0;
+  if place is null then
+    place := jsonb_build_object(
+      'table', (select format('%I.%I', n.nspname, c.relname) from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation),
+      'deleted', 0, 'last', '(0,0)', 'done', false,
+      'blocks', case when etl.has_older(relation, column_name, current.cutoff)
+        then pg_relation_size(relation) / current_setting('block_size')::bigint else 0 end);
+  end if;
+  last := (place ->> 'last')::tid;
+  upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
+  execute format('select array_agg(c.at) from (
+      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and o.%I < $3 limit $4 for update skip locked) as c',
+    relation, column_name) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+  if cardinality(chosen) > 0 then
+    if delete_old.task = 'clean_old_metrics' then
+      -- what goes stays in the all-time figures
+      execute format('with gone as (
+          delete from only %s where ctid = any ($1)
+          returning low_ratio, ratio, not dry_run and replay_of is null and ratio is not null as counts)
+        update etl.totals as t set runs = t.runs + s.runs, low_ratio_runs = t.low_ratio_runs + s.low_ratio_runs,
+          ratio_runs = t.ratio_runs + s.ratio_runs, ratio_sum = t.ratio_sum + s.ratio_sum
+        from (select count(*) as runs, count(*) filter (where low_ratio and counts) as low_ratio_runs,
+          count(*) filter (where counts) as ratio_runs, coalesce(sum(ratio) filter (where counts), 0) as ratio_sum from gone) as s',
+        relation) using chosen;
+    else
+      execute format('delete from only %s where ctid = any ($1)', relation) using chosen;
+    end if;
+    deleted := cardinality(chosen);
+  end if;
+  if deleted = batch then
+    last := chosen[batch];
+  else
+    last := format('(%s,0)', upto)::tid;
+  end if;
+  done := deleted < batch and upto >= (place ->> 'blocks')::bigint;
+  place := place || jsonb_build_object('deleted', (place ->> 'deleted')::bigint + deleted, 'last', last::text, 'done', done);
+  update etl.maintenance_tasks as t set deleted = t.deleted + delete_old.deleted, batches = t.batches + 1,
+    progress = t.progress || jsonb_build_object(relation::oid::text, place)
+    where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task;
+end $$;
+comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';
+
 -- sql/schema/90_views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
 create or replace view public.v_etl_latest_metrics as
@@ -2775,9 +3032,9 @@ comment on function public.refresh_etl_mvs() is 'refreshes the daily views witho
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
 
--- pipeline/params.ts
-insert into etl.param_schema (schema) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}')
-on conflict (singleton) do update set schema = excluded.schema;
+-- pipeline/params.ts, pipeline/maintenance/params.ts
+insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after their last change, in etl_improved_events of every schema; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')
+on conflict (singleton) do update set schema = excluded.schema, maintenance = excluded.maintenance;
 
 -- suites
 insert into etl.suites as s (name, suite, row_wise, origin) values
