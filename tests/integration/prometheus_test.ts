@@ -2,19 +2,12 @@ import assert from "node:assert/strict";
 import { consumeRun } from "../../store/reactions.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { startServer } from "../helpers/server.ts";
+import { prometheusIsInstalled, startPrometheus } from "../helpers/prometheus.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 type Engine = Awaited<ReturnType<typeof startEngine>>;
-
-const installed = (program: string) => {
-  try {
-    return Deno.statSync(`/usr/bin/${program}`).isFile;
-  } catch {
-    return false;
-  }
-};
 
 async function samples(engine: Engine): Promise<Map<string, number>> {
   const text = await (await engine.request("/api/etl/metrics")).text();
@@ -155,7 +148,7 @@ Deno.test("the server counts runs, stages, chunks and requests", async (t) => {
 
 Deno.test({
   name: "promtool finds nothing wrong but the two names of the original that end in _count",
-  ignore: !installed("promtool"),
+  ignore: !prometheusIsInstalled(),
   fn: async (t) => {
     await using engine = await startEngine(t);
     const run = await engine.succeed({ batch_size: 5 });
@@ -185,7 +178,7 @@ Deno.test({
 
 Deno.test({
   name: "a real Prometheus scrapes the server and answers queries over it",
-  ignore: !installed("prometheus"),
+  ignore: !prometheusIsInstalled(),
   fn: async (t) => {
     await using db = await testDatabase(t);
     await setupDatabase(db.dsn);
@@ -196,44 +189,10 @@ Deno.test({
       body: JSON.stringify({ batch_size: 33 }),
     });
     assert.equal((await answer.json()).state, "succeeded");
-    const dir = await Deno.makeTempDir({ prefix: "etl-prometheus-" });
-    await Deno.writeTextFile(
-      `${dir}/prometheus.yml`,
-      `global: {scrape_interval: 1s}
-scrape_configs:
-  - job_name: etl
-    metrics_path: /api/etl/metrics
-    static_configs: [{targets: ["${new URL(server.address).host}"]}]
-`,
-    );
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = listener.addr as Deno.NetAddr;
-    listener.close();
-    const prometheus = new Deno.Command("/usr/bin/prometheus", {
-      args: [
-        `--config.file=${dir}/prometheus.yml`,
-        `--storage.tsdb.path=${dir}/data`,
-        `--web.listen-address=127.0.0.1:${port}`,
-      ],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const query = async (expression: string): Promise<string | null> => {
-      const response = await fetch(
-        `http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(expression)}`,
-      );
-      const { data } = await response.json();
-      return data.result[0]?.value[1] ?? null;
-    };
-    try {
-      await waitFor(async () => await query('up{job="etl"}') === "1", { timeoutMs: 30_000 });
-      assert.equal(await query("etl_latest_total_rows"), "33");
-      assert.equal(await query("sum(etl_runs_total)"), "1");
-      assert.equal(await query("etl_total_runs_all_time"), "1");
-    } finally {
-      prometheus.kill("SIGKILL");
-      await prometheus.status;
-      await Deno.remove(dir, { recursive: true });
-    }
+    await using prometheus = await startPrometheus({ target: new URL(server.address).host });
+    const value = async (expression: string) => (await prometheus.query(expression))[0]?.value;
+    await waitFor(async () => await value("sum(etl_runs_total)") === "1", { timeoutMs: 30_000 });
+    assert.equal(await value("etl_latest_total_rows"), "33");
+    assert.equal(await value("etl_total_runs_all_time"), "1");
   },
 });
