@@ -1,6 +1,10 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { Problem } from "./pipeline/problem.ts";
+import { accessOf } from "./routes/access/access_of.ts";
+import { requireAccess } from "./routes/access/require_access.ts";
+import { requireOurPage } from "./routes/access/form_token.ts";
+import { requireRoles } from "./routes/access/route_roles.ts";
 import { alertRoutes } from "./routes/alerts.ts";
 import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
 import { allowedMethods } from "./routes/allowed_methods.ts";
@@ -17,13 +21,14 @@ import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { namedRoutes } from "./routes/named.ts";
 import { previewRoutes } from "./routes/preview.ts";
-import { problemResponse } from "./routes/problems.ts";
+import { problemResponse, toProblem } from "./routes/problems.ts";
 import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
 import { reportRoutes } from "./routes/reports.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { suiteTaskRoutes } from "./routes/suite_tasks.ts";
 import { suiteRoutes } from "./routes/suites.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
 
 /** The HTTP application; tests import it and call `app.request`. */
 export function createApp(deps: AppDeps): OpenAPIHono {
@@ -47,7 +52,6 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       });
     },
   });
-  app.onError((error, c) => problemResponse(c, error, deps.log));
   app.notFound((c) => {
     const allowed = allowedMethods(app, c.req.path);
     if (allowed.length === 0) {
@@ -74,7 +78,10 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   });
   app.use(countRequests(deps));
   app.use(guard(deps.config.allowedHosts));
+  const access = deps.access ?? accessOf(deps);
+  app.use(requireAccess(deps, access));
   app.use(bodyLimits());
+  app.use(requireOurPage());
   runRoutes(app, deps);
   previewRoutes(app, deps);
   quarantineRoutes(app, deps);
@@ -91,7 +98,14 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   downstreamRoutes(app, deps);
   maintenanceRoutes(app, deps);
   healthRoutes(app, deps);
-  dashboardRoutes(app, deps);
+  const showProblem = dashboardRoutes(app, deps, access);
+  app.onError((error, c) =>
+    /^\/etl(\/|$)/.test(c.req.path)
+      ? showProblem(c, toProblem(error))
+      : problemResponse(c, error, deps.log)
+  );
+  tokenRoutes(app, deps, access);
   docsRoutes(app);
+  requireRoles(app.routes);
   return app;
 }

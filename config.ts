@@ -1,3 +1,4 @@
+import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
 import { paramsSchema } from "./pipeline/params.ts";
@@ -48,7 +49,24 @@ export const environmentSchema = z.object({
   ETL_HTTP_PRIVATE_HOSTS: z.string().default("")
     .describe("host[:port] list that http sources may read although the address is private"),
   ETL_ALLOWED_HOSTS: z.string().default("")
-    .describe("host names, besides the loopback ones, under which this server may be asked"),
+    .describe(
+      "host names, besides the loopback ones, under which this server may be asked; needs a token",
+    ),
+  ETL_ADMIN_TOKEN: z.string().min(32, "must have at least 32 characters: `openssl rand -hex 32`")
+    .regex(/^[A-Za-z0-9._~+\/=-]+$/, "must be letters, digits and . _ ~ + / = -").optional()
+    .describe("API token with the role admin, to begin with; `deno task etl token` makes others"),
+  ETL_TRUSTED_PROXIES: z.string().default("")
+    .describe(
+      "addresses and CIDR ranges of proxies whose X-Forwarded-For and -Proto are believed",
+    ),
+  ETL_TRIGGERS_PER_MINUTE: whole(0, 1_000_000).default(6000)
+    .describe(
+      "runs, retries, previews and the like that one token, or address without one, may ask a server for in a minute; 0: any number",
+    ),
+  ETL_SIGN_INS_PER_MINUTE: whole(0, 1_000_000).default(10)
+    .describe(
+      "attempts to sign in that one address may make at a server in a minute; 0: any number",
+    ),
   ETL_LISTEN: flag.default(true)
     .describe("LISTEN/NOTIFY; off behind PgBouncer in transaction mode, then the queue is polled"),
   ETL_PREPARED_STATEMENTS: flag.default(true)
@@ -82,6 +100,10 @@ export interface Config {
   httpSources: string[];
   privateHosts: string[];
   allowedHosts: string[];
+  adminToken: string | null;
+  trustedProxies: string[];
+  triggersPerMinute: number;
+  signInsPerMinute: number;
   listen: boolean;
   preparedStatements: boolean;
   /** Milliseconds between two looks at a silent connection. */
@@ -127,6 +149,10 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     httpSources: list(values.ETL_HTTP_SOURCES),
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
+    adminToken: values.ETL_ADMIN_TOKEN ?? null,
+    trustedProxies: addressRanges(values.ETL_TRUSTED_PROXIES),
+    triggersPerMinute: values.ETL_TRIGGERS_PER_MINUTE,
+    signInsPerMinute: values.ETL_SIGN_INS_PER_MINUTE,
     listen: values.ETL_LISTEN,
     preparedStatements: values.ETL_PREPARED_STATEMENTS,
     probeMs: values.ETL_DB_PROBE_SECONDS * 1000,
@@ -141,6 +167,16 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
 
 function list(text: string): string[] {
   return text.split(",").map((item) => item.trim()).filter((item) => item !== "");
+}
+
+function addressRanges(text: string): string[] {
+  const ranges = list(text);
+  const wrong = ranges.find((each) => !ipaddr.isValid(each) && !ipaddr.isValidCIDR(each));
+  if (wrong === undefined) return ranges;
+  throw new Problem("invalid-conf", {
+    detail: `ETL_TRUSTED_PROXIES lists addresses and ranges, e.g. "10.0.0.0/8,::1", and ` +
+      `"${wrong}" is none.`,
+  });
 }
 
 function namedConnections(env: Record<string, string>): Record<string, string> {

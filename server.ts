@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
+import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
 import type { ProfileLimits } from "./routes/deps.ts";
 import type { Config } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
@@ -46,6 +47,8 @@ export interface ServicesOptions {
    * executed: enough to look at runs.
    */
   queue?: boolean;
+  /** Whether every request is the owner's, as no port is opened; default false. */
+  trusted?: boolean;
   /** Milliseconds that stop() waits for what is in hand; default 12,000. */
   drainMs?: number;
   /** How far a profile may go; default: what a server can do for several clients. */
@@ -75,8 +78,13 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const watch = new RunWatch();
   const executes = queue && config.role !== "api";
   const spoolDir = resolve(config.spoolDir);
+  const access = accessOf({ sql, config });
   try {
     await requireSchema(sql);
+    if (!options.trusted) {
+      await requireSafeAddress({ sql, config });
+      await access.required();
+    }
   } catch (error) {
     await database.close({ timeoutSeconds: 1 });
     throw connectionProblem(error, config.dsn) ?? error;
@@ -84,7 +92,10 @@ export async function startServices(config: Config, options: ServicesOptions): P
   await publishEnvironment(sql, config.params);
   await publishMaintenanceEnvironment(sql, config.maintenance);
   await storeSuites(sql, resolve(config.suitesDir));
-  if (config.listen) await watch.listen(database);
+  if (config.listen) {
+    await watch.listen(database);
+    await database.listen("etl_access", () => access.changed());
+  }
   tail?.start((lines) => appendLogs(sql, lines));
   const reporting = new Reporting(config.telemetry);
   const boss = queue
@@ -189,6 +200,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
     log,
     config,
     watch,
+    access,
+    trusted: options.trusted,
     metrics: reporting.metrics,
     profile: options.profile,
     status: () => ({
@@ -231,15 +244,20 @@ async function storeSuites(sql: Sql, dir: string): Promise<void> {
 
 async function requireSchema(sql: Sql): Promise<void> {
   const [row] = await sql<{ ready: boolean }[]>`
-    select to_regclass('etl.runs') is not null and to_regclass('etl.param_schema') is not null as ready`;
+    select to_regclass('etl.runs') is not null and to_regclass('etl.param_schema') is not null
+      and to_regclass('etl.sessions') is not null as ready`;
   if (!row!.ready) {
     throw new Problem("unavailable", {
-      detail: "The database is not set up for etl-improved: run `deno task setup-db` first.",
+      detail:
+        "The database is not set up for this version of etl-improved: run `deno task setup-db` first.",
     });
   }
 }
 
-/** What no log line may show: the passwords in connection strings, plain and encoded. */
+/**
+ * What no log line may show: the passwords in connection strings, plain and
+ * encoded, and the token of the environment. Other tokens the log knows by their form.
+ */
 export function secretsOf(config: Config): string[] {
   const passwords = [config.dsn, ...Object.values(config.connections)].flatMap((dsn) => {
     try {
@@ -249,5 +267,6 @@ export function secretsOf(config: Config): string[] {
       return [];
     }
   });
-  return [...passwords, ...telemetrySecrets(config.telemetry)];
+  const admin = config.adminToken === null ? [] : [config.adminToken];
+  return [...passwords, ...admin, ...telemetrySecrets(config.telemetry)];
 }

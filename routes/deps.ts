@@ -3,6 +3,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { ServerMetrics } from "../telemetry/prometheus.ts";
 import type { Config } from "../config.ts";
 import type { RunWatch } from "../queue/run_watch.ts";
+import type { Access } from "./access/access.ts";
 
 /** What routes need; made by main.ts, or by a test. */
 export interface AppDeps {
@@ -10,6 +11,10 @@ export interface AppDeps {
   log: Log;
   config: Config;
   watch: RunWatch;
+  /** Judges tokens and sessions; default: one that does not hear of changes, and looks again after 5 s. */
+  access?: Access | undefined;
+  /** Whether every caller is the owner of this process: it has no port. Default false. */
+  trusted?: boolean | undefined;
   /** What this server counts, for Prometheus. */
   metrics: ServerMetrics;
   /** What health says of this server. */

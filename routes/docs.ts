@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Problem, type ProblemType } from "../pipeline/problem.ts";
 import { PROBLEM_TYPES } from "../pipeline/problem_types.ts";
+import { withAccess } from "./access/documented.ts";
 import {
   apiPage,
   DOCS_STYLE,
@@ -34,11 +35,9 @@ const HEADERS = {
  * /api/docs and /api/problems. Registered after all other routes.
  */
 export function docsRoutes(app: OpenAPIHono): void {
-  app.doc31("/api/openapi.json", DOCUMENT);
-  app.get("/api/docs", (c) => {
-    const document = app.getOpenAPI31Document(DOCUMENT) as unknown as OpenApiDocument;
-    return c.html(apiPage(document), 200, HEADERS);
-  });
+  const document = () => withAccess(app.getOpenAPI31Document(DOCUMENT) as never) as OpenApiDocument;
+  app.get("/api/openapi.json", (c) => c.json(document() as never));
+  app.get("/api/docs", (c) => c.html(apiPage(document()), 200, HEADERS));
   app.get("/api/docs/style.css", (c) => c.body(DOCS_STYLE, 200, { "content-type": "text/css" }));
   app.get(
     "/api/problems",

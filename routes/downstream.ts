@@ -4,6 +4,7 @@ import { downstreamExample } from "../pipeline/consumers/downstream_example.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
+import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
 import { parseBody, readText } from "./run_request.ts";
 import { asksToWait } from "./runs.ts";
@@ -87,7 +88,10 @@ async function requestDownstream(c: Context, deps: AppDeps): Promise<Response> {
   const given = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
   downstreamExample.parseParams(given);
   const { name } = downstreamExample;
-  const id = await requestDelivery(deps.sql, name, given as Record<string, unknown>);
+  const id = await requestDelivery(deps.sql, name, {
+    params: given as Record<string, unknown>,
+    actor: actorOf(c),
+  });
   const read = async () => (await deliveryState(deps.sql, id))!;
   c.header("Location", `/api/deliveries/${id}`);
   if (!wait) return c.json(await read(), 202);

@@ -16,7 +16,7 @@ import {
   VARIABLES,
 } from "../store/named.ts";
 import type { AppDeps } from "./deps.ts";
-import { actorOf } from "./runs.ts";
+import { actorOf } from "./access/identity.ts";
 import { problemResponses } from "./schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";

@@ -55,10 +55,22 @@ export function problemResponse(c: Context, error: unknown, log: Log): Response 
       error: problem.cause ?? problem,
     });
   }
-  if (problem.status === 503 || problem.status === 429) c.header("Retry-After", "2");
+  if (problem.status === 503 || problem.status === 429) {
+    c.header("Retry-After", String(problem.extra.retry_after_seconds ?? 2));
+  }
+  if (problem.status === 401) c.header("WWW-Authenticate", challenge(problem));
   return c.body(
     JSON.stringify({ ...problem.toJSON(), instance: c.req.path }),
     problem.status as ContentfulStatusCode,
     { "content-type": "application/problem+json" },
   );
+}
+
+/** RFC 6750: what is wrong with the token, where there was one. */
+function challenge({ extra, message }: Problem): string {
+  const realm = 'Bearer realm="etl-improved"';
+  if (typeof extra.error !== "string") return realm;
+  // a quoted string of ASCII alone
+  const description = message.replace(/[^ !#-[\]-~]/g, "'");
+  return `${realm}, error="${extra.error}", error_description="${description}"`;
 }

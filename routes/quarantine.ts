@@ -11,7 +11,8 @@ import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { withConnection } from "./run_request.ts";
-import { actorOf, knownRun } from "./runs.ts";
+import { actorOf } from "./access/identity.ts";
+import { knownRun } from "./runs.ts";
 import { pageOf, problemResponses, submittedSchema } from "./schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });

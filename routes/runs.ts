@@ -5,8 +5,8 @@ import { Problem } from "../pipeline/problem.ts";
 import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
+import { actorOf, clientOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
-import { CLIENT_HEADER } from "./client_header.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
 import { DATA_TYPES, readRunRequest } from "./run_request.ts";
@@ -195,7 +195,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   // the server's own span where it is traced: it continues the caller's
   const traceparent = activeTraceparent() ?? c.req.header("traceparent");
   const submitted = await submitRun(deps.sql, conf, {
-    trigger: triggerOf(c),
+    trigger: clientOf(c),
     requested_by: actorOf(c),
     ...(key === undefined ? {} : { idempotency_key: key }),
     ...(traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
@@ -221,15 +221,6 @@ export function asksToWait(c: Context): boolean {
       expected: "one of: true, false",
     }],
   });
-}
-
-/** Who asks, as the audit table names them: the command line says so itself. */
-export function actorOf(c: Context): string {
-  return triggerOf(c);
-}
-
-function triggerOf(c: Context): "cli" | "http" {
-  return c.req.header(CLIENT_HEADER) === "cli" ? "cli" : "http";
 }
 
 export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {

@@ -5,7 +5,8 @@ import { Problem } from "../pipeline/problem.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
 import type { AppDeps } from "./deps.ts";
 import { parseBody, readText } from "./run_request.ts";
-import { actorOf, knownRun } from "./runs.ts";
+import { actorOf } from "./access/identity.ts";
+import { knownRun } from "./runs.ts";
 import { problemResponses } from "./schemas.ts";
 
 const MAX_SUITE_BYTES = 4 << 20;

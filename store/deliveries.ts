@@ -103,14 +103,20 @@ export async function registerConsumers(
   await sql`select etl.register_consumers(${JSON.stringify(consumers)}::text::jsonb)`;
 }
 
-/** Starts a consumer by hand; answers the delivery's id. */
+/** Starts a consumer by hand and audits who did; answers the delivery's id. */
 export async function requestDelivery(
   sql: Sql,
   consumer: string,
-  params: Record<string, unknown>,
+  { params, actor }: { params: Record<string, unknown>; actor: string },
 ): Promise<number> {
   const [row] = await sql<{ id: string }[]>`
-    select etl.request_delivery(${consumer}, ${JSON.stringify(params)}::text::jsonb) as id`;
+    with asked as (
+      select etl.request_delivery(${consumer}, ${JSON.stringify(params)}::text::jsonb) as id),
+    audited as (
+      insert into public.etl_improved_audit (event, actor, details)
+      select 'consumer_requested', ${actor}::text, jsonb_build_object(
+        'consumer', ${consumer}::text, 'delivery_id', asked.id) from asked)
+    select id from asked`;
   return Number(row!.id);
 }
 

@@ -1,3 +1,4 @@
+import { access } from "./en/access.ts";
 import { common } from "./en/common.ts";
 import { form } from "./en/form.ts";
 import { history } from "./en/history.ts";
@@ -9,6 +10,7 @@ import { run } from "./en/run.ts";
 /** Every text of the dashboard in English, the language that defines what there is. */
 export const en = {
   ...common,
+  ...access,
   ...overview,
   ...history,
   ...run,

@@ -1,4 +1,5 @@
 import type { Messages } from "./en.ts";
+import { access } from "./es/access.ts";
 import { common } from "./es/common.ts";
 import { form } from "./es/form.ts";
 import { history } from "./es/history.ts";
@@ -11,6 +12,7 @@ import { run } from "./es/run.ts";
 /** Every text of the dashboard in Spanish. */
 export const es: Messages = {
   ...common,
+  ...access,
   ...overview,
   ...history,
   ...run,

@@ -3,8 +3,10 @@
 import { type ComponentType, hydrate } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Messages } from "../i18n/en.ts";
+import type { Role } from "../../store/tokens.ts";
 import type { Lang } from "./locale.ts";
 import { LocaleProvider } from "./locale_context.tsx";
+import { ViewerContext } from "./viewer.tsx";
 
 function Hydrated({ element }: { element: Element }) {
   useEffect(() => element.classList.add("ready"), []);
@@ -28,8 +30,10 @@ export async function mount<P extends object>(
     const props = JSON.parse(element.nextElementSibling!.textContent!) as P;
     hydrate(
       <LocaleProvider settings={settings} now={Number(dataset.now)}>
-        <Component {...props} />
-        <Hydrated element={element} />
+        <ViewerContext.Provider value={dataset.role as Role}>
+          <Component {...props} />
+          <Hydrated element={element} />
+        </ViewerContext.Provider>
       </LocaleProvider>,
       element,
     );

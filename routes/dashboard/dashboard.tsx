@@ -1,8 +1,11 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { Problem } from "../../pipeline/problem.ts";
+import type { Access } from "../access/access.ts";
+import { formLimit, readForm } from "../access/read_form.ts";
+import { returnPath } from "../access/return_path.ts";
 import type { AppDeps } from "../deps.ts";
 import { toProblem } from "../problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
@@ -16,6 +19,7 @@ import { reportsPage } from "./reports_page.tsx";
 import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
 import { schedulesPage } from "./schedules_page.tsx";
+import { signInRoutes } from "./sign_in.ts";
 import { streamOverview } from "./stream.ts";
 
 /** What the pages of the dashboard need. */
@@ -25,8 +29,15 @@ export interface DashboardDeps extends AppDeps {
 
 const YEAR_SECONDS = 365 * 24 * 3600;
 
-/** The dashboard: pages at /etl that read the database directly, and change things over the API. */
-export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
+/**
+ * The dashboard: pages at /etl that read the database directly, and change
+ * things over the API. Answers what shows a problem as a page.
+ */
+export function dashboardRoutes(
+  app: OpenAPIHono,
+  appDeps: AppDeps,
+  access: Access,
+): (c: Context, problem: Problem) => Promise<Response> {
   const deps: DashboardDeps = { ...appDeps, assets: new Assets() };
   const pages = new Hono();
   const live = new Map<string, LiveOverview>();
@@ -44,8 +55,9 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
     live.set(label, following);
     return streamOverview(c, following);
   });
-  pages.post("/preferences", async (c) => {
-    const form = await c.req.formData();
+  signInRoutes(pages, deps, access);
+  pages.post("/preferences", formLimit, async (c) => {
+    const form = await readForm(c);
     const cookie = { path: "/etl", maxAge: YEAR_SECONDS, sameSite: "Lax" } as const;
     const theme = form.get("theme");
     if (typeof theme === "string" && ["system", "light", "dark"].includes(theme)) {
@@ -53,7 +65,7 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
     }
     const lang = form.get("lang");
     if (lang === "en" || lang === "es") setCookie(c, "etl_lang", lang, cookie);
-    return c.redirect(pathOnly(form.get("back")), 303);
+    return c.redirect(returnPath(form.get("back")), 303);
   });
   pages.get("/", (c) => overviewPage(c, deps));
   pages.get("/new", (c) => formPage(c, deps));
@@ -76,12 +88,9 @@ export function dashboardRoutes(app: OpenAPIHono, appDeps: AppDeps): void {
     });
   });
 
-  pages.onError((error, c) => errorPage(c, deps, toProblem(error)));
+  const showProblem = (c: Context, problem: Problem) => errorPage(c, deps, problem);
+  pages.onError((error, c) => showProblem(c, toProblem(error)));
   app.route("/etl", pages);
   app.get("/", (c) => c.redirect("/etl"));
-}
-
-/** A path of the dashboard, never another server's address. */
-function pathOnly(back: unknown): string {
-  return typeof back === "string" && /^\/etl([/?][^\\\s]*)?$/.test(back) ? back : "/etl";
+  return showProblem;
 }

@@ -13,7 +13,9 @@ export async function errorPage(
 ): Promise<Response> {
   const response = problemResponse(c, problem, deps.log);
   if (!(c.req.header("accept") ?? "").includes("text/html")) return response;
-  const heading = problem.status === 404
+  const heading = problem.status === 403
+    ? "error.forbidden"
+    : problem.status === 404
     ? "error.not_found"
     : problem.status === 503
     ? "error.unavailable"
@@ -27,7 +29,7 @@ export async function errorPage(
 }
 
 interface ErrorMessageProps {
-  heading: "error.not_found" | "error.unavailable" | "error.title";
+  heading: "error.forbidden" | "error.not_found" | "error.unavailable" | "error.title";
   detail: string;
 }
 

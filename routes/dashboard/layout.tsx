@@ -2,6 +2,8 @@ import type { ComponentChildren } from "preact";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
 import { Icon, type IconName } from "../../islands/ui/icon.tsx";
+import { FORM_TOKEN, formToken } from "../access/form_token.ts";
+import type { Identity } from "../access/identity.ts";
 import type { Theme } from "./preferences.ts";
 
 export type NavName =
@@ -40,16 +42,20 @@ const GROUPS: { title: MessageKey | null; items: { name: NavName; path: string }
   },
 ];
 
-interface LayoutProps {
-  nav: NavName | null;
+interface AloneLayoutProps {
   theme: Theme;
   /** Path and query of this page, to come back to. */
   here: string;
   children: ComponentChildren;
 }
 
+interface LayoutProps extends AloneLayoutProps {
+  nav: NavName | null;
+  identity: Identity | undefined;
+}
+
 /** What every page has around its content. */
-export function Layout({ nav, theme, here, children }: LayoutProps) {
+export function Layout({ nav, theme, here, identity, children }: LayoutProps) {
   const { t } = useLocale();
   return (
     <>
@@ -62,6 +68,7 @@ export function Layout({ nav, theme, here, children }: LayoutProps) {
           </summary>
           <div class="menu-panel">
             <Navigation nav={nav} label={t("nav.menu")} />
+            <Account identity={identity} />
             <Settings theme={theme} here={here} />
           </div>
         </details>
@@ -69,10 +76,49 @@ export function Layout({ nav, theme, here, children }: LayoutProps) {
       <aside class="sidebar">
         <Brand />
         <Navigation nav={nav} label={t("nav.main")} />
-        <Settings theme={theme} here={here} />
+        <div class="sidebar-end">
+          <Account identity={identity} />
+          <Settings theme={theme} here={here} />
+        </div>
       </aside>
       <main id="main" tabindex={-1}>{children}</main>
     </>
+  );
+}
+
+/** The same for a page that leads nowhere else. */
+export function AloneLayout({ theme, here, children }: AloneLayoutProps) {
+  return (
+    <div class="alone">
+      <header>
+        <Brand />
+      </header>
+      <main id="main" tabindex={-1}>{children}</main>
+      <footer>
+        <Preferences theme={theme} here={here} />
+      </footer>
+    </div>
+  );
+}
+
+/** Who has signed in; nothing where nobody needs to. */
+function Account({ identity }: { identity: Identity | undefined }) {
+  const { t } = useLocale();
+  if (identity === undefined || identity.via === "open" || identity.via === "process") return null;
+  return (
+    <div class="account">
+      <p>
+        <span class="visually-hidden">{t("sign_in.as")}</span>
+        <span class="account-name">{identity.name}</span>
+        <span class="quiet">{t(`role.${identity.role}`)}</span>
+      </p>
+      {identity.session !== undefined && (
+        <form method="post" action="/etl/sign-out">
+          <input type="hidden" name={FORM_TOKEN} value={formToken(identity.session.text)} />
+          <button type="submit" class="button plain small">{t("sign_in.out")}</button>
+        </form>
+      )}
+    </div>
   );
 }
 
@@ -124,47 +170,54 @@ const current = (nav: NavName | null, name: NavName) =>
   nav === name ? { "aria-current": "page" as const } : {};
 
 function Settings({ theme, here }: { theme: Theme; here: string }) {
-  const { t, lang } = useLocale();
-  const icons = { system: "system", light: "sun", dark: "moon" } as const;
+  const { t } = useLocale();
   return (
     <div class="settings">
       <a class="nav-item" href="/api/docs">
         <Icon name="docs" /> {t("nav.docs")}
       </a>
-      <form method="post" action="/etl/preferences" class="settings-row">
-        <input type="hidden" name="back" value={here} />
-        <div class="segmented" role="group" aria-label={t("theme.label")}>
-          {(["system", "light", "dark"] as const).map((each) => (
-            <button
-              type="submit"
-              name="theme"
-              value={each}
-              key={each}
-              aria-pressed={theme === each}
-              aria-label={t(`theme.${each}`)}
-              title={t(`theme.${each}`)}
-            >
-              <Icon name={icons[each]} />
-            </button>
-          ))}
-        </div>
-        <div class="segmented" role="group" aria-label={t("lang.label")}>
-          {(["en", "es"] as const).map((each) => (
-            <button
-              type="submit"
-              name="lang"
-              value={each}
-              key={each}
-              lang={each}
-              aria-pressed={lang === each}
-              aria-label={each === "en" ? "EN, English" : "ES, Español"}
-              title={each === "en" ? "English" : "Español"}
-            >
-              {each.toUpperCase()}
-            </button>
-          ))}
-        </div>
-      </form>
+      <Preferences theme={theme} here={here} />
     </div>
+  );
+}
+
+function Preferences({ theme, here }: { theme: Theme; here: string }) {
+  const { t, lang } = useLocale();
+  const icons = { system: "system", light: "sun", dark: "moon" } as const;
+  return (
+    <form method="post" action="/etl/preferences" class="settings-row">
+      <input type="hidden" name="back" value={here} />
+      <div class="segmented" role="group" aria-label={t("theme.label")}>
+        {(["system", "light", "dark"] as const).map((each) => (
+          <button
+            type="submit"
+            name="theme"
+            value={each}
+            key={each}
+            aria-pressed={theme === each}
+            aria-label={t(`theme.${each}`)}
+            title={t(`theme.${each}`)}
+          >
+            <Icon name={icons[each]} />
+          </button>
+        ))}
+      </div>
+      <div class="segmented" role="group" aria-label={t("lang.label")}>
+        {(["en", "es"] as const).map((each) => (
+          <button
+            type="submit"
+            name="lang"
+            value={each}
+            key={each}
+            lang={each}
+            aria-pressed={lang === each}
+            aria-label={each === "en" ? "EN, English" : "ES, Español"}
+            title={each === "en" ? "English" : "Español"}
+          >
+            {each.toUpperCase()}
+          </button>
+        ))}
+      </div>
+    </form>
   );
 }

@@ -3,8 +3,10 @@ import type { ComponentChildren } from "preact";
 import { renderToString } from "preact-render-to-string";
 import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { LocaleContext } from "../../islands/lib/locale_context.tsx";
+import { ViewerContext } from "../../islands/lib/viewer.tsx";
+import { identityOf } from "../access/identity.ts";
 import type { Assets } from "./assets.ts";
-import { Layout, type NavName } from "./layout.tsx";
+import { AloneLayout, Layout, type NavName } from "./layout.tsx";
 import type { Manifest } from "./manifest.ts";
 import { readPreferences } from "./preferences.ts";
 
@@ -34,7 +36,9 @@ export interface PageOptions {
   nav: NavName | null;
   /** Entries of the islands that the page has. */
   islands?: string[];
-  status?: 200 | 404 | 422 | 500 | 503;
+  /** Whether nothing leads to other pages; default false. */
+  alone?: boolean;
+  status?: 200 | 401 | 404 | 422 | 429 | 500 | 503;
   main: ComponentChildren;
 }
 
@@ -49,11 +53,20 @@ export async function renderPage(
   const locale = createLocale({ lang, tag, zone, messages });
   const now = Date.now();
   const url = new URL(c.req.url);
+  const here = url.pathname + url.search;
+  const identity = identityOf(c);
+  const role = identity?.role ?? "viewer";
   const body = renderToString(
     <LocaleContext.Provider value={{ locale, now }}>
-      <Layout nav={options.nav} theme={theme} here={url.pathname + url.search}>
-        {options.main}
-      </Layout>
+      <ViewerContext.Provider value={role}>
+        {options.alone
+          ? <AloneLayout theme={theme} here={here}>{options.main}</AloneLayout>
+          : (
+            <Layout nav={options.nav} theme={theme} here={here} identity={identity}>
+              {options.main}
+            </Layout>
+          )}
+      </ViewerContext.Provider>
     </LocaleContext.Provider>,
   );
   const html = renderToString(
@@ -63,6 +76,7 @@ export async function renderPage(
       data-zone={zone}
       data-now={now}
       data-theme={theme}
+      data-role={role}
       data-messages={manifest === null ? undefined : path(manifest.scripts[lang]!.file)}
     >
       <head>

@@ -71,6 +71,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
         secrets: secretsOf(config),
       }),
       queue: options.executes,
+      trusted: true,
       drainMs: DRAIN_MS,
       // nobody else waits here, and Ctrl-C ends it
       profile: { records: null, maxRecords: null, timeoutMs: Infinity },

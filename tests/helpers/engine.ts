@@ -186,6 +186,8 @@ export async function startEngine(
     ETL_DATA_DIR: `${dir}/data`,
     ETL_SPOOL_DIR: `${dir}/spool`,
     ETL_TRANSFORMS_DIR: `${dir}/transforms`,
+    // a limit keeps a timer for each caller
+    ETL_TRIGGERS_PER_MINUTE: "0",
     ...options.env,
   }, options.workers ?? 2);
   const lines: string[] = [];

@@ -26,9 +26,14 @@ Deno.test("every error is a problem: unknown routes, ids, cursors, filters, host
     ["/api/metrics/latest", 404, /no metrics yet/],
     ["/api/etl/run", 405, /GET is not possible .* possible: POST/],
     ["/api/etl/runs", 405, /possible: GET, HEAD/, { method: "PUT" }],
-    ["/livez", 403, /ETL_ALLOWED_HOSTS/, { headers: { host: "evil.example" } }],
+    ["/api/etl/runs", 403, /ETL_ALLOWED_HOSTS/, { headers: { host: "evil.example" } }],
+    ["/api/problems", 403, /ETL_ALLOWED_HOSTS/, { headers: { host: "evil.example" } }],
     ["/livez", 403, /another origin/, { headers: { origin: "http://evil.example" } }],
     ["/livez", 403, /another origin/, { headers: { origin: "null" } }],
+    ["/api/etl/run", 403, /another origin/, {
+      method: "POST",
+      headers: { "sec-fetch-site": "cross-site" },
+    }],
   ];
   for (const [path, status, detail, init] of cases) {
     const problem = await problemOf(await engine.request(path, init));

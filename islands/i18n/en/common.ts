@@ -63,6 +63,7 @@ export const common = {
   "field.extra": "Extra",
   "field.records_read": "Records read",
   "error.title": "Something went wrong",
+  "error.forbidden": "This is not allowed",
   "error.not_found": "There is nothing here",
   "error.unavailable": "The database cannot be reached",
   "error.network": "The server did not answer. Check that it is running, then try again.",

@@ -64,6 +64,7 @@ export const common: Record<keyof typeof english, string> = {
   "field.extra": "Adicionales",
   "field.records_read": "Registros leídos",
   "error.title": "Algo ha ido mal",
+  "error.forbidden": "Esto no está permitido",
   "error.not_found": "Aquí no hay nada",
   "error.unavailable": "No se puede acceder a la base de datos",
   "error.network":

@@ -1,0 +1,28 @@
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { Role } from "../../store/tokens.ts";
+import { useLocale } from "./locale_context.tsx";
+
+const RANKS: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
+
+/** What the viewer may do; everything where nobody needs to sign in. */
+export const ViewerContext = createContext<Role>("admin");
+
+/**
+ * Properties of a control that only a role may use: disabled, with the reason,
+ * for others. `busy` disables it for everybody.
+ */
+export function useRole(needed: Role): {
+  may: boolean;
+  control: (busy?: boolean) => { disabled: boolean; title?: string };
+} {
+  const { t } = useLocale();
+  const may = RANKS[useContext(ViewerContext)] >= RANKS[needed];
+  return {
+    may,
+    control: (busy = false) =>
+      may
+        ? { disabled: busy }
+        : { disabled: true, title: t("role.needed", { role: t(`role.${needed}`) }) },
+  };
+}

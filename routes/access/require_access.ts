@@ -1,0 +1,101 @@
+import type { Context, MiddlewareHandler } from "hono";
+import { matchedRoutes } from "hono/route";
+import { Problem } from "../../pipeline/problem.ts";
+import type { AppDeps } from "../deps.ts";
+import { refuseForeignHost } from "../guard.ts";
+import type { Access } from "./access.ts";
+import { clientOfRequest, limitKey } from "./client_address.ts";
+import { clientOf, type Identity, mayAct } from "./identity.ts";
+import { RateLimit } from "./rate_limit.ts";
+import { neededFor, routeName, TRIGGERS } from "./route_roles.ts";
+import { readSessionCookie } from "./session_cookie.ts";
+import { endWithAccess } from "./stream_access.ts";
+
+/** Finds out who asks, and refuses what they may not do. */
+export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler {
+  const { config } = deps;
+  const triggers = new RateLimit(config.triggersPerMinute, "requests that start work");
+  return async (c, next) => {
+    const route = routeOf(c);
+    const needed = neededFor(route);
+    if (needed === "anyone") {
+      refuseForeignHost(c);
+      return await next();
+    }
+    const identity = await identify(c, deps, access);
+    if (identity?.via !== "token") refuseForeignHost(c);
+    if (identity === null) {
+      if (isPage(c)) return c.redirect(signInPath(c), 302);
+      throw new Problem("unauthorized", {
+        status: 401,
+        detail: "This needs an API token, in the header `Authorization: Bearer etl_…`. " +
+          "People sign in at /etl/sign-in.",
+      });
+    }
+    if (!mayAct(identity.role, needed)) {
+      throw new Problem("forbidden", {
+        status: 403,
+        detail:
+          `This needs the role ${needed}, and ${identity.name} has the role ${identity.role}.`,
+        extra: { needed_role: needed, role: identity.role },
+      });
+    }
+    c.set("identity", identity);
+    if (route !== undefined && TRIGGERS.has(route) && identity.via !== "process") {
+      await triggers.count(callerOf(c, identity, config.trustedProxies));
+    }
+    await next();
+    endWithAccess(c, () => identify(c, deps, access));
+  };
+}
+
+/** Who asks; null: nobody that is known. Throws a Problem where a token is no good. */
+export async function identify(
+  c: Context,
+  { trusted = false }: Pick<AppDeps, "trusted">,
+  access: Access,
+): Promise<Identity | null> {
+  if (trusted) return { name: clientOf(c), role: "admin", via: "process", tokenId: null };
+  if (!await access.required()) {
+    return { name: clientOf(c), role: "admin", via: "open", tokenId: null };
+  }
+  const authorization = c.req.header("authorization");
+  if (authorization !== undefined) {
+    const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
+    if (token !== undefined) return await access.byToken(token);
+    throw new Problem("unauthorized", {
+      status: 401,
+      detail: "The Authorization header must be `Bearer etl_…`, with an API token.",
+      extra: { error: "invalid_request" },
+    });
+  }
+  const cookie = readSessionCookie(c);
+  return cookie === undefined ? null : await access.bySession(cookie);
+}
+
+/** The route that will answer, as ROUTE_ROLES writes it; undefined where there is none. */
+function routeOf(c: Context): string | undefined {
+  for (const route of matchedRoutes(c)) {
+    const name = routeName(route);
+    if (name !== null) return name;
+  }
+  return undefined;
+}
+
+/** Whether a person's browser asks for something to look at. */
+function isPage(c: Context): boolean {
+  return ["GET", "HEAD"].includes(c.req.method) &&
+    (c.req.header("accept") ?? "").includes("text/html") &&
+    c.req.header("authorization") === undefined;
+}
+
+function signInPath(c: Context): string {
+  const { pathname, search } = new URL(c.req.url);
+  const to = pathname + search;
+  return to === "/etl" ? "/etl/sign-in" : `/etl/sign-in?to=${encodeURIComponent(to)}`;
+}
+
+function callerOf(c: Context, { tokenId, name, via }: Identity, proxies: string[]): string {
+  if (via === "open") return limitKey(clientOfRequest(c, proxies).address);
+  return tokenId ?? name;
+}

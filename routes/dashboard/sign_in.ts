@@ -1,0 +1,75 @@
+import type { Context, Hono } from "hono";
+import { createSession, endSession } from "../../store/sessions.ts";
+import type { Access } from "../access/access.ts";
+import { clientOfRequest, limitKey } from "../access/client_address.ts";
+import { newSession } from "../access/credential.ts";
+import { checkPage } from "../access/form_token.ts";
+import { RateLimit } from "../access/rate_limit.ts";
+import { formLimit, readForm } from "../access/read_form.ts";
+import { identify } from "../access/require_access.ts";
+import { returnPath } from "../access/return_path.ts";
+import {
+  deleteSessionCookie,
+  readSessionCookie,
+  SESSION_HOURS,
+  setSessionCookie,
+} from "../access/session_cookie.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { signInFailure, signInPage } from "./sign_in_page.tsx";
+
+/** Signing in with a token, for a session of twelve hours, and out. */
+export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): void {
+  const attempts = new RateLimit(deps.config.signInsPerMinute, "attempts to sign in");
+  pages.get("/sign-in", async (c) => {
+    const to = returnPath(c.req.query("to"));
+    const known = await identify(c, deps, access).catch(() => null);
+    return known === null ? await signInPage(c, deps, { to }) : c.redirect(to, 303);
+  });
+  pages.post("/sign-in", formLimit, async (c) => {
+    const form = await readForm(c);
+    const to = returnPath(form.get("to"));
+    const { address } = clientOfRequest(c, deps.config.trustedProxies);
+    try {
+      await attempts.count(limitKey(address));
+      await signIn(c, deps, { access, token: String(form.get("token") ?? "").trim(), address });
+    } catch (error) {
+      const failure = signInFailure(error);
+      if (failure === null) throw error;
+      deps.log.warn("sign-in refused", { address, status: failure.status });
+      if (failure.status === 429) c.header("Retry-After", String(failure.seconds));
+      return await signInPage(c, deps, { to, failure });
+    }
+    return c.redirect(to, 303);
+  });
+  pages.post("/sign-out", formLimit, async (c) => {
+    const cookie = readSessionCookie(c);
+    const identity = cookie === undefined ? null : await access.bySession(cookie);
+    if (identity !== null) {
+      await checkPage(c, cookie!);
+      await endSession(deps.sql, identity.session!.id, identity.name);
+      access.changed();
+    }
+    deleteSessionCookie(c);
+    return c.redirect("/etl/sign-in", 303);
+  });
+}
+
+/** Makes a session for who shows this token. Throws the Problem that says what is wrong with it. */
+async function signIn(
+  c: Context,
+  deps: DashboardDeps,
+  { access, token, address }: { access: Access; token: string; address: string },
+): Promise<void> {
+  const { name, role, tokenId } = await access.byToken(token);
+  const session = newSession();
+  await createSession(deps.sql, {
+    sessionId: session.id,
+    hash: session.hash,
+    tokenId,
+    environmentHash: tokenId === null ? access.environmentHash : null,
+    expiresAt: new Date(Date.now() + SESSION_HOURS * 3_600_000),
+    actor: name,
+    details: { role, token_id: tokenId, address },
+  });
+  setSessionCookie(c, session.text);
+}

@@ -1,0 +1,27 @@
+import { newToken } from "../../routes/access/credential.ts";
+import type { Sql } from "../../store/database.ts";
+import { createToken, type Role } from "../../store/tokens.ts";
+
+export interface MakeTokenOptions {
+  name: string;
+  role: Role;
+  /** Default: it does not expire. */
+  expiresAt?: Date;
+}
+
+/** Stores a token; answers it as its holder shows it. */
+export async function makeToken(
+  { sql }: { sql: Sql },
+  { name, role, expiresAt }: MakeTokenOptions,
+): Promise<string> {
+  const { id, hash, text } = newToken();
+  await createToken(sql, {
+    tokenId: id,
+    name,
+    role,
+    hash,
+    expiresAt: expiresAt ?? null,
+    actor: "test",
+  });
+  return text;
+}
