@@ -13,7 +13,7 @@ import { delay } from "../store/retry.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { parseBody, readText } from "./run_request.ts";
-import { actorOf } from "./runs.ts";
+import { actorOf, clientOf } from "./access/identity.ts";
 import { pageOf, problemResponses } from "./schemas.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
@@ -134,8 +134,10 @@ async function askForMaintenance(c: Context, deps: AppDeps): Promise<Response> {
     });
   }
   const conf = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
-  const actor = actorOf(c);
-  const id = await requestMaintenance(deps.sql, conf, { trigger: actor, requested_by: actor });
+  const id = await requestMaintenance(deps.sql, conf, {
+    trigger: clientOf(c),
+    requested_by: actorOf(c),
+  });
   const read = async (): Promise<MaintenanceView> => (await maintenanceView(deps.sql, id))!;
   c.header("Location", `/api/etl/maintenance/${id}`);
   let view = await read();
