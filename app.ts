@@ -26,6 +26,7 @@ import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
 import { reportRoutes } from "./routes/reports.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
 import { suiteTaskRoutes } from "./routes/suite_tasks.ts";
 import { suiteRoutes } from "./routes/suites.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
@@ -86,6 +87,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   previewRoutes(app, deps);
   quarantineRoutes(app, deps);
   namedRoutes(app, deps);
+  scheduleRoutes(app, deps);
   suiteRoutes(app, deps);
   suiteTaskRoutes(app, deps);
   metricsRoutes(app, deps);

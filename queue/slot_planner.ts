@@ -49,7 +49,7 @@ async function planSchedule(sql: Sql, schedule: PlannedSchedule, now: Date): Pro
   }
   const { from } = schedule;
   const horizon = new Date(now.getTime() + AHEAD_MS);
-  const start = from < now ? oldest(clock, { from, now }) : from;
+  const start = from < now ? await oldest(clock, { from, now }) : from;
   let [previous = null] = clock.before(new Date(start.getTime() + 1), { limit: 1 });
   const slots: ComputedSlot[] = [];
   for (const slot of clock.after(start)) {
@@ -67,13 +67,16 @@ async function planSchedule(sql: Sql, schedule: PlannedSchedule, now: Date): Pro
 }
 
 /** Where to begin after a time without any server: not so early that there are more slots than are kept. */
-function oldest(clock: SlotClock, { from, now }: { from: Date; now: Date }): Date {
+async function oldest(
+  clock: SlotClock,
+  { from, now }: { from: Date; now: Date },
+): Promise<Date> {
   let first = from;
   let count = 0;
   for (const slot of clock.before(now, { limit: MAX_PAST })) {
     if (slot <= from) return from;
     first = slot;
-    count++;
+    if (++count % BREATH === 0) await delay(0);
   }
   return count < MAX_PAST ? from : new Date(first.getTime() - 1);
 }

@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import { withoutConflicts } from "./retry.ts";
 
 /** A schedule whose slots have to be computed. */
 export interface PlannedSchedule {
@@ -66,4 +67,78 @@ export async function purgeSlots(sql: Sql): Promise<number> {
     if (row!.gone === 0) return total;
     total += row!.gone;
   }
+}
+
+/** A slot as the API shows it; times are ISO 8601 in UTC. */
+export interface SlotRow {
+  slot: string;
+  slot_previous: string | null;
+  state: "pending" | "requested" | "skipped" | "missed" | "failed";
+  run_id: string | null;
+  run_state: string | null;
+  /** The run that was going on. */
+  blocked_by: string | null;
+  note: string | null;
+  problem: Record<string, unknown> | null;
+  decided_at: string | null;
+}
+
+function slotJson(sql: Sql) {
+  return sql`jsonb_build_object('slot', etl.iso(s.slot), 'slot_previous', etl.iso(s.slot_previous), 'state', s.state,
+    'run_id', s.run_id, 'run_state', (select r.state from etl.runs as r where r.run_id = s.run_id),
+    'blocked_by', s.blocked_by, 'note', s.note, 'problem', s.problem, 'decided_at', etl.iso(s.decided_at))`;
+}
+
+/** Slots that are to come, soonest first. */
+export async function slotsAhead(sql: Sql, schedule: string, limit: number): Promise<SlotRow[]> {
+  const rows = await sql<{ row: SlotRow }[]>`
+    select ${slotJson(sql)} as row from etl.slots as s
+    where s.schedule = ${schedule} and s.slot > clock_timestamp() order by s.slot limit ${limit}`;
+  return rows.map(({ row }) => row);
+}
+
+/** Slots that have passed, newest first. */
+export async function slotsPast(
+  sql: Sql,
+  schedule: string,
+  { before, limit }: { before: string | null; limit: number },
+): Promise<SlotRow[]> {
+  const rows = await sql<{ row: SlotRow }[]>`
+    select ${slotJson(sql)} as row from etl.slots as s
+    where s.schedule = ${schedule} and s.slot <= clock_timestamp()
+      and (${before}::text is null or s.slot < ${before}::text::timestamptz)
+    order by s.slot desc limit ${limit}`;
+  return rows.map(({ row }) => row);
+}
+
+/** What a backfill does, or would do, with a slot. */
+export interface BackfilledSlot {
+  slot: string;
+  slot_previous: string | null;
+  /** `kept`: it has a run that waits, goes on or has succeeded. */
+  action: "run" | "kept";
+  run_id: string | null;
+  /** State of its run before, else of the slot; null where it was not stored. */
+  state_before: string | null;
+}
+
+/** Runs past slots that have no run or a failed one, in one transaction. */
+export async function backfillSlots(
+  sql: Sql,
+  { schedule, slots, preview, actor }: {
+    schedule: string;
+    slots: ComputedSlot[];
+    preview: boolean;
+    actor: string;
+  },
+): Promise<BackfilledSlot[]> {
+  return await withoutConflicts(() =>
+    sql<BackfilledSlot[]>`
+      select etl.iso(slot) as slot, etl.iso(slot_previous) as slot_previous, action, run_id, state_before
+      from etl.backfill_slots(${schedule}, ${
+      slots.map(({ slot }) => slot.toISOString())
+    }::timestamptz[],
+        ${slots.map(({ previous }) => previous?.toISOString() ?? null)}::timestamptz[],
+        ${JSON.stringify({ preview, requested_by: actor })}::text::jsonb)`
+  );
 }

@@ -1,0 +1,210 @@
+import { z } from "@hono/zod-openapi";
+import { parseConf } from "../pipeline/conf_errors.ts";
+import { type FieldError, Problem } from "../pipeline/problem.ts";
+import { SlotClock, tidyCron } from "../pipeline/schedules/cron.ts";
+import { cronWords } from "../pipeline/schedules/words.ts";
+import {
+  checkSlotConf,
+  getSchedule,
+  type ScheduleRow,
+  type ScheduleValues,
+} from "../store/schedules.ts";
+import type { AppDeps } from "./deps.ts";
+
+const time = z.iso.datetime({ offset: true });
+const named = z.string().regex(
+  /^[A-Za-z][A-Za-z0-9_.-]{0,99}$/,
+  "a name of letters, digits, _ . and -",
+);
+
+export const cronText = z.string().min(1).max(200).openapi({
+  description: "five fields, or @hourly, @daily, @weekly, @monthly, @yearly",
+  example: "30 2 * * 1-5",
+});
+export const zoneText = z.string().min(1).max(100).openapi({
+  description: "IANA time zone; default UTC",
+  example: "Europe/Madrid",
+});
+
+/** The path parameter of every route of one schedule. */
+export const scheduleName = z.object({
+  name: z.string().regex(
+    /^[A-Za-z][A-Za-z0-9_.-]{0,99}$/,
+    "a name of letters, digits, _ . and -",
+  ).openapi({ param: { name: "name", in: "path" } }),
+});
+
+/** What PUT takes. */
+export const scheduleBody = z.strictObject({
+  description: z.string().max(1000).nullable().optional(),
+  cron: cronText,
+  time_zone: zoneText.optional(),
+  conf: z.record(z.string(), z.unknown()).optional().openapi({
+    description: "conf of its runs, as POST /api/etl/run takes it",
+  }),
+  configuration: named.nullable().optional().openapi({
+    description: "saved configuration; the same as conf.configuration",
+  }),
+  active: z.boolean().optional().openapi({ description: "not given: as it is" }),
+  paused_until: time.nullable().optional().openapi({ description: "not given: as it is" }),
+  missed: z.enum(["last", "all", "none"]).optional().openapi({
+    description: "what to run of slots later than the grace; default last",
+  }),
+  grace_seconds: z.number().int().min(0).max(86_400).optional().openapi({
+    description: "how late a slot is still on time; default 120",
+  }),
+  overlap: z.enum(["queue", "skip", "cancel"]).optional().openapi({
+    description: "when a run of the same label is going on; default skip",
+  }),
+}).openapi("ScheduleValues");
+
+export const scheduleJson = z.object({
+  name: z.string(),
+  description: z.string().nullable(),
+  cron: z.string(),
+  cron_words: z.string(),
+  time_zone: z.string(),
+  conf: z.record(z.string(), z.any()),
+  configuration: z.string().nullable(),
+  active: z.boolean(),
+  paused: z.boolean(),
+  paused_until: time.nullable(),
+  missed: z.enum(["last", "all", "none"]),
+  grace_seconds: z.number().int(),
+  overlap: z.enum(["queue", "skip", "cancel"]),
+  next_slot: time.nullable(),
+  next_slot_local: z.string().nullable(),
+  last_slot: z.object({
+    slot: time,
+    state: z.string(),
+    run_id: z.uuid().nullable(),
+    run_state: z.string().nullable(),
+    note: z.string().nullable(),
+  }).nullable(),
+  slots_until: time.nullable(),
+  problem: z.string().nullable(),
+  created_at: time,
+  updated_at: time,
+  updated_by: z.string().nullable(),
+}).openapi("Schedule");
+
+export type ScheduleJson = z.infer<typeof scheduleJson>;
+
+/** A stored schedule with its expression in words and its next slot as local clocks show it. */
+export function shown(row: ScheduleRow): ScheduleJson {
+  return {
+    ...row,
+    cron_words: cronWords(row.cron),
+    next_slot_local: row.next_slot === null ? null : localOf(row.next_slot, row.time_zone),
+  };
+}
+
+/** A time as the clocks of a zone show it. A zone that this server does not know (SQL can store such): in UTC. */
+export function localOf(at: string, timeZone: string): string {
+  const instant = Temporal.Instant.from(at);
+  try {
+    return instant.toString({ timeZone, smallestUnit: "second" });
+  } catch {
+    return instant.toString({ smallestUnit: "second" });
+  }
+}
+
+/**
+ * The values of a body that is valid: expression, zone, and the conf, which is
+ * resolved as the next slot's run request would be. Else throws one Problem
+ * with everything that is wrong.
+ */
+export async function checkedValues(
+  body: z.infer<typeof scheduleBody>,
+  deps: AppDeps,
+): Promise<ScheduleValues> {
+  const { configuration = null, conf: given = {}, ...rest } = body;
+  const conf = configuration === null ? given : { ...given, configuration };
+  const errors: FieldError[] = [];
+  if (
+    configuration !== null && ![undefined, configuration].includes(given.configuration as string)
+  ) {
+    errors.push({
+      field: "configuration",
+      value: configuration,
+      message: "is another one than conf.configuration",
+      expected: "one of them",
+    });
+  }
+  if ("overlap" in conf) {
+    errors.push({
+      field: "conf.overlap",
+      value: conf.overlap,
+      message: "belongs to the schedule itself",
+      expected: "overlap beside conf",
+    });
+  }
+  const cron = tidyCron(body.cron);
+  const timeZone = body.time_zone ?? "UTC";
+  let clock = new SlotClock("@daily", "UTC");
+  try {
+    clock = new SlotClock(cron, timeZone);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    errors.push(...error.errors);
+  }
+  errors.push(...await confErrorsOf(conf, clock, deps));
+  if (errors.length > 0) {
+    throw new Problem("invalid-conf", {
+      detail: `The schedule has ${errors.length === 1 ? "an error" : `${errors.length} errors`}: ${
+        errors.map(({ field, message }) => `${field} ${message}`).join("; ")
+      }`,
+      errors,
+    });
+  }
+  return {
+    ...rest,
+    description: body.description ?? null,
+    cron,
+    time_zone: timeZone,
+    conf,
+    missed: body.missed ?? "last",
+    grace_seconds: body.grace_seconds ?? 120,
+    overlap: body.overlap ?? "skip",
+  } as ScheduleValues;
+}
+
+async function confErrorsOf(
+  conf: Record<string, unknown>,
+  clock: SlotClock,
+  deps: AppDeps,
+): Promise<FieldError[]> {
+  const [slot] = clock.after(new Date(), { limit: 1 });
+  const [previous] = clock.before(slot!, { limit: 1 });
+  let filled: unknown = conf;
+  let found: FieldError[] = [];
+  try {
+    const checked = await checkSlotConf(deps.sql, conf, { slot: slot!, previous: previous! });
+    filled = checked.conf;
+    found = checked.errors;
+  } catch (error) {
+    // text that jsonb cannot hold: parseConf says which
+    if ((error as { code?: string }).code !== "22P05") throw error;
+  }
+  try {
+    parseConf(filled);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const told = new Set(error.errors.map(({ field }) => field));
+    found = [...error.errors, ...found.filter(({ field }) => !told.has(field))];
+  }
+  return found.map((each) => ({ ...each, field: `conf.${each.field}` }));
+}
+
+export async function knownSchedule(deps: AppDeps, name: string): Promise<ScheduleRow> {
+  const found = await getSchedule(deps.sql, name);
+  if (found === null) throw noSuchSchedule(name);
+  return found;
+}
+
+export function noSuchSchedule(name: string): Problem {
+  return new Problem("not-found", {
+    status: 404,
+    detail: `There is no schedule ${name}. GET /api/schedules lists them.`,
+  });
+}

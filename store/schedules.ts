@@ -1,0 +1,161 @@
+import type { Sql } from "./database.ts";
+import { withoutConflicts } from "./retry.ts";
+import type { ResolvedParams } from "./params.ts";
+import type { SubmitOptions, Submitted } from "./runs.ts";
+
+/** What a caller sets of a schedule. */
+export interface ScheduleValues {
+  description: string | null;
+  cron: string;
+  time_zone: string;
+  conf: Record<string, unknown>;
+  /** Not given: as it is, true for a new one. */
+  active?: boolean;
+  /** Not given: as it is, null for a new one. */
+  paused_until?: string | null;
+  missed: "last" | "all" | "none";
+  grace_seconds: number;
+  overlap: "queue" | "skip" | "cancel";
+}
+
+/** A schedule as the API shows it; times are ISO 8601 in UTC. */
+export interface ScheduleRow extends Required<ScheduleValues> {
+  name: string;
+  configuration: string | null;
+  paused: boolean;
+  /** The slot that will be run next; null where it is paused without an end or no slots are stored. */
+  next_slot: string | null;
+  /** The newest slot that has been decided. */
+  last_slot: {
+    slot: string;
+    state: string;
+    run_id: string | null;
+    run_state: string | null;
+    note: string | null;
+  } | null;
+  slots_until: string | null;
+  problem: string | null;
+  created_at: string;
+  updated_at: string;
+  updated_by: string | null;
+}
+
+function scheduleJson(sql: Sql) {
+  return sql`jsonb_build_object('name', s.name, 'description', s.description, 'cron', s.cron, 'time_zone', s.time_zone,
+    'conf', s.conf, 'configuration', s.conf ->> 'configuration', 'active', s.active,
+    'paused', etl.is_paused(s.active, s.paused_until, clock_timestamp()), 'paused_until', etl.iso(s.paused_until),
+    'missed', s.missed, 'grace_seconds', s.grace_seconds, 'overlap', s.overlap,
+    'next_slot', (select etl.iso(min(n.slot)) from etl.slots as n where s.active and n.schedule = s.name and n.state = 'pending'
+      and n.slot > greatest(clock_timestamp(), s.paused_until - interval '1 microsecond')),
+    'last_slot', (select jsonb_build_object('slot', etl.iso(l.slot), 'state', l.state, 'run_id', l.run_id,
+        'run_state', (select r.state from etl.runs as r where r.run_id = l.run_id), 'note', coalesce(l.note, l.problem ->> 'detail'))
+      from etl.slots as l where l.schedule = s.name and l.state <> 'pending' and l.slot <= clock_timestamp()
+      order by l.slot desc limit 1),
+    'slots_until', etl.iso(s.slots_until), 'problem', s.problem, 'created_at', etl.iso(s.created_at),
+    'updated_at', etl.iso(s.updated_at), 'updated_by', s.updated_by)`;
+}
+
+/** Schedules by name, those after a name. */
+export async function listSchedules(
+  sql: Sql,
+  { after = "", limit }: { after?: string; limit: number },
+): Promise<ScheduleRow[]> {
+  const rows = await sql<{ row: ScheduleRow }[]>`
+    select ${scheduleJson(sql)} as row from etl.schedules as s
+    where s.name collate "C" > ${after}::text order by s.name collate "C" limit ${limit}`;
+  return rows.map(({ row }) => row);
+}
+
+export async function getSchedule(sql: Sql, name: string): Promise<ScheduleRow | null> {
+  const [found] = await sql<{ row: ScheduleRow }[]>`
+    select ${scheduleJson(sql)} as row from etl.schedules as s where s.name = ${name}`;
+  return found?.row ?? null;
+}
+
+/** Creates or replaces a schedule and audits who did it; answers whether it is new. */
+export async function putSchedule(
+  sql: Sql,
+  { name, values, actor }: { name: string; values: ScheduleValues; actor: string },
+): Promise<boolean> {
+  const row = JSON.stringify({ name, ...values });
+  const pauses = values.active !== undefined;
+  const ends = values.paused_until !== undefined;
+  const [done] = await sql<{ is_new: boolean }[]>`
+    with put as (
+      insert into etl.schedules as s (name, description, cron, time_zone, conf, active, paused_until, missed, grace_seconds,
+        overlap, updated_by)
+      select name, description, cron, time_zone, conf, coalesce(active, true), paused_until, missed, grace_seconds,
+        overlap, ${actor}
+      from jsonb_populate_record(null::etl.schedules, ${row}::text::jsonb)
+      on conflict (name) do update set description = excluded.description, cron = excluded.cron,
+        time_zone = excluded.time_zone, conf = excluded.conf, missed = excluded.missed,
+        grace_seconds = excluded.grace_seconds, overlap = excluded.overlap,
+        active = case when ${pauses}::boolean then excluded.active else s.active end,
+        paused_until = case when ${ends}::boolean then excluded.paused_until else s.paused_until end,
+        updated_at = now(), updated_by = excluded.updated_by
+      returning xmax = 0 as is_new),
+    audited as (
+      insert into public.etl_improved_audit (event, actor, details)
+      select 'schedules_put', ${actor}::text, ${row}::text::jsonb from put returning 1)
+    select is_new from put, audited`;
+  return done!.is_new;
+}
+
+/** Pauses or resumes a schedule and audits who did it; false where there is none. */
+export async function setPaused(
+  sql: Sql,
+  { name, active, until, actor }: {
+    name: string;
+    active: boolean;
+    until: Date | null;
+    actor: string;
+  },
+): Promise<boolean> {
+  const event = active && until === null ? "schedules_resume" : "schedules_pause";
+  const rows = await sql`
+    with changed as (
+      update etl.schedules set active = ${active}, paused_until = ${until}, updated_at = now(), updated_by = ${actor}
+      where name = ${name} returning paused_until)
+    insert into public.etl_improved_audit (event, actor, details)
+    select ${event}::text, ${actor}::text, jsonb_build_object('name', ${name}::text, 'until', etl.iso(paused_until))
+    from changed returning 1`;
+  return rows.length > 0;
+}
+
+/** Removes a schedule with its slots and audits who did it; its runs stay. False where there was none. */
+export async function deleteSchedule(
+  sql: Sql,
+  { name, actor }: { name: string; actor: string },
+): Promise<boolean> {
+  const rows = await sql`
+    with gone as (delete from etl.schedules where name = ${name} returning 1)
+    insert into public.etl_improved_audit (event, actor, details)
+    select 'schedules_delete', ${actor}::text, jsonb_build_object('name', ${name}::text) from gone returning 1`;
+  return rows.length > 0;
+}
+
+/** Asks for a run with a schedule's conf now. */
+export async function runSchedule(
+  sql: Sql,
+  name: string,
+  options: SubmitOptions,
+): Promise<Submitted> {
+  const [row] = await withoutConflicts(() =>
+    sql<{ answer: Submitted }[]>`
+      select etl.run_schedule(${name}, ${JSON.stringify(options)}::text::jsonb) as answer`
+  );
+  return row!.answer;
+}
+
+/** A conf with the slots filled in, and what the database finds wrong with a run request of it. */
+export async function checkSlotConf(
+  sql: Sql,
+  conf: unknown,
+  { slot, previous }: { slot: Date; previous: Date },
+): Promise<{ conf: unknown; errors: ResolvedParams["errors"] }> {
+  const [row] = await sql<{ conf: unknown; errors: ResolvedParams["errors"] }[]>`
+    select etl.fill_slots(c.conf, ${slot}, ${previous}) as conf, r.errors
+    from (select ${JSON.stringify(conf)}::text::jsonb as conf) as c,
+      etl.resolve_request(c.conf, ${slot}, ${previous}) as r`;
+  return row!;
+}
