@@ -10,9 +10,9 @@ import {
   slotsAhead,
   slotsPast,
 } from "../store/slots.ts";
+import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { actorOf } from "./runs.ts";
 import { cronText, knownSchedule, localOf, scheduleName, zoneText } from "./schedule_body.ts";
 import { problemResponses } from "./schemas.ts";
 

@@ -10,9 +10,9 @@ import {
   setPaused,
 } from "../store/schedules.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
+import { actorOf, clientOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { actorOf } from "./runs.ts";
 import {
   checkedValues,
   knownSchedule,
@@ -193,7 +193,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const key = c.req.header("idempotency-key");
       const traceparent = activeTraceparent();
       const submitted = await runSchedule(deps.sql, name, {
-        trigger: actorOf(c),
+        trigger: clientOf(c),
         requested_by: actorOf(c),
         ...(key === undefined ? {} : { idempotency_key: key }),
         ...(traceparent === null ? {} : { traceparent }),

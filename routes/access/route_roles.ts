@@ -65,6 +65,7 @@ export const ROUTE_ROLES: Record<string, Needed> = {
   "POST /api/schedules/{name}/run": "operator",
   "POST /api/schedules/{name}/backfill": "operator",
   "GET /api/schedules/{name}/slots": "viewer",
+  "POST /api/schedules/preview": "viewer",
 
   "GET /api/configurations": "viewer",
   "GET /api/configurations/{name}": "viewer",

@@ -69,7 +69,7 @@ Deno.test("a schedule is made, shown, listed, changed and removed, and each chan
     conf: { batch_size: 7 },
   });
   assert.equal(again.status, 200);
-  const [{ revision }] = await engine.sql<{ revision: string }[]>`
+  const [{ revision } = { revision: "" }] = await engine.sql<{ revision: string }[]>`
     select revision from etl.schedules`;
   assert.equal(revision, "1");
   const changed = await ok(
@@ -183,7 +183,7 @@ Deno.test("a schedule may run a saved configuration, which is followed when it c
 Deno.test("slots are stored 8 days ahead, with the time before each, and previewed", async (t) => {
   await using engine = await startEngine(t);
   await ok(await put(engine, "minutely", { cron: "* * * * *", time_zone: "America/New_York" }));
-  const [{ n, gaps }] = await engine.sql<{ n: number; gaps: number }[]>`
+  const [{ n, gaps } = { n: 0, gaps: 0 }] = await engine.sql<{ n: number; gaps: number }[]>`
     select count(*)::int as n, count(distinct slot - slot_previous)::int as gaps from etl.slots`;
   assert.ok(n >= 11_519 && n <= 11_521, String(n));
   assert.equal(gaps, 1);
