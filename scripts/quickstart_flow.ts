@@ -72,7 +72,12 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
     const address = await launched.server.address;
     step.end(address);
     terminal.line(`\n  Loading ${DATA_SET.title}\n`);
-    run = await load(address, { path, terminal, until: launched.ended });
+    run = await load(address, {
+      path,
+      terminal,
+      until: launched.ended,
+      token: env.ETL_ADMIN_TOKEN || env.ETL_TOKEN,
+    });
     if (!options.once) {
       terminal.line(`  Dashboard   ${terminal.paint("cyan", `${address}/etl`)}`);
       terminal.line(`  Server log  ${logFile}`);
@@ -95,11 +100,17 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
 /** Asks for the run and shows it until it has ended, or the server has. */
 async function load(
   address: string,
-  { path, terminal, until }: { path: string; terminal: Terminal; until: Promise<unknown> },
+  options: {
+    path: string;
+    terminal: Terminal;
+    until: Promise<unknown>;
+    token: string | undefined;
+  },
 ): Promise<RunDetail> {
+  const { path, terminal, until, token } = options;
   const serverEnded = new AbortController();
   void until.then(() => serverEnded.abort(new Error("it ended")));
-  const api = remoteApi(address, serverEnded.signal);
+  const api = remoteApi(address, { token, signal: serverEnded.signal });
   const { run_id } = await post<{ run_id: string }>(api, "/api/etl/run", {
     run_label: "quickstart",
     source: { type: "file", name: "flights", path, event_type: "flight" },

@@ -16,8 +16,15 @@ export interface Api {
   close(): Promise<void>;
 }
 
+export interface RemoteOptions {
+  /** The API token that is sent; default: none. */
+  token?: string | undefined;
+  /** Ends requests when it is aborted. */
+  signal?: AbortSignal | undefined;
+}
+
 /** A server that runs elsewhere. */
-export function remoteApi(address: string, signal?: AbortSignal): Api {
+export function remoteApi(address: string, { token, signal }: RemoteOptions = {}): Api {
   const base = serverUrl(address);
   return {
     inProcess: false,
@@ -25,7 +32,7 @@ export function remoteApi(address: string, signal?: AbortSignal): Api {
       try {
         return await fetch(new URL(path, base), {
           ...init,
-          headers: clientHeaders(init),
+          headers: clientHeaders(init, token),
           ...(signal === undefined ? {} : { signal }),
         });
       } catch (cause) {
@@ -37,10 +44,11 @@ export function remoteApi(address: string, signal?: AbortSignal): Api {
   };
 }
 
-/** The request's headers, with the name of this client for the audit table. */
-export function clientHeaders(init: RequestInit): Headers {
+/** The request's headers, with the name of this client for the audit table, and its token. */
+export function clientHeaders(init: RequestInit, token?: string): Headers {
   const headers = new Headers(init.headers);
   headers.set(CLIENT_HEADER, "cli");
+  if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
   return headers;
 }
 

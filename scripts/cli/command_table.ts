@@ -8,6 +8,7 @@ import { run } from "./commands/run.ts";
 import { runs } from "./commands/runs.ts";
 import { show } from "./commands/show.ts";
 import { suite } from "./commands/suite.ts";
+import { token } from "./commands/token.ts";
 
 /** The commands, in the order of the help. A new one is a file in commands/ and a line here. */
 export const COMMANDS: Command[] = [
@@ -20,4 +21,5 @@ export const COMMANDS: Command[] = [
   profile,
   suite,
   maintenance,
+  token,
 ];

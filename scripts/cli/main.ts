@@ -84,7 +84,10 @@ async function execute(
     readFile: (path) => readText(path, options.cwd),
     writeNewFile: (path, text) => writeNewText(path, options.cwd, text),
     async connect({ executes = false } = {}) {
-      if (server !== undefined) return api = remoteApi(server, signals.signal);
+      if (server !== undefined) {
+        const token = await tokenOf(parsed.text["token-file"], options);
+        return api = remoteApi(server, { token, signal: signals.signal });
+      }
       const { startInProcess } = await import("./in_process.ts");
       api = await startInProcess({
         projectDir: options.projectDir,
@@ -105,6 +108,18 @@ async function execute(
     err.draw([]);
     await api?.close();
   }
+}
+
+/** The token for a server: of the file that was named, else of the environment. */
+async function tokenOf(
+  file: string | undefined,
+  { env, cwd }: CliOptions,
+): Promise<string | undefined> {
+  const where = file === undefined ? "ETL_TOKEN" : file;
+  const token = (file === undefined ? env.ETL_TOKEN ?? "" : await readText(file, cwd)).trim();
+  if (token === "" && file === undefined) return undefined;
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new UsageError(`${where} holds no API token, which is one word such as etl_…`);
 }
 
 async function readText(path: string, cwd: string): Promise<string> {
@@ -144,6 +159,9 @@ function explain(error: unknown, err: Terminal, command: string): number {
   if (error instanceof Interrupted) return EXIT.interrupted;
   if (error instanceof Problem) {
     err.line(`${title} ${problemText(error)}`);
+    if (error.type === "unauthorized" && error.status === 401) {
+      err.line("Set ETL_TOKEN to the token, or name a file that holds it with --token-file.");
+    }
     return exitCodeOfProblem(error);
   }
   err.line(`${title} ${error instanceof Error ? error.stack ?? error.message : String(error)}`);

@@ -10,6 +10,11 @@ export const COMMON_OPTIONS: Record<string, Option> = {
     value: "URL",
     help: "a running server; default: ETL_SERVER, else everything is done in this process",
   },
+  "token-file": {
+    type: "string",
+    value: "FILE",
+    help: "holds the API token for the server; default: what ETL_TOKEN holds",
+  },
   json: { type: "boolean", help: "the result as JSON, in one line, last" },
   verbose: { type: "boolean", short: "v", help: "also the log of what is done in this process" },
   help: { type: "boolean", short: "h", help: "how the command is used" },

@@ -1,0 +1,142 @@
+import type { TokenView } from "../../../store/tokens.ts";
+import { post, request } from "../api.ts";
+import type { Call, Command } from "../command.ts";
+import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { nearest } from "../options.ts";
+import { table } from "../table.ts";
+
+const ROLES = ["viewer", "operator", "admin"];
+const HOURS: Record<string, number> = { h: 1, d: 24, w: 168 };
+
+export const token: Command = {
+  name: "token",
+  summary: "API tokens: create, list, revoke",
+  description:
+    `API tokens, with which programs and people use the HTTP interface and the dashboard. From the
+first one on every request to a server needs one.
+
+  etl token create NAME      make one and show it, once; --role says what it may do:
+                             viewer looks, operator also starts and stops work, admin also changes
+                             configurations, schedules, tokens and the like
+  etl token list             all of them, with when each was last used
+  etl token revoke NAME      refuse it from now on, and end its sessions in the dashboard`,
+  arguments: [
+    { name: "ACTION", help: "create, list or revoke" },
+    { name: "NAME", help: "who uses it: a program or a person", optional: true },
+  ],
+  options: {
+    role: { type: "string", value: "ROLE", help: "create: viewer, operator or admin" },
+    expires: {
+      type: "string",
+      value: "TIME",
+      help: "create: from now, such as 90d, 12h or 2w; default: never",
+    },
+  },
+  examples: [
+    "etl token create nightly-loader --role operator --expires 90d",
+    "etl token create prometheus --role viewer > /etc/prometheus/etl.token",
+    "etl token list",
+    "etl token revoke nightly-loader",
+  ],
+  async run(call) {
+    const [action = "", name] = call.args;
+    const run = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined;
+    if (run === undefined) {
+      const meant = nearest(action, Object.keys(ACTIONS));
+      throw new UsageError(
+        `etl token cannot '${action}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
+      );
+    }
+    if (action !== "list" && name === undefined) {
+      throw new UsageError(`etl token ${action} needs the name of the token`);
+    }
+    return await run(call, name ?? "");
+  },
+};
+
+const ACTIONS: Record<string, (call: Call, name: string) => Promise<ExitCode>> = {
+  create,
+  list,
+  revoke,
+};
+
+async function create(call: Call, name: string): Promise<ExitCode> {
+  const { role, expires } = call.text;
+  if (role === undefined || !ROLES.includes(role)) {
+    throw new UsageError(
+      `etl token create needs --role: ${ROLES.join(", ")}${
+        role === undefined ? "" : `; not '${role}'`
+      }`,
+    );
+  }
+  const days = expires === undefined ? undefined : daysOf(expires);
+  const api = await call.connect();
+  const made = await post<TokenView & { token: string }>(api, "/api/tokens", {
+    name,
+    role,
+    ...(days === undefined ? {} : { expires_in_days: days }),
+  });
+  if (call.flags.json) {
+    call.out.line(JSON.stringify(made));
+    return EXIT.succeeded;
+  }
+  // alone on the standard output, so that it can go into a file
+  call.out.line(made.token);
+  const until = made.expires_at === null ? "does not expire" : `expires at ${made.expires_at}`;
+  call.err.line(`Token ${name} with the role ${role} ${until}. It is shown this once.`);
+  return EXIT.succeeded;
+}
+
+async function list(call: Call): Promise<ExitCode> {
+  const { out, flags } = call;
+  const { items } = await request<{ items: TokenView[] }>(await call.connect(), "/api/tokens");
+  if (flags.json) {
+    out.line(JSON.stringify(items));
+    return EXIT.succeeded;
+  }
+  if (items.length === 0) {
+    out.line("There are no tokens: whoever works on this machine may do everything.");
+    return EXIT.succeeded;
+  }
+  const minute = (at: string | null) => at === null ? "" : at.slice(0, 16).replace("T", " ");
+  const [title, ...rows] = table(
+    ["TOKEN", "ID", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED", "STATE"].map((title) => ({
+      title,
+    })),
+    items.map((each) => [
+      each.name,
+      each.token_id,
+      each.role,
+      minute(each.created_at),
+      each.created_by,
+      minute(each.expires_at),
+      minute(each.last_used_at),
+      stateOf(each),
+    ]),
+  );
+  out.line(out.paint("bold", title!));
+  for (const row of rows) out.line(row);
+  return EXIT.succeeded;
+}
+
+function stateOf({ revoked_at, expires_at }: TokenView): string {
+  if (revoked_at !== null) return "revoked";
+  return expires_at !== null && Date.parse(expires_at) <= Date.now() ? "expired" : "in use";
+}
+
+async function revoke(call: Call, name: string): Promise<ExitCode> {
+  const path = `/api/tokens/${encodeURIComponent(name)}`;
+  const gone = await request<TokenView>(await call.connect(), path, { method: "DELETE" });
+  if (call.flags.json) call.out.line(JSON.stringify(gone));
+  else call.out.line(`Token ${name} is revoked.`);
+  return EXIT.succeeded;
+}
+
+/** "90d" in days. */
+function daysOf(text: string): number {
+  const [, amount, unit] = /^(\d{1,5})([hdw])$/.exec(text) ?? [];
+  if (amount === undefined || Number(amount) === 0) {
+    throw new UsageError(`--expires must be a number of h, d or w, such as 90d; not '${text}'`);
+  }
+  return Number(amount) * HOURS[unit!]! / 24;
+}
