@@ -6,6 +6,7 @@ import type { Submitted } from "../../store/runs.ts";
 import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Notice } from "../ui/notice.tsx";
 import { type Conf, confOf, type FormValues, valuesOf } from "./conf.ts";
@@ -37,6 +38,8 @@ export interface RunFormProps {
 /** A form made from the schema of the run parameters. */
 export function RunForm({ schema, conf: initial, known, origin, from }: RunFormProps) {
   const { t } = useLocale();
+  const operator = useRole("operator");
+  const admin = useRole("admin");
   const [values, setValues] = useState<FormValues>(() => valuesOf(initial));
   const [failure, setFailure] = useState<ApiError | null>(null);
   const [preview, setPreview] = useState<Preview | null>(null);
@@ -173,14 +176,29 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
       </div>
       <div class="stack side">
         <div class="card form-actions only-with-script">
-          <button type="submit" class="button primary wide" disabled={busy !== null}>
+          {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
+          <button
+            type="submit"
+            class="button primary wide"
+            {...operator.control(busy !== null)}
+          >
             <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
           </button>
           <div class="form-actions-row">
-            <button type="button" class="button" disabled={busy !== null} onClick={show}>
+            <button
+              type="button"
+              class="button"
+              onClick={show}
+              {...operator.control(busy !== null)}
+            >
               {t(busy === "preview" ? "form.previewing" : "form.preview")}
             </button>
-            <button type="button" class="button" onClick={() => setSaving(true)}>
+            <button
+              type="button"
+              class="button"
+              onClick={() => setSaving(true)}
+              {...admin.control()}
+            >
               {t("form.save")}
             </button>
           </div>

@@ -14,15 +14,17 @@ export const ViewerContext = createContext<Role>("admin");
  */
 export function useRole(needed: Role): {
   may: boolean;
+  /** Why not, for people; null where they may. */
+  reason: string | null;
   control: (busy?: boolean) => { disabled: boolean; title?: string };
 } {
   const { t } = useLocale();
   const may = RANKS[useContext(ViewerContext)] >= RANKS[needed];
+  const reason = may ? null : t("role.needed", { role: t(`role.${needed}`) });
   return {
     may,
+    reason,
     control: (busy = false) =>
-      may
-        ? { disabled: busy }
-        : { disabled: true, title: t("role.needed", { role: t(`role.${needed}`) }) },
+      reason === null ? { disabled: busy } : { disabled: true, title: reason },
   };
 }

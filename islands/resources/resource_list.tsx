@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { Submitted } from "../../store/runs.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Confirm } from "../ui/dialog.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Notice } from "../ui/notice.tsx";
@@ -18,6 +19,7 @@ export interface ResourceListProps {
 /** Looks at, creates, changes, removes and, for configurations, runs. */
 export function ResourceList({ kind, items: initial }: ResourceListProps) {
   const { t } = useLocale();
+  const admin = useRole("admin");
   const spec = SPECS[kind];
   const [items, setItems] = useState(initial);
   const [editing, setEditing] = useState<Row | "new" | null>(null);
@@ -71,12 +73,15 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
             type="button"
             class="button primary only-with-script"
             onClick={() => setEditing("new")}
+            {...admin.control()}
           >
             <Icon name="plus" /> {t("resource.new", { noun: t(spec.noun) })}
           </button>
         </div>
       </div>
-      <p class="lead">{t(spec.about)}</p>
+      <p class="lead">
+        {t(spec.about)} {admin.reason !== null && <span class="quiet">{admin.reason}</span>}
+      </p>
       <div role="status" class="messages">
         {message !== null && <Notice kind={message.kind} title={message.text} />}
       </div>

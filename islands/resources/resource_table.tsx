@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import type { MessageKey } from "../i18n/en.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Time } from "../ui/time.tsx";
 import { type ResourceKind, type Row, SPECS } from "./specs.ts";
@@ -69,6 +70,7 @@ interface ResourceTableProps {
 export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
   const { t } = useLocale();
   const { key, kept = [] } = SPECS[kind];
+  const roles = { run: useRole("operator"), edit: useRole("admin"), remove: useRole("admin") };
   return (
     <div class="table-scroll">
       <table class="table">
@@ -94,10 +96,10 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
               <button
                 type="button"
                 class="button plain icon-only"
-                disabled={busy}
                 aria-label={t(`resource.${action}_one`, { name })}
                 title={t(`resource.${action}_one`, { name })}
                 onClick={onClick}
+                {...roles[action].control(busy)}
               >
                 <Icon name={icon} />
               </button>

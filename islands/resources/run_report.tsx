@@ -2,11 +2,13 @@
 import { useState } from "preact/hooks";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 
 /** Has the downstream example report now, then shows what it says. */
 export function RunReport() {
   const { t } = useLocale();
+  const operator = useRole("operator");
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
   const run = async () => {
@@ -27,7 +29,12 @@ export function RunReport() {
   return (
     <>
       {failure !== null && <span class="is-bad" role="alert">{failure}</span>}
-      <button type="button" class="button only-with-script" disabled={busy} onClick={run}>
+      <button
+        type="button"
+        class="button only-with-script"
+        onClick={run}
+        {...operator.control(busy)}
+      >
         <Icon name="play" /> {t(busy ? "reports.running" : "reports.run")}
       </button>
     </>

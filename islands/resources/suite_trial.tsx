@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { ValidationResult } from "../../pipeline/expectations/result.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Result } from "../run/validation_card.tsx";
 import { Notice } from "../ui/notice.tsx";
 
@@ -11,6 +12,7 @@ const SAMPLE = '[\n  {"event_id": "1", "event_type": "order", "payload": {"amoun
 /** Judges a sample by what the editor holds, without storing anything. */
 export function SuiteTrial({ suite }: { suite: string }) {
   const { t } = useLocale();
+  const operator = useRole("operator");
   const [records, setRecords] = useState(SAMPLE);
   const [outcome, setOutcome] = useState<ValidationResult | string | null>(null);
   const judge = async () => {
@@ -45,7 +47,14 @@ export function SuiteTrial({ suite }: { suite: string }) {
           />
         </div>
         <div>
-          <button type="button" class="button" onClick={judge}>{t("resource.judge")}</button>
+          <button
+            type="button"
+            class="button"
+            onClick={judge}
+            {...operator.control()}
+          >
+            {t("resource.judge")}
+          </button>
         </div>
         {typeof outcome === "string" && <Notice kind="problem" alert title={outcome} />}
         {outcome !== null && typeof outcome === "object" && (

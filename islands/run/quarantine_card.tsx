@@ -7,6 +7,7 @@ import type { RunDetail } from "../../store/run_views.ts";
 import type { Submitted } from "../../store/runs.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Notice } from "../ui/notice.tsx";
 import { StateBadge } from "../ui/state.tsx";
@@ -22,6 +23,7 @@ interface QuarantineCardProps {
 /** Records that failed a rule, as they were read, and a button to load them again. */
 export function QuarantineCard({ run, quarantine, relations }: QuarantineCardProps) {
   const { t, number } = useLocale();
+  const operator = useRole("operator");
   const [rule, setRule] = useState<string | null>(null);
   const [page, setPage] = useState<Pick<typeof quarantine, "items" | "next"> | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
@@ -72,9 +74,9 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
           <button
             type="button"
             class="button only-with-script"
-            disabled={busy}
             onClick={replay}
             title={t("run.replay_help")}
+            {...operator.control(busy)}
           >
             <Icon name="retry" /> {rule === null ? t("run.replay") : t("run.replay_rule", { rule })}
           </button>

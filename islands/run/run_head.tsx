@@ -4,6 +4,7 @@ import type { RunDetail } from "../../store/run_views.ts";
 import { ApiError, call } from "../lib/api.ts";
 import type { Connection } from "../lib/live.ts";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useRole } from "../lib/viewer.tsx";
 import { Confirm } from "../ui/dialog.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { LiveMark } from "../ui/live_mark.tsx";
@@ -22,6 +23,7 @@ interface RunHeadProps {
 /** What run this is, and what can be done with it. */
 export function RunHead({ run, connection, onChanged }: RunHeadProps) {
   const { t, maybe } = useLocale();
+  const operator = useRole("operator");
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
@@ -60,8 +62,8 @@ export function RunHead({ run, connection, onChanged }: RunHeadProps) {
             <button
               type="button"
               class="button danger only-with-script"
-              disabled={busy || cancelling}
               onClick={() => setAsking(true)}
+              {...operator.control(busy || cancelling)}
             >
               <Icon name="stop" /> {t(cancelling ? "run.cancelling" : "run.cancel")}
             </button>
@@ -70,9 +72,9 @@ export function RunHead({ run, connection, onChanged }: RunHeadProps) {
             <button
               type="button"
               class="button only-with-script"
-              disabled={busy}
               onClick={() => act("retry")}
               title={t("run.retry_help")}
+              {...operator.control(busy)}
             >
               <Icon name="retry" /> {t("action.retry")}
             </button>

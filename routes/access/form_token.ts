@@ -22,8 +22,9 @@ export function requireOurPage(): MiddlewareHandler {
   };
 }
 
-const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
-const MAX_BYTES = 64 << 10;
+/** What any page may send to any server; only the first is taken, with a token. */
+const FORM = "application/x-www-form-urlencoded";
+const UNASKED = [FORM, "multipart/form-data", "text/plain", ""];
 
 /**
  * A request that a cookie vouches for and that may change something must come
@@ -34,13 +35,12 @@ const MAX_BYTES = 64 << 10;
 export async function checkPage(c: Context, session: string): Promise<void> {
   if (["GET", "HEAD"].includes(c.req.method)) return;
   const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  if (FORMS.includes(type)) {
-    if (Number(c.req.header("content-length") ?? Infinity) <= MAX_BYTES) {
-      // the handler reads the same form again; Hono keeps it
-      const given = (await readForm(c)).get(FORM_TOKEN);
-      if (typeof given === "string" && sameHash(sha256(given), sha256(formToken(session)))) return;
-    }
-  } else if (!["", "text/plain"].includes(type) && c.req.header("origin") !== undefined) return;
+  if (!UNASKED.includes(type) && c.req.header("origin") !== undefined) return;
+  if (type === FORM) {
+    // the handler reads the same form again; Hono keeps it
+    const given = (await readForm(c)).get(FORM_TOKEN);
+    if (typeof given === "string" && sameHash(sha256(given), sha256(formToken(session)))) return;
+  }
   throw new Problem("forbidden", {
     status: 403,
     detail: "This does not come from a page of this server, or from an old one. " +

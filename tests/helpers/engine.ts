@@ -186,8 +186,9 @@ export async function startEngine(
     ETL_DATA_DIR: `${dir}/data`,
     ETL_SPOOL_DIR: `${dir}/spool`,
     ETL_TRANSFORMS_DIR: `${dir}/transforms`,
-    // a limit keeps a timer for each caller
+    // a limit would keep a timer for each caller
     ETL_TRIGGERS_PER_MINUTE: "0",
+    ETL_SIGN_INS_PER_MINUTE: "0",
     ...options.env,
   }, options.workers ?? 2);
   const lines: string[] = [];

@@ -25,3 +25,6 @@ export async function makeToken(
   });
   return text;
 }
+
+/** A request's headers with a token. */
+export const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
