@@ -52,13 +52,13 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description: z.string().max(1000).nullable().optional(),
     }),
     check: ({ conf }) => {
+      parseConf(conf);
       if ("configuration" in conf) {
         throw new Problem("invalid-conf", {
           detail: "A configuration cannot start from another one: put its values in.",
           errors: [{ field: "conf.configuration", message: "is not allowed here" }],
         });
       }
-      parseConf(conf);
     },
   });
   register(app, deps, {

@@ -145,6 +145,9 @@ Deno.test("hostile requests: names that objects inherit are names like any other
     ["/api/configurations/n", json("PUT", '{"conf":{"__proto__":{"batch_size":3}}}')],
     ["/api/configurations/n", json("PUT", '{"conf":{"toString":1}}')],
   ]);
+  for (const conf of ["null", "1", '"x"', "[]"]) {
+    await refused(engine, 400, [["/api/configurations/n", json("PUT", `{"conf":${conf}}`)]]);
+  }
   await refused(engine, 400, [
     ["/api/pools/n", json("PUT", '{"slots":1,"__proto__":{"a":1}}')],
     ["/api/variables/__proto__", json("PUT", '{"value":1}')],

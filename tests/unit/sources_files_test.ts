@@ -216,3 +216,11 @@ Deno.test("a cancelled run stops planning and reading", async () => {
     name: "AbortError",
   });
 });
+
+Deno.test("file source that names more than a file system can is told so", async () => {
+  await using folder = await SourceFolder.create();
+  for (const path of ["0".repeat(300), "a/".repeat(500) + "x", `${"b".repeat(300)}/*.csv`]) {
+    const { type } = await problem(planSource(sourceConf(file(path)), folder.ctx));
+    assert.equal(type, "source-unreadable");
+  }
+});

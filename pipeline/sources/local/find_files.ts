@@ -2,6 +2,7 @@ import { basename, join, relative, sep } from "node:path";
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
 import { Problem } from "../../problem.ts";
+import { globMatcher } from "./glob.ts";
 import { resolveBelow } from "./open_input.ts";
 import type { RawFile } from "./prepare_input.ts";
 
@@ -24,7 +25,7 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
   const { isGlob, base } = picomatch.scan(pattern);
   const paths: string[] = [];
   if (isGlob) {
-    const matches = picomatch(pattern, { nonegate: true });
+    const matches = globMatcher(pattern);
     for await (const path of walk(dataDir, base, warnings)) {
       if (!matches(path)) continue;
       if (paths.push(path) > MAX_FILES) {
@@ -87,6 +88,7 @@ async function isThere(path: string): Promise<boolean> {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
       return false;
     }
+    if ((error as { code?: string }).code === "ENAMETOOLONG") return false;
     throw error;
   }
 }
