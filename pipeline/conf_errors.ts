@@ -188,5 +188,7 @@ function pathText(path: PropertyKey[]): string {
 function shortened(value: unknown): unknown {
   const text = asJson(value);
   if (text.length > 200) return `${text.slice(0, 200)}…`;
+  // what it holds is sent as JSON, which knows no bigint
+  if (typeof value === "object" && value !== null) return JSON.parse(text);
   return typeof value === "bigint" ? `${value}` : value;
 }

@@ -48,7 +48,10 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     table: CONFIGURATIONS,
     body: z.strictObject({
       // not z.record(), which loses __proto__ before parseConf can refuse it
-      conf: z.any().openapi({ type: "object", description: "the conf of a run" }),
+      conf: z.any().refine(
+        (conf) => typeof conf === "object" && conf !== null && !Array.isArray(conf),
+        "must be a JSON object",
+      ).openapi({ type: "object", description: "the conf of a run" }),
       description: z.string().max(1000).nullable().optional(),
     }),
     check: ({ conf }) => {

@@ -97,6 +97,7 @@ Deno.test("POST /api/etl/run: what is no conf is refused by its kind", async (t)
     ['{"a":1}}', 400, /not JSON/],
     ['{"batch_size":1e400}', 400, /out of range|not JSON/],
     ['{"source":{"type":"nope"}}', 422, /source/],
+    ['{"sla_seconds":{"a":{"b":-798171651495932160}}}', 422, /sla_seconds/],
     ['{"source":{}}', 422, /source/],
     ['{"source":null}', 422, /source/],
     ['{"__proto__":{"batch_size":1}}', 422, /__proto__/],
