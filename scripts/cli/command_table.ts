@@ -1,4 +1,5 @@
 import type { Command } from "./command.ts";
+import { backfill } from "./commands/backfill.ts";
 import { cancel } from "./commands/cancel.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { preview } from "./commands/preview.ts";
@@ -6,6 +7,7 @@ import { profile } from "./commands/profile.ts";
 import { retry } from "./commands/retry.ts";
 import { run } from "./commands/run.ts";
 import { runs } from "./commands/runs.ts";
+import { schedule } from "./commands/schedule.ts";
 import { show } from "./commands/show.ts";
 import { suite } from "./commands/suite.ts";
 import { token } from "./commands/token.ts";
@@ -20,6 +22,8 @@ export const COMMANDS: Command[] = [
   retry,
   profile,
   suite,
+  schedule,
+  backfill,
   maintenance,
   token,
 ];

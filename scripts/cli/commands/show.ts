@@ -43,6 +43,12 @@ function runLines(out: Terminal, run: RunDetail): string[] {
     ["attempts", run.attempt > 1 ? String(run.attempt) : null],
     ["replay of", run.replay_of],
     [
+      "schedule",
+      run.schedule === null || run.slot === null
+        ? run.schedule
+        : `${run.schedule}, slot ${time(run.slot)}`,
+    ],
+    [
       "ratio",
       run.ratio === null ? null : `${run.ratio} (${run.total_rows} of ${run.expected_rows})`,
     ],

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { planSlots } from "../../queue/slot_planner.ts";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { problemOf } from "../helpers/problems.ts";
+import { withClient } from "../helpers/query.ts";
+import { type Body, ok, put, slotsOf } from "../helpers/schedules.ts";
+import { startServer } from "../helpers/server.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+Deno.test("slots are stored 8 days ahead, with the time before each, and previewed", async (t) => {
+  await using engine = await startEngine(t);
+  await ok(await put(engine, "minutely", { cron: "* * * * *", time_zone: "America/New_York" }));
+  const [{ n, gaps } = { n: 0, gaps: 0 }] = await engine.sql<{ n: number; gaps: number }[]>`
+    select count(*)::int as n, count(distinct slot - slot_previous)::int as gaps from etl.slots`;
+  assert.ok(n >= 11_519 && n <= 11_521, String(n));
+  assert.equal(gaps, 1);
+  await ok(await put(engine, "yearly", { cron: "@yearly" }));
+  const yearly = await slotsOf(engine, "yearly");
+  assert.equal(yearly.ahead.length, 1);
+  assert.match(yearly.ahead[0]!.slot, /-01-01T00:00:00.000Z$/);
+  assert.match(yearly.ahead[0]!.slot_previous, /-01-01T00:00:00.000Z$/);
+  const { ahead } = await slotsOf(engine, "minutely", "limit=3");
+  assert.equal(ahead.length, 3);
+  assert.deepEqual(new Set(ahead.map(({ state }) => state)), new Set(["pending"]));
+
+  const preview = await ok<{ cron_words: string; slots: Body[] }>(
+    await engine.post("/api/schedules/preview", {
+      cron: "30 2 * * *",
+      time_zone: "Europe/Madrid",
+      count: 3,
+      after: "2027-03-27",
+    }),
+  );
+  assert.deepEqual(preview, {
+    cron_words: "At 02:30",
+    slots: [
+      { slot: "2027-03-27T01:30:00.000Z", local: "2027-03-27T02:30:00+01:00" },
+      { slot: "2027-03-28T01:00:00.000Z", local: "2027-03-28T03:00:00+02:00" },
+      { slot: "2027-03-29T00:30:00.000Z", local: "2027-03-29T02:30:00+02:00" },
+    ],
+  });
+  const bad = await engine.post("/api/schedules/preview", { cron: "x", time_zone: "y" });
+  assert.deepEqual((await problemOf(bad)).errors!.map(({ field }) => field), ["cron", "time_zone"]);
+});
+
+Deno.test("past slots are paged, newest first", async (t) => {
+  await using engine = await startEngine(t);
+  await ok(await put(engine, "hourly", { cron: "@hourly" }));
+  await engine.sql`insert into etl.slots (schedule, slot, state, note, decided_at)
+    select 'hourly', date_trunc('hour', now()) - n * interval '1 hour', 'missed', 'test', now() from generate_series(0, 4) as n`;
+  const seen: string[] = [];
+  let cursor = "";
+  for (let pages = 0; pages < 3; pages++) {
+    const { past, next } = await slotsOf(engine, "hourly", `limit=2${cursor}`);
+    seen.push(...past.map(({ slot }) => slot));
+    cursor = `&cursor=${next}`;
+    assert.equal(next === null, pages === 2);
+  }
+  assert.equal(seen.length, 5);
+  assert.deepEqual(seen, seen.toSorted().reverse());
+});
+
+Deno.test("a schedule that SQL made gets its slots from the next server, one that is not valid gets the reason", async (t) => {
+  await using engine = await startEngine(t);
+  await engine
+    .sql`insert into etl.schedules (name, cron) values ('good', '@hourly'), ('bad', '99 * * * *')`;
+  await planSlots(engine.sql);
+  const bad = await ok(await engine.request("/api/schedules/bad"));
+  assert.match(bad.problem as string, /cron cannot be read: Invalid value for minute/);
+  assert.equal(bad.next_slot, null);
+  const good = await ok(await engine.request("/api/schedules/good"));
+  assert.ok(good.next_slot !== null);
+  // nothing to do the next time
+  assert.equal(await planSlots(engine.sql), 0);
+});
+
+Deno.test("slots that fell due while no server stored any are made up for, bounded", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`insert into etl.schedules (name, cron) values ('daily', '@daily'), ('minutely', '* * * * *'), ('monthly', '@monthly')`;
+  await sql`alter table etl.schedules disable trigger user`;
+  await sql`update etl.schedules set plan_from = now() - interval '60 days'`;
+  await sql`alter table etl.schedules enable trigger user`;
+  await planSlots(sql);
+  const rows = await sql<{ schedule: string; n: number }[]>`
+    select schedule, count(*)::int as n from etl.slots where slot <= now() group by 1 order by 1`;
+  const counts = Object.fromEntries(rows.map(({ schedule, n }) => [schedule, n]));
+  assert.equal(counts.daily, 60);
+  assert.ok(counts.minutely! >= 10_080 && counts.minutely! <= 10_082, String(counts.minutely));
+  assert.ok(counts.monthly === 2 || counts.monthly === 1, String(counts.monthly));
+  const [tick] = await sql<{ counts: Body }[]>`select etl.tick_schedules() as counts`;
+  assert.ok((tick!.counts.requested as number) >= 3);
+});
+
+Deno.test("slots are extended when the last hour of the 8 days is missing, and an edit meanwhile wins", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await ok(await put(engine, "s", { cron: "@hourly" }));
+  const stored = async () => (await sql`select from etl.slots`).length;
+  const before = await stored();
+  await planSlots(sql, { now: new Date(Date.now() + 30 * 60_000) });
+  assert.equal(await stored(), before);
+  await planSlots(sql, { now: new Date(Date.now() + 3 * 3_600_000) });
+  assert.equal(await stored(), before + 3);
+  const [late] = await sql<{ stored: boolean }[]>`
+    select etl.store_slots('s', 999, array[now() + interval '1 minute'], array[now()], now()) as stored`;
+  assert.equal(late!.stored, false);
+  assert.equal(await stored(), before + 3);
+});
+
+Deno.test("a schedule that SQL makes wakes the server, which stores its slots", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await using _server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "1" } });
+  await withClient(db.dsn, async (sql) => {
+    await sql.query("insert into etl.schedules (name, cron) values ('s', '@hourly')");
+    const stored = async (cron: string) => {
+      const { rows } = await sql.query(
+        `select count(*)::int as n from etl.slots join etl.schedules on name = schedule
+        where cron = $1 and state = 'pending' and slot > now() and slots_until > now()`,
+        [cron],
+      );
+      return rows[0].n;
+    };
+    // sooner than it would look by itself
+    await waitFor(async () => await stored("@hourly") >= 191, { timeoutMs: 20_000 });
+    await sql.query("update etl.schedules set cron = '*/30 * * * *'");
+    await waitFor(async () => await stored("*/30 * * * *") >= 383, { timeoutMs: 20_000 });
+  });
+});
