@@ -16,6 +16,7 @@ import { docsRoutes } from "./routes/docs.ts";
 import { exportRoutes } from "./routes/exports.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { jobRoutes } from "./routes/jobs.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
@@ -99,6 +100,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   reportRoutes(app, deps);
   downstreamRoutes(app, deps);
   maintenanceRoutes(app, deps);
+  jobRoutes(app, deps);
   healthRoutes(app, deps);
   const showProblem = dashboardRoutes(app, deps, access);
   app.onError((error, c) =>

@@ -17,6 +17,10 @@ const whole = (min: number, max: number) => z.coerce.number().int().min(min).max
 export const environmentSchema = z.object({
   KPIS_PG_DSN: z.string().regex(/^postgres(ql)?:\/\//, "must start with postgres://")
     .describe("connection string of the database"),
+  ETL_PG_CRON_DSN: z.string().regex(/^postgres(ql)?:\/\//, "must start with postgres://").optional()
+    .describe(
+      "connection string to the database that pg_cron lives in, where it is another one of the same server; default: it is looked for",
+    ),
   ETL_HOST: z.string().default("127.0.0.1").describe("address to listen on"),
   ETL_PORT: whole(0, 65535).default(8080).describe("port to listen on; 0: any free one"),
   ETL_ROLE: z.enum(["all", "api", "worker"]).default("all")
@@ -83,6 +87,8 @@ export const environmentSchema = z.object({
 /** The server's configuration, resolved once and passed in. */
 export interface Config {
   dsn: string;
+  /** Connection string to pg_cron's database, if it is another one and has to be named. */
+  cronDsn: string | undefined;
   host: string;
   port: number;
   role: "all" | "api" | "worker";
@@ -132,6 +138,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
   const values = parsed.data;
   return {
     dsn: values.KPIS_PG_DSN,
+    cronDsn: values.ETL_PG_CRON_DSN,
     host: values.ETL_HOST,
     port: values.ETL_PORT,
     role: values.ETL_ROLE,

@@ -16,9 +16,11 @@ import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
 import { workOnMaintenance } from "./queue/maintenance_worker.ts";
 import { startReactions } from "./queue/reactions.ts";
+import { keepJobs } from "./queue/job_keeper.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
 import { startSlotPlanner } from "./queue/slot_planner.ts";
+import { workOnJobs } from "./queue/scheduled_jobs.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database, type Sql } from "./store/database.ts";
@@ -99,7 +101,13 @@ export async function startServices(config: Config, options: ServicesOptions): P
   tail?.start((lines) => appendLogs(sql, lines));
   const reporting = new Reporting(config.telemetry);
   const boss = queue
-    ? await startBoss({ dsn: config.dsn, listen: config.listen, probeMs: config.probeMs, log })
+    ? await startBoss({
+      dsn: config.dsn,
+      listen: config.listen,
+      probeMs: config.probeMs,
+      schedule: true,
+      log,
+    })
     : null;
 
   const workers = new WorkerPool({
@@ -151,6 +159,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       sweep().catch((error) => log.warn("leftovers could not be removed", { error }));
     }, LEFTOVERS_INTERVAL_MS);
     await workOnRuns(boss, deps, config.runSlots);
+    await workOnJobs(boss, { sql, log });
     await workOnMaintenance(boss, {
       sql,
       dsn: config.dsn,
@@ -185,6 +194,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const endPlanner = boss === null
     ? async () => {}
     : await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) });
+  const endJobs = boss === null
+    ? () => {}
+    : await keepJobs({ boss, log, dsn: config.dsn, cronDsn: config.cronDsn });
   if (boss !== null) {
     recovery = setInterval(() => {
       recoverRuns(sql).catch((error) => log.warn("recovery of runs failed", { error }));
@@ -218,6 +230,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       clearInterval(recovery);
+      endJobs();
       clearInterval(sweeping);
       await endSweeper();
       await endPlanner();
@@ -259,7 +272,8 @@ async function requireSchema(sql: Sql): Promise<void> {
  * encoded, and the token of the environment. Other tokens the log knows by their form.
  */
 export function secretsOf(config: Config): string[] {
-  const passwords = [config.dsn, ...Object.values(config.connections)].flatMap((dsn) => {
+  const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
+  const passwords = dsns.flatMap((dsn) => {
     try {
       const { password } = new URL(dsn);
       return password === "" ? [] : [password, decodeURIComponent(password)];

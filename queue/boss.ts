@@ -37,12 +37,14 @@ export interface BossOptions {
   listen: boolean;
   /** Milliseconds between two looks at a silent connection; a statement may take three times as long. Default 10,000. */
   probeMs?: number;
+  /** Whether this server takes part in scheduling jobs; default false. */
+  schedule?: boolean;
   log: Log;
 }
 
 /** Starts pg-boss with its schema and queues. */
 export async function startBoss(
-  { dsn, listen, probeMs = 10_000, log }: BossOptions,
+  { dsn, listen, probeMs = 10_000, schedule = false, log }: BossOptions,
 ): Promise<PgBoss> {
   const target = connectionTarget(dsn);
   const boss = new PgBoss({
@@ -56,7 +58,10 @@ export async function startBoss(
     useListenNotify: listen,
     superviseIntervalSeconds: 1,
     monitorIntervalSeconds: 1,
-    schedule: false,
+    schedule,
+    // a job starts a few seconds after it is due
+    cronMonitorIntervalSeconds: 5,
+    cronWorkerIntervalSeconds: 1,
     registerInstance: false,
   });
   boss.on("error", (error) => log.warn("queue", { error: (error as Error).message }));

@@ -83,7 +83,7 @@ async function health(deps: AppDeps) {
     workers_busy: workersBusy,
   };
   try {
-    const database = await limited(databaseHealth(deps.sql));
+    const database = await limited(databaseHealth(deps.sql, deps.config));
     const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
     const dispatch = listening
       ? "notify"

@@ -34,9 +34,9 @@ const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
 
 /**
  * What the server reads of the project: modules of its workers (of the others
- * none, as they are imported statically), suites, and what browsers get.
+ * none, as they are imported statically), suites, periodic jobs, and what browsers get.
  */
-const PROGRAM = ["pipeline", "store", "telemetry", "suites", ".data/assets"];
+const PROGRAM = ["pipeline", "store", "telemetry", "suites", "sql/cron", ".data/assets"];
 
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS =
@@ -100,7 +100,7 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
   const hosts = new Set<string>();
   hosts.add(database("KPIS_PG_DSN", required(env, "KPIS_PG_DSN")));
   for (const [name, value] of Object.entries(env)) {
-    if (name.startsWith("ETL_CONNECTION_") && value) hosts.add(database(name, value));
+    if (isDsn(name) && value) hosts.add(database(name, value));
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
   for (const host of readFrom) hosts.add(host);
@@ -114,6 +114,11 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
     hosts.add("0.0.0.0:0"); // where its UDP socket is bound
   }
   return [...hosts];
+}
+
+/** Whether a variable holds a connection string besides KPIS_PG_DSN. */
+function isDsn(name: string): boolean {
+  return name === "ETL_PG_CRON_DSN" || name.startsWith("ETL_CONNECTION_");
 }
 
 /** Whether an entry is an IP address, with a port or not. */
@@ -146,7 +151,7 @@ function parse(name: string, value: string): URL {
   try {
     return new URL(value);
   } catch {
-    throw name.startsWith("ETL_CONNECTION_") || name === "KPIS_PG_DSN"
+    throw isDsn(name) || name === "KPIS_PG_DSN"
       ? notDsn(name)
       : new Problem("invalid-conf", { detail: `${name} must be a URL, e.g. https://host/path.` });
   }

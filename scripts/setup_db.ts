@@ -106,7 +106,7 @@ Creates or upgrades the schema in the database that KPIS_PG_DSN names, or in the
 embedded one where it is not set. Safe to repeat, and for two at once.
 
   --schema S   prepare destination schema S besides public
-  --role R     grant role R what the server needs, and no more
+  --role R     grant role R what the server needs, and no more; periodic jobs in pg_cron become its own
 `;
 
 if (import.meta.main) {
@@ -121,6 +121,7 @@ if (import.meta.main) {
     console.log(HELP);
   } else {
     const { withDatabase } = await import("./with_database.ts");
+    const { setUpJobs } = await import("./setup_jobs.ts");
     await withDatabase(async (dsn) => {
       const created = await setupDatabase(dsn, {
         ...(values.schema === undefined ? {} : { schema: values.schema }),
@@ -131,6 +132,8 @@ if (import.meta.main) {
           ? "Everything is there already."
           : `Created:\n${created.map((name) => `  ${name}`).join("\n")}`,
       );
+      const cronDsn = Deno.env.get("ETL_PG_CRON_DSN") || undefined;
+      for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
     });
   }
 }

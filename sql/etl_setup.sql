@@ -679,6 +679,23 @@ alter table etl.runs
   add column if not exists slot_previous timestamptz;
 create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
 
+-- sql/schema/42_job_scheduler.sql
+-- Who runs the periodic jobs of sql/cron.
+create table if not exists etl.job_scheduler (
+  singleton boolean primary key default true check (singleton),
+  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'pg_boss')),
+  -- where pg_cron is, and the role that its jobs belong to
+  cron_database text,
+  cron_role text,
+  -- in words: why it is not pg_cron, or what somebody should know
+  reason text,
+  -- statements that would change that, with the database to run them in
+  grants jsonb not null default '[]',
+  decided_at timestamptz not null default now(),
+  decided_by text not null default current_user
+);
+comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
+
 -- sql/schema/60_dashboard.sql
 -- What the pages of the dashboard look up by.
 create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;

@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import { type JobsOptions, recentJobsReport } from "./jobs.ts";
 
 export interface DatabaseHealth {
   /** In words, what keeps the installation from working. */
@@ -36,7 +37,7 @@ export async function missingRelations(sql: Sql): Promise<string[]> {
 }
 
 /** Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. */
-export async function databaseHealth(sql: Sql): Promise<DatabaseHealth> {
+export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<DatabaseHealth> {
   const missing = await missingRelations(sql);
   if (missing.length > 0) return { problems: missing, warnings: [], facts: {} };
   const [row] = await sql<{ facts: Facts }[]>`
@@ -68,13 +69,16 @@ export async function databaseHealth(sql: Sql): Promise<DatabaseHealth> {
           select target, count(*) as runs, max(error) as last_error from etl.exports
           where updated_at > now() - interval '24 hours' and error is not null and state in ('failed', 'pending')
           group by target order by target) as f), '[]'),
-      'scheduler', case when exists (select from pg_extension where extname = 'pg_cron') then 'pg_cron' else 'queue' end) as facts`;
+      'maintenance', (select jsonb_build_object('maintenance_id', maintenance_id, 'state', state,
+          'requested_at', etl.iso(requested_at), 'ended_at', etl.iso(ended_at), 'error', error)
+        from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
   const overdue = await overdueSchedules(sql);
+  const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
   const { facts } = row!;
   return {
     problems: [...overdue.map(overdueText), ...problemsOf(facts)],
-    warnings: warningsOf(facts),
-    facts: { ...facts, overdue_schedules: overdue },
+    warnings: [...warningsOf(facts), ...jobWarnings],
+    facts: { ...facts, scheduler, overdue_schedules: overdue },
   };
 }
 
@@ -90,6 +94,7 @@ interface Facts extends Record<string, unknown> {
     last_error: string | null;
   }[];
   failed_exports: { target: string; runs: number; last_error: string }[];
+  maintenance: { maintenance_id: string; state: string; error: string | null } | null;
 }
 
 interface Overdue {
@@ -123,8 +128,12 @@ function problemsOf({ queue, reactions }: Facts): string[] {
   return problems;
 }
 
-function warningsOf({ last_run: lastRun, open_alerts: open, channels, failed_exports }: Facts) {
+function warningsOf(facts: Facts): string[] {
+  const { last_run: lastRun, open_alerts: open, channels, failed_exports, maintenance } = facts;
   const warnings: string[] = [];
+  if (maintenance?.state === "failed") {
+    warnings.push(`the last maintenance failed: ${maintenance.error}`);
+  }
   if (lastRun?.state === "failed") warnings.push(`the last run failed: ${lastRun.run_id}`);
   if (open > 0) warnings.push(`${open} alerts are open: GET /api/alerts/recent`);
   for (const { channel, failing_since, failures, last_error } of channels) {

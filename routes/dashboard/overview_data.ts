@@ -1,6 +1,7 @@
 import type { HealthLine, OverviewData } from "../../islands/overview/overview_data.ts";
 import { historyPoints, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { databaseHealth } from "../../store/health.ts";
+import type { SchedulerView } from "../../store/jobs.ts";
 import { listRuns } from "../../store/run_views.ts";
 import type { AppDeps } from "../deps.ts";
 
@@ -38,9 +39,18 @@ function healthLines(deps: AppDeps): Promise<HealthLine[]> {
   return lines;
 }
 
+function schedulerLine(
+  { kind, database, in_use }: SchedulerView,
+): Pick<HealthLine, "key" | "values"> {
+  if (kind === "pg_boss") return { key: "health.own_cron" };
+  return in_use === "pg_cron"
+    ? { key: "health.pg_cron" }
+    : { key: "health.pg_cron_elsewhere", values: { database: database! } };
+}
+
 async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
   const { workers, workersBusy, listening, draining, role } = deps.status();
-  const { problems, warnings, facts } = await databaseHealth(deps.sql);
+  const { problems, warnings, facts } = await databaseHealth(deps.sql, deps.config);
   const lines: HealthLine[] = [
     ...problems.map((text) => ({ level: "problem" as const, key: "", text })),
     ...warnings.map((text) => ({ level: "warning" as const, key: "", text })),
@@ -56,7 +66,7 @@ async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
   );
   lines.push({
     level: "ok",
-    key: facts.scheduler === "pg_cron" ? "health.pg_cron" : "health.own_cron",
+    ...schedulerLine(facts.scheduler as SchedulerView),
   });
   return lines;
 }

@@ -1,6 +1,7 @@
 import type { Command } from "./command.ts";
 import { backfill } from "./commands/backfill.ts";
 import { cancel } from "./commands/cancel.ts";
+import { jobs } from "./commands/jobs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { preview } from "./commands/preview.ts";
 import { profile } from "./commands/profile.ts";
@@ -25,5 +26,6 @@ export const COMMANDS: Command[] = [
   schedule,
   backfill,
   maintenance,
+  jobs,
   token,
 ];

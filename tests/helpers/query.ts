@@ -9,3 +9,11 @@ export async function withClient<T>(dsn: string, use: (client: Client) => Promis
     await client.end();
   }
 }
+
+/** The rows of a statement, over a connection of its own. */
+export function query<Row extends object = Record<string, unknown>>(
+  dsn: string,
+  statement: string,
+): Promise<Row[]> {
+  return withClient(dsn, async (client) => (await client.query<Row>(statement)).rows);
+}

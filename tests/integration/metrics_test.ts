@@ -192,7 +192,7 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
   assert.deepEqual(good.problems, []);
   assert.equal(good.last_run.run_id, run.run_id);
   assert.ok(good.last_run.age_seconds >= 0);
-  assert.equal(good.scheduler, "queue");
+  assert.equal(good.scheduler.in_use, "pg-boss");
 
   await engine.sql`update etl.run_ends set ended_at = now() - interval '5 minutes'`;
   const { run_id } = await engine.submit({});

@@ -59,6 +59,7 @@ Deno.test("serverPermissions() lets the server read its workers' modules and its
     "/project/store",
     "/project/telemetry",
     "/project/suites",
+    "/project/sql/cron",
     "/project/.data/assets",
     "/mine",
     "/project/rules",

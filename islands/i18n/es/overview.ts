@@ -35,8 +35,11 @@ export const overview: Record<keyof typeof english, string> = {
   "health.workers": "{busy} de {n} worker está ocupado|{busy} de {n} workers están ocupados",
   "health.notify": "Las ejecuciones empiezan en cuanto se solicitan (LISTEN/NOTIFY)",
   "health.polling": "LISTEN está desactivado: se consulta la cola y se empieza con retraso",
-  "health.pg_cron": "pg_cron está instalado en la base de datos",
-  "health.own_cron": "pg_cron no está instalado en la base de datos",
+  "health.pg_cron": "pg_cron ejecuta las programaciones y los trabajos periódicos",
+  "health.pg_cron_elsewhere":
+    "pg_cron, en la base de datos {database}, ejecuta las programaciones y los trabajos periódicos",
+  "health.own_cron":
+    "Los servidores ejecutan las programaciones y los trabajos periódicos (pg-boss)",
   "pool.use": "{pool}: {running} de {slots} plazas en uso",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} en espera",

@@ -1,0 +1,186 @@
+import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
+import {
+  dropBossSchedules,
+  type JobScheduler,
+  readJobScheduler,
+  writeJobScheduler,
+} from "../store/job_scheduler.ts";
+import { type Client, connect } from "../store/pg.ts";
+import {
+  type CronJob,
+  cronJobs,
+  cronName,
+  dropCronJob,
+  findPgCron,
+  grantCron,
+  isHere,
+  missingGrants,
+  type PgCron,
+  putCronJob,
+} from "../store/pg_cron.ts";
+
+export interface ReconcileOptions {
+  dsn: string;
+  cronDsn?: string | undefined;
+  /** Role that pg_cron's jobs belong to, if the caller may choose; default: as they are, else the caller. */
+  role?: string | undefined;
+  /** Whether to create pg_cron's extension where it is loaded for this database; default false. */
+  create?: boolean;
+}
+
+export interface Reconciled {
+  scheduler: JobScheduler;
+  /** Names of the jobs that were missing or not as their file says, and are right now. */
+  repaired: string[];
+  /** The jobs that are pg-boss's to run. */
+  forBoss: JobDefinition[];
+}
+
+/**
+ * Sees to it that pg_cron has the jobs of sql/cron, where there is one that this role may use, and
+ * notes who runs them. Missing jobs are made, changed ones put right; one that somebody has switched
+ * off stays off. Each job that pg_cron has is taken from pg-boss.
+ */
+export async function reconcileJobs(options: ReconcileOptions): Promise<Reconciled> {
+  const jobs = await readJobFiles();
+  const db = await connect(options.dsn, { applicationName: "etl-improved jobs" });
+  let cron: PgCron | undefined;
+  try {
+    // several servers that start at once
+    await db.query("select pg_advisory_lock(hashtextextended('etl jobs', 0))");
+    const before = await readJobScheduler(db);
+    const found = await findPgCron(options.dsn, {
+      cronDsn: options.cronDsn,
+      remembered: before?.cron_database ?? undefined,
+      create: options.create ?? false,
+    });
+    if ("reason" in found) return await decide(db, jobs, bossOf(found.reason));
+    cron = found;
+    const others = before?.kind === "pg_cron" && before.cron_role !== cron.role && !cron.superuser;
+    if (others) return await decide(db, jobs, foreignJobs(cron, before.cron_role!));
+    if (!cron.mayUse) {
+      return await decide(db, jobs, { scheduler: lacking(cron), repaired: [], inCron: [] });
+    }
+    return await decide(db, jobs, await putJobs(cron, jobs, options.role));
+  } finally {
+    await cron?.client.end().catch(() => {});
+    await db.end().catch(() => {});
+  }
+}
+
+interface Decision {
+  scheduler: JobScheduler;
+  repaired: string[];
+  /** Names of the jobs that pg_cron has; null: all. */
+  inCron: string[] | null;
+}
+
+async function decide(
+  db: Client,
+  jobs: JobDefinition[],
+  { scheduler, repaired, inCron }: Decision,
+): Promise<Reconciled> {
+  await writeJobScheduler(db, scheduler);
+  const taken = inCron ?? jobs.map(({ name }) => name);
+  await dropBossSchedules(db, taken);
+  const forBoss = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
+  return { scheduler, repaired, forBoss };
+}
+
+function bossOf(reason: string, grants: string[] = []): Decision {
+  const scheduler: JobScheduler = {
+    kind: "pg_boss",
+    cron_database: null,
+    cron_role: null,
+    reason,
+    grants,
+  };
+  return { scheduler, repaired: [], inCron: [] };
+}
+
+/** pg_cron is there and this role may not use it. */
+function lacking(cron: PgCron): JobScheduler {
+  return {
+    kind: "pg_boss",
+    cron_database: cron.database,
+    cron_role: null,
+    reason:
+      `role ${cron.role} may not use pg_cron; run in database ${cron.database}, as its owner or a superuser: ${
+        missingGrants(cron).join("; ")
+      }`,
+    grants: missingGrants(cron),
+  };
+}
+
+/** The jobs are another role's, so they cannot be seen; a second set of them would be wrong. */
+function foreignJobs(cron: PgCron, owner: string): Decision {
+  return {
+    scheduler: {
+      kind: "pg_cron",
+      cron_database: cron.database,
+      cron_role: owner,
+      reason:
+        `the jobs in pg_cron belong to role ${owner}, so role ${cron.role} cannot look after them; ` +
+        `\`deno task setup-db --role ${cron.role}\` as a superuser hands them over`,
+      grants: [],
+    },
+    repaired: [],
+    inCron: null,
+  };
+}
+
+async function putJobs(cron: PgCron, jobs: JobDefinition[], role?: string): Promise<Decision> {
+  const names = jobs.map(({ name }) => cronName(cron, name));
+  const present = (await cronJobs(cron, names)).filter(({ database }) =>
+    database === cron.target || database === cron.database
+  );
+  const owner = role ?? present.find(({ username }) => username === cron.role)?.username ??
+    present[0]?.username ?? cron.role;
+  const mayPut = cron.superuser || (owner === cron.role && (isHere(cron) || cron.maySchedule));
+  if (role !== undefined && role !== cron.role && cron.superuser) await grantCron(cron, role);
+  const repaired: string[] = [];
+  const inCron: string[] = [];
+  for (const job of jobs) {
+    const wanted = wantedJob(cron, job, owner);
+    const same = present.filter(({ jobname }) => jobname === wanted.jobname);
+    const mine = same.find(({ username }) => username === owner);
+    if (mine === undefined || differs(mine, wanted)) {
+      if (mayPut) {
+        await putCronJob(cron, { ...wanted, jobid: mine?.jobid });
+        repaired.push(job.name);
+      }
+    }
+    if (mine !== undefined || mayPut) inCron.push(job.name);
+    for (const other of same) if (other !== mine && mayPut) await dropCronJob(cron, other.jobid);
+  }
+  const complete = inCron.length === jobs.length;
+  if (!complete) return { scheduler: lacking(cron), repaired, inCron };
+  const scheduler: JobScheduler = {
+    kind: "pg_cron",
+    cron_database: cron.database,
+    cron_role: owner,
+    reason: null,
+    grants: [],
+  };
+  return { scheduler, repaired, inCron };
+}
+
+function wantedJob(
+  cron: PgCron,
+  job: JobDefinition,
+  owner: string,
+): Omit<CronJob, "jobid" | "active"> {
+  return {
+    jobname: cronName(cron, job.name),
+    schedule: job.schedule,
+    command: job.command,
+    database: job.pgCronOnly ? cron.database : cron.target,
+    username: owner,
+  };
+}
+
+/** Whether a job is not as its file says; that it is switched off is nobody's mistake. */
+function differs(job: CronJob, wanted: Omit<CronJob, "jobid" | "active">): boolean {
+  return job.schedule !== wanted.schedule || job.command !== wanted.command ||
+    job.database !== wanted.database;
+}

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { setUpJobs } from "../../scripts/setup_jobs.ts";
+import type { JobsReport } from "../../store/jobs.ts";
+import { debian15IsInstalled } from "../helpers/clusters.ts";
+import { ownCluster } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+import { startServer } from "../helpers/server.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+/** Jobs fire on the minute. */
+const FIRES = { timeoutMs: 130_000, intervalMs: 250 };
+const JOBS = ["etl_maintenance", "etl_purge_cron_details", "etl_refresh_mvs", "etl_schedule_tick"];
+const ignore = !await debian15IsInstalled();
+
+const jobsOf = async (address: string): Promise<JobsReport> =>
+  await (await fetch(`${address}/api/jobs`)).json();
+
+Deno.test({
+  name: "setup-db installs the jobs in pg_cron, where they fire; pg-boss runs none of them",
+  ignore,
+  async fn() {
+    await using cluster = await ownCluster({ kind: "debian15" });
+    const { dsn } = cluster;
+    await setupDatabase(dsn);
+    {
+      // a server from before pg_cron was there
+      await using _before = await startServer({ dsn });
+      assert.equal((await query(dsn, "select from pgboss.schedule")).length, 3);
+    }
+    assert.deepEqual(await setUpJobs(dsn), [
+      "Installed:",
+      ...JOBS.map((name) => `  job ${name} in pg_cron`),
+      "pg_cron in database etl runs the periodic jobs.",
+    ]);
+    assert.equal((await query(dsn, "select from pgboss.schedule")).length, 0);
+    const ids = () => query(dsn, "select jobname::text, jobid::int from cron.job order by 1");
+    const first = await ids();
+    assert.deepEqual(first.map(({ jobname }) => jobname), JOBS);
+    assert.deepEqual(await setUpJobs(dsn), ["pg_cron in database etl runs the periodic jobs."]);
+    assert.deepEqual(await ids(), first, "the same jobs");
+
+    // somebody drops one, changes one, switches one off
+    await query(
+      dsn,
+      `select cron.unschedule('etl_refresh_mvs');
+      select cron.alter_job(jobid, command => 'select 1') from cron.job where jobname = 'etl_maintenance';
+      select cron.alter_job(jobid, active => false) from cron.job where jobname = 'etl_purge_cron_details'`,
+    );
+    await using server = await startServer({ dsn });
+    const report = await jobsOf(server.address);
+    assert.equal(report.scheduler.in_use, "pg_cron");
+    assert.equal(report.scheduler.reason, null);
+    assert.deepEqual(report.items.map(({ name, scheduler, state }) => [name, scheduler, state]), [
+      ["etl_maintenance", "pg_cron", "scheduled"],
+      ["etl_purge_cron_details", "pg_cron", "off"],
+      ["etl_refresh_mvs", "pg_cron", "scheduled"],
+      ["etl_schedule_tick", "pg_cron", "scheduled"],
+    ]);
+    assert.match(report.warnings.join(), /^job etl_purge_cron_details is switched off/);
+    assert.ok(server.logs.some((line) => /put right/.test(line) && /etl_refresh_mvs/.test(line)));
+    assert.equal((await query(dsn, "select from pgboss.schedule")).length, 0);
+
+    const fired = await waitFor(async () => {
+      const tick = (await jobsOf(server.address)).items.find(({ name }) =>
+        name === "etl_schedule_tick"
+      )!;
+      return tick.last_runs.find(({ status }) => status === "succeeded");
+    }, FIRES);
+    assert.ok(fired.age_seconds! < 130);
+    const health = await (await fetch(`${server.address}/api/etl/health`)).json();
+    assert.equal(health.scheduler.in_use, "pg_cron");
+
+    await query(
+      dsn,
+      "insert into cron.job_run_details (jobid, status, return_message, start_time, end_time) select jobid, 'failed', 'out of luck', now(), now() from cron.job where jobname = 'etl_maintenance'",
+    );
+    assert.match(
+      (await jobsOf(server.address)).warnings.join(),
+      /job etl_maintenance failed at .*: out of luck/,
+    );
+  },
+});
+
+Deno.test({
+  name: "the purge of pg_cron's details deletes what is older than a week, of these jobs only",
+  ignore,
+  async fn() {
+    await using cluster = await ownCluster({ kind: "debian15" });
+    const { dsn } = cluster;
+    await setupDatabase(dsn);
+    await setUpJobs(dsn);
+    await query(
+      dsn,
+      `select cron.schedule('other', '0 0 1 1 *', 'select 1');
+      insert into cron.job_run_details (jobid, status, start_time, end_time)
+      select j.jobid, 'succeeded', at, case when n <> 9 then at end from cron.job as j cross join generate_series(10, 1, -1) as n
+      cross join lateral (select now() - n * interval '1 day' as at) as t where j.jobname in ('etl_schedule_tick', 'other')`,
+    );
+    const [job] = await query<{ command: string }>(
+      dsn,
+      "select command from cron.job where jobname = 'etl_purge_cron_details'",
+    );
+    await query(dsn, job!.command);
+    const left = await query(
+      dsn,
+      `select jobname::text, count(*)::int as runs from cron.job join cron.job_run_details using (jobid)
+      where end_time < now() - interval '1 hour' or end_time is null group by 1 order by 1`,
+    );
+    assert.deepEqual(left.map((row) => ({ ...row })), [{ jobname: "etl_schedule_tick", runs: 6 }, {
+      jobname: "other",
+      runs: 10,
+    }]);
+  },
+});
+
+Deno.test({
+  name: "jobs run as the role of the server when setup-db is told it, which then looks after them",
+  ignore,
+  async fn() {
+    await using cluster = await ownCluster({ kind: "debian15" });
+    const { dsn } = cluster;
+    await setupDatabase(dsn);
+    await setUpJobs(dsn);
+    await query(dsn, "create role app login password 'x'");
+    const own = new URL(dsn);
+    own.username = "app";
+    own.password = "x";
+    await setupDatabase(dsn, { role: "app" });
+    // another role's jobs cannot be seen: they are kept, and no second set is made
+    await query(dsn, "grant usage on schema cron to app");
+    {
+      await using server = await startServer({ dsn: own.href });
+      const report = await jobsOf(server.address);
+      assert.equal(report.scheduler.in_use, "pg_cron");
+      assert.match(report.scheduler.reason!, /setup-db --role app/);
+      assert.ok(report.items.every(({ state }) => state === "unknown"));
+    }
+    assert.equal((await query(dsn, "select from cron.job")).length, 4);
+
+    await setUpJobs(dsn, { role: "app" });
+    const owners = await query(dsn, "select distinct username from cron.job");
+    assert.deepEqual(owners.map(({ username }) => username), ["app"]);
+    await setUpJobs(dsn);
+    assert.deepEqual(
+      (await query(dsn, "select username from cron.job")).map(({ username }) => username),
+      Array(4).fill("app"),
+    );
+    await query(
+      dsn,
+      "select cron.unschedule(jobid) from cron.job where jobname = 'etl_refresh_mvs'",
+    );
+    await using server = await startServer({ dsn: own.href });
+    const report = await jobsOf(server.address);
+    assert.ok(report.items.every(({ state }) => state === "scheduled"), JSON.stringify(report));
+    assert.equal(report.scheduler.role, "app");
+  },
+});
