@@ -1,6 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { Problem } from "../pipeline/problem.ts";
 import { jobsReport } from "../store/jobs.ts";
 import type { AppDeps } from "./deps.ts";
+import { problemResponses } from "./schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const runSchema = z.object({
@@ -53,6 +55,32 @@ export function jobRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const { dsn, cronDsn } = deps.config;
       return c.json(await jobsReport(deps.sql, { dsn, cronDsn }), 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/jobs/{name}",
+      summary: "One periodic job with its last runs",
+      request: { params: z.object({ name: z.string().max(100) }) },
+      responses: {
+        200: { description: "the job", content: { "application/json": { schema: jobSchema } } },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { dsn, cronDsn } = deps.config;
+      const { name } = c.req.valid("param");
+      const { items } = await jobsReport(deps.sql, { dsn, cronDsn });
+      const job = items.find((each) => each.name === name);
+      if (job === undefined) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `There is no job ${name}. GET /api/jobs lists them.`,
+        });
+      }
+      return c.json(job, 200);
     },
   );
 }

@@ -122,7 +122,7 @@ if (import.meta.main) {
   } else {
     const { withDatabase } = await import("./with_database.ts");
     const { setUpJobs } = await import("./setup_jobs.ts");
-    await withDatabase(async (dsn) => {
+    await withDatabase(async (dsn, env) => {
       const created = await setupDatabase(dsn, {
         ...(values.schema === undefined ? {} : { schema: values.schema }),
         ...(values.role === undefined ? {} : { role: values.role }),
@@ -132,7 +132,7 @@ if (import.meta.main) {
           ? "Everything is there already."
           : `Created:\n${created.map((name) => `  ${name}`).join("\n")}`,
       );
-      const cronDsn = Deno.env.get("ETL_PG_CRON_DSN") || undefined;
+      const cronDsn = env.ETL_PG_CRON_DSN || undefined;
       for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
     });
   }

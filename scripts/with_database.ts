@@ -5,22 +5,24 @@ import { startEmbeddedPostgres } from "./embedded_postgres.ts";
 
 /**
  * Calls with the database that KPIS_PG_DSN names, or with the embedded one,
- * which runs for as long as the call takes. A Problem is shown as its message,
+ * which runs for as long as the call takes, and the environment. A Problem is shown as its message,
  * and ends the program with 1.
  */
-export async function withDatabase(use: (dsn: string) => Promise<void>): Promise<void> {
+export async function withDatabase(
+  use: (dsn: string, env: Record<string, string>) => Promise<void>,
+): Promise<void> {
   try {
     const env = resolveEnvironment(Deno.env.toObject());
     const dsn = env.KPIS_PG_DSN;
     if (dsn) {
-      return await use(dsn).catch((error) => {
+      return await use(dsn, env).catch((error) => {
         throw connectionProblem(error, dsn) ?? error;
       });
     }
     const dataDir = env.ETL_EMBEDDED_PG_DIR;
     const postgres = await startEmbeddedPostgres(dataDir ? { dataDir } : {});
     try {
-      await use(postgres.dsn);
+      await use(postgres.dsn, env);
     } finally {
       await postgres.stop();
     }

@@ -57,17 +57,24 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
     select kind, cron_database, cron_role, reason, grants, current_database() as target,
       extract(epoch from clock_timestamp() - decided_at)::double precision as age_seconds from etl.job_scheduler`;
   const cron = decided?.cron_database == null ? null : await lookIntoCron(jobs, options, decided);
-  const inBoss = await bossScheduled(sql, jobs.map(({ name }) => name));
+  const inBoss = decided === undefined
+    ? null
+    : await bossScheduled(sql, jobs.map(({ name }) => name));
   const items: JobView[] = [];
   for (const job of jobs) {
     const seen = cron?.get(job.name);
     if (decided?.kind === "pg_cron" || seen !== undefined) {
       items.push(viewOf(job, "pg_cron", seen ?? (cron === null ? UNKNOWN : MISSING)));
     } else if (!job.pgCronOnly) {
-      items.push(viewOf(job, "pg-boss", {
-        state: inBoss.has(job.name) ? "scheduled" : "missing",
-        runs: await bossRuns(sql, job.name, RUNS_SHOWN),
-      }));
+      // before a server has started there may be no pg-boss yet
+      items.push(viewOf(
+        job,
+        "pg-boss",
+        inBoss === null ? MISSING : {
+          state: inBoss.has(job.name) ? "scheduled" : "missing",
+          runs: await bossRuns(sql, job.name, RUNS_SHOWN),
+        },
+      ));
     }
   }
   const scheduler = schedulerView(decided);

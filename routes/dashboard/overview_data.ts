@@ -64,9 +64,8 @@ async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
   lines.push(
     listening ? { level: "ok", key: "health.notify" } : { level: "warning", key: "health.polling" },
   );
-  lines.push({
-    level: "ok",
-    ...schedulerLine(facts.scheduler as SchedulerView),
-  });
+  // unknown where tables are missing
+  const scheduler = facts.scheduler as SchedulerView | undefined;
+  if (scheduler !== undefined) lines.push({ level: "ok", ...schedulerLine(scheduler) });
   return lines;
 }
