@@ -1418,7 +1418,8 @@ begin
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');
   end if;
-  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source'));
+  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source')
+    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end);
   perform etl.admit(run.pool);
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;
@@ -2456,10 +2457,13 @@ begin
     end if;
   end loop;
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
-  for each in execute 'select o.schedule, o.due_at from etl.overdue_schedules() as o' loop
+  for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,
-      format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
-        each.schedule, etl.iso(each.due_at)),
+      case when each.problem is null then
+        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+          each.schedule, etl.iso(each.due_at))
+      else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
+        each.problem) end,
       jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
   end loop;
   for each in execute $sql$

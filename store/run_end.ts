@@ -22,6 +22,8 @@ export interface EndedRun {
   pool: string;
   params: Record<string, unknown> & { source?: Record<string, unknown> };
   traceparent: string | null;
+  /** The time at which the run's schedule was due; null or not there for other runs. */
+  slot?: string | null;
   requested_at: string;
   admitted_at: string | null;
   started_at: string | null;

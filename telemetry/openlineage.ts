@@ -105,7 +105,7 @@ export function lineageEvent(
     run: {
       runId: lineageRunId(run.run_id, endNo),
       facets: {
-        ...facet("nominalTime", { nominalStartTime: isoTime(run.requested_at) }),
+        ...facet("nominalTime", { nominalStartTime: isoTime(run.slot ?? run.requested_at) }),
         ...facet("processing_engine", {
           name: "etl-improved",
           version: options.version,

@@ -45,9 +45,11 @@ export function scheduleTable(out: Terminal, schedules: ScheduleJson[]): string[
 function next(schedule: ScheduleJson): string {
   if (!schedule.active) return "paused";
   if (schedule.problem !== null) return "cannot be computed";
-  if (schedule.next_slot_local === null) return "not computed yet";
-  const time = localText(schedule.next_slot_local);
-  return schedule.paused ? `paused until ${time}` : time;
+  if (schedule.next_slot_local !== null) {
+    const time = localText(schedule.next_slot_local);
+    return schedule.paused ? `paused until ${time}` : time;
+  }
+  return schedule.paused ? `paused until ${schedule.paused_until}` : "not computed yet";
 }
 
 function last({ last_slot: last }: ScheduleJson): string {

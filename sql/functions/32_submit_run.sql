@@ -113,7 +113,8 @@ begin
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');
   end if;
-  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source'));
+  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source')
+    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end);
   perform etl.admit(run.pool);
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;

@@ -19,10 +19,13 @@ begin
     end if;
   end loop;
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
-  for each in execute 'select o.schedule, o.due_at from etl.overdue_schedules() as o' loop
+  for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,
-      format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
-        each.schedule, etl.iso(each.due_at)),
+      case when each.problem is null then
+        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+          each.schedule, etl.iso(each.due_at))
+      else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
+        each.problem) end,
       jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
   end loop;
   for each in execute $sql$

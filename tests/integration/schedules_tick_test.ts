@@ -63,6 +63,11 @@ Deno.test("a due slot becomes a run that knows its schedule and slot", async (t)
   );
   assert.equal(rows.length, 1);
   const { params, conf, ...run } = rows[0];
+  const audit = await sql.query("select details from public.etl_improved_audit");
+  assert.deepEqual(
+    [audit.rows[0].details.schedule, audit.rows[0].details.slot],
+    ["hourly", "2027-03-28T01:00:00.000Z"],
+  );
   assert.deepEqual(run, {
     run_label: "hourly",
     trigger: "schedule",
@@ -425,6 +430,14 @@ Deno.test("a schedule is overdue when nobody decides its slots, or when it has n
     update etl.schedules set slots_until = now() - interval '1 hour' where name = 'on_time';
     alter table etl.schedules enable trigger user`);
   assert.deepEqual(await overdue(), ["on_time", "unplanned"]);
+  await sql.query(
+    "update etl.schedules set problem = 'cron cannot be read' where name = 'unplanned'",
+  );
+  await sweep();
+  const { rows } = await sql.query(
+    "select message from public.etl_improved_alerts where resolved_at is null and fingerprint like '%unplanned'",
+  );
+  assert.match(rows[0].message, /slots cannot be computed: cron cannot be read/);
   await planned();
   assert.deepEqual(await overdue(), []);
 });
