@@ -44,7 +44,10 @@ export async function pruneModules(projectDir: string): Promise<string[]> {
   for (const dir of [join(projectDir, "node_modules"), join(store, "node_modules")]) {
     await removeDangling(dir);
   }
-  return [...needed].sort();
+  // deno task doctor reads what is meant to be there
+  const kept = [...needed].sort();
+  await Deno.writeTextFile(join(store, "pruned.json"), JSON.stringify(kept));
+  return kept;
 }
 
 async function externalModules(entry: string): Promise<string[]> {

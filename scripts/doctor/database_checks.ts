@@ -1,0 +1,245 @@
+import { basename, join } from "node:path";
+import type { Config } from "../../config.ts";
+import { connectionProblem } from "../../store/connection_problem.ts";
+import { connectionTarget } from "../../store/connection_target.ts";
+import {
+  cronFacts,
+  functionTexts,
+  missingGrants,
+  missingOf,
+  notifies,
+  type ServerFacts,
+  serverFacts,
+} from "../../store/installation.ts";
+import { type Client, connect } from "../../store/pg.ts";
+import { type Check, fail, guarded, ok, warn } from "./check.ts";
+
+export interface DatabaseCheckOptions {
+  projectDir: string;
+  dsn: string;
+  config: Config;
+  /** Milliseconds since 1970; default Date.now. */
+  now?: (() => number) | undefined;
+}
+
+const SUPPORTED = { from: 15, to: 18 };
+const SETUP = "Run deno task setup-db with the connection string of the schema's owner.";
+/** A notification takes milliseconds; a pooler in transaction mode loses it. */
+const NOTIFY_MS = 2_000;
+
+/** Whether the database can be used, and is set up as this program needs it. */
+export async function databaseChecks(options: DatabaseCheckOptions): Promise<Check[]> {
+  const { dsn } = options;
+  let client: Client;
+  try {
+    client = await connect(dsn, { applicationName: "etl-improved doctor" });
+  } catch (error) {
+    const problem = connectionProblem(error, dsn);
+    return [fail("database", problem?.message ?? String(error), "Then look again.")];
+  }
+  try {
+    const facts = await serverFacts(client, options.now ?? Date.now);
+    const checks = [
+      version(facts),
+      encryption(facts, dsn),
+      clock(facts),
+      connections(facts, options.config),
+      ...settings(facts),
+      ...await guarded("pooler", () => pooler(facts, client, options)),
+    ];
+    const schema = await guarded("schema", () => schemaVersion(client, options.projectDir));
+    checks.push(...schema);
+    if (schema.every(({ state }) => state !== "fail")) {
+      checks.push(...await guarded("rights", () => rights(client, facts)));
+    }
+    checks.push(...await guarded("pg_cron", () => cron(client)));
+    return checks;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+function version({ version, versionText }: ServerFacts): Check {
+  const major = Math.floor(version / 10_000);
+  if (major < SUPPORTED.from) {
+    return fail(
+      "PostgreSQL",
+      `${versionText} is older than ${SUPPORTED.from}`,
+      `Upgrade it to ${SUPPORTED.from} or newer.`,
+    );
+  }
+  if (major > SUPPORTED.to) {
+    return warn(
+      "PostgreSQL",
+      `${versionText}; tested up to ${SUPPORTED.to}`,
+      "Look for a newer version of the program.",
+    );
+  }
+  return ok("PostgreSQL", versionText);
+}
+
+function encryption({ encrypted }: ServerFacts, dsn: string): Check {
+  const { hostname } = new URL(dsn);
+  const near = ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
+  if (!encrypted) {
+    return near ? ok("encryption", "none, on this machine") : warn(
+      "encryption",
+      `the connection to ${hostname} is not encrypted`,
+      "Add ?sslmode=verify-full to KPIS_PG_DSN, unless the network between is your own.",
+    );
+  }
+  const { ssl } = connectionTarget(dsn);
+  return near || (ssl !== false && ssl.rejectUnauthorized) ? ok("encryption", "TLS") : warn(
+    "encryption",
+    "TLS, and nobody checks that the server is the right one",
+    "Use sslmode=verify-full, with sslrootcert=/path/ca.crt where the authority is not a public one.",
+  );
+}
+
+function clock({ clockAheadMs }: ServerFacts): Check {
+  const seconds = Math.round(Math.abs(clockAheadMs) / 100) / 10;
+  const found = `the database's is ${seconds} s ${clockAheadMs > 0 ? "ahead" : "behind"}`;
+  const remedy = "Have both machines keep the time by NTP.";
+  if (seconds >= 60) return fail("clock", found, remedy);
+  return seconds >= 2 ? warn("clock", found, remedy) : ok("clock", "both agree");
+}
+
+function connections(facts: ServerFacts, { runSlots, workers, role }: Config): Check {
+  const needed = 6 + 2 * runSlots + 5 + (role === "api" ? 0 : workers + 4);
+  const free = facts.maxConnections - facts.usedConnections;
+  const found = `a server uses up to ${needed}; ${free} of ${facts.maxConnections} are free`;
+  return free < needed
+    ? warn("connections", found, "Raise max_connections, or lower ETL_RUN_SLOTS and ETL_WORKERS.")
+    : ok("connections", found);
+}
+
+function settings({ off }: ServerFacts): Check[] {
+  return off.map((name) =>
+    warn(
+      "settings",
+      `${name} is off`,
+      name === "autovacuum"
+        ? "Switch it on: tables that are written to grow without end otherwise."
+        : "Switch it on: a crash of the machine may damage the database otherwise.",
+    )
+  );
+}
+
+async function pooler(
+  { pooled }: ServerFacts,
+  client: Client,
+  { dsn, config }: DatabaseCheckOptions,
+): Promise<Check> {
+  if (!pooled) return ok("pooler", "none between");
+  const other = await connect(dsn, { applicationName: "etl-improved doctor" });
+  let heard: boolean;
+  try {
+    heard = await notifies(client, other, NOTIFY_MS);
+  } finally {
+    await other.end().catch(() => {});
+  }
+  if (heard) return ok("pooler", "one is between, in session mode");
+  const wrong = [
+    ...(config.listen ? ["ETL_LISTEN=false"] : []),
+    ...(config.preparedStatements ? ["ETL_PREPARED_STATEMENTS=false"] : []),
+  ];
+  return wrong.length === 0
+    ? ok("pooler", "one is between, in transaction mode; the queue is polled")
+    : fail(
+      "pooler",
+      "one is between, and loses notifications: PgBouncer in transaction mode?",
+      `Set ${wrong.join(" and ")}, or connect to PostgreSQL itself or to a pool in session mode.`,
+    );
+}
+
+async function schemaVersion(client: Client, projectDir: string): Promise<Check> {
+  const missing = await missingOf(client, await tablesOf(projectDir));
+  if (missing.length > 0) {
+    return fail("schema", `not there: ${some(missing)}`, SETUP);
+  }
+  const there = await functionTexts(client);
+  const other: string[] = [];
+  for (const { name, text } of await functionsOf(projectDir)) {
+    if (!there.get(name)?.includes(text)) other.push(name);
+  }
+  return other.length > 0
+    ? fail(
+      "schema",
+      `of another version than this program: ${some(other)}`,
+      `${SETUP} If the schema is newer, update the program instead.`,
+    )
+    : ok("schema", "as this program has it");
+}
+
+async function rights(client: Client, { role, superuser }: ServerFacts): Promise<Check> {
+  if (superuser) {
+    return warn(
+      "rights",
+      `${role} is a superuser`,
+      "Give the server a role of its own: create role etl login password '…'; then deno task setup-db --role etl",
+    );
+  }
+  const lacks = await missingGrants(client);
+  return lacks.length > 0
+    ? fail(
+      "rights",
+      `${role} lacks ${some(lacks)}`,
+      `Run deno task setup-db --role ${role} with the connection string of the schema's owner.`,
+    )
+    : ok("rights", `${role} has what it needs`);
+}
+
+async function cron(client: Client): Promise<Check> {
+  const { here, preloaded, database, jobs, failing } = await cronFacts(client);
+  if (failing.length > 0) {
+    return warn("pg_cron", `the last run failed of ${some(failing)}`, "See cron.job_run_details.");
+  }
+  if (here && jobs === null) {
+    return warn(
+      "pg_cron",
+      "in this database, and its jobs cannot be seen",
+      "Run deno task setup-db --role with this role, by an owner who may grant on schema cron.",
+    );
+  }
+  if (here) return ok("pg_cron", `in this database; jobs: ${jobs!.join(", ") || "none yet"}`);
+  if (preloaded) {
+    return warn(
+      "pg_cron",
+      `loaded, with its jobs in database ${database}`,
+      "create extension pg_cron there, then deno task setup-db; until then the servers run the jobs themselves.",
+    );
+  }
+  return ok("pg_cron", "not there: the servers run schedules and maintenance themselves");
+}
+
+/** Tables that sql/schema makes. */
+async function tablesOf(projectDir: string): Promise<string[]> {
+  const names = new Set<string>(["pgboss.job", "public.mv_etl_metrics_daily"]);
+  for (const text of await sqlFiles(join(projectDir, "sql", "schema"))) {
+    for (const [, name] of text.matchAll(/^create table if not exists ([a-z_]+\.[a-z_]+)/gm)) {
+      names.add(name!);
+    }
+  }
+  return [...names];
+}
+
+/** Functions that sql/functions makes, with their texts as PostgreSQL keeps them. */
+async function functionsOf(projectDir: string): Promise<{ name: string; text: string }[]> {
+  const pattern =
+    /^create or replace function (etl\.[a-z0-9_]+)\s*\((?:(?!^create or replace)[\s\S])*?\bas (\$[a-z_]*\$)([\s\S]*?)\2/gm;
+  return (await sqlFiles(join(projectDir, "sql", "functions"))).flatMap((text) =>
+    [...text.matchAll(pattern)].map((match) => ({ name: match[1]!, text: match[3]! }))
+  );
+}
+
+async function sqlFiles(dir: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(dir)) if (name.endsWith(".sql")) names.push(name);
+  return await Promise.all(names.map((name) => Deno.readTextFile(join(dir, basename(name)))));
+}
+
+/** The first three, and how many more. */
+function some(names: string[]): string {
+  const rest = names.length - 3;
+  return names.slice(0, 3).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}

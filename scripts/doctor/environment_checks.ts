@@ -1,0 +1,116 @@
+import { closest, distance } from "fastest-levenshtein";
+import { type Config, environmentSchema, readConfig } from "../../config.ts";
+import { maintenanceSchema } from "../../pipeline/maintenance/params.ts";
+import { paramsSchema } from "../../pipeline/params.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { type Check, fail, ok, warn } from "./check.ts";
+
+/** Variables of ours that no schema has: of the launcher, the command line and the tests. */
+const OTHERS = [
+  "ETL_SERVER",
+  "ETL_TOKEN",
+  "ETL_POOL",
+  "ETL_EMBEDDED_PG_DIR",
+  "ETL_DEBUG",
+  "ETL_ENVIRONMENT",
+  "BACKUP_DIR",
+  "KEEP_BACKUPS",
+];
+/** Names with this beginning are ours, or meant to be. */
+const OURS = /^(ETL|KPIS)_/i;
+/** Other programs have names with these, so that only what is nearly one of ours is told of. */
+const SHARED = /^(STATSD|OPENLINEAGE|SLACK|MLFLOW)_/;
+/** Names that are made up as needed. */
+const FREE = [/^ETL_CONNECTION_[A-Z][A-Z0-9_]*$/, /^SLACK_WEBHOOK_[A-Z0-9_]+$/, /^ETL_TEST_/];
+
+/** Names, values, and what is usually forgotten. `config` is undefined where the values are not valid. */
+export function environmentChecks(
+  env: Record<string, string>,
+): { checks: Check[]; config: Config | undefined } {
+  const checks = misspelled(env);
+  let config: Config | undefined;
+  try {
+    config = readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
+    checks.push(ok("environment", "its values are valid"));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    checks.push(
+      fail("environment", error.message, "Correct it; docs/configuration.md has every variable."),
+    );
+  }
+  if (env.PGSSLMODE) {
+    checks.push(
+      warn(
+        "environment",
+        "PGSSLMODE is set and not looked at",
+        "Write it into KPIS_PG_DSN: …/database?sslmode=require",
+      ),
+    );
+  }
+  if (config !== undefined) checks.push(...forgotten(config));
+  return { checks, config };
+}
+
+function misspelled(env: Record<string, string>): Check[] {
+  const known = [
+    ...Object.keys(environmentSchema.shape),
+    ...OTHERS,
+    ...Object.keys(paramsSchema.shape).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
+    ...Object.keys(maintenanceSchema.shape).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
+  ];
+  const checks: Check[] = [];
+  for (const given of Object.keys(env).sort()) {
+    if (!OURS.test(given) && !SHARED.test(given)) continue;
+    const name = given.replace(/_FILE$/, "");
+    const upper = /^etl_[a-z]+__/.test(name) ? name.toUpperCase() : name;
+    if (known.includes(upper) || FREE.some((pattern) => pattern.test(name))) continue;
+    const nearest = closest(upper.toUpperCase(), known);
+    const near = distance(upper.toUpperCase(), nearest) <= Math.max(3, nearest.length / 4);
+    if (!near && !OURS.test(given)) continue;
+    checks.push(
+      warn(
+        "environment",
+        `${given} is no variable of ours and does nothing`,
+        near
+          ? `Is ${nearest} meant? Otherwise remove it.`
+          : "Remove it, or see docs/configuration.md.",
+      ),
+    );
+  }
+  return checks;
+}
+
+function forgotten(config: Config): Check[] {
+  const { telemetry, host, allowedHosts } = config;
+  const checks: Check[] = [];
+  if (telemetry.slackWebhook === null && telemetry.alertWebhook === null) {
+    checks.push(
+      warn(
+        "alerts",
+        "neither SLACK_WEBHOOK nor ETL_ALERT_WEBHOOK is set: alerts are stored and nobody is told",
+        "Set one of them, or watch GET /api/alerts/recent or Prometheus.",
+      ),
+    );
+  } else if (telemetry.publicUrl === null) {
+    checks.push(
+      warn(
+        "alerts",
+        "ETL_PUBLIC_URL is not set: links in messages lead to the address that this server listens on",
+        "Set ETL_PUBLIC_URL to the address under which people open the dashboard.",
+      ),
+    );
+  } else {
+    checks.push(ok("alerts", "somebody is told"));
+  }
+  const wide = !["127.0.0.1", "::1", "localhost"].includes(host);
+  if (wide && allowedHosts.length === 0) {
+    checks.push(
+      warn(
+        "access",
+        `ETL_HOST is ${host}, and only requests to localhost are answered`,
+        "Set ETL_ALLOWED_HOSTS to the names and addresses under which this server is asked.",
+      ),
+    );
+  }
+  return checks;
+}

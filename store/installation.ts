@@ -1,0 +1,157 @@
+import type { Client } from "./pg.ts";
+
+/** What an installation's database says of itself, for deno task doctor. */
+export interface ServerFacts {
+  version: number;
+  versionText: string;
+  encrypted: boolean;
+  role: string;
+  superuser: boolean;
+  maxConnections: number;
+  usedConnections: number;
+  /** Settings that cost committed data, or speed over time, where they are off. */
+  off: string[];
+  /** Milliseconds by which the server's clock is ahead. */
+  clockAheadMs: number;
+  /** Whether another backend answers than the one that was connected to: a pooler is between. */
+  pooled: boolean;
+}
+
+/** `now` gives milliseconds since 1970. */
+export async function serverFacts(client: Client, now: () => number): Promise<ServerFacts> {
+  const sentAt = now();
+  const { rows: [clock] } = await client.query<{ now: string; pid: number }>(
+    "select extract(epoch from clock_timestamp()) * 1000 as now, pg_backend_pid() as pid",
+  );
+  const between = (sentAt + now()) / 2;
+  const { rows: [row] } = await client.query(`
+    select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+      coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as encrypted,
+      current_user as role, (select rolsuper from pg_roles where rolname = current_user) as superuser,
+      current_setting('max_connections')::int as max_connections,
+      (select count(*)::int from pg_stat_activity where backend_type = 'client backend') as used,
+      array(select name::text from pg_settings where name in ('fsync', 'full_page_writes', 'autovacuum') and setting = 'off') as off`);
+  const { processID } = client as unknown as { processID?: number };
+  return {
+    version: row.version,
+    versionText: row.text,
+    encrypted: row.encrypted,
+    role: row.role,
+    superuser: row.superuser,
+    maxConnections: row.max_connections,
+    usedConnections: row.used,
+    off: row.off,
+    clockAheadMs: Number(clock!.now) - between,
+    pooled: processID !== undefined && processID !== clock!.pid,
+  };
+}
+
+/** Relations of `names` ("schema.name") that are missing. */
+export async function missingOf(client: Client, names: string[]): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "select name from unnest($1::text[]) as n (name) where to_regclass(name) is null order by name",
+    [names],
+  );
+  return rows.map((row) => row.name);
+}
+
+/** The texts of the functions in schema etl, by name; a name may have several. */
+export async function functionTexts(client: Client): Promise<Map<string, string[]>> {
+  const { rows } = await client.query<{ name: string; texts: string[] }>(
+    `select n.nspname || '.' || p.proname as name, array_agg(p.prosrc) as texts
+    from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where n.nspname = 'etl' group by 1`,
+  );
+  return new Map(rows.map((row) => [row.name, row.texts]));
+}
+
+/** In words, what the role lacks to run the server, e.g. "insert on etl.runs". */
+export async function missingGrants(client: Client): Promise<string[]> {
+  const { rows } = await client.query<{ lacks: string }>(`
+    select lacks from (
+      select 'usage on schema ' || nspname as lacks from pg_namespace
+      where nspname in ('etl', 'pgboss', 'public') and not has_schema_privilege(oid, 'usage')
+      union all
+      select 'create on schema ' || nspname from pg_namespace
+      where nspname in ('etl', 'pgboss') and not has_schema_privilege(oid, 'create')
+      union all
+      select 'temporary on database ' || current_database()
+      where not has_database_privilege(current_database(), 'temporary')
+      union all
+      select privilege || ' on ' || n.nspname || '.' || c.relname
+      from pg_class as c join pg_namespace as n on n.oid = c.relnamespace,
+        unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
+      where c.relkind in ('r', 'p') and (n.nspname in ('etl', 'pgboss')
+          or n.nspname = 'public' and c.relname in ('etl_improved_events', 'etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts'))
+        -- the queue's partitions are made by whoever starts first
+        and not c.relispartition
+        and has_schema_privilege(n.oid, 'usage') and not has_table_privilege(c.oid, privilege)
+      union all
+      select 'execute on function ' || n.nspname || '.' || p.proname
+      from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+      where n.nspname = 'etl' and has_schema_privilege(n.oid, 'usage') and not has_function_privilege(p.oid, 'execute')
+    ) as all_of_them order by lacks`);
+  return rows.map((row) => row.lacks);
+}
+
+/** Whether a notification of one connection reaches another. */
+export async function notifies(
+  listener: Client,
+  notifier: Client,
+  timeoutMs: number,
+): Promise<boolean> {
+  const heard = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => heard.resolve(false), timeoutMs);
+  const listen = (message: { channel: string }) => {
+    if (message.channel === "etl_doctor") heard.resolve(true);
+  };
+  listener.on("notification", listen);
+  try {
+    await listener.query("listen etl_doctor");
+    // in between others may use the backend, as a pooler would have it
+    await notifier.query("select pg_notify('etl_doctor', '')");
+    return await heard.promise;
+  } finally {
+    clearTimeout(timer);
+    listener.off("notification", listen);
+    await listener.query("unlisten etl_doctor").catch(() => {});
+  }
+}
+
+export interface CronFacts {
+  /** Whether the extension is in this database. */
+  here: boolean;
+  /** Whether the server has it loaded. */
+  preloaded: boolean;
+  /** Database in which pg_cron keeps its jobs; null: not loaded. */
+  database: string | null;
+  /** Jobs of ours that are active; null: not to be seen from here. */
+  jobs: string[] | null;
+  /** Of those, which have failed the last time, with what they said. */
+  failing: string[];
+}
+
+export async function cronFacts(client: Client): Promise<CronFacts> {
+  const { rows: [row] } = await client.query(`
+    select exists (select from pg_extension where extname = 'pg_cron') as here,
+      current_setting('cron.database_name', true) as database`);
+  const facts: CronFacts = {
+    here: row.here,
+    preloaded: row.database !== null,
+    database: row.database,
+    jobs: null,
+    failing: [],
+  };
+  if (!row.here) return facts;
+  try {
+    const { rows } = await client.query<{ jobname: string; failed: string | null }>(`
+      select j.jobname, (select case when d.status = 'failed' then coalesce(d.return_message, 'no message') end
+        from cron.job_run_details as d where d.jobid = j.jobid order by d.runid desc limit 1) as failed
+      from cron.job as j where j.active and j.jobname like 'etl\\_%' order by j.jobname`);
+    facts.jobs = rows.map((each) => each.jobname);
+    facts.failing = rows.filter((each) => each.failed !== null)
+      .map((each) => `${each.jobname}: ${each.failed}`);
+  } catch {
+    // no right to look
+  }
+  return facts;
+}

@@ -1,0 +1,86 @@
+import { waitFor } from "./wait_for.ts";
+
+const PROGRAM = "/usr/sbin/pgbouncer";
+
+/** Whether Debian's pgbouncer is installed, for `ignore` of a test. */
+export async function pgbouncerIsInstalled(): Promise<boolean> {
+  return await exists(PROGRAM);
+}
+
+export interface Bouncer extends AsyncDisposable {
+  dsn: string;
+}
+
+/** A pgbouncer in front of the database's server, run by the account that may not be root. */
+export async function startBouncer(
+  dsn: string,
+  mode: "transaction" | "session" = "transaction",
+): Promise<Bouncer> {
+  const dir = await Deno.makeTempDir({ prefix: "etl_bouncer_" });
+  const target = new URL(dsn);
+  const port = freePort();
+  await Deno.writeTextFile(
+    `${dir}/pgbouncer.ini`,
+    `[databases]
+* = host=${target.hostname} port=${target.port} user=${target.username} password=${
+      decodeURIComponent(target.password)
+    }
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = ${mode}
+default_pool_size = 40
+max_client_conn = 500
+server_reset_query = DISCARD ALL
+ignore_startup_parameters = extra_float_digits
+`,
+  );
+  const ids = Deno.uid() === 0 ? await idsOf("postgres") : {};
+  await Deno.chmod(dir, 0o755);
+  const child = new Deno.Command(PROGRAM, {
+    // the user that it runs as may not enter where the tests are
+    cwd: "/",
+    args: [`${dir}/pgbouncer.ini`],
+    ...ids,
+    clearEnv: true,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  target.port = String(port);
+  const bouncer = {
+    dsn: target.href,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await child.status;
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+  try {
+    await waitFor(async () => {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      return true;
+    }, { what: "pgbouncer to listen" });
+    return bouncer;
+  } catch (error) {
+    await bouncer[Symbol.asyncDispose]().catch(() => {});
+    throw error;
+  }
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return (listener.addr as Deno.NetAddr).port;
+}
+
+async function idsOf(user: string): Promise<{ uid: number; gid: number }> {
+  const lines = (await Deno.readTextFile("/etc/passwd")).split("\n");
+  const [, , uid, gid] = lines.find((line) => line.startsWith(`${user}:`))!.split(":");
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
