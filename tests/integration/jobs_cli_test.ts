@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { runCli } from "../helpers/cli.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+import { startServer } from "../helpers/server.ts";
+
+Deno.test("etl maintenance runs one in this process, or on a server, and lists what was deleted", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await query(
+    db.dsn,
+    "insert into public.etl_improved_alerts (kind, message, created_at) select 'stale', 'x', now() - n * interval '1 day' from generate_series(1, 10) as n",
+  );
+  const env = { KPIS_PG_DSN: db.dsn };
+  const done = await runCli(["maintenance", "--conf", '{"retention_days_alerts": 7}'], { env });
+  assert.equal(done.code, 0, done.err);
+  assert.match(done.out, /clean_old_alerts +succeeded +\d{4}-\d\d-\d\d +4 /);
+  assert.match(done.out, /^Maintenance [0-9a-f-]+: succeeded$/m);
+
+  await using server = await startServer({ dsn: db.dsn });
+  const remote = { env: { ETL_SERVER: server.address } };
+  const json = await runCli(["maintenance", "--set", "retention_days_alerts=3", "--json"], remote);
+  assert.equal(JSON.parse(json.out).deleted, 4, "days 3 to 6");
+  const list = await runCli(["maintenance", "list"], remote);
+  assert.match(list.out, /succeeded +cli .* +4 .*\n.*succeeded +cli .* +4 /);
+  const wrong = await runCli(["maintenance", "--set", "retention_days_alert=3"], remote);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /did you mean retention_days_alerts/);
+  assert.equal((await runCli(["maintenance", "lst"], remote)).code, 2);
+
+  const jobs = await runCli(["jobs"], remote);
+  assert.match(jobs.out, /^Scheduler: pg-boss$/m);
+  assert.match(jobs.out, /etl_schedule_tick +\* \* \* \* \* +scheduled/);
+});
