@@ -31,6 +31,7 @@ import { scheduleRoutes } from "./routes/schedules.ts";
 import { suiteTaskRoutes } from "./routes/suite_tasks.ts";
 import { suiteRoutes } from "./routes/suites.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
+import { typedViewRoutes } from "./routes/typed_views.ts";
 
 /** The HTTP application; tests import it and call `app.request`. */
 export function createApp(deps: AppDeps): OpenAPIHono {
@@ -97,6 +98,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   exportRoutes(app, deps);
   prometheusRoutes(app, deps);
   datasetRoutes(app, deps);
+  typedViewRoutes(app, deps);
   reportRoutes(app, deps);
   downstreamRoutes(app, deps);
   maintenanceRoutes(app, deps);

@@ -23,6 +23,7 @@ const datasetSchema = z.object({
   last_event: eventSchema.nullable(),
   consumers: z.array(z.string()),
   stale_after_seconds: z.number().nullable(),
+  view: z.string().nullable().openapi({ example: "public.etl_improved_events_typed" }),
 }).openapi("Dataset");
 
 const consumerSchema = z.object({

@@ -679,6 +679,7 @@ alter table etl.runs
   add column if not exists slot_previous timestamptz;
 create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
 
+<<<<<<< HEAD
 -- sql/schema/42_job_scheduler.sql
 -- Who runs the periodic jobs of sql/cron.
 create table if not exists etl.job_scheduler (
@@ -695,6 +696,22 @@ create table if not exists etl.job_scheduler (
   decided_by text not null default current_user
 );
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
+=======
+-- sql/schema/42_typed_views.sql
+-- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
+-- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
+alter table etl.datasets
+  add column if not exists columns jsonb,
+  add column if not exists view_name text,
+  add column if not exists view_sql text;
+comment on column etl.datasets.columns is 'declared columns of the typed view, [{name, path, type}]; null: the dataset has no typed view. Set by etl.set_dataset_columns';
+comment on column etl.datasets.view_name is 'the typed view, in the schema of the table';
+comment on column etl.datasets.view_sql is 'what the view was last made from: a view that is up to date is left alone, and its readers with it';
+create unique index if not exists datasets_view_name on etl.datasets (schema_name, view_name);
+alter table etl.datasets drop constraint if exists datasets_columns_and_view;
+alter table etl.datasets add constraint datasets_columns_and_view
+  check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
+>>>>>>> 73dc876 (Make a typed view of a dataset from declared columns: SQL, HTTP, command line; propose columns from the data)
 
 -- sql/schema/60_dashboard.sql
 -- What the pages of the dashboard look up by.
@@ -1135,6 +1152,10 @@ begin
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
   values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
   on conflict do nothing;
+  -- dropping a table with cascade takes the typed view with it
+  perform etl.refresh_typed_views(d.dataset) from etl.datasets as d
+  where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name and d.columns is not null
+    and to_regclass(format('%I.%I', d.schema_name, d.view_name)) is null;
   return created;
 end $$;
 comment on function etl.ensure_destination(text, text, text) is 'creates the tables that a run writes to; answers with what it created';
@@ -3115,6 +3136,403 @@ begin
 end $$;
 comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';
 
+-- sql/functions/80_to_bigint.sql
+-- A whole number as bigint, null where the text is none or does not fit; 12.0 is 12, 12.5 is null.
+-- The casts of typed views have no `set`, which would cost more than all they do. This one has an SQL body, bound
+-- when it is made: PostgreSQL puts it into the query that uses the view, which is cheaper than a call.
+create or replace function etl.to_bigint(value text) returns bigint
+language sql immutable parallel safe
+return case
+  when value ~ '^-?[0-9]+$' and length(value) < 19 then value::bigint
+  when value ~ '^ *[+-]?[0-9]+(?:[.]0*)? *$' and length(value) < 400 then
+    case when value::numeric between -9223372036854775808 and 9223372036854775807 then value::numeric::bigint end
+end;
+
+-- sql/functions/81_to_numeric.sql
+-- A JSON number, or text that is one, with every digit; null where the value is none. Takes JSON,
+-- because a JSON number needs no check.
+create or replace function etl.to_numeric(value jsonb) returns numeric
+language sql immutable parallel safe
+return case jsonb_typeof(value)
+  when 'number' then value::numeric
+  when 'string' then case
+    when value #>> '{}' ~ '^ *[+-]?(?:[0-9]+(?:[.][0-9]*)?|[.][0-9]+)(?:[eE][+-]?[0-9]{1,3})? *$'
+      and length(value #>> '{}') < 1000 then (value #>> '{}')::numeric end
+end;
+
+-- sql/functions/82_to_boolean.sql
+-- true and false, also as the words and digits that PostgreSQL takes for them; null for anything else.
+create or replace function etl.to_boolean(value text) returns boolean
+language sql immutable parallel safe
+return case
+  when value = 'true' then true
+  when value = 'false' then false
+  when lower(btrim(value)) = any ('{true,t,yes,y,on,1}') then true
+  when lower(btrim(value)) = any ('{false,f,no,n,off,0}') then false
+end;
+
+-- sql/functions/83_to_date.sql
+-- The date of an ISO date or time, as it is written there; null for anything else, a 30th of February too.
+-- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
+create or replace function etl.to_date(value text) returns date
+language plpgsql stable parallel safe as $$ begin return case
+  -- most dates, more cheaply: long expressions are slow in PostgreSQL, by the character
+  when value like '____-__-__' and value ~ '^[0-9]+-[0-9]+-[0-9]+$' and value > '0001' collate "C"
+    and substr(value, 6, 2) between '01' and '12' collate "C" and substr(value, 9) between '01' and '28' collate "C"
+    then value::date
+  when value > '0001' collate "C" and (
+    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ].*)?$'
+    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ].*)?$')
+    then left(value, 10)::date
+end; end $$;
+
+-- sql/functions/84_to_timestamptz.sql
+-- An ISO 8601 date or time as occurred_at takes it (pipeline/timestamps.ts): without an offset it is UTC,
+-- whatever the session's time zone; null for anything else. The cast would fail on a 30th of February.
+-- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
+create or replace function etl.to_timestamptz(value text) returns timestamptz
+language plpgsql stable parallel safe as $$ begin return case
+  -- most times, as JSON has them, more cheaply: long expressions are slow in PostgreSQL, by the character
+  when (value like '____-__-__T__:__:__Z' or value like '____-__-__T__:__:__.%Z') and length(value) <= 30
+    and value ~ '^(?:[0-9]+[-T:])+[0-9]+(?:[.][0-9]+)?Z$'
+    and value > '0001' collate "C" and substr(value, 6, 2) between '01' and '12' collate "C"
+    and substr(value, 9, 2) between '01' and '28' collate "C" and substr(value, 12, 2) < '24' collate "C"
+    and substr(value, 15, 1) < '6' collate "C" and substr(value, 18, 1) < '6' collate "C"
+    then value::timestamptz
+  when value > '0001' collate "C" and (
+    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$'
+    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$')
+    then case when substr(value, 17) ~ '[-Zz+]' then replace(value, ',', '.')::timestamptz
+      else replace(value, ',', '.')::timestamp at time zone 'UTC' end
+end; end $$;
+
+-- sql/functions/85_payload_value.sql
+-- The expression that reads a path from a payload, as JSON or as text. A path is written as in
+-- a source's mapping (pipeline/field_path.ts): "properties.mag", "items.0.price"; `\.` is a dot inside a name.
+create or replace function etl.payload_value(path text, as_text boolean) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  parts text[] := array(
+    select replace(part, '\.', '.') from regexp_split_to_table(path, '(?<!\\)\.') with ordinality as p (part, place) order by place);
+begin
+  if cardinality(parts) = 1 then
+    return format('t.payload %s %L', case when as_text then '->>' else '->' end, parts[1]);
+  end if;
+  return format('t.payload %s %L', case when as_text then '#>>' else '#>' end, parts::text);
+end $$;
+
+-- sql/functions/85_typed_view_fixed.sql
+-- The columns of the table that every typed view begins with.
+create or replace function etl.typed_view_fixed() returns text[]
+language sql immutable parallel safe
+return array['event_id', 'event_type', 'occurred_at', 'source', 'version', 'event_date', 'event_hour',
+  'run_id', 'first_seen_at', 'updated_at'];
+
+-- sql/functions/86_check_dataset_columns.sql
+-- Declared columns with path and type filled in; refuses what cannot be a column, every mistake at once.
+create or replace function etl.check_dataset_columns(columns jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  types constant text[] := array['text', 'integer', 'numeric', 'boolean', 'date', 'timestamptz', 'jsonb'];
+  aliases constant jsonb := '{"number": "numeric", "bigint": "integer"}';
+  errors jsonb := '[]';
+  checked jsonb := '[]';
+  seen text[] := '{}';
+  declared jsonb;
+  at text;
+  wrong record;
+  column_name text;
+  column_type text;
+begin
+  if jsonb_typeof(columns) <> 'array' or jsonb_array_length(columns) not between 1 and 500 then
+    perform etl.raise_problem('invalid-conf', 'columns must be a list of 1 to 500 columns: [{"name": "amount", "path": "amount", "type": "numeric"}]',
+      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'must be a list of 1 to 500 columns', 'expected', '[{name, path, type}]')));
+  end if;
+  for i in 0 .. jsonb_array_length(columns) - 1 loop
+    declared := columns -> i;
+    at := format('columns[%s]', i);
+    if jsonb_typeof(declared) <> 'object' then
+      errors := errors || jsonb_build_object('field', at, 'value', declared, 'message', 'must be an object', 'expected', '{name, path, type}');
+      continue;
+    end if;
+    column_name := case when jsonb_typeof(declared -> 'name') = 'string' then declared ->> 'name' end;
+    column_type := coalesce(aliases ->> (declared ->> 'type'), declared ->> 'type');
+    for wrong in
+      select at || '.' || k.key as field, declared -> k.key as value, 'is no part of a column' as message, 'name, path, type' as expected
+      from jsonb_object_keys(declared) as k (key) where k.key not in ('name', 'path', 'type')
+      union all
+      select at || '.name', declared -> 'name', problem.message, problem.expected from (values
+        (coalesce(column_name, '') = '', 'must be the name of a column', 'text'),
+        (octet_length(column_name) > 63, 'is too long for a name in PostgreSQL', 'at most 63 bytes'),
+        (column_name = any (etl.typed_view_fixed()), 'is a column that every typed view has', 'another name'),
+        (column_name = any (seen), 'is the name of two columns', 'another name')) as problem (is_wrong, message, expected)
+      where problem.is_wrong
+      union all
+      select at || '.path', declared -> 'path', 'must be a path into payload', '"properties.mag", with \. for a dot inside a name'
+      where declared ? 'path' and (jsonb_typeof(declared -> 'path') <> 'string' or declared ->> 'path' = '')
+      union all
+      select at || '.type', declared -> 'type', 'is no type of a column' ||
+          coalesce('; did you mean ' || etl.nearest_name(coalesce(column_type, ''), types) || '?', ''), array_to_string(types, ', ')
+      where column_type is null or not column_type = any (types)
+    loop
+      errors := errors || jsonb_strip_nulls(to_jsonb(wrong));
+    end loop;
+    seen := seen || column_name;
+    checked := checked || jsonb_build_object('name', column_name,
+      'path', coalesce(declared ->> 'path', replace(column_name, '.', '\.')), 'type', column_type);
+  end loop;
+  if errors <> '[]' then
+    perform etl.raise_problem('invalid-conf',
+      (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(errors) as e), errors);
+  end if;
+  return checked;
+end $$;
+
+-- sql/functions/86_typed_view_sql.sql
+-- The query of a typed view. Fixed columns come first: `create or replace view` can only add at the end.
+create or replace function etl.typed_view_sql(schema_name text, table_name text, columns jsonb) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select format('select %s from %I.%I as t', string_agg(c.sql, ', ' order by c.place), schema_name, table_name)
+  from (
+    select f.place, format('t.%I', f.name)
+    from unnest(etl.typed_view_fixed()) with ordinality as f (name, place)
+    union all
+    select 1000 + d.place, format('%s as %I', case d.value ->> 'type'
+        when 'text' then etl.payload_value(d.value ->> 'path', true)
+        when 'numeric' then format('etl.to_numeric(%s)', etl.payload_value(d.value ->> 'path', false))
+        when 'jsonb' then format('nullif(%s, ''null''::jsonb)', etl.payload_value(d.value ->> 'path', false))
+        else format('etl.%s(%s)', case d.value ->> 'type' when 'integer' then 'to_bigint' when 'boolean' then 'to_boolean'
+          when 'date' then 'to_date' when 'timestamptz' then 'to_timestamptz' end, etl.payload_value(d.value ->> 'path', true))
+      end, d.value ->> 'name')
+    from jsonb_array_elements(columns) with ordinality as d (value, place)) as c (place, sql)
+$$;
+
+-- sql/functions/87_is_typed_view.sql
+-- Whether a relation is the typed view of this dataset: its comment says so, so that nothing else is ever replaced.
+create or replace function etl.is_typed_view(relation regclass, dataset text) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind = 'v' and coalesce(obj_description(c.oid, 'pg_class'), '') = format('typed view of dataset %s, made by etl.set_dataset_columns', dataset)
+  from pg_class as c where c.oid = relation
+$$;
+
+-- sql/functions/88_drop_typed_view.sql
+-- Drops the typed view of a dataset, if it is there; refuses where something is built on it, naming that.
+create or replace function etl.drop_typed_view(dataset text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  target etl.datasets;
+  qualified text;
+  dependents text;
+begin
+  select * into target from etl.datasets as d where d.dataset = drop_typed_view.dataset;
+  qualified := quote_ident(target.schema_name) || '.' || quote_ident(target.view_name);
+  if not coalesce(etl.is_typed_view(to_regclass(qualified), dataset), false) then
+    return;
+  end if;
+  execute format('drop view %s', qualified);
+exception
+  when dependent_objects_still_exist then
+    get stacked diagnostics dependents = pg_exception_detail;
+    perform etl.raise_problem('conflict',
+      format('%s would have to be dropped, and other things are built on it: %s. Drop them first and make them again afterwards; columns added at the end of the list need no drop.',
+        qualified, replace(dependents, E'\n', '; ')),
+      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'other things depend on the view', 'value', dependents)), 409);
+  when lock_not_available then
+    perform etl.raise_problem('conflict',
+      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
+end $$;
+
+-- sql/functions/89_make_typed_view.sql
+-- Makes the typed view of a dataset as its row in etl.datasets says, in the transaction of the caller. Nothing is
+-- done where it is so already, where no columns are declared, or while the table does not exist.
+-- With security_invoker a reader needs the right to read the table, and row security asks about him, so that
+-- the view itself may be open to everybody.
+create or replace function etl.make_typed_view(dataset text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  target etl.datasets;
+  qualified text;
+  query text;
+  statement text;
+  holder text;
+begin
+  select * into target from etl.datasets as d where d.dataset = make_typed_view.dataset for update;
+  if target.columns is null or to_regclass(format('%I.%I', target.schema_name, target.table_name)) is null then
+    return;
+  end if;
+  qualified := format('%I.%I', target.schema_name, target.view_name);
+  query := etl.typed_view_sql(target.schema_name, target.table_name, target.columns);
+  if to_regclass(qualified) is not null then
+    if not etl.is_typed_view(to_regclass(qualified), dataset) then
+      perform etl.raise_problem('conflict',
+        format('%s exists and is not the typed view of %s. Give the view another name with `view`.', qualified, dataset),
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'is the name of something else')), 409);
+    end if;
+    if target.view_sql = query then
+      return;
+    end if;
+  end if;
+  statement := format('create or replace view %s with (security_invoker = true) as %s', qualified, query);
+  begin
+    execute statement;
+  -- a column that goes, or gets another name or type: the view has to be another one
+  exception when invalid_table_definition then
+    perform etl.drop_typed_view(dataset);
+    execute statement;
+  end;
+  execute format('comment on view %s is %L', qualified, format('typed view of dataset %s, made by etl.set_dataset_columns', dataset));
+  execute format('grant select on %s to public', qualified);
+  update etl.datasets as d set view_sql = query where d.dataset = make_typed_view.dataset;
+exception
+  when lock_not_available then
+    perform etl.raise_problem('conflict',
+      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
+  when insufficient_privilege then
+    select format('%I', pg_get_userbyid(c.relowner)) into holder from pg_class as c where c.oid = to_regclass(qualified);
+    holder := case when holder is null then format('grant usage, create on schema %I to %I', target.schema_name, current_user)
+      else format('grant %s to %I', holder, current_user) end;
+    perform etl.raise_problem('missing-grant', format('Role %I may not make the view %s. As its owner: %s', current_user, qualified, holder),
+      jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', holder)));
+end $$;
+
+-- sql/functions/90_refresh_typed_views.sql
+-- Makes the typed views of datasets that are missing or of an older kind: after setup, after a restore, after
+-- a table was made again. A view that cannot be made is a warning: it must not keep a run or a setup from going on.
+create or replace function etl.refresh_typed_views(only_dataset text default null) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each text;
+begin
+  for each in
+    select d.dataset from etl.datasets as d
+    where d.columns is not null and (only_dataset is null or d.dataset = only_dataset) order by d.dataset
+  loop
+    begin
+      perform etl.make_typed_view(each);
+    exception when others then
+      raise warning 'the typed view of % could not be made: %', each, sqlerrm;
+    end;
+  end loop;
+end $$;
+
+-- sql/functions/91_set_dataset_columns.sql
+-- Declares the columns of a dataset, [{name, path, type}], and makes its typed view; null takes both away.
+-- view_name: null keeps the name that it has, at first `<table>_typed`. One transaction; answers with the view, quoted.
+create or replace function etl.set_dataset_columns(
+  dataset text, columns jsonb, view_name text default null, actor text default current_user
+) returns text
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  given jsonb := nullif(columns, 'null');
+  chosen text;
+begin
+  select * into target from etl.datasets as d where d.dataset = set_dataset_columns.dataset for update;
+  if not found then
+    perform etl.raise_problem('not-found',
+      format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  if given is null then
+    perform etl.drop_typed_view(dataset);
+    update etl.datasets as d set columns = null, view_name = null, view_sql = null
+    where d.dataset = set_dataset_columns.dataset;
+    target.view_name := null;
+  else
+    given := etl.check_dataset_columns(given);
+    chosen := coalesce(view_name, target.view_name, case when octet_length(target.table_name) <= 57 then target.table_name
+      else left(target.table_name, 12) || '_' || left(md5(target.table_name), 8) end || '_typed');
+    if octet_length(chosen) not between 1 and 63 or chosen = target.table_name then
+      perform etl.raise_problem('invalid-conf', 'view must be a name of 1 to 63 bytes that is not the table''s.',
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'cannot be the name of the view')));
+    end if;
+    if target.view_name <> chosen then
+      perform etl.drop_typed_view(dataset);
+    end if;
+    begin
+      update etl.datasets as d set columns = given, view_name = chosen
+      where d.dataset = set_dataset_columns.dataset returning * into target;
+    exception when unique_violation then
+      perform etl.raise_problem('conflict', format('%I.%I is the typed view of another dataset. Give the view another name with `view`.', target.schema_name, chosen),
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'is the name of another view')), 409);
+    end;
+    perform etl.make_typed_view(dataset);
+  end if;
+  insert into public.etl_improved_audit (event, actor, details)
+  values (case when given is null then 'dataset_columns_delete' else 'dataset_columns_put' end, actor,
+    jsonb_build_object('dataset', dataset, 'columns', given, 'view', chosen));
+  return format('%I.', target.schema_name) || quote_ident(target.view_name);
+end $$;
+comment on function etl.set_dataset_columns(text, jsonb, text, text) is 'declares the columns of a dataset''s typed view and makes it';
+
+-- sql/functions/92_propose_dataset_columns.sql
+-- Columns that fit the payloads of a dataset: about `sample` rows from all over the table are looked at. Objects are
+-- taken apart, up to five deep; a path whose values are not all of one type is text. Answers with
+-- {columns, rows, left_out}: left_out are paths beyond the 200 that most rows have.
+create or replace function etl.propose_dataset_columns(dataset text, sample integer default 5000) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  estimate double precision;
+  result jsonb;
+begin
+  select * into target from etl.datasets as d where d.dataset = propose_dataset_columns.dataset;
+  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if relation is null then
+    perform etl.raise_problem('not-found',
+      format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  select c.reltuples into estimate from pg_class as c where c.oid = relation;
+  execute format($query$
+    with recursive looked as materialized (select payload from %s as t %s limit $1),
+    leaves (parts, value, depth) as (
+      select array[e.key], e.value, 1 from looked, jsonb_each(payload) as e where jsonb_typeof(payload) = 'object'
+      union all
+      select l.parts || e.key, e.value, l.depth + 1
+      from leaves as l, jsonb_each(case when jsonb_typeof(l.value) = 'object' then l.value else '{}' end) as e
+      where l.depth < 5 and l.value <> '{}'),
+    paths as (
+      select parts, count(*) as present, min(jsonb_typeof(value)) as kind, count(distinct jsonb_typeof(value)) as kinds,
+        bool_or(jsonb_typeof(value) in ('object', 'array')) as nested,
+        -- numbers that bigint holds; times, of which those of ten characters are dates
+        bool_and(case when jsonb_typeof(value) = 'number' then etl.to_bigint(value #>> '{}') is not null end) as whole,
+        bool_and(case when jsonb_typeof(value) = 'string' then etl.to_timestamptz(value #>> '{}') is not null end) as times,
+        bool_and(case when jsonb_typeof(value) = 'string' then length(value #>> '{}') = 10 end) as short
+      from leaves where jsonb_typeof(value) <> 'null' and (jsonb_typeof(value) <> 'object' or value = '{}' or depth = 5)
+      group by parts),
+    typed as (
+      select parts, present, case
+          when nested then 'jsonb' when kinds > 1 then 'text'
+          when kind = 'number' then case when whole then 'integer' else 'numeric' end
+          when kind = 'boolean' then 'boolean'
+          when times then case when short then 'date' else 'timestamptz' end
+          else 'text' end as type,
+        btrim(regexp_replace(lower(regexp_replace(array_to_string(parts, '_'), '([a-z0-9])([A-Z])', '\1_\2', 'g')),
+          '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', '_', 'g'), '_') as name,
+        row_number() over (order by present desc, parts) as place
+      from paths),
+    -- a name that is too long, taken by a fixed column, or nothing but signs
+    fitting as (
+      select t.*, case
+          when octet_length(t.name) > 55 then left(t.name, 12) || '_' || left(md5(t.name), 8)
+          when t.name = any (etl.typed_view_fixed()) or t.name !~ '^[^0-9]' then 'payload_' || t.name
+          else t.name end as fit
+      from typed as t where place <= 200),
+    numbered as (
+      select f.*, row_number() over (partition by fit order by parts) as same from fitting as f)
+    select jsonb_build_object(
+      'columns', coalesce(jsonb_agg(jsonb_build_object(
+        'name', case when same = 1 then fit else fit || '_' || same end,
+        'path', (select string_agg(replace(part, '.', '\.'), '.' order by at) from unnest(parts) with ordinality as p (part, at)),
+        'type', type) order by parts), '[]'),
+      'rows', (select count(*) from looked),
+      'left_out', (select count(*) from typed where place > 200))
+    from numbered $query$,
+    relation, case when estimate > 4 * sample then format('tablesample system (%s)', 150.0 * sample / estimate) else '' end)
+  into result using sample;
+  return result;
+end $$;
+
 -- sql/schema/90_views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
 create or replace view public.v_etl_latest_metrics as
@@ -3163,6 +3581,10 @@ comment on function public.refresh_etl_mvs() is 'refreshes the daily views witho
 -- sql/schema/91_public.sql
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
+
+-- sql/schema/92_typed_views.sql
+-- A newer version may make views differently; those that are as they should be are not touched.
+select etl.refresh_typed_views();
 
 -- pipeline/params.ts, pipeline/maintenance/params.ts
 insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after their last change, in etl_improved_events of every schema; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')

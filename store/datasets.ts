@@ -8,6 +8,8 @@ export interface DatasetView {
   last_event: DatasetEventView | null;
   consumers: string[];
   stale_after_seconds: number | null;
+  /** The typed view, "schema.view"; null without one. */
+  view: string | null;
 }
 
 export interface DatasetEventView {
@@ -34,7 +36,8 @@ export async function listDatasets(sql: Sql): Promise<DatasetView[]> {
       'consumers', coalesce((select jsonb_agg(c.consumer order by c.consumer) from etl.consumers as c
         where c.active and k.dataset = any (c.datasets)), '[]'),
       'stale_after_seconds', (select coalesce(d.stale_after_seconds, s.stale_after_seconds)
-        from etl.reaction_settings as s left join etl.datasets as d on d.dataset = k.dataset)) as dataset
+        from etl.reaction_settings as s left join etl.datasets as d on d.dataset = k.dataset),
+      'view', (select d.schema_name || '.' || d.view_name from etl.datasets as d where d.dataset = k.dataset)) as dataset
     from known as k order by k.dataset`;
   return rows.map((row) => row.dataset);
 }

@@ -3,6 +3,7 @@ import { backfill } from "./commands/backfill.ts";
 import { cancel } from "./commands/cancel.ts";
 import { jobs } from "./commands/jobs.ts";
 import { maintenance } from "./commands/maintenance.ts";
+import { dataset } from "./commands/dataset.ts";
 import { preview } from "./commands/preview.ts";
 import { profile } from "./commands/profile.ts";
 import { retry } from "./commands/retry.ts";
@@ -28,4 +29,5 @@ export const COMMANDS: Command[] = [
   maintenance,
   jobs,
   token,
+  dataset,
 ];

@@ -78,6 +78,10 @@ begin
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
   values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
   on conflict do nothing;
+  -- dropping a table with cascade takes the typed view with it
+  perform etl.refresh_typed_views(d.dataset) from etl.datasets as d
+  where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name and d.columns is not null
+    and to_regclass(format('%I.%I', d.schema_name, d.view_name)) is null;
   return created;
 end $$;
 comment on function etl.ensure_destination(text, text, text) is 'creates the tables that a run writes to; answers with what it created';

@@ -1,12 +1,11 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
 import type { ValidationResult } from "../../../pipeline/expectations/result.ts";
-import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { Terminal } from "../../terminal.ts";
-import { type Api, post, problemOf, request } from "../api.ts";
+import { type Action, printTable, readJsonFile, remove, runAction, whatFile } from "../actions.ts";
+import { post, request } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { nearest } from "../options.ts";
 import { table } from "../table.ts";
 
 interface Listed {
@@ -47,29 +46,15 @@ the one named as its table ("schema.table" or "table").
     `etl suite try suite.json --source '{"type": "file", "path": "sales.csv", "key": "id"}'`,
   ],
   async run(call) {
-    const [action = "", what] = call.args;
-    const known = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined;
-    if (known === undefined) {
-      const meant = nearest(action, Object.keys(ACTIONS));
-      throw new UsageError(
-        `etl suite cannot '${action}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
-      );
-    }
-    if (known.needs !== undefined && what === undefined) {
-      throw new UsageError(`etl suite ${action} needs ${known.needs}`);
-    }
-    return await known.run(call, what ?? "");
+    return await runAction("suite", ACTIONS, call);
   },
 };
 
-const ACTIONS: Record<
-  string,
-  { needs?: string; run: (call: Call, what: string) => Promise<ExitCode> }
-> = {
+const ACTIONS: Record<string, Action> = {
   list: { run: list },
   get: { needs: "the name of a suite", run: get },
   put: { needs: "a file with a suite", run: put },
-  delete: { needs: "the name of a suite", run: remove },
+  delete: { needs: "the name of a suite", run: removeSuite },
   try: { needs: "a file with a suite", run: tryDraft },
 };
 
@@ -80,7 +65,8 @@ async function list(call: Call): Promise<ExitCode> {
   const { items } = await request<{ items: Listed[] }>(await call.connect(), "/api/suites");
   if (flags.json) out.line(JSON.stringify(items));
   else {
-    const [title, ...rows] = table(
+    printTable(
+      call,
       [
         { title: "SUITE" },
         { title: "EXPECTATIONS", align: "right" },
@@ -94,8 +80,6 @@ async function list(call: Call): Promise<ExitCode> {
         each.row_wise ? "yes" : "no, judges the batch",
       ]),
     );
-    out.line(out.paint("bold", title!));
-    for (const row of rows) out.line(row);
   }
   return EXIT.succeeded;
 }
@@ -124,11 +108,8 @@ async function put(call: Call, file: string): Promise<ExitCode> {
   return EXIT.succeeded;
 }
 
-async function remove(call: Call, name: string): Promise<ExitCode> {
-  const api: Api = await call.connect();
-  const response = await api.fetch(pathOf(name), { method: "DELETE" });
-  const text = await response.text();
-  if (!response.ok) throw problemOf(response, text);
+async function removeSuite(call: Call, name: string): Promise<ExitCode> {
+  await remove(await call.connect(), pathOf(name));
   if (call.flags.json) call.out.line(JSON.stringify({ name, deleted: true }));
   else call.out.line(`Suite ${name} is removed.`);
   return EXIT.succeeded;
@@ -151,18 +132,11 @@ async function tryDraft(call: Call, file: string): Promise<ExitCode> {
 }
 
 async function readSuiteFile(call: Call, file: string): Promise<Record<string, unknown>> {
-  const what = file === "-" ? "the standard input" : file;
-  let value: unknown;
-  try {
-    value = parseJson(await call.readFile(file));
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${what} is not JSON: ${(error as Error).message}`);
-  }
+  const value = await readJsonFile(call, file);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
   }
-  throw new UsageError(`${what} holds no suite: a suite is a JSON object`);
+  throw new UsageError(`${whatFile(file)} holds no suite: a suite is a JSON object`);
 }
 
 /** A validation result as an aligned table. */

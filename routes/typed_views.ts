@@ -1,0 +1,159 @@
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { datasetName } from "../pipeline/consumers/consumer.ts";
+import { Problem } from "../pipeline/problem.ts";
+import { proposeColumns, setDatasetColumns, typedView } from "../store/typed_views.ts";
+import type { AppDeps } from "./deps.ts";
+import { actorOf } from "./access/identity.ts";
+import { problemResponses } from "./schemas.ts";
+
+const columnType = z.enum([
+  "text",
+  "integer",
+  "numeric",
+  "boolean",
+  "date",
+  "timestamptz",
+  "jsonb",
+]);
+
+const columnSchema = z.object({
+  name: z.string(),
+  path: z.string(),
+  type: columnType,
+}).openapi("DatasetColumn");
+
+const viewSchema = z.object({
+  dataset: z.string(),
+  view: z.string().nullable(),
+  columns: z.array(columnSchema),
+  fixed: z.array(z.string()),
+  exists: z.boolean(),
+}).openapi("TypedView");
+
+const proposalSchema = z.object({
+  columns: z.array(columnSchema),
+  rows: z.number().int(),
+  left_out: z.number().int(),
+}).openapi("ColumnProposal");
+
+/** What the columns have to be is said by the database, to psql as to HTTP. */
+const bodySchema = z.strictObject({
+  columns: z.array(z.any()).openapi({
+    items: {
+      type: "object",
+      required: ["name", "type"],
+      properties: {
+        name: { type: "string", description: "of the column, at most 63 bytes" },
+        path: {
+          type: "string",
+          description: 'into payload: "properties.mag", "items.0.price"; default: the name',
+        },
+        type: { type: "string", enum: [...columnType.options, "number", "bigint"] },
+      },
+    },
+    example: [{ name: "amount", path: "amount", type: "numeric" }],
+  }),
+  view: z.string().min(1).max(63).nullable().optional().openapi({
+    description: "name of the view; default: the one that it has, at first <table>_typed",
+  }),
+});
+
+const params = z.object({
+  dataset: z.string().max(200).openapi({
+    param: { name: "dataset", in: "path" },
+    example: "public.etl_improved_events",
+  }),
+});
+const json = (schema: z.ZodType) => ({ "application/json": { schema } });
+
+/** The typed view of a dataset: look, declare columns, remove, propose. */
+export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  const path = "/api/datasets/{dataset}/columns";
+  const known = async (dataset: string) => {
+    const found = await typedView(deps.sql, dataset);
+    if (found !== null) return found;
+    throw new Problem("not-found", {
+      status: 404,
+      detail:
+        `There is no dataset ${dataset} that a run has written. GET /api/datasets lists them.`,
+    });
+  };
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path,
+      summary: "The typed view of a dataset and its declared columns",
+      request: { params },
+      responses: {
+        200: {
+          description: "the view; no columns where none are declared",
+          content: json(viewSchema),
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => c.json(await known(datasetName(c.req.valid("param").dataset)), 200),
+  );
+  app.openapi(
+    createRoute({
+      method: "put",
+      path,
+      summary: "Declare the columns of a dataset and make its typed view",
+      description:
+        "All or nothing. Columns that only come at the end leave the view and what is built on it in " +
+        "place; any other change makes it anew, and is refused while something depends on it.",
+      request: { params, body: { required: true, content: json(bodySchema) } },
+      responses: {
+        200: { description: "the view", content: json(viewSchema) },
+        ...problemResponses(400, 404, 409, 415, 422),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      const { columns, view } = c.req.valid("json" as never) as z.infer<typeof bodySchema>;
+      await setDatasetColumns(deps.sql, dataset, { columns, view, actor: actorOf(c) });
+      return c.json(await known(dataset), 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "delete",
+      path,
+      summary: "Remove the typed view of a dataset and its columns",
+      request: { params },
+      responses: { 204: { description: "removed" }, ...problemResponses(400, 404, 409, 422) },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      if ((await known(dataset)).view === null) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `Dataset ${dataset} has no declared columns, so there is nothing to remove.`,
+        });
+      }
+      await setDatasetColumns(deps.sql, dataset, { columns: null, actor: actorOf(c) });
+      return c.body(null, 204);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: `${path}/proposal`,
+      summary: "Columns that fit the data of a dataset",
+      description: "Looks at a sample of the rows; changes nothing. Edit it and PUT it as columns.",
+      request: {
+        params,
+        query: z.object({ sample: z.coerce.number().int().min(1).max(100_000).default(5000) }),
+      },
+      responses: {
+        200: { description: "the proposal", content: json(proposalSchema) },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      return c.json(await proposeColumns(deps.sql, dataset, c.req.valid("query").sample), 200);
+    },
+  );
+}

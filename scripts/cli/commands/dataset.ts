@@ -1,0 +1,148 @@
+import type { ColumnProposal, TypedView } from "../../../store/typed_views.ts";
+import type { DatasetView } from "../../../store/datasets.ts";
+import { count } from "../../terminal.ts";
+import { type Action, printTable, readJsonFile, remove, runAction, whatFile } from "../actions.ts";
+import { request } from "../api.ts";
+import type { Call, Command } from "../command.ts";
+import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { printable } from "../printable.ts";
+
+export const dataset: Command = {
+  name: "dataset",
+  summary: "datasets and their typed views: list, show, propose, columns, drop",
+  description:
+    `A dataset is a table that runs write, named schema.table. Declared columns give it a typed
+view, so that whoever queries it writes names instead of JSON paths.
+
+  etl dataset list                 datasets, with their last event and typed view
+  etl dataset show DATASET         its typed view and the declared columns
+  etl dataset propose DATASET      columns that fit its data, as JSON ready to edit
+  etl dataset columns DATASET FILE declare columns, [{"name", "path", "type"}], and make the
+                                   view; - is the standard input
+  etl dataset drop DATASET         remove the view and the declared columns`,
+  arguments: [
+    { name: "ACTION", help: "list, show, propose, columns or drop" },
+    { name: "DATASET", help: "schema.table", optional: true },
+    { name: "FILE", help: "columns: a file with the columns", optional: true },
+  ],
+  options: {
+    view: {
+      type: "string",
+      value: "NAME",
+      help: "columns: name of the view; default: the one it has, at first <table>_typed",
+    },
+    sample: { type: "string", value: "N", help: "propose: look at about N rows; default 5000" },
+  },
+  examples: [
+    "etl dataset propose public.etl_improved_events > columns.json",
+    "etl dataset columns public.etl_improved_events columns.json",
+    "etl dataset columns public.sales columns.json --view sales_clean",
+  ],
+  run: (call) => runAction("dataset", ACTIONS, call),
+};
+
+const ACTIONS: Record<string, Action> = {
+  list: { run: list },
+  show: { needs: "the name of a dataset", run: show },
+  propose: { needs: "the name of a dataset", run: propose },
+  columns: { needs: "the name of a dataset and a file with columns", run: declare },
+  drop: { needs: "the name of a dataset", run: drop },
+};
+
+const pathOf = (name: string) => `/api/datasets/${encodeURIComponent(name)}/columns`;
+
+async function list(call: Call): Promise<ExitCode> {
+  const { items } = await request<{ items: DatasetView[] }>(await call.connect(), "/api/datasets");
+  if (call.flags.json) call.out.line(JSON.stringify(items));
+  else if (items.length === 0) call.out.line("There are no datasets yet. `etl run` makes one.");
+  else {
+    printTable(
+      call,
+      [
+        { title: "DATASET" },
+        { title: "TYPED VIEW" },
+        { title: "EVENTS", align: "right" },
+        { title: "LAST EVENT" },
+      ],
+      items.map((each) => [
+        each.dataset,
+        each.view ?? "",
+        count(each.events),
+        each.last_event?.created_at.slice(0, 16).replace("T", " ") ?? "",
+      ]),
+    );
+  }
+  return EXIT.succeeded;
+}
+
+async function show(call: Call, name: string): Promise<ExitCode> {
+  const found = await request<TypedView>(await call.connect(), pathOf(name));
+  if (call.flags.json) call.out.line(JSON.stringify(found));
+  else if (found.view === null) {
+    call.out.line(
+      `${printable(found.dataset)} has no typed view. \`etl dataset propose\` proposes columns.`,
+    );
+  } else printView(call, found);
+  return EXIT.succeeded;
+}
+
+function printView(call: Call, { dataset, view, exists, columns, fixed }: TypedView): void {
+  call.out.line(
+    `${printable(view!)} is the typed view of ${printable(dataset)}${
+      exists ? "" : ", and comes back with its table"
+    }.`,
+  );
+  call.out.line(`It begins with ${fixed.join(", ")}.`);
+  call.out.line("");
+  printTable(
+    call,
+    [{ title: "COLUMN" }, { title: "TYPE" }, { title: "PATH" }],
+    columns.map(({ name, type, path }) => [name, type, path]),
+  );
+}
+
+async function propose(call: Call, name: string): Promise<ExitCode> {
+  const { sample = "5000" } = call.text;
+  if (!/^[1-9]\d{0,5}$/.test(sample)) {
+    throw new UsageError(`--sample must be a whole number from 1 to 100000, not '${sample}'`);
+  }
+  const path = `${pathOf(name)}/proposal?sample=${sample}`;
+  const { columns, rows, left_out } = await request<ColumnProposal>(await call.connect(), path);
+  // a column a line, to be edited
+  const lines = columns.map((column) => `  ${JSON.stringify(column)}`).join(",\n");
+  call.out.line(call.flags.json ? JSON.stringify(columns) : `[\n${lines}\n]`);
+  call.err.line(
+    `${count(columns.length)} ${columns.length === 1 ? "column fits" : "columns fit"} ${
+      count(rows)
+    } ${rows === 1 ? "row" : "rows"}${
+      left_out === 0 ? "" : `; ${count(left_out)} rarer paths are left out`
+    }.`,
+  );
+  return EXIT.succeeded;
+}
+
+async function declare(call: Call, name: string, file?: string): Promise<ExitCode> {
+  if (file === undefined) throw new UsageError("etl dataset columns needs a file with columns");
+  const columns = await readJsonFile(call, file);
+  if (!Array.isArray(columns)) {
+    throw new UsageError(`${whatFile(file)} holds no columns: they are a JSON list`);
+  }
+  const { view } = call.text;
+  const made = await request<TypedView>(await call.connect(), pathOf(name), {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ columns, ...(view === undefined ? {} : { view }) }),
+  });
+  if (call.flags.json) call.out.line(JSON.stringify(made));
+  else printView(call, made);
+  return EXIT.succeeded;
+}
+
+async function drop(call: Call, name: string): Promise<ExitCode> {
+  const api = await call.connect();
+  const { view } = await request<TypedView>(api, pathOf(name));
+  await remove(api, pathOf(name));
+  if (call.flags.json) call.out.line(JSON.stringify({ dataset: name, view, dropped: true }));
+  else call.out.line(`${printable(view!)} is removed.`);
+  return EXIT.succeeded;
+}

@@ -1,0 +1,13 @@
+-- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
+-- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
+alter table etl.datasets
+  add column if not exists columns jsonb,
+  add column if not exists view_name text,
+  add column if not exists view_sql text;
+comment on column etl.datasets.columns is 'declared columns of the typed view, [{name, path, type}]; null: the dataset has no typed view. Set by etl.set_dataset_columns';
+comment on column etl.datasets.view_name is 'the typed view, in the schema of the table';
+comment on column etl.datasets.view_sql is 'what the view was last made from: a view that is up to date is left alone, and its readers with it';
+create unique index if not exists datasets_view_name on etl.datasets (schema_name, view_name);
+alter table etl.datasets drop constraint if exists datasets_columns_and_view;
+alter table etl.datasets add constraint datasets_columns_and_view
+  check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
