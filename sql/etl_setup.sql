@@ -679,7 +679,6 @@ alter table etl.runs
   add column if not exists slot_previous timestamptz;
 create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
 
-<<<<<<< HEAD
 -- sql/schema/42_job_scheduler.sql
 -- Who runs the periodic jobs of sql/cron.
 create table if not exists etl.job_scheduler (
@@ -696,7 +695,7 @@ create table if not exists etl.job_scheduler (
   decided_by text not null default current_user
 );
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
-=======
+
 -- sql/schema/42_typed_views.sql
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
 -- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
@@ -711,7 +710,6 @@ create unique index if not exists datasets_view_name on etl.datasets (schema_nam
 alter table etl.datasets drop constraint if exists datasets_columns_and_view;
 alter table etl.datasets add constraint datasets_columns_and_view
   check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
->>>>>>> 73dc876 (Make a typed view of a dataset from declared columns: SQL, HTTP, command line; propose columns from the data)
 
 -- sql/schema/60_dashboard.sql
 -- What the pages of the dashboard look up by.
