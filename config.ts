@@ -81,6 +81,10 @@ export const environmentSchema = z.object({
     ),
   ETL_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info").describe("log level"),
   ETL_LOG_FORMAT: z.enum(["text", "json"]).default("text").describe("log format"),
+  BACKUP_DIR: z.string().default("./backups")
+    .describe("directory that `deno task backup` writes to; the server does not use it"),
+  KEEP_BACKUPS: whole(1, 100_000).default(7)
+    .describe("backups that `deno task backup` leaves there; older ones are deleted"),
   ...telemetryEnvironment,
 });
 

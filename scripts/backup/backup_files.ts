@@ -1,0 +1,106 @@
+import { join } from "node:path";
+import { Problem } from "../../pipeline/problem.ts";
+
+const NAME = /^etl_backup_\d{8}_\d{6}\.sql\.gz$/;
+const PART = /^etl_backup_\d{8}_\d{6}\.sql\.gz\.part$/;
+
+/** A file that is being written, and what it will be called when it is whole. */
+export interface Reserved {
+  path: string;
+  partPath: string;
+  file: Deno.FsFile;
+  takenAt: Date;
+}
+
+/** `etl_backup_20250115_120000.sql.gz`, in UTC. */
+export function backupName(at: Date): string {
+  const [day, time] = at.toISOString().slice(0, 19).split("T");
+  return `etl_backup_${day!.replaceAll("-", "")}_${time!.replaceAll(":", "")}.sql.gz`;
+}
+
+/**
+ * Opens a file under a name of its own, which nobody but the owner may read. When
+ * another backup has the name of this second, that of the next one is taken.
+ */
+export async function reserve(dir: string, now: Date): Promise<Reserved> {
+  await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+  for (let at = now;; at = new Date(at.getTime() + 1000)) {
+    const path = join(dir, backupName(at));
+    const partPath = `${path}.part`;
+    let file: Deno.FsFile;
+    try {
+      file = await Deno.open(partPath, { createNew: true, write: true, mode: 0o600 });
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) continue;
+      throw error;
+    }
+    // who holds the .part is the only one that can make the file
+    if (!await exists(path)) {
+      await file.lock(true);
+      return { path, partPath, file, takenAt: now };
+    }
+    file.close();
+    await Deno.remove(partPath);
+  }
+}
+
+/** Gives the file its name, when it is on the disk. */
+export async function keep({ path, partPath, file }: Reserved, dir: string): Promise<number> {
+  await file.sync();
+  const { size } = await file.stat();
+  await Deno.rename(partPath, path);
+  file.close();
+  // the new name as well
+  using directory = await Deno.open(dir);
+  await directory.sync().catch(() => {});
+  return size;
+}
+
+export async function discard({ partPath, file }: Reserved): Promise<void> {
+  file.close();
+  await Deno.remove(partPath).catch(() => {});
+}
+
+/** Deletes all but the newest backups, and what killed ones have left. Answers what was deleted. */
+export async function retain(dir: string, keepCount: number): Promise<string[]> {
+  const names: string[] = [];
+  const deleted: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(dir)) {
+    if (!isFile) continue;
+    if (NAME.test(name)) names.push(name);
+    if (PART.test(name) && await isLeftOver(join(dir, name))) deleted.push(name);
+  }
+  deleted.push(...names.sort().slice(0, -keepCount));
+  for (const name of deleted) await Deno.remove(join(dir, name));
+  return deleted.sort();
+}
+
+/** Whether nobody is writing the file: its lock ends with its process. A new one may not have it yet. */
+async function isLeftOver(path: string): Promise<boolean> {
+  using file = await Deno.open(path, { write: true });
+  const { mtime } = await file.stat();
+  return Date.now() - (mtime?.getTime() ?? 0) > 60_000 && await file.tryLock(true);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** What went wrong with the disk, in words that help. */
+export function diskProblem(error: unknown, dir: string): unknown {
+  const { code } = error as { code?: string };
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  if (!full && !(error instanceof Deno.errors.PermissionDenied)) return error;
+  return new Problem(full ? "disk-full" : "bad-request", {
+    detail: full
+      ? `The disk of ${dir} is full. The backups that are there were left as they are: free space, lower KEEP_BACKUPS, or name another BACKUP_DIR.`
+      : `${dir} cannot be written to. Name another BACKUP_DIR.`,
+    cause: error,
+  });
+}

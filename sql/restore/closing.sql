@@ -1,0 +1,35 @@
+-- What a restore does after the data. The transaction can only be committed when this has been run.
+do $etl_restore$
+declare
+  manifest jsonb := (select r.manifest from pg_temp.etl_restore as r);
+  each record;
+begin
+  for each in select * from pg_temp.etl_restore_triggers loop
+    execute format('alter table only %s enable trigger %I', each.relation, each.name);
+  end loop;
+  insert into etl.datasets select * from pg_temp.etl_restore_datasets on conflict do nothing;
+
+  -- numbers that were given out are not given out again, also where their rows are gone
+  for each in
+    select pg_get_serial_sequence(t.qualified, i."column") as sequence, i.last_value
+    from pg_temp.etl_restore_tables as t cross join jsonb_to_record(nullif(t.identity, 'null')) as i ("column" text, last_value bigint)
+    where i.last_value is not null
+  loop
+    execute format('select setval(%L, greatest(%s, (select s.last_value from %s as s)))', each.sequence, each.last_value, each.sequence);
+  end loop;
+  perform etl.recount_metrics();
+
+  -- the queue is not in a backup, and neither are spilled rows; those that waited go first, so that none is admitted
+  for each in
+    select r.run_id, r.attempt from etl.runs as r where r.state in ('queued', 'running') order by r.admitted_at is not null, r.requested_at
+  loop
+    perform etl.finish_run(each.run_id, each.attempt, jsonb_build_object('state', 'cancelled', 'error', jsonb_build_object(
+      'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail',
+      format('The run was going on when the backup of %s was taken. A retry goes on from there.', manifest ->> 'taken_at'))));
+  end loop;
+  perform public.refresh_etl_mvs();
+  for each in select t.qualified from pg_temp.etl_restore_tables as t order by t.place loop
+    execute 'analyze ' || each.qualified;
+  end loop;
+  update pg_temp.etl_restore set complete = true;
+end $etl_restore$;

@@ -1,0 +1,68 @@
+import { createHash } from "node:crypto";
+import { copyOut } from "../copy_out.ts";
+import type { Client } from "../pg.ts";
+import {
+  copyColumns,
+  copyLine,
+  DATA_MARK,
+  END_OF_TABLE,
+  FIRST_LINE,
+  manifestLine,
+  openingSql,
+  PSQL_CLOSING,
+  psqlOpening,
+  type Trailer,
+  trailerLine,
+} from "./format.ts";
+import type { BackedUpTable } from "./manifest.ts";
+import type { RestoreSql } from "./restore_sql.ts";
+import { beginSnapshot } from "./snapshot.ts";
+
+export interface BackupTextOptions {
+  takenAt: Date;
+  /** sql/etl_setup.sql, for restoring into an empty database with psql. */
+  setupSql: string;
+  restoreSql: RestoreSql;
+  /** Told the rows of each table when they have been read. */
+  onTable?: (table: BackedUpTable, rows: number) => void;
+  /** Told the trailer when the text is complete. */
+  onEnd?: (trailer: Trailer) => void;
+}
+
+/**
+ * The text of a backup in blocks, read from one snapshot. Holds one block in
+ * memory. The transaction is the connection's: end it when the text has ended or failed.
+ */
+export async function* backupText(
+  client: Client,
+  options: BackupTextOptions,
+): AsyncGenerator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const hash = createHash("sha256");
+  const total = { tables: 0, rows: 0, bytes: 0 };
+  const counted = (block: Uint8Array) => {
+    hash.update(block);
+    total.bytes += block.length;
+    return block;
+  };
+  const text = (value: string) => counted(encoder.encode(value));
+
+  const manifest = await beginSnapshot(client, options.takenAt);
+  yield text(
+    FIRST_LINE + manifestLine(manifest) + psqlOpening(options.setupSql) +
+      openingSql(manifest, options.restoreSql.opening) + DATA_MARK,
+  );
+  for (const table of manifest.tables) {
+    yield text(copyLine(table));
+    const rows = copyOut(client, `${copyColumns(table)} to stdout`);
+    for await (const block of rows) yield counted(block);
+    yield text(END_OF_TABLE);
+    total.tables++;
+    total.rows += rows.rowCount;
+    options.onTable?.(table, rows.rowCount);
+  }
+  yield text(`-- etl-improved end of data\n${options.restoreSql.closing}${PSQL_CLOSING}`);
+  const trailer = { ...total, sha256: hash.digest("hex") };
+  yield encoder.encode(trailerLine(trailer));
+  options.onEnd?.(trailer);
+}

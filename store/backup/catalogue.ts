@@ -1,0 +1,74 @@
+import type { Client } from "../pg.ts";
+import { HELD } from "./contents.ts";
+import type { Manifest } from "./manifest.ts";
+
+/**
+ * Every table that a backup holds, in the order of restoring: those of schema etl,
+ * every audit and metrics table (the public ones, their children in other
+ * schemas, and audit tables that runs name), alerts, every registered dataset.
+ */
+const TABLES = `
+  with wanted (relation, kind, place) as (
+    select to_regclass('etl.' || h.name), 'etl', h.place
+    from unnest($1::text[]) with ordinality as h (name, place)
+    union all
+    select c.oid::regclass, 'reported', 1000
+    from (values ('public.etl_improved_audit'), ('public.etl_improved_metrics'), ('public.etl_improved_alerts')) as p (name)
+    join pg_class as c on c.oid = to_regclass(p.name)
+      or exists (select from pg_inherits as i where i.inhparent = to_regclass(p.name) and i.inhrelid = c.oid)
+    union all
+    select distinct to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)), 'reported', 1001 from etl.runs as r
+    union all
+    select to_regclass(format('%I.%I', d.schema_name, d.table_name)), 'destination', 2000 from etl.datasets as d
+  )
+  select n.nspname as schema_name, c.relname as table_name, min(w.kind) as kind,
+    (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum), '[]')
+      from pg_attribute as a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns,
+    (select jsonb_build_object('column', a.attname, 'last_value', pg_sequence_last_value(s.oid))
+      from pg_attribute as a
+      join pg_class as s on s.oid = to_regclass(pg_get_serial_sequence(c.oid::regclass::text, a.attname))
+      where a.attrelid = c.oid and a.attidentity <> '' and not a.attisdropped) as identity
+  from wanted as w
+  join pg_class as c on c.oid = w.relation
+  join pg_namespace as n on n.oid = c.relnamespace
+  group by c.oid, n.nspname, c.relname
+  order by min(w.place), n.nspname collate "C", c.relname collate "C"`;
+
+/** What etl.ensure_destination has to be called with so that every destination and audit table exists. */
+const DESTINATIONS = `
+  with audits as (
+    select n.nspname as schema_name, c.relname as audit_table_name
+    from pg_inherits as i
+    join pg_class as c on c.oid = i.inhrelid
+    join pg_namespace as n on n.oid = c.relnamespace
+    where i.inhparent = 'public.etl_improved_audit'::regclass
+    union
+    select 'public', 'etl_improved_audit'
+    union
+    select r.schema_name, r.audit_table_name from etl.runs as r
+    where to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)) is not null
+  ), datasets as (
+    select d.schema_name, d.table_name from etl.datasets as d
+    where to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null
+  )
+  select coalesce(d.schema_name, a.schema_name) as schema_name, coalesce(d.table_name, 'etl_improved_events') as table_name,
+    coalesce(a.audit_table_name, 'etl_improved_audit') as audit_table_name
+  from datasets as d full join audits as a on a.schema_name = d.schema_name
+  order by 1, 2, 3`;
+
+/** Describes what there is to back up, as the transaction in hand sees it. */
+export async function readManifest(client: Client, takenAt: Date): Promise<Manifest> {
+  const about = await client.query<{ database: string; server_version: string }>(
+    "select current_database() as database, current_setting('server_version') as server_version",
+  );
+  const tables = await client.query(TABLES, [HELD]);
+  const destinations = await client.query(DESTINATIONS);
+  return {
+    format: 1,
+    taken_at: takenAt.toISOString().replace(/\.\d+Z$/, "Z"),
+    ...about.rows[0]!,
+    destinations: destinations.rows,
+    tables: tables.rows,
+  };
+}
