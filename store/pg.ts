@@ -6,12 +6,8 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import pg from "pg";
 // @ts-types="npm:@types/pg-copy-streams@1.2.5"
-<<<<<<< HEAD
-import { from as copyFromStream, to as copyToStream } from "pg-copy-streams";
-import { connectionTarget } from "./connection_target.ts";
-=======
 import { from as copyFromStream } from "pg-copy-streams";
->>>>>>> fb1c0c0 (Back up and restore what the pipeline keeps, as SQL that psql can run too)
+import { connectionTarget } from "./connection_target.ts";
 
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;

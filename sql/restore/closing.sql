@@ -27,6 +27,8 @@ begin
       'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail',
       format('The run was going on when the backup of %s was taken. A retry goes on from there.', manifest ->> 'taken_at'))));
   end loop;
+  -- servers compute the slots of the schedules that there are now
+  perform pg_notify('etl_schedules', '');
   perform public.refresh_etl_mvs();
   for each in select t.qualified from pg_temp.etl_restore_tables as t order by t.place loop
     execute 'analyze ' || each.qualified;

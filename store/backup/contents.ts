@@ -12,6 +12,8 @@ export const HELD = [
   "cursors",
   "totals",
   "alert_states",
+  "schedules",
+  "slots",
   "runs",
   "stages",
   "chunks",
@@ -26,9 +28,12 @@ export const HELD = [
 
 /** What of schema etl is in no backup, and why. */
 export const LEFT_OUT: Record<string, string> = {
+  api_tokens: "secrets, and who may use one database may not use another",
   consumers: "published by the servers when they start",
   exports: "belongs to what other systems know; a restored one would be sent again",
   idempotency_keys: "a repeated request is for the database that it was made to",
+  maintenance_runs: "tells what was done to the database that it is in",
+  maintenance_tasks: "the same",
   metrics_totals: "counted anew after a restore",
   notification_channels: "the state of a connection to another system",
   notifications: "messages that have been sent, or would be old news",
@@ -36,6 +41,7 @@ export const LEFT_OUT: Record<string, string> = {
   reaction_settings: "published by the servers when they start",
   run_logs: "for looking into a fault, and as large as the data",
   run_transitions: "part of the program",
+  sessions: "secrets",
   uploads: "request bodies, kept for a week only",
   view_refresh: "the views are refreshed by the restore",
 };

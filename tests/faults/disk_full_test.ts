@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/postgres.ts";
+import { canMount, smallDisk } from "../helpers/small_disk.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import type { Place } from "./holds.ts";
 import { undisturbed } from "./invariants.ts";
@@ -46,38 +47,6 @@ Deno.test({
     await endUndisturbed(world, held, { expected, servers: [server], attempts: { max: 50 } });
   },
 });
-
-async function command(program: string, ...args: string[]): Promise<boolean> {
-  try {
-    const { success } = await new Deno.Command(program, { args, stdout: "null", stderr: "null" })
-      .output();
-    return success;
-  } catch {
-    return false;
-  }
-}
-
-async function canMount(): Promise<boolean> {
-  if (Deno.uid() !== 0) return false;
-  const dir = await Deno.makeTempDir({ prefix: "etl_mount_" });
-  const mounted = await command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir);
-  if (mounted) await command("umount", dir);
-  await Deno.remove(dir);
-  if (!mounted) console.log("skipped: a small disk cannot be mounted here");
-  return mounted;
-}
-
-async function smallDisk(size: string): Promise<{ path: string } & AsyncDisposable> {
-  const path = await Deno.makeTempDir({ prefix: "etl_disk_" });
-  assert.ok(await command("mount", "-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path));
-  return {
-    path,
-    async [Symbol.asyncDispose]() {
-      await waitFor(() => command("umount", path), { what: "the disk to be free" });
-      await Deno.remove(path);
-    },
-  };
-}
 
 /** Writes until there is no space. */
 async function fill(path: string): Promise<void> {

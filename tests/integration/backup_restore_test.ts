@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { HELD, LEFT_OUT } from "../../store/backup/contents.ts";
+import { quoteIdent, quoteTable } from "../../store/pg.ts";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { backUp, backupDir, held, ODD_SCHEMA, ODD_TABLE, restore } from "../helpers/backups.ts";
+import { debian15IsInstalled } from "../helpers/clusters.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { ownCluster, testDatabase } from "../helpers/postgres.ts";
+import { client } from "../helpers/sql_problems.ts";
+
+const NASTY = [{ id: "a\n\\.\nb", x: 1 }, { id: "\\N", x: null }, { id: "c\td\\", y: "ü\u2028" }];
+
+/** Something in every kind of table. */
+async function fill(engine: Engine): Promise<void> {
+  await engine.load(NASTY);
+  await engine.load([{ id: "z" }, { x: "has no key" }], {
+    schema_name: "other",
+    audit_table_name: "my_audit",
+    min_acceptance_ratio: 0,
+  });
+  await using sql = await client(engine.db.dsn);
+  await sql.query("select etl.ensure_destination($1, $2, 'audit')", [ODD_SCHEMA, ODD_TABLE]);
+  const odd = quoteTable(ODD_SCHEMA, ODD_TABLE);
+  await sql.query(`insert into ${odd} select * from public.etl_improved_events`);
+  await sql.query(`alter table ${odd} add column "my ""own" numeric(10,2)[]`);
+  await sql.query(`update ${odd} set "my ""own" = '{1.50,null}'`);
+  await sql.query(`
+    insert into etl.variables (name, value) values ('rate', '1e400'), ('word', '"é"');
+    insert into etl.configurations (name, conf) values ('daily', '{"batch_size": 7}');
+    insert into etl.schedules (name, cron, time_zone) values ('nightly', '30 2 * * *', 'Europe/Madrid');
+    insert into etl.slots (schedule, slot) values ('nightly', '2099-01-01T01:30Z');
+    insert into etl.cursors values ('shop', 'public.etl_improved_events', '12', gen_random_uuid());
+    update etl.totals set runs = 40, ratio_runs = 30, ratio_sum = 29.125;
+    select etl.raise_alert('stale', 'public.t', 'is stale')`);
+}
+
+Deno.test("a backup restored into an empty database has every row, and numbers go on where they were", async (t) => {
+  await using engine = await startEngine(t);
+  await fill(engine);
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  const expected = await held(engine.db.dsn, backup);
+  assert.ok(backup.trailer.rows > 50);
+  assert.equal(expected['"public"."etl_improved_events"']!.rows, 3);
+
+  await using empty = await testDatabase(t, { setUp: false });
+  await restore(empty.dsn, backup);
+  assert.deepEqual(await held(empty.dsn, backup), expected);
+  await using sql = await client(empty.dsn);
+  const { rows } = await sql.query(`select
+    (select sum(runs) from public.mv_etl_metrics_daily)::integer as viewed,
+    (select sum(runs) from etl.metrics_totals)::integer as counted,
+    (select count(*) from etl.deliveries)::integer as deliveries`);
+  assert.deepEqual(rows[0], { viewed: 2, counted: 2, deliveries: 0 });
+  await sql.query("insert into public.etl_improved_audit (event) values ('next')");
+  const state = await sql.query(
+    "select count(*)::integer as n from pg_trigger where tgenabled <> 'O' and not tgisinternal",
+  );
+  assert.equal(state.rows[0].n, 0, "no trigger stays disabled");
+});
+
+Deno.test("a restore replaces what is there; what was registered since keeps its rows", async (t) => {
+  await using engine = await startEngine(t);
+  await fill(engine);
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  const expected = await held(engine.db.dsn, backup);
+  await engine.load([{ id: "since" }]);
+  await engine.load([{ id: "kept" }], { table_name: "made_since" });
+  await engine.sql`delete from etl.schedules`;
+  await engine.sql`update etl.totals set runs = 1000`;
+  await restore(engine.db.dsn, backup);
+  const { datasets: _one, ...after } = Object.fromEntries(
+    Object.entries(await held(engine.db.dsn, backup)).map(([k, v]) => [k.split('"')[3], v]),
+  );
+  const { datasets: _other, ...before } = Object.fromEntries(
+    Object.entries(expected).map(([k, v]) => [k.split('"')[3], v]),
+  );
+  assert.deepEqual(after, before);
+  const kept = await engine.sql`select dataset from etl.datasets where table_name = 'made_since'`;
+  assert.equal(kept.length, 1);
+  assert.equal((await engine.rows("public.made_since")).length, 1);
+  // and the pipeline goes on
+  assert.equal((await engine.load([{ id: "next" }])).state, "succeeded");
+});
+
+Deno.test("a run that was going on when the backup was taken is cancelled by the restore, and a retry ends it", async (t) => {
+  await using engine = await startEngine(t);
+  const { run_id } = await engine.submit({ batch_size: 20 });
+  const waiting = await engine.submit({ batch_size: 3 });
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  await using other = await testDatabase(t, { setUp: false });
+  await restore(other.dsn, backup);
+  await using second = await startEngine(t, { database: other });
+  for (const id of [run_id, waiting.run_id]) {
+    const run = await second.run(id);
+    assert.equal(run.state, "cancelled");
+    assert.match(String(run.error!.detail), /was going on when the backup of .* was taken/);
+  }
+  const metrics = await second.sql`select status from public.etl_improved_metrics`;
+  assert.deepEqual(metrics.map(({ status }) => status), ["cancelled", "cancelled"]);
+  await second.sql`select etl.retry_run(${run_id})`;
+  assert.equal((await second.toEnd(run_id)).total_rows, 20);
+});
+
+Deno.test("a role that is no superuser but owns the tables backs up and restores", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  await using admin = await client(db.dsn);
+  const role = `owner_${crypto.randomUUID().slice(0, 8)}`;
+  await admin.query(
+    `create role ${role} login password 'x'; alter database ${quoteIdent(db.name)} owner to ${role};
+    alter schema public owner to ${role}`,
+  );
+  try {
+    const dsn = Object.assign(new URL(db.dsn), { username: role, password: "x" }).href;
+    await setupDatabase(dsn);
+    await using sql = await client(dsn);
+    await sql.query("insert into etl.variables (name, value) values ('a', '1')");
+    await using dir = await backupDir();
+    const backup = await backUp(dsn, dir);
+    await sql.query("update etl.variables set value = '2'");
+    await restore(dsn, backup);
+    assert.equal((await sql.query("select value from etl.variables")).rows[0].value, 1);
+  } finally {
+    await admin.query(
+      `reassign owned by ${role} to current_user; drop owned by ${role} cascade; drop role ${role}`,
+    );
+  }
+});
+
+Deno.test("every table of schema etl is in a backup, or left out for a reason", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const { rows } = await sql.query<{ name: string }>(
+    `select relname as name from pg_class
+    where relnamespace = 'etl'::regnamespace and relkind in ('r', 'p') and relname !~ '^manifest_' order by 1`,
+  );
+  assert.deepEqual(
+    [...HELD, ...Object.keys(LEFT_OUT)].sort(),
+    rows.map(({ name }) => name),
+    "decide in store/backup/contents.ts whether a backup holds the table, and say it in docs/backup.md",
+  );
+});
+
+Deno.test("a backup with columns that the database lacks is refused, and nothing is changed", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query("insert into etl.variables (name, value) values ('a', '1')");
+  await using dir = await backupDir();
+  const backup = await backUp(db.dsn, dir);
+  await sql.query(
+    "alter table etl.reports drop column dataset; update etl.variables set value = '2'",
+  );
+  await assert.rejects(
+    restore(db.dsn, backup),
+    /has no place for: etl\.reports\.dataset\. .*newer/,
+  );
+  assert.equal((await sql.query("select value from etl.variables")).rows[0].value, 2);
+});
+
+Deno.test("a restored dataset event is not delivered again", async (t) => {
+  await using engine = await startEngine(t);
+  const consumer = [{
+    name: "c",
+    datasets: ["public.etl_improved_events"],
+    emits: [],
+    mode: "each",
+    skip_unchanged: false,
+  }];
+  await engine.sql`select etl.register_consumers(${engine.sql.json(consumer)})`;
+  await engine.load(NASTY);
+  await engine.sql`update etl.deliveries set state = 'done', ended_at = now()`;
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  await restore(engine.db.dsn, backup);
+  const deliveries = await engine.sql`select state from etl.deliveries`;
+  assert.deepEqual(deliveries.map(({ state }) => state), ["done"]);
+});
+
+Deno.test({
+  name: "a backup goes from PostgreSQL 18 to Debian's 15 and back",
+  ignore: !await debian15IsInstalled(),
+  async fn(t) {
+    await using engine = await startEngine(t);
+    await fill(engine);
+    await using dir = await backupDir();
+    const backup = await backUp(engine.db.dsn, dir);
+    const expected = await held(engine.db.dsn, backup);
+    await using other = await ownCluster({
+      kind: Deno.env.get("ETL_TEST_PG") === "debian15" ? "embedded" : "debian15",
+    });
+    await restore(other.dsn, backup);
+    assert.deepEqual(await held(other.dsn, backup), expected);
+    const back = await backUp(other.dsn, dir);
+    await restore(engine.db.dsn, back);
+    assert.deepEqual(await held(engine.db.dsn, backup), expected);
+  },
+});
