@@ -32,6 +32,7 @@ export const LEFT_OUT: Record<string, string> = {
   consumers: "published by the servers when they start",
   exports: "belongs to what other systems know; a restored one would be sent again",
   idempotency_keys: "a repeated request is for the database that it was made to",
+  job_scheduler: "who runs periodic jobs is decided by each database anew",
   maintenance_runs: "tells what was done to the database that it is in",
   maintenance_tasks: "the same",
   metrics_totals: "counted anew after a restore",
