@@ -74,12 +74,16 @@ const textOf = (value: unknown): string =>
 export type Dialect = "curl" | "cli" | "sql";
 
 /** The same request from elsewhere, ready to be pasted. */
-export function equivalent(dialect: Dialect, conf: Conf, origin: string): string {
+export function equivalent(
+  dialect: Dialect,
+  conf: Conf,
+  { origin, header = "" }: { origin: string; header?: string },
+): string {
   const json = Object.keys(conf).length === 0 ? "{}" : JSON.stringify(conf);
   const inShell = `'${json.replaceAll("'", `'\\''`)}'`;
   switch (dialect) {
     case "curl":
-      return `curl -X POST ${origin}/api/etl/run \\\n  -H 'content-type: application/json' \\\n  -d ${inShell}`;
+      return `curl -X POST ${origin}/api/etl/run${header} \\\n  -H 'content-type: application/json' \\\n  -d ${inShell}`;
     case "cli":
       return `deno task etl run --server ${origin} \\\n  --conf ${inShell}`;
     case "sql":

@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 import { useState } from "preact/hooks";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useCurlHeader } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { type Conf, type Dialect, equivalent } from "./conf.ts";
 
@@ -9,9 +10,10 @@ const DIALECTS: Dialect[] = ["curl", "cli", "sql"];
 /** The request that the form stands for, to be made from elsewhere. */
 export function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
   const { t } = useLocale();
+  const header = useCurlHeader();
   const [dialect, setDialect] = useState<Dialect>("curl");
   const [copied, setCopied] = useState(false);
-  const text = equivalent(dialect, conf, origin);
+  const text = equivalent(dialect, conf, { origin, header });
   const copy = async () => {
     await navigator.clipboard.writeText(text);
     setCopied(true);

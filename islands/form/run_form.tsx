@@ -6,7 +6,7 @@ import type { Submitted } from "../../store/runs.ts";
 import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
-import { useRole } from "../lib/viewer.tsx";
+import { useCurlHeader, useRole } from "../lib/viewer.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Notice } from "../ui/notice.tsx";
 import { type Conf, confOf, type FormValues, valuesOf } from "./conf.ts";
@@ -38,6 +38,7 @@ export interface RunFormProps {
 /** A form made from the schema of the run parameters. */
 export function RunForm({ schema, conf: initial, known, origin, from }: RunFormProps) {
   const { t } = useLocale();
+  const header = useCurlHeader();
   const operator = useRole("operator");
   const admin = useRole("admin");
   const [values, setValues] = useState<FormValues>(() => valuesOf(initial));
@@ -129,7 +130,7 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
       <div class="stack">
         <div class="only-without-script">
           <Notice kind="info" title={t("noscript.action")}>
-            <pre class="code">{`curl -X POST ${origin}/api/etl/run -H 'content-type: application/json' -d '{"batch_size": 500}'`}</pre>
+            <pre class="code">{`curl -X POST ${origin}/api/etl/run${header} -H 'content-type: application/json' -d '{"batch_size": 500}'`}</pre>
           </Notice>
         </div>
         {from !== null && (

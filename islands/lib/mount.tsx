@@ -26,11 +26,12 @@ export async function mount<P extends object>(
     zone: dataset.zone!,
     messages,
   };
+  const viewer = { role: dataset.role as Role, needsToken: dataset.needsToken !== undefined };
   for (const element of document.querySelectorAll(`[data-island="${name}"]`)) {
     const props = JSON.parse(element.nextElementSibling!.textContent!) as P;
     hydrate(
       <LocaleProvider settings={settings} now={Number(dataset.now)}>
-        <ViewerContext.Provider value={dataset.role as Role}>
+        <ViewerContext.Provider value={viewer}>
           <Component {...props} />
           <Hydrated element={element} />
         </ViewerContext.Provider>

@@ -5,8 +5,20 @@ import { useLocale } from "./locale_context.tsx";
 
 const RANKS: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
-/** What the viewer may do; everything where nobody needs to sign in. */
-export const ViewerContext = createContext<Role>("admin");
+export interface Viewer {
+  /** What the viewer may do; everything where nobody needs to sign in. */
+  role: Role;
+  /** Whether the server wants an API token. */
+  needsToken: boolean;
+}
+
+export const ViewerContext = createContext<Viewer>({ role: "admin", needsToken: false });
+
+/** What a request with curl needs besides: a header with the token, in a line of its own. */
+export function useCurlHeader(): string {
+  const { needsToken } = useContext(ViewerContext);
+  return needsToken ? ' \\\n  -H "Authorization: Bearer $ETL_TOKEN"' : "";
+}
 
 /**
  * Properties of a control that only a role may use: disabled, with the reason,
@@ -19,7 +31,7 @@ export function useRole(needed: Role): {
   control: (busy?: boolean) => { disabled: boolean; title?: string };
 } {
   const { t } = useLocale();
-  const may = RANKS[useContext(ViewerContext)] >= RANKS[needed];
+  const may = RANKS[useContext(ViewerContext).role] >= RANKS[needed];
   const reason = may ? null : t("role.needed", { role: t(`role.${needed}`) });
   return {
     may,

@@ -1,5 +1,6 @@
 import { useCallback, useState } from "preact/hooks";
 import { useLocale } from "../lib/locale_context.tsx";
+import { useCurlHeader } from "../lib/viewer.tsx";
 import { useEvents } from "../lib/live.ts";
 import { Icon } from "../ui/icon.tsx";
 import { LiveMark } from "../ui/live_mark.tsx";
@@ -75,12 +76,13 @@ function LabelFilter({ labels, label }: Pick<OverviewProps, "labels" | "label">)
 
 function FirstSteps({ filtered }: { filtered: boolean }) {
   const { t } = useLocale();
+  const header = useCurlHeader();
   return (
     <section class="card empty large">
       <h2>{t(filtered ? "overview.no_runs_of_label" : "overview.welcome")}</h2>
       <p>{t("overview.first_steps")}</p>
       <pre class="code">
-        <code>{`curl -X POST -H 'content-type: application/json' -d '{"batch_size": 500}' \\\n  http://localhost:8080/api/etl/run`}</code>
+        <code>{`curl -X POST${header} -H 'content-type: application/json' -d '{"batch_size": 500}' \\\n  http://localhost:8080/api/etl/run`}</code>
       </pre>
       <a class="button primary" href="/etl/new">
         <Icon name="plus" /> {t("nav.new")}

@@ -80,7 +80,8 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
         </div>
       </div>
       <p class="lead">
-        {t(spec.about)} {admin.reason !== null && <span class="quiet">{admin.reason}</span>}
+        {t(spec.about)}{" "}
+        {!admin.may && <span class="quiet">{t("role.changes", { role: t("role.admin") })}</span>}
       </p>
       <div role="status" class="messages">
         {message !== null && <Notice kind={message.kind} title={message.text} />}

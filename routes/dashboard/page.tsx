@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { renderToString } from "preact-render-to-string";
 import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { LocaleContext } from "../../islands/lib/locale_context.tsx";
-import { ViewerContext } from "../../islands/lib/viewer.tsx";
+import { type Viewer, ViewerContext } from "../../islands/lib/viewer.tsx";
 import { identityOf } from "../access/identity.ts";
 import type { Assets } from "./assets.ts";
 import { AloneLayout, Layout, type NavName } from "./layout.tsx";
@@ -55,10 +55,13 @@ export async function renderPage(
   const url = new URL(c.req.url);
   const here = url.pathname + url.search;
   const identity = identityOf(c);
-  const role = identity?.role ?? "viewer";
+  const viewer: Viewer = {
+    role: identity?.role ?? "viewer",
+    needsToken: identity !== undefined && identity.via !== "open",
+  };
   const body = renderToString(
     <LocaleContext.Provider value={{ locale, now }}>
-      <ViewerContext.Provider value={role}>
+      <ViewerContext.Provider value={viewer}>
         {options.alone
           ? <AloneLayout theme={theme} here={here}>{options.main}</AloneLayout>
           : (
@@ -76,7 +79,8 @@ export async function renderPage(
       data-zone={zone}
       data-now={now}
       data-theme={theme}
-      data-role={role}
+      data-role={viewer.role}
+      data-needs-token={viewer.needsToken ? "" : undefined}
       data-messages={manifest === null ? undefined : path(manifest.scripts[lang]!.file)}
     >
       <head>

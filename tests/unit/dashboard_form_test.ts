@@ -92,10 +92,13 @@ Deno.test("equivalent() quotes any text so that shell and SQL read the same JSON
   await fc.assert(
     fc.asyncProperty(fc.string({ maxLength: 40 }), async (text) => {
       const conf = { run_label: text.replaceAll("\u0000", "") };
-      const shell = equivalent("curl", conf, "http://h").replace(/^curl .*? -d /s, "printf %s ");
+      const shell = equivalent("curl", conf, { origin: "http://h" }).replace(
+        /^curl .*? -d /s,
+        "printf %s ",
+      );
       const { stdout } = await new Deno.Command("sh", { args: ["-c", shell] }).output();
       assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), conf);
-      const sql = /'(.*)'::jsonb/s.exec(equivalent("sql", conf, "http://h"))![1]!;
+      const sql = /'(.*)'::jsonb/s.exec(equivalent("sql", conf, { origin: "http://h" }))![1]!;
       assert.doesNotMatch(sql.replaceAll("''", ""), /'/);
       assert.deepEqual(JSON.parse(sql.replaceAll("''", "'")), conf);
     }),

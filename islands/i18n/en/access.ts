@@ -13,5 +13,6 @@ export const access = {
   "role.viewer": "viewer",
   "role.operator": "operator",
   "role.admin": "admin",
+  "role.changes": "Changes need the role {role}.",
   "role.needed": "This needs the role {role}.",
 } as const;

@@ -14,5 +14,6 @@ export const access: Record<keyof typeof english, string> = {
   "role.viewer": "lector",
   "role.operator": "operador",
   "role.admin": "administrador",
+  "role.changes": "Los cambios requieren el rol {role}.",
   "role.needed": "Esto requiere el rol {role}.",
 };
