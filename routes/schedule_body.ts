@@ -92,11 +92,22 @@ export type ScheduleJson = z.infer<typeof scheduleJson>;
 
 /** A stored schedule with its expression in words and its next slot as local clocks show it. */
 export function shown(row: ScheduleRow): ScheduleJson {
+  const next = row.next_slot ?? slotAfterPause(row);
   return {
     ...row,
     cron_words: cronWords(row.cron),
-    next_slot_local: row.next_slot === null ? null : localOf(row.next_slot, row.time_zone),
+    next_slot: next,
+    next_slot_local: next === null ? null : localOf(next, row.time_zone),
   };
+}
+
+/** The first slot after a pause that ends later than slots are stored. */
+function slotAfterPause(row: ScheduleRow): string | null {
+  const { active, paused_until: until, slots_until: stored } = row;
+  if (!active || until === null || stored === null || until < stored) return null;
+  const [slot] = new SlotClock(row.cron, row.time_zone)
+    .after(new Date(Date.parse(until) - 1), { limit: 1 });
+  return slot?.toISOString() ?? null;
 }
 
 /** A time as the clocks of a zone show it. A zone that this server does not know (SQL can store such): in UTC. */

@@ -89,11 +89,15 @@ function slotJson(sql: Sql) {
     'blocked_by', s.blocked_by, 'note', s.note, 'problem', s.problem, 'decided_at', etl.iso(s.decided_at))`;
 }
 
-/** Slots that are to come, soonest first. */
+/** Slots that are to come and, as things are, will be run, soonest first: none that fall into a pause. */
 export async function slotsAhead(sql: Sql, schedule: string, limit: number): Promise<SlotRow[]> {
   const rows = await sql<{ row: SlotRow }[]>`
-    select ${slotJson(sql)} as row from etl.slots as s
-    where s.schedule = ${schedule} and s.slot > clock_timestamp() order by s.slot limit ${limit}`;
+    select ${
+    slotJson(sql)
+  } as row from etl.slots as s join etl.schedules as c on c.name = s.schedule
+    where s.schedule = ${schedule} and s.state = 'pending' and c.active
+      and s.slot > greatest(clock_timestamp(), c.paused_until - interval '1 microsecond')
+    order by s.slot limit ${limit}`;
   return rows.map(({ row }) => row);
 }
 

@@ -45,11 +45,9 @@ export function scheduleTable(out: Terminal, schedules: ScheduleJson[]): string[
 function next(schedule: ScheduleJson): string {
   if (!schedule.active) return "paused";
   if (schedule.problem !== null) return "cannot be computed";
-  if (schedule.next_slot_local !== null) {
-    const time = localText(schedule.next_slot_local);
-    return schedule.paused ? `paused until ${time}` : time;
-  }
-  return schedule.paused ? `paused until ${schedule.paused_until}` : "not computed yet";
+  if (schedule.next_slot_local === null) return "not computed yet";
+  const time = localText(schedule.next_slot_local);
+  return schedule.paused ? `${time}, paused until then` : time;
 }
 
 function last({ last_slot: last }: ScheduleJson): string {
@@ -64,7 +62,7 @@ export function scheduleLines(
   { ahead, past }: { ahead: SlotJson[]; past: SlotJson[] },
 ): string[] {
   const facts: [string, string | null][] = [
-    ["", schedule.description],
+    ["about", schedule.description],
     ["due", `${schedule.cron_words} (${schedule.cron}), ${schedule.time_zone}`],
     ["next", next(schedule)],
     ["problem", schedule.problem],

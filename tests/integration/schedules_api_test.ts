@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
-import { type Body, ok, put } from "../helpers/schedules.ts";
+import { type Body, ok, put, slotsOf } from "../helpers/schedules.ts";
 
 Deno.test("a schedule is made, shown, listed, changed and removed, and each change audited", async (t) => {
   await using engine = await startEngine(t);
@@ -159,6 +159,13 @@ Deno.test("a pause with an end and one without are told, and a resumed schedule 
   const holiday = await ok(await post("pause", { until }));
   assert.deepEqual([holiday.active, holiday.paused, holiday.paused_until], [true, true, until]);
   assert.ok(Date.parse(holiday.next_slot as string) >= Date.parse(until));
+  const { ahead } = await slotsOf(engine, "s");
+  assert.equal(ahead[0]!.slot, holiday.next_slot);
+  // later than slots are stored
+  const year = new Date().getUTCFullYear() + 2;
+  const sabbatical = await ok(await post("pause", { until: `${year}-01-01` }));
+  assert.equal(sabbatical.next_slot, `${year}-01-01T00:00:00.000Z`);
+  assert.deepEqual((await slotsOf(engine, "s")).ahead, []);
   const past = await problemOf(await post("pause", { until: "2020-01-01" }));
   assert.deepEqual([past.status, past.errors![0]!.field], [422, "until"]);
   assert.equal((await problemOf(await post("pause", { until: "soon" }))).status, 400);

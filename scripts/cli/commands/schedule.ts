@@ -1,3 +1,4 @@
+import { localTime } from "../../../pipeline/schedules/cron.ts";
 import type { ScheduleJson } from "../../../routes/schedule_body.ts";
 import type { Submitted } from "../../../store/runs.ts";
 import { type Api, post, problemOf, request } from "../api.ts";
@@ -174,7 +175,9 @@ async function pause(call: Call, name: string): Promise<ExitCode> {
   if (call.flags.json) call.out.line(JSON.stringify(now));
   else if (now.active) {
     call.out.line(
-      `Schedule ${name} is paused until ${now.paused_until}; its next slot is ${
+      `Schedule ${name} is paused until ${
+        localText(localTime(new Date(now.paused_until!), now.time_zone))
+      }; its next slot is ${
         now.next_slot_local === null ? "not known yet" : localText(now.next_slot_local)
       }.`,
     );
