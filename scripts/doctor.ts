@@ -5,8 +5,9 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { requireSafeAddress } from "../routes/access/access_of.ts";
-import { Database } from "../store/database.ts";
-import { type Check, fail, guarded, ok } from "./doctor/check.ts";
+import { Database, type Sql } from "../store/database.ts";
+import { jobsReport } from "../store/jobs.ts";
+import { type Check, fail, guarded, ok, warn } from "./doctor/check.ts";
 import { databaseChecks } from "./doctor/database_checks.ts";
 import { environmentChecks } from "./doctor/environment_checks.ts";
 import { machineChecks } from "./doctor/machine_checks.ts";
@@ -61,25 +62,48 @@ async function databaseAndAccess(options: DatabaseOptions): Promise<Check[]> {
   if (checks.some(({ name, state }) => ["database", "schema"].includes(name) && state === "fail")) {
     return checks;
   }
-  return [...checks, ...await guarded("access", () => access(options))];
-}
-
-async function access({ dsn, config }: DatabaseOptions): Promise<Check> {
+  const { dsn, config } = options;
   const database = new Database(dsn, {
     applicationName: "etl-improved doctor",
     max: 1,
     prepare: config.preparedStatements,
   });
   try {
-    await requireSafeAddress({ sql: database.sql, config });
+    return [
+      ...checks,
+      ...await guarded("jobs", () => jobs(database.sql, options)),
+      ...await guarded("access", () => access(database.sql, options)),
+    ];
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
+}
+
+/** Who runs the periodic jobs, and how they went. */
+async function jobs(sql: Sql, { dsn, config }: DatabaseOptions): Promise<Check[]> {
+  const { scheduler, warnings } = await jobsReport(sql, { dsn, cronDsn: config.cronDsn });
+  const why = scheduler.reason === null ? "" : ` (${scheduler.reason})`;
+  if (scheduler.grants.length > 0) {
+    const remedy = `For pg_cron, run in database ${scheduler.database}: ${
+      scheduler.grants.join("; ")
+    }`;
+    return [warn("jobs", `run by ${scheduler.in_use}${why}`, remedy)];
+  }
+  if (warnings.length > 0) {
+    return warnings.map((text) => warn("jobs", text, "See deno task etl jobs."));
+  }
+  return [ok("jobs", `run by ${scheduler.in_use}${why}`)];
+}
+
+async function access(sql: Sql, { config }: DatabaseOptions): Promise<Check> {
+  try {
+    await requireSafeAddress({ sql, config });
     return ok(
       "access",
       `${config.host}: ${config.adminToken ? "with a token" : "as it should be"}`,
     );
   } catch (error) {
     return fail("access", (error as Error).message, "Do one of the two.");
-  } finally {
-    await database.close({ timeoutSeconds: 1 });
   }
 }
 

@@ -3,7 +3,6 @@ import type { Config } from "../../config.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
 import {
-  cronFacts,
   functionTexts,
   missingGrants,
   missingOf,
@@ -52,7 +51,6 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
     if (schema.every(({ state }) => state !== "fail")) {
       checks.push(...await guarded("rights", () => rights(client, facts)));
     }
-    checks.push(...await guarded("pg_cron", () => cron(client)));
     return checks;
   } finally {
     await client.end().catch(() => {});
@@ -187,29 +185,6 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
       `Run deno task setup-db --role ${role} with the connection string of the schema's owner.`,
     )
     : ok("rights", `${role} has what it needs`);
-}
-
-async function cron(client: Client): Promise<Check> {
-  const { here, preloaded, database, jobs, failing } = await cronFacts(client);
-  if (failing.length > 0) {
-    return warn("pg_cron", `the last run failed of ${some(failing)}`, "See cron.job_run_details.");
-  }
-  if (here && jobs === null) {
-    return warn(
-      "pg_cron",
-      "in this database, and its jobs cannot be seen",
-      "Run deno task setup-db --role with this role, by an owner who may grant on schema cron.",
-    );
-  }
-  if (here) return ok("pg_cron", `in this database; jobs: ${jobs!.join(", ") || "none yet"}`);
-  if (preloaded) {
-    return warn(
-      "pg_cron",
-      `loaded, with its jobs in database ${database}`,
-      "create extension pg_cron there, then deno task setup-db; until then the servers run the jobs themselves.",
-    );
-  }
-  return ok("pg_cron", "not there: the servers run schedules and maintenance themselves");
 }
 
 /** Tables that sql/schema makes. */

@@ -4,9 +4,11 @@ import { examine } from "../../scripts/doctor.ts";
 import type { Check } from "../../scripts/doctor/check.ts";
 import { programChecks } from "../../scripts/doctor/program_checks.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { setUpJobs } from "../../scripts/setup_jobs.ts";
+import { debian15IsInstalled } from "../helpers/clusters.ts";
 import { startPeer } from "../helpers/peer.ts";
 import { pgbouncerIsInstalled, startBouncer } from "../helpers/pgbouncer.ts";
-import { type TestDatabase, testDatabase } from "../helpers/postgres.ts";
+import { ownCluster, type TestDatabase, testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 
@@ -204,6 +206,31 @@ Deno.test({
     await using session = await startBouncer(db.dsn, "session");
     const fine = await installation.examine({ KPIS_PG_DSN: session.dsn });
     assert.match(found(fine, "pooler", "ok"), /session mode/);
+  },
+});
+
+Deno.test({
+  name: "doctor says who runs the periodic jobs, and which grants pg_cron lacks",
+  ignore: !await debian15IsInstalled(),
+  async fn() {
+    await using cluster = await ownCluster({ kind: "debian15" });
+    await setupDatabase(cluster.dsn);
+    const look = (dsn: string) =>
+      examine({ projectDir: PROJECT_DIR, env: { KPIS_PG_DSN: dsn, ETL_PORT: "0" } });
+    await setUpJobs(cluster.dsn);
+    assert.match(found(await look(cluster.dsn), "jobs", "ok"), /run by pg_cron/);
+    await withClient(cluster.dsn, async (client) => {
+      await client.query("create role app login password 'p'");
+      await setupDatabase(cluster.dsn, { role: "app" });
+      await client.query("truncate etl.job_scheduler");
+    });
+    const dsn = new URL(cluster.dsn);
+    [dsn.username, dsn.password] = ["app", "p"];
+    await using _server = await startServer({ dsn: dsn.href });
+    assert.match(
+      found(await look(dsn.href), "jobs", "warn"),
+      /For pg_cron, run in database etl: .*grant usage on schema cron to "?app/,
+    );
   },
 });
 
