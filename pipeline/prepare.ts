@@ -206,3 +206,20 @@ function nullCount(records: unknown[], field: string): number {
   }
   return count;
 }
+
+/**
+ * A run whose first 1,000 records are all rejected has a wrong mapping. Judges
+ * by the first chunks, as far as they are prepared; answers whether there is hope.
+ */
+export function refuseHopelessRun(metas: (SpillMeta | undefined)[]): boolean {
+  let read = 0;
+  for (let i = 0; metas[i] !== undefined; i++) {
+    const { counts } = metas[i]!;
+    if (counts.events > 0 || counts.filtered > 0) return true;
+    read += counts.records_read;
+    if (read >= 1000) {
+      throw tooManyRejected(`The first ${read} records were all rejected`, undefined);
+    }
+  }
+  return false;
+}

@@ -1,12 +1,7 @@
-import { errorCode } from "../store/errors.ts";
 import type { Sql } from "../store/database.ts";
 import {
   createManifest,
   destinationHasRows,
-  dropManifests,
-  finishRun,
-  giveBackRun,
-  type Outcome,
   planChunks,
   reportProgress,
   type RunRow,
@@ -21,13 +16,19 @@ import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
 import { type ManifestKind, manifestTable } from "./manifest.ts";
-import { MAX_QUARANTINE, tooManyRejected } from "./prepare.ts";
+import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./prepare.ts";
 import { Problem } from "./problem.ts";
 import { runContext, type RunSettings } from "./run_context.ts";
 import { RunControl } from "./run_control.ts";
-import { runProblem } from "./run_problem.ts";
+import {
+  type Ending,
+  type Execution,
+  outcomeOf,
+  type RunOutcome,
+  storeOutcome,
+} from "./run_outcome.ts";
 import type { Slice } from "./sources/source.ts";
-import { runDir, type SpillMeta } from "./spill/layout.ts";
+import type { SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
@@ -50,18 +51,10 @@ export interface RunDeps {
   observer?: RunObserver;
 }
 
-/** What the stages came to: a terminal state, or why the run goes on elsewhere. */
-type RunOutcome = Omit<Outcome, "stages" | "state"> & {
-  state: Outcome["state"] | "given back" | "replaced";
-};
-
 interface PlannedChunk extends Omit<StoredChunk, "chunk_no"> {
   chunkNo: number;
   slice: Slice;
 }
-
-/** How an execution ended: `given back` leaves the run queued for another attempt. */
-export type Execution = "nothing to do" | "ended" | "given back" | "replaced";
 
 /**
  * Executes a run that was admitted: its stages in order, from wherever an
@@ -145,7 +138,7 @@ class RunExecution {
       if (run.cancel_requested_at !== null) control.halt("cancelled");
       if (stopping.aborted) control.halt("server stops");
       const outcome = await this.#carryOut();
-      const execution = await this.#settle(outcome);
+      const execution = await storeOutcome(outcome, this.#ending);
       how = execution === "ended" ? outcome.state : execution;
       return execution;
     } finally {
@@ -164,7 +157,7 @@ class RunExecution {
       this.#control.throwIfHalted();
       return outcome;
     } catch (error) {
-      return this.#outcomeOf(error);
+      return outcomeOf(error, this.#ending);
     }
   }
 
@@ -269,7 +262,7 @@ class RunExecution {
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
       this.#tracker.addPrepared(meta);
-      hopeful ||= refuseHopeless(metas);
+      hopeful ||= refuseHopelessRun(metas);
       rejected += meta.counts.rejected;
       if (rejected > MAX_QUARANTINE) {
         throw tooManyRejected(`More than ${MAX_QUARANTINE} records were rejected`, undefined);
@@ -309,6 +302,19 @@ class RunExecution {
     });
   }
 
+  /** What storing the outcome needs. */
+  get #ending(): Ending {
+    return {
+      sql: this.#deps.sql,
+      run: this.#run,
+      log: this.#log,
+      tracker: this.#tracker,
+      control: this.#control,
+      validation: this.#validation,
+      spoolDir: this.#deps.settings.spoolDir,
+    };
+  }
+
   /** Tasks under way: one in each worker, and one more that waits for it. */
   get #lanes(): number {
     return this.#deps.workers.size * 2;
@@ -325,89 +331,4 @@ class RunExecution {
     observer?.taskDone?.(this.#run, { kind, chunkNo, elapsedMs: performance.now() - started });
     return output;
   }
-
-  #outcomeOf(error: unknown): RunOutcome {
-    const { why } = this.#control;
-    if (why === "replaced" || errorCode(error) === "FencedOut") return { state: "replaced" };
-    if (why === "server stops") return { state: "given back" };
-    if (why === "cancelled") {
-      const problem = new Problem("cancelled", { status: 409, detail: "The run was cancelled." });
-      this.#tracker.stop("cancelled", null);
-      return { state: "cancelled", error: problem.toJSON() };
-    }
-    const problem = runProblem(error, this.#tracker.current);
-    if (problem.type === "internal") this.#log.error("unexpected error", { error });
-    if (problem.transient) return { state: "given back", error: problem.toJSON() };
-    this.#tracker.stop("failed", problem.toJSON());
-    return { state: "failed", error: problem.toJSON() };
-  }
-
-  /** Stores the outcome: ends the run in one transaction, or leaves it to another attempt. */
-  async #settle(outcome: RunOutcome): Promise<Execution> {
-    const { sql } = this.#deps;
-    const { state, error = null } = outcome;
-    if (state === "replaced") {
-      this.#log.warn("another attempt has taken over");
-      return "replaced";
-    }
-    if (state === "given back") {
-      this.#log.warn("run given back", { error });
-      const policy = { attempts: 5, initialMs: 200 };
-      await withRetry(policy, () => giveBackRun(sql, this.#run, error));
-      return "given back";
-    }
-    // a report that is late must not wake watchers after the end
-    await this.#control.end();
-    if (state === "succeeded") this.#tracker.end("finalize");
-    const ended = await withRetry({ attempts: 5, initialMs: 200 }, () =>
-      finishRun(sql, this.#run, {
-        ...outcome,
-        state,
-        validation: this.#validation,
-        stages: this.#tracker.snapshot(),
-      }));
-    if (ended === null) {
-      // by an earlier try whose answer was lost, or another attempt has the run
-      await this.#cleanUp();
-      return "ended";
-    }
-    this.#log.info("run ended", {
-      state: ended.state,
-      total_rows: ended.total_rows,
-      ratio: ended.ratio,
-      duration_ms: ended.ended_at!.getTime() - ended.requested_at.getTime(),
-      ...(ended.error === null ? {} : { error: ended.error.detail }),
-    });
-    await this.#cleanUp();
-    return "ended";
-  }
-
-  /** What the run has left on disk and in schema etl is needed no more: a retry prepares again. */
-  async #cleanUp(): Promise<void> {
-    const { sql, settings } = this.#deps;
-    try {
-      await dropManifests(sql, this.#run);
-      await Deno.remove(runDir(settings.spoolDir, this.#run.run_id), { recursive: true });
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      this.#log.warn("leftovers of the run could not be removed now", { error });
-    }
-  }
-}
-
-/**
- * A run whose first 1,000 records are all rejected has a wrong mapping. Judges
- * by the first chunks, as far as they are prepared; answers whether there is hope.
- */
-function refuseHopeless(metas: (SpillMeta | undefined)[]): boolean {
-  let read = 0;
-  for (let i = 0; metas[i] !== undefined; i++) {
-    const { counts } = metas[i]!;
-    if (counts.events > 0 || counts.filtered > 0) return true;
-    read += counts.records_read;
-    if (read >= 1000) {
-      throw tooManyRejected(`The first ${read} records were all rejected`, undefined);
-    }
-  }
-  return false;
 }

@@ -1,7 +1,8 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import assert from "node:assert/strict";
 import { type Config, readConfig } from "../../config.ts";
-import { executeRun, type Execution, type RunDeps } from "../../pipeline/run.ts";
+import { executeRun, type RunDeps } from "../../pipeline/run.ts";
+import type { Execution } from "../../pipeline/run_outcome.ts";
 import { workerPermissions } from "../../pipeline/workers/permissions.ts";
 import { WorkerPool } from "../../pipeline/workers/pool.ts";
 import { startBoss } from "../../queue/boss.ts";

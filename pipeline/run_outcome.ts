@@ -1,0 +1,96 @@
+import type { Sql } from "../store/database.ts";
+import { errorCode } from "../store/errors.ts";
+import { withRetry } from "../store/retry.ts";
+import { dropManifests, finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { ValidationResult } from "./expectations/result.ts";
+import { Problem } from "./problem.ts";
+import type { RunControl } from "./run_control.ts";
+import { runProblem } from "./run_problem.ts";
+import { runDir } from "./spill/layout.ts";
+import type { StageTracker } from "./stage_tracker.ts";
+
+/** What the stages came to: a terminal state, or why the run goes on elsewhere. */
+export type RunOutcome = Omit<Outcome, "stages" | "state"> & {
+  state: Outcome["state"] | "given back" | "replaced";
+};
+
+/** How an execution ended: `given back` leaves the run queued for another attempt. */
+export type Execution = "nothing to do" | "ended" | "given back" | "replaced";
+
+/** An execution whose stages are over, one way or another. */
+export interface Ending {
+  sql: Sql;
+  run: RunRow;
+  log: Log;
+  tracker: StageTracker;
+  control: RunControl;
+  /** What the suite found; null where none has judged. */
+  validation: ValidationResult | null;
+  spoolDir: string;
+}
+
+/** The database may be away for a moment, and what has been done must not be lost by that. */
+const RETRY = { attempts: 5, initialMs: 200 };
+
+/** What becomes of a run whose stages were stopped by this error. */
+export function outcomeOf(error: unknown, { control, tracker, log }: Ending): RunOutcome {
+  const { why } = control;
+  if (why === "replaced" || errorCode(error) === "FencedOut") return { state: "replaced" };
+  if (why === "server stops") return { state: "given back" };
+  if (why === "cancelled") {
+    const problem = new Problem("cancelled", { status: 409, detail: "The run was cancelled." });
+    tracker.stop("cancelled", null);
+    return { state: "cancelled", error: problem.toJSON() };
+  }
+  const problem = runProblem(error, tracker.current);
+  if (problem.type === "internal") log.error("unexpected error", { error });
+  if (problem.transient) return { state: "given back", error: problem.toJSON() };
+  tracker.stop("failed", problem.toJSON());
+  return { state: "failed", error: problem.toJSON() };
+}
+
+/** Stores the outcome: ends the run in one transaction, or leaves it to another attempt. */
+export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise<Execution> {
+  const { sql, run, log, tracker, control, validation } = ending;
+  const { state, error = null } = outcome;
+  if (state === "replaced") {
+    log.warn("another attempt has taken over");
+    return "replaced";
+  }
+  if (state === "given back") {
+    log.warn("run given back", { error });
+    await withRetry(RETRY, () => giveBackRun(sql, run, error));
+    return "given back";
+  }
+  // a report that is late must not wake watchers after the end
+  await control.end();
+  if (state === "succeeded") tracker.end("finalize");
+  const ended = await withRetry(
+    RETRY,
+    () => finishRun(sql, run, { ...outcome, state, validation, stages: tracker.snapshot() }),
+  );
+  // null: by an earlier try whose answer was lost, or another attempt has the run
+  if (ended !== null) {
+    log.info("run ended", {
+      state: ended.state,
+      total_rows: ended.total_rows,
+      ratio: ended.ratio,
+      duration_ms: ended.ended_at!.getTime() - ended.requested_at.getTime(),
+      ...(ended.error === null ? {} : { error: ended.error.detail }),
+    });
+  }
+  await removeLeftovers(ending);
+  return "ended";
+}
+
+/** What the run has left on disk and in schema etl is needed no more: a retry prepares again. */
+async function removeLeftovers({ sql, run, log, spoolDir }: Ending): Promise<void> {
+  try {
+    await dropManifests(sql, run);
+    await Deno.remove(runDir(spoolDir, run.run_id), { recursive: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    log.warn("leftovers of the run could not be removed now", { error });
+  }
+}
