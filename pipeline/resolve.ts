@@ -137,14 +137,15 @@ async function completeManifest(
   context: RunContext,
   chunks: Chunks,
 ): Promise<string> {
-  const manifest = `etl.${quoteIdent(manifestTable(context))}`;
+  const name = manifestTable(context);
+  const manifest = `etl.${quoteIdent(name)}`;
   const expected = chunks.reduce((sum, chunk) => sum + chunk.events, 0);
   const { rows } = await client.query<{ count: string }>(`select count(*) from ${manifest}`);
   if (Number(rows[0]!.count) !== expected) {
     await client.query(`truncate ${manifest}`);
     await fillManifest(client, context, { chunks, manifest });
   }
-  await client.query(`analyze ${manifest}`);
+  await client.query("select etl.analyze_manifest($1)", [name]);
   return manifest;
 }
 

@@ -67,10 +67,15 @@ export async function startBoss(
   boss.on("error", (error) => log.warn("queue", { error: (error as Error).message }));
   boss.on("warning", (warning) => log.debug("queue", { warning: warning.message }));
   await boss.start();
+  await createQueues(boss);
+  return boss;
+}
+
+/** Creates the queues, or gives them the options of this version. */
+export async function createQueues(boss: PgBoss): Promise<void> {
   for (const [name, options] of Object.entries(QUEUES)) {
     const existing = await boss.getQueue(name);
     if (existing === null) await boss.createQueue(name, { ...options });
     else await boss.updateQueue(name, { ...options });
   }
-  return boss;
 }

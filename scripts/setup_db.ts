@@ -1,14 +1,20 @@
 import { parseArgs } from "node:util";
 import { PgBoss } from "pg-boss";
-import { Problem } from "../pipeline/problem.ts";
+import { createQueues } from "../queue/boss.ts";
 import { connectionTarget } from "../store/connection_target.ts";
-import { connect, quoteIdent } from "../store/pg.ts";
+import { connect } from "../store/pg.ts";
 
 export interface SetupOptions {
   /** Destination schema to prepare besides public. */
   schema?: string;
+  /** Destination table to prepare in it; default: etl_improved_events. */
+  table?: string;
+  /** Audit table to prepare in it; default: etl_improved_audit. */
+  auditTable?: string;
   /** Role that the server uses; it is granted what it needs. */
   role?: string;
+  /** Whether runs may create missing destinations as that role; default: as it was, at first not. */
+  mayCreate?: boolean;
 }
 
 /**
@@ -21,15 +27,25 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     const before = await relations(client);
     await client.query(await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url)));
     await setUpQueue(dsn);
-    if (options.schema !== undefined) {
-      await client.query(
-        "select etl.ensure_destination($1, 'etl_improved_events', 'etl_improved_audit')",
-        [
-          options.schema,
-        ],
-      );
+    const { schema, table, auditTable } = options;
+    if (schema !== undefined || table !== undefined || auditTable !== undefined) {
+      await client.query("select etl.ensure_destination($1, $2, $3)", [
+        schema ?? "public",
+        table ?? "etl_improved_events",
+        auditTable ?? "etl_improved_audit",
+      ]);
     }
-    if (options.role !== undefined) await grant(client, options);
+    // queues and tables of this version may be new to the roles that were granted before
+    await client.query(
+      "select etl.grant_server_role(role_name) from etl.server_roles " +
+        "where exists (select from pg_roles where rolname = role_name)",
+    );
+    if (options.role !== undefined) {
+      await client.query("select etl.grant_server_role($1, $2)", [
+        options.role,
+        options.mayCreate ?? null,
+      ]);
+    }
     const after = await relations(client);
     return [...after].filter((name) => !before.has(name)).sort();
   } finally {
@@ -51,6 +67,7 @@ async function setUpQueue(dsn: string): Promise<void> {
   });
   boss.on("error", () => {});
   await boss.start();
+  await createQueues(boss);
   await boss.stop({ graceful: false, close: true });
 }
 
@@ -72,48 +89,29 @@ async function relations(client: Client): Promise<Set<string>> {
   return new Set(rows.map((row) => row.name));
 }
 
-async function grant(client: Client, { role, schema }: SetupOptions): Promise<void> {
-  const name = quoteIdent(role!);
-  const { rowCount } = await client.query("select from pg_roles where rolname = $1", [role]);
-  if (rowCount === 0) {
-    throw new Problem("missing-grant", {
-      detail: `There is no role ${role}. Create it first: create role ${name} login password '…'`,
-    });
-  }
-  const { rows } = await client.query<{ database: string }>(
-    "select current_database() as database",
-  );
-  const schemas = ["etl", "pgboss", "public", ...(schema === undefined ? [] : [schema])];
-  const statements = [
-    `grant connect, temporary on database ${quoteIdent(rows[0]!.database)} to ${name}`,
-    ...schemas.flatMap((each) => [
-      `grant usage on schema ${quoteIdent(each)} to ${name}`,
-      `grant select, insert, update, delete, truncate on all tables in schema ${
-        quoteIdent(each)
-      } to ${name}`,
-      `grant usage, select on all sequences in schema ${quoteIdent(each)} to ${name}`,
-      `grant execute on all functions in schema ${quoteIdent(each)} to ${name}`,
-    ]),
-    // manifests are made in etl, queues in pgboss
-    `grant create on schema etl, pgboss to ${name}`,
-  ];
-  await client.query(statements.join("; "));
-}
-
-const HELP = `Usage: deno task setup-db [--schema S] [--role R]
+const HELP =
+  `Usage: deno task setup-db [--schema S] [--table T] [--audit-table A] [--role R [--may-create]]
 
 Creates or upgrades the schema in the database that KPIS_PG_DSN names, or in the
 embedded one where it is not set. Safe to repeat, and for two at once.
 
-  --schema S   prepare destination schema S besides public
-  --role R     grant role R what the server needs, and no more; periodic jobs in pg_cron become its own
+  --schema S       prepare destination schema S besides public
+  --table T        prepare destination table T, in S or public
+  --audit-table A  the same for an audit table of another name
+  --role R         grant role R what the server needs, and no more; later set-ups renew it;
+                   periodic jobs in pg_cron become its own
+  --may-create     let runs create destinations that are missing, as role R; else they are
+                   refused, naming the command that prepares one
 `;
 
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       schema: { type: "string" },
+      table: { type: "string" },
+      "audit-table": { type: "string" },
       role: { type: "string" },
+      "may-create": { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -125,7 +123,10 @@ if (import.meta.main) {
     await withDatabase(async (dsn, env) => {
       const created = await setupDatabase(dsn, {
         ...(values.schema === undefined ? {} : { schema: values.schema }),
+        ...(values.table === undefined ? {} : { table: values.table }),
+        ...(values["audit-table"] === undefined ? {} : { auditTable: values["audit-table"] }),
         ...(values.role === undefined ? {} : { role: values.role }),
+        ...(values["may-create"] === undefined ? {} : { mayCreate: values["may-create"] }),
       });
       console.log(
         created.length === 0

@@ -565,6 +565,16 @@ create index if not exists sessions_expires_at on etl.sessions (expires_at);
 create index if not exists sessions_token_id on etl.sessions (token_id);
 comment on table etl.sessions is 'who has signed in to the dashboard; each ends with its token';
 
+-- sql/schema/35_server_roles.sql
+-- Roles that servers log in as without owning anything. Only the owner writes here: whoever is listed is granted.
+create table if not exists etl.server_roles (
+  role_name text primary key,
+  -- whether runs may create destinations that are missing
+  may_create boolean not null default false,
+  granted_at timestamptz not null default now()
+);
+comment on table etl.server_roles is 'roles that servers use; each set-up renews their grants, see etl.grant_server_role';
+
 -- sql/schema/40_maintenance.sql
 -- etl_maintenance: what was asked for, and how far each of its tasks is.
 alter table etl.param_schema
@@ -727,6 +737,13 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   from (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as us) as clock
 $$;
 comment on function etl.uuid7() is 'a time-ordered UUID (RFC 9562 version 7)';
+
+-- sql/functions/11_owner.sql
+-- The role that owns schema etl and what is in it.
+create or replace function etl.owner() returns name
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'etl'
+$$;
 
 -- sql/functions/11_raise_problem.sql
 -- SQLSTATE ET422 (or the status given) carries a problem whose JSON is in DETAIL;
@@ -1069,6 +1086,65 @@ exception when insufficient_privilege then
       'expected', format('grant usage on schema %I to %I', schema_name, current_user))));
 end $$;
 
+-- sql/functions/20_create_destination.sql
+-- Creates the tables of a destination that are missing, in a schema that is there, and answers with what it created.
+-- Runs as the owner of schema etl, for whoever may create something in the destination's schema: only the owner of
+-- the public tables can make tables that inherit from them, and all tables of destinations have one owner this way.
+create or replace function etl.create_destination(schema_name text, table_name text, audit_table_name text)
+returns text[]
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  created text[] := '{}';
+  qualified text := format('%I.%I', schema_name, table_name);
+  -- index names of two long table names must not fall on each other
+  short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
+  parent text;
+  child text;
+begin
+  if not has_schema_privilege(session_user, (select n.oid from pg_namespace as n where n.nspname = schema_name), 'create') then
+    raise insufficient_privilege using message = format('permission denied for schema %I', schema_name);
+  end if;
+  if to_regclass(qualified) is null then
+    perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
+    execute format($ddl$
+      create table if not exists %s (
+        event_id text primary key,
+        event_type text not null,
+        occurred_at timestamptz,
+        source text not null,
+        version numeric,
+        payload jsonb not null,
+        fingerprint bytea not null,
+        event_date date,
+        event_hour smallint,
+        run_id uuid not null,
+        first_seen_at timestamptz not null default now(),
+        updated_at timestamptz not null default now()
+      )$ddl$, qualified);
+    execute format('create index if not exists %I on %s (occurred_at)', short || '_occurred_at', qualified);
+    -- rows arrive in the order of updated_at, so a block range index is enough for maintenance
+    execute format('create index if not exists %I on %s using brin (updated_at)', short || '_updated_at', qualified);
+    execute format('comment on table %s is %L', qualified, 'events loaded by etl_improved');
+    created := created || ('table ' || qualified);
+  end if;
+  foreach child in array array['etl_improved_metrics', audit_table_name] loop
+    parent := case when child = 'etl_improved_metrics' then child else 'etl_improved_audit' end;
+    if to_regclass(format('%I.%I', schema_name, child)) is null then
+      perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
+      execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
+        schema_name, child, parent, parent);
+      if parent = 'etl_improved_metrics' then
+        perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);
+      end if;
+      created := created || format('table %I.%I', schema_name, child);
+    end if;
+  end loop;
+  perform etl.grant_destination(s.role_name, schema_name, table_name)
+  from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
+  return created;
+end $$;
+comment on function etl.create_destination(text, text, text) is 'creates the tables of a destination in a schema that is there';
+
 -- sql/functions/20_ensure_destination.sql
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
@@ -1076,12 +1152,8 @@ returns text[]
 language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
   created text[] := '{}';
-  qualified text := format('%I.%I', schema_name, table_name);
-  -- index names of two long table names must not fall on each other
-  short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
+  owner name;
   wanted text;
-  parent text;
-  child text;
 begin
   begin
     if to_regnamespace(quote_ident(schema_name)) is null then
@@ -1093,55 +1165,32 @@ begin
       end if;
       created := created || format('schema %I', schema_name);
     end if;
-    if to_regclass(qualified) is null then
-      perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
-      execute format($ddl$
-        create table if not exists %s (
-          event_id text primary key,
-          event_type text not null,
-          occurred_at timestamptz,
-          source text not null,
-          version numeric,
-          payload jsonb not null,
-          fingerprint bytea not null,
-          event_date date,
-          event_hour smallint,
-          run_id uuid not null,
-          first_seen_at timestamptz not null default now(),
-          updated_at timestamptz not null default now()
-        )$ddl$, qualified);
-      execute format('create index if not exists %I on %s (occurred_at)', short || '_occurred_at', qualified);
-      -- rows arrive in the order of updated_at, so a block range index is enough for maintenance
-      execute format('create index if not exists %I on %s using brin (updated_at)', short || '_updated_at', qualified);
-      execute format('comment on table %s is %L', qualified, 'events loaded by etl_improved');
-      created := created || ('table ' || qualified);
-    end if;
-    foreach child in array array['etl_improved_metrics', audit_table_name] loop
-      parent := case when child = 'etl_improved_metrics' then child else 'etl_improved_audit' end;
-      if to_regclass(format('%I.%I', schema_name, child)) is null then
-        perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
-        execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
-          schema_name, child, parent, parent);
-        if parent = 'etl_improved_metrics' then
-          perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);
-        end if;
-        created := created || format('table %I.%I', schema_name, child);
+    if exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+        where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
+      owner := etl.owner();
+      -- the tables are made as the owner of the public ones, from which they inherit
+      if exists (select from pg_namespace as n where n.nspname = schema_name and pg_has_role(n.nspowner, 'usage')
+          and not has_schema_privilege(owner, n.oid, 'create')) then
+        execute format('grant usage, create on schema %I to %I', schema_name, owner);
       end if;
-    end loop;
+      created := created || etl.create_destination(schema_name, table_name, audit_table_name);
+    end if;
   exception when insufficient_privilege then
+    owner := etl.owner();
     select string_agg(needed.grant, '; ') into wanted from (values
       (to_regnamespace(quote_ident(schema_name)) is null and not has_database_privilege(current_database(), 'create'),
         format('grant create on database %I to %I', current_database(), current_user)),
       (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(n.oid, 'create')),
         format('grant usage, create on schema %I to %I', schema_name, current_user)),
-      -- tables that inherit from the public ones can be made by their owner only
-      (not pg_has_role((select c.relowner from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), 'usage'),
-        format('grant %I to %I', (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = 'public.etl_improved_metrics'::regclass), current_user))
+      (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(owner, n.oid, 'create')),
+        format('grant usage, create on schema %I to %I', schema_name, owner))
     ) as needed (missing, "grant") where needed.missing;
     wanted := coalesce(wanted, sqlerrm);
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --role %s` as the owner, or: %s',
-        schema_name, table_name, current_user, schema_name, current_user, wanted),
+      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s%s --role %s` as the owner, or: %s',
+        schema_name, table_name, current_user, schema_name, table_name,
+        case when audit_table_name <> 'etl_improved_audit' then ' --audit-table ' || audit_table_name else '' end,
+        current_user, wanted),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
         'message', 'does not hold what the run writes to', 'expected', wanted)));
   end;
@@ -1807,9 +1856,12 @@ begin
 end $$;
 
 -- sql/functions/42_manifests.sql
+-- Manifests are made, analysed and dropped as the owner of schema etl: a server's role may create nothing there, since
+-- what it created could be taken for one of the owner's functions.
+
 -- Drops the manifests of a run that attempts up to this one have made.
 create or replace function etl.drop_manifests(run_id uuid, up_to integer) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 declare
   prefix text := format('manifest_%s_', replace(run_id::text, '-', ''));
   manifest text;
@@ -1823,10 +1875,40 @@ begin
   end loop;
 end $$;
 
+-- Drops the manifests of runs that have ended, which a server that died has left.
+create or replace function etl.drop_leftover_manifests() returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  manifest text;
+begin
+  for manifest in
+    select c.relname from pg_class as c
+    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and c.relname ~ '^manifest_[0-9a-f]{32}_[0-9]+$'
+      and not exists (
+        select from etl.runs as r where r.state in ('queued', 'running')
+          and replace(r.run_id::text, '-', '') = substr(c.relname, 10, 32))
+  loop
+    execute format('drop table if exists etl.%I', manifest);
+  end loop;
+end $$;
+
+-- Tells the planner what a manifest holds.
+create or replace function etl.analyze_manifest(name text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
+    raise invalid_parameter_value using message = format('%s is no manifest', name);
+  end if;
+  execute format('analyze etl.%I', name);
+end $$;
+
 -- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
 create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 begin
+  if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
+    raise invalid_parameter_value using message = format('%s is no manifest', name);
+  end if;
   perform from etl.runs as r
     where r.run_id = create_manifest.run_id and r.attempt = create_manifest.attempt and r.state = 'running' for share;
   if not found then
@@ -1835,6 +1917,9 @@ begin
   perform etl.drop_manifests(run_id, attempt - 1);
   execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
     chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
+  if not pg_has_role(session_user, current_user, 'usage') then
+    execute format('grant select, insert, truncate on etl.%I to %I', name, session_user);
+  end if;
   return true;
 end $$;
 
@@ -3531,6 +3616,93 @@ begin
   return result;
 end $$;
 
+-- sql/functions/95_grant_destination.sql
+-- Grants a server's role what it needs of one destination: its table, and the metrics and audit tables of its schema.
+-- Tables and schemas of others are left alone: their owners grant them.
+create or replace function etl.grant_destination(role_name text, schema_name text, table_name text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation record;
+begin
+  if exists (select from pg_namespace as n where n.nspname = schema_name and pg_has_role(n.nspowner, 'usage')) then
+    execute format('grant usage on schema %I to %I', schema_name, role_name);
+  end if;
+  for relation in
+    select c.oid::regclass as name, coalesce(i.inhparent, c.oid) = 'public.etl_improved_audit'::regclass as is_audit
+    from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace
+    left join pg_inherits as i on i.inhrelid = c.oid
+      and i.inhparent in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
+    where n.nspname = schema_name and c.relkind in ('r', 'p') and pg_has_role(c.relowner, 'usage')
+      and (c.relname = table_name or i.inhparent is not null
+        or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass))
+  loop
+    -- what was once written into an audit table stays as it is until it is deleted with its time
+    execute format(case when relation.is_audit then 'grant select, insert, delete on %s to %I'
+      else 'grant select, insert, update, delete on %s to %I' end, relation.name, role_name);
+    if current_setting('server_version_num')::integer >= 170000 then
+      -- vacuum and analyze after maintenance; before 17 only owners may, and autovacuum does it
+      execute format('grant maintain on %s to %I', relation.name, role_name);
+    end if;
+  end loop;
+end $$;
+
+-- sql/functions/96_grant_server_role.sql
+-- Grants a role what a server needs, and no more. Safe to repeat; what a role was granted is renewed by each set-up,
+-- for tables that later versions add. Without may_create (default: as it was, at first false) a destination that is
+-- missing is the owner's to create.
+create or replace function etl.grant_server_role(role_name text, may_create boolean default null) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = error as $$
+declare
+  creates boolean;
+  own text;
+  relation regclass;
+begin
+  if not exists (select from pg_roles as r where r.rolname = role_name) then
+    perform etl.raise_problem('missing-grant',
+      format('There is no role %s. Create it first: create role %I login password ''…''', role_name, role_name));
+  end if;
+  insert into etl.server_roles as s (role_name, may_create)
+  values (grant_server_role.role_name, coalesce(grant_server_role.may_create, false))
+  on conflict on constraint server_roles_pkey
+    do update set may_create = coalesce(grant_server_role.may_create, s.may_create), granted_at = now()
+  returning s.may_create into creates;
+
+  execute format('grant connect, temporary on database %I to %I', current_database(), role_name);
+  foreach own in array array['etl', 'pgboss'] loop
+    continue when to_regnamespace(own) is null;
+    execute format('grant usage on schema %I to %I', own, role_name);
+    execute format('grant select, insert, update, delete on all tables in schema %I to %I', own, role_name);
+    execute format('grant usage, select on all sequences in schema %I to %I', own, role_name);
+    execute format('grant execute on all routines in schema %I to %I', own, role_name);
+    execute format('alter default privileges in schema %I grant select, insert, update, delete on tables to %I', own, role_name);
+    execute format('alter default privileges in schema %I grant usage, select on sequences to %I', own, role_name);
+    execute format('alter default privileges in schema %I grant execute on routines to %I', own, role_name);
+  end loop;
+  -- the next set-up grants whoever is listed there
+  execute format('revoke insert, update, delete on etl.server_roles from %I', role_name);
+
+  execute format('grant usage on schema public to %I', role_name);
+  execute format('grant select, insert, update, delete on public.etl_improved_alerts to %I', role_name);
+  execute format('grant execute on function public.refresh_etl_mvs() to %I', role_name);
+  foreach relation in array array['public.v_etl_latest_metrics', 'public.v_etl_recent_alerts',
+    'public.mv_etl_metrics_daily', 'public.mv_etl_alerts_daily']::regclass[] loop
+    execute format('grant select on %s to %I', relation, role_name);
+  end loop;
+  perform etl.grant_destination(role_name, d.schema_name, d.table_name) from etl.datasets as d;
+
+  if creates then
+    execute format('grant create on database %I to %I', current_database(), role_name);
+    for own in
+      select distinct n.nspname from etl.datasets as d join pg_namespace as n on n.nspname = d.schema_name
+      where pg_has_role(n.nspowner, 'usage')
+    loop
+      execute format('grant create on schema %I to %I', own, role_name);
+    end loop;
+  end if;
+end $$;
+comment on function etl.grant_server_role(text, boolean) is 'grants a role what a server needs, and no more';
+
 -- sql/schema/90_views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
 create or replace view public.v_etl_latest_metrics as
@@ -3569,7 +3741,7 @@ create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_
 
 create or replace function public.refresh_etl_mvs() returns void
 -- only the owner of a materialized view may refresh it
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;
@@ -3583,6 +3755,10 @@ select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_aud
 -- sql/schema/92_typed_views.sql
 -- A newer version may make views differently; those that are as they should be are not touched.
 select etl.refresh_typed_views();
+
+-- sql/schema/93_server_roles.sql
+-- Tables of this version are granted to the roles that servers use.
+select etl.grant_server_role(s.role_name) from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
 
 -- pipeline/params.ts, pipeline/maintenance/params.ts
 insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"encoding":{"default":"utf-8","description":"encoding of text","type":"string","enum":["utf-8","latin1","utf-16le"]},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after their last change, in etl_improved_events of every schema; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')

@@ -111,7 +111,8 @@ async function cleanUp(
   const reports = await removeOlderReports(db, NAME, reportId);
   const { rows } = await db.query<{ name: string }>(
     `select relname as name from pg_class
-     where relnamespace = 'etl'::regnamespace and relkind = 'r' and starts_with(relname, $1)`,
+     where relnamespace = 'etl'::regnamespace and relkind = 'r' and starts_with(relname, $1)
+       and pg_has_role(relowner, 'usage')`,
     [`scratch_${NAME}_`],
   );
   for (const { name } of rows) await db.query(`drop table if exists ${quoteTable("etl", name)}`);

@@ -22,13 +22,7 @@ export async function removeLeftovers(
       if (!keep.has(dir) && !inHand(dir)) await removeDir(`${spoolDir}/${dir}`);
     }
   }
-  const manifests = await sql<{ name: string }[]>`
-    select c.relname as name from pg_class as c
-    where c.relnamespace = 'etl'::regnamespace and c.relname ~ '^manifest_[0-9a-f]{32}_[0-9]+$'
-      and not exists (
-        select from etl.runs as r where r.state in ('queued', 'running')
-          and replace(r.run_id::text, '-', '') = substr(c.relname, 10, 32))`;
-  for (const { name } of manifests) await sql`drop table if exists etl.${sql(name)}`;
+  await sql`select etl.drop_leftover_manifests()`;
 }
 
 async function removeDir(path: string): Promise<void> {

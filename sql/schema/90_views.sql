@@ -35,7 +35,7 @@ create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_
 
 create or replace function public.refresh_etl_mvs() returns void
 -- only the owner of a materialized view may refresh it
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { lines } from "../../scripts/server_process.ts";
+import { asServer } from "./server_role.ts";
 import { waitFor } from "./wait_for.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -39,7 +40,11 @@ export function startCli(args: string[], { env, input }: CliOptions): StartedCli
     args: ["run", "--cached-only", ...RUN_ARGS, "scripts/etl.ts", ...args],
     cwd: PROJECT_DIR,
     clearEnv: true,
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: {
+      ...Object.fromEntries(inherited),
+      ...env,
+      ...(env.KPIS_PG_DSN ? { KPIS_PG_DSN: asServer(env.KPIS_PG_DSN) } : {}),
+    },
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",

@@ -1,7 +1,16 @@
 import pg from "pg";
 import { createHash } from "node:crypto";
 import type { Cluster } from "../../scripts/postgres_cluster.ts";
+import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startTestCluster, testClusterDir, type TestClusterOptions } from "./clusters.ts";
+import {
+  createRoles,
+  giveDatabase,
+  loggedInAs,
+  OWNER,
+  serverGrants,
+  serverRole,
+} from "./server_role.ts";
 
 export interface TestDatabase {
   /** Connection string of a superuser to a database of the test's own. */
@@ -34,11 +43,18 @@ export async function testDatabase(
 ): Promise<TestDatabase> {
   const server = await sharedCluster();
   const template = options.setUp === false ? "template0" : await ensureTemplate(server);
+  const restricted = template !== "template0" && serverRole() !== "superuser";
   const slug = (t?.name ?? "t").toLowerCase().replaceAll(/[^a-z0-9]+/g, "_").slice(0, 40);
   const name = `${slug}_${crypto.randomUUID().slice(0, 8)}`;
   await maintain(
     server,
-    (client) => client.query(`create database "${name}" template ${template} strategy file_copy`),
+    async (client) => {
+      const owner = restricted ? `owner ${OWNER}` : "";
+      await client.query(
+        `create database "${name}" template ${template} strategy file_copy ${owner}`,
+      );
+      if (restricted) await giveDatabase(client, name);
+    },
   );
   return {
     name,
@@ -99,7 +115,7 @@ async function crash({ pid, dsn }: Cluster): Promise<void> {
   });
 }
 
-/** Applies sql/etl_setup.sql once per version of that file and cluster. */
+/** Applies sql/etl_setup.sql, and grants where ETL_TEST_ROLE asks for it, once per version of that file and cluster. */
 async function ensureTemplate(server: string): Promise<string> {
   let sql: string;
   try {
@@ -108,15 +124,25 @@ async function ensureTemplate(server: string): Promise<string> {
     if (error instanceof Deno.errors.NotFound) return "template0";
     throw error;
   }
-  const name = `template_${createHash("sha256").update(sql).digest("hex").slice(0, 16)}`;
+  const role = serverRole();
+  const suffix = role === "superuser" ? "" : `_${role}`;
+  const name = `template_${createHash("sha256").update(sql).digest("hex").slice(0, 16)}${suffix}`;
   await maintain(server, async (client) => {
     const found = () => client.query("select from pg_database where datname = $1", [name]);
     if ((await found()).rowCount) return;
     await client.query("select pg_advisory_lock(hashtext($1))", [name]);
     if ((await found()).rowCount) return;
     await client.query(`drop database if exists ${name}_building with (force)`);
-    await client.query(`create database ${name}_building template template0`);
-    await maintain(inDatabase(server, `${name}_building`), (inside) => inside.query(sql));
+    const building = inDatabase(server, `${name}_building`);
+    if (role === "superuser") {
+      await client.query(`create database ${name}_building template template0`);
+      await maintain(building, (inside) => inside.query(sql));
+    } else {
+      await client.query("select pg_advisory_lock(hashtext('etl test roles'))");
+      await createRoles(client);
+      await client.query(`create database ${name}_building template template0 owner ${OWNER}`);
+      await setupDatabase(loggedInAs(OWNER, building), serverGrants());
+    }
     await client.query(`alter database ${name}_building allow_connections false`);
     await client.query(`alter database ${name}_building rename to ${name}`);
   });

@@ -7,6 +7,7 @@ import { createLog } from "../../telemetry/log.ts";
 import { Reporting } from "../../telemetry/reporting.ts";
 import { telemetrySettings } from "../../telemetry/settings_schema.ts";
 import type { Engine } from "./engine.ts";
+import { asOwner, asServer } from "./server_role.ts";
 
 export interface ReactingOptions {
   /** Environment of telemetry, e.g. `{ SLACK_WEBHOOK: peer.address }`. */
@@ -27,20 +28,21 @@ export interface Reacting extends AsyncDisposable {
 
 /** Starts the reactions of one server on the engine's database. */
 export async function startReacting(
-  { db, sql }: Pick<Engine, "db" | "sql">,
+  { db, deps: { sql } }: Pick<Engine, "db" | "deps">,
   options: ReactingOptions = {},
 ): Promise<Reacting> {
   const lines: string[] = [];
   const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
-  await setupDatabase(db.dsn);
-  const boss = await startBoss({ dsn: db.dsn, listen: true, log });
+  await setupDatabase(asOwner(db.dsn));
+  const dsn = asServer(db.dsn);
+  const boss = await startBoss({ dsn, listen: true, log });
   const settings = telemetrySettings(options.env ?? {});
   const reporting = new Reporting(settings);
   const stopping = new AbortController();
   await startReactions({
     boss,
     sql,
-    dsn: db.dsn,
+    dsn,
     log,
     settings,
     publicUrl: "http://etl.test",

@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
 import { startServerProcess } from "../../scripts/server_process.ts";
+import { asServer } from "./server_role.ts";
 
 export interface TestServerOptions {
   /** Database of the server, e.g. of `testDatabase(t)`. */
@@ -44,7 +45,7 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
     projectDir: PROJECT_DIR,
     env: {
       ...Object.fromEntries(inherited),
-      KPIS_PG_DSN: options.dsn,
+      KPIS_PG_DSN: asServer(options.dsn),
       ETL_HOST: "127.0.0.1",
       ETL_PORT: "0",
       ETL_DATA_DIR: join(PROJECT_DIR, "tests", "fixtures"),

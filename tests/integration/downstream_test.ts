@@ -31,6 +31,9 @@ Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", a
   await using engine = await startEngine(t);
   await using _reacting = await startReacting(engine, { consumers: [downstreamExample] });
   await engine.sql`create table etl.scratch_etl_downstream_example_old (x int)`;
+  const [server] = await engine.deps.sql<{ role: string }[]>`select current_user as role`;
+  await engine
+    .sql`alter table etl.scratch_etl_downstream_example_old owner to ${engine.sql(server!.role)}`;
   await engine.sql`create table etl.scratch_other (x int)`;
   const wrong = await engine.post("/api/etl/downstream", { top_n: 0, topn: 3 });
   assert.equal(wrong.status, 422);

@@ -182,6 +182,7 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
     const response = await engine.request("/api/etl/health");
     return { ...await response.json(), status: response.status };
   };
+  await engine.sql`drop schema if exists pgboss cascade`;
   const unset = await health();
   assert.equal(unset.status, 503);
   assert.match(unset.problems[0], /missing: pgboss\.job; run `deno task setup-db`/);
@@ -226,6 +227,7 @@ Deno.test(
       workers: 1,
     });
     try {
+      await engine.sql`drop schema if exists pgboss cascade`;
       assert.equal((await engine.request("/readyz")).status, 503, "no queue yet");
       proxy!.stall();
       const started = performance.now();

@@ -16,7 +16,7 @@ const source = (records: unknown[], rest: object = {}) => ({
 
 /** A session that can hold locks; what it waits for can be seen from the engine. */
 async function session(engine: Engine) {
-  const client = await connect(engine.config.dsn, { applicationName: "the test's session" });
+  const client = await connect(engine.db.dsn, { applicationName: "the test's session" });
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
 }
 
