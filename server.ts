@@ -51,6 +51,8 @@ export interface ServicesOptions {
   queue?: boolean;
   /** Whether every request is the owner's, as no port is opened; default false. */
   trusted?: boolean;
+  /** Whether to see to the periodic jobs, as a server does that stays; default true. */
+  jobs?: boolean;
   /** Milliseconds that stop() waits for what is in hand; default 12,000. */
   drainMs?: number;
   /** How far a profile may go; default: what a server can do for several clients. */
@@ -66,7 +68,7 @@ export interface Services {
 
 /** Starts what main.ts serves and the command line uses in process. */
 export async function startServices(config: Config, options: ServicesOptions): Promise<Services> {
-  const { log, tail, queue = true, drainMs = 12_000 } = options;
+  const { log, tail, queue = true, jobs = true, drainMs = 12_000 } = options;
   const serverId = `${hostname()}-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
   const stopping = new AbortController();
   const database = new Database(config.dsn, {
@@ -105,7 +107,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       dsn: config.dsn,
       listen: config.listen,
       probeMs: config.probeMs,
-      schedule: true,
+      schedule: jobs,
       log,
     })
     : null;
@@ -159,7 +161,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       sweep().catch((error) => log.warn("leftovers could not be removed", { error }));
     }, LEFTOVERS_INTERVAL_MS);
     await workOnRuns(boss, deps, config.runSlots);
-    await workOnJobs(boss, { sql, log });
+    if (jobs) await workOnJobs(boss, { sql, log });
     await workOnMaintenance(boss, {
       sql,
       dsn: config.dsn,
@@ -194,7 +196,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const endPlanner = boss === null
     ? async () => {}
     : await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) });
-  const endJobs = boss === null
+  const endJobs = boss === null || !jobs
     ? () => {}
     : await keepJobs({ boss, log, dsn: config.dsn, cronDsn: config.cronDsn });
   if (boss !== null) {

@@ -6,6 +6,7 @@ import { defaultRun } from "./measures/default_run.ts";
 import { load, loadSequential } from "./measures/load.ts";
 import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
+import { maintenance } from "./measures/maintenance.ts";
 import { observing } from "./measures/observing.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
@@ -24,6 +25,7 @@ const MEASURES: Measure[] = [
   queuedRuns,
   recovery,
   observing,
+  maintenance,
 ];
 
 const HELP = `Usage: deno task bench [MEASURE…] [--records N] [--rounds N] [--full] [--json FILE]

@@ -46,8 +46,8 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
   const db = await connect(options.dsn, { applicationName: "etl-improved jobs" });
   let cron: PgCron | undefined;
   try {
-    // several servers that start at once
-    await db.query("select pg_advisory_lock(hashtextextended('etl jobs', 0))");
+    // one of several servers that start at once; a lock of a session would be lost behind PgBouncer
+    await db.query("begin; select pg_advisory_xact_lock(hashtextextended('etl jobs', 0))");
     const before = await readJobScheduler(db);
     const found = await findPgCron(options.dsn, {
       cronDsn: options.cronDsn,
@@ -83,6 +83,7 @@ async function decide(
   await writeJobScheduler(db, scheduler);
   const taken = inCron ?? jobs.map(({ name }) => name);
   await dropBossSchedules(db, taken);
+  await db.query("commit");
   const forBoss = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
   return { scheduler, repaired, forBoss };
 }

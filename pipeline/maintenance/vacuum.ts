@@ -26,19 +26,19 @@ export async function vacuumTables(
   };
   signal.addEventListener("abort", stop);
   let denied = false;
-  client.on("notice", ({ message }) => {
-    if (/permission denied|only .* can (vacuum|analyze)/.test(message ?? "")) denied = true;
-  });
+  // whatever language the server speaks: this statement warns of nothing else
+  client.on("notice", ({ code }) => denied ||= code?.startsWith("01") ?? false);
   try {
-    // the server's own words, whatever its language
-    await client.query("set statement_timeout = 0");
-    await client.query("set lc_messages = 'C'").catch(() => {});
-    await client.query(`set vacuum_cost_delay = '${busy ? BUSY_COST_DELAY_MS : 0}ms'`);
-    const { rows: [version] } = await client.query<{ major: number }>(
-      "select current_setting('server_version_num')::integer / 10000 as major",
+    const { rows: [server] } = await client.query<{ major: number; pid: number }>(
+      "select current_setting('server_version_num')::integer / 10000 as major, pg_backend_pid() as pid",
     );
+    // behind a pooler that shares connections, settings would be somebody else's
+    if ((client as unknown as { processID: number }).processID === server!.pid) {
+      await client.query("set statement_timeout = 0");
+      await client.query(`set vacuum_cost_delay = '${busy ? BUSY_COST_DELAY_MS : 0}ms'`);
+    }
     // from 18 on the tables that inherit from one are vacuumed with it, asked for or not
-    const only = version!.major >= 18 ? "only " : "";
+    const only = server!.major >= 18 ? "only " : "";
     for (const table of tables) {
       signal.throwIfAborted();
       denied = false;

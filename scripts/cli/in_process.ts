@@ -71,6 +71,8 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
         secrets: secretsOf(config),
       }),
       queue: options.executes,
+      // of a process that ends with the command
+      jobs: false,
       trusted: true,
       drainMs: DRAIN_MS,
       // nobody else waits here, and Ctrl-C ends it
