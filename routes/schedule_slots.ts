@@ -12,6 +12,7 @@ import {
 } from "../store/slots.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
+import { acceptedLang } from "./dashboard/preferences.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { cronText, knownSchedule, localOf, scheduleName, zoneText } from "./schedule_body.ts";
 import { problemResponses } from "./schemas.ts";
@@ -143,7 +144,8 @@ export function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
         slot: slot.toISOString(),
         local: clock.local(slot),
       }));
-      return c.json({ cron_words: cronWords(cron), slots }, 200);
+      const lang = acceptedLang(c.req.header("accept-language"));
+      return c.json({ cron_words: cronWords(cron, lang), slots }, 200);
     },
   );
   app.openapi(

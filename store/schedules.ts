@@ -55,6 +55,14 @@ function scheduleJson(sql: Sql) {
     'updated_at', etl.iso(s.updated_at), 'updated_by', s.updated_by)`;
 }
 
+export interface NextSchedule {
+  name: string;
+  cron: string;
+  zone: string;
+  paused: boolean;
+  next_slot: string | null;
+}
+
 /** Schedules by name, those after a name. */
 export async function listSchedules(
   sql: Sql,
@@ -64,6 +72,18 @@ export async function listSchedules(
     select ${scheduleJson(sql)} as row from etl.schedules as s
     where s.name collate "C" > ${after}::text order by s.name collate "C" limit ${limit}`;
   return rows.map(({ row }) => row);
+}
+
+/** Schedules as the overview lists them: those that are due next first, then paused ones. */
+export async function nextSchedules(sql: Sql, limit: number): Promise<NextSchedule[]> {
+  return await sql<NextSchedule[]>`
+    select s.name, s.cron, s.time_zone as zone, etl.is_paused(s.active, s.paused_until, clock_timestamp()) as paused,
+      etl.iso(n.slot) as next_slot
+    from etl.schedules as s
+    left join lateral (
+      select min(p.slot) as slot from etl.slots as p where s.active and p.schedule = s.name and p.state = 'pending'
+        and p.slot > greatest(clock_timestamp(), s.paused_until - interval '1 microsecond')) as n on true
+    order by n.slot nulls last, s.name limit ${limit}`;
 }
 
 export async function getSchedule(sql: Sql, name: string): Promise<ScheduleRow | null> {

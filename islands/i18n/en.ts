@@ -6,6 +6,7 @@ import { overview } from "./en/overview.ts";
 import { reactions } from "./en/reactions.ts";
 import { resources } from "./en/resources.ts";
 import { run } from "./en/run.ts";
+import { schedules } from "./en/schedules.ts";
 
 /** Every text of the dashboard in English, the language that defines what there is. */
 export const en = {
@@ -17,6 +18,7 @@ export const en = {
   ...form,
   ...resources,
   ...reactions,
+  ...schedules,
 };
 
 export type MessageKey = keyof typeof en;

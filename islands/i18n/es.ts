@@ -8,6 +8,7 @@ import { params } from "./es/params.ts";
 import { reactions } from "./es/reactions.ts";
 import { resources } from "./es/resources.ts";
 import { run } from "./es/run.ts";
+import { schedules } from "./es/schedules.ts";
 
 /** Every text of the dashboard in Spanish. */
 export const es: Messages = {
@@ -19,5 +20,6 @@ export const es: Messages = {
   ...form,
   ...resources,
   ...reactions,
+  ...schedules,
   ...params,
 };

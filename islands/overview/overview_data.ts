@@ -1,4 +1,5 @@
 import type { AlertView, HistoryPoint, PoolUse } from "../../store/dashboard.ts";
+import type { NextSchedule } from "../../store/schedules.ts";
 import type { RunView } from "../../store/run_views.ts";
 
 /** One thing that health says, in words of the catalogue. */
@@ -10,14 +11,6 @@ export interface HealthLine {
   text?: string;
 }
 
-export interface ScheduleLine {
-  name: string;
-  cron: string;
-  zone: string;
-  paused: boolean;
-  next_slot: string | null;
-}
-
 /** What the overview shows; each part is sent anew when it has changed. */
 export interface OverviewData {
   recent: RunView[];
@@ -25,6 +18,6 @@ export interface OverviewData {
   history: HistoryPoint[];
   alerts: AlertView[];
   pools: PoolUse[];
-  schedules: ScheduleLine[];
+  schedules: NextSchedule[];
   health: HealthLine[];
 }

@@ -1,10 +1,12 @@
 import cronstrue from "cronstrue";
+import "cronstrue/locales/es.js";
 import { tidyCron } from "./cron.ts";
 
-/** A cron expression in English words: "At 02:30, Monday through Friday". */
-export function cronWords(cron: string): string {
+/** A cron expression in words: "At 02:30, Monday through Friday". */
+export function cronWords(cron: string, lang: "en" | "es" = "en"): string {
   return cronstrue.toString(tidyCron(cron), {
     use24HourTimeFormat: true,
+    locale: lang,
     throwExceptionOnParseError: false,
   });
 }

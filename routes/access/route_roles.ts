@@ -105,6 +105,7 @@ export const ROUTE_ROLES: Record<string, Needed> = {
   "GET /etl/alerts": "viewer",
   "GET /etl/reports": "viewer",
   "GET /etl/data/{kind}": "viewer",
+  "GET /etl/data/schedules": "viewer",
   "GET /etl/events": "viewer",
   "GET /etl/*": "viewer",
   // the sign-in page has style sheets, a language and colours too

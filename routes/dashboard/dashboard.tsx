@@ -18,7 +18,7 @@ import { overviewPage } from "./overview_page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
-import { schedulesPage } from "./schedules_page.tsx";
+import { schedulesData, schedulesPage } from "./schedules_page.tsx";
 import { signInRoutes } from "./sign_in.ts";
 import { streamOverview } from "./stream.ts";
 
@@ -80,6 +80,7 @@ export function dashboardRoutes(
   pages.get("/schedules", (c) => schedulesPage(c, deps));
   pages.get("/alerts", (c) => alertsPage(c, deps));
   pages.get("/reports", (c) => reportsPage(c, deps));
+  pages.get("/data/schedules", (c) => schedulesData(c, deps));
   pages.get("/data/:kind", (c) => resourceData(c, deps));
   pages.get("*", (c) => {
     throw new Problem("not-found", {

@@ -2,6 +2,7 @@ import type { HealthLine, OverviewData } from "../../islands/overview/overview_d
 import { historyPoints, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";
+import { nextSchedules } from "../../store/schedules.ts";
 import { listRuns } from "../../store/run_views.ts";
 import type { AppDeps } from "../deps.ts";
 
@@ -11,7 +12,7 @@ export const HISTORY_LENGTH = 60;
 /** Everything that the overview shows, of one run label or of all. */
 export async function overviewData(deps: AppDeps, runLabel?: string): Promise<OverviewData> {
   const { sql } = deps;
-  const [recent, running, queued, history, alerts, pools, health] = await Promise.all([
+  const [recent, running, queued, history, alerts, pools, schedules, health] = await Promise.all([
     listRuns(sql, { limit: 10, ...(runLabel === undefined ? {} : { runLabel }) }),
     listRuns(sql, { limit: 20, state: "running" }),
     listRuns(sql, { limit: 20, state: "queued" }),
@@ -21,9 +22,10 @@ export async function overviewData(deps: AppDeps, runLabel?: string): Promise<Ov
     }),
     recentAlerts(sql, { limit: 6 }),
     poolUse(sql),
+    nextSchedules(sql, 6),
     healthLines(deps),
   ]);
-  return { recent, active: [...running, ...queued], history, alerts, pools, schedules: [], health };
+  return { recent, active: [...running, ...queued], history, alerts, pools, schedules, health };
 }
 
 /** Health is looked up at most so often, however often the overview is. */

@@ -35,6 +35,11 @@ export function readPreferences(c: Context): Preferences {
   };
 }
 
+/** The first language of an Accept-Language header that the dashboard speaks; English where there is none. */
+export function acceptedLang(header: string | undefined): Lang {
+  return acceptedTags(header ?? "").map(langOf).find((each) => each !== undefined) ?? "en";
+}
+
 /** Tags in the order of the header, which browsers sort by preference. */
 function acceptedTags(header: string): string[] {
   return header.slice(0, 500).split(",").map((part) => part.split(";")[0]!.trim())

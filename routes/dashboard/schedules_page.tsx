@@ -1,28 +1,34 @@
 import type { Context } from "hono";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
+import type { ScheduleView } from "../../islands/schedules/schedule_data.ts";
+import { ScheduleList } from "../../islands/schedules/schedule_list.tsx";
+import { cronWords } from "../../pipeline/schedules/words.ts";
+import { listSchedules } from "../../store/schedules.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
+import { Island } from "./island.tsx";
 import { renderPage } from "./page.tsx";
+import { readPreferences } from "./preferences.ts";
 
-/** Schedules and when each is due next. */
+/** Schedules that the page shows at most. */
+const LIMIT = 500;
+
+/** Schedules, when each is due next and what became of the last time. */
 export async function schedulesPage(c: Context, deps: DashboardDeps): Promise<Response> {
+  const items = await scheduleViews(c, deps);
   return await renderPage(c, deps.assets, {
     title: (t) => t("nav.schedules"),
     nav: "schedules",
-    main: <Schedules />,
+    islands: ["schedules"],
+    main: <Island name="schedules" component={ScheduleList} props={{ items }} />,
   });
 }
 
-function Schedules() {
-  const { t } = useLocale();
-  return (
-    <>
-      <div class="page-head">
-        <h1>{t("nav.schedules")}</h1>
-      </div>
-      <p class="lead">{t("resource.schedules_about")}</p>
-      <section class="card" aria-label={t("nav.schedules")}>
-        <p class="empty">{t("overview.no_schedules")}</p>
-      </section>
-    </>
-  );
+/** The rows of the page, for when it has changed one. */
+export async function schedulesData(c: Context, deps: DashboardDeps): Promise<Response> {
+  return c.json({ items: await scheduleViews(c, deps) }, 200, { "cache-control": "no-store" });
+}
+
+async function scheduleViews(c: Context, { sql }: DashboardDeps): Promise<ScheduleView[]> {
+  const { lang } = readPreferences(c);
+  const rows = await listSchedules(sql, { limit: LIMIT });
+  return rows.map((row) => ({ ...row, cron_words: cronWords(row.cron, lang) }));
 }

@@ -19,6 +19,7 @@ Deno.test({
       run_failed: `/etl/runs/${failed}`,
       run_quarantine: `/etl/runs/${quarantined}`,
       new_run: "/etl/new",
+      schedules: "/etl/schedules",
       configurations: "/etl/configurations",
       variables: "/etl/variables",
       pools: "/etl/pools",
@@ -71,6 +72,7 @@ Deno.test({
     const texts: Record<string, RegExp> = {
       "/etl": /No run yet/,
       "/etl/runs": /No run yet/,
+      "/etl/schedules": /No schedule yet/,
       "/etl/configurations": /Save one here/,
       "/etl/variables": /Create etl_improved__batch_size/,
       "/etl/alerts": /Nothing to report/,

@@ -59,6 +59,18 @@ export async function seed(site: Site): Promise<Seeded> {
   });
   await put("/api/variables/etl_improved__db_page_size", { value: 2000 });
   await put("/api/pools/heavy", { slots: 2, description: "Large loads" });
+  await put("/api/schedules/nightly_sales", {
+    cron: "30 2 * * 1-5",
+    time_zone: "Europe/Madrid",
+    conf: { configuration: "nightly" },
+    description: "The day before, on working days",
+  });
+  await put("/api/schedules/weather", { cron: "*/15 * * * *", conf: { batch_size: 100 } });
+  await put("/api/schedules/yearly", { cron: "@yearly", active: false });
+  await site.api("/api/schedules/weather/backfill", {
+    method: "POST",
+    body: JSON.stringify({ from: "2026-01-01", to: "2026-01-01" }),
+  });
   await site.api("/api/etl/downstream?wait=true", { method: "POST", body: "{}" });
   return { succeeded, failed, quarantined };
 }

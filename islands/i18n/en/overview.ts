@@ -22,8 +22,7 @@ export const overview = {
   "overview.recent_runs": "Recent runs",
   "overview.no_runs": "Runs appear here as soon as they are asked for.",
   "overview.no_alerts": "Nothing to report. Failed, late and low-ratio runs appear here.",
-  "overview.no_schedules":
-    "This version keeps no schedules of its own: call etl.request_run() from pg_cron, or POST /api/etl/run from cron.",
+  "overview.no_schedules": "No schedule yet. With one, runs start by themselves.",
   "overview.health": "Health",
   "health.healthy": "Healthy",
   "health.unhealthy": "Needs attention",
@@ -39,7 +38,6 @@ export const overview = {
   "pool.use": "{pool}: {running} of {slots} slots in use",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} waiting",
-  "schedule.paused": "paused",
   "chart.threshold": "required",
   "chart.ratio": "Acceptance ratio",
   "chart.rows": "Rows",

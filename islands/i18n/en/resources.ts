@@ -29,8 +29,6 @@ export const resources = {
     "No configuration yet. Save one here, or from the form for a new run.",
   "resource.configuration_removal":
     "Requests and schedules that use it by name will be refused from now on. Runs that used it keep their values.",
-  "resource.schedules_about":
-    "Schedules start runs by themselves: a cron expression, a time zone, and what to run.",
   "resource.value": "Value",
   "resource.value_help": "JSON: a number, a text in quotes, true or false, a list, an object",
   "resource.variables_about":

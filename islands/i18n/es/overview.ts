@@ -24,8 +24,7 @@ export const overview: Record<keyof typeof english, string> = {
   "overview.no_runs": "Las ejecuciones aparecen aquí en cuanto se solicitan.",
   "overview.no_alerts":
     "Nada que señalar. Aquí aparecen las ejecuciones fallidas, tardías o con ratio bajo.",
-  "overview.no_schedules":
-    "Esta versión no guarda programaciones propias: llame a etl.request_run() desde pg_cron, o a POST /api/etl/run desde cron.",
+  "overview.no_schedules": "Aún no hay programaciones. Con una, las ejecuciones empiezan solas.",
   "overview.health": "Salud",
   "health.healthy": "Correcta",
   "health.unhealthy": "Requiere atención",
@@ -43,7 +42,6 @@ export const overview: Record<keyof typeof english, string> = {
   "pool.use": "{pool}: {running} de {slots} plazas en uso",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} en espera",
-  "schedule.paused": "en pausa",
   "chart.threshold": "exigido",
   "chart.ratio": "Ratio de aceptación",
   "chart.rows": "Filas",

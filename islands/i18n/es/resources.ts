@@ -31,8 +31,6 @@ export const resources: Record<keyof typeof english, string> = {
     "Aún no hay configuraciones. Guarde una aquí o desde el formulario de nueva ejecución.",
   "resource.configuration_removal":
     "Las peticiones y programaciones que la usen por su nombre se rechazarán. Las ejecuciones que la usaron conservan sus valores.",
-  "resource.schedules_about":
-    "Las programaciones inician ejecuciones solas: una expresión cron, una zona horaria y qué ejecutar.",
   "resource.value": "Valor",
   "resource.value_help":
     "JSON: un número, un texto entre comillas, true o false, una lista, un objeto",

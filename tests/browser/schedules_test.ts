@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import type { Page } from "playwright-core";
+import { assertAccessible, noBrowser, screenshot, Site } from "./site.ts";
+
+const dialog = (page: Page) => page.getByRole("dialog");
+const fill = async (page: Page, values: Record<string, string>) => {
+  for (const [label, value] of Object.entries(values)) {
+    await dialog(page).getByLabel(label, { exact: true }).fill(value);
+  }
+};
+
+Deno.test({
+  name: "a schedule is created with its slots previewed, changed, paused, resumed and removed",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.visit("/etl/schedules", { expected: /400|422/ }, async (page) => {
+      await page.getByRole("button", { name: "New schedule" }).click();
+      assert.equal(await dialog(page).getByLabel("Time zone").inputValue(), "Europe/Madrid");
+      await fill(page, { Name: "nightly", "Cron expression": "30 2 28 3" });
+      await dialog(page).locator(".next-slots .field-error").waitFor();
+      await fill(page, { "Cron expression": "30 2 28 3 *", "What to run": '{"batch_sise": 1}' });
+      await dialog(page).getByText("At 02:30, on day 28 of the month, only in March").waitFor();
+      assert.equal(await dialog(page).locator(".slot-times li").count(), 5);
+      await screenshot(page, "schedule_editor_1280_light");
+      await assertAccessible(page, "schedule editor");
+      await dialog(page).getByRole("button", { name: "Save" }).click();
+      await dialog(page).locator(".field-error").getByText("batch_size").waitFor();
+      await fill(page, { "What to run": '{"batch_size": 20}' });
+      await dialog(page).getByRole("button", { name: "Save" }).click();
+      await page.getByText("nightly is saved.").waitFor();
+
+      await page.getByRole("button", { name: "Change nightly" }).click();
+      await fill(page, { "Cron expression": "@daily", Description: "Each night" });
+      await dialog(page).getByRole("button", { name: "Save" }).click();
+      await page.locator("tbody").getByText("Each night").waitFor();
+
+      await page.getByRole("button", { name: "Pause nightly" }).click();
+      await fill(page, { Until: "2020-01-01T00:00" });
+      await dialog(page).getByRole("button", { name: "Pause" }).click();
+      await dialog(page).getByRole("alert").waitFor();
+      await fill(page, { Until: "" });
+      await dialog(page).getByRole("button", { name: "Pause" }).click();
+      await page.locator("tbody").getByText("paused").waitFor();
+      await page.getByRole("button", { name: "Resume nightly" }).click();
+      await page.getByText("nightly goes on with its next slot.").waitFor();
+
+      await page.getByRole("button", { name: "Remove nightly" }).click();
+      await dialog(page).getByRole("button", { name: "Remove" }).click();
+      await page.getByText("No schedule yet").waitFor();
+    });
+  },
+});
+
+Deno.test({
+  name: "past slots are counted, run and seen with their runs; run now opens the run",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.api("/api/schedules/hourly", {
+      method: "PUT",
+      body: JSON.stringify({ cron: "@hourly", conf: { batch_size: 5 } }),
+    });
+    await site.visit("/etl/schedules", {}, async (page) => {
+      await page.getByRole("button", { name: "Slots of hourly" }).click();
+      await dialog(page).locator(".slot-rows > li").nth(4).waitFor();
+      await dialog(page).getByText("Run past slots (backfill)").click();
+      await fill(page, { From: "2026-01-01T00:00", "To (empty: now)": "2026-01-01T02:00" });
+      await dialog(page).getByRole("button", { name: "Count them" }).click();
+      await dialog(page).getByText("3 slots would be run.").waitFor();
+      await dialog(page).getByRole("button", { name: "Run 3 slots" }).click();
+      await dialog(page).getByText("3 runs are asked for.").waitFor();
+      await dialog(page).locator(".slot-rows > li").nth(7).waitFor();
+      await screenshot(page, "schedule_slots_1280_light");
+      await assertAccessible(page, "slots of a schedule");
+      await dialog(page).getByRole("button", { name: "Close" }).click();
+      await page.getByRole("button", { name: "Run hourly now" }).click();
+      await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
+    });
+    await site.visit("/etl", {}, async (page) => {
+      await page.locator(".schedule-row").getByText("hourly", { exact: true }).waitFor();
+    });
+  },
+});
