@@ -184,9 +184,10 @@ function pathText(path: PropertyKey[]): string {
   ).join("");
 }
 
-/** A value as an error may show it: never more than a line. */
-function shortened(value: unknown): unknown {
-  const text = asJson(value);
+/** A value as an error may show it: never more than a line, and no credentials of a URL. */
+function shortened(given: unknown): unknown {
+  const value = typeof given === "string" ? given.replace(/\/\/[^/?#\s]*@/, "//***@") : given;
+  const text = asJson(value).replaceAll(/(:\/\/)[^/?#\s"]*@/g, "$1***@");
   if (text.length > 200) return `${text.slice(0, 200)}…`;
   // what it holds is sent as JSON, which knows no bigint
   if (typeof value === "object" && value !== null) return JSON.parse(text);

@@ -38,7 +38,7 @@ export type NamedRow = Record<string, unknown>;
 
 function rowJson(sql: Sql, { key, columns }: NamedTable) {
   const names = [key, ...columns, "updated_at"];
-  return sql`(select jsonb_object_agg(j.key, j.value) from jsonb_each(to_jsonb(t)) as j where j.key = any(${names}))`;
+  return sql`(select etl.shown_row(jsonb_object_agg(j.key, j.value)) from jsonb_each(to_jsonb(t)) as j where j.key = any(${names}))`;
 }
 
 /** All rows, by name. */
@@ -79,7 +79,7 @@ export async function putNamed(
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
-      select ${`${table.table}_put`}::text, ${actor}::text, ${row}::text::jsonb from put returning 1)
+      select ${`${table.table}_put`}::text, ${actor}::text, etl.shown_row(${row}::text::jsonb) from put returning 1)
     select is_new from put, audited`;
   return done!.is_new;
 }

@@ -95,9 +95,9 @@ export async function runRelations(sql: Sql, runId: string): Promise<RunRelation
   return row!.relations;
 }
 
-/** The conf that a run was asked for with; null where there is no such run. */
+/** The conf that a run was asked for with, without secrets; null where there is no such run. */
 export async function runConf(sql: Sql, runId: string): Promise<Record<string, unknown> | null> {
   const [row] = await sql<{ conf: Record<string, unknown> }[]>`
-    select conf from etl.runs where run_id = ${runId}`;
+    select etl.without_secrets(conf) as conf from etl.runs where run_id = ${runId}`;
   return row?.conf ?? null;
 }

@@ -79,7 +79,7 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
   const [row] = await sql<{ run: RunDetail }[]>`
     select ${runJson(sql)} || jsonb_build_object(
       'params', (select jsonb_object_agg(key, jsonb_build_object('value', value, 'origin', r.origins -> key))
-        from jsonb_each(case when r.params #> '{source,records}' is null then r.params
+        from jsonb_each(case when r.params #> '{source,records}' is null then etl.without_secrets(r.params)
           else jsonb_set(r.params, '{source,records}', to_jsonb(jsonb_array_length(r.params #> '{source,records}'))) end)),
       'stages', coalesce((select jsonb_agg(jsonb_build_object('stage', s.stage, 'state', s.state,
           'started_at', etl.iso(s.started_at), 'ended_at', etl.iso(s.ended_at), 'busy_ms', round(s.busy_ms::numeric, 1),

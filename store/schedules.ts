@@ -42,7 +42,7 @@ export interface ScheduleRow extends Required<ScheduleValues> {
 
 function scheduleJson(sql: Sql) {
   return sql`jsonb_build_object('name', s.name, 'description', s.description, 'cron', s.cron, 'time_zone', s.time_zone,
-    'conf', s.conf, 'configuration', s.conf ->> 'configuration', 'active', s.active,
+    'conf', etl.without_secrets(s.conf), 'configuration', s.conf ->> 'configuration', 'active', s.active,
     'paused', etl.is_paused(s.active, s.paused_until, clock_timestamp()), 'paused_until', etl.iso(s.paused_until),
     'missed', s.missed, 'grace_seconds', s.grace_seconds, 'overlap', s.overlap,
     'next_slot', (select etl.iso(min(n.slot)) from etl.slots as n where s.active and n.schedule = s.name and n.state = 'pending'
@@ -116,7 +116,7 @@ export async function putSchedule(
       returning xmax = 0 as is_new),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
-      select 'schedules_put', ${actor}::text, ${row}::text::jsonb from put returning 1)
+      select 'schedules_put', ${actor}::text, etl.shown_row(${row}::text::jsonb) from put returning 1)
     select is_new from put, audited`;
   return done!.is_new;
 }

@@ -51,7 +51,33 @@ export async function request(url: string, options: HttpRequest = {}): Promise<s
     throw new DeliveryError(reason(error, limit), { retryable: true });
   }
   if (response.ok) return text;
-  throw statusError(response, text);
+  throw statusError(response, withoutAddress(text, url, options.headers?.authorization));
+}
+
+/** What somebody answers, without what it repeats of the address and the token it was sent. */
+export function withoutAddress(text: string, address: string, authorization = ""): string {
+  const token = authorization.replace(/^\w+ /, "");
+  return [...addressSecrets(address), ...(token === "" ? [] : [token])]
+    .reduce((rest, secret) => rest.replaceAll(secret, "(secret)"), text);
+}
+
+/** What of an address may be secret, the longest first: user, password, path, values of the query. */
+export function addressSecrets(address: string): string[] {
+  if (!URL.canParse(address)) return [];
+  const { username, password, pathname, search, searchParams } = new URL(address);
+  const parts = [username, `${pathname}${search}`, pathname, search, ...searchParams.values()]
+    // short ones are words that anything may hold
+    .filter((part) => part.length >= 6);
+  return [...new Set([...parts, password].flatMap((part) => [part, decoded(part)]))]
+    .filter((part) => part !== "").toSorted((a, b) => b.length - a.length);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The error for a status that is not 2xx. */

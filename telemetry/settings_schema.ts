@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { addressSecrets } from "./http_post.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
   .transform((text) => ["true", "1", "on"].includes(text));
@@ -121,10 +122,22 @@ function mlflowAuth(values: z.infer<typeof environment>): string | null {
 /** What no log line may show. */
 export function telemetrySecrets(settings: TelemetrySettings): string[] {
   const { slackWebhook, alertWebhook, mlflow, openLineage } = settings;
+  const [hook, lineage] = [alertWebhook?.url ?? "", openLineage?.url ?? ""];
   return [
     slackWebhook,
+    ...addressSecrets(slackWebhook ?? ""),
+    ...addressSecrets(hook),
     alertWebhook?.token,
+    ...credentials(mlflow?.url),
     mlflow?.authorization?.replace(/^\w+ /, ""),
+    ...credentials(lineage),
     openLineage?.apiKey,
   ].filter((secret): secret is string => typeof secret === "string" && secret !== "");
+}
+
+/** The paths of these systems' addresses are no secret, and are words of log lines. */
+function credentials(url: string | undefined): string[] {
+  if (url === undefined || !URL.canParse(url)) return [];
+  const { origin, username, password } = new URL(url);
+  return addressSecrets(`${origin.replace("//", `//${username}:${password}@`)}`);
 }

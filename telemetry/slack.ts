@@ -1,5 +1,5 @@
 import { IncomingWebhook, type IncomingWebhookSendArguments } from "@slack/webhook";
-import { DeliveryError, statusError } from "./http_post.ts";
+import { DeliveryError, statusError, withoutAddress } from "./http_post.ts";
 import type { Notification, Sender } from "./notification.ts";
 
 /** Slack's own limits: characters of a section, blocks of a message. */
@@ -104,8 +104,11 @@ export class SlackSender implements Sender {
     // the library does not tell Retry-After, nor what was wrong with an answer of 200
     const watched: typeof fetch = async (input, init) => {
       const response = await fetch(input, init);
-      if (!response.ok) refused = statusError(response, await response.clone().text());
-      else if ((response.headers.get("content-type") ?? "").includes("html")) {
+      if (!response.ok) {
+        const text = await response.clone().text();
+        refused = statusError(response, withoutAddress(text, this.#url));
+      }
+      if (response.ok && (response.headers.get("content-type") ?? "").includes("html")) {
         refused = new DeliveryError("answered with a web page instead of Slack's ok", {
           retryable: true,
         });

@@ -69,7 +69,10 @@ export const httpSource = z.strictObject({
   type: z.literal("http"),
   ...mapping,
   ...parsing,
-  url: z.url({ protocol: /^https?$/ }).max(2048).describe("where to fetch from"),
+  url: z.url({ protocol: /^https?$/ }).max(2048).refine(
+    (url) => !url.includes("***"),
+    "has *** where a secret was hidden when it was shown: give the whole URL again",
+  ).describe("where to fetch from; user, password and query are hidden where it is shown"),
 }).describe("a file fetched over HTTP or HTTPS");
 
 export const postgresSource = z.strictObject({

@@ -8,5 +8,5 @@ begin
     audit_table := 'public.etl_improved_audit';
   end if;
   execute format('insert into %s (run_id, run_label, event, status, actor, params, details) values ($1, $2, $3, $4, $5, $6, $7)', audit_table)
-    using run.run_id, run.run_label, event, run.state, actor, run.params, details;
+    using run.run_id, run.run_label, event, run.state, actor, etl.without_secrets(run.params), details;
 end $$;

@@ -204,3 +204,31 @@ Deno.test("hostile requests: wait and a trial say what they do not take", async 
     ["/api/suites/try", json("POST", JSON.stringify({ suite, records: [], more: 1 }))],
   ]);
 });
+
+Deno.test("hostile requests: a URL is shown without secrets, and not taken back that way", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const cases = [
+    ["http://h/x.csv", "http://h/x.csv"],
+    ["https://u:p@h:8/x?a=1&b=c#f", "https://***@h:8/x?a=***&b=***"],
+    ["http://u@v:p@h/x@y", "http://***@h/x@y"],
+    ["http:u:p@h/x", "http:***@h/x"],
+    ["http:\\\\u:p@h\\x", "http:\\\\***@h\\x"],
+    ["http://h/x?bare", "http://h/x?***"],
+    ["http://h?a=b=c&bare&=d", "http://h?a=***&***&=***"],
+    ["http://h/x?u:p@v", "http://h/x?***"],
+  ];
+  for (const [url, shown] of cases) {
+    const [row] = await engine.sql`select etl.public_url(${url!}) as shown`;
+    assert.equal(row!.shown, shown);
+  }
+  const source = { type: "http", url: "https://u:p@h/x?token=t" };
+  const variable = json("PUT", JSON.stringify({ value: source }));
+  await engine.request("/api/variables/etl_improved__source", variable);
+  const { value } = await (await engine.request("/api/variables/etl_improved__source")).json();
+  assert.deepEqual(value, { type: "http", url: "https://***@h/x?token=***" });
+  const conf = JSON.stringify({ source: value });
+  await refused(engine, 422, [
+    ["/api/etl/run", json("POST", conf)],
+    ["/api/configurations/n", json("PUT", `{"conf":${conf}}`)],
+  ]);
+});
