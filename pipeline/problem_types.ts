@@ -30,7 +30,11 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
   },
   unauthorized: {
     meaning: "The request needs an API token and has none that is valid.",
-    remedies: ["Send a valid token in the Authorization header."],
+    remedies: [
+      "Send a valid token in the header `Authorization: Bearer etl_…`; people sign in at /etl/sign-in.",
+      "The command line sends what ETL_TOKEN holds, or the file that --token-file names.",
+      "An admin makes tokens with `deno task etl token create NAME --role ROLE`. See docs/security.md.",
+    ],
   },
   forbidden: {
     meaning:
@@ -38,7 +42,7 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
       "page of another origin, or its token may not do this.",
     remedies: [
       "Add the host name to ETL_ALLOWED_HOSTS if it is this server's.",
-      "Use a token with the permission that the message names.",
+      "Use a token with the role that the message names.",
     ],
   },
   "not-found": {

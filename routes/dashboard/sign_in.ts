@@ -15,6 +15,7 @@ import {
   setSessionCookie,
 } from "../access/session_cookie.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
+import { SECURITY_HEADERS } from "./page.tsx";
 import { signInFailure, signInPage } from "./sign_in_page.tsx";
 
 /** Signing in with a token, for a session of twelve hours, and out. */
@@ -22,6 +23,7 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
   const attempts = new RateLimit(deps.config.signInsPerMinute, "attempts to sign in");
   pages.get("/sign-in", async (c) => {
     const to = returnPath(c.req.query("to"));
+    if (c.req.header("sec-fetch-site") === "cross-site") return askAgain(c, to);
     const known = await identify(c, deps, access).catch(() => null);
     return known === null ? await signInPage(c, deps, { to }) : c.redirect(to, 303);
   });
@@ -52,6 +54,19 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
     deleteSessionCookie(c);
     return c.redirect("/etl/sign-in", 303);
   });
+}
+
+/**
+ * A link on another site, such as in a message, comes without the cookie, as that
+ * is strict. Asked again by a page of ours, the browser sends it if it has one.
+ */
+function askAgain(c: Context, to: string): Response {
+  const again = `/etl/sign-in?to=${encodeURIComponent(to)}`;
+  return c.html(
+    `<!doctype html><title>etl-improved</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=${again}">`,
+    200,
+    { ...SECURITY_HEADERS, "cache-control": "no-store" },
+  );
 }
 
 /** Makes a session for who shows this token. Throws the Problem that says what is wrong with it. */

@@ -52,6 +52,11 @@ Deno.test({
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
       await page.getByText("Succeeded").first().waitFor();
       assert.match(await page.locator(".run-facts").innerText(), /· ada/);
+      // a link in a chat: the browser keeps the strict cookie to itself at first
+      await page.goto(`data:text/html,<a href="${site.address}/etl/pools?x=1">pools</a>`);
+      await page.getByRole("link", { name: "pools" }).click();
+      await page.waitForURL("**/etl/pools?x=1");
+      await hydrated(page);
       await account.getByRole("button", { name: "Sign out" }).click();
       await page.waitForURL("**/etl/sign-in");
       await page.goto(`${site.address}/etl`);

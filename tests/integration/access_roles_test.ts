@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
-import { ROUTE_ROLES, routeName } from "../../routes/access/route_roles.ts";
+import { ROUTE_ROLES, routeName, TRIGGERS } from "../../routes/access/route_roles.ts";
 import { ROLES } from "../../store/tokens.ts";
 import { makeToken } from "../helpers/tokens.ts";
 
@@ -27,9 +27,13 @@ function ask(engine: Engine, route: string, headers: Record<string, string> = {}
   });
 }
 
-Deno.test("every route has a role", async (t) => {
+Deno.test("every route has a role, and every role has a route", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
-  assert.deepEqual((await routeNames(engine)).filter((name) => !(name in ROUTE_ROLES)), []);
+  const names = await routeNames(engine);
+  assert.deepEqual(names.filter((name) => !(name in ROUTE_ROLES)), []);
+  for (const name of [...Object.keys(ROUTE_ROLES), ...TRIGGERS]) {
+    assert.ok(names.includes(name), `${name} is in route_roles.ts, and there is no such route`);
+  }
 });
 
 // streams of events that are opened here end a little later
