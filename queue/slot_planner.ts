@@ -4,6 +4,7 @@ import type { Database, Sql } from "../store/database.ts";
 import { delay } from "../store/retry.ts";
 import {
   type ComputedSlot,
+  MAX_SCHEDULES,
   type PlannedSchedule,
   purgeSlots,
   schedulesToPlan,
@@ -34,7 +35,16 @@ export async function planSlots(
 ): Promise<number> {
   const due = new Date(now.getTime() + AHEAD_MS - REFRESH_MS);
   const schedules = await schedulesToPlan(sql, due, name);
-  for (const schedule of schedules) await planSchedule(sql, schedule, now);
+  let failure: unknown;
+  for (const schedule of schedules) {
+    try {
+      await planSchedule(sql, schedule, now);
+    } catch (error) {
+      // the others go on
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
   return schedules.length;
 }
 
@@ -101,7 +111,8 @@ export async function startSlotPlanner(
     do {
       again = false;
       try {
-        await planSlots(sql);
+        // there may be more than are planned at a time
+        again ||= await planSlots(sql) === MAX_SCHEDULES;
       } catch (error) {
         if (!stopped) log.warn("slots of schedules could not be stored", { error });
       }

@@ -190,7 +190,11 @@ async function confErrorsOf(
   let filled: unknown = conf;
   let found: FieldError[] = [];
   try {
-    const checked = await checkSlotConf(deps.sql, conf, { slot: slot!, previous: previous! });
+    const checked = await checkSlotConf(deps.sql, conf, {
+      slot: slot!,
+      previous: previous!,
+      timeZone: "UTC",
+    });
     filled = checked.conf;
     found = checked.errors;
   } catch (error) {

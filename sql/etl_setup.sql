@@ -1019,7 +1019,11 @@ $$;
 -- sql/functions/17_fill_slots.sql
 -- Replaces {{slot}}, {{slot_previous}} and {{today}} in the strings of a conf.
 -- Records that the conf carries are data and stay as they are.
-create or replace function etl.fill_slots(conf jsonb, slot timestamptz, slot_previous timestamptz default null) returns jsonb
+-- {{today}} is the day of the slot in a time zone.
+drop function if exists etl.fill_slots(jsonb, timestamptz, timestamptz);
+create or replace function etl.fill_slots(
+  conf jsonb, slot timestamptz, slot_previous timestamptz default null, time_zone text default 'UTC'
+) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   records jsonb := conf #> '{source,records}';
@@ -1032,7 +1036,7 @@ begin
     perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
   end if;
   filled := replace(filled, '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
-  filled := replace(filled, '{{today}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD'));
+  filled := replace(filled, '{{today}}', to_char(slot at time zone time_zone, 'YYYY-MM-DD'));
   if slot_previous is not null then
     filled := replace(filled, '{{slot_previous}}', to_char(slot_previous at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
   end if;
@@ -1391,14 +1395,14 @@ comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a c
 
 -- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
 create or replace function etl.resolve_request(
-  conf jsonb, slot timestamptz, slot_previous timestamptz, out params jsonb, out origins jsonb, out errors jsonb
+  conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
 ) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   resolved record;
 begin
   -- before the values are checked, and again for what a configuration or variable holds
-  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous));
-  params := etl.fill_slots(resolved.params, slot, slot_previous);
+  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
+  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
   origins := resolved.origins;
   errors := resolved.errors || etl.reference_errors(params);
 end $$;
@@ -1407,7 +1411,7 @@ end $$;
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -1441,7 +1445,8 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz);
+  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz,
+    coalesce(options ->> 'time_zone', 'UTC'));
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
@@ -2839,7 +2844,7 @@ declare
 begin
   answer := etl.submit_run(etl.schedule_conf(schedule, options ->> 'overlap'), jsonb_strip_nulls(jsonb_build_object(
     'trigger', coalesce(options ->> 'trigger', 'schedule'), 'requested_by', coalesce(options ->> 'requested_by', 'schedule'),
-    'traceparent', options ->> 'traceparent', 'schedule', schedule.name, 'slot', slot, 'slot_previous', slot_previous)));
+    'traceparent', options ->> 'traceparent', 'schedule', schedule.name, 'time_zone', schedule.time_zone, 'slot', slot, 'slot_previous', slot_previous)));
   decided.schedule := schedule.name;
   decided.slot := request_slot.slot;
   decided.slot_previous := request_slot.slot_previous;
@@ -3047,7 +3052,7 @@ begin
   end if;
   select max(s.slot) into last_slot from etl.slots as s where s.schedule = target.name and s.slot <= clock_timestamp();
   return etl.submit_run(etl.schedule_conf(target), jsonb_strip_nulls(jsonb_build_object('trigger', 'sql',
-    'slot_previous', coalesce(last_slot, target.created_at), 'schedule', target.name) || options));
+    'slot_previous', coalesce(last_slot, target.created_at), 'schedule', target.name, 'time_zone', target.time_zone) || options));
 end $$;
 comment on function etl.run_schedule(text, jsonb) is 'asks for a run with the conf of a schedule now; answers as etl.submit_run';
 

@@ -171,11 +171,11 @@ export async function runSchedule(
 export async function checkSlotConf(
   sql: Sql,
   conf: unknown,
-  { slot, previous }: { slot: Date; previous: Date },
+  { slot, previous, timeZone }: { slot: Date; previous: Date; timeZone: string },
 ): Promise<{ conf: unknown; errors: ResolvedParams["errors"] }> {
   const [row] = await sql<{ conf: unknown; errors: ResolvedParams["errors"] }[]>`
-    select etl.fill_slots(c.conf, ${slot}, ${previous}) as conf, r.errors
+    select etl.fill_slots(c.conf, ${slot}, ${previous}, ${timeZone}) as conf, r.errors
     from (select ${JSON.stringify(conf)}::text::jsonb as conf) as c,
-      etl.resolve_request(c.conf, ${slot}, ${previous}) as r`;
+      etl.resolve_request(c.conf, ${slot}, ${previous}, ${timeZone}) as r`;
   return row!;
 }

@@ -1,6 +1,9 @@
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
 
+/** Schedules that are planned at a time. */
+export const MAX_SCHEDULES = 1000;
+
 /** A schedule whose slots have to be computed. */
 export interface PlannedSchedule {
   name: string;
@@ -26,7 +29,7 @@ export async function schedulesToPlan(
     from etl.schedules
     where active and problem is null and (slots_until is null or slots_until < ${until})
       and (${name}::text is null or name = ${name}::text)
-    order by slots_until nulls first, name limit 1000`;
+    order by slots_until nulls first, name limit ${MAX_SCHEDULES}`;
 }
 
 export interface ComputedSlot {

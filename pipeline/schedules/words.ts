@@ -2,11 +2,11 @@ import cronstrue from "cronstrue";
 import "cronstrue/locales/es.js";
 import { tidyCron } from "./cron.ts";
 
-/** A cron expression in words: "At 02:30, Monday through Friday". */
+/** A cron expression in words: "At 02:30, Monday through Friday"; itself where it is not valid. */
 export function cronWords(cron: string, lang: "en" | "es" = "en"): string {
-  return cronstrue.toString(tidyCron(cron), {
-    use24HourTimeFormat: true,
-    locale: lang,
-    throwExceptionOnParseError: false,
-  });
+  try {
+    return cronstrue.toString(tidyCron(cron), { use24HourTimeFormat: true, locale: lang });
+  } catch {
+    return cron;
+  }
 }

@@ -43,14 +43,14 @@ comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a c
 
 -- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
 create or replace function etl.resolve_request(
-  conf jsonb, slot timestamptz, slot_previous timestamptz, out params jsonb, out origins jsonb, out errors jsonb
+  conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
 ) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   resolved record;
 begin
   -- before the values are checked, and again for what a configuration or variable holds
-  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous));
-  params := etl.fill_slots(resolved.params, slot, slot_previous);
+  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
+  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
   origins := resolved.origins;
   errors := resolved.errors || etl.reference_errors(params);
 end $$;

@@ -1,7 +1,7 @@
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -35,7 +35,8 @@ begin
     delete from etl.idempotency_keys as k where k.key = submit_run.options ->> 'idempotency_key';
   end if;
 
-  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz);
+  select * into resolved from etl.resolve_request(conf, slot, (options ->> 'slot_previous')::timestamptz,
+    coalesce(options ->> 'time_zone', 'UTC'));
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
       case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,

@@ -54,6 +54,6 @@ begin
   end if;
   select max(s.slot) into last_slot from etl.slots as s where s.schedule = target.name and s.slot <= clock_timestamp();
   return etl.submit_run(etl.schedule_conf(target), jsonb_strip_nulls(jsonb_build_object('trigger', 'sql',
-    'slot_previous', coalesce(last_slot, target.created_at), 'schedule', target.name) || options));
+    'slot_previous', coalesce(last_slot, target.created_at), 'schedule', target.name, 'time_zone', target.time_zone) || options));
 end $$;
 comment on function etl.run_schedule(text, jsonb) is 'asks for a run with the conf of a schedule now; answers as etl.submit_run';

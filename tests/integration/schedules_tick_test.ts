@@ -1,59 +1,23 @@
 import assert from "node:assert/strict";
-import type { Client } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
+import { schedule, type Setting, slots, states, tick } from "../helpers/schedules.ts";
 import { client, runs } from "../helpers/sql_problems.ts";
-
-type Setting = Record<string, unknown>;
-
-/** Makes a schedule; every hour unless it says otherwise. */
-async function schedule(sql: Client, name: string, settings: Setting = {}): Promise<void> {
-  const row = { name, cron: "0 * * * *", ...settings };
-  const columns = Object.keys(row).join(", ");
-  await sql.query(
-    `insert into etl.schedules (${columns})
-      select ${columns} from jsonb_populate_record(null::etl.schedules, $1::text::jsonb)`,
-    [JSON.stringify(row)],
-  );
-}
-
-/** Stores slots so many seconds ago. */
-async function slots(sql: Client, name: string, ages: number[]): Promise<void> {
-  await sql.query(
-    `insert into etl.slots (schedule, slot, slot_previous)
-      select $1, now() - age * interval '1 second', now() - (age + 3600) * interval '1 second'
-      from unnest($2::float8[]) as age`,
-    [name, ages],
-  );
-}
-
-const tick = async (sql: Client) =>
-  (await sql.query("select etl.tick_schedules() as counts")).rows[0].counts;
-
-/** States of a schedule's slots, oldest first. */
-const states = async (sql: Client, name: string): Promise<string[]> =>
-  (await sql.query(
-    "select state from etl.slots where schedule = $1 order by slot",
-    [name],
-  )).rows.map((row) => row.state);
-
-/** Ends a run as a server would. */
-const end = (sql: Client) =>
-  sql.query(`update etl.runs set state = 'cancelled', ended_at = now() where state = 'queued'`);
 
 Deno.test("a due slot becomes a run that knows its schedule and slot", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
   await schedule(sql, "hourly", {
+    time_zone: "Pacific/Auckland",
     conf: {
       batch_size: 7,
       source: { type: "file", path: "{{slot_previous}}/{{today}}.csv", key: "id" },
     },
   });
   await sql.query(`insert into etl.slots (schedule, slot, slot_previous)
-    values ('hourly', '2027-03-28 01:00Z', '2027-03-27 01:30Z'), ('hourly', '2027-03-29 01:00Z', '2027-03-28 01:00Z')`);
+    values ('hourly', '2027-03-28 13:00Z', '2027-03-27 13:30Z'), ('hourly', '2027-03-29 13:00Z', '2027-03-28 13:00Z')`);
   const { rows: [done] } = await sql.query(
-    "select etl.tick_schedules_at('2027-03-28 01:00:20Z') as counts",
+    "select etl.tick_schedules_at('2027-03-28 13:00:20Z') as counts",
   );
   assert.deepEqual(done.counts, { requested: 1, skipped: 0, missed: 0, failed: 0 });
   const { rows } = await sql.query(
@@ -66,20 +30,20 @@ Deno.test("a due slot becomes a run that knows its schedule and slot", async (t)
   const audit = await sql.query("select details from public.etl_improved_audit");
   assert.deepEqual(
     [audit.rows[0].details.schedule, audit.rows[0].details.slot],
-    ["hourly", "2027-03-28T01:00:00.000Z"],
+    ["hourly", "2027-03-28T13:00:00.000Z"],
   );
   assert.deepEqual(run, {
     run_label: "hourly",
     trigger: "schedule",
     requested_by: "schedule",
     schedule: "hourly",
-    slot: new Date("2027-03-28T01:00:00Z"),
-    slot_previous: new Date("2027-03-27T01:30:00Z"),
+    slot: new Date("2027-03-28T13:00:00Z"),
+    slot_previous: new Date("2027-03-27T13:30:00Z"),
     overlap: "skip",
     linked: true,
   });
   assert.equal(params.batch_size, 7);
-  assert.equal(params.source.path, "2027-03-27T01:30:00Z/2027-03-28.csv");
+  assert.equal(params.source.path, "2027-03-27T13:30:00Z/2027-03-29.csv");
   assert.equal(conf.source.path, "{{slot_previous}}/{{today}}.csv");
   assert.deepEqual(await states(sql, "hourly"), ["requested", "pending"]);
   // nothing is due again
@@ -104,58 +68,6 @@ Deno.test("a slot becomes one run although many tick at once", async (t) => {
   assert.equal(rows[0].n, 60);
 });
 
-Deno.test("of slots later than the grace the policy runs the newest, all or none", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  const late = [4 * 3600, 3 * 3600, 2 * 3600, 3600];
-  for (const missed of ["last", "all", "none"]) {
-    await schedule(sql, missed, { missed, overlap: "queue" });
-    await slots(sql, missed, [...late, 60]);
-  }
-  await schedule(sql, "default");
-  await slots(sql, "default", late);
-  assert.deepEqual(await tick(sql), { requested: 9, skipped: 0, missed: 10, failed: 0 });
-  const [r, m] = ["requested", "missed"];
-  assert.deepEqual(await states(sql, "last"), [m, m, m, r, r]);
-  assert.deepEqual(await states(sql, "all"), [r, r, r, r, r]);
-  assert.deepEqual(await states(sql, "none"), [m, m, m, m, r]);
-  assert.deepEqual(await states(sql, "default"), [m, m, m, r]);
-  // oldest first
-  const { rows } = await sql.query(
-    `select array_agg(slot order by requested_at) = array_agg(slot order by slot) as in_order
-    from etl.runs where schedule = 'all'`,
-  );
-  assert.equal(rows[0].in_order, true);
-  const notes = await sql.query(
-    "select distinct note from etl.slots where state = 'missed' order by note",
-  );
-  assert.match(notes.rows[0].note, /later than the grace of 120 s/);
-});
-
-Deno.test("the grace says how late a slot may be", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "patient", { grace_seconds: 3600, missed: "none" });
-  await slots(sql, "patient", [3500]);
-  await schedule(sql, "strict", { grace_seconds: 10, missed: "none" });
-  await slots(sql, "strict", [30]);
-  await tick(sql);
-  assert.deepEqual(await states(sql, "patient"), ["requested"]);
-  assert.deepEqual(await states(sql, "strict"), ["missed"]);
-});
-
-Deno.test("with all, the newest 100 of the missed slots are run, whatever the overlap", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "minutely", { missed: "all", overlap: "skip" });
-  await slots(sql, "minutely", Array.from({ length: 150 }, (_, i) => 600 + i * 60));
-  assert.deepEqual(await tick(sql), { requested: 100, skipped: 0, missed: 50, failed: 0 });
-  assert.deepEqual(
-    await states(sql, "minutely"),
-    [...Array(50).fill("missed"), ...Array(100).fill("requested")],
-  );
-});
-
 Deno.test("one tick makes a bounded number of runs, and the next goes on", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
@@ -169,65 +81,6 @@ Deno.test("one tick makes a bounded number of runs, and the next goes on", async
     ...Array(20).fill("pending"),
   ]);
   assert.equal((await at(30)).rows[0].n, "20");
-});
-
-Deno.test("a slot whose label is busy makes no run and says which run was going on", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  const { rows: [{ id }] } = await sql.query(
-    `select etl.request_run('{"run_label": "sales"}') as id`,
-  );
-  await schedule(sql, "sales", { conf: { batch_size: 1 } });
-  await slots(sql, "sales", [5]);
-  assert.deepEqual(await tick(sql), { requested: 0, skipped: 1, missed: 0, failed: 0 });
-  const { rows } = await sql.query("select state, blocked_by, note, run_id from etl.slots");
-  assert.deepEqual(rows[0], {
-    state: "skipped",
-    blocked_by: id,
-    note: `run ${id} was going on`,
-    run_id: null,
-  });
-  assert.equal(await runs(sql), 1);
-  await end(sql);
-  await slots(sql, "sales", [1]);
-  assert.equal((await tick(sql)).requested, 1);
-});
-
-Deno.test("of several slots that are due together the newest is run where runs may not overlap", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "skips");
-  await slots(sql, "skips", [100, 50, 5]);
-  await schedule(sql, "cancels", { overlap: "cancel" });
-  await slots(sql, "cancels", [100, 50, 5]);
-  await tick(sql);
-  assert.deepEqual(await states(sql, "skips"), ["skipped", "skipped", "requested"]);
-  const { rows } = await sql.query(
-    "select state from etl.runs where schedule = 'cancels' order by slot",
-  );
-  assert.deepEqual(rows.map(({ state }) => state), ["cancelled", "cancelled", "queued"]);
-});
-
-Deno.test("schedules without a label of their own do not hold each other up", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await sql.query(
-    `insert into etl.configurations (name, conf) values ('saved', '{"run_label": "shared"}')`,
-  );
-  for (
-    const [name, conf] of [
-      ["one", {}],
-      ["two", {}],
-      ["labelled", { run_label: "mine" }],
-      ["configured", { configuration: "saved" }],
-    ] as const
-  ) {
-    await schedule(sql, name, { conf });
-    await slots(sql, name, [5]);
-  }
-  assert.equal((await tick(sql)).requested, 4);
-  const { rows } = await sql.query("select run_label from etl.runs order by run_label");
-  assert.deepEqual(rows.map((row) => row.run_label), ["mine", "one", "shared", "two"]);
 });
 
 Deno.test("a schedule whose request is refused keeps the problem in its slot and stops no other", async (t) => {
@@ -291,58 +144,6 @@ Deno.test("what stands in the way for a moment leaves the slot for the next tick
     await other.query("rollback");
   });
   assert.equal((await tick(sql)).requested, 1);
-});
-
-Deno.test("slots of a paused schedule are skipped and never caught up", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "off", { active: false, missed: "all" });
-  await slots(sql, "off", [7200, 5]);
-  await schedule(sql, "until", {
-    paused_until: new Date(Date.now() + 3_600_000).toISOString(),
-    missed: "all",
-  });
-  await slots(sql, "until", [5]);
-  assert.deepEqual(await tick(sql), { requested: 0, skipped: 3, missed: 0, failed: 0 });
-  const { rows } = await sql.query("select distinct note from etl.slots");
-  assert.deepEqual(rows, [{ note: "the schedule was paused" }]);
-  await sql.query("update etl.schedules set active = true, paused_until = null");
-  assert.equal((await tick(sql)).requested, 0);
-  await slots(sql, "off", [2]);
-  assert.equal((await tick(sql)).requested, 1);
-});
-
-Deno.test("what fell due in a pause is not caught up when nobody ticked meanwhile", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "resumed", { active: false, missed: "all" });
-  await slots(sql, "resumed", [7200, 5]);
-  await sql.query("update etl.schedules set active = true where name = 'resumed'");
-  await schedule(sql, "over", { missed: "all", overlap: "queue" });
-  // paused from two hours ago to one hour ago
-  await sql.query(`alter table etl.schedules disable trigger user;
-    update etl.schedules set paused_at = now() - interval '2 hours', paused_until = now() - interval '1 hour' where name = 'over';
-    alter table etl.schedules enable trigger user`);
-  await slots(sql, "over", [3 * 3600, 5400, 1800]);
-  await tick(sql);
-  assert.deepEqual(await states(sql, "resumed"), ["skipped", "skipped"]);
-  assert.deepEqual(await states(sql, "over"), ["requested", "skipped", "requested"]);
-});
-
-Deno.test("an edited expression drops the slots to come and makes none in the past", async (t) => {
-  await using db = await testDatabase(t);
-  await using sql = await client(db.dsn);
-  await schedule(sql, "edited");
-  await slots(sql, "edited", [7200, 5, -3600, -7200]);
-  const { rows: [before] } = await sql.query("select * from etl.schedules");
-  await sql.query("update etl.schedules set description = 'no change of its times'");
-  assert.equal((await states(sql, "edited")).length, 4);
-  await sql.query("update etl.schedules set cron = '30 * * * *'");
-  assert.equal((await states(sql, "edited")).length, 2);
-  const { rows: [after] } = await sql.query("select * from etl.schedules");
-  assert.ok(after.plan_from > before.plan_from);
-  assert.equal(Number(after.revision), Number(before.revision) + 1);
-  assert.equal(after.slots_until, null);
 });
 
 Deno.test("schedules and slots in a bad state cannot be stored", async (t) => {
