@@ -4,6 +4,7 @@
  * they are current.
  */
 import { environmentSchema } from "../config.ts";
+import { PROBLEM_TYPES } from "../pipeline/problem_types.ts";
 import {
   type Described,
   describeEnvironment,
@@ -27,6 +28,10 @@ const PARTS: Record<string, () => string> = {
     `\`\`\`ts\n${
       Deno.readTextFileSync(new URL("pipeline/transforms/example.ts", root)).trim()
     }\n\`\`\``,
+  problems: () =>
+    Object.entries(PROBLEM_TYPES).map(([type, { meaning, remedies }]) =>
+      `### ${type}\n${meaning}\n\n${remedies.map((each) => `- ${each}`).join("\n")}`
+    ).join("\n\n"),
   exit_codes: () =>
     table(
       ["Code", "Meaning"],
