@@ -3177,7 +3177,7 @@ comment on function etl.maintained_tables(text) is 'the tables that a task of et
 -- sql/functions/73_delete_old.sql
 -- Whether a table has a row from before the cutoff, from the index on that column where there is one.
 create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off set jit = off as $$
 declare
   found_one boolean;
 begin
@@ -3193,8 +3193,8 @@ end $$;
 create or replace function etl.delete_old(maintenance_id uuid, attempt integer, task text, relation regclass,
   batch integer default 5000, out deleted bigint, out done boolean)
 language plpgsql set search_path = pg_catalog, etl, pg_temp
--- ranges of row addresses are always the right way here
-set enable_seqscan = off set enable_indexscan = off set enable_indexonlyscan = off set enable_bitmapscan = off as $$
+-- ranges of row addresses are always the right way here; what is switched off costs so much that it would be compiled
+set jit = off set enable_seqscan = off set enable_indexscan = off set enable_indexonlyscan = off set enable_bitmapscan = off as $$
 declare
   -- blocks looked at by one call at most: 16 MiB
   span constant bigint := 2048;
