@@ -69,7 +69,7 @@ export async function seed(site: Site): Promise<Seeded> {
   await put("/api/schedules/yearly", { cron: "@yearly", active: false });
   await site.api("/api/schedules/weather/backfill", {
     method: "POST",
-    body: JSON.stringify({ from: "2026-01-01", to: "2026-01-01" }),
+    body: JSON.stringify({ from: "2026-01-01", to: "2026-01-01T00:30" }),
   });
   await site.api("/api/etl/downstream?wait=true", { method: "POST", body: "{}" });
   return { succeeded, failed, quarantined };
