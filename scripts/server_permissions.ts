@@ -1,3 +1,4 @@
+import { realPaths } from "../pipeline/real_paths.ts";
 import { resolve } from "node:path";
 import { Problem } from "../pipeline/problem.ts";
 import { certificateFiles, databaseAddress } from "../store/dsn.ts";
@@ -74,9 +75,10 @@ export function serverPermissions(
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
   const own = [env.ETL_TRANSFORMS_DIR, env.ETL_SUITES_DIR].flatMap((dir) => dir || []);
   const readable = [
-    ...[...PROGRAM, ...own].map((dir) => resolve(projectDir, dir)),
-    dataDir,
-    spoolDir,
+    ...PROGRAM.map((dir) => resolve(projectDir, dir)),
+    ...own.flatMap((dir) => realPaths(resolve(projectDir, dir))),
+    ...realPaths(dataDir),
+    ...realPaths(spoolDir),
     ...certificates(env),
   ];
   const net = allowedHosts(env);
@@ -85,7 +87,7 @@ export function serverPermissions(
     net === "any" ? "--allow-net" : `--allow-net=${net.join(",")}`,
     `--deny-net=${DENIED.join(",")}`,
     `--allow-read=${paths(readable)}`,
-    `--allow-write=${paths([spoolDir, ...lineageFile(env)])}`,
+    `--allow-write=${paths([...realPaths(spoolDir), ...lineageFile(env)])}`,
     `--allow-env=${ENVIRONMENT.join(",")}`,
     // the release is in the user agent of Slack's library
     "--allow-sys=hostname,osRelease",

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { realPaths } from "../real_paths.ts";
 import { certificateFiles, databaseAddress, lacksPassword } from "../../store/dsn.ts";
 
 /** Folders with the program that a worker loads. */
@@ -56,8 +57,12 @@ export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObj
   return {
     ...NO_REACH,
     net: [...new Set(dsns.map(databaseAddress))],
-    read: [...PROGRAM, dataDir, spoolDir, transformsDir, ...dsns.flatMap(certificateFiles)],
-    write: [spoolDir],
+    read: [
+      ...PROGRAM,
+      ...[dataDir, spoolDir, transformsDir].flatMap(realPaths),
+      ...dsns.flatMap(certificateFiles),
+    ],
+    write: realPaths(spoolDir),
     env: [...PG_ENVIRONMENT, ...(dsns.some(lacksPassword) ? ["PGPASSWORD"] : [])],
   };
 }
@@ -67,5 +72,10 @@ export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObj
  * far as the server may use it. It never loads a module of the user's own.
  */
 export function fetchPermissions(spoolDir: string): Deno.PermissionOptionsObject {
-  return { ...NO_REACH, net: "inherit", read: [...PROGRAM, spoolDir], write: [spoolDir] };
+  return {
+    ...NO_REACH,
+    net: "inherit",
+    read: [...PROGRAM, ...realPaths(spoolDir)],
+    write: realPaths(spoolDir),
+  };
 }
