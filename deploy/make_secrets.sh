@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets
 chmod 700 secrets
-for name in postgres_password etl_password reader_password admin_token metrics_token grafana_password; do
+for name in postgres_password etl_password reader_password admin_token grafana_password; do
   [ -s "secrets/$name" ] && continue
   od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"secrets/$name"
   chmod 644 "secrets/$name"

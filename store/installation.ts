@@ -64,31 +64,44 @@ export async function functionTexts(client: Client): Promise<Map<string, string[
   return new Map(rows.map((row) => [row.name, row.texts]));
 }
 
-/** In words, what the role lacks to run the server, e.g. "insert on etl.runs". */
+/**
+ * In words, what the role lacks to run the server, e.g. "insert on etl.runs"; what it needs is
+ * what etl.grant_server_role and etl.grant_destination grant.
+ */
 export async function missingGrants(client: Client): Promise<string[]> {
   const { rows } = await client.query<{ lacks: string }>(`
+    with destinations as (
+      select to_regclass(format('%I.%I', schema_name, name)) as relation, privileges
+      from etl.datasets, lateral (values (table_name, array['select', 'insert', 'update', 'delete']),
+        ('etl_improved_metrics', array['select', 'insert', 'update', 'delete']),
+        ('etl_improved_audit', array['select', 'insert', 'delete'])) as t (name, privileges)
+    ), needed as (
+      select c.oid as relation, case when c.relname = 'server_roles' then array['select']
+        else array['select', 'insert', 'update', 'delete'] end as privileges
+      from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+      -- partitions of the queue are reached through their parent
+      where c.relkind in ('r', 'p') and not c.relispartition
+        and (n.nspname in ('etl', 'pgboss') or c.oid = 'public.etl_improved_alerts'::regclass)
+      union
+      select relation, privileges from destinations where relation is not null
+    )
     select lacks from (
       select 'usage on schema ' || nspname as lacks from pg_namespace
-      where nspname in ('etl', 'pgboss', 'public') and not has_schema_privilege(oid, 'usage')
-      union all
-      select 'create on schema ' || nspname from pg_namespace
-      where nspname in ('etl', 'pgboss') and not has_schema_privilege(oid, 'create')
-      union all
+      where (nspname in ('etl', 'pgboss', 'public') or nspname in (select schema_name from etl.datasets))
+        and not has_schema_privilege(oid, 'usage')
+      union
       select 'temporary on database ' || current_database()
       where not has_database_privilege(current_database(), 'temporary')
-      union all
+      union
       select privilege || ' on ' || n.nspname || '.' || c.relname
-      from pg_class as c join pg_namespace as n on n.oid = c.relnamespace,
-        unnest(array['select', 'insert', 'update', 'delete']) as p (privilege)
-      where c.relkind in ('r', 'p') and (n.nspname in ('etl', 'pgboss')
-          or n.nspname = 'public' and c.relname in ('etl_improved_events', 'etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts'))
-        -- the queue's partitions are made by whoever starts first
-        and not c.relispartition
-        and has_schema_privilege(n.oid, 'usage') and not has_table_privilege(c.oid, privilege)
-      union all
+      from needed join pg_class as c on c.oid = relation join pg_namespace as n on n.oid = c.relnamespace,
+        unnest(privileges) as p (privilege)
+      where has_schema_privilege(n.oid, 'usage') and not has_table_privilege(c.oid, privilege)
+      union
       select 'execute on function ' || n.nspname || '.' || p.proname
       from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
-      where n.nspname = 'etl' and has_schema_privilege(n.oid, 'usage') and not has_function_privilege(p.oid, 'execute')
+      where (n.nspname = 'etl' or p.oid = to_regprocedure('public.refresh_etl_mvs()'))
+        and has_schema_privilege(n.oid, 'usage') and not has_function_privilege(p.oid, 'execute')
     ) as all_of_them order by lacks`);
   return rows.map((row) => row.lacks);
 }

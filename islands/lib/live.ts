@@ -1,6 +1,5 @@
 /// <reference lib="dom" />
 import { useEffect, useState } from "preact/hooks";
-import { reloadIfSignedOut } from "./signed_out.ts";
 
 export type Connection = "connecting" | "live" | "lost";
 
@@ -24,12 +23,9 @@ export function useEvents(
     };
     const open = () => {
       if (source !== null || document.hidden) return;
-      const opened = source = new EventSource(url);
+      source = new EventSource(url);
       source.onopen = () => setConnection("live");
-      source.onerror = () => {
-        setConnection("lost");
-        void reloadIfSignedOut(opened);
-      };
+      source.onerror = () => setConnection("lost");
       for (const type of types) {
         source.addEventListener(type, (event) => {
           if (onEvent(type, JSON.parse((event as MessageEvent<string>).data)) === true) end();

@@ -46,12 +46,15 @@ Deno.test({
     const url = new URL(db.dsn);
     await Deno.writeTextFile(join(dir, "password"), decodeURIComponent(url.password));
     url.password = "";
+    const adminToken = "a".repeat(48);
+    await Deno.writeTextFile(join(dir, "token"), adminToken);
     const env = {
       PATH,
       HOME: "/nonexistent",
       ...image.env,
       KPIS_PG_DSN: url.href,
       PGPASSWORD_FILE: join(dir, "password"),
+      ETL_ADMIN_TOKEN_FILE: join(dir, "token"),
     };
     const account = { uid: image.uid, gid: image.gid, clearEnv: true, cwd: image.workdir };
     const command = (args: string[], more: Record<string, string> = {}) =>
@@ -100,13 +103,36 @@ Deno.test({
         assert.equal(code, 0, "HEALTHCHECK");
         const answer = await fetch(`http://127.0.0.1:${port}/api/etl/run?wait=true`, {
           method: "POST",
-          headers: { "content-type": "application/json" },
+          headers: {
+            "content-type": "application/json",
+            authorization: `Bearer ${adminToken}`,
+          },
           body: `{"batch_size": 50, "transform": "example"}`,
         });
         const run = await answer.json();
         assert.equal(run.state, "succeeded", JSON.stringify(run));
-        const page = await fetch(`http://127.0.0.1:${port}/etl`);
+        const page = await fetch(`http://127.0.0.1:${port}/etl`, {
+          headers: { authorization: `Bearer ${adminToken}` },
+        });
         assert.match(await page.text(), /<script[^>]+src="[^"]+\.js"/, "its scripts were built");
+        // what compose.yaml says to do for Prometheus
+        const etl = ["deno", "run", "--frozen", "--cached-only", "--quiet", "-A", "scripts/etl.ts"];
+        const made = await command([...etl, "token", "create", "prometheus", "--role", "viewer"])
+          .output();
+        assert.equal(made.code, 0, new TextDecoder().decode(made.stderr));
+        const token = new TextDecoder().decode(made.stdout).trim();
+        const metrics = await fetch(`http://127.0.0.1:${port}/api/etl/metrics`, {
+          headers: { authorization: `Bearer ${token}` },
+        });
+        assert.equal(metrics.status, 200, await metrics.text());
+        const doctor = await command(
+          ["deno", "run", "--frozen", "--cached-only", "-A", "scripts/doctor.ts", "--json"],
+          own,
+        ).output();
+        const { checks } = JSON.parse(new TextDecoder().decode(doctor.stdout));
+        const failed = checks.filter((each: { state: string }) => each.state === "fail");
+        assert.deepEqual(failed, []);
+        assert.equal(doctor.code, 0);
       } finally {
         child.kill("SIGTERM");
       }

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { dirname, join, relative, resolve } from "node:path";
+import { environmentSchema } from "../../config.ts";
+import { maintenanceSchema } from "../../pipeline/maintenance/params.ts";
+import { paramsSchema } from "../../pipeline/params.ts";
+import { COMMANDS } from "../../scripts/cli/command_table.ts";
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
+
+interface Page {
+  name: string;
+  text: string;
+  /** Without blocks of code. */
+  prose: string;
+}
+
+const PAGES: Page[] = [
+  ...[...Deno.readDirSync(ROOT)].map(({ name }) => name),
+  ...[...Deno.readDirSync(join(ROOT, "docs"))].map(({ name }) => `docs/${name}`),
+].filter((name) => name.endsWith(".md")).sort().map((name) => {
+  const text = Deno.readTextFileSync(join(ROOT, name));
+  return { name, text, prose: text.replaceAll(/^( *)```[\s\S]*?^\1```/gm, "") };
+});
+
+/** What is between backticks in the prose. */
+function codeOf({ prose }: Page): string[] {
+  return [...prose.matchAll(/`([^`\n]+)`/g)].map((match) => match[1]!);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+/** The anchor that a heading has on GitHub. */
+function anchor(heading: string): string {
+  return heading.replaceAll(/[`*]|\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase().trim()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(/\s/g, "-");
+}
+
+function anchorsOf(text: string): Set<string> {
+  return new Set([...text.matchAll(/^#+\s+(.*)$/gm)].map((match) => anchor(match[1]!)));
+}
+
+Deno.test("every relative link of the documents leads to a file, and to a heading in it", async () => {
+  assert.ok(PAGES.length > 15);
+  const broken: string[] = [];
+  for (const page of PAGES) {
+    for (const [, target = ""] of page.prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [path = "", heading] = target.split("#");
+      const file = path === ""
+        ? page.name
+        : relative(ROOT, resolve(ROOT, dirname(page.name), path));
+      if (!await exists(join(ROOT, file))) broken.push(`${page.name}: ${target}`);
+      else if (heading !== undefined) {
+        const there = anchorsOf(await Deno.readTextFile(join(ROOT, file)));
+        if (!there.has(heading)) broken.push(`${page.name}: ${target}: no such heading`);
+      }
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+/** Variables that are read elsewhere than in config.ts. */
+const OTHER_VARIABLES = [
+  "ETL_SERVER",
+  "ETL_TOKEN",
+  "ETL_POOL",
+  "ETL_EMBEDDED_PG_DIR",
+  "ETL_DEBUG",
+  "ETL_TEST_PG",
+  "ETL_TEST_ROLE",
+  "ETL_TEST_CACHE",
+];
+
+Deno.test("every variable that the documents name is one that the program reads", () => {
+  const known = new Set([
+    ...Object.keys(environmentSchema.shape),
+    ...OTHER_VARIABLES,
+    ...Object.keys(paramsSchema.shape).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
+    ...Object.keys(maintenanceSchema.shape).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
+  ]);
+  const unknown: string[] = [];
+  for (const { name, text } of PAGES) {
+    for (const [variable] of text.matchAll(/\b(ETL|KPIS)_[A-Z0-9_]*[A-Z0-9]\b(?![_<*])/g)) {
+      const base = variable.replace(/_FILE$/, "");
+      // names that are made up as needed: of connections, and a placeholder
+      if (/^ETL_CONNECTION_/.test(base) || base === "ETL_IMPROVED__X") continue;
+      if (!known.has(base)) unknown.push(`${name}: ${variable}`);
+    }
+  }
+  assert.deepEqual(unknown, []);
+});
+
+/** Folders of the project; a path in backticks that begins with one has to be there. */
+const FOLDERS =
+  /^(bench|deploy|docs|islands|pipeline|queue|routes|scripts|sql|store|suites|telemetry|tests)\/[\w./-]*$/;
+/** Examples of what a user would put there. */
+const EXAMPLES = [
+  "sql/etl_migration.sql",
+  "suites/sales.json",
+  "suites/daily.json",
+  "suites/x.json",
+];
+
+Deno.test("every path of the project that the documents name is there", async () => {
+  const missing: string[] = [];
+  for (const page of PAGES) {
+    // what the documents of a migration call by its old place is not ours
+    for (const code of codeOf(page)) {
+      if (FOLDERS.test(code) && !EXAMPLES.includes(code) && !await exists(join(ROOT, code))) {
+        missing.push(`${page.name}: ${code}`);
+      }
+    }
+    for (const [, path] of page.text.matchAll(/(?:-f|-k|sh|--conf) (deploy\/[\w./-]+)/g)) {
+      if (!await exists(join(ROOT, path!))) missing.push(`${page.name}: ${path}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
+Deno.test("every task and command that the documents name is there", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  const commands = new Set([...COMMANDS.map(({ name }) => name), "help", "--help"]);
+  const unknown: string[] = [];
+  for (const { name, text } of PAGES) {
+    for (const [, task = ""] of text.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)) {
+      if (!(task in tasks)) unknown.push(`${name}: deno task ${task}`);
+    }
+    for (const [, command = ""] of text.matchAll(/(?:deno task etl|`etl|^etl) ([\w-]+)/gm)) {
+      if (!commands.has(command)) unknown.push(`${name}: etl ${command}`);
+    }
+  }
+  assert.deepEqual(unknown, []);
+});
+
+Deno.test("every task of deno.json is told of in a document", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  const all = PAGES.map(({ text }) => text).join("\n");
+  const untold = Object.keys(tasks).filter((task) => {
+    const name = task.replace(/[-:]/g, "[-:]");
+    return !new RegExp(`deno(@[\\d.]+)? task ${name}(?![\\w:-])|\`${name}[ \`\\[]`).test(all);
+  });
+  assert.deepEqual(untold, []);
+});
+
+Deno.test("the Spanish README links to what the English one links to", () => {
+  const links = (name: string) => {
+    const { prose } = PAGES.find((page) => page.name === name)!;
+    return new Set(
+      [...prose.matchAll(/\]\(([^)\s]+\.md)\)/g)].map((match) => match[1]!)
+        .filter((link) => !/^README/.test(link)),
+    );
+  };
+  assert.deepEqual([...links("README.es.md")].sort(), [...links("README.md")].sort());
+});
+
+Deno.test("the changelog has the version of deno.json, and the license names the authors", async () => {
+  const { version } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  assert.match(
+    await Deno.readTextFile(join(ROOT, "CHANGELOG.md")),
+    new RegExp(`^## ${version} `, "m"),
+  );
+  assert.match(
+    await Deno.readTextFile(join(ROOT, "LICENSE")),
+    /^MIT License\n\nCopyright \(c\) \d{4} the etl-improved authors/,
+  );
+});
