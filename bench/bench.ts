@@ -23,5 +23,7 @@ export interface Measure {
   name: string;
   /** One line for `--help`. */
   about: string;
+  /** Whether it runs only where it is named: it takes long, or needs packages from elsewhere. */
+  onlyNamed?: boolean;
   run(world: World): Promise<Row[]>;
 }

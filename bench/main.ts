@@ -8,8 +8,10 @@ import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
 import { maintenance } from "./measures/maintenance.ts";
 import { observing } from "./measures/observing.ts";
+import { peers } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
+import { typedView } from "./measures/typed_view.ts";
 import { validation } from "./measures/validation.ts";
 import { table } from "./report.ts";
 import { World } from "./world.ts";
@@ -26,12 +28,14 @@ const MEASURES: Measure[] = [
   recovery,
   observing,
   maintenance,
+  typedView,
+  peers,
 ];
 
 const HELP = `Usage: deno task bench [MEASURE…] [--records N] [--rounds N] [--full] [--json FILE]
 
 Measures ours against a baseline on the same database and data, in turns, and
-prints a table; the figures that count are the ratios. Without names: all of them.
+prints a table; the figures that count are the ratios. Without names: all of them but peers.
 
 ${MEASURES.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join("\n")}
 
@@ -66,7 +70,7 @@ function readArguments(): Options | "help" {
   if (unknown !== undefined) throw new Error(`There is no measure ${unknown}. Look at --help.`);
   return {
     measures: positionals.length === 0
-      ? MEASURES
+      ? MEASURES.filter(({ onlyNamed }) => !onlyNamed)
       : MEASURES.filter(({ name }) => positionals.includes(name)),
     records: whole("--records", values.records),
     rounds: whole("--rounds", values.rounds),

@@ -3632,11 +3632,12 @@ begin
           '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', '_', 'g'), '_') as name,
         row_number() over (order by present desc, parts) as place
       from paths),
-    -- a name that is too long, taken by a fixed column, or nothing but signs
+    -- a name that is too long, taken by a fixed column, a word of SQL, or nothing but signs
     fitting as (
       select t.*, case
           when octet_length(t.name) > 55 then left(t.name, 12) || '_' || left(md5(t.name), 8)
-          when t.name = any (etl.typed_view_fixed()) or t.name !~ '^[^0-9]' then 'payload_' || t.name
+          when t.name = any (etl.typed_view_fixed()) or t.name !~ '^[^0-9]'
+            or t.name in (select word from pg_get_keywords() where catcode in ('R', 'T')) then 'payload_' || t.name
           else t.name end as fit
       from typed as t where place <= 200),
     numbered as (

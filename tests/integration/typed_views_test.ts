@@ -483,6 +483,7 @@ Deno.test("typed view: columns are proposed from the data", async (t) => {
       none: null,
       "1st": "x",
       empty: {},
+      returning: true,
     },
     `{"amount": 9007199254740993, "price": 2, "day": "2024-02-01", "at": "2024-01-31", "mixed": "x", "huge": 12345678901234567890}`,
   ]);
@@ -509,6 +510,7 @@ Deno.test("typed view: columns are proposed from the data", async (t) => {
       mixed: "mixed text",
       payload_1st: "1st text",
       empty: "empty jsonb",
+      payload_returning: "returning boolean",
       huge: "huge numeric",
     },
   );

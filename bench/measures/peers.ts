@@ -1,0 +1,145 @@
+import { join } from "node:path";
+import type { Measure, Row } from "../bench.ts";
+import {
+  forgetPeer,
+  type Peer,
+  type PeerRun,
+  PEERS,
+  peersPython,
+  runPeer,
+} from "../peers/python_peer.ts";
+import { watchMemory } from "../process_usage.ts";
+import { loadConf, timedRun } from "../runs.ts";
+import { median, rounded } from "../statistics.ts";
+import type { World } from "../world.ts";
+
+const OURS = "bench_peer_ours";
+/** dlt takes minutes. */
+const MOST_ROUNDS = 2;
+
+export const peers: Measure = {
+  name: "peers",
+  about: "the same file loaded by dlt and psycopg (from PyPI), fresh and again",
+  onlyNamed: true,
+  run: measurePeers,
+};
+
+type Load = Pick<PeerRun, "seconds" | "walBytes">;
+
+interface Side {
+  title: string;
+  fresh: Load[];
+  again: Load[];
+  /** Highest memory in any of its loads. */
+  memoryBytes: number;
+}
+
+async function measurePeers(world: World): Promise<Row[]> {
+  const file = await world.dataSet("scattered");
+  const path = join(world.dir, file);
+  world.log("installing the peers, at the first use");
+  const python = await peersPython();
+  const ours: Side = { title: "ours", fresh: [], again: [], memoryBytes: 0 };
+  const sides = PEERS.map((peer): Side & { peer: Peer } => ({
+    peer,
+    title: peer.title,
+    fresh: [],
+    again: [],
+    memoryBytes: 0,
+  }));
+  const versions: Record<string, string> = {};
+  const rounds = Math.min(MOST_ROUNDS, world.options.rounds);
+  await using server = await world.server();
+  const memory = watchMemory(server.pid);
+  for (let round = 1; round <= rounds; round++) {
+    await world.dropTable(OURS);
+    for (const { peer } of sides) await forgetPeer(world, peer);
+    for (const which of ["fresh", "again"] as const) {
+      world.log(`${which}, round ${round} of ${rounds}: ours`);
+      await world.settle();
+      const { seconds, walBytes } = await timedRun(world, server, loadConf(file, OURS));
+      ours[which].push({ seconds, walBytes });
+      for (const side of sides) {
+        world.log(`${which}, round ${round} of ${rounds}: ${side.title}`);
+        await world.settle();
+        const load = await runPeer(world, side.peer, { python, path });
+        side[which].push(load);
+        side.memoryBytes = Math.max(side.memoryBytes, load.memoryBytes);
+        side.title = `${side.peer.title} ${Object.values(load.versions)[0]}`;
+        Object.assign(versions, load.versions);
+      }
+      await world.db.query(
+        `vacuum (analyze) ${[`public.${OURS}`, ...PEERS.map(({ table }) => table)].join(", ")}`,
+      );
+    }
+    await requireEqual(world);
+  }
+  ours.memoryBytes = await memory.stop();
+  await world.dropTable(OURS);
+  for (const { peer } of sides) await forgetPeer(world, peer);
+  return sides.flatMap((side) => rowsOf(side, ours, { records: world.options.records, versions }));
+}
+
+function rowsOf(
+  side: Side,
+  ours: Side,
+  { records, versions }: { records: number; versions: Record<string, string> },
+): Row[] {
+  const row = (
+    what: string,
+    unit: "s" | "MB",
+    of: (side: Side) => number[],
+  ): Row => {
+    const [baseline, mine] = [median(of(side)), median(of(ours))];
+    return {
+      measure: `${side.title}: ${what}`,
+      baseline,
+      ours: mine,
+      unit,
+      ratio: mine / baseline,
+      target: unit === "s" ? "≤ 1.0 ×" : "–",
+      ok: unit !== "s" || mine <= baseline,
+      detail: {
+        baseline: of(side).map((value) => rounded(value)),
+        ours: of(ours).map((value) => rounded(value)),
+        ...(unit === "s"
+          ? {
+            baseline_rows_per_s: rounded(records / baseline),
+            ours_rows_per_s: rounded(records / mine),
+          }
+          : {}),
+        versions,
+      },
+    };
+  };
+  return [
+    row("fresh", "s", ({ fresh }) => fresh.map(({ seconds }) => seconds)),
+    row("again", "s", ({ again }) => again.map(({ seconds }) => seconds)),
+    row("write-ahead log again", "MB", ({ again }) => again.map(({ walBytes }) => walBytes / 1e6)),
+    row("highest memory", "MB", ({ memoryBytes }) => [memoryBytes / 1e6]),
+  ];
+}
+
+/** All must have done the same work: as many rows, the same keys, the same amounts. */
+async function requireEqual(world: World): Promise<void> {
+  const sum = (table: string, key: string, amount: string) =>
+    `select '${table}' as who, count(*)::int as rows, sum(hashtextextended(${key}, 0))::text as keys,
+      sum(round((${amount})::numeric, 2))::text as amounts from ${table}`;
+  const { rows } = await world.db.query<
+    { who: string; rows: number; keys: string; amounts: string }
+  >(
+    [
+      sum(`public.${OURS}`, "event_id", "payload ->> 'amount'"),
+      ...PEERS.map(({ table }) => sum(table, "id", "amount")),
+    ].join(" union all "),
+  );
+  const [first] = rows;
+  for (const each of rows) {
+    if (
+      each.rows !== world.options.records || each.keys !== first!.keys ||
+      each.amounts !== first!.amounts
+    ) {
+      throw new Error(`${each.who} holds other rows: ${JSON.stringify(rows)}`);
+    }
+  }
+}
