@@ -24,6 +24,8 @@ export const noBrowser = !await Deno.stat(CHROMIUM).then(() => true, () => false
 export interface VisitOptions extends BrowserContextOptions {
   /** Messages on the console that are expected. */
   expected?: RegExp;
+  /** Whether the page has no scripts to wait for; default false. */
+  plain?: boolean;
 }
 
 /** The real server on a database of its own, and a browser to visit it with. */
@@ -66,7 +68,7 @@ export class Site implements AsyncDisposable {
   /** A page in a fresh profile; what goes wrong on its console fails the test. */
   async visit(
     path: string,
-    { expected, ...options }: VisitOptions,
+    { expected, plain, ...options }: VisitOptions,
     use: (page: Page, context: BrowserContext) => Promise<void>,
   ): Promise<void> {
     const context = await this.#browser.newContext({
@@ -86,7 +88,7 @@ export class Site implements AsyncDisposable {
     });
     try {
       await page.goto(this.address + path);
-      if (options.javaScriptEnabled !== false) await hydrated(page);
+      if (options.javaScriptEnabled !== false && !plain) await hydrated(page);
       await use(page, context);
       assert.deepEqual(complaints, []);
     } catch (error) {
