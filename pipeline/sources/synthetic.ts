@@ -1,5 +1,6 @@
 import type { SyntheticConf } from "./schema.ts";
 import type { Plan, PlanContext, Slice, SourceAdapter, SourceRecord } from "./source.ts";
+import { refuseManySlices } from "./slice_limit.ts";
 import { Problem } from "../problem.ts";
 
 /**
@@ -63,21 +64,21 @@ export function syntheticRecord(index: number, seed: number): SourceRecord {
 
 /** Deterministic records; `ctx.maxRecords` (batch_size) says how many. Slices are index ranges. */
 export const syntheticAdapter: SourceAdapter<SyntheticConf> = {
-  plan(conf: SyntheticConf, ctx: PlanContext): Promise<Plan> {
+  // deno-lint-ignore require-await -- what is thrown is a rejection
+  async plan(conf: SyntheticConf, ctx: PlanContext): Promise<Plan> {
     const records = ctx.maxRecords;
     if (records === undefined) {
-      return Promise.reject(
-        new Problem("invalid-conf", {
-          detail: "The synthetic source has no end of its own: set batch_size.",
-        }),
-      );
+      throw new Problem("invalid-conf", {
+        detail: "The synthetic source has no end of its own: set batch_size.",
+      });
     }
     const chunk = ctx.chunkSize ?? DEFAULT_CHUNK;
+    refuseManySlices(records / chunk);
     const slices: Slice[] = [];
     for (let start = 0; start < records; start += chunk) {
       slices.push({ start, end: Math.min(start + chunk, records) });
     }
-    return Promise.resolve({ pin: { seed: conf.seed, records }, slices, records, warnings: [] });
+    return { pin: { seed: conf.seed, records }, slices, records, warnings: [] };
   },
 
   async *read(conf, slice, ctx) {

@@ -73,7 +73,23 @@ export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
   }
   const { absolutePath } = await resolveBelow(roots.dataDir, part.path);
   const input: InputFile = { ...part, absolutePath };
-  return await openInput(input);
+  const opened = await openInput(input);
+  try {
+    await refuseSwapped(opened.file, part.path, roots.dataDir);
+    return opened;
+  } catch (error) {
+    opened.file.close();
+    throw error;
+  }
+}
+
+/** Fails unless the open file is the one that the path leads to, below the root, also after it was opened. */
+async function refuseSwapped(file: Deno.FsFile, path: string, root: string): Promise<void> {
+  const [opened, { info }] = await Promise.all([file.stat(), resolveBelow(root, path)]);
+  if (opened.ino === info.ino && opened.dev === info.dev) return;
+  throw new Problem("source-refused", {
+    detail: `The file ${path} was replaced by another one while it was opened: start a new run.`,
+  });
 }
 
 /** Opens an input file and checks that it is still the one that was found. */

@@ -29,6 +29,8 @@ const PART_BYTES = 16 * 1024 * 1024;
 const NESTED_FACTOR = 4;
 const MAX_READ_BYTES = 1 << 30;
 const MAX_PAGE_BYTES = 1 << 28;
+/** More than any writer puts into one; what it claims costs memory before a row is read. */
+const MAX_GROUP_ROWS = 2 ** 31 - 1;
 
 /** Codecs that refuse a page that claims to unpack to more than memory should hold. */
 const boundedCompressors = Object.fromEntries(
@@ -93,6 +95,9 @@ export async function planParquet(input: InputFile, packer: SlicePacker): Promis
   let first = 0;
   for (const group of metadata.row_groups) {
     const rows = Number(group.num_rows);
+    if (rows < 0 || rows > MAX_GROUP_ROWS) {
+      throw damaged(input.label, new RangeError(`a row group of ${rows} rows`));
+    }
     const rowBytes = rows === 0 ? 1 : Number(group.total_byte_size) / rows;
     const most = Math.max(1, Math.min(PART_RECORDS, Math.floor(PART_BYTES / rowBytes))) * factor;
     const even = Math.ceil(rows / Math.max(1, Math.ceil(rows / most)));

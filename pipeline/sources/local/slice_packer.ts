@@ -1,3 +1,4 @@
+import { refuseManySlices } from "../slice_limit.ts";
 import type { Part, PartsSlice } from "./part.ts";
 
 const MAX_RECORDS = 50_000;
@@ -79,6 +80,7 @@ export class SlicePacker {
 
   #close(): void {
     if (this.#open.length > 0) this.#slices.push({ parts: this.#open });
+    refuseManySlices(this.#slices.length);
     this.#open = [];
     this.#openRecords = 0;
     this.#openBytes = 0;

@@ -1,3 +1,4 @@
+import { refuseManySlices } from "../slice_limit.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../problem.ts";
 import type { PostgresConf } from "../schema.ts";
@@ -49,6 +50,7 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
   const warnings: string[] = [];
   if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
   const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
+  refuseManySlices(bounds.length);
   const slices: KeySlice[] = bounds.map(({ upto }, i) => ({
     key: key.map(({ name, type }) => ({ name, type })),
     after: i === 0 ? [] : bounds[i - 1]!.upto,

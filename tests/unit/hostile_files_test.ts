@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { Problem } from "../../pipeline/problem.ts";
+import { planSource } from "../../pipeline/sources/adapters.ts";
+import { openPart } from "../../pipeline/sources/local/open_input.ts";
+import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
+
+const MIB = 1 << 20;
+
+async function problemOf(promise: Promise<unknown>): Promise<Problem> {
+  const error = await promise.then(() => assert.fail("did not fail"), (error) => error);
+  assert.ok(error instanceof Problem, String(error?.stack ?? error));
+  return error;
+}
+
+/** 10 GB of zeros in 10 MB: members of 64 MiB, one after the other. */
+function bomb(): Uint8Array {
+  const member = gzipSync(new Uint8Array(64 * MIB));
+  const whole = new Uint8Array(member.length * 160);
+  for (let i = 0; i < 160; i++) whole.set(member, i * member.length);
+  return whole;
+}
+
+Deno.test("hostile files: 10 GB of zeros in 10 MB end at the limit, in little memory", async () => {
+  await using folder = await SourceFolder.create();
+  folder.ctx.limits.maxSpoolBytes = 800 * MIB;
+  const bytes = bomb();
+  await folder.write("bomb.ndjson.gz", bytes);
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    () => new Response(bytes as BodyInit, { headers: { "content-type": "application/gzip" } }),
+  );
+  const { port } = server.addr;
+  folder.ctx.limits.allowPrivateHosts = [`127.0.0.1:${port}`];
+  const before = Deno.memoryUsage().rss;
+  let most = before;
+  const watch = setInterval(() => most = Math.max(most, Deno.memoryUsage().rss), 20);
+  try {
+    const sources = [
+      { type: "file", path: "bomb.ndjson.gz" },
+      { type: "http", url: `http://127.0.0.1:${port}/bomb.ndjson.gz`, format: "ndjson" },
+    ];
+    for (const source of sources) {
+      const { type, message } = await problemOf(readAll(source, folder.ctx));
+      assert.equal(type, "source-unreadable", message);
+      assert.match(message, /more than 838860800 bytes when unpacked/);
+    }
+  } finally {
+    clearInterval(watch);
+  }
+  assert.ok(most - before < 400 * MIB, `${Math.round((most - before) / MIB)} MiB more`);
+  const kept = (await Array.fromAsync(Deno.readDir(folder.ctx.spoolDir))).map(({ name }) => name);
+  assert.ok(kept.every((name) => !name.endsWith(".data")), kept.join());
+});
+
+Deno.test("hostile files: a Parquet file that claims rows or bytes that it has not is refused", async () => {
+  await using folder = await SourceFolder.create();
+  const honest = new Uint8Array(parquetWriteBuffer({
+    columnData: [{ name: "id", data: Array.from({ length: 1000 }, (_, i) => i) }],
+  }));
+  // 1,000 is d0 0f as zigzag varint; where the footer has it, it counts rows
+  const places = [...honest].flatMap((byte, i) =>
+    i > honest.length - 150 && byte === 0xd0 && honest[i + 1] === 0x0f ? [i] : []
+  );
+  assert.ok(places.length >= 2);
+  const claims = [2 ** 31, 10 ** 12, 2 ** 53, -1];
+  for (const claim of claims) {
+    const bytes = rewritten(honest, [...places], varint(claim));
+    await folder.write("lie.parquet", bytes);
+    const started = performance.now();
+    const { type } = await problemOf(
+      planSource(sourceConf({ type: "file", path: "lie.parquet" }), folder.ctx),
+    );
+    assert.equal(type, "source-unreadable", String(claim));
+    assert.ok(performance.now() - started < 5_000);
+  }
+  await folder.write("honest.parquet", honest);
+  assert.equal(
+    (await readAll({ type: "file", path: "honest.parquet" }, folder.ctx)).records.length,
+    1000,
+  );
+});
+
+/** The file with what is at these places of its footer replaced, and the footer's length corrected. */
+function rewritten(file: Uint8Array, places: number[], by: number[]): Uint8Array {
+  const bytes: number[] = [];
+  for (let i = 0; i < file.length; i++) {
+    if (places.includes(i)) {
+      bytes.push(...by);
+      i++;
+    } else bytes.push(file[i]!);
+  }
+  const whole = Uint8Array.from(bytes);
+  const view = new DataView(whole.buffer);
+  const at = whole.length - 8;
+  view.setUint32(at, view.getUint32(at, true) + places.length * (by.length - 2), true);
+  return whole;
+}
+
+/** A zigzag varint, as the compact protocol of Thrift has integers. */
+function varint(value: number): number[] {
+  let rest = BigInt(value) >= 0n ? BigInt(value) * 2n : BigInt(value) * -2n - 1n;
+  const bytes: number[] = [];
+  do {
+    bytes.push(Number(rest & 0x7fn) | (rest > 0x7fn ? 0x80 : 0));
+    rest >>= 7n;
+  } while (rest > 0n);
+  return bytes;
+}
+
+Deno.test("hostile files: a run cannot be cut into more chunks than memory holds", async () => {
+  await using folder = await SourceFolder.create();
+  const ctx = { ...folder.ctx, chunkSize: 1, maxRecords: 1_000_000_000 };
+  const { type, message } = await problemOf(planSource(sourceConf({ type: "synthetic" }), ctx));
+  assert.deepEqual([type, /chunk_size/.test(message)], ["invalid-conf", true]);
+});
+
+Deno.test("hostile files: a link that is swapped while the file is opened leads nowhere", async () => {
+  await using folder = await SourceFolder.create();
+  await folder.write("d/a.ndjson", '{"a":1}\n');
+  await Deno.mkdir(`${folder.path}/outside`);
+  await Deno.writeTextFile(`${folder.path}/outside/a.ndjson`, '{"s":1}\n');
+  const { slices } = await planSource(sourceConf({ type: "file", path: "d/a.ndjson" }), folder.ctx);
+  const [part] = (slices[0] as unknown as { parts: Parameters<typeof openPart>[0][] }).parts;
+  const [inside, kept] = [`${folder.ctx.dataDir}/d`, `${folder.ctx.dataDir}/kept`];
+  // after the path was resolved the directory becomes a link to another, before the file is opened,
+  // and is itself again when the path is looked at once more
+  const { open } = Deno;
+  let swapped = 0;
+  Deno.open = async (...args: Parameters<typeof open>) => {
+    swapped++;
+    await Deno.rename(inside, kept);
+    await Deno.symlink(`${folder.path}/outside`, inside);
+    const file = await open(...args);
+    await Deno.remove(inside);
+    await Deno.rename(kept, inside);
+    return file;
+  };
+  try {
+    const roots = { dataDir: folder.ctx.dataDir, spoolDir: folder.ctx.spoolDir };
+    const { type } = await problemOf(openPart({ ...part!, mtime_ms: 0 }, roots));
+    assert.deepEqual([type, swapped], ["source-refused", 1]);
+  } finally {
+    Deno.open = open;
+  }
+});
