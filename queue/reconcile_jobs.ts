@@ -130,7 +130,9 @@ function foreignJobs(cron: PgCron, owner: string): Decision {
   };
 }
 
-async function putJobs(cron: PgCron, jobs: JobDefinition[], role?: string): Promise<Decision> {
+async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Promise<Decision> {
+  // only a superuser may give jobs to somebody else
+  const role = cron.superuser ? wish : undefined;
   const names = jobs.map(({ name }) => cronName(cron, name));
   const present = (await cronJobs(cron, names)).filter(({ database }) =>
     database === cron.target || database === cron.database
@@ -138,7 +140,7 @@ async function putJobs(cron: PgCron, jobs: JobDefinition[], role?: string): Prom
   const owner = role ?? present.find(({ username }) => username === cron.role)?.username ??
     present[0]?.username ?? cron.role;
   const mayPut = cron.superuser || (owner === cron.role && (isHere(cron) || cron.maySchedule));
-  if (role !== undefined && role !== cron.role && cron.superuser) await grantCron(cron, role);
+  if (role !== undefined && role !== cron.role) await grantCron(cron, role);
   const repaired: string[] = [];
   const inCron: string[] = [];
   for (const job of jobs) {

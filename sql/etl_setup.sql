@@ -704,6 +704,9 @@ create table if not exists etl.job_scheduler (
   decided_at timestamptz not null default now(),
   decided_by text not null default current_user
 );
+alter table etl.job_scheduler
+  -- when etl.tick_schedules() was last called
+  add column if not exists ticked_at timestamptz;
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
 
 -- sql/schema/42_typed_views.sql
@@ -2971,9 +2974,14 @@ begin
 end $$;
 
 create or replace function etl.tick_schedules() returns jsonb
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  select etl.tick_schedules_at(clock_timestamp())
-$$;
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  counts jsonb := etl.tick_schedules_at(clock_timestamp());
+begin
+  -- by which health sees that somebody calls it, whoever that is
+  update etl.job_scheduler set ticked_at = clock_timestamp();
+  return counts;
+end $$;
 comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
 
@@ -3784,6 +3792,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;
+  update etl.view_refresh set refreshed_at = clock_timestamp();
 end $$;
 comment on function public.refresh_etl_mvs() is 'refreshes the daily views without locking their readers out';
 

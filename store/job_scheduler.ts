@@ -14,12 +14,9 @@ export interface JobScheduler {
 }
 
 /** What was decided last; null before the first time. */
-export async function readJobScheduler(
-  db: Queryable,
-): Promise<(JobScheduler & { age_seconds: number; target: string }) | null> {
-  const { rows } = await db.query<JobScheduler & { age_seconds: number; target: string }>(
-    `select kind, cron_database, cron_role, reason, grants, current_database() as target,
-       extract(epoch from clock_timestamp() - decided_at)::double precision as age_seconds from etl.job_scheduler`,
+export async function readJobScheduler(db: Queryable): Promise<JobScheduler | null> {
+  const { rows } = await db.query<JobScheduler>(
+    "select kind, cron_database, cron_role, reason, grants from etl.job_scheduler",
   );
   return rows[0] ?? null;
 }

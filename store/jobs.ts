@@ -53,9 +53,10 @@ const TICK_LATE_SECONDS = 180;
 /** The periodic jobs with their last runs. */
 export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsReport> {
   const jobs = await readJobFiles();
-  const [decided] = await sql<(JobScheduler & { age_seconds: number; target: string })[]>`
+  const [decided] = await sql<(JobScheduler & { target: string; untold_seconds: number })[]>`
     select kind, cron_database, cron_role, reason, grants, current_database() as target,
-      extract(epoch from clock_timestamp() - decided_at)::double precision as age_seconds from etl.job_scheduler`;
+      extract(epoch from clock_timestamp() - greatest(decided_at, ticked_at))::double precision as untold_seconds
+    from etl.job_scheduler`;
   const cron = decided?.cron_database == null ? null : await lookIntoCron(jobs, options, decided);
   const inBoss = decided === undefined
     ? null
@@ -79,7 +80,7 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
   }
   const scheduler = schedulerView(decided);
   // before the first server has started nothing is late
-  const warnings = decided === undefined ? [] : warningsOf(items, decided.age_seconds);
+  const warnings = decided === undefined ? [] : warningsOf(items, decided.untold_seconds);
   return { scheduler, items, warnings };
 }
 
@@ -165,41 +166,41 @@ function schedulerView(decided: (JobScheduler & { target: string }) | undefined)
   };
 }
 
-function warningsOf(items: JobView[], decidedAgo: number): string[] {
-  return items.flatMap(({ name, state, scheduler, last_runs: runs }) => {
-    if (state === "unknown") return [];
-    if (state === "missing") {
-      return [
-        `job ${name} is missing in ${scheduler}: start a server or run \`deno task setup-db\``,
-      ];
-    }
-    if (state === "off") {
-      return [
-        `job ${name} is switched off in pg_cron: switch it on with cron.alter_job(job_id, active => true), if nobody wants it so`,
-      ];
-    }
-    const ended = runs.find(({ status }) => ["succeeded", "failed"].includes(status));
-    const since = runs.find(({ age_seconds: age }) => age !== null)?.age_seconds ?? decidedAgo;
+/** `untoldSeconds`: since the last tick, or since it was decided who ticks. */
+function warningsOf(items: JobView[], untoldSeconds: number): string[] {
+  const late = untoldSeconds > TICK_LATE_SECONDS
+    ? [
+      `job ${TICK} has not run for ${Math.round(untoldSeconds)} s: schedules start no runs`,
+    ]
+    : [];
+  return [...late, ...items.flatMap(warningsOfJob)];
+}
+
+function warningsOfJob({ name, state, scheduler, last_runs: runs }: JobView): string[] {
+  if (state === "unknown") return [];
+  if (state === "missing") {
     return [
-      ...(state === "changed"
-        ? [
-          `job ${name} is not as sql/cron/${name}.sql says: the next server that starts puts it right`,
-        ]
-        : []),
-      ...(ended?.status === "failed"
-        ? [
-          `job ${name} failed at ${ended.ended_at ?? ended.started_at}: ${
-            ended.message ?? "no reason given"
-          }`,
-        ]
-        : []),
-      ...(name === TICK && since > TICK_LATE_SECONDS
-        ? [
-          `job ${name} has not run for ${
-            Math.round(since)
-          } s: no schedule starts a run (${scheduler})`,
-        ]
-        : []),
+      `job ${name} is missing in ${scheduler}: start a server or run \`deno task setup-db\``,
     ];
-  });
+  }
+  if (state === "off") {
+    return [
+      `job ${name} is switched off in pg_cron: switch it on with cron.alter_job(job_id, active => true), if nobody wants it so`,
+    ];
+  }
+  const ended = runs.find(({ status }) => ["succeeded", "failed"].includes(status));
+  return [
+    ...(state === "changed"
+      ? [
+        `job ${name} is not as sql/cron/${name}.sql says: the next server that starts puts it right`,
+      ]
+      : []),
+    ...(ended?.status === "failed"
+      ? [
+        `job ${name} failed at ${ended.ended_at ?? ended.started_at}: ${
+          ended.message ?? "no reason given"
+        }`,
+      ]
+      : []),
+  ];
 }

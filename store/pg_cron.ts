@@ -143,9 +143,8 @@ async function described(client: Client, target: string): Promise<PgCron> {
       (select rolsuper from pg_roles where rolname = current_user) as superuser,
       has_schema_privilege(n.oid, 'usage') as "mayUse",
       (select count(*)::integer from pg_proc as p where p.pronamespace = n.oid
-        and (p.proname, pg_get_function_identity_arguments(p.oid)) in (values
-          ('schedule_in_database', 'job_name text, schedule text, command text, database text, username text, active boolean'),
-          ('alter_job', 'job_id bigint, schedule text, command text, database text, username text, active boolean'))
+        and (p.proname, oidvectortypes(p.proargtypes)) in (values
+          ('schedule_in_database', 'text, text, text, text, text, boolean'), ('alter_job', 'bigint, text, text, text, text, boolean'))
         and has_function_privilege(p.oid, 'execute')) as functions
     from pg_namespace as n where n.nspname = 'cron'`);
   const { functions, ...found } = row!;

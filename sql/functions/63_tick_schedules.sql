@@ -105,8 +105,13 @@ begin
 end $$;
 
 create or replace function etl.tick_schedules() returns jsonb
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  select etl.tick_schedules_at(clock_timestamp())
-$$;
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  counts jsonb := etl.tick_schedules_at(clock_timestamp());
+begin
+  -- by which health sees that somebody calls it, whoever that is
+  update etl.job_scheduler set ticked_at = clock_timestamp();
+  return counts;
+end $$;
 comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';

@@ -12,4 +12,7 @@ create table if not exists etl.job_scheduler (
   decided_at timestamptz not null default now(),
   decided_by text not null default current_user
 );
+alter table etl.job_scheduler
+  -- when etl.tick_schedules() was last called
+  add column if not exists ticked_at timestamptz;
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';

@@ -39,5 +39,6 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;
+  update etl.view_refresh set refreshed_at = clock_timestamp();
 end $$;
 comment on function public.refresh_etl_mvs() is 'refreshes the daily views without locking their readers out';

@@ -12,11 +12,25 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
     db.dsn,
     "insert into public.etl_improved_alerts (kind, message, created_at) select 'stale', 'x', now() - n * interval '1 day' from generate_series(1, 10) as n",
   );
-  const env = { KPIS_PG_DSN: db.dsn };
+  const env = { KPIS_PG_DSN: db.dsn, ETL_MAINTENANCE__RETENTION_DAYS_AUDIT: "11" };
   const done = await runCli(["maintenance", "--conf", '{"retention_days_alerts": 7}'], { env });
   assert.equal(done.code, 0, done.err);
   assert.match(done.out, /clean_old_alerts +succeeded +\d{4}-\d\d-\d\d +4 /);
   assert.match(done.out, /^Maintenance [0-9a-f-]+: succeeded$/m);
+
+  const [stored] = await query<{ params: unknown; origin: string }>(
+    db.dsn,
+    "select params, origins ->> 'retention_days_audit' as origin from etl.maintenance_runs",
+  );
+  assert.deepEqual(stored, {
+    params: {
+      retention_days_metrics: 90,
+      retention_days_audit: 11,
+      retention_days_alerts: 7,
+      retention_days_events: 365,
+    },
+    origin: "environment",
+  });
 
   await using server = await startServer({ dsn: db.dsn });
   const remote = { env: { ETL_SERVER: server.address } };

@@ -46,8 +46,12 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
   const warnings = async (): Promise<string[]> =>
     ((await (await fetch(`${server.address}/api/jobs`)).json()) as JobsReport).warnings;
   assert.deepEqual(await warnings(), [], "just started");
-  await query(db.dsn, "update etl.job_scheduler set decided_at = now() - interval '200 seconds'");
+  await query(
+    db.dsn,
+    "update etl.job_scheduler set decided_at = now() - interval '1 hour', ticked_at = now() - interval '200 seconds'",
+  );
   assert.match((await warnings()).join(), /etl_schedule_tick has not run for 20\d s/);
+  await query(db.dsn, "select etl.tick_schedules()");
   await query(
     db.dsn,
     "delete from pgboss.job where name in ('etl_schedule_tick', 'etl_maintenance')",

@@ -23,6 +23,7 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
     ETL_HOST: "::1",
     ETL_PORT: "0",
     ETL_CONNECTION_SHOP: "postgresql://reader@shop:6432/shop",
+    ETL_PG_CRON_DSN: "postgres://app@cron.example.com/postgres",
     ETL_HTTP_SOURCES: "203.0.113.7",
     ETL_HTTP_PRIVATE_HOSTS: "10.0.0.7:9000",
     SLACK_WEBHOOK: "https://hooks.slack.com/services/x",
@@ -31,6 +32,7 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
   assert.deepEqual(values(more, "allow-net"), [
     "db.internal:5432",
     "shop:6432",
+    "cron.example.com:5432",
     "[::1]:0",
     "203.0.113.7",
     "10.0.0.7:9000",
