@@ -17,6 +17,7 @@ import { exportRoutes } from "./routes/exports.ts";
 import { guard } from "./routes/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { limitLoad } from "./routes/load.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
@@ -80,6 +81,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
     );
   });
   app.use(countRequests(deps));
+  app.use(limitLoad(deps.config));
   app.use(guard(deps.config.allowedHosts));
   const access = deps.access ?? accessOf(deps);
   app.use(requireAccess(deps, access));

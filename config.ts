@@ -71,6 +71,18 @@ export const environmentSchema = z.object({
     .describe(
       "attempts to sign in that one address may make at a server in a minute; 0: any number",
     ),
+  ETL_MAX_REQUESTS: whole(1, 100_000).default(512)
+    .describe("requests that are in hand at once; more are answered 503 with Retry-After"),
+  ETL_MAX_STREAMS: whole(1, 100_000).default(1000)
+    .describe("streams of events and requests with wait=true that are open at once"),
+  ETL_MAX_UPLOADS: whole(1, 10_000).default(32)
+    .describe("bodies of data that are received at once, into ETL_SPOOL_DIR"),
+  ETL_MAX_BODIES_BYTES: whole(8 << 20, 1 << 40).default(64 << 20)
+    .describe("bytes of all other request bodies in hand at once"),
+  ETL_BODY_TIMEOUT_SECONDS: whole(1, 3600).default(30)
+    .describe(
+      "seconds without a byte after which a request body is given up; after so long it also has to have come at 32 KiB a second",
+    ),
   ETL_LISTEN: flag.default(true)
     .describe("LISTEN/NOTIFY; off behind PgBouncer in transaction mode, then the queue is polled"),
   ETL_PREPARED_STATEMENTS: flag.default(true)
@@ -106,6 +118,11 @@ export interface Config {
   retentionDays: number;
   maxBodyBytes: number;
   maxSpoolBytes: number;
+  maxRequests: number;
+  maxStreams: number;
+  maxUploads: number;
+  maxBodiesBytes: number;
+  bodyTimeoutMs: number;
   maxRecordBytes: number;
   httpSources: string[];
   privateHosts: string[];
@@ -156,6 +173,11 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     retentionDays: values.ETL_RETENTION_DAYS,
     maxBodyBytes: values.ETL_MAX_BODY_BYTES,
     maxSpoolBytes: values.ETL_MAX_SPOOL_BYTES,
+    maxRequests: values.ETL_MAX_REQUESTS,
+    maxStreams: values.ETL_MAX_STREAMS,
+    maxUploads: values.ETL_MAX_UPLOADS,
+    maxBodiesBytes: values.ETL_MAX_BODIES_BYTES,
+    bodyTimeoutMs: values.ETL_BODY_TIMEOUT_SECONDS * 1000,
     maxRecordBytes: values.ETL_MAX_RECORD_BYTES,
     httpSources: list(values.ETL_HTTP_SOURCES),
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),

@@ -6,6 +6,7 @@ import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
+import { staysOpen } from "./load.ts";
 import { parseBody, readText } from "./run_request.ts";
 import { asksToWait } from "./runs.ts";
 import { problemResponses } from "./schemas.ts";
@@ -85,6 +86,15 @@ async function requestDownstream(c: Context, deps: AppDeps): Promise<Response> {
     });
   }
   const wait = asksToWait(c);
+  const leave = wait ? staysOpen(c) : () => {};
+  try {
+    return await answer(c, deps, wait);
+  } finally {
+    leave();
+  }
+}
+
+async function answer(c: Context, deps: AppDeps, wait: boolean): Promise<Response> {
   const given = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
   downstreamExample.parseParams(given);
   const { name } = downstreamExample;

@@ -12,6 +12,7 @@ import {
 import { delay } from "../store/retry.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { staysOpen } from "./load.ts";
 import { parseBody, readText } from "./run_request.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { pageOf, problemResponses } from "./schemas.ts";
@@ -133,6 +134,15 @@ async function askForMaintenance(c: Context, deps: AppDeps): Promise<Response> {
       }.`,
     });
   }
+  const leave = c.req.query("wait") === "true" ? staysOpen(c) : () => {};
+  try {
+    return await carryOut(c, deps);
+  } finally {
+    leave();
+  }
+}
+
+async function carryOut(c: Context, deps: AppDeps): Promise<Response> {
   const conf = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
   const id = await requestMaintenance(deps.sql, conf, {
     trigger: clientOf(c),

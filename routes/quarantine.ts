@@ -10,6 +10,7 @@ import { submitRun } from "../store/runs.ts";
 import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import type { Turns } from "./gate.ts";
 import { withConnection } from "./run_request.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
@@ -98,7 +99,12 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const { id } = c.req.valid("param");
       const { rule } = c.req.valid("query");
-      const submitted = await replay(deps, { id, rule, actor: actorOf(c) });
+      const submitted = await replay(deps, {
+        id,
+        rule,
+        actor: actorOf(c),
+        storing: c.get("load").storing,
+      });
       c.header("Location", `/api/etl/runs/${submitted.run_id}`);
       return c.json(submitted, 202);
     },
@@ -107,7 +113,12 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
 
 async function replay(
   deps: AppDeps,
-  { id, rule, actor }: { id: string; rule: string | undefined; actor: string },
+  { id, rule, actor, storing }: {
+    id: string;
+    rule: string | undefined;
+    actor: string;
+    storing: Turns;
+  },
 ) {
   const run = await knownRun(deps, id);
   if (["queued", "running"].includes(run.state)) {
@@ -116,10 +127,12 @@ async function replay(
       detail: `Run ${id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });
   }
-  const { uploadId } = await withConnection(
-    deps,
-    (connection) =>
-      storeUpload(connection, refuseNothing(quarantinedLines(deps.sql, id, rule), id)),
+  const { uploadId } = await storing.take(() =>
+    withConnection(
+      deps,
+      (connection) =>
+        storeUpload(connection, refuseNothing(quarantinedLines(deps.sql, id, rule), id)),
+    )
   );
   const { batch_size: _size, chunk_size: _chunk, source: original, ...rest } = Object.fromEntries(
     Object.entries(run.params).filter(([, { origin }]) => origin !== "default")

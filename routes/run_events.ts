@@ -2,14 +2,31 @@ import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { type RunDetail, runDetail } from "../store/run_views.ts";
 import type { AppDeps } from "./deps.ts";
+import { staysOpen } from "./load.ts";
+import { SharedLookup } from "./shared_lookup.ts";
 
-/** Without a notification the run is looked at again after so long. */
-const POLL_MS = 2000;
+/** Without a notification the run is looked at again after so long: where none can come, and else. */
+const POLL_MS = 2_000;
+const POLL_WHILE_LISTENING_MS = 10_000;
+/** Between two signs of life, so that proxies keep an idle stream, and a reader that is gone is noticed. */
+const HEARTBEAT_MS = 20_000;
 /** Watchers are told of a run at most so often. */
 const MIN_INTERVAL_MS = 150;
 
 const TERMINAL = ["succeeded", "failed", "cancelled"];
 const hasEnded = (run: RunDetail) => TERMINAL.includes(run.state);
+
+type Lookup = SharedLookup<RunDetail | null>;
+const lookups = new WeakMap<AppDeps["watch"], Lookup>();
+
+/** The run as it is now, looked up once for all who follow it. */
+function look({ watch, sql }: AppDeps, runId: string): Promise<RunDetail | null> {
+  const shared = lookups.get(watch) ?? new SharedLookup((id) => runDetail(sql, id));
+  lookups.set(watch, shared);
+  return shared.get(runId);
+}
+
+const pollMs = (deps: AppDeps) => deps.status().listening ? POLL_WHILE_LISTENING_MS : POLL_MS;
 
 /** Yields a run each time it has changed, until it has ended or the signal is aborted. */
 export async function* followRun(
@@ -29,14 +46,14 @@ export async function* followRun(
   try {
     let revision = -1;
     while (!signal.aborted) {
-      const run = await runDetail(deps.sql, runId);
+      const run = await look(deps, runId);
       if (run === null) return;
       if (run.revision > revision) {
         revision = run.revision;
         yield run;
       }
       if (hasEnded(run)) return;
-      await within(POLL_MS, changed.promise, over.promise);
+      await within(pollMs(deps), changed.promise, over.promise);
       changed = Promise.withResolvers();
       // a burst of small changes is told as one
       await within(MIN_INTERVAL_MS, over.promise);
@@ -60,9 +77,9 @@ export async function waitForEnd(
   signal.addEventListener("abort", onAbort);
   try {
     for (;;) {
-      const run = await runDetail(deps.sql, runId);
+      const run = await look(deps, runId);
       if (run === null || hasEnded(run) || signal.aborted) return run!;
-      await within(POLL_MS, over.promise);
+      await within(pollMs(deps), over.promise);
       over = Promise.withResolvers();
     }
   } finally {
@@ -79,19 +96,43 @@ async function within(ms: number, ...promises: Promise<void>[]): Promise<void> {
   clearTimeout(timer);
 }
 
+const texts = new WeakMap<RunDetail, string>();
+
+/** The JSON of a run, made once for all who are told of it. */
+function textOf(run: RunDetail): string {
+  const text = texts.get(run) ?? JSON.stringify(run);
+  texts.set(run, text);
+  return text;
+}
+
 /** Streams a run as server-sent events; resumable with Last-Event-ID, the revision seen last. */
 export function streamRun(c: Context, deps: AppDeps, runId: string): Response {
   const seen = Number(c.req.header("last-event-id") ?? -1);
+  const leave = staysOpen(c);
   return streamSSE(c, async (stream) => {
     const gone = new AbortController();
     stream.onAbort(() => gone.abort());
-    for await (const run of followRun(deps, runId, gone.signal)) {
-      if (run.revision <= seen && !hasEnded(run)) continue;
-      await stream.writeSSE({
-        event: hasEnded(run) ? "end" : "run",
-        id: String(run.revision),
-        data: JSON.stringify(run),
-      });
+    let writing = false;
+    const heartbeat = setInterval(() => {
+      // a reader who does not read needs no further sign
+      if (writing) return;
+      writing = true;
+      stream.write(": still here\n\n").finally(() => writing = false);
+    }, HEARTBEAT_MS);
+    try {
+      for await (const run of followRun(deps, runId, gone.signal)) {
+        if (run.revision <= seen && !hasEnded(run)) continue;
+        writing = true;
+        await stream.writeSSE({
+          event: hasEnded(run) ? "end" : "run",
+          id: String(run.revision),
+          data: textOf(run),
+        });
+        writing = false;
+      }
+    } finally {
+      clearInterval(heartbeat);
+      leave();
     }
   });
 }

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { resolve } from "node:path";
 import type { z } from "zod";
 import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
@@ -6,6 +7,8 @@ import { Canonicalizer } from "../pipeline/canonical.ts";
 import { type FieldError, Problem } from "../pipeline/problem.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";
 import { confErrors } from "../store/params.ts";
+import { spool } from "../pipeline/sources/local/spool.ts";
+import { fileBytes } from "../pipeline/sources/local/streams.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { Connection } from "../store/connection.ts";
@@ -55,7 +58,7 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
   refuseQuery(c);
   try {
     const conf = parseBody(await readText(c.req.raw, MAX_JSON_BYTES));
-    return await storeRecords(await checkedConf(conf, deps), deps);
+    return await storeRecords(await checkedConf(conf, deps), c, deps);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new Problem("invalid-conf", {
@@ -105,14 +108,11 @@ async function checkedConf(value: unknown, deps: AppDeps): Promise<Conf> {
  * integers keep every digit, which jsonb in the conf would not need to lose but
  * JSON.parse on the way would.
  */
-async function storeRecords(conf: Conf, deps: AppDeps): Promise<Conf> {
+async function storeRecords(conf: Conf, c: Context, deps: AppDeps): Promise<Conf> {
   const { source } = conf;
   if (source?.type !== "inline" || source.records === undefined) return conf;
   const { records, ...rest } = source;
-  const { uploadId } = await withConnection(
-    deps,
-    (connection) => storeUpload(connection, lines(records as Json[])),
-  );
+  const uploadId = await store(lines(records as Json[]), c, deps);
   return { ...conf, source: { ...rest, format: "ndjson", upload_id: uploadId } };
 }
 
@@ -123,6 +123,18 @@ function* lines(records: Json[]): Generator<Uint8Array> {
     const page = records.slice(from, from + 1000);
     yield encoder.encode(page.map((record) => canonical.text(record) + "\n").join(""));
   }
+}
+
+/** Stores what a request brought; few do at once. Answers its id. */
+async function store(
+  blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  c: Context,
+  deps: AppDeps,
+): Promise<string> {
+  const { uploadId } = await c.get("load").storing.take(() =>
+    withConnection(deps, (connection) => storeUpload(connection, blocks))
+  );
+  return uploadId;
 }
 
 /** Opens a connection for a transaction that a request needs. */
@@ -184,12 +196,19 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
   refuseEncoding(c);
   const { conf, source } = readQuery(c, format);
   await checkedConf({ ...conf, source }, deps);
-  const { maxBodyBytes } = deps.config;
-  const uploadId = await withConnection(deps, async (connection) => {
-    const stored = await storeUpload(connection, notEmpty(limited(c.req.raw, maxBodyBytes)));
-    return stored.uploadId;
-  });
-  return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
+  const { maxBodyBytes, spoolDir } = deps.config;
+  const leave = c.get("load").uploads.enter();
+  let file: string | undefined;
+  try {
+    // a client may take its time, and must have no connection to the database meanwhile
+    const body = notEmpty(limited(c.req.raw, maxBodyBytes));
+    file = (await spool(resolve(spoolDir), `upload-${crypto.randomUUID()}`, body)).absolutePath;
+    const uploadId = await store(fileBytes(file), c, deps);
+    return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
+  } finally {
+    leave();
+    if (file !== undefined) await Deno.remove(file);
+  }
 }
 
 async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -2,12 +2,13 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { requestJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
-import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
+import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { staysOpen } from "./load.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
 import { DATA_TYPES, readRunRequest } from "./run_request.ts";
 import {
@@ -189,7 +190,18 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
       detail: "This server is stopping. Ask another one, or try again soon.",
     });
   }
-  const wait = asksToWait(c);
+  if (!asksToWait(c)) return c.json(await submit(c, deps), 202);
+  // before the run is asked for: who is refused here has no run
+  const leave = staysOpen(c);
+  try {
+    const { run_id } = await submit(c, deps);
+    return c.json(await waitForEnd(deps, run_id, c.req.raw.signal), 200);
+  } finally {
+    leave();
+  }
+}
+
+async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
   const conf = await readRunRequest(c, deps);
   const key = c.req.header("idempotency-key");
   // the server's own span where it is traced: it continues the caller's
@@ -203,8 +215,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
       : {}),
   });
   c.header("Location", `/api/etl/runs/${submitted.run_id}`);
-  if (!wait) return c.json(submitted, 202);
-  return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+  return submitted;
 }
 
 /** Whether the query has `wait=true`. */

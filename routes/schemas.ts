@@ -78,8 +78,14 @@ export const submittedSchema = z.object({
 export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), next: z.string().nullable() });
 
+/** Answers that are problems. Any request may meet a busy server, and any body may stop coming. */
 export const problemResponses = (...statuses: number[]) =>
-  Object.fromEntries(statuses.map((status) => [status, {
-    description: "problem details (RFC 9457)",
-    content: { "application/problem+json": { schema: problemSchema } },
-  }]));
+  Object.fromEntries(
+    new Set([...statuses, 503, ...(statuses.includes(413) ? [408] : [])]).values().map((status) => [
+      status,
+      {
+        description: "problem details (RFC 9457)",
+        content: { "application/problem+json": { schema: problemSchema } },
+      },
+    ]),
+  );

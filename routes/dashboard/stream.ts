@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
+import { staysOpen } from "../load.ts";
 import type { LiveOverview, Part } from "./live_overview.ts";
 
 /** Between two signs of life, so that proxies keep an idle stream open. */
@@ -7,12 +8,14 @@ const HEARTBEAT_MS = 20_000;
 
 /** Streams the overview: an event `parts` holds each part that has changed. */
 export function streamOverview(c: Context, live: LiveOverview): Response {
+  const leave = staysOpen(c);
   return streamSSE(c, async (stream) => {
-    const waiting: Part[] = [];
+    // of a part that changed several times, while a slow reader took the last one, the newest is enough
+    const waiting = new Map<Part["name"], string>();
     let wake = Promise.withResolvers<void>();
     let open = true;
     const unfollow = live.follow((parts) => {
-      waiting.push(...parts);
+      for (const { name, json } of parts) waiting.set(name, json);
       wake.resolve();
     });
     stream.onAbort(() => {
@@ -28,7 +31,8 @@ export function streamOverview(c: Context, live: LiveOverview): Response {
         clearTimeout(timer);
         wake = Promise.withResolvers();
         if (!open) break;
-        const parts = new Map(waiting.splice(0).map(({ name, json }) => [name, json]));
+        const parts = new Map(waiting);
+        waiting.clear();
         if (parts.size === 0) await stream.writeSSE({ event: "hello", data: "{}" });
         else {
           const members = [...parts].map(([name, json]) => `${JSON.stringify(name)}:${json}`);
@@ -37,6 +41,7 @@ export function streamOverview(c: Context, live: LiveOverview): Response {
       }
     } finally {
       unfollow();
+      leave();
     }
   });
 }

@@ -168,7 +168,8 @@ export class World implements AsyncDisposable {
       create trigger log_inserts after insert on f_${name} referencing new table as written
         for each statement execute function fault_log();
       create trigger log_updates after update on f_${name} referencing new table as written
-        for each statement execute function fault_log()`);
+        for each statement execute function fault_log();
+      grant all on f_${name} to public`);
   }
 
   async addPool(name: string, slots = 1): Promise<void> {
@@ -323,6 +324,7 @@ export interface RunState {
 
 const WRITE_LOG = `
 create table public.fault_writes (name text not null, op text not null, event_id text not null);
+grant select, insert on public.fault_writes to public;
 create function public.fault_log() returns trigger language plpgsql as $$
 begin
   insert into public.fault_writes select tg_table_name, tg_op, event_id from written;

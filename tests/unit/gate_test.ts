@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { Problem } from "../../pipeline/problem.ts";
+import { Gate, Turns } from "../../routes/gate.ts";
+import { guardedBody } from "../../routes/guarded_body.ts";
+import { SharedLookup } from "../../routes/shared_lookup.ts";
+
+Deno.test("Gate lets its limit through, refuses more with 503, and counts who leaves once", () => {
+  const gate = new Gate(2, "2 things are going on");
+  const leave = gate.enter();
+  gate.enter();
+  assert.throws(() => gate.enter(), (error: Problem) => {
+    assert.deepEqual([error.status, error.transient], [503, true]);
+    assert.match(error.message, /busy: 2 things are going on already/);
+    return true;
+  });
+  leave();
+  leave();
+  assert.equal(gate.inside, 1);
+  assert.throws(() => gate.enter(2));
+  gate.enter();
+});
+
+Deno.test("Turns has so many work at once; the others follow in order, also after one that fails", async () => {
+  const turns = new Turns(2);
+  const begun: number[] = [];
+  const ends = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+  const all = ends.map(({ promise }, i) =>
+    turns.take(() => {
+      begun.push(i);
+      return promise;
+    })
+  );
+  await Promise.resolve();
+  assert.deepEqual(begun, [0, 1]);
+  ends[1]!.reject(new Error("broken"));
+  await assert.rejects(all[1]!, /broken/);
+  assert.deepEqual(begun, [0, 1, 2]);
+  for (const i of [0, 2, 3]) ends[i]!.resolve();
+  await Promise.all([all[0], all[2], all[3]]);
+  assert.deepEqual(begun, [0, 1, 2, 3]);
+});
+
+Deno.test("SharedLookup looks once for all, and never answers with what was looked up before the question", async () => {
+  let looks = 0;
+  const ends: PromiseWithResolvers<void>[] = [];
+  const lookup = new SharedLookup(async () => {
+    const number = ++looks;
+    const end = Promise.withResolvers<void>();
+    ends.push(end);
+    await end.promise;
+    return number;
+  });
+  const first = lookup.get("a");
+  const later = [lookup.get("a"), lookup.get("a"), lookup.get("a")];
+  assert.equal(looks, 1);
+  ends[0]!.resolve();
+  assert.equal(await first, 1);
+  await Promise.resolve();
+  ends[1]!.resolve();
+  assert.deepEqual(await Promise.all(later), [2, 2, 2]);
+  const failing = new SharedLookup(() => Promise.reject(new Error("away")));
+  await assert.rejects(failing.get("a"), /away/);
+  await assert.rejects(failing.get("a"), /away/);
+});
+
+const block = (bytes: number) => new Uint8Array(bytes);
+
+/** A body that gives these blocks and then stays silent, unless it ends. */
+function bodyOf(blocks: Uint8Array[], { ends }: { ends: boolean }) {
+  const state = { cancelled: false };
+  const stream = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const each of blocks) controller.enqueue(each);
+      if (ends) controller.close();
+    },
+    cancel() {
+      state.cancelled = true;
+    },
+  });
+  return { stream, state };
+}
+
+Deno.test("guardedBody() passes a body on as it is, and tells of each block", async () => {
+  const { stream } = bodyOf([block(3), block(4)], { ends: true });
+  const told: number[] = [];
+  const guarded = guardedBody(stream, { timeoutMs: 1000, onBlock: (bytes) => told.push(bytes) });
+  assert.equal((await new Response(guarded.stream).bytes()).length, 7);
+  assert.deepEqual(told, [3, 4]);
+});
+
+Deno.test("guardedBody() gives up a body that stops coming, with 408", async () => {
+  const { stream, state } = bodyOf([block(3)], { ends: false });
+  const guarded = guardedBody(stream, { timeoutMs: 20 });
+  await assert.rejects(new Response(guarded.stream).bytes(), { status: 408 });
+  assert.ok(state.cancelled);
+});
+
+Deno.test("guardedBody() gives up a body whose bytes come too slowly, although they come", async () => {
+  let timer: ReturnType<typeof setInterval>;
+  const drip = new ReadableStream<Uint8Array>({
+    start(controller) {
+      timer = setInterval(() => controller.enqueue(block(1)), 5);
+    },
+    cancel: () => clearInterval(timer),
+  });
+  await assert.rejects(new Response(guardedBody(drip, { timeoutMs: 50 }).stream).bytes(), {
+    status: 408,
+  });
+});
+
+Deno.test("guardedBody() ends where a block is refused", async () => {
+  const { stream, state } = bodyOf([block(3), block(4)], { ends: false });
+  const gate = new Gate(5, "bodies fill the memory");
+  const guarded = guardedBody(stream, { timeoutMs: 1000, onBlock: (bytes) => gate.enter(bytes) });
+  await assert.rejects(new Response(guarded.stream).bytes(), { status: 503 });
+  assert.ok(state.cancelled);
+});
