@@ -1,5 +1,6 @@
 import { buildIslands, watchIslands } from "./build_islands.ts";
 import { startEmbeddedPostgres } from "./embedded_postgres.ts";
+import { resolveEnvironment } from "./environment.ts";
 import type { Cluster } from "./postgres_cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
 import { prepareServerEnvironment } from "./server_environment.ts";
@@ -46,7 +47,7 @@ export interface Launched {
  */
 export async function launch(options: LaunchOptions): Promise<Launched> {
   const { projectDir } = options;
-  const env = { ...options.env };
+  const env = resolveEnvironment(options.env);
   await prepareServerEnvironment(env, { projectDir });
   // Without its scripts the dashboard can still be read.
   const assets = buildIslands({ projectDir }).catch((error) => {

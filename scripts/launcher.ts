@@ -6,7 +6,6 @@
  */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { resolveEnvironment } from "./environment.ts";
 import { launch, type Launched, onEndingSignal } from "./launch.ts";
 import { runScript } from "./run_script.ts";
 import { setupDatabase } from "./setup_db.ts";
@@ -26,7 +25,7 @@ async function main(): Promise<number> {
   });
   const launched = state.launched = await launch({
     projectDir: resolve(import.meta.dirname ?? ".", ".."),
-    env: resolveEnvironment(Deno.env.toObject()),
+    env: Deno.env.toObject(),
     watch: values.watch,
     ...(values.entry ? { entry: values.entry } : {}),
     // Another database is prepared by who administers it: `deno task setup-db`.

@@ -16,6 +16,8 @@ const ENTRIES = [
   "scripts/setup_db.ts",
   "scripts/etl.ts",
   "scripts/doctor.ts",
+  "scripts/backup.ts",
+  "scripts/restore.ts",
 ];
 
 /** Removes them; answers the names of the packages that stay. */
