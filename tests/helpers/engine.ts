@@ -255,8 +255,12 @@ export async function startEngine(
   // loaded when a test asks over HTTP: the others need none of it
   const makeApp = async () => {
     const { createApp } = await import("../../app.ts");
+    const { accessOf } = await import("../../routes/access/access_of.ts");
     const { ServerMetrics } = await import("../../telemetry/prometheus.ts");
+    const access = accessOf({ sql, config });
+    await access.required();
     return createApp({
+      access,
       sql,
       log,
       config,
