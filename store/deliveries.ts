@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import type { DatasetEventView } from "./datasets.ts";
 import type { Queryable } from "./pg.ts";
 
 /** A delivery in hand, with its event. */
@@ -6,14 +7,7 @@ export interface Delivery {
   delivery_id: string;
   params: Record<string, unknown>;
   attempts: number;
-  event: {
-    event_no: number;
-    dataset: string;
-    run_id: string | null;
-    emitted_by: string;
-    counts: Record<string, number>;
-    created_at: string;
-  } | null;
+  event: DatasetEventView | null;
 }
 
 /** Tries to be the only one that runs a consumer until the transaction ends. */

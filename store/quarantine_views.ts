@@ -1,13 +1,8 @@
 import type { Sql } from "./database.ts";
+import type { QuarantineRow } from "./quarantine.ts";
 
-export interface QuarantineView {
+export interface QuarantineView extends QuarantineRow {
   chunk_no: number;
-  position: number;
-  output: number;
-  rule: string;
-  message: string;
-  field: string | null;
-  raw: string;
   replayed_by: string | null;
 }
 

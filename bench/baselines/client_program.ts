@@ -11,19 +11,12 @@ export async function runClient(
   args: string[],
   { dsn, hint }: { dsn: string; hint: string },
 ): Promise<string> {
-  const url = new URL(dsn);
   let output: Deno.CommandOutput;
   try {
     output = await new Deno.Command(program, {
       args,
       // not in the arguments, which every user of the machine can read
-      env: {
-        PGHOST: url.hostname,
-        PGPORT: url.port,
-        PGUSER: decodeURIComponent(url.username),
-        PGPASSWORD: decodeURIComponent(url.password),
-        PGDATABASE: url.pathname.slice(1),
-      },
+      env: libpqEnvironment(dsn),
       stdin: "null",
     }).output();
   } catch (cause) {
@@ -35,4 +28,16 @@ export async function runClient(
     throw new Error(`${program} failed (${hint}): ${decoder.decode(output.stderr)}`);
   }
   return decoder.decode(output.stdout);
+}
+
+/** A connection string as libpq finds it in the environment. */
+export function libpqEnvironment(dsn: string): Record<string, string> {
+  const url = new URL(dsn);
+  return {
+    PGHOST: url.hostname,
+    PGPORT: url.port,
+    PGUSER: decodeURIComponent(url.username),
+    PGPASSWORD: decodeURIComponent(url.password),
+    PGDATABASE: url.pathname.slice(1),
+  };
 }

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { pythonVenv } from "../../tests/helpers/python.ts";
+import { libpqEnvironment } from "../baselines/client_program.ts";
 import { watchMemory } from "../process_usage.ts";
 import type { World } from "../world.ts";
 
@@ -61,16 +62,11 @@ export async function runPeer(
   peer: Peer,
   { python, path }: { python: string; path: string },
 ): Promise<PeerRun> {
-  const url = new URL(world.dsn);
   const wal = await world.walBytes();
   const child = new Deno.Command(python, {
     args: [join(import.meta.dirname!, peer.script), path, peer.target],
     env: {
-      PGHOST: url.hostname,
-      PGPORT: url.port,
-      PGUSER: decodeURIComponent(url.username),
-      PGPASSWORD: decodeURIComponent(url.password),
-      PGDATABASE: url.pathname.slice(1),
+      ...libpqEnvironment(world.dsn),
       DESTINATION__POSTGRES__CREDENTIALS: world.dsn,
       RUNTIME__DLTHUB_TELEMETRY: "false",
       RUNTIME__LOG_LEVEL: "ERROR",
