@@ -4,7 +4,8 @@ import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import { Dialog } from "../ui/dialog.tsx";
 import { Notice } from "../ui/notice.tsx";
-import type { EditorField, ResourceSpec, Row } from "./specs.ts";
+import { ColumnProposal } from "./column_proposal.tsx";
+import { type EditorField, editorText, type ResourceSpec, type Row, rowPath } from "./specs.ts";
 import { SuiteTrial } from "./suite_trial.tsx";
 
 interface EditorProps {
@@ -31,7 +32,7 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
       const values = Object.fromEntries(
         spec.fields.map((field) => [field.name, valueOf(field, texts[field.name] ?? "")]),
       );
-      await call(`${spec.api}/${encodeURIComponent(name)}`, {
+      await call(rowPath(spec, name), {
         method: "PUT",
         body: spec.bare ? values[spec.fields[0]!.name] : values,
         offline: t("error.network"),
@@ -76,6 +77,12 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
           />
         ))}
         {spec.noun === "resource.suite" && <SuiteTrial suite={texts.suite ?? ""} />}
+        {spec.noun === "resource.dataset" && (
+          <ColumnProposal
+            path={rowPath(spec, name)}
+            onProposal={(columns) => setTexts({ columns: editorText(columns, { list: true }) })}
+          />
+        )}
         <div class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>{t("action.close")}</button>
           <button type="submit" class="button primary" disabled={busy || name === ""}>
@@ -131,7 +138,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
     const value = row[field.name];
     return [
       field.name,
-      field.kind === "json" ? JSON.stringify(value, null, 2) : value === null ? "" : String(value),
+      field.kind === "json" ? editorText(value, field) : value === null ? "" : String(value),
     ];
   }));
 }

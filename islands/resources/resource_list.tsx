@@ -9,7 +9,7 @@ import { Icon } from "../ui/icon.tsx";
 import { Notice } from "../ui/notice.tsx";
 import { ResourceTable } from "./resource_table.tsx";
 import { Editor } from "./editor.tsx";
-import { type ResourceKind, type Row, SPECS } from "./specs.ts";
+import { type ResourceKind, type Row, rowPath, SPECS } from "./specs.ts";
 
 export interface ResourceListProps {
   kind: ResourceKind;
@@ -21,6 +21,7 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
   const { t } = useLocale();
   const admin = useRole("admin");
   const spec = SPECS[kind];
+  const { removable = spec.key } = spec;
   const [items, setItems] = useState(initial);
   const [editing, setEditing] = useState<Row | "new" | null>(null);
   const [removing, setRemoving] = useState<Row | null>(null);
@@ -48,11 +49,10 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
     });
   const remove = (row: Row) =>
     attempt(async () => {
-      const name = String(row[spec.key]);
       setRemoving(null);
-      await call(`${spec.api}/${encodeURIComponent(name)}`, { method: "DELETE", offline });
+      await call(rowPath(spec, String(row[spec.key])), { method: "DELETE", offline });
       await reload();
-      return t("resource.removed", { name });
+      return t("resource.removed", { name: String(row[removable]) });
     });
   const run = (row: Row) =>
     attempt(async () => {
@@ -68,16 +68,18 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
     <>
       <div class="page-head">
         <h1>{t(`nav.${kind}`)}</h1>
-        <div class="page-actions">
-          <button
-            type="button"
-            class="button primary only-with-script"
-            onClick={() => setEditing("new")}
-            {...admin.control()}
-          >
-            <Icon name="plus" /> {t("resource.new", { noun: t(spec.noun) })}
-          </button>
-        </div>
+        {!spec.given && (
+          <div class="page-actions">
+            <button
+              type="button"
+              class="button primary only-with-script"
+              onClick={() => setEditing("new")}
+              {...admin.control()}
+            >
+              <Icon name="plus" /> {t("resource.new", { noun: t(spec.noun) })}
+            </button>
+          </div>
+        )}
       </div>
       <p class="lead">
         {t(spec.about)}{" "}
@@ -108,7 +110,7 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
       )}
       {removing !== null && (
         <Confirm
-          title={t("resource.remove_title", { name: String(removing[spec.key]) })}
+          title={t("resource.remove_title", { name: String(removing[removable]) })}
           text={t(spec.removal)}
           action={t("action.remove")}
           busy={busy}

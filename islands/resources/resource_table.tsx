@@ -46,6 +46,17 @@ const COLUMNS: Record<ResourceKind, Column[]> = {
     },
     { title: "resource.origin", className: "quiet", cell: (row) => <SuiteOrigin row={row} /> },
   ],
+  datasets: [
+    {
+      title: "resource.view",
+      cell: (row) => row.view === null ? "–" : <code class="summary">{String(row.view)}</code>,
+    },
+    {
+      title: "resource.columns",
+      className: "num",
+      cell: (row) => <Amount value={(row.columns as unknown[]).length} />,
+    },
+  ],
 };
 
 function Amount({ value }: { value: unknown }) {
@@ -69,7 +80,7 @@ interface ResourceTableProps {
 
 export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
   const { t } = useLocale();
-  const { key, kept = [] } = SPECS[kind];
+  const { key, kept = [], removable = key } = SPECS[kind];
   const roles = { run: useRole("operator"), edit: useRole("admin"), remove: useRole("admin") };
   return (
     <div class="table-scroll">
@@ -92,6 +103,7 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
               action: "run" | "edit" | "remove",
               icon: "play" | "edit" | "trash",
               onClick: () => void,
+              name = String(row[key]),
             ) => (
               <button
                 type="button"
@@ -118,7 +130,8 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
                 <td class="row-actions only-with-script">
                   {kind === "configurations" && button("run", "play", () => onRun(row))}
                   {button("edit", "edit", () => onEdit(row))}
-                  {!kept.includes(name) && button("remove", "trash", () => onRemove(row))}
+                  {!kept.includes(name) && row[removable] !== null &&
+                    button("remove", "trash", () => onRemove(row), String(row[removable]))}
                 </td>
               </tr>
             );

@@ -1,6 +1,6 @@
 import type { MessageKey } from "../i18n/en.ts";
 
-export type ResourceKind = "configurations" | "variables" | "pools" | "suites";
+export type ResourceKind = "configurations" | "variables" | "pools" | "suites" | "datasets";
 /** A row as its API gives it. */
 export type Row = Record<string, unknown>;
 
@@ -14,11 +14,15 @@ export interface EditorField {
   optional?: boolean;
   /** Text of a new one's input. */
   initial?: string;
+  /** Whether the JSON is a list, written an item a line. */
+  list?: boolean;
 }
 
 export interface ResourceSpec {
   /** Where its API is. */
   api: string;
+  /** What follows the name of a row there; default: nothing. */
+  below?: string;
   /** Member that names a row. */
   key: string;
   /** What one of them is called, and what they are for. */
@@ -31,6 +35,10 @@ export interface ResourceSpec {
   bare?: boolean;
   /** Rows that cannot be removed. */
   kept?: string[];
+  /** Whether rows come by themselves, so that none is made here. */
+  given?: boolean;
+  /** Member that names what removing takes away, null where there is nothing; default: the key. */
+  removable?: string;
 }
 
 export const SPECS: Record<ResourceKind, ResourceSpec> = {
@@ -123,4 +131,33 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
       ),
     }],
   },
+  datasets: {
+    api: "/api/datasets",
+    below: "/columns",
+    key: "dataset",
+    noun: "resource.dataset",
+    about: "resource.datasets_about",
+    empty: "resource.datasets_empty",
+    removal: "resource.dataset_removal",
+    given: true,
+    removable: "view",
+    fields: [{
+      name: "columns",
+      label: "resource.columns",
+      kind: "json",
+      help: "resource.columns_help",
+      list: true,
+    }],
+  },
 };
+
+/** Where the API has a row. */
+export function rowPath({ api, below = "" }: ResourceSpec, name: string): string {
+  return `${api}/${encodeURIComponent(name)}${below}`;
+}
+
+/** JSON as the editor shows it. */
+export function editorText(value: unknown, { list }: Pick<EditorField, "list">): string {
+  if (!list || !Array.isArray(value) || value.length === 0) return JSON.stringify(value, null, 2);
+  return `[\n${value.map((item) => `  ${JSON.stringify(item)}`).join(",\n")}\n]`;
+}

@@ -101,6 +101,7 @@ export const ROUTE_ROLES: Record<string, Needed> = {
   "GET /etl/variables": "viewer",
   "GET /etl/pools": "viewer",
   "GET /etl/suites": "viewer",
+  "GET /etl/datasets": "viewer",
   "GET /etl/schedules": "viewer",
   "GET /etl/alerts": "viewer",
   "GET /etl/reports": "viewer",

@@ -15,13 +15,18 @@ export type NavName =
   | "variables"
   | "pools"
   | "suites"
+  | "datasets"
   | "alerts"
   | "reports";
 
 const GROUPS: { title: MessageKey | null; items: { name: NavName; path: string }[] }[] = [
   {
     title: null,
-    items: [{ name: "overview", path: "/etl" }, { name: "runs", path: "/etl/runs" }],
+    items: [
+      { name: "overview", path: "/etl" },
+      { name: "runs", path: "/etl/runs" },
+      { name: "datasets", path: "/etl/datasets" },
+    ],
   },
   {
     title: "nav.automation",

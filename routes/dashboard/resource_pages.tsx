@@ -5,11 +5,18 @@ import { Problem } from "../../pipeline/problem.ts";
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";
 import { listSuites } from "../../store/suites.ts";
+import { listTypedViews } from "../../store/typed_views.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Island } from "./island.tsx";
 import { renderPage } from "./page.tsx";
 
-export const RESOURCE_KINDS: ResourceKind[] = ["configurations", "variables", "pools", "suites"];
+export const RESOURCE_KINDS: ResourceKind[] = [
+  "configurations",
+  "variables",
+  "pools",
+  "suites",
+  "datasets",
+];
 
 export async function resourcePage(
   c: Context,
@@ -45,6 +52,8 @@ async function itemsOf({ sql }: DashboardDeps, kind: ResourceKind): Promise<Row[
       const byName = new Map(use.map((each) => [each.pool, each]));
       return pools.map((pool) => ({ ...pool, ...byName.get(String(pool.pool)) }));
     }
+    case "datasets":
+      return (await listTypedViews(sql)).map((view) => ({ ...view }));
     case "suites":
       return (await listSuites(sql)).map((suite) => ({
         ...suite,

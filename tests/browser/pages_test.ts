@@ -24,6 +24,7 @@ Deno.test({
       variables: "/etl/variables",
       pools: "/etl/pools",
       suites: "/etl/suites",
+      datasets: "/etl/datasets",
       alerts: "/etl/alerts",
       reports: "/etl/reports",
       not_found: "/etl/nowhere",

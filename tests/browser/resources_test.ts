@@ -61,6 +61,22 @@ Deno.test({
       await rows(page).getByText("mine").waitFor();
       assert.equal(await rows(page).count(), before + 1);
     });
+    await site.visit("/etl/datasets", { expected: /400|422/ }, async (page) => {
+      const dataset = "public.etl_improved_events";
+      assert.equal(await page.getByRole("button", { name: /^New/ }).count(), 0);
+      assert.equal(await page.getByRole("button", { name: "Remove " }).count(), 0);
+      await page.getByRole("button", { name: `Change ${dataset}` }).click();
+      await fill(page, { Columns: '[{"name": "a", "type": "txt"}]' });
+      await page.getByRole("alert").getByText("did you mean text").waitFor();
+      await page.getByRole("button", { name: "Propose from the data" }).click();
+      await page.getByText("These columns fit 77 rows").waitFor();
+      await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+      await rows(page).getByText("public.etl_improved_events_typed").waitFor();
+      await page.getByRole("button", { name: `Remove ${dataset}_typed` }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+      await page.getByText(`${dataset}_typed is removed.`).waitFor();
+      assert.equal(await rows(page).getByText("_typed").count(), 0);
+    });
   },
 });
 

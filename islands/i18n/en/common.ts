@@ -13,6 +13,7 @@ export const common = {
   "nav.pools": "Pools",
   "nav.quality": "Quality",
   "nav.suites": "Suites",
+  "nav.datasets": "Datasets",
   "nav.alerts": "Alerts",
   "nav.reports": "Reports",
   "nav.docs": "API reference",

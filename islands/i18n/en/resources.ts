@@ -4,6 +4,7 @@ export const resources = {
   "resource.variable": "variable",
   "resource.pool": "pool",
   "resource.suite": "suite",
+  "resource.dataset": "columns of dataset",
   "resource.new": "New {noun}",
   "resource.edit": "Change {noun} {name}",
   "resource.saved": "{name} is saved.",
@@ -51,6 +52,17 @@ export const resources = {
   "resource.suites_empty": "No suite yet. Create one, named as the table whose batches it judges.",
   "resource.suite_removal":
     "Runs with enforce_ge will be refused where no other suite is found; others go on without being judged.",
+  "resource.view": "Typed view",
+  "resource.columns": "Columns",
+  "resource.columns_help":
+    "A JSON list of {name, path, type}: text, integer, numeric, boolean, date, timestamptz or jsonb",
+  "resource.datasets_about":
+    "Tables that runs write. Declared columns give one a typed view, so that whoever queries it writes names instead of JSON paths.",
+  "resource.datasets_empty": "No dataset yet. The first run into a table makes one.",
+  "resource.dataset_removal":
+    "The typed view and its columns are removed; the table stays. Queries on the view fail from now on.",
+  "resource.propose": "Propose from the data",
+  "resource.proposed": "These columns fit {rows} rows. Change what you like, then save.",
   "resource.try": "Try it on a sample",
   "resource.sample": "Records",
   "resource.judge": "Judge the sample",

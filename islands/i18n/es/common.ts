@@ -14,6 +14,7 @@ export const common: Record<keyof typeof english, string> = {
   "nav.pools": "Pools",
   "nav.quality": "Calidad",
   "nav.suites": "Suites",
+  "nav.datasets": "Conjuntos de datos",
   "nav.alerts": "Alertas",
   "nav.reports": "Informes",
   "nav.docs": "Referencia de la API",

@@ -5,6 +5,7 @@ export const resources: Record<keyof typeof english, string> = {
   "resource.variable": "variable",
   "resource.pool": "pool",
   "resource.suite": "suite",
+  "resource.dataset": "columnas del conjunto de datos",
   "resource.new": "Crear {noun}",
   "resource.edit": "Cambiar {noun} {name}",
   "resource.saved": "Se ha guardado {name}.",
@@ -55,6 +56,18 @@ export const resources: Record<keyof typeof english, string> = {
     "Aún no hay suites. Cree una con el nombre de la tabla cuyos lotes juzga.",
   "resource.suite_removal":
     "Las ejecuciones con enforce_ge se rechazarán si no se encuentra otra suite; las demás siguen sin ser juzgadas.",
+  "resource.view": "Vista tipada",
+  "resource.columns": "Columnas",
+  "resource.columns_help":
+    "Una lista JSON de {name, path, type}: text, integer, numeric, boolean, date, timestamptz o jsonb",
+  "resource.datasets_about":
+    "Tablas que escriben las ejecuciones. Las columnas declaradas dan a una su vista tipada, para consultar nombres en vez de rutas JSON.",
+  "resource.datasets_empty":
+    "Aún no hay conjuntos de datos. La primera ejecución sobre una tabla crea uno.",
+  "resource.dataset_removal":
+    "Se quitan la vista tipada y sus columnas; la tabla se queda. Las consultas sobre la vista fallarán desde ahora.",
+  "resource.propose": "Proponer según los datos",
+  "resource.proposed": "Estas columnas valen para {rows} filas. Cambie lo que quiera y guarde.",
   "resource.try": "Probarla con una muestra",
   "resource.sample": "Registros",
   "resource.judge": "Juzgar la muestra",
