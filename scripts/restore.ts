@@ -72,7 +72,9 @@ async function ask({ manifest, trailer, path }: CheckedBackup, target: RestoreTa
     }
   }
   Deno.stdout.writeSync(new TextEncoder().encode("Go on? Type yes: "));
-  return (await readLine()).trim().toLowerCase() === "yes";
+  const answer = await readLine();
+  if (!Deno.stdin.isTerminal()) console.log();
+  return answer.trim().toLowerCase() === "yes";
 }
 
 /** A line of standard input; empty where there is none. */

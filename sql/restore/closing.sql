@@ -11,11 +11,13 @@ begin
 
   -- numbers that were given out are not given out again, also where their rows are gone
   for each in
-    select pg_get_serial_sequence(t.qualified, i."column") as sequence, i.last_value
+    select t.qualified, i."column", pg_get_serial_sequence(t.qualified, i."column") as sequence, i.last_value
     from pg_temp.etl_restore_tables as t cross join jsonb_to_record(nullif(t.identity, 'null')) as i ("column" text, last_value bigint)
-    where i.last_value is not null
+    where i."column" is not null
   loop
-    execute format('select setval(%L, greatest(%s, (select s.last_value from %s as s)))', each.sequence, each.last_value, each.sequence);
+    execute format('select setval(%L, n.used) from (select greatest(%L::bigint, (select max(t.%I) from only %s as t),
+      (select s.last_value from %s as s where s.is_called)) as used) as n where n.used is not null',
+      each.sequence, each.last_value, each."column", each.qualified, each.sequence);
   end loop;
   perform etl.recount_metrics();
 

@@ -25,7 +25,8 @@ const TABLES = `
     (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum), '[]')
       from pg_attribute as a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns,
-    (select jsonb_build_object('column', a.attname, 'last_value', pg_sequence_last_value(s.oid))
+    (select jsonb_build_object('column', a.attname, 'last_value',
+        case when has_sequence_privilege(s.oid, 'select, usage') then pg_sequence_last_value(s.oid) end)
       from pg_attribute as a
       join pg_class as s on s.oid = to_regclass(pg_get_serial_sequence(c.oid::regclass::text, a.attname))
       where a.attrelid = c.oid and a.attidentity <> '' and not a.attisdropped) as identity

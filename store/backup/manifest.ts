@@ -12,7 +12,7 @@ const table = z.object({
   /** etl: of schema etl; destination: events; reported: audit, metrics, alerts. */
   kind: z.enum(["etl", "destination", "reported"]),
   columns: z.array(column),
-  /** The column whose values are given out by a sequence, and the last one that was, if any. */
+  /** The column whose values are given out by a sequence, and the last one that was, as far as the role may see it. */
   identity: z.object({ column: z.string(), last_value: z.number().nullable() }).nullable(),
 });
 

@@ -129,6 +129,27 @@ Deno.test("a role that is no superuser but owns the tables backs up and restores
   }
 });
 
+Deno.test("the role of a server may back up, and may not restore", async (t) => {
+  await using db = await testDatabase(t);
+  await using admin = await client(db.dsn);
+  const role = `server_${crypto.randomUUID().slice(0, 8)}`;
+  await admin.query(`create role ${role} login password 'x'`);
+  try {
+    await setupDatabase(db.dsn, { role });
+    await admin.query("insert into public.etl_improved_audit (event) values ('x')");
+    const dsn = Object.assign(new URL(db.dsn), { username: role, password: "x" }).href;
+    await using dir = await backupDir();
+    const backup = await backUp(dsn, dir);
+    assert.deepEqual(await held(db.dsn, backup), await held(db.dsn, await backUp(db.dsn, dir)));
+    await assert.rejects(
+      restore(dsn, backup),
+      /refused the restore \(42501\).*Nothing was changed/,
+    );
+  } finally {
+    await admin.query(`drop owned by ${role} cascade; drop role ${role}`);
+  }
+});
+
 Deno.test("every table of schema etl is in a backup, or left out for a reason", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
