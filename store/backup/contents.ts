@@ -35,6 +35,7 @@ export const LEFT_OUT: Record<string, string> = {
   job_scheduler: "who runs periodic jobs is decided by each database anew",
   maintenance_runs: "tells what was done to the database that it is in",
   maintenance_tasks: "the same",
+  server_roles: "roles belong to a cluster, and setup-db grants them",
   metrics_totals: "counted anew after a restore",
   notification_channels: "the state of a connection to another system",
   notifications: "messages that have been sent, or would be old news",
