@@ -39,7 +39,13 @@ const SUITES: Suite[] = [
 const MAIN_JOB = [
   ...["api_answers", "api_data", "api_requests", "database_role", "load_database_params"],
   ...["load_model", "load_text", "load_versions", "numbers_counters", "races_load"],
-  ...["sql_destinations", "sql_requests", "validation_runs", "validation_suites"],
+  ...[
+    "sql_destinations",
+    "sql_requests",
+    "typed_views_api",
+    "validation_runs",
+    "validation_suites",
+  ],
 ].map((name) => `integration/${name}_test.ts`).concat(
   "faults/fence_test.ts",
   "faults/server_killed_test.ts",

@@ -2,18 +2,25 @@
 -- done where it is so already, where no columns are declared, or while the table does not exist.
 -- With security_invoker a reader needs the right to read the table, and row security asks about him, so that
 -- the view itself may be open to everybody.
+-- Runs as the owner of schema etl, for whoever may write into the table, as servers may that own nothing: what it makes
+-- is a view of this table under the name of this dataset, and never in the place of anything else.
 create or replace function etl.make_typed_view(dataset text) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   target etl.datasets;
+  source regclass;
   qualified text;
   query text;
   statement text;
-  holder text;
+  needed text;
 begin
   select * into target from etl.datasets as d where d.dataset = make_typed_view.dataset for update;
-  if target.columns is null or to_regclass(format('%I.%I', target.schema_name, target.table_name)) is null then
+  source := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if target.columns is null or source is null then
     return;
+  end if;
+  if not has_table_privilege(session_user, source, 'insert') then
+    raise insufficient_privilege;
   end if;
   qualified := format('%I.%I', target.schema_name, target.view_name);
   query := etl.typed_view_sql(target.schema_name, target.table_name, target.columns);
@@ -43,9 +50,11 @@ exception
     perform etl.raise_problem('conflict',
       format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
   when insufficient_privilege then
-    select format('%I', pg_get_userbyid(c.relowner)) into holder from pg_class as c where c.oid = to_regclass(qualified);
-    holder := case when holder is null then format('grant usage, create on schema %I to %I', target.schema_name, current_user)
-      else format('grant %s to %I', holder, current_user) end;
-    perform etl.raise_problem('missing-grant', format('Role %I may not make the view %s. As its owner: %s', current_user, qualified, holder),
-      jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', holder)));
+    select case
+      when not has_table_privilege(session_user, source, 'insert') then format('grant insert on %s to %I', source, session_user)
+      when to_regclass(qualified) is null then format('grant usage, create on schema %I to %I', target.schema_name, current_user)
+      else (select format('grant %I to %I', pg_get_userbyid(c.relowner), current_user) from pg_class as c where c.oid = to_regclass(qualified))
+    end into needed;
+    perform etl.raise_problem('missing-grant', format('Role %I may not make the view of %s. As an owner: %s', session_user, dataset, needed),
+      jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', needed)));
 end $$;

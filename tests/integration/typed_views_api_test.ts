@@ -104,10 +104,9 @@ Deno.test("etl dataset lists, proposes, declares and drops", async (t) => {
     const etl = (args: string[], input?: string) =>
       runCli(["dataset", ...args], { env, ...(input === undefined ? {} : { input }) });
     const records = '[{"id": "a", "amount": 5, "at": "2024-01-31"}]';
-    const conf =
-      `{"table_name": "sales", "source": {"type": "inline", "key": "id", "records": ${records}}}`;
+    const conf = `{"source": {"type": "inline", "key": "id", "records": ${records}}}`;
     assert.equal((await runCli(["run", "--conf", conf], { env })).code, 0);
-    const proposed = await etl(["propose", "public.sales"]);
+    const proposed = await etl(["propose", "public.etl_improved_events"]);
     assert.equal(proposed.code, 0, proposed.err);
     assert.deepEqual(JSON.parse(proposed.out).map((c: { name: string }) => c.name), [
       "amount",
@@ -115,20 +114,26 @@ Deno.test("etl dataset lists, proposes, declares and drops", async (t) => {
       "id",
     ]);
     assert.match(proposed.err, /3 columns fit 1 row/);
-    const declared = await etl(["columns", "public.sales", "-", "--view", "sales"], proposed.out);
+    const declared = await etl([
+      "columns",
+      "public.etl_improved_events",
+      "-",
+      "--view",
+      "etl_improved_events",
+    ], proposed.out);
     assert.equal(declared.code, 2);
     assert.match(declared.err, /not the table's/);
-    assert.equal((await etl(["columns", "public.sales", "-"], proposed.out)).code, 0);
-    const shown = await etl(["show", "public.sales"]);
-    assert.match(shown.out, /public\.sales_typed/);
+    assert.equal((await etl(["columns", "public.etl_improved_events", "-"], proposed.out)).code, 0);
+    const shown = await etl(["show", "public.etl_improved_events"]);
+    assert.match(shown.out, /public\.etl_improved_events_typed/);
     assert.match(shown.out, /amount +integer +amount/);
     const listed = await etl(["list"]);
-    assert.match(listed.out, /public\.sales +public\.sales_typed/);
-    const one = await etl(["show", "public.sales", "--json"]);
+    assert.match(listed.out, /public\.etl_improved_events +public\.etl_improved_events_typed/);
+    const one = await etl(["show", "public.etl_improved_events", "--json"]);
     assert.equal(JSON.parse(one.out).columns.length, 3);
-    const dropped = await etl(["drop", "public.sales"]);
-    assert.match(dropped.out, /public\.sales_typed is removed/);
-    const wrong = await etl(["shwo", "public.sales"]);
+    const dropped = await etl(["drop", "public.etl_improved_events"]);
+    assert.match(dropped.out, /public\.etl_improved_events_typed is removed/);
+    const wrong = await etl(["shwo", "public.etl_improved_events"]);
     assert.match(wrong.err, /did you mean show/);
     assert.equal((await etl(["show"])).code, 2);
   } finally {
