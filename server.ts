@@ -5,7 +5,6 @@ import { createApp } from "./app.ts";
 import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
 import type { ProfileLimits } from "./routes/deps.ts";
 import type { Config } from "./config.ts";
-import { Problem } from "./pipeline/problem.ts";
 import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
 import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
@@ -25,6 +24,8 @@ import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database, type Sql } from "./store/database.ts";
 import { publishMaintenanceEnvironment } from "./store/maintenance.ts";
+import { requireSchemaVersion } from "./store/schema_version.ts";
+import { readSetupMark } from "./store/setup_mark.ts";
 import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment, purge, recoverRuns } from "./store/runs.ts";
 import { appendLogs } from "./store/logs.ts";
@@ -84,7 +85,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
   const spoolDir = resolve(config.spoolDir);
   const access = accessOf({ sql, config });
   try {
-    await requireSchema(sql);
+    const setup = await Deno.readTextFile(new URL("sql/etl_setup.sql", import.meta.url));
+    const warning = await requireSchemaVersion(sql, readSetupMark(setup));
+    if (warning !== null) log.warn(warning);
     if (!options.trusted) {
       await requireSafeAddress({ sql, config });
       await access.required();
@@ -255,18 +258,6 @@ async function storeSuites(sql: Sql, dir: string): Promise<void> {
     row_wise: suite.expectations.every(isRowWise),
   }));
   await storeFileSuites(sql, suites);
-}
-
-async function requireSchema(sql: Sql): Promise<void> {
-  const [row] = await sql<{ ready: boolean }[]>`
-    select to_regclass('etl.runs') is not null and to_regclass('etl.param_schema') is not null
-      and to_regclass('etl.sessions') is not null as ready`;
-  if (!row!.ready) {
-    throw new Problem("unavailable", {
-      detail:
-        "The database is not set up for this version of etl-improved: run `deno task setup-db` first.",
-    });
-  }
 }
 
 /**

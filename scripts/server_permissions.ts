@@ -37,7 +37,15 @@ const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
  * What the server reads of the project: modules of its workers (of the others
  * none, as they are imported statically), suites, periodic jobs, and what browsers get.
  */
-const PROGRAM = ["pipeline", "store", "telemetry", "suites", "sql/cron", ".data/assets"];
+const PROGRAM = [
+  "pipeline",
+  "store",
+  "telemetry",
+  "suites",
+  "sql/cron",
+  "sql/etl_setup.sql",
+  ".data/assets",
+];
 
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS =

@@ -1,7 +1,9 @@
 import { parseArgs } from "node:util";
 import { PgBoss } from "pg-boss";
+import { Problem, type ProblemType } from "../pipeline/problem.ts";
 import { createQueues } from "../queue/boss.ts";
 import { connectionTarget } from "../store/connection_target.ts";
+import { raisedProblem } from "../store/errors.ts";
 import { connect } from "../store/pg.ts";
 
 export interface SetupOptions {
@@ -15,6 +17,8 @@ export interface SetupOptions {
   role?: string;
   /** Whether runs may create missing destinations as that role; default: as it was, at first not. */
   mayCreate?: boolean;
+  /** What to set up; default sql/etl_setup.sql. */
+  setupSql?: string;
 }
 
 /**
@@ -25,7 +29,10 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
   const client = await connect(dsn, { applicationName: "etl-improved setup" });
   try {
     const before = await relations(client);
-    await client.query(await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url)));
+    const original = await originalRuns(client);
+    const setup = options.setupSql ??
+      await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
+    await client.query(setup);
     await setUpQueue(dsn);
     const { schema, table, auditTable } = options;
     if (schema !== undefined || table !== undefined || auditTable !== undefined) {
@@ -47,7 +54,14 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
       ]);
     }
     const after = await relations(client);
-    return [...after].filter((name) => !before.has(name)).sort();
+    const made = [...after].filter((name) => !before.has(name)).sort();
+    return original === null
+      ? made
+      : [...made, `${original} runs of the Airflow system, taken over`];
+  } catch (error) {
+    const raised = raisedProblem(error);
+    if (raised === null) throw error;
+    throw new Problem(raised.type as ProblemType, { detail: raised.detail, status: raised.status });
   } finally {
     await client.end();
   }
@@ -72,6 +86,18 @@ async function setUpQueue(dsn: string): Promise<void> {
 }
 
 type Client = Awaited<ReturnType<typeof connect>>;
+
+/** Rows of the metrics table of the system that this project replaces, where it is still there. */
+async function originalRuns(client: Client): Promise<number | null> {
+  const { rows } = await client.query<{ original: boolean }>(`
+    select to_regclass('public.etl_improved_metrics') is not null and not exists (
+      select from pg_attribute where attrelid = to_regclass('public.etl_improved_metrics') and attname = 'stages') as original`);
+  if (!rows[0]!.original) return null;
+  const counted = await client.query<{ n: number }>(
+    "select count(*)::integer as n from public.etl_improved_metrics",
+  );
+  return counted.rows[0]!.n;
+}
 
 async function relations(client: Client): Promise<Set<string>> {
   const { rows } = await client.query<{ name: string }>(`

@@ -4,6 +4,202 @@
 set client_min_messages = warning;
 select pg_advisory_lock(hashtextextended('etl setup', 0));
 
+-- sql/schema/05_set_aside.sql
+-- Tables of the Airflow system that this project replaces. Events become ours where they are; audit, metrics and
+-- alerts are set aside in schema etl_original, and 25_take_over.sql copies their rows into ours. A table of a third shape
+-- is refused, saying what differs, before anything is changed. Where there is nothing of the kind, nothing happens.
+do $etl_original$
+declare
+  -- what makes a table the original's; further columns are welcome, and kept
+  needed constant jsonb := '{
+    "etl_improved_events": {"event_id": "text", "event_type": "text", "payload": "json"},
+    "etl_improved_audit": {"run_label": "text", "created_at": "time"},
+    "etl_improved_metrics": {"run_label": "text", "total_rows": "number", "expected_rows": "number", "ratio": "number", "created_at": "time"},
+    "etl_improved_alerts": {"kind": "text", "message": "text", "created_at": "time"}}';
+  -- what our table has and the original's has not
+  ours constant jsonb := '{"etl_improved_events": "first_seen_at", "etl_improved_audit": "audit_id", "etl_improved_metrics": "stages", "etl_improved_alerts": "alert_id"}';
+  families constant jsonb := '{
+    "text": ["text", "character varying", "character"], "json": ["jsonb", "json"],
+    "number": ["integer", "bigint", "smallint", "numeric", "double precision", "real"],
+    "time": ["timestamp with time zone", "timestamp without time zone"]}';
+  old text[] := '{}';
+  each record;
+  differences text;
+  found text;
+  zone text := current_setting('timezone');
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
+  for each in
+    select t.name, c.oid as relation, c.relkind from jsonb_object_keys(needed) as t (name)
+    join pg_class as c on c.oid = to_regclass('public.' || t.name)
+    where not exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = ours ->> t.name and not a.attisdropped)
+    order by 1
+  loop
+    select string_agg(format('%s expected %s, found %s', w.name,
+        (select string_agg(f #>> '{}', ' or ') from jsonb_array_elements(families -> w.family) as f),
+        coalesce(format_type(a.atttypid, a.atttypmod), 'no such column')), '; ' order by w.name) into differences
+    from jsonb_each_text(needed -> each.name) as w (name, family)
+    left join pg_attribute as a on a.attrelid = each.relation and a.attname = w.name and not a.attisdropped
+    where a.attname is null or not (families -> w.family) ? format_type(a.atttypid, null);
+    select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) into found
+    from pg_attribute as a where a.attrelid = each.relation and a.attnum > 0 and not a.attisdropped;
+    if each.relkind <> 'r' then
+      differences := concat_ws('; ', 'expected a table, found something else', differences);
+    end if;
+    if each.name = 'etl_improved_events' and not exists (
+        select from pg_index as i join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = each.relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'event_id') then
+      differences := concat_ws('; ', differences, 'expected a primary key on event_id, found none');
+    end if;
+    if differences is not null then
+      differences := format('public.%s is neither a table of etl-improved nor of the system that it replaces: %s. It has: %s. Nothing was changed. Rename the table, or bring it into that shape, then run this again.',
+        each.name, differences, found);
+      raise exception '%', differences using errcode = 'ET409', detail = jsonb_build_object('type', 'destination-mismatch',
+        'status', 409, 'detail', differences, 'errors', '[]'::jsonb)::text;
+    end if;
+    old := old || each.name;
+  end loop;
+  if old = '{}' then return; end if;
+
+  -- times without a zone were written by Airflow in UTC
+  perform set_config('timezone', 'UTC', true);
+  if old && array['etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts'] then
+    create schema if not exists etl_original;
+    -- views are made again over our tables; of the same name, with other columns
+    for each in
+      select c.oid::regclass as relation, c.relkind from pg_class as c
+      where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
+        and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily')
+    loop
+      execute format('drop %s %s', case each.relkind when 'v' then 'view' else 'materialized view' end, each.relation);
+    end loop;
+    drop function if exists public.refresh_etl_mvs();
+  end if;
+  for each in select t.name from unnest(old) as t (name) where t.name <> 'etl_improved_events' loop
+    execute format('alter table public.%I set schema etl_original', each.name);
+  end loop;
+
+  if 'etl_improved_events' = any (old) then
+    for each in select a.attname as name from pg_attribute as a
+      where a.attrelid = 'public.etl_improved_events'::regclass and a.attnum > 0 and not a.attisdropped
+    loop
+      case each.name
+        when 'created_at' then alter table public.etl_improved_events rename column created_at to first_seen_at;
+        -- an id of Airflow's becomes ours, the same in every table
+        when 'run_id' then
+          alter table public.etl_improved_events alter column run_id drop default, alter column run_id type uuid
+            using case when run_id::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::text::uuid else md5(run_id::text)::uuid end;
+        when 'fingerprint' then
+          alter table public.etl_improved_events alter column fingerprint drop default, alter column fingerprint type bytea
+            using case when fingerprint::text ~ '^([0-9a-f]{2})+$' then decode(fingerprint::text, 'hex') else convert_to(fingerprint::text, 'UTF8') end;
+        when 'version' then
+          alter table public.etl_improved_events alter column version drop default, alter column version type numeric using version::text::numeric;
+        else null;
+      end case;
+    end loop;
+    alter table public.etl_improved_events
+      add column if not exists occurred_at timestamptz,
+      add column if not exists source text,
+      add column if not exists version numeric,
+      add column if not exists fingerprint bytea,
+      add column if not exists event_date date,
+      add column if not exists event_hour smallint,
+      add column if not exists run_id uuid,
+      add column if not exists first_seen_at timestamptz,
+      add column if not exists updated_at timestamptz;
+    alter table public.etl_improved_events
+      alter column event_id type text, alter column event_type type text, alter column source type text,
+      alter column payload type jsonb using payload::jsonb,
+      alter column payload drop default, alter column event_type drop default,
+      alter column occurred_at type timestamptz, alter column first_seen_at type timestamptz, alter column updated_at type timestamptz;
+    -- the synthetic source and sources without a name of runs labelled etl_improved own them
+    update public.etl_improved_events set
+      event_type = coalesce(event_type, 'unknown'), source = coalesce(source, 'etl_improved'), payload = coalesce(payload, '{}'),
+      fingerprint = coalesce(fingerprint, ''), run_id = coalesce(run_id, '00000000-0000-0000-0000-000000000000'),
+      first_seen_at = coalesce(first_seen_at, updated_at, now()), updated_at = coalesce(updated_at, first_seen_at, now())
+    where event_type is null or source is null or payload is null or fingerprint is null or run_id is null
+      or first_seen_at is null or updated_at is null;
+    alter table public.etl_improved_events
+      alter column event_type set not null, alter column source set not null, alter column payload set not null,
+      alter column fingerprint set not null, alter column run_id set not null,
+      alter column first_seen_at set not null, alter column first_seen_at set default now(),
+      alter column updated_at set not null, alter column updated_at set default now();
+    create index if not exists etl_improved_events_occurred_at on public.etl_improved_events (occurred_at);
+    drop index if exists public.etl_improved_events_updated_at;
+    create index etl_improved_events_updated_at on public.etl_improved_events using brin (updated_at);
+    comment on table public.etl_improved_events is 'events loaded by etl_improved';
+  end if;
+  perform set_config('timezone', zone, true);
+end $etl_original$;
+
+-- sql/schema/06_migrations.sql
+-- Which numbered migrations the database has had, and which versions have set it up.
+create schema if not exists etl;
+
+create table if not exists etl.migrations (
+  name text primary key constraint migrations_name_form check (name ~ '^\d{4}_[a-z0-9_]+$'),
+  -- SHA-256 of the file
+  checksum text not null,
+  -- false where the schema was new, so that there was nothing to change
+  executed boolean not null,
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user
+);
+comment on table etl.migrations is 'numbered migrations (sql/migrations) that this database has had';
+
+create table if not exists etl.setups (
+  -- of etl_setup.sql, which a server compares with its own
+  checksum text primary key,
+  first_applied_at timestamptz not null default clock_timestamp(),
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user
+);
+comment on table etl.setups is 'versions of etl_setup.sql that have been applied; the last applied one is the database''s';
+
+-- Carries a migration out, once. Its row comes first, so that of two at once one waits. A new schema needs none.
+create or replace function etl.apply_migration(name text, checksum text, statements text) returns void
+language plpgsql set client_min_messages = warning as $$
+declare
+  earlier etl.migrations;
+  refusal text;
+  is_new boolean := to_regclass('etl.runs') is null;
+begin
+  insert into etl.migrations (name, checksum, executed) values (apply_migration.name, apply_migration.checksum, not is_new)
+  on conflict on constraint migrations_pkey do nothing;
+  if found then
+    if not is_new then execute statements; end if;
+    return;
+  end if;
+  select * into earlier from etl.migrations as m where m.name = apply_migration.name;
+  if earlier.checksum <> apply_migration.checksum then
+    refusal := format('Migration %s was changed after this database had it (%s). Migrations are never changed: restore the file and write another.',
+      name, to_char(earlier.applied_at at time zone 'UTC', 'YYYY-MM-DD'));
+    raise exception '%', refusal using errcode = 'ET409',
+      detail = jsonb_build_object('type', 'conflict', 'status', 409, 'detail', refusal, 'errors', '[]'::jsonb)::text;
+  end if;
+end $$;
+
+-- Refuses to set up a database that a newer version has migrated.
+create or replace function etl.require_known_migrations(known text[]) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  newer text;
+  refusal text;
+begin
+  select string_agg(m.name, ', ' order by m.name) into newer from etl.migrations as m where m.name <> all (known);
+  if newer is null then return; end if;
+  refusal := format('The database is newer than this program, which does not know its migrations %s. Use the version that made them, or a later one.', newer);
+  raise exception '%', refusal using errcode = 'ET409',
+    detail = jsonb_build_object('type', 'conflict', 'status', 409, 'detail', refusal, 'errors', '[]'::jsonb)::text;
+end $$;
+
+-- sql/migrations
+do $$ begin perform etl.require_known_migrations(array['0001_baseline']); end $$;
+do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
+-- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
+-- types, names, data. docs/upgrading.md says how to write one.
+$etl_migration$); end $etl_apply$;
+
 -- sql/schema/10_etl.sql
 -- The state of etl-improved itself: runs, chunks, quarantine, configuration.
 create schema if not exists etl;
@@ -339,6 +535,80 @@ alter table public.etl_improved_alerts
   add column if not exists created_at timestamptz not null default now();
 create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
 comment on table public.etl_improved_alerts is 'what the consumer found and told';
+
+-- sql/schema/25_take_over.sql
+-- Copies the rows that 05_set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
+-- here is in the audit table's details, or in the alert's. The ids of Airflow's runs become UUIDs, the same for the same.
+do $etl_original$
+declare
+  each record;
+  granted record;
+  zone text := current_setting('timezone');
+begin
+  if to_regnamespace('etl_original') is null then return; end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
+  -- another may have done it while this one waited
+  if to_regnamespace('etl_original') is null then return; end if;
+  perform set_config('timezone', 'UTC', true);
+  create function pg_temp.run_uuid(run_id text) returns uuid language sql immutable as $$
+    select case when run_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::uuid else md5(run_id)::uuid end
+  $$;
+
+  if to_regclass('etl_original.etl_improved_metrics') is not null then
+    create temp table etl_take_over as
+    select to_jsonb(o) as j, o.created_at::timestamptz as created_at, o.run_label::text as run_label,
+      -- several rows of one run stay several rows
+      case when to_jsonb(o) ->> 'run_id' is null then md5('etl_improved_metrics ' || o.ctid)::uuid
+        when row_number() over (partition by to_jsonb(o) ->> 'run_id' order by o.created_at desc, o.ctid desc) = 1
+          then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
+        else md5(format('%s %s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
+      o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
+      coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
+    from etl_original.etl_improved_metrics as o;
+    insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
+      num_chunks, dry_run, schema_name, table_name, created_at)
+    select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
+      t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
+      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
+    from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
+      o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
+    order by t.created_at;
+    insert into public.etl_improved_audit (run_id, run_label, event, actor, details, created_at)
+    select t.run_id, t.run_label, 'migrated', 'etl_migration', jsonb_build_object('metrics', t.j), coalesce(t.created_at, now())
+    from pg_temp.etl_take_over as t order by t.created_at;
+    drop table pg_temp.etl_take_over;
+  end if;
+  if to_regclass('etl_original.etl_improved_audit') is not null then
+    insert into public.etl_improved_audit (run_id, run_label, event, status, actor, details, created_at)
+    select pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), o.run_label, coalesce(to_jsonb(o) ->> 'event', 'finished'), to_jsonb(o) ->> 'status',
+      coalesce(to_jsonb(o) ->> 'actor', 'airflow'), jsonb_build_object('audit', to_jsonb(o)), coalesce(o.created_at::timestamptz, now())
+    from etl_original.etl_improved_audit as o order by o.created_at, o.ctid;
+  end if;
+  if to_regclass('etl_original.etl_improved_alerts') is not null then
+    insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
+    select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
+      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o)),
+      coalesce(o.created_at::timestamptz, now())
+    from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
+  end if;
+
+  for each in
+    select c.relname as name, c.oid::regclass as old, to_regclass(format('public.%I', c.relname)) as new, c.relacl as acl, c.relowner as owner
+    from pg_class as c where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r'
+  loop
+    -- who could read the old table can read the new one
+    for granted in
+      select a.privilege_type as privilege, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
+      from aclexplode(each.acl) as a where a.grantee <> each.owner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+    loop
+      execute format('grant %s on %s to %s', granted.privilege, each.new, granted.grantee);
+    end loop;
+    execute format('drop table %s', each.old);
+  end loop;
+  drop schema etl_original;
+  drop function pg_temp.run_uuid(text);
+  perform set_config('timezone', zone, true);
+end $etl_original$;
 
 -- sql/schema/30_alerts.sql
 -- Alerts: what was found (public.etl_improved_alerts), which of it is still going on, and who is told.
@@ -3836,6 +4106,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
+insert into etl.setups (checksum) values ('f7712418c02fa8ec96efe680c0b75fa63d5a280626a32287fc530145837d5626')
+on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
+
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
+-- etl-improved setup: {"checksum":"f7712418c02fa8ec96efe680c0b75fa63d5a280626a32287fc530145837d5626","migrations":["0001_baseline"]}

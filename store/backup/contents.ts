@@ -37,6 +37,7 @@ export const LEFT_OUT: Record<string, string> = {
   maintenance_tasks: "the same",
   server_roles: "roles belong to a cluster, and setup-db grants them",
   metrics_totals: "counted anew after a restore",
+  migrations: "tell what was done to the database that they are in",
   notification_channels: "the state of a connection to another system",
   notifications: "messages that have been sent, or would be old news",
   param_schema: "part of the program",
@@ -44,6 +45,7 @@ export const LEFT_OUT: Record<string, string> = {
   run_logs: "for looking into a fault, and as large as the data",
   run_transitions: "part of the program",
   sessions: "secrets",
+  setups: "the same",
   uploads: "request bodies, kept for a week only",
   view_refresh: "the views are refreshed by the restore",
 };

@@ -1,0 +1,2 @@
+-- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
+-- types, names, data. docs/upgrading.md says how to write one.
