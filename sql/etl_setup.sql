@@ -4106,10 +4106,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('f7712418c02fa8ec96efe680c0b75fa63d5a280626a32287fc530145837d5626')
+insert into etl.setups (checksum) values ('fbeda82d82e345a02391cac7c9c63c3347d41cfad7742636141a2987a76bef0a')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"f7712418c02fa8ec96efe680c0b75fa63d5a280626a32287fc530145837d5626","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"fbeda82d82e345a02391cac7c9c63c3347d41cfad7742636141a2987a76bef0a","migrations":["0001_baseline"]}

@@ -62,6 +62,7 @@ Deno.test("serverPermissions() lets the server read its workers' modules and its
     "/project/telemetry",
     "/project/suites",
     "/project/sql/cron",
+    "/project/sql/etl_setup.sql",
     "/project/.data/assets",
     "/mine",
     "/project/rules",
