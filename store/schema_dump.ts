@@ -64,6 +64,7 @@ export async function schemaDump(client: Client, options: SchemaDumpOptions = {}
   try {
     const { rows } = await client.query<{ line: string }>(
       `select line from (${LINES}) as l order by line collate "C"`,
+      [options.bodies ?? false],
     );
     return rows.map(({ line }) => `${line.replaceAll("\n", " ")}\n`).join("");
   } finally {
