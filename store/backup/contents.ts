@@ -45,7 +45,6 @@ export const LEFT_OUT: Record<string, string> = {
   run_logs: "for looking into a fault, and as large as the data",
   run_transitions: "part of the program",
   sessions: "secrets",
-  server_roles: "roles belong to a server, not to a database",
   setups: "the same as migrations",
   uploads: "request bodies, kept for a week only",
   view_refresh: "the views are refreshed by the restore",
