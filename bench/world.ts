@@ -74,7 +74,13 @@ export class World {
     return startServer({
       dsn: this.dsn,
       ...options,
-      env: { ETL_DATA_DIR: this.dir, ETL_LOG_LEVEL: "warn", ...options.env },
+      env: {
+        ETL_DATA_DIR: this.dir,
+        ETL_LOG_LEVEL: "warn",
+        // what is measured is the engine
+        ETL_TRIGGERS_PER_MINUTE: "0",
+        ...options.env,
+      },
     });
   }
 

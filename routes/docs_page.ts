@@ -35,6 +35,8 @@ interface Operation {
   }[];
   requestBody?: { content: Content };
   responses: Record<string, { description?: string; content?: Content }>;
+  /** Who may use it; not there: anyone. */
+  "x-role"?: string;
 }
 
 /** The part of an OpenAPI document that the page shows. */
@@ -116,6 +118,7 @@ function operationSection(method: string, path: string, operation: Operation): H
   return html`<section id="${anchor(method, path)}">
 <h3><code>${method.toUpperCase()} ${path}</code></h3>
 <p>${summary}${summary ? "." : ""} ${description}</p>
+<p>For ${operation["x-role"] === undefined ? "anyone" : `the role ${operation["x-role"]}`}.</p>
 ${
     parameters.length === 0 ? "" : html`
       <h4>Parameters</h4>

@@ -12,15 +12,22 @@ export interface ReactionSettings {
   log_lines: number;
 }
 
-/** Publishes this server's settings for the SQL functions, whoever calls them. */
+/**
+ * Publishes this server's settings for the SQL functions, whoever calls them;
+ * audited where they differ from those before, which another environment had.
+ */
 export async function publishReactionSettings(sql: Sql, settings: ReactionSettings): Promise<void> {
+  const json = JSON.stringify(settings);
   await sql`
-    update etl.reaction_settings as s set (channels, openlineage, suppress_seconds, trend_window, ratio_drop,
-      volume_drop, stale_after_seconds, log_lines) = (select w.channels, w.openlineage, w.suppress_seconds, w.trend_window,
-      w.ratio_drop, w.volume_drop, w.stale_after_seconds, w.log_lines
-      from jsonb_populate_record(null::etl.reaction_settings, ${
-    JSON.stringify(settings)
-  }::text::jsonb) as w)`;
+    with changed as (
+      update etl.reaction_settings as s set (channels, openlineage, suppress_seconds, trend_window, ratio_drop,
+        volume_drop, stale_after_seconds, log_lines) = (select w.channels, w.openlineage, w.suppress_seconds,
+        w.trend_window, w.ratio_drop, w.volume_drop, w.stale_after_seconds, w.log_lines
+        from jsonb_populate_record(null::etl.reaction_settings, ${json}::text::jsonb) as w)
+      where to_jsonb(s) <> to_jsonb(jsonb_populate_record(s, ${json}::text::jsonb))
+      returning 1)
+    insert into public.etl_improved_audit (event, actor, details)
+    select 'reaction_settings_put', 'environment', ${json}::text::jsonb from changed`;
 }
 
 /** Judges the ends of a run that nobody has judged; each once, to one caller. */

@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
+import { reloadIfSignedOut } from "../lib/signed_out.ts";
 
 /** The page is looked up again at most so often. */
 const MIN_INTERVAL_MS = 1500;
@@ -15,7 +16,8 @@ export function followHistory(): void {
   let newest = "";
   const open = () => {
     if (source !== null || document.hidden) return;
-    source = new EventSource("/etl/events");
+    const opened = source = new EventSource("/etl/events");
+    source.onerror = () => void reloadIfSignedOut(opened);
     source.addEventListener("parts", (event) => {
       const { recent } = JSON.parse((event as MessageEvent<string>).data) as {
         recent?: { run_id: string }[];

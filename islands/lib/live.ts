@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 import { useEffect, useState } from "preact/hooks";
+import { reloadIfSignedOut } from "./signed_out.ts";
 
 export type Connection = "connecting" | "live" | "lost";
 
@@ -23,9 +24,12 @@ export function useEvents(
     };
     const open = () => {
       if (source !== null || document.hidden) return;
-      source = new EventSource(url);
+      const opened = source = new EventSource(url);
       source.onopen = () => setConnection("live");
-      source.onerror = () => setConnection("lost");
+      source.onerror = () => {
+        setConnection("lost");
+        void reloadIfSignedOut(opened);
+      };
       for (const type of types) {
         source.addEventListener(type, (event) => {
           if (onEvent(type, JSON.parse((event as MessageEvent<string>).data)) === true) end();

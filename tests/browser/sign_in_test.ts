@@ -101,6 +101,28 @@ Deno.test({
 
 Deno.test({
   ...options,
+  name: "a page that is open asks to sign in again when its token is revoked",
+  async fn(t) {
+    await using site = await openSite(t);
+    const token = await makeToken(site, "ada", "viewer");
+    for (const path of ["/etl", "/etl/runs"]) {
+      const expected = /401|ERR_|MIME/;
+      await site.visit(path, { expected }, async (page) => {
+        await signIn(page, path === "/etl" ? token : await makeToken(site, "bob", "viewer"));
+        await page.waitForURL(site.address + path);
+        await hydrated(page);
+        const name = path === "/etl" ? "ada" : "bob";
+        await site.api(`/api/tokens/${name}`, { method: "DELETE", ...bearer(ADMIN) });
+        // the stream is ended within seconds, and the browser finds out when it opens it again
+        const to = path === "/etl" ? "" : "?to=%2Fetl%2Fruns";
+        await page.waitForURL(`${site.address}/etl/sign-in${to}`, { timeout: 30_000 });
+      });
+    }
+  },
+});
+
+Deno.test({
+  ...options,
   name: "a viewer sees everything, and what they may not do is disabled with the reason",
   async fn(t) {
     await using site = await openSite(t);
