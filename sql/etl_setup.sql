@@ -4106,10 +4106,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('395fa74639558455119b333ccfa08a2920f2db4fbe3c090772487a7240e18b47')
+insert into etl.setups (checksum) values ('ce625c8341ada7bb548ee6549b7216760f560be8b582e2e58c742e001eaf55e5')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"395fa74639558455119b333ccfa08a2920f2db4fbe3c090772487a7240e18b47","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"ce625c8341ada7bb548ee6549b7216760f560be8b582e2e58c742e001eaf55e5","migrations":["0001_baseline"]}
