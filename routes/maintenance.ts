@@ -14,6 +14,7 @@ import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { staysOpen } from "./load.ts";
 import { parseBody, readText } from "./run_request.ts";
+import { asksToWait } from "./runs.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { pageOf, problemResponses } from "./schemas.ts";
 
@@ -143,6 +144,7 @@ async function askForMaintenance(c: Context, deps: AppDeps): Promise<Response> {
 }
 
 async function carryOut(c: Context, deps: AppDeps): Promise<Response> {
+  const wait = asksToWait(c);
   const conf = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
   const id = await requestMaintenance(deps.sql, conf, {
     trigger: clientOf(c),
@@ -151,7 +153,7 @@ async function carryOut(c: Context, deps: AppDeps): Promise<Response> {
   const read = async (): Promise<MaintenanceView> => (await maintenanceView(deps.sql, id))!;
   c.header("Location", `/api/etl/maintenance/${id}`);
   let view = await read();
-  if (c.req.query("wait") !== "true") return c.json(view, 202);
+  if (!wait) return c.json(view, 202);
   const { signal } = c.req.raw;
   while (view.ended_at === null && !signal.aborted && !deps.status().draining) {
     await delay(LOOK_MS, signal);

@@ -8,6 +8,12 @@ import type { Log } from "../telemetry/log.ts";
 /** Turns whatever a route throws into the problem that its caller may see. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof HTTPException && error.status === 415) {
+    return new Problem("unsupported-media-type", {
+      status: 415,
+      detail: "The body has no content type, or one that is not taken here: send application/json.",
+    });
+  }
   if (error instanceof HTTPException) {
     return new Problem("bad-request", { status: error.status, detail: error.message });
   }

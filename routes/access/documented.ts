@@ -35,6 +35,10 @@ export function withAccess<T extends Document>(document: T): T {
         answers[403] = `the role ${needed} is needed, or another host or origin asks`;
         answers[503] = "the database cannot be reached";
       }
+      if (operation.requestBody !== undefined) {
+        answers[413] = "the body is too large";
+        answers[415] = "the body is of a type that is not taken here";
+      }
       if (TRIGGERS.has(name)) answers[429] = "too many; Retry-After says when to try again";
       for (const [status, description] of Object.entries(answers)) {
         operation.responses[status] ??= { description, content: PROBLEM };

@@ -195,11 +195,24 @@ Deno.test("hostile requests: an unknown method is 405 and says which ones there 
   assert.equal((await engine.request("/api/nothing", { method: "PUT" })).status, 404);
 });
 
+Deno.test("hostile requests: a body without a type, or of another, is told what is taken", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const xml = { headers: { "content-type": "text/xml" }, body: "<a/>" };
+  await refused(engine, 415, [
+    ["/api/etl/run", { method: "POST" }],
+    ["/api/etl/run", { method: "POST", ...xml }],
+    ["/api/schedules/preview", { method: "POST", ...xml }],
+    ["/api/schedules/s", { method: "PUT", ...xml }],
+    ["/api/pools/p", { method: "PUT", ...xml }],
+  ]);
+});
+
 Deno.test("hostile requests: wait and a trial say what they do not take", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const suite = { expectations: [] };
   await refused(engine, 400, [
     ["/api/etl/downstream?wait=yes", json("POST", "{}")],
+    ["/api/etl/maintenance?wait=yes", json("POST", "{}")],
     ["/api/suites/try", json("POST", JSON.stringify({ suite, records: [], conf: {} }))],
     ["/api/suites/try", json("POST", JSON.stringify({ suite, records: [], more: 1 }))],
   ]);

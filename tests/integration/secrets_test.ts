@@ -168,6 +168,18 @@ for (
         what: "alerts sent",
       });
 
+      const made = await send("POST", "/api/tokens", { name: "leaky", role: "admin" });
+      assert.equal(made.status, 201, made.text);
+      // it is told once, there
+      bodies.pop();
+      const { token } = JSON.parse(made.text);
+      const wrong = `${token.slice(0, -20)}${secret("x").slice(0, 20)}`;
+      for (const [text, status] of [[token, 200], [wrong, 401], [`${token}x`, 401]]) {
+        const headers = { authorization: `Bearer ${text}` };
+        assert.equal((await call("/api/tokens", { headers })).status, status);
+        await call(`/api/tokens?token=${text}`);
+      }
+
       await walk(call);
       const leaks = [
         ...found("log", server.logs.join("\n")),
@@ -176,6 +188,10 @@ for (
           found(`sent to ${path.split(/[?]/)[0]!.slice(0, 12)}`, body)
         ),
         ...await inDatabase(admin),
+        // the first line of a body is what was asked
+        ...[...server.logs, ...bodies.map((body) => body.slice(body.indexOf("\n")))]
+          .filter((text) => text.includes(token.slice(-30)))
+          .map((text) => `token in ${text.slice(0, 300)}`),
       ];
       assert.deepEqual([...new Set(leaks)], []);
       // and they were used where they belong
