@@ -77,7 +77,7 @@ export const environmentSchema = z.object({
     .describe("streams of events and requests with wait=true that are open at once"),
   ETL_MAX_UPLOADS: whole(1, 10_000).default(32)
     .describe("bodies of data that are received at once, into ETL_SPOOL_DIR"),
-  ETL_MAX_BODIES_BYTES: whole(8 << 20, 1 << 40).default(64 << 20)
+  ETL_MAX_BODIES_BYTES: whole(8 << 20, 2 ** 40).default(64 << 20)
     .describe("bytes of all other request bodies in hand at once"),
   ETL_BODY_TIMEOUT_SECONDS: whole(1, 3600).default(30)
     .describe(

@@ -98,7 +98,6 @@ const FOLDERS =
   /^(bench|deploy|docs|islands|pipeline|queue|routes|scripts|sql|store|suites|telemetry|tests)\/[\w./-]*$/;
 /** Examples of what a user would put there. */
 const EXAMPLES = [
-  "sql/etl_migration.sql",
   "suites/sales.json",
   "suites/daily.json",
   "suites/x.json",
