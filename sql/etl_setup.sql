@@ -1317,6 +1317,19 @@ begin
     else jsonb_set(filled::jsonb, '{source,records}', records) end;
 end $$;
 
+-- sql/functions/18_check_schema.sql
+-- Refuses schemas that are no place for data: those of PostgreSQL, its extensions and the pipeline itself.
+create or replace function etl.check_schema(schema_name text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if schema_name in ('etl', 'pgboss', 'cron', 'information_schema') or schema_name like 'pg\_%' then
+    perform etl.raise_problem('invalid-conf',
+      format('Schema %I is no place for data: it belongs to PostgreSQL or to the pipeline itself. Name another schema_name; one that does not exist is created.', schema_name),
+      jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
+        'message', 'is reserved', 'expected', 'a schema of your own, such as public')));
+  end if;
+end $$;
+
 -- sql/functions/18_store_records.sql
 -- Moves the records that a conf carries into etl.uploads, as NDJSON under an id made from their content,
 -- and answers with the params that name them there: run rows stay small, numbers keep every digit.
@@ -1356,6 +1369,7 @@ declare
   audit_table text := format('%I.%I', schema_name, audit_table_name);
   missing text;
 begin
+  perform etl.check_schema(schema_name);
   if to_regclass(qualified) is not null then
     select string_agg(format('%s %s', wanted.name, wanted.type), ', ' order by wanted.place) into missing
     from (values
@@ -1465,6 +1479,7 @@ declare
   owner name;
   wanted text;
 begin
+  perform etl.check_schema(schema_name);
   begin
     if to_regnamespace(quote_ident(schema_name)) is null then
       -- `if not exists` alone fails when two create a schema at once
@@ -4106,10 +4121,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('ce625c8341ada7bb548ee6549b7216760f560be8b582e2e58c742e001eaf55e5')
+insert into etl.setups (checksum) values ('c64b0872123a9debdf279650bd9a0c7ba699b231ba78d081bf4aa32a0fe5aa11')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"ce625c8341ada7bb548ee6549b7216760f560be8b582e2e58c742e001eaf55e5","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"c64b0872123a9debdf279650bd9a0c7ba699b231ba78d081bf4aa32a0fe5aa11","migrations":["0001_baseline"]}

@@ -136,8 +136,8 @@ function parsed(pattern: string, timezone: string): Cron {
 }
 
 function cronErrors(cron: string): FieldError[] {
-  const wrong = (message: string): FieldError[] => [
-    { field: "cron", value: cron.slice(0, 200), message, expected: EXPECTED },
+  const wrong = (message: string, expected = EXPECTED): FieldError[] => [
+    { field: "cron", value: cron.slice(0, 200), message, expected },
   ];
   const pattern = expanded(cron);
   const fields = pattern.split(" ").length;
@@ -148,7 +148,7 @@ function cronErrors(cron: string): FieldError[] {
   if (fields !== 5) return wrong(`has ${fields} of the five fields`);
   try {
     const next = parsed(pattern, "UTC").nextRun();
-    return next === null ? wrong("is never due") : [];
+    return next === null ? wrong("is never due", "a day that its months have") : [];
   } catch (error) {
     const { message } = error as Error;
     return wrong(`cannot be read: ${message.replace(/^CronPattern: /, "")}`);

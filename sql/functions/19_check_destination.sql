@@ -6,6 +6,7 @@ declare
   audit_table text := format('%I.%I', schema_name, audit_table_name);
   missing text;
 begin
+  perform etl.check_schema(schema_name);
   if to_regclass(qualified) is not null then
     select string_agg(format('%s %s', wanted.name, wanted.type), ', ' order by wanted.place) into missing
     from (values

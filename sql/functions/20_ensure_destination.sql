@@ -7,6 +7,7 @@ declare
   owner name;
   wanted text;
 begin
+  perform etl.check_schema(schema_name);
   begin
     if to_regnamespace(quote_ident(schema_name)) is null then
       -- `if not exists` alone fails when two create a schema at once

@@ -232,3 +232,16 @@ async function hasPsql(): Promise<boolean> {
     return false;
   }
 }
+
+Deno.test("SQL: schemas of PostgreSQL and of the pipeline take no data, not even in a dry run", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  for (const schema of ["etl", "pgboss", "cron", "pg_catalog", "pg_mine", "information_schema"]) {
+    for (const dryRun of [false, true]) {
+      const conf = JSON.stringify({ schema_name: schema, dry_run: dryRun });
+      const problem = await raised(sql, `select etl.request_run('${conf}')`);
+      assert.deepEqual([problem.type, problem.errors[0]!.field], ["invalid-conf", "schema_name"]);
+    }
+  }
+  await sql.query(`select etl.request_run('{"schema_name": "pgdata"}')`);
+});
