@@ -8,7 +8,7 @@ import { Transformer } from "../pipeline/stages/transform.ts";
 import { validateBatch } from "../pipeline/stages/validate.ts";
 
 /** The name that owns the rows, in the baselines' tables as in ours. */
-export const SOURCE_NAME = "bench";
+const SOURCE_NAME = "bench";
 
 const RUN_ID = "00000000-0000-7000-8000-000000000000";
 

@@ -90,7 +90,7 @@ export const paramsSchema = z.strictObject({
 
 /** A run's parameters, resolved. */
 export type Params = z.infer<typeof paramsSchema>;
-export type ParamName = keyof Params;
+type ParamName = keyof Params;
 
 /** What a request may hold: any parameter, and a configuration to start from. */
 export const confSchema = z.strictObject({
@@ -104,16 +104,6 @@ export const confSchema = z.strictObject({
 
 /** A request's conf, as sent. */
 export type Conf = z.input<typeof confSchema>;
-
-/** Where a parameter's value came from, first wins. `source`: chosen by the source. */
-export type Origin =
-  | "request"
-  | "configuration"
-  | "variable"
-  | "environment"
-  | "default"
-  | "source";
-export type Origins = Record<ParamName, Origin>;
 
 export const paramNames = Object.keys(paramsSchema.shape) as ParamName[];
 

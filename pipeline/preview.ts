@@ -9,9 +9,9 @@ import { validateBatch } from "./stages/validate.ts";
 import { loadTransform } from "./transform_module.ts";
 
 /** Events and rejected records that a preview shows, each. */
-export const SHOWN = 20;
+const SHOWN = 20;
 /** Records that are read: what shows is counted over all of them. */
-export const SAMPLE = 200;
+const SAMPLE = 200;
 /** Keys that occur several times, and their positions, that a preview lists. */
 const LISTED = 10;
 

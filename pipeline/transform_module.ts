@@ -56,7 +56,7 @@ export async function loadTransform(dir: string, name: string): Promise<Transfor
 }
 
 /** Names of the transform modules in a directory. */
-export async function transformNames(dir: string): Promise<string[]> {
+async function transformNames(dir: string): Promise<string[]> {
   const names: string[] = [];
   try {
     for await (const entry of Deno.readDir(dir)) {

@@ -3,7 +3,7 @@ import { connectionTarget } from "../store/connection_target.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Queues and what each needs. A job of etl_run executes one attempt of one run. */
-export const QUEUES = {
+const QUEUES = {
   etl_run: {
     notify: true,
     // the shortest that pg-boss has: a dead server's job is taken up within about 15 s
@@ -29,7 +29,6 @@ export const QUEUES = {
     deleteAfterSeconds: 3600,
   },
 } as const;
-export type QueueName = keyof typeof QUEUES;
 
 export interface BossOptions {
   dsn: string;

@@ -7,7 +7,7 @@ import type { RunEndObserver } from "../telemetry/run_end.ts";
 import type { TaskEnd } from "../telemetry/statsd.ts";
 
 /** Between two refreshes of the views there is at least so long: fast runs share one. */
-export const REFRESH_INTERVAL_MS = 2_000;
+const REFRESH_INTERVAL_MS = 2_000;
 
 /** A task of etl_consumer, as its log and StatsD name it. */
 export type ConsumerTask = "summarize" | "detect" | "refresh_mvs";

@@ -3,7 +3,7 @@ import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/ru
 import { failMaintenance } from "../store/maintenance.ts";
 
 /** The queue through which etl.request_maintenance() reaches a server. */
-export const MAINTENANCE_QUEUE = "etl_maintenance_run";
+const MAINTENANCE_QUEUE = "etl_maintenance_run";
 
 const QUEUE_OPTIONS = {
   notify: true,

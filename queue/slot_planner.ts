@@ -15,7 +15,7 @@ import type { Log } from "../telemetry/log.ts";
 
 const HOUR_MS = 3_600_000;
 /** Slots are stored so far ahead. */
-export const AHEAD_MS = 8 * 24 * HOUR_MS;
+const AHEAD_MS = 8 * 24 * HOUR_MS;
 /** More of them are stored when the last hour of that is missing. */
 const REFRESH_MS = HOUR_MS;
 /** Slots of a time in which no server ran: the newest so many, a week of minutes. */

@@ -4,7 +4,7 @@ import type { AppDeps } from "./deps.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 
-export const alertSchema = z.object({
+const alertSchema = z.object({
   alert_id: z.number().int(),
   kind: z.string().openapi({ example: "run_failed" }),
   severity: z.string(),

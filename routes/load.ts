@@ -19,7 +19,7 @@ const STORING_AT_ONCE = 4;
 const ALWAYS = new Set(["/livez", "/readyz", "/api/etl/health", "/api/etl/metrics"]);
 
 /** What a server takes on at once. */
-export class Load {
+class Load {
   /** Requests until they are answered; so statements that wait for a connection are bounded, too. */
   readonly requests: Gate;
   /** Requests that stay open: streams of events, and those that wait for the end of a run. */

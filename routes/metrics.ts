@@ -10,7 +10,7 @@ import { pageOf, problemResponses } from "./schemas.ts";
 const time = z.string().openapi({ format: "date-time" });
 const count = z.number().int();
 
-export const metricsSchema = z.object({
+const metricsSchema = z.object({
   run_id: z.uuid(),
   run_label: z.string(),
   status: z.string().openapi({ example: "succeeded" }),

@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 
 /** What the API answers with; the source of its part of OpenAPI. */
-export const problemSchema = z.object({
+const problemSchema = z.object({
   type: z.string().openapi({ example: "/api/problems/invalid-conf" }),
   title: z.string(),
   status: z.number().int(),

@@ -76,7 +76,7 @@ export async function startEmbeddedPostgres(
 }
 
 /** Containers often have 64 MB of /dev/shm, which parallel queries outgrow. */
-export async function sharedMemorySettings(): Promise<Record<string, string>> {
+async function sharedMemorySettings(): Promise<Record<string, string>> {
   try {
     const { bsize, blocks } = await statfs("/dev/shm");
     if (bsize * blocks >= 256 * 2 ** 20) return {};

@@ -21,7 +21,7 @@ const ENTRIES = [
 ];
 
 /** Removes them; answers the names of the packages that stay. */
-export async function pruneModules(projectDir: string): Promise<string[]> {
+async function pruneModules(projectDir: string): Promise<string[]> {
   const store = join(projectDir, "node_modules", ".deno");
   const needed = new Set<string>();
   const need = async (name: string) => {

@@ -16,7 +16,7 @@ import { serverArguments, serverVariables } from "./server_process.ts";
 import { prepareServerEnvironment } from "./server_environment.ts";
 
 /** The commands, for a POSIX shell. */
-export function serverCommand(env: Record<string, string>, projectDir: string): string {
+function serverCommand(env: Record<string, string>, projectDir: string): string {
   const added = Object.entries(serverVariables(env)).filter(([name, value]) =>
     Deno.env.get(name) !== value
   );

@@ -18,7 +18,7 @@ interface Connection {
  * pg-copy-streams has this too, but on Deno its second COPY on a connection
  * never gets any data.
  */
-export class CopyOut implements AsyncIterable<Uint8Array> {
+class CopyOut implements AsyncIterable<Uint8Array> {
   rowCount = 0;
   readonly #text: string;
   #connection: Connection | undefined;

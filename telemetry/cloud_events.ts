@@ -9,7 +9,7 @@ export interface CloudEventsOptions {
 }
 
 /** A notification as CloudEvents 1.0 in structured mode; receivers deduplicate by source and id. */
-export function cloudEvent(notification: Notification, source: string): Record<string, unknown> {
+function cloudEvent(notification: Notification, source: string): Record<string, unknown> {
   const { id, type, payload } = notification;
   return {
     specversion: "1.0",

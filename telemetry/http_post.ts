@@ -95,7 +95,7 @@ export function statusError(response: Response, text: string): DeliveryError {
 }
 
 /** Milliseconds that a Retry-After header asks for; null where it asks for nothing that makes sense. */
-export function retryAfter(header: string | null, now = Date.now()): number | null {
+function retryAfter(header: string | null, now = Date.now()): number | null {
   if (header === null) return null;
   const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
   return Number.isFinite(ms) && ms > 0 ? Math.min(ms, MAX_RETRY_AFTER_MS) : null;

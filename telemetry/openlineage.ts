@@ -79,7 +79,7 @@ export type LineageEvent = Record<string, unknown> & { eventType: string };
  * The run's id in lineage: its own, and one derived from it for each retry, as
  * nothing may follow the terminal event of a run.
  */
-export function lineageRunId(runId: string, endNo: number): string {
+function lineageRunId(runId: string, endNo: number): string {
   if (endNo === 1) return runId;
   const hex = createHash("sha256").update(`${runId} ${endNo}`).digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${

@@ -25,12 +25,12 @@ const TITLES: Record<string, string> = {
 };
 
 /** What a kind of alert is called in a message. */
-export function alertTitle(kind: string): string {
+function alertTitle(kind: string): string {
   return TITLES[kind] ?? kind;
 }
 
 /** Text of others in Slack's markup: nothing in it is a link, a mention or a command. */
-export function escapeSlack(text: string): string {
+function escapeSlack(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 

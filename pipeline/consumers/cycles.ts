@@ -23,7 +23,7 @@ export function checkConsumers(consumers: readonly Link[]): void {
 }
 
 /** "dataset → consumer → dataset" of the first cycle, or null. */
-export function findCycle(consumers: readonly Link[]): string[] | null {
+function findCycle(consumers: readonly Link[]): string[] | null {
   const done = new Set<string>();
   const visit = (dataset: string, path: string[]): string[] | null => {
     const at = path.indexOf(dataset);

@@ -1,5 +1,4 @@
 import type { Batch } from "./batch.ts";
-import type { SpillRef } from "./spill.ts";
 
 /**
  * What is kept of the rows seen so far. Each chunk has accumulators of its
@@ -38,5 +37,3 @@ export function addMembers<T extends object>(a: T, b: T): T {
   }
   return sum as T;
 }
-
-export type { SpillRef };

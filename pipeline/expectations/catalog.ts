@@ -8,7 +8,7 @@ import { ALL_TYPE_NAMES } from "./pandas_types.ts";
  */
 
 /** A reference to a suite parameter. */
-export const parameterReference = z.strictObject({ $PARAMETER: z.string().min(1).max(200) });
+const parameterReference = z.strictObject({ $PARAMETER: z.string().min(1).max(200) });
 
 const or = <T extends z.ZodType>(schema: T) => z.union([parameterReference, schema]).optional();
 const must = <T extends z.ZodType>(schema: T) => z.union([parameterReference, schema]);

@@ -58,7 +58,7 @@ export function typesKind(column: string): AccumulatorKind {
   };
 }
 
-export function countType(value: unknown, counts: TypeCounts): void {
+function countType(value: unknown, counts: TypeCounts): void {
   switch (typeof value) {
     case "string":
       counts.str++;

@@ -261,7 +261,7 @@ export class CompiledSuite {
 }
 
 /** An expectation in one line: its type and what it asks for. */
-export function describe({ type, kwargs }: Expectation): string {
+function describe({ type, kwargs }: Expectation): string {
   const parts = Object.entries(kwargs).map(([key, value]) => {
     const text = JSON.stringify(value) ?? "null";
     return `${key} ${text.length > 80 ? text.slice(0, 80) + "…" : text}`;

@@ -32,7 +32,7 @@ export function mapKind(rule: RowRule, condition: Condition | undefined): Accumu
   };
 }
 
-export function mergeMaps(a: MapState, b: MapState): MapState {
+function mergeMaps(a: MapState, b: MapState): MapState {
   return {
     elements: a.elements + b.elements,
     considered: a.considered + b.considered,

@@ -38,7 +38,7 @@ export function newProfile(options: ProfileOptions): Profile {
 }
 
 /** Looks at a data set, batch by batch, and proposes a suite that holds on it. */
-export class Profile {
+class Profile {
   readonly #options: ProfileOptions;
   readonly #batch = new Batch();
   readonly #columns = new Map<string, Watched>();

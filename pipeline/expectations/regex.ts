@@ -109,7 +109,7 @@ function refused(pattern: string, why: string): Problem {
 }
 
 /** Python's syntax where RE2's differs. */
-export function pythonToRe2(pattern: string): string {
+function pythonToRe2(pattern: string): string {
   let out = "";
   let inSet = false;
   for (let i = 0; i < pattern.length; i++) {

@@ -89,7 +89,7 @@ export function isIgnored(kwargs: Kwargs, columns: Columns, row: number): boolea
 }
 
 /** A row as results show it: the values by column. */
-export function showRow(names: readonly string[], columns: Columns, row: number): unknown {
+function showRow(names: readonly string[], columns: Columns, row: number): unknown {
   return Object.fromEntries(names.map((name, k) => [name, shown(columns[k]![row])]));
 }
 

@@ -121,7 +121,7 @@ export function isRowWise(expectation: { type: string }): boolean {
   return scopeOf(expectation) === "row";
 }
 
-export function scopeOf(expectation: { type: string }): Scope | undefined {
+function scopeOf(expectation: { type: string }): Scope | undefined {
   return Object.hasOwn(CATALOG, expectation.type) ? CATALOG[expectation.type]!.scope : undefined;
 }
 
@@ -164,7 +164,7 @@ export function resolveParameters(suite: Suite, given: Record<string, unknown> =
 }
 
 /** The name in `{"$PARAMETER": name}`, if the value is one. */
-export function parameterName(value: unknown): string | undefined {
+function parameterName(value: unknown): string | undefined {
   if (typeof value !== "object" || value === null || !("$PARAMETER" in value)) return undefined;
   return typeof value.$PARAMETER === "string" ? value.$PARAMETER : undefined;
 }

@@ -2,7 +2,7 @@ import type { MappingConf } from "../mapping.ts";
 import type { SourceConf } from "./schema.ts";
 
 /** How synthetic records become events, where the conf does not say otherwise. */
-export const SYNTHETIC_MAPPING: MappingConf = {
+const SYNTHETIC_MAPPING: MappingConf = {
   key: "id",
   event_type: { field: "event_type" },
   occurred_at: "occurred_at",

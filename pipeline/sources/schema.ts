@@ -5,7 +5,7 @@ import { z } from "zod";
  * ("properties.mag", "geometry.coordinates.0"). A dot inside a name is
  * written `\.`.
  */
-export const fieldPath = z.string().min(1).max(512)
+const fieldPath = z.string().min(1).max(512)
   .describe('path of a field, nested with dots: "properties.mag"');
 
 const format = z.enum(["csv", "tsv", "ndjson", "json", "parquet"])

@@ -3,17 +3,6 @@ import type { Plan, PlanContext, Slice, SourceAdapter, SourceRecord } from "./so
 import { refuseManySlices } from "./slice_limit.ts";
 import { Problem } from "../problem.ts";
 
-/**
- * How a synthetic record becomes an event where the conf does not say
- * otherwise: the same members as every source has.
- */
-export const SYNTHETIC_MAPPING = {
-  name: "synthetic",
-  key: "id",
-  event_type: { field: "event_type" },
-  occurred_at: { field: "occurred_at", format: "iso" },
-} as const;
-
 const EVENT_TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];
 // Weights out of 16, so that views are many and refunds few.
 const EVENT_TYPE_OF = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4];

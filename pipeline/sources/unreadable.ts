@@ -16,7 +16,7 @@ export interface Position {
 }
 
 /** "line 12 of flights.csv", or the byte where lines were not counted. */
-export function describePosition({ label, line, byte }: Position): string {
+function describePosition({ label, line, byte }: Position): string {
   return line === undefined ? `byte ${byte} of ${label}` : `line ${line} of ${label}`;
 }
 

@@ -220,7 +220,7 @@ function two(text: string, at: number): number {
 const DECIMAL = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
 
 /** A decimal number, with an exponent or not, in the parts of PostgreSQL's binary numeric. */
-export function numericGroups(
+function numericGroups(
   text: string,
 ): { negative: boolean; groups: number[]; weight: number; scale: number } {
   const match = DECIMAL.exec(text);

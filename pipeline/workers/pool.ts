@@ -10,7 +10,7 @@ import type {
 } from "./task.ts";
 
 /** An error that a worker reported and that is no Problem. */
-export class WorkerError extends Error {
+class WorkerError extends Error {
   readonly code: string | null;
   readonly transient: boolean;
   constructor(wire: Exclude<WireError, { problem: unknown }>) {

@@ -7,7 +7,7 @@ import { listRuns } from "../../store/run_views.ts";
 import type { AppDeps } from "../deps.ts";
 
 /** Runs in the charts. */
-export const HISTORY_LENGTH = 60;
+const HISTORY_LENGTH = 60;
 
 /** Everything that the overview shows, of one run label or of all. */
 export async function overviewData(deps: AppDeps, runLabel?: string): Promise<OverviewData> {

@@ -137,15 +137,3 @@ function Links({ manifest, lang, islands = [] }: LinksProps) {
     </>
   );
 }
-
-/** The heading of a page, with what can be done there at its end. */
-export function PageHead(
-  { title, children }: { title: ComponentChildren; children?: ComponentChildren },
-) {
-  return (
-    <div class="page-head">
-      <h1>{title}</h1>
-      {children !== undefined && <div class="page-actions">{children}</div>}
-    </div>
-  );
-}

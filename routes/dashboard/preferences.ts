@@ -17,7 +17,7 @@ export interface Preferences {
   messages: Messages;
 }
 
-export const CATALOGUES: Record<Lang, Messages> = { en, es };
+const CATALOGUES: Record<Lang, Messages> = { en, es };
 
 export function readPreferences(c: Context): Preferences {
   const accepted = acceptedTags(c.req.header("accept-language") ?? "");

@@ -13,7 +13,7 @@ export interface Reserved {
 }
 
 /** `etl_backup_20250115_120000.sql.gz`, in UTC. */
-export function backupName(at: Date): string {
+function backupName(at: Date): string {
   const [day, time] = at.toISOString().slice(0, 19).split("T");
   return `etl_backup_${day!.replaceAll("-", "")}_${time!.replaceAll(":", "")}.sql.gz`;
 }

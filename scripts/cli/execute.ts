@@ -50,7 +50,7 @@ async function cancel(api: Api, runId: string): Promise<void> {
   await post(api, `/api/etl/runs/${runId}/cancel`, {});
 }
 
-export function printEnded(call: Call, run: RunDetail): void {
+function printEnded(call: Call, run: RunDetail): void {
   if (call.flags.json) call.out.line(JSON.stringify(runSummary(run)));
   else for (const line of ["", ...summaryLines(call.out, run), ""]) call.out.line(line);
 }

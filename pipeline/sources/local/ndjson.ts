@@ -147,11 +147,11 @@ function lineAt({ bytes, at }: Piece, index: number): Position {
   return { ...at, line: at.line && at.line + index, byte: at.byte + from };
 }
 
-export function isRecord(value: Json): value is SourceRecord {
+function isRecord(value: Json): value is SourceRecord {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-export function notAnObject(raw: string, value: Json, at: Position): Unreadable {
+function notAnObject(raw: string, value: Json, at: Position): Unreadable {
   const kind = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
   return unreadable("not_an_object", `a record must be a JSON object, this is ${kind}`, {
     at,
@@ -159,7 +159,7 @@ export function notAnObject(raw: string, value: Json, at: Position): Unreadable 
   });
 }
 
-export function syntaxError(raw: string, error: unknown, at: Position): Unreadable {
+function syntaxError(raw: string, error: unknown, at: Position): Unreadable {
   if (error instanceof NumberRangeError) {
     return unreadable("number_range", error.message, { at, raw });
   }

@@ -32,7 +32,7 @@ export interface TextPlanContext {
 }
 
 /** Whether the bytes [from, to) hold nothing but white space: no record of NDJSON. */
-export function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
+function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const byte = bytes[i]!;
     if (byte > 32 || (byte < 32 && byte !== 9 && byte !== NEWLINE && byte !== 13)) return false;

@@ -140,7 +140,7 @@ async function readSuiteFile(call: Call, file: string): Promise<Record<string, u
 }
 
 /** A validation result as an aligned table. */
-export function resultLines(out: Terminal, result: ValidationResult): string[] {
+function resultLines(out: Terminal, result: ValidationResult): string[] {
   const { evaluated_expectations: all, successful_expectations: good } = result.statistics;
   const [title, ...rows] = table(
     [
