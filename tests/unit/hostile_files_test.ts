@@ -82,6 +82,30 @@ Deno.test("hostile files: a Parquet file that claims rows or bytes that it has n
   );
 });
 
+Deno.test("hostile files: a Parquet page that claims billions of values costs its run, not the process", async () => {
+  await using folder = await SourceFolder.create();
+  const read = async (bytes: Uint8Array) => {
+    await folder.write("a.parquet", bytes);
+    return await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+  };
+  const data = Array.from({ length: 200_000 }, (_, i) => i < 100_000 ? "a" : "b");
+  const columnData = [{ name: "t", data, type: "STRING" as const }];
+  for (const codec of ["UNCOMPRESSED", "SNAPPY"] as const) {
+    const honest = new Uint8Array(parquetWriteBuffer({ columnData, codec }));
+    assert.equal((await read(honest)).records.length, 200_000);
+    // two runs of dictionary indexes become one of 2^31 - 1
+    const runs = [0xf0, 0x8a, 0x0c, 0x00, 0xd0, 0x0f, 0x01];
+    const at = honest.findIndex((_, i) => runs.every((byte, k) => honest[i + k] === byte));
+    if (codec === "SNAPPY" && at < 0) continue;
+    assert.ok(at > 0);
+    const lie = Uint8Array.from(honest);
+    lie.set([0xfe, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x01], at);
+    const { type, message } = await problemOf(read(lie));
+    assert.equal(type, "source-unreadable");
+    assert.match(message, /a run of 2147483647 values in a page of 100000/);
+  }
+});
+
 /** The file with what is at these places of its footer replaced, and the footer's length corrected. */
 function rewritten(file: Uint8Array, places: number[], by: number[]): Uint8Array {
   const bytes: number[] = [];

@@ -11,6 +11,7 @@ import { Problem } from "../../problem.ts";
 import type { Json, ReadContext, SourceRecord } from "../source.ts";
 import { Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
+import { checkPages } from "./parquet_check.ts";
 import { openInput, openPart } from "./open_input.ts";
 import type { InputFile, Part } from "./part.ts";
 import {
@@ -142,6 +143,11 @@ export async function* readParquet(
   try {
     const metadata = await readMetadata(file);
     const tree = parquetSchema(metadata);
+    await checkPages(file, metadata, {
+      start: part.start,
+      end: part.end,
+      compressors: boundedCompressors,
+    });
     const scan = await parquetScan({
       file,
       metadata: { ...metadata, schema: metadata.schema.map(asStored) },
@@ -150,6 +156,8 @@ export async function* readParquet(
       utf8: false,
       rowStart: part.start,
       rowEnd: part.end,
+      // an index could lead to pages that were not checked
+      useOffsetIndex: false,
     });
     for (const column of tree.children) {
       ctx.signal.throwIfAborted();
