@@ -5,7 +5,8 @@ import {
   NumberRangeError,
   parseJsonExactly,
 } from "../pipeline/sources/json_text.ts";
-import { DATA_TYPES, MAX_JSON_BYTES, readText } from "./run_request.ts";
+import { MAX_JSON_BYTES, readText } from "./body.ts";
+import { dataFormat, mediaType } from "./media_type.ts";
 
 /** As deep as what the database stores may be (pipeline/canonical.ts). */
 const MAX_DEPTH = 1000;
@@ -18,7 +19,8 @@ const MAX_DEPTH = 1000;
  */
 export function bodyLimits(): MiddlewareHandler {
   return async (c, next) => {
-    if (c.req.raw.body === null || isData(c.req.header("content-type"))) return await next();
+    const readElsewhere = dataFormat(c) !== undefined || mediaType(c) === "multipart/form-data";
+    if (c.req.raw.body === null || readElsewhere) return await next();
     const text = await readText(c.req.raw, MAX_JSON_BYTES);
     if (isDeeperThan(text, MAX_DEPTH)) {
       throw new Problem("bad-request", {
@@ -46,11 +48,6 @@ function refuseEndlessNumbers(text: string): void {
       detail: `The body is not JSON that can be kept: ${error.message}.`,
     });
   }
-}
-
-function isData(contentType = ""): boolean {
-  const type = contentType.split(";")[0]!.trim().toLowerCase();
-  return DATA_TYPES[type] !== undefined || type === "multipart/form-data";
 }
 
 /** Whether lists and objects of a JSON text are nested deeper, without parsing it. */

@@ -3,7 +3,7 @@ import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { listConsumers, listDatasetEvents, listDatasets } from "../store/datasets.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { pageOf, problemResponses } from "./schemas.ts";
+import { jsonOf, pageOf, problemResponses } from "./schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 
@@ -38,11 +38,6 @@ const consumerSchema = z.object({
   last_done_at: time.nullable(),
   last_error: z.string().nullable(),
 }).openapi("Consumer");
-
-const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 
 /** Datasets, their events, and who reads them. */
 export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {

@@ -5,11 +5,11 @@ import { Problem } from "../pipeline/problem.ts";
 import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
 import { actorOf } from "./access/identity.ts";
+import { readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
-import { staysOpen } from "./load.ts";
-import { parseBody, readText } from "./run_request.ts";
-import { asksToWait } from "./runs.ts";
-import { problemResponses } from "./schemas.ts";
+import { requireJson } from "./media_type.ts";
+import { jsonOf, problemResponses } from "./schemas.ts";
+import { whileWaiting } from "./wait.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
 const WAIT_LIMIT_MS = 60_000;
@@ -23,11 +23,6 @@ const deliverySchema = z.object({
   error: z.string().nullable(),
   result: z.any(),
 }).openapi("Delivery");
-
-const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 
 /** Starts etl_downstream_example by hand, and shows how that went. */
 export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
@@ -57,7 +52,10 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
       ...problemResponses(400, 413, 415, 422),
     },
   });
-  app.post("/api/etl/downstream", (c) => requestDownstream(c, deps));
+  app.post("/api/etl/downstream", (c) => {
+    requireJson(c, 'The parameters are application/json, e.g. {"top_n": 5}');
+    return whileWaiting(c, (wait) => requestDownstream(c, deps, wait));
+  });
 
   app.openAPIRegistry.registerPath({
     method: "get",
@@ -75,27 +73,12 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
 }
 
-async function requestDownstream(c: Context, deps: AppDeps): Promise<Response> {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  if (type !== "application/json") {
-    throw new Problem("unsupported-media-type", {
-      status: 415,
-      detail: `The parameters are application/json, e.g. {"top_n": 5}; not ${
-        type || "a body without a content type"
-      }.`,
-    });
-  }
-  const wait = asksToWait(c);
-  const leave = wait ? staysOpen(c) : () => {};
-  try {
-    return await answer(c, deps, wait);
-  } finally {
-    leave();
-  }
-}
-
-async function answer(c: Context, deps: AppDeps, wait: boolean): Promise<Response> {
-  const given = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
+async function requestDownstream(
+  c: Context,
+  deps: AppDeps,
+  wait: boolean,
+): Promise<Response> {
+  const given = await readJson(c, MAX_BODY_BYTES);
   downstreamExample.parseParams(given);
   const { name } = downstreamExample;
   const id = await requestDelivery(deps.sql, name, {

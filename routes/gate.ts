@@ -1,18 +1,25 @@
 import { Problem } from "../pipeline/problem.ts";
 
+export interface GateOptions {
+  /** How the rest is refused: 503, the server has too much to do, or 429, of this kind; default 503. */
+  status?: 503 | 429;
+}
+
 /**
  * Lets so much through at once and refuses the rest, before anything of it was
- * begun: with 503 and Retry-After, so that a client that comes again loses nothing.
+ * begun: with Retry-After, so that a client that comes again loses nothing.
  */
 export class Gate {
   readonly #limit: number;
   readonly #what: string;
+  readonly #status: 503 | 429;
   #inside = 0;
 
   /** `what`: as the error says it, such as "512 requests are in hand". */
-  constructor(limit: number, what: string) {
+  constructor(limit: number, what: string, { status = 503 }: GateOptions = {}) {
     this.#limit = limit;
     this.#what = what;
+    this.#status = status;
   }
 
   /** How much is inside. */
@@ -23,8 +30,8 @@ export class Gate {
   /** Answers a function that leaves; calling it again does nothing. */
   enter(weight = 1): () => void {
     if (this.#inside + weight > this.#limit) {
-      throw new Problem("unavailable", {
-        status: 503,
+      throw new Problem(this.#status === 503 ? "unavailable" : "too-many-requests", {
+        status: this.#status,
         detail: `This server is busy: ${this.#what} already. Nothing was begun; try again in a ` +
           "few seconds.",
         transient: true,
@@ -37,6 +44,16 @@ export class Gate {
       left = true;
       this.#inside -= weight;
     };
+  }
+
+  /** Does something inside, and leaves when it is done. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const leave = this.enter();
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations } from "../store/health.ts";
+import { deadline } from "./deadline.ts";
 import type { AppDeps } from "./deps.ts";
+import { jsonOf } from "./schemas.ts";
 
 /** A database that does not answer is as good as none. */
 const ANSWER_LIMIT_MS = 5_000;
@@ -17,11 +19,6 @@ const readySchema = z.object({
   status: z.enum(["ok", "unready"]),
   problems: z.array(z.string()),
 }).openapi("Ready");
-
-const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 
 /** Health: /livez says that the process runs, /readyz that it can work, /api/etl/health what is wrong. */
 export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
@@ -83,7 +80,7 @@ async function health(deps: AppDeps) {
     workers_busy: workersBusy,
   };
   try {
-    const database = await limited(databaseHealth(deps.sql, deps.config));
+    const database = await deadline(databaseHealth(deps.sql, deps.config), ANSWER_LIMIT_MS);
     const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
     const dispatch = listening
       ? "notify"
@@ -98,19 +95,8 @@ async function health(deps: AppDeps) {
 async function unreadiness(deps: AppDeps): Promise<string[]> {
   if (deps.status().draining) return ["this server is stopping"];
   try {
-    return await limited(missingRelations(deps.sql));
+    return await deadline(missingRelations(deps.sql), ANSWER_LIMIT_MS);
   } catch {
     return [OUT_OF_REACH];
-  }
-}
-
-async function limited<T>(work: Promise<T>): Promise<T> {
-  work.catch(() => {});
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("no answer in time")), ANSWER_LIMIT_MS);
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

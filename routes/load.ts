@@ -1,8 +1,8 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Config } from "../config.ts";
 import { Gate, Turns } from "./gate.ts";
-import { DATA_TYPES } from "./run_request.ts";
 import { guardedBody } from "./guarded_body.ts";
+import { dataFormat } from "./media_type.ts";
 
 declare module "hono" {
   interface ContextVariableMap {
@@ -57,7 +57,9 @@ export function limitLoad(config: LoadConfig): MiddlewareHandler {
       const { stream, end } = guardedBody(body, {
         timeoutMs: config.bodyTimeoutMs,
         // data goes to disk as it comes
-        ...(isData(c) ? {} : { onBlock: (bytes) => leaving.push(load.bodyBytes.enter(bytes)) }),
+        ...(dataFormat(c) === undefined
+          ? { onBlock: (bytes) => leaving.push(load.bodyBytes.enter(bytes)) }
+          : {}),
       });
       leaving.push(end);
       c.req.raw = new Request(c.req.raw, { body: stream });
@@ -68,11 +70,6 @@ export function limitLoad(config: LoadConfig): MiddlewareHandler {
       for (const each of leaving) each();
     }
   };
-}
-
-function isData(c: Context): boolean {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  return DATA_TYPES[type] !== undefined;
 }
 
 /** For a request that stays open: it counts as such from here on. Answers a function that ends that. */

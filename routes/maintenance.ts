@@ -10,13 +10,13 @@ import {
   requestMaintenance,
 } from "../store/maintenance.ts";
 import { delay } from "../store/retry.ts";
+import { readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { staysOpen } from "./load.ts";
-import { parseBody, readText } from "./run_request.ts";
-import { asksToWait } from "./runs.ts";
+import { requireJson } from "./media_type.ts";
+import { whileWaiting } from "./wait.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import { pageOf, problemResponses } from "./schemas.ts";
+import { jsonOf, pageOf, problemResponses } from "./schemas.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
 const LOOK_MS = 200;
@@ -51,11 +51,6 @@ const maintenanceSchema = z.object({
   error: z.string().nullable(),
 }).openapi("Maintenance");
 
-const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-
 /** etl_maintenance: ask for one now, look at those there were. */
 export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openAPIRegistry.registerPath({
@@ -74,7 +69,10 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
       ...problemResponses(400, 409, 415, 422),
     },
   });
-  app.post("/api/etl/maintenance", (c) => askForMaintenance(c, deps));
+  app.post("/api/etl/maintenance", (c) => {
+    requireJson(c, 'The conf is application/json, e.g. {"retention_days_metrics": 60}');
+    return whileWaiting(c, (wait) => askForMaintenance(c, deps, wait));
+  });
 
   app.openapi(
     createRoute({
@@ -125,27 +123,12 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
   );
 }
 
-async function askForMaintenance(c: Context, deps: AppDeps): Promise<Response> {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  if (type !== "application/json") {
-    throw new Problem("unsupported-media-type", {
-      status: 415,
-      detail: `The conf is application/json, e.g. {"retention_days_metrics": 60}; not ${
-        type || "a body without a content type"
-      }.`,
-    });
-  }
-  const leave = c.req.query("wait") === "true" ? staysOpen(c) : () => {};
-  try {
-    return await carryOut(c, deps);
-  } finally {
-    leave();
-  }
-}
-
-async function carryOut(c: Context, deps: AppDeps): Promise<Response> {
-  const wait = asksToWait(c);
-  const conf = parseBody(await readText(c.req.raw, MAX_BODY_BYTES));
+async function askForMaintenance(
+  c: Context,
+  deps: AppDeps,
+  wait: boolean,
+): Promise<Response> {
+  const conf = await readJson(c, MAX_BODY_BYTES);
   const id = await requestMaintenance(deps.sql, conf, {
     trigger: clientOf(c),
     requested_by: actorOf(c),

@@ -17,7 +17,7 @@ import {
 } from "../store/named.ts";
 import type { AppDeps } from "./deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";
 
@@ -93,7 +93,6 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
   const { path, noun, table } = resource;
   const params = z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) });
   const row = z.record(z.string(), z.any());
-  const content = (schema: z.ZodType) => ({ "application/json": { schema } });
   const missing = (which: string) =>
     new Problem("not-found", {
       status: 404,
@@ -106,7 +105,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       path,
       summary: `Every ${noun}`,
       responses: {
-        200: { description: "by name", content: content(z.object({ items: z.array(row) })) },
+        200: { description: "by name", content: json(z.object({ items: z.array(row) })) },
       },
     }),
     async (c) => c.json({ items: await listNamed(deps.sql, table) }, 200),
@@ -118,7 +117,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       summary: `One ${noun}`,
       request: { params },
       responses: {
-        200: { description: noun, content: content(row) },
+        200: { description: noun, content: json(row) },
         ...problemResponses(400, 404),
       },
     }),
@@ -134,10 +133,10 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       method: "put",
       path: `${path}/{name}`,
       summary: `Create or change a ${noun}`,
-      request: { params, body: { required: true, content: content(resource.body) } },
+      request: { params, body: { required: true, content: json(resource.body) } },
       responses: {
-        200: { description: "changed", content: content(row) },
-        201: { description: "created", content: content(row) },
+        200: { description: "changed", content: json(row) },
+        201: { description: "created", content: json(row) },
         ...problemResponses(400, 415, 422),
       },
     }),

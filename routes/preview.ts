@@ -5,10 +5,12 @@ import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { previewInWorker } from "../pipeline/workers/preview.ts";
+import { readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
-import { MAX_JSON_BYTES, parseBody, readText } from "./run_request.ts";
+import { Gate } from "./gate.ts";
+import { mediaType } from "./media_type.ts";
 import { problemResponses } from "./schemas.ts";
-import { AtOnce, paramsOf, withSource } from "./source_context.ts";
+import { paramsOf, withSource } from "./source_context.ts";
 
 /** Each has a Web Worker of its own, so there are few at once. */
 const AT_ONCE = 4;
@@ -55,7 +57,7 @@ const previewSchema = z.object({
 
 /** What the first records of a source would become. */
 export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  const atOnce = new AtOnce(AT_ONCE, "previews are being made");
+  const gate = new Gate(AT_ONCE, `${AT_ONCE} previews are being made`, { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
     path: "/api/etl/preview",
@@ -79,7 +81,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
   app.post("/api/etl/preview", async (c) => {
     const params = await paramsOf(await confOf(c), deps);
-    return await atOnce.run(() =>
+    return await gate.run(() =>
       withSource(params, deps, async (context) => {
         const preview = await previewInWorker(context, { signal: c.req.raw.signal });
         // JSON.stringify knows no bigint, and payloads keep every digit
@@ -91,8 +93,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
 }
 
 async function confOf(c: Context): Promise<unknown> {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  if (type === "application/json") return parseBody(await readText(c.req.raw, MAX_JSON_BYTES));
+  if (mediaType(c) === "application/json") return await readJson(c);
   throw new Problem("unsupported-media-type", {
     status: 415,
     detail: "A preview is asked for with application/json: the conf of a run, with its source. " +

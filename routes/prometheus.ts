@@ -3,6 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import { type Scrape, scrape } from "../store/metrics.ts";
+import { deadline } from "./deadline.ts";
 import type { AppDeps } from "./deps.ts";
 
 /** A database that does not answer must not hang the scrape. */
@@ -13,7 +14,7 @@ export function prometheusRoutes(app: OpenAPIHono, deps: AppDeps): void {
   let current: Promise<Scrape | null> | null = null;
   // several scrapers at once share one query
   const read = () =>
-    current ??= limited(scrape(deps.sql)).catch((error) => {
+    current ??= deadline(scrape(deps.sql), SCRAPE_LIMIT_MS).catch((error) => {
       deps.log.warn("metrics of the database could not be read", { error });
       return null;
     }).finally(() => current = null);
@@ -33,19 +34,6 @@ export function prometheusRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const text = await deps.metrics.text(await read(), { workers, workersBusy });
     return c.body(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
-}
-
-async function limited<T>(work: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new Error(`no answer in ${SCRAPE_LIMIT_MS} ms`)),
-    SCRAPE_LIMIT_MS,
-  );
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Counts every request by the route that answered it. */

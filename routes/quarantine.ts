@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { Problem } from "../pipeline/problem.ts";
 import {
   listQuarantine,
@@ -7,11 +8,9 @@ import {
   quarantineRules,
 } from "../store/quarantine_views.ts";
 import { submitRun } from "../store/runs.ts";
-import { storeUpload } from "../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import type { Turns } from "./gate.ts";
-import { withConnection } from "./run_request.ts";
+import { keepUpload } from "./keep_upload.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
 import { pageOf, problemResponses, submittedSchema } from "./schemas.ts";
@@ -99,12 +98,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const { id } = c.req.valid("param");
       const { rule } = c.req.valid("query");
-      const submitted = await replay(deps, {
-        id,
-        rule,
-        actor: actorOf(c),
-        storing: c.get("load").storing,
-      });
+      const submitted = await replay(c, deps, { id, rule });
       c.header("Location", `/api/etl/runs/${submitted.run_id}`);
       return c.json(submitted, 202);
     },
@@ -112,13 +106,9 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
 }
 
 async function replay(
+  c: Context,
   deps: AppDeps,
-  { id, rule, actor, storing }: {
-    id: string;
-    rule: string | undefined;
-    actor: string;
-    storing: Turns;
-  },
+  { id, rule }: { id: string; rule: string | undefined },
 ) {
   const run = await knownRun(deps, id);
   if (["queued", "running"].includes(run.state)) {
@@ -127,13 +117,8 @@ async function replay(
       detail: `Run ${id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });
   }
-  const { uploadId } = await storing.take(() =>
-    withConnection(
-      deps,
-      (connection) =>
-        storeUpload(connection, refuseNothing(quarantinedLines(deps.sql, id, rule), id)),
-    )
-  );
+  const lines = refuseNothing(quarantinedLines(deps.sql, id, rule), id);
+  const uploadId = await keepUpload(lines, c, deps);
   const { batch_size: _size, chunk_size: _chunk, source: original, ...rest } = Object.fromEntries(
     Object.entries(run.params).filter(([, { origin }]) => origin !== "default")
       .map(([name, { value }]) => [name, value]),
@@ -147,7 +132,7 @@ async function replay(
     source: { ...source, upload_id: uploadId },
     dry_run: false,
     overlap: "queue",
-  }, { trigger: "replay", requested_by: actor, replay_of: id });
+  }, { trigger: "replay", requested_by: actorOf(c), replay_of: id });
   await markReplayed(deps.sql, id, { replayRunId: submitted.run_id, rule });
   return submitted;
 }

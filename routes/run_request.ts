@@ -9,24 +9,11 @@ import { inlineSource } from "../pipeline/sources/schema.ts";
 import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
 import { fileBytes } from "../pipeline/sources/local/streams.ts";
-import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
-import { Connection } from "../store/connection.ts";
-import { storeUpload } from "../store/uploads.ts";
+import { boundedBody, readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
-
-/** Bytes that a body of JSON may have. */
-export const MAX_JSON_BYTES = 8 << 20;
-
-/** Content types that carry data instead of a conf, with the format they mean. */
-export const DATA_TYPES: Record<string, string> = {
-  "text/csv": "csv",
-  "text/tab-separated-values": "tsv",
-  "application/x-ndjson": "ndjson",
-  "application/ndjson": "ndjson",
-  "application/jsonl": "ndjson",
-  "application/vnd.apache.parquet": "parquet",
-};
+import { keepUpload } from "./keep_upload.ts";
+import { DATA_TYPES, dataFormat, requireJson } from "./media_type.ts";
 
 /** Members of the source that the query of a data request may hold. */
 const SOURCE_MEMBERS = [
@@ -44,20 +31,15 @@ const SOURCE_MEMBERS = [
  * Data is stored before the run is asked for; the conf names where.
  */
 export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-  const format = DATA_TYPES[type];
+  const format = dataFormat(c);
   if (format !== undefined) return await readDataRequest(c, deps, format);
-  if (type !== "application/json") {
-    throw new Problem("unsupported-media-type", {
-      status: 415,
-      detail: `A run request is application/json, or data as one of ${
-        Object.keys(DATA_TYPES).join(", ")
-      }; not ${type || "a body without a content type"}.`,
-    });
-  }
+  requireJson(
+    c,
+    `A run request is application/json, or data as one of ${Object.keys(DATA_TYPES).join(", ")}`,
+  );
   refuseQuery(c);
   try {
-    const conf = parseBody(await readText(c.req.raw, MAX_JSON_BYTES));
+    const conf = await readJson(c);
     return await storeRecords(await checkedConf(conf, deps), c, deps);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -112,7 +94,7 @@ async function storeRecords(conf: Conf, c: Context, deps: AppDeps): Promise<Conf
   const { source } = conf;
   if (source?.type !== "inline" || source.records === undefined) return conf;
   const { records, ...rest } = source;
-  const uploadId = await store(lines(records as Json[]), c, deps);
+  const uploadId = await keepUpload(lines(records as Json[]), c, deps);
   return { ...conf, source: { ...rest, format: "ndjson", upload_id: uploadId } };
 }
 
@@ -125,73 +107,6 @@ function* lines(records: Json[]): Generator<Uint8Array> {
   }
 }
 
-/** Stores what a request brought; few do at once. Answers its id. */
-async function store(
-  blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  c: Context,
-  deps: AppDeps,
-): Promise<string> {
-  const { uploadId } = await c.get("load").storing.take(() =>
-    withConnection(deps, (connection) => storeUpload(connection, blocks))
-  );
-  return uploadId;
-}
-
-/** Opens a connection for a transaction that a request needs. */
-export async function withConnection<T>(
-  { config }: AppDeps,
-  use: (connection: Connection) => Promise<T>,
-): Promise<T> {
-  const connection = new Connection(config.dsn, "etl-improved upload");
-  try {
-    return await use(connection);
-  } finally {
-    await connection.close();
-  }
-}
-
-/** The JSON of a body; an empty body is an empty object. */
-export function parseBody(text: string): unknown {
-  if (text.trim() === "") return {};
-  try {
-    return parseJson(text);
-  } catch (error) {
-    throw new Problem("bad-request", {
-      status: 400,
-      detail: `The body is not JSON: ${(error as Error).message}`,
-    });
-  }
-}
-
-/** Reads a body of bounded size as text. */
-export async function readText(request: Request, maxBytes: number): Promise<string> {
-  const blocks: Uint8Array[] = [];
-  for await (const block of limited(request, maxBytes)) blocks.push(block);
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(
-      await new Blob(blocks as BlobPart[]).arrayBuffer(),
-    );
-  } catch {
-    throw new Problem("bad-request", { status: 400, detail: "The body is not UTF-8 text." });
-  }
-}
-
-async function* limited(request: Request, maxBytes: number): AsyncGenerator<Uint8Array> {
-  const tooLarge = () =>
-    new Problem("payload-too-large", {
-      status: 413,
-      detail:
-        `The body has more than ${maxBytes} bytes. Put the data where a file or http source can read it.`,
-    });
-  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
-  let size = 0;
-  for await (const block of request.body ?? []) {
-    size += block.byteLength;
-    if (size > maxBytes) throw tooLarge();
-    yield block;
-  }
-}
-
 async function readDataRequest(c: Context, deps: AppDeps, format: string): Promise<Conf> {
   refuseEncoding(c);
   const { conf, source } = readQuery(c, format);
@@ -201,9 +116,9 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
   let file: string | undefined;
   try {
     // a client may take its time, and must have no connection to the database meanwhile
-    const body = notEmpty(limited(c.req.raw, maxBodyBytes));
+    const body = notEmpty(boundedBody(c.req.raw, maxBodyBytes));
     file = (await spool(resolve(spoolDir), `upload-${crypto.randomUUID()}`, body)).absolutePath;
-    const uploadId = await store(fileBytes(file), c, deps);
+    const uploadId = await keepUpload(fileBytes(file), c, deps);
     return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
   } finally {
     leave();

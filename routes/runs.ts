@@ -8,10 +8,12 @@ import { activeTraceparent } from "../telemetry/tracing.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { staysOpen } from "./load.ts";
+import { DATA_TYPES } from "./media_type.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
-import { DATA_TYPES, readRunRequest } from "./run_request.ts";
+import { whileWaiting } from "./wait.ts";
+import { readRunRequest } from "./run_request.ts";
 import {
+  jsonOf,
   pageOf,
   problemResponses,
   runDetailSchema,
@@ -27,11 +29,6 @@ const eventSchema = z.object({
   id: z.string().regex(/^\d+$/).describe("the run's revision"),
   data: z.string().describe("the run, JSON as GET /api/etl/runs/{id} answers"),
 }).openapi("RunEvent");
-
-const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 
 /** Runs: ask for one, look, follow, cancel, retry. */
 export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
@@ -190,15 +187,11 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
       detail: "This server is stopping. Ask another one, or try again soon.",
     });
   }
-  if (!asksToWait(c)) return c.json(await submit(c, deps), 202);
-  // before the run is asked for: who is refused here has no run
-  const leave = staysOpen(c);
-  try {
-    const { run_id } = await submit(c, deps);
-    return c.json(await waitForEnd(deps, run_id, c.req.raw.signal), 200);
-  } finally {
-    leave();
-  }
+  return await whileWaiting(c, async (wait) => {
+    const submitted = await submit(c, deps);
+    if (!wait) return c.json(submitted, 202);
+    return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+  });
 }
 
 async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
@@ -216,22 +209,6 @@ async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
   });
   c.header("Location", `/api/etl/runs/${submitted.run_id}`);
   return submitted;
-}
-
-/** Whether the query has `wait=true`. */
-export function asksToWait(c: Context): boolean {
-  const text = c.req.query("wait") ?? "false";
-  if (text === "true" || text === "false") return text === "true";
-  throw new Problem("bad-request", {
-    status: 400,
-    detail: "wait is neither true nor false.",
-    errors: [{
-      field: "wait",
-      value: text.slice(0, 100),
-      message: "is not an accepted value",
-      expected: "one of: true, false",
-    }],
-  });
 }
 
 export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {

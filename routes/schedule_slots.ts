@@ -15,13 +15,12 @@ import type { AppDeps } from "./deps.ts";
 import { acceptedLang } from "./dashboard/preferences.ts";
 import { decodeCursor, encodeCursor } from "./page_cursor.ts";
 import { cronText, knownSchedule, localOf, scheduleName, zoneText } from "./schedule_body.ts";
-import { problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./schemas.ts";
 
 /** Slots that one request runs at most, and those of one transaction. */
 const MAX_BACKFILL = 1000;
 const BATCH = 100;
 
-const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 const time = z.string().openapi({ format: "date-time" });
 const moment = z.string().max(100).openapi({
   description: "a time, a local time of the schedule's zone, or a day of it",

@@ -23,9 +23,8 @@ import {
   shown,
 } from "./schedule_body.ts";
 import { scheduleSlotRoutes } from "./schedule_slots.ts";
-import { pageOf, problemResponses, submittedSchema } from "./schemas.ts";
+import { json, pageOf, problemResponses, submittedSchema } from "./schemas.ts";
 
-const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 const path = "/api/schedules/{name}";
 
 /** Schedules: look, create, change, pause, run now, remove; their slots. */

@@ -1,5 +1,14 @@
 import { z } from "@hono/zod-openapi";
 
+/** A body of JSON, as OpenAPI describes it. */
+export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
+
+/** An answer of JSON. */
+export const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: json(schema),
+});
+
 /** What the API answers with; the source of its part of OpenAPI. */
 const problemSchema = z.object({
   type: z.string().openapi({ example: "/api/problems/invalid-conf" }),

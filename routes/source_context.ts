@@ -89,32 +89,3 @@ export async function withSource<T>(
     await Deno.remove(spoolDir, { recursive: true });
   }
 }
-
-/** Does at most so many things at once: each has a Web Worker of its own. */
-export class AtOnce {
-  readonly #limit: number;
-  readonly #what: string;
-  #going = 0;
-
-  /** `what`: what is said to be going on, such as "previews are being made". */
-  constructor(limit: number, what: string) {
-    this.#limit = limit;
-    this.#what = what;
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#going >= this.#limit) {
-      throw new Problem("too-many-requests", {
-        status: 429,
-        detail: `${this.#limit} ${this.#what} already. Try again in a few seconds.`,
-        transient: true,
-      });
-    }
-    this.#going++;
-    try {
-      return await work();
-    } finally {
-      this.#going--;
-    }
-  }
-}

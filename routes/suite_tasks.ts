@@ -6,12 +6,12 @@ import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
 import { aside, asideOnSource } from "../pipeline/workers/aside.ts";
 import { NO_REACH } from "../pipeline/workers/permissions.ts";
+import { readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
-import { parseBody, readText } from "./run_request.ts";
-import { problemResponses } from "./schemas.ts";
-import { AtOnce, paramsOf, withSource } from "./source_context.ts";
+import { Gate } from "./gate.ts";
+import { json, problemResponses } from "./schemas.ts";
+import { paramsOf, withSource } from "./source_context.ts";
 
-const MAX_BYTES = 8 << 20;
 const MAX_SAMPLE = 10_000;
 const AT_ONCE = 2;
 const TRY_MS = 30_000;
@@ -19,7 +19,6 @@ const TRY_MS = 30_000;
 /** Records that a server looks at for a profile: unless told, at most, and milliseconds for it. */
 const SERVER_PROFILE = { records: 100_000, maxRecords: 1_000_000, timeoutMs: 120_000 };
 
-const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 const anyObject = z.record(z.string(), z.any());
 const conf = () => ({ "application/json": { schema: confJsonSchema() as never } });
 
@@ -34,7 +33,7 @@ const profileSchema = z.object({
 
 /** Trying a suite without storing it, and proposing one. */
 export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  const atOnce = new AtOnce(AT_ONCE, "suites are being tried or profiled");
+  const gate = new Gate(AT_ONCE, `${AT_ONCE} suites are being tried or profiled`, { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
     path: "/api/suites/try",
@@ -62,7 +61,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
   app.post("/api/suites/try", async (c) => {
     const { suite: draft, records, conf, ...unknown } = objectOf(
-      parseBody(await readText(c.req.raw, MAX_BYTES)),
+      await readJson(c),
       "The body",
     );
     if (Object.keys(unknown).length > 0 || (records !== undefined && conf !== undefined)) {
@@ -76,14 +75,12 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     if (conf === undefined) {
       const sample = { records: sampleOf(records) };
       return c.json(
-        await atOnce.run(() =>
-          aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })
-        ),
+        await gate.run(() => aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })),
       );
     }
     const params = await paramsOf(conf, deps);
     return c.json(
-      await atOnce.run(() =>
+      await gate.run(() =>
         withSource(params, deps, (context) => {
           const sample = { source: { ...context, maxRecords: MAX_SAMPLE } };
           return asideOnSource("try", { suite, sample }, { ...limits, context, preview: true });
@@ -119,9 +116,9 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const maxRecords = records === undefined
       ? limit.records
       : wholeNumber(records, limit.maxRecords ?? Number.MAX_SAFE_INTEGER);
-    const params = await paramsOf(parseBody(await readText(c.req.raw, MAX_BYTES)), deps);
+    const params = await paramsOf(await readJson(c), deps);
     const { timeoutMs } = limit;
-    const profile = await atOnce.run(() =>
+    const profile = await gate.run(() =>
       withSource(
         params,
         deps,

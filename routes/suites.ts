@@ -1,13 +1,14 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { compileSuite } from "../pipeline/expectations/compiled_suite.ts";
 import { isRowWise, readSuite, writeSuite } from "../pipeline/expectations/suite.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
+import { readJson } from "./body.ts";
 import type { AppDeps } from "./deps.ts";
-import { parseBody, readText } from "./run_request.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
-import { problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./schemas.ts";
 
 const MAX_SUITE_BYTES = 4 << 20;
 
@@ -16,7 +17,6 @@ const name = z.string().regex(
   "a name of letters, digits, _ . and -",
 )
   .openapi({ param: { name: "name", in: "path" } });
-const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 const suiteJson = z.record(z.string(), z.any()).openapi("ExpectationSuite");
 const resultJson = z.record(z.string(), z.any()).openapi("ValidationResult");
 
@@ -80,7 +80,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { name } = c.req.valid("param");
-      const body = await bodyObject(c.req.raw);
+      const body = await bodyObject(c);
       if (body.expectations === undefined) throw noExpectations();
       const suite = readSuite({ ...body, name, expectation_suite_name: undefined });
       compileSuite(suite);
@@ -156,8 +156,8 @@ function noExpectations(): Problem {
   });
 }
 
-async function bodyObject(request: Request): Promise<Record<string, unknown>> {
-  const body = parseBody(await readText(request, MAX_SUITE_BYTES));
+async function bodyObject(c: Context): Promise<Record<string, unknown>> {
+  const body = await readJson(c, MAX_SUITE_BYTES);
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Record<string, unknown>;
   }

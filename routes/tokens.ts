@@ -5,7 +5,7 @@ import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
 import { newToken } from "./access/credential.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./deps.ts";
-import { problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./schemas.ts";
 
 /** Names that the audit table has for others than tokens. */
 const TAKEN = new Set([ENVIRONMENT_TOKEN, "http", "cli", "etl"]);
@@ -28,7 +28,6 @@ const tokenSchema = z.object({
 const newTokenSchema = tokenSchema.extend({
   token: z.string().describe("the token itself; it cannot be looked up later"),
 }).openapi("NewToken");
-const content = (schema: z.ZodType) => ({ "application/json": { schema } });
 
 /** API tokens: list, create, revoke. */
 export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): void {
@@ -40,7 +39,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       responses: {
         200: {
           description: "by name, revoked ones too",
-          content: content(z.object({ items: z.array(tokenSchema) })),
+          content: json(z.object({ items: z.array(tokenSchema) })),
         },
       },
     }),
@@ -68,7 +67,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         },
       },
       responses: {
-        201: { description: "created", content: content(newTokenSchema) },
+        201: { description: "created", content: json(newTokenSchema) },
         ...problemResponses(400, 409, 415),
       },
     }),
@@ -97,7 +96,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         params: z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) }),
       },
       responses: {
-        200: { description: "revoked", content: content(tokenSchema) },
+        200: { description: "revoked", content: json(tokenSchema) },
         ...problemResponses(400, 404),
       },
     }),

@@ -4,7 +4,7 @@ import { Problem } from "../pipeline/problem.ts";
 import { proposeColumns, setDatasetColumns, typedView } from "../store/typed_views.ts";
 import type { AppDeps } from "./deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./schemas.ts";
 
 const columnType = z.enum([
   "text",
@@ -64,7 +64,6 @@ const params = z.object({
     example: "public.etl_improved_events",
   }),
 });
-const json = (schema: z.ZodType) => ({ "application/json": { schema } });
 
 /** The typed view of a dataset: look, declare columns, remove, propose. */
 export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {

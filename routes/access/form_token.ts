@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { Context, MiddlewareHandler } from "hono";
 import { Problem } from "../../pipeline/problem.ts";
+import { mediaType } from "../media_type.ts";
 import { identityOf } from "./identity.ts";
 import { readForm } from "./read_form.ts";
 import { sameHash, sha256 } from "./credential.ts";
@@ -34,7 +35,7 @@ const UNASKED = [FORM, "multipart/form-data", "text/plain", ""];
  */
 export async function checkPage(c: Context, session: string): Promise<void> {
   if (["GET", "HEAD"].includes(c.req.method)) return;
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+  const type = mediaType(c);
   if (!UNASKED.includes(type) && c.req.header("origin") !== undefined) return;
   if (type === FORM) {
     // the handler reads the same form again; Hono keeps it

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { Problem } from "../../pipeline/problem.ts";
+import { mediaType } from "../media_type.ts";
 
 /** Nobody needs to be known to send some forms, so they must be small. */
 export const formLimit = bodyLimit({
@@ -12,7 +13,7 @@ export const formLimit = bodyLimit({
 
 /** The fields of a form. Throws a Problem where the body is none. */
 export async function readForm(c: Context): Promise<FormData> {
-  const type = (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+  const type = mediaType(c);
   if (!["application/x-www-form-urlencoded", "multipart/form-data"].includes(type)) {
     throw new Problem("unsupported-media-type", {
       status: 415,

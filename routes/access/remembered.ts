@@ -1,3 +1,5 @@
+import { deadline } from "../deadline.ts";
+
 export interface RememberedOptions {
   /** Milliseconds that an answer is used without asking again; default 5,000. */
   freshMs?: number;
@@ -59,7 +61,7 @@ export class Remembered<T> {
   /** Asks once for all who want to know. */
   #ask(key: string): Promise<T | null> {
     const asked = this.#changes;
-    const asking = limited(this.#lookUp(key)).then((value) => {
+    const asking = deadline(this.#lookUp(key), LIMIT_MS).then((value) => {
       // an answer from before a change is used by those who waited for it, and not kept
       if (asked === this.#changes) this.#keep(key, value);
       return value;
@@ -78,19 +80,5 @@ export class Remembered<T> {
     if (this.#entries.size <= this.#options.max) return;
     // the one that was looked up longest ago
     this.#entries.delete(this.#entries.keys().next().value!);
-  }
-}
-
-async function limited<T>(work: Promise<T>): Promise<T> {
-  work.catch(() => {});
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(Object.assign(new Error("no answer in time"), { code: "ETIMEDOUT" })),
-    LIMIT_MS,
-  );
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -20,6 +20,16 @@ Deno.test("Gate lets its limit through, refuses more with 503, and counts who le
   gate.enter();
 });
 
+Deno.test("Gate.run() refuses with the status that it was given, and leaves also after a failure", async () => {
+  const gate = new Gate(1, "1 preview is being made", { status: 429 });
+  const end = Promise.withResolvers<void>();
+  const first = gate.run(() => end.promise);
+  await assert.rejects(gate.run(() => Promise.resolve()), { status: 429 });
+  end.reject(new Error("broken"));
+  await assert.rejects(first, /broken/);
+  assert.equal(await gate.run(() => Promise.resolve("done")), "done");
+});
+
 Deno.test("Turns has so many work at once; the others follow in order, also after one that fails", async () => {
   const turns = new Turns(2);
   const begun: number[] = [];
