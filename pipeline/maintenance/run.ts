@@ -97,8 +97,9 @@ async function clean(
   try {
     for (const { oid, name, may_delete: mayDelete } of await maintainedTables(sql, task)) {
       if (!mayDelete) {
+        const rights = task === "clean_old_audit" ? "delete" : "update, delete";
         warnings.push(
-          `this role may not delete old rows of ${name}: grant update, delete on ${name} to it`,
+          `this role may not delete old rows of ${name}: grant ${rights} on ${name} to it`,
         );
         continue;
       }

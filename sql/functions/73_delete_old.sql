@@ -12,7 +12,8 @@ end $$;
 -- carries on after a crash counts nothing twice. The table is walked once in the order of its blocks: no
 -- index is needed, and no batch passes the rows again that an earlier one has deleted. A row that somebody
 -- else has locked is left for the next maintenance, so that no batch waits for a load; a load waits for a
--- batch, some milliseconds, only if both want the same row.
+-- batch, some milliseconds, only if both want the same row. Lines of an audit never change, so they need no
+-- lock, and the server's role no right to update them.
 create or replace function etl.delete_old(maintenance_id uuid, attempt integer, task text, relation regclass,
   batch integer default 5000, out deleted bigint, out done boolean)
 language plpgsql set search_path = pg_catalog, etl, pg_temp
@@ -49,8 +50,8 @@ begin
   last := (place ->> 'last')::tid;
   upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
   execute format('select array_agg(c.at) from (
-      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and o.%I < $3 limit $4 for update skip locked) as c',
-    relation, column_name) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and o.%I < $3 limit $4 %s) as c',
+    relation, column_name, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
   if cardinality(chosen) > 0 then
     if delete_old.task = 'clean_old_metrics' then
       -- what goes stays in the all-time figures
@@ -63,7 +64,8 @@ begin
           count(*) filter (where counts) as ratio_runs, coalesce(sum(ratio) filter (where counts), 0) as ratio_sum from gone) as s',
         relation) using chosen;
     else
-      execute format('delete from only %s where ctid = any ($1)', relation) using chosen;
+      execute format('delete from only %s where ctid = any ($1) and %I < $2', relation, column_name)
+        using chosen, current.cutoff;
     end if;
     deleted := cardinality(chosen);
   end if;

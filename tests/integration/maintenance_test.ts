@@ -271,6 +271,24 @@ Deno.test("a row that somebody has locked is left for the next maintenance inste
   assert.equal((await maintain(engine, {})).deleted, 1);
 });
 
+/** What becomes of a maintenance that a server with this role carries out. */
+async function maintainAs(role: string, engine: Engine): Promise<MaintenanceView> {
+  const url = new URL(engine.db.dsn);
+  url.username = role;
+  url.password = "x";
+  const database = new Database(url.href, { applicationName: "etl test" });
+  const [{ id }] = await engine.sql<[{ id: string }]>`select etl.request_maintenance() as id`;
+  await runMaintenance(id, {
+    sql: database.sql,
+    dsn: url.href,
+    log: createLog({ level: "error", format: "text", write: () => {} }),
+    serverId: "test",
+    signal: new AbortController().signal,
+  });
+  await database.close({ timeoutSeconds: 1 });
+  return await (await engine.request(`/api/etl/maintenance/${id}`)).json();
+}
+
 Deno.test("a role that may neither delete nor vacuum is told so, and the rest is done", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
@@ -282,20 +300,7 @@ Deno.test("a role that may neither delete nor vacuum is told so, and the rest is
     await sql.unsafe(`grant usage on schema etl, public to ${role};
       grant select, insert, update, delete on all tables in schema etl, public to ${role};
       revoke delete on public.etl_improved_events from ${role}`);
-    const url = new URL(engine.db.dsn);
-    url.username = role;
-    url.password = "x";
-    const database = new Database(url.href, { applicationName: "etl test" });
-    const [{ id }] = await sql<[{ id: string }]>`select etl.request_maintenance() as id`;
-    await runMaintenance(id, {
-      sql: database.sql,
-      dsn: url.href,
-      log: createLog({ level: "error", format: "text", write: () => {} }),
-      serverId: "test",
-      signal: new AbortController().signal,
-    });
-    await database.close({ timeoutSeconds: 1 });
-    const view: MaintenanceView = await (await engine.request(`/api/etl/maintenance/${id}`)).json();
+    const view = await maintainAs(role, engine);
     assert.equal(view.state, "succeeded");
     const warnings = Object.fromEntries(view.tasks.map((task) => [task.task, task.warnings]));
     assert.match(
@@ -307,5 +312,26 @@ Deno.test("a role that may neither delete nor vacuum is told so, and the rest is
     assert.equal(await counted(sql, "public.etl_improved_events"), 5);
   } finally {
     await sql.unsafe(`drop owned by ${role}; drop role ${role}`);
+  }
+});
+
+Deno.test("the role of a server, granted by the set-up, deletes what is old of every kind", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const role = `server_${crypto.randomUUID().slice(0, 8)}`;
+  await insertEvents(sql, "public.etl_improved_events", { 400: 5 });
+  await insertMetrics(sql, "public.etl_improved_metrics", { 100: 5 });
+  await sql`insert into public.etl_improved_audit (event, actor, created_at)
+    select 'test', 'test', now() - interval '91 days' from generate_series(1, 5)`;
+  await sql.unsafe(`create role ${role} login password 'x'`);
+  try {
+    await sql`select etl.grant_server_role(${role})`;
+    const { tasks } = await maintainAs(role, engine);
+    const cleaned = tasks.filter(({ task }) => task.startsWith("clean_"));
+    assert.deepEqual(cleaned.map(({ deleted }) => deleted), [5, 5, 0, 5]);
+    assert.deepEqual(cleaned.flatMap(({ warnings }) => warnings), []);
+  } finally {
+    await sql.unsafe(`delete from etl.server_roles where role_name = '${role}';
+      drop owned by ${role}; drop role ${role}`);
   }
 });
