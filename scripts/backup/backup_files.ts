@@ -45,10 +45,17 @@ export async function reserve(dir: string, now: Date): Promise<Reserved> {
 }
 
 /** Gives the file its name, when it is on the disk. */
-export async function keep({ path, partPath, file }: Reserved, dir: string): Promise<number> {
-  await file.sync();
-  const { size } = await file.stat();
-  await Deno.rename(partPath, path);
+export async function keep(reserved: Reserved, dir: string): Promise<number> {
+  const { path, partPath, file } = reserved;
+  let size: number;
+  try {
+    await file.sync();
+    ({ size } = await file.stat());
+    await Deno.rename(partPath, path);
+  } catch (error) {
+    await discard(reserved);
+    throw error;
+  }
   file.close();
   // the new name as well
   using directory = await Deno.open(dir);
@@ -71,25 +78,30 @@ export async function retain(dir: string, keepCount: number): Promise<string[]> 
     if (PART.test(name) && await isLeftOver(join(dir, name))) deleted.push(name);
   }
   deleted.push(...names.sort().slice(0, -keepCount));
-  for (const name of deleted) await Deno.remove(join(dir, name));
+  for (const name of deleted) await orGone(Deno.remove(join(dir, name)), undefined);
   return deleted.sort();
 }
 
 /** Whether nobody is writing the file: its lock ends with its process. A new one may not have it yet. */
 async function isLeftOver(path: string): Promise<boolean> {
-  using file = await Deno.open(path, { write: true });
+  using file = await orGone(Deno.open(path, { write: true }), null);
+  if (file === null) return false;
   const { mtime } = await file.stat();
   return Date.now() - (mtime?.getTime() ?? 0) > 60_000 && await file.tryLock(true);
 }
 
-async function exists(path: string): Promise<boolean> {
+/** What another backup has finished or deleted meanwhile is no problem. */
+async function orGone<T, G>(action: Promise<T>, gone: G): Promise<T | G> {
   try {
-    await Deno.stat(path);
-    return true;
+    return await action;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.NotFound) return gone;
     throw error;
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await orGone(Deno.stat(path), null) !== null;
 }
 
 /** What went wrong with the disk, in words that help. */

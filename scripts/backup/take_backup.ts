@@ -37,15 +37,16 @@ export async function takeBackup(dsn: string, options: TakeBackupOptions): Promi
   const { dir } = options;
   try {
     const reserved = await reserve(dir, options.now ?? new Date());
+    let trailer: Trailer;
     try {
-      const trailer = await write(dsn, reserved, options);
-      const size = await keep(reserved, dir);
-      const deleted = await retain(dir, options.keepCount);
-      return { path: reserved.path, size, trailer, deleted };
+      trailer = await write(dsn, reserved, options);
     } catch (error) {
       await discard(reserved);
       throw error;
     }
+    const size = await keep(reserved, dir);
+    const deleted = await retain(dir, options.keepCount);
+    return { path: reserved.path, size, trailer, deleted };
   } catch (error) {
     throw diskProblem(error, dir);
   }

@@ -71,6 +71,9 @@ const OTHER_VARIABLES = [
   "ETL_TEST_PG",
   "ETL_TEST_ROLE",
   "ETL_TEST_CACHE",
+  "ETL_TEST_FUZZ_EXAMPLES",
+  "ETL_TEST_FUZZ_SECONDS",
+  "ETL_TEST_FUZZ_SEED",
 ];
 
 Deno.test("every variable that the documents name is one that the program reads", () => {
