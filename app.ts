@@ -1,6 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
-import { Problem } from "./pipeline/problem.ts";
+import { type FieldError, Problem } from "./pipeline/problem.ts";
 import { accessOf } from "./routes/access/access_of.ts";
 import { requireAccess } from "./routes/access/require_access.ts";
 import { requireOurPage } from "./routes/access/form_token.ts";
@@ -34,20 +34,29 @@ import { suiteRoutes } from "./routes/suites.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { typedViewRoutes } from "./routes/typed_views.ts";
 
+/** zod does not keep what was given in a request, so that a wrong type looks as if nothing was. */
+function asGiven(error: FieldError, given: unknown): FieldError {
+  const value = error.field.split(".").reduce(
+    (part, name) => (part as Record<string, unknown> | null | undefined)?.[name],
+    given,
+  );
+  if (error.value !== undefined || value === undefined || typeof value === "object") return error;
+  return {
+    ...error,
+    value: typeof value === "string" ? value.slice(0, 200) : value,
+    message: error.message === "is missing" ? `must be ${error.expected}` : error.message,
+  };
+}
+
 /** The HTTP application; tests import it and call `app.request`. */
 export function createApp(deps: AppDeps): OpenAPIHono {
   const app = new OpenAPIHono({
     defaultHook: (result, c) => {
       if (result.success) return;
-      const given: Record<string, unknown> = {
-        query: c.req.query(),
-        param: c.req.param(),
-      }[result.target as string] ?? {};
+      const given = { query: c.req.query(), param: c.req.param() }[result.target as string] ??
+        (result as { data?: unknown }).data;
       const errors = result.error.issues.flatMap((issue) =>
-        fieldErrors(issue as never, []).map((error) =>
-          // zod does not keep what was given here
-          error.value === undefined ? { ...error, value: given[error.field] } : error
-        )
+        fieldErrors(issue as never, []).map((error) => asGiven(error, given))
       );
       throw new Problem("bad-request", {
         status: 400,

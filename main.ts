@@ -58,7 +58,14 @@ function environment(): Record<string, string> {
 
 function explain(error: unknown, log: Pick<Log, "error">): never {
   if (error instanceof Problem) log.error(error.message);
-  else log.error("cannot start", { error });
+  else if (error instanceof Deno.errors.AddrInUse) {
+    log.error(
+      "cannot start: something else listens on this port already, perhaps another server of this " +
+        "project. Stop it, or set ETL_PORT to another port.",
+    );
+  } else if (error instanceof Deno.errors.AddrNotAvailable) {
+    log.error("cannot start: ETL_HOST is no address of this machine.");
+  } else log.error("cannot start", { error });
   Deno.exit(1);
 }
 

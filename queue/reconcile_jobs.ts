@@ -1,6 +1,7 @@
 import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
 import {
   dropBossSchedules,
+  isServerRole,
   type JobScheduler,
   readJobScheduler,
   writeJobScheduler,
@@ -57,7 +58,12 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
     if ("reason" in found) return await decide(db, jobs, bossOf(found.reason));
     cron = found;
     const others = before?.kind === "pg_cron" && before.cron_role !== cron.role && !cron.superuser;
-    if (others) return await decide(db, jobs, foreignJobs(cron, before.cron_role!));
+    if (others) {
+      const owner = before.cron_role!;
+      // the servers, which have the role, see to them: to a set-up by somebody else nothing is wrong
+      const looksAfter = (options.create ?? false) && await isServerRole(db, owner);
+      return await decide(db, jobs, foreignJobs(cron, owner, { looksAfter }));
+    }
     if (!cron.mayUse) {
       return await decide(db, jobs, { scheduler: lacking(cron), repaired: [], inCron: [] });
     }
@@ -114,15 +120,20 @@ function lacking(cron: PgCron): JobScheduler {
 }
 
 /** The jobs are another role's, so they cannot be seen; a second set of them would be wrong. */
-function foreignJobs(cron: PgCron, owner: string): Decision {
+function foreignJobs(
+  cron: PgCron,
+  owner: string,
+  { looksAfter }: { looksAfter: boolean },
+): Decision {
   return {
     scheduler: {
       kind: "pg_cron",
       cron_database: cron.database,
       cron_role: owner,
-      reason:
-        `the jobs in pg_cron belong to role ${owner}, so role ${cron.role} cannot look after them; ` +
-        `\`deno task setup-db --role ${cron.role}\` as a superuser hands them over`,
+      reason: looksAfter
+        ? null
+        : `the jobs in pg_cron belong to role ${owner}, so role ${cron.role} cannot look after them; ` +
+          `\`deno task setup-db --role ${cron.role}\` as a superuser hands them over`,
       grants: [],
     },
     repaired: [],

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { parseConf } from "../pipeline/conf_errors.ts";
+import { confProblem, fieldErrors, parseConf } from "../pipeline/conf_errors.ts";
+import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
@@ -28,7 +29,7 @@ interface Resource<T extends z.ZodObject> {
   table: NamedTable;
   body: T;
   /** Further checks of what is put. */
-  check?: (values: z.infer<T>) => void;
+  check?: (values: z.infer<T>, name: string) => void;
   /** A row that cannot be removed. */
   keep?: string;
   /** After a change. */
@@ -75,6 +76,7 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
         "is missing; remove the variable to have none",
       ).openapi({ type: ["string", "number", "boolean", "array", "object"] as never, items: {} }),
     }),
+    check: ({ value }, name) => checkVariable(name, value),
   });
   register(app, deps, {
     path: "/api/pools",
@@ -87,6 +89,17 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     keep: "default_pool",
     changed: (pool) => admitPool(deps.sql, pool),
   });
+}
+
+/** A variable that stands for a parameter has to be one that runs can take. */
+function checkVariable(name: string, value: unknown): void {
+  const [, kind, parameter] = /^(etl_improved|etl_maintenance)__(.*)$/.exec(name) ?? [];
+  if (parameter === undefined) return;
+  if (kind === "etl_improved") return void parseConf({ [parameter]: value });
+  const { error } = maintenanceConfSchema.safeParse({ [parameter]: value }, { reportInput: true });
+  if (!error) return;
+  const known = Object.keys(maintenanceConfSchema.shape);
+  throw confProblem(error.issues.flatMap((issue) => fieldErrors(issue, [], () => known)));
 }
 
 function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resource: Resource<T>) {
@@ -144,7 +157,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       const { name } = c.req.valid("param" as never) as { name: string };
       const values = c.req.valid("json" as never) as z.infer<T>;
       refuseLargeIntegers(await c.req.text());
-      resource.check?.(values);
+      resource.check?.(values, name);
       const isNew = await putNamed(deps.sql, table, { name, values, actor: actorOf(c) });
       await resource.changed?.(name);
       return c.json((await getNamed(deps.sql, table, name))!, isNew ? 201 : 200);

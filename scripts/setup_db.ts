@@ -5,6 +5,7 @@ import { createQueues } from "../queue/boss.ts";
 import { connectionTarget } from "../store/connection_target.ts";
 import { raisedProblem } from "../store/errors.ts";
 import { connect } from "../store/pg.ts";
+import { runScript } from "./run_script.ts";
 
 export interface SetupOptions {
   /** Destination schema to prepare besides public. */
@@ -130,7 +131,7 @@ embedded one where it is not set. Safe to repeat, and for two at once.
                    refused, naming the command that prepares one
 `;
 
-if (import.meta.main) {
+async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       schema: { type: "string" },
@@ -143,24 +144,27 @@ if (import.meta.main) {
   });
   if (values.help) {
     console.log(HELP);
-  } else {
-    const { withDatabase } = await import("./with_database.ts");
-    const { setUpJobs } = await import("./setup_jobs.ts");
-    await withDatabase(async (dsn, env) => {
-      const created = await setupDatabase(dsn, {
-        ...(values.schema === undefined ? {} : { schema: values.schema }),
-        ...(values.table === undefined ? {} : { table: values.table }),
-        ...(values["audit-table"] === undefined ? {} : { auditTable: values["audit-table"] }),
-        ...(values.role === undefined ? {} : { role: values.role }),
-        ...(values["may-create"] === undefined ? {} : { mayCreate: values["may-create"] }),
-      });
-      console.log(
-        created.length === 0
-          ? "Everything is there already."
-          : `Created:\n${created.map((name) => `  ${name}`).join("\n")}`,
-      );
-      const cronDsn = env.ETL_PG_CRON_DSN || undefined;
-      for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
-    });
+    return 0;
   }
+  const { withDatabase } = await import("./with_database.ts");
+  const { setUpJobs } = await import("./setup_jobs.ts");
+  await withDatabase(async (dsn, env) => {
+    const created = await setupDatabase(dsn, {
+      ...(values.schema === undefined ? {} : { schema: values.schema }),
+      ...(values.table === undefined ? {} : { table: values.table }),
+      ...(values["audit-table"] === undefined ? {} : { auditTable: values["audit-table"] }),
+      ...(values.role === undefined ? {} : { role: values.role }),
+      ...(values["may-create"] === undefined ? {} : { mayCreate: values["may-create"] }),
+    });
+    console.log(
+      created.length === 0
+        ? "Everything is there already."
+        : `Created:\n${created.map((name) => `  ${name}`).join("\n")}`,
+    );
+    const cronDsn = env.ETL_PG_CRON_DSN || undefined;
+    for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
+  });
+  return 0;
 }
+
+if (import.meta.main) await runScript(main);

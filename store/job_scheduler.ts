@@ -21,6 +21,12 @@ export async function readJobScheduler(db: Queryable): Promise<JobScheduler | nu
   return rows[0] ?? null;
 }
 
+/** Whether servers log in as this role, as a set-up was told. */
+export async function isServerRole(db: Queryable, role: string): Promise<boolean> {
+  const { rowCount } = await db.query("select from etl.server_roles where role_name = $1", [role]);
+  return rowCount === 1;
+}
+
 /** Notes a decision; its time changes only if the decision does. */
 export async function writeJobScheduler(db: Queryable, scheduler: JobScheduler): Promise<void> {
   await db.query(

@@ -23,7 +23,7 @@ function backupName(at: Date): string {
  * another backup has the name of this second, that of the next one is taken.
  */
 export async function reserve(dir: string, now: Date): Promise<Reserved> {
-  await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+  await makeDir(dir);
   for (let at = now;; at = new Date(at.getTime() + 1000)) {
     const path = join(dir, backupName(at));
     const partPath = `${path}.part`;
@@ -41,6 +41,19 @@ export async function reserve(dir: string, now: Date): Promise<Reserved> {
     }
     file.close();
     await Deno.remove(partPath);
+  }
+}
+
+async function makeDir(dir: string): Promise<void> {
+  try {
+    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    if (isFull(code)) throw error;
+    throw new Problem("bad-request", {
+      detail: `BACKUP_DIR ${dir} cannot be made: ${message}. Name another BACKUP_DIR.`,
+      cause: error,
+    });
   }
 }
 
@@ -107,7 +120,7 @@ async function exists(path: string): Promise<boolean> {
 /** What went wrong with the disk, in words that help. */
 export function diskProblem(error: unknown, dir: string): unknown {
   const { code } = error as { code?: string };
-  const full = code === "ENOSPC" || code === "EDQUOT";
+  const full = isFull(code);
   if (!full && !(error instanceof Deno.errors.PermissionDenied)) return error;
   return new Problem(full ? "disk-full" : "bad-request", {
     detail: full
@@ -116,3 +129,5 @@ export function diskProblem(error: unknown, dir: string): unknown {
     cause: error,
   });
 }
+
+const isFull = (code: string | undefined) => code === "ENOSPC" || code === "EDQUOT";

@@ -112,7 +112,9 @@ const foreign = (path: string) =>
     `${path} is no backup of etl-improved: it does not begin as one. Nothing was changed.`,
   );
 const truncated = (path: string) =>
-  refused(`${path} is truncated: its last line is not the end of a backup. Nothing was changed.`);
+  refused(
+    `${path} is truncated, or no backup at all: its last line is not the end of one. Nothing was changed.`,
+  );
 
 function refused(detail: string): Problem {
   return new Problem("bad-request", { detail, status: 400 });

@@ -102,6 +102,8 @@ function changed(): Problem {
   });
 }
 
+const INSUFFICIENT_PRIVILEGE = "42501";
+
 function asProblem(error: unknown): unknown {
   const raised = raisedProblem(error);
   if (raised !== null) {
@@ -114,7 +116,11 @@ function asProblem(error: unknown): unknown {
   return new Problem("database-error", {
     detail: `The database refused the restore (${errorCode(error)}): ${
       (error as Error).message
-    }. Nothing was changed.`,
+    }. Nothing was changed.${
+      errorCode(error) === INSUFFICIENT_PRIVILEGE
+        ? " Set KPIS_PG_DSN to the connection string of the owner, with whom `deno task setup-db` was run."
+        : ""
+    }`,
     cause: error,
   });
 }

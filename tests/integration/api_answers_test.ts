@@ -192,3 +192,49 @@ Deno.test("/api/openapi.json is valid OpenAPI 3.1 and describes every route of t
     }
   }
 });
+
+Deno.test("a value of a wrong type is told as what it is, not as missing", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const slots = (body: unknown) =>
+    engine.request("/api/pools/p", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const first = async (response: Promise<Response>) => (await problemOf(await response)).errors![0];
+  assert.deepEqual(await first(slots({ slots: "x" })), {
+    field: "slots",
+    value: "x",
+    message: "must be number",
+    expected: "number",
+  });
+  assert.equal((await first(slots({})))!.message, "is missing");
+  const limit = await first(engine.request("/api/metrics/history?limit=abc") as Promise<Response>);
+  assert.deepEqual([limit!.value, limit!.message], ["abc", "must be number"]);
+});
+
+Deno.test("a variable that stands for a parameter has to be one, of a value that runs take", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const put = async (name: string, value: unknown) =>
+    await engine.request(`/api/variables/${name}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ value }),
+    });
+  for (
+    const [name, value, expected] of [
+      ["etl_improved__btach_size", 1, /did you mean batch_size/],
+      ["etl_improved__batch_size", "1000", /batch_size must be/],
+      ["etl_improved__min_acceptance_ratio", 2, /too large/],
+      ["etl_maintenance__retention_days_event", 1, /did you mean retention_days_events/],
+      ["etl_maintenance__retention_days_events", -2, /too small/],
+    ] as const
+  ) {
+    const problem = await problemOf(await put(name, value));
+    assert.equal(problem.status, 422);
+    assert.match(problem.detail, expected);
+  }
+  assert.equal((await put("etl_improved__batch_size", 1000)).status, 201);
+  assert.equal((await put("etl_maintenance__retention_days_events", -1)).status, 201);
+  assert.equal((await put("of_somebody_else", "x")).status, 201);
+});

@@ -60,3 +60,33 @@ Deno.test("backup, --verify and restore from the command line; restore asks, nam
   assert.equal(wrong.code, 1);
   assert.match(wrong.err, /KEEP_BACKUPS/);
 });
+
+Deno.test("wrong options of scripts are told with how to go on, and end with 2", async () => {
+  for (
+    const args of [
+      ["scripts/backup.ts", "extra"],
+      ["scripts/backup.ts", "--verify"],
+      ["scripts/restore.ts", "--yse", "FILE"],
+      ["scripts/setup_db.ts", "--shcema", "x"],
+    ]
+  ) {
+    const { code, err } = await script(args, {});
+    assert.equal(code, 2, err);
+    assert.match(err, /^error: .+\n--help tells how it is used\.\n$/);
+  }
+});
+
+Deno.test("a BACKUP_DIR that cannot be made is named", async (t) => {
+  await using db = await testDatabase(t);
+  await using dir = await backupDir();
+  const path = `${dir.path}/file`;
+  await Deno.writeTextFile(path, "");
+  for (const BACKUP_DIR of [path, `${path}/below`]) {
+    const { code, err } = await script(["scripts/backup.ts"], { KPIS_PG_DSN: db.dsn, BACKUP_DIR });
+    assert.equal(code, 1);
+    assert.match(
+      err,
+      /^BACKUP_DIR .*file.* cannot be made: .+ Name another BACKUP_DIR\.\n$/,
+    );
+  }
+});

@@ -146,6 +146,18 @@ Deno.test({
       (await query(dsn, "select username from cron.job")).map(({ username }) => username),
       Array(4).fill("app"),
     );
+    // a set-up by the owner, who is no superuser, finds nothing to complain of
+    await query(
+      dsn,
+      `create role other login password 'x'; grant usage on schema cron, etl, pgboss to other;
+      grant select on etl.server_roles to other; grant select, insert, update on etl.job_scheduler to other;
+      grant select, delete on pgboss.schedule to other`,
+    );
+    const owner = new URL(own);
+    owner.username = "other";
+    assert.deepEqual(await setUpJobs(owner.href, { role: "app" }), [
+      "pg_cron in database etl runs the periodic jobs.",
+    ]);
     await query(
       dsn,
       "select cron.unschedule(jobid) from cron.job where jobname = 'etl_refresh_mvs'",

@@ -39,3 +39,24 @@ Deno.test("a server that cannot use its database says which, why and what to do,
     });
   }
 });
+
+Deno.test("a server whose port or address cannot be had says so in a sentence", async (t) => {
+  await using db = await testDatabase(t);
+  const other = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response());
+  try {
+    for (
+      const [env, expected] of [
+        [{ ETL_PORT: String(other.addr.port) }, /listens on this port already.* set ETL_PORT/],
+        [{ ETL_HOST: "192.0.2.1", ETL_ADMIN_TOKEN: "x".repeat(32) }, /ETL_HOST is no address/],
+      ] as [Record<string, string>, RegExp][]
+    ) {
+      await assert.rejects(startServer({ dsn: db.dsn, env }), (error: Error) => {
+        assert.match(error.message, expected);
+        assert.ok(!/os error|\.ts:\d/.test(error.message), error.message);
+        return true;
+      });
+    }
+  } finally {
+    await other.shutdown();
+  }
+});
