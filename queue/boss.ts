@@ -1,34 +1,7 @@
 import { PgBoss } from "pg-boss";
 import { connectionTarget } from "../store/connection_target.ts";
 import type { Log } from "../telemetry/log.ts";
-
-/** Queues and what each needs. A job of etl_run executes one attempt of one run. */
-const QUEUES = {
-  etl_run: {
-    notify: true,
-    // the shortest that pg-boss has: a dead server's job is taken up within about 15 s
-    heartbeatSeconds: 10,
-    // attempts are bounded by the run (ETL_RUN_MAX_ATTEMPTS), never by the queue
-    retryLimit: 1000,
-    retryDelay: 1,
-    retryBackoff: true,
-    retryDelayMax: 10,
-    expireInSeconds: 86_400,
-    retentionSeconds: 14 * 86_400,
-    deleteAfterSeconds: 3600,
-  },
-  etl_finished: {
-    notify: true,
-    heartbeatSeconds: 10,
-    retryLimit: 20,
-    retryDelay: 1,
-    retryBackoff: true,
-    retryDelayMax: 60,
-    expireInSeconds: 3600,
-    retentionSeconds: 14 * 86_400,
-    deleteAfterSeconds: 3600,
-  },
-} as const;
+import { createFirstQueues } from "./queues.ts";
 
 export interface BossOptions {
   dsn: string;
@@ -66,15 +39,6 @@ export async function startBoss(
   boss.on("error", (error) => log.warn("queue", { error: (error as Error).message }));
   boss.on("warning", (warning) => log.debug("queue", { warning: warning.message }));
   await boss.start();
-  await createQueues(boss);
+  await createFirstQueues(boss);
   return boss;
-}
-
-/** Creates the queues, or gives them the options of this version. */
-export async function createQueues(boss: PgBoss): Promise<void> {
-  for (const [name, options] of Object.entries(QUEUES)) {
-    const existing = await boss.getQueue(name);
-    if (existing === null) await boss.createQueue(name, { ...options });
-    else await boss.updateQueue(name, { ...options });
-  }
 }

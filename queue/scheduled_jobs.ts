@@ -3,23 +3,7 @@ import type { Sql } from "../store/database.ts";
 import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
 import { runJobCommand } from "../store/job_scheduler.ts";
 import type { Log } from "../telemetry/log.ts";
-
-const DAY = 86_400;
-/** Runs of a job are listed for so long; of one that runs each minute, shorter. */
-const KEPT_SECONDS = { often: DAY / 4, else: 35 * DAY };
-
-const optionsOf = ({ schedule }: JobDefinition) =>
-  ({
-    notify: true,
-    // one at a time on all servers, and none waits behind it
-    policy: "exclusive",
-    heartbeatSeconds: 10,
-    retryLimit: 1,
-    retryDelay: 5,
-    expireInSeconds: 3600,
-    retentionSeconds: DAY,
-    deleteAfterSeconds: schedule.startsWith("* ") ? KEPT_SECONDS.often : KEPT_SECONDS.else,
-  }) as const;
+import { ensureQueue, periodicQueue } from "./queues.ts";
 
 /** Has pg-boss schedule these jobs, in a queue each that is named as the job, and no others. */
 export async function scheduleJobs(boss: PgBoss, forBoss: JobDefinition[]): Promise<void> {
@@ -52,9 +36,6 @@ export async function workOnJobs(
 
 async function jobsWithQueues(boss: PgBoss): Promise<JobDefinition[]> {
   const jobs = (await readJobFiles()).filter(({ pgCronOnly }) => !pgCronOnly);
-  for (const job of jobs) {
-    const existing = await boss.getQueue(job.name);
-    if (existing === null) await boss.createQueue(job.name, optionsOf(job));
-  }
+  for (const { name, schedule } of jobs) await ensureQueue(boss, name, periodicQueue(schedule));
   return jobs;
 }

@@ -1,20 +1,5 @@
 import type { PgBoss } from "pg-boss";
-
-/**
- * Queues whose jobs only wake somebody up: what there is to do is in tables,
- * where etl.recover_reactions() finds it if a job is lost.
- */
-const WAKE_OPTIONS = {
-  notify: true,
-  heartbeatSeconds: 10,
-  retryLimit: 20,
-  retryDelay: 1,
-  retryBackoff: true,
-  retryDelayMax: 60,
-  expireInSeconds: 86_400,
-  retentionSeconds: 86_400,
-  deleteAfterSeconds: 600,
-} as const;
+import { ensureQueue, WAKE_QUEUE } from "./queues.ts";
 
 /** Without a notification a queue is looked at so often. */
 const POLL_SECONDS = 2;
@@ -31,8 +16,7 @@ export async function onWake<Data extends object>(
   woken: (jobs: Data[]) => Promise<void>,
   options: WakeOptions = {},
 ): Promise<void> {
-  const existing = await boss.getQueue(queue);
-  if (existing === null) await boss.createQueue(queue, { ...WAKE_OPTIONS });
+  await ensureQueue(boss, queue, WAKE_QUEUE);
   let workerId = "";
   workerId = await boss.work<Data>(
     queue,

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { PgBoss } from "pg-boss";
 import { Problem, type ProblemType } from "../pipeline/problem.ts";
-import { createQueues } from "../queue/boss.ts";
+import { createFirstQueues } from "../queue/queues.ts";
 import { connectionTarget } from "../store/connection_target.ts";
 import { raisedProblem } from "../store/errors.ts";
 import { connect } from "../store/pg.ts";
@@ -82,7 +82,7 @@ async function setUpQueue(dsn: string): Promise<void> {
   });
   boss.on("error", () => {});
   await boss.start();
-  await createQueues(boss);
+  await createFirstQueues(boss);
   await boss.stop({ graceful: false, close: true });
 }
 
