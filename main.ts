@@ -1,6 +1,7 @@
 import { readConfig } from "./config.ts";
 import { Problem } from "./pipeline/problem.ts";
-import { secretsOf, startServices } from "./server.ts";
+import { secretsOf } from "./secrets.ts";
+import { startServices } from "./server.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { LogTail } from "./telemetry/log_tail.ts";
 

@@ -5,8 +5,7 @@ import { createApp } from "./app.ts";
 import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
 import type { ProfileLimits } from "./routes/deps.ts";
 import type { Config } from "./config.ts";
-import { isRowWise, writeSuite } from "./pipeline/expectations/suite.ts";
-import { readSuiteFiles } from "./pipeline/expectations/suite_files.ts";
+import { suiteRows } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
 import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
@@ -14,7 +13,9 @@ import { workerPermissions } from "./pipeline/workers/permissions.ts";
 import { WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
 import { workOnMaintenance } from "./queue/maintenance_worker.ts";
+import { startHousekeeping } from "./queue/housekeeping.ts";
 import { startReactions } from "./queue/reactions.ts";
+import { repeat } from "./queue/repeat.ts";
 import { keepJobs } from "./queue/job_keeper.ts";
 import { RunWatch } from "./queue/run_watch.ts";
 import { workOnRuns } from "./queue/run_worker.ts";
@@ -22,24 +23,19 @@ import { startSlotPlanner } from "./queue/slot_planner.ts";
 import { workOnJobs } from "./queue/scheduled_jobs.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
-import { Database, type Sql } from "./store/database.ts";
+import { Database } from "./store/database.ts";
 import { publishMaintenanceEnvironment } from "./store/maintenance.ts";
 import { requireSchemaVersion } from "./store/schema_version.ts";
 import { readSetupMark } from "./store/setup_mark.ts";
 import { storeFileSuites } from "./store/suites.ts";
-import { publishEnvironment, purge, recoverRuns } from "./store/runs.ts";
+import { publishEnvironment } from "./store/runs.ts";
 import { appendLogs } from "./store/logs.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { LogTail } from "./telemetry/log_tail.ts";
 import { Reporting } from "./telemetry/reporting.ts";
-import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 
-/** Milliseconds between two looks for runs that lost their job. */
-const RECOVERY_INTERVAL_MS = 5_000;
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
 const LEFTOVERS_INTERVAL_MS = 5_000;
-/** Milliseconds between two purges of what is older than the retention. */
-const PURGE_INTERVAL_MS = 600_000;
 
 export interface ServicesOptions {
   log: Log;
@@ -98,7 +94,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   }
   await publishEnvironment(sql, config.params);
   await publishMaintenanceEnvironment(sql, config.maintenance);
-  await storeSuites(sql, resolve(config.suitesDir));
+  await storeFileSuites(sql, await suiteRows(resolve(config.suitesDir)));
   if (config.listen) {
     await watch.listen(database);
     await database.listen("etl_access", () => access.changed());
@@ -153,16 +149,16 @@ export async function startServices(config: Config, options: ServicesOptions): P
     onCancel: (runId, cancel) => watch.watch(runId, (_state, asked) => asked && cancel()),
     observer: reporting.observer,
   };
-  let purging: ReturnType<typeof setInterval> | undefined;
-  let sweeping: ReturnType<typeof setInterval> | undefined;
-  let recovery: ReturnType<typeof setInterval> | undefined;
+  const endings: (() => unknown)[] = [];
   if (executes && boss !== null) {
     await Deno.mkdir(spoolDir, { recursive: true });
-    const sweep = () => removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
-    await sweep();
-    sweeping = setInterval(() => {
-      sweep().catch((error) => log.warn("leftovers could not be removed", { error }));
-    }, LEFTOVERS_INTERVAL_MS);
+    const tidy = () => removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
+    await tidy();
+    endings.push(repeat(tidy, {
+      everyMs: LEFTOVERS_INTERVAL_MS,
+      log,
+      warning: "leftovers could not be removed",
+    }));
     await workOnRuns(boss, deps, config.runSlots);
     if (jobs) await workOnJobs(boss, { sql, log });
     await workOnMaintenance(boss, {
@@ -171,12 +167,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
       log,
       serverId,
       signal: stopping.signal,
-      onTask: (task, end) => {
-        for (const each of reporting.taskObservers) each.taskEnded("etl_maintenance", task, end);
-      },
-      onEnd: (end) => {
-        for (const each of reporting.taskObservers) each.dagEnded("etl_maintenance", end);
-      },
+      onTask: (task, end) => reporting.tasks.taskEnded("etl_maintenance", task, end),
+      onEnd: (end) => reporting.tasks.dagEnded("etl_maintenance", end),
     });
     await startReactions({
       boss,
@@ -189,27 +181,19 @@ export async function startServices(config: Config, options: ServicesOptions): P
       connections: config.connections,
       dataDir: resolve(config.dataDir),
       runEndObservers: reporting.runEndObservers,
-      taskObservers: reporting.taskObservers,
+      tasks: reporting.tasks,
       stopping: stopping.signal,
     });
   }
-  const endSweeper = boss === null
-    ? async () => {}
-    : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
-  const endPlanner = boss === null
-    ? async () => {}
-    : await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) });
-  const endJobs = boss === null || !jobs
-    ? () => {}
-    : await keepJobs({ boss, log, dsn: config.dsn, cronDsn: config.cronDsn });
   if (boss !== null) {
-    recovery = setInterval(() => {
-      recoverRuns(sql).catch((error) => log.warn("recovery of runs failed", { error }));
-    }, RECOVERY_INTERVAL_MS);
-    await recoverRuns(sql);
-    purging = setInterval(() => {
-      purge(sql, config.retentionDays).catch((error) => log.warn("purge failed", { error }));
-    }, PURGE_INTERVAL_MS);
+    endings.push(
+      startSweeper({ sql, log, ...reporting.sweepObservers(sql) }),
+      await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) }),
+      await startHousekeeping({ sql, log, retentionDays: config.retentionDays }),
+    );
+    if (jobs) {
+      endings.push(await keepJobs({ boss, log, dsn: config.dsn, cronDsn: config.cronDsn }));
+    }
   }
 
   const app = createApp({
@@ -234,12 +218,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     app,
     async stop(closePort) {
       stopping.abort();
-      clearInterval(recovery);
-      endJobs();
-      clearInterval(sweeping);
-      await endSweeper();
-      await endPlanner();
-      clearInterval(purging);
+      await Promise.all(endings.map((end) => end()));
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();
       workers.stop();
@@ -248,32 +227,4 @@ export async function startServices(config: Config, options: ServicesOptions): P
       await database.close({ timeoutSeconds: 1 });
     },
   };
-}
-
-/** Makes the suites of a directory known; those that a person has put under the same name win. */
-async function storeSuites(sql: Sql, dir: string): Promise<void> {
-  const suites = [...await readSuiteFiles(dir)].map(([name, suite]) => ({
-    name,
-    suite: { ...writeSuite(suite) },
-    row_wise: suite.expectations.every(isRowWise),
-  }));
-  await storeFileSuites(sql, suites);
-}
-
-/**
- * What no log line may show: the passwords in connection strings, plain and
- * encoded, and the token of the environment. Other tokens the log knows by their form.
- */
-export function secretsOf(config: Config): string[] {
-  const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
-  const passwords = dsns.flatMap((dsn) => {
-    try {
-      const { password } = new URL(dsn);
-      return password === "" ? [] : [password, decodeURIComponent(password)];
-    } catch {
-      return [];
-    }
-  });
-  const admin = config.adminToken === null ? [] : [config.adminToken];
-  return [...passwords, ...admin, ...telemetrySecrets(config.telemetry)];
 }

@@ -80,12 +80,12 @@ export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise
       ...(ended.error === null ? {} : { error: ended.error.detail }),
     });
   }
-  await removeLeftovers(ending);
+  await removeOwn(ending);
   return "ended";
 }
 
 /** What the run has left on disk and in schema etl is needed no more: a retry prepares again. */
-async function removeLeftovers({ sql, run, log, spoolDir }: Ending): Promise<void> {
+async function removeOwn({ sql, run, log, spoolDir }: Ending): Promise<void> {
   try {
     await dropManifests(sql, run);
     await Deno.remove(runDir(spoolDir, run.run_id), { recursive: true });

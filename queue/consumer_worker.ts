@@ -13,7 +13,7 @@ import {
 import type { Client } from "../store/pg.ts";
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { TaskEnd } from "../telemetry/statsd.ts";
+import type { TaskEnd } from "../telemetry/observer.ts";
 import { heldTransaction } from "./held_transaction.ts";
 
 export interface ConsumerWorkerOptions {

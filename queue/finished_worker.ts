@@ -3,8 +3,7 @@ import { consumeRun, refreshViewsIfAsked, viewRefreshAge } from "../store/reacti
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunEnd } from "../store/run_end.ts";
-import type { RunEndObserver } from "../telemetry/run_end.ts";
-import type { TaskEnd } from "../telemetry/statsd.ts";
+import type { RunEndObserver, TaskEnd } from "../telemetry/observer.ts";
 
 /** Between two refreshes of the views there is at least so long: fast runs share one. */
 const REFRESH_INTERVAL_MS = 2_000;

@@ -8,13 +8,12 @@ import { publishReactionSettings } from "../store/reactions.ts";
 import { CloudEventsSender } from "../telemetry/cloud_events.ts";
 import type { Log } from "../telemetry/log.ts";
 import { MlflowClient } from "../telemetry/mlflow.ts";
+import type { RunEndObserver, TaskEnd, TaskObserver } from "../telemetry/observer.ts";
 import type { Sender } from "../telemetry/notification.ts";
 import { databaseName } from "../telemetry/openlineage.ts";
 import { LineageSender } from "../telemetry/openlineage_sender.ts";
-import type { RunEndObserver } from "../telemetry/run_end.ts";
 import type { TelemetrySettings } from "../telemetry/settings_schema.ts";
 import { SlackSender } from "../telemetry/slack.ts";
-import type { TaskEnd } from "../telemetry/statsd.ts";
 import { drainConsumer } from "./consumer_worker.ts";
 import { drainExports, type Exporter } from "./exporter.ts";
 import { consumeFinished, type FinishedDeps, refreshViews } from "./finished_worker.ts";
@@ -25,11 +24,6 @@ import { onWake } from "./wake_queue.ts";
 
 /** Of this program, for lineage. */
 const VERSION = "0.1.0";
-
-/** Told what etl_consumer and the consumers of datasets do. */
-export interface TaskObserver {
-  taskEnded(dag: string, task: string, end: TaskEnd): void;
-}
 
 export interface ReactionDeps {
   boss: PgBoss;
@@ -44,14 +38,14 @@ export interface ReactionDeps {
   connections: Record<string, string>;
   dataDir: string;
   runEndObservers: RunEndObserver[];
-  taskObservers: TaskObserver[];
+  tasks: TaskObserver;
   /** Aborted when the server stops. */
   stopping: AbortSignal;
 }
 
 /** Starts everything that happens after runs: etl_consumer, consumers of datasets, messages. */
 export async function startReactions(deps: ReactionDeps): Promise<void> {
-  const { boss, sql, dsn, log, settings, consumers, stopping } = deps;
+  const { boss, sql, dsn, log, settings, consumers, tasks, stopping } = deps;
   checkConsumers(consumers);
   const senders = sendersOf(deps);
   await publishReactionSettings(sql, {
@@ -75,15 +69,12 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
     })),
   );
 
-  const tell: TaskObserver["taskEnded"] = (dag, task, end) => {
-    for (const observer of deps.taskObservers) observer.taskEnded(dag, task, end);
-  };
   const finished: FinishedDeps = {
     sql,
     log,
     observers: deps.runEndObservers,
     signal: stopping,
-    onTask: (task, end) => tell("etl_consumer", task, end),
+    onTask: (task, end) => tasks.taskEnded("etl_consumer", task, end),
   };
   await onWake<{ run_id: string }>(boss, "etl_finished", async (jobs) => {
     for (const { run_id: runId } of jobs) await consumeFinished(runId, finished);
@@ -102,7 +93,8 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
     await onWake(boss, `etl_${target}`, () => drainExports(options), { batchSize: 100 });
   }
   for (const consumer of consumers) {
-    const onRun = (name: string, end: TaskEnd) => tell(name, "run", { ...end, wholeRun: true });
+    const onRun = (name: string, end: TaskEnd) =>
+      tasks.taskEnded(name, "run", { ...end, wholeRun: true });
     await onWake(
       boss,
       `etl_consumer.${consumer.name}`,

@@ -6,7 +6,6 @@ import {
   type ComputedSlot,
   MAX_SCHEDULES,
   type PlannedSchedule,
-  purgeSlots,
   schedulesToPlan,
   storePlanProblem,
   storeSlots,
@@ -98,8 +97,6 @@ export interface SlotPlannerOptions {
   database?: Database;
 }
 
-const PURGE_MS = HOUR_MS;
-
 /** Keeps slots stored ahead while the server runs. Answers a function that ends it. */
 export async function startSlotPlanner(
   { sql, log, database }: SlotPlannerOptions,
@@ -127,13 +124,9 @@ export async function startSlotPlanner(
   await database?.listen("etl_schedules", wake);
   wake();
   const planning = setInterval(wake, database === undefined ? 5_000 : 60_000);
-  const purging = setInterval(() => {
-    purgeSlots(sql).catch((error) => log.warn("old slots could not be deleted", { error }));
-  }, PURGE_MS);
   return async () => {
     stopped = true;
     clearInterval(planning);
-    clearInterval(purging);
     await current;
   };
 }

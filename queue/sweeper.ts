@@ -6,6 +6,7 @@ import {
   sweepDeadlines,
 } from "../store/reactions.ts";
 import type { Log } from "../telemetry/log.ts";
+import { repeat } from "./repeat.ts";
 
 /** Deadlines are looked at so often: a missed one is told well within 5 s. */
 const DEADLINES_MS = 1_500;
@@ -28,45 +29,23 @@ export interface SweeperOptions {
  * that ends it and resolves when no look is under way any more.
  */
 export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): () => Promise<void> {
-  const repeat = (what: string, everyMs: number, work: () => Promise<unknown>) => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let stopped = false;
-    let current: Promise<void> = Promise.resolve();
-    const turn = async () => {
-      try {
-        await work();
-      } catch (error) {
-        if (!stopped) log.warn(`${what} could not be looked at`, { error: textOf(error) });
-      }
-      if (!stopped) schedule(everyMs);
-    };
-    const schedule = (ms: number) => {
-      timer = setTimeout(() => current = turn(), ms);
-    };
-    schedule(0);
-    return () => {
-      stopped = true;
-      clearTimeout(timer);
-      return current;
-    };
-  };
+  const look = (what: string, everyMs: number, work: () => Promise<unknown>) =>
+    repeat(work, { everyMs, firstMs: 0, log, warning: `${what} could not be looked at` });
   const ends = [
-    repeat("deadlines", DEADLINES_MS, async () => {
+    look("deadlines", DEADLINES_MS, async () => {
       for (const missed of await sweepDeadlines(sql)) {
         log.warn("deadline missed", { ...missed });
         onMissed?.(missed);
       }
     }),
-    repeat("reactions", CONDITIONS_MS, async () => {
+    look("reactions", CONDITIONS_MS, async () => {
       onTick?.();
       await sweepConditions(sql);
       await recoverReactions(sql);
     }),
-    repeat("old reactions", PURGE_MS, () => purgeReactions(sql)),
+    look("old reactions", PURGE_MS, () => purgeReactions(sql)),
   ];
   return async () => {
     await Promise.all(ends.map((end) => end()));
   };
 }
-
-const textOf = (error: unknown) => error instanceof Error ? error.message : String(error);

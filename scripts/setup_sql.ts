@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import { isRowWise, writeSuite } from "../pipeline/expectations/suite.ts";
-import { readSuiteFiles } from "../pipeline/expectations/suite_files.ts";
+import { suiteRows } from "../pipeline/expectations/suite_files.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { setupMark } from "../store/setup_mark.ts";
@@ -137,11 +136,9 @@ on conflict (singleton) do update set schema = excluded.schema, maintenance = ex
 }
 
 async function suites(): Promise<string> {
-  const rows = [...await readSuiteFiles(new URL("suites", root).pathname)].map(([name, suite]) =>
-    `  (${literal(name)}, ${literal(JSON.stringify(writeSuite(suite)))}, ${
-      suite.expectations.every(isRowWise)
-    }, 'file')`
-  );
+  const rows = (await suiteRows(new URL("suites", root).pathname)).map((
+    { name, suite, row_wise },
+  ) => `  (${literal(name)}, ${literal(JSON.stringify(suite))}, ${row_wise}, 'file')`);
   return `-- suites
 insert into etl.suites as s (name, suite, row_wise, origin) values
 ${rows.join(",\n")}

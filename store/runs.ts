@@ -259,10 +259,13 @@ export async function publishEnvironment(
     where environment is distinct from ${json(params)}::text::jsonb`;
 }
 
-/** Deletes what is older than the retention; answers how many rows of each table. */
-export async function purge(sql: Sql, retentionDays: number): Promise<Record<string, number>> {
+/** Deletes what is older than the retention, batch by batch; answers how many rows of each table. */
+export async function purgeRuns(
+  sql: Sql,
+  { retentionDays, signal }: { retentionDays: number; signal?: AbortSignal },
+): Promise<Record<string, number>> {
   const total: Record<string, number> = {};
-  for (;;) {
+  while (!signal?.aborted) {
     const [row] = await sql<{ deleted: Record<string, number> }[]>`
       select etl.purge(${retentionDays}) as deleted`;
     let any = false;
@@ -270,8 +273,9 @@ export async function purge(sql: Sql, retentionDays: number): Promise<Record<str
       total[table] = (total[table] ?? 0) + count;
       any ||= count > 0;
     }
-    if (!any) return total;
+    if (!any) break;
   }
+  return total;
 }
 
 /** Queues what a crash or a missing server left without a job; answers how many runs. */

@@ -62,14 +62,18 @@ export async function storePlanProblem(
     where name = ${name} and revision = ${revision}::text::bigint`;
 }
 
-/** Deletes old decided slots; answers how many. */
-export async function purgeSlots(sql: Sql): Promise<number> {
+/** Deletes old decided slots, batch by batch; answers how many. */
+export async function purgeSlots(
+  sql: Sql,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<number> {
   let total = 0;
-  for (;;) {
+  while (!signal?.aborted) {
     const [row] = await sql<{ gone: number }[]>`select etl.purge_slots()::float8 as gone`;
-    if (row!.gone === 0) return total;
+    if (row!.gone === 0) break;
     total += row!.gone;
   }
+  return total;
 }
 
 /** A slot as the API shows it; times are ISO 8601 in UTC. */

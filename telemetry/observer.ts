@@ -1,3 +1,4 @@
+import type { RunEnd } from "../store/run_end.ts";
 import type { RunRow, StageReport } from "../store/runs.ts";
 
 /** One task of a run that a worker carried out. */
@@ -49,4 +50,24 @@ export function observers(all: RunObserver[]): Required<RunObserver> {
     retried: (runId) => each((observer) => observer.retried?.(runId)),
     attemptEnded: (run, end) => each((observer) => observer.attemptEnded?.(run, end)),
   };
+}
+
+/** Told each run end once, by the server that consumed it. Must not throw. */
+export interface RunEndObserver {
+  runEnded(end: RunEnd): void;
+}
+
+/** How a task outside of runs ended. */
+export interface TaskEnd {
+  ok: boolean;
+  startedAt: Date;
+  elapsedMs: number;
+  /** Whether the task is all that its DAG does, or its last. */
+  wholeRun?: boolean;
+}
+
+/** Told what is done outside of runs: etl_consumer, consumers of datasets, etl_maintenance. Must not throw. */
+export interface TaskObserver {
+  taskEnded(dag: string, task: string, end: TaskEnd): void;
+  dagEnded(dag: string, end: Pick<TaskEnd, "ok" | "elapsedMs">): void;
 }

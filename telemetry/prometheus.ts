@@ -1,9 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Scrape } from "../store/metrics.ts";
 import type { RunRow } from "../store/runs.ts";
-import type { RunObserver, TaskDone } from "./observer.ts";
+import type { RunEndObserver, RunObserver, TaskDone } from "./observer.ts";
 import type { RunEnd } from "../store/run_end.ts";
-import type { RunEndObserver } from "./run_end.ts";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200];
 

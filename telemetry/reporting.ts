@@ -1,8 +1,7 @@
 import type { Sql } from "../store/database.ts";
 import { scrape } from "../store/metrics.ts";
-import { observers, type RunObserver } from "./observer.ts";
+import { observers, type RunEndObserver, type RunObserver, type TaskObserver } from "./observer.ts";
 import { ServerMetrics } from "./prometheus.ts";
-import type { RunEndObserver } from "./run_end.ts";
 import type { TelemetrySettings } from "./settings_schema.ts";
 import { StatsdReporter } from "./statsd.ts";
 import { RunTracer } from "./tracing.ts";
@@ -12,14 +11,15 @@ export class Reporting {
   readonly metrics = new ServerMetrics();
   readonly observer: Required<RunObserver>;
   readonly runEndObservers: RunEndObserver[];
-  readonly taskObservers: StatsdReporter[];
+  readonly tasks: TaskObserver;
   readonly #statsd: StatsdReporter | null;
 
   constructor(settings: TelemetrySettings) {
     this.#statsd = settings.statsd === null ? null : new StatsdReporter(settings.statsd);
-    this.taskObservers = this.#statsd === null ? [] : [this.#statsd];
-    this.runEndObservers = [this.metrics, ...this.taskObservers];
-    this.observer = observers([this.metrics, ...this.taskObservers, new RunTracer()]);
+    const statsd = this.#statsd === null ? [] : [this.#statsd];
+    this.tasks = this.#statsd ?? { taskEnded: () => {}, dagEnded: () => {} };
+    this.runEndObservers = [this.metrics, ...statsd];
+    this.observer = observers([this.metrics, ...statsd, new RunTracer()]);
   }
 
   /** What the sweeper tells. */

@@ -1,18 +1,8 @@
 import { StatsD } from "hot-shots";
 import type { RunRow } from "../store/runs.ts";
-import type { RunObserver } from "./observer.ts";
+import type { RunEndObserver, RunObserver, TaskEnd, TaskObserver } from "./observer.ts";
 import type { EndedStage, RunEnd } from "../store/run_end.ts";
-import type { RunEndObserver } from "./run_end.ts";
 import type { TelemetrySettings } from "./settings_schema.ts";
-
-/** How a task outside of runs ended. */
-export interface TaskEnd {
-  ok: boolean;
-  startedAt: Date;
-  elapsedMs: number;
-  /** Whether the task is all that its DAG does, or its last. */
-  wholeRun?: boolean;
-}
 
 /** The DAG whose tasks the stages of a run are. */
 const DAG = "etl_improved";
@@ -30,7 +20,7 @@ const TASK_STATES: Partial<Record<EndedStage["state"], string>> = {
  * that dashboards made for Airflow go on working. Timers are in ms. UDP: a
  * server that is not there is not noticed.
  */
-export class StatsdReporter implements RunObserver, RunEndObserver {
+export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver {
   readonly #client: StatsD;
   readonly #tags: boolean;
 

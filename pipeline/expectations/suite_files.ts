@@ -1,5 +1,5 @@
 import { Problem } from "../problem.ts";
-import { readSuite, type Suite } from "./suite.ts";
+import { isRowWise, readSuite, type Suite, writeSuite } from "./suite.ts";
 
 /**
  * The suites of a directory, by name: every `*.json` in it.
@@ -33,6 +33,17 @@ export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
     suites.set(suite.name, suite);
   }
   return suites;
+}
+
+/** The suites of a directory as rows of etl.suites. Throws as readSuiteFiles does. */
+export async function suiteRows(
+  dir: string,
+): Promise<{ name: string; suite: Record<string, unknown>; row_wise: boolean }[]> {
+  return [...await readSuiteFiles(dir)].map(([name, suite]) => ({
+    name,
+    suite: { ...writeSuite(suite) },
+    row_wise: suite.expectations.every(isRowWise),
+  }));
 }
 
 function readFile(path: string, text: string): Suite {

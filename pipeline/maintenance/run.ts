@@ -16,7 +16,7 @@ import {
 } from "../../store/maintenance.ts";
 import { delay } from "../../store/retry.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { TaskEnd } from "../../telemetry/statsd.ts";
+import type { TaskEnd } from "../../telemetry/observer.ts";
 import { vacuumTables } from "./vacuum.ts";
 
 export interface MaintenanceDeps {

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { type Config, readConfig } from "../../config.ts";
 import { Problem } from "../../pipeline/problem.ts";
-import { secretsOf, startServices } from "../../server.ts";
+import { secretsOf } from "../../secrets.ts";
+import { startServices } from "../../server.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
 import { createLog, type Level } from "../../telemetry/log.ts";

@@ -50,7 +50,7 @@ export async function startReacting(
     connections: options.connections ?? {},
     dataDir: "/data",
     runEndObservers: reporting.runEndObservers,
-    taskObservers: reporting.taskObservers,
+    tasks: reporting.tasks,
     stopping: stopping.signal,
   });
   const endSweeper = options.sweeper === false

@@ -1,0 +1,20 @@
+import type { Config } from "./config.ts";
+import { telemetrySecrets } from "./telemetry/settings_schema.ts";
+
+/**
+ * What no log line may show: the passwords in connection strings, plain and
+ * encoded, and the token of the environment. Other tokens the log knows by their form.
+ */
+export function secretsOf(config: Config): string[] {
+  const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
+  const passwords = dsns.flatMap((dsn) => {
+    try {
+      const { password } = new URL(dsn);
+      return password === "" ? [] : [password, decodeURIComponent(password)];
+    } catch {
+      return [];
+    }
+  });
+  const admin = config.adminToken === null ? [] : [config.adminToken];
+  return [...passwords, ...admin, ...telemetrySecrets(config.telemetry)];
+}
