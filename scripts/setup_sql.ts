@@ -11,11 +11,19 @@ export interface SetupSqlOptions {
   migrationsDir?: URL;
 }
 
+/** The parts of a folder in the order of their numbers, of which each has its own. */
 function parts(folder: string): string[] {
-  return [...Deno.readDirSync(new URL(`sql/${folder}`, root))]
-    .filter((entry) => entry.name.endsWith(".sql"))
-    .map((entry) => `sql/${folder}/${entry.name}`)
-    .sort();
+  const names = [...Deno.readDirSync(new URL(`sql/${folder}`, root))].map(({ name }) => name)
+    .filter((name) => name.endsWith(".sql")).sort();
+  for (const [index, name] of names.entries()) {
+    const number = name.slice(0, 3);
+    if (!/^\d\d_$/.test(number) || names[index + 1]?.startsWith(number)) {
+      throw new Error(
+        `sql/${folder}/${name} must begin with two digits that no other file there begins with`,
+      );
+    }
+  }
+  return names.map((name) => `sql/${folder}/${name}`);
 }
 
 function section(path: string): string {
@@ -43,6 +51,7 @@ const GENERATED =
 /** sql/etl_setup.sql: everything, from whatever there is. */
 export async function setupSql(options: SetupSqlOptions = {}): Promise<string> {
   const schema = parts("schema");
+  // 0_ before the migrations, 9_ when there are functions
   const early = schema.filter((path) => path.includes("/0"));
   const late = schema.filter((path) => path.includes("/9"));
   const middle = schema.filter((path) => !early.includes(path) && !late.includes(path));

@@ -894,7 +894,7 @@ create table if not exists etl.maintenance_tasks (
   primary key (maintenance_id, task)
 );
 
--- sql/schema/40_schedules.sql
+-- sql/schema/41_schedules.sql
 -- Schedules: when runs are due by the clock, and what became of each of these times.
 create table if not exists etl.schedules (
   name text primary key constraint schedules_name_form check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
@@ -979,7 +979,7 @@ alter table etl.job_scheduler
   add column if not exists ticked_at timestamptz;
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
 
--- sql/schema/42_typed_views.sql
+-- sql/schema/43_typed_views.sql
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
 -- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
 alter table etl.datasets
@@ -994,7 +994,7 @@ alter table etl.datasets drop constraint if exists datasets_columns_and_view;
 alter table etl.datasets add constraint datasets_columns_and_view
   check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
 
--- sql/schema/60_dashboard.sql
+-- sql/schema/44_dashboard.sql
 -- What the pages of the dashboard look up by.
 create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
 
@@ -1018,7 +1018,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'etl'
 $$;
 
--- sql/functions/11_raise_problem.sql
+-- sql/functions/12_raise_problem.sql
 -- SQLSTATE ET422 (or the status given) carries a problem whose JSON is in DETAIL;
 -- the server turns it into application/problem+json, psql shows message and hint.
 create or replace function etl.raise_problem(
@@ -1032,7 +1032,7 @@ begin
     detail = (extra || jsonb_build_object('type', type, 'status', status, 'detail', message, 'errors', errors))::text;
 end $$;
 
--- sql/functions/12_nearest_name.sql
+-- sql/functions/13_nearest_name.sql
 -- The known name with the smallest edit distance, if it is near enough to be meant.
 create or replace function etl.nearest_name(given text, known text[]) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -1063,7 +1063,7 @@ begin
   return best;
 end $$;
 
--- sql/functions/13_schema_errors.sql
+-- sql/functions/14_schema_errors.sql
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
 -- yields {field, value, message, expected} for each thing that is wrong.
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
@@ -1171,7 +1171,7 @@ begin
   end if;
 end $$;
 
--- sql/functions/14_resolve_params.sql
+-- sql/functions/15_resolve_params.sql
 -- The value of every run parameter and where it came from, first wins:
 -- conf, configuration, variable etl_improved__<name>, environment, default.
 create or replace function etl.resolve_params(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
@@ -1239,14 +1239,14 @@ begin
 end $$;
 comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
 
--- sql/functions/15_iso.sql
+-- sql/functions/16_iso.sql
 -- A time as the API shows it: ISO 8601 in UTC with milliseconds.
 create or replace function etl.iso(at timestamptz) returns text
 language sql immutable parallel safe as $$
   select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
--- sql/functions/16_suite_name.sql
+-- sql/functions/17_suite_name.sql
 -- The name of the suite that a run is judged by: the one asked for, else the dataset's, else the table's; null without one.
 create or replace function etl.suite_name(asked text, dataset text) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -1256,7 +1256,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   order by s.name = dataset desc limit 1
 $$;
 
--- sql/functions/16_without_secrets.sql
+-- sql/functions/18_without_secrets.sql
 -- A URL as it may be shown: without user and password, without the values of its query, which often are a token.
 create or replace function etl.public_url(url text) returns text
 language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
@@ -1289,7 +1289,7 @@ language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp 
     || case when named ? 'value' then jsonb_build_object('value', etl.without_secrets(named -> 'value')) else '{}' end
 $$;
 
--- sql/functions/17_fill_slots.sql
+-- sql/functions/19_fill_slots.sql
 -- Replaces {{slot}}, {{slot_previous}} and {{today}} in the strings of a conf.
 -- Records that the conf carries are data and stay as they are.
 -- {{today}} is the day of the slot in a time zone.
@@ -1317,7 +1317,7 @@ begin
     else jsonb_set(filled::jsonb, '{source,records}', records) end;
 end $$;
 
--- sql/functions/18_check_schema.sql
+-- sql/functions/20_check_schema.sql
 -- Refuses schemas that are no place for data: those of PostgreSQL, its extensions and the pipeline itself.
 create or replace function etl.check_schema(schema_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1330,7 +1330,7 @@ begin
   end if;
 end $$;
 
--- sql/functions/18_store_records.sql
+-- sql/functions/21_store_records.sql
 -- Moves the records that a conf carries into etl.uploads, as NDJSON under an id made from their content,
 -- and answers with the params that name them there: run rows stay small, numbers keep every digit.
 create or replace function etl.store_records(params jsonb) returns jsonb
@@ -1360,7 +1360,7 @@ begin
     || jsonb_build_object('format', 'ndjson', 'upload_id', id));
 end $$;
 
--- sql/functions/19_check_destination.sql
+-- sql/functions/22_check_destination.sql
 -- Refuses a destination that exists with another shape, saying what differs; what does not exist is no problem.
 create or replace function etl.check_destination(schema_name text, table_name text, audit_table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1410,7 +1410,7 @@ exception when insufficient_privilege then
       'expected', format('grant usage on schema %I to %I', schema_name, current_user))));
 end $$;
 
--- sql/functions/20_create_destination.sql
+-- sql/functions/23_create_destination.sql
 -- Creates the tables of a destination that are missing, in a schema that is there, and answers with what it created.
 -- Runs as the owner of schema etl, for whoever may create something in the destination's schema: only the owner of
 -- the public tables can make tables that inherit from them, and all tables of destinations have one owner this way.
@@ -1469,7 +1469,7 @@ begin
 end $$;
 comment on function etl.create_destination(text, text, text) is 'creates the tables of a destination in a schema that is there';
 
--- sql/functions/20_ensure_destination.sql
+-- sql/functions/24_ensure_destination.sql
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
 returns text[]
@@ -1532,7 +1532,7 @@ begin
 end $$;
 comment on function etl.ensure_destination(text, text, text) is 'creates the tables that a run writes to; answers with what it created';
 
--- sql/functions/21_audit.sql
+-- sql/functions/25_audit.sql
 -- Adds a line to the run's audit table, or to the public one where the run's does not exist (a dry run creates none).
 create or replace function etl.audit(run etl.runs, event text, actor text, details jsonb default '{}') returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1546,7 +1546,7 @@ begin
     using run.run_id, run.run_label, event, run.state, actor, etl.without_secrets(run.params), details;
 end $$;
 
--- sql/functions/22_runs_guard.sql
+-- sql/functions/26_runs_guard.sql
 -- Stores no change of state that etl.run_transitions does not list, and tells watchers of every change.
 create or replace function etl.runs_guard() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1637,7 +1637,7 @@ begin
 end $$;
 comment on function etl.admit(text) is 'starts waiting runs of a pool while it has free slots; answers how many';
 
--- sql/functions/31_reference_errors.sql
+-- sql/functions/32_reference_errors.sql
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
 create or replace function etl.reference_errors(params jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -1695,7 +1695,7 @@ begin
   errors := resolved.errors || etl.reference_errors(params);
 end $$;
 
--- sql/functions/32_submit_run.sql
+-- sql/functions/33_submit_run.sql
 -- Asks for a run. In one transaction: parameters resolved and checked, destination
 -- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
 -- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
@@ -1825,7 +1825,7 @@ $$;
 comment on function etl.request_run(jsonb, text) is
   'asks for a run, as POST /api/etl/run does; answers with its id';
 
--- sql/functions/33_cancel_run.sql
+-- sql/functions/34_cancel_run.sql
 -- Cancels a waiting run at once; asks the server of a running one to stop. Answers the state after.
 create or replace function etl.cancel_run(run_id uuid, actor text default session_user) returns text
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1858,7 +1858,7 @@ begin
 end $$;
 comment on function etl.cancel_run(uuid, text) is 'cancels a run; a running one stops within seconds';
 
--- sql/functions/34_retry_run.sql
+-- sql/functions/35_retry_run.sql
 -- Takes a failed or cancelled run up again where it stopped, with a new attempt. Answers the state after.
 create or replace function etl.retry_run(run_id uuid, actor text default session_user) returns text
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1881,7 +1881,7 @@ begin
 end $$;
 comment on function etl.retry_run(uuid, text) is 'takes a failed or cancelled run up where it stopped';
 
--- sql/functions/35_start_run.sql
+-- sql/functions/36_start_run.sql
 -- Whether the attempt that runs has given a sign of life in the last seconds; its server gives one every half second.
 create or replace function etl.is_alive(run etl.runs) returns boolean
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -1940,7 +1940,7 @@ begin
   return next run;
 end $$;
 
--- sql/functions/36_give_back_run.sql
+-- sql/functions/37_give_back_run.sql
 -- Returns a running run to the queue, still admitted: after a transient error or when its server stops.
 create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1952,7 +1952,7 @@ begin
   return found;
 end $$;
 
--- sql/functions/37_record_metrics.sql
+-- sql/functions/38_record_metrics.sql
 -- One row a run in the metrics table of its destination schema; a retry replaces it.
 create or replace function etl.record_metrics(run etl.runs, stages jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1982,7 +1982,7 @@ begin
     $sql$, metrics_table) using run, stages;
 end $$;
 
--- sql/functions/38_finish_run.sql
+-- sql/functions/39_finish_run.sql
 -- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
 -- next admission of its pool, in the caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
@@ -2106,7 +2106,7 @@ begin
   end loop;
 end $$;
 
--- sql/functions/39_report_progress.sql
+-- sql/functions/40_report_progress.sql
 -- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
 create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
 returns table (is_current boolean, cancel_requested boolean)
@@ -2132,7 +2132,7 @@ begin
   return query select true, run.cancel_requested_at is not null;
 end $$;
 
--- sql/functions/40_plan_chunks.sql
+-- sql/functions/41_plan_chunks.sql
 -- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
 create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
 returns table (chunk_no integer, state text)
@@ -2148,7 +2148,7 @@ begin
   return query select c.chunk_no, c.state from etl.chunks as c where c.run_id = plan_chunks.run_id order by c.chunk_no;
 end $$;
 
--- sql/functions/41_recover_runs.sql
+-- sql/functions/42_recover_runs.sql
 -- Gives every admitted run that no job stands for a job, and every pool with room its waiting runs:
 -- for runs asked for before a server ever started, and for whatever a crash left between two steps.
 create or replace function etl.recover_runs() returns integer
@@ -2181,7 +2181,7 @@ begin
   return recovered;
 end $$;
 
--- sql/functions/42_manifests.sql
+-- sql/functions/43_manifests.sql
 -- Manifests are made, analysed and dropped as the owner of schema etl: a server's role may create nothing there, since
 -- what it created could be taken for one of the owner's functions.
 
@@ -2249,7 +2249,7 @@ begin
   return true;
 end $$;
 
--- sql/functions/42_purge.sql
+-- sql/functions/44_purge.sql
 -- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
 -- of each at a call, so that no lock is held for long; call it until it answers with zeros.
 -- The queue's own tables are kept small by pg-boss; metrics, audit, alerts and events by etl_maintenance.
@@ -3005,7 +3005,7 @@ create or replace trigger sessions_changed
   after delete or truncate on etl.sessions
   for each statement execute function etl.access_changed();
 
--- sql/functions/60_schedules_guard.sql
+-- sql/functions/61_schedules_guard.sql
 -- Whether a schedule is paused at a time.
 create or replace function etl.is_paused(active boolean, paused_until timestamptz, at timestamptz) returns boolean
 language sql immutable as $$
@@ -3071,7 +3071,7 @@ end $$;
 create or replace trigger schedules_changed after insert or update on etl.schedules
   for each row execute function etl.schedules_changed();
 
--- sql/functions/61_store_slots.sql
+-- sql/functions/62_store_slots.sql
 -- Stores the slots that a server has computed for a revision of a schedule: those after plan_from that are not there yet.
 -- previous holds the time before each slot. False where the schedule has been changed meanwhile or is gone.
 create or replace function etl.store_slots(
@@ -3110,7 +3110,7 @@ begin
 end $$;
 comment on function etl.purge_slots(integer) is 'deletes old decided slots, a batch at a call; answers how many';
 
--- sql/functions/62_request_slot.sql
+-- sql/functions/63_request_slot.sql
 -- The conf that runs of a schedule are asked for with. A run_label that nothing sets is the schedule's name:
 -- overlap counts runs of one label, and schedules must not hold each other up.
 create or replace function etl.schedule_conf(schedule etl.schedules, overlap text default null) returns jsonb
@@ -3151,7 +3151,7 @@ begin
   return decided;
 end $$;
 
--- sql/functions/63_tick_schedules.sql
+-- sql/functions/64_tick_schedules.sql
 -- Decides the due slots of one schedule, whose row the caller holds locked: what is paused is skipped, what is later
 -- than the grace is missed but for what the policy keeps, the rest is asked for. At most max_runs runs.
 -- Answers how many slots came to each state; `again` where something stands in the way that may be gone next time.
@@ -3270,7 +3270,7 @@ end $$;
 comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
 
--- sql/functions/64_overdue_schedules.sql
+-- sql/functions/65_overdue_schedules.sql
 -- Schedules that do not do what they should: a slot was due longer ago than grace and three ticks and nobody has decided
 -- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when.
 create or replace function etl.overdue_schedules() returns table (schedule text, due_at timestamptz)
@@ -3288,7 +3288,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 
--- sql/functions/65_backfill_slots.sql
+-- sql/functions/66_backfill_slots.sql
 -- Runs past slots of a schedule that have no run, or whose run failed or was cancelled; each slot has one run that
 -- counts, whoever asks how often. A run that was deleted since counts as done. The runs wait for each other (overlap = queue).
 -- options: requested_by, preview (only say what would be done), traceparent.
@@ -3637,14 +3637,14 @@ begin
   return format('t.payload %s %L', case when as_text then '#>>' else '#>' end, parts::text);
 end $$;
 
--- sql/functions/85_typed_view_fixed.sql
+-- sql/functions/86_typed_view_fixed.sql
 -- The columns of the table that every typed view begins with.
 create or replace function etl.typed_view_fixed() returns text[]
 language sql immutable parallel safe
 return array['event_id', 'event_type', 'occurred_at', 'source', 'version', 'event_date', 'event_hour',
   'run_id', 'first_seen_at', 'updated_at'];
 
--- sql/functions/86_check_dataset_columns.sql
+-- sql/functions/87_check_dataset_columns.sql
 -- Declared columns with path and type filled in; refuses what cannot be a column, every mistake at once.
 create or replace function etl.check_dataset_columns(columns jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -3704,7 +3704,7 @@ begin
   return checked;
 end $$;
 
--- sql/functions/86_typed_view_sql.sql
+-- sql/functions/88_typed_view_sql.sql
 -- The query of a typed view. Fixed columns come first: `create or replace view` can only add at the end.
 create or replace function etl.typed_view_sql(schema_name text, table_name text, columns jsonb) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -3723,7 +3723,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     from jsonb_array_elements(columns) with ordinality as d (value, place)) as c (place, sql)
 $$;
 
--- sql/functions/87_is_typed_view.sql
+-- sql/functions/89_is_typed_view.sql
 -- Whether a relation is the typed view of this dataset: its comment says so, so that nothing else is ever replaced.
 create or replace function etl.is_typed_view(relation regclass, dataset text) returns boolean
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -3731,7 +3731,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from pg_class as c where c.oid = relation
 $$;
 
--- sql/functions/88_drop_typed_view.sql
+-- sql/functions/90_drop_typed_view.sql
 -- Drops the typed view of a dataset, if it is there; refuses where something is built on it, naming that. Runs as the
 -- owner of schema etl, for whoever may write into the table.
 create or replace function etl.drop_typed_view(dataset text) returns void
@@ -3767,7 +3767,7 @@ exception
       format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
 end $$;
 
--- sql/functions/89_make_typed_view.sql
+-- sql/functions/91_make_typed_view.sql
 -- Makes the typed view of a dataset as its row in etl.datasets says, in the transaction of the caller. Nothing is
 -- done where it is so already, where no columns are declared, or while the table does not exist.
 -- With security_invoker a reader needs the right to read the table, and row security asks about him, so that
@@ -3829,7 +3829,7 @@ exception
       jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', needed)));
 end $$;
 
--- sql/functions/90_refresh_typed_views.sql
+-- sql/functions/92_refresh_typed_views.sql
 -- Makes the typed views of datasets that are missing or of an older kind: after setup, after a restore, after
 -- a table was made again. A view that cannot be made is a warning: it must not keep a run or a setup from going on.
 create or replace function etl.refresh_typed_views(only_dataset text default null) returns void
@@ -3849,7 +3849,7 @@ begin
   end loop;
 end $$;
 
--- sql/functions/91_set_dataset_columns.sql
+-- sql/functions/93_set_dataset_columns.sql
 -- Declares the columns of a dataset, [{name, path, type}], and makes its typed view; null takes both away.
 -- view_name: null keeps the name that it has, at first `<table>_typed`. One transaction; answers with the view, quoted.
 create or replace function etl.set_dataset_columns(
@@ -3898,7 +3898,7 @@ begin
 end $$;
 comment on function etl.set_dataset_columns(text, jsonb, text, text) is 'declares the columns of a dataset''s typed view and makes it';
 
--- sql/functions/92_propose_dataset_columns.sql
+-- sql/functions/94_propose_dataset_columns.sql
 -- Columns that fit the payloads of a dataset: about `sample` rows from all over the table are looked at. Objects are
 -- taken apart, up to five deep; a path whose values are not all of one type is text. Answers with
 -- {columns, rows, left_out}: left_out are paths beyond the 200 that most rows have.
@@ -4101,15 +4101,15 @@ begin
 end $$;
 comment on function public.refresh_etl_mvs() is 'refreshes the daily views without locking their readers out';
 
--- sql/schema/91_public.sql
+-- sql/schema/91_default_destination.sql
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
 
--- sql/schema/92_typed_views.sql
+-- sql/schema/92_refresh_typed_views.sql
 -- A newer version may make views differently; those that are as they should be are not touched.
 select etl.refresh_typed_views();
 
--- sql/schema/93_server_roles.sql
+-- sql/schema/93_grant_server_roles.sql
 -- Tables of this version are granted to the roles that servers use.
 select etl.grant_server_role(s.role_name) from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
 
@@ -4123,10 +4123,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('7fbf8d7ba75fe0b973370c39014a68dbdd2dfae0654936fcdba20a56e5654921')
+insert into etl.setups (checksum) values ('48e9c5fe66ed22fd5d37e01adef2405df6749b2b9197764c023984da2474163b')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"7fbf8d7ba75fe0b973370c39014a68dbdd2dfae0654936fcdba20a56e5654921","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"48e9c5fe66ed22fd5d37e01adef2405df6749b2b9197764c023984da2474163b","migrations":["0001_baseline"]}
