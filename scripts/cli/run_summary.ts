@@ -71,6 +71,18 @@ export function summaryLines(terminal: Terminal, run: RunDetail): string[] {
   ];
 }
 
+/** What a retry, which has the same parameters and the same input, would fail at again. */
+const NEEDS_NEW_RUN = ["source-changed", "foreign-rows", "too-many-rejected", "low-ratio"];
+
+function wayOn(run: RunDetail): string {
+  const type = String(run.error?.type).split("/").at(-1)!;
+  if (run.state === "failed" && NEEDS_NEW_RUN.includes(type)) {
+    return "A retry would end in the same way: correct the cause, then ask for a new run.";
+  }
+  return `${run.state === "failed" ? "When the cause is gone, " : ""}\`etl retry ${run.run_id}\` ` +
+    "goes on where it stopped.";
+}
+
 function headline(terminal: Terminal, run: RunDetail): string[] {
   const took = duration(run.duration_ms ?? 0);
   if (run.state !== "succeeded") {
@@ -86,9 +98,7 @@ function headline(terminal: Terminal, run: RunDetail): string[] {
       ...(published > 0 && published < (run.num_chunks ?? 0)
         ? [`  ${published} of ${run.num_chunks} chunks are in the table.`]
         : []),
-      run.state === "failed"
-        ? `  When the cause is gone, \`etl retry ${run.run_id}\` goes on where it stopped.`
-        : `  \`etl retry ${run.run_id}\` goes on where it stopped.`,
+      `  ${wayOn(run)}`,
     ];
   }
   const read = run.counts.records_read ?? 0;

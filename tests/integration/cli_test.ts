@@ -122,7 +122,7 @@ Deno.test("etl run ends with 1 when the run fails, and says why and how to go on
   const shown = await runCli(["show", String(run_id)], home);
   assert.equal(shown.code, 0, shown.err);
   assert.match(shown.out, /The run has failed after /);
-  assert.match(shown.out, new RegExp(`etl retry ${run_id}`));
+  assert.match(shown.out, /ask for a new run/);
   const listed = await runCli(["runs", "--state", "failed"], home);
   assert.match(listed.out, new RegExp(`^RUN .*\n${run_id} `));
 });

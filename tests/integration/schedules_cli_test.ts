@@ -71,7 +71,10 @@ Deno.test("etl schedule makes, changes, shows, pauses, runs and removes a schedu
     assert.match((await etl("schedule", "list")).out, /nightly .* paused/);
     assert.match((await etl("schedule", "resume", "nightly")).out, /its next slot is \d{4}/);
     const removed = await etl("schedule", "delete", "nightly");
-    assert.equal(removed.out, "Schedule nightly is removed. Its runs stay.");
+    assert.equal(
+      removed.out,
+      "Schedule nightly is removed. Its runs stay; those that wait are still run.",
+    );
     const gone = await etl("schedule", "show", "nightly");
     assert.equal(gone.code, 2);
     assert.match(gone.err, /There is no schedule nightly/);

@@ -138,6 +138,19 @@ Deno.test("summaryLines() says why a run failed, what is in the table, and how t
   assert.match(text, /etl retry 019eb1c9-/);
 });
 
+Deno.test("summaryLines() advises no retry where only a new run can help", () => {
+  const wayOn = (type: string) =>
+    summaryLines(
+      plainTerminal().terminal,
+      runOf({ state: "failed", error: { type: `/api/problems/${type}`, detail: "No." } } as never),
+    ).join("\n");
+  for (const type of ["source-changed", "foreign-rows", "too-many-rejected", "low-ratio"]) {
+    assert.match(wayOn(type), /ask for a new run/);
+    assert.ok(!wayOn(type).includes("etl retry"));
+  }
+  assert.match(wayOn("source-unreadable"), /etl retry 019eb1c9-/);
+});
+
 Deno.test("summaryLines() does not say that a dry run has written", () => {
   const { terminal } = plainTerminal();
   const text = summaryLines(

@@ -222,6 +222,6 @@ async function remove(call: Call, name: string): Promise<ExitCode> {
   const text = await response.text();
   if (!response.ok) throw problemOf(response, text);
   if (call.flags.json) call.out.line(JSON.stringify({ name, deleted: true }));
-  else call.out.line(`Schedule ${name} is removed. Its runs stay.`);
+  else call.out.line(`Schedule ${name} is removed. Its runs stay; those that wait are still run.`);
   return EXIT.succeeded;
 }
