@@ -24,11 +24,10 @@ import { workOnJobs } from "./queue/scheduled_jobs.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database } from "./store/database.ts";
-import { publishMaintenanceEnvironment } from "./store/maintenance.ts";
 import { requireSchemaVersion } from "./store/schema_version.ts";
 import { readSetupMark } from "./store/setup_mark.ts";
 import { storeFileSuites } from "./store/suites.ts";
-import { publishEnvironment } from "./store/runs.ts";
+import { publishEnvironment } from "./store/params.ts";
 import { appendLogs } from "./store/logs.ts";
 import type { Log } from "./telemetry/log.ts";
 import type { LogTail } from "./telemetry/log_tail.ts";
@@ -92,8 +91,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     await database.close({ timeoutSeconds: 1 });
     throw connectionProblem(error, config.dsn) ?? error;
   }
-  await publishEnvironment(sql, config.params);
-  await publishMaintenanceEnvironment(sql, config.maintenance);
+  await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
   await storeFileSuites(sql, await suiteRows(resolve(config.suitesDir)));
   if (config.listen) {
     await watch.listen(database);

@@ -1,7 +1,5 @@
 import type { Sql } from "../store/database.ts";
 import {
-  createManifest,
-  destinationHasRows,
   planChunks,
   reportProgress,
   type RunRow,
@@ -35,6 +33,7 @@ import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import { createManifest, destinationHasRows } from "../store/manifests.ts";
 
 /** What a run needs of its server. */
 export interface RunDeps {

@@ -1,5 +1,5 @@
 import type { Sql } from "../store/database.ts";
-import { cursorPosition, type RunRow } from "../store/runs.ts";
+import { type RunRow } from "../store/runs.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 import { Problem } from "./problem.ts";
@@ -7,6 +7,7 @@ import { sourceNameOf } from "./sources/defaults.ts";
 import type { Plain, SourceLimits } from "./sources/source.ts";
 import { runDir } from "./spill/layout.ts";
 import type { RunContext } from "./workers/task.ts";
+import { cursorPosition } from "../store/cursors.ts";
 
 export interface RunSettings {
   /** ETL_RUN_MAX_ATTEMPTS */

@@ -1,7 +1,7 @@
 import type { Sql } from "../store/database.ts";
 import { errorCode } from "../store/errors.ts";
 import { withRetry } from "../store/retry.ts";
-import { dropManifests, finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
+import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { Problem } from "./problem.ts";
@@ -9,6 +9,7 @@ import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";
 import type { StageTracker } from "./stage_tracker.ts";
+import { dropManifests } from "../store/manifests.ts";
 
 /** What the stages came to: a terminal state, or why the run goes on elsewhere. */
 export type RunOutcome = Omit<Outcome, "stages" | "state"> & {

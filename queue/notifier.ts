@@ -12,10 +12,10 @@ export interface NotifierOptions {
   sender: Sender;
   log: Log;
   signal: AbortSignal;
-  /** Longest rest of a failing channel in ms; default 300,000. */
-  maxRestMs?: number;
 }
 
+/** Longest rest of a failing channel. */
+const MAX_REST_MS = 300_000;
 /** Notifications that nobody took for so long are given up. */
 const MAX_AGE_HOURS = 24;
 
@@ -35,7 +35,7 @@ export async function drainChannel(options: NotifierOptions): Promise<void> {
 
 /** One message; whether there may be more to send. */
 function sendOne(connection: Connection, options: NotifierOptions): Promise<boolean> {
-  const { channel, sender, log, signal, maxRestMs = 300_000 } = options;
+  const { channel, sender, log, signal } = options;
   return heldTransaction(connection, signal, async (client) => {
     const { waitMs, blockedMs, failures } = await lockChannel(client, channel);
     if (blockedMs > 0) return false;
@@ -55,7 +55,7 @@ function sendOne(connection: Connection, options: NotifierOptions): Promise<bool
         ? thrown
         : new DeliveryError("could not be made", { retryable: false });
       const retryMs = error.retryable
-        ? Math.max(error.retryAfterMs ?? 0, Math.min(1_000 * 2 ** failures, maxRestMs))
+        ? Math.max(error.retryAfterMs ?? 0, Math.min(1_000 * 2 ** failures, MAX_REST_MS))
         : null;
       await markUnsent(client, channel, {
         ids,

@@ -1,6 +1,5 @@
 import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
 import {
-  dropBossSchedules,
   isServerRole,
   type JobScheduler,
   readJobScheduler,
@@ -12,13 +11,14 @@ import {
   cronJobs,
   cronName,
   dropCronJob,
-  findPgCron,
   grantCron,
   isHere,
   missingGrants,
   type PgCron,
   putCronJob,
 } from "../store/pg_cron.ts";
+import { dropBossSchedules } from "../store/boss_jobs.ts";
+import { findPgCron } from "../store/find_pg_cron.ts";
 
 export interface ReconcileOptions {
   dsn: string;

@@ -1,9 +1,9 @@
 import type { PgBoss } from "pg-boss";
 import type { Sql } from "../store/database.ts";
 import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
-import { runJobCommand } from "../store/job_scheduler.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ensureQueue, periodicQueue } from "./queues.ts";
+import { runJobCommand } from "../store/boss_jobs.ts";
 
 /** Has pg-boss schedule these jobs, in a queue each that is named as the job, and no others. */
 export async function scheduleJobs(boss: PgBoss, forBoss: JobDefinition[]): Promise<void> {

@@ -1,15 +1,9 @@
 import type { Sql } from "./database.ts";
 import { type JobDefinition, readJobFiles } from "./job_files.ts";
-import { bossRuns, bossScheduled, type JobScheduler } from "./job_scheduler.ts";
-import {
-  type CronJob,
-  cronJobs,
-  cronName,
-  cronRuns,
-  findPgCron,
-  type JobRun,
-  type PgCron,
-} from "./pg_cron.ts";
+import { type JobScheduler } from "./job_scheduler.ts";
+import { type CronJob, cronJobs, cronName, cronRuns, type JobRun, type PgCron } from "./pg_cron.ts";
+import { bossRuns, bossScheduled } from "./boss_jobs.ts";
+import { findPgCron } from "./find_pg_cron.ts";
 
 export interface JobView {
   name: string;

@@ -50,16 +50,6 @@ export interface MaintenanceView {
   error: string | null;
 }
 
-/** Stores what the environment says of the parameters, for whoever asks through SQL. */
-export async function publishMaintenanceEnvironment(
-  sql: Sql,
-  values: Record<string, unknown>,
-): Promise<void> {
-  const text = JSON.stringify(values);
-  await sql`update etl.param_schema set maintenance_environment = ${text}::text::jsonb
-    where maintenance_environment is distinct from ${text}::text::jsonb`;
-}
-
 /** Asks for a maintenance; answers its id. Raises a problem when the conf is wrong or one is going on. */
 export async function requestMaintenance(
   sql: Sql,

@@ -21,3 +21,15 @@ export async function resolveParams(sql: Sql, conf: unknown): Promise<ResolvedPa
     select params, origins, errors from etl.resolve_params(${JSON.stringify(conf)}::text::jsonb)`;
   return row!;
 }
+
+/** Stores what a server's environment says of parameters, for whoever asks through SQL. */
+export async function publishEnvironment(
+  sql: Sql,
+  { run, maintenance }: { run: Record<string, unknown>; maintenance: Record<string, unknown> },
+): Promise<void> {
+  await sql`
+    update etl.param_schema as p set environment = e.run, maintenance_environment = e.maintenance
+    from (select ${JSON.stringify(run)}::text::jsonb as run,
+      ${JSON.stringify(maintenance)}::text::jsonb as maintenance) as e
+    where (p.environment, p.maintenance_environment) is distinct from (e.run, e.maintenance)`;
+}

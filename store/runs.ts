@@ -188,50 +188,6 @@ export async function storeDryRunCounts(
     where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`;
 }
 
-/** Whether the destination holds a row; false where it does not exist. */
-export async function destinationHasRows(
-  sql: Sql,
-  schema: string,
-  table: string,
-): Promise<boolean> {
-  const [known] = await sql<{ exists: boolean }[]>`
-    select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) is not null as exists`;
-  if (!known!.exists) return false;
-  const [row] = await sql<{ filled: boolean }[]>`
-    select exists (select from ${sql(schema)}.${sql(table)}) as filled`;
-  return row!.filled;
-}
-
-/** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
-export async function createManifest(
-  sql: Sql,
-  run: { run_id: string; attempt: number },
-  name: string,
-): Promise<boolean> {
-  const [row] = await sql<{ current: boolean }[]>`
-    select etl.create_manifest(${run.run_id}, ${run.attempt}, ${name}) as current`;
-  return row!.current;
-}
-
-/** Drops the manifests that this attempt of a run and earlier ones have made. */
-export async function dropManifests(
-  sql: Sql,
-  run: { run_id: string; attempt: number },
-): Promise<void> {
-  await sql`select etl.drop_manifests(${run.run_id}, ${run.attempt})`;
-}
-
-/** The stored position of an incremental source, if it has one. */
-export async function cursorPosition(
-  sql: Sql,
-  sourceName: string,
-  dataset: string,
-): Promise<string | null> {
-  const [row] = await sql<{ position: string }[]>`
-    select position from etl.cursors where source_name = ${sourceName} and dataset = ${dataset}`;
-  return row?.position ?? null;
-}
-
 /** Asks for a run to be cancelled; answers its state, null where there is no such run. */
 export async function cancelRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
   const [row] = await withoutConflicts(() =>
@@ -248,15 +204,6 @@ export async function retryRun(sql: Sql, runId: string, actor: string): Promise<
     select etl.retry_run(${runId}, ${actor}) as state`
   );
   return row!.state;
-}
-
-/** Stores the run parameters found in this server's environment, for runs that SQL asks for. */
-export async function publishEnvironment(
-  sql: Sql,
-  params: Record<string, unknown>,
-): Promise<void> {
-  await sql`update etl.param_schema set environment = ${json(params)}::text::jsonb
-    where environment is distinct from ${json(params)}::text::jsonb`;
 }
 
 /** Deletes what is older than the retention, batch by batch; answers how many rows of each table. */
@@ -282,4 +229,18 @@ export async function purgeRuns(
 export async function recoverRuns(sql: Sql): Promise<number> {
   const [row] = await sql<{ recovered: number }[]>`select etl.recover_runs() as recovered`;
   return row!.recovered;
+}
+
+/** Those of these runs that may still be executed. */
+export async function unfinishedRuns(sql: Sql, runIds: string[]): Promise<Set<string>> {
+  const rows = await sql<{ run_id: string }[]>`
+    select run_id from etl.runs where run_id = any(${runIds}::uuid[]) and state in ('queued', 'running')`;
+  return new Set(rows.map((row) => row.run_id));
+}
+
+/** Whether any run is admitted and has not ended. */
+export async function areRunsGoingOn(sql: Sql): Promise<boolean> {
+  const [row] = await sql<{ busy: boolean }[]>`
+    select exists (select from etl.runs where admitted_at is not null and state in ('queued', 'running')) as busy`;
+  return row!.busy;
 }

@@ -9,13 +9,10 @@ export interface LogLine {
   fields: Record<string, unknown>;
 }
 
-export interface LogTailOptions {
-  /** Milliseconds that a line waits for others; default 500. */
-  intervalMs?: number;
-  /** Lines that wait at most, the newest; default 5,000. */
-  capacity?: number;
-}
-
+/** A line waits so long for others. */
+const INTERVAL_MS = 500;
+/** Lines that wait at most, the newest. */
+const CAPACITY = 5_000;
 const MAX_MESSAGE = 2_000;
 const MAX_FIELDS = 8_000;
 
@@ -25,16 +22,11 @@ const MAX_FIELDS = 8_000;
  * is out of reach.
  */
 export class LogTail {
-  readonly #options: LogTailOptions;
   #store: ((lines: LogLine[]) => Promise<void>) | null = null;
   #waiting: LogLine[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #storing: Promise<void> | null = null;
   #closed = false;
-
-  constructor(options: LogTailOptions = {}) {
-    this.#options = options;
-  }
 
   /** Begins to store lines, those included that came before. */
   start(store: (lines: LogLine[]) => Promise<void>): void {
@@ -54,7 +46,7 @@ export class LogTail {
       message: entry.message.slice(0, MAX_MESSAGE),
       fields: text.length <= MAX_FIELDS ? fields : { cut: text.slice(0, MAX_FIELDS) },
     });
-    const over = this.#waiting.length - (this.#options.capacity ?? 5_000);
+    const over = this.#waiting.length - CAPACITY;
     if (over > 0) this.#waiting.splice(0, over);
     this.#schedule();
   }
@@ -62,7 +54,7 @@ export class LogTail {
   #schedule(): void {
     if (this.#store === null || this.#waiting.length === 0) return;
     if (this.#timer !== undefined || this.#storing !== null || this.#closed) return;
-    this.#timer = setTimeout(() => void this.flush(), this.#options.intervalMs ?? 500);
+    this.#timer = setTimeout(() => void this.flush(), INTERVAL_MS);
   }
 
   /** Stores what waits. Never throws: what cannot be stored is tried again with the next lines. */
@@ -74,7 +66,7 @@ export class LogTail {
     const lines = this.#waiting;
     this.#waiting = [];
     this.#storing = this.#store(lines).catch(() => {
-      this.#waiting = [...lines, ...this.#waiting].slice(-(this.#options.capacity ?? 5_000));
+      this.#waiting = [...lines, ...this.#waiting].slice(-CAPACITY);
     });
     await this.#storing;
     this.#storing = null;

@@ -18,6 +18,7 @@ import { delay } from "../../store/retry.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { TaskEnd } from "../../telemetry/observer.ts";
 import { vacuumTables } from "./vacuum.ts";
+import { areRunsGoingOn } from "../../store/runs.ts";
 
 export interface MaintenanceDeps {
   sql: Sql;
@@ -128,9 +129,8 @@ async function vacuum(
   { sql, dsn, signal }: MaintenanceDeps,
 ): Promise<string[]> {
   const tables = await touchedTables(sql, id);
-  const [row] = await sql<{ busy: boolean }[]>`
-    select exists (select from etl.runs where admitted_at is not null and state in ('queued', 'running')) as busy`;
-  const refused = await vacuumTables(tables, { dsn, busy: row!.busy, signal });
+  const busy = await areRunsGoingOn(sql);
+  const refused = await vacuumTables(tables, { dsn, busy, signal });
   return refused.map((table) =>
     `this role may not vacuum ${table}, so autovacuum will: make it the table's owner, or from ` +
     `PostgreSQL 17 on grant maintain on ${table} to it`

@@ -1,9 +1,11 @@
 import type { Sql } from "../../store/database.ts";
+import { dropLeftoverManifests } from "../../store/manifests.ts";
+import { unfinishedRuns } from "../../store/runs.ts";
 
 /**
- * Removes what ended runs have left: their directories below the spool
- * directory, those of requests that a server did not survive, and manifests in the database. What unfinished runs have stays,
- * since the next attempt uses it; so does what this server has in hand.
+ * Removes what ended runs have left: their directories below the spool directory, those of
+ * requests that a server did not survive, and manifests in the database. What unfinished runs
+ * have stays, since the next attempt uses it; so does what this server has in hand.
  */
 export async function removeLeftovers(
   sql: Sql,
@@ -16,14 +18,12 @@ export async function removeLeftovers(
     if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(entry.name)) dirs.push(entry.name);
   }
   if (dirs.length > 0) {
-    const unfinished = await sql<{ run_id: string }[]>`
-      select run_id from etl.runs where run_id = any(${dirs}::uuid[]) and state in ('queued', 'running')`;
-    const keep = new Set(unfinished.map((row) => row.run_id));
+    const keep = await unfinishedRuns(sql, dirs);
     for (const dir of dirs) {
       if (!keep.has(dir) && !inHand(dir)) await removeDir(`${spoolDir}/${dir}`);
     }
   }
-  await sql`select etl.drop_leftover_manifests()`;
+  await dropLeftoverManifests(sql);
 }
 
 /** Of requests nobody knows any more whose they were; none takes a day. */

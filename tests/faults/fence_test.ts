@@ -3,8 +3,6 @@ import { startEngine } from "../helpers/engine.ts";
 import { FencedOut, lockChunk } from "../../store/chunks.ts";
 import { connect } from "../../store/pg.ts";
 import {
-  createManifest,
-  dropManifests,
   finishRun,
   giveBackRun,
   planChunks,
@@ -12,6 +10,7 @@ import {
   startRun,
   storeDryRunCounts,
 } from "../../store/runs.ts";
+import { createManifest, dropManifests } from "../../store/manifests.ts";
 
 Deno.test("an attempt that was replaced can write nothing: no chunk, no plan, no manifest, no counter, no end", async (t) => {
   await using engine = await startEngine(t);
