@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { readConfig } from "../config.ts";
+import { Problem } from "../pipeline/problem.ts";
 
 export interface ServerEnvironmentOptions {
   /** Directory of the project. */
@@ -15,14 +16,26 @@ export async function prepareServerEnvironment(
   env: Record<string, string>,
   { projectDir }: ServerEnvironmentOptions,
 ): Promise<void> {
-  env.ETL_DATA_DIR ||= await madeDir(join(projectDir, "data"));
-  env.ETL_SPOOL_DIR = await madeDir(env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"));
+  env.ETL_DATA_DIR ||= await madeDir("ETL_DATA_DIR", join(projectDir, "data"));
+  env.ETL_SPOOL_DIR = await madeDir(
+    "ETL_SPOOL_DIR",
+    env.ETL_SPOOL_DIR || join(projectDir, ".data", "spool"),
+  );
   env.ETL_HOST ||= "127.0.0.1";
   env.ETL_PORT ||= "8080";
   readConfig({ ...env, KPIS_PG_DSN: env.KPIS_PG_DSN || "postgres://embedded" }, 1);
 }
 
-async function madeDir(path: string): Promise<string> {
-  await Deno.mkdir(path, { recursive: true });
+async function madeDir(name: string, path: string): Promise<string> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw new Problem("bad-request", {
+      detail: `The directory ${path} cannot be made: ${
+        (cause as Error).message
+      }. Set ${name} to one that can be written to.`,
+      cause,
+    });
+  }
   return path;
 }

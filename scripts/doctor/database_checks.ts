@@ -1,7 +1,9 @@
 import { basename, join } from "node:path";
 import type { Config } from "../../config.ts";
+import { Problem } from "../../pipeline/problem.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
+import { Database } from "../../store/database.ts";
 import {
   functionTexts,
   missingGrants,
@@ -11,6 +13,8 @@ import {
   serverFacts,
 } from "../../store/installation.ts";
 import { type Client, connect } from "../../store/pg.ts";
+import { requireSchemaVersion } from "../../store/schema_version.ts";
+import { readSetupMark } from "../../store/setup_mark.ts";
 import { type Check, fail, guarded, ok, warn } from "./check.ts";
 
 export interface DatabaseCheckOptions {
@@ -46,7 +50,7 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
       ...settings(facts),
       ...await guarded("pooler", () => pooler(facts, client, options)),
     ];
-    const schema = await guarded("schema", () => schemaVersion(client, options.projectDir));
+    const schema = await guarded("schema", () => schemaVersion(client, options));
     checks.push(...schema);
     if (schema.every(({ state }) => state !== "fail")) {
       checks.push(...await guarded("rights", () => rights(client, facts)));
@@ -150,7 +154,10 @@ async function pooler(
     );
 }
 
-async function schemaVersion(client: Client, projectDir: string): Promise<Check> {
+async function schemaVersion(
+  client: Client,
+  { projectDir, dsn }: DatabaseCheckOptions,
+): Promise<Check> {
   const missing = await missingOf(client, await tablesOf(projectDir));
   if (missing.length > 0) {
     return fail("schema", `not there: ${some(missing)}`, SETUP);
@@ -166,7 +173,24 @@ async function schemaVersion(client: Client, projectDir: string): Promise<Check>
       `of another version than this program: ${some(other)}`,
       `${SETUP} If the schema is newer, update the program instead.`,
     )
-    : ok("schema", "as this program has it");
+    : await startable(dsn, projectDir);
+}
+
+/** Asks of the schema what a server asks when it starts. */
+async function startable(dsn: string, projectDir: string): Promise<Check> {
+  const database = new Database(dsn, { applicationName: "etl-improved doctor" });
+  try {
+    const setup = await Deno.readTextFile(join(projectDir, "sql", "etl_setup.sql"));
+    const warning = await requireSchemaVersion(database.sql, readSetupMark(setup));
+    return warning === null
+      ? ok("schema", "as this program has it")
+      : warn("schema", warning, "Start the servers with the program that set it up last.");
+  } catch (error) {
+    if (error instanceof Problem) return fail("schema", error.message, SETUP);
+    throw error;
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
 }
 
 async function rights(client: Client, { role, superuser }: ServerFacts): Promise<Check> {

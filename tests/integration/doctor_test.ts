@@ -155,6 +155,15 @@ Deno.test("doctor sees a schema that is missing, incomplete or of another versio
   );
 });
 
+Deno.test("doctor finds a schema with which no server of this version starts", async (t) => {
+  await using installation = await Installation.make(t);
+  await installation.sql("insert into etl.setups (checksum) values ('of a later version')");
+  const later = found(await installation.examine(), "schema", "warn");
+  assert.match(later, /set up by another version since/);
+  await installation.sql("delete from etl.setups where checksum <> 'of a later version'");
+  assert.match(found(await installation.examine(), "schema", "fail"), /another version.*setup-db/);
+});
+
 Deno.test("doctor names the rights that the role lacks, and a role that has too many", async (t) => {
   await using installation = await Installation.make(t);
   await installation.sql(`revoke insert on etl.runs from ${installation.role}`);
