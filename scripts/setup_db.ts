@@ -31,6 +31,7 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
   try {
     const before = await relations(client);
     const original = await originalRuns(client);
+    const version = await lastSetup(client);
     const setup = options.setupSql ??
       await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
     await client.query(setup);
@@ -56,9 +57,13 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     }
     const after = await relations(client);
     const made = [...after].filter((name) => !before.has(name)).sort();
-    return original === null
-      ? made
-      : [...made, `${original} runs of the Airflow system, taken over`];
+    return [
+      ...made,
+      ...(version === null || version === await lastSetup(client)
+        ? []
+        : ["functions and views that were there, as this version has them"]),
+      ...(original === null ? [] : [`${original} runs of the Airflow system, taken over`]),
+    ];
   } catch (error) {
     const raised = raisedProblem(error);
     if (raised === null) throw error;
@@ -87,6 +92,18 @@ async function setUpQueue(dsn: string): Promise<void> {
 }
 
 type Client = Awaited<ReturnType<typeof connect>>;
+
+/** What the database was set up with last; null where it never was. */
+async function lastSetup(client: Client): Promise<string | null> {
+  const { rows: [known] } = await client.query(
+    "select to_regclass('etl.setups') is not null as ok",
+  );
+  if (!known!.ok) return null;
+  const { rows } = await client.query<{ checksum: string }>(
+    "select checksum from etl.setups order by applied_at desc limit 1",
+  );
+  return rows[0]?.checksum ?? null;
+}
 
 /** Rows of the metrics table of the system that this project replaces, where it is still there. */
 async function originalRuns(client: Client): Promise<number | null> {

@@ -112,3 +112,12 @@ Deno.test("main.ts ends with the advice to run setup-db where the database is no
   await using db = await testDatabase(t, { setUp: false });
   await assert.rejects(startServer({ dsn: db.dsn }), /is not set up .*run `deno task setup-db`/s);
 });
+
+Deno.test("a set-up by another version says that functions and views were replaced, a repeated one nothing", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  assert.deepEqual(await setupDatabase(db.dsn), []);
+  assert.deepEqual(await setupDatabase(db.dsn, { setupSql: await later(MIGRATION) }), [
+    "functions and views that were there, as this version has them",
+  ]);
+});
