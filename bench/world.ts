@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import pg from "pg";
-import { EMBEDDED_SETTINGS } from "../scripts/embedded_postgres.ts";
+import { EMBEDDED_SETTINGS } from "../scripts/postgres/embedded.ts";
 import { setupDatabase } from "../scripts/setup_db.ts";
 import { ownCluster } from "../tests/helpers/postgres.ts";
 import { startServer, type TestServer, type TestServerOptions } from "../tests/helpers/server.ts";

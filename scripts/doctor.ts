@@ -13,7 +13,7 @@ import { environmentChecks } from "./doctor/environment_checks.ts";
 import { machineChecks } from "./doctor/machine_checks.ts";
 import { programChecks } from "./doctor/program_checks.ts";
 import { serviceChecks } from "./doctor/service_checks.ts";
-import { defaultDataDir, startEmbeddedPostgres } from "./embedded_postgres.ts";
+import { defaultDataDir, startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { runScript } from "./run_script.ts";
 import { Terminal } from "./terminal.ts";

@@ -1,7 +1,7 @@
 import { buildIslands, watchIslands } from "./build_islands.ts";
-import { startEmbeddedPostgres } from "./embedded_postgres.ts";
+import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { resolveEnvironment } from "./environment.ts";
-import type { Cluster } from "./postgres_cluster.ts";
+import type { Cluster } from "./postgres/cluster.ts";
 import { onNpxGone } from "./process_tree.ts";
 import { prepareServerEnvironment } from "./server_environment.ts";
 import { type ServerProcess, startServerProcess } from "./server_process.ts";

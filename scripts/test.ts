@@ -7,7 +7,7 @@
  */
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import type { Cluster } from "./postgres_cluster.ts";
+import type { Cluster } from "./postgres/cluster.ts";
 import { onEndingSignal } from "./launch.ts";
 import { killTree } from "./process_tree.ts";
 import { runScript } from "./run_script.ts";

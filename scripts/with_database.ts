@@ -1,7 +1,7 @@
 import { Problem } from "../pipeline/problem.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { resolveEnvironment } from "./environment.ts";
-import { startEmbeddedPostgres } from "./embedded_postgres.ts";
+import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 
 /**
  * Calls with the database that KPIS_PG_DSN names, or with the embedded one,

@@ -4,11 +4,7 @@ import type { RunDetail } from "../../store/run_views.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import { ChunkDetail } from "./chunk_detail.tsx";
 import { ChunkGrid } from "./chunk_grid.tsx";
-import { isOver } from "./run_data.ts";
-
-/** What the letters of ChunkStates stand for. */
-export const CHUNK_STATES = { l: "planned", r: "prepared", p: "published", x: "failed" } as const;
-export type ChunkLetter = keyof typeof CHUNK_STATES;
+import { CHUNK_STATES, type ChunkLetter, isOver } from "./run_data.ts";
 
 /** Every chunk of the run as a cell; one of them in full. */
 export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates }) {

@@ -3,7 +3,7 @@ import { memo } from "preact/compat";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ChunkStates } from "../../store/run_page.ts";
 import { useLocale } from "../lib/locale_context.tsx";
-import { CHUNK_STATES, type ChunkLetter } from "./chunk_card.tsx";
+import { CHUNK_STATES, type ChunkLetter } from "./run_data.ts";
 
 /** A cell and the gap after it, in px; as the style sheet has it. */
 const PITCH = 18;

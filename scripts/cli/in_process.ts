@@ -6,8 +6,8 @@ import { startServices } from "../../server.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
 import { createLog, type Level } from "../../telemetry/log.ts";
-import { startEmbeddedPostgres } from "../embedded_postgres.ts";
-import type { Cluster } from "../postgres_cluster.ts";
+import { startEmbeddedPostgres } from "../postgres/embedded.ts";
+import type { Cluster } from "../postgres/cluster.ts";
 import { setupDatabase } from "../setup_db.ts";
 import { type Api, clientHeaders } from "./api.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { dirname, join, resolve } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
-import { exists } from "../../scripts/postgres_binaries.ts";
+import { exists } from "../../scripts/postgres/binaries.ts";
 import { debian15IsInstalled } from "../helpers/clusters.ts";
 import { npmPackages } from "../helpers/npm.ts";
 import { ownCluster } from "../helpers/postgres.ts";

@@ -1,5 +1,5 @@
-import { databaseUser } from "../../scripts/os_user.ts";
-import { exists, makeReadableDir, SYSTEM_DIR } from "../../scripts/postgres_binaries.ts";
+import { databaseUser } from "../../scripts/postgres/os_user.ts";
+import { exists, makeReadableDir, SYSTEM_DIR } from "../../scripts/postgres/binaries.ts";
 
 /** PEM files for a PostgreSQL on this machine that speaks TLS. */
 export interface Certificates extends AsyncDisposable {

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { tmpdir } from "node:os";
-import { EMBEDDED_INITDB_ARGS, EMBEDDED_SETTINGS } from "../../scripts/embedded_postgres.ts";
-import { type Cluster, type ClusterOptions, startCluster } from "../../scripts/postgres_cluster.ts";
+import { EMBEDDED_INITDB_ARGS, EMBEDDED_SETTINGS } from "../../scripts/postgres/embedded.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../scripts/postgres/cluster.ts";
 import {
   embeddedBinaries,
   exists,
   makeReadableDir,
   SYSTEM_DIR,
-} from "../../scripts/postgres_binaries.ts";
+} from "../../scripts/postgres/binaries.ts";
 
 /** Which PostgreSQL: the npm one (18), or Debian's 15 with the real pg_cron. */
 export type ClusterKind = "embedded" | "debian15";

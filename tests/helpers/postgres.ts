@@ -1,6 +1,6 @@
 import pg from "pg";
 import { createHash } from "node:crypto";
-import type { Cluster } from "../../scripts/postgres_cluster.ts";
+import type { Cluster } from "../../scripts/postgres/cluster.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startTestCluster, testClusterDir, type TestClusterOptions } from "./clusters.ts";
 import {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import pg from "pg";
-import { defaultDataDir, startEmbeddedPostgres } from "../../scripts/embedded_postgres.ts";
-import { SYSTEM_DIR } from "../../scripts/postgres_binaries.ts";
+import { defaultDataDir, startEmbeddedPostgres } from "../../scripts/postgres/embedded.ts";
+import { SYSTEM_DIR } from "../../scripts/postgres/binaries.ts";
 import { commandLine } from "../../scripts/process_tree.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
 import { waitFor } from "../helpers/wait_for.ts";

@@ -6,7 +6,7 @@ import { testClusterDir } from "../helpers/clusters.ts";
 import { processesWith } from "../helpers/processes.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
-const script = new URL("../../scripts/launcher.ts", import.meta.url).pathname;
+const script = new URL("../../scripts/start.ts", import.meta.url).pathname;
 const entry = new URL("../fixtures/stand_in_server.ts", import.meta.url).pathname;
 
 /** The launcher with a stand-in for the server and an embedded PostgreSQL of the test's own. */

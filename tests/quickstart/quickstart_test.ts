@@ -102,7 +102,7 @@ async function dataDir({ dir, deno, env, account }: Setting): Promise<string> {
   const { stdout } = await new Deno.Command(deno, {
     args: [
       "eval",
-      `import { defaultDataDir } from "./scripts/embedded_postgres.ts";
+      `import { defaultDataDir } from "./scripts/postgres/embedded.ts";
        console.log(defaultDataDir());`,
     ],
     cwd: dir,

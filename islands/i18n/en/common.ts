@@ -36,11 +36,8 @@ export const common = {
   "action.all_runs": "All runs",
   "action.all_alerts": "All alerts",
   "action.manage": "Manage",
-  "action.cancel": "Cancel",
   "action.close": "Close",
   "action.save": "Save",
-  "action.create": "Create",
-  "action.edit": "Edit",
   "action.remove": "Remove",
   "action.copy": "Copy",
   "action.copied": "Copied",
@@ -69,6 +66,5 @@ export const common = {
   "error.unavailable": "The database cannot be reached",
   "error.network": "The server did not answer. Check that it is running, then try again.",
   "error.back": "Go to the overview",
-  "error.try_again": "Try again",
   "noscript.action": "This needs JavaScript. Without it, ask for it over the API or with psql:",
 } as const;

@@ -37,11 +37,8 @@ export const common: Record<keyof typeof english, string> = {
   "action.all_runs": "Todas las ejecuciones",
   "action.all_alerts": "Todas las alertas",
   "action.manage": "Gestionar",
-  "action.cancel": "Cancelar",
   "action.close": "Cerrar",
   "action.save": "Guardar",
-  "action.create": "Crear",
-  "action.edit": "Editar",
   "action.remove": "Eliminar",
   "action.copy": "Copiar",
   "action.copied": "Copiado",
@@ -71,6 +68,5 @@ export const common: Record<keyof typeof english, string> = {
   "error.network":
     "El servidor no ha respondido. Compruebe que está en marcha y vuelva a intentarlo.",
   "error.back": "Ir al resumen",
-  "error.try_again": "Volver a intentarlo",
   "noscript.action": "Esto necesita JavaScript. Sin él, use la API o psql:",
 };

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import pg from "pg";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../../pipeline/problem.ts";
 import { databaseUser, type OsUser } from "./os_user.ts";
-import { exists, type PostgresBinaries } from "./postgres_binaries.ts";
-import { createCluster, SUPERUSER, writeSettings } from "./postgres_initdb.ts";
-import { runProgram } from "./postgres_program.ts";
-import { commandLine } from "./process_tree.ts";
+import { exists, type PostgresBinaries } from "./binaries.ts";
+import { createCluster, SUPERUSER, writeSettings } from "./initdb.ts";
+import { runProgram } from "./program.ts";
+import { commandLine } from "../process_tree.ts";
 
 export interface ClusterOptions {
   /** Directory of the cluster: data, password, log; made when missing. */

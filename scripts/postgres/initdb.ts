@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../../pipeline/problem.ts";
 import type { OsUser } from "./os_user.ts";
-import type { ClusterOptions } from "./postgres_cluster.ts";
-import { runProgram } from "./postgres_program.ts";
+import type { ClusterOptions } from "./cluster.ts";
+import { runProgram } from "./program.ts";
 
 /** Name of the role that initdb makes. */
 export const SUPERUSER = "etl";

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type Cluster, startCluster } from "./postgres_cluster.ts";
-import { embeddedBinaries, SYSTEM_DIR } from "./postgres_binaries.ts";
+import { type Cluster, startCluster } from "./cluster.ts";
+import { embeddedBinaries, SYSTEM_DIR } from "./binaries.ts";
 
 export interface EmbeddedPostgresOptions {
   /** Directory of data, password and log; default {@linkcode defaultDataDir}. */
@@ -11,7 +11,7 @@ export interface EmbeddedPostgresOptions {
   log?: (message: string) => void;
 }
 
-const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
+const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "../..");
 
 /**
  * Settings for loading on a small machine that only this project uses. What
