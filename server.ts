@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
 import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
-import type { ProfileLimits } from "./routes/deps.ts";
+import type { ProfileLimits } from "./routes/shared/deps.ts";
 import type { Config } from "./config.ts";
 import { suiteRows } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";

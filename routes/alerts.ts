@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { recentAlerts } from "../store/alerts.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 

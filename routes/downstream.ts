@@ -5,11 +5,11 @@ import { Problem } from "../pipeline/problem.ts";
 import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
 import { actorOf } from "./access/identity.ts";
-import { readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
-import { requireJson } from "./media_type.ts";
-import { jsonOf, problemResponses } from "./schemas.ts";
-import { whileWaiting } from "./wait.ts";
+import { readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { requireJson } from "./shared/media_type.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
+import { whileWaiting } from "./shared/wait.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
 const WAIT_LIMIT_MS = 60_000;

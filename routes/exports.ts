@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { runExports } from "../store/exports.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { knownRun } from "./runs.ts";
-import { problemResponses } from "./schemas.ts";
+import { problemResponses } from "./shared/schemas.ts";
 
 const exportSchema = z.object({
   target: z.enum(["mlflow", "openlineage"]),

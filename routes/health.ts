@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations } from "../store/health.ts";
-import { deadline } from "./deadline.ts";
-import type { AppDeps } from "./deps.ts";
-import { jsonOf } from "./schemas.ts";
+import { deadline } from "./shared/deadline.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { jsonOf } from "./shared/schemas.ts";
 
 /** A database that does not answer is as good as none. */
 const ANSWER_LIMIT_MS = 5_000;

@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../pipeline/problem.ts";
 import { jobsReport } from "../store/jobs.ts";
-import type { AppDeps } from "./deps.ts";
-import { problemResponses } from "./schemas.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const runSchema = z.object({

@@ -1,9 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { runLogs } from "../store/logs.ts";
-import type { AppDeps } from "./deps.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { knownRun } from "./runs.ts";
-import { pageOf, problemResponses } from "./schemas.ts";
+import { pageOf, problemResponses } from "./shared/schemas.ts";
 
 const lineSchema = z.object({
   line_no: z.number().int(),

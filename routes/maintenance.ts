@@ -10,13 +10,13 @@ import {
   requestMaintenance,
 } from "../store/maintenance.ts";
 import { delay } from "../store/retry.ts";
-import { readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { requireJson } from "./media_type.ts";
-import { whileWaiting } from "./wait.ts";
+import { readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { requireJson } from "./shared/media_type.ts";
+import { whileWaiting } from "./shared/wait.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import { jsonOf, pageOf, problemResponses } from "./schemas.ts";
+import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const MAX_BODY_BYTES = 64 << 10;
 const LOOK_MS = 200;

@@ -2,10 +2,10 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Problem } from "../pipeline/problem.ts";
 import { latestMetrics, metricsHistory, type MetricsRow } from "../store/metrics.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { metricsCsv } from "./metrics_csv.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { pageOf, problemResponses } from "./schemas.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { pageOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const count = z.number().int();

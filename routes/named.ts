@@ -16,9 +16,9 @@ import {
   putNamed,
   VARIABLES,
 } from "../store/named.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { json, problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";
 

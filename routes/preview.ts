@@ -5,12 +5,12 @@ import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { previewInWorker } from "../pipeline/workers/preview.ts";
-import { readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
-import { Gate } from "./gate.ts";
-import { mediaType } from "./media_type.ts";
-import { problemResponses } from "./schemas.ts";
-import { paramsOf, withSource } from "./source_context.ts";
+import { readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { Gate } from "./shared/gate.ts";
+import { mediaType } from "./shared/media_type.ts";
+import { problemResponses } from "./shared/schemas.ts";
+import { paramsOf, withSource } from "./shared/source_context.ts";
 
 /** Each has a Web Worker of its own, so there are few at once. */
 const AT_ONCE = 4;

@@ -3,8 +3,8 @@ import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import { type Scrape, scrape } from "../store/metrics.ts";
-import { deadline } from "./deadline.ts";
-import type { AppDeps } from "./deps.ts";
+import { deadline } from "./shared/deadline.ts";
+import type { AppDeps } from "./shared/deps.ts";
 
 /** A database that does not answer must not hang the scrape. */
 const SCRAPE_LIMIT_MS = 5_000;

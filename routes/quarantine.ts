@@ -8,12 +8,12 @@ import {
   quarantineRules,
 } from "../store/quarantine_views.ts";
 import { submitRun } from "../store/runs.ts";
-import type { AppDeps } from "./deps.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { keepUpload } from "./keep_upload.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { keepUpload } from "./shared/keep_upload.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
-import { pageOf, problemResponses, submittedSchema } from "./schemas.ts";
+import { pageOf, problemResponses, submittedSchema } from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();

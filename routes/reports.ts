@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../pipeline/problem.ts";
 import { latestReport } from "../store/reports.ts";
-import type { AppDeps } from "./deps.ts";
-import { problemResponses } from "./schemas.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { problemResponses } from "./shared/schemas.ts";
 
 const reportSchema = z.object({
   report_id: z.number().int(),

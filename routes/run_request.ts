@@ -10,10 +10,10 @@ import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
 import { fileBytes } from "../pipeline/sources/local/streams.ts";
 import type { Json } from "../pipeline/sources/source.ts";
-import { boundedBody, readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
-import { keepUpload } from "./keep_upload.ts";
-import { DATA_TYPES, dataFormat, requireJson } from "./media_type.ts";
+import { boundedBody, readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { keepUpload } from "./shared/keep_upload.ts";
+import { DATA_TYPES, dataFormat, requireJson } from "./shared/media_type.ts";
 
 /** Members of the source that the query of a data request may hold. */
 const SOURCE_MEMBERS = [

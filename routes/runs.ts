@@ -6,11 +6,11 @@ import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import type { AppDeps } from "./deps.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
-import { DATA_TYPES } from "./media_type.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { DATA_TYPES } from "./shared/media_type.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
-import { whileWaiting } from "./wait.ts";
+import { whileWaiting } from "./shared/wait.ts";
 import { readRunRequest } from "./run_request.ts";
 import {
   jsonOf,
@@ -19,7 +19,7 @@ import {
   runDetailSchema,
   runSchema,
   submittedSchema,
-} from "./schemas.ts";
+} from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 

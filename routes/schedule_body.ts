@@ -9,7 +9,7 @@ import {
   type ScheduleRow,
   type ScheduleValues,
 } from "../store/schedules.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 
 const time = z.iso.datetime({ offset: true });
 const named = z.string().regex(

@@ -11,11 +11,11 @@ import {
   slotsPast,
 } from "../store/slots.ts";
 import { actorOf } from "./access/identity.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { acceptedLang } from "./dashboard/preferences.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { cronText, knownSchedule, localOf, scheduleName, zoneText } from "./schedule_body.ts";
-import { json, problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
 
 /** Slots that one request runs at most, and those of one transaction. */
 const MAX_BACKFILL = 1000;

@@ -11,8 +11,8 @@ import {
 } from "../store/schedules.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import type { AppDeps } from "./deps.ts";
-import { decodeCursor, encodeCursor } from "./page_cursor.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import {
   checkedValues,
   knownSchedule,
@@ -23,7 +23,7 @@ import {
   shown,
 } from "./schedule_body.ts";
 import { scheduleSlotRoutes } from "./schedule_slots.ts";
-import { json, pageOf, problemResponses, submittedSchema } from "./schemas.ts";
+import { json, pageOf, problemResponses, submittedSchema } from "./shared/schemas.ts";
 
 const path = "/api/schedules/{name}";
 

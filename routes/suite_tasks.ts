@@ -6,11 +6,11 @@ import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
 import { aside, asideOnSource } from "../pipeline/workers/aside.ts";
 import { NO_REACH } from "../pipeline/workers/permissions.ts";
-import { readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
-import { Gate } from "./gate.ts";
-import { json, problemResponses } from "./schemas.ts";
-import { paramsOf, withSource } from "./source_context.ts";
+import { readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { Gate } from "./shared/gate.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
+import { paramsOf, withSource } from "./shared/source_context.ts";
 
 const MAX_SAMPLE = 10_000;
 const AT_ONCE = 2;

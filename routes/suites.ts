@@ -4,11 +4,11 @@ import { compileSuite } from "../pipeline/expectations/compiled_suite.ts";
 import { isRowWise, readSuite, writeSuite } from "../pipeline/expectations/suite.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
-import { readJson } from "./body.ts";
-import type { AppDeps } from "./deps.ts";
+import { readJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
-import { json, problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
 
 const MAX_SUITE_BYTES = 4 << 20;
 

@@ -4,8 +4,8 @@ import { createToken, listTokens, revokeToken, ROLES } from "../store/tokens.ts"
 import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
 import { newToken } from "./access/credential.ts";
 import { actorOf } from "./access/identity.ts";
-import type { AppDeps } from "./deps.ts";
-import { json, problemResponses } from "./schemas.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
 
 /** Names that the audit table has for others than tokens. */
 const TAKEN = new Set([ENVIRONMENT_TOKEN, "http", "cli", "etl"]);

@@ -2,9 +2,9 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { proposeColumns, setDatasetColumns, typedView } from "../store/typed_views.ts";
-import type { AppDeps } from "./deps.ts";
+import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { json, problemResponses } from "./schemas.ts";
+import { json, problemResponses } from "./shared/schemas.ts";
 
 const columnType = z.enum([
   "text",

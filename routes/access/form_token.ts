@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { Context, MiddlewareHandler } from "hono";
 import { Problem } from "../../pipeline/problem.ts";
-import { mediaType } from "../media_type.ts";
+import { mediaType } from "../shared/media_type.ts";
 import { identityOf } from "./identity.ts";
 import { readForm } from "./read_form.ts";
 import { sameHash, sha256 } from "./credential.ts";

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { type Role, ROLES } from "../../store/tokens.ts";
-import { CLIENT_HEADER } from "../client_header.ts";
+import { CLIENT_HEADER } from "../shared/client_header.ts";
 
 /** Who asks. */
 export interface Identity {

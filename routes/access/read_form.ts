@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { Problem } from "../../pipeline/problem.ts";
-import { mediaType } from "../media_type.ts";
+import { mediaType } from "../shared/media_type.ts";
 
 /** Nobody needs to be known to send some forms, so they must be small. */
 export const formLimit = bodyLimit({

@@ -1,4 +1,4 @@
-import { deadline } from "../deadline.ts";
+import { deadline } from "../shared/deadline.ts";
 
 export interface RememberedOptions {
   /** Milliseconds that an answer is used without asking again; default 5,000. */

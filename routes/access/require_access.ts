@@ -1,8 +1,8 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { Problem } from "../../pipeline/problem.ts";
-import type { AppDeps } from "../deps.ts";
-import { refuseForeignHost } from "../guard.ts";
+import type { AppDeps } from "../shared/deps.ts";
+import { refuseForeignHost } from "../shared/guard.ts";
 import type { Access } from "./access.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { clientOf, type Identity, mayAct } from "./identity.ts";

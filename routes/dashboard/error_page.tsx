@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
 import type { Problem } from "../../pipeline/problem.ts";
-import { problemResponse } from "../problems.ts";
+import { problemResponse } from "../shared/problems.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { renderPage } from "./page.tsx";
 

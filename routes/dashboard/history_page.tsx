@@ -4,7 +4,7 @@ import { Icon } from "../../islands/ui/icon.tsx";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
 import { runLabels } from "../../store/dashboard.ts";
 import { COUNT_LIMIT, type HistoryPage, historyPage } from "../../store/history.ts";
-import { encodeCursor } from "../page_cursor.ts";
+import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Filters } from "./history_filters.tsx";
 import { historyFilter, type HistoryQuery, historyUrl, readHistoryQuery } from "./history_query.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Problem } from "../../pipeline/problem.ts";
 import { type HistoryFilter, SORT_COLUMNS, type SortColumn } from "../../store/history.ts";
-import { type CursorPart, decodeCursor } from "../page_cursor.ts";
+import { type CursorPart, decodeCursor } from "../shared/page_cursor.ts";
 
 export const LIMITS = [30, 50, 100, 200];
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;

@@ -1,5 +1,5 @@
 import type { OverviewData } from "../../islands/overview/overview_data.ts";
-import type { AppDeps } from "../deps.ts";
+import type { AppDeps } from "../shared/deps.ts";
 import { overviewData } from "./overview_data.ts";
 
 /** A part of the overview as it is sent: its name and its JSON. */

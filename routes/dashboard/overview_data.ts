@@ -4,7 +4,7 @@ import { databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";
 import { nextSchedules } from "../../store/schedules.ts";
 import { listRuns } from "../../store/run_views.ts";
-import type { AppDeps } from "../deps.ts";
+import type { AppDeps } from "../shared/deps.ts";
 
 /** Runs in the charts. */
 const HISTORY_LENGTH = 60;

@@ -7,7 +7,7 @@ import { listQuarantine, quarantineRules } from "../../store/quarantine_views.ts
 import { chunkStates, logTail, oneChunk, runRelations } from "../../store/run_page.ts";
 import { type RunDetail, runDetail } from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
-import { encodeCursor } from "../page_cursor.ts";
+import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Island } from "./island.tsx";
 import { renderPage } from "./page.tsx";

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
-import { staysOpen } from "../load.ts";
+import { staysOpen } from "../shared/load.ts";
 import type { LiveOverview, Part } from "./live_overview.ts";
 
 /** Between two signs of life, so that proxies keep an idle stream open. */

@@ -1,5 +1,5 @@
 import { Problem, type ProblemDetails } from "../../pipeline/problem.ts";
-import { CLIENT_HEADER } from "../../routes/client_header.ts";
+import { CLIENT_HEADER } from "../../routes/shared/client_header.ts";
 import { UsageError } from "./exit_codes.ts";
 
 export interface ConnectOptions {

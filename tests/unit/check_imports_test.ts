@@ -38,10 +38,16 @@ Deno.test("violations() keeps the environment to main.ts and scripts", () => {
 });
 
 Deno.test("violations() lets a folder name the type of the configuration and not read it", () => {
-  assert.deepEqual(violations("routes/deps.ts", `import type { Config } from "../config.ts";`), []);
-  assert.deepEqual(violations("routes/deps.ts", `import { readConfig } from "../config.ts";`), [
-    "routes/deps.ts:1: routes/ must not import config.ts",
-  ]);
+  assert.deepEqual(
+    violations("routes/shared/deps.ts", `import type { Config } from "../../config.ts";`),
+    [],
+  );
+  assert.deepEqual(
+    violations("routes/shared/deps.ts", `import { readConfig } from "../../config.ts";`),
+    [
+      "routes/shared/deps.ts:1: routes/ must not import config.ts",
+    ],
+  );
 });
 
 Deno.test("violations() keeps scripts and tests out of the program", () => {

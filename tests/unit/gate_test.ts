@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../pipeline/problem.ts";
-import { Gate, Turns } from "../../routes/gate.ts";
-import { guardedBody } from "../../routes/guarded_body.ts";
-import { SharedLookup } from "../../routes/shared_lookup.ts";
+import { Gate, Turns } from "../../routes/shared/gate.ts";
+import { guardedBody } from "../../routes/shared/guarded_body.ts";
+import { SharedLookup } from "../../routes/shared/shared_lookup.ts";
 
 Deno.test("Gate lets its limit through, refuses more with 503, and counts who leaves once", () => {
   const gate = new Gate(2, "2 things are going on");

@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
-import { fieldErrors, parseConf } from "../pipeline/conf_errors.ts";
-import { type Conf, type Params, paramsSchema } from "../pipeline/params.ts";
-import type { PreviewContext } from "../pipeline/preview.ts";
-import { type FieldError, Problem } from "../pipeline/problem.ts";
-import { resolveParams } from "../store/params.ts";
+import { fieldErrors, parseConf } from "../../pipeline/conf_errors.ts";
+import { type Conf, type Params, paramsSchema } from "../../pipeline/params.ts";
+import type { PreviewContext } from "../../pipeline/preview.ts";
+import { type FieldError, Problem } from "../../pipeline/problem.ts";
+import { resolveParams } from "../../store/params.ts";
 import type { AppDeps } from "./deps.ts";
 
 /** The parameters that a run asked for with this conf would have. Makes no run. */

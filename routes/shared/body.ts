@@ -1,6 +1,6 @@
 import type { Context } from "hono";
-import { Problem } from "../pipeline/problem.ts";
-import { parseJson } from "../pipeline/sources/json_text.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { parseJson } from "../../pipeline/sources/json_text.ts";
 
 /** Bytes that a body of JSON may have. */
 export const MAX_JSON_BYTES = 8 << 20;

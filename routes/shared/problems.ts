@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { type FieldError, Problem, type ProblemType } from "../pipeline/problem.ts";
-import { isTransient, isUnstorableText, raisedProblem } from "../store/errors.ts";
-import type { Log } from "../telemetry/log.ts";
+import { type FieldError, Problem, type ProblemType } from "../../pipeline/problem.ts";
+import { isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
+import type { Log } from "../../telemetry/log.ts";
 
 /** Turns whatever a route throws into the problem that its caller may see. */
 export function toProblem(error: unknown): Problem {

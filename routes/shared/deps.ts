@@ -1,9 +1,9 @@
-import type { Sql } from "../store/database.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { ServerMetrics } from "../telemetry/prometheus.ts";
-import type { Config } from "../config.ts";
-import type { RunWatch } from "../queue/run_watch.ts";
-import type { Access } from "./access/access.ts";
+import type { Sql } from "../../store/database.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { ServerMetrics } from "../../telemetry/prometheus.ts";
+import type { Config } from "../../config.ts";
+import type { RunWatch } from "../../queue/run_watch.ts";
+import type { Access } from "../access/access.ts";
 
 /** What routes need; made by main.ts, or by a test. */
 export interface AppDeps {

@@ -1,5 +1,5 @@
-import { Problem } from "../pipeline/problem.ts";
-import { toUtcText } from "../pipeline/timestamps.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { toUtcText } from "../../pipeline/timestamps.ts";
 
 /** Packs the position of a list's last item into an opaque cursor. */
 export function encodeCursor(parts: (string | number)[]): string {

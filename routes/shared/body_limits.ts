@@ -1,10 +1,10 @@
 import type { MiddlewareHandler } from "hono";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../../pipeline/problem.ts";
 import {
   hasDelicateNumbers,
   NumberRangeError,
   parseJsonExactly,
-} from "../pipeline/sources/json_text.ts";
+} from "../../pipeline/sources/json_text.ts";
 import { MAX_JSON_BYTES, readText } from "./body.ts";
 import { dataFormat, mediaType } from "./media_type.ts";
 

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
-import { Connection } from "../store/connection.ts";
-import { storeUpload } from "../store/uploads.ts";
+import { Connection } from "../../store/connection.ts";
+import { storeUpload } from "../../store/uploads.ts";
 import type { AppDeps } from "./deps.ts";
 
 /** Stores what a run will read, in a transaction of its own; few requests do at once. Answers its id. */
