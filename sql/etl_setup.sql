@@ -3215,7 +3215,10 @@ begin
       update etl.slots as s set state = 'failed', problem = refusal, decided_at = clock_timestamp()
         where s.schedule = decide_slots.schedule.name and s.slot = each.slot;
       perform etl.raise_alert('run_failed', 'schedule ' || schedule.name,
-        format('Schedule %s could not ask for its run of %s: %s', schedule.name, etl.iso(each.slot), refusal ->> 'detail'),
+        format('Schedule %s could not ask for its run of %s: %s', schedule.name, etl.iso(each.slot),
+          -- the detail names fields; whoever is told wants to know which value is wrong, and what would be right
+          left(coalesce((select string_agg(concat(e ->> 'field', ' (' || (e -> 'value')::text || ')', ' ', e ->> 'message',
+            '; expected: ' || (e ->> 'expected')), '; ') from jsonb_array_elements(refusal -> 'errors') as e), refusal ->> 'detail'), 1000)),
         jsonb_build_object('severity', 'error', 'run_label', schedule.name, 'details',
           jsonb_build_object('schedule', schedule.name, 'slot', etl.iso(each.slot), 'errors', refusal -> 'errors')));
       counts := counts || jsonb_build_object('failed', (counts ->> 'failed')::integer + 1);
@@ -4123,10 +4126,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('48e9c5fe66ed22fd5d37e01adef2405df6749b2b9197764c023984da2474163b')
+insert into etl.setups (checksum) values ('ff1b8e3645d972602cc507ad11f93b5de1bb4fba502fbd36139d00256edfd66e')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"48e9c5fe66ed22fd5d37e01adef2405df6749b2b9197764c023984da2474163b","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"ff1b8e3645d972602cc507ad11f93b5de1bb4fba502fbd36139d00256edfd66e","migrations":["0001_baseline"]}

@@ -113,7 +113,10 @@ Deno.test("a schedule whose request is refused keeps the problem in its slot and
     `select kind, severity, message from public.etl_improved_alerts where fingerprint = 'run_failed:schedule a_pool'`,
   );
   assert.equal(alerts.rows[0].severity, "error");
-  assert.match(alerts.rows[0].message, /^Schedule a_pool could not ask for its run of .*pool/);
+  assert.match(
+    alerts.rows[0].message,
+    /^Schedule a_pool could not ask for its run of \S+: pool \("\w+"\) is not a known pool; expected: one of: default_pool/,
+  );
   // corrected, the alert ends with the next run
   await sql.query(`update etl.schedules set conf = '{}' where name = 'a_pool'`);
   await slots(sql, "a_pool", [1]);
