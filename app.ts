@@ -56,7 +56,11 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       const given = { query: c.req.query(), param: c.req.param() }[result.target as string] ??
         (result as { data?: unknown }).data;
       const errors = result.error.issues.flatMap((issue) =>
-        fieldErrors(issue as never, []).map((error) => asGiven(error, given))
+        fieldErrors(issue as never, []).map((error) =>
+          issue.code === "unrecognized_keys" && result.target === "query"
+            ? { field: error.field, message: error.message, expected: "a parameter of /api/docs" }
+            : asGiven(error, given)
+        )
       );
       throw new Problem("bad-request", {
         status: 400,

@@ -57,7 +57,7 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/datasets/events",
       summary: "Dataset events, newest first",
       request: {
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(500).default(50),
           cursor: z.string().max(500).optional(),
           dataset: z.string().max(200).optional(),

@@ -23,7 +23,7 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description: "ETL_RUN_LOG_LINES (1,000) lines of a run are kept.",
       request: {
         params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(5000).default(1000),
           cursor: z.string().max(500).optional(),
         }),

@@ -80,7 +80,7 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/etl/maintenance",
       summary: "Maintenances, newest first",
       request: {
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(100).default(20),
           cursor: z.string().max(500).optional(),
         }),

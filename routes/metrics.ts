@@ -54,7 +54,7 @@ const moment = z.string().max(40).transform((text, context) => {
   return new Date(at).toISOString();
 });
 
-const historyQuery = z.object({
+const historyQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(10_000).default(30),
   cursor: z.string().max(500).optional(),
   start: moment.optional().openapi({

@@ -38,7 +38,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Records of a run that failed a rule, as they were read",
       request: {
         params: runId,
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(1000).default(100),
           cursor: z.string().max(500).optional(),
           rule,
@@ -86,7 +86,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Load the quarantined records again, as a new run",
       description:
         "With today's transform and suite and min_acceptance_ratio 0. The counters of the original stay; a row that was updated since is not overwritten.",
-      request: { params: runId, query: z.object({ rule }) },
+      request: { params: runId, query: z.strictObject({ rule }) },
       responses: {
         202: {
           description: "the new run; Location names it",

@@ -22,7 +22,7 @@ export function reportRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/reports/latest",
       summary: "The newest report",
       request: {
-        query: z.object({
+        query: z.strictObject({
           consumer: z.string().max(100).optional(),
           analysis_type: z.string().max(100).optional(),
         }),

@@ -66,7 +66,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/etl/runs",
       summary: "Runs, newest first",
       request: {
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(500).default(50),
           cursor: z.string().max(500).optional(),
           state: z.enum(["queued", "running", "succeeded", "failed", "cancelled"]).optional(),
@@ -114,7 +114,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Chunks of a run, in order",
       request: {
         params: runId,
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(5000).default(500),
           cursor: z.string().max(500).optional(),
         }),

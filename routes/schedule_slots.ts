@@ -64,7 +64,7 @@ export function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Slots to come, soonest first, and past ones, newest first",
       request: {
         params: scheduleName,
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(500).default(20),
           cursor: z.string().max(500).optional(),
         }),

@@ -35,7 +35,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/schedules",
       summary: "Schedules, by name",
       request: {
-        query: z.object({
+        query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(500).default(100),
           cursor: z.string().max(500).optional(),
         }),

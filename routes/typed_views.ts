@@ -143,7 +143,9 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description: "Looks at a sample of the rows; changes nothing. Edit it and PUT it as columns.",
       request: {
         params,
-        query: z.object({ sample: z.coerce.number().int().min(1).max(100_000).default(5000) }),
+        query: z.strictObject({
+          sample: z.coerce.number().int().min(1).max(100_000).default(5000),
+        }),
       },
       responses: {
         200: { description: "the proposal", content: json(proposalSchema) },

@@ -238,3 +238,21 @@ Deno.test("a variable that stands for a parameter has to be one, of a value that
   assert.equal((await put("etl_maintenance__retention_days_events", -1)).status, 201);
   assert.equal((await put("of_somebody_else", "x")).status, 201);
 });
+
+Deno.test("a filter of a list that is not known is refused instead of left out", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  for (
+    const path of [
+      "/api/metrics/history",
+      "/api/etl/runs",
+      "/api/schedules",
+      "/api/etl/maintenance",
+    ]
+  ) {
+    assert.equal((await engine.request(`${path}?limit=1`)).status, 200, path);
+    const problem = await problemOf(await engine.request(`${path}?limit=1&run_lable=x`));
+    assert.equal(problem.status, 400, path);
+    assert.match(problem.detail, /run_lable is not a known name/);
+    assert.match(problem.errors![0]!.expected!, /api\/docs/);
+  }
+});
