@@ -11,6 +11,25 @@ export interface TerminalOptions {
   write?: (text: string) => void;
 }
 
+/**
+ * Writes all of each text. Whoever read may have gone (`| head`): then what else
+ * would be written is dropped, and the work goes on to its end.
+ */
+export function writerTo(stream: { writeSync(bytes: Uint8Array): number }): (text: string) => void {
+  let gone = false;
+  return (text) => {
+    const bytes = new TextEncoder().encode(text);
+    try {
+      for (let done = 0; done < bytes.length && !gone;) {
+        done += stream.writeSync(bytes.subarray(done));
+      }
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      gone = true;
+    }
+  };
+}
+
 const CODES = { bold: "1", dim: "2", green: "32", red: "31", yellow: "33", cyan: "36" } as const;
 
 export class Terminal {
@@ -22,9 +41,7 @@ export class Terminal {
   constructor(options: TerminalOptions = {}) {
     this.isTerminal = options.isTerminal ?? Deno.stdout.isTerminal();
     this.#colour = options.colour ?? (this.isTerminal && !Deno.noColor);
-    this.#write = options.write ?? ((text) => {
-      Deno.stdout.writeSync(new TextEncoder().encode(text));
-    });
+    this.#write = options.write ?? writerTo(Deno.stdout);
   }
 
   /** `text` in a colour, or as it is. */

@@ -1,7 +1,7 @@
 import { isAbsolute, resolve } from "node:path";
 import { Problem } from "../../pipeline/problem.ts";
 import { resolveEnvironment } from "../environment.ts";
-import { Terminal } from "../terminal.ts";
+import { Terminal, writerTo } from "../terminal.ts";
 import { type Api, remoteApi } from "./api.ts";
 import type { Call, Command } from "./command.ts";
 import { COMMANDS } from "./command_table.ts";
@@ -27,7 +27,7 @@ export async function cli(options: CliOptions): Promise<number> {
   const out = options.out ?? new Terminal();
   const err = options.err ?? new Terminal({
     isTerminal: Deno.stderr.isTerminal(),
-    write: (text) => void Deno.stderr.writeSync(new TextEncoder().encode(text)),
+    write: writerTo(Deno.stderr),
   });
   const [name = "help", ...rest] = options.args;
   try {

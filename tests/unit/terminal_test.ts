@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { bar, count, duration, Terminal } from "../../scripts/terminal.ts";
+import { bar, count, duration, Terminal, writerTo } from "../../scripts/terminal.ts";
 
 Deno.test("duration() uses the unit that a person would", () => {
   assert.deepEqual([0.4, 340.2, 999.6, 1234, 59_940, 59_960, 125_000].map(duration), [
@@ -36,4 +36,23 @@ Deno.test("Terminal writes no control characters where there is no terminal", ()
   terminal.draw(["progress"]);
   terminal.line(terminal.paint("green", "done"));
   assert.equal(text, "done\n");
+});
+
+Deno.test("writerTo() writes all of a text, and drops what nobody reads any more", () => {
+  let text = "";
+  let open = true;
+  const write = writerTo({
+    writeSync: (bytes) => {
+      if (!open) throw new Deno.errors.BrokenPipe();
+      const some = bytes.subarray(0, 3);
+      text += new TextDecoder().decode(some);
+      return some.length;
+    },
+  });
+  write("abcdefgh");
+  open = false;
+  write("gone");
+  open = true;
+  write("for good");
+  assert.equal(text, "abcdefgh");
 });
