@@ -11,52 +11,47 @@ const CONF = {
   source: { type: "inline", name: "test", key: "id", records: RECORDS },
 };
 
-/** A transform that stops at record 39 until a file appears. */
-function holding(dir: string): string {
-  return `
+/** A transform that stops at record 39 until a file appears, beside the spill: a worker may write nowhere else. */
+const HOLDING = `
 const cell = new Int32Array(new SharedArrayBuffer(4));
+const spool = new URL("../spool/", import.meta.url);
 export function transform(record) {
   if (record.n === 39) {
-    Deno.writeTextFileSync(${JSON.stringify(`${dir}/held`)}, "");
+    Deno.writeTextFileSync(new URL("held", spool), "");
     for (;;) {
-      try { Deno.statSync(${
-    JSON.stringify(`${dir}/release`)
-  }); break; } catch { Atomics.wait(cell, 0, 0, 20); }
+      try { Deno.statSync(new URL("release", spool)); break; } catch { Atomics.wait(cell, 0, 0, 20); }
     }
   }
   return record;
 }
 `;
-}
 
 class Held implements AsyncDisposable {
   readonly engine: Engine;
-  readonly dir: string;
 
-  constructor(engine: Engine, dir: string) {
+  constructor(engine: Engine) {
     this.engine = engine;
-    this.dir = dir;
   }
 
   static async start(t: { name: string }, workers = 2): Promise<Held> {
-    const dir = await Deno.makeTempDir({ prefix: "etl_held_" });
     const database = await testDatabase(t);
-    const engine = await startEngine(t, { workers, database, transforms: { hold: holding(dir) } });
-    return new Held(engine, dir);
+    return new Held(await startEngine(t, { workers, database, transforms: { hold: HOLDING } }));
   }
 
   async held(): Promise<void> {
-    await waitFor(() => exists(`${this.dir}/held`), { timeoutMs: 30_000, what: "the hold" });
+    await waitFor(() => exists(`${this.engine.config.spoolDir}/held`), {
+      timeoutMs: 30_000,
+      what: "the hold",
+    });
   }
 
   release(): Promise<void> {
-    return Deno.writeTextFile(`${this.dir}/release`, "");
+    return Deno.writeTextFile(`${this.engine.config.spoolDir}/release`, "");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
     await this.engine.db[Symbol.asyncDispose]();
-    await Deno.remove(this.dir, { recursive: true });
   }
 }
 
