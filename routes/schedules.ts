@@ -78,7 +78,8 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       responses: {
         200: { description: "changed", content: json(scheduleJson) },
         201: { description: "created", content: json(scheduleJson) },
-        ...problemResponses(400, 415, 422),
+        // removed by somebody else before it could be answered
+        ...problemResponses(400, 404, 415, 422),
       },
     }),
     async (c) => {

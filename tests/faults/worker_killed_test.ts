@@ -12,7 +12,8 @@ Deno.test("a worker that crashes in any stage is replaced: the run goes on, noth
   await using world = await World.create({ dsn: db.dsn, env: { ETL_WORKERS: "1" } });
   const server = await world.start({ name: "a" });
   const expected = await undisturbed(world, server);
-  for (const place of places("validate")) {
+  // what is held at extract is a download, in a worker that loads no module that could crash it
+  for (const place of places("validate").filter((each) => each !== "extract")) {
     const crashFlag = `${server.spool}/crash_${place}`;
     const held = await holdRun(world, server, place, { crashFlag, published: 5 });
     await Deno.writeTextFile(crashFlag, "");
