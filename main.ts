@@ -1,4 +1,5 @@
 import { readConfig } from "./config.ts";
+import { unknownVariables } from "./environment_names.ts";
 import { Problem } from "./pipeline/problem.ts";
 import { secretsOf } from "./secrets.ts";
 import { startServices } from "./server.ts";
@@ -10,7 +11,8 @@ const STOP_DEADLINE_MS = 15_000;
 
 /** Composition root: config → database → queue → app → serve → drain. */
 async function main(): Promise<void> {
-  const config = readConfig(environment(), navigator.hardwareConcurrency);
+  const env = environment();
+  const config = readConfig(env, navigator.hardwareConcurrency);
   const tail = new LogTail();
   const log = createLog({
     level: config.logLevel,
@@ -19,6 +21,7 @@ async function main(): Promise<void> {
     secrets: secretsOf(config),
     onEntry: (entry) => tail.add(entry),
   });
+  warnOfNames(env, log);
   const services = await startServices(config, { log, tail, drainMs: STOP_DEADLINE_MS - 3_000 });
   let stopping = false;
   const stop = async (signal: Deno.Signal) => {
@@ -55,6 +58,17 @@ function environment(): Record<string, string> {
   const names = Deno.env.get("ETL_ENVIRONMENT");
   if (names === undefined) return Deno.env.toObject();
   return Object.fromEntries(names.split(",").map((name) => [name, Deno.env.get(name) ?? ""]));
+}
+
+/** A misspelt variable is worse than a wrong value: the default counts, and nobody is told. */
+function warnOfNames(env: Record<string, string>, log: Log): void {
+  for (const { name, meant } of unknownVariables(Object.keys(env))) {
+    if (!/^ETL_/i.test(name)) continue;
+    log.warn(
+      `${name} is set, and nothing reads a variable of that name. ` +
+        (meant === undefined ? "Remove it, or see docs/configuration.md." : `Is ${meant} meant?`),
+    );
+  }
 }
 
 function explain(error: unknown, log: Pick<Log, "error">): never {

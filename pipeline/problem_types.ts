@@ -114,7 +114,7 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
       "More than 100,000 records were rejected, or all of the first 1,000: the mapping of the " +
       "source does not fit its records.",
     remedies: [
-      "See the rules and records in GET /api/etl/runs/{id}/quarantine.",
+      "See the rules and records: `etl quarantine ID`, or GET /api/etl/runs/{id}/quarantine.",
       "Correct key, event_type, occurred_at or version, with `etl preview` until it fits.",
     ],
   },
@@ -150,7 +150,7 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
   "low-ratio": {
     meaning: "Fewer rows arrived than min_acceptance_ratio asks for. What was loaded stays.",
     remedies: [
-      "See what was rejected in GET /api/etl/runs/{id}/quarantine and why.",
+      "See what was rejected and why: `etl quarantine ID`, or GET /api/etl/runs/{id}/quarantine.",
       "Lower min_acceptance_ratio if that share of rejected records is acceptable.",
     ],
   },

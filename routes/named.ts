@@ -109,7 +109,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
   const missing = (which: string) =>
     new Problem("not-found", {
       status: 404,
-      detail: `There is no ${noun} ${which}. GET ${path} lists them.`,
+      detail: `There is no ${noun} ${which}. \`etl ${noun} list\` and GET ${path} list them.`,
     });
 
   app.openapi(

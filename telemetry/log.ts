@@ -25,10 +25,12 @@ export interface LogOptions {
   level: Level;
   format: "text" | "json";
   write: (line: string) => void;
+  /** Lines below are only told to onEntry; default: level. */
+  writeLevel?: Level;
   now?: () => Date;
   /** Values that no line may hold, such as passwords; replaced by ***. */
   secrets?: string[];
-  /** Told each entry that is written, with fields as JSON has them. */
+  /** Told each entry, with fields as JSON has them. */
   onEntry?: (entry: Entry) => void;
 }
 
@@ -41,12 +43,14 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
     const message = withoutSecrets(text, secrets);
     const fields = plainFields({ ...bound, ...own }, secrets);
     const head = { time, level, message };
-    write(
-      format === "json"
-        // a field of the same name takes no other's place
-        ? JSON.stringify({ ...head, ...fields, ...head })
-        : `${time} ${level.padEnd(5)} ${oneLine(message)}${asText(fields)}`,
-    );
+    if (ORDER[level] >= ORDER[options.writeLevel ?? options.level]) {
+      write(
+        format === "json"
+          // a field of the same name takes no other's place
+          ? JSON.stringify({ ...head, ...fields, ...head })
+          : `${time} ${level.padEnd(5)} ${oneLine(message)}${asText(fields)}`,
+      );
+    }
     onEntry?.({ ...head, fields });
   };
   return {

@@ -60,3 +60,18 @@ export function printTable({ out }: Call, columns: Column[], rows: string[][]): 
   out.line(out.paint("bold", title!));
   for (const line of lines) out.line(line);
 }
+
+/** A whole number that an option gives. Throws UsageError outside of its bounds. */
+export function wholeNumber(
+  call: Call,
+  option: string,
+  { least, most, otherwise }: { least: number; most: number; otherwise: number },
+): number {
+  const text = call.text[option];
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new UsageError(
+    `--${option} must be a whole number from ${least} to ${most}, not '${text}'`,
+  );
+}

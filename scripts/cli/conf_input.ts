@@ -16,14 +16,20 @@ interface Accepting {
 }
 
 /**
- * The conf of `--conf` (JSON, `@file` or `@-`), `--source` and `--set name=value`,
- * each going over the one before.
+ * The conf of `--conf` (JSON, `@file` or `@-`), `--configuration`, `--source` and
+ * `--set name=value`, each going over the one before.
  */
 export async function readConf(
-  given: { conf?: string | undefined; source?: string | undefined; set: string[] },
+  given: {
+    conf?: string | undefined;
+    configuration?: string | undefined;
+    source?: string | undefined;
+    set: string[];
+  },
   readFile: (path: string) => Promise<string>,
 ): Promise<Record<string, unknown>> {
   const conf = given.conf === undefined ? {} : await readObject("--conf", given.conf, readFile);
+  if (given.configuration !== undefined) conf.configuration = given.configuration;
   if (given.source !== undefined) {
     conf.source = await readObject("--source", given.source, readFile);
   }
@@ -79,7 +85,7 @@ export function applySetting(conf: Record<string, unknown>, setting: string): vo
 }
 
 /** A value as text where the parameter takes text, else as the JSON that it is. */
-function settingValue(path: string[], text: string): unknown {
+export function settingValue(path: string[], text: string): unknown {
   const json = jsonOr(text);
   if (typeof json === "object") return json;
   const accepting = acceptingOf(path);

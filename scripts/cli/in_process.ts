@@ -6,6 +6,7 @@ import { startServices } from "../../server.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
 import { createLog, type Level } from "../../telemetry/log.ts";
+import { LogTail } from "../../telemetry/log_tail.ts";
 import { startEmbeddedPostgres } from "../postgres/embedded.ts";
 import type { Cluster } from "../postgres/cluster.ts";
 import { setupDatabase } from "../setup_db.ts";
@@ -64,13 +65,18 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       signal.throwIfAborted();
     }
     onStep(options.executes ? "starting workers" : "connecting");
+    // what runs log is kept with them, as a server does, whatever is shown here
+    const tail = new LogTail();
     const services = await startServices(config, {
       log: createLog({
-        level: options.logLevel,
+        level: config.logLevel,
+        writeLevel: options.logLevel,
         format: config.logFormat,
         write: options.onLog,
         secrets: secretsOf(config),
+        onEntry: (entry) => tail.add(entry),
       }),
+      tail,
       queue: options.executes,
       // of a process that ends with the command
       jobs: false,

@@ -67,6 +67,7 @@ export function summaryLines(terminal: Terminal, run: RunDetail): string[] {
     ...(run.state === "succeeded" && !run.dry_run && inserted + updated === 0 && unchanged > 0
       ? ["", "  All of them were there already: nothing was written."]
       : []),
+    ...(rejected > 0 ? ["", `  What was rejected, and why: \`etl quarantine ${run.run_id}\``] : []),
     ...run.warnings.map((warning) => `  ${terminal.paint("yellow", "!")} ${printable(warning)}`),
   ];
 }

@@ -1,28 +1,12 @@
-import { closest, distance } from "fastest-levenshtein";
-import { type Config, environmentSchema, readConfig } from "../../config.ts";
-import { maintenanceSchema } from "../../pipeline/maintenance/params.ts";
-import { paramsSchema } from "../../pipeline/params.ts";
+import { type Config, readConfig } from "../../config.ts";
+import { unknownVariables } from "../../environment_names.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
-/** Variables of ours that no schema has: of the launcher, the command line and the tests. */
-const OTHERS = [
-  "ETL_SERVER",
-  "ETL_TOKEN",
-  "ETL_POOL",
-  "ETL_EMBEDDED_PG_DIR",
-  "ETL_DEBUG",
-  "ETL_ENVIRONMENT",
-  "BACKUP_DIR",
-  "KEEP_BACKUPS",
-];
 /** Names with this beginning are ours, or meant to be. */
 const OURS = /^(ETL|KPIS)_/i;
 /** Other programs have names with these, so that only what is nearly one of ours is told of. */
 const SHARED = /^(STATSD|OPENLINEAGE|SLACK|MLFLOW)_/;
-/** Names that are made up as needed. */
-const FREE = [/^ETL_CONNECTION_[A-Z][A-Z0-9_]*$/, /^SLACK_WEBHOOK_[A-Z0-9_]+$/, /^ETL_TEST_/];
-
 /** Names, values, and what is usually forgotten. `config` is undefined where the values are not valid. */
 export function environmentChecks(
   env: Record<string, string>,
@@ -52,32 +36,17 @@ export function environmentChecks(
 }
 
 function misspelled(env: Record<string, string>): Check[] {
-  const known = [
-    ...Object.keys(environmentSchema.shape),
-    ...OTHERS,
-    ...Object.keys(paramsSchema.shape).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
-    ...Object.keys(maintenanceSchema.shape).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
-  ];
-  const checks: Check[] = [];
-  for (const given of Object.keys(env).sort()) {
-    if (!OURS.test(given) && !SHARED.test(given)) continue;
-    const name = given.replace(/_FILE$/, "");
-    const upper = /^etl_[a-z]+__/.test(name) ? name.toUpperCase() : name;
-    if (known.includes(upper) || FREE.some((pattern) => pattern.test(name))) continue;
-    const nearest = closest(upper.toUpperCase(), known);
-    const near = distance(upper.toUpperCase(), nearest) <= Math.max(3, nearest.length / 4);
-    if (!near && !OURS.test(given)) continue;
-    checks.push(
+  return unknownVariables(Object.keys(env))
+    .filter(({ name, meant }) => OURS.test(name) || meant !== undefined && SHARED.test(name))
+    .map(({ name, meant }) =>
       warn(
         "environment",
-        `${given} is no variable of ours and does nothing`,
-        near
-          ? `Is ${nearest} meant? Otherwise remove it.`
-          : "Remove it, or see docs/configuration.md.",
-      ),
+        `${name} is no variable of ours and does nothing`,
+        meant === undefined
+          ? "Remove it, or see docs/configuration.md."
+          : `Is ${meant} meant? Otherwise remove it.`,
+      )
     );
-  }
-  return checks;
 }
 
 function forgotten(config: Config): Check[] {

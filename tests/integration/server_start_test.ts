@@ -18,6 +18,19 @@ Deno.test("main.ts reads its environment and serves with the permissions of prod
   assert.equal(run.total_rows, 7);
 });
 
+Deno.test("a server warns of variables beginning with ETL_ that nothing reads, and of no others", async (t) => {
+  await using db = await testDatabase(t);
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { ETL_PROT: "9090", KPIS_OF_ANOTHER: "x", ETL_CONNECTION_SHOP: db.dsn },
+  });
+  assert.match(
+    server.logs.join("\n"),
+    /warn +ETL_PROT is set, and nothing reads a variable of that name\. Is ETL_PORT meant\?/,
+  );
+  assert.equal(server.logs.filter((line) => /nothing reads/.test(line)).length, 1);
+});
+
 Deno.test("a server that cannot use its database says which, why and what to do, without the password", async (t) => {
   await using db = await testDatabase(t);
   const wrong = (change: (url: URL) => void) => {

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join, relative, resolve } from "node:path";
-import { environmentSchema } from "../../config.ts";
-import { maintenanceSchema } from "../../pipeline/maintenance/params.ts";
-import { paramsSchema } from "../../pipeline/params.ts";
+import { KNOWN_VARIABLES } from "../../environment_names.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -61,13 +59,8 @@ Deno.test("every relative link of the documents leads to a file, and to a headin
   assert.deepEqual(broken, []);
 });
 
-/** Variables that are read elsewhere than in config.ts. */
-const OTHER_VARIABLES = [
-  "ETL_SERVER",
-  "ETL_TOKEN",
-  "ETL_POOL",
-  "ETL_EMBEDDED_PG_DIR",
-  "ETL_DEBUG",
+/** Variables that only the tests read. */
+const TEST_VARIABLES = [
   "ETL_TEST_PG",
   "ETL_TEST_ROLE",
   "ETL_TEST_CACHE",
@@ -77,12 +70,7 @@ const OTHER_VARIABLES = [
 ];
 
 Deno.test("every variable that the documents name is one that the program reads", () => {
-  const known = new Set([
-    ...Object.keys(environmentSchema.shape),
-    ...OTHER_VARIABLES,
-    ...Object.keys(paramsSchema.shape).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
-    ...Object.keys(maintenanceSchema.shape).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
-  ]);
+  const known = new Set([...KNOWN_VARIABLES, ...TEST_VARIABLES]);
   const unknown: string[] = [];
   for (const { name, text } of PAGES) {
     for (const [variable] of text.matchAll(/\b(ETL|KPIS)_[A-Z0-9_]*[A-Z0-9]\b(?![_<*])/g)) {

@@ -26,6 +26,17 @@ Deno.test("log: lines below the level are left out", () => {
   assert.deepEqual(lines.map((line) => line.slice(25)), ["warn  c", "error d"]);
 });
 
+Deno.test("log: lines below the write level are told to onEntry, and not written", () => {
+  const told: string[] = [];
+  const onEntry = ({ message }: { message: string }) => void told.push(message);
+  const lines = logged({ level: "info", writeLevel: "error", onEntry }, (log) => {
+    log.debug("a");
+    log.info("b");
+    log.error("c");
+  });
+  assert.deepEqual([lines.map((line) => line.slice(25)), told], [["error c"], ["b", "c"]]);
+});
+
 Deno.test("log: fields of with() are on every line; a line's own come on top", () => {
   const [line] = logged(
     { format: "json" },

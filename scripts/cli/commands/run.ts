@@ -19,6 +19,11 @@ server answers with the run's id at once, unless --wait is given.`,
       value: "JSON",
       help: "parameters of the run; @FILE reads them from a file, @- from the standard input",
     },
+    configuration: {
+      type: "string",
+      value: "NAME",
+      help: "start from a saved configuration; what --conf, --source and --set say goes over it",
+    },
     set: {
       type: "string",
       multiple: true,
@@ -38,13 +43,19 @@ server answers with the run's id at once, unless --wait is given.`,
     `etl run --conf '{"batch_size": 1000, "run_label": "daily_prod"}'`,
     "etl run --set batch_size=1000 --set dry_run=true",
     `etl run --conf '{"source": {"type": "file", "path": "sales/*.csv.gz", "key": "id"}}'`,
+    "etl run --configuration nightly --set run_label=by_hand",
     "etl run --server http://127.0.0.1:8080 --conf @nightly.json --wait --json",
     "etl run --conf @nightly.json --idempotency-key nightly-2026-01-31",
   ],
   more: paramsHelp,
   async run(call) {
     const conf = await readConf(
-      { conf: call.text.conf, source: call.text.source, set: call.lists.set ?? [] },
+      {
+        conf: call.text.conf,
+        configuration: call.text.configuration,
+        source: call.text.source,
+        set: call.lists.set ?? [],
+      },
       call.readFile,
     );
     // what is wrong by itself is told before anything is started

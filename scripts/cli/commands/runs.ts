@@ -1,5 +1,6 @@
 import type { RunView } from "../../../store/run_views.ts";
 import { count, duration } from "../../terminal.ts";
+import { wholeNumber } from "../actions.ts";
 import { request } from "../api.ts";
 import type { Command } from "../command.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
@@ -17,11 +18,9 @@ export const runs: Command = {
     limit: { type: "string", value: "N", help: "how many, 1 to 500; default 20" },
   },
   examples: ["etl runs", "etl runs --state failed --limit 5", "etl runs --label daily_prod --json"],
-  async run({ text, flags, out, connect }) {
-    const limit = text.limit === undefined ? 20 : Number(text.limit);
-    if (!Number.isInteger(limit) || limit < 1 || limit > 500) {
-      throw new UsageError(`--limit must be a whole number from 1 to 500, not '${text.limit}'`);
-    }
+  async run(call) {
+    const { text, flags, out, connect } = call;
+    const limit = wholeNumber(call, "limit", { least: 1, most: 500, otherwise: 20 });
     if (text.state !== undefined && !STATES.includes(text.state)) {
       throw new UsageError(`--state must be one of ${STATES.join(", ")}, not '${text.state}'`);
     }

@@ -1,11 +1,11 @@
 import { localTime } from "../../../pipeline/schedules/cron.ts";
 import type { ScheduleJson } from "../../../routes/schedule_body.ts";
 import type { Submitted } from "../../../store/runs.ts";
-import { type Api, post, problemOf, request } from "../api.ts";
+import { type Action, remove, runAction, wholeNumber } from "../actions.ts";
+import { type Api, post, request } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { watchToEnd } from "../execute.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { nearest } from "../options.ts";
 import { localText, scheduleLines, scheduleTable, type SlotJson } from "../schedule_text.ts";
 import { setSchedule } from "../schedule_set.ts";
 
@@ -77,31 +77,19 @@ clocks change. Something has to be running for slots to become runs: a server, o
     "etl schedule pause nightly --until 2027-01-07",
     "etl backfill nightly --from 2026-12-01 --to 2026-12-31",
   ],
-  async run(call) {
-    const [action = "", name] = call.args;
-    const known = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined;
-    if (known === undefined) {
-      const meant = nearest(action, Object.keys(ACTIONS));
-      throw new UsageError(
-        `etl schedule cannot '${action}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
-      );
-    }
-    if (name === undefined && action !== "list" && !(action === "next" && call.text.cron)) {
-      throw new UsageError(`etl schedule ${action} needs the name of a schedule`);
-    }
-    return await known(call, name ?? "");
-  },
+  run: (call) => runAction("schedule", ACTIONS, call),
 };
 
-const ACTIONS: Record<string, (call: Call, name: string) => Promise<ExitCode>> = {
-  list,
-  show,
-  set: setSchedule,
-  pause,
-  resume,
-  run: runNow,
-  next,
-  delete: remove,
+const needs = "the name of a schedule";
+const ACTIONS: Record<string, Action> = {
+  list: { run: list },
+  show: { needs, run: show },
+  set: { needs, run: setSchedule },
+  pause: { needs, run: pause },
+  resume: { needs, run: resume },
+  run: { needs, run: runNow },
+  next: { run: next },
+  delete: { needs, run: removeSchedule },
 };
 
 const pathOf = (name: string) => `/api/schedules/${encodeURIComponent(name)}`;
@@ -143,11 +131,14 @@ async function slotsOf(api: Api, name: string, limit: number) {
   return { ahead, past };
 }
 
-async function next(call: Call, name: string): Promise<ExitCode> {
+async function next(call: Call, name?: string): Promise<ExitCode> {
   const { cron, "time-zone": zone } = call.text;
+  if (name === undefined && cron === undefined) {
+    throw new UsageError(`etl schedule next needs ${needs}, or --cron`);
+  }
   const count = countOf(call);
   const api = await call.connect();
-  const of = cron === undefined ? await request<ScheduleJson>(api, pathOf(name)) : undefined;
+  const of = cron === undefined ? await request<ScheduleJson>(api, pathOf(name!)) : undefined;
   const preview = await post<{ cron_words: string; slots: { slot: string; local: string }[] }>(
     api,
     "/api/schedules/preview",
@@ -162,10 +153,8 @@ async function next(call: Call, name: string): Promise<ExitCode> {
   return EXIT.succeeded;
 }
 
-function countOf({ text }: Call): number {
-  const count = text.count === undefined ? 5 : Number(text.count);
-  if (Number.isInteger(count) && count >= 1 && count <= 100) return count;
-  throw new UsageError(`--count must be a whole number from 1 to 100, not '${text.count}'`);
+function countOf(call: Call): number {
+  return wholeNumber(call, "count", { least: 1, most: 100, otherwise: 5 });
 }
 
 async function pause(call: Call, name: string): Promise<ExitCode> {
@@ -216,11 +205,8 @@ async function runNow(call: Call, name: string): Promise<ExitCode> {
   return EXIT.succeeded;
 }
 
-async function remove(call: Call, name: string): Promise<ExitCode> {
-  const api = await call.connect();
-  const response = await api.fetch(pathOf(name), { method: "DELETE" });
-  const text = await response.text();
-  if (!response.ok) throw problemOf(response, text);
+async function removeSchedule(call: Call, name: string): Promise<ExitCode> {
+  await remove(await call.connect(), pathOf(name));
   if (call.flags.json) call.out.line(JSON.stringify({ name, deleted: true }));
   else call.out.line(`Schedule ${name} is removed. Its runs stay; those that wait are still run.`);
   return EXIT.succeeded;

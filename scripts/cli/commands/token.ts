@@ -1,9 +1,8 @@
 import type { TokenView } from "../../../store/tokens.ts";
+import { type Action, printTable, runAction } from "../actions.ts";
 import { post, request } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { nearest } from "../options.ts";
-import { table } from "../table.ts";
 
 const ROLES = ["viewer", "operator", "admin"];
 const HOURS: Record<string, number> = { h: 1, d: 24, w: 168 };
@@ -38,26 +37,13 @@ first one on every request to a server needs one.
     "etl token list",
     "etl token revoke nightly-loader",
   ],
-  async run(call) {
-    const [action = "", name] = call.args;
-    const run = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined;
-    if (run === undefined) {
-      const meant = nearest(action, Object.keys(ACTIONS));
-      throw new UsageError(
-        `etl token cannot '${action}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
-      );
-    }
-    if (action !== "list" && name === undefined) {
-      throw new UsageError(`etl token ${action} needs the name of the token`);
-    }
-    return await run(call, name ?? "");
-  },
+  run: (call) => runAction("token", ACTIONS, call),
 };
 
-const ACTIONS: Record<string, (call: Call, name: string) => Promise<ExitCode>> = {
-  create,
-  list,
-  revoke,
+const ACTIONS: Record<string, Action> = {
+  create: { needs: "the name of the token", run: create },
+  list: { run: list },
+  revoke: { needs: "the name of the token", run: revoke },
 };
 
 async function create(call: Call, name: string): Promise<ExitCode> {
@@ -99,7 +85,8 @@ async function list(call: Call): Promise<ExitCode> {
     return EXIT.succeeded;
   }
   const minute = (at: string | null) => at === null ? "" : at.slice(0, 16).replace("T", " ");
-  const [title, ...rows] = table(
+  printTable(
+    call,
     ["TOKEN", "ID", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED", "STATE"].map((title) => ({
       title,
     })),
@@ -114,8 +101,6 @@ async function list(call: Call): Promise<ExitCode> {
       stateOf(each),
     ]),
   );
-  out.line(out.paint("bold", title!));
-  for (const row of rows) out.line(row);
   return EXIT.succeeded;
 }
 
