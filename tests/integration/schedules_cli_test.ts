@@ -148,11 +148,13 @@ Deno.test("with a server, a due slot becomes a run that succeeds and shows its s
   );
   assert.equal(made.code, 0, made.err);
   await withClient(db.dsn, async (sql) => {
-    // the first slot falls due now
-    const { rows } = await sql.query(
-      "select etl.tick_schedules_at(min(slot)) as counts from etl.slots",
-    );
-    assert.equal(rows[0].counts.requested, 1);
+    // the first slot falls due now; while the server ticks, nobody else does
+    await waitFor(async () => {
+      const { rows } = await sql.query(
+        "select etl.tick_schedules_at(min(slot)) as counts from etl.slots where state = 'pending'",
+      );
+      return rows[0].counts.requested === 1;
+    });
   });
   const last = await waitFor(async () => {
     const shown = (await etl("schedule", "list", "--json")).out;
