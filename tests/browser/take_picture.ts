@@ -47,6 +47,18 @@ for (let index = 0; index < RUNS; index++) {
 }
 await spread(site.dsn);
 await site.api("/api/pools/heavy", { method: "PUT", body: JSON.stringify({ slots: 2 }) });
+for (
+  const [name, cron] of [
+    ["daily_prod", "45 2 * * *"],
+    ["orders_eu", "0 */4 * * 1-5"],
+    ["weather", "30 20 * * *"],
+  ]
+) {
+  await site.api(`/api/schedules/${name}`, {
+    method: "PUT",
+    body: JSON.stringify({ cron, time_zone: "Europe/Madrid" }),
+  });
+}
 const { run_id } = await site.api<{ run_id: string }>("/api/etl/run", {
   method: "POST",
   body: JSON.stringify({ run_label: "backfill_2025", batch_size: 1_500_000, chunk_size: 5000 }),
