@@ -59,7 +59,7 @@ const FULL_SUITES: Suite[] = [
   { title: "PostgreSQL 15", paths: ["integration"], kind: "debian15", parallel: true },
 ];
 
-const LIMIT_MINUTES = { normal: 15, full: 60 };
+const LIMIT_MINUTES = { normal: 40, full: 60 };
 
 /** The `deno test` that runs now, for Ctrl-C. */
 let current: Deno.ChildProcess | undefined;
