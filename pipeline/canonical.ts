@@ -1,8 +1,10 @@
+import { digitsOf, numberText } from "./numbers.ts";
 import type { Json } from "./sources/source.ts";
 
 /**
  * Canonical JSON as in RFC 8785 (keys sorted by UTF-16 code units, shortest
- * form of numbers, no white space), except that a bigint keeps every digit.
+ * form of numbers, no white space), except that a bigint, and a number whose
+ * digits were kept (numbers.ts), has the digits that were read.
  * Records of one source mostly have the same keys, so the sorted order is
  * remembered for each place where an object occurs.
  */
@@ -77,10 +79,14 @@ function bigintText(value: bigint): string {
 }
 
 function arrayText(values: Json[], place: Place, depth: number): string {
+  const digits = digitsOf(values);
   let text = "[";
   for (let i = 0; i < values.length; i++) {
     if (i > 0) text += ",";
-    text += valueText(values[i]!, place, depth);
+    const value = values[i]!;
+    text += digits !== undefined && typeof value === "number" && Number.isFinite(value)
+      ? numberText(value, digits[i])
+      : valueText(value, place, depth);
   }
   return text + "]";
 }
@@ -94,7 +100,18 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
     place.shape = shape;
   }
   const { sorted, prefixes, places } = shape;
+  const digits = digitsOf(value);
   let text = "";
+  if (digits !== undefined) {
+    for (let i = 0; i < sorted.length; i++) {
+      const member = value[sorted[i]!]!;
+      text += prefixes[i]! + (typeof member === "number" && digits[sorted[i]!] !== undefined &&
+          Number.isFinite(member)
+        ? numberText(member, digits[sorted[i]!])
+        : valueText(member, places[i]!, depth));
+    }
+    return text + "}";
+  }
   for (let i = 0; i < sorted.length; i++) {
     text += prefixes[i]! + valueText(value[sorted[i]!]!, places[i]!, depth);
   }

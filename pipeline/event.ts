@@ -27,6 +27,13 @@ export interface Rejected {
   rule: string;
   message: string;
   field: string | null;
-  /** The record as it was read. */
+  /** The record as it stands in its file, else as JSON. */
   raw: string;
+  /** Its bytes, where text cannot hold them. */
+  raw_bytes?: Uint8Array;
+  /** The record as JSON, to be loaded again, where `raw` is not that. */
+  record?: string;
+  /** Where it stands: file or URL, and line from 1. */
+  file?: string | null;
+  line?: number | null;
 }

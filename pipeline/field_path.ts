@@ -1,3 +1,4 @@
+import { digitsOf, numberText } from "./numbers.ts";
 import type { Json, SourceRecord } from "./sources/source.ts";
 
 /** Splits "properties.mag" at its dots; `\.` is a dot inside a name. */
@@ -17,6 +18,20 @@ export function fieldReader(path: string): (record: SourceRecord) => Json | unde
       value = own(value as SourceRecord, part);
     }
     return value;
+  };
+}
+
+/** As fieldReader, but a number is its text, with the digits that were read. */
+export function fieldTextReader(path: string): (record: SourceRecord) => Json | undefined {
+  const read = fieldReader(path);
+  const parts = parsePath(path);
+  const name = parts.pop()!;
+  const above = parts.map((part) => part.replaceAll(".", "\\.")).join(".");
+  const holderOf = parts.length === 0 ? (record: SourceRecord) => record : fieldReader(above);
+  return (record) => {
+    const value = read(record);
+    if (typeof value !== "number") return value;
+    return numberText(value, digitsOf(holderOf(record) as SourceRecord)?.[name]);
   };
 }
 

@@ -1,4 +1,4 @@
-import { fieldReader } from "./field_path.ts";
+import { fieldReader, fieldTextReader } from "./field_path.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import type { Json, SourceRecord } from "./sources/source.ts";
 import { type TimeFormat, toUtcText, utcTextToEpoch } from "./timestamps.ts";
@@ -33,7 +33,7 @@ export function compileMapping(conf: MappingConf): Mapping {
 }
 
 function keyReader(paths: string[]): (record: SourceRecord) => string {
-  const readers = paths.map(fieldReader);
+  const readers = paths.map(fieldTextReader);
   const part = (record: SourceRecord, i: number) => keyText(readers[i]!(record), paths[i]!);
   if (readers.length === 1) return (record) => part(record, 0);
   // escaped so that ("a|b", "c") and ("a", "b|c") stay two keys
@@ -46,9 +46,7 @@ function keyText(value: Json | undefined, path: string): string {
     if (value !== "") return value;
     throw new RowError("key_missing", `key field ${path} is empty`, path);
   }
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
-    return `${value}`;
-  }
+  if (typeof value === "bigint" || typeof value === "boolean") return `${value}`;
   if (value === undefined || value === null) {
     throw new RowError("key_missing", `key field ${path} is missing or null`, path);
   }
@@ -57,13 +55,11 @@ function keyText(value: Json | undefined, path: string): string {
 
 function eventTypeReader(conf: string | { field: string }): (record: SourceRecord) => string {
   if (typeof conf === "string") return () => conf;
-  const read = fieldReader(conf.field);
+  const read = fieldTextReader(conf.field);
   return (record) => {
     const value = read(record);
     if (typeof value === "string" && value.trim() !== "") return value.trim();
-    if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
-      return `${value}`;
-    }
+    if (typeof value === "bigint" || typeof value === "boolean") return `${value}`;
     throw new RowError(
       "event_type_missing",
       `event_type field ${conf.field} is missing or no text`,
@@ -98,9 +94,11 @@ function occurredAtReader(
 function versionReader(path: string | undefined): (record: SourceRecord) => string | null {
   if (path === undefined) return () => null;
   const read = fieldReader(path);
+  const readText = fieldTextReader(path);
   return (record) => {
     const value = read(record);
-    if (typeof value === "number" || typeof value === "bigint") return `${value}`;
+    if (typeof value === "number") return readText(record) as string;
+    if (typeof value === "bigint") return `${value}`;
     if (typeof value === "string") {
       if (/^-?\d{1,100}(\.\d{1,100})?$/.test(value)) return value;
       const time = toUtcText(value);

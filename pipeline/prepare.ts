@@ -7,7 +7,8 @@ import type { PayloadCheck } from "./expectations/payload_schema.ts";
 import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
-import { Unreadable } from "./sources/source.ts";
+import { locate, sliceBatch } from "./sources/origin.ts";
+import { type RecordBatch, Unreadable } from "./sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts";
 import { readKeys } from "./spill/reader.ts";
 import { KEY_COLUMNS, SpillWriter } from "./spill/writer.ts";
@@ -133,6 +134,7 @@ async function makeSpill(
     lap("chunk");
 
     for (const rows of [batch.rejected, invalid, unexpected]) {
+      locate(rows, records, counts.records_read);
       for (const row of rows) rejected.push(row);
     }
     counts.records_read += records.length;
@@ -160,14 +162,17 @@ function payloadChecks({ context, module }: TaskEnvironment): PayloadCheck[] {
 }
 
 /** The same batches, one of which ends exactly behind the first `count` records. */
-async function* splitAt<T>(batches: AsyncIterable<T[]>, count: number): AsyncGenerator<T[]> {
+async function* splitAt(
+  batches: AsyncIterable<RecordBatch>,
+  count: number,
+): AsyncGenerator<RecordBatch> {
   let read = 0;
   for await (const batch of batches) {
     const rest = count - read;
     read += batch.length;
     if (rest > 0 && rest < batch.length) {
-      yield batch.slice(0, rest);
-      yield batch.slice(rest);
+      yield sliceBatch(batch, 0, rest);
+      yield sliceBatch(batch, rest);
     } else {
       yield batch;
     }
@@ -190,11 +195,18 @@ function refuseHopeless(chunkNo: number, counts: PreparedCounts, rejected: Rejec
 export function tooManyRejected(what: string, example: Rejected | undefined): Problem {
   const shown = example === undefined
     ? ""
-    : ` The first: ${example.message} (rule ${example.rule}), in ${example.raw.slice(0, 200)}`;
+    : ` The first: ${example.message} (rule ${example.rule})${place(example)}, in ${
+      example.raw.slice(0, 200)
+    }`;
   return new Problem("too-many-rejected", {
     detail:
       `${what}. Check the mapping of the source (key, event_type, occurred_at, version) with a preview.${shown}`,
   });
+}
+
+function place({ file, line }: Rejected): string {
+  if (typeof file !== "string") return "";
+  return typeof line === "number" ? `, line ${line} of ${file}` : `, in ${file}`;
 }
 
 function nullCount(records: unknown[], field: string): number {

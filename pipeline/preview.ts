@@ -2,6 +2,7 @@ import type { Event, Rejected } from "./event.ts";
 import type { Params } from "./params.ts";
 import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
 import { parseJson } from "./sources/json_text.ts";
+import { locate } from "./sources/origin.ts";
 import { previewSource } from "./sources/preview.ts";
 import type { Json, PlanContext, ReadContext } from "./sources/source.ts";
 import { Transformer } from "./stages/transform.ts";
@@ -79,6 +80,7 @@ export async function preview(context: PreviewContext): Promise<Preview> {
   });
   const allRejected = [...batch.rejected, ...rejected]
     .sort((a, b) => a.position - b.position || a.output - b.output);
+  locate(allRejected, records, 0);
   return {
     sampled: records.length,
     events: valid.slice(0, SHOWN).map((event) => asRow(event, sourceName)),

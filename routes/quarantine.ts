@@ -25,7 +25,14 @@ const quarantined = z.object({
   rule: z.string(),
   message: z.string(),
   field: z.string().nullable(),
-  raw: z.string(),
+  raw: z.string().openapi({ description: "the record as it stands in its file, else as JSON" }),
+  raw_base64: z.string().nullable().openapi({
+    description: "its bytes, where text cannot hold them",
+  }),
+  file: z.string().nullable().openapi({ description: "file or URL that it stands in" }),
+  line: z.number().int().nullable().openapi({
+    description: "line of the file in which it begins, from 1",
+  }),
   replayed_by: z.uuid().nullable(),
 }).openapi("Quarantined");
 

@@ -392,6 +392,14 @@ create table if not exists etl.quarantine (
   replayed_by uuid,
   primary key (run_id, chunk_no, position, output)
 );
+alter table etl.quarantine
+  -- where it stands: file or URL, and line from 1; null where there is none
+  add column if not exists file text,
+  add column if not exists line bigint,
+  -- JSON of the record, to be loaded again, where raw is not that
+  add column if not exists record text,
+  -- the bytes of raw, where text cannot hold them
+  add column if not exists raw_bytes bytea;
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
 create table if not exists etl.suites (
@@ -4126,10 +4134,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('ff1b8e3645d972602cc507ad11f93b5de1bb4fba502fbd36139d00256edfd66e')
+insert into etl.setups (checksum) values ('4656f7aa22349159b0c15cd22fc5882ed2daeb3e9ab9f9cea048e1eb23605983')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"ff1b8e3645d972602cc507ad11f93b5de1bb4fba502fbd36139d00256edfd66e","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"4656f7aa22349159b0c15cd22fc5882ed2daeb3e9ab9f9cea048e1eb23605983","migrations":["0001_baseline"]}

@@ -8,7 +8,15 @@ export interface QuarantineRow {
   rule: string;
   message: string;
   field: string | null;
+  /** The record as it stands in its file, else as JSON. */
   raw: string;
+  /** Its bytes, where text cannot hold them; default: null. */
+  raw_bytes?: Uint8Array;
+  /** JSON of the record, to be loaded again, where `raw` is not that; default: null. */
+  record?: string;
+  /** Where the record stands, line from 1; default: null. */
+  file?: string | null;
+  line?: number | null;
 }
 
 /** Replaces what the quarantine holds of a chunk. */
@@ -25,7 +33,7 @@ export async function replaceQuarantine(
   if (rows.length === 0) return;
   await copyIn(
     client,
-    `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw) from stdin`,
+    `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw, raw_bytes, record, file, line) from stdin`,
     blocks(runId, chunkNo, rows),
   );
 }
@@ -36,13 +44,19 @@ function* blocks(runId: string, chunkNo: number, rows: QuarantineRow[]): Generat
   for (const row of rows) {
     text += `${runId}\t${chunkNo}\t${row.position}\t${row.output}\t${escape(row.rule)}\t${
       escape(row.message)
-    }\t${row.field === null ? "\\N" : escape(row.field)}\t${escape(row.raw)}\n`;
+    }\t${orNull(row.field)}\t${escape(row.raw)}\t${
+      row.raw_bytes === undefined ? "\\N" : `\\\\x${row.raw_bytes.toHex()}`
+    }\t${orNull(row.record)}\t${orNull(row.file)}\t${row.line ?? "\\N"}\n`;
     if (text.length > 1 << 18) {
       yield encoder.encode(text);
       text = "";
     }
   }
   yield encoder.encode(text);
+}
+
+function orNull(text: string | null | undefined): string {
+  return text === null || text === undefined ? "\\N" : escape(text);
 }
 
 const ESCAPES: Record<string, string> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };

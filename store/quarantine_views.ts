@@ -1,8 +1,14 @@
 import type { Sql } from "./database.ts";
 import type { QuarantineRow } from "./quarantine.ts";
 
-export interface QuarantineView extends QuarantineRow {
+export interface QuarantineView
+  extends Pick<QuarantineRow, "position" | "output" | "rule" | "message" | "field" | "raw"> {
   chunk_no: number;
+  /** Where the record stands, line from 1 as an editor counts; null where there is none. */
+  file: string | null;
+  line: number | null;
+  /** The bytes of `raw` in base64, where text cannot hold them. */
+  raw_base64: string | null;
   replayed_by: string | null;
 }
 
@@ -13,7 +19,8 @@ export async function listQuarantine(
   { after, limit, rule }: { after: [number, number, number]; limit: number; rule?: string },
 ): Promise<QuarantineView[]> {
   return await sql<QuarantineView[]>`
-    select chunk_no, position, output, rule, message, field, raw, replayed_by
+    select chunk_no, position, output, rule, message, field, raw, file, line::float8 as line,
+      translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, replayed_by
     from etl.quarantine
     where run_id = ${runId} and (chunk_no, position, output) > (${after[0]}, ${after[1]}, ${
     after[2]
@@ -42,7 +49,7 @@ export async function* quarantinedLines(
   let after: [number, number] = [-1, -1];
   for (;;) {
     const rows = await sql<{ chunk_no: number; position: number; raw: string }[]>`
-      select chunk_no, position, min(raw) as raw from etl.quarantine
+      select chunk_no, position, min(coalesce(record, raw)) as raw from etl.quarantine
       where run_id = ${runId} and replayed_by is null
         and (chunk_no, position) > (${after[0]}, ${after[1]})
         ${rule === undefined ? sql`` : sql`and rule = ${rule}`}

@@ -152,10 +152,13 @@ function Records({ items }: { items: QuarantineView[] }) {
           {items.map((item) => (
             <tr key={`${item.chunk_no}.${item.position}.${item.output}`}>
               <td class="num">
-                {t("run.chunk_position", {
-                  chunk: item.chunk_no,
-                  position: number(item.position),
-                })}
+                {item.line !== null
+                  ? t("run.line", { line: number(item.line) })
+                  : t("run.chunk_position", {
+                    chunk: item.chunk_no,
+                    position: number(item.position),
+                  })}
+                {item.file !== null && <span class="quiet">{item.file}</span>}
               </td>
               <td>
                 <span class="reason">

@@ -7,10 +7,9 @@ import type {
   Plan,
   PlanContext,
   ReadContext,
+  RecordBatch,
   Slice,
   SourceAdapter,
-  SourceRecord,
-  Unreadable,
 } from "./source.ts";
 import { syntheticAdapter } from "./synthetic.ts";
 
@@ -37,6 +36,6 @@ export function readSource(
   conf: SourceConf,
   slice: Slice,
   ctx: ReadContext,
-): AsyncIterable<(SourceRecord | Unreadable)[]> {
+): AsyncIterable<RecordBatch> {
   return adapterFor(conf).read(conf, slice, ctx);
 }

@@ -4,10 +4,11 @@ import { planHttpSource } from "./http.ts";
 import { planInlineSource } from "./inline.ts";
 import { previewPostgres } from "./postgres.ts";
 import type { SourceConf } from "./schema.ts";
-import type { Plan, PlanContext, ReadContext, SourceRecord, Unreadable } from "./source.ts";
+import type { Origin, Plan, PlanContext, ReadContext, RecordBatch } from "./source.ts";
 
 export interface Preview {
-  records: (SourceRecord | Unreadable)[];
+  /** They tell their origin, if the source does. */
+  records: RecordBatch;
   warnings: string[];
 }
 
@@ -25,10 +26,17 @@ export async function previewSource(
     return { records: await previewPostgres(conf, ctx, count), warnings: [] };
   }
   const plan = await planFirst(conf, ctx, count);
-  const records: (SourceRecord | Unreadable)[] = [];
+  const records: RecordBatch = [];
+  const origins: (Origin | undefined)[] = [];
   for (const slice of plan.slices) {
     for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
-      records.push(...batch.slice(0, count - records.length));
+      for (const [i, record] of batch.slice(0, count - records.length).entries()) {
+        const origin = batch.origin?.(i);
+        // its bytes are valid until the next batch only
+        origins.push(origin && { ...origin, raw: origin.raw && origin.raw.slice() });
+        records.push(record);
+      }
+      if (batch.origin !== undefined) records.origin = (i) => origins[i]!;
       if (records.length >= count) return { records, warnings: plan.warnings };
     }
   }

@@ -16,9 +16,29 @@ export class Unreadable {
     readonly rule: string,
     /** What is wrong, in words, with line or byte position where known. */
     readonly message: string,
-    /** The raw text as far as it can be shown. */
+    /** The raw text as far as it can be shown; a batch that tells origins has it whole. */
     readonly raw: string,
+    /** The column or field that is wrong, where it is one. */
+    readonly field: string | null = null,
   ) {}
+}
+
+/** Where a record stands in its source, and what stands there. */
+export interface Origin {
+  /** The file or URL, without credentials; null where there is none. */
+  file: string | null;
+  /** Line of the file where the record begins, from 1, as an editor counts; null where there are none. */
+  line: number | null;
+  /** The record's bytes as they stand in the file, up to the record limit; null: the record as JSON is it. */
+  raw: Uint8Array | null;
+  /** JSON of the record, to be read again, where `raw` is no JSON (CSV); null where it could not be read. */
+  record: string | null;
+}
+
+/** Records in source order. Where one stands is asked only of those that are rejected or shown. */
+export interface RecordBatch extends Array<SourceRecord | Unreadable> {
+  /** Of the record at an index of this batch; valid until the next batch is asked for. */
+  origin?: (index: number) => Origin;
 }
 
 /** A plain JSON object: crosses to workers and into etl.chunks unchanged. */
@@ -93,5 +113,5 @@ export interface ReadContext {
 export interface SourceAdapter<C extends SourceConf> {
   plan(conf: C, ctx: PlanContext): Promise<Plan>;
   /** Yields the slice's records in order, in batches of about 1,000. */
-  read(conf: C, slice: Slice, ctx: ReadContext): AsyncIterable<(SourceRecord | Unreadable)[]>;
+  read(conf: C, slice: Slice, ctx: ReadContext): AsyncIterable<RecordBatch>;
 }

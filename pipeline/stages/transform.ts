@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { Canonicalizer } from "../canonical.ts";
 import type { Event, Rejected } from "../event.ts";
 import { compileMapping, type Mapping, type MappingConf, RowError } from "../mapping.ts";
+import { keepDigits, readDigits } from "../numbers.ts";
 import { type SourceRecord, Unreadable } from "../sources/source.ts";
 
 /**
@@ -51,8 +52,8 @@ export class Transformer {
     for (let i = 0; i < records.length; i++) {
       const record = records[i]!;
       if (record instanceof Unreadable) {
-        const { rule, message, raw } = record;
-        result.rejected.push({ position: start + i, output: 0, rule, message, field: null, raw });
+        const { rule, message, raw, field } = record;
+        result.rejected.push({ position: start + i, output: 0, rule, message, field, raw });
       } else if (this.#transform === undefined) {
         this.#one(record, record, start + i, 0, result);
       } else {
@@ -66,8 +67,10 @@ export class Transformer {
     let outputs: SourceRecord[];
     // the module may change the record it is given: what is quarantined is what was read
     const raw = this.#rawText(record);
+    const digits = readDigits(record);
     try {
       outputs = asRecords(this.#transform!(record));
+      if (digits !== undefined) { for (const output of outputs) keepDigits(digits, output); }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       result.rejected.push({

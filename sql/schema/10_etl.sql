@@ -189,6 +189,14 @@ create table if not exists etl.quarantine (
   replayed_by uuid,
   primary key (run_id, chunk_no, position, output)
 );
+alter table etl.quarantine
+  -- where it stands: file or URL, and line from 1; null where there is none
+  add column if not exists file text,
+  add column if not exists line bigint,
+  -- JSON of the record, to be loaded again, where raw is not that
+  add column if not exists record text,
+  -- the bytes of raw, where text cannot hold them
+  add column if not exists raw_bytes bytea;
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
 create table if not exists etl.suites (

@@ -110,6 +110,7 @@ export const run = {
   "run.all_rules": "All rules",
   "run.more_records": "Show more records",
   "run.position": "Chunk : record",
+  "run.line": "line {line}",
   "run.chunk_position": "{chunk} : {position}",
   "run.reason": "Reason",
   "run.raw": "Record as it was read",

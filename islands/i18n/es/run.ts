@@ -113,6 +113,7 @@ export const run: Record<keyof typeof english, string> = {
   "run.all_rules": "Todas las reglas",
   "run.more_records": "Mostrar más registros",
   "run.position": "Chunk : registro",
+  "run.line": "línea {line}",
   "run.chunk_position": "{chunk} : {position}",
   "run.reason": "Motivo",
   "run.raw": "Registro tal como se leyó",

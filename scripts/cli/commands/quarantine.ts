@@ -54,6 +54,12 @@ the data is wrong, correct that and ask for a new run.`,
   },
 };
 
+/** Where a record stands: its file and line, else its number in the run. */
+function placeOf({ file, line, chunk_no, position }: QuarantineView): string {
+  if (file === null) return `chunk ${chunk_no}, record ${position}`;
+  return line === null ? `${file}, chunk ${chunk_no}, record ${position}` : `${file}:${line}`;
+}
+
 function print(call: Call, { items, next, rules }: Page): void {
   const { out } = call;
   printTable(
@@ -62,9 +68,10 @@ function print(call: Call, { items, next, rules }: Page): void {
     rules.map(({ rule, count: records }) => [count(records), rule]),
   );
   if (items.length === 0) out.line("\nNo record was rejected by that rule.");
-  for (const { chunk_no, position, rule, message, field, raw, replayed_by } of items) {
+  for (const item of items) {
+    const { rule, message, field, raw, replayed_by } = item;
     out.line();
-    const where = `chunk ${chunk_no}, record ${position}`;
+    const where = printable(placeOf(item));
     const why = `${rule}${field === null ? "" : ` (${field})`}: ${message}`;
     out.line(`${out.paint("dim", where)}  ${printable(why)}`);
     if (replayed_by !== null) out.line(`  ${out.paint("dim", `replayed by run ${replayed_by}`)}`);
