@@ -11,6 +11,7 @@ import { observing } from "./measures/observing.ts";
 import { peers } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
+import { smallLoad } from "./measures/small_load.ts";
 import { typedView } from "./measures/typed_view.ts";
 import { validation } from "./measures/validation.ts";
 import { table } from "./report.ts";
@@ -19,6 +20,7 @@ import { World } from "./world.ts";
 const MEASURES: Measure[] = [
   load,
   loadSequential,
+  smallLoad,
   loadingOnly,
   scale,
   validation,

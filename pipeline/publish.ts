@@ -129,7 +129,7 @@ async function upsert(
     join ${destination} as t on t.event_id = s.event_id where t.source <> s.source limit 3`,
   );
   if (foreign.rows.length > 0) {
-    throw foreignRowsProblem(context, foreign.rows, foreign.rows.length);
+    throw foreignRowsProblem(context, { count: foreign.rows.length, examples: foreign.rows });
   }
   return rows[0]!;
 }

@@ -1,35 +1,35 @@
 import { copyIn } from "../store/copy.ts";
 import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
-import { manifestTable } from "./manifest.ts";
+import { isWorthLookups, manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { possibleDuplicates } from "./spill/duplicates.ts";
 import { readPositions, writePositions } from "./spill/layout.ts";
 import { readKeys } from "./spill/reader.ts";
 import { KEY_COLUMNS } from "./spill/writer.ts";
 import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
-import type { ChunkDecision, RunContext, Tasks } from "./workers/task.ts";
+import type { ChunkDecision, ForeignRows, RunContext, Tasks } from "./workers/task.ts";
 
 type Chunks = Tasks["resolve"]["input"]["chunks"];
 
 /**
- * Decides for every event of the run, set-wise, whether its row is new, changed
- * or needs nothing. Two comparisons, both exact:
+ * Decides for every event of the run whether its row is new, changed or needs
+ * nothing. Two comparisons, both exact:
  *
- * 1. within the run: of several events with one key the highest version wins,
- *    then the last in source order. Only events whose key hash occurs more than
- *    once go to the database for this.
- * 2. with the destination, when it holds rows: by the manifest that prepare filled.
+ * 1. within the run, set-wise: of several events with one key the highest version
+ *    wins, then the last in source order. Only events whose key hash occurs more
+ *    than once go to the database for this.
+ * 2. with the destination, when it holds rows: by the manifest that prepare filled,
+ *    or chunk by chunk (`lookUpChunk`; here only where there is just one).
  *
  * Positions to publish are written beside the spill. Throws `foreign-rows` when
  * another source owns a row, before anything is published.
  */
 export async function resolveRun(
   env: TaskEnvironment,
-  input: Tasks["resolve"]["input"],
-): Promise<{ decisions: ChunkDecision[] }> {
+  { chunks, comparison, destinationRows }: Tasks["resolve"]["input"],
+): Promise<Tasks["resolve"]["output"]> {
   const { context, connection } = env;
   return await connection.transaction(transactionOptions(env), async (client) => {
-    const { chunks } = input;
     // room for a hash join over millions of keys; sorted groups spill to disk, where hashed
     // ones would hold every position in memory; all of it ends with the transaction
     await client.query(
@@ -37,13 +37,39 @@ export async function resolveRun(
       set local enable_hashagg = off; set local jit = off`,
     );
     const losers = await findLosers(client, context, chunks);
-    if (input.manifest === "none") {
-      return { decisions: await decideAllNew(context, chunks, losers) };
+    if (comparison === "none") {
+      return { decisions: await decideAllNew(context, chunks, losers), compared: true };
     }
-    const manifest = input.manifest === "temporary"
-      ? await temporaryManifest(client, context, chunks)
-      : await completeManifest(client, context, chunks);
-    return { decisions: await decideByComparison(client, context, { chunks, losers, manifest }) };
+    const undecided = chunks.map(({ chunkNo, events }): ChunkDecision => ({
+      chunkNo,
+      events,
+      duplicates: losers.get(chunkNo) ?? 0,
+      inserts: 0,
+      updates: 0,
+    }));
+    if (comparison === "lookup" && undecided.length > 1) {
+      return { decisions: undecided, compared: false };
+    }
+    const { decisions, foreign } = comparison === "lookup"
+      ? await lookUp(client, context, undecided, destinationRows)
+      : await compare(client, context, undecided, await completeManifest(client, context, chunks));
+    if (foreign !== null) throw foreignRowsProblem(context, foreign);
+    return { decisions, compared: true };
+  });
+}
+
+/**
+ * Looks the keys of one chunk up in the destination's primary key, which costs
+ * what the chunk is, however large the destination. Foreign rows are answered,
+ * so that the run can name them all.
+ */
+export async function lookUpChunk(
+  env: TaskEnvironment,
+  { decision, destinationRows }: Tasks["lookup"]["input"],
+): Promise<Tasks["lookup"]["output"]> {
+  return await env.connection.transaction(transactionOptions(env), async (client) => {
+    const { decisions, foreign } = await lookUp(client, env.context, [decision], destinationRows);
+    return { decision: decisions[0]!, foreign };
   });
 }
 
@@ -116,19 +142,28 @@ async function decideAllNew(
   return decisions;
 }
 
-/** Puts the keys of a small run into a table of this transaction; answers its name. */
-async function temporaryManifest(
+/** Compares the destination with a table of this transaction that gets the keys of some chunks. */
+async function lookUp(
   client: Client,
   context: RunContext,
-  chunks: Chunks,
-): Promise<string> {
+  decisions: ChunkDecision[],
+  destinationRows: number,
+): Promise<Compared> {
   const manifest = "pg_temp.etl_manifest";
   await client.query(
     `create temp table etl_manifest (event_id text, fingerprint bytea, version numeric,
       chunk_no integer, position integer) on commit drop`,
   );
-  await fillManifest(client, context, { chunks, manifest });
-  return manifest;
+  const keys = decisions.reduce((sum, { events }) => sum + events, 0);
+  if (isWorthLookups(keys, destinationRows)) {
+    // a planner that counts pages would rather read the whole destination
+    await client.query(
+      `set local enable_hashjoin = off; set local enable_mergejoin = off;
+      set local enable_memoize = off; set local enable_hashagg = off; set local jit = off`,
+    );
+  }
+  await fillManifest(client, context, { chunks: decisions, manifest });
+  return await compare(client, context, decisions, manifest);
 }
 
 /** Fills the manifest again where it does not hold every event: a crash of PostgreSQL empties it. */
@@ -166,14 +201,15 @@ async function fillManifest(
 /** The problem of a run whose keys another source owns. */
 export function foreignRowsProblem(
   { params, sourceName }: Pick<RunContext, "params" | "sourceName">,
-  examples: { event_id: string; source: string }[],
-  count: number,
+  { count, examples }: ForeignRows,
 ): Problem {
   const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
   return new Problem("foreign-rows", {
     status: 409,
     detail:
-      `${count} key${count === 1 ? "" : "s"} of this run belong to rows of another source in ` +
+      `${
+        count === 1 ? "A record" : `${count} records`
+      } of this run have keys of rows that another source owns in ` +
       `${params.schema_name}.${params.table_name}: ${shown}. Nothing of them was changed. Give the source the ` +
       `name that owns them (now: ${sourceName}), a key of its own, or another table_name.`,
     errors: [{ field: "source.name", value: sourceName, message: "does not own the rows" }],
@@ -188,20 +224,21 @@ export function orderRunId(context: RunContext): string {
   return context.replayOf ?? context.runId;
 }
 
-async function decideByComparison(
+interface Compared {
+  decisions: ChunkDecision[];
+  foreign: ForeignRows | null;
+}
+
+/** Completes decisions from the manifest, which holds the keys of their chunks, and the destination. */
+async function compare(
   client: Client,
   context: RunContext,
-  given: { chunks: Chunks; losers: Map<number, number>; manifest: string },
-): Promise<ChunkDecision[]> {
+  undecided: ChunkDecision[],
+  manifest: string,
+): Promise<Compared> {
   const { params, runId } = context;
-  const { chunks, losers, manifest } = given;
   const destination = quoteTable(params.schema_name, params.table_name);
-  const decisions = new Map<number, ChunkDecision>(
-    chunks.map(({ chunkNo, events }) => [
-      chunkNo,
-      { chunkNo, events, duplicates: losers.get(chunkNo) ?? 0, inserts: 0, updates: 0 },
-    ]),
-  );
+  const decisions = new Map(undecided.map((chunk) => [chunk.chunkNo, { ...chunk }]));
   // rows that need nothing are not in the result, so a repeated load answers with nothing
   await client.query(
     `declare etl_decisions no scroll cursor for
@@ -224,12 +261,15 @@ async function decideByComparison(
   );
   type Row = { chunk_no: number; decision: string; positions: number[] | null };
   for await (const row of fetchAll<Row>(client, "etl_decisions")) {
-    if (row.decision === "foreign") throw await foreignRows(client, context, manifest, destination);
+    if (row.decision === "foreign") {
+      const foreign = await foreignRows(client, context, manifest, destination);
+      return { decisions: undecided, foreign };
+    }
     const chunk = decisions.get(row.chunk_no)!;
     const kind = row.decision === "insert" ? "inserts" : "updates";
     chunk[kind] = await writeWinners(context, chunk, kind, row.positions);
   }
-  return [...decisions.values()];
+  return { decisions: [...decisions.values()], foreign: null };
 }
 
 /** Writes the positions of a kind that did not lose, unless it is all of the chunk; answers how many. */
@@ -250,17 +290,20 @@ async function writeWinners(
 
 async function foreignRows(
   client: Client,
-  { params, sourceName }: RunContext,
+  { sourceName }: RunContext,
   manifest: string,
   destination: string,
-): Promise<Problem> {
+): Promise<ForeignRows> {
   const { rows } = await client.query<{ event_id: string; source: string; count: string }>(
     `select t.event_id, t.source, count(*) over () as count
     from ${manifest} as m join ${destination} as t on t.event_id = m.event_id
     where t.source <> $1 limit 3`,
     [sourceName],
   );
-  return foreignRowsProblem({ params, sourceName }, rows, Number(rows[0]?.count ?? 0));
+  return {
+    count: Number(rows[0]?.count ?? 0),
+    examples: rows.map(({ event_id, source }) => ({ event_id, source })),
+  };
 }
 
 /** The numbers from 0 to count − 1 that are not among the sorted ones. */

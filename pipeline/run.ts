@@ -13,9 +13,10 @@ import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
-import { type ManifestKind, manifestTable } from "./manifest.ts";
+import { chooseComparison, type Comparison, manifestTable } from "./manifest.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./prepare.ts";
 import { Problem } from "./problem.ts";
+import { foreignRowsProblem } from "./resolve.ts";
 import { runContext, type RunSettings } from "./run_context.ts";
 import { RunControl } from "./run_control.ts";
 import {
@@ -32,8 +33,8 @@ import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
-import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
-import { createManifest, destinationHasRows } from "../store/manifests.ts";
+import type { ChunkDecision, ForeignRows, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import { createManifest, destinationSize } from "../store/manifests.ts";
 
 /** What a run needs of its server. */
 export interface RunDeps {
@@ -169,18 +170,21 @@ class RunExecution {
     workers.open(this.#context);
     const chunks = await this.#plan();
     const { params } = this.#context;
-    const filled = chunks.length > 0 &&
-      await destinationHasRows(sql, params.schema_name, params.table_name);
-    const manifest = !filled ? "none" : chunks.length === 1 ? "temporary" : "table";
+    const destination = await destinationSize(sql, params.schema_name, params.table_name);
+    const comparison = chooseComparison({
+      chunks: chunks.length,
+      chunkSize: this.#context.chunkSize,
+      ...destination,
+    });
     if (
-      manifest === "table" && !await createManifest(sql, this.#run, manifestTable(this.#context))
+      comparison === "join" && !await createManifest(sql, this.#run, manifestTable(this.#context))
     ) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
     }
-    const metas = await this.#prepare(chunks, manifest === "table");
+    const metas = await this.#prepare(chunks, comparison === "join");
     this.#tracker.begin("load");
-    const decisions = await this.#resolve(metas, manifest);
+    const decisions = await this.#resolve(metas, { comparison, destinationRows: destination.rows });
     if (params.dry_run) {
       await storeDryRunCounts(sql, this.#run, decisions);
       for (const { inserts, updates, events } of decisions) {
@@ -281,12 +285,33 @@ class RunExecution {
     return metas;
   }
 
-  async #resolve(metas: SpillMeta[], manifest: ManifestKind): Promise<ChunkDecision[]> {
+  async #resolve(
+    metas: SpillMeta[],
+    how: { comparison: Comparison; destinationRows: number },
+  ): Promise<ChunkDecision[]> {
     const started = performance.now();
     const chunks = metas.map(({ chunkNo, events }) => ({ chunkNo, events }));
-    const { decisions } = await this.#submit("resolve", { chunks, manifest }, null);
+    const { decisions, compared } = await this.#submit("resolve", { chunks, ...how }, null);
+    if (!compared) await this.#lookUp(decisions, how.destinationRows);
     this.#tracker.add("load", { busyMs: performance.now() - started });
     return decisions;
+  }
+
+  /** Completes decisions by looking each chunk up; refuses rows of another source before anything is published. */
+  async #lookUp(decisions: ChunkDecision[], destinationRows: number): Promise<void> {
+    const foreign: ForeignRows = { count: 0, examples: [] };
+    await forEachLane(decisions, this.#lanes, async (decision) => {
+      this.#control.throwIfHalted();
+      const found = await this.#submit("lookup", { decision, destinationRows }, decision.chunkNo);
+      Object.assign(decision, found.decision);
+      if (found.foreign === null) return;
+      foreign.count += found.foreign.count;
+      foreign.examples = [...foreign.examples, ...found.foreign.examples].slice(0, 3);
+    });
+    this.#control.throwIfHalted();
+    if (foreign.count > 0) {
+      throw foreignRowsProblem(this.#context, foreign);
+    }
   }
 
   async #publish(decisions: ChunkDecision[]): Promise<void> {

@@ -1,17 +1,21 @@
 import type { Sql } from "./database.ts";
 
-/** Whether the destination holds a row; false where it does not exist. */
-export async function destinationHasRows(
+/**
+ * Whether the destination holds a row, and how many PostgreSQL thinks it holds
+ * (0 where it was never analysed); nothing where it does not exist.
+ */
+export async function destinationSize(
   sql: Sql,
   schema: string,
   table: string,
-): Promise<boolean> {
-  const [known] = await sql<{ exists: boolean }[]>`
-    select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) is not null as exists`;
-  if (!known!.exists) return false;
+): Promise<{ filled: boolean; rows: number }> {
+  const [known] = await sql<{ rows: number }[]>`
+    select greatest(c.reltuples, 0)::float8 as rows from pg_class as c
+    where c.oid = to_regclass(format('%I.%I', ${schema}::text, ${table}::text))`;
+  if (known === undefined) return { filled: false, rows: 0 };
   const [row] = await sql<{ filled: boolean }[]>`
-    select exists (select from ${sql(schema)}.${sql(table)}) as filled`;
-  return row!.filled;
+    select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
+  return { filled: row!.filled, rows: known.rows };
 }
 
 /** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */

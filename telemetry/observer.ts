@@ -3,7 +3,7 @@ import type { RunRow, StageReport } from "../store/runs.ts";
 
 /** One task of a run that a worker carried out. */
 export interface TaskDone {
-  kind: "plan" | "prepare" | "judge" | "resolve" | "publish";
+  kind: "plan" | "prepare" | "judge" | "resolve" | "lookup" | "publish";
   chunkNo: number | null;
   elapsedMs: number;
 }

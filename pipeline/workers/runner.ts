@@ -5,7 +5,7 @@ import { judgeBatch } from "../stages/ge_validate.ts";
 import { planRun } from "../stages/extract.ts";
 import { prepareChunk } from "../prepare.ts";
 import { publishChunk } from "../publish.ts";
-import { resolveRun } from "../resolve.ts";
+import { lookUpChunk, resolveRun } from "../resolve.ts";
 import { traced } from "../../telemetry/tracing.ts";
 import { loadTransform, type TransformModule } from "../transform_module.ts";
 import type { TaskEnvironment } from "./environment.ts";
@@ -117,6 +117,7 @@ function carryOut<K extends TaskKind>(
     prepare: prepareChunk,
     judge: judgeBatch,
     resolve: resolveRun,
+    lookup: lookUpChunk,
     publish: publishChunk,
   };
   return handlers[kind](env, input);

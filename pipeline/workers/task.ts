@@ -1,5 +1,5 @@
 import type { ValidationResult } from "../expectations/result.ts";
-import type { ManifestKind } from "../manifest.ts";
+import type { Comparison } from "../manifest.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
@@ -44,6 +44,12 @@ export interface ChunkDecision {
   updates: number;
 }
 
+/** Rows of another source that have keys of this run. */
+export interface ForeignRows {
+  count: number;
+  examples: { event_id: string; source: string }[];
+}
+
 export interface PrepareResult {
   meta: SpillMeta;
   /** Whether an earlier attempt's spill was used. */
@@ -69,7 +75,7 @@ export interface Tasks {
       slice: Slice;
       /** The chunk's stored state: the spill of a planned one is not used, its counters are not stored. */
       state: "planned" | "prepared" | "published";
-      /** Whether the destination holds rows, so that the manifest must be filled. */
+      /** Whether the run is compared by a join, so that the manifest must be filled. */
       fillManifest: boolean;
     };
     output: PrepareResult;
@@ -77,8 +83,19 @@ export interface Tasks {
   /** The verdict of the suite over the batch, from the chunks' states. */
   judge: { input: { states: Plain[] }; output: ValidationResult };
   resolve: {
-    input: { chunks: { chunkNo: number; events: number }[]; manifest: ManifestKind };
-    output: { decisions: ChunkDecision[] };
+    input: {
+      chunks: { chunkNo: number; events: number }[];
+      comparison: Comparison;
+      /** What PostgreSQL thinks the destination has. */
+      destinationRows: number;
+    };
+    /** Without `compared`, each chunk is still to be looked up. */
+    output: { decisions: ChunkDecision[]; compared: boolean };
+  };
+  /** Looks the keys of one chunk up in the destination. */
+  lookup: {
+    input: { decision: ChunkDecision; destinationRows: number };
+    output: { decision: ChunkDecision; foreign: ForeignRows | null };
   };
   publish: { input: { decision: ChunkDecision }; output: PublishResult };
 }

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+/** A destination of 20,000 rows, against which a run of twelve records in four chunks is small. */
+async function largeTable(t: Deno.TestContext) {
+  const engine = await startEngine(t);
+  await engine.load([{ id: "seed", v: 0 }], { source: { version: "v" } });
+  await engine.sql`
+    insert into public.etl_improved_events (event_id, event_type, source, version, payload, fingerprint, run_id)
+    select 'row' || i, 'event', e.source, 1, jsonb_build_object('id', 'row' || i, 'v', 1), sha256(i::text::bytea), e.run_id
+    from public.etl_improved_events as e, generate_series(1, 20000) as i`;
+  await engine.sql`analyze public.etl_improved_events`;
+  return engine;
+}
+
+const counts = (run: { counts: Record<string, number> }) => {
+  const { inserted, updated, unchanged, duplicates } = run.counts;
+  return { inserted, updated, unchanged, duplicates };
+};
+
+const records = [
+  ...[1, 5_000, 10_000, 15_000, 20_000].map((i) => ({ id: `row${i}`, v: 2, x: "changed" })),
+  ...["a", "b", "c", "d", "e"].map((id) => ({ id, v: 1 })),
+  { id: "row7", v: 0, x: "older" },
+  { id: "row5000", v: 3, x: "newest" },
+];
+
+Deno.test("load: a run that is small against its table looks its keys up and never reads the table", async (t) => {
+  await using engine = await largeTable(t);
+  const { sql } = engine;
+  type Stats = { seq: number; idx: number };
+  const stats = async (): Promise<Stats> => {
+    const [row] = await sql<Stats[]>`
+      select seq_tup_read::float8 as seq, idx_scan::float8 as idx from pg_stat_user_tables
+      where relid = 'public.etl_improved_events'::regclass`;
+    return row!;
+  };
+  const before = await stats();
+  const first = await engine.load(records, { source: { version: "v" } });
+  assert.equal(first.state, "succeeded");
+  assert.deepEqual(counts(first), { inserted: 5, updated: 5, unchanged: 1, duplicates: 1 });
+  const payloads = await engine.payloads();
+  assert.deepEqual(payloads.row5000, { id: "row5000", v: 3, x: "newest" });
+  assert.deepEqual(payloads.row7, { id: "row7", v: 1 });
+  const again = await engine.load(records, { source: { version: "v" } });
+  assert.deepEqual(counts(again), { inserted: 0, updated: 0, unchanged: 11, duplicates: 1 });
+  const after = await waitFor(async () => {
+    const now = await stats();
+    return now.idx >= before.idx + 24 ? now : null;
+  });
+  // payloads() reads the table once
+  assert.ok(after.seq - before.seq < 20_100, `${after.seq - before.seq} rows read`);
+});
+
+Deno.test("load: rows of another source that single chunks find are refused together, before anything is published", async (t) => {
+  await using engine = await largeTable(t);
+  const run = await engine.load(records, { source: { version: "v", name: "another" } });
+  assert.equal(run.state, "failed");
+  assert.match(
+    String(run.error?.detail),
+    /^7 records of this run have keys of rows that another source owns/,
+  );
+  assert.equal((await engine.payloads()).a, undefined);
+});
