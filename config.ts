@@ -3,6 +3,7 @@ import { z } from "zod";
 import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
 import { paramsSchema } from "./pipeline/params.ts";
 import { Problem } from "./pipeline/problem.ts";
+import { connectionTarget } from "./store/connection_target.ts";
 import {
   telemetryEnvironment,
   type TelemetrySettings,
@@ -13,11 +14,19 @@ const flag = z.enum(["true", "false", "1", "0", "on", "off"])
   .transform((text) => ["true", "1", "on"].includes(text));
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
+const dsnSchema = z.string().superRefine((text, ctx) => {
+  try {
+    connectionTarget(text);
+  } catch (error) {
+    ctx.addIssue({ code: "custom", message: `is not valid: ${(error as Error).message}` });
+  }
+});
+
 /** The environment of the server: every variable, what it means and its default. */
 export const environmentSchema = z.object({
-  KPIS_PG_DSN: z.string().regex(/^postgres(ql)?:\/\//, "must start with postgres://")
+  KPIS_PG_DSN: dsnSchema
     .describe("connection string of the database"),
-  ETL_PG_CRON_DSN: z.string().regex(/^postgres(ql)?:\/\//, "must start with postgres://").optional()
+  ETL_PG_CRON_DSN: dsnSchema.optional()
     .describe(
       "connection string to the database that pg_cron lives in, where it is another one of the same server; default: it is looked for",
     ),

@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import { isDsn, passwordForms } from "./store/dsn.ts";
 import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 
 /**
@@ -7,14 +8,7 @@ import { telemetrySecrets } from "./telemetry/settings_schema.ts";
  */
 export function secretsOf(config: Config): string[] {
   const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
-  const passwords = dsns.flatMap((dsn) => {
-    try {
-      const { password } = new URL(dsn);
-      return password === "" ? [] : [password, decodeURIComponent(password)];
-    } catch {
-      return [];
-    }
-  });
+  const passwords = dsns.flatMap((dsn) => isDsn(dsn) ? passwordForms(dsn) : []);
   const admin = config.adminToken === null ? [] : [config.adminToken];
   return [...passwords, ...admin, ...telemetrySecrets(config.telemetry)];
 }

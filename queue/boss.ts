@@ -1,5 +1,5 @@
 import { PgBoss } from "pg-boss";
-import { connectionTarget } from "../store/connection_target.ts";
+import { bossConnection } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 import { createFirstQueues } from "./queues.ts";
 
@@ -18,10 +18,8 @@ export interface BossOptions {
 export async function startBoss(
   { dsn, listen, probeMs = 10_000, schedule = false, log }: BossOptions,
 ): Promise<PgBoss> {
-  const target = connectionTarget(dsn);
   const boss = new PgBoss({
-    connectionString: target.dsn,
-    ssl: target.ssl,
+    ...await bossConnection(dsn),
     application_name: "etl-improved queue",
     schema: "pgboss",
     max: 4,

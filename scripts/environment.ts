@@ -1,12 +1,14 @@
 import { Problem } from "../pipeline/problem.ts";
+import { type Dsn, formatDsn, parseDsn } from "../store/dsn.ts";
 
 /** Variables that may be given as `<NAME>_FILE`: a file that holds the value, such as a mounted secret. */
 const FROM_FILE = /^((KPIS|ETL|SLACK|MLFLOW|OPENLINEAGE)_[A-Za-z0-9_]+|PGPASSWORD)_FILE$/;
 
 /**
  * The environment as the program takes it: `<NAME>_FILE` is replaced by `<NAME>` with what the
- * file holds, without the line end, and `PGPASSWORD` goes into a `KPIS_PG_DSN` that has no
- * password, so that whatever keeps passwords out of logs knows it. Throws a Problem that names
+ * file holds, without the line end. What a connection string does not say of TLS it gets from libpq's
+ * variables (`PGSSLMODE` and its companions), and `KPIS_PG_DSN` its password from `PGPASSWORD`, so
+ * that whatever keeps passwords out of logs knows it. Throws a Problem that names
  * the file that cannot be read, never what one holds.
  */
 export function resolveEnvironment(given: Record<string, string>): Record<string, string> {
@@ -22,7 +24,13 @@ export function resolveEnvironment(given: Record<string, string>): Record<string
     env[target] = read(name, path);
     delete env[name];
   }
-  if (env.KPIS_PG_DSN && env.PGPASSWORD) env.KPIS_PG_DSN = withPassword(env);
+  for (const [name, value] of Object.entries(env)) {
+    const own = name === "KPIS_PG_DSN";
+    if (!value || !own && name !== "ETL_PG_CRON_DSN" && !name.startsWith("ETL_CONNECTION_")) {
+      continue;
+    }
+    env[name] = completed(value, env, own);
+  }
   return env;
 }
 
@@ -42,9 +50,37 @@ function read(name: string, path: string): string {
   return text;
 }
 
-function withPassword({ KPIS_PG_DSN, PGPASSWORD }: Record<string, string>): string {
-  if (!URL.canParse(KPIS_PG_DSN!)) return KPIS_PG_DSN!; // readConfig says what is wrong
-  const url = new URL(KPIS_PG_DSN!);
-  if (url.password === "" && url.username !== "") url.password = encodeURIComponent(PGPASSWORD!);
-  return url.href;
+/** libpq's variables for what a connection string does not say, and their names in it. */
+const TLS_PARAMETERS = {
+  PGSSLMODE: "sslmode",
+  PGSSLROOTCERT: "sslrootcert",
+  PGSSLCERT: "sslcert",
+  PGSSLKEY: "sslkey",
+};
+const OWN_PARAMETERS = {
+  ...TLS_PARAMETERS,
+  PGTARGETSESSIONATTRS: "target_session_attrs",
+  PGCHANNELBINDING: "channel_binding",
+};
+
+/** What libpq would add from its variables; `own` is KPIS_PG_DSN, whose password may be in PGPASSWORD. */
+function completed(text: string, env: Record<string, string>, own: boolean): string {
+  let dsn: Dsn;
+  try {
+    dsn = parseDsn(text);
+  } catch {
+    return text; // readConfig says what is wrong
+  }
+  let changed = false;
+  for (const [name, parameter] of Object.entries(own ? OWN_PARAMETERS : TLS_PARAMETERS)) {
+    const decided = parameter === "sslmode" && dsn.parameters.has("ssl");
+    if (!env[name] || dsn.parameters.has(parameter) || decided) continue;
+    dsn.parameters.set(parameter, env[name]);
+    changed = true;
+  }
+  if (own && env.PGPASSWORD && dsn.password === undefined && dsn.user !== undefined) {
+    dsn.password = env.PGPASSWORD;
+    changed = true;
+  }
+  return changed ? formatDsn(dsn) : text;
 }

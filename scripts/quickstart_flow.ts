@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Problem } from "../pipeline/problem.ts";
+import { databasePlace } from "../store/dsn.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { post, remoteApi } from "./cli/api.ts";
 import { followRun } from "./cli/run_follow.ts";
@@ -53,13 +54,12 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
     env,
     onLine: (line) => log.writeSync(encoder.encode(`${line}\n`)),
     async prepare(dsn, postgres) {
-      const { hostname, port } = new URL(dsn);
       const what = {
         created: "new",
         started: "with the data of last time",
         joined: "runs already",
       };
-      step.end(`${hostname}:${port || 5432}, ${postgres ? what[postgres.origin] : "KPIS_PG_DSN"}`);
+      step.end(`${databasePlace(dsn)}, ${postgres ? what[postgres.origin] : "KPIS_PG_DSN"}`);
       step.begin("Schema", "creating what is missing");
       const created = await setupDatabase(dsn, {});
       step.end(created.length > 0 ? `${created.length} objects created` : "up to date");

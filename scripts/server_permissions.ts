@@ -1,7 +1,7 @@
 import { realPaths } from "../pipeline/real_paths.ts";
 import { resolve } from "node:path";
 import { Problem } from "../pipeline/problem.ts";
-import { certificateFiles, databaseAddress } from "../store/dsn.ts";
+import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
 
 /** Names and beginnings of names of environment variables that the server reads. */
 const ENVIRONMENT = [
@@ -108,9 +108,10 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
     .map(checked);
   if (sources.includes("*") || !readFrom.every(isAddress)) return "any";
   const hosts = new Set<string>();
-  hosts.add(database("KPIS_PG_DSN", required(env, "KPIS_PG_DSN")));
+  for (const each of databases("KPIS_PG_DSN", required(env, "KPIS_PG_DSN"))) hosts.add(each);
   for (const [name, value] of Object.entries(env)) {
-    if (isDsn(name) && value) hosts.add(database(name, value));
+    if (!isDsn(name) || !value) continue;
+    for (const each of databases(name, value)) hosts.add(each);
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
   for (const host of readFrom) hosts.add(host);
@@ -146,10 +147,29 @@ function checked(host: string): string {
   });
 }
 
-function database(name: string, dsn: string): string {
-  const url = parse(name, dsn);
-  if (!/^postgres(ql)?:$/.test(url.protocol) || !url.hostname) throw notDsn(name);
-  return databaseAddress(dsn);
+function databases(name: string, dsn: string): string[] {
+  named(name, dsn);
+  return databaseAddresses(dsn);
+}
+
+/** Throws what is wrong with a connection string, with the variable's name. */
+function named(name: string, dsn: string): void {
+  let hosts;
+  try {
+    ({ hosts } = parseDsn(dsn));
+  } catch (error) {
+    throw new Problem("invalid-conf", {
+      detail: (error as Problem).message.replace(
+        "The connection string must be",
+        `${name} must be a connection string`,
+      ),
+    });
+  }
+  if (hosts.some(({ host }) => host.startsWith("/"))) {
+    throw new Problem("invalid-conf", {
+      detail: `${name} names a Unix socket, which the server may not use: write host=127.0.0.1.`,
+    });
+  }
 }
 
 function service(name: string, address: string): string {
@@ -161,18 +181,8 @@ function parse(name: string, value: string): URL {
   try {
     return new URL(value);
   } catch {
-    throw isDsn(name) || name === "KPIS_PG_DSN"
-      ? notDsn(name)
-      : new Problem("invalid-conf", { detail: `${name} must be a URL, e.g. https://host/path.` });
+    throw new Problem("invalid-conf", { detail: `${name} must be a URL, e.g. https://host/path.` });
   }
-}
-
-/** Without the value: it holds a password. */
-function notDsn(name: string): Problem {
-  return new Problem("invalid-conf", {
-    detail: `${name} must be a connection string of the form ` +
-      "postgres://user:password@host:5432/database (special characters percent-encoded).",
-  });
 }
 
 /** Files that the connection strings name for TLS. */
@@ -182,7 +192,7 @@ function certificates(env: Record<string, string>): string[] {
       value && (name === "KPIS_PG_DSN" || name.startsWith("ETL_CONNECTION_"))
     )
     .flatMap(([name, value]) => {
-      parse(name, value);
+      named(name, value);
       return certificateFiles(value);
     });
 }

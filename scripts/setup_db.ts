@@ -2,9 +2,8 @@ import { parseArgs } from "node:util";
 import { PgBoss } from "pg-boss";
 import { Problem, type ProblemType } from "../pipeline/problem.ts";
 import { createFirstQueues } from "../queue/queues.ts";
-import { connectionTarget } from "../store/connection_target.ts";
 import { raisedProblem } from "../store/errors.ts";
-import { connect } from "../store/pg.ts";
+import { bossConnection, connect } from "../store/pg.ts";
 import { runScript } from "./run_script.ts";
 
 export interface SetupOptions {
@@ -75,10 +74,8 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
 
 /** pg-boss keeps its own schema; starting it once creates or migrates it. */
 async function setUpQueue(dsn: string): Promise<void> {
-  const target = connectionTarget(dsn);
   const boss = new PgBoss({
-    connectionString: target.dsn,
-    ssl: target.ssl,
+    ...await bossConnection(dsn),
     schema: "pgboss",
     supervise: false,
     schedule: false,

@@ -1,4 +1,5 @@
 import { Problem } from "../pipeline/problem.ts";
+import { databasePlace } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 
 /** What failed, by the code of a driver or the socket, and what to do about it. */
@@ -17,6 +18,11 @@ const REASONS: [RegExp, string, string][] = [
     "PostgreSQL lets this user not in from here",
     "see the server's pg_hba.conf; where it asks for encryption add ?sslmode=require",
   ],
+  [
+    /^NO_SUCH_HOST$/,
+    "none of its hosts takes writes",
+    "wait for the failover to end, or correct hosts and target_session_attrs",
+  ],
   [/^53300$/, "all its connections are in use", "raise max_connections, or use a pooler"],
   [/^57P03$/, "it is starting up or shutting down", "wait a moment"],
   [
@@ -32,8 +38,7 @@ const REASONS: [RegExp, string, string][] = [
  */
 export function connectionProblem(error: unknown, dsn: string): Problem | undefined {
   if (error instanceof Problem) return error;
-  const { hostname, port } = new URL(dsn);
-  const where = `${hostname}:${port || "5432"}`;
+  const where = databasePlace(dsn);
   const message = (error as Error | null)?.message ?? "";
   const code = errorCode(error) ?? "";
   // postgres.js goes on where the server has refused, and is cut off

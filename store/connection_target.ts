@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { Problem } from "../pipeline/problem.ts";
+import { type DsnHost, parseDsn } from "./dsn.ts";
 
 /** TLS as both drivers take it; see `node:tls` for the members. */
 export interface TlsSettings {
@@ -14,31 +15,90 @@ export interface TlsSettings {
   checkServerIdentity?: () => undefined;
 }
 
-/** A connection string without what concerns TLS, and that as settings. */
+/** A connection string as both drivers take it. */
 export interface ConnectionTarget {
-  dsn: string;
-  ssl: TlsSettings | false;
+  /** In the order in which they are tried. */
+  hosts: DsnHost[];
+  user?: string;
+  password?: string;
+  database?: string;
+  /** TLS; `prefer`: where the server speaks it, unchecked, else none. */
+  ssl: TlsSettings | "prefer" | false;
+  /** Which of several hosts is looked for; default any. */
+  session: SessionAttributes;
+  /** `-c name=value …` for the server. */
+  options?: string;
+  applicationName?: string;
+  /** Seconds until an attempt to connect is given up; undefined: the caller's. */
+  connectSeconds?: number;
+  /** Seconds of silence after which the kernel probes a connection; null: it never does. Default 10. */
+  keepAliveSeconds: number | null;
 }
 
+const SESSIONS = [
+  "any",
+  "read-write",
+  "read-only",
+  "primary",
+  "standby",
+  "prefer-standby",
+] as const;
+export type SessionAttributes = typeof SESSIONS[number];
+
 /** Of libpq and of other clients' connection strings: handled here, or of no meaning to our drivers. */
-const HANDLED = [
+const HANDLED = new Set([
   "sslmode",
   "ssl",
   "sslrootcert",
   "sslcert",
   "sslkey",
   "sslnegotiation",
+  "sslcompression",
+  "sslsni",
   "channel_binding",
   "gssencmode",
+  "gssdelegation",
+  "krbsrvname",
+  "gsslib",
+  "load_balance_hosts",
+  "target_session_attrs",
+  "options",
+  "application_name",
+  "fallback_application_name",
+  "connect_timeout",
+  "keepalives",
+  "keepalives_idle",
+  "keepalives_interval",
+  "keepalives_count",
+  "tcp_user_timeout",
+  "client_encoding",
   // of Prisma and Supabase
   "pgbouncer",
   "connection_limit",
   "pool_timeout",
-];
+  "uselibpqcompat",
+]);
+
+/** What would silently be weaker or lead elsewhere than its author thinks. */
+const REFUSED: Record<string, string> = {
+  hostaddr: "write the address as the host",
+  passfile: "put the password into a file and name that with KPIS_PG_DSN_FILE or PGPASSWORD_FILE",
+  service: "write host, database and user",
+  require_auth: "leave it to the server's pg_hba.conf",
+  requirepeer: "leave it out",
+  replication: "leave it out",
+  sslcrl: "leave it out",
+  sslcrldir: "leave it out",
+  sslpassword: "use a key without a passphrase",
+  ssl_min_protocol_version: "leave it to the server: TLS 1.2 is the least that is used here",
+  ssl_max_protocol_version: "leave it to the server",
+};
 
 /** Values of `sslmode`, and what the other ways to write them mean. */
 const MODES: Record<string, string> = {
   disable: "disable",
+  allow: "prefer",
+  prefer: "prefer",
   require: "require",
   "no-verify": "require",
   "verify-ca": "verify-ca",
@@ -46,15 +106,63 @@ const MODES: Record<string, string> = {
 };
 
 /**
- * Reads `sslmode` and its companions as libpq does, for postgres.js and pg
- * alike: by themselves the one sends `sslrootcert` to the server, the other takes
- * `require` for `verify-full`. Without `sslmode` there is no TLS. `channel_binding=require`,
+ * Reads a connection string for postgres.js and pg alike, with `sslmode` and its companions as
+ * libpq has them: by themselves the one sends `sslrootcert` to the server, the other takes
+ * `require` for `verify-full`. Without `sslmode` TLS is tried first. `channel_binding=require`,
  * which no driver here offers on all its connections, is met by checking the certificate
  * as `verify-full` does. Throws a Problem that never shows the password.
  */
 export function connectionTarget(dsn: string): ConnectionTarget {
-  const url = new URL(dsn);
-  const given = (name: string) => url.searchParams.get(name) || undefined;
+  const { hosts, user, password, database, parameters } = parseDsn(dsn);
+  const given = (name: string) => parameters.get(name) || undefined;
+  for (const name of parameters.keys()) {
+    if (REFUSED[name]) throw refused(`has ${name}, which is not offered: ${REFUSED[name]}`);
+  }
+  const session = (given("target_session_attrs") ?? "any") as SessionAttributes;
+  if (!SESSIONS.includes(session)) {
+    throw refused(
+      `has target_session_attrs=${session.slice(0, 30)}: use one of ${SESSIONS.join(", ")}`,
+    );
+  }
+  const connectSeconds = seconds("connect_timeout", given("connect_timeout"));
+  const idle = seconds("keepalives_idle", given("keepalives_idle"));
+  const options = serverOptions(parameters);
+  const applicationName = given("application_name");
+  return {
+    hosts,
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...(database === undefined ? {} : { database }),
+    ssl: hosts.every(({ host }) => host.startsWith("/")) ? false : tlsOf(given, hosts),
+    session,
+    ...(options === "" ? {} : { options }),
+    ...(applicationName === undefined ? {} : { applicationName }),
+    // as in libpq, 0 and less mean for ever
+    ...(connectSeconds ? { connectSeconds } : {}),
+    keepAliveSeconds: given("keepalives") === "0" ? null : idle || 10,
+  };
+}
+
+function seconds(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^-?\d+$/.test(text)) {
+    throw refused(`has ${name}=${text.slice(0, 30)}: use a number of seconds`);
+  }
+  return Math.max(0, Number(text));
+}
+
+/** What is no parameter of libpq is a setting of the server. */
+function serverOptions(parameters: Map<string, string>): string {
+  const settings = [...parameters].filter(([name]) => !HANDLED.has(name)).map(([name, value]) =>
+    `-c ${name}=${value.replaceAll(/[\\\s]/g, "\\$&")}`
+  );
+  return [parameters.get("options") ?? "", ...settings].filter(Boolean).join(" ");
+}
+
+function tlsOf(
+  given: (name: string) => string | undefined,
+  hosts: DsnHost[],
+): ConnectionTarget["ssl"] {
   const rootCert = given("sslrootcert");
   let mode = modeOf(given("sslmode") ?? given("ssl"), rootCert);
   if (given("channel_binding") === "require") mode = "verify-full";
@@ -62,9 +170,8 @@ export function connectionTarget(dsn: string): ConnectionTarget {
   if ((cert === undefined) !== (key === undefined)) {
     throw refused("has one of sslcert and sslkey, and needs both or none");
   }
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  for (const name of HANDLED) url.searchParams.delete(name);
-  if (mode === "disable") return { dsn: url.href, ssl: false };
+  if (mode === "disable") return false;
+  if (mode === "prefer") return "prefer";
   if (mode === "verify-ca" && (rootCert === undefined || rootCert === "system")) {
     throw refused(
       "has sslmode=verify-ca, which needs sslrootcert=/path/of/the/authority.crt; " +
@@ -74,27 +181,26 @@ export function connectionTarget(dsn: string): ConnectionTarget {
   const ca = rootCert === undefined || rootCert === "system" ? undefined : rootCert;
   // libpq: with an authority at hand, require verifies that it has signed
   const verifies = mode !== "require" || ca !== undefined;
+  const address = hosts.length === 1 && isIP(hosts[0]!.host) !== 0 ? hosts[0]!.host : undefined;
   return {
-    dsn: url.href,
-    ssl: {
-      rejectUnauthorized: verifies,
-      ...(ca === undefined ? {} : { ca: read("sslrootcert", ca) }),
-      ...(cert === undefined ? {} : { cert: read("sslcert", cert) }),
-      ...(key === undefined ? {} : { key: read("sslkey", key) }),
-      ...(isIP(host) === 0 ? {} : { host }),
-      ...(verifies && mode !== "verify-full" ? { checkServerIdentity: () => undefined } : {}),
-    },
+    rejectUnauthorized: verifies,
+    ...(ca === undefined ? {} : { ca: read("sslrootcert", ca) }),
+    ...(cert === undefined ? {} : { cert: read("sslcert", cert) }),
+    ...(key === undefined ? {} : { key: read("sslkey", key) }),
+    ...(address === undefined ? {} : { host: address }),
+    ...(verifies && mode !== "verify-full" ? { checkServerIdentity: () => undefined } : {}),
   };
 }
 
 function modeOf(text: string | undefined, rootCert: string | undefined): string {
-  if (text === undefined) return rootCert === undefined ? "disable" : "verify-full";
+  if (text === undefined) return rootCert === undefined ? "prefer" : "verify-full";
   const mode = { true: "require", "1": "require", false: "disable", "0": "disable" }[text] ??
     MODES[text];
   if (mode === undefined) {
     throw refused(
-      `has sslmode=${text.slice(0, 30)}, which is not offered, as nobody could tell whether the ` +
-        "connection is encrypted: use disable, require, verify-ca or verify-full",
+      `has sslmode=${
+        text.slice(0, 30)
+      }: use one of disable, prefer, require, verify-ca, verify-full`,
     );
   }
   // libpq: the public authorities sign for anybody, so that the name has to be checked too

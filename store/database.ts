@@ -52,17 +52,37 @@ export class Database {
 
   #open(max: number): Sql {
     const { applicationName, prepare = true } = this.#options;
-    return postgres(this.#target.dsn, {
-      ssl: this.#target.ssl,
+    const { hosts, user, password, database, ssl, session, ...target } = this.#target;
+    const socket = hosts.find(({ host }) => host.startsWith("/"));
+    return postgres({
+      ...(socket === undefined
+        // its types leave the lists out that it takes
+        ? {
+          host: hosts.map(({ host }) => host) as unknown as string,
+          port: hosts.map(({ port }) => port) as unknown as number,
+        }
+        : { path: `${socket.host}/.s.PGSQL.${socket.port}` }),
+      ...(user === undefined ? {} : { user }),
+      ...(password === undefined ? {} : { password }),
+      ...(database === undefined ? {} : { database }),
+      ssl,
+      // the driver takes a standby for read-write, as it looks at default_transaction_read_only only
+      ...(session === "any" ? {} : {
+        target_session_attrs: session === "read-write" ? "primary" : session,
+      }),
       max,
       prepare,
-      connect_timeout: 10,
+      connect_timeout: target.connectSeconds ?? 10,
+      keep_alive: target.keepAliveSeconds,
       idle_timeout: 60,
       // a statement must not wait behind one that waits for a lock
       ...{ max_pipeline: 0 },
       // the default leaves queries waiting for many seconds after a short outage
       backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
-      connection: { application_name: applicationName },
+      connection: {
+        application_name: target.applicationName ?? applicationName,
+        ...(target.options === undefined ? {} : { options: target.options }),
+      },
       onnotice: () => {},
     });
   }

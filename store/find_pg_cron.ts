@@ -1,3 +1,4 @@
+import { inDatabase, parseDsn } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 import { type Client, connect } from "./pg.ts";
 import type { PgCron } from "./pg_cron.ts";
@@ -80,7 +81,7 @@ async function elsewhere(
   dsn: string,
   { target, started, known }: { target: string; started: string; known: boolean },
 ): Promise<PgCron | NoPgCron> {
-  const name = new URL(dsn).pathname.slice(1);
+  const name = parseDsn(dsn).database;
   const hint = known
     ? "set ETL_PG_CRON_DSN to a connection string that reaches it"
     : "set ETL_PG_CRON_DSN if it is in another one";
@@ -132,10 +133,4 @@ async function described(client: Client, target: string): Promise<PgCron> {
     from pg_namespace as n where n.nspname = 'cron'`);
   const { functions, ...found } = row!;
   return { client, target, ...found, maySchedule: found.mayUse && functions === 2 };
-}
-
-function inDatabase(dsn: string, database: string): string {
-  const url = new URL(dsn);
-  url.pathname = `/${encodeURIComponent(database)}`;
-  return url.href;
 }

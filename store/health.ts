@@ -1,4 +1,6 @@
+import { connectionTarget } from "./connection_target.ts";
 import type { Sql } from "./database.ts";
+import { databasePlace, isNear } from "./dsn.ts";
 import { type JobsOptions, recentJobsReport } from "./jobs.ts";
 
 export interface DatabaseHealth {
@@ -73,13 +75,27 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
           'requested_at', etl.iso(requested_at), 'ended_at', etl.iso(ended_at), 'error', error)
         from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
   const overdue = await overdueSchedules(sql);
+  const plain = await unencrypted(sql, jobs.dsn);
   const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
   const { facts } = row!;
   return {
     problems: [...overdue.map(overdueText), ...problemsOf(facts)],
-    warnings: [...warningsOf(facts), ...jobWarnings],
+    warnings: [...warningsOf(facts), ...jobWarnings, ...plain],
     facts: { ...facts, scheduler, overdue_schedules: overdue },
   };
+}
+
+/** A connection that was meant to be encrypted where possible, and is not. */
+async function unencrypted(sql: Sql, dsn: string): Promise<string[]> {
+  if (isNear(dsn) || connectionTarget(dsn).ssl !== "prefer") return [];
+  const [row] = await sql<{ ssl: boolean }[]>`
+    select coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), true) as ssl`;
+  return row!.ssl ? [] : [
+    `the connection to ${
+      databasePlace(dsn)
+    } is not encrypted: add sslmode=verify-full to KPIS_PG_DSN, ` +
+    "or sslmode=disable where the network between is your own",
+  ];
 }
 
 interface Facts extends Record<string, unknown> {

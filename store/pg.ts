@@ -7,7 +7,13 @@
 import pg from "pg";
 // @ts-types="npm:@types/pg-copy-streams@1.2.5"
 import { from as copyFromStream } from "pg-copy-streams";
-import { connectionTarget } from "./connection_target.ts";
+import {
+  type ConnectionTarget,
+  connectionTarget,
+  type SessionAttributes,
+  type TlsSettings,
+} from "./connection_target.ts";
+import { databasePlace, type DsnHost } from "./dsn.ts";
 
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;
@@ -19,20 +25,130 @@ export interface ConnectOptions {
   connectTimeoutMs?: number;
 }
 
-/** Opens a connection. A cut connection rejects the query in hand and those after it. */
+/** Hosts that do not speak TLS where it is only preferred, by address. */
+const withoutTls = new Set<string>();
+/** Which of several hosts answered last, by connection string. */
+const lastGood = new Map<string, number>();
+
+/**
+ * Opens a connection to the first host that answers and is what `target_session_attrs` asks for.
+ * A cut connection rejects the query in hand and those after it.
+ */
 export async function connect(dsn: string, options: ConnectOptions = {}): Promise<Client> {
   const target = connectionTarget(dsn);
+  const { hosts, session } = target;
+  const first = lastGood.get(dsn) ?? 0;
+  const order = hosts.map((_, i) => (first + i) % hosts.length);
+  const wishes: SessionAttributes[] = session === "prefer-standby" ? ["standby", "any"] : [session];
+  let failure: unknown;
+  for (const wish of wishes) {
+    for (const i of order) {
+      try {
+        const client = await open(target, hosts[i]!, options);
+        if (await suits(client, wish)) {
+          if (hosts.length > 1) lastGood.set(dsn, i);
+          return client;
+        }
+        await client.end();
+        failure = new NoSuchHost(dsn, wish);
+      } catch (error) {
+        failure = error;
+      }
+    }
+  }
+  throw failure;
+}
+
+/** All hosts answer, and none is what is looked for: during a failover that is so for seconds. */
+class NoSuchHost extends Error {
+  readonly transient = true;
+  readonly code = "NO_SUCH_HOST";
+  constructor(dsn: string, wish: SessionAttributes) {
+    super(`none of ${databasePlace(dsn)} is ${wish} now (target_session_attrs)`);
+  }
+}
+
+async function open(
+  target: ConnectionTarget,
+  host: DsnHost,
+  options: ConnectOptions,
+): Promise<Client> {
+  const { ssl } = target;
+  if (ssl !== "prefer") return await openWith(target, host, { ...options, ssl });
+  const address = `${host.host}:${host.port}`;
+  if (!withoutTls.has(address)) {
+    try {
+      return await openWith(target, host, { ...options, ssl: { rejectUnauthorized: false } });
+    } catch (error) {
+      if (!refusesTls(error)) throw error;
+    }
+  }
+  const client = await openWith(target, host, { ...options, ssl: false }).catch((error) => {
+    withoutTls.delete(address);
+    throw error;
+  });
+  withoutTls.add(address);
+  return client;
+}
+
+/** Whether a server does not speak TLS, or lets this role in without it only. */
+function refusesTls(error: unknown): boolean {
+  const { code = "", message = "" } = error as { code?: string; message?: string };
+  return /does not support SSL/i.test(message) ||
+    code === "28000" && /SSL on|SSL encryption/i.test(message);
+}
+
+async function openWith(
+  target: ConnectionTarget,
+  { host, port }: DsnHost,
+  options: ConnectOptions & { ssl: TlsSettings | false },
+): Promise<Client> {
+  const { user, password, database, keepAliveSeconds, connectSeconds } = target;
   const client = new pg.Client({
-    connectionString: target.dsn,
-    ssl: target.ssl,
-    application_name: options.applicationName ?? "etl-improved",
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
+    host,
+    port,
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...(database === undefined ? {} : { database }),
+    ...(target.options === undefined ? {} : { options: target.options }),
+    ssl: options.ssl,
+    application_name: target.applicationName ?? options.applicationName ?? "etl-improved",
+    connectionTimeoutMillis: options.connectTimeoutMs ??
+      (connectSeconds === undefined ? 10_000 : connectSeconds * 1000),
+    keepAlive: keepAliveSeconds !== null,
+    keepAliveInitialDelayMillis: (keepAliveSeconds ?? 0) * 1000,
   });
   client.on("error", () => {});
   await client.connect();
   return client;
+}
+
+async function suits(client: Client, wish: SessionAttributes): Promise<boolean> {
+  if (wish === "any") return true;
+  const { rows: [row] } = await client.query<{ standby: boolean; readonly: boolean }>(
+    `select pg_is_in_recovery() as standby,
+      pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as readonly`,
+  );
+  const { standby, readonly } = row!;
+  if (wish === "read-write") return !readonly;
+  if (wish === "read-only") return readonly;
+  return wish === "primary" ? !standby : standby;
+}
+
+/** The fields that pg-boss hands to its own pool: those of the host that a connection was got to. */
+export async function bossConnection(dsn: string) {
+  const { host, port, user, password, database, ssl } = await connect(dsn).then(async (client) => {
+    await client.end();
+    return client as Client & { password: string; ssl: boolean | TlsSettings };
+  });
+  return {
+    host,
+    port,
+    ...(user === undefined ? {} : { user }),
+    password,
+    ...(database === undefined ? {} : { database }),
+    ssl,
+  };
 }
 
 /** Quotes an identifier: `quoteIdent('a"b')` is `"a""b"`. */

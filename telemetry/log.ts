@@ -30,18 +30,21 @@ export interface LogOptions {
   now?: () => Date;
   /** Values that no line may hold, such as passwords; replaced by ***. */
   secrets?: string[];
+  /** What takes them out, in place of `secrets`; default made from those. */
+  hidden?: (text: string) => string;
   /** Told each entry, with fields as JSON has them. */
   onEntry?: (entry: Entry) => void;
 }
 
 /** A log that writes one line an entry, as text for people or JSON for machines. */
 export function createLog(options: LogOptions, bound: Fields = {}): Log {
-  const { format, write, onEntry, secrets = [] } = options;
+  const { format, write, onEntry } = options;
+  const hidden = options.hidden ?? hider(options.secrets ?? []);
   const entry = (level: Level, text: string, own: Fields = {}) => {
     if (ORDER[level] < ORDER[options.level]) return;
     const time = (options.now?.() ?? new Date()).toISOString();
-    const message = withoutSecrets(text, secrets);
-    const fields = plainFields({ ...bound, ...own }, secrets);
+    const message = hidden(text);
+    const fields = plainFields({ ...bound, ...own }, hidden);
     const head = { time, level, message };
     if (ORDER[level] >= ORDER[options.writeLevel ?? options.level]) {
       write(
@@ -58,7 +61,7 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
     info: (message, fields) => entry("info", message, fields),
     warn: (message, fields) => entry("warn", message, fields),
     error: (message, fields) => entry("error", message, fields),
-    with: (fields) => createLog(options, { ...bound, ...fields }),
+    with: (fields) => createLog({ ...options, hidden }, { ...bound, ...fields }),
   };
 }
 
@@ -66,16 +69,16 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
  * Fields as JSON has them, without secrets. A log must never be what ends a run:
  * what has no JSON is named as such.
  */
-function plainFields(fields: Fields, secrets: string[]): Fields {
+function plainFields(fields: Fields, hidden: (text: string) => string): Fields {
   const replacer = (_key: string, value: unknown): unknown => {
     if (value instanceof Error) value = value.stack ?? value.message;
     if (typeof value === "bigint") return value.toString();
-    return typeof value === "string" ? withoutSecrets(value, secrets) : value;
+    return typeof value === "string" ? hidden(value) : value;
   };
   try {
     return JSON.parse(JSON.stringify(fields, replacer));
   } catch (error) {
-    return { unprintable: withoutSecrets(String(error), secrets) };
+    return { unprintable: hidden(String(error)) };
   }
 }
 
@@ -93,10 +96,22 @@ function asText(fields: Fields): string {
 /** API tokens, which are not known beforehand; what names one stays. */
 const API_TOKEN = /\b(etl_[0-9a-f]{10}_)[A-Za-z0-9_-]{43}/g;
 
-function withoutSecrets(text: string, secrets: string[]): string {
-  if (text.includes("etl_")) text = text.replaceAll(API_TOKEN, "$1***");
-  for (const secret of secrets) {
-    if (secret !== "") text = text.replaceAll(secret, "***");
-  }
-  return text;
+/** Below this many characters a secret may be part of an ordinary word, as "improved" of etl_improved. */
+const SURELY_SECRET = 12;
+
+/** Texts without secrets; made once, as each line goes through it. */
+export function hider(secrets: string[]): (text: string) => string {
+  const known = [...new Set(secrets)].filter(Boolean).sort((a, b) => b.length - a.length);
+  const patterns = known.map((secret) => {
+    const literal = secret.replaceAll(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+    return secret.length >= SURELY_SECRET
+      ? literal
+      // a word of its own, also behind what is percent-encoded or an escape of JSON
+      : `(?:(?<![\\p{L}\\p{N}_])|(?<=%[0-9A-Fa-f]{2}|\\\\[bfnrt]))${literal}(?![\\p{L}\\p{N}_])`;
+  });
+  const pattern = known.length === 0 ? null : new RegExp(patterns.join("|"), "gu");
+  return (text) => {
+    if (text.includes("etl_")) text = text.replaceAll(API_TOKEN, "$1***");
+    return pattern === null ? text : text.replaceAll(pattern, "***");
+  };
 }

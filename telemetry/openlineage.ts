@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ExportFacts } from "../store/exports.ts";
+import { databaseAddresses, parseDsn } from "../store/dsn.ts";
 import type { EndedRun } from "../store/run_end.ts";
 
 const PRODUCER = "urn:etl-improved:producer";
@@ -55,10 +56,10 @@ export interface DatabaseName {
 
 /** What a connection string says of where it leads. */
 export function databaseName(dsn: string): DatabaseName {
-  const url = new URL(dsn);
+  const { database, user = "" } = parseDsn(dsn);
   return {
-    namespace: `postgres://${url.hostname}:${url.port || "5432"}`,
-    database: decodeURIComponent(url.pathname.slice(1)) || decodeURIComponent(url.username),
+    namespace: `postgres://${databaseAddresses(dsn)[0]}`,
+    database: database ?? user,
   };
 }
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { realPaths } from "../real_paths.ts";
-import { certificateFiles, databaseAddress, lacksPassword } from "../../store/dsn.ts";
+import { certificateFiles, databaseAddresses, lacksPassword } from "../../store/dsn.ts";
 
 /** Folders with the program that a worker loads. */
 const PROGRAM = ["..", "../../store", "../../telemetry"]
@@ -56,7 +56,7 @@ export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObj
   const { dsns, dataDir, spoolDir, transformsDir } = reach;
   return {
     ...NO_REACH,
-    net: [...new Set(dsns.map(databaseAddress))],
+    net: [...new Set(dsns.flatMap(databaseAddresses))],
     read: [
       ...PROGRAM,
       ...[dataDir, spoolDir, transformsDir].flatMap(realPaths),

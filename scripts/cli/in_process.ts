@@ -3,6 +3,7 @@ import { type Config, readConfig } from "../../config.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { secretsOf } from "../../secrets.ts";
 import { startServices } from "../../server.ts";
+import { databasePlace, parseDsn } from "../../store/dsn.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
 import { createLog, type Level } from "../../telemetry/log.ts";
@@ -111,10 +112,9 @@ function databaseProblem(error: unknown, dsn: string): unknown {
   const { code, message } = error as { code?: string; message?: string };
   const cannotConnect = isTransient(error) || code === "ENOTFOUND" || /^(28|3D)/.test(code ?? "");
   if (error instanceof Problem || !cannotConnect) return error;
-  const { hostname, port, pathname } = new URL(dsn);
   return new Problem("unavailable", {
     status: 503,
-    detail: `The database ${hostname}:${port || 5432}${pathname} cannot be used ` +
+    detail: `The database ${databasePlace(dsn)}/${parseDsn(dsn).database ?? ""} cannot be used ` +
       `(${message || code}). Check KPIS_PG_DSN, or unset it to use the embedded PostgreSQL.`,
     cause: error,
   });

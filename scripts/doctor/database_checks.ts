@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
+import { databasePlace, isNear } from "../../store/dsn.ts";
 import { Database } from "../../store/database.ts";
 import {
   functionTexts,
@@ -81,21 +82,22 @@ function version({ version, versionText }: ServerFacts): Check {
 }
 
 function encryption({ encrypted }: ServerFacts, dsn: string): Check {
-  const { hostname } = new URL(dsn);
-  const near = ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
+  const near = isNear(dsn);
   if (!encrypted) {
     return near ? ok("encryption", "none, on this machine") : warn(
       "encryption",
-      `the connection to ${hostname} is not encrypted`,
+      `the connection to ${databasePlace(dsn)} is not encrypted`,
       "Add ?sslmode=verify-full to KPIS_PG_DSN, unless the network between is your own.",
     );
   }
   const { ssl } = connectionTarget(dsn);
-  return near || (ssl !== false && ssl.rejectUnauthorized) ? ok("encryption", "TLS") : warn(
-    "encryption",
-    "TLS, and nobody checks that the server is the right one",
-    "Use sslmode=verify-full, with sslrootcert=/path/ca.crt where the authority is not a public one.",
-  );
+  return near || (typeof ssl === "object" && ssl.rejectUnauthorized)
+    ? ok("encryption", "TLS")
+    : warn(
+      "encryption",
+      "TLS, and nobody checks that the server is the right one",
+      "Use sslmode=verify-full, with sslrootcert=/path/ca.crt where the authority is not a public one.",
+    );
 }
 
 function clock({ clockAheadMs }: ServerFacts): Check {

@@ -22,15 +22,6 @@ export function environmentChecks(
       fail("environment", error.message, "Correct it; docs/configuration.md has every variable."),
     );
   }
-  if (env.PGSSLMODE) {
-    checks.push(
-      warn(
-        "environment",
-        "PGSSLMODE is set and not looked at",
-        "Write it into KPIS_PG_DSN: …/database?sslmode=require",
-      ),
-    );
-  }
   if (config !== undefined) checks.push(...forgotten(config));
   return { checks, config };
 }

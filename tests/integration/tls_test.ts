@@ -37,7 +37,8 @@ Deno.test({
     await using plain = await ownCluster();
     const encrypted = /"ssl":true/;
     const cases: [string, string, RegExp][] = [
-      [cluster.dsn, "", /"ssl":false/],
+      [cluster.dsn, "", encrypted],
+      [plain.dsn, "", /"ssl":false/],
       [cluster.dsn, "?sslmode=disable", /"ssl":false/],
       [cluster.dsn, "?sslmode=require", encrypted],
       [cluster.dsn, `?sslmode=require&sslrootcert=${certs.ca}`, encrypted],

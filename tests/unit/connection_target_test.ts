@@ -5,13 +5,26 @@ import { connectionTarget } from "../../store/connection_target.ts";
 const target = (query: string, host = "db.example.com") =>
   connectionTarget(`postgres://u:geheim@${host}:5432/d${query}`);
 
-Deno.test("without sslmode there is no TLS, and everything else of the connection string stays", () => {
-  const { dsn, ssl } = target("?application_name=a&options=endpoint%3Dx");
-  assert.equal(ssl, false);
-  assert.equal(
-    dsn,
-    "postgres://u:geheim@db.example.com:5432/d?application_name=a&options=endpoint%3Dx",
+Deno.test("without sslmode TLS is tried first, and everything else of the connection string stays", () => {
+  const { ssl, options, applicationName } = target(
+    "?application_name=a&options=-c%20geqo%3Doff&search_path=my%20schema",
   );
+  assert.equal(ssl, "prefer");
+  assert.equal(applicationName, "a");
+  assert.equal(options, "-c geqo=off -c search_path=my\\ schema");
+  assert.equal(target("?sslmode=prefer").ssl, "prefer");
+});
+
+Deno.test("libpq's keepalives and connect_timeout are the drivers' own settings, none of the server's", () => {
+  const { options, keepAliveSeconds, connectSeconds } = target(
+    "?keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=9&connect_timeout=7",
+  );
+  assert.deepEqual({ options, keepAliveSeconds, connectSeconds }, {
+    options: undefined,
+    keepAliveSeconds: 30,
+    connectSeconds: 7,
+  });
+  assert.equal(target("?keepalives=0").keepAliveSeconds, null);
 });
 
 Deno.test("sslmode means for both drivers what it means to libpq", () => {
@@ -37,7 +50,7 @@ Deno.test("with an authority's certificate, require checks who signed, and verif
   const ca = await Deno.makeTempFile();
   await Deno.writeTextFile(ca, "PEM");
   const required = target(`?sslmode=require&sslrootcert=${ca}`).ssl;
-  assert.ok(required !== false && required.rejectUnauthorized && required.ca === "PEM");
+  assert.ok(typeof required === "object" && required.rejectUnauthorized && required.ca === "PEM");
   assert.equal(typeof required.checkServerIdentity, "function");
   for (const query of ["sslmode=verify-full&", ""]) {
     assert.deepEqual(target(`?${query}sslrootcert=${ca}`).ssl, {
@@ -50,15 +63,17 @@ Deno.test("with an authority's certificate, require checks who signed, and verif
 
 Deno.test("what Neon and Supabase put into connection strings is not sent to the server as a setting", () => {
   const neon = target("?sslmode=require&channel_binding=require");
-  assert.equal(neon.dsn, "postgres://u:geheim@db.example.com:5432/d");
+  assert.equal(neon.options, undefined);
   assert.deepEqual(neon.ssl, { rejectUnauthorized: true });
-  assert.equal(target("?pgbouncer=true").dsn, "postgres://u:geheim@db.example.com:5432/d");
+  assert.equal(target("?pgbouncer=true").options, undefined);
 });
 
 Deno.test("what cannot be kept is refused, without showing the password", () => {
   for (
     const [query, pattern] of [
-      ["?sslmode=prefer", /sslmode=prefer.*use disable, require, verify-ca or verify-full/],
+      ["?sslmode=yes", /sslmode=yes.*use one of disable, prefer, require, verify-ca, verify-full/],
+      ["?require_auth=none", /require_auth.*not offered/],
+      ["?target_session_attrs=writable", /target_session_attrs=writable.*read-write/],
       ["?sslmode=verify-ca", /sslrootcert/],
       ["?sslmode=verify-full&sslrootcert=/nowhere.crt", /\/nowhere\.crt .*ENOENT.*absolute path/],
       ["?sslmode=require&sslcert=/c.crt", /sslcert and sslkey/],
