@@ -2,8 +2,10 @@ import { basename } from "node:path";
 import { Problem } from "../problem.ts";
 import { type Download, download } from "./http/download.ts";
 import { publicUrl } from "./http/request.ts";
+import { hasKnownExtension } from "./local/detect_format.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import { PREVIEW_BYTES, type RawFile } from "./local/prepare_input.ts";
+import type { Compression } from "./local/streams.ts";
 import { findSpooled, type SpoolFile, spoolName } from "./local/spool.ts";
 import type { HttpConf } from "./schema.ts";
 import type { Plan, PlanContext, SourceAdapter } from "./source.ts";
@@ -18,7 +20,14 @@ type HttpPin = {
 };
 
 /** What is kept beside a download. */
-type Note = HttpPin & { truncated: boolean };
+type Note = HttpPin & {
+  truncated: boolean;
+  content_encodings: Compression[];
+  file_name: string;
+  /** Where redirects ended, when they led elsewhere. */
+  redirected_to?: string;
+  open_ended: boolean;
+};
 
 /** What downloading needs of a plan's context. */
 export type FetchContext = Pick<PlanContext, "spoolDir" | "limits" | "signal">;
@@ -29,16 +38,28 @@ export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions):
   const preview = options.previewRecords !== undefined;
   const url = parseUrl(conf.url);
   const { file, note } = await fetchHttpSource(conf, ctx, { preview });
-  const { truncated, ...pin } = note;
+  const { truncated, content_encodings, file_name, redirected_to, open_ended, ...pin } = note;
   if (!preview && ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
     throw new Problem("source-changed", {
       detail: `The content of ${publicUrl(url)} changed since the run first read it: ` +
         "start a new run to load it as it is now.",
     });
   }
-  const raw = { ...rawFile(url, file, pin.content_type), truncated };
+  const raw: RawFile = {
+    ...rawFile(url, file, pin.content_type),
+    truncated,
+    contentEncodings: content_encodings,
+  };
+  if (redirected_to !== undefined) raw.label += ` (redirected to ${redirected_to})`;
+  if (!hasKnownExtension(raw.name) && hasKnownExtension(file_name)) raw.name = file_name;
   const plan = await planFiles([raw], conf, options);
-  return { ...plan, pin: preview ? {} : pin };
+  const warnings = open_ended && !truncated
+    ? [
+      `${raw.label}: the server tells neither the length of its answer nor where it ends; ` +
+      "if its connection broke, records at the end are missing.",
+    ]
+    : [];
+  return { ...plan, pin: preview ? {} : pin, warnings: [...warnings, ...plan.warnings] };
 }
 
 /**
@@ -61,7 +82,15 @@ export async function fetchHttpSource(
     signal: ctx.signal,
     ...(preview ? { previewBytes: PREVIEW_BYTES } : {}),
   });
-  const note = { ...pinOf(url, file), truncated: file.truncated };
+  const finalUrl = publicUrl(file.finalUrl);
+  const note: Note = {
+    ...pinOf(url, file),
+    truncated: file.truncated,
+    content_encodings: file.contentEncodings,
+    file_name: file.fileName,
+    ...(finalUrl === publicUrl(url) ? {} : { redirected_to: finalUrl }),
+    open_ended: file.openEnded,
+  };
   await Deno.writeTextFile(noteFile, JSON.stringify(note));
   return { file, note };
 }

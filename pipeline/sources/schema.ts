@@ -8,7 +8,7 @@ import { z } from "zod";
 const fieldPath = z.string().min(1).max(512)
   .describe('path of a field, nested with dots: "properties.mag"');
 
-const format = z.enum(["csv", "tsv", "ndjson", "json", "parquet"])
+const format = z.enum(["csv", "tsv", "ndjson", "json", "parquet", "arrow"])
   .describe("format of the data; default: from the file name or content type");
 
 /** How records become events; common to every source. */
@@ -39,7 +39,8 @@ const parsing = {
   records_path: z.string().max(512).optional()
     .describe('path to the array inside a JSON document: "features"'),
   delimiter: z.string().length(1).optional().describe("CSV delimiter; default comma, tab for TSV"),
-  encoding: z.enum(["utf-8", "latin1", "utf-16le"]).default("utf-8").describe("encoding of text"),
+  encoding: z.enum(["utf-8", "latin1", "utf-16le"]).optional()
+    .describe("encoding of text; default: the charset of an HTTP answer, else utf-8"),
 };
 
 export const syntheticSource = z.strictObject({

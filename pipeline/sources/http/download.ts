@@ -1,18 +1,23 @@
 import { createHash, type Hash, randomUUID } from "node:crypto";
 import { lookup as dnsLookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Problem } from "../../problem.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
 import type { Lookup } from "./address_guard.ts";
+import type { Compression } from "../local/streams.ts";
 import { get, publicUrl } from "./request.ts";
 
 /** Attempts in a row that may bring no byte. */
 const MAX_FRUITLESS = 5;
 const MAX_ATTEMPTS = 50;
 const MAX_DELAY_MS = 30_000;
+/** How long a server may make us wait in all. */
+const MAX_WAIT_MS = 300_000;
+/** Partial answers that one download may be made of. */
+const MAX_PARTS = 10_000;
 
 export interface DownloadOptions {
   limits: SourceLimits;
@@ -32,6 +37,14 @@ export interface Download extends SpoolFile {
   etag: string;
   lastModified: string;
   contentType: string;
+  /** Codings of Content-Encoding that the bytes still have, the last applied first. */
+  contentEncodings: Compression[];
+  /** Name of the file by Content-Disposition, else by the address where redirects ended. */
+  fileName: string;
+  /** Where redirects ended. */
+  finalUrl: URL;
+  /** Whether nothing told where the content ends: no length, no chunks. */
+  openEnded: boolean;
   /** Whether it stopped after `previewBytes`. */
   truncated: boolean;
 }
@@ -43,6 +56,9 @@ class Interrupted extends Error {
     super(message);
   }
 }
+
+/** How one request ended: with all of the content, one part of it, or as much as was wanted. */
+type Outcome = "complete" | "part" | "previewed";
 
 /**
  * Downloads a URL to `dir`/`name`; goes on where it was interrupted as long
@@ -79,9 +95,14 @@ class Transfer {
   #head = new Uint8Array(0);
   #validator: string | undefined;
   #headers: IncomingMessage["headers"] = {};
+  #finalUrl: URL;
+  /** Bytes of the whole content, once the server has told. */
+  #total: number | undefined;
+  #openEnded = false;
 
   constructor(url: URL, target: { dir: string; name: string }, options: DownloadOptions) {
     this.#url = url;
+    this.#finalUrl = url;
     this.#label = publicUrl(url);
     this.#options = options;
     this.#dir = target.dir;
@@ -94,10 +115,14 @@ class Transfer {
     await Deno.mkdir(this.#dir, { recursive: true });
     this.#file = await Deno.open(this.#partial, { write: true, createNew: true });
     let fruitless = 0;
-    for (let attempt = 1;; attempt++) {
+    let waited = 0;
+    for (let attempt = 1, parts = 0;;) {
       const before = this.#received;
       try {
-        return await this.#finish(await this.#attempt());
+        const outcome = await this.#attempt();
+        if (outcome !== "part") return await this.#finish(outcome);
+        if (++parts >= MAX_PARTS) throw this.#refused(`comes in more than ${MAX_PARTS} parts`);
+        fruitless = 0;
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof Problem && !error.transient) throw error;
@@ -106,15 +131,13 @@ class Transfer {
         if (fruitless >= MAX_FRUITLESS || attempt >= MAX_ATTEMPTS) {
           throw this.#givenUp(error, attempt);
         }
+        attempt++;
         const pause = Math.min(MAX_DELAY_MS, retryInitialMs * 2 ** fruitless);
         const asked = error instanceof Interrupted ? error.retryAfterMs ?? 0 : 0;
-        await delay(
-          Math.min(MAX_DELAY_MS, Math.max(asked, pause * (0.5 + Math.random() / 2))),
-          undefined,
-          {
-            signal,
-          },
-        );
+        const wait = Math.max(asked, pause * (0.5 + Math.random() / 2));
+        waited = fruitless === 0 ? wait : waited + wait;
+        if (waited > MAX_WAIT_MS) throw this.#givenUp(error, attempt, asked);
+        await delay(wait, undefined, { signal });
       }
     }
   }
@@ -124,8 +147,8 @@ class Transfer {
     await Deno.remove(this.#partial).catch(() => {});
   }
 
-  /** One request; true when the body was read to its end, false when it was cut on purpose. */
-  async #attempt(): Promise<boolean> {
+  /** One request. */
+  async #attempt(): Promise<Outcome> {
     const { limits, signal, idleTimeoutMs = 30_000 } = this.#options;
     const lookup = this.#options.lookup ?? ((host: string) => dnsLookup(host, { all: true }));
     const headers: Record<string, string> = {};
@@ -134,7 +157,7 @@ class Transfer {
       headers.range = `bytes=${this.#received}-`;
       headers["if-range"] = this.#validator!;
     }
-    const response = await get(this.#url, {
+    const { response, url } = await get(this.#url, {
       guard: {
         hosts: limits.httpHosts,
         allowPrivateHosts: limits.allowPrivateHosts,
@@ -145,18 +168,37 @@ class Transfer {
       signal,
     });
     try {
+      if (response.statusCode === 416 && resuming && this.#isWhole(response)) return "complete";
       this.#checkStatus(response);
-      if (response.statusCode !== 206 || !this.#continues(response)) await this.#restart(response);
-      this.#checkSize(this.#received + Number(response.headers["content-length"] ?? 0));
+      const partEnd = response.statusCode === 206
+        ? this.#continued(response, resuming)
+        : await this.#restart(response, url);
+      const length = response.headers["content-length"];
+      this.#checkSize(this.#received + Number(length ?? 0));
       for await (const chunk of response as AsyncIterable<Uint8Array>) {
         await this.#write(chunk);
-        if (this.#isPreviewed()) return false;
+        if (this.#isPreviewed()) return "previewed";
       }
       if (!response.complete) throw new Interrupted("the connection was closed early");
-      return true;
+      return this.#outcome(partEnd);
     } finally {
       response.destroy();
     }
+  }
+
+  /** What a body that was read to its end makes of the download; `partEnd`: byte after a part. */
+  #outcome(partEnd: number | undefined): Outcome {
+    const expected = partEnd ?? this.#total;
+    if (expected !== undefined && this.#received < expected) {
+      throw new Interrupted(`the connection was closed ${expected - this.#received} bytes early`);
+    }
+    if (expected !== undefined && this.#received > expected) {
+      this.#validator = undefined;
+      throw new Interrupted("the server sent more than it had announced");
+    }
+    if (partEnd === undefined) return "complete";
+    // a total that nobody has told: asking for more tells whether there is more
+    return this.#total === undefined || this.#received < this.#total ? "part" : "complete";
   }
 
   #checkStatus(response: IncomingMessage): void {
@@ -165,8 +207,7 @@ class Transfer {
     const what = `${this.#label} answered ${status} ${response.statusMessage ?? ""}`.trim();
     if (status === 408 || status === 416 || status === 425 || status === 429 || status >= 500) {
       if (status === 416) this.#validator = undefined;
-      const seconds = Number(response.headers["retry-after"]);
-      throw new Interrupted(what, Number.isFinite(seconds) ? seconds * 1_000 : undefined);
+      throw new Interrupted(what, retryAfterMs(response.headers));
     }
     const next = status === 401 || status === 403
       ? "Check its credentials and rights."
@@ -174,16 +215,47 @@ class Transfer {
     throw new Problem("source-unreadable", { detail: `${what}. ${next}` });
   }
 
-  /** Whether a partial answer starts where we stand. */
-  #continues(response: IncomingMessage): boolean {
-    const range = /^bytes (\d+)-/.exec(response.headers["content-range"] ?? "");
-    if (range !== null && Number(range[1]) === this.#received) return true;
-    // Asking again without a range is the only way to get what we need.
-    this.#validator = undefined;
-    throw new Interrupted("the server answered with another range than asked for");
+  /** Whether "range not satisfiable" says that there is nothing after what we have. */
+  #isWhole(response: IncomingMessage): boolean {
+    const total = /^bytes \*\/(\d+)$/.exec(response.headers["content-range"] ?? "");
+    return this.#total === undefined && total !== null && Number(total[1]) === this.#received;
   }
 
-  async #restart(response: IncomingMessage): Promise<void> {
+  /** Checks that a partial answer goes on where we stand; gives the byte after its last. */
+  #continued(response: IncomingMessage, asked: boolean): number {
+    const { headers } = response;
+    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headers["content-range"] ?? "");
+    if (!asked) {
+      throw this.#refused(
+        `answered 206 with a part of the content (${
+          headers["content-range"] ?? "which is not said"
+        }) ` +
+          "although all of it was asked for",
+      );
+    }
+    const total = range === null || range[3] === "*" ? undefined : Number(range[3]);
+    const same = sameContent(this.#headers, headers) &&
+      (total === undefined || this.#total === undefined || total === this.#total);
+    const end = Number(range?.[2]) + 1;
+    if (range === null || Number(range[1]) !== this.#received || end <= this.#received || !same) {
+      // Asking again without a range is the only way to get what we need.
+      this.#validator = undefined;
+      throw new Interrupted(
+        same
+          ? "the server answered with another range than asked for"
+          : "the content changed while it was fetched",
+      );
+    }
+    this.#total ??= total;
+    return end;
+  }
+
+  /** Begins anew with an answer that holds all of the content. */
+  async #restart(response: IncomingMessage, url: URL): Promise<undefined> {
+    const { "content-length": length, "transfer-encoding": transfer } = response.headers;
+    this.#total = length === undefined ? undefined : Number(length);
+    this.#openEnded = length === undefined && transfer === undefined;
+    this.#finalUrl = url;
     this.#received = 0;
     this.#head = new Uint8Array(0);
     this.#hash = createHash("sha256");
@@ -194,6 +266,11 @@ class Transfer {
     this.#validator = etag !== undefined && !etag.startsWith("W/")
       ? etag
       : response.headers["last-modified"];
+    contentEncodings(this.#label, response.headers);
+  }
+
+  #refused(what: string): Problem {
+    return new Problem("source-unreadable", { detail: `${this.#label} ${what}. Check the URL.` });
   }
 
   async #write(chunk: Uint8Array): Promise<void> {
@@ -221,7 +298,7 @@ class Transfer {
     return this.#received >= (parquet ? limits.maxSpoolBytes : previewBytes);
   }
 
-  async #finish(complete: boolean): Promise<Download> {
+  async #finish(outcome: Outcome): Promise<Download> {
     const absolutePath = join(this.#dir, this.#name);
     await Deno.rename(this.#partial, absolutePath);
     return {
@@ -232,13 +309,18 @@ class Transfer {
       etag: this.#headers.etag ?? "",
       lastModified: this.#headers["last-modified"] ?? "",
       contentType: this.#headers["content-type"] ?? "",
-      truncated: !complete,
+      contentEncodings: contentEncodings(this.#label, this.#headers),
+      fileName: fileNameOf(this.#headers, this.#finalUrl),
+      finalUrl: this.#finalUrl,
+      openEnded: this.#openEnded,
+      truncated: outcome === "previewed",
     };
   }
 
-  #givenUp(error: unknown, attempts: number): Problem {
+  #givenUp(error: unknown, attempts: number, askedMs = 0): Problem {
     if (error instanceof Problem) return error;
-    const message = error instanceof Error ? error.message : String(error);
+    const said = error instanceof Error ? error.message : String(error);
+    const message = askedMs > 0 ? `${said}, come back in ${Math.ceil(askedMs / 1000)} s` : said;
     return new Problem("source-unreadable", {
       detail: `${this.#label} could not be fetched in ${attempts} attempts (${message}): ` +
         "try again when it is reachable.",
@@ -246,6 +328,57 @@ class Transfer {
       cause: error,
     });
   }
+}
+
+/**
+ * Milliseconds that Retry-After asks to wait, in seconds or as a date (RFC 9110, 10.2.3); a date
+ * counts from the server's own clock where it tells it.
+ */
+function retryAfterMs(headers: IncomingMessage["headers"]): number | undefined {
+  const text = headers["retry-after"]?.trim();
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const until = Date.parse(text);
+  const now = Date.parse(headers.date ?? "");
+  if (Number.isNaN(until)) return undefined;
+  return Math.max(0, until - (Number.isNaN(now) ? Date.now() : now));
+}
+
+/** Whether two answers do not say that they are of different contents. */
+function sameContent(a: IncomingMessage["headers"], b: IncomingMessage["headers"]): boolean {
+  return (["etag", "last-modified", "content-encoding"] as const).every((name) =>
+    a[name] === undefined || b[name] === undefined || a[name] === b[name]
+  );
+}
+
+const CODINGS: Record<string, Compression> = {
+  gzip: "gzip",
+  "x-gzip": "gzip",
+  deflate: "deflate",
+  br: "br",
+  zstd: "zstd",
+};
+
+/** How the body is compressed, though it was asked for as it is; the last coding first. */
+function contentEncodings(label: string, headers: IncomingMessage["headers"]): Compression[] {
+  const names = (headers["content-encoding"] ?? "").toLowerCase().split(",")
+    .map((name) => name.trim()).filter((name) => name !== "" && name !== "identity");
+  return names.reverse().map((name) => {
+    const coding = CODINGS[name];
+    if (coding !== undefined) return coding;
+    throw new Problem("source-unreadable", {
+      detail: `${label} answers with Content-Encoding ${name.slice(0, 40)}, which is not read: ` +
+        "let its server send the data as it is, or with gzip, deflate, br or zstd.",
+    });
+  });
+}
+
+/** The name that the server gives the content, for its format. */
+function fileNameOf(headers: IncomingMessage["headers"], url: URL): string {
+  const disposition = headers["content-disposition"] ?? "";
+  const extended = /filename\*\s*=\s*[\w-]+'[^']*'([^;\s]+)/i.exec(disposition)?.[1];
+  const plain = /filename\s*=\s*(?:"([^"]*)"|([^;\s]+))/i.exec(disposition);
+  return basename(extended ?? plain?.[1] ?? plain?.[2] ?? url.pathname);
 }
 
 /** Whether another attempt may help. Errors of the disk and of our own are not of that kind. */

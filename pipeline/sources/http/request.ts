@@ -25,15 +25,20 @@ export interface GetOptions {
   signal: AbortSignal;
 }
 
-/** The answer to a GET, its redirects followed; its body must be read or destroyed. */
-export async function get(start: URL, options: GetOptions): Promise<IncomingMessage> {
+/** The answer to a GET and where it came from, its redirects followed; its body must be read or destroyed. */
+export async function get(
+  start: URL,
+  options: GetOptions,
+): Promise<{ response: IncomingMessage; url: URL }> {
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const addresses = await allowedAddresses(url, options.guard);
     const response = await getOnce(url, addresses, options);
     const status = response.statusCode ?? 0;
     const location = response.headers.location;
-    if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return response;
+    if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
+      return { response, url };
+    }
     response.destroy();
     url = redirected(url, location);
   }

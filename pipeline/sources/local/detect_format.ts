@@ -23,6 +23,10 @@ const BY_EXTENSION: Record<string, DataFormat> = {
   geojson: "json",
   parquet: "parquet",
   pq: "parquet",
+  arrow: "arrow",
+  arrows: "arrow",
+  feather: "arrow",
+  ipc: "arrow",
 };
 
 const BY_CONTENT_TYPE: Record<string, DataFormat> = {
@@ -37,15 +41,83 @@ const BY_CONTENT_TYPE: Record<string, DataFormat> = {
   "application/geo+json": "json",
   "application/vnd.apache.parquet": "parquet",
   "application/parquet": "parquet",
+  "application/vnd.apache.arrow.file": "arrow",
+  "application/vnd.apache.arrow.stream": "arrow",
 };
 
-const ARCHIVES: [signature: number[], name: string][] = [
-  [[0x50, 0x4b, 0x03, 0x04], "a zip archive"],
-  [[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd"],
-  [[0x42, 0x5a, 0x68], "compressed with bzip2"],
-  [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "compressed with xz"],
-  [[0x41, 0x52, 0x52, 0x4f, 0x57, 0x31], "an Arrow file"],
+const BINARY: Partial<Record<DataFormat, string>> = {
+  parquet: "a Parquet file",
+  arrow: "an Arrow file or stream",
+};
+
+interface Foreign {
+  signature: number[];
+  name: string;
+  /** What to do instead. */
+  next: string;
+}
+
+/** What is known by its first bytes and not read. */
+const FOREIGN: Foreign[] = [
+  {
+    signature: [0x50, 0x4b, 0x03, 0x04],
+    name: "a zip archive, or an Excel workbook (.xlsx)",
+    next: "Unpack it (unzip), or save the sheet as CSV; gzip and zstd are read as they are.",
+  },
+  {
+    signature: [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1],
+    name: "an old Excel workbook (.xls)",
+    next: "Save the sheet as CSV.",
+  },
+  {
+    // "BZh", the level and pi, with which each block starts
+    signature: [0x42, 0x5a, 0x68],
+    name: "compressed with bzip2",
+    next: "Convert it: bzcat FILE | zstd > FILE.zst (or gzip).",
+  },
+  {
+    signature: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
+    name: "compressed with xz",
+    next: "Convert it: xzcat FILE | zstd > FILE.zst (or gzip).",
+  },
+  {
+    signature: [0x4f, 0x62, 0x6a, 0x01],
+    name: "an Avro file",
+    next: "Convert it to Parquet or NDJSON (avro-tools tojson FILE).",
+  },
+  {
+    signature: [0x4f, 0x52, 0x43],
+    name: "an ORC file",
+    next: "Convert it to Parquet or NDJSON.",
+  },
+  {
+    signature: [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c],
+    name: "a 7z archive",
+    next: "Unpack it; gzip and zstd are read as they are.",
+  },
+  {
+    signature: [0x04, 0x22, 0x4d, 0x18],
+    name: "compressed with lz4",
+    next: "Convert it: lz4 -dc FILE | zstd > FILE.zst (or gzip).",
+  },
+  {
+    signature: [0x46, 0x45, 0x41, 0x31],
+    name: "a Feather file of version 1",
+    next: "Write it anew as Feather version 2 (Arrow IPC) or Parquet.",
+  },
+  {
+    signature: [0x25, 0x50, 0x44, 0x46, 0x2d],
+    name: "a PDF document",
+    next: "Give the data as CSV, NDJSON, JSON, Parquet or Arrow.",
+  },
 ];
+
+/** The bytes after "BZh": the level and the mark of a block, so that text is not taken for it. */
+const BZIP2 = /^BZh[1-9](?:1AY&SY|\x17rE8P\x90)/;
+
+/** The start of an HTML page, after comments. */
+const HTML =
+  /^(?:\s|<!--[^]*?-->|<\?xml[^>]*>)*<(?:!doctype\s+html|html|head|body|title|script)[\s>]/i;
 
 function startsWith(head: Uint8Array, signature: number[]): boolean {
   return signature.every((byte, i) => head[i] === byte);
@@ -53,6 +125,19 @@ function startsWith(head: Uint8Array, signature: number[]): boolean {
 
 export function isGzip(head: Uint8Array): boolean {
   return head[0] === 0x1f && head[1] === 0x8b;
+}
+
+export function isZstd(head: Uint8Array): boolean {
+  return startsWith(head, [0x28, 0xb5, 0x2f, 0xfd]) ||
+    // a skippable frame, as pzstd and seekable zstd begin with
+    ((head[0]! & 0xf0) === 0x50 && startsWith(head.subarray(1), [0x2a, 0x4d, 0x18]));
+}
+
+/** An Arrow IPC file, or a stream, which begins with a message that is a schema. */
+export function isArrow(head: Uint8Array): boolean {
+  return startsWith(head, [0x41, 0x52, 0x52, 0x4f, 0x57, 0x31]) ||
+    (startsWith(head, [0xff, 0xff, 0xff, 0xff]) && head.length >= 12 && head[6] === 0 &&
+      head[7] === 0);
 }
 
 export function isParquet(head: Uint8Array): boolean {
@@ -68,14 +153,8 @@ export function isParquet(head: Uint8Array): boolean {
 export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   const refuse = (what: string, next: string) =>
     new Problem("source-unreadable", { detail: `${hints.label}: ${what}. ${next}` });
-  for (const [signature, name] of ARCHIVES) {
-    if (startsWith(head, signature)) {
-      throw refuse(
-        `the data is ${name}`,
-        "Convert it to CSV, NDJSON, JSON or Parquet (gzip is fine).",
-      );
-    }
-  }
+  refuseForeign(head, refuse);
+  refuseHtml(head, hints, refuse);
   if (
     (startsWith(head, [0xff, 0xfe]) || startsWith(head, [0xfe, 0xff])) &&
     hints.format !== "parquet"
@@ -85,18 +164,20 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
       'Set source.encoding to "utf-16le", or convert it to UTF-8.',
     );
   }
-  const parquet = isParquet(head);
+  const binary = isParquet(head) ? "parquet" : isArrow(head) ? "arrow" : undefined;
   if (hints.format !== undefined) {
-    if (hints.format === "parquet" && !parquet) {
-      throw refuse("not a Parquet file", "Correct source.format.");
+    if (BINARY[hints.format] !== undefined && binary !== hints.format) {
+      throw refuse(`not ${BINARY[hints.format]}`, "Correct source.format.");
     }
     return hints.format;
   }
-  if (parquet) return "parquet";
-  const extension = /\.([a-z]+)(?:\.gz)?$/i.exec(hints.name)?.[1]?.toLowerCase() ?? "";
-  const type = hints.contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
+  if (binary !== undefined) return binary;
+  const extension = extensionOf(hints.name);
+  const type = mediaType(hints.contentType);
   const format = BY_EXTENSION[extension] ?? BY_CONTENT_TYPE[type];
-  if (format === "parquet") throw refuse("not a Parquet file", "Set source.format to what it is.");
+  if (format !== undefined && BINARY[format] !== undefined) {
+    throw refuse(`not ${BINARY[format]}`, "Set source.format to what it is.");
+  }
   if (format !== undefined && format !== "json") return format;
   const text = new TextDecoder().decode(head).trimStart();
   if (format === "json" && hints.recordsPath !== undefined) return "json";
@@ -105,8 +186,52 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   if (text.startsWith("{")) return "json";
   throw refuse(
     "its format cannot be told from name or content",
-    "Set source.format to csv, tsv, ndjson, json or parquet.",
+    "Set source.format to csv, tsv, ndjson, json, parquet or arrow.",
   );
+}
+
+function extensionOf(name: string): string {
+  return /\.([a-z]+)(?:\.(?:gz|zst|zstd))?$/i.exec(name)?.[1]?.toLowerCase() ?? "";
+}
+
+/** Whether a file's name tells its format. */
+export function hasKnownExtension(name: string): boolean {
+  return BY_EXTENSION[extensionOf(name)] !== undefined;
+}
+
+type Refuse = (what: string, next: string) => Problem;
+
+function refuseForeign(head: Uint8Array, refuse: Refuse): void {
+  for (const { signature, name, next } of FOREIGN) {
+    if (!startsWith(head, signature)) continue;
+    const start = String.fromCharCode(...head.subarray(0, 10));
+    if (start.startsWith("BZh") && !BZIP2.test(start)) continue;
+    // a text may begin so: a header "ORC", a name "Obj"
+    if (name === "an ORC file" && !head.subarray(0, 64).includes(0)) continue;
+    throw refuse(`the data is ${name}`, next);
+  }
+}
+
+/** A page instead of data: mostly a form to sign in, or a portal's. */
+function refuseHtml(head: Uint8Array, hints: FormatHints, refuse: Refuse): void {
+  const type = mediaType(hints.contentType);
+  const text = new TextDecoder().decode(head);
+  const page = HTML.test(text);
+  const declared = type === "text/html" || type === "application/xhtml+xml";
+  // frameworks call everything text/html; who names the format knows better
+  if (!page && (!declared || (hints.format !== undefined && !text.trimStart().startsWith("<")))) {
+    return;
+  }
+  const title = /<title[^>]*>([^]*?)<\/title>/i.exec(text)?.[1]?.replace(/\s+/g, " ").trim();
+  const named = title ? `, titled ${JSON.stringify(title.slice(0, 100))}` : "";
+  throw refuse(
+    `the answer is an HTML page (${declared ? type : "by its content"}${named}), not data`,
+    "Check the address, and whether it needs somebody to sign in.",
+  );
+}
+
+function mediaType(contentType: string | undefined): string {
+  return contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
 }
 
 /** Whether the first line is an object by itself; `another` wants a second one to follow. */

@@ -3,7 +3,7 @@ import type { SchemaElement, SchemaTree } from "hyparquet";
 import { parseJson } from "../json_text.ts";
 import type { Json, SourceRecord } from "../source.ts";
 import { toNumber } from "./csv_values.ts";
-import { isoTimestamp, timeOfDay } from "./iso_time.ts";
+import { isoDate, isoTimestamp, timeOfDay } from "./iso_time.ts";
 
 /** Turns a value as hyparquet gives it into JSON. */
 export type Convert = (value: unknown) => Json;
@@ -132,11 +132,7 @@ function present(element: SchemaElement): Convert {
     return (value) => decimal(value, scale);
   }
   if (converted === "DATE" || logical?.type === "DATE") {
-    return (value) =>
-      isoTimestamp(BigInt(value as number) * 86_400_000n, {
-        unit: "MILLIS",
-        utc: true,
-      }).split("T")[0]!;
+    return (value) => isoDate(value as number);
   }
   if (logical?.type === "TIMESTAMP") {
     const format = { unit: logical.unit, utc: logical.isAdjustedToUTC };
@@ -180,7 +176,7 @@ function plain(value: unknown): Json {
   );
 }
 
-function base64(bytes: Uint8Array): string {
+export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
 
@@ -194,9 +190,15 @@ function fitted(value: bigint): number | bigint {
 function decimal(value: unknown, scale: number): Json {
   const unscaled = value instanceof Uint8Array ? signed(value) : BigInt(value as number | bigint);
   if (scale <= 0) return fitted(unscaled * 10n ** BigInt(-scale));
-  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, "0");
-  const text = `${unscaled < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+  const text = decimalText(unscaled, scale);
   return toNumber(text) ?? text;
+}
+
+/** `unscaled` / 10^`scale` with all its digits, as a JSON number. */
+export function decimalText(unscaled: bigint, scale: number): string {
+  if (scale <= 0) return String(unscaled * 10n ** BigInt(-scale));
+  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, "0");
+  return `${unscaled < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
 /** Big-endian two's complement. */
@@ -207,7 +209,7 @@ function signed(bytes: Uint8Array): bigint {
 }
 
 /** The shortest decimal that is the same 32-bit float: 0.1, not 0.10000000149011612. */
-function shortestFloat(value: number): Json {
+export function shortestFloat(value: number): number | string {
   if (Number.isInteger(value)) return value;
   if (!Number.isFinite(value)) return String(value);
   for (let digits = 6; digits < 9; digits++) {

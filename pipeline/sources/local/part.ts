@@ -1,6 +1,6 @@
 import type { Plain } from "../source.ts";
 
-export type DataFormat = "csv" | "tsv" | "ndjson" | "json" | "parquet";
+export type DataFormat = "csv" | "tsv" | "ndjson" | "json" | "parquet" | "arrow";
 
 /** What a chunk reads: one range of one file. A slice of a file source is a list of these. */
 export interface Part {

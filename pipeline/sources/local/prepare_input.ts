@@ -1,11 +1,22 @@
+import { Problem } from "../../problem.ts";
 import type { PlanContext } from "../source.ts";
-import { detectFormat, isGzip, isParquet } from "./detect_format.ts";
+import { arrowToNdjson } from "./arrow.ts";
+import { detectFormat, isArrow, isGzip, isParquet, isZstd } from "./detect_format.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
 import type { DataFormat, InputFile } from "./part.ts";
 import { findSpooled, spool, type SpoolFile, spoolName } from "./spool.ts";
-import { fileBytes, gunzip, limitBytes, takeBytes, toUtf8 } from "./streams.ts";
+import {
+  type Compression,
+  decompress,
+  fileBytes,
+  limitBytes,
+  takeBytes,
+  toUtf8,
+} from "./streams.ts";
 
 const HEAD_BYTES = 65_536;
+/** Enough to know a format by its first bytes. */
+const SIGNATURE_BYTES = 16;
 /** Bytes of text that a preview reads at most. */
 export const PREVIEW_BYTES = 1 << 20;
 
@@ -16,6 +27,8 @@ export interface RawFile extends InputFile {
   /** Says which content it is, so that what is made of it can be found again. */
   identity: string;
   contentType?: string | undefined;
+  /** What a server has compressed it with on its way, the last one first. */
+  contentEncodings?: Compression[] | undefined;
 }
 
 /** How the conf says that files are to be read. */
@@ -23,13 +36,13 @@ export interface ParsingConf {
   format?: DataFormat | undefined;
   records_path?: string | undefined;
   delimiter?: string | undefined;
-  encoding: "utf-8" | "latin1" | "utf-16le";
+  encoding?: string | undefined;
 }
 
 export interface PreparedInput {
   input: InputFile;
-  /** JSON documents have become NDJSON. */
-  format: Exclude<DataFormat, "json">;
+  /** JSON documents and Arrow tables have become NDJSON. */
+  format: Exclude<DataFormat, "json" | "arrow">;
   warnings: string[];
 }
 
@@ -71,22 +84,29 @@ export async function prepareInput(
   };
 
   let input: InputFile = raw;
-  let head = await readHead(raw.absolutePath);
-  const gzip = isGzip(head);
-  // A Parquet file has its index at the end, so a preview needs all of it too.
-  const parquet = conf.format === "parquet" || /\.(parquet|pq)\.gz$/i.test(raw.name);
-  const transcode = conf.encoding !== "utf-8" && !parquet && !isParquet(head);
-  if (gzip || transcode) {
-    const truncated = raw.truncated === true;
+  const truncated = raw.truncated === true;
+  const layers = await layersOf(raw);
+  const unpacked = () =>
+    layers.reduce<AsyncIterable<Uint8Array>>(
+      (bytes, layer) => decompress(bytes, layer, { label: raw.label, truncated }),
+      fileBytes(raw.absolutePath),
+    );
+  let head = await firstBytes(unpacked());
+  const binary = isParquet(head) || isArrow(head) || conf.format === "parquet" ||
+    conf.format === "arrow";
+  const warnings: string[] = [];
+  const encoding = binary ? "utf-8" : encodingOf(raw, { conf, head, warnings });
+  const transcode = encoding !== "utf-8";
+  if (layers.length > 0 || transcode) {
     const make = () => {
-      let bytes: AsyncIterable<Uint8Array> = fileBytes(raw.absolutePath);
-      if (gzip) bytes = gunzip(bytes, { label: raw.label, truncated });
-      if (preview && !parquet) bytes = takeBytes(bytes, PREVIEW_BYTES);
-      return transcode ? toUtf8(bytes, { encoding: conf.encoding, label: raw.label }) : bytes;
+      let bytes = unpacked();
+      // A Parquet file has its index at the end, so a preview needs all of it too.
+      if (preview && !binary) bytes = takeBytes(bytes, PREVIEW_BYTES);
+      return transcode ? toUtf8(bytes, { encoding, label: raw.label }) : bytes;
     };
-    const name = spoolName(`${raw.identity}:${conf.encoding}${mark}`, "data");
+    const name = spoolName(`${raw.identity}:${encoding}${mark}`, "data");
     input = await spooled(name, make, truncated || preview);
-    head = await readHead(input.absolutePath);
+    head = await firstBytes(fileBytes(input.absolutePath));
   }
   const format = detectFormat(head, {
     format: conf.format,
@@ -95,17 +115,33 @@ export async function prepareInput(
     label: raw.label,
     recordsPath: conf.records_path,
   });
+  if (format === "arrow") {
+    const source = input;
+    const lines = await spooled(
+      spoolName(`${raw.identity}:arrow${mark}`, "ndjson"),
+      () =>
+        arrowToNdjson(fileBytes(source.absolutePath), {
+          label: raw.label,
+          maxRecords: previewRecords,
+          maxBatchBytes: limits.maxSpoolBytes,
+        }),
+      false,
+    );
+    return { input: lines, format: "ndjson", warnings };
+  }
   if (format !== "json") {
     const asLines = format === "ndjson" && conf.format === undefined && /json$/i.test(raw.name) &&
       !/nd\.?json$|ldjson$/i.test(raw.name);
     return {
       input,
       format,
-      warnings: asLines ? [`${raw.label}: read as NDJSON, one object a line.`] : [],
+      warnings: asLines
+        ? [...warnings, `${raw.label}: read as NDJSON, one object a line.`]
+        : warnings,
     };
   }
   const recordsPath = conf.records_path ?? "";
-  const name = spoolName(`${raw.identity}:${conf.encoding}:${recordsPath}${mark}`, "ndjson");
+  const name = spoolName(`${raw.identity}:${encoding}:${recordsPath}${mark}`, "ndjson");
   const source = input;
   const lines = await spooled(
     name,
@@ -119,7 +155,7 @@ export async function prepareInput(
       }),
     source.truncated === true,
   );
-  return { input: lines, format: "ndjson", warnings: [] };
+  return { input: lines, format: "ndjson", warnings };
 }
 
 function asInput(raw: RawFile, file: SpoolFile, truncated: boolean): InputFile {
@@ -134,14 +170,74 @@ function asInput(raw: RawFile, file: SpoolFile, truncated: boolean): InputFile {
   };
 }
 
-async function readHead(path: string): Promise<Uint8Array> {
-  using file = await Deno.open(path);
-  const head = new Uint8Array(HEAD_BYTES);
+/** The compressions around the data, outermost first: the server's own, then the file's. */
+async function layersOf(raw: RawFile): Promise<Compression[]> {
+  const layers: Compression[] = [];
+  const head = async () => {
+    const bytes = layers.reduce<AsyncIterable<Uint8Array>>(
+      (inner, layer) => decompress(inner, layer, { label: raw.label, truncated: true }),
+      fileBytes(raw.absolutePath),
+    );
+    return await firstBytes(bytes, SIGNATURE_BYTES);
+  };
+  for (const coding of raw.contentEncodings ?? []) {
+    const signed = coding === "gzip" || coding === "zstd";
+    // some servers say so of what they have unpacked
+    if (signed && compressionOf(await head()) !== coding) continue;
+    layers.push(coding);
+  }
+  const own = compressionOf(await head());
+  if (own !== undefined) layers.push(own);
+  return layers;
+}
+
+function compressionOf(head: Uint8Array): Compression | undefined {
+  return isGzip(head) ? "gzip" : isZstd(head) ? "zstd" : undefined;
+}
+
+interface EncodingHints {
+  conf: ParsingConf;
+  head: Uint8Array;
+  warnings: string[];
+}
+
+/** The encoding of text as TextDecoder calls it: the conf's, else the server's, else UTF-8. */
+function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): string {
+  if (conf.encoding !== undefined) return conf.encoding;
+  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(raw.contentType ?? "")?.[1];
+  const marked = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf;
+  // ASCII is UTF-8, and a byte order mark knows better than a server's default
+  if (charset === undefined || marked || /^(?:us-)?ascii$/i.test(charset)) return "utf-8";
+  let encoding: string;
+  try {
+    ({ encoding } = new TextDecoder(charset));
+  } catch (error) {
+    throw new Problem("source-unreadable", {
+      detail: `${raw.label}: the server says that the text is in ${charset}, which is not known. ` +
+        "Set source.encoding to what it is.",
+      cause: error,
+    });
+  }
+  if (/^utf-16$/i.test(charset) && head[0] === 0xfe && head[1] === 0xff) encoding = "utf-16be";
+  if (encoding !== "utf-8") {
+    warnings.push(
+      `${raw.label}: read as ${charset}, as its Content-Type says; source.encoding overrules it.`,
+    );
+  }
+  return encoding;
+}
+
+async function firstBytes(
+  source: AsyncIterable<Uint8Array>,
+  count = HEAD_BYTES,
+): Promise<Uint8Array> {
+  const head = new Uint8Array(count);
   let length = 0;
-  while (length < head.length) {
-    const got = await file.read(head.subarray(length));
-    if (got === null) break;
-    length += got;
+  for await (const chunk of source) {
+    const piece = chunk.subarray(0, count - length);
+    head.set(piece, length);
+    length += piece.length;
+    if (length === count) break;
   }
   return head.subarray(0, length);
 }

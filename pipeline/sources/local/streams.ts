@@ -1,6 +1,7 @@
-import { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
+import { Readable, type Transform } from "node:stream";
+import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
 import { Problem } from "../../problem.ts";
+import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;
 
@@ -15,38 +16,111 @@ export async function* fileBytes(path: string): AsyncGenerator<Uint8Array, void,
   }
 }
 
+/** Compressions that are read, by the names of Content-Encoding. */
+export type Compression = "gzip" | "deflate" | "br" | "zstd";
+
+interface DecompressOptions {
+  label: string;
+  /** The source is only a beginning: its end is no error. */
+  truncated: boolean;
+}
+
 /**
- * Decompresses gzip, also several members in a row.
+ * Decompresses; of gzip and zstd also several members in a row.
  *
  * @throws {Problem} `source-unreadable` for damaged or, unless `truncated`, incomplete data.
  */
-export async function* gunzip(
+export async function* decompress(
   source: AsyncIterable<Uint8Array>,
-  { label, truncated }: { label: string; truncated: boolean },
+  compression: Compression,
+  { label, truncated }: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, void> {
+  let ended = false;
+  let failed: unknown;
+  const watched = async function* () {
+    try {
+      yield* source;
+      ended = true;
+    } catch (error) {
+      failed = error;
+      throw error;
+    }
+  };
+  try {
+    yield* DECODERS[compression](watched());
+  } catch (error) {
+    if (failed !== undefined) throw failed;
+    const incomplete = isIncomplete(error);
+    // what the platform says of brotli does not tell an early end from damage
+    if (truncated && ended && incomplete !== false) return;
+    if (incomplete === undefined && !isDamage(error)) throw error;
+    const what = error instanceof ZstdError
+      ? error.message
+      : incomplete
+      ? "ends too early"
+      : "is damaged";
+    const name = compression === "br" ? "Brotli" : compression;
+    throw new Problem("source-unreadable", {
+      detail: `${label}: the ${name} data ${what}. ` +
+        (incomplete
+          ? "The file is incomplete: copy or produce it again."
+          : `Produce it again, or unpack it with another tool to see what is wrong.`),
+      cause: error,
+    });
+  }
+}
+
+const DECODERS: Record<
+  Compression,
+  (source: AsyncGenerator<Uint8Array>) => AsyncIterable<Uint8Array>
+> = {
+  gzip: (source) => throughZlib(source, createGunzip({ chunkSize: CHUNK_BYTES })),
+  deflate: inflate,
+  br: (source) =>
+    ReadableStream.from(source).pipeThrough(
+      // the types know gzip and deflate only
+      new DecompressionStream("brotli" as CompressionFormat) as unknown as ReadableWritablePair<
+        Uint8Array,
+        Uint8Array
+      >,
+    ),
+  zstd: unzstd,
+};
+
+/** True for an early end, false for damage, undefined where that cannot be told. */
+function isIncomplete(error: unknown): boolean | undefined {
+  if (error instanceof ZstdError) return error.incomplete;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "Z_BUF_ERROR") return true;
+  return code.startsWith("Z_") ? false : undefined;
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof TypeError;
+}
+
+/** HTTP's deflate is zlib's format; some servers send the bare data. */
+async function* inflate(source: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const first = await source.next();
+  const head = first.done ? new Uint8Array(0) : first.value;
+  const zlib = head.length > 1 && (head[0]! & 0x0f) === 8 &&
+    ((head[0]! << 8) | head[1]!) % 31 === 0;
+  const whole = async function* () {
+    yield head;
+    yield* source;
+  };
+  yield* throughZlib(whole(), zlib ? createInflate() : createInflateRaw());
+}
+
+async function* throughZlib(
+  source: AsyncIterable<Uint8Array>,
+  output: Transform,
+): AsyncGenerator<Uint8Array> {
   const input = Readable.from(source, { objectMode: false });
-  const output = createGunzip({ chunkSize: CHUNK_BYTES });
   input.on("error", (error) => output.destroy(error));
   input.pipe(output);
   try {
-    for await (const chunk of output) yield chunk;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "Z_BUF_ERROR") {
-      if (truncated) return;
-      throw new Problem("source-unreadable", {
-        detail: `${label}: the gzip data ends too early, the file is incomplete. ` +
-          "Copy or produce it again.",
-        cause: error,
-      });
-    }
-    if (typeof code === "string" && code.startsWith("Z_")) {
-      throw new Problem("source-unreadable", {
-        detail: `${label}: the gzip data is damaged. Check it with 'gzip -t'.`,
-        cause: error,
-      });
-    }
-    throw error;
+    yield* output as AsyncIterable<Uint8Array>;
   } finally {
     input.destroy();
     output.destroy();

@@ -1,0 +1,300 @@
+import {
+  Column,
+  CompressionType,
+  type DataType,
+  type Field,
+  setCompressionCodec,
+  type Table,
+  tableFromIPC,
+  Type,
+} from "@uwdata/flechette";
+import { decompress as decompressZstd } from "fzstd";
+import { Problem } from "../../problem.ts";
+import { ByteReader, EndedEarly } from "./byte_reader.ts";
+import { isoDate, isoDuration, isoTimestamp, timeOfDay, type TimeUnit } from "./iso_time.ts";
+import { decompressLz4Frame } from "./lz4_frame.ts";
+import { base64, decimalText, shortestFloat } from "./parquet_values.ts";
+
+const CONTINUATION = 0xffffffff;
+const SCHEMA = 1;
+const RECORD_BATCH = 3;
+/** Record batches that are decoded together, so that dictionaries are not decoded for each. */
+const GROUP_BYTES = 1 << 24;
+const MAX_METADATA_BYTES = 1 << 26;
+const ROWS_PER_CHUNK = 1_000;
+
+const unused = () => {
+  throw new Error("nothing is compressed here");
+};
+setCompressionCodec(CompressionType.LZ4_FRAME, { decode: decompressLz4Frame, encode: unused });
+setCompressionCodec(CompressionType.ZSTD, {
+  decode: (data, length) => decompressZstd(data, new Uint8Array(length)),
+  encode: unused,
+});
+
+export interface ArrowOptions {
+  label: string;
+  /** Stop after so many records; default all. */
+  maxRecords?: number | undefined;
+  /** Bytes of one record batch with the dictionaries; more is refused. */
+  maxBatchBytes: number;
+}
+
+/**
+ * The rows of an Arrow IPC file or stream as NDJSON, batch by batch. The footer of a file is not
+ * needed: its messages follow one another as in a stream.
+ *
+ * @throws {Problem} `source-unreadable` for damaged or incomplete data, or a type that is not read.
+ */
+export async function* arrowToNdjson(
+  source: AsyncIterable<Uint8Array>,
+  options: ArrowOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  const { label, maxRecords = Infinity } = options;
+  const reader = new ByteReader(source);
+  let records = 0;
+  try {
+    for await (const table of tables(reader, options)) {
+      const rows = Math.min(table.numRows, maxRecords - records);
+      yield* lines(table, rows);
+      records += rows;
+      if (records >= maxRecords) return;
+    }
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new Problem("source-unreadable", {
+      detail: `${label}: the Arrow data cannot be read (${message}). ` +
+        "Is it complete, and does another tool read it?",
+      cause: error,
+    });
+  } finally {
+    await reader.close();
+  }
+}
+
+/** The tables of some record batches at a time. */
+async function* tables(reader: ByteReader, options: ArrowOptions): AsyncGenerator<Table> {
+  const magic = await reader.take(4);
+  if (new DataView(magic.buffer).getUint32(0, true) !== CONTINUATION) await reader.skip(4);
+  let started = magic[0] === 0xff;
+  /** Schema and dictionaries, which every table needs. */
+  const shared: Uint8Array[] = [];
+  let batches: Uint8Array[] = [];
+  const sizes = { shared: 0, batches: 0 };
+  const table = (): Table => {
+    const made = tableFromIPC([...shared, ...batches], {
+      useBigInt: true,
+      useBigIntTimestamp: true,
+      useDecimalInt: true,
+    });
+    // dictionaries may follow that replace the ones before: they stay in order
+    batches = [];
+    sizes.batches = 0;
+    return made;
+  };
+  while (true) {
+    const message = await readMessage(reader, { started, ...options });
+    started = false;
+    if (message === undefined) break;
+    const { type, bytes } = message;
+    if (type === RECORD_BATCH) {
+      batches.push(bytes);
+      sizes.batches += bytes.length;
+    } else if (type === SCHEMA && shared.length > 0) continue;
+    else {
+      if (batches.length > 0) yield table();
+      shared.push(bytes);
+      sizes.shared += bytes.length;
+      if (type === SCHEMA) checkSchema(tableFromIPC([bytes]).schema.fields, options.label);
+    }
+    if (sizes.shared + sizes.batches > options.maxBatchBytes) throw tooLarge(options);
+    if (sizes.batches >= GROUP_BYTES) yield table();
+  }
+  if (shared.length === 0) throw new EndedEarly("it has no schema");
+  if (batches.length > 0) yield table();
+}
+
+interface MessageOptions extends ArrowOptions {
+  /** Whether the first four bytes of the message are read already. */
+  started: boolean;
+}
+
+/** One message, whole, as the library takes it; undefined at the end. */
+async function readMessage(
+  reader: ByteReader,
+  { started, ...options }: MessageOptions,
+): Promise<{ type: number; bytes: Uint8Array } | undefined> {
+  if (!started) {
+    // a stream may end without a word, a file never does so before its mark of the end
+    if (await reader.atEnd()) return undefined;
+    const mark = uint32(await reader.take(4));
+    if (mark !== CONTINUATION) throw new RangeError("a message has no beginning");
+  }
+  const length = uint32(await reader.take(4));
+  if (length === 0) return undefined;
+  if (length > MAX_METADATA_BYTES) throw new RangeError(`a message header of ${length} bytes`);
+  const metadata = await reader.take(length);
+  const { type, bodyLength } = headerOf(metadata);
+  if (bodyLength > options.maxBatchBytes) throw tooLarge(options);
+  const body = await reader.take(bodyLength);
+  const bytes = new Uint8Array(8 + length + bodyLength);
+  new DataView(bytes.buffer).setUint32(0, CONTINUATION, true);
+  new DataView(bytes.buffer).setUint32(4, length, true);
+  bytes.set(metadata, 8);
+  bytes.set(body, 8 + length);
+  return { type, bytes };
+}
+
+const uint32 = (bytes: Uint8Array<ArrayBuffer>) => new DataView(bytes.buffer).getUint32(0, true);
+
+/** Kind and body length of a message, from its flatbuffer (Message.fbs: fields 1 and 3). */
+function headerOf(metadata: Uint8Array<ArrayBuffer>): { type: number; bodyLength: number } {
+  const view = new DataView(metadata.buffer);
+  const table = view.getUint32(0, true);
+  const vtable = table - view.getInt32(table, true);
+  const place = (field: number) => {
+    const entry = 4 + 2 * field;
+    return entry < view.getUint16(vtable, true) ? view.getUint16(vtable + entry, true) : 0;
+  };
+  const [type, body] = [place(1), place(3)];
+  const bodyLength = body === 0 ? 0 : Number(view.getBigInt64(table + body, true));
+  if (bodyLength < 0) throw new RangeError(`a message of ${bodyLength} bytes`);
+  return { type: type === 0 ? 0 : view.getUint8(table + type), bodyLength };
+}
+
+function tooLarge({ label, maxBatchBytes }: ArrowOptions): Problem {
+  return new Problem("source-unreadable", {
+    detail:
+      `${label}: a record batch with its dictionaries has more than ${maxBatchBytes} bytes, ` +
+      "which is the limit. Write smaller batches.",
+  });
+}
+
+function checkSchema(fields: Field[], label: string): void {
+  const names = new Set<string>();
+  for (const { name, type } of fields) {
+    if (names.has(name)) {
+      throw new Problem("source-unreadable", {
+        detail:
+          `${label}: two columns are called "${name}". Rename one, or one would hide the other.`,
+      });
+    }
+    names.add(name);
+    // compiling it finds types that are not read
+    writerOf(type);
+  }
+}
+
+function* lines(table: Table, rows: number): Generator<Uint8Array> {
+  const encoder = new TextEncoder();
+  const columns = table.schema.fields.map(({ name, type }, i) => ({
+    start: `${i === 0 ? "{" : ","}${JSON.stringify(name)}:`,
+    column: table.getChildAt(i) as Column<unknown>,
+    write: writerOf(type),
+  }));
+  for (let from = 0; from < rows; from += ROWS_PER_CHUNK) {
+    let text = "";
+    for (let row = from; row < Math.min(rows, from + ROWS_PER_CHUNK); row++) {
+      for (const { start, column, write } of columns) text += start + write(column.at(row));
+      text += columns.length === 0 ? "{}\n" : "}\n";
+    }
+    yield encoder.encode(text);
+  }
+}
+
+/** The JSON text of a value as the library gives it. */
+type Write = (value: unknown) => string;
+
+const UNITS: TimeUnit[] = ["SECONDS", "MILLIS", "MICROS", "NANOS"];
+
+function writerOf(type: DataType): Write {
+  const write = presentWriter(type);
+  return (value) => value === null || value === undefined ? "null" : write(value);
+}
+
+function presentWriter(type: DataType): Write {
+  switch (type.typeId) {
+    case Type.Null:
+      return () => "null";
+    case Type.Bool:
+    case Type.Int:
+      return String;
+    case Type.Float:
+      return type.precision === 1
+        ? (value) => JSON.stringify(shortestFloat(value as number))
+        : (value) => Number.isFinite(value) ? JSON.stringify(value) : JSON.stringify(String(value));
+    case Type.Utf8:
+    case Type.LargeUtf8:
+    case Type.Utf8View:
+      return (value) => JSON.stringify(value);
+    case Type.Binary:
+    case Type.LargeBinary:
+    case Type.BinaryView:
+    case Type.FixedSizeBinary:
+      return (value) => `"${base64(value as Uint8Array)}"`;
+    case Type.Decimal:
+      return (value) => decimalText(BigInt(value as number | bigint), type.scale);
+    case Type.Date:
+      return (value) => JSON.stringify(isoDate(Math.floor(Number(value) / 86_400_000)));
+    case Type.Time:
+      return (value) => JSON.stringify(timeOfDay(BigInt(value as number), UNITS[type.unit]!));
+    case Type.Timestamp: {
+      const format = { unit: UNITS[type.unit]!, utc: type.timezone !== null };
+      return (value) => JSON.stringify(isoTimestamp(value as bigint, format));
+    }
+    case Type.Duration:
+      return (value) =>
+        JSON.stringify(isoDuration({ value: BigInt(value as number), unit: UNITS[type.unit]! }));
+    case Type.Interval:
+      return (value) => JSON.stringify(intervalText(type.unit, value));
+    case Type.List:
+    case Type.LargeList:
+    case Type.ListView:
+    case Type.LargeListView:
+    case Type.FixedSizeList: {
+      const element = writerOf(type.children[0]!.type);
+      return (value) => `[${Array.from(value as Iterable<unknown>, element).join(",")}]`;
+    }
+    case Type.Struct: {
+      const members = type.children.map(({ name, type: own }) => [name, writerOf(own)] as const);
+      return (value) =>
+        `{${
+          members.map(([name, write]) =>
+            `${JSON.stringify(name)}:${write((value as Record<string, unknown>)[name])}`
+          ).join(",")
+        }}`;
+    }
+    case Type.Map: {
+      const [key, member] = (type.children[0]!.type as { children: Field[] }).children;
+      return mapWriter(writerOf(key!.type), writerOf(member!.type));
+    }
+    case Type.Dictionary:
+      return writerOf(type.dictionary);
+    case Type.RunEndEncoded:
+      return writerOf(type.children[1]!.type);
+    default:
+      throw new Error("a column is of a type that is not read (union): cast it to another one");
+  }
+}
+
+/** Maps as in Parquet: names where keys are scalars, else a list of entries. */
+function mapWriter(key: Write, member: Write): Write {
+  return (value) => {
+    const entries = (value as [unknown, unknown][]).map(([k, v]) => [key(k), member(v)] as const);
+    if (entries.some(([k]) => k.startsWith("{") || k.startsWith("["))) {
+      return `[${entries.map(([k, v]) => `{"key":${k},"value":${v}}`).join(",")}]`;
+    }
+    return `{${
+      entries.map(([k, v]) => `${k.startsWith('"') ? k : JSON.stringify(k)}:${v}`).join(",")
+    }}`;
+  };
+}
+
+function intervalText(unit: number, value: unknown): string {
+  if (unit === 0) return isoDuration({ months: Number(value), value: 0n, unit: "MILLIS" });
+  const parts = value as ArrayLike<number>;
+  return unit === 1
+    ? isoDuration({ days: parts[0]!, value: BigInt(parts[1]!), unit: "MILLIS" })
+    : isoDuration({ months: parts[0]!, days: parts[1]!, value: BigInt(parts[2]!), unit: "NANOS" });
+}
