@@ -42,7 +42,7 @@ export async function planFileSource(conf: FileConf, options: PlanFilesOptions):
   return { ...plan, pin: pinOf(files), warnings: [...warnings, ...plan.warnings] };
 }
 
-/** CSV, TSV, NDJSON, JSON and Parquet files below ETL_DATA_DIR, gzipped or not, by path or glob. */
+/** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
 export const fileAdapter: SourceAdapter<FileConf> = {
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
   read: (_conf, slice, ctx) => readParts(slice, ctx),

@@ -9,6 +9,8 @@ export const DATA_TYPES: Record<string, string> = {
   "application/ndjson": "ndjson",
   "application/jsonl": "ndjson",
   "application/vnd.apache.parquet": "parquet",
+  "application/vnd.apache.arrow.file": "arrow",
+  "application/vnd.apache.arrow.stream": "arrow",
 };
 
 /** The media type of a request's body, without parameters, in lower case; empty where it has none. */

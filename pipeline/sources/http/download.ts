@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http";
 import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Problem } from "../../problem.ts";
+import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
 import type { Lookup } from "./address_guard.ts";
@@ -13,6 +14,8 @@ import { get, publicUrl } from "./request.ts";
 /** Attempts in a row that may bring no byte. */
 const MAX_FRUITLESS = 5;
 const MAX_ATTEMPTS = 50;
+/** Enough to know a format by its first bytes. */
+const HEAD_BYTES = 16;
 const MAX_DELAY_MS = 30_000;
 /** How long a server may make us wait in all. */
 const MAX_WAIT_MS = 300_000;
@@ -22,7 +25,7 @@ const MAX_PARTS = 10_000;
 export interface DownloadOptions {
   limits: SourceLimits;
   signal: AbortSignal;
-  /** Stop after so many bytes, unless it is a Parquet file; default all. */
+  /** Stop after so many bytes, unless it is a Parquet or Arrow file; default all. */
   previewBytes?: number | undefined;
   /** First pause before another attempt, in milliseconds; doubles each time. Default 250. */
   retryInitialMs?: number;
@@ -276,8 +279,8 @@ class Transfer {
   async #write(chunk: Uint8Array): Promise<void> {
     this.#received += chunk.length;
     this.#checkSize(this.#received);
-    if (this.#head.length < 4) {
-      this.#head = Uint8Array.from([...this.#head, ...chunk.subarray(0, 4)]);
+    if (this.#head.length < HEAD_BYTES) {
+      this.#head = Uint8Array.from([...this.#head, ...chunk.subarray(0, HEAD_BYTES)]);
     }
     this.#hash.update(chunk);
     for (let from = 0; from < chunk.length;) from += await this.#file!.write(chunk.subarray(from));
@@ -294,8 +297,9 @@ class Transfer {
 
   #isPreviewed(): boolean {
     const { previewBytes = Infinity, limits } = this.#options;
-    const parquet = new TextDecoder().decode(this.#head.subarray(0, 4)) === "PAR1";
-    return this.#received >= (parquet ? limits.maxSpoolBytes : previewBytes);
+    // what is read from its end, or in large pieces, is of no use in part
+    const whole = isParquet(this.#head) || isArrow(this.#head);
+    return this.#received >= (whole ? limits.maxSpoolBytes : previewBytes);
   }
 
   async #finish(outcome: Outcome): Promise<Download> {

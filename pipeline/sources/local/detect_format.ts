@@ -113,7 +113,7 @@ const FOREIGN: Foreign[] = [
 ];
 
 /** The bytes after "BZh": the level and the mark of a block, so that text is not taken for it. */
-const BZIP2 = /^BZh[1-9](?:1AY&SY|\x17rE8P\x90)/;
+const BZIP2 = /^BZh[1-9](?:1AY&SY|.rE8P)/s;
 
 /** The start of an HTML page, after comments. */
 const HTML =

@@ -1,0 +1,274 @@
+import assert from "node:assert/strict";
+import { crc32, zstdCompressSync } from "node:zlib";
+import {
+  binary,
+  bool,
+  columnFromArray,
+  CompressionType,
+  dateDay,
+  decimal,
+  dictionary,
+  fixedSizeList,
+  float32,
+  float64,
+  int16,
+  int32,
+  int64,
+  list,
+  map,
+  nullType,
+  setCompressionCodec,
+  struct,
+  tableFromColumns,
+  tableToIPC,
+  timestamp,
+  uint64,
+  utf8,
+} from "@uwdata/flechette";
+import { Problem } from "../../pipeline/problem.ts";
+import { decompressLz4Frame } from "../../pipeline/sources/local/lz4_frame.ts";
+import { previewSource } from "../../pipeline/sources/preview.ts";
+import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
+
+const EXTRACT = { useBigInt: true, useDecimalInt: true, useMap: false };
+
+function exampleTable() {
+  const micro = 2;
+  return tableFromColumns({
+    id: columnFromArray([1n, 2n ** 63n - 1n, null], int64(), EXTRACT),
+    u: columnFromArray([2n ** 64n - 1n, 0n, null], uint64(), EXTRACT),
+    small: columnFromArray([-3, 7, null], int16()),
+    f32: columnFromArray([0.1, NaN, null], float32()),
+    f64: columnFromArray([0.1, -Infinity, null], float64()),
+    text: columnFromArray(['é\n"', "", null], utf8()),
+    word: columnFromArray(["a", "b", "a"], dictionary(utf8())),
+    flag: columnFromArray([true, false, null], bool()),
+    bytes: columnFromArray([Uint8Array.of(0, 255), new Uint8Array(0), null], binary()),
+    price: columnFromArray([1234567890123456789n, -1n, null], decimal(38, 4, 128), EXTRACT),
+    day: columnFromArray([new Date("2024-02-29"), new Date("1969-12-31"), null], dateDay()),
+    at: columnFromArray(
+      [new Date("2024-01-01T00:00:00.123Z"), new Date("1969-12-31T23:59:59.999Z"), null],
+      timestamp(micro, "UTC"),
+    ),
+    local: columnFromArray([new Date("2024-01-01T00:00:00Z"), null, null], timestamp(micro)),
+    tags: columnFromArray([["a", null], [], null], list(utf8())),
+    pair: columnFromArray([[1, 2], [3, 4], null], fixedSizeList(int32(), 2)),
+    who: columnFromArray(
+      [{ name: "x", age: 2n ** 60n }, { name: null, age: 1n }, null],
+      struct({ name: utf8(), age: int64() }),
+    ),
+    attributes: columnFromArray([[["a", 1], ["b", null]], [], null], map(utf8(), int32())),
+    none: columnFromArray([null, null, null], nullType()),
+  });
+}
+
+const ROWS = [{
+  id: 1,
+  u: 2n ** 64n - 1n,
+  small: -3,
+  f32: 0.1,
+  f64: 0.1,
+  text: 'é\n"',
+  word: "a",
+  flag: true,
+  bytes: "AP8=",
+  day: "2024-02-29",
+  at: "2024-01-01T00:00:00.123Z",
+  local: "2024-01-01T00:00:00.000",
+  tags: ["a", null],
+  pair: [1, 2],
+  who: { name: "x", age: 2n ** 60n },
+  attributes: { a: 1, b: null },
+  none: null,
+}, {
+  id: 2n ** 63n - 1n,
+  u: 0,
+  small: 7,
+  f32: "NaN",
+  f64: "-Infinity",
+  text: "",
+  word: "b",
+  flag: false,
+  bytes: "",
+  day: "1969-12-31",
+  at: "1969-12-31T23:59:59.999Z",
+  local: null,
+  tags: [],
+  pair: [3, 4],
+  who: { name: null, age: 1 },
+  attributes: {},
+  none: null,
+}, {
+  id: null,
+  u: null,
+  small: null,
+  f32: null,
+  f64: null,
+  text: null,
+  word: "a",
+  flag: null,
+  bytes: null,
+  day: null,
+  at: null,
+  local: null,
+  tags: null,
+  pair: null,
+  who: null,
+  attributes: null,
+  none: null,
+}];
+
+Deno.test("Arrow: files and streams are read, each type without loss", async () => {
+  const table = exampleTable();
+  await using folder = await SourceFolder.create();
+  for (const format of ["file", "stream"] as const) {
+    await folder.write(`${format}.arrow`, tableToIPC(table, { format })!);
+    const { records, unreadable } = await readAll(
+      { type: "file", path: `${format}.arrow` },
+      folder.ctx,
+    );
+    assert.deepEqual(unreadable, []);
+    // the decimal has more digits than a double; its text is looked at below
+    assert.deepEqual(records.map(({ price: _price, ...rest }) => rest), ROWS, format);
+  }
+  const [spooled] = (await Array.fromAsync(Deno.readDir(folder.ctx.spoolDir)))
+    .filter(({ name }) => name.endsWith(".ndjson"));
+  const text = await Deno.readTextFile(`${folder.ctx.spoolDir}/${spooled!.name}`);
+  assert.match(text, /"price":123456789012345\.6789,/);
+  assert.match(text, /"price":-0\.0001,/);
+});
+
+Deno.test("Arrow: several batches, compressed ones, a zstd file around it, and a preview of a few rows", async () => {
+  const rows = Array.from({ length: 10_000 }, (_, i) => i);
+  const table = tableFromColumns({
+    id: columnFromArray(rows, int32(), { maxBatchRows: 700 }),
+    word: columnFromArray(rows.map((i) => `w${i % 50}`), dictionary(utf8()), { maxBatchRows: 700 }),
+  });
+  setCompressionCodec(CompressionType.LZ4_FRAME, {
+    decode: decompressLz4Frame,
+    encode: lz4Stored,
+  });
+  await using folder = await SourceFolder.create();
+  const plain = tableToIPC(table, { format: "stream" })!;
+  await folder.write("plain.feather", plain);
+  await folder.write(
+    "lz4.feather",
+    tableToIPC(table, { format: "file", codec: CompressionType.LZ4_FRAME })!,
+  );
+  await folder.write("around.arrow.zst", zstdCompressSync(plain));
+  for (const path of ["plain.feather", "lz4.feather", "around.arrow.zst"]) {
+    const { records } = await readAll({ type: "file", path }, folder.ctx);
+    assert.deepEqual(records.map(({ id }) => id), rows, path);
+    assert.ok(records.every(({ id, word }) => word === `w${Number(id) % 50}`));
+    const { records: first } = await previewSource(sourceConf({ type: "file", path }), folder.ctx);
+    assert.equal(first.length, 20);
+  }
+});
+
+/** A frame of LZ4 with its data as it is, in blocks of 64 KiB. */
+function lz4Stored(bytes: Uint8Array): Uint8Array {
+  const out: number[] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+  for (let at = 0; at < bytes.length; at += 65_536) {
+    const block = bytes.subarray(at, at + 65_536);
+    const word = new DataView(new ArrayBuffer(4));
+    word.setUint32(0, (block.length | 0x80000000) >>> 0, true);
+    out.push(...new Uint8Array(word.buffer), ...block);
+  }
+  return Uint8Array.from([...out, 0, 0, 0, 0]).subarray(0, out.length + 4);
+}
+
+Deno.test("LZ4 frames: blocks that refer to the one before are decompressed", () => {
+  // "abcdefgh" as literals, then a block whose match of 8 starts 8 bytes back in the first, and "!"
+  const literals = [0x80, ...new TextEncoder().encode("abcdefgh")];
+  const linked = [0x04, 8, 0, 0x10, 0x21];
+  const frame = Uint8Array.from([
+    ...[0x04, 0x22, 0x4d, 0x18, 0x40, 0x40, 0xc0],
+    ...[literals.length, 0, 0, 0, ...literals],
+    ...[linked.length, 0, 0, 0, ...linked],
+    ...[0, 0, 0, 0],
+  ]);
+  assert.equal(new TextDecoder().decode(decompressLz4Frame(frame, 17)), "abcdefghabcdefgh!");
+  assert.throws(() => decompressLz4Frame(frame, 16), RangeError);
+  assert.throws(() => decompressLz4Frame(frame.subarray(0, 20), 17), RangeError);
+});
+
+Deno.test("Arrow: incomplete and damaged data, doubled names and types that are not read are refused", async () => {
+  await using folder = await SourceFolder.create();
+  const whole = tableToIPC(exampleTable(), { format: "file" })!;
+  const refusal = async (name: string, bytes: Uint8Array) => {
+    await folder.write(name, bytes);
+    const error = await readAll({ type: "file", path: name }, folder.ctx).catch((e) => e);
+    assert.ok(error instanceof Problem, name);
+    return error.message;
+  };
+  assert.match(await refusal("cut.arrow", whole.subarray(0, whole.length >> 1)), /ends too early/);
+  assert.match(await refusal("text.arrow", new TextEncoder().encode("a,b\n")), /not an Arrow file/);
+  const damaged = whole.slice();
+  damaged.fill(0xff, 12, 40);
+  assert.match(await refusal("damaged.arrow", damaged), /cannot be read/);
+});
+
+Deno.test("zstd: files are read whatever the format, several frames and skippable ones", async () => {
+  const text = (from: number) =>
+    Array.from({ length: 1_000 }, (_, i) => `{"id":${from + i}}\n`).join("");
+  const frame = (bytes: string) =>
+    new Uint8Array(zstdCompressSync(new TextEncoder().encode(bytes)));
+  const skippable = Uint8Array.of(0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9);
+  const two = Uint8Array.from([...skippable, ...frame(text(0)), ...frame(text(1_000))]);
+  await using folder = await SourceFolder.create();
+  await folder.write("a.ndjson.zst", two);
+  await folder.write("b.csv.zst", frame("a,b\n1,x\n"));
+  await folder.write("c.json.zstd", frame('[{"a":1},{"a":2}]'));
+  const ids = (await readAll({ type: "file", path: "a.ndjson.zst" }, folder.ctx)).records;
+  assert.deepEqual(ids, Array.from({ length: 2_000 }, (_, id) => ({ id })));
+  assert.equal((await readAll({ type: "file", path: "b.csv.zst" }, folder.ctx)).records.length, 1);
+  assert.equal(
+    (await readAll({ type: "file", path: "c.json.zstd" }, folder.ctx)).records.length,
+    2,
+  );
+
+  const { constants } = await import("node:zlib");
+  const summed = new Uint8Array(zstdCompressSync(new TextEncoder().encode(text(0)), {
+    params: { [constants.ZSTD_c_checksumFlag]: 1 },
+  }));
+  for (let at = 20; at < summed.length; at += 97) {
+    const damaged = summed.slice();
+    damaged[at]! ^= 1;
+    await folder.write(`damaged${crc32(damaged)}.ndjson.zst`, damaged);
+    const error = await readAll(
+      { type: "file", path: `damaged${crc32(damaged)}.ndjson.zst` },
+      folder.ctx,
+    ).catch((e) => e);
+    assert.ok(error instanceof Problem, `byte ${at}`);
+    assert.match(error.message, /zstd data (is damaged|ends too early)/);
+  }
+  await folder.write("cut.ndjson.zst", two.subarray(0, two.length - 5));
+  const cut = await readAll({ type: "file", path: "cut.ndjson.zst" }, folder.ctx).catch((e) => e);
+  assert.match(cut.message, /zstd data ends too early/);
+});
+
+Deno.test("formats that are not read are refused by their name, with what to do instead", async () => {
+  const files: Record<string, [number[], RegExp]> = {
+    "a.csv.bz2": [[0x42, 0x5a, 0x68, 0x39, 0x31, 0x41, 0x59, 0x26, 0x53, 0x59], /bzip2.*bzcat/],
+    "a.csv.xz": [[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], /xz.*xzcat/],
+    "a.zip": [[0x50, 0x4b, 3, 4], /zip archive.*Unpack/],
+    "a.xlsx": [[0x50, 0x4b, 3, 4], /Excel.*save the sheet as CSV/],
+    "a.xls": [[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1], /Excel.*CSV/],
+    "a.avro": [[0x4f, 0x62, 0x6a, 1], /Avro.*Parquet/],
+    "a.orc": [[0x4f, 0x52, 0x43, 0], /ORC.*Parquet/],
+    "a.7z": [[0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], /7z/],
+    "a.csv.lz4": [[0x04, 0x22, 0x4d, 0x18], /lz4/],
+  };
+  await using folder = await SourceFolder.create();
+  for (const [path, [bytes, expected]] of Object.entries(files)) {
+    await folder.write(path, Uint8Array.from([...bytes, ...new Uint8Array(100)]));
+    for (const conf of [{}, { format: "csv" }]) {
+      const error = await readAll({ type: "file", path, ...conf }, folder.ctx).catch((e) => e);
+      assert.ok(error instanceof Problem, path);
+      assert.match(error.message, expected);
+    }
+  }
+  // a text may begin like one of them
+  await folder.write("b.csv", "BZh9x,ORC\n1,2\n");
+  assert.equal((await readAll({ type: "file", path: "b.csv" }, folder.ctx)).records.length, 1);
+});
