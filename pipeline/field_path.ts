@@ -1,4 +1,4 @@
-import { digitsOf, numberText } from "./numbers.ts";
+import { digitsOf, numberKey, numberText } from "./numbers.ts";
 import type { Json, SourceRecord } from "./sources/source.ts";
 
 /** Splits "properties.mag" at its dots; `\.` is a dot inside a name. */
@@ -21,8 +21,11 @@ export function fieldReader(path: string): (record: SourceRecord) => Json | unde
   };
 }
 
-/** As fieldReader, but a number is its text, with the digits that were read. */
-export function fieldTextReader(path: string): (record: SourceRecord) => Json | undefined {
+/** As fieldReader, but a number is its text, with the digits that were read; as a key, see numberKey. */
+export function fieldTextReader(
+  path: string,
+  { asKey = false } = {},
+): (record: SourceRecord) => Json | undefined {
   const read = fieldReader(path);
   const parts = parsePath(path);
   const name = parts.pop()!;
@@ -31,7 +34,8 @@ export function fieldTextReader(path: string): (record: SourceRecord) => Json | 
   return (record) => {
     const value = read(record);
     if (typeof value !== "number") return value;
-    return numberText(value, digitsOf(holderOf(record) as SourceRecord)?.[name]);
+    const holder = holderOf(record) as SourceRecord;
+    return asKey ? numberKey(value, holder, name) : numberText(value, digitsOf(holder)?.[name]);
   };
 }
 

@@ -1,4 +1,5 @@
 import { fieldReader, fieldTextReader } from "./field_path.ts";
+import { normalNumber } from "./numbers.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import type { Json, SourceRecord } from "./sources/source.ts";
 import { type TimeFormat, toUtcText, utcTextToEpoch } from "./timestamps.ts";
@@ -33,7 +34,7 @@ export function compileMapping(conf: MappingConf): Mapping {
 }
 
 function keyReader(paths: string[]): (record: SourceRecord) => string {
-  const readers = paths.map(fieldTextReader);
+  const readers = paths.map((path) => fieldTextReader(path, { asKey: true }));
   const part = (record: SourceRecord, i: number) => keyText(readers[i]!(record), paths[i]!);
   if (readers.length === 1) return (record) => part(record, 0);
   // escaped so that ("a|b", "c") and ("a", "b|c") stay two keys
@@ -46,7 +47,8 @@ function keyText(value: Json | undefined, path: string): string {
     if (value !== "") return value;
     throw new RowError("key_missing", `key field ${path} is empty`, path);
   }
-  if (typeof value === "bigint" || typeof value === "boolean") return `${value}`;
+  if (typeof value === "bigint") return normalNumber(`${value}`);
+  if (typeof value === "boolean") return `${value}`;
   if (value === undefined || value === null) {
     throw new RowError("key_missing", `key field ${path} is missing or null`, path);
   }

@@ -22,10 +22,68 @@ interface Holder {
 /** Digits that a number may have; longer ones are rejected, since reading them takes too long. */
 export const MAX_NUMBER_DIGITS = 1_000;
 
-/** Notes how a holder's number was written; `text` is a JSON number of the same double. */
-export function setDigits(holder: object, name: string, text: string): void {
-  const digits: Digits = (holder as Holder)[DIGITS] ??= Object.create(null);
+/** What marks digits whose number is a key by its value, not by its text. */
+const BY_VALUE: unique symbol = Symbol("by value");
+const OF_VALUES = Object.freeze(Object.create(null, { [BY_VALUE]: { value: true } }));
+
+/**
+ * Notes how a holder's number was written; `text` is a JSON number of the same double. Where the
+ * source has numbers and not texts (JSON, Parquet, a database), `byValue` makes one key of 1.10 and 1.1.
+ */
+export function setDigits(
+  holder: object,
+  name: string,
+  text: string,
+  { byValue = false } = {},
+): void {
+  const digits: Digits = (holder as Holder)[DIGITS] ??= Object.create(byValue ? OF_VALUES : null);
   digits[name] = text;
+}
+
+/**
+ * A number as the text of a key: of a text source as it stands there, else its value in one form,
+ * in which 1e21 and 1000000000000000000000 are one number.
+ */
+export function numberKey(value: number, holder: object, name: string): string {
+  const digits = digitsOf(holder);
+  const text = numberText(value, digits?.[name]);
+  const verbatim = digits !== undefined && digits[name] === text && !(BY_VALUE in digits);
+  return verbatim ? text : normalNumber(text);
+}
+
+/** Zeros that a number is written with before it gets an exponent. */
+const MAX_ZEROS = 40;
+const PLAIN = /^-?(?:0|[1-9]\d{0,39})$/;
+const NUMBER = /^(-?)0*(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
+
+/**
+ * The one text of a number's value: no zeros that say nothing, an exponent only in the place of
+ * more than 40 zeros. `text` is a JSON number.
+ */
+export function normalNumber(text: string): string {
+  if (PLAIN.test(text)) return text === "-0" ? "0" : text;
+  const [, sign, whole = "", part = "", power = "0"] = NUMBER.exec(text)!;
+  const significant = trimEnd(whole + part);
+  const first = significant.search(/[1-9]/);
+  if (first < 0) return "0";
+  const digits = significant.slice(first);
+  // digits stand for 0.digits × 10^point
+  const point = whole.length + Number(power) - first;
+  const plain = point <= 0
+    ? -point <= MAX_ZEROS && `0.${"0".repeat(-point)}${digits}`
+    : point >= digits.length
+    ? point - digits.length <= MAX_ZEROS && digits + "0".repeat(point - digits.length)
+    : `${digits.slice(0, point)}.${digits.slice(point)}`;
+  if (plain !== false) return sign + plain;
+  const mantissa = digits.length === 1 ? digits : `${digits[0]}.${digits.slice(1)}`;
+  return `${sign}${mantissa}e${point > 0 ? "+" : "-"}${Math.abs(point - 1)}`;
+}
+
+/** Without zeros at the end; a loop, since a pattern would look at every zero inside again and again. */
+function trimEnd(digits: string): string {
+  let end = digits.length;
+  while (end > 0 && digits[end - 1] === "0") end--;
+  return digits.slice(0, end);
 }
 
 /** The digits of the holder's numbers that a double would print otherwise, if there are any. */
@@ -42,19 +100,23 @@ export function numberText(value: number, digits: string | undefined): string {
 export interface DigitsRead {
   byPath: Map<string, string>;
   /** Null where several texts have the value. */
-  byValue: Map<number, string | null>;
+  byNumber: Map<number, string | null>;
+  /** As setDigits takes it. */
+  byValue: boolean;
 }
 
 /** The digits of a record before a transform may change it; undefined where doubles print them all. */
 export function readDigits(record: SourceRecord): DigitsRead | undefined {
   if (!hasDigits(record)) return undefined;
-  const read: DigitsRead = { byPath: new Map(), byValue: new Map() };
+  const read: DigitsRead = { byPath: new Map(), byNumber: new Map(), byValue: false };
   eachNumber(record, "", (holder, name, path) => {
     const value = (holder as SourceRecord)[name] as number;
-    const text = numberText(value, digitsOf(holder)?.[name]);
+    const digits = digitsOf(holder);
+    const text = numberText(value, digits?.[name]);
+    if (digits !== undefined && BY_VALUE in digits) read.byValue = true;
     read.byPath.set(path, text);
-    const other = read.byValue.get(value);
-    read.byValue.set(value, other === undefined || other === text ? text : null);
+    const other = read.byNumber.get(value);
+    read.byNumber.set(value, other === undefined || other === text ? text : null);
   });
   return read;
 }
@@ -68,9 +130,9 @@ export function keepDigits(read: DigitsRead, output: SourceRecord): void {
   eachNumber(output, "", (holder, name, path) => {
     const value = (holder as SourceRecord)[name] as number;
     const same = read.byPath.get(path);
-    const text = same !== undefined && Number(same) === value ? same : read.byValue.get(value);
+    const text = same !== undefined && Number(same) === value ? same : read.byNumber.get(value);
     if (typeof text === "string" && text !== `${value}` && Object.isExtensible(holder)) {
-      setDigits(holder, name, text);
+      setDigits(holder, name, text, read);
     }
   });
 }

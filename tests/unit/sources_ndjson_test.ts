@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { Canonicalizer } from "../../pipeline/canonical.ts";
+import { compileMapping } from "../../pipeline/mapping.ts";
+import { normalNumber, setDigits } from "../../pipeline/numbers.ts";
+import { parseJson } from "../../pipeline/sources/json_text.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../pipeline/problem.ts";
 import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
@@ -21,6 +26,55 @@ Deno.test("NDJSON: an empty file has no records", async () => {
   assert.deepEqual([plan.slices, records], [[], []]);
 });
 
+/** A record whose numbers were written with other digits than their doubles print. */
+function withDigits(record: SourceRecord, digits: Record<string, string>): SourceRecord {
+  for (const [name, text] of Object.entries(digits)) {
+    setDigits(record, name, text, { byValue: true });
+  }
+  return record;
+}
+
+Deno.test("NDJSON: every digit of a number is kept, into payload and key", async () => {
+  const texts = [
+    ...["883406386745030.3", "9007199254740993.5", "50000.0000000000000001"],
+    ...["0.12345678901234567890", "12345678901234567.89", "1234567899517.12991", "1e-400"],
+    ...["123456789012345678e0", "-0.1000000000000000055511151231257827", "9007199254740991.4"],
+    ...["1e400", "12e-30", "5e-324", "4.9e-324"],
+  ];
+  const { records } = await read(texts.map((text) => `{"v":${text},"l":[1,${text}]}\n`).join(""));
+  const canonical = new Canonicalizer();
+  for (const [i, text] of texts.entries()) {
+    const written = canonical.text(records[i]!);
+    const [, first, second] = /"l":\[1,(.*)\],"v":(.*)\}$/.exec(written)!;
+    for (const own of [first!, second!]) assert.equal(normalNumber(own), normalNumber(text), text);
+  }
+  // what a double prints as it is written, or with fewer zeros, is today's text
+  const { records: plain } = await read('{"a":12.0,"b":0.30000000000000004,"c":1.50,"d":-0.0}\n');
+  assert.equal(canonical.text(plain[0]!), '{"a":12,"b":0.30000000000000004,"c":1.5,"d":0}');
+});
+
+Deno.test("NDJSON: one number is one key however it is written, a text is itself", () => {
+  const { eventId } = compileMapping({ key: "k" });
+  const key = (json: string) => eventId!(parseJson(`{"k":${json}}`) as SourceRecord);
+  const one = (...numbers: string[]) => {
+    assert.deepEqual([...new Set(numbers.map(key))], [normalNumber(numbers[0]!)]);
+  };
+  one("1", "1.0", "1.00", "1e0", "10e-1", "1.00000000000000000000");
+  one("1e21", "1000000000000000000000", "1000000000000000000000.0", "10E20");
+  one("0.1234567890123456789", "0.12345678901234567890", "1234567890123456789e-19");
+  one("1e-7", "0.0000001");
+  one("0", "-0.0", "0e7");
+  one("1e50", `1${"0".repeat(50)}`, `1${"0".repeat(50)}.0`);
+  one("12345678901234567.89", "12345678901234567.890");
+  assert.equal(key("1e21"), "1000000000000000000000");
+  assert.equal(key("1e50"), "1e+50");
+  assert.equal(key("1.5e-60"), "1.5e-60");
+  assert.equal(key(`${"7".repeat(77)}0`), `${"7".repeat(77)}0`);
+  for (const text of ["1.0", "1e21", " a", "007", "-0"]) {
+    assert.equal(key(JSON.stringify(text)), text);
+  }
+});
+
 Deno.test("NDJSON: integers keep every digit, also as keys of slow lines", async () => {
   const { records } = await read(
     '{"a":9007199254740993,"b":[-12345678901234567890],"c":{"d":9007199254740992}}\n' +
@@ -28,21 +82,34 @@ Deno.test("NDJSON: integers keep every digit, also as keys of slow lines", async
   );
   assert.deepEqual(records, [
     { a: 9007199254740993n, b: [-12345678901234567890n], c: { d: 9007199254740992n } },
-    { a: 1e21, b: 0.12345678901234568, c: "12345678901234567890", d: 9007199254740991 },
+    withDigits(
+      { a: 1e21, b: 0.12345678901234568, c: "12345678901234567890", d: 9007199254740991 },
+      { b: "0.12345678901234567890" },
+    ),
   ]);
+  // what a number is does not depend on its neighbours
+  for (const neighbour of ["", '{"x":0.12345678901234567890}\n']) {
+    const { records: own } = await read(`${neighbour}{"a":9007199254740992,"b":1e22}\n`);
+    assert.deepEqual(own.at(-1), { a: 9007199254740992n, b: 1e22 });
+  }
 });
 
 Deno.test("NDJSON: numbers that are not finite are quarantined, not turned to null", async () => {
   const huge = "9".repeat(400);
   const { records, unreadable } = await read(
-    `{"a":1e400}\n{"a":-1E+999}\n{"a":1e308}\n{"a":NaN}\n{"a":${huge}}\n{"a":[ 12e3456 ]}\n`,
+    `{"a":1e1400}\n{"a":-1E+2999}\n{"a":1e308}\n{"a":NaN}\n{"a":${huge}}\n{"a":[ 12e3456 ]}\n` +
+      `{"a":1.5e400}\n{"a":${"9".repeat(1_001)}}\n{"a":1e-2000}\n{"a":${huge}.5}\n`,
   );
-  assert.deepEqual(records, [{ a: 1e308 }, { a: BigInt(huge) }]);
+  assert.deepEqual(records, [
+    { a: 1e308 },
+    { a: BigInt(huge) },
+    { a: 15n * 10n ** 399n },
+  ]);
   assert.deepEqual(
     unreadable.map(({ rule }) => rule),
-    ["number_range", "number_range", "json_syntax", "number_range"],
+    ["number_range", "number_range", "json_syntax", ...Array(4).fill("number_range")],
   );
-  assert.match(unreadable[0]!.message, /^line 1 of a\.ndjson: number 1e400 is out of range$/);
+  assert.match(unreadable[0]!.message, /^line 1 of a\.ndjson: number 1e1400 is out of range/);
 });
 
 Deno.test("NDJSON: what is no JSON object says where and why, and keeps its text", async () => {

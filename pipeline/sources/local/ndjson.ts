@@ -1,4 +1,4 @@
-import { hasDelicateNumbers, NumberRangeError, parseJson } from "../json_text.ts";
+import { losesDigits, NumberRangeError, parseJson } from "../json_text.ts";
 import { type Json, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Position, unreadable } from "../unreadable.ts";
 import { openPart } from "./open_input.ts";
@@ -84,7 +84,7 @@ function parsePiece(piece: Piece): { batch: Batch; lines: number } {
     return parsePieceByLine(piece);
   }
   if (piece.bytes.length > piece.maxRecordBytes) return parsePieceByLine(piece);
-  const delicate = hasDelicateNumbers(text);
+  const delicate = losesDigits(text);
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();
   const batch: Batch = [];
