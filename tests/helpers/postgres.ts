@@ -115,7 +115,7 @@ async function crash({ pid, dsn }: Cluster): Promise<void> {
   });
 }
 
-/** Applies sql/etl_setup.sql, and grants where ETL_TEST_ROLE asks for it, once per version of that file and cluster. */
+/** The template of what sql/etl_setup.sql makes; made once per version of that file and cluster. */
 async function ensureTemplate(server: string): Promise<string> {
   let sql: string;
   try {
@@ -124,6 +124,11 @@ async function ensureTemplate(server: string): Promise<string> {
     if (error instanceof Deno.errors.NotFound) return "template0";
     throw error;
   }
+  return await makeTemplate(server, sql);
+}
+
+/** Makes the template database of a set-up, with grants where ETL_TEST_ROLE asks for them; answers its name. */
+export async function makeTemplate(server: string, sql: string): Promise<string> {
   const role = serverRole();
   const suffix = role === "superuser" ? "" : `_${role}`;
   const name = `template_${createHash("sha256").update(sql).digest("hex").slice(0, 16)}${suffix}`;
@@ -147,6 +152,11 @@ async function ensureTemplate(server: string): Promise<string> {
     await client.query(`alter database ${name}_building rename to ${name}`);
   });
   return name;
+}
+
+/** Drops a template that no test needs any more. */
+export async function dropTemplate(server: string, name: string): Promise<void> {
+  await maintain(server, (client) => client.query(`drop database if exists ${name} with (force)`));
 }
 
 function inDatabase(dsn: string, name: string): string {
