@@ -81,7 +81,10 @@ async function mutate(chosen: Mutant[], jobs: number): Promise<number> {
   const cluster = await startTestCluster(dir);
   try {
     const copies = await Promise.all(
-      Array.from({ length: Math.min(jobs, chosen.length) }, (_, i) => Copy.make(`${root}/${i}`, cluster.dsn)),
+      Array.from(
+        { length: Math.min(jobs, chosen.length) },
+        (_, i) => Copy.make(`${root}/${i}`, cluster.dsn),
+      ),
     );
     const idle = [...copies];
     const inCopy = async <T>(work: (copy: Copy) => Promise<T>): Promise<T> => {
@@ -93,11 +96,15 @@ async function mutate(chosen: Mutant[], jobs: number): Promise<number> {
       }
     };
     const wrong: string[] = [];
-    await forEachLane(byFile(chosen.flatMap(({ tests }) => tests)), copies.length, async (tests) => {
-      if (over) return;
-      const verdict = await inCopy((copy) => copy.test(tests));
-      if (verdict !== "passed" && !over) wrong.push(`${tests.join("; ")}: ${said(verdict)}`);
-    });
+    await forEachLane(
+      byFile(chosen.flatMap(({ tests }) => tests)),
+      copies.length,
+      async (tests) => {
+        if (over) return;
+        const verdict = await inCopy((copy) => copy.test(tests));
+        if (verdict !== "passed" && !over) wrong.push(`${tests.join("; ")}: ${said(verdict)}`);
+      },
+    );
     if (wrong.length > 0) {
       console.error(`Without any mutant these do not pass:\n${wrong.join("\n")}`);
       return 1;
@@ -197,7 +204,10 @@ class Copy {
       named[0]!.file,
     ]);
     if (ran.late) return { none: `no end within ${LIMIT_MS / 1000} s` };
-    if (/\(uncaught error\)|^error: (?:Module|The module|Relative|Import|Unexpected|Expected|Syntax)/m.test(ran.text)) {
+    if (
+      /\(uncaught error\)|^error: (?:Module|The module|Relative|Import|Unexpected|Expected|Syntax)/m
+        .test(ran.text)
+    ) {
       return { none: `does not load: ${lastLines(ran.text)}` };
     }
     const counts = ran.text.split("\n").map((line) => parseSummary(line)).findLast(Boolean);
@@ -234,7 +244,9 @@ async function shell(script: string, args: string[]): Promise<void> {
     args: ["-c", script, "sh", ...args],
     cwd: PROJECT_DIR,
   }).output();
-  if (!success) throw new Error(`The project cannot be copied: ${new TextDecoder().decode(stderr)}`);
+  if (!success) {
+    throw new Error(`The project cannot be copied: ${new TextDecoder().decode(stderr)}`);
+  }
 }
 
 /** Tests of one file together, each once. */

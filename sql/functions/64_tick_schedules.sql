@@ -73,8 +73,12 @@ begin
   return counts;
 end $$;
 
--- Turns due slots into runs, at a time. One call at once; of several schedules none can hold up the others.
-create or replace function etl.tick_schedules_at(at timestamptz, max_runs integer default 300) returns jsonb
+-- Turns due slots into runs, at a time. One call at once; of several schedules none can hold up the others. What is left
+-- after max_time is for the next tick.
+drop function if exists etl.tick_schedules_at(timestamptz, integer);
+create or replace function etl.tick_schedules_at(
+  at timestamptz, max_runs integer default 300, max_time interval default '30 seconds'
+) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   total jsonb := '{"requested": 0, "skipped": 0, "missed": 0, "failed": 0}';
@@ -90,7 +94,7 @@ begin
   for due in
     select s.schedule from etl.slots as s where s.state = 'pending' and s.slot <= at group by s.schedule order by min(s.slot)
   loop
-    exit when room <= 0 or clock_timestamp() > started + interval '30 seconds';
+    exit when room <= 0 or clock_timestamp() > started + max_time;
     -- somebody who is changing it or runs its past slots comes first; the next tick is in a minute
     select * into schedule from etl.schedules as s where s.name = due for update skip locked;
     continue when not found;

@@ -101,6 +101,24 @@ Deno.test("load: of runs without a version the one that was asked for later wins
   assert.deepEqual((await engine.payloads()).k, { id: "k", x: "latest" });
 });
 
+Deno.test("load: a row says when it was first seen and when it was changed", async (t) => {
+  await using engine = await startEngine(t);
+  const times = async () =>
+    (await engine.sql<{ first: string; updated: string }[]>`
+      select first_seen_at::text as first, updated_at::text as updated from public.etl_improved_events`)[
+      0
+    ]!;
+  await engine.load([{ id: "k", x: 1 }]);
+  const first = await times();
+  assert.equal(first.updated, first.first);
+  await engine.load([{ id: "k", x: 1 }]);
+  assert.deepEqual(await times(), first, "nothing has changed");
+  await engine.load([{ id: "k", x: 2 }]);
+  const then = await times();
+  assert.equal(then.first, first.first);
+  assert.ok(then.updated > first.updated, `${then.updated} is not later than ${first.updated}`);
+});
+
 Deno.test("load: a version beats the order of requests", async (t) => {
   await using engine = await startEngine(t);
   const source = { version: "v" };

@@ -164,3 +164,26 @@ Deno.test("a run that changes rows while another adds some loses nothing of eith
     Object.fromEntries([...expected].sort(([a], [b]) => a < b ? -1 : 1)),
   );
 });
+
+Deno.test("changed rows are locked in the order of their keys, so that two runs never wait for each other in a circle", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const keys = ["k1", "k2", "k3", "k4"];
+  await engine.succeed({ source: source(keys.map((id) => ({ id, x: 1 }))) });
+  await using holder = await session(engine);
+  await holder.query(
+    "begin; select from public.etl_improved_events where event_id = 'k2' for update",
+  );
+  const { run_id } = await engine.submit({
+    source: source(keys.toReversed().map((id) => ({ id, x: 2 }))),
+  });
+  const ending = engine.toEnd(run_id);
+  await waiting(engine, 1);
+  // what comes before k2 is locked, nothing behind it is
+  await using looker = await session(engine);
+  const { rows } = await looker.query(
+    "select event_id from public.etl_improved_events order by event_id for update skip locked",
+  );
+  assert.deepEqual(rows.map((row) => row.event_id), ["k3", "k4"]);
+  await holder.query("rollback");
+  assert.equal((await ending).counts.updated, 4);
+});

@@ -165,3 +165,58 @@ Deno.test("an edited expression drops the slots to come and makes none in the pa
   assert.equal(Number(after.revision), Number(before.revision) + 1);
   assert.equal(after.slots_until, null);
 });
+
+Deno.test("what is caught up with all is asked for oldest first, although runs may not overlap", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await schedule(sql, "catches_up", { missed: "all", overlap: "skip" });
+  await slots(sql, "catches_up", [4 * 3600, 3 * 3600, 2 * 3600, 60]);
+  assert.deepEqual(await tick(sql), { requested: 4, skipped: 0, missed: 0, failed: 0 });
+  const { rows } = await sql.query(
+    `select array_agg(slot order by requested_at) = array_agg(slot order by slot) as in_order,
+      array_agg(distinct overlap) as overlap from etl.runs`,
+  );
+  assert.deepEqual(rows[0], { in_order: true, overlap: ["queue"] });
+});
+
+Deno.test("a pause holds from its first instant up to its end, which is no part of it", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await schedule(sql, "paused", { missed: "all", overlap: "queue", grace_seconds: 86_400 });
+  const at = (minutes: number) => `2027-03-01 10:${minutes}Z`;
+  await sql.query(`alter table etl.schedules disable trigger user;
+    update etl.schedules set paused_at = '${at(10)}', paused_until = '${at(20)}';
+    alter table etl.schedules enable trigger user`);
+  await sql.query(
+    `insert into etl.slots (schedule, slot, slot_previous)
+     select 'paused', slot::timestamptz, slot::timestamptz - interval '1 minute' from unnest($1::text[]) as slot`,
+    [[at(10), at(19), at(20)]],
+  );
+  const tickAt = (time: string) => sql.query("select etl.tick_schedules_at($1)", [time]);
+  await sql.query(
+    "insert into etl.slots (schedule, slot, slot_previous) values ('paused', $1, $2)",
+    [
+      "2027-03-01 10:09:59.999Z",
+      "2027-03-01 10:09Z",
+    ],
+  );
+  // at the very end of the pause
+  await tickAt(at(20));
+  assert.deepEqual(await states(sql, "paused"), ["requested", "skipped", "skipped", "requested"]);
+});
+
+Deno.test("what fell due at the end of a pause is run when somebody resumes the schedule later", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await schedule(sql, "resumed", { missed: "all", overlap: "queue", grace_seconds: 86_400 });
+  await sql.query(`alter table etl.schedules disable trigger user;
+    update etl.schedules set paused_at = now() - interval '2 hours',
+      paused_until = date_trunc('hour', now()) - interval '1 hour';
+    alter table etl.schedules enable trigger user;
+    insert into etl.slots (schedule, slot, slot_previous)
+    select name, paused_until - i * interval '1 minute', paused_until - (i + 1) * interval '1 minute'
+    from etl.schedules, generate_series(0, 1) as i`);
+  await sql.query("update etl.schedules set paused_until = null");
+  await tick(sql);
+  assert.deepEqual(await states(sql, "resumed"), ["skipped", "requested"]);
+});

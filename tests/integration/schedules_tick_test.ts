@@ -140,13 +140,78 @@ Deno.test("what stands in the way for a moment leaves the slot for the next tick
     await other.query("begin");
     await other.query("select from etl.pools for update");
     await sql.query(
-      "alter function etl.tick_schedules_at(timestamptz, integer) set lock_timeout = '50ms'",
+      "alter function etl.tick_schedules_at set lock_timeout = '50ms'",
     );
     assert.deepEqual(await tick(sql), { requested: 0, skipped: 0, missed: 0, failed: 0 });
     assert.deepEqual(await states(sql, "waits"), ["pending"]);
     await other.query("rollback");
   });
   assert.equal((await tick(sql)).requested, 1);
+});
+
+Deno.test("what the database may get over leaves the slot for the next tick, every other error is the slot's", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query(`create function refuse() returns trigger language plpgsql as $$
+    begin
+      raise exception using errcode = tg_argv[0], message = 'refused';
+    end $$`);
+  const passing = [
+    ...["40001", "40P01", "55P03"],
+    // resources, interventions, the system, and problems of the program with a status of 5xx
+    ...["53100", "53300", "57P01", "57P03", "58000", "58030"],
+  ];
+  const final = ["22003", "23514", "42501", "54000", "P0001"];
+  for (const [i, code] of [...passing, ...final].entries()) {
+    const name = `s${i}`;
+    await schedule(sql, name);
+    await slots(sql, name, [5]);
+    await sql.query(
+      `create trigger refuse before insert on etl.runs for each row execute function refuse('${code}')`,
+    );
+    await tick(sql);
+    const state = passing.includes(code) ? "pending" : "failed";
+    assert.deepEqual(await states(sql, name), [state], code);
+    await sql.query("drop trigger refuse on etl.runs");
+    await tick(sql);
+    assert.deepEqual(await states(sql, name), [state === "failed" ? state : "requested"], code);
+  }
+  // a problem of the program's own that may pass: the database is not set up yet
+  await schedule(sql, "early");
+  await slots(sql, "early", [5]);
+  await sql.query(
+    "create table kept as select * from etl.param_schema; delete from etl.param_schema",
+  );
+  await tick(sql);
+  assert.deepEqual(await states(sql, "early"), ["pending"]);
+  await sql.query("insert into etl.param_schema select * from kept");
+  await tick(sql);
+  assert.deepEqual(await states(sql, "early"), ["requested"]);
+});
+
+Deno.test("a tick that takes too long leaves the rest to the next", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query(`create function dawdle() returns trigger language plpgsql as $$
+    begin
+      perform pg_sleep(0.2);
+      return new;
+    end $$;
+    create trigger dawdle before insert on etl.runs for each row execute function dawdle()`);
+  for (let i = 0; i < 4; i++) {
+    await schedule(sql, `s${i}`);
+    await slots(sql, `s${i}`, [5 + i]);
+  }
+  const requested = async (call: string) =>
+    (await sql.query(`select ${call} ->> 'requested' as n`)).rows[0].n;
+  assert.equal(await requested("etl.tick_schedules_at(now(), max_time => '0.1 s')"), "1");
+  assert.equal(await requested("etl.tick_schedules_at(now(), max_time => '0.3 s')"), "2");
+  // the caller gets the default
+  const { rows: [{ given }] } = await sql.query(
+    `select pg_get_function_arguments(oid) as given from pg_proc where proname = 'tick_schedules_at'`,
+  );
+  assert.match(given, /max_time interval DEFAULT '00:00:30'/);
+  assert.equal(await requested("etl.tick_schedules()"), "1");
 });
 
 Deno.test("schedules and slots in a bad state cannot be stored", async (t) => {

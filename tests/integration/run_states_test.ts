@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { connect } from "../../store/pg.ts";
+import { cancelRun, finishRun, planChunks, startRun } from "../../store/runs.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+Deno.test("a server that stops in an orderly way uses up no attempt, one that gives up does", async (t) => {
+  await using engine = await startEngine(t, { env: { ETL_RUN_MAX_ATTEMPTS: "2" } });
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  for (let i = 0; i < 4; i++) {
+    const stopping = AbortSignal.abort();
+    assert.equal(await engine.execute(run_id, { stopping }), "given back");
+    const { state, admitted_at, attempt } = await engine.run(run_id);
+    assert.deepEqual([state, admitted_at === null, attempt], ["queued", false, i + 1]);
+  }
+  assert.equal((await engine.toEnd(run_id)).state, "succeeded");
+});
+
+/** A transaction that an attempt of a run has left open with a lock, as a worker that was stopped by force does. */
+async function leftOpen(engine: Engine, runId: string, attempt: number) {
+  const client = await connect(engine.db.dsn, { applicationName: `etl-run ${runId} ${attempt}` });
+  await client.query("begin; select from etl.chunks for update");
+  const [backend] = (await client.query<{ pid: number }>("select pg_backend_pid() as pid")).rows;
+  return {
+    isOpen: async () =>
+      (await engine.sql`select from pg_stat_activity where pid = ${backend!.pid}`).length > 0,
+    [Symbol.asyncDispose]: () => client.end().catch(() => {}),
+  };
+}
+
+for (const state of ["failed", "cancelled"] as const) {
+  Deno.test(`a run that has ${state} leaves no transaction of its attempts open`, async (t) => {
+    await using engine = await startEngine(t, { workers: 1 });
+    const { sql } = engine;
+    const { run_id } = await engine.submit({ batch_size: 5 });
+    const run = (await startRun(sql, run_id, { serverId: "test", maxAttempts: 5 }))!;
+    await planChunks(sql, run, { pin: {}, slices: [{ from: 0 }], warnings: [] });
+    await using left = await leftOpen(engine, run_id, run.attempt);
+    if (state === "cancelled") await cancelRun(sql, run_id, "test");
+    assert.equal(await left.isOpen(), true);
+    const error = { type: "/api/problems/internal", title: "t", status: 500, detail: "d" };
+    assert.equal((await finishRun(sql, run, { state, error, stages: [] }))!.state, state);
+    assert.equal(await left.isOpen(), false);
+  });
+}
+
+Deno.test("the next attempt of a run ends the transactions that the one before has left open", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  const run = (await startRun(sql, run_id, { serverId: "dead", maxAttempts: 5 }))!;
+  await using left = await leftOpen(engine, run_id, run.attempt);
+  assert.equal(await engine.execute(run_id), "nothing to do", "the attempt is alive");
+  await sql`update etl.runs set seen_at = now() - interval '5 seconds'`;
+  assert.equal((await engine.toEnd(run_id)).state, "succeeded");
+  assert.equal(await left.isOpen(), false);
+});
+
+Deno.test("a run keeps the warnings of its plan and those of its end", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const { sql } = engine;
+  const { run_id } = await engine.submit({ batch_size: 0 });
+  const run = (await startRun(sql, run_id, { serverId: "test", maxAttempts: 5 }))!;
+  await planChunks(sql, run, { pin: {}, slices: [], warnings: ["of the plan"] });
+  // another attempt finds the same
+  await planChunks(sql, run, { pin: {}, slices: [], warnings: ["of the plan"] });
+  await finishRun(sql, run, { state: "succeeded", stages: [], warnings: ["of the end"] });
+  const shown = await (await engine.request(`/api/etl/runs/${run_id}`)).json();
+  assert.deepEqual(shown.warnings, ["of the plan", "of the end"]);
+});
+
+Deno.test("a waiting run of the same label is not started before the one that goes on has ended", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await engine.sql`insert into etl.pools (pool, slots) values ('other', 3)`;
+  const ask = async (conf: object) =>
+    (await engine.submit({ run_label: "same", batch_size: 1, ...conf })).run_id;
+  const [first, second, third] = [await ask({}), await ask({}), await ask({ pool: "other" })];
+  const admitted = async () =>
+    await Promise.all(
+      [first, second, third].map(async (id) => (await engine.run(id)).admitted_at !== null),
+    );
+  assert.deepEqual(await admitted(), [true, false, false]);
+  assert.equal(await engine.execute(second), "nothing to do");
+  await engine.toEnd(first);
+  assert.equal((await admitted()).filter(Boolean).length, 2, "one more, of whichever pool");
+  const order = (await admitted())[1] ? [second, third] : [third, second];
+  for (const id of order) assert.equal((await engine.toEnd(id)).state, "succeeded");
+});
+
+Deno.test("a pool has as many runs going on as it has slots, and labels take turns", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await engine.sql`insert into etl.pools (pool, slots) values ('two', 2)`;
+  const ask = async (run_label: string) =>
+    (await engine.submit({ run_label, pool: "two", batch_size: 1 })).run_id;
+  const runs: Record<string, string> = {};
+  for (const label of ["a1", "b1", "a2", "c1"]) runs[label] = await ask(label[0]!);
+  const going = async () => {
+    const found: string[] = [];
+    for (const [name, id] of Object.entries(runs)) {
+      const { state, admitted_at } = await engine.run(id);
+      if (state === "queued" && admitted_at !== null) found.push(name);
+    }
+    return found;
+  };
+  assert.deepEqual(await going(), ["a1", "b1"]);
+  await engine.toEnd(runs.a1!);
+  // c has waited for its first turn, a has just had one
+  assert.deepEqual(await going(), ["b1", "c1"]);
+  await engine.toEnd(runs.b1!);
+  assert.deepEqual(await going(), ["a2", "c1"]);
+});
+
+Deno.test("a cancel ends a waiting run at once, and a retry goes on with attempts of its own", async (t) => {
+  await using engine = await startEngine(t, { env: { ETL_RUN_MAX_ATTEMPTS: "1" } });
+  const conf = { source: { type: "file", path: "later.csv", key: "id" } };
+  const { run_id } = await engine.submit(conf);
+  assert.equal((await engine.toEnd(run_id)).state, "failed");
+  await Deno.writeTextFile(`${engine.dataDir}/later.csv`, "id\n1\n");
+  assert.equal((await engine.post(`/api/etl/runs/${run_id}/retry`)).status, 202);
+  const again = await engine.run(run_id);
+  assert.deepEqual([again.state, again.error, again.ended_at], ["queued", null, null]);
+  await engine.post(`/api/etl/runs/${run_id}/cancel`);
+  assert.equal((await engine.run(run_id)).state, "cancelled");
+  await engine.post(`/api/etl/runs/${run_id}/retry`);
+  assert.equal((await engine.toEnd(run_id)).state, "succeeded");
+  const refused = await engine.post(`/api/etl/runs/${run_id}/retry`);
+  assert.equal(refused.status, 409);
+  assert.match((await refused.json()).detail, /only a failed or cancelled run can be retried/);
+});
+
+Deno.test("every change of a run's state that no arrow of the diagram shows is refused", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const page = await Deno.readTextFile(new URL("../../docs/run_lifecycle.md", import.meta.url));
+  const arrows = [...page.matchAll(/^ {4}(\w+|\[\*\]) --> (\w+|\[\*\])/gm)]
+    .map(([, from, to]) => [from!, to!])
+    .filter(([from, to]) => from !== "[*]" && to !== "[*]");
+  const stored = await engine.sql<{ arrow: string }[]>`
+    select from_state || ' ' || to_state as arrow from etl.run_transitions`;
+  const drawn = new Set(arrows.map((arrow) => arrow.join(" ")));
+  assert.deepEqual(
+    new Set(stored.map(({ arrow }) => arrow)),
+    drawn,
+  );
+  const { run_id } = await engine.submit({ batch_size: 1 });
+  await assert.rejects(
+    async () => await engine.sql`update etl.runs set state = 'succeeded' where run_id = ${run_id}`,
+    /cannot|not allowed|from queued/,
+  );
+});
+
+Deno.test("every change of a run is told on the channel etl_run", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const told: string[] = [];
+  const client = await connect(engine.db.dsn);
+  client.on("notification", ({ payload }) => told.push(payload!.split(" ")[1]!));
+  await client.query("listen etl_run");
+  const run = await engine.succeed({ batch_size: 1 });
+  await waitFor(() => told.includes("succeeded"), { what: "the end of the run" });
+  await client.end();
+  assert.deepEqual([...new Set(told)], ["queued", "running", "succeeded"], run.run_id);
+});
