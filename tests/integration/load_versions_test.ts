@@ -128,6 +128,17 @@ Deno.test("load: a version beats the order of requests", async (t) => {
   assert.deepEqual((await engine.payloads()).k, { id: "k", v: 5 });
 });
 
+Deno.test("load: a version beats none, whichever was asked for later", async (t) => {
+  await using engine = await startEngine(t);
+  const source = { version: "v" };
+  await engine.load([{ id: "k", x: "none" }]);
+  const newer = await engine.load([{ id: "k", v: -5 }], { source });
+  assert.deepEqual(counts(newer), { inserted: 0, updated: 1, unchanged: 0, duplicates: 0 });
+  const later = await engine.load([{ id: "k", x: "none" }]);
+  assert.deepEqual(counts(later), { inserted: 0, updated: 0, unchanged: 1, duplicates: 0 });
+  assert.deepEqual((await engine.payloads()).k, { id: "k", v: -5 });
+});
+
 Deno.test("load: a key that another source owns fails the run before anything is published", async (t) => {
   await using engine = await startEngine(t);
   await engine.load([{ id: "x", a: 1 }], { source: { name: "owner" } });
