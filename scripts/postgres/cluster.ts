@@ -214,11 +214,35 @@ function lastLines(text: string): string {
   return text.trim().split("\n").slice(-3).join(" ");
 }
 
+/**
+ * A free port that nobody gets by chance: from below those that the system hands
+ * out to outgoing connections. One of theirs would be lost while PostgreSQL is
+ * down for a moment, to any other program or to a client that connects to it
+ * again and again: the kernel may give that the very port that it asks for,
+ * and the client then talks to itself.
+ */
 function freePort(): number {
+  const first = firstOutgoingPort();
+  const lowest = Math.min(10_240, first - 1_000);
+  for (let tries = 0; tries < 100; tries++) {
+    const port = lowest + Math.floor(Math.random() * (first - lowest));
+    if (isFree(port)) return port;
+  }
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();
   return port;
+}
+
+/** The first of the ports that outgoing connections are given. */
+function firstOutgoingPort(): number {
+  try {
+    const range = Deno.readTextFileSync("/proc/sys/net/ipv4/ip_local_port_range");
+    const first = Number.parseInt(range);
+    return first > 12_000 ? first : 32_768;
+  } catch {
+    return 32_768; // not Linux, where they begin later
+  }
 }
 
 function isFree(port: number): boolean {

@@ -1,4 +1,5 @@
 import { ownCluster } from "../helpers/postgres.ts";
+import { isAlive } from "../helpers/processes.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { undisturbed } from "./invariants.ts";
@@ -33,18 +34,12 @@ Deno.test("PostgreSQL restarts in any stage: the runs go on, nothing is lost or 
   );
   // fast shutdown: transactions are rolled back, clients are told
   Deno.kill(postmaster!.pid, "SIGINT");
-  await waitFor(() => !isRunning(postmaster!.pid), { timeoutMs: 30_000, what: "the shutdown" });
+  await waitFor(async () => !await isAlive(postmaster!.pid), {
+    timeoutMs: 30_000,
+    what: "the shutdown",
+  });
   await cluster.restart();
   const since = { what: "PostgreSQL was back", at: Date.now() };
   for (const run of held) await run.release();
   await endUndisturbed(world, held, { expected, servers: [server], since });
 });
-
-function isRunning(pid: number): boolean {
-  try {
-    Deno.statSync(`/proc/${pid}`);
-    return true;
-  } catch {
-    return false;
-  }
-}

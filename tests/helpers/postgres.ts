@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Cluster } from "../../scripts/postgres/cluster.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startTestCluster, testClusterDir, type TestClusterOptions } from "./clusters.ts";
+import { childrenOf, isAlive } from "./processes.ts";
 import {
   createRoles,
   giveDatabase,
@@ -11,6 +12,7 @@ import {
   serverGrants,
   serverRole,
 } from "./server_role.ts";
+import { waitFor } from "./wait_for.ts";
 
 export interface TestDatabase {
   /** Connection string of a superuser to a database of the test's own. */
@@ -93,7 +95,13 @@ export async function ownCluster(options: TestClusterOptions = {}): Promise<OwnC
     dsn: cluster.dsn,
     crash: () => crash(cluster),
     async restart() {
+      const { port } = cluster;
       cluster = await startTestCluster(dir, options);
+      if (cluster.port !== port) {
+        throw new Error(
+          `The cluster is back on port ${cluster.port}; another program took ${port}`,
+        );
+      }
     },
     async [Symbol.asyncDispose]() {
       await cluster.stop();
@@ -102,16 +110,21 @@ export async function ownCluster(options: TestClusterOptions = {}): Promise<OwnC
   };
 }
 
-async function crash({ pid, dsn }: Cluster): Promise<void> {
-  await maintain(dsn, async (client) => {
-    const { rows } = await client.query<{ pid: number }>("select pid from pg_stat_activity");
-    for (const backend of [pid, ...rows.map((row) => row.pid)]) {
-      try {
-        Deno.kill(backend, "SIGKILL");
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
+/** Ends a postmaster and all of its processes at once, and waits until the kernel has them no more. */
+async function crash({ pid }: Cluster): Promise<void> {
+  // stopped, it starts no process that nobody would know of
+  Deno.kill(pid, "SIGSTOP");
+  const processes = [pid, ...await childrenOf(pid)];
+  for (const each of processes) {
+    try {
+      Deno.kill(each, "SIGKILL");
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
+  }
+  await waitFor(async () => (await Promise.all(processes.map(isAlive))).every((alive) => !alive), {
+    timeoutMs: 30_000,
+    what: `the processes ${processes.join(", ")} of PostgreSQL to end`,
   });
 }
 

@@ -5,6 +5,7 @@ import { defaultDataDir, startEmbeddedPostgres } from "../../scripts/postgres/em
 import { SYSTEM_DIR } from "../../scripts/postgres/binaries.ts";
 import { commandLine } from "../../scripts/process_tree.ts";
 import { testClusterDir } from "../helpers/clusters.ts";
+import { ownCluster } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 /** A directory for a cluster, deleted at the end. */
@@ -144,6 +145,28 @@ Deno.test("startEmbeddedPostgres() takes another port when its own was taken mea
   const second = await startEmbeddedPostgres(dir);
   assert.notEqual(second.port, first.port);
   await second.stop();
+});
+
+Deno.test("a cluster has a port that no outgoing connection is given, and keeps it through a crash", async () => {
+  const range = await Deno.readTextFile("/proc/sys/net/ipv4/ip_local_port_range").catch(() => "");
+  await using cluster = await ownCluster();
+  const port = Number(new URL(cluster.dsn).port);
+  assert.ok(port < (Number.parseInt(range) || 32_768), `${port} is one of ${range}`);
+  await cluster.crash();
+  // clients that ask for it meanwhile do not take it
+  const asked = await Promise.all(
+    Array.from(
+      { length: 200 },
+      () =>
+        Deno.connect({ hostname: "127.0.0.1", port }).then(
+          (socket) => socket.close(),
+          () => "refused",
+        ),
+    ),
+  );
+  assert.deepEqual(new Set(asked), new Set(["refused"]));
+  await cluster.restart();
+  assert.deepEqual(await query(cluster.dsn, "select 1 as n"), [{ n: 1 }]);
 });
 
 Deno.test("defaultDataDir() is of this clone and reachable for the account of PostgreSQL", () => {
