@@ -123,8 +123,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/hashagg",
     file: "pipeline/resolve.ts",
-    find: "set local enable_hashagg = off",
-    replace: "set local enable_hashagg = on",
+    find: "hash_mem_multiplier = 4;\n      set local enable_hashagg = off",
+    replace: "hash_mem_multiplier = 4;\n      set local enable_hashagg = on",
     breaks: "resolve needs a bounded amount of memory",
     tests: ["integration/resolve_memory_test.ts: resolve groups positions by sorting"],
   },

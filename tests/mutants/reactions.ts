@@ -177,8 +177,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/secrets",
     file: "telemetry/log.ts",
-    find: 'if (secret !== "") text = text.replaceAll(secret, "***");',
-    replace: 'if (secret !== "") text = text.replace(secret, "***");',
+    find: 'pattern === null ? text : text.replaceAll(pattern, "***")',
+    replace: 'pattern === null ? text : text.replace(new RegExp(pattern, "u"), "***")',
     breaks: "a secret is hidden each time",
     tests: ["unit/log_test.ts: secrets are hidden"],
   },
