@@ -21,6 +21,13 @@ async function main(): Promise<void> {
     secrets: secretsOf(config),
     onEntry: (entry) => tail.add(entry),
   });
+  // e.g. the query that postgres.js asks first on each connection, when a pooler's server is away
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    log.error("something failed that nothing waited for; the server goes on", {
+      error: event.reason,
+    });
+  });
   warnOfNames(env, log);
   const services = await startServices(config, { log, tail, drainMs: STOP_DEADLINE_MS - 3_000 });
   let stopping = false;

@@ -1,4 +1,5 @@
 import { errorCode, isTransient } from "../store/errors.ts";
+import { noteOutage, passing } from "../store/outages.ts";
 import { Problem } from "./problem.ts";
 
 /**
@@ -8,14 +9,16 @@ import { Problem } from "./problem.ts";
  */
 export function runProblem(error: unknown, stage: string | null): Problem {
   if (error instanceof Problem) return error;
+  noteOutage(error);
   const where = stage === null ? "" : ` in ${stage}`;
   const code = errorCode(error);
   const message = error instanceof Error ? error.message : String(error);
   if (isTransient(error)) {
+    const words = passing(error)?.words ?? "the connection to the database was lost";
     return new Problem("database-unavailable", {
       status: 503,
       transient: true,
-      detail: `The database could not be reached${where}: ${message}. The run is tried again.`,
+      detail: `The run stopped${where}: ${words} (${message}). It is tried again.`,
       cause: error,
     });
   }

@@ -1,13 +1,19 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { databaseHealth, missingRelations } from "../store/health.ts";
+import { databaseHealth, missingRelations, unwritable } from "../store/health.ts";
+import { passing } from "../store/outages.ts";
 import { deadline } from "./shared/deadline.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf } from "./shared/schemas.ts";
 
 /** A database that does not answer is as good as none. */
 const ANSWER_LIMIT_MS = 5_000;
-const OUT_OF_REACH =
-  "the database cannot be reached: check KPIS_PG_DSN and that PostgreSQL is running";
+
+/** What is wrong with a database that has not answered what was asked. */
+function outOfReach(error: unknown): string {
+  const words = passing(error)?.words;
+  return "the database cannot be reached" + (words === undefined ? "" : ` (${words})`) +
+    ": check KPIS_PG_DSN and that PostgreSQL is running";
+}
 
 const healthSchema = z.object({
   status: z.enum(["healthy", "unhealthy"]),
@@ -87,16 +93,18 @@ async function health(deps: AppDeps) {
       : "polling: LISTEN is off (ETL_LISTEN=false) or not possible";
     const body = { problems, warnings: database.warnings, server, dispatch, ...database.facts };
     return { healthy: problems.length === 0, body };
-  } catch {
-    return { healthy: false, body: { problems: [OUT_OF_REACH], server } };
+  } catch (error) {
+    return { healthy: false, body: { problems: [outOfReach(error)], server } };
   }
 }
 
 async function unreadiness(deps: AppDeps): Promise<string[]> {
   if (deps.status().draining) return ["this server is stopping"];
   try {
-    return await deadline(missingRelations(deps.sql), ANSWER_LIMIT_MS);
-  } catch {
-    return [OUT_OF_REACH];
+    const { sql } = deps;
+    const missing = await deadline(missingRelations(sql), ANSWER_LIMIT_MS);
+    return missing.length > 0 ? missing : await deadline(unwritable(sql), ANSWER_LIMIT_MS);
+  } catch (error) {
+    return [outOfReach(error)];
   }
 }

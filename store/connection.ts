@@ -69,6 +69,10 @@ export class Connection {
       } catch {
         this.#drop(client);
       }
+      // nobody has set a time limit, so it was not the statement's fault that it was stopped
+      if (errorCode(error) === "57014" && options.statementTimeoutMs === 0) {
+        Object.assign(error as object, { transient: true });
+      }
       if (isTransient(error)) {
         // a lost connection can leave the driver unusable although it does not say so
         this.#drop(client);

@@ -1,43 +1,11 @@
+import { passing } from "./outages.ts";
+
 /** What the drivers put on an error from the server or the socket. */
 interface DriverError {
   code?: string;
   message?: string;
   detail?: string;
 }
-
-/**
- * SQLSTATEs after which the same statement may succeed when it is tried again:
- * connection lost (08), server shutting down, crashing or starting, session timed out (57P0x),
- * serialization failure, deadlock, lock not available, too many connections.
- */
-const TRANSIENT_STATES = new Set([
-  "57P01",
-  "57P02",
-  "57P03",
-  "57P05",
-  "40001",
-  "40P01",
-  "55P03",
-  "53300",
-]);
-
-/** Socket errors of Node and the drivers' own words for a lost connection. */
-const TRANSIENT_CODES = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ETIMEDOUT",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EAI_AGAIN",
-  "ENOTCONN",
-  "CONNECTION_CLOSED",
-  "CONNECTION_ENDED",
-  "CONNECTION_DESTROYED",
-  "CONNECT_TIMEOUT",
-]);
-const TRANSIENT_MESSAGES =
-  /connection terminated|connection ended|not queryable|connection error|timeout expired|timeout exceeded|the database system is|terminating connection|query read timeout|connection reset|broken pipe|cannot use a pool after/i;
 
 /** SQLSTATE or socket code of a driver error, if it has one. */
 export function errorCode(error: unknown): string | undefined {
@@ -53,12 +21,7 @@ export function isSqlState(code: string | undefined): code is string {
 export function isTransient(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
   if ("transient" in error) return error.transient === true;
-  const { code, message } = error as DriverError;
-  if (isSqlState(code)) {
-    return code.startsWith("08") || TRANSIENT_STATES.has(code);
-  }
-  if (code !== undefined && TRANSIENT_CODES.has(code)) return true;
-  return TRANSIENT_MESSAGES.test(message ?? "");
+  return passing(error) !== null;
 }
 
 /**

@@ -1,6 +1,8 @@
 import { connectionTarget } from "./connection_target.ts";
 import type { Sql } from "./database.ts";
 import { databasePlace, isNear } from "./dsn.ts";
+import { errorCode } from "./errors.ts";
+import { forgetFullDisk, fullDiskNoted, passing } from "./outages.ts";
 import { type JobsOptions, recentJobsReport } from "./jobs.ts";
 
 export interface DatabaseHealth {
@@ -38,10 +40,45 @@ export async function missingRelations(sql: Sql): Promise<string[]> {
   return [`missing: ${names}; run \`deno task setup-db\``];
 }
 
+/**
+ * Why the database takes no writes, in words: a standby, a read-only role or database, or a disk that
+ * was full when something was written and still is. Throws when it is out of reach.
+ */
+export async function unwritable(sql: Sql): Promise<string[]> {
+  const [row] = await sql<{ standby: boolean; readonly: boolean }[]>`
+    select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as readonly`;
+  if (row!.standby) {
+    return [
+      "the database takes no writes: this is a standby. Name the primary in KPIS_PG_DSN, or " +
+      "all hosts with target_session_attrs=read-write",
+    ];
+  }
+  if (row!.readonly) {
+    return [
+      "the database takes no writes: default_transaction_read_only is on, for it or this role",
+    ];
+  }
+  if (!fullDiskNoted()) return [];
+  try {
+    // sorts more than fits into memory, so that files are written where its tables are
+    await sql.unsafe(
+      "set local work_mem = '64kB'; select count(*) from " +
+        "(select from generate_series(1, 200000) as n order by md5(n::text) offset 0) as s",
+    );
+    forgetFullDisk();
+    return [];
+  } catch (error) {
+    const found = passing(error);
+    if (found === null || !["53100", "58030"].includes(errorCode(error) ?? "")) throw error;
+    return [`${found.words}: make room there; runs wait meanwhile`];
+  }
+}
+
 /** Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. */
 export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<DatabaseHealth> {
   const missing = await missingRelations(sql);
   if (missing.length > 0) return { problems: missing, warnings: [], facts: {} };
+  const unwritten = await unwritable(sql);
   const [row] = await sql<{ facts: Facts }[]>`
     select jsonb_build_object(
       'last_run', (select jsonb_build_object('run_id', run_id, 'state', state, 'run_label', run_label,
@@ -79,7 +116,7 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
   const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
   const { facts } = row!;
   return {
-    problems: [...overdue.map(overdueText), ...problemsOf(facts)],
+    problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
     warnings: [...warningsOf(facts), ...jobWarnings, ...plain],
     facts: { ...facts, scheduler, overdue_schedules: overdue },
   };

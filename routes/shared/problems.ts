@@ -3,6 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../pipeline/problem.ts";
 import { isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
+import { noteOutage, passing } from "../../store/outages.ts";
 import type { Log } from "../../telemetry/log.ts";
 
 /** Turns whatever a route throws into the problem that its caller may see. */
@@ -36,10 +37,12 @@ export function toProblem(error: unknown): Problem {
       cause: error,
     });
   }
+  noteOutage(error);
   if (isTransient(error)) {
+    const words = passing(error)?.words ?? "the connection to the database was lost";
     return new Problem("unavailable", {
       status: 503,
-      detail: "The database cannot be reached just now. Try again in a few seconds.",
+      detail: `The database cannot be used just now: ${words}. Try again in a few seconds.`,
       transient: true,
       cause: error,
     });

@@ -32,6 +32,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = ${mode}
 default_pool_size = 40
+server_login_retry = 2
 max_client_conn = 500
 server_reset_query = DISCARD ALL
 ignore_startup_parameters = extra_float_digits

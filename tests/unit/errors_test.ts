@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Problem } from "../../pipeline/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
 import { isTransient, raisedProblem } from "../../store/errors.ts";
+import { passing } from "../../store/outages.ts";
 
 const withCode = (code: string, message = "") => Object.assign(new Error(message), { code });
 
@@ -17,8 +18,17 @@ Deno.test("isTransient() knows the states and socket errors after which trying a
     "40001",
     "40P01",
     "55P03",
+    "53100",
+    "53200",
     "53300",
+    "53400",
+    "25006",
+    "25P03",
+    "58030",
     "ECONNREFUSED",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "EHOSTUNREACH",
     "ECONNRESET",
     "EPIPE",
     "ETIMEDOUT",
@@ -31,8 +41,10 @@ Deno.test("isTransient() knows the states and socket errors after which trying a
     "42501",
     "42P01",
     "22P02",
-    "57014",
-    "53100",
+    "57P04",
+    "25P02",
+    "28P01",
+    "3D000",
     "ET422",
     "ENOENT",
     "ENOSPC",
@@ -53,6 +65,25 @@ Deno.test("isTransient() knows the drivers' words, but not those of a message of
   }
 });
 
+Deno.test("a statement that somebody cancelled is tried again, one that took too long is not", () => {
+  assert.equal(isTransient(withCode("57014", "canceling statement due to user request")), true);
+  assert.equal(
+    isTransient(withCode("57014", "canceling statement due to statement timeout")),
+    false,
+  );
+});
+
+Deno.test("an outage is told by its cause, and a conflict is none", () => {
+  assert.match(
+    runProblem(withCode("53100"), "load").message,
+    /no space is left on the database's disk/,
+  );
+  assert.match(runProblem(withCode("25006"), null).message, /takes no writes/);
+  assert.match(runProblem(withCode("ENOTFOUND"), null).message, /host name is not known/);
+  assert.equal(passing(withCode("53100"))?.kind, "outage");
+  assert.equal(passing(withCode("40P01"))?.kind, "conflict");
+});
+
 Deno.test("isTransient() believes an error that says itself what it is", () => {
   const options = { detail: "connection terminated" };
   assert.equal(isTransient(new Problem("disk-full", { ...options, transient: true })), true);
@@ -71,7 +102,7 @@ Deno.test("raisedProblem() reads what etl.raise_problem raised, and nothing else
 Deno.test("runProblem() shows what the user can act on and hides what is a defect", () => {
   assert.equal(runProblem(withCode("57P01", "gone"), "load").transient, true);
   assert.match(
-    runProblem(withCode("57014"), "load").message,
+    runProblem(withCode("57014", "canceling statement due to statement timeout"), "load").message,
     /in load took longer than db_statement_timeout_ms/,
   );
   assert.equal(

@@ -82,7 +82,8 @@ export async function readOnly<T>(client: Client, use: () => Promise<T>): Promis
 export function asSourceProblem(error: unknown, conf: PostgresConf): unknown {
   if (error instanceof Problem) return error;
   const code = errorCode(error);
-  const transient = isTransient(error);
+  // a query that writes is refused, as each is read in a transaction that cannot
+  const transient = code !== "25006" && isTransient(error);
   if (!transient && (code === undefined || !/^[0-9A-Z]{5}$/.test(code))) return error;
   return new Problem("source-unreadable", {
     detail: `${describeSource(conf)} cannot be read${reason(error)}` +
