@@ -1,6 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
-import { type FieldError, Problem } from "./pipeline/problem.ts";
+import { errorsText, type FieldError, MAX_ERRORS, Problem } from "./pipeline/problem.ts";
 import { accessOf } from "./routes/access/access_of.ts";
 import { requireAccess } from "./routes/access/require_access.ts";
 import { requireOurPage } from "./routes/access/form_token.ts";
@@ -17,7 +17,7 @@ import { exportRoutes } from "./routes/exports.ts";
 import { guard } from "./routes/shared/guard.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { jobRoutes } from "./routes/jobs.ts";
-import { limitLoad } from "./routes/shared/load.ts";
+import { limitLoad, limitRequests } from "./routes/shared/load.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
@@ -55,7 +55,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       if (result.success) return;
       const given = { query: c.req.query(), param: c.req.param() }[result.target as string] ??
         (result as { data?: unknown }).data;
-      const errors = result.error.issues.flatMap((issue) =>
+      const errors = result.error.issues.slice(0, MAX_ERRORS).flatMap((issue) =>
         fieldErrors(issue as never, []).map((error) =>
           issue.code === "unrecognized_keys" && result.target === "query"
             ? { field: error.field, message: error.message, expected: "a parameter of /api/docs" }
@@ -64,7 +64,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       );
       throw new Problem("bad-request", {
         status: 400,
-        detail: errors.map((error) => `${error.field} ${error.message}`).join("; "),
+        detail: `The request has ${errorsText(errors)}`,
         errors,
       });
     },
@@ -99,6 +99,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   const access = deps.access ?? accessOf(deps);
   app.use(requireAccess(deps, access));
   app.use(bodyLimits());
+  app.use(limitRequests());
   app.use(requireOurPage());
   runRoutes(app, deps);
   previewRoutes(app, deps);

@@ -1,4 +1,4 @@
-import { closest, distance } from "fastest-levenshtein";
+import { nearestName } from "./pipeline/nearest_name.ts";
 import { environmentSchema } from "./config.ts";
 import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
 import { paramsSchema } from "./pipeline/params.ts";
@@ -45,8 +45,7 @@ export function unknownVariables(names: Iterable<string>): UnknownVariable[] {
     const upper = /^etl_[a-z]+__/.test(name) ? name.toUpperCase() : name;
     if (KNOWN_VARIABLES.includes(upper) || FREE.some((pattern) => pattern.test(name))) return [];
     if (all.has(`${given.replace(OF_A_SERVICE, "")}_SERVICE_HOST`)) return [];
-    const near = closest(upper.toUpperCase(), KNOWN_VARIABLES);
-    const isNear = distance(upper.toUpperCase(), near) <= Math.max(3, near.length / 4);
-    return [{ name: given, ...(isNear ? { meant: near } : {}) }];
+    const meant = nearestName(upper, KNOWN_VARIABLES);
+    return [{ name: given, ...(meant === undefined ? {} : { meant }) }];
   });
 }

@@ -1,8 +1,8 @@
-import { distance } from "fastest-levenshtein";
 import type { z } from "zod";
 import { unstorable } from "./canonical.ts";
 import { type Conf, confSchema, requestJsonSchema } from "./params.ts";
-import { type FieldError, Problem } from "./problem.ts";
+import { MAX_SUGGESTIONS, nearestName } from "./nearest_name.ts";
+import { errorsText, type FieldError, MAX_ERRORS, Problem } from "./problem.ts";
 import { sourceSchema } from "./sources/schema.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -15,21 +15,55 @@ export function parseConf(value: unknown): Conf {
       detail: 'The conf must be a JSON object, such as {"batch_size": 1000}.',
     });
   }
+  if (hasMoreValues(value, MAX_VALUES)) {
+    throw new Problem("invalid-conf", {
+      detail:
+        `The conf has more than ${MAX_VALUES} values beside its records. Records belong into ` +
+        "source.records; nothing else of a conf is that large.",
+    });
+  }
   const parsed = confSchema.safeParse(value, { reportInput: true });
   const errors = parsed.success
     ? unstorableText(value as Conf)
-    : parsed.error.issues.flatMap((issue) => fieldErrors(issue, [], confNames));
+    : issueErrors(parsed.error.issues, confNames);
   if (errors.length === 0) return value as Conf;
   throw confProblem(errors);
+}
+
+/** The field errors of what zod found, at most {@linkcode MAX_ERRORS}. */
+export function issueErrors(issues: Issue[], namesAt?: NamesAt): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const issue of issues) {
+    if (errors.length >= MAX_ERRORS) break;
+    errors.push(...fieldErrors(issue, [], namesAt));
+  }
+  return errors.slice(0, MAX_ERRORS);
+}
+
+/** Values that a conf may have, lists and objects included, beside the records of an inline source. */
+const MAX_VALUES = 20_000;
+
+/** Whether there are more values than that; looks at no more. */
+function hasMoreValues(conf: object, limit: number): boolean {
+  const records = (conf as { source?: { records?: unknown } | null }).source?.records;
+  const waiting: object[] = [conf];
+  let seen = 0;
+  for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
+    if (Array.isArray(part) && (seen += part.length) > limit) return true;
+    for (const key in part) {
+      if (!Array.isArray(part) && ++seen > limit) return true;
+      const value = (part as Record<string, unknown>)[key];
+      if (typeof value === "object" && value !== null && value !== records) waiting.push(value);
+    }
+  }
+  return false;
 }
 
 /** The problem of a conf with these errors. */
 export function confProblem(errors: FieldError[]): Problem {
   const unknown = errors.every((error) => error.message.startsWith("is not a known name"));
   return new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
-    detail: `The conf has ${errors.length === 1 ? "an error" : `${errors.length} errors`}: ${
-      errors.map((error) => `${error.field} ${error.message}`).join("; ")
-    }`,
+    detail: `The conf has ${errorsText(errors)}`,
     errors,
   });
 }
@@ -65,13 +99,7 @@ export function fieldErrors(
   const value = shortened(issue.input);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) =>
-        unknownName(pathText([...path, key]), {
-          key,
-          value: shortened((issue.input as Record<string, unknown> | undefined)?.[key]),
-          known: namesAt(path, issue.input),
-        })
-      );
+      return unknownNames(issue, path, namesAt(path, issue.input));
     case "invalid_union": {
       const branches = (issue.errors ?? []).filter((branch) => branch.length > 0);
       if (branches.length === 0) {
@@ -141,9 +169,11 @@ interface SchemaNode {
   anyOf?: SchemaNode[];
 }
 
+let requestSchema: SchemaNode | undefined;
+
 /** The names that a conf may have at a path, read from its JSON Schema. */
 function confNames(path: PropertyKey[], object: unknown): string[] {
-  let nodes: SchemaNode[] = [requestJsonSchema()];
+  let nodes: SchemaNode[] = [requestSchema ??= requestJsonSchema()];
   for (const part of path) {
     nodes = nodes.flatMap(({ properties }) => properties?.[String(part)] ?? [])
       .flatMap((node) => node.oneOf ?? node.anyOf ?? [node]);
@@ -160,22 +190,20 @@ function depth(issues: Issue[]): number {
   return Math.max(...issues.map((issue) => issue.path.length));
 }
 
-function unknownName(
-  field: string,
-  { key, value, known }: { key: string; value: unknown; known: string[] },
-): FieldError {
-  // of two at the same distance the one of the same length: letters are swapped more often than left out
-  const far = (name: string) => distance(key, name) + (name.length === key.length ? 0 : 0.5);
-  const nearest = known.toSorted((a, b) => far(a) - far(b))[0];
-  const meant = nearest !== undefined && distance(key, nearest) <= Math.max(2, key.length / 3)
-    ? nearest
-    : undefined;
-  return {
-    field,
-    value,
-    message: `is not a known name${meant === undefined ? "" : `; did you mean ${meant}?`}`,
-    expected: meant ?? (known.length === 0 ? "no such name" : `one of: ${known.join(", ")}`),
-  };
+function unknownNames(
+  { keys, input }: z.core.$ZodIssueUnrecognizedKeys,
+  path: PropertyKey[],
+  known: string[],
+): FieldError[] {
+  return keys.slice(0, MAX_ERRORS).map((key, i) => {
+    const meant = i < MAX_SUGGESTIONS ? nearestName(key, known) : undefined;
+    return {
+      field: pathText([...path, key.slice(0, 200)]),
+      value: shortened((input as Record<string, unknown> | undefined)?.[key]),
+      message: `is not a known name${meant === undefined ? "" : `; did you mean ${meant}?`}`,
+      expected: meant ?? (known.length === 0 ? "no such name" : `one of: ${known.join(", ")}`),
+    };
+  });
 }
 
 function pathText(path: PropertyKey[]): string {
@@ -184,12 +212,49 @@ function pathText(path: PropertyKey[]): string {
   ).join("");
 }
 
+/** Characters of a value that an error shows. */
+const SHOWN = 200;
+
 /** A value as an error may show it: never more than a line, and no credentials of a URL. */
 function shortened(given: unknown): unknown {
-  const value = typeof given === "string" ? given.replace(/\/\/[^/?#\s]*@/, "//***@") : given;
-  const text = asJson(value).replaceAll(/(:\/\/)[^/?#\s"]*@/g, "$1***@");
-  if (text.length > 200) return `${text.slice(0, 200)}…`;
+  if (typeof given === "bigint") return `${given}`.slice(0, SHOWN);
+  if (typeof given === "string") {
+    const value = given.slice(0, 2 * SHOWN).replace(/\/\/[^/?#\s]*@/, "//***@");
+    return cut(withoutCredentials(value));
+  }
+  if (typeof given !== "object" || given === null) return given;
+  const text = withoutCredentials(jsonBeginning(given, 2 * SHOWN));
   // what it holds is sent as JSON, which knows no bigint
-  if (typeof value === "object" && value !== null) return JSON.parse(text);
-  return typeof value === "bigint" ? `${value}` : value;
+  return text.length > SHOWN ? cut(text) : JSON.parse(text);
+}
+
+const cut = (text: string) => text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+const withoutCredentials = (text: string) => text.replaceAll(/(:\/\/)[^/?#\s"]*@/g, "$1***@");
+
+/** The JSON of a value, or the beginning of it: whatever its size, little more than `length` is made. */
+function jsonBeginning(value: unknown, length: number): string {
+  if (Array.isArray(value)) return members(value.values(), ["[", "]"]);
+  if (typeof value === "object" && value !== null) return members(entriesOf(value), ["{", "}"]);
+  const whole = typeof value === "string" ? value.slice(0, length + 1) : value;
+  return typeof whole === "bigint"
+    ? `${whole}`.slice(0, length + 1)
+    : JSON.stringify(whole) ?? "null";
+
+  function members(each: Iterable<unknown>, [open, close]: [string, string]): string {
+    let text = open;
+    for (const member of each) {
+      if (text.length > length) return text;
+      if (text.length > 1) text += ",";
+      text += open === "["
+        ? jsonBeginning(member, length - text.length)
+        : `${JSON.stringify((member as [string])[0].slice(0, length))}:${
+          jsonBeginning((member as [string, unknown])[1], length - text.length)
+        }`;
+    }
+    return text + close;
+  }
+}
+
+function* entriesOf(object: object): Generator<[string, unknown]> {
+  for (const key in object) yield [key, (object as Record<string, unknown>)[key]];
 }

@@ -10,6 +10,19 @@ export interface FieldError {
   expected?: string;
 }
 
+/** Errors that one answer names at most: more help nobody, and finding them must not cost more either. */
+export const MAX_ERRORS = 100;
+
+/** Errors in one line: "an error: x is missing", "12 errors: …". */
+export function errorsText(errors: FieldError[]): string {
+  const count = errors.length === 1
+    ? "an error"
+    : `${errors.length >= MAX_ERRORS ? "at least " : ""}${errors.length} errors`;
+  const told = errors.slice(0, 20).map(({ field, message }) => `${field} ${message}`.slice(0, 500));
+  const more = errors.length > told.length ? "; …" : "";
+  return `${count}: ${told.join("; ")}${more}`;
+}
+
 /** The known kinds of problem; each is documented in docs/troubleshooting.md under its name. */
 export type ProblemType =
   | "invalid-conf"
@@ -91,7 +104,7 @@ export class Problem extends Error {
     super(options.detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.type = type;
     this.status = options.status ?? 422;
-    this.errors = options.errors ?? [];
+    this.errors = (options.errors ?? []).slice(0, MAX_ERRORS);
     this.transient = options.transient ?? false;
     this.extra = options.extra ?? {};
   }

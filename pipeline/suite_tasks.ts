@@ -1,7 +1,7 @@
 import { compileSuite } from "./expectations/compiled_suite.ts";
 import { newProfile } from "./expectations/profile.ts";
 import type { ValidationResult } from "./expectations/result.ts";
-import type { Suite } from "./expectations/suite.ts";
+import { isRowWise, readSuite, writeSuite } from "./expectations/suite.ts";
 import type { SourceRecord } from "./sources/source.ts";
 import {
   noCounts,
@@ -33,11 +33,25 @@ export type TrySample =
   | { records: SourceRecord[] }
   | { source: SourceEventsContext };
 
-/** What a suite says of a sample. */
+/** A suite as it is stored. */
+export interface CheckedSuite {
+  suite: Record<string, unknown>;
+  /** Whether each verdict depends on a row alone. */
+  rowWise: boolean;
+}
+
+/** Reads and compiles a suite. Throws a Problem with everything that is wrong with it. */
+export function checkSuite(json: unknown): CheckedSuite {
+  const suite = readSuite(json);
+  compileSuite(suite);
+  return { suite: writeSuite(suite), rowWise: suite.expectations.every(isRowWise) };
+}
+
+/** What a suite, in the JSON of Great Expectations, says of a sample. */
 export async function trySuite(
-  { suite, sample }: { suite: Suite; sample: TrySample },
+  { suite, sample }: { suite: unknown; sample: TrySample },
 ): Promise<ValidationResult> {
-  const compiled = compileSuite(suite);
+  const compiled = compileSuite(readSuite(suite));
   const state = compiled.newState({
     chunkNo: 0,
     ...("source" in sample ? { spillDir: sample.source.source.spoolDir } : {}),

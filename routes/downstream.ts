@@ -11,7 +11,6 @@ import { requireJson } from "./shared/media_type.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
 import { whileWaiting } from "./shared/wait.ts";
 
-const MAX_BODY_BYTES = 64 << 10;
 const WAIT_LIMIT_MS = 60_000;
 const LOOK_MS = 100;
 
@@ -78,7 +77,7 @@ async function requestDownstream(
   deps: AppDeps,
   wait: boolean,
 ): Promise<Response> {
-  const given = await readJson(c, MAX_BODY_BYTES);
+  const given = await readJson(c);
   downstreamExample.parseParams(given);
   const { name } = downstreamExample;
   const id = await requestDelivery(deps.sql, name, {

@@ -18,7 +18,6 @@ import { whileWaiting } from "./shared/wait.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
-const MAX_BODY_BYTES = 64 << 10;
 const LOOK_MS = 200;
 
 const time = z.string().openapi({ format: "date-time" });
@@ -128,7 +127,7 @@ async function askForMaintenance(
   deps: AppDeps,
   wait: boolean,
 ): Promise<Response> {
-  const conf = await readJson(c, MAX_BODY_BYTES);
+  const conf = await readJson(c);
   const id = await requestMaintenance(deps.sql, conf, {
     trigger: clientOf(c),
     requested_by: actorOf(c),

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { confProblem, fieldErrors, parseConf } from "../pipeline/conf_errors.ts";
+import { confProblem, issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
@@ -99,7 +99,7 @@ function checkVariable(name: string, value: unknown): void {
   const { error } = maintenanceConfSchema.safeParse({ [parameter]: value }, { reportInput: true });
   if (!error) return;
   const known = Object.keys(maintenanceConfSchema.shape);
-  throw confProblem(error.issues.flatMap((issue) => fieldErrors(issue, [], () => known)));
+  throw confProblem(issueErrors(error.issues, () => known));
 }
 
 function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resource: Resource<T>) {

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
 import { Canonicalizer } from "../pipeline/canonical.ts";
-import { type FieldError, Problem } from "../pipeline/problem.ts";
+import { type FieldError, MAX_ERRORS, Problem } from "../pipeline/problem.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";
 import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
@@ -13,6 +13,7 @@ import type { Json } from "../pipeline/sources/source.ts";
 import { boundedBody, readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { keepUpload } from "./shared/keep_upload.ts";
+import { uploads } from "./shared/load.ts";
 import { DATA_TYPES, dataFormat, requireJson } from "./shared/media_type.ts";
 
 /** Members of the source that the query of a data request may hold. */
@@ -77,12 +78,25 @@ async function checkedConf(value: unknown, deps: AppDeps): Promise<Conf> {
       );
     let more: FieldError[] = [];
     try {
-      more = (await confErrors(deps.sql, value)).filter(({ field }) => !told(field));
+      // what is wrong with a conf in more than one answer's errors need not be known in whole
+      if (error.errors.length < MAX_ERRORS) {
+        more = (await confErrors(deps.sql, withoutRecords(value))).filter(({ field }) =>
+          !told(field)
+        );
+      }
     } catch {
       // text that jsonb cannot hold: what is known is enough to refuse the conf
     }
     throw confProblem([...error.errors, ...more]);
   }
+}
+
+/** The conf for a database that need not see its records. */
+function withoutRecords(value: unknown): unknown {
+  const conf = value as { source?: { records?: unknown } | null };
+  return Array.isArray(conf.source?.records)
+    ? { ...conf, source: { ...conf.source, records: [] } }
+    : conf;
 }
 
 /**
@@ -112,7 +126,7 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
   const { conf, source } = readQuery(c, format);
   await checkedConf({ ...conf, source }, deps);
   const { maxBodyBytes, spoolDir } = deps.config;
-  const leave = c.get("load").uploads.enter();
+  const leave = uploads(c);
   let file: string | undefined;
   try {
     // a client may take its time, and must have no connection to the database meanwhile

@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { parseConf } from "../pipeline/conf_errors.ts";
-import { type FieldError, Problem } from "../pipeline/problem.ts";
+import { errorsText, type FieldError, Problem } from "../pipeline/problem.ts";
 import { SlotClock, tidyCron } from "../pipeline/schedules/cron.ts";
 import { cronWords } from "../pipeline/schedules/words.ts";
 import {
@@ -162,9 +162,7 @@ export async function checkedValues(
   errors.push(...await confErrorsOf(conf, clock, deps));
   if (errors.length > 0) {
     throw new Problem("invalid-conf", {
-      detail: `The schedule has ${errors.length === 1 ? "an error" : `${errors.length} errors`}: ${
-        errors.map(({ field, message }) => `${field} ${message}`).join("; ")
-      }`,
+      detail: `The schedule has ${errorsText(errors)}`,
       errors,
     });
   }

@@ -1,5 +1,4 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
-import { readSuite } from "../pipeline/expectations/suite.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
 import type { SourceRecord } from "../pipeline/sources/source.ts";
@@ -70,7 +69,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         detail: "The body has the suite, and either records or the conf of a source; nothing else.",
       });
     }
-    const suite = readSuite({ name: "draft", ...objectOf(draft, "suite") });
+    const suite = { name: "draft", ...objectOf(draft, "suite") };
     const limits = { timeoutMs: TRY_MS, signal: c.req.raw.signal, tooSlow: tryTooSlow };
     if (conf === undefined) {
       const sample = { records: sampleOf(records) };
@@ -196,7 +195,8 @@ function badQuery(field: string, value: string, expected: string): Problem {
 function tryTooSlow(): Problem {
   return new Problem("source-unreadable", {
     detail: `The suite was not tried after ${TRY_MS / 1000} s. The source is slow to answer, the ` +
-      "transform module does not end, or the patterns of the suite are large. Try a smaller sample.",
+      "transform module does not end, or the schemas or patterns of the suite are large. Try a " +
+      "smaller sample.",
   });
 }
 

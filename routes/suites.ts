@@ -1,27 +1,29 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { compileSuite } from "../pipeline/expectations/compiled_suite.ts";
-import { isRowWise, readSuite, writeSuite } from "../pipeline/expectations/suite.ts";
 import { Problem } from "../pipeline/problem.ts";
+import { checkedSuite } from "../pipeline/workers/aside.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
 import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { Turns } from "./shared/gate.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
 import { json, problemResponses } from "./shared/schemas.ts";
-
-const MAX_SUITE_BYTES = 4 << 20;
 
 const name = z.string().regex(
   /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/,
   "a name of letters, digits, _ . and -",
 )
   .openapi({ param: { name: "name", in: "path" } });
+/** Each has a worker; the others wait. */
+const COMPILED_AT_ONCE = 2;
+
 const suiteJson = z.record(z.string(), z.any()).openapi("ExpectationSuite");
 const resultJson = z.record(z.string(), z.any()).openapi("ValidationResult");
 
 /** Expectation suites: list, get, put, remove; and the validation result of a run. */
 export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  const compiling = new Turns(COMPILED_AT_ONCE);
   app.openapi(
     createRoute({
       method: "get",
@@ -82,14 +84,15 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { name } = c.req.valid("param");
       const body = await bodyObject(c);
       if (body.expectations === undefined) throw noExpectations();
-      const suite = readSuite({ ...body, name, expectation_suite_name: undefined });
-      compileSuite(suite);
-      const isNew = await putSuite(deps.sql, {
-        name,
-        suite: { ...writeSuite(suite) },
-        row_wise: suite.expectations.every(isRowWise),
-      }, actorOf(c));
-      return c.json({ ...writeSuite(suite) }, isNew ? 201 : 200);
+      const { suite, rowWise } = await compiling.take(() =>
+        checkedSuite({
+          ...body,
+          name,
+          expectation_suite_name: undefined,
+        })
+      );
+      const isNew = await putSuite(deps.sql, { name, suite, row_wise: rowWise }, actorOf(c));
+      return c.json(suite, isNew ? 201 : 200);
     },
   );
   app.openapi(
@@ -157,7 +160,7 @@ function noExpectations(): Problem {
 }
 
 async function bodyObject(c: Context): Promise<Record<string, unknown>> {
-  const body = await readJson(c, MAX_SUITE_BYTES);
+  const body = await readJson(c);
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Record<string, unknown>;
   }

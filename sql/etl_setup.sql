@@ -1041,30 +1041,41 @@ begin
 end $$;
 
 -- sql/functions/13_nearest_name.sql
--- The known name with the smallest edit distance, if it is near enough to be meant.
+-- The known name that was probably meant: with the smallest edit distance, upper and lower case being the
+-- same, if that is at most a third of what was given, or 2. Of several at the same distance the first of the
+-- same length, else the first. pipeline/nearest_name.ts has the same rule; a test compares.
 create or replace function etl.nearest_name(given text, known text[]) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
+  name text[] := string_to_array(lower(given), null);
+  letters text[];
   candidate text;
   best text;
-  best_distance integer := greatest(2, length(given) / 3) + 1;
+  best_score integer;
+  score integer;
   previous integer[];
   current integer[];
-  cost integer;
+  diagonal integer;
 begin
-  if length(given) > 63 then return null; end if;
+  if given = '' or length(given) > 63 then return null; end if;
+  best_score := 2 * greatest(2, length(given) / 3) + 2;
   foreach candidate in array known loop
-    previous := array(select generate_series(0, length(candidate)));
-    for i in 1..length(given) loop
+    score := case when length(candidate) = length(given) then 0 else 1 end;
+    -- no edit makes up for more letters than it adds
+    continue when 2 * abs(length(candidate) - length(given)) + score >= best_score;
+    letters := string_to_array(lower(candidate), null);
+    previous := array(select generate_series(0, cardinality(letters)));
+    for i in 1..cardinality(name) loop
       current := array[i];
-      for j in 1..length(candidate) loop
-        cost := case when substr(given, i, 1) = substr(candidate, j, 1) then 0 else 1 end;
-        current[j + 1] := least(current[j] + 1, previous[j + 1] + 1, previous[j] + cost);
+      for j in 1..cardinality(letters) loop
+        diagonal := previous[j] + case when name[i] = letters[j] then 0 else 1 end;
+        current[j + 1] := least(current[j] + 1, previous[j + 1] + 1, diagonal);
       end loop;
       previous := current;
     end loop;
-    if previous[length(candidate) + 1] < best_distance then
-      best_distance := previous[length(candidate) + 1];
+    score := score + 2 * previous[cardinality(letters) + 1];
+    if score < best_score then
+      best_score := score;
       best := candidate;
     end if;
   end loop;
@@ -1073,7 +1084,8 @@ end $$;
 
 -- sql/functions/14_schema_errors.sql
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
--- yields {field, value, message, expected} for each thing that is wrong.
+-- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
+-- names (pipeline/problem.ts). The known name that was meant is looked for 10 times at most (pipeline/nearest_name.ts).
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
 returns setof jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -1089,6 +1101,8 @@ declare
   i integer := 0;
   known text[];
   near text;
+  told integer := 0;
+  told_below integer;
 begin
   if schema ? 'oneOf' or schema ? 'anyOf' then
     for branch in select jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) loop
@@ -1153,6 +1167,9 @@ begin
     elsif jsonb_typeof(schema -> 'items') = 'object' and schema -> 'items' <> '{}' then
       for item in select jsonb_array_elements(value) loop
         return query select * from etl.schema_errors(schema -> 'items', item, format('%s[%s]', path, i));
+        get diagnostics told_below = row_count;
+        told := told + told_below;
+        exit when told >= 100;
         i := i + 1;
       end loop;
     end if;
@@ -1162,13 +1179,17 @@ begin
       if schema -> 'properties' ? name then
         return query select * from etl.schema_errors(schema -> 'properties' -> name, item,
           case when path = '' then name else path || '.' || name end);
+        get diagnostics told_below = row_count;
+        told := told + told_below;
       elsif schema -> 'additionalProperties' = 'false' then
-        near := etl.nearest_name(name, known);
+        near := case when told < 10 then etl.nearest_name(name, known) end;
+        told := told + 1;
         return next jsonb_strip_nulls(jsonb_build_object(
-          'field', case when path = '' then name else path || '.' || name end,
+          'field', left(case when path = '' then name else path || '.' || name end, 200),
           'message', 'is not a known name' || coalesce(format('; did you mean %s?', near), ''),
           'expected', coalesce(near, array_to_string(known, ', '))));
       end if;
+      exit when told >= 100;
     end loop;
     for name in select jsonb_array_elements_text(schema -> 'required') loop
       if not value ? name and not schema -> 'properties' -> name ? 'default' then
@@ -4138,10 +4159,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('ef7bd0274f954beaa0d178eb7bd2a05a81f386f1815f3ed612a2bbe643fcd6d4')
+insert into etl.setups (checksum) values ('fcf3cb34be1cfd04a34d656aba27f6da2c7409d471aa77ff3ffd701866e0c760')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"ef7bd0274f954beaa0d178eb7bd2a05a81f386f1815f3ed612a2bbe643fcd6d4","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"fcf3cb34be1cfd04a34d656aba27f6da2c7409d471aa77ff3ffd701866e0c760","migrations":["0001_baseline"]}

@@ -34,22 +34,95 @@ function newAjv(): Ajv2020 {
  * @throws Problem invalid-conf when the schema is not valid or too large.
  */
 export function compileSchema(schema: Record<string, unknown>): ValidateFunction {
+  const known = compiled.get(schema);
+  if (known !== undefined) return known;
+  const validate = newValidator(schema);
+  compiled.set(schema, validate);
+  return validate;
+}
+
+/** Each schema is made once: it is compiled to be checked, and used afterwards. */
+const compiled = new WeakMap<Record<string, unknown>, ValidateFunction>();
+
+function newValidator(schema: Record<string, unknown>): ValidateFunction {
   if (JSON.stringify(schema).length > MAX_SCHEMA) {
     throw refused(`it is larger than ${MAX_SCHEMA} characters`);
   }
   // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
   const { $schema: _dialect, ...rest } = schema;
   try {
+    refuseMultiplied(rest);
     const validate = newAjv().compile(rest);
     // a schema that refers to itself without looking at a part of the value never ends
     for (const value of [{}, [], "", 0, null]) validate(value);
     return validate;
   } catch (error) {
+    if (error instanceof Problem) throw error;
     if (error instanceof RangeError) {
       throw refused("it refers to itself without end, or is nested too deeply");
     }
     throw refused(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** Subschemas that a schema may apply to one value. */
+const MAX_APPLIED = 10_000;
+
+const LISTS = ["allOf", "anyOf", "oneOf"];
+const SINGLE = ["not", "if", "then", "else"];
+
+/**
+ * Refuses a schema that applies a subschema to the same value again and again: one whose definitions
+ * each refer twice to the one before is small, and takes longer for a value than anybody waits. What
+ * is applied to a part of a value (`properties`, `items`) is bounded by the value. Throws a
+ * RangeError where the schema is nested too deeply.
+ */
+function refuseMultiplied(root: Record<string, unknown>): void {
+  const sizes = new Map<unknown, number>();
+  const applied = (schema: unknown): number => {
+    if (typeof schema !== "object" || schema === null) return 1;
+    const known = sizes.get(schema);
+    if (known !== undefined) return known;
+    // one that comes back to itself is looked for when it is tried
+    sizes.set(schema, 0);
+    const each = schema as Record<string, unknown>;
+    const inPlace = [
+      ...LISTS.flatMap((name) => Array.isArray(each[name]) ? each[name] : []),
+      ...SINGLE.flatMap((name) => each[name] === undefined ? [] : [each[name]]),
+      ...Object.values(each.dependentSchemas ?? {}),
+      ...(typeof each.$ref === "string" ? [pointedAt(root, each.$ref)] : []),
+    ];
+    const size = inPlace.reduce((sum: number, part) => sum + applied(part), 1);
+    if (size > MAX_APPLIED) {
+      throw refused(`it applies more than ${MAX_APPLIED} subschemas to one value`);
+    }
+    sizes.set(schema, size);
+    return size;
+  };
+  const look = (part: unknown): void => {
+    if (typeof part !== "object" || part === null) return;
+    applied(part);
+    for (const value of Object.values(part)) look(value);
+  };
+  look(root);
+}
+
+/** What a reference within a schema (`#/$defs/x`) points at; undefined for others. */
+function pointedAt(root: unknown, ref: string): unknown {
+  if (ref !== "#" && !ref.startsWith("#/")) return undefined;
+  let text = ref.slice(2);
+  try {
+    text = decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+  const path = ref === "#" ? [] : text.split("/");
+  return path.reduce((part: unknown, name) => {
+    const key = name.replaceAll("~1", "/").replaceAll("~0", "~");
+    return typeof part === "object" && part !== null && Object.hasOwn(part, key)
+      ? (part as Record<string, unknown>)[key]
+      : undefined;
+  }, root);
 }
 
 /** The first thing that is wrong, in words, with the path of the field: "amount must be >= 0". */

@@ -1,6 +1,6 @@
-import { closest, distance } from "fastest-levenshtein";
 import { z } from "zod";
-import { type FieldError, Problem } from "../problem.ts";
+import { MAX_SUGGESTIONS, nearestName } from "../nearest_name.ts";
+import { type FieldError, MAX_ERRORS, Problem } from "../problem.ts";
 import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
 import { parseCondition } from "./condition_parser.ts";
 import { payloadSchemaErrors } from "./payload_schema.ts";
@@ -86,8 +86,11 @@ export function readSuite(json: unknown): Suite {
     ? given.expectations
     : (json as { expectations?: unknown } | null)?.expectations;
   const budget = new CompileBudget();
-  const expectations = (Array.isArray(raw) ? raw.slice(0, MAX_EXPECTATIONS) : [])
-    .map((one, i) => readExpectation(one, { field: `expectations[${i}]`, errors, budget }));
+  const expectations: Expectation[] = [];
+  for (const [i, one] of (Array.isArray(raw) ? raw.slice(0, MAX_EXPECTATIONS) : []).entries()) {
+    if (errors.length >= MAX_ERRORS) break;
+    expectations.push(readExpectation(one, { field: `expectations[${i}]`, errors, budget }));
+  }
   errors.push(...payloadSchemaErrors(given.meta?.payload_schema));
   const name = given.name ?? given.expectation_suite_name;
   if (read.success && name === undefined) {
@@ -186,7 +189,8 @@ function readExpectation(
     return nothing;
   }
   if (!Object.hasOwn(CATALOG, type)) {
-    errors.push({ field: `${field}.type`, value: type.slice(0, 100), ...unknownType(type) });
+    const known = errors.length < MAX_SUGGESTIONS ? Object.keys(CATALOG) : [];
+    errors.push({ field: `${field}.type`, value: type.slice(0, 100), ...unknownType(type, known) });
     return nothing;
   }
   const kwargs = Object.fromEntries(
@@ -221,10 +225,10 @@ function readExpectation(
   };
 }
 
-function unknownType(type: string): { message: string; expected?: string } {
+function unknownType(type: string, known: string[]): { message: string; expected?: string } {
   const reason = Object.hasOwn(UNSUPPORTED, type) ? UNSUPPORTED[type] : undefined;
   if (reason !== undefined) return { message: `${type} is not supported: ${reason}` };
-  const near = nearest(type, Object.keys(CATALOG));
+  const near = nearestName(type, known);
   const short = type.slice(0, 100);
   return {
     message: `there is no expectation ${JSON.stringify(short)}` +
@@ -233,19 +237,13 @@ function unknownType(type: string): { message: string; expected?: string } {
   };
 }
 
-/** The known name that is most like `name`, if one is like it at all. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const short = name.slice(0, 200).toLowerCase();
-  const found = closest(short, known);
-  return distance(short, found) <= Math.max(2, Math.ceil(found.length * 0.4)) ? found : undefined;
-}
-
 function addIssues(
   errors: FieldError[],
   error: z.ZodError,
   { prefix, known, of }: { prefix: string; known: readonly string[]; of?: string },
 ): void {
   for (const issue of error.issues) {
+    if (errors.length >= MAX_ERRORS) return;
     const path = issue.path.reduce<string>(
       (at, key) =>
         typeof key === "number" ? `${at}[${key}]` : at ? `${at}.${String(key)}` : String(key),
@@ -255,8 +253,10 @@ function addIssues(
       errors.push({ field: path, message: deepest(issue) });
       continue;
     }
-    for (const key of issue.keys) {
-      const near = issue.path.length === 0 ? nearest(key, known) : undefined;
+    for (const key of issue.keys.slice(0, MAX_ERRORS)) {
+      const near = issue.path.length === 0 && errors.length < MAX_SUGGESTIONS
+        ? nearestName(key, known)
+        : undefined;
       errors.push({
         field: path ? `${path}.${key.slice(0, 100)}` : key.slice(0, 100),
         message: `${of ?? "a suite"} has no ${JSON.stringify(key.slice(0, 100))}` +
@@ -285,6 +285,6 @@ function notValid(name: string | undefined, errors: FieldError[]): Problem {
   return new Problem("invalid-conf", {
     detail: `The expectation suite ${name ? JSON.stringify(name.slice(0, 100)) + " " : ""}` +
       `is not valid: ${first.field || "the suite"}: ${first.message}${more}.`,
-    errors: errors.slice(0, 100),
+    errors,
   });
 }

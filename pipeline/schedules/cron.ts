@@ -1,6 +1,6 @@
 import { Cron } from "croner";
-import { distance } from "fastest-levenshtein";
-import { type FieldError, Problem } from "../problem.ts";
+import { nearestName } from "../nearest_name.ts";
+import { errorsText, type FieldError, Problem } from "../problem.ts";
 
 const NICKNAMES: Record<string, string> = {
   "@hourly": "0 * * * *",
@@ -41,9 +41,7 @@ export class SlotClock {
     const errors = [...cronErrors(cron), ...zoneErrors(timeZone)];
     if (errors.length > 0) {
       throw new Problem("invalid-conf", {
-        detail: `The schedule has ${errors.length === 1 ? "an error" : "two errors"}: ${
-          errors.map(({ field, message }) => `${field} ${message}`).join("; ")
-        }`,
+        detail: `The schedule has ${errorsText(errors)}`,
         errors,
       });
     }
@@ -183,17 +181,8 @@ function isZone(timeZone: string): boolean {
 
 /** The zone that was probably meant; a city alone will do ("Madrid"). */
 function nearestZone(given: string, known: string[]): string | undefined {
-  const wanted = given.toLowerCase().replaceAll(" ", "_");
-  if (wanted === "") return undefined;
-  const far = (zone: string) => {
-    const name = zone.toLowerCase();
-    return Math.min(distance(wanted, name), distance(wanted, name.split("/").at(-1)!));
-  };
-  let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 4)) + 1;
-  for (const zone of ["UTC", ...known]) {
-    const distanceTo = far(zone);
-    if (distanceTo < bestDistance) [best, bestDistance] = [zone, distanceTo];
-  }
-  return best;
+  const zones = ["UTC", ...known];
+  const ofCity = new Map(zones.map((zone) => [zone.split("/").at(-1)!, zone]));
+  const meant = nearestName(given.replaceAll(" ", "_"), [...zones, ...ofCity.keys()]);
+  return meant === undefined ? undefined : zones.includes(meant) ? meant : ofCity.get(meant);
 }

@@ -12,6 +12,7 @@ const DELICATE = /(?:^|[:,[\s])-?\d(?:[\d.]{15}|[\d.]*[eE][+-]?\d{3})/;
 const DELICATE_NUMBERS = /(?:^|[:,[\s])-?\d(?:[\d.]{15,}(?:[eE][+-]?\d+)?|[\d.]*[eE][+-]?\d{3,})/g;
 
 const INTEGER = /^-?\d+$/;
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** A number that no JSON number of a database can hold, such as 1e400000. */
 export class NumberRangeError extends SyntaxError {
@@ -39,23 +40,103 @@ export function losesDigits(text: string): boolean {
   return false;
 }
 
-// TypeScript's own lib does not know the third argument yet (ECMAScript 2026).
-type Reviver = (this: object, key: string, value: Json, context: { source?: string }) => Json;
-const parseWithSource = JSON.parse as (text: string, reviver: Reviver) => Json;
+/** Stands before a number while JSON.parse reads the rest; nobody outside can know it. */
+const MARK = crypto.randomUUID();
 
 /**
  * JSON.parse that keeps every digit: of integers as a bigint beyond 2^53, of
- * other numbers beside the double (numbers.ts).
+ * other numbers beside the double (numbers.ts). The time is linear in the size;
+ * a reviver would be called with its source text for each value.
  *
  * @throws {NumberRangeError} for a number of more than 1,000 digits, written out.
  * @throws {SyntaxError} for anything that is not JSON.
  */
 export function parseJsonExactly(text: string): Json {
-  return parseWithSource(text, function (key, value, { source }) {
-    if (typeof value !== "number" || source === undefined) return value;
-    if (source === `${value}` && !isBeyond(value)) return value;
-    return exactNumber(source, value, this, key);
+  const parts: string[] = [];
+  let copied = 0;
+  eachLongNumber(text, (from, to) => {
+    const number = text.slice(from, to);
+    if (!JSON_NUMBER.test(number)) return;
+    const value = Number(number);
+    if (number === `${value}` && !isBeyond(value)) return;
+    parts.push(text.slice(copied, from), `"${MARK}${number}"`);
+    copied = to;
   });
+  if (parts.length === 0) return JSON.parse(text);
+  let value: Json;
+  try {
+    value = JSON.parse(parts.join("") + text.slice(copied));
+  } catch (error) {
+    // the text as it was given says best what is wrong
+    JSON.parse(text);
+    throw error;
+  }
+  return withNumbers(value);
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const MINUS = 0x2d;
+
+/** Tells where number tokens are that may need a look: long ones, and those with an exponent of three digits. */
+export function eachLongNumber(text: string, told: (from: number, to: number) => void): void {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) {
+      for (i++; i < text.length; i++) {
+        const inside = text.charCodeAt(i);
+        if (inside === QUOTE) break;
+        if (inside === BACKSLASH) i++;
+      }
+    } else if (code === MINUS || (code >= 0x30 && code <= 0x39)) {
+      const from = i;
+      let exponentAt = Infinity;
+      for (i++; i < text.length; i++) {
+        const part = text.charCodeAt(i);
+        const isExponent = part === 0x65 || part === 0x45;
+        if (isExponent) exponentAt = i;
+        // digits . + - e E
+        if (
+          !((part >= 0x30 && part <= 0x39) || part === 0x2e || part === 0x2b || part === MINUS ||
+            isExponent)
+        ) break;
+      }
+      if (i - exponentAt > 3 || i - from >= 16) {
+        let next = i;
+        while (next < text.length && text.charCodeAt(next) <= 0x20) next++;
+        // a number is no name of a member, and must not become one
+        if (text[next] !== ":") told(from, i);
+      }
+      i--;
+    }
+  }
+}
+
+/** Puts the numbers back that were marked. */
+function withNumbers(root: Json): Json {
+  const holder: Json[] = [root];
+  const waiting: (Json[] | Record<string, Json>)[] = [holder];
+  const look = (part: Json[] | Record<string, Json>, key: string | number): void => {
+    const value = (part as Json[])[key as number]!;
+    if (typeof value === "string") {
+      if (!value.startsWith(MARK)) return;
+      const number = value.slice(MARK.length);
+      (part as Json[])[key as number] = exactNumber(number, Number(number), part, `${key}`);
+    } else if (value !== null) waiting.push(value as Json[]);
+  };
+  for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
+    if (Array.isArray(part)) {
+      for (let i = 0; i < part.length; i++) {
+        // most are nothing to look at, and this is where the time goes
+        if (typeof part[i] === "string" || typeof part[i] === "object") look(part, i);
+      }
+    } else {
+      for (const key of Object.keys(part)) {
+        if (typeof part[key] === "string" || typeof part[key] === "object") look(part, key);
+      }
+    }
+  }
+  return holder[0]!;
 }
 
 /** Whether a number is not among those whose integers are all doubles. */

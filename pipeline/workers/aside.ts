@@ -2,7 +2,7 @@ import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
-import { fetchPermissions, workerPermissions } from "./permissions.ts";
+import { fetchPermissions, NO_REACH, workerPermissions } from "./permissions.ts";
 
 export interface AsideLimits {
   /** Milliseconds that the task may take; Infinity: as long as it needs. */
@@ -19,7 +19,7 @@ export interface AsideOptions extends AsideLimits {
 }
 
 /** Tasks that read a source. */
-type SourceTask = Exclude<keyof AsideTasks, "fetch">;
+type SourceTask = Exclude<keyof AsideTasks, "fetch" | "suite">;
 
 /**
  * Does a task that reads a source outside of a run. What the source has
@@ -66,6 +66,28 @@ export function fetchAside(
 function dsnsOf(source: SourceConf, connections: Record<string, string>): string[] {
   if (source.type !== "postgres" || !Object.hasOwn(connections, source.connection)) return [];
   return [connections[source.connection]!];
+}
+
+/** Milliseconds that reading and compiling a suite may take. */
+const SUITE_MS = 10_000;
+
+/**
+ * A suite that somebody sends, checked where it can hang nobody: its schemas and patterns are programs
+ * of a kind. Throws a Problem with everything that is wrong with it.
+ */
+export function checkedSuite(json: unknown): Promise<AsideTasks["suite"]["output"]> {
+  return aside("suite", json, {
+    timeoutMs: SUITE_MS,
+    tooSlow: suiteTooSlow,
+    permissions: NO_REACH,
+  });
+}
+
+function suiteTooSlow(): Problem {
+  return new Problem("invalid-conf", {
+    detail: `The suite could not be compiled in ${SUITE_MS / 1000} s: its schemas refer to each ` +
+      "other too often, or its patterns are too large. Take them apart.",
+  });
 }
 
 /**

@@ -5,9 +5,15 @@ import { runProblem } from "../run_problem.ts";
 import { fetchHttpSource } from "../sources/http.ts";
 import type { HttpConf } from "../sources/schema.ts";
 import type { SourceLimits } from "../sources/source.ts";
-import { profileSource, trySuite } from "../suite_tasks.ts";
+import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 
-const TASKS = { preview, profile: profileSource, try: trySuite, fetch: fetchSource };
+const TASKS = {
+  preview,
+  profile: profileSource,
+  try: trySuite,
+  suite: checkSuite,
+  fetch: fetchSource,
+};
 
 /** Downloads what a source names; who reads the source finds it in the spool directory. */
 async function fetchSource(

@@ -1,15 +1,6 @@
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { Problem } from "../../pipeline/problem.ts";
 import { mediaType } from "../shared/media_type.ts";
-
-/** Nobody needs to be known to send some forms, so they must be small. */
-export const formLimit = bodyLimit({
-  maxSize: 16 << 10,
-  onError: () => {
-    throw new Problem("payload-too-large", { status: 413, detail: "The form is too large." });
-  },
-});
 
 /** The fields of a form. Throws a Problem where the body is none. */
 export async function readForm(c: Context): Promise<FormData> {

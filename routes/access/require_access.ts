@@ -1,5 +1,4 @@
 import type { Context, MiddlewareHandler } from "hono";
-import { matchedRoutes } from "hono/route";
 import { Problem } from "../../pipeline/problem.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { refuseForeignHost } from "../shared/guard.ts";
@@ -7,7 +6,7 @@ import type { Access } from "./access.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { clientOf, type Identity, mayAct } from "./identity.ts";
 import { RateLimit } from "./rate_limit.ts";
-import { neededFor, routeName, TRIGGERS } from "./route_roles.ts";
+import { neededFor, routeOf, TRIGGERS } from "./route_roles.ts";
 import { readSessionCookie } from "./session_cookie.ts";
 import { endWithAccess } from "./stream_access.ts";
 
@@ -18,6 +17,8 @@ export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler 
   return async (c, next) => {
     const route = routeOf(c);
     const needed = neededFor(route);
+    const address = limitKey(clientOfRequest(c, config.trustedProxies).address);
+    c.set("caller", { key: address, known: false, shares: true });
     if (needed === "anyone") {
       refuseForeignHost(c);
       return await next();
@@ -41,8 +42,11 @@ export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler 
       });
     }
     c.set("identity", identity);
+    const key = identity.via === "open" ? address : identity.tokenId ?? identity.name;
+    // while there is no token everybody is the owner of this machine
+    c.set("caller", { key, known: true, shares: ["token", "session"].includes(identity.via) });
     if (route !== undefined && TRIGGERS.has(route) && identity.via !== "process") {
-      await triggers.count(callerOf(c, identity, config.trustedProxies));
+      await triggers.count(key);
     }
     await next();
     endWithAccess(c, () => identify(c, deps, access));
@@ -73,15 +77,6 @@ export async function identify(
   return cookie === undefined ? null : await access.bySession(cookie);
 }
 
-/** The route that will answer, as ROUTE_ROLES writes it; undefined where there is none. */
-function routeOf(c: Context): string | undefined {
-  for (const route of matchedRoutes(c)) {
-    const name = routeName(route);
-    if (name !== null) return name;
-  }
-  return undefined;
-}
-
 /** Whether a person's browser asks for something to look at. */
 function isPage(c: Context): boolean {
   return ["GET", "HEAD"].includes(c.req.method) &&
@@ -93,9 +88,4 @@ function signInPath(c: Context): string {
   const { pathname, search } = new URL(c.req.url);
   const to = pathname + search;
   return to === "/etl" ? "/etl/sign-in" : `/etl/sign-in?to=${encodeURIComponent(to)}`;
-}
-
-function callerOf(c: Context, { tokenId, name, via }: Identity, proxies: string[]): string {
-  if (via === "open") return limitKey(clientOfRequest(c, proxies).address);
-  return tokenId ?? name;
 }

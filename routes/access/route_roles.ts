@@ -1,3 +1,5 @@
+import type { Context } from "hono";
+import { matchedRoutes } from "hono/route";
 import type { Role } from "../../store/tokens.ts";
 
 /** Who may use a route: a role and those above it, or anyone, also without a token. */
@@ -141,6 +143,15 @@ export function routeName({ method, path }: Route): string | null {
   if (method === "ALL") return null;
   const plain = path.replaceAll(/:([A-Za-z_]+)(\{[^/]*\})?/g, "{$1}");
   return `${method} ${plain.length > 1 ? plain.replace(/\/$/, "") : plain}`;
+}
+
+/** The route that will answer, as ROUTE_ROLES writes it; undefined where there is none. */
+export function routeOf(c: Context): string | undefined {
+  for (const route of matchedRoutes(c)) {
+    const name = routeName(route);
+    if (name !== null) return name;
+  }
+  return undefined;
 }
 
 /** Who may use a route; what is not known is for nobody below an admin. */

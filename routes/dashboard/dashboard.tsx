@@ -4,7 +4,7 @@ import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { Problem } from "../../pipeline/problem.ts";
 import type { Access } from "../access/access.ts";
-import { formLimit, readForm } from "../access/read_form.ts";
+import { readForm } from "../access/read_form.ts";
 import { returnPath } from "../access/return_path.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { toProblem } from "../shared/problems.ts";
@@ -56,7 +56,7 @@ export function dashboardRoutes(
     return streamOverview(c, following);
   });
   signInRoutes(pages, deps, access);
-  pages.post("/preferences", formLimit, async (c) => {
+  pages.post("/preferences", async (c) => {
     const form = await readForm(c);
     const cookie = { path: "/etl", maxAge: YEAR_SECONDS, sameSite: "Lax" } as const;
     const theme = form.get("theme");

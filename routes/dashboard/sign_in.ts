@@ -5,7 +5,7 @@ import { clientOfRequest, limitKey } from "../access/client_address.ts";
 import { newSession } from "../access/credential.ts";
 import { checkPage } from "../access/form_token.ts";
 import { RateLimit } from "../access/rate_limit.ts";
-import { formLimit, readForm } from "../access/read_form.ts";
+import { readForm } from "../access/read_form.ts";
 import { identify } from "../access/require_access.ts";
 import { returnPath } from "../access/return_path.ts";
 import {
@@ -27,7 +27,7 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
     const known = await identify(c, deps, access).catch(() => null);
     return known === null ? await signInPage(c, deps, { to }) : c.redirect(to, 303);
   });
-  pages.post("/sign-in", formLimit, async (c) => {
+  pages.post("/sign-in", async (c) => {
     const form = await readForm(c);
     const to = returnPath(form.get("to"));
     const { address } = clientOfRequest(c, deps.config.trustedProxies);
@@ -43,7 +43,7 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
     }
     return c.redirect(to, 303);
   });
-  pages.post("/sign-out", formLimit, async (c) => {
+  pages.post("/sign-out", async (c) => {
     const cookie = readSessionCookie(c);
     const identity = cookie === undefined ? null : await access.bySession(cookie);
     if (identity !== null) {

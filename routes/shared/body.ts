@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Context } from "hono";
 import { Problem } from "../../pipeline/problem.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
@@ -5,9 +6,9 @@ import { parseJson } from "../../pipeline/sources/json_text.ts";
 /** Bytes that a body of JSON may have. */
 export const MAX_JSON_BYTES = 8 << 20;
 
-/** The JSON of a body; an empty body is an empty object. */
-export async function readJson(c: Context, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
-  const text = await readText(c.req.raw, maxBytes);
+/** The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. */
+export async function readJson(c: Context): Promise<unknown> {
+  const text = utf8(await readBytes(c.req.raw, MAX_JSON_BYTES));
   if (text.trim() === "") return {};
   try {
     return parseJson(text);
@@ -19,14 +20,17 @@ export async function readJson(c: Context, maxBytes = MAX_JSON_BYTES): Promise<u
   }
 }
 
-/** Reads a body of bounded size as text. */
-export async function readText(request: Request, maxBytes: number): Promise<string> {
+/** Reads a body of bounded size. */
+export async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
   const blocks: Uint8Array[] = [];
   for await (const block of boundedBody(request, maxBytes)) blocks.push(block);
+  return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks);
+}
+
+/** Bytes as text. Throws a Problem where they are none. */
+export function utf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(
-      await new Blob(blocks as BlobPart[]).arrayBuffer(),
-    );
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new Problem("bad-request", { status: 400, detail: "The body is not UTF-8 text." });
   }

@@ -3,6 +3,8 @@ import { Problem } from "../../pipeline/problem.ts";
 export interface GateOptions {
   /** How the rest is refused: 503, the server has too much to do, or 429, of this kind; default 503. */
   status?: 503 | 429;
+  /** How much of it one caller may have, who is told 429 beyond it; default all. */
+  share?: number;
 }
 
 /**
@@ -13,13 +15,16 @@ export class Gate {
   readonly #limit: number;
   readonly #what: string;
   readonly #status: 503 | 429;
+  readonly #share: number;
+  readonly #callers = new Map<string, number>();
   #inside = 0;
 
   /** `what`: as the error says it, such as "512 requests are in hand". */
-  constructor(limit: number, what: string, { status = 503 }: GateOptions = {}) {
+  constructor(limit: number, what: string, { status = 503, share = limit }: GateOptions = {}) {
     this.#limit = limit;
     this.#what = what;
     this.#status = status;
+    this.#share = share;
   }
 
   /** How much is inside. */
@@ -27,8 +32,21 @@ export class Gate {
     return this.#inside;
   }
 
-  /** Answers a function that leaves; calling it again does nothing. */
-  enter(weight = 1): () => void {
+  /**
+   * Answers a function that leaves; calling it again does nothing. `caller`: whose share it is of;
+   * without one there is no share.
+   */
+  enter(weight = 1, caller?: string): () => void {
+    const used = caller === undefined ? 0 : this.#callers.get(caller) ?? 0;
+    if (caller !== undefined && used + weight > this.#share) {
+      throw new Problem("too-many-requests", {
+        status: 429,
+        detail:
+          `One caller may have ${this.#share} of this at once, and you have: this server is ` +
+          `full when ${this.#what}. Nothing was begun; try again in a few seconds.`,
+        transient: true,
+      });
+    }
     if (this.#inside + weight > this.#limit) {
       throw new Problem(this.#status === 503 ? "unavailable" : "too-many-requests", {
         status: this.#status,
@@ -38,11 +56,16 @@ export class Gate {
       });
     }
     this.#inside += weight;
+    if (caller !== undefined) this.#callers.set(caller, used + weight);
     let left = false;
     return () => {
       if (left) return;
       left = true;
       this.#inside -= weight;
+      if (caller === undefined) return;
+      const rest = this.#callers.get(caller)! - weight;
+      if (rest > 0) this.#callers.set(caller, rest);
+      else this.#callers.delete(caller);
     };
   }
 

@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import { fieldErrors, parseConf } from "../../pipeline/conf_errors.ts";
+import { issueErrors, parseConf } from "../../pipeline/conf_errors.ts";
 import { type Conf, type Params, paramsSchema } from "../../pipeline/params.ts";
 import type { PreviewContext } from "../../pipeline/preview.ts";
-import { type FieldError, Problem } from "../../pipeline/problem.ts";
+import { errorsText, type FieldError, Problem } from "../../pipeline/problem.ts";
 import { resolveParams } from "../../store/params.ts";
 import type { AppDeps } from "./deps.ts";
 
@@ -20,7 +20,7 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   if (errors.length > 0) throw invalid(errors);
   const parsed = paramsSchema.safeParse(params, { reportInput: true });
   if (!parsed.success) {
-    throw invalid(parsed.error.issues.flatMap((issue) => fieldErrors(issue, [])));
+    throw invalid(issueErrors(parsed.error.issues));
   }
   return records === undefined
     ? parsed.data
@@ -51,11 +51,8 @@ function withToday(conf: unknown): unknown {
 }
 
 function invalid(errors: FieldError[]): Problem {
-  const some = errors.length === 1 ? "an error" : `${errors.length} errors`;
   return new Problem("invalid-conf", {
-    detail: `The conf has ${some}: ${
-      errors.map(({ field, message }) => `${field} ${message}`).join("; ")
-    }`,
+    detail: `The conf has ${errorsText(errors)}`,
     errors,
   });
 }

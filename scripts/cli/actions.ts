@@ -2,7 +2,7 @@ import { parseJson } from "../../pipeline/sources/json_text.ts";
 import { type Api, problemOf } from "./api.ts";
 import type { Call } from "./command.ts";
 import { type ExitCode, UsageError } from "./exit_codes.ts";
-import { nearest } from "./options.ts";
+import { nearestName } from "../../pipeline/nearest_name.ts";
 import { type Column, table } from "./table.ts";
 
 /** What a command does with one of its actions: `etl suite get NAME`. */
@@ -21,7 +21,7 @@ export async function runAction(
   const [name = "", ...args] = call.args;
   const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
   if (action === undefined) {
-    const meant = nearest(name, Object.keys(actions));
+    const meant = nearestName(name, Object.keys(actions));
     throw new UsageError(
       `etl ${command} cannot '${name}'${meant === undefined ? "" : `; did you mean ${meant}?`}`,
     );

@@ -7,7 +7,8 @@ import type { Call, Command } from "./command.ts";
 import { COMMANDS } from "./command_table.ts";
 import { EXIT, exitCodeOfProblem, Interrupted, UsageError } from "./exit_codes.ts";
 import { commandHelp, mainHelp, paramsHelp, sourcesHelp } from "./help.ts";
-import { nearest, parseArguments, type ParsedArguments } from "./options.ts";
+import { nearestName } from "../../pipeline/nearest_name.ts";
+import { parseArguments, type ParsedArguments } from "./options.ts";
 import { problemText } from "./problem_text.ts";
 import { Signals } from "./signals.ts";
 
@@ -57,7 +58,7 @@ function helpOn(topic: string | undefined): string {
 function commandNamed(name: string): Command {
   const command = COMMANDS.find((each) => each.name === name);
   if (command !== undefined) return command;
-  const meant = nearest(name, COMMANDS.map((each) => each.name));
+  const meant = nearestName(name, COMMANDS.map((each) => each.name));
   throw new UsageError(
     name.startsWith("-")
       ? `the command comes first: etl <command> ${name} …`

@@ -1,4 +1,4 @@
-import { closest, distance } from "fastest-levenshtein";
+import { nearestName } from "../../pipeline/nearest_name.ts";
 import { parseArgs } from "node:util";
 import type { Command, Option } from "./command.ts";
 import { UsageError } from "./exit_codes.ts";
@@ -64,7 +64,7 @@ function explained(error: Error & { code?: string }, options: Record<string, Opt
   const name = /'(?:-\w, )?--([^' =]+)/.exec(error.message)?.[1];
   if (error.code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
     const given = /'([^']+)'/.exec(error.message)?.[1] ?? "";
-    const meant = nearest(given.replace(/^-+/, ""), Object.keys(options));
+    const meant = nearestName(given.replace(/^-+/, ""), Object.keys(options));
     return `there is no option ${given}${meant === undefined ? "" : `; did you mean --${meant}?`}`;
   }
   const option = name === undefined ? undefined : options[name];
@@ -84,11 +84,4 @@ function checkCount(command: Pick<Command, "name" | "arguments">, positionals: s
     const hint = extra.includes("=") ? ` To set a parameter: --set ${extra}` : "";
     throw new UsageError(`etl ${command.name} does not know what to do with '${extra}'.${hint}`);
   }
-}
-
-/** The name that was probably meant, if one is near. */
-export function nearest(given: string, names: string[]): string | undefined {
-  if (given === "" || names.length === 0) return undefined;
-  const name = closest(given, names);
-  return distance(given, name) <= Math.ceil(given.length / 3) ? name : undefined;
 }

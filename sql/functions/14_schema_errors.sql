@@ -1,5 +1,6 @@
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
--- yields {field, value, message, expected} for each thing that is wrong.
+-- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
+-- names (pipeline/problem.ts). The known name that was meant is looked for 10 times at most (pipeline/nearest_name.ts).
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
 returns setof jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -15,6 +16,8 @@ declare
   i integer := 0;
   known text[];
   near text;
+  told integer := 0;
+  told_below integer;
 begin
   if schema ? 'oneOf' or schema ? 'anyOf' then
     for branch in select jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) loop
@@ -79,6 +82,9 @@ begin
     elsif jsonb_typeof(schema -> 'items') = 'object' and schema -> 'items' <> '{}' then
       for item in select jsonb_array_elements(value) loop
         return query select * from etl.schema_errors(schema -> 'items', item, format('%s[%s]', path, i));
+        get diagnostics told_below = row_count;
+        told := told + told_below;
+        exit when told >= 100;
         i := i + 1;
       end loop;
     end if;
@@ -88,13 +94,17 @@ begin
       if schema -> 'properties' ? name then
         return query select * from etl.schema_errors(schema -> 'properties' -> name, item,
           case when path = '' then name else path || '.' || name end);
+        get diagnostics told_below = row_count;
+        told := told + told_below;
       elsif schema -> 'additionalProperties' = 'false' then
-        near := etl.nearest_name(name, known);
+        near := case when told < 10 then etl.nearest_name(name, known) end;
+        told := told + 1;
         return next jsonb_strip_nulls(jsonb_build_object(
-          'field', case when path = '' then name else path || '.' || name end,
+          'field', left(case when path = '' then name else path || '.' || name end, 200),
           'message', 'is not a known name' || coalesce(format('; did you mean %s?', near), ''),
           'expected', coalesce(near, array_to_string(known, ', '))));
       end if;
+      exit when told >= 100;
     end loop;
     for name in select jsonb_array_elements_text(schema -> 'required') loop
       if not value ? name and not schema -> 'properties' -> name ? 'default' then

@@ -150,7 +150,7 @@ Deno.test("what is wrong with an expression or a zone is told with its field and
       return true;
     }, `${cron} ${zone}`);
   }
-  assert.throws(() => new SlotClock("nope", "nowhere"), /two errors: cron .*; time_zone /);
+  assert.throws(() => new SlotClock("nope", "nowhere"), /2 errors: cron .*; time_zone /);
 });
 
 Deno.test("shorthands, names, ranges and zones under an older name are accepted", () => {
