@@ -17,7 +17,7 @@ import { Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
 import { mappingOf } from "./sources/defaults.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
-import type { PrepareResult, Tasks } from "./workers/task.ts";
+import type { PrepareResult, RunContext, Tasks } from "./workers/task.ts";
 
 /** A run whose first records are all rejected ends here: its mapping is wrong. */
 const HOPELESS_AFTER = 1000;
@@ -95,7 +95,7 @@ async function makeSpill(
   using writer = await SpillWriter.open({
     dir: context.spillDir,
     chunkNo: input.chunkNo,
-    runId: context.runId,
+    runId: context.orderRunId,
     sourceName: context.sourceName,
     pageSize: params.db_page_size,
   });
@@ -142,7 +142,7 @@ async function makeSpill(
     counts.extra += batch.extra;
     counts.events += events.length;
     counts.rejected = rejected.length;
-    refuseHopeless(input.chunkNo, counts, rejected);
+    refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
   }
   lap("extract");
   const validation = validator.finish();
@@ -179,9 +179,14 @@ async function* splitAt(
   }
 }
 
-function refuseHopeless(chunkNo: number, counts: PreparedCounts, rejected: Rejected[]): void {
+function refuseHopeless(
+  { isReplay }: RunContext,
+  { chunkNo, counts, rejected }: { chunkNo: number; counts: PreparedCounts; rejected: Rejected[] },
+): void {
   const { records_read: read, events, filtered } = counts;
-  const hopeless = chunkNo === 0 && read >= HOPELESS_AFTER && events === 0 && filtered === 0;
+  // what a replay cannot mend goes back to where it came from
+  const hopeless = !isReplay && chunkNo === 0 && read >= HOPELESS_AFTER && events === 0 &&
+    filtered === 0;
   if (!hopeless && rejected.length <= MAX_QUARANTINE) return;
   throw tooManyRejected(
     hopeless

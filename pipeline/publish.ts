@@ -2,7 +2,7 @@ import { lockChunk, markPublished, type PublishedCounts } from "../store/chunks.
 import { copyIn } from "../store/copy.ts";
 import { errorCode } from "../store/errors.ts";
 import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
-import { foreignRowsProblem, NO_VERSION, orderRunId } from "./resolve.ts";
+import { foreignRowsProblem, isNewer } from "./resolve.ts";
 import { chunkFile, readPositions } from "./spill/layout.ts";
 import { readRows } from "./spill/reader.ts";
 import { ROW_COLUMNS } from "./spill/row_encoder.ts";
@@ -117,12 +117,11 @@ async function upsert(
       select ${columns} from pg_temp.etl_stage order by event_id collate "C"
       on conflict (event_id) do update set ${assignments}, updated_at = now()
       where t.source = excluded.source and t.fingerprint <> excluded.fingerprint
-        and (coalesce(excluded.version, ${NO_VERSION}), $1::uuid) > (coalesce(t.version, ${NO_VERSION}), t.run_id)
+        and ${isNewer(context, { event: "excluded", row: "t", orderRunId: "excluded.run_id" })}
       returning xmax = 0 as is_new)
     select count(*) filter (where is_new)::integer as inserted,
       count(*) filter (where not is_new)::integer as updated
     from upserted`,
-    [orderRunId(context)],
   );
   const foreign = await client.query<{ event_id: string; source: string }>(
     `select t.event_id, t.source from pg_temp.etl_stage as s

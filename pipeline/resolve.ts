@@ -46,6 +46,7 @@ export async function resolveRun(
       duplicates: losers.get(chunkNo) ?? 0,
       inserts: 0,
       updates: 0,
+      heldBack: 0,
     }));
     if (comparison === "lookup" && undecided.length > 1) {
       return { decisions: undecided, compared: false };
@@ -137,7 +138,8 @@ async function decideAllNew(
       const lost = await readPositions(context, chunkNo, "losers");
       await writePositions(context, chunkNo, "inserts", complement(events, lost));
     }
-    decisions.push({ chunkNo, events, duplicates, inserts: events - duplicates, updates: 0 });
+    const inserts = events - duplicates;
+    decisions.push({ chunkNo, events, duplicates, inserts, updates: 0, heldBack: 0 });
   }
   return decisions;
 }
@@ -219,9 +221,18 @@ export function foreignRowsProblem(
 /** Numeric that is below every version, for rows without one. */
 export const NO_VERSION = "'-infinity'::numeric";
 
-/** Run whose place in the order of requests a row takes: a replay counts as the run it replays. */
-export function orderRunId(context: RunContext): string {
-  return context.replayOf ?? context.runId;
+/**
+ * SQL that is true where an event is newer than the row of its key: by version, then by the order of
+ * requests. A late run cannot know what the later one found as it was, so only a version helps it.
+ */
+export function isNewer(
+  { late }: Pick<RunContext, "late">,
+  { event, row, orderRunId }: { event: string; row: string; orderRunId: string },
+): string {
+  const [new_, old] = [event, row].map((name) => `coalesce(${name}.version, ${NO_VERSION})`);
+  return late
+    ? `${new_} > ${old} and ${orderRunId}::uuid is not null`
+    : `(${new_}, ${orderRunId}::uuid) > (${old}, ${row}.run_id)`;
 }
 
 interface Compared {
@@ -251,13 +262,14 @@ async function compare(
         when t.event_id is null then 'insert'
         when t.source <> $3 then 'foreign'
         when t.fingerprint = m.fingerprint then null
-        when (coalesce(m.version, ${NO_VERSION}), $1::uuid) > (coalesce(t.version, ${NO_VERSION}), t.run_id) then 'update'
+        when ${isNewer(context, { event: "m", row: "t", orderRunId: "$1" })} then 'update'
+        when ${context.late} and coalesce(m.version, ${NO_VERSION}) = coalesce(t.version, ${NO_VERSION}) then 'held'
       end as decision
       from ${manifest} as m left join ${destination} as t on t.event_id = m.event_id
     ) as compared
     where decision is not null
     group by chunk_no, decision`,
-    [orderRunId(context), runId, context.sourceName],
+    [context.orderRunId, runId, context.sourceName],
   );
   type Row = { chunk_no: number; decision: string; positions: number[] | null };
   for await (const row of fetchAll<Row>(client, "etl_decisions")) {
@@ -266,6 +278,10 @@ async function compare(
       return { decisions: undecided, foreign };
     }
     const chunk = decisions.get(row.chunk_no)!;
+    if (row.decision === "held") {
+      chunk.heldBack = row.positions!.length;
+      continue;
+    }
     const kind = row.decision === "insert" ? "inserts" : "updates";
     chunk[kind] = await writeWinners(context, chunk, kind, row.positions);
   }

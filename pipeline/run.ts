@@ -201,7 +201,8 @@ class RunExecution {
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
-    return { state: "succeeded", ...cursorOutcome(this.#context, metas) };
+    const { warnings = [], ...rest } = cursorOutcome(this.#context, metas);
+    return { state: "succeeded", warnings: [...warnings, ...heldBackWarning(decisions)], ...rest };
   }
 
   async #plan(): Promise<PlannedChunk[]> {
@@ -265,7 +266,7 @@ class RunExecution {
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
       this.#tracker.addPrepared(meta);
-      hopeful ||= refuseHopelessRun(metas);
+      hopeful ||= this.#context.isReplay || refuseHopelessRun(metas);
       rejected += meta.counts.rejected;
       if (rejected > MAX_QUARANTINE) {
         throw tooManyRejected(`More than ${MAX_QUARANTINE} records were rejected`, undefined);
@@ -355,4 +356,16 @@ class RunExecution {
     observer?.taskDone?.(this.#run, { kind, chunkNo, elapsedMs: performance.now() - started });
     return output;
   }
+}
+
+/** What a late run says of the rows that it left as they are. */
+function heldBackWarning(decisions: ChunkDecision[]): string[] {
+  const count = decisions.reduce((sum, { heldBack }) => sum + heldBack, 0);
+  if (count === 0) return [];
+  return [
+    `${
+      count === 1 ? "1 row was" : `${count} rows were`
+    } not updated: a later request of this source ` +
+    "has loaded since, and may have confirmed what is stored",
+  ];
 }

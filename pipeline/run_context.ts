@@ -1,5 +1,5 @@
 import type { Sql } from "../store/database.ts";
-import { type RunRow } from "../store/runs.ts";
+import { orderOf, type RunOrder, type RunRow } from "../store/runs.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 import { Problem } from "./problem.ts";
@@ -35,7 +35,8 @@ export async function runContext(
   return {
     runId: run.run_id,
     attempt: run.attempt,
-    replayOf: run.replay_of,
+    isReplay: run.replay_of !== null,
+    ...await placeOf(sql, run),
     params,
     sourceName,
     chunkSize: generated || run.origins.chunk_size !== "default" ? params.chunk_size : null,
@@ -52,6 +53,13 @@ export async function runContext(
     suite: await findSuite(sql, params.suite, dataset) as Plain | null,
     traceparent: run.traceparent,
   };
+}
+
+/** Only a run that comes back can be late: a replay, or a run that has ended before. */
+async function placeOf(sql: Sql, run: RunRow): Promise<RunOrder> {
+  return run.replay_of === null && run.attempt_base === 0
+    ? { orderRunId: run.run_id, late: false }
+    : await orderOf(sql, run.run_id);
 }
 
 /** The parameters as SQL resolved them; what only this schema can check fails the run here. */

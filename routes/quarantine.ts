@@ -1,19 +1,16 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { Problem } from "../pipeline/problem.ts";
-import {
-  listQuarantine,
-  markReplayed,
-  quarantinedLines,
-  quarantineRules,
-} from "../store/quarantine_views.ts";
-import { submitRun } from "../store/runs.ts";
+import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine_views.ts";
+import type { RunDetail } from "../store/run_views.ts";
+import { replayRun } from "../store/runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { keepUpload } from "./shared/keep_upload.ts";
 import { actorOf } from "./access/identity.ts";
 import { knownRun } from "./runs.ts";
-import { pageOf, problemResponses, submittedSchema } from "./shared/schemas.ts";
+import { waitForEnd } from "./run_events.ts";
+import { pageOf, problemResponses, runDetailSchema, submittedSchema } from "./shared/schemas.ts";
+import { whileWaiting } from "./shared/wait.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();
@@ -33,8 +30,25 @@ const quarantined = z.object({
   line: z.number().int().nullable().openapi({
     description: "line of the file in which it begins, from 1",
   }),
-  replayed_by: z.uuid().nullable(),
+  state: z.enum(["open", "replaying", "replayed", "returned"]).openapi({
+    description:
+      "open: can be replayed; replaying: a replay has it; replayed: loaded by one; returned: rejected by this replay, open again where it came from",
+  }),
+  tries: z.number().int().openapi({ description: "replays that have had it" }),
+  replayed_by: z.uuid().nullable().openapi({ description: "the last of them" }),
 }).openapi("Quarantined");
+
+/** What a replay may say in its body. */
+const replayBody = z.strictObject({
+  rule: rule.openapi({ description: "only records that this rule rejected" }),
+  set: z.record(z.string(), z.unknown()).default({}).openapi({
+    description:
+      "parameters over the original's, such as a corrected transform; members of source one by one, null takes one away",
+  }),
+  dry_run: z.boolean().default(false).openapi({
+    description: "only say what would become of them",
+  }),
+}).openapi("ReplayRequest");
 
 /** Rejected records of a run: look at them, and load them again with today's transform and suite. */
 export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
@@ -92,9 +106,17 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/etl/runs/{id}/quarantine/replay",
       summary: "Load the quarantined records again, as a new run",
       description:
-        "With today's transform and suite and min_acceptance_ratio 0. The counters of the original stay; a row that was updated since is not overwritten.",
-      request: { params: runId, query: z.strictObject({ rule }) },
+        "With today's transform and suite and min_acceptance_ratio 0, or others that the body sets. The counters of the original stay; a row that a later request has written or confirmed is not overwritten. A record that is rejected again is open again, with the new reason. Requests that come while a replay has the records are answered with that replay.",
+      request: {
+        params: runId,
+        query: z.strictObject({ rule, wait: z.enum(["true", "false"]).optional() }),
+        body: { content: { "application/json": { schema: replayBody } } },
+      },
       responses: {
+        200: {
+          description: "the new run, ended (wait=true)",
+          content: { "application/json": { schema: runDetailSchema } },
+        },
         202: {
           description: "the new run; Location names it",
           content: { "application/json": { schema: submittedSchema } },
@@ -105,52 +127,87 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const { id } = c.req.valid("param");
       const { rule } = c.req.valid("query");
-      const submitted = await replay(c, deps, { id, rule });
-      c.header("Location", `/api/etl/runs/${submitted.run_id}`);
-      return c.json(submitted, 202);
+      const body = replayBody.parse(c.req.valid("json") ?? {});
+      const asked = { ...(rule === undefined ? {} : { rule }), ...body };
+      return await whileWaiting(c, async (wait) => {
+        const submitted = await replay(c, deps, id, asked);
+        c.header("Location", `/api/etl/runs/${submitted.run_id}`);
+        if (!wait) return c.json(submitted, 202);
+        return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal) as never, 200);
+      });
     },
   );
 }
 
+/** Members of the source that say where the records come from: those are the quarantine's. */
+const NOT_SETTABLE = ["type", "format", "upload_id", "records", "path", "url", "name"];
+
 async function replay(
   c: Context,
   deps: AppDeps,
-  { id, rule }: { id: string; rule: string | undefined },
+  id: string,
+  { rule, set, dry_run }: z.infer<typeof replayBody>,
 ) {
-  const run = await knownRun(deps, id);
+  const run = await originOf(deps, id);
   if (["queued", "running"].includes(run.state)) {
     throw new Problem("conflict", {
       status: 409,
-      detail: `Run ${id} is ${run.state}; its quarantine can be replayed when it has ended.`,
+      detail:
+        `Run ${run.run_id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });
   }
-  const lines = refuseNothing(quarantinedLines(deps.sql, id, rule), id);
-  const uploadId = await keepUpload(lines, c, deps);
   const { batch_size: _size, chunk_size: _chunk, source: original, ...rest } = Object.fromEntries(
     Object.entries(run.params).filter(([, { origin }]) => origin !== "default")
       .map(([name, { value }]) => [name, value]),
   );
-  const source = replaySource(
-    (original ?? run.params.source!.value) as Record<string, unknown>,
-    run,
-  );
-  const submitted = await submitRun(deps.sql, {
+  const { source: changed, ...others } = set;
+  const source = replaySource((original ?? run.params.source!.value) as Members, run);
+  return await replayRun(deps.sql, run.run_id, {
     ...rest,
-    source: { ...source, upload_id: uploadId },
-    dry_run: false,
+    ...others,
+    source: { ...changedSource(source, changed), format: "ndjson" },
+    dry_run,
     overlap: "queue",
-  }, { trigger: "replay", requested_by: actorOf(c), replay_of: id });
-  await markReplayed(deps.sql, id, { replayRunId: submitted.run_id, rule });
-  return submitted;
+  }, { requested_by: actorOf(c), ...(rule === undefined ? {} : { rule }) });
+}
+
+/** The run whose quarantine holds what a replay rejected: records go back to where they came from. */
+async function originOf(deps: AppDeps, id: string): Promise<RunDetail> {
+  let run = await knownRun(deps, id);
+  while (run.replay_of !== null && !await hasOpenRecords(deps.sql, run.run_id)) {
+    run = await knownRun(deps, run.replay_of);
+  }
+  return run;
+}
+
+type Members = Record<string, unknown>;
+
+function changedSource(source: Members, changed: unknown): Members {
+  if (changed === undefined) return source;
+  const fixed = typeof changed === "object" && changed !== null && !Array.isArray(changed)
+    ? NOT_SETTABLE.filter((name) => Object.hasOwn(changed, name))
+    : ["source"];
+  if (fixed.length > 0) {
+    throw new Problem("invalid-conf", {
+      detail: `A replay reads the quarantine, so ${fixed.join(", ")} cannot be set.`,
+      errors: fixed.map((name) => ({
+        field: `set.source.${name}`,
+        message: "cannot be set",
+        expected: "the mapping: key, event_type, occurred_at, version, columns",
+      })),
+    });
+  }
+  return Object.fromEntries(
+    Object.entries({ ...source, ...changed as Members }).filter(([, value]) => value !== null),
+  );
 }
 
 /** The original's mapping, on the records themselves. */
-function replaySource(original: Record<string, unknown>, run: { run_label: string }) {
+function replaySource(original: Members, run: { run_label: string }): Members {
   const { name, key, event_type, occurred_at, version, type } = original;
   const synthetic = type === "synthetic";
   return {
     type: "inline",
-    format: "ndjson",
     // the rows belong to the original's source
     name: name ?? (synthetic ? "synthetic" : run.run_label),
     ...(key !== undefined ? { key } : synthetic ? { key: "id" } : {}),
@@ -166,18 +223,4 @@ function replaySource(original: Record<string, unknown>, run: { run_label: strin
       : {}),
     ...(version !== undefined ? { version } : {}),
   };
-}
-
-async function* refuseNothing(lines: AsyncIterable<Uint8Array>, id: string) {
-  let any = false;
-  for await (const block of lines) {
-    any = true;
-    yield block;
-  }
-  if (!any) {
-    throw new Problem("conflict", {
-      status: 409,
-      detail: `Run ${id} has no quarantined records that were not replayed yet.`,
-    });
-  }
 }

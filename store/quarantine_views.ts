@@ -9,6 +9,10 @@ export interface QuarantineView
   line: number | null;
   /** The bytes of `raw` in base64, where text cannot hold them. */
   raw_base64: string | null;
+  /** open: can be replayed; returned: rejected by this replay, open again where it came from. */
+  state: "open" | "replaying" | "replayed" | "returned";
+  /** Replays that have had it, the last of which is `replayed_by`. */
+  tries: number;
   replayed_by: string | null;
 }
 
@@ -20,7 +24,7 @@ export async function listQuarantine(
 ): Promise<QuarantineView[]> {
   return await sql<QuarantineView[]>`
     select chunk_no, position, output, rule, message, field, raw, file, line::float8 as line,
-      translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, replayed_by
+      translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, state, tries, replayed_by
     from etl.quarantine
     where run_id = ${runId} and (chunk_no, position, output) > (${after[0]}, ${after[1]}, ${
     after[2]
@@ -39,37 +43,9 @@ export async function quarantineRules(
     group by rule order by count(*) desc, rule`;
 }
 
-/** The raw records to replay, one line each, a record once whatever number of its outputs failed. */
-export async function* quarantinedLines(
-  sql: Sql,
-  runId: string,
-  rule: string | undefined,
-): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let after: [number, number] = [-1, -1];
-  for (;;) {
-    const rows = await sql<{ chunk_no: number; position: number; raw: string }[]>`
-      select chunk_no, position, min(coalesce(record, raw)) as raw from etl.quarantine
-      where run_id = ${runId} and replayed_by is null
-        and (chunk_no, position) > (${after[0]}, ${after[1]})
-        ${rule === undefined ? sql`` : sql`and rule = ${rule}`}
-      group by chunk_no, position order by chunk_no, position limit 1000`;
-    const last = rows.at(-1);
-    if (last === undefined) return;
-    after = [last.chunk_no, last.position];
-    yield encoder.encode(rows.map((row) => `${row.raw.replace(/\r?\n/g, " ")}\n`).join(""));
-  }
-}
-
-/** Notes which run replays the records. */
-export async function markReplayed(
-  sql: Sql,
-  runId: string,
-  { replayRunId, rule }: { replayRunId: string; rule: string | undefined },
-): Promise<number> {
-  const rows = await sql`
-    update etl.quarantine set replayed_by = ${replayRunId}
-    where run_id = ${runId} and replayed_by is null
-      ${rule === undefined ? sql`` : sql`and rule = ${rule}`}`;
-  return rows.count;
+/** Whether a run's quarantine holds records that can be replayed, or that a replay has in hand. */
+export async function hasOpenRecords(sql: Sql, runId: string): Promise<boolean> {
+  const [row] = await sql<{ open: boolean }[]>`
+    select exists (select 1 from etl.quarantine where run_id = ${runId} and state in ('open', 'replaying')) as open`;
+  return row!.open;
 }

@@ -10,6 +10,8 @@ export interface RunRow {
   run_label: string;
   state: RunState;
   attempt: number;
+  /** Attempts before the last request to retry it. */
+  attempt_base: number;
   trigger: string;
   requested_by: string;
   conf: Record<string, unknown>;
@@ -98,6 +100,37 @@ export async function startRun(
   const [row] = await sql<RunRow[]>`
     select * from etl.start_run(${runId}, ${serverId}, ${maxAttempts})`;
   return row ?? null;
+}
+
+/** A run's place in the order of requests: the run that it counts as, and whether a later one has been there first. */
+export interface RunOrder {
+  orderRunId: string;
+  late: boolean;
+}
+
+export async function orderOf(sql: Sql, runId: string): Promise<RunOrder> {
+  const [row] = await sql<{ order_run_id: string; late: boolean }[]>`
+    select * from etl.order_of(${runId})`;
+  return { orderRunId: row!.order_run_id, late: row!.late };
+}
+
+/**
+ * Replays the open records of a run's quarantine with this conf, whose source
+ * needs no `upload_id`. Answers the replay that has them where one goes on already.
+ */
+export async function replayRun(
+  sql: Sql,
+  runId: string,
+  conf: unknown,
+  options: Omit<SubmitOptions, "trigger" | "replay_of" | "idempotency_key"> & { rule?: string },
+): Promise<Submitted> {
+  const [row] = await withoutConflicts(() =>
+    sql<{ answer: Submitted }[]>`
+    select etl.replay_run(${runId}, ${json(conf)}::text::jsonb, ${
+      json(options)
+    }::text::jsonb) as answer`
+  );
+  return row!.answer;
 }
 
 /** A chunk as plan_chunks found it; of a published one, what is in the table. */

@@ -165,8 +165,13 @@ function Records({ items }: { items: QuarantineView[] }) {
                   <code>{item.field ?? item.rule}</code>
                   <span lang="en">{item.message}</span>
                   {item.replayed_by !== null && (
-                    <a href={`/etl/runs/${item.replayed_by}`}>{t("run.replayed")}</a>
+                    <a href={`/etl/runs/${item.replayed_by}`}>
+                      {item.state === "open"
+                        ? t("run.rejected_again", { tries: item.tries })
+                        : t(item.state === "replaying" ? "run.replaying" : "run.replayed")}
+                    </a>
                   )}
+                  {item.state === "returned" && <span class="quiet">{t("run.returned")}</span>}
                 </span>
               </td>
               <td>

@@ -9,8 +9,12 @@ import type { Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
 export interface RunContext {
   runId: string;
   attempt: number;
-  /** The run that this one replays: its rows take that run's place in the order of requests. */
-  replayOf: string | null;
+  /** Whether it replays rejected records of another run. */
+  isReplay: boolean;
+  /** The run as which its rows count in the order of requests: itself, or the first of a chain of replays. */
+  orderRunId: string;
+  /** A later request has put rows there since: what is missing is added, and nothing changed. */
+  late: boolean;
   params: Params;
   /** Owner of the rows. */
   sourceName: string;
@@ -42,6 +46,8 @@ export interface ChunkDecision {
   inserts: number;
   /** Rows that replace another content. */
   updates: number;
+  /** Rows that a late run leaves as they are, though its content is another. */
+  heldBack: number;
 }
 
 /** Rows of another source that have keys of this run. */

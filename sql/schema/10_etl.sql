@@ -196,7 +196,15 @@ alter table etl.quarantine
   -- JSON of the record, to be loaded again, where raw is not that
   add column if not exists record text,
   -- the bytes of raw, where text cannot hold them
-  add column if not exists raw_bytes bytea;
+  add column if not exists raw_bytes bytea,
+  -- open: can be replayed; replaying: a replay has it in hand; replayed: it was loaded; returned: rejected by a
+  -- replay, and open again where it came from
+  add column if not exists state text not null default 'open'
+    constraint quarantine_state_known check (state in ('open', 'replaying', 'replayed', 'returned')),
+  -- replays that have had it
+  add column if not exists tries integer not null default 0,
+  -- its number among the records of the last replay, from 0
+  add column if not exists replay_place bigint;
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
 create table if not exists etl.suites (

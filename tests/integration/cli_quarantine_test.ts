@@ -74,9 +74,13 @@ Deno.test("etl in process: what a run rejected is shown with its rule, replayed 
     after.items.map(({ rule, replayed_by }) => [rule === "key_missing", replayed_by]),
     [[true, replayed.json().run_id], [true, replayed.json().run_id], [false, null]],
   );
-  const twice = await etl("replay", id, "--rule", "key_missing");
-  assert.equal(twice.code, 2);
-  assert.match(twice.err, /has no quarantined records that were not replayed yet/);
+  assert.match((await etl("quarantine", id)).out, /still rejected after 1 replay, last by run/);
+  const nothing = await etl("replay", id, "--rule", "no_such_rule");
+  assert.equal(nothing.code, 2);
+  assert.match(nothing.err, /no open record in its quarantine that rule no_such_rule rejected/);
+  const settled = await etl("replay", id, "--set", "source.key=no", "--rule", "key_missing");
+  assert.equal(settled.code, 0, settled.err);
+  assert.match((await etl("quarantine", id)).out, /replayed by run/);
 });
 
 Deno.test("etl quarantine, replay and logs with a server: what it keeps, and --wait", async (t) => {

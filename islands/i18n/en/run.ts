@@ -115,4 +115,7 @@ export const run = {
   "run.reason": "Reason",
   "run.raw": "Record as it was read",
   "run.replayed": "replayed",
+  "run.replaying": "being replayed",
+  "run.rejected_again": "rejected again, tries: {tries}",
+  "run.returned": "open again in the run that it came from",
 } as const;

@@ -118,4 +118,7 @@ export const run: Record<keyof typeof english, string> = {
   "run.reason": "Motivo",
   "run.raw": "Registro tal como se leyó",
   "run.replayed": "repetido",
+  "run.replaying": "repitiéndose",
+  "run.rejected_again": "rechazado otra vez, intentos: {tries}",
+  "run.returned": "abierto de nuevo en la ejecución de la que vino",
 };

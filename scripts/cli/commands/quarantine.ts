@@ -47,7 +47,7 @@ the data is wrong, correct that and ask for a new run.`,
     if (call.flags.json) call.out.line(JSON.stringify({ items, rules }));
     else if (rules.length === 0) call.out.line(`Run ${id} has rejected no record.`);
     else print(call, { items, next, rules });
-    if (items.some(({ replayed_by }) => replayed_by === null)) {
+    if (items.some(({ state }) => state === "open")) {
       call.err.line(`With a corrected transform or suite: etl replay ${id}`);
     }
     return EXIT.succeeded;
@@ -69,12 +69,21 @@ function print(call: Call, { items, next, rules }: Page): void {
   );
   if (items.length === 0) out.line("\nNo record was rejected by that rule.");
   for (const item of items) {
-    const { rule, message, field, raw, replayed_by } = item;
+    const { rule, message, field, raw, state, tries, replayed_by } = item;
     out.line();
     const where = printable(placeOf(item));
     const why = `${rule}${field === null ? "" : ` (${field})`}: ${message}`;
     out.line(`${out.paint("dim", where)}  ${printable(why)}`);
-    if (replayed_by !== null) out.line(`  ${out.paint("dim", `replayed by run ${replayed_by}`)}`);
+    if (replayed_by !== null) {
+      const said = state === "replayed"
+        ? `replayed by run ${replayed_by}`
+        : state === "replaying"
+        ? `run ${replayed_by} replays it`
+        : `still rejected after ${count(tries)} replay${
+          tries === 1 ? "" : "s"
+        }, last by run ${replayed_by}`;
+      out.line(`  ${out.paint("dim", said)}`);
+    }
     out.line(`  ${printable(raw)}`);
   }
   if (next !== null) out.line(out.paint("dim", "\nThere are more: --limit shows up to 1000."));
