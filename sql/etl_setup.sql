@@ -194,10 +194,18 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0002_replayed_records', 'f90f21d30994fd977a3369ec1667eec8d1e2eb74a8272220ae99a108095fb4f5', $etl_migration$
+-- Records that a replay of version 0.1.0 had: what that rejected again is open in the replay's own quarantine.
+alter table etl.quarantine
+  add column if not exists state text not null default 'open'
+    constraint quarantine_state_known check (state in ('open', 'replaying', 'replayed', 'returned')),
+  add column if not exists tries integer not null default 0;
+update etl.quarantine set state = 'replayed', tries = 1 where replayed_by is not null;
 $etl_migration$); end $etl_apply$;
 
 -- sql/schema/10_etl.sql
@@ -399,7 +407,15 @@ alter table etl.quarantine
   -- JSON of the record, to be loaded again, where raw is not that
   add column if not exists record text,
   -- the bytes of raw, where text cannot hold them
-  add column if not exists raw_bytes bytea;
+  add column if not exists raw_bytes bytea,
+  -- open: can be replayed; replaying: a replay has it in hand; replayed: it was loaded; returned: rejected by a
+  -- replay, and open again where it came from
+  add column if not exists state text not null default 'open'
+    constraint quarantine_state_known check (state in ('open', 'replaying', 'replayed', 'returned')),
+  -- replays that have had it
+  add column if not exists tries integer not null default 0,
+  -- its number among the records of the last replay, from 0
+  add column if not exists replay_place bigint;
 comment on table etl.quarantine is 'records that failed a row rule, as they were read';
 
 create table if not exists etl.suites (
@@ -2338,6 +2354,125 @@ begin
 end $$;
 comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';
 
+-- sql/functions/45_replay.sql
+-- Replays the open records of a run's quarantine: they become the body of a new run with this conf, in one transaction
+-- with the note that it has them. Requests for one quarantine go one after the other; where another replay has
+-- all of them in hand, its run is the answer (created: false). A run that has none raises no-open-records.
+-- options: rule (only records that it rejected), dry_run, and those of etl.submit_run.
+create or replace function etl.replay_run(run_id uuid, conf jsonb, options jsonb default '{}') returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  upload uuid := etl.uuid7();
+  only_rule text := options ->> 'rule';
+  records bigint;
+  running uuid;
+  submitted jsonb;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl replay ' || replay_run.run_id, 0));
+  -- a record once, whatever number of its outputs failed
+  with open as (
+    select row_number() over (order by q.chunk_no, q.position) - 1 as place, q.chunk_no, q.position,
+      regexp_replace(min(coalesce(q.record, q.raw)), E'\r?\n', ' ', 'g') || E'\n' as line
+    from etl.quarantine as q
+    where q.run_id = replay_run.run_id and q.state = 'open' and (only_rule is null or q.rule = only_rule)
+    group by q.chunk_no, q.position
+  ), parts as (
+    select o.place, o.line, sum(octet_length(o.line)) over (order by o.place) / 1048576 as mib from open as o
+  ), stored as (
+    insert into etl.uploads (upload_id, part_no, data)
+    select upload, dense_rank() over (order by p.mib) - 1, convert_to(string_agg(p.line, '' order by p.place), 'UTF8')
+    from parts as p group by p.mib
+  ), noted as (
+    update etl.quarantine as q set state = 'replaying', tries = q.tries + 1, replay_place = o.place
+    from open as o where q.run_id = replay_run.run_id and q.chunk_no = o.chunk_no and q.position = o.position
+      and q.state = 'open'
+    returning 1
+  )
+  select count(*) into records from noted;
+  if records = 0 then
+    select q.replayed_by into running from etl.quarantine as q
+      where q.run_id = replay_run.run_id and q.state = 'replaying' and (only_rule is null or q.rule = only_rule)
+      order by q.replayed_by desc limit 1;
+    if running is null then
+      perform etl.raise_problem('conflict', format('Run %s has no open record in its quarantine%s: none was rejected, or all have been replayed.',
+        replay_run.run_id, case when only_rule is null then '' else ' that rule ' || only_rule || ' rejected' end), status => 409);
+    end if;
+    return (select jsonb_build_object('run_id', r.run_id, 'state', r.state, 'created', false, 'skipped', false)
+      from etl.runs as r where r.run_id = running);
+  end if;
+  submitted := etl.submit_run(jsonb_set(conf, '{source,upload_id}', to_jsonb(upload)),
+    (options - 'rule') || jsonb_build_object('trigger', 'replay', 'replay_of', replay_run.run_id));
+  update etl.quarantine as q set replayed_by = (submitted ->> 'run_id')::uuid
+    where q.run_id = replay_run.run_id and q.state = 'replaying' and q.replayed_by is distinct from (submitted ->> 'run_id')::uuid
+      and (q.replayed_by is null or not exists (
+        select 1 from etl.runs as r where r.run_id = q.replayed_by and r.state in ('queued', 'running')));
+  return submitted;
+end $$;
+comment on function etl.replay_run(uuid, jsonb, jsonb) is 'loads the open records of a quarantine again, as a new run';
+
+-- When a replay ends, each record that it had is either loaded, or open again, with the new reason where there is one.
+-- Records of the replay's own quarantine went back to where they came from.
+create or replace function etl.settle_replay() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  succeeded boolean := new.state = 'succeeded' and not new.dry_run;
+begin
+  with places as (
+    -- records are numbered by chunk; those before a chunk are what the chunks before it have read
+    select c.chunk_no, coalesce(sum(c.records_read) over (order by c.chunk_no rows between unbounded preceding and 1 preceding), 0) as before
+    from etl.chunks as c where c.run_id = new.run_id
+  ), again as (
+    select distinct on (p.before + q.position) p.before + q.position as place, q.rule, q.message, q.field
+    from etl.quarantine as q join places as p on p.chunk_no = q.chunk_no
+    where q.run_id = new.run_id order by p.before + q.position, q."output"
+  ), had as (
+    select q.run_id, q.chunk_no, q.position, q."output", a.place is not null as rejected, a.rule, a.message, a.field
+    from etl.quarantine as q left join again as a on a.place = q.replay_place
+    where q.run_id = new.replay_of and q.replayed_by = new.run_id and q.state <> 'replayed'
+  )
+  update etl.quarantine as q set state = case when succeeded and not h.rejected then 'replayed' else 'open' end,
+    rule = coalesce(h.rule, q.rule), message = coalesce(h.message, q.message),
+    field = case when h.rejected then h.field else q.field end
+  from had as h
+  where q.run_id = h.run_id and q.chunk_no = h.chunk_no and q.position = h.position and q."output" = h."output";
+  update etl.quarantine as q set state = 'returned' where q.run_id = new.run_id and q.state = 'open';
+  return null;
+end $$;
+create or replace trigger settle_replay after update on etl.runs
+  for each row when (old.ended_at is null and new.ended_at is not null and new.replay_of is not null)
+  execute function etl.settle_replay();
+
+-- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
+-- another run of its source and table that was requested after it has put something there since. Late runs
+-- cannot know what the later one found as it was, so they add what is missing and change nothing.
+create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  root etl.runs;
+begin
+  select * into run from etl.runs as r where r.run_id = order_of.run_id;
+  root := run;
+  while root.replay_of is not null loop
+    select * into root from etl.runs as r where r.run_id = root.replay_of;
+    exit when not found;
+  end loop;
+  order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
+  -- what runs for the first time is executed in the order of requests
+  late := (run.replay_of is not null or run.attempt_base > 0) and exists (
+    select 1 from etl.runs as r
+    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
+      and r.schema_name = run.schema_name and r.table_name = run.table_name
+      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
+      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published'));
+end $$;
+
+-- The name that owns the rows of a run.
+create or replace function etl.source_name(params jsonb, run_label text) returns text
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(params #>> '{source,name}', case params #>> '{source,type}' when 'synthetic' then 'synthetic' else run_label end)
+$$;
+
 -- sql/functions/50_run_ends.sql
 -- Notes every end of a run in the transaction that ends it, whoever ends it.
 create or replace function etl.note_run_end() returns trigger
@@ -4159,10 +4294,10 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('fcf3cb34be1cfd04a34d656aba27f6da2c7409d471aa77ff3ffd701866e0c760')
+insert into etl.setups (checksum) values ('164cd08b587ad7ffeeaef159427d5ad0dd4403973c6b9782ad00cbdc0d8df892')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
 reset client_min_messages;
--- etl-improved setup: {"checksum":"fcf3cb34be1cfd04a34d656aba27f6da2c7409d471aa77ff3ffd701866e0c760","migrations":["0001_baseline"]}
+-- etl-improved setup: {"checksum":"164cd08b587ad7ffeeaef159427d5ad0dd4403973c6b9782ad00cbdc0d8df892","migrations":["0001_baseline","0002_replayed_records"]}

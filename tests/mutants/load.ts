@@ -163,8 +163,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/request-order",
     file: "pipeline/resolve.ts",
-    find: 'isNewer(context, { event: "m", row: "t",',
-    replace: 'isNewer(context, { event: "t", row: "m",',
+    find: "${orderRunId}::uuid) > (${old}",
+    replace: "${orderRunId}::uuid) < (${old}",
     breaks: "of runs without a version the one that was asked for later wins",
     tests: ["integration/load_versions_test.ts: an earlier run has loaded one of the versions"],
   },
