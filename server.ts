@@ -75,6 +75,13 @@ export async function startServices(config: Config, options: ServicesOptions): P
     probeMs: config.probeMs,
   });
   const { sql } = database;
+  // readiness and metrics are asked for most when everything else is busy
+  const probe = new Database(config.dsn, {
+    applicationName: "etl-improved probe",
+    max: 2,
+    prepare: config.preparedStatements,
+    probeMs: config.probeMs,
+  });
   const watch = new RunWatch();
   const executes = queue && config.role !== "api";
   const spoolDir = resolve(config.spoolDir);
@@ -88,7 +95,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       await access.required();
     }
   } catch (error) {
-    await database.close({ timeoutSeconds: 1 });
+    await Promise.all([database, probe].map((each) => each.close({ timeoutSeconds: 1 })));
     throw connectionProblem(error, config.dsn) ?? error;
   }
   await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
@@ -196,6 +203,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
 
   const app = createApp({
     sql,
+    probe: probe.sql,
     log,
     config,
     watch,
@@ -222,7 +230,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       workers.stop();
       await reporting.close();
       await tail?.close();
-      await database.close({ timeoutSeconds: 1 });
+      await Promise.all([database, probe].map((each) => each.close({ timeoutSeconds: 1 })));
     },
   };
 }

@@ -86,7 +86,10 @@ async function health(deps: AppDeps) {
     workers_busy: workersBusy,
   };
   try {
-    const database = await deadline(databaseHealth(deps.sql, deps.config), ANSWER_LIMIT_MS);
+    const database = await deadline(
+      databaseHealth(deps.probe ?? deps.sql, deps.config),
+      ANSWER_LIMIT_MS,
+    );
     const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
     const dispatch = listening
       ? "notify"
@@ -98,10 +101,19 @@ async function health(deps: AppDeps) {
   }
 }
 
+/** What keeps the database from being worked with; looked up once for all who ask at the same time. */
+const readiness = new WeakMap<AppDeps["sql"], Promise<string[]>>();
+
 async function unreadiness(deps: AppDeps): Promise<string[]> {
   if (deps.status().draining) return ["this server is stopping"];
+  const sql = deps.probe ?? deps.sql;
+  const asked = readiness.get(sql) ?? lookWhetherReady(sql).finally(() => readiness.delete(sql));
+  readiness.set(sql, asked);
+  return await asked;
+}
+
+async function lookWhetherReady(sql: AppDeps["sql"]): Promise<string[]> {
   try {
-    const { sql } = deps;
     const missing = await deadline(missingRelations(sql), ANSWER_LIMIT_MS);
     return missing.length > 0 ? missing : await deadline(unwritable(sql), ANSWER_LIMIT_MS);
   } catch (error) {

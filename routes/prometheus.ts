@@ -14,7 +14,7 @@ export function prometheusRoutes(app: OpenAPIHono, deps: AppDeps): void {
   let current: Promise<Scrape | null> | null = null;
   // several scrapers at once share one query
   const read = () =>
-    current ??= deadline(scrape(deps.sql), SCRAPE_LIMIT_MS).catch((error) => {
+    current ??= deadline(scrape(deps.probe ?? deps.sql), SCRAPE_LIMIT_MS).catch((error) => {
       deps.log.warn("metrics of the database could not be read", { error });
       return null;
     }).finally(() => current = null);

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { type RunDetail, runDetail } from "../store/run_views.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { Turns } from "./shared/gate.ts";
 import { staysOpen } from "./shared/load.ts";
 import { SharedLookup } from "./shared/shared_lookup.ts";
 
@@ -13,6 +14,9 @@ const HEARTBEAT_MS = 20_000;
 /** Watchers are told of a run at most so often. */
 const MIN_INTERVAL_MS = 150;
 
+/** Runs that are looked at at once, however many are followed: requests need connections, too. */
+const LOOKS_AT_ONCE = 2;
+
 const TERMINAL = ["succeeded", "failed", "cancelled"];
 const hasEnded = (run: RunDetail) => TERMINAL.includes(run.state);
 
@@ -21,7 +25,9 @@ const lookups = new WeakMap<AppDeps["watch"], Lookup>();
 
 /** The run as it is now, looked up once for all who follow it. */
 function look({ watch, sql }: AppDeps, runId: string): Promise<RunDetail | null> {
-  const shared = lookups.get(watch) ?? new SharedLookup((id) => runDetail(sql, id));
+  const turns = new Turns(LOOKS_AT_ONCE);
+  const shared = lookups.get(watch) ??
+    new SharedLookup((id) => turns.take(() => runDetail(sql, id)));
   lookups.set(watch, shared);
   return shared.get(runId);
 }

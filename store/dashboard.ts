@@ -35,21 +35,38 @@ export interface AlertView {
   created_at: string;
 }
 
+/** Columns of HistoryPoint, as one JSON object. */
+function pointJson(sql: Sql) {
+  return sql`jsonb_build_object('run_id', m.run_id, 'run_label', m.run_label, 'status', m.status,
+    'dry_run', m.dry_run, 'replay', m.replay_of is not null, 'ratio', m.ratio,
+    'min_acceptance_ratio', m.min_acceptance_ratio, 'low_ratio', m.low_ratio,
+    'inserted', m.inserted, 'updated', m.updated, 'unchanged', m.unchanged, 'rejected', m.rejected,
+    'duration_ms', m.duration_ms, 'created_at', etl.iso(m.created_at))`;
+}
+
 /** The newest runs that have ended, oldest first, as points of charts. */
-export async function historyPoints(
-  sql: Sql,
-  { limit, runLabel }: { limit: number; runLabel?: string },
-): Promise<HistoryPoint[]> {
+export async function historyPoints(sql: Sql, limit: number): Promise<HistoryPoint[]> {
   const rows = await sql<{ point: HistoryPoint }[]>`
-    select jsonb_build_object('run_id', m.run_id, 'run_label', m.run_label, 'status', m.status,
-      'dry_run', m.dry_run, 'replay', m.replay_of is not null, 'ratio', m.ratio,
-      'min_acceptance_ratio', m.min_acceptance_ratio, 'low_ratio', m.low_ratio,
-      'inserted', m.inserted, 'updated', m.updated, 'unchanged', m.unchanged, 'rejected', m.rejected,
-      'duration_ms', m.duration_ms, 'created_at', etl.iso(m.created_at)) as point
-    from public.etl_improved_metrics as m
-    ${runLabel === undefined ? sql`` : sql`where m.run_label = ${runLabel}`}
+    select ${pointJson(sql)} as point from public.etl_improved_metrics as m
     order by m.created_at desc, m.run_id desc limit ${limit}`;
   return rows.map((row) => row.point).reverse();
+}
+
+/** The same for each of these labels, in one statement; a label without runs is not there. */
+export async function pointsOfLabels(
+  sql: Sql,
+  labels: string[],
+  limit: number,
+): Promise<Map<string, HistoryPoint[]>> {
+  const rows = await sql<{ label: string; points: HistoryPoint[] }[]>`
+    select l.label, jsonb_agg(n.point order by n.created_at, n.run_id) as points
+    from unnest(${labels}::text[]) as l (label) cross join lateral (
+      select m.created_at, m.run_id, ${
+    pointJson(sql)
+  } as point from public.etl_improved_metrics as m
+      where m.run_label = l.label order by m.created_at desc, m.run_id desc limit ${limit}) as n
+    group by l.label`;
+  return new Map(rows.map(({ label, points }) => [label, points]));
 }
 
 /** Pools with how many runs have a slot and how many wait for one. */

@@ -128,6 +128,21 @@ export async function listRuns(sql: Sql, filter: RunFilter): Promise<RunView[]> 
   return rows.map((row) => row.run);
 }
 
+/** The newest runs of each of these labels, in one statement; a label without runs is not there. */
+export async function runsOfLabels(
+  sql: Sql,
+  labels: string[],
+  limit: number,
+): Promise<Map<string, RunView[]>> {
+  const rows = await sql<{ label: string; runs: RunView[] }[]>`
+    select l.label, jsonb_agg(n.run order by n.requested_at desc, n.run_id desc) as runs
+    from unnest(${labels}::text[]) as l (label) cross join lateral (
+      select r.requested_at, r.run_id, ${runJson(sql)} as run from etl.runs as r
+      where r.run_label = l.label order by r.requested_at desc, r.run_id desc limit ${limit}) as n
+    group by l.label`;
+  return new Map(rows.map(({ label, runs }) => [label, runs]));
+}
+
 /** Chunks of a run in order, a page. */
 export async function listChunks(
   sql: Sql,

@@ -6,6 +6,7 @@ import { Problem } from "../../pipeline/problem.ts";
 import type { Access } from "../access/access.ts";
 import { readForm } from "../access/read_form.ts";
 import { returnPath } from "../access/return_path.ts";
+import { Briefly } from "../shared/briefly.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { toProblem } from "../shared/problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
@@ -25,6 +26,8 @@ import { streamOverview } from "./stream.ts";
 /** What the pages of the dashboard need. */
 export interface DashboardDeps extends AppDeps {
   assets: Assets;
+  /** What pages show, looked up once for all who load them at the same time. */
+  briefly: Briefly;
 }
 
 const YEAR_SECONDS = 365 * 24 * 3600;
@@ -38,23 +41,14 @@ export function dashboardRoutes(
   appDeps: AppDeps,
   access: Access,
 ): (c: Context, problem: Problem) => Promise<Response> {
-  const deps: DashboardDeps = { ...appDeps, assets: new Assets() };
+  const deps: DashboardDeps = { ...appDeps, assets: new Assets(), briefly: new Briefly() };
   const pages = new Hono();
-  const live = new Map<string, LiveOverview>();
+  const live = new LiveOverview(deps);
 
   // leaves alone what is compressed already, and streams of events
   pages.use(compress());
   pages.get("/assets/:file", (c) => deps.assets.serve(c, c.req.param("file")));
-  pages.get("/events", (c) => {
-    const label = c.req.query("run_label") ?? "";
-    const following = live.get(label) ??
-      new LiveOverview(deps, {
-        ...(label === "" ? {} : { runLabel: label }),
-        onIdle: () => live.delete(label),
-      });
-    live.set(label, following);
-    return streamOverview(c, following);
-  });
+  pages.get("/events", (c) => streamOverview(c, live, c.req.query("run_label") ?? ""));
   signInRoutes(pages, deps, access);
   pages.post("/preferences", async (c) => {
     const form = await readForm(c);

@@ -17,8 +17,8 @@ import { readPreferences } from "./preferences.ts";
 export async function runsPage(c: Context, deps: DashboardDeps): Promise<Response> {
   const query = readHistoryQuery(c.req.query());
   const [page, labels] = await Promise.all([
-    historyPage(deps.sql, historyFilter(query, readPreferences(c).zone)),
-    runLabels(deps.sql, { limit: MAX_LABELS }),
+    sharedHistory(c, deps, query),
+    deps.briefly.get("labels", () => runLabels(deps.sql, { limit: MAX_LABELS })),
   ]);
   return await renderPage(c, deps.assets, {
     title: (t) => t("nav.runs"),
@@ -31,10 +31,7 @@ export async function runsPage(c: Context, deps: DashboardDeps): Promise<Respons
 /** The page that the URL describes, as CSV. */
 export async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
   const query = readHistoryQuery(c.req.query());
-  const { rows } = await historyPage(
-    deps.sql,
-    historyFilter(query, readPreferences(c).zone),
-  );
+  const { rows } = await sharedHistory(c, deps, query);
   const table = rows.map(({ position: _position, ...row }) => row);
   const text = Papa.unparse(table, { escapeFormulae: true, newline: "\r\n" });
   return c.body(`${text}\r\n`, 200, {
@@ -42,6 +39,11 @@ export async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response
     "content-type": "text/csv; charset=utf-8",
     "content-disposition": 'attachment; filename="etl_runs.csv"',
   });
+}
+
+function sharedHistory(c: Context, deps: DashboardDeps, query: HistoryQuery): Promise<HistoryPage> {
+  const filter = historyFilter(query, readPreferences(c).zone);
+  return deps.briefly.get(`history ${JSON.stringify(filter)}`, () => historyPage(deps.sql, filter));
 }
 
 interface RunsProps {

@@ -1,57 +1,78 @@
 import type { OverviewData } from "../../islands/overview/overview_data.ts";
 import type { AppDeps } from "../shared/deps.ts";
-import { overviewData } from "./overview_data.ts";
+import { Gate } from "../shared/gate.ts";
+import { commonParts, partsOfLabels } from "./overview_data.ts";
 
 /** A part of the overview as it is sent: its name and its JSON. */
 export type Part = { name: keyof OverviewData; json: string };
 type Listener = (parts: Part[]) => void;
 
-export interface LiveOverviewOptions {
-  /** Only runs of this label; default: all. */
-  runLabel?: string;
-  /** Called when nobody looks any more. */
-  onIdle?: () => void;
+/** Who looks at the runs of one label, and what they know. */
+interface Label {
+  listeners: Set<Listener>;
+  sent: Map<Part["name"], string>;
+  leave: () => void;
 }
 
 /** The overview is looked up at most so often, however much happens. */
 const MIN_INTERVAL_MS = 500;
+/** And takes at most one part in so many of the time. */
+const REST = 4;
 /** Alerts, schedules and health change without a notification. */
 const POLL_MS = 5000;
 const POLL_WITHOUT_LISTEN_MS = 2000;
 
+/** Labels that are looked at at once, in all and by one caller. */
+const MAX_LABELS = 100;
+const LABELS_OF_A_CALLER = 20;
+
 /**
- * Tells every open overview what has changed. The lookup is made once for all
- * of them, and not at all while nobody looks.
+ * Tells every open overview what has changed. One lookup serves all of them, whatever label they look
+ * at, and there is none while nobody looks.
  */
 export class LiveOverview {
   readonly #deps: AppDeps;
-  readonly #options: LiveOverviewOptions;
-  readonly #listeners = new Set<Listener>();
-  #sent = new Map<keyof OverviewData, string>();
+  readonly #labels = new Map<string, Label>();
+  readonly #gate = new Gate(MAX_LABELS, `${MAX_LABELS} run labels are looked at`, {
+    status: 429,
+    share: LABELS_OF_A_CALLER,
+  });
+  #common = new Map<Part["name"], string>();
   #stop: (() => void) | null = null;
   #busy = false;
   #again = false;
 
-  constructor(deps: AppDeps, options: LiveOverviewOptions = {}) {
+  constructor(deps: AppDeps) {
     this.#deps = deps;
-    this.#options = options;
   }
 
-  /** Calls back with what is known now, and with each change; answers a function that ends it. */
-  follow(told: Listener): () => void {
-    this.#listeners.add(told);
-    if (this.#sent.size > 0 && this.#stop !== null) {
-      told([...this.#sent].map(([name, json]) => ({ name, json })));
+  /**
+   * Calls back with what is known now, and with each change; answers a function that ends it.
+   * `label`: "" is every run. Throws a Problem where too many labels are looked at, by the caller too.
+   */
+  follow(label: string, told: Listener, caller?: string): () => void {
+    let followed = this.#labels.get(label);
+    if (followed === undefined) {
+      const leave = label === "" ? () => {} : this.#gate.enter(1, caller);
+      followed = { listeners: new Set(), sent: new Map(), leave };
+      this.#labels.set(label, followed);
     }
-    this.#start();
+    const { listeners, sent } = followed;
+    listeners.add(told);
+    const known = [...this.#common, ...sent].map(([name, json]) => ({ name, json }));
+    if (known.length > 0) told(known);
+    if (this.#stop === null) this.#start();
+    else if (sent.size === 0) void this.#look();
     return () => {
-      this.#listeners.delete(told);
-      if (this.#listeners.size === 0) this.#end();
+      listeners.delete(told);
+      if (listeners.size > 0 || this.#labels.get(label) !== followed) return;
+      followed.leave();
+      this.#labels.delete(label);
+      if (this.#labels.size === 0) this.#end();
     };
   }
 
   #start(): void {
-    if (this.#stop !== null) return;
     const unwatch = this.#deps.watch.watchAll(() => void this.#look());
     const pollMs = this.#deps.status().listening ? POLL_MS : POLL_WITHOUT_LISTEN_MS;
     const timer = setInterval(() => void this.#look(), pollMs);
@@ -65,8 +86,7 @@ export class LiveOverview {
   #end(): void {
     this.#stop?.();
     this.#stop = null;
-    this.#sent = new Map();
-    this.#options.onIdle?.();
+    this.#common = new Map();
   }
 
   async #look(): Promise<void> {
@@ -77,25 +97,41 @@ export class LiveOverview {
     this.#busy = true;
     const started = performance.now();
     try {
-      const data = await overviewData(this.#deps, this.#options.runLabel);
-      const changed: Part[] = [];
-      for (const [key, value] of Object.entries(data)) {
-        const name = key as keyof OverviewData;
-        const json = JSON.stringify(value);
-        if (this.#sent.get(name) === json) continue;
-        this.#sent.set(name, json);
-        changed.push({ name, json });
+      const labels = [...this.#labels.keys()];
+      const [common, ofLabels] = await Promise.all([
+        commonParts(this.#deps),
+        partsOfLabels(this.#deps, labels),
+      ]);
+      const changed = changes(common, this.#common);
+      for (const [label, { listeners, sent }] of this.#labels) {
+        const parts = ofLabels.get(label);
+        // one that has come meanwhile is looked up next
+        const own = parts === undefined ? [] : changes(parts, sent);
+        const all = [...changed, ...own];
+        if (all.length > 0) { for (const told of listeners) told(all); }
       }
-      if (changed.length > 0) { for (const told of this.#listeners) told(changed); }
     } catch {
       // the next look finds out whether the database is there again
     }
-    const rest = Math.max(0, MIN_INTERVAL_MS - (performance.now() - started));
+    const took = performance.now() - started;
     setTimeout(() => {
       this.#busy = false;
       if (!this.#again || this.#stop === null) return;
       this.#again = false;
       void this.#look();
-    }, rest);
+    }, Math.max(MIN_INTERVAL_MS - took, REST * took));
   }
+}
+
+/** The parts that are not as they were sent last, which `sent` has afterwards. */
+function changes(parts: Partial<OverviewData>, sent: Map<Part["name"], string>): Part[] {
+  const changed: Part[] = [];
+  for (const [key, value] of Object.entries(parts)) {
+    const name = key as Part["name"];
+    const json = JSON.stringify(value);
+    if (sent.get(name) === json) continue;
+    sent.set(name, json);
+    changed.push({ name, json });
+  }
+  return changed;
 }

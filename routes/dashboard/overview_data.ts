@@ -1,31 +1,62 @@
 import type { HealthLine, OverviewData } from "../../islands/overview/overview_data.ts";
-import { historyPoints, poolUse, recentAlerts } from "../../store/dashboard.ts";
+import { historyPoints, pointsOfLabels, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";
 import { nextSchedules } from "../../store/schedules.ts";
-import { listRuns } from "../../store/run_views.ts";
+import { listRuns, runsOfLabels } from "../../store/run_views.ts";
 import type { AppDeps } from "../shared/deps.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
 
 /** Runs in the charts. */
 const HISTORY_LENGTH = 60;
+/** Runs in the list. */
+const RECENT = 10;
 
-/** Everything that the overview shows, of one run label or of all. */
-export async function overviewData(deps: AppDeps, runLabel?: string): Promise<OverviewData> {
+/** What depends on the run label that somebody looks at. */
+export type OfLabel = Pick<OverviewData, "recent" | "history">;
+/** What is the same for everybody. */
+export type Common = Omit<OverviewData, keyof OfLabel>;
+
+/** Everything that the overview shows, of one run label or of all; looked up once a second at most. */
+export async function overviewData(deps: DashboardDeps, runLabel = ""): Promise<OverviewData> {
+  const [common, ofLabel] = await Promise.all([
+    deps.briefly.get("overview", () => commonParts(deps)),
+    deps.briefly.get(`overview ${runLabel}`, () => partsOfLabels(deps, [runLabel])),
+  ]);
+  return { ...common, ...ofLabel.get(runLabel)! };
+}
+
+export async function commonParts(deps: AppDeps): Promise<Common> {
   const { sql } = deps;
-  const [recent, running, queued, history, alerts, pools, schedules, health] = await Promise.all([
-    listRuns(sql, { limit: 10, ...(runLabel === undefined ? {} : { runLabel }) }),
+  const [running, queued, alerts, pools, schedules, health] = await Promise.all([
     listRuns(sql, { limit: 20, state: "running" }),
     listRuns(sql, { limit: 20, state: "queued" }),
-    historyPoints(sql, {
-      limit: HISTORY_LENGTH,
-      ...(runLabel === undefined ? {} : { runLabel }),
-    }),
     recentAlerts(sql, { limit: 6 }),
     poolUse(sql),
     nextSchedules(sql, 6),
     healthLines(deps),
   ]);
-  return { recent, active: [...running, ...queued], history, alerts, pools, schedules, health };
+  return { active: [...running, ...queued], alerts, pools, schedules, health };
+}
+
+/** The parts of each label, however many, in two statements and two more for all runs (label ""). */
+export async function partsOfLabels(
+  { sql }: AppDeps,
+  labels: string[],
+): Promise<Map<string, OfLabel>> {
+  const named = labels.filter((label) => label !== "");
+  const [runs, points, allRuns, allPoints] = await Promise.all([
+    named.length === 0 ? new Map<string, never>() : runsOfLabels(sql, named, RECENT),
+    named.length === 0 ? new Map<string, never>() : pointsOfLabels(sql, named, HISTORY_LENGTH),
+    named.length === labels.length ? [] : listRuns(sql, { limit: RECENT }),
+    named.length === labels.length ? [] : historyPoints(sql, HISTORY_LENGTH),
+  ]);
+  return new Map(labels.map((label) => [
+    label,
+    label === ""
+      ? { recent: allRuns, history: allPoints }
+      : { recent: runs.get(label) ?? [], history: points.get(label) ?? [] },
+  ]));
 }
 
 /** Health is looked up at most so often, however often the overview is. */

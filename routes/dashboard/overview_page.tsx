@@ -13,7 +13,7 @@ export async function overviewPage(c: Context, deps: DashboardDeps): Promise<Res
   const label = c.req.query("run_label") || null;
   const [data, labels] = await Promise.all([
     overviewData(deps, label ?? undefined),
-    runLabels(deps.sql, { limit: MAX_LABELS }),
+    deps.briefly.get("labels", () => runLabels(deps.sql, { limit: MAX_LABELS })),
   ]);
   return await renderPage(c, deps.assets, {
     title: (t) => t("nav.overview"),

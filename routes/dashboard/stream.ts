@@ -6,18 +6,25 @@ import type { LiveOverview, Part } from "./live_overview.ts";
 /** Between two signs of life, so that proxies keep an idle stream open. */
 const HEARTBEAT_MS = 20_000;
 
-/** Streams the overview: an event `parts` holds each part that has changed. */
-export function streamOverview(c: Context, live: LiveOverview): Response {
+/** Streams the overview of a run label ("": all): an event `parts` holds each part that has changed. */
+export function streamOverview(c: Context, live: LiveOverview, label: string): Response {
   const leave = staysOpen(c);
-  return streamSSE(c, async (stream) => {
-    // of a part that changed several times, while a slow reader took the last one, the newest is enough
-    const waiting = new Map<Part["name"], string>();
-    let wake = Promise.withResolvers<void>();
-    let open = true;
-    const unfollow = live.follow((parts) => {
+  // of a part that changed several times, while a slow reader took the last one, the newest is enough
+  const waiting = new Map<Part["name"], string>();
+  let wake = Promise.withResolvers<void>();
+  const caller = c.get("caller");
+  let unfollow = () => {};
+  try {
+    unfollow = live.follow(label, (parts) => {
       for (const { name, json } of parts) waiting.set(name, json);
       wake.resolve();
-    });
+    }, caller.shares ? caller.key : undefined);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+  return streamSSE(c, async (stream) => {
+    let open = true;
     stream.onAbort(() => {
       open = false;
       wake.resolve();

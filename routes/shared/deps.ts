@@ -8,6 +8,8 @@ import type { Access } from "../access/access.ts";
 /** What routes need; made by main.ts, or by a test. */
 export interface AppDeps {
   sql: Sql;
+  /** For what tells whether this server works: nothing else can use its connections up. Default `sql`. */
+  probe?: Sql | undefined;
   log: Log;
   config: Config;
   watch: RunWatch;

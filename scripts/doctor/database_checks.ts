@@ -109,7 +109,7 @@ function clock({ clockAheadMs }: ServerFacts): Check {
 }
 
 function connections(facts: ServerFacts, { runSlots, workers, role }: Config): Check {
-  const needed = 6 + 2 * runSlots + 5 + (role === "api" ? 0 : workers + 4);
+  const needed = 6 + 2 * runSlots + 7 + (role === "api" ? 0 : workers + 4);
   const free = facts.maxConnections - facts.usedConnections;
   const found = `a server uses up to ${needed}; ${free} of ${facts.maxConnections} are free`;
   return free < needed
