@@ -40,6 +40,56 @@ export function setDigits(
   digits[name] = text;
 }
 
+/** A number whose digits a double does not hold, until it has a holder: see `put`. */
+export class ExactNumber {
+  constructor(readonly text: string) {}
+}
+
+/**
+ * The number that a decimal text says: a double where it prints the same value, a bigint for an integer
+ * beyond 2^53, else with its digits; of more than 1,000 digits, and of what is no number ("NaN"), the text.
+ */
+export function exactNumber(text: string): number | bigint | ExactNumber | string {
+  if (text.length > MAX_NUMBER_DIGITS || !DECIMAL.test(text)) return text;
+  const value = Number(text);
+  if (!text.includes(".")) return Number.isSafeInteger(value) ? value || 0 : BigInt(text);
+  if (text.length <= EXACT_DIGITS || normalNumber(text) === normalNumber(`${value}`)) {
+    return value || 0;
+  }
+  return new ExactNumber(text);
+}
+
+const DECIMAL = /^-?\d+(?:\.\d+)?$/;
+/** A double holds any decimal of so many significant digits. */
+const EXACT_DIGITS = 15;
+
+/** Sets a member of an object or list that is being made, "__proto__" too, with the digits of its number. */
+export function put(
+  holder: SourceRecord | Json[],
+  name: string | number,
+  value: Json | ExactNumber,
+): void {
+  const exact = value instanceof ExactNumber;
+  const stored = exact ? Number(value.text) : value;
+  if (name === "__proto__") {
+    Object.defineProperty(holder, name, {
+      value: stored,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
+  } else (holder as SourceRecord)[name] = stored;
+  if (exact) setDigits(holder, `${name}`, value.text);
+}
+
+/** A list whose numbers keep their digits. */
+export function listOf(values: (Json | ExactNumber)[]): Json[] {
+  if (!values.some((value) => value instanceof ExactNumber)) return values as Json[];
+  const list: Json[] = [];
+  values.forEach((value, i) => put(list, i, value));
+  return list;
+}
+
 /**
  * A number as the text of a key: of a text source as it stands there, else its value in one form,
  * in which 1e21 and 1000000000000000000000 are one number.

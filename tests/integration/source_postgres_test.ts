@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import pg from "pg";
+import { Canonicalizer } from "../../pipeline/canonical.ts";
+import { digitsOf, ExactNumber, put } from "../../pipeline/numbers.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { readAll, sourceConf, type SourceContext, SourceFolder } from "../helpers/sources.ts";
@@ -153,11 +156,14 @@ Deno.test("postgres source keeps every value as it is", async (t) => {
     { type: "postgres", connection: "shop", table: "things" },
     db.ctx,
   );
-  assert.deepEqual(records, [{
+  const [record] = records as [SourceRecord & { decimals: object }];
+  assert.equal(digitsOf(record)!.exact, "0.12345678901234567890123");
+  assert.equal(digitsOf(record.decimals)![1], "0.12345678901234567890123");
+  assert.deepEqual(JSON.parse(JSON.stringify(record, bigintText)), {
     id: 1,
-    big: 9223372036854775807n,
+    big: "9223372036854775807",
     small: 42,
-    exact: "0.12345678901234567890123",
+    exact: 0.12345678901234568,
     price: 10.5,
     nan: "NaN",
     real4: 0.1,
@@ -165,10 +171,10 @@ Deno.test("postgres source keeps every value as it is", async (t) => {
     at: "2024-02-03T04:05:06.123456Z",
     local: "2024-02-03T04:05:06",
     day: "2024-02-03",
-    doc: { ["__proto__"]: 1, n: 12345678901234567890n },
+    doc: { ["__proto__"]: 1, n: "12345678901234567890" },
     bytes: "AP8=",
-    list: [1, 9007199254740993n, null],
-    decimals: [1.5, "0.12345678901234567890123"],
+    list: [1, "9007199254740993", null],
+    decimals: [1.5, 0.12345678901234568],
     days: ["2024-02-03T04:05:06Z"],
     blobs: ["AQ=="],
     nested: [["a", "b"], ["c,d", null]],
@@ -178,7 +184,67 @@ Deno.test("postgres source keeps every value as it is", async (t) => {
     span: "[1,5)",
     nothing: null,
     never: "infinity",
-  }]);
+  });
+});
+
+const bigintText = (_key: string, value: unknown) => typeof value === "bigint" ? `${value}` : value;
+
+Deno.test("postgres source keeps every digit, inside JSON, composites and arrays of domains too", async (t) => {
+  const [long, small, money] = [
+    "12345678901234567890.123",
+    "0.1234567890123456789",
+    "12345678901234.123456",
+  ];
+  await using db = await shop(
+    t,
+    `create domain money2 as numeric(20,6);
+     create type addr as (street text, amount numeric, at timestamptz, f float8, parts numeric[]);
+     create table digits (id int primary key, n numeric, d money2, js json, jb jsonb, ajb jsonb[], aj json[],
+       comp addr, acomp addr[], adn money2[], an numeric[], an2 numeric[][], tz timestamptz[], day date[]);
+     insert into digits values
+       (1, ${long}, ${money}, '{"a":1.10,"big":${long}}', '{"big":${long},"n":${small}}',
+        array['{"n":${small}}'::jsonb], array['[${small}]'::json],
+        row('s',${long},'2024-01-01 00:00:00.123456+00','NaN','{${small}}')::addr,
+        array[row('s',${small},'infinity','-Infinity',null)::addr], '{${money}}',
+        '{NaN,${small},null}', '{{${small}},{1.5}}', '{infinity,"0044-03-15 BC"}', '{-infinity}'),
+       (2, 'Infinity', null, '{"x":1e400,"y":1e-400}', '{"x":1e400}', null, null, null, null, null, null, null, null, null),
+       (3, 1e-400, null, '{"x":1e5000}', null, null, null, null, null, null, null, null, null, null);`,
+  );
+  const { records, unreadable } = await readAll(
+    { type: "postgres", connection: "shop", table: "digits" },
+    db.ctx,
+  );
+  const canonical = new Canonicalizer();
+  const texts = records.map((record) =>
+    Object.fromEntries(
+      Object.keys(record).map((name) => {
+        const only: SourceRecord = {};
+        const exact = digitsOf(record)?.[name];
+        put(only, name, exact === undefined ? record[name]! : new ExactNumber(exact));
+        return [name, canonical.text(only).slice(name.length + 4, -1)];
+      }),
+    )
+  );
+  assert.deepEqual(texts[0], {
+    id: "1",
+    n: long,
+    d: money,
+    js: `{"a":1.1,"big":${long}}`,
+    jb: `{"big":${long},"n":${small}}`,
+    ajb: `[{"n":${small}}]`,
+    aj: `[[${small}]]`,
+    comp:
+      `{"amount":${long},"at":"2024-01-01T00:00:00.123456+00:00","f":"NaN","parts":[${small}],"street":"s"}`,
+    acomp: `[{"amount":${small},"at":"infinity","f":"-Infinity","parts":null,"street":"s"}]`,
+    adn: `[${money}]`,
+    an: `["NaN",${small},null]`,
+    an2: `[[${small}],[1.5]]`,
+    tz: '["infinity","0044-03-15 00:00:00+00 BC"]',
+    day: '["-infinity"]',
+  });
+  assert.equal(texts[1]!.n, '"Infinity"');
+  assert.equal(texts[1]!.js, `{"x":1${"0".repeat(400)},"y":1e-400}`);
+  assert.deepEqual(unreadable.map(({ rule }) => rule), ["number_range"]);
 });
 
 const CHANGES = `

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { parquetWriteBuffer } from "hyparquet-writer";
+import { Canonicalizer } from "../../pipeline/canonical.ts";
+import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
 import { Problem } from "../../pipeline/problem.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
+import type { Unreadable } from "../../pipeline/sources/source.ts";
 import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 type WriteOptions = Parameters<typeof parquetWriteBuffer>[0];
@@ -101,15 +104,18 @@ Deno.test("Parquet: decimals and times keep every digit", async () => {
       { name: "exact", type: "INT64", logical_type: { type: "DECIMAL", scale: 3, precision: 18 } },
     ],
   });
-  assert.deepEqual(records, [{
+  assert.equal(digitsOf(records[0]!)!.exact, "9007199254740.993");
+  assert.deepEqual(records.map((record) => ({ ...record, [DIGITS]: undefined })), [{
+    [DIGITS]: undefined,
     price: 12.5,
     micros: "2023-11-14T22:13:20.123456Z",
     local: "2023-11-14T22:13:20.123",
     nanos: "2023-11-14T22:13:20.123456789Z",
     day: "2024-02-29",
     clock: "01:02:03.000004",
-    exact: "9007199254740.993",
+    exact: Number("9007199254740.993"),
   }, {
+    [DIGITS]: undefined,
     price: -0.01,
     micros: "1969-12-31T23:59:59.999999Z",
     local: "1970-01-01T00:00:00.000",
@@ -227,4 +233,129 @@ Deno.test("previewSource() of a Parquet file reads its first rows", async () => 
     2,
   );
   assert.deepEqual(records, [{ id: 0 }, { id: 1 }]);
+});
+
+/** `[name, number of children or type, further members]` of each element, in order. */
+function schemaOf(
+  elements: [string, number | string, Record<string, unknown>?][],
+): NonNullable<WriteOptions["schema"]> {
+  return elements.map(([name, kind, more]) => ({
+    name,
+    ...(typeof kind === "number" ? { num_children: kind } : { type: kind }),
+    ...more,
+  })) as NonNullable<WriteOptions["schema"]>;
+}
+
+Deno.test("Parquet: maps keep their entries whatever their keys are", async () => {
+  const optional = { repetition_type: "OPTIONAL" };
+  const required = { repetition_type: "REQUIRED" };
+  const repeated = { repetition_type: "REPEATED" };
+  const entries = (key: unknown, value: unknown) => ({ key, value });
+  const { records } = await read({
+    schema: schemaOf([
+      ["root", 3],
+      ["days", 1, { ...optional, converted_type: "MAP" }],
+      ["key_value", 2, repeated],
+      ["key", "INT32", { ...required, converted_type: "DATE" }],
+      ["value", "INT64", optional],
+      ["points", 1, { ...optional, converted_type: "MAP" }],
+      ["key_value", 2, repeated],
+      ["key", 2, required],
+      ["x", "INT64", optional],
+      ["y", "INT64", optional],
+      ["value", "BYTE_ARRAY", { ...optional, converted_type: "UTF8" }],
+      ["texts", 1, { ...optional, converted_type: "MAP" }],
+      ["key_value", 2, repeated],
+      ["key", "BYTE_ARRAY", { ...required, converted_type: "UTF8" }],
+      ["value", "INT64", optional],
+    ]),
+    columnData: [
+      {
+        name: "days",
+        data: [
+          [entries(new Date("2024-01-01"), 1n), entries(new Date("2024-01-02"), null)],
+          [],
+          null,
+        ],
+      },
+      {
+        name: "points",
+        data: [
+          [entries({ x: 1n, y: 2n }, "a"), entries({ x: 3n, y: null }, "b")],
+          [],
+          null,
+        ],
+      },
+      {
+        name: "texts",
+        data: [
+          [entries("__proto__", 1n), entries("10", 2n)],
+          [entries("k", 1n), entries("k", 2n)],
+          null,
+        ],
+      },
+    ],
+  });
+  const canonical = new Canonicalizer();
+  assert.deepEqual(records.map((record) => canonical.text(record)), [
+    '{"days":{"2024-01-01":1,"2024-01-02":null},' +
+    '"points":[{"key":{"x":1,"y":2},"value":"a"},{"key":{"x":3,"y":null},"value":"b"}],' +
+    '"texts":{"10":2,"__proto__":1}}',
+    '{"days":{},"points":[],"texts":[{"key":"k","value":1},{"key":"k","value":2}]}',
+    '{"days":null,"points":null,"texts":null}',
+  ]);
+});
+
+Deno.test("Parquet: infinity as PostgreSQL and DuckDB write it, and what no calendar has", async () => {
+  const stamp = (unit: string, utc = true) => ({
+    logical_type: { type: "TIMESTAMP", isAdjustedToUTC: utc, unit },
+  });
+  const { records } = await read({
+    schema: schemaOf([
+      ["root", 3],
+      ["at", "INT64", stamp("MICROS")],
+      ["local", "INT64", stamp("NANOS", false)],
+      ["day", "INT32", { converted_type: "DATE" }],
+    ]),
+    columnData: [
+      { name: "at", data: [2n ** 63n - 1n, 1n - 2n ** 63n, 253_402_300_800_000_000n] },
+      { name: "local", data: [2n ** 63n - 1n, 1n - 2n ** 63n, -1n] },
+      { name: "day", data: [2 ** 31 - 1, 1 - 2 ** 31, -719_529] as never },
+    ],
+  });
+  assert.deepEqual(records, [
+    { at: "infinity", local: "infinity", day: "infinity" },
+    { at: "-infinity", local: "-infinity", day: "-infinity" },
+    {
+      at: "+010000-01-01T00:00:00.000Z",
+      local: "1969-12-31T23:59:59.999999999",
+      day: "-000001-12-31",
+    },
+  ]);
+});
+
+Deno.test("Parquet: a column of LZ4 that is null in a whole row group", async () => {
+  // written by pyarrow: its dictionary page is empty, one byte when compressed
+  const base64 = (await Deno.readTextFile("tests/fixtures/nulls_lz4.parquet.base64")).trim();
+  await using folder = await SourceFolder.create();
+  await folder.write("a.parquet", Uint8Array.fromBase64(base64));
+  const { records, unreadable } = await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+  assert.deepEqual([records, unreadable], [[{ id: 1, x: null }, { id: 2, x: null }], []]);
+});
+
+Deno.test("Parquet: a value that cannot be kept names its column, and shows the others", async () => {
+  const { unreadable } = await read({
+    columnData: [
+      { name: "id", data: [1] },
+      { name: "text", data: [new Uint8Array([0xff])] },
+    ],
+    schema: schemaOf([
+      ["root", 2],
+      ["id", "INT32"],
+      ["text", "BYTE_ARRAY", { converted_type: "UTF8" }],
+    ]),
+  });
+  const [{ rule, field, raw, message }] = unreadable as [Unreadable];
+  assert.deepEqual([rule, field, raw], ["encoding", "text", '{"id":1}']);
+  assert.match(message, /^row 1 of a\.parquet: column "text": a text that is not valid UTF-8$/);
 });

@@ -267,7 +267,8 @@ function presentWriter(type: DataType): Write {
     }
     case Type.Map: {
       const [key, member] = (type.children[0]!.type as { children: Field[] }).children;
-      return mapWriter(writerOf(key!.type), writerOf(member!.type));
+      const asList = "children" in key!.type;
+      return mapWriter(writerOf(key!.type), writerOf(member!.type), asList);
     }
     case Type.Dictionary:
       return writerOf(type.dictionary);
@@ -278,11 +279,12 @@ function presentWriter(type: DataType): Write {
   }
 }
 
-/** Maps as in Parquet: names where keys are scalars, else a list of entries. */
-function mapWriter(key: Write, member: Write): Write {
+/** Maps as in Parquet: names where keys are scalars and differ, else a list of entries. */
+function mapWriter(key: Write, member: Write, asList: boolean): Write {
   return (value) => {
     const entries = (value as [unknown, unknown][]).map(([k, v]) => [key(k), member(v)] as const);
-    if (entries.some(([k]) => k.startsWith("{") || k.startsWith("["))) {
+    const scalars = new Set(entries.map(([k]) => k).filter((k) => !/^[[{]|^null$/.test(k)));
+    if (asList || scalars.size < entries.length) {
       return `[${entries.map(([k, v]) => `{"key":${k},"value":${v}}`).join(",")}]`;
     }
     return `{${

@@ -8,8 +8,11 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { Problem } from "../../problem.ts";
-import type { Json, ReadContext, SourceRecord } from "../source.ts";
+import { Canonicalizer } from "../../canonical.ts";
+import { put } from "../../numbers.ts";
+import type { ReadContext, SourceRecord } from "../source.ts";
 import { Unreadable } from "../source.ts";
+import { RAW_LIMIT } from "../unreadable.ts";
 import { type Batch } from "./ndjson.ts";
 import { checkPages } from "./parquet_check.ts";
 import { openInput, openPart } from "./open_input.ts";
@@ -41,7 +44,8 @@ const boundedCompressors = Object.fromEntries(
       if (outputLength > MAX_PAGE_BYTES) {
         throw new RangeError(`a page of ${outputLength} bytes; the limit is ${MAX_PAGE_BYTES}`);
       }
-      return decompress(input, outputLength);
+      // an empty page of LZ4 is one byte, which the library takes for a beginning
+      return outputLength === 0 ? new Uint8Array(0) : decompress(input, outputLength);
     },
   ]),
 ) as typeof compressors;
@@ -120,17 +124,43 @@ function partOf(input: InputFile, start: number, end: number): Part {
 
 function checkColumns(columns: SchemaTree[], label: string): void {
   const names = columns.map((column) => column.element.name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const seen = new Set<string>();
+  const twice = names.find((name) => seen.size === seen.add(name).size);
   if (twice === undefined) return;
   throw new Problem("source-unreadable", {
     detail: `${label}: two columns are called "${twice}". Rename one, or one would hide the other.`,
   });
 }
 
+interface ReadColumn {
+  name: string;
+  values: ArrayLike<unknown>;
+  convert: Convert;
+}
+
+function rowOf(columns: ReadColumn[], row: number, part: Part): SourceRecord | Unreadable {
+  const record: SourceRecord = {};
+  let wrong: { name: string; error: ValueError } | undefined;
+  for (const { name, values, convert } of columns) {
+    try {
+      put(record, name, convert(values[row]));
+    } catch (error) {
+      if (!(error instanceof ValueError)) throw damaged(part.label, error);
+      wrong ??= { name, error };
+    }
+  }
+  if (wrong === undefined) return record;
+  const { name, error } = wrong;
+  const where = `row ${part.start + row + 1} of ${part.label}: column "${name}"`;
+  // there is no text of the row: the columns that can be shown stand for it
+  const raw = new Canonicalizer().text(record).slice(0, RAW_LIMIT);
+  return new Unreadable(error.rule, `${where}: ${error.message}`, raw, name);
+}
+
 /**
  * Reads the rows of one part, one column after the other so that only one
- * column's bytes are held. Integers beyond 2^53 are bigint, decimals that a
- * double cannot hold are text, times are ISO 8601, bytes base64, NaN and
+ * column's bytes are held. Integers beyond 2^53 are bigint, decimals keep their
+ * digits (numbers.ts), times are ISO 8601, bytes base64, NaN and
  * infinities text.
  */
 export async function* readParquet(
@@ -139,7 +169,7 @@ export async function* readParquet(
 ): AsyncGenerator<Batch, void, void> {
   using input = await openPart(part, ctx);
   const file = asyncBuffer(input.file, part.size);
-  const columns: { name: string; values: ArrayLike<unknown>; convert: Convert }[] = [];
+  const columns: ReadColumn[] = [];
   try {
     const metadata = await readMetadata(file);
     const tree = parquetSchema(metadata);
@@ -177,28 +207,8 @@ export async function* readParquet(
     ctx.signal.throwIfAborted();
     const batch: Batch = [];
     const to = Math.min(rows, from + BATCH_RECORDS);
-    for (let row = from; row < to; row++) {
-      try {
-        const record: SourceRecord = {};
-        for (const { name, values, convert } of columns) set(record, name, convert(values[row]));
-        batch.push(record);
-      } catch (error) {
-        if (!(error instanceof ValueError)) throw damaged(part.label, error);
-        const where = `row ${part.start + row + 1} of ${part.label}`;
-        batch.push(new Unreadable(error.rule, `${where}: ${error.message}`, ""));
-      }
-    }
+    for (let row = from; row < to; row++) batch.push(rowOf(columns, row, part));
     yield batch;
   }
   await input.verify();
-}
-
-function set(record: SourceRecord, name: string, value: Json): void {
-  if (name !== "__proto__") record[name] = value;
-  else {Object.defineProperty(record, name, {
-      value,
-      enumerable: true,
-      configurable: true,
-      writable: true,
-    });}
 }

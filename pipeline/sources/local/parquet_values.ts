@@ -1,12 +1,12 @@
 import { Buffer } from "node:buffer";
 import type { SchemaElement, SchemaTree } from "hyparquet";
+import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
 import type { Json, SourceRecord } from "../source.ts";
-import { toNumber } from "./csv_values.ts";
 import { isoDate, isoTimestamp, timeOfDay } from "./iso_time.ts";
 
 /** Turns a value as hyparquet gives it into JSON. */
-export type Convert = (value: unknown) => Json;
+export type Convert = (value: unknown) => Json | ExactNumber;
 
 /** A value that cannot become JSON; the record goes to the quarantine. */
 export class ValueError extends Error {
@@ -62,8 +62,13 @@ const RAW_TYPES = new Set([
  * (decimals, times) comes as stored, and `converterOf` converts it.
  */
 export function asStored(element: SchemaElement): SchemaElement {
-  if (element.num_children || element.type === undefined) return element;
   const logical = element.logical_type?.type;
+  if (isMap(element)) {
+    // hyparquet makes an object of it, whose names cannot tell what the keys were; this gives its entries
+    const { converted_type: _converted, logical_type: _logical, ...stored } = element;
+    return stored;
+  }
+  if (element.num_children || element.type === undefined) return element;
   if (element.converted_type === "ENUM" || logical === "ENUM") {
     return { ...element, converted_type: "UTF8", logical_type: { type: "STRING" } };
   }
@@ -74,11 +79,15 @@ export function asStored(element: SchemaElement): SchemaElement {
   return stored;
 }
 
+function isMap({ converted_type: converted, logical_type: logical }: SchemaElement): boolean {
+  return converted === "MAP" || converted === "MAP_KEY_VALUE" || logical?.type === "MAP";
+}
+
 /** How the values of a column, nested or not, become JSON. */
 export function converterOf(node: SchemaTree): Convert {
   const convert = node.children.length === 0 ? leaf(node.element) : group(node);
   if (node.element.repetition_type !== "REPEATED") return convert;
-  return (value) => Array.isArray(value) ? value.map(convert) : convert(value);
+  return (value) => Array.isArray(value) ? listOf(value.map(convert)) : convert(value);
 }
 
 function group(node: SchemaTree): Convert {
@@ -89,21 +98,62 @@ function group(node: SchemaTree): Convert {
     const element = converterOf(
       child.children.length === 1 ? child.children[0]! : withoutRepetition(child),
     );
-    return (value) => Array.isArray(value) ? value.map(element) : nothing(value);
+    return (value) => Array.isArray(value) ? listOf(value.map(element)) : nothing(value);
   }
-  if (kind === "MAP" && child?.children.length === 2) {
-    const member = converterOf(child.children[1]!);
-    return (value) => {
-      if (value === null || value === undefined) return null;
-      return fromEntries(Object.entries(value).map(([key, own]) => [key, member(own)]));
-    };
-  }
+  if (isMap(node.element) && child?.children.length === 2) return map(child);
   const members = node.children.map((own) => [own.element.name, converterOf(own)] as const);
   return (value) => {
     if (value === null || value === undefined) return null;
     const struct = value as Record<string, unknown>;
-    return fromEntries(members.map(([name, convert]) => [name, convert(struct[name])]));
+    const record: SourceRecord = {};
+    for (const [name, convert] of members) put(record, name, convert(struct[name]));
+    return record;
   };
+}
+
+/**
+ * A map whose keys are scalars is an object with their text as names (a date is "2024-01-01"). One with keys
+ * that are structs or lists, or that has a key twice, is a list of its entries, [{"key": …, "value": …}].
+ */
+function map(entries: SchemaTree): Convert {
+  const [keyNode, valueNode] = entries.children as [SchemaTree, SchemaTree];
+  const [key, member] = [converterOf(keyNode), converterOf(valueNode)];
+  return (value) => {
+    if (value === null || value === undefined) return null;
+    const pairs = (value as Record<string, Record<string, unknown>[]>)[entries.element.name] ?? [];
+    return mapOf(
+      pairs.map((pair) => [
+        key(pair[keyNode.element.name]),
+        member(pair[valueNode.element.name]),
+      ]),
+      keyNode.children.length > 0,
+    );
+  };
+}
+
+function mapOf(
+  entries: [key: Json | ExactNumber, value: Json | ExactNumber][],
+  asList: boolean,
+): Json {
+  const names = entries.map(([key]) => nameOf(key));
+  if (asList || names.includes(undefined) || new Set(names).size < names.length) {
+    return entries.map(([key, value]) => {
+      const entry: SourceRecord = {};
+      put(entry, "key", key);
+      put(entry, "value", value);
+      return entry;
+    });
+  }
+  const record: SourceRecord = {};
+  entries.forEach(([, value], i) => put(record, names[i]!, value));
+  return record;
+}
+
+/** A key's text as a name; undefined for what is no scalar. */
+function nameOf(key: Json | ExactNumber): string | undefined {
+  if (typeof key === "string") return key;
+  if (key instanceof ExactNumber) return key.text;
+  return key === null || typeof key === "object" ? undefined : `${key}`;
 }
 
 function withoutRepetition(node: SchemaTree): SchemaTree {
@@ -186,12 +236,9 @@ function fitted(value: bigint): number | bigint {
     : value;
 }
 
-/** A number where a double holds every digit, else text. */
-function decimal(value: unknown, scale: number): Json {
+function decimal(value: unknown, scale: number): Json | ExactNumber {
   const unscaled = value instanceof Uint8Array ? signed(value) : BigInt(value as number | bigint);
-  if (scale <= 0) return fitted(unscaled * 10n ** BigInt(-scale));
-  const text = decimalText(unscaled, scale);
-  return toNumber(text) ?? text;
+  return exactNumber(decimalText(unscaled, scale));
 }
 
 /** `unscaled` / 10^`scale` with all its digits, as a JSON number. */

@@ -1,4 +1,5 @@
 import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { put } from "../../numbers.ts";
 import { Problem } from "../../problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
@@ -144,10 +145,12 @@ function toRecord(
   conf: PostgresConf,
 ): SourceRecord | Unreadable {
   try {
-    return Object.fromEntries(columns.map(({ name, read }, i) => {
+    const record: SourceRecord = {};
+    columns.forEach(({ name, read }, i) => {
       const value = row[i];
-      return [name, value === null || value === undefined ? null : read(value)];
-    }));
+      put(record, name, value === null || value === undefined ? null : read(value));
+    });
+    return record;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     const rule = error instanceof NumberRangeError ? "number_range" : "json_syntax";

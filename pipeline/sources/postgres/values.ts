@@ -1,11 +1,11 @@
 import { Buffer } from "node:buffer";
 import type { Client } from "../../../store/pg.ts";
+import { type ExactNumber, exactNumber, listOf } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
-import { toNumber } from "../local/csv_values.ts";
 import type { Json } from "../source.ts";
 
 /** Turns the text of a value that is not null into JSON. */
-export type FromText = (text: string) => Json;
+export type FromText = (text: string) => Json | ExactNumber;
 
 /** How a column is selected and read. */
 export interface ColumnReader {
@@ -30,12 +30,6 @@ const TIMESTAMPTZ = 1184;
 
 const text: FromText = (value) => value;
 
-/** A number where a double (or bigint) holds it, else its text: "NaN", long decimals. */
-const number: FromText = (value) => {
-  const exact = toNumber(value);
-  return exact === undefined ? value : exact;
-};
-
 const float: FromText = (value) => {
   const parsed = Number(value);
   return Number.isFinite(parsed) ? parsed : value;
@@ -52,12 +46,12 @@ const time: FromText = (value) => {
 const BY_TYPE: Record<number, FromText> = {
   [BOOL]: (value) => value === "t",
   [BYTEA]: base64,
-  [INT8]: number,
-  [INT2]: number,
-  [INT4]: number,
+  [INT8]: exactNumber,
+  [INT2]: exactNumber,
+  [INT4]: exactNumber,
   [FLOAT4]: float,
   [FLOAT8]: float,
-  [NUMERIC]: number,
+  [NUMERIC]: exactNumber,
   [JSON_TYPE]: parseJson,
   [JSONB]: parseJson,
   [TIMESTAMP]: time,
@@ -69,7 +63,7 @@ const AS_TEXT = new Set([NUMERIC, FLOAT4, FLOAT8, BYTEA, TIMESTAMP, TIMESTAMPTZ]
 
 /**
  * How each column of a result becomes JSON without loss: integers beyond 2^53
- * are bigint, decimals that a double cannot hold are text, times are ISO 8601,
+ * are bigint, decimals keep their digits (numbers.ts), times are ISO 8601,
  * bytea is base64, arrays and rows are arrays and objects.
  */
 export async function columnReaders(
@@ -97,7 +91,11 @@ export async function columnReaders(
 }
 
 function arrayOf(read: FromText): FromText {
-  const deep = (value: Json): Json =>
-    Array.isArray(value) ? value.map(deep) : typeof value === "string" ? read(value) : value;
+  const deep = (value: Json): Json | ExactNumber =>
+    Array.isArray(value)
+      ? listOf(value.map(deep))
+      : typeof value === "string"
+      ? read(value)
+      : value;
   return (value) => deep(JSON.parse(value));
 }
