@@ -5,6 +5,7 @@ import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
 import { Canonicalizer } from "../pipeline/canonical.ts";
 import { type FieldError, MAX_ERRORS, Problem } from "../pipeline/problem.ts";
+import { headerAbsent } from "../pipeline/sources/local/csv_dialect.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";
 import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
@@ -23,8 +24,18 @@ const SOURCE_MEMBERS = [
   "event_type",
   "occurred_at",
   "version",
+  "records_path",
   "delimiter",
+  "quote",
+  "escape",
+  "comment",
+  "header",
+  "skip_lines",
   "encoding",
+  "columns",
+  "null_values",
+  "true_values",
+  "false_values",
 ];
 
 /**
@@ -166,7 +177,11 @@ function refuseEncoding(c: Context): void {
 /** Parameters and members of the source from the query of a data request. */
 function readQuery(c: Context, format: string) {
   const conf: Record<string, unknown> = {};
-  const source: Record<string, unknown> = { type: "inline", format };
+  const source: Record<string, unknown> = {
+    type: "inline",
+    format,
+    ...(headerAbsent(c.req.header("content-type")) ? { header: false } : {}),
+  };
   const members = new Map(Object.entries(inlineSource.shape));
   for (const [name, texts] of Object.entries(c.req.queries())) {
     if (name === "wait") continue;

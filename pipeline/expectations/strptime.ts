@@ -46,6 +46,14 @@ const DIRECTIVES: Record<string, string> = {
  * @throws Problem invalid-conf naming a directive that is not supported or stands twice.
  */
 export function compileStrptime(format: string): (text: string) => boolean {
+  const parse = strptimeParser(format);
+  return (text) => parse(text) !== null;
+}
+
+/** As compileStrptime, but gives what each directive has matched; null where the text does not match. */
+export function strptimeParser(
+  format: string,
+): (text: string) => Record<string, string | undefined> | null {
   let source = "";
   const seen = new Set<string>();
   for (let i = 0; i < format.length; i++) {
@@ -70,11 +78,41 @@ export function compileStrptime(format: string): (text: string) => boolean {
   // backtracking is bounded.
   const pattern = new RegExp(`^${source}$`, "iu");
   return (text) => {
-    if (text.length > 200) return false;
-    const groups = pattern.exec(text)?.groups;
-    if (groups === undefined) return pattern.test(text);
-    return isDate(groups);
+    if (text.length > 200) return null;
+    const match = pattern.exec(text);
+    if (match === null) return null;
+    const groups = match.groups ?? {};
+    return isDate(groups) ? groups : null;
   };
+}
+
+/**
+ * The time that a format's parts say, as ISO 8601; without an offset where the format has none. Null where it says no
+ * day, or a time zone that is not known.
+ */
+export function strptimeIso(g: Record<string, string | undefined>): string | null {
+  const two = (text: string | undefined) => (text ?? "0").trim().padStart(2, "0");
+  if (g.Y === undefined && g.y === undefined) return null;
+  const year = g.Y ?? `${Number(g.y) + (Number(g.y) <= 68 ? 2000 : 1900)}`;
+  let day: string;
+  if (g.j !== undefined) {
+    const date = new Date(Date.UTC(Number(year), 0, Number(g.j)));
+    day = date.toISOString().slice(5, 10);
+  } else if (g.d === undefined || (g.m ?? g.b ?? g.B) === undefined) return null;
+  else day = `${two(`${monthOf(g)}`)}-${two(g.d)}`;
+  let hour = Number(g.H ?? g.I ?? 0);
+  if (g.I !== undefined) hour = hour % 12 + (g.p?.toLowerCase() === "pm" ? 12 : 0);
+  const fraction = g.f === undefined ? "" : `.${g.f}`;
+  const offset = g.z === undefined ? g.Z === undefined ? "" : "Z" : g.z;
+  return `${year.padStart(4, "0")}-${day}T${two(`${hour}`)}:${two(g.M)}:${
+    two(g.S)
+  }${fraction}${offset}`;
+}
+
+function monthOf(g: Record<string, string | undefined>): number {
+  if (g.m !== undefined) return Number(g.m);
+  if (g.b !== undefined) return short(MONTHS).indexOf(g.b.toLowerCase()) + 1;
+  return g.B === undefined ? 1 : MONTHS.indexOf(g.B.toLowerCase()) + 1;
 }
 
 function isDate(g: Record<string, string | undefined>): boolean {
@@ -90,13 +128,7 @@ function isDate(g: Record<string, string | undefined>): boolean {
   }
   // datetime has no leap seconds: strptime accepts 60 and 61 and then fails.
   if (Number(g.S ?? 0) > 59) return false;
-  const month = g.m !== undefined
-    ? Number(g.m)
-    : g.b !== undefined
-    ? short(MONTHS).indexOf(g.b.toLowerCase()) + 1
-    : g.B !== undefined
-    ? MONTHS.indexOf(g.B.toLowerCase()) + 1
-    : 1;
+  const month = monthOf(g);
   const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]!;
   return g.d === undefined || Number(g.d) <= days;
 }

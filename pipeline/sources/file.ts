@@ -45,5 +45,5 @@ export async function planFileSource(conf: FileConf, options: PlanFilesOptions):
 /** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
 export const fileAdapter: SourceAdapter<FileConf> = {
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
-  read: (_conf, slice, ctx) => readParts(slice, ctx),
+  read: (conf, slice, ctx) => readParts(slice, ctx, conf),
 };

@@ -132,5 +132,5 @@ function parseUrl(text: string): URL {
 /** A file in any of the formats, from a URL: spooled to disk, resumed when interrupted. */
 export const httpAdapter: SourceAdapter<HttpConf> = {
   plan: (conf: HttpConf, ctx: PlanContext) => planHttpSource(conf, { ctx }),
-  read: (_conf, slice, ctx) => readParts(slice, ctx),
+  read: (conf, slice, ctx) => readParts(slice, ctx, conf),
 };

@@ -1,9 +1,17 @@
 import { Problem } from "../problem.ts";
-import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
+import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
 import { findSpooled, spool, spoolName } from "./local/spool.ts";
 import { limitBytes } from "./local/streams.ts";
 import type { InlineConf } from "./schema.ts";
-import { type Json, type Plan, type PlanContext, type SourceAdapter } from "./source.ts";
+import type {
+  Json,
+  Plan,
+  PlanContext,
+  ReadContext,
+  RecordBatch,
+  Slice,
+  SourceAdapter,
+} from "./source.ts";
 import { checkRecord } from "./plain_records.ts";
 
 const BATCH = 1_000;
@@ -64,15 +72,24 @@ export const inlineAdapter: SourceAdapter<InlineConf> = {
 
   async *read(conf, slice, ctx) {
     if ("parts" in slice) {
-      yield* readParts(slice, ctx);
+      yield* readParts(slice, ctx, conf);
       return;
     }
-    const records = conf.records ?? [];
-    const end = slice.end as number;
-    for (let start = slice.start as number; start < end; start += BATCH) {
-      ctx.signal.throwIfAborted();
-      yield records.slice(start, Math.min(start + BATCH, end))
-        .map((record, i) => checkRecord(record as Json, `record ${start + i + 1}`));
-    }
+    yield* withColumns(readRecords(conf, slice, ctx), conf);
   },
 };
+
+async function* readRecords(
+  conf: InlineConf,
+  slice: Slice,
+  ctx: ReadContext,
+): AsyncGenerator<RecordBatch> {
+  const records = conf.records ?? [];
+  const end = slice.end as number;
+  for (let start = slice.start as number; start < end; start += BATCH) {
+    ctx.signal.throwIfAborted();
+    // a copy, since its columns may be read as something else
+    yield records.slice(start, Math.min(start + BATCH, end))
+      .map((record, i) => checkRecord(structuredClone(record) as Json, `record ${start + i + 1}`));
+  }
+}

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { columnsShape } from "./columns.ts";
+import { ENCODINGS } from "./local/encoding.ts";
 
 /**
  * A path into a record: names joined by dots, array positions as numbers
@@ -39,8 +41,24 @@ const parsing = {
   records_path: z.string().max(512).optional()
     .describe('path to the array inside a JSON document: "features"'),
   delimiter: z.string().length(1).optional().describe("CSV delimiter; default comma, tab for TSV"),
-  encoding: z.enum(["utf-8", "latin1", "utf-16le"]).optional()
-    .describe("encoding of text; default: the charset of an HTTP answer, else utf-8"),
+  quote: z.union([z.string().length(1), z.literal(false)]).optional()
+    .describe('character around fields, or false for none; default " for CSV, false for TSV'),
+  escape: z.string().length(1).optional()
+    .describe("character before a quote inside a quoted field; default: the quote itself"),
+  comment: z.string().length(1).optional()
+    .describe("lines of CSV that begin with it are no records; default: none"),
+  header: z.union([
+    z.boolean(),
+    z.array(z.string().min(1).max(512)).min(1).max(10_000)
+      .refine((names) => new Set(names).size === names.length, "names must differ"),
+  ]).optional().describe(
+    "whether the first record of CSV names the columns, or the names for a file without header; default true",
+  ),
+  skip_lines: z.number().int().min(0).max(1_000_000).optional()
+    .describe("lines before the header or the first record of CSV; default 0"),
+  encoding: z.enum(ENCODINGS).optional()
+    .describe("encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8"),
+  ...columnsShape,
 };
 
 export const syntheticSource = z.strictObject({

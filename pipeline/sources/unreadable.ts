@@ -1,6 +1,6 @@
 import { Unreadable } from "./source.ts";
 
-/** Characters of raw text that are kept of a record that cannot be read. */
+/** Characters of raw text that are kept of a record that cannot be read, where its batch does not tell its origin. */
 export const RAW_LIMIT = 65_536;
 
 const lenient = new TextDecoder();
@@ -24,10 +24,10 @@ function describePosition({ label, line, byte }: Position): string {
 export function unreadable(
   rule: string,
   what: string,
-  where: { at: Position; raw: string | Uint8Array },
+  where: { at: Position; raw: string | Uint8Array; field?: string | null },
 ): Unreadable {
   const raw = typeof where.raw === "string"
     ? where.raw.slice(0, RAW_LIMIT)
     : lenient.decode(where.raw.subarray(0, RAW_LIMIT));
-  return new Unreadable(rule, `${describePosition(where.at)}: ${what}`, raw);
+  return new Unreadable(rule, `${describePosition(where.at)}: ${what}`, raw, where.field);
 }

@@ -103,6 +103,9 @@ begin
           'field', left(case when path = '' then name else path || '.' || name end, 200),
           'message', 'is not a known name' || coalesce(format('; did you mean %s?', near), ''),
           'expected', coalesce(near, array_to_string(known, ', '))));
+      elsif jsonb_typeof(schema -> 'additionalProperties') = 'object' then
+        return query select * from etl.schema_errors(schema -> 'additionalProperties', item,
+          case when path = '' then name else path || '.' || name end);
       end if;
       exit when told >= 100;
     end loop;

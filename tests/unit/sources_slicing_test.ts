@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Problem } from "../../pipeline/problem.ts";
 import { readCsv } from "../../pipeline/sources/local/csv.ts";
+import { csvLayout } from "../../pipeline/sources/local/csv_dialect.ts";
 import { readNdjson } from "../../pipeline/sources/local/ndjson.ts";
 import type { InputFile, Part } from "../../pipeline/sources/local/part.ts";
 import { recordBlocks } from "../../pipeline/sources/local/record_blocks.ts";
@@ -46,15 +47,16 @@ async function inputOf(folder: SourceFolder, content: string): Promise<InputFile
 
 function csvCut(): TextCut {
   return {
-    part: { format: "csv", delimiter: ",", types: "sss" },
-    scanner: () => new CsvScanner(","),
+    part: { format: "csv", layout: JSON.stringify(LAYOUT) },
+    scanner: () => new CsvScanner(LAYOUT),
     sequential: true,
     isBlank: isEmptyLine,
     start: HEADER.length,
-    line: 2,
+    line: 0,
   };
 }
 
+const LAYOUT = csvLayout({}, { format: "csv" });
 const HEADER = "x,y,z\n";
 
 async function plan(
@@ -186,7 +188,7 @@ Deno.test("recordBlocks() cuts the same records whatever its block size", async 
       const { absolutePath, size } = await inputOf(folder, text);
       const cut = (blockBytes: number) =>
         cutRecords(absolutePath, {
-          scanner: csv ? new CsvScanner(",") : new LineScanner(),
+          scanner: csv ? new CsvScanner(LAYOUT) : new LineScanner(),
           blockBytes,
           maxRecordBytes: limit,
           size,
@@ -208,7 +210,7 @@ Deno.test("recordBlocks() cuts the same records whatever its block size", async 
 Deno.test("recordBlocks() keeps a quoted newline that a block's border follows", async () => {
   await using folder = await SourceFolder.create();
   const { absolutePath, size } = await inputOf(folder, '"\n"\r\n');
-  const scanner = new CsvScanner(",");
+  const scanner = new CsvScanner(LAYOUT);
   const records = await cutRecords(absolutePath, {
     scanner,
     blockBytes: 1,

@@ -1,85 +1,126 @@
-import type { ReadContext, SourceRecord, Unreadable } from "../source.ts";
-import { type Position, unreadable } from "../unreadable.ts";
+import { type Columns, type ColumnsConf, compileColumns } from "../columns.ts";
+import {
+  type Origin,
+  type ReadContext,
+  type RecordBatch,
+  type SourceRecord,
+  Unreadable,
+} from "../source.ts";
+import { unreadable } from "../unreadable.ts";
+import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { readCsvHead } from "./csv_header.ts";
-import { parseCsv } from "./csv_text.ts";
-import { type ColumnType, toCell } from "./csv_values.ts";
-import { type Batch, notUtf8, tooLong } from "./ndjson.ts";
-import { openPart } from "./open_input.ts";
+import { CellFault, setCell } from "./csv_values.ts";
+import { lineAt } from "./line_numbers.ts";
+import { notUtf8, tooLong } from "./ndjson.ts";
+import { type OpenInput, openPart } from "./open_input.ts";
 import type { Part } from "./part.ts";
 import { recordBlocks } from "./record_blocks.ts";
-import { CsvScanner } from "./record_scanner.ts";
+import { csvScanner } from "./record_scanner.ts";
 
 const BATCH_RECORDS = 1_000;
 const NEWLINE = 10;
+const CR = 13;
+const MARK = "\ufeff";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-interface Columns {
+/** How the records of one file are read. */
+interface Table {
   names: string[];
-  types: ColumnType[];
-  delimiter: string;
+  /** By column; undefined: not declared. */
+  puts: ReturnType<Columns["of"]>[];
+  isNull: Columns["isNull"];
+  layout: CsvLayout;
+  /** Whether a record of the columns' names is a header that stands where records do. */
+  named: boolean;
+  label: string;
+  maxRecordBytes: number;
 }
 
 /** Whole records and where they stand; `ends` as in RecordBlock, but of this piece. */
 interface Piece {
   bytes: Uint8Array;
   ends: number[];
-  at: Position;
+  /** Of the first byte in the file. */
+  offset: number;
   /** Whether a newline can only be a record's end. */
   plain: boolean;
+  /** Line of the first byte; counted when it is asked for. */
+  line(): number;
 }
 
 /**
- * Reads the records of one part of a CSV file. Header names become keys; an
- * empty cell is null; cells of number and boolean columns are converted where
- * that loses nothing (csv_values.ts), all else is text.
+ * Reads the records of one part of a CSV or TSV file. Header names become keys. A declared column is read as it is
+ * declared, any other cell by itself: csv_values.ts.
  */
-export async function* readCsv(part: Part, ctx: ReadContext): AsyncGenerator<Batch, void, void> {
+export async function* readCsv(
+  part: Part,
+  ctx: ReadContext,
+  conf: CsvConf & ColumnsConf = {},
+): AsyncGenerator<RecordBatch, void, void> {
   using input = await openPart(part, ctx);
-  const delimiter = part.delimiter as string;
+  const layout: CsvLayout = JSON.parse(part.layout as string);
+  const names = Array.isArray(conf.header) ? conf.header : undefined;
   const head = await readCsvHead(input.file, {
-    delimiter,
+    layout,
+    names,
     size: part.size,
     label: part.label,
     limits: ctx.limits,
     signal: ctx.signal,
-    sampleRecords: 0,
   });
-  const types = [...part.types as string] as ColumnType[];
-  const columns = { names: head?.names ?? [], types, delimiter };
-  const { maxRecordBytes } = ctx.limits;
-  let line = part.line as number | undefined;
+  const columns = compileColumns(conf);
+  const table: Table = {
+    names: head?.names ?? [],
+    puts: (head?.names ?? []).map((name) => columns?.of(name)),
+    isNull: columns?.isNull,
+    layout,
+    named: layout.header || names !== undefined,
+    label: part.label,
+    maxRecordBytes: ctx.limits.maxRecordBytes,
+  };
   const blocks = recordBlocks(input.file, {
     start: part.start,
     end: part.end,
-    scanner: new CsvScanner(delimiter),
-    maxRecordBytes,
+    scanner: csvScanner(layout),
+    maxRecordBytes: table.maxRecordBytes,
     label: part.label,
     signal: ctx.signal,
   });
   for await (const { bytes, offset, ends, oversized } of blocks) {
     if (oversized !== undefined) {
-      yield [tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes)];
-      // How many lines it had is not known.
-      line = undefined;
+      yield longRecord({ bytes, offset, size: oversized }, table, input);
       continue;
     }
     const all = ends ?? lineEnds(bytes);
     for (let i = 0, from = 0; i < all.length; i += BATCH_RECORDS) {
       const own = all.slice(i, i + BATCH_RECORDS).map((end) => end - from);
-      const piece: Piece = {
+      let line: number | undefined;
+      const start = offset + from;
+      const batch = parsePiece({
         bytes: bytes.subarray(from, from + own.at(-1)!),
         ends: own,
-        at: { label: part.label, line, byte: offset + from },
+        offset: start,
         plain: ends === undefined,
-      };
-      const batch = parsePiece(piece, columns, maxRecordBytes);
+        line: () => line ??= lineAt(input, start),
+      }, table);
       if (batch.length > 0) yield batch;
-      if (line !== undefined) line += newlines(piece.bytes, piece.bytes.length);
       from += own.at(-1)!;
     }
   }
   await input.verify();
+}
+
+function longRecord(
+  { bytes, offset, size }: { bytes: Uint8Array; offset: number; size: number },
+  { label, maxRecordBytes }: Table,
+  input: OpenInput,
+): RecordBatch {
+  const line = lineAt(input, offset);
+  const at = { label, line, byte: offset };
+  const batch: RecordBatch = [tooLong(bytes, size, at, maxRecordBytes)];
+  batch.origin = () => ({ file: label, line, raw: bytes, record: null });
+  return batch;
 }
 
 function lineEnds(bytes: Uint8Array): number[] {
@@ -92,99 +133,155 @@ function lineEnds(bytes: Uint8Array): number[] {
   return ends;
 }
 
-function newlines(bytes: Uint8Array, to: number): number {
-  let count = 0;
-  for (let i = bytes.indexOf(NEWLINE); i >= 0 && i < to; i = bytes.indexOf(NEWLINE, i + 1)) count++;
-  return count;
-}
-
-function parsePiece(piece: Piece, columns: Columns, maxRecordBytes: number): Batch {
+function parsePiece(piece: Piece, table: Table): RecordBatch {
+  const { layout, label } = table;
   const { bytes, ends } = piece;
-  const rows = bytes.length > maxRecordBytes ? undefined : parseWhole(piece, columns.delimiter);
-  if (rows === undefined) return parseOneByOne(piece, columns, maxRecordBytes);
-  const batch: Batch = [];
-  for (let i = 0; i < rows.length; i++) {
-    const row = rows[i]!;
-    if (row.length === columns.names.length) {
-      // Only a row of a single column can be an empty line.
-      if (row.length > 1 || row[0] !== "" || recordBytes(bytes, ends, i).length > 0) {
-        batch.push(toRecord(row, columns));
-      }
-    } else {
+  const batch: RecordBatch = [];
+  /** By record of the batch, its place in the piece. */
+  const places: number[] = [];
+  const texts = bytes.length > table.maxRecordBytes ? undefined : recordTexts(piece);
+  const mark = layout.comment;
+  for (let i = 0; i < ends.length; i++) {
+    const text = texts?.[i];
+    if (text === undefined) {
       const raw = recordBytes(bytes, ends, i);
-      if (raw.length > 0) batch.push(ragged(row, raw, { columns, at: recordAt(piece, i) }));
-    }
+      if (isEmpty(raw) || (mark !== null && raw[0] === mark.charCodeAt(0))) continue;
+    } else if (text === "" || text === "\r" || (mark !== null && text.startsWith(mark))) continue;
+    places.push(i);
+    batch.push(text === undefined ? parseBytes(piece, i, table) : parseText(text, piece, i, table));
   }
+  let lines: number[] | undefined;
+  batch.origin = (index): Origin => {
+    const i = places[index]!;
+    lines ??= recordLines(piece);
+    const raw = recordBytes(bytes, ends, i);
+    return { file: label, line: lines[i]!, raw, record: recordJson(raw, table) };
+  };
   return batch;
 }
 
-/** All rows in one call, or undefined where each record must be looked at by itself. */
-function parseWhole({ bytes, ends, plain }: Piece, delimiter: string): string[][] | undefined {
+/** The text of each record without its line end; undefined where bytes must be looked at one by one. */
+function recordTexts(piece: Piece): string[] | undefined {
+  const { bytes, ends, plain } = piece;
+  let text: string;
   try {
-    let text: string;
-    if (plain || bytes.indexOf(13) < 0) text = strict.decode(bytes).replaceAll("\r\n", "\n");
-    else {
-      // A CR belongs to the line end only where a record ends.
-      text = ends.map((_, i) => `${strict.decode(recordBytes(bytes, ends, i))}\n`).join("");
-    }
-    const { rows, ok } = parseCsv(text, delimiter);
-    return ok && rows.length === ends.length ? rows : undefined;
+    text = strict.decode(bytes);
   } catch {
     return undefined;
   }
-}
-
-function parseOneByOne(piece: Piece, columns: Columns, maxRecordBytes: number): Batch {
-  const { bytes, ends } = piece;
-  const batch: Batch = [];
-  for (let i = 0; i < ends.length; i++) {
-    const raw = recordBytes(bytes, ends, i);
-    if (raw.length === 0) continue;
-    const at = recordAt(piece, i);
-    if (raw.length > maxRecordBytes) batch.push(tooLong(raw, raw.length, at, maxRecordBytes));
-    else batch.push(parseOne(raw, { columns, at }));
+  if (plain) {
+    if (bytes.includes(CR)) text = text.replaceAll("\r\n", "\n");
+    const texts = text.split("\n");
+    if (texts.length > ends.length) texts.pop();
+    return texts;
   }
-  return batch;
+  const ascii = text.length === bytes.length;
+  const texts: string[] = [];
+  for (let i = 0, from = 0; i < ends.length; i++) {
+    const to = ends[i]!;
+    if (ascii) {
+      let end = to;
+      if (bytes[end - 1] === NEWLINE) end -= bytes[end - 2] === CR && end - 2 >= from ? 2 : 1;
+      texts.push(text.slice(from, end));
+    } else texts.push(strict.decode(recordBytes(bytes, ends, i)));
+    from = to;
+  }
+  return texts;
 }
 
-interface RowContext {
-  columns: Columns;
-  at: Position;
-}
-
-function parseOne(raw: Uint8Array, context: RowContext): SourceRecord | Unreadable {
+function parseBytes(piece: Piece, i: number, table: Table): SourceRecord | Unreadable {
+  const raw = recordBytes(piece.bytes, piece.ends, i);
+  if (raw.length > table.maxRecordBytes) {
+    return tooLong(raw, raw.length, positionOf(piece, i, table), table.maxRecordBytes);
+  }
   let text: string;
   try {
     text = strict.decode(raw);
   } catch {
-    return notUtf8(raw, context.at);
+    return notUtf8(raw, positionOf(piece, i, table));
   }
-  const { rows, ok } = parseCsv(`${text}\n`, context.columns.delimiter);
-  if (!ok || rows.length !== 1) {
-    return unreadable(
-      "csv_quotes",
-      'a quoted field goes on after its closing quote; write a quote inside it as ""',
-      { at: context.at, raw },
-    );
-  }
-  const row = rows[0]!;
-  return row.length === context.columns.names.length
-    ? toRecord(row, context.columns)
-    : ragged(row, raw, context);
+  return parseText(text, piece, i, table);
 }
 
-function toRecord(row: string[], { names, types }: Columns): SourceRecord {
+const FAULTS: Record<CsvFault, [rule: string, message: string]> = {
+  unclosed: ["csv_quotes", "a quoted field is not closed"],
+  after_quote: [
+    "csv_quotes",
+    'a quoted field goes on after its closing quote; write a quote inside it as ""',
+  ],
+  bare_cr: [
+    "csv_line_end",
+    "a CR outside quotes, which ends no line here; convert the file to LF or CRLF line ends, or quote the field",
+  ],
+};
+
+function parseText(
+  text: string,
+  piece: Piece,
+  i: number,
+  table: Table,
+): SourceRecord | Unreadable {
+  const { names, layout } = table;
+  // files that were joined bring their marks along
+  const joined = text.charCodeAt(0) === 0xfeff;
+  const fields = splitRecord(joined ? text.slice(1) : text, layout);
+  const reject = (rule: string, message: string, field: string | null = null) => {
+    const raw = recordBytes(piece.bytes, piece.ends, i);
+    return unreadable(rule, message, { at: positionOf(piece, i, table), raw, field });
+  };
+  if (typeof fields === "string") return reject(...FAULTS[fields]);
+  if (fields.length !== names.length) {
+    const count = fields.length === 1 ? "1 field" : `${fields.length} fields`;
+    return reject("csv_columns", `${count}, the header has ${names.length}`);
+  }
+  if (table.named && fields[0]!.trim() === names[0] && isHeader(fields, names)) {
+    return reject(
+      "csv_header_repeated",
+      "the header again: were files joined? Remove it, or load the files by a glob",
+    );
+  }
+  try {
+    return toRecord(fields, table);
+  } catch (error) {
+    if (!(error instanceof CellFault)) throw error;
+    return reject(error.rule, error.message, error.field);
+  }
+}
+
+function isHeader(fields: string[], names: string[]): boolean {
+  return fields.every((field, column) => field.trim().replace(MARK, "") === names[column]);
+}
+
+function toRecord(fields: string[], { names, puts, isNull }: Table): SourceRecord {
   const record: SourceRecord = {};
-  for (let i = 0; i < names.length; i++) record[names[i]!] = toCell(row[i]!, types[i]!);
+  for (let i = 0; i < names.length; i++) {
+    const text = fields[i]!;
+    const name = names[i]!;
+    const put = puts[i];
+    if (isNull !== undefined && isNull(text)) record[name] = null;
+    else if (put === undefined) setCell(record, name, text);
+    else if (text === "") record[name] = null;
+    else put(record, name, text);
+  }
   return record;
 }
 
-function ragged(row: string[], raw: Uint8Array, { columns, at }: RowContext): Unreadable {
-  const fields = row.length === 1 ? "1 field" : `${row.length} fields`;
-  return unreadable("csv_columns", `${fields}, the header has ${columns.names.length}`, {
-    at,
-    raw,
+/** The record as JSON that reads back as the same cells: declared ones as text. Null where it has no cells. */
+function recordJson(raw: Uint8Array, { names, puts, layout }: Table): string | null {
+  let fields: string[] | CsvFault;
+  try {
+    const text = strict.decode(raw);
+    fields = splitRecord(text.startsWith(MARK) ? text.slice(1) : text, layout);
+  } catch {
+    return null;
+  }
+  if (typeof fields === "string" || fields.length !== names.length) return null;
+  const members = fields.map((text, i) => {
+    const plain = puts[i] === undefined &&
+      (/^(?:true|false|-?(?:0|[1-9]\d*)(?:\.\d+)?)$/.test(text) || text === "");
+    return `${JSON.stringify(names[i])}:${plain ? text || "null" : JSON.stringify(text)}`;
   });
+  return `{${members.join(",")}}`;
 }
 
 /** The bytes of record `i`, without its line end. */
@@ -193,12 +290,37 @@ function recordBytes(bytes: Uint8Array, ends: number[], i: number): Uint8Array {
   let to = ends[i]!;
   if (to > from && bytes[to - 1] === NEWLINE) {
     to--;
-    if (to > from && bytes[to - 1] === 13) to--;
+    if (to > from && bytes[to - 1] === CR) to--;
   }
   return bytes.subarray(from, to);
 }
 
-function recordAt({ bytes, ends, at }: Piece, i: number): Position {
-  const from = i === 0 ? 0 : ends[i - 1]!;
-  return { ...at, byte: at.byte + from, line: at.line && at.line + newlines(bytes, from) };
+function isEmpty(raw: Uint8Array): boolean {
+  return raw.length === 0 || (raw.length === 1 && raw[0] === CR);
+}
+
+function positionOf(piece: Piece, i: number, { label }: Table) {
+  const from = i === 0 ? 0 : piece.ends[i - 1]!;
+  return { label, line: recordLines(piece)[i]!, byte: piece.offset + from };
+}
+
+const linesOf = new WeakMap<Piece, number[]>();
+
+/** The line in which each record of a piece begins. */
+function recordLines(piece: Piece): number[] {
+  const known = linesOf.get(piece);
+  if (known !== undefined) return known;
+  const { bytes, ends } = piece;
+  let line = piece.line();
+  let newline = bytes.indexOf(NEWLINE);
+  const lines = ends.map((_, i) => {
+    const from = i === 0 ? 0 : ends[i - 1]!;
+    while (newline >= 0 && newline < from) {
+      line++;
+      newline = bytes.indexOf(NEWLINE, newline + 1);
+    }
+    return line;
+  });
+  linesOf.set(piece, lines);
+  return lines;
 }

@@ -1,78 +1,87 @@
 import { Problem } from "../../problem.ts";
 import type { SourceLimits } from "../source.ts";
-import { parseCsv } from "./csv_text.ts";
-import { type ColumnType, columnType } from "./csv_values.ts";
+import { type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { recordBlocks } from "./record_blocks.ts";
-import { CsvScanner } from "./record_scanner.ts";
+import { csvScanner } from "./record_scanner.ts";
 import { isEmptyLine } from "./text_plan.ts";
 
-const SAMPLE_RECORDS = 1_000;
-const SAMPLE_BYTES = 262_144;
+const BLOCK_BYTES = 262_144;
+/** Columns that a file may have; PostgreSQL's own tables have at most 1,600. */
+export const MAX_COLUMNS = 10_000;
+const NEWLINE = 10;
 
 /** The head of a CSV file. */
 export interface CsvHead {
   names: string[];
-  /** What the first records say about each column. */
-  types: ColumnType[];
-  /** First byte after the header, and its line. */
+  /** First byte of the first record. */
   start: number;
-  line: number;
+  /** Fields in quotes that the dialect does not take for quotes, if the first records look like it. */
+  looksQuoted: boolean;
 }
 
 export interface CsvHeadOptions {
-  delimiter: string;
+  layout: CsvLayout;
+  /** The columns of a file without header, where the conf names them; default: column_1, column_2, … */
+  names?: string[] | undefined;
   size: number;
   label: string;
   limits: SourceLimits;
   signal: AbortSignal;
-  /** Records to look at for the columns' types; default 1,000. */
-  sampleRecords?: number;
 }
 
 function refuse(label: string, what: string, next: string): Problem {
   return new Problem("source-unreadable", { detail: `${label}: ${what}. ${next}` });
 }
 
-function checkNames(names: string[], { label, delimiter }: CsvHeadOptions): void {
-  const empty = names.findIndex((name) => name === "");
-  if (empty >= 0) {
+function tooMany(label: string, count: string): Problem {
+  return refuse(
+    label,
+    `the first record has ${count} fields; the limit is ${MAX_COLUMNS} columns`,
+    "Is source.delimiter right? Split the table, or load it as NDJSON.",
+  );
+}
+
+function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
+  const seen = new Set<string>();
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
+    if (name === "") {
+      throw refuse(
+        label,
+        `column ${i + 1} of the header has no name`,
+        "Each column needs a name in the first row.",
+      );
+    }
+    if (seen.has(name)) {
+      throw refuse(
+        label,
+        `the header names the column "${name}" twice`,
+        "Rename one of them, or one would hide the other.",
+      );
+    }
+    seen.add(name);
+  }
+  if (names.some((name) => name.includes("\u0000"))) {
     throw refuse(
       label,
-      `column ${empty + 1} of the header has no name`,
-      "Each column needs a name in the first row.",
+      "the header holds NUL characters, so its text is not UTF-8",
+      'Set source.encoding, for example to "utf-16le" or "utf-16be".',
     );
   }
-  const duplicate = names.find((name, i) => names.indexOf(name) !== i);
-  if (duplicate !== undefined) {
-    throw refuse(
-      label,
-      `the header names the column "${duplicate}" twice`,
-      "Rename one of them, or one would hide the other.",
-    );
-  }
-  if (names.some((name) => name.includes("\r"))) {
-    throw refuse(
-      label,
-      "lines end in CR alone",
-      "Convert the file to LF or CRLF line ends.",
-    );
-  }
-  if (names.includes("__proto__")) {
-    throw refuse(label, 'a column is called "__proto__"', "Rename it.");
-  }
-  if (names.length === 1 && delimiter === "," && /[;\t|]/.test(names[0]!)) {
-    const found = /[;\t|]/.exec(names[0]!)![0];
+  if (seen.has("__proto__")) throw refuse(label, 'a column is called "__proto__"', "Rename it.");
+  const found = names.length === 1 && layout.delimiter === "," ? /[;\t|]/.exec(names[0]!) : null;
+  if (found !== null) {
     throw refuse(
       label,
       "the header has one column only, and holds another usual delimiter",
-      `Set source.delimiter to ${JSON.stringify(found)}.`,
+      `Set source.delimiter to ${JSON.stringify(found[0])}.`,
     );
   }
 }
 
 /**
- * Reads the header row and up to 1,000 records after it; undefined when the
- * file holds no row at all.
+ * Finds the first record and the names of the columns; undefined when the file
+ * holds no row at all.
  *
  * @throws {Problem} `source-unreadable` for a header that cannot name the columns.
  */
@@ -80,85 +89,118 @@ export async function readCsvHead(
   file: Deno.FsFile,
   options: CsvHeadOptions,
 ): Promise<CsvHead | undefined> {
-  const { delimiter, size, label } = options;
-  const sampleRecords = options.sampleRecords ?? SAMPLE_RECORDS;
-  const bom = await hasBom(file);
-  const start = bom ? 3 : 0;
-  let head: CsvHead | undefined;
-  const rows: string[][] = [];
-  let line = 1;
-  let sampled = 0;
+  const { layout, size, label, names } = options;
+  const from = await skipLines(file, layout.skip_lines, size);
   const blocks = recordBlocks(file, {
-    start,
+    start: from,
     end: size,
-    scanner: new CsvScanner(delimiter),
+    scanner: csvScanner(layout),
     maxRecordBytes: options.limits.maxRecordBytes,
     label,
     signal: options.signal,
-    blockBytes: SAMPLE_BYTES,
+    blockBytes: BLOCK_BYTES,
   });
   for await (const { bytes, offset, ends, oversized } of blocks) {
     if (oversized !== undefined) {
-      if (head !== undefined) break;
       throw refuse(
         label,
-        `the header is longer than ${options.limits.maxRecordBytes} bytes`,
+        `the ${
+          layout.header ? "header" : "first record"
+        } is longer than ${options.limits.maxRecordBytes} bytes`,
         "Is this a CSV file?",
       );
     }
-    for (let i = 0, from = 0; from < bytes.length; i++) {
-      let to = ends === undefined ? bytes.indexOf(10, from) + 1 : ends[i] ?? bytes.length;
+    for (let i = 0, at = 0; at < bytes.length; i++) {
+      let to = ends === undefined ? bytes.indexOf(NEWLINE, at) + 1 : ends[i] ?? bytes.length;
       if (to === 0) to = bytes.length;
-      const record = bytes.subarray(from, to);
-      from = to;
-      if (head === undefined) {
-        for (let at = record.indexOf(10); at >= 0; at = record.indexOf(10, at + 1)) line++;
+      const record = bytes.subarray(at, to);
+      const start = offset + at;
+      at = to;
+      if (isSkipped(record, layout)) continue;
+      const rest = bytes.subarray(at, Math.min(bytes.length, at + 4_096));
+      const looksQuoted = layout.quote === null && /(?:^|[\t,;|\n])"[^"\n]*"(?=[\t,;|\r\n]|$)/
+        .test(new TextDecoder().decode(layout.header ? rest : record));
+      if (layout.header) {
+        const found = headerNames(record, options);
+        return { names: found, start: offset + to, looksQuoted };
       }
-      if (isEmptyLine(record, 0, record.length)) continue;
-      const row = decodeRow(record, delimiter);
-      if (head === undefined) {
-        if (row === undefined) {
-          throw refuse(
-            label,
-            "the header is not valid UTF-8 or has a malformed quoted name",
-            "Set source.encoding, or mend the first row.",
-          );
-        }
-        const names = row.map((name) => name.trim());
+      if (names !== undefined) {
         checkNames(names, options);
-        head = { names, types: [], start: offset + to, line };
-        if (sampleRecords === 0) return head;
-      } else {
-        if (row?.length === head.names.length) rows.push(row);
-        if (++sampled >= sampleRecords) return withTypes(head, rows);
+        return { names, start, looksQuoted };
       }
+      const fields = decodeRow(record, layout);
+      const count = typeof fields === "object" ? fields.length : 1;
+      if (count > MAX_COLUMNS) throw tooMany(label, count.toLocaleString("en-US"));
+      return {
+        names: Array.from({ length: count }, (_, column) => `column_${column + 1}`),
+        start,
+        looksQuoted,
+      };
     }
-    if (head !== undefined && offset + bytes.length >= SAMPLE_BYTES) break;
   }
-  return head && withTypes(head, rows);
+  return undefined;
 }
 
-function withTypes(head: CsvHead, rows: string[][]): CsvHead {
-  return {
-    ...head,
-    types: head.names.map((_, column) => columnType(rows.map((row) => row[column]!))),
-  };
+/** Whether the bytes of a record hold none: an empty line, or a comment. */
+export function isSkipped(record: Uint8Array, { comment }: CsvLayout): boolean {
+  return isEmptyLine(record, 0, record.length) ||
+    (comment !== null && record[0] === comment.charCodeAt(0));
 }
 
-async function hasBom(file: Deno.FsFile): Promise<boolean> {
-  const bytes = new Uint8Array(3);
+function headerNames(record: Uint8Array, options: CsvHeadOptions): string[] {
+  const { label, layout } = options;
+  const delimiter = layout.delimiter.charCodeAt(0);
+  let delimiters = 0;
+  for (let i = record.indexOf(delimiter); i >= 0; i = record.indexOf(delimiter, i + 1)) {
+    delimiters++;
+  }
+  if (delimiters > MAX_COLUMNS * 10) throw tooMany(label, delimiters.toLocaleString("en-US"));
+  const fields = decodeRow(record, layout);
+  if (fields === "bare_cr") {
+    throw refuse(label, "lines end in CR alone", "Convert the file to LF or CRLF line ends.");
+  }
+  if (typeof fields === "string") {
+    throw refuse(
+      label,
+      "the header is not valid UTF-8 or has a malformed quoted name",
+      "Set source.encoding, or mend the first row.",
+    );
+  }
+  if (fields.length > MAX_COLUMNS) throw tooMany(label, fields.length.toLocaleString("en-US"));
+  const names = fields.map((name) => name.trim());
+  checkNames(names, options);
+  return names;
+}
+
+/** The first byte after the byte order mark and the lines that the conf skips. */
+async function skipLines(file: Deno.FsFile, lines: number, size: number): Promise<number> {
+  const mark = new Uint8Array(3);
   await file.seek(0, Deno.SeekMode.Start);
-  return await file.read(bytes) === 3 && bytes[0] === 0xef && bytes[1] === 0xbb &&
-    bytes[2] === 0xbf;
+  const bom = await file.read(mark) === 3 && mark[0] === 0xef && mark[1] === 0xbb &&
+    mark[2] === 0xbf;
+  let at = bom ? 3 : 0;
+  if (lines === 0) return at;
+  await file.seek(at, Deno.SeekMode.Start);
+  const buffer = new Uint8Array(BLOCK_BYTES);
+  let left = lines;
+  while (at < size) {
+    const got = await file.read(buffer);
+    if (got === null) break;
+    const block = buffer.subarray(0, got);
+    for (let i = block.indexOf(NEWLINE); i >= 0; i = block.indexOf(NEWLINE, i + 1)) {
+      if (--left === 0) return at + i + 1;
+    }
+    at += got;
+  }
+  return size;
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-function decodeRow(record: Uint8Array, delimiter: string): string[] | undefined {
+function decodeRow(record: Uint8Array, layout: CsvLayout): string[] | string {
   try {
-    const { rows, ok } = parseCsv(strict.decode(record).replace(/\r?\n$/, ""), delimiter);
-    return ok && rows.length === 1 ? rows[0] : undefined;
+    return splitRecord(strict.decode(record).replace(/\r?\n$/, ""), layout);
   } catch {
-    return undefined;
+    return "encoding";
   }
 }

@@ -1,12 +1,61 @@
-import type { Json } from "../source.ts";
+import { MAX_NUMBER_DIGITS, setDigits } from "../../numbers.ts";
+import type { SourceRecord } from "../source.ts";
 
-/** How a column's values are read: `n` as numbers, `b` as booleans, `s` as text. */
-export type ColumnType = "n" | "b" | "s";
+/** A cell that is not what its column is declared to be: its record goes to the quarantine. */
+export class CellFault extends Error {
+  constructor(readonly rule: string, readonly field: string, message: string) {
+    super(message);
+  }
+}
 
-const NUMBER = /^-?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)$/;
-const LONGEST_NUMBER = 38;
-/** A double holds any decimal of so many significant digits. */
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
+/** A double prints any decimal of so many significant digits as it was written, but for zeros at its end. */
 const EXACT_DIGITS = 15;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
+const MINUS = 45;
+
+/**
+ * Puts the value of an undeclared cell into a record: null for an empty cell, a boolean for `true` and `false`, a
+ * number for a JSON number without exponent, whose digits are kept; all else is text. It depends on the cell alone.
+ *
+ * @throws {CellFault} for a number of too many digits.
+ */
+export function setCell(record: SourceRecord, name: string, text: string): void {
+  const first = text.charCodeAt(0);
+  if ((first <= DIGIT_9 && (first >= DIGIT_0 || first === MINUS)) && NUMBER.test(text)) {
+    setNumber(record, name, text);
+  } else if (text === "") record[name] = null;
+  else if (text === "true") record[name] = true;
+  else if (text === "false") record[name] = false;
+  else record[name] = text;
+}
+
+/**
+ * Puts a JSON number into a record, whose digits are kept: a bigint for an integer beyond 2^53, else a double.
+ *
+ * @throws {CellFault} for too many digits.
+ */
+export function setNumber(record: SourceRecord, name: string, text: string): void {
+  if (text.length > MAX_NUMBER_DIGITS) {
+    throw new CellFault(
+      "number_digits",
+      name,
+      `a number of ${text.length} characters in ${name}; the limit is ${MAX_NUMBER_DIGITS}: ` +
+        'declare the column as text in source.columns to load it: {"…": "text"}',
+    );
+  }
+  const value = Number(text);
+  const whole = !/[.eE]/.test(text);
+  if (whole && !Number.isSafeInteger(value)) {
+    record[name] = BigInt(text);
+    return;
+  }
+  record[name] = value;
+  const plain = text.length <= EXACT_DIGITS &&
+    (whole ? value !== 0 : text.charCodeAt(text.length - 1) !== DIGIT_0 && Math.abs(value) >= 1e-6);
+  if (!plain && `${value}` !== text) setDigits(record, name, text);
+}
 
 /**
  * The number that the text says, or undefined where a number would lose
@@ -14,7 +63,7 @@ const EXACT_DIGITS = 15;
  * text. Integers beyond 2^53 are bigint; "1.50" is 1.5 and ".5" is 0.5.
  */
 export function toNumber(text: string): number | bigint | undefined {
-  if (text.length > LONGEST_NUMBER || !NUMBER.test(text)) return undefined;
+  if (text.length > 38 || !/^-?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)$/.test(text)) return undefined;
   const value = Number(text);
   if (text.length <= EXACT_DIGITS) return value === 0 ? 0 : value;
   const point = text.indexOf(".");
@@ -23,28 +72,4 @@ export function toNumber(text: string): number | bigint | undefined {
   const digits = trimmed.replace(/^[-0.]+/, "").replace(".", "");
   if (digits.length <= EXACT_DIGITS) return value === 0 ? 0 : value;
   return String(value) === trimmed ? value : undefined;
-}
-
-/** One cell as JSON: an empty one is null, and what does not fit its column's type stays text. */
-export function toCell(text: string, type: ColumnType): Json {
-  if (text === "") return null;
-  if (type === "n") return toNumber(text) ?? text;
-  if (type === "b") return text === "true" ? true : text === "false" ? false : text;
-  return text;
-}
-
-/** The type that every one of a column's sampled values has; text when there is no value. */
-export function columnType(values: string[]): ColumnType {
-  let type: ColumnType | undefined;
-  for (const value of values) {
-    if (value === "") continue;
-    const own = value === "true" || value === "false"
-      ? "b"
-      : toNumber(value) === undefined
-      ? "s"
-      : "n";
-    if (type !== undefined && type !== own) return "s";
-    type = own;
-  }
-  return type ?? "s";
 }

@@ -15,7 +15,7 @@ export interface FoundFiles {
 }
 
 /**
- * The files below `dataDir` that a path or glob names, sorted by path.
+ * The files below `dataDir` that a path or glob names, in natural order: part-9 before part-10.
  *
  * @throws {Problem} `source-refused` for what is not below it, `source-unreadable` when nothing matches.
  */
@@ -38,10 +38,30 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
     paths.push(pattern.replace(/^(\.\/)+/, ""));
   }
   if (paths.length === 0) throw await nothingFound(pattern, dataDir);
-  paths.sort();
+  paths.sort(naturalOrder);
   const files: RawFile[] = [];
   for (const path of paths) files.push(await describe(path, dataDir));
   return { files, warnings };
+}
+
+/** Numbers in names by their value, all else by code unit: the same order on every server. */
+export function naturalOrder(a: string, b: string): number {
+  const [left, right]: [string[], string[]] = [
+    a.match(/\d+|\D+/g) ?? [],
+    b.match(/\d+|\D+/g) ?? [],
+  ];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const [x, y] = [left[i]!, right[i]!];
+    if (x === y) continue;
+    if (/^\d/.test(x) && /^\d/.test(y)) {
+      const [m, n] = [x, y].map((digits) => digits.replace(/^0+(?=\d)/, "")) as [string, string];
+      if (m.length !== n.length) return m.length - n.length;
+      if (m !== n) return m < n ? -1 : 1;
+      continue;
+    }
+    return x < y ? -1 : 1;
+  }
+  return left.length - right.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
 function checkPattern(pattern: string): void {

@@ -10,6 +10,9 @@ export interface Roots {
 /** A file of a slice, open and checked; closes with `using`. */
 export interface OpenInput extends Disposable {
   file: Deno.FsFile;
+  absolutePath: string;
+  size: number;
+  mtime_ms: number;
   /** Fails with `source-changed` unless the file is still as it was planned. */
   verify(): Promise<void>;
 }
@@ -123,5 +126,6 @@ export async function openInput(input: InputFile): Promise<OpenInput> {
     file.close();
     throw error;
   }
-  return { file, verify, [Symbol.dispose]: () => file.close() };
+  const { absolutePath, size, mtime_ms } = input;
+  return { file, absolutePath, size, mtime_ms, verify, [Symbol.dispose]: () => file.close() };
 }

@@ -1,9 +1,12 @@
 import { Problem } from "../../problem.ts";
 import type { Plan, PlanContext, ReadContext, Slice } from "../source.ts";
+import { type ColumnsConf, compileColumns, readColumns } from "../columns.ts";
+import { type RecordBatch, Unreadable } from "../source.ts";
 import { readCsv } from "./csv.ts";
+import { type CsvConf, type CsvLayout, csvLayout } from "./csv_dialect.ts";
 import { type CsvHead, readCsvHead } from "./csv_header.ts";
-import type { ColumnType } from "./csv_values.ts";
-import { type Batch, readNdjson } from "./ndjson.ts";
+import { lineAt } from "./line_numbers.ts";
+import { readNdjson } from "./ndjson.ts";
 import { openInput } from "./open_input.ts";
 import { planParquet, readParquet } from "./parquet.ts";
 import type { PartsSlice } from "./part.ts";
@@ -13,7 +16,7 @@ import {
   prepareInput,
   type RawFile,
 } from "./prepare_input.ts";
-import { CsvScanner } from "./record_scanner.ts";
+import { csvScanner } from "./record_scanner.ts";
 import { SlicePacker } from "./slice_packer.ts";
 import { isEmptyLine, lineCut, planText, type TextCut } from "./text_plan.ts";
 
@@ -24,7 +27,7 @@ export interface PlanFilesOptions {
 }
 
 interface CsvInput extends PreparedInput {
-  delimiter: string;
+  layout: CsvLayout;
   head: CsvHead | undefined;
 }
 
@@ -41,34 +44,69 @@ export async function planFiles(
   for (const file of files) {
     ctx.signal.throwIfAborted();
     const prepared = await prepareInput(file, conf, { ctx, previewRecords });
-    inputs.push(await withCsvHead(prepared, conf, ctx));
+    inputs.push(await withCsvHead(prepared, conf, { ctx, contentType: file.contentType }));
   }
-  const types = commonTypes(inputs);
   for (const prepared of inputs) {
     ctx.signal.throwIfAborted();
     if (packer.full) break;
-    await planOne(prepared, types, { packer, ctx });
+    await planOne(prepared, { packer, ctx });
   }
   const { slices, records } = packer.finish();
   return {
     slices,
     ...(records === undefined ? {} : { records }),
-    warnings: inputs.flatMap((input) => input.warnings),
+    warnings: [...inputs.flatMap((input) => input.warnings), ...missingColumns(inputs, conf)],
   };
 }
 
+/** Declarations that say nothing, since no file has such a column. */
+function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf): string[] {
+  const there = new Set<string>();
+  for (const input of inputs) {
+    if (!("head" in input)) return [];
+    for (const name of input.head?.names ?? []) there.add(name);
+  }
+  if (there.size === 0) return [];
+  return Object.keys(conf.columns ?? {}).filter((name) => !there.has(name))
+    .map((name) => `source.columns declares ${name}, which is the name of no column.`);
+}
+
 /** Reads the records of a slice that `planFiles` made. */
-export async function* readParts(slice: Slice, ctx: ReadContext): AsyncGenerator<Batch> {
+export async function* readParts(
+  slice: Slice,
+  ctx: ReadContext,
+  conf: CsvConf & ColumnsConf,
+): AsyncGenerator<RecordBatch> {
   for (const part of (slice as PartsSlice).parts) {
-    if (part.format === "csv") yield* readCsv(part, ctx);
-    else if (part.format === "parquet") yield* readParquet(part, ctx);
-    else yield* readNdjson(part, ctx);
+    if (part.format === "csv") yield* readCsv(part, ctx, conf);
+    else {
+      const batches = part.format === "parquet" ? readParquet(part, ctx) : readNdjson(part, ctx);
+      yield* withColumns(batches, conf);
+    }
+  }
+}
+
+/** The batches, whose declared columns are read as they are declared. */
+export async function* withColumns(
+  batches: AsyncIterable<RecordBatch>,
+  conf: ColumnsConf,
+): AsyncGenerator<RecordBatch> {
+  const columns = compileColumns(conf);
+  if (columns === undefined) {
+    yield* batches;
+    return;
+  }
+  for await (const batch of batches) {
+    for (let i = 0; i < batch.length; i++) {
+      const record = batch[i]!;
+      if (!(record instanceof Unreadable)) batch[i] = readColumns(record, columns);
+    }
+    yield batch;
   }
 }
 
 async function planOne(
   prepared: PreparedInput | CsvInput,
-  types: Map<string, ColumnType>,
   { packer, ctx }: { packer: SlicePacker; ctx: PlanContext },
 ): Promise<void> {
   const { input } = prepared;
@@ -77,7 +115,13 @@ async function planOne(
       prepared.warnings.push(`${input.label}: the file is empty.`);
       return;
     }
-    const cut = csvCut(prepared, prepared.head, types);
+    if (prepared.head.looksQuoted) {
+      prepared.warnings.push(
+        `${input.label}: fields stand in quotes, which TSV does not have, and keep them. ` +
+          'If they are to be taken off, set source.quote to "\\"".',
+      );
+    }
+    const cut = csvCut(prepared, prepared.head);
     await planText(input, cut, { packer, context: ctx });
   } else if (prepared.format === "parquet") {
     await planParquet(input, packer);
@@ -89,59 +133,38 @@ async function planOne(
 async function withCsvHead(
   prepared: PreparedInput,
   conf: ParsingConf,
-  ctx: PlanContext,
+  { ctx, contentType }: { ctx: PlanContext; contentType?: string | undefined },
 ): Promise<PreparedInput | CsvInput> {
-  if (prepared.format !== "csv" && prepared.format !== "tsv") return prepared;
-  const { input } = prepared;
-  const delimiter = conf.delimiter ?? (prepared.format === "tsv" ? "\t" : ",");
-  if (!/^[^\r\n"\u0080-\uffff]$/.test(delimiter)) {
-    throw new Problem("invalid-conf", {
-      detail: "source.delimiter must be one ASCII character other than a quote or a line end.",
-      errors: [{ field: "source.delimiter", message: "not usable", value: delimiter }],
-    });
-  }
+  const { input, format } = prepared;
+  if (format !== "csv" && format !== "tsv") return prepared;
+  const layout = csvLayout(conf, { format, contentType });
   using opened = await openInput(input);
   const head = await readCsvHead(opened.file, {
-    delimiter,
+    layout,
+    names: Array.isArray(conf.header) ? conf.header : undefined,
     size: input.size,
     label: input.label,
     limits: ctx.limits,
     signal: ctx.signal,
   });
-  return { ...prepared, delimiter, head };
+  return { ...prepared, layout, head };
 }
 
-/** A column is read as one type in all files, so that one name never means two types. */
-function commonTypes(inputs: (PreparedInput | CsvInput)[]): Map<string, ColumnType> {
-  const types = new Map<string, ColumnType>();
-  for (const input of inputs) {
-    if (!("head" in input) || input.head === undefined) continue;
-    input.head.names.forEach((name, i) => {
-      const own = input.head!.types[i]!;
-      const other = types.get(name);
-      types.set(name, other === undefined || other === own ? own : "s");
-    });
-  }
-  return types;
-}
-
-function csvCut(prepared: CsvInput, head: CsvHead, types: Map<string, ColumnType>): TextCut {
-  const { delimiter, input } = prepared;
+function csvCut({ layout, input }: CsvInput, head: CsvHead): TextCut {
+  const mark = layout.comment?.charCodeAt(0);
   return {
-    part: {
-      format: "csv",
-      delimiter,
-      types: head.names.map((name) => types.get(name)!).join(""),
-    },
-    scanner: () => new CsvScanner(delimiter),
-    sequential: true,
-    isBlank: isEmptyLine,
+    part: { format: "csv", layout: JSON.stringify(layout) },
+    scanner: () => csvScanner(layout),
+    sequential: layout.quote !== null,
+    isBlank: (bytes, from, to) => isEmptyLine(bytes, from, to) || bytes[from] === mark,
     start: head.start,
-    line: head.line,
-    onUnclosedQuote: (offset) => {
+    line: 0,
+    onUnclosedQuote: (openedAt) => {
       throw new Problem("source-unreadable", {
-        detail: `${input.label}: a quoted field after byte ${offset} is never closed, so the ` +
-          "end of its record cannot be told. Close it or remove the quote.",
+        detail:
+          `${input.label}: a quoted field that begins in line ${lineAt(input, openedAt)} is ` +
+          "never closed, so the end of its record cannot be told. Close it, remove the quote, or " +
+          "set source.quote to false where quotes are ordinary characters.",
       });
     },
   };

@@ -1,7 +1,10 @@
 import { Problem } from "../../problem.ts";
+import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
 import { arrowToNdjson } from "./arrow.ts";
+import type { CsvConf } from "./csv_dialect.ts";
 import { detectFormat, isArrow, isGzip, isParquet, isZstd } from "./detect_format.ts";
+import { type Encoding, hasMark, textEncoding } from "./encoding.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
 import type { DataFormat, InputFile } from "./part.ts";
 import { findSpooled, spool, type SpoolFile, spoolName } from "./spool.ts";
@@ -32,11 +35,10 @@ export interface RawFile extends InputFile {
 }
 
 /** How the conf says that files are to be read. */
-export interface ParsingConf {
+export interface ParsingConf extends CsvConf, ColumnsConf {
   format?: DataFormat | undefined;
   records_path?: string | undefined;
-  delimiter?: string | undefined;
-  encoding?: string | undefined;
+  encoding?: Encoding | undefined;
 }
 
 export interface PreparedInput {
@@ -201,27 +203,31 @@ interface EncodingHints {
   warnings: string[];
 }
 
-/** The encoding of text as TextDecoder calls it: the conf's, else the server's, else UTF-8. */
+/** The encoding of text as TextDecoder calls it: the conf's, else by its mark, else the server's, else UTF-8. */
 function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): string {
-  if (conf.encoding !== undefined) return conf.encoding;
+  const { label } = raw;
   const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(raw.contentType ?? "")?.[1];
-  const marked = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf;
   // ASCII is UTF-8, and a byte order mark knows better than a server's default
-  if (charset === undefined || marked || /^(?:us-)?ascii$/i.test(charset)) return "utf-8";
-  let encoding: string;
+  if (
+    conf.encoding !== undefined || charset === undefined || hasMark(head) ||
+    /^(?:us-)?ascii$/i.test(charset)
+  ) {
+    return textEncoding(head, { declared: conf.encoding, label });
+  }
+  let declared: string;
   try {
-    ({ encoding } = new TextDecoder(charset));
+    declared = /^utf-16$/i.test(charset) ? "utf-16" : new TextDecoder(charset).encoding;
   } catch (error) {
     throw new Problem("source-unreadable", {
-      detail: `${raw.label}: the server says that the text is in ${charset}, which is not known. ` +
+      detail: `${label}: the server says that the text is in ${charset}, which is not known. ` +
         "Set source.encoding to what it is.",
       cause: error,
     });
   }
-  if (/^utf-16$/i.test(charset) && head[0] === 0xfe && head[1] === 0xff) encoding = "utf-16be";
+  const encoding = textEncoding(head, { declared, label });
   if (encoding !== "utf-8") {
     warnings.push(
-      `${raw.label}: read as ${charset}, as its Content-Type says; source.encoding overrules it.`,
+      `${label}: read as ${charset}, as its Content-Type says; source.encoding overrules it.`,
     );
   }
   return encoding;

@@ -19,11 +19,11 @@ export interface TextCut {
   sequential: boolean;
   /** Whether the bytes [from, to) hold no record. */
   isBlank(bytes: Uint8Array, from: number, to: number): boolean;
-  /** First byte of the first record, and its line. */
+  /** First byte of the first record, and its line; 0: lines are not counted while planning. */
   start: number;
   line: number;
-  /** Called when the file ends inside a quoted field. */
-  onUnclosedQuote?: (offset: number) => never;
+  /** Called when the file ends inside a quoted field, which begins at this byte. */
+  onUnclosedQuote?: (openedAt: number) => never;
 }
 
 export interface TextPlanContext {
@@ -40,14 +40,14 @@ function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Whether the bytes [from, to) are a line end and nothing before it: no record of CSV. */
+/** Whether the bytes [from, to) are a line end and nothing before it but a CR: no record of CSV. */
 export function isEmptyLine(bytes: Uint8Array, from: number, to: number): boolean {
   let end = to;
   if (end > from && bytes[end - 1] === NEWLINE) {
     end--;
     if (end > from && bytes[end - 1] === 13) end--;
   }
-  return end === from;
+  return end === from || (end === from + 1 && bytes[from] === 13);
 }
 
 function countNewlines(bytes: Uint8Array, from: number, to: number): number {
@@ -201,7 +201,7 @@ async function scanParts(
     end = offset + from;
     if (nextLine > 0) nextLine += countNewlines(bytes, counted, bytes.length);
   }
-  if (scanner.quoted && !input.truncated) cut.onUnclosedQuote?.(start);
+  if (scanner.quoted && !input.truncated) cut.onUnclosedQuote?.(cut.start + scanner.openedAt);
   finishPart();
 }
 

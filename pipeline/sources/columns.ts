@@ -1,0 +1,330 @@
+import { z } from "zod";
+import { strptimeIso, strptimeParser } from "../expectations/strptime.ts";
+import { digitsOf, numberText } from "../numbers.ts";
+import { Problem } from "../problem.ts";
+import { toUtcText } from "../timestamps.ts";
+import { parseJson } from "./json_text.ts";
+import { CellFault, setNumber } from "./local/csv_values.ts";
+import { type Json, type SourceRecord, Unreadable } from "./source.ts";
+
+/**
+ * The types of columns, one vocabulary with the typed views (sql/functions/87_check_dataset_columns.sql); `number` is
+ * `numeric` and `bigint` is `integer`.
+ */
+const TYPE =
+  /^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\( *([1-9]\d{0,3}) *(?:, *(\d{1,4}) *)?\))?)$/;
+
+const columnType = z.string().max(40).regex(
+  TYPE,
+  "text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb",
+).describe("text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb");
+
+const words = z.array(z.string().max(200)).max(100);
+const sign = z.string().length(1);
+
+const columnSchema = z.union([
+  columnType,
+  z.strictObject({
+    type: columnType,
+    format: z.string().min(1).max(100).optional().describe(
+      "of a date or timestamptz, as in Python's strptime: %d/%m/%Y; default: ISO 8601",
+    ),
+    decimal: sign.optional().describe('what separates the fraction of a number; default "."'),
+    thousands: sign.optional().describe("what groups the digits of a number; default: nothing"),
+    null_values: words.optional().describe("texts that are null in this column"),
+    true_values: words.optional().describe("texts that are true; default: true, t, yes, y, on, 1"),
+    false_values: words.optional().describe(
+      "texts that are false; default: false, f, no, n, off, 0",
+    ),
+  }),
+]);
+
+/** Members of a source that say what its columns hold. */
+export const columnsShape = {
+  columns: z.record(z.string().min(1).max(512), columnSchema).optional().describe(
+    'types of columns, by name: {"price": "numeric(12,2)", "sold": {"type": "date", "format": "%d/%m/%Y"}}',
+  ),
+  null_values: words.optional().describe(
+    "texts that are null in every column; an empty cell always is",
+  ),
+  true_values: words.optional().describe("texts that are true in columns declared boolean"),
+  false_values: words.optional().describe("texts that are false in columns declared boolean"),
+};
+
+export interface ColumnsConf {
+  columns?: Record<string, z.infer<typeof columnSchema>> | undefined;
+  null_values?: string[] | undefined;
+  true_values?: string[] | undefined;
+  false_values?: string[] | undefined;
+}
+
+/** Puts the value of a cell that is not null into a record. Throws CellFault. */
+type PutText = (record: SourceRecord, name: string, text: string) => void;
+
+/** The declared columns of a source, compiled. */
+export interface Columns {
+  /** Puts a cell's text into the record; undefined for a column that is not declared. */
+  of(name: string): PutText | undefined;
+  /** Whether a text is null in every column. */
+  isNull: ((text: string) => boolean) | undefined;
+  names: string[];
+}
+
+/**
+ * Compiles a source's declarations; undefined where there are none.
+ *
+ * @throws {Problem} `invalid-conf` for a format that cannot be read.
+ */
+export function compileColumns(conf: ColumnsConf): Columns | undefined {
+  const { columns = {}, null_values: nulls = [] } = conf;
+  const names = Object.keys(columns);
+  if (names.length === 0 && nulls.length === 0) return undefined;
+  const puts = new Map(names.map((name) => [name, putter(name, columns[name]!, conf)]));
+  const nullSet = new Set(nulls);
+  return {
+    of: (name) => puts.get(name),
+    isNull: nulls.length === 0 ? undefined : (text) => nullSet.has(text),
+    names,
+  };
+}
+
+/**
+ * Reads the declared columns of a record that is not made of text cells (JSON, Parquet): text as a cell is read,
+ * numbers and booleans as what they say.
+ */
+export function readColumns(record: SourceRecord, columns: Columns): SourceRecord | Unreadable {
+  try {
+    if (columns.isNull !== undefined) {
+      for (const [name, value] of Object.entries(record)) {
+        if (typeof value === "string" && columns.isNull(value)) record[name] = null;
+      }
+    }
+    for (const name of columns.names) {
+      if (!Object.hasOwn(record, name)) continue;
+      const value = record[name]!;
+      if (value === null) continue;
+      const put = columns.of(name)!;
+      if (typeof value === "object") putObject(record, name, value, put);
+      else if (value === "") record[name] = null;
+      else {
+        const digits = digitsOf(record);
+        const text = typeof value === "number" ? numberText(value, digits?.[name]) : `${value}`;
+        if (digits !== undefined) delete digits[name];
+        put(record, name, text);
+      }
+    }
+    return record;
+  } catch (error) {
+    if (!(error instanceof CellFault)) throw error;
+    return new Unreadable(error.rule, error.message, "", error.field);
+  }
+}
+
+/** A list or an object fits jsonb only. */
+function putObject(record: SourceRecord, name: string, value: Json, put: PutText): void {
+  if (put === putJson) return;
+  put(record, name, JSON.stringify(value, (_key, v) => typeof v === "bigint" ? `${v}` : v));
+  record[name] = value;
+}
+
+function putter(name: string, declared: z.infer<typeof columnSchema>, conf: ColumnsConf): PutText {
+  const column = typeof declared === "string" ? { type: declared } : declared;
+  const put = typed(name, column, conf);
+  const nulls = new Set(column.null_values ?? []);
+  if (nulls.size === 0) return put;
+  return (record, field, text) => {
+    if (nulls.has(text)) record[field] = null;
+    else put(record, field, text);
+  };
+}
+
+type Column = Exclude<z.infer<typeof columnSchema>, string>;
+
+function typed(name: string, column: Column, conf: ColumnsConf): PutText {
+  const { type, format, decimal, thousands } = column;
+  switch (type) {
+    case "text":
+      return (record, field, text) => void (record[field] = text);
+    case "jsonb":
+      return putJson;
+    case "boolean":
+      return booleans(column, conf);
+    case "date":
+      return times(
+        name,
+        type,
+        format,
+        (iso) => /T00:00:00$|^.{10}$/.test(iso) ? iso.slice(0, 10) : null,
+      );
+    case "timestamptz":
+      return times(name, type, format, (iso) => toUtcText(iso));
+    default:
+      return numbers(name, type, { decimal: decimal ?? ".", thousands });
+  }
+}
+
+function misfit(field: string, text: string, what: string): CellFault {
+  const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
+  return new CellFault("column_type", field, `column ${field}: ${JSON.stringify(shown)} ${what}`);
+}
+
+function putJson(record: SourceRecord, field: string, text: string): void {
+  try {
+    record[field] = parseJson(text);
+  } catch {
+    throw misfit(field, text, 'is no JSON (jsonb), such as {"a": 1}');
+  }
+}
+
+const TRUE = ["true", "t", "yes", "y", "on", "1"];
+const FALSE = ["false", "f", "no", "n", "off", "0"];
+
+function booleans(column: Column, conf: ColumnsConf): PutText {
+  const trues = column.true_values ?? conf.true_values;
+  const falses = column.false_values ?? conf.false_values;
+  const isTrue = new Set(trues ?? TRUE);
+  const isFalse = new Set(falses ?? FALSE);
+  const right = `${[...isTrue].join(", ")} or ${[...isFalse].join(", ")}`;
+  return (record, field, text) => {
+    const word = text.trim();
+    const lower = word.toLowerCase();
+    if (isTrue.has(word) || (trues === undefined && isTrue.has(lower))) record[field] = true;
+    else if (isFalse.has(word) || (falses === undefined && isFalse.has(lower))) {
+      record[field] = false;
+    } else throw misfit(field, text, `is no boolean: ${right}`);
+  };
+}
+
+function times(
+  name: string,
+  type: string,
+  format: string | undefined,
+  read: (iso: string) => string | null,
+): PutText {
+  const parse = format === undefined ? null : strptimeParser(format);
+  if (parse !== null && strptimeIso(sampleOf(format!)) === null) {
+    throw new Problem("invalid-conf", {
+      detail: `The format of column ${name} says no whole day.`,
+      errors: [{
+        field: `source.columns.${name}.format`,
+        message: "must have a year, a month and a day",
+        expected: "%Y-%m-%d, %d/%m/%Y, …",
+      }],
+    });
+  }
+  const right = format === undefined
+    ? type === "date" ? "such as 2026-01-31" : "such as 2026-01-31T23:59:59Z"
+    : `of the form ${format}`;
+  return (record, field, text) => {
+    const trimmed = text.trim();
+    const parts = parse?.(trimmed);
+    const iso = parse === null ? trimmed : parts ? strptimeIso(parts) : null;
+    // what no calendar has is no time either
+    const value = iso !== null && toUtcText(iso) !== null ? read(iso) : null;
+    if (value === null) throw misfit(field, text, `is no ${type} ${right}`);
+    record[field] = value;
+  };
+}
+
+/** Parts that a format has, to see whether they make a day. */
+function sampleOf(format: string): Record<string, string | undefined> {
+  const has = (directive: string) => new RegExp(`(?:^|[^%])(?:%%)*%${directive}`).test(format);
+  return {
+    Y: has("Y") ? "2026" : undefined,
+    y: has("y") ? "26" : undefined,
+    j: has("j") ? "1" : undefined,
+    m: has("m") ? "1" : undefined,
+    b: has("b") ? "jan" : undefined,
+    B: has("B") ? "january" : undefined,
+    d: has("d") ? "1" : undefined,
+  };
+}
+
+const BIGINT = { least: -(2n ** 63n), most: 2n ** 63n - 1n };
+/** An exponent beyond this stays one: 1e41. */
+const LONGEST_EXPANDED = 40;
+
+function numbers(
+  name: string,
+  type: string,
+  { decimal, thousands }: { decimal: string; thousands: string | undefined },
+): PutText {
+  if (decimal === thousands || /[\d+\-eE]/.test(decimal + (thousands ?? ""))) {
+    throw new Problem("invalid-conf", {
+      detail: `decimal and thousands of column ${name} must be two signs that are no digits.`,
+      errors: [{ field: `source.columns.${name}`, message: "decimal and thousands clash" }],
+    });
+  }
+  const [, precision, scale = "0"] = TYPE.exec(type)!;
+  const integer = type === "integer" || type === "bigint";
+  const grouped = thousands === undefined ? null : groupedPattern(thousands, decimal);
+  const plain = new RegExp(
+    `^([+-]?)(?=\\d|${escaped(decimal)}\\d)(\\d*)(?:${
+      escaped(decimal)
+    }(\\d*))?(?:[eE]([+-]?\\d{1,3}))?$`,
+  );
+  const example = integer
+    ? "such as 1234"
+    : `such as ${thousands === undefined ? "1234" : `1${thousands}234`}${
+      precision !== undefined && scale === "0" ? "" : `${decimal}50`
+    }`;
+  return (record, field, text) => {
+    let cell = text.trim();
+    if (grouped?.test(cell)) cell = cell.replaceAll(thousands!, "");
+    const match = plain.exec(cell);
+    if (match === null) throw misfit(field, text, `is no ${type} ${example}`);
+    const number = normal(match);
+    if (integer) {
+      const [whole, fraction = ""] = number.split(".");
+      const fits = !/[^0]/.test(fraction) && /^-?\d{1,19}$/.test(whole!) &&
+        BigInt(whole!) >= BIGINT.least && BigInt(whole!) <= BIGINT.most;
+      if (!fits) throw misfit(field, text, `is no ${type} ${example}, of 64 bits`);
+      setNumber(record, field, whole === "-0" ? "0" : whole!);
+      return;
+    }
+    if (precision !== undefined) {
+      const [whole, fraction = ""] = number.replace("-", "").split(".");
+      const digits = whole === "0" ? 0 : whole!.length;
+      if (
+        number.includes("e") || fraction.replace(/0+$/, "").length > Number(scale) ||
+        digits > Number(precision) - Number(scale)
+      ) {
+        throw misfit(field, text, `does not fit ${type}, which would round it or overflow`);
+      }
+    }
+    setNumber(record, field, number);
+  };
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+}
+
+/** Digits in groups of three, or of two before the last (Indian). Nothing else: "1.5" is not 15. */
+function groupedPattern(thousands: string, decimal: string): RegExp {
+  const group = escaped(thousands);
+  return new RegExp(
+    `^[+-]?\\d{1,3}(?:(?:${group}\\d{3})+|(?:${group}\\d{2})+${group}\\d{3})(?:${
+      escaped(decimal)
+    }\\d*)?$`,
+  );
+}
+
+/** A JSON number of the same digits: no plus, no zeros before, an exponent only beyond 40 digits. */
+function normal([, sign, whole = "", fraction = "", exponent = "0"]: RegExpExecArray): string {
+  const shift = Number(exponent);
+  let digits = whole + fraction;
+  let point = whole.length + shift;
+  if (Math.abs(shift) > LONGEST_EXPANDED) {
+    const bare = whole.replace(/^0+(?=\d)/, "") || "0";
+    return `${sign === "-" ? "-" : ""}${bare}${fraction === "" ? "" : `.${fraction}`}e${shift}`;
+  }
+  if (point < 0) {
+    digits = "0".repeat(-point) + digits;
+    point = 0;
+  }
+  digits = digits.padEnd(point, "0");
+  const before = digits.slice(0, point).replace(/^0+(?=\d)/, "") || "0";
+  const after = digits.slice(point);
+  return `${sign === "-" ? "-" : ""}${before}${after === "" ? "" : `.${after}`}`;
+}

@@ -1,0 +1,128 @@
+import { Problem } from "../../problem.ts";
+
+/** Encodings that text may have, as the WHATWG names them; `utf-16` is told by its mark. */
+export const ENCODINGS = [
+  "utf-8",
+  "latin1",
+  "utf-16",
+  "utf-16le",
+  "utf-16be",
+  "windows-1250",
+  "windows-1251",
+  "windows-1252",
+  "iso-8859-2",
+  "iso-8859-15",
+  "koi8-r",
+  "shift_jis",
+  "euc-jp",
+  "euc-kr",
+  "gb18030",
+  "big5",
+] as const;
+
+export type Encoding = typeof ENCODINGS[number];
+
+const MARKS: [name: "UTF-8" | "UTF-16LE" | "UTF-16BE", bytes: number[]][] = [
+  ["UTF-8", [0xef, 0xbb, 0xbf]],
+  ["UTF-16LE", [0xff, 0xfe]],
+  ["UTF-16BE", [0xfe, 0xff]],
+];
+
+function markOf(head: Uint8Array): typeof MARKS[number][0] | undefined {
+  return MARKS.find(([, bytes]) => bytes.every((byte, i) => head[i] === byte))?.[0];
+}
+
+/** Whether a text begins with a byte order mark. */
+export function hasMark(head: Uint8Array): boolean {
+  return markOf(head) !== undefined;
+}
+
+/** Bytes of zero that tell UTF-16 apart, as a part of all bytes of one half. */
+const MANY = 0.3;
+
+/**
+ * The encoding of text that begins with `head`: UTF-16 is told by its byte order mark, whatever the conf says of its
+ * order; a text that cannot be what the conf says is refused, so that a wrong encoding never ends in no records.
+ *
+ * @throws {Problem} `source-unreadable`.
+ */
+export function textEncoding(
+  head: Uint8Array,
+  { declared, label }: { declared: string | undefined; label: string },
+): string {
+  const refuse = (what: string, next: string) =>
+    new Problem("source-unreadable", { detail: `${label}: ${what}. ${next}` });
+  const mark = markOf(head);
+  const wide = declared?.startsWith("utf-16") === true;
+  if (mark === "UTF-16LE" || mark === "UTF-16BE") {
+    if (declared === undefined || wide) return mark.toLowerCase();
+    throw refuse(
+      `the text begins with the mark of ${mark}, and source.encoding is "${declared}"`,
+      "Remove source.encoding: the mark tells it.",
+    );
+  }
+  if (mark === "UTF-8" && declared !== undefined && declared !== "utf-8") {
+    throw refuse(
+      `the text begins with the mark of UTF-8, and source.encoding is "${declared}"`,
+      "Remove source.encoding: the mark tells it.",
+    );
+  }
+  if (head[0] === 0xef && head[1] === 0xbf && head[2] === 0xbe && !wide) {
+    throw refuse(
+      "the text begins with U+FFFE, which is no character but a byte order mark read in the wrong order",
+      "It was converted wrongly: convert it from the original again, as UTF-16 of the other order.",
+    );
+  }
+  const order = head.length < 2 ? undefined : zeroOrder(head);
+  if (!wide) {
+    if (order !== undefined) {
+      throw refuse(`the text is ${order}, without a byte order mark`, setTo(order));
+    }
+    return declared ?? "utf-8";
+  }
+  if (head.length === 0) return declared === "utf-16" ? "utf-16le" : declared!;
+  if (declared === "utf-16") {
+    if (order === undefined) {
+      throw refuse(
+        'source.encoding is "utf-16", and the text has no byte order mark',
+        'Set source.encoding to "utf-16le" or "utf-16be", or remove it if the text is not UTF-16.',
+      );
+    }
+    return order.toLowerCase();
+  }
+  if (order !== undefined && order.toLowerCase() !== declared) {
+    throw refuse(`the text is ${order}, and source.encoding is "${declared}"`, setTo(order));
+  }
+  // every line end and every delimiter has a zero byte in UTF-16
+  if (!head.includes(0)) {
+    throw refuse(
+      `the text is not UTF-16, as source.encoding says: none of its first ${head.length} bytes is zero`,
+      'Correct source.encoding, for example to "latin1", or remove it for UTF-8.',
+    );
+  }
+  return declared!;
+}
+
+function setTo(order: string): string {
+  return `Set source.encoding to "${order.toLowerCase()}".`;
+}
+
+/** The order of UTF-16 that the zero bytes of a text without mark show; undefined where they show none. */
+function zeroOrder(head: Uint8Array): "UTF-16LE" | "UTF-16BE" | undefined {
+  const halves = [0, 0] as [number, number];
+  const newlines = [0, 0] as [number, number];
+  const pairs = Math.floor(head.length / 2);
+  for (let i = 0; i < pairs * 2; i++) {
+    if (head[i] !== 0) continue;
+    halves[i % 2 as 0 | 1]++;
+    const other = head[i ^ 1];
+    if (other === 10 || other === 44 || other === 9 || other === 59) newlines[i % 2 as 0 | 1]++;
+  }
+  const [high, low] = halves;
+  if (high > pairs * MANY && high > 4 * low) return "UTF-16BE";
+  if (low > pairs * MANY && low > 4 * high) return "UTF-16LE";
+  // text that is hardly Latin: its line ends and delimiters tell
+  if (newlines[0] > 0 && newlines[1] === 0 && high > 0 && low === 0) return "UTF-16BE";
+  if (newlines[1] > 0 && newlines[0] === 0 && low > 0 && high === 0) return "UTF-16LE";
+  return undefined;
+}
