@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../expectations/strptime.ts";
-import { digitsOf, numberText } from "../numbers.ts";
+import { Canonicalizer } from "../canonical.ts";
+import { digitsOf, numberText, setDigits } from "../numbers.ts";
 import { Problem } from "../problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJson } from "./json_text.ts";
@@ -93,31 +94,36 @@ export function compileColumns(conf: ColumnsConf): Columns | undefined {
  * numbers and booleans as what they say.
  */
 export function readColumns(record: SourceRecord, columns: Columns): SourceRecord | Unreadable {
+  const digits = digitsOf(record);
+  const read: SourceRecord = {};
   try {
-    if (columns.isNull !== undefined) {
-      for (const [name, value] of Object.entries(record)) {
-        if (typeof value === "string" && columns.isNull(value)) record[name] = null;
-      }
-    }
     for (const name of columns.names) {
-      if (!Object.hasOwn(record, name)) continue;
+      if (!Object.hasOwn(record, name) || record[name] === null) continue;
       const value = record[name]!;
-      if (value === null) continue;
       const put = columns.of(name)!;
-      if (typeof value === "object") putObject(record, name, value, put);
-      else if (value === "") record[name] = null;
+      if (value === "" || (typeof value === "string" && columns.isNull?.(value))) {
+        read[name] = null;
+      } else if (typeof value === "object") putObject(read, name, value, put);
       else {
-        const digits = digitsOf(record);
-        const text = typeof value === "number" ? numberText(value, digits?.[name]) : `${value}`;
-        if (digits !== undefined) delete digits[name];
-        put(record, name, text);
+        put(read, name, typeof value === "number" ? numberText(value, digits?.[name]) : `${value}`);
       }
     }
-    return record;
   } catch (error) {
     if (!(error instanceof CellFault)) throw error;
-    return new Unreadable(error.rule, error.message, "", error.field);
+    return new Unreadable(error.rule, error.message, new Canonicalizer().text(record), error.field);
   }
+  if (columns.isNull !== undefined) {
+    for (const [name, value] of Object.entries(record)) {
+      if (typeof value === "string" && columns.isNull(value)) record[name] = null;
+    }
+  }
+  const fresh = digitsOf(read);
+  for (const [name, value] of Object.entries(read)) {
+    record[name] = value;
+    if (digits !== undefined) delete digits[name];
+    if (fresh?.[name] !== undefined) setDigits(record, name, fresh[name]);
+  }
+  return record;
 }
 
 /** A list or an object fits jsonb only. */

@@ -51,7 +51,12 @@ async function writeInEveryFormat(
 Deno.test("one data set gives the same records from every format, gzipped or not", async () => {
   await using folder = await SourceFolder.create();
   await folder.write("original.csv", await original("seattle-weather.csv"));
-  const { records } = await readAll({ type: "file", path: "original.csv" }, folder.ctx);
+  // 0.0 and 5.0 keep their digits beside them in CSV only
+  const plain = (read: SourceRecord[]) =>
+    read.map((record) => Object.fromEntries(Object.entries(record)));
+  const records = plain(
+    (await readAll({ type: "file", path: "original.csv" }, folder.ctx)).records,
+  );
   assert.equal(records.length, 1_461);
   assert.deepEqual(records[0], {
     date: "2012-01-01",
@@ -65,7 +70,7 @@ Deno.test("one data set gives the same records from every format, gzipped or not
     for (const chunkSize of [undefined, 100]) {
       const ctx = chunkSize === undefined ? folder.ctx : { ...folder.ctx, chunkSize };
       const read = await readAll({ type: "file", path, ...conf }, ctx);
-      assert.deepEqual(read.records, records, `${path} in slices of ${chunkSize}`);
+      assert.deepEqual(plain(read.records), records, `${path} in slices of ${chunkSize}`);
       assert.deepEqual(read.unreadable, []);
     }
   }
@@ -108,7 +113,8 @@ Deno.test("the CSV data sets are read without a single rejection", async () => {
     const { records, unreadable } = await readAll({ type: "file", path: name }, folder.ctx);
     assert.deepEqual([name, records.length, unreadable], [name, count, []]);
   }
-  const zips = await readAll({ type: "file", path: "zipcodes.csv" }, folder.ctx);
+  const columns = { zip_code: "text" };
+  const zips = await readAll({ type: "file", path: "zipcodes.csv", columns }, folder.ctx);
   assert.ok(zips.records.every(({ zip_code }) => typeof zip_code === "string"));
 });
 
