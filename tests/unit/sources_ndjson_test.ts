@@ -261,8 +261,11 @@ Deno.test("text of another encoding is read as what the conf says", async () => 
     folder.ctx,
   );
   assert.deepEqual(wide.records, [{ a: "é" }]);
+  const told = await readAll({ type: "file", path: "utf16.ndjson" }, folder.ctx);
+  assert.deepEqual(told.records, [{ a: "é" }]);
+  await folder.write("unmarked.ndjson", utf16.subarray(2));
   await assert.rejects(
-    readAll({ type: "file", path: "utf16.ndjson" }, folder.ctx),
+    readAll({ type: "file", path: "unmarked.ndjson" }, folder.ctx),
     (error) => error instanceof Problem && /Set source\.encoding to "utf-16le"/.test(error.message),
   );
 });
