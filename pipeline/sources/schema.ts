@@ -57,7 +57,9 @@ const parsing = {
   skip_lines: z.number().int().min(0).max(1_000_000).optional()
     .describe("lines before the header or the first record of CSV; default 0"),
   encoding: z.enum(ENCODINGS).optional()
-    .describe("encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8"),
+    .describe(
+      "encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8",
+    ),
   ...columnsShape,
 };
 
