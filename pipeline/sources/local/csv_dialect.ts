@@ -45,6 +45,7 @@ export function csvLayout(
   const comment = conf.comment ?? null;
   const signs = { delimiter, quote, escape, comment };
   for (const [name, sign] of Object.entries(signs)) {
+    // deno-lint-ignore no-control-regex
     if (sign !== null && !/^[^\r\n\u0000\u0080-\uffff]$/.test(sign)) {
       throw unusable(name, sign, "must be one ASCII character other than a line end");
     }
