@@ -12,6 +12,7 @@ import {
   describeParams,
   describeSources,
 } from "./cli/describe.ts";
+import { FUNCTIONS, TABLES } from "./rights.ts";
 import { EXIT, EXIT_MEANINGS } from "./cli/exit_codes.ts";
 
 const root = new URL("../", import.meta.url);
@@ -32,6 +33,22 @@ const PARTS: Record<string, () => string> = {
     Object.entries(PROBLEM_TYPES).map(([type, { meaning, remedies }]) =>
       `### ${type}\n${meaning}\n\n${remedies.map((each) => `- ${each}`).join("\n")}`
     ).join("\n\n"),
+  rights: () =>
+    [TABLES, FUNCTIONS].map((all, index) => {
+      const of = index === 0 ? "Tables and views" : "Functions";
+      const groups = Map.groupBy(Object.keys(all), (name) =>
+        [all[name]!.server, all[name]!.reader, all[name]!.everybody].map((each) =>
+          each ?? ""
+        )
+          .join("|"));
+      return table(
+        [of, "Server", "Reader", "Everybody"],
+        [...groups].map(([rights, names]) => [
+          names.map(code).join(", "),
+          ...rights.split("|"),
+        ]),
+      );
+    }).join("\n\n"),
   exit_codes: () =>
     table(
       ["Code", "Meaning"],

@@ -17,6 +17,10 @@ export interface SetupOptions {
   role?: string;
   /** Whether runs may create missing destinations as that role; default: as it was, at first not. */
   mayCreate?: boolean;
+  /** Role that dashboards read with; it is granted what they show. */
+  reader?: string;
+  /** Role from which everything is taken back that it was granted as server or reader. */
+  revoke?: string;
   /** What to set up; default sql/etl_setup.sql. */
   setupSql?: string;
 }
@@ -26,7 +30,10 @@ export interface SetupOptions {
  * run at once. Answers what is new, in words; empty when nothing was missing.
  */
 export async function setupDatabase(dsn: string, options: SetupOptions = {}): Promise<string[]> {
-  const client = await connect(dsn, { applicationName: "etl-improved setup" });
+  const client = await connect(dsn, {
+    applicationName: "etl-improved setup",
+    ownNamesOnly: true,
+  });
   try {
     const before = await relations(client);
     const original = await originalRuns(client);
@@ -43,16 +50,18 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
         auditTable ?? "etl_improved_audit",
       ]);
     }
-    // queues and tables of this version may be new to the roles that were granted before
-    await client.query(
-      "select etl.grant_server_role(role_name) from etl.server_roles " +
-        "where exists (select from pg_roles where rolname = role_name)",
-    );
     if (options.role !== undefined) {
       await client.query("select etl.grant_server_role($1, $2)", [
         options.role,
         options.mayCreate ?? null,
       ]);
+    }
+    await grantQueue(client);
+    if (options.reader !== undefined) {
+      await client.query("select etl.grant_reader_role($1)", [options.reader]);
+    }
+    if (options.revoke !== undefined) {
+      await client.query("select etl.revoke_role($1)", [options.revoke]);
     }
     const after = await relations(client);
     const made = [...after].filter((name) => !before.has(name)).sort();
@@ -86,6 +95,19 @@ async function setUpQueue(dsn: string): Promise<void> {
   await boss.start();
   await createFirstQueues(boss);
   await boss.stop({ graceful: false, close: true });
+}
+
+/** Goes with pg-boss. */
+async function grantQueue(client: Client): Promise<void> {
+  const { rows } = await client.query<{ role: string }>(
+    "select quote_ident(role_name) as role from etl.server_roles where exists (select from pg_roles where rolname = role_name)",
+  );
+  for (const { role } of rows) {
+    await client.query(`grant usage on schema pgboss to ${role};
+      grant select, insert, update, delete on all tables in schema pgboss to ${role};
+      grant usage, select on all sequences in schema pgboss to ${role};
+      grant execute on all routines in schema pgboss to ${role}`);
+  }
 }
 
 type Client = Awaited<ReturnType<typeof connect>>;
@@ -132,6 +154,7 @@ async function relations(client: Client): Promise<Set<string>> {
 
 const HELP =
   `Usage: deno task setup-db [--schema S] [--table T] [--audit-table A] [--role R [--may-create]]
+                            [--reader R] [--revoke R]
 
 Creates or upgrades the schema in the database that KPIS_PG_DSN names, or in the
 embedded one where it is not set. Safe to repeat, and for two at once.
@@ -143,6 +166,9 @@ embedded one where it is not set. Safe to repeat, and for two at once.
                    periodic jobs in pg_cron become its own
   --may-create     let runs create destinations that are missing, as role R; else they are
                    refused, naming the command that prepares one
+  --no-may-create  take that back
+  --reader R       grant role R what dashboards read, and no more; later set-ups renew it
+  --revoke R       take back everything that role R was granted as a server's or reader's role
 `;
 
 async function main(): Promise<number> {
@@ -153,8 +179,11 @@ async function main(): Promise<number> {
       "audit-table": { type: "string" },
       role: { type: "string" },
       "may-create": { type: "boolean" },
+      reader: { type: "string" },
+      revoke: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
+    allowNegative: true,
   });
   if (values.help) {
     console.log(HELP);
@@ -169,6 +198,8 @@ async function main(): Promise<number> {
       ...(values["audit-table"] === undefined ? {} : { auditTable: values["audit-table"] }),
       ...(values.role === undefined ? {} : { role: values.role }),
       ...(values["may-create"] === undefined ? {} : { mayCreate: values["may-create"] }),
+      ...(values.reader === undefined ? {} : { reader: values.reader }),
+      ...(values.revoke === undefined ? {} : { revoke: values.revoke }),
     });
     console.log(
       created.length === 0

@@ -3,6 +3,7 @@ import { suiteRows } from "../pipeline/expectations/suite_files.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { setupMark } from "../store/setup_mark.ts";
+import { checkRights, FUNCTIONS, TABLES } from "./rights.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -38,11 +39,61 @@ function literal(text: string): string {
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 const BEGINNING = `set client_min_messages = warning;
+-- whoever may create in public or in a schema of his own name must not lend his functions and operators to this
+select set_config('etl.search_path', current_setting('search_path'), false), set_config('search_path', 'pg_catalog, pg_temp', false);
 select pg_advisory_lock(hashtextextended('etl setup', 0));
+-- All objects have one owner, that of schema etl, whoever sets up: functions that run as their owner must not be a superuser's.
+do $etl_owner$
+declare
+  owner name := (select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'etl');
+  foreign_objects text;
+  each record;
+begin
+  if owner is null then return; end if;
+  for each in
+    select format('alter table %s owner to %I', c.oid::regclass, owner) as statement, c.relowner as holder
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm') and (n.nspname = 'etl' or n.nspname = 'public' and c.relname in ('etl_improved_events',
+      'etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts', 'v_etl_latest_metrics', 'v_etl_recent_alerts',
+      'mv_etl_metrics_daily', 'mv_etl_alerts_daily')) and pg_get_userbyid(c.relowner) <> owner
+    union all
+    select format('alter routine %s owner to %I', p.oid::regprocedure, owner), p.proowner
+    from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+    where (n.nspname = 'etl' or p.oid = to_regprocedure('public.refresh_etl_mvs()')) and pg_get_userbyid(p.proowner) <> owner
+  loop
+    if pg_has_role(each.holder, 'member') and pg_has_role(owner, 'member') then
+      execute each.statement;
+    else
+      foreign_objects := concat_ws('; ', foreign_objects, each.statement);
+    end if;
+  end loop;
+  if foreign_objects is not null then
+    raise exception using errcode = '42501', message =
+      format('Everything of the program has to belong to %I, the owner of schema etl. As a superuser, then set up again: %s', owner, foreign_objects);
+  end if;
+  -- version 0.1.0 had servers' roles make schemas of their own for destinations
+  if to_regclass('etl.server_roles') is not null then
+    for each in
+      select n.nspname, r.rolname from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name
+      join pg_namespace as n on n.nspowner = r.oid
+      where r.rolname <> owner and pg_has_role(r.oid, 'member') and pg_has_role(owner, 'member') and exists (
+        select from etl.datasets as d join pg_class as c on c.relname = d.table_name and c.relnamespace = n.oid
+        where d.schema_name = n.nspname and pg_get_userbyid(c.relowner) = owner)
+    loop
+      execute format('alter schema %I owner to %I', each.nspname, owner);
+      execute format('grant usage, create on schema %I to %I', each.nspname, each.rolname);
+    end loop;
+  end if;
+  if owner <> current_user and pg_has_role(owner, 'member') then
+    perform set_config('role', owner, false);
+  end if;
+end $etl_owner$;
 `;
 const END =
   `-- in one transaction the second lock lasts until its end, when others can see what was made
 select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlock(hashtextextended('etl setup', 0));
+reset role;
+select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
 `;
 const GENERATED =
@@ -57,13 +108,19 @@ export async function setupSql(options: SetupSqlOptions = {}): Promise<string> {
   const middle = schema.filter((path) => !early.includes(path) && !late.includes(path));
   const migrations = readMigrations(options.migrationsDir ?? new URL("sql/migrations/", root));
   const names = migrations.map(({ name }) => name);
+  checkRights(
+    [...schema, ...parts("functions")].map((path) => Deno.readTextFileSync(new URL(path, root))),
+    ["etl.rights", "public.etl_improved_events"],
+  );
   const body = [
     `-- Everything that etl-improved needs in its database. Idempotent; safe when two run at once.
 -- Run it with psql -f or as one statement of any driver, in a transaction or not.
 ${GENERATED}${BEGINNING}`,
     ...early.map(section),
     migrationCalls(migrations),
-    ...[...middle, ...parts("functions"), ...late].map(section),
+    ...[...middle, ...parts("functions")].map(section),
+    rights(),
+    ...late.map(section),
     parameters(),
     await suites(),
   ].join("\n");
@@ -133,6 +190,25 @@ function migrationCalls(migrations: Migration[]): string {
     }),
     "",
   ].join("\n");
+}
+
+/** What etl.apply_rights grants. */
+function rights(): string {
+  const rows = Object.entries({ table: TABLES, function: FUNCTIONS }).flatMap(([kind, all]) =>
+    Object.entries(all).flatMap(([name, of]) =>
+      Object.entries(of).map(([role, privileges]) =>
+        `    (${[kind, name, role, privileges].map(literal).join(", ")})`
+      )
+    )
+  );
+  return `-- scripts/rights.ts
+create or replace function etl.rights() returns table (kind text, name text, role text, privileges text)
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+  values
+${rows.join(",\n")}
+$$;
+comment on function etl.rights() is 'what each kind of role may do with the program''s tables and functions';
+`;
 }
 
 function parameters(): string {

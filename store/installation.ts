@@ -66,42 +66,42 @@ export async function functionTexts(client: Client): Promise<Map<string, string[
 
 /**
  * In words, what the role lacks to run the server, e.g. "insert on etl.runs"; what it needs is
- * what etl.grant_server_role and etl.grant_destination grant.
+ * what etl.rights() and etl.grant_destination grant.
  */
 export async function missingGrants(client: Client): Promise<string[]> {
+  const { rows: [known] } = await client.query<{ ok: boolean }>(
+    "select has_schema_privilege('etl', 'usage') as ok",
+  );
+  if (!known!.ok) return ["usage on schema etl"];
   const { rows } = await client.query<{ lacks: string }>(`
-    with destinations as (
-      select to_regclass(format('%I.%I', schema_name, name)) as relation, privileges
-      from etl.datasets, lateral (values (table_name, array['select', 'insert', 'update', 'delete']),
-        ('etl_improved_metrics', array['select', 'insert', 'update', 'delete']),
-        ('etl_improved_audit', array['select', 'insert', 'delete'])) as t (name, privileges)
-    ), needed as (
-      select c.oid as relation, case when c.relname = 'server_roles' then array['select']
-        else array['select', 'insert', 'update', 'delete'] end as privileges
-      from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-      -- partitions of the queue are reached through their parent
-      where c.relkind in ('r', 'p') and not c.relispartition
-        and (n.nspname in ('etl', 'pgboss') or c.oid = 'public.etl_improved_alerts'::regclass)
+    with needed as (
+      -- "select, update (a, b)" is select on the table, update on each of the columns
+      select to_regclass(g.name) as relation, p[1] as privilege, trim(c.name) as "column"
+      from etl.rights() as g, regexp_matches(g.privileges, '([a-z]+)(?: \(([^)]*)\))?', 'g') as p,
+        unnest(coalesce(string_to_array(p[2], ','), array[null])) as c (name)
+      where g.kind = 'table' and g.role = 'server'
       union
-      select relation, privileges from destinations where relation is not null
+      select to_regclass(format('%I.%I', d.schema_name, t.name)), p.privilege, null
+      from etl.datasets as d, lateral (values (d.table_name, array['select', 'insert', 'update', 'delete']),
+        ('etl_improved_metrics', array['select', 'insert', 'update', 'delete']),
+        ('etl_improved_audit', array['select', 'insert'])) as t (name, privileges), unnest(t.privileges) as p (privilege)
     )
     select lacks from (
       select 'usage on schema ' || nspname as lacks from pg_namespace
-      where (nspname in ('etl', 'pgboss', 'public') or nspname in (select schema_name from etl.datasets))
-        and not has_schema_privilege(oid, 'usage')
+      where (nspname = 'public' or nspname in (select schema_name from etl.datasets)) and not has_schema_privilege(oid, 'usage')
       union
       select 'temporary on database ' || current_database()
       where not has_database_privilege(current_database(), 'temporary')
       union
-      select privilege || ' on ' || n.nspname || '.' || c.relname
-      from needed join pg_class as c on c.oid = relation join pg_namespace as n on n.oid = c.relnamespace,
-        unnest(privileges) as p (privilege)
-      where has_schema_privilege(n.oid, 'usage') and not has_table_privilege(c.oid, privilege)
+      select n.privilege || coalesce(' (' || n."column" || ')', '') || ' on ' || s.nspname || '.' || c.relname
+      from needed as n join pg_class as c on c.oid = n.relation join pg_namespace as s on s.oid = c.relnamespace
+      where has_schema_privilege(s.oid, 'usage') and not case when n."column" is null then has_table_privilege(c.oid, n.privilege)
+        else has_column_privilege(c.oid, n."column", n.privilege) end
       union
       select 'execute on function ' || n.nspname || '.' || p.proname
       from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
-      where (n.nspname = 'etl' or p.oid = to_regprocedure('public.refresh_etl_mvs()'))
-        and has_schema_privilege(n.oid, 'usage') and not has_function_privilege(p.oid, 'execute')
+      join etl.rights() as g on g.kind = 'function' and g.name = n.nspname || '.' || p.proname and g.role = 'server'
+      where not has_function_privilege(p.oid, 'execute')
     ) as all_of_them order by lacks`);
   return rows.map((row) => row.lacks);
 }

@@ -200,8 +200,9 @@ export async function maintainedTables(
 ): Promise<{ oid: number; name: string; may_delete: boolean }[]> {
   return await sql<{ oid: number; name: string; may_delete: boolean }[]>`
     select c.oid, format('%I.%I', n.nspname, c.relname) as name,
-      has_table_privilege(c.oid, 'delete')
-        and (${task} = 'clean_old_audit' or has_table_privilege(c.oid, 'update')) as may_delete
+      case when ${task} = 'clean_old_audit'
+        then has_function_privilege('etl.delete_audit(regclass, tid[], timestamptz)', 'execute')
+        else has_table_privilege(c.oid, 'delete') and has_table_privilege(c.oid, 'update') end as may_delete
     from etl.maintained_tables(${task}) as t join pg_class as c on c.oid = t.relation
     join pg_namespace as n on n.oid = c.relnamespace order by 2`;
 }

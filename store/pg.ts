@@ -23,6 +23,11 @@ export interface ConnectOptions {
   applicationName?: string;
   /** Milliseconds until a connection attempt is given up; default 10,000. */
   connectTimeoutMs?: number;
+  /**
+   * Whether names without a schema are PostgreSQL's own; for what runs with the owner's rights, so that a role
+   * that may create in public cannot lend it an operator or function that fits better. Not through a pooler.
+   */
+  ownNamesOnly?: boolean;
 }
 
 /** Hosts that do not speak TLS where it is only preferred, by address. */
@@ -120,6 +125,7 @@ async function openWith(
   });
   client.on("error", () => {});
   await client.connect();
+  if (options.ownNamesOnly === true) await client.query("set search_path = pg_catalog, pg_temp");
   return client;
 }
 

@@ -25,7 +25,10 @@ export async function restoreDatabase(
   options: RestoreDatabaseOptions = {},
 ): Promise<CheckedBackup | null> {
   const backup = await checkBackup(path);
-  const client = await connect(dsn, { applicationName: "etl-improved restore" });
+  const client = await connect(dsn, {
+    applicationName: "etl-improved restore",
+    ownNamesOnly: true,
+  });
   try {
     const target = await readTarget(client, backup.manifest);
     if (target.activeRuns.length > 0) {

@@ -1,6 +1,6 @@
--- Creates the tables of a destination that are missing, in a schema that is there, and answers with what it created.
--- Runs as the owner of schema etl, for whoever may create something in the destination's schema: only the owner of
--- the public tables can make tables that inherit from them, and all tables of destinations have one owner this way.
+-- Creates what a destination lacks, schema and tables, and answers with what it created. Refuses what is there with
+-- another shape. Runs as the owner of schema etl, for whoever may create a schema, or something in that one: only the
+-- owner of the public tables can make tables that inherit from them, and all destinations have one owner this way.
 create or replace function etl.create_destination(schema_name text, table_name text, audit_table_name text)
 returns text[]
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
@@ -12,9 +12,25 @@ declare
   parent text;
   child text;
 begin
+  perform etl.check_schema(schema_name);
+  if not exists (select from pg_namespace as n where n.nspname = schema_name) then
+    if not has_database_privilege(session_user, current_database(), 'create') then
+      raise insufficient_privilege using message = format('permission denied for database %I', current_database());
+    end if;
+    -- `if not exists` alone fails when two create a schema at once
+    perform pg_advisory_xact_lock(hashtextextended(format('etl schema %I', schema_name), 0));
+    if not exists (select from pg_namespace as n where n.nspname = schema_name) then
+      execute format('create schema %I', schema_name);
+      if not pg_has_role(session_user, current_user, 'usage') then
+        execute format('grant usage, create on schema %I to %I', schema_name, session_user);
+      end if;
+      created := created || format('schema %I', schema_name);
+    end if;
+  end if;
   if not has_schema_privilege(session_user, (select n.oid from pg_namespace as n where n.nspname = schema_name), 'create') then
     raise insufficient_privilege using message = format('permission denied for schema %I', schema_name);
   end if;
+  perform etl.check_shape(schema_name, table_name, audit_table_name);
   if to_regclass(qualified) is null then
     perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
     execute format($ddl$
@@ -50,8 +66,28 @@ begin
       created := created || format('table %I.%I', schema_name, child);
     end if;
   end loop;
+  insert into etl.datasets (dataset, schema_name, table_name, maintained)
+  values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
+  on conflict do nothing;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
   return created;
 end $$;
-comment on function etl.create_destination(text, text, text) is 'creates the tables of a destination in a schema that is there';
+comment on function etl.create_destination(text, text, text) is 'creates what a destination lacks; answers with what it created';
+
+-- Notes a table that is there as a dataset, for whoever may write into it. No grant follows from it on tables of others.
+create or replace function etl.register_dataset(schema_name text, table_name text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := to_regclass(format('%I.%I', schema_name, table_name));
+begin
+  perform etl.check_shape(schema_name, table_name, 'etl_improved_audit');
+  if relation is null or not has_table_privilege(session_user, relation, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not write into %I.%I. As its owner: grant insert on %I.%I to %I',
+      session_user, schema_name, table_name, schema_name, table_name, session_user));
+  end if;
+  insert into etl.datasets (dataset, schema_name, table_name, maintained)
+  values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
+  on conflict do nothing;
+end $$;
+comment on function etl.register_dataset(text, text) is 'notes a table of the right shape as a dataset';

@@ -9,15 +9,6 @@ declare
 begin
   perform etl.check_schema(schema_name);
   begin
-    if to_regnamespace(quote_ident(schema_name)) is null then
-      -- `if not exists` alone fails when two create a schema at once
-      perform pg_advisory_xact_lock(hashtextextended(format('etl schema %I', schema_name), 0));
-      -- a query sees what the other has made, where to_regnamespace may still remember that there is none
-      if not exists (select from pg_namespace as n where n.nspname = schema_name) then
-        execute format('create schema %I', schema_name);
-      end if;
-      created := created || format('schema %I', schema_name);
-    end if;
     if exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
         where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
       owner := etl.owner();
@@ -33,6 +24,8 @@ begin
     select string_agg(needed.grant, '; ') into wanted from (values
       (to_regnamespace(quote_ident(schema_name)) is null and not has_database_privilege(current_database(), 'create'),
         format('grant create on database %I to %I', current_database(), current_user)),
+      (to_regnamespace(quote_ident(schema_name)) is null and not has_database_privilege(owner, current_database(), 'create'),
+        format('grant create on database %I to %I', current_database(), owner)),
       (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(n.oid, 'create')),
         format('grant usage, create on schema %I to %I', schema_name, current_user)),
       (exists (select from pg_namespace as n where n.nspname = schema_name and not has_schema_privilege(owner, n.oid, 'create')),
@@ -49,9 +42,9 @@ begin
   end;
 
   perform etl.check_destination(schema_name, table_name, audit_table_name);
-  insert into etl.datasets (dataset, schema_name, table_name, maintained)
-  values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
-  on conflict do nothing;
+  if not exists (select from etl.datasets as d where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name) then
+    perform etl.register_dataset(schema_name, table_name);
+  end if;
   -- dropping a table with cascade takes the typed view with it
   perform etl.refresh_typed_views(d.dataset) from etl.datasets as d
   where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name and d.columns is not null

@@ -2,11 +2,8 @@
 create or replace function etl.record_metrics(run etl.runs, stages jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  metrics_table text := format('%I.etl_improved_metrics', run.schema_name);
+  metrics_table text := etl.home_of(run.schema_name, 'etl_improved_metrics', 'public.etl_improved_metrics');
 begin
-  if to_regclass(metrics_table) is null then
-    metrics_table := 'public.etl_improved_metrics';
-  end if;
   execute format($sql$
     insert into %s as m (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
       num_chunks, dry_run, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra, schema_name,

@@ -48,8 +48,8 @@ end $$;
 create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 begin
-  if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
-    raise invalid_parameter_value using message = format('%s is no manifest', name);
+  if name is distinct from format('manifest_%s_%s', replace(run_id::text, '-', ''), attempt) then
+    raise invalid_parameter_value using message = format('%s is not the manifest of attempt %s of run %s', name, attempt, run_id);
   end if;
   perform from etl.runs as r
     where r.run_id = create_manifest.run_id and r.attempt = create_manifest.attempt and r.state = 'running' for share;
@@ -59,8 +59,8 @@ begin
   perform etl.drop_manifests(run_id, attempt - 1);
   execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
     chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
-  if not pg_has_role(session_user, current_user, 'usage') then
-    execute format('grant select, insert, truncate on etl.%I to %I', name, session_user);
-  end if;
+  -- any server may work on any run
+  execute (select coalesce(string_agg(format('grant select, insert, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
+    from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);
   return true;
 end $$;

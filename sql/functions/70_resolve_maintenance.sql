@@ -36,5 +36,9 @@ begin
     params := params || jsonb_build_object(key, value);
     origins := origins || jsonb_build_object(key, origin);
   end loop;
+  if jsonb_typeof(params -> 'retention_days_audit') = 'number' and (params ->> 'retention_days_audit')::numeric between 0 and 6 then
+    errors := errors || jsonb_build_object('field', 'retention_days_audit', 'value', params -> 'retention_days_audit',
+      'message', 'is too short: the last 7 days of an audit are never deleted', 'expected', '7 or more, or -1');
+  end if;
 end $$;
 comment on function etl.resolve_maintenance(jsonb) is 'the parameters of a maintenance that is asked for with this conf';

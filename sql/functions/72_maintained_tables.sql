@@ -16,5 +16,6 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   where maintained_tables.task = 'clean_old_events' and exists (
     select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
     where a.attrelid = t.relation and a.attname = 'updated_at' and not a.attisdropped and c.relkind = 'r')
+    and etl.is_trusted(t.relation)
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';

@@ -8,6 +8,24 @@ begin
   return found_one;
 end $$;
 
+-- Deletes lines of an audit table that are older than the cutoff, and than 7 days whatever that says: the server's
+-- role may write lines, and neither change nor delete any. Runs as the owner of schema etl.
+create or replace function etl.delete_audit(relation regclass, rows tid[], cutoff timestamptz) returns bigint
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp
+set jit = off set enable_seqscan = off set enable_indexscan = off set enable_indexonlyscan = off set enable_bitmapscan = off as $$
+declare
+  gone bigint;
+begin
+  if relation not in (select m.relation from etl.maintained_tables('clean_old_audit') as m) or not etl.is_trusted(relation) then
+    raise insufficient_privilege using message = format('%s is no audit table of this installation', relation);
+  end if;
+  execute format('delete from only %s where ctid = any ($1) and created_at < $2', relation)
+    using rows, least(cutoff, now() - interval '7 days');
+  get diagnostics gone = row_count;
+  return gone;
+end $$;
+comment on function etl.delete_audit(regclass, tid[], timestamptz) is 'deletes old lines of an audit table, none of the last 7 days';
+
 -- Deletes a batch of a table's old rows and notes in the same transaction how far it got, so that whoever
 -- carries on after a crash counts nothing twice. The table is walked once in the order of its blocks: no
 -- index is needed, and no batch passes the rows again that an earlier one has deleted. A row that somebody
@@ -37,6 +55,9 @@ begin
   if not found then
     perform etl.raise_problem('superseded', format('Maintenance %s is carried out by another server now.', maintenance_id), status => 409);
   end if;
+  if delete_old.task = 'clean_old_audit' then
+    current.cutoff := least(current.cutoff, now() - interval '7 days');
+  end if;
   select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
   place := current.progress -> relation::oid::text;
   deleted := 0;
@@ -63,6 +84,8 @@ begin
         from (select count(*) as runs, count(*) filter (where low_ratio and counts) as low_ratio_runs,
           count(*) filter (where counts) as ratio_runs, coalesce(sum(ratio) filter (where counts), 0) as ratio_sum from gone) as s',
         relation) using chosen;
+    elsif delete_old.task = 'clean_old_audit' then
+      perform etl.delete_audit(relation, chosen, current.cutoff);
     else
       execute format('delete from only %s where ctid = any ($1) and %I < $2', relation, column_name)
         using chosen, current.cutoff;

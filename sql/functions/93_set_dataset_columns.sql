@@ -1,11 +1,13 @@
 -- Declares the columns of a dataset, [{name, path, type}], and makes its typed view; null takes both away.
 -- view_name: null keeps the name that it has, at first `<table>_typed`. One transaction; answers with the view, quoted.
+-- Runs as the owner of schema etl, who alone writes etl.datasets, for whoever may write into the table.
 create or replace function etl.set_dataset_columns(
   dataset text, columns jsonb, view_name text default null, actor text default current_user
 ) returns text
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 declare
   target etl.datasets;
+  source regclass;
   given jsonb := nullif(columns, 'null');
   chosen text;
 begin
@@ -13,6 +15,10 @@ begin
   if not found then
     perform etl.raise_problem('not-found',
       format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  source := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  if not has_table_privilege(session_user, source, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not declare columns of %s. As an owner: grant insert on %s to %I', session_user, dataset, source, session_user));
   end if;
   if given is null then
     perform etl.drop_typed_view(dataset);

@@ -7,6 +7,8 @@ declare
   each record;
   missing text;
 begin
+  -- what runs with the owner's rights takes no name from a schema that others may create in
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
   -- nobody can ask for a run from here on
   lock table etl.runs in access exclusive mode;
   if exists (select from etl.runs as r where r.state in ('queued', 'running')) then

@@ -57,6 +57,9 @@ begin
   -- times without a zone were written by Airflow in UTC
   perform set_config('timezone', 'UTC', true);
   if old && array['etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts'] then
+    if exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) <> current_user) then
+      raise exception 'Schema etl_original is another role''s, so what is in it is not ours to run. Rename it, then run this again.';
+    end if;
     create schema if not exists etl_original;
     -- views are made again over our tables; of the same name, with other columns
     for each in
@@ -73,6 +76,12 @@ begin
   end loop;
 
   if 'etl_improved_events' = any (old) then
+    -- what its owner would attach to it later would run with the rights of whoever loads
+    select pg_get_userbyid(c.relowner) as owner into each from pg_class as c where c.oid = 'public.etl_improved_events'::regclass;
+    if each.owner <> current_user then
+      execute format('alter table public.etl_improved_events owner to %I', current_user);
+      execute format('grant select, insert, update, delete on public.etl_improved_events to %I', each.owner);
+    end if;
     for each in select a.attname as name from pg_attribute as a
       where a.attrelid = 'public.etl_improved_events'::regclass and a.attnum > 0 and not a.attisdropped
     loop

@@ -6,10 +6,9 @@ declare
   granted record;
   zone text := current_setting('timezone');
 begin
-  if to_regnamespace('etl_original') is null then return; end if;
   perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
-  -- another may have done it while this one waited
-  if to_regnamespace('etl_original') is null then return; end if;
+  -- a schema of another role's holds what that role wants to be run here
+  if not exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) = current_user) then return; end if;
   perform set_config('timezone', 'UTC', true);
   create function pg_temp.run_uuid(run_id text) returns uuid language sql immutable as $$
     select case when run_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::uuid else md5(run_id)::uuid end

@@ -2,6 +2,16 @@ import type { Client } from "../pg.ts";
 import { HELD } from "./contents.ts";
 import type { Manifest } from "./manifest.ts";
 
+/** Columns by which audit tables and tables of events are known. */
+const AUDIT = ["run_id", "run_label", "event", "status", "actor", "params", "details"];
+const EVENTS = ["event_id", "event_type", "payload", "fingerprint", "run_id", "updated_at"];
+
+/** SQL for whether a relation has all these columns, in the words of any version of the schema. */
+function has(relation: string, columns: string[]): string {
+  return `(select count(*) from pg_attribute as h where h.attrelid = ${relation} and not h.attisdropped
+    and h.attname = any ('{${columns.join(",")}}')) = ${columns.length}`;
+}
+
 /**
  * Every table that a backup holds, in the order of restoring: those of schema etl,
  * every audit and metrics table (the public ones, their children in other
@@ -17,9 +27,14 @@ const TABLES = `
     join pg_class as c on c.oid = to_regclass(p.name)
       or exists (select from pg_inherits as i where i.inhparent = to_regclass(p.name) and i.inhrelid = c.oid)
     union all
-    select distinct to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)), 'reported', 1001 from etl.runs as r
+    -- a run names what it likes: only tables that are what they should be
+    select a.relation, 'reported', 1001
+    from (select distinct to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)) as relation from etl.runs as r) as a
+    where ${has("a.relation", AUDIT)}
     union all
-    select to_regclass(format('%I.%I', d.schema_name, d.table_name)), 'destination', 2000 from etl.datasets as d
+    select d.relation, 'destination', 2000
+    from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d) as d
+    where ${has("d.relation", EVENTS)}
   )
   select n.nspname as schema_name, c.relname as table_name, min(w.kind) as kind,
     (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum), '[]')
@@ -33,6 +48,7 @@ const TABLES = `
   from wanted as w
   join pg_class as c on c.oid = w.relation
   join pg_namespace as n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema$)'
   group by c.oid, n.nspname, c.relname
   order by min(w.place), n.nspname collate "C", c.relname collate "C"`;
 
@@ -48,10 +64,10 @@ const DESTINATIONS = `
     select 'public', 'etl_improved_audit'
     union
     select r.schema_name, r.audit_table_name from etl.runs as r
-    where to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)) is not null
+    where ${has("to_regclass(format('%I.%I', r.schema_name, r.audit_table_name))", AUDIT)}
   ), datasets as (
     select d.schema_name, d.table_name from etl.datasets as d
-    where to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null
+    where ${has("to_regclass(format('%I.%I', d.schema_name, d.table_name))", EVENTS)}
   )
   select coalesce(d.schema_name, a.schema_name) as schema_name, coalesce(d.table_name, 'etl_improved_events') as table_name,
     coalesce(a.audit_table_name, 'etl_improved_audit') as audit_table_name

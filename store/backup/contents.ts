@@ -36,6 +36,7 @@ export const LEFT_OUT: Record<string, string> = {
   maintenance_runs: "tells what was done to the database that it is in",
   maintenance_tasks: "the same",
   server_roles: "roles belong to a cluster, and setup-db grants them",
+  reader_roles: "roles belong to a cluster, and setup-db grants them",
   metrics_totals: "counted anew after a restore",
   migrations: "tell what was done to the database that they are in",
   notification_channels: "the state of a connection to another system",

@@ -7,6 +7,7 @@ import { dashboards, expandPromql, expandSql, type Panel } from "../helpers/graf
 import { testDatabase } from "../helpers/postgres.ts";
 import { prometheusIsInstalled, promtool, startPrometheus } from "../helpers/prometheus.ts";
 import { withClient } from "../helpers/query.ts";
+import { asOwner } from "../helpers/server_role.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -71,9 +72,10 @@ Deno.test("every panel on PostgreSQL shows something of some runs, to a role tha
   await sql`select public.refresh_etl_mvs()`;
   const role = `reader_${crypto.randomUUID().slice(0, 8)}`;
   await sql.unsafe(
-    `create role ${role} login password 'p'; grant pg_read_all_data to ${role};
+    `create role ${role} login password 'p';
     alter role ${role} set default_transaction_read_only = on`,
   );
+  await setupDatabase(asOwner(engine.db.dsn), { reader: role });
   try {
     const dsn = new URL(engine.db.dsn);
     [dsn.username, dsn.password] = [role, "p"];

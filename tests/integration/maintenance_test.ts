@@ -299,6 +299,7 @@ Deno.test("a role that may neither delete nor vacuum is told so, and the rest is
   try {
     await sql.unsafe(`grant usage on schema etl, public to ${role};
       grant select, insert, update, delete on all tables in schema etl, public to ${role};
+      grant execute on all functions in schema etl, public to ${role};
       revoke delete on public.etl_improved_events from ${role}`);
     const view = await maintainAs(role, engine);
     assert.equal(view.state, "succeeded");
