@@ -1,8 +1,9 @@
 /**
- * `deno task mutate [--list | --sample N | --all] [--only TEXT] [--seed N] [--jobs N]`:
+ * `deno task mutate [--list | --sample N | --all] [--only TEXT] [--seed N] [--jobs N] [--unchecked]`:
  * puts faults of one line into copies of the project and sees whether the tests
  * that must notice do. Default: a random 20, two at a time. The lists are in
- * tests/mutants; docs/decisions/mutation.md says why they are ours.
+ * tests/mutants; docs/decisions/mutation.md says why they are ours. First each test
+ * is run without any mutant, which `--unchecked` leaves out.
  *
  * A mutant is killed when a test that it names fails. A copy that does not load,
  * a set-up that PostgreSQL does not take, and a test that does not end are no
@@ -46,6 +47,7 @@ async function main(): Promise<number> {
       only: { type: "string", default: "" },
       seed: { type: "string" },
       jobs: { type: "string", default: "2" },
+      unchecked: { type: "boolean", default: false },
     },
   });
   const { only } = values;
@@ -67,10 +69,13 @@ async function main(): Promise<number> {
     return 1;
   }
   if (!everything) console.log(`seed ${seed}: --seed ${seed} chooses the same mutants`);
-  return await mutate(chosen, Math.max(1, Number(values.jobs)));
+  return await mutate(chosen, { jobs: Math.max(1, Number(values.jobs)), check: !values.unchecked });
 }
 
-async function mutate(chosen: Mutant[], jobs: number): Promise<number> {
+async function mutate(
+  chosen: Mutant[],
+  { jobs, check }: { jobs: number; check: boolean },
+): Promise<number> {
   const root = await Deno.makeTempDir({ prefix: "etl_mutants_" });
   const dir = testClusterDir(`mutants-${Deno.pid}`);
   let over = false;
