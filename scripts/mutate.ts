@@ -24,6 +24,8 @@ import { parseSummary } from "./test_counts.ts";
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 /** A test that takes longer says nothing. */
 const LIMIT_MS = 240_000;
+/** A module that cannot be loaded is no test that has noticed anything. */
+const NOT_LOADED = /could not be parsed|does not provide an export named|Module not found/;
 /** What sql/etl_setup.sql is made from. */
 const MAKES_SETUP = /^(sql|suites)\/|(params|sources\/schema)\.ts$/;
 
@@ -207,12 +209,7 @@ class Copy {
       named[0]!.file,
     ]);
     if (ran.late) return { none: `no end within ${LIMIT_MS / 1000} s` };
-    if (
-      /\(uncaught error\)|^error: (?:Module|The module|Relative|Import|Unexpected|Expected|Syntax)/m
-        .test(ran.text)
-    ) {
-      return { none: `does not load: ${lastLines(ran.text)}` };
-    }
+    if (NOT_LOADED.test(ran.text)) return { none: `does not load: ${lastLines(ran.text)}` };
     const counts = ran.text.split("\n").map((line) => parseSummary(line)).findLast(Boolean);
     if (counts === undefined) return { none: `said nothing: ${lastLines(ran.text)}` };
     if (counts.failed > 0) return "failed";

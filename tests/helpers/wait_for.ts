@@ -1,5 +1,5 @@
 export interface WaitForOptions {
-  /** Default 10,000. */
+  /** Default 30,000: a busy machine takes its time. */
   timeoutMs?: number;
   /** Pause between two looks; default 20. */
   intervalMs?: number;
@@ -16,7 +16,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitForOptions = {},
 ): Promise<NonNullable<T>> {
-  const { timeoutMs = 10_000, intervalMs = 20 } = options;
+  const { timeoutMs = 30_000, intervalMs = 20 } = options;
   const deadline = performance.now() + timeoutMs;
   let cause: unknown;
   for (;;) {

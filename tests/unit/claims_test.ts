@@ -1,0 +1,283 @@
+import assert from "node:assert/strict";
+import { join, resolve } from "node:path";
+import { namedTest } from "../mutants/mutant.ts";
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
+const read = (path: string) => Deno.readTextFileSync(join(ROOT, path));
+
+/** What a page promises, in its words, and the tests that fail when it is broken. */
+const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
+  "README.md": [
+    [
+      "The same data loaded twice is one set of rows.",
+      "integration/load_versions_test.ts: without a key the same content is one row",
+    ],
+    [
+      "A repeated load of unchanged data writes no row version and next to no WAL.",
+      "integration/load_versions_test.ts: a repeated run writes no row version and next to no WAL",
+    ],
+    [
+      "Of several versions of a key the newest wins, in whatever order chunks and runs arrive.",
+      "integration/load_versions_test.ts: the highest version wins over all chunks",
+      "integration/load_model_test.ts: any small batches, in any order of execution",
+    ],
+    [
+      "Kill the server, a worker, a connection or PostgreSQL: a live server takes the run up within seconds, publishes no chunk twice, and ends with the table that an undisturbed run would have made.",
+      "faults/server_killed_test.ts: a server killed in any stage",
+      "faults/worker_killed_test.ts: a worker that crashes in any stage",
+      "faults/connections_test.ts: every connection cut in any stage",
+      "faults/postgres_down_test.ts: PostgreSQL crashes in any stage",
+    ],
+    [
+      "A record that breaks a rule goes to the quarantine with the rule and the raw record, and can be replayed.",
+      "integration/replay_test.ts: a replay loads what was rejected",
+      "integration/numbers_counters_test.ts: filtered, extra, duplicates and rejected add up",
+    ],
+    [
+      "An error names the field, the value, what would be right and what to do next.",
+      "integration/sql_requests_test.ts: every error of a conf is told in one answer",
+    ],
+    [
+      "Cron expressions in any time zone, right across daylight saving",
+      "unit/schedules_cron_test.ts: a local time that spring leaves out is due once",
+      "unit/schedules_cron_test.ts: a local time that autumn has twice is due once",
+    ],
+    [
+      "each slot is one run, also while no server is up where the database has pg_cron",
+      "integration/schedules_tick_test.ts: a slot becomes one run although many tick at once",
+      "integration/schedules_pg_cron_test.ts: with pg_cron a slot becomes a run while no server is up",
+    ],
+    [
+      "missed slots by policy, past ones by backfill",
+      "integration/schedules_policies_test.ts: of slots later than the grace the policy runs",
+      "integration/schedules_backfill_test.ts: a backfill runs each past slot once",
+    ],
+    [
+      "loads 200,000 flights in parallel chunks and stays up",
+      "quickstart/quickstart_test.ts: ",
+    ],
+  ],
+  "docs/run_lifecycle.md": [
+    [
+      "a trigger on `etl.runs` refuses every other change, whoever makes it",
+      "integration/run_states_test.ts: every change of a run's state that no arrow",
+    ],
+    [
+      "Every change is announced on the channel `etl_run`",
+      "integration/run_states_test.ts: every change of a run is told on the channel",
+    ],
+    [
+      "The same key with the same conf answers with the run that it made, whatever has become of it; with another conf it is refused (422).",
+      "integration/sql_destinations_test.ts: the same key and conf are one run; another conf",
+    ],
+    [
+      "Parameters are resolved and checked. What is wrong is answered at once, all of it.",
+      "integration/sql_requests_test.ts: every error of a conf is told in one answer",
+    ],
+    [
+      "`queue` waits for the running one of the same label, `skip` answers with it and makes none, `cancel` cancels it and waits for its end.",
+      "faults/several_servers_test.ts: runs of one label wait, are skipped or cancel",
+      "integration/run_states_test.ts: a waiting run of the same label is not started",
+    ],
+    [
+      "Fair between labels: the one whose last turn is longest ago goes first.",
+      "integration/run_states_test.ts: a pool has as many runs going on as it has slots, and labels take turns",
+    ],
+    [
+      "Two runs of one label, or on one cursor, never run at once",
+      "integration/incremental_test.ts: runs on one cursor follow each other",
+      "integration/run_states_test.ts: a waiting run of the same label is not started",
+    ],
+    [
+      "The end of a run frees its slot and admits the next in the transaction that ends it, so pools are exact on any number of servers.",
+      "faults/several_servers_test.ts: two servers do runs that were asked for before any server",
+    ],
+    [
+      "ends whatever database transactions earlier attempts still have open",
+      "integration/run_states_test.ts: the next attempt of a run ends the transactions",
+    ],
+    [
+      "a replaced one (its server was frozen, or cut off) can neither publish a chunk nor end the run",
+      "faults/fence_test.ts: an attempt that was replaced can write nothing",
+    ],
+    [
+      "a second delivery of the same run does nothing",
+      "faults/several_servers_test.ts: a request by SQL wakes a worker at once, a second delivery",
+    ],
+    [
+      "so each chunk is published once",
+      "faults/cancel_retry_test.ts: a run that failed while publishing is retried with the rest",
+    ],
+    [
+      "Nothing is published before every chunk is prepared and the suite has judged all of them.",
+      "integration/alerts_test.ts: failed expectations are ge_failed; with enforce_ge",
+    ],
+    [
+      "The input was pinned by the first attempt; if it has changed since, the run fails and says so.",
+      "unit/sources_files_test.ts: file source fails when a file changes after it was pinned",
+    ],
+    [
+      "is tried again on the spot (`db_max_retries`, with growing pauses)",
+      "integration/load_database_params_test.ts: db_max_retries counts attempts",
+      "unit/retry_test.ts: withRetry() doubles the delay",
+    ],
+    [
+      "`ETL_RUN_MAX_ATTEMPTS` (5) bounds this; then the run fails with `attempts-exhausted` and the last cause.",
+      "integration/load_database_params_test.ts: ETL_RUN_MAX_ATTEMPTS bounds the attempts",
+      "faults/worker_killed_test.ts: a run whose worker crashes again and again",
+    ],
+    [
+      "A retry (`POST …/retry`) starts the count anew and goes on after the published chunks.",
+      "integration/run_states_test.ts: a cancel ends a waiting run at once, and a retry",
+      "faults/cancel_retry_test.ts: a run cancelled in any stage ends within 2 s",
+    ],
+    [
+      "The runs are given back, which uses up no attempt, and go on elsewhere at once.",
+      "integration/run_states_test.ts: a server that stops in an orderly way uses up no attempt",
+      "faults/server_killed_test.ts: a server that is stopped in any stage ends within 15 s",
+    ],
+    [
+      "| server frozen (SIGSTOP), wakes later |",
+      "faults/server_killed_test.ts: a server that was frozen and replaced",
+    ],
+    [
+      "| connections half-open (a network that swallows packets) |",
+      "faults/connections_test.ts: half-open connections in any stage",
+    ],
+    [
+      "| PostgreSQL restarts or crashes |",
+      "faults/postgres_down_test.ts: PostgreSQL restarts in any stage",
+    ],
+    ["| spool disk full |", "faults/disk_full_test.ts: "],
+    [
+      "| spill files removed by somebody |",
+      "faults/same_server_test.ts: a run whose spill files disappear",
+    ],
+    [
+      "| deadlock, serialization failure |",
+      "faults/conflicts_test.ts: a serialization failure is tried again",
+    ],
+    [
+      "`ETL_ROLE=api` answers requests and executes nothing, `worker` the other way round.",
+      "faults/several_servers_test.ts: a server with the role api executes nothing",
+    ],
+    [
+      "Behind PgBouncer in transaction mode set `ETL_LISTEN=false`",
+      "faults/pgbouncer_test.ts: behind PgBouncer in transaction mode everything works",
+    ],
+    [
+      "In the end every run must have ended well or been cancelled",
+      "faults/soak_test.ts: soak: a minute of random requests",
+    ],
+  ],
+  "docs/schedules.md": [
+    [
+      "SQL wakes the servers by NOTIFY.",
+      "integration/schedules_slots_test.ts: a schedule that SQL makes wakes the server",
+    ],
+    [
+      "What SQL stores and no server can read (`99 * * * *`) has the reason in `problem`.",
+      "integration/schedules_slots_test.ts: a schedule that SQL made gets its slots",
+    ],
+    [
+      "Seconds are refused.",
+      "unit/schedules_cron_test.ts: what is wrong with an expression or a zone",
+    ],
+    [
+      "checked in the same way when it is saved; `configuration` names a saved one, which is followed when it changes",
+      "integration/schedules_api_test.ts: everything that is wrong with a schedule",
+      "integration/schedules_api_test.ts: a schedule may run a saved configuration",
+    ],
+    [
+      "while a run of the same label goes on: `skip` makes no run, `queue` waits, `cancel` takes its place",
+      "integration/schedules_policies_test.ts: a slot whose label is busy makes no run",
+      "integration/schedules_policies_test.ts: of several slots that are due together",
+    ],
+    [
+      "how late is still on time, 0 to 86400",
+      "integration/schedules_policies_test.ts: the grace says how late",
+    ],
+    [
+      "A run_label that neither conf, configuration, variable nor environment sets is the schedule's name",
+      "integration/schedules_policies_test.ts: schedules without a label of their own",
+    ],
+    [
+      "`{{today}}` is the slot's day in the schedule's zone. A run shows its `schedule` and `slot`.",
+      "integration/schedules_tick_test.ts: a due slot becomes a run that knows its schedule",
+    ],
+    [
+      "has a run (`run_id`), exactly one, however many tick at once",
+      "integration/schedules_tick_test.ts: a slot becomes one run although many tick at once",
+    ],
+    [
+      "`problem` says why, a `run_failed` alert tells it, other schedules go on",
+      "integration/schedules_tick_test.ts: a schedule whose request is refused keeps the problem",
+    ],
+    [
+      "`last` the newest of them, `all` the newest 100, oldest first and queued whatever `overlap` says, `none` nothing.",
+      "integration/schedules_policies_test.ts: of slots later than the grace the policy runs",
+      "integration/schedules_policies_test.ts: with all, the newest 100 of the missed slots",
+      "integration/schedules_policies_test.ts: what is caught up with all is asked for oldest first",
+    ],
+    [
+      "Where several slots are decided at once and `overlap` is `skip`, the newest gets the run.",
+      "integration/schedules_policies_test.ts: of several slots that are due together",
+    ],
+    [
+      "slots are skipped and never caught up",
+      "integration/schedules_policies_test.ts: slots of a paused schedule are skipped",
+      "integration/schedules_policies_test.ts: a pause holds from its first instant up to its end",
+    ],
+    [
+      "a new expression or zone drops the slots to come and makes none in the past",
+      "integration/schedules_policies_test.ts: an edited expression drops the slots to come",
+    ],
+    [
+      "What became of slots is kept for 400 days, the newest 10,000 of each schedule.",
+      "integration/schedules_tick_test.ts: old slots are deleted",
+    ],
+    [
+      "once, at the instant of the change: 03:00",
+      "unit/schedules_cron_test.ts: a local time that spring leaves out",
+    ],
+    [
+      "the hour that comes twice is run twice",
+      "unit/schedules_cron_test.ts: an expression for every hour is due each hour",
+    ],
+    [
+      "A slot whose run waits, goes on or has succeeded is kept, so a backfill may be repeated",
+      "integration/schedules_backfill_test.ts: a backfill runs each past slot once",
+    ],
+    [
+      "Changes are audited.",
+      "integration/schedules_api_test.ts: a schedule is made, shown, listed, changed and removed",
+    ],
+    [
+      "A schedule is overdue when a slot was due longer ago than grace and three minutes and nothing has decided it, or when no slots are stored ahead.",
+      "integration/schedules_tick_test.ts: a schedule is overdue when nobody decides",
+    ],
+    [
+      "`schedule_overdue` is raised once and recovers by itself",
+      "integration/alerts_test.ts: an overdue schedule is an alert until it is on time again",
+    ],
+  ],
+};
+
+/** The words of a text, without what they are set in. */
+const words = (text: string) => text.replaceAll(/\*\*|\s+/g, " ").replaceAll(/ +/g, " ");
+
+for (const [page, claims] of Object.entries(CLAIMS)) {
+  Deno.test(`what ${page} promises is in tests that are there`, () => {
+    const text = words(read(page));
+    const wrong: string[] = [];
+    for (const [claim, ...tests] of claims) {
+      if (!text.includes(words(claim))) wrong.push(`the page does not say: ${claim}`);
+      if (tests.length === 0) wrong.push(`no test is named for: ${claim}`);
+      for (const test of tests) {
+        const { file, name } = namedTest(test);
+        if (!read(file).includes(name)) wrong.push(`there is no test ${test}`);
+      }
+    }
+    assert.deepEqual(wrong, []);
+  });
+}
