@@ -75,10 +75,10 @@ export const VALUES: Mutant[] = [
     tests: ["unit/validate_test.ts: keys, types, versions and payloads"],
   },
   {
-    id: "values/nul-type",
+    id: "values/nul",
     file: "pipeline/stages/validate.ts",
-    find: " || hasNul(eventType)",
-    replace: "",
+    find: 'text.includes("\\\\u") ? unstorable(text) : null',
+    replace: "null",
     breaks: "NUL is rejected wherever it stands",
     tests: ["unit/validate_test.ts: what PostgreSQL cannot store"],
   },
@@ -96,7 +96,7 @@ export const VALUES: Mutant[] = [
     find: "raw: raw ?? text, ...broken",
     replace: "raw: text, ...broken",
     breaks: "the quarantine shows the record as it was read",
-    tests: ["unit/validate_test.ts: a further check of the payload"],
+    tests: ["unit/validate_test.ts: the quarantine gets the record"],
   },
   {
     id: "values/sorted-keys",

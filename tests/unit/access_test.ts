@@ -30,6 +30,9 @@ Deno.test("sameHash() compares whole hashes, whatever their lengths", () => {
   const hash = sha256("a");
   assert.ok(sameHash(hash, sha256("a")));
   assert.ok(!sameHash(hash, sha256("b")));
+  const last = hash.slice();
+  last[31] = last[31]! ^ 1;
+  assert.ok(!sameHash(hash, last));
   assert.ok(!sameHash(hash, hash.slice(1)));
   assert.ok(!sameHash(hash, new Uint8Array()));
 });

@@ -158,6 +158,32 @@ Deno.test("a column that no record has fails its expectations, saying so", () =>
   assert.match(result!.exception_info.exception_message!, /"prcie" does not exist/);
 });
 
+Deno.test("a column's mean, median, deviation, sum and quantiles are those that pandas gives", () => {
+  const expected: Record<string, number> = {
+    expect_column_mean_to_be_between: 4,
+    expect_column_median_to_be_between: 3,
+    expect_column_sum_to_be_between: 16,
+    // of a sample: sqrt((9 + 4 + 0 + 25) / 3)
+    expect_column_stdev_to_be_between: 3.559026084010437,
+    expect_column_max_to_be_between: 9,
+    expect_column_min_to_be_between: 1,
+    expect_column_unique_value_count_to_be_between: 4,
+    expect_column_proportion_of_unique_values_to_be_between: 1,
+    expect_column_proportion_of_non_null_values_to_be_between: 0.8,
+  };
+  const { results } = validate(
+    Object.keys(expected).map((type) => [type, { column: "a", min_value: 0 }]),
+    [[{ a: 9 }, { a: 2 }, { a: null }], [{ a: 4 }, { a: 1 }]],
+  );
+  for (const { expectation_config: { type }, result } of results) {
+    assert.equal(
+      Number(result.observed_value).toPrecision(12),
+      expected[type]!.toPrecision(12),
+      type,
+    );
+  }
+});
+
 Deno.test("nothing is wrong with no records", () => {
   const given: Given[] = [["expect_column_values_to_not_be_null", { column: "a" }]];
   assert.equal(validate(given, []).success, true);

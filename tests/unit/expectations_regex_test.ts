@@ -53,6 +53,10 @@ Deno.test("compileRegex() lets $ match before a newline at the end, and \\Z not"
   assert.equal(compileRegex("^a$")("a\n"), true);
   assert.equal(compileRegex("^a$")("a\nb"), false);
   assert.equal(compileRegex("^a\\Z")("a\n"), false);
+  // one that may backtrack for long is matched by another engine
+  assert.equal(compileRegex("(a*)*b$")("aab\n"), true);
+  assert.equal(compileRegex("(a*)*b$")("aab\nc"), false);
+  assert.equal(compileRegex("(a*)*b\\Z")("aab\n"), false);
 });
 
 Deno.test("compileRegex() searches and keeps alternatives of anchored patterns apart", () => {
@@ -86,6 +90,15 @@ Deno.test("compileRegex() refuses what it cannot match as Python would", () => {
   ) {
     assert.throws(() => compileRegex(pattern), Problem, pattern);
   }
+  const told = (pattern: string, reason: RegExp) =>
+    assert.throws(() => compileRegex(pattern), reason, pattern);
+  told("(?=a)", /: look-around is not supported/);
+  told("(?<!a)b", /: look-around is not supported/);
+  told("(a)\\1", /: back references are not supported/);
+  told("a++", /: possessive quantifiers are not supported/);
+  told("(?>a)", /: atomic groups are not supported/);
+  told("(?x) a", /: verbose mode is not supported/);
+  told("(?m)^a", /: multi-line mode is not supported/);
 });
 
 Deno.test("compileRegex() gives a test or a Problem for any text", () => {
@@ -106,6 +119,9 @@ Deno.test("compileLike() has % and _ over the whole text, and an escape", () => 
   assert.equal(compileLike("a%")("abc"), true);
   assert.equal(compileLike("a%")("ba"), false);
   assert.equal(compileLike("_")("\u{1F600}"), true);
+  assert.equal(compileLike("a_c")("abc"), true);
+  assert.equal(compileLike("a_c")("ac"), false);
+  assert.equal(compileLike("a_c")("abbc"), false);
   assert.equal(compileLike("a\\%")("a%"), true);
   assert.equal(compileLike("a\\%")("ab"), false);
   assert.equal(compileLike("a!_", "!")("a_"), true);

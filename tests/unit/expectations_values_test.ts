@@ -30,6 +30,9 @@ Deno.test("pythonText() writes values as Python's str() does", () => {
   assert.equal(pythonText(1e16), "1e+16");
   assert.equal(pythonText(123456.75), "123456.75");
   assert.equal(pythonText(0.00001), "1e-05");
+  // an integer that a double holds exactly is one, what it only may hold was read as a float
+  assert.equal(pythonText(3), "3");
+  assert.equal(pythonText(2 ** 53), "9007199254740992.0");
   assert.equal(pythonText(true), "True");
   assert.equal(pythonText(2n ** 70n), "1180591620717411303424");
   assert.equal(
@@ -64,6 +67,8 @@ Deno.test("hashValue() differs for values that differ and not for equal ones", (
   }
   assert.equal(hash({ a: 1, b: [2] }), hash({ b: [2], a: true }));
   assert.equal(hash(7n), hash(7));
+  const digits = String(2n ** 70n + 1n);
+  assert.notEqual(hash(BigInt(digits)), hash(digits));
 });
 
 Deno.test("hashValue() spreads every word, also for values that hardly differ", () => {
@@ -92,6 +97,8 @@ Deno.test("compileStrptime() knows dates that are none", () => {
 });
 
 Deno.test("shown() is plain JSON of bounded size", () => {
+  assert.equal(shown("x".repeat(1_000)), "x".repeat(1_000));
+  assert.equal(shown("x".repeat(1_001)), "x".repeat(1_000) + "…");
   fc.assert(
     fc.property(fc.anything({ withBigInt: true }), (value) => {
       if (typeof value === "symbol" || typeof value === "function") return;

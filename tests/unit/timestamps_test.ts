@@ -85,6 +85,7 @@ Deno.test("toUtcText() reads epochs in their unit, negative ones too, as number 
   assert.equal(toUtcText(1_700_000_000.123457, "epoch_s"), "2023-11-14T22:13:20.123457Z");
   assert.equal(toUtcText("1700000000123.4567", "epoch_ms"), "2023-11-14T22:13:20.123456Z");
   assert.equal(toUtcText("1700000000123456", "epoch_us"), "2023-11-14T22:13:20.123456Z");
+  assert.equal(toUtcText(1_700_000_000_123.4, "epoch_ms"), "2023-11-14T22:13:20.1234Z");
   // beyond 2^53 microseconds, where a double would lose digits
   assert.equal(toUtcText(250_000_000_000_000_001n, "epoch_us"), "9892-03-08T12:26:40.000001Z");
   assert.equal(toUtcText("250000000000000001", "epoch_us"), "9892-03-08T12:26:40.000001Z");
