@@ -1,7 +1,7 @@
 /**
- * `deno task test [--full] [paths…]`: starts the PostgreSQL that the tests
- * share, runs `deno test` suite by suite, and ends with one line that sums
- * them up. `--full` adds what needs more than Deno and npm packages (Debian's
+ * `deno task test [--full | --quick] [paths…]`: starts the PostgreSQL that the tests
+ * share, runs `deno test` suite by suite, says what skipped tests need, and ends with
+ * one line that sums them up. `--quick` runs what needs no database. `--full` adds what needs more than Deno and npm packages (Debian's
  * PostgreSQL 15, Python), fault injection, and whatever tests leave out
  * without `ETL_TEST_LONG=1`.
  */
@@ -61,6 +61,12 @@ const FULL_SUITES: Suite[] = [
 
 const LIMIT_MINUTES = { normal: 40, full: 60 };
 
+/** What can be tried without a database. */
+const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: true }];
+
+/** What tests that were skipped need, as tests/helpers/needs.ts says it. */
+const missing = new Set<string>();
+
 /** The `deno test` that runs now, for Ctrl-C. */
 let current: Deno.ChildProcess | undefined;
 
@@ -69,6 +75,7 @@ async function main(): Promise<number> {
     args: Deno.args,
     options: {
       full: { type: "boolean", default: false },
+      quick: { type: "boolean", default: false },
       // failed checks of `deno task ok`, to be in the sum
       "failed-before": { type: "string", default: "0" },
     },
@@ -80,6 +87,8 @@ async function main(): Promise<number> {
     ? [{ title: "chosen", paths: positionals, parallel: true }]
     : values.full
     ? FULL_SUITES
+    : values.quick
+    ? QUICK_SUITES
     : SUITES;
   const total: Counts = { passed: 0, failed: Number(values["failed-before"]), skipped: 0 };
   const interrupted = { by: undefined as Deno.Signal | undefined };
@@ -99,6 +108,7 @@ async function main(): Promise<number> {
     console.error("No tests were found.");
     total.failed = 1;
   }
+  for (const remedy of [...missing].sort()) console.log(`skipped: ${remedy}`);
   console.log(`\n${countsLine(total)}`);
   return total.failed === 0 ? 0 : 1;
 }
@@ -128,11 +138,14 @@ async function runSuite(
   const dir = testClusterDir(`run-${Deno.pid}-${suite.kind ?? suite.role ?? "default"}`);
   let cluster: Cluster | undefined;
   try {
-    cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
+    const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
+    if (needsDatabase) {
+      cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
+    }
     return await denoTest(suite, files, {
       deadline,
       env: {
-        ETL_TEST_DSN: cluster.dsn,
+        ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
         ...(full ? { ETL_TEST_LONG: "1" } : {}),
@@ -179,6 +192,8 @@ async function denoTest(
   const read = async (stream: ReadableStream<Uint8Array>, print: (line: string) => void) => {
     for await (const line of lines(stream)) {
       print(line);
+      const [, remedy] = /^skipped: (.+)/.exec(line) ?? [];
+      if (remedy !== undefined) missing.add(remedy);
       counts = parseSummary(line) ?? counts;
     }
   };

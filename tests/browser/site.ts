@@ -12,6 +12,7 @@ import { buildIslands } from "../../scripts/build_islands.ts";
 import { type TestDatabase, testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
+import { lacks } from "../helpers/needs.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -19,7 +20,10 @@ const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
 const SCREENSHOTS = join(PROJECT_DIR, ".data", "screenshots");
 
 /** Where there is no Chromium these tests are left out. */
-export const noBrowser = !await Deno.stat(CHROMIUM).then(() => true, () => false);
+export const noBrowser = lacks(
+  await Deno.stat(CHROMIUM).then(() => true, () => false),
+  "install chromium for the tests of the dashboard",
+);
 
 export interface VisitOptions extends BrowserContextOptions {
   /** Messages on the console that are expected. */

@@ -5,6 +5,7 @@ import { lines } from "../../scripts/server_process.ts";
 import { build } from "../helpers/dockerfile.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
+import { lacks } from "../helpers/needs.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
 const DEPLOY = join(PROJECT_DIR, "deploy");
@@ -16,7 +17,7 @@ Deno.test({
   name:
     "what the Dockerfile builds sets up a database and serves it, as a user who can write nothing but its volumes",
   // another account can only be taken on by root
-  ignore: Deno.uid() !== 0,
+  ignore: lacks(Deno.uid() === 0, "run as root for the test of the image"),
   async fn(t) {
     await using db = await testDatabase(t, { setUp: false });
     const dir = await Deno.makeTempDir({ prefix: "etl-image-" });

@@ -7,6 +7,7 @@ import { npmPackages } from "../helpers/npm.ts";
 import { ownCluster } from "../helpers/postgres.ts";
 import { pythonVenv } from "../helpers/python.ts";
 import { withClient } from "../helpers/query.ts";
+import { lacks } from "../helpers/needs.ts";
 
 const DEPLOY = resolve(import.meta.dirname ?? ".", "..", "..", "deploy");
 const KUBERNETES = join(DEPLOY, "kubernetes");
@@ -150,7 +151,10 @@ new ${kind}(manifest).validate();\n`;
 
 Deno.test({
   name: "systemd finds nothing wrong with the unit and little to harden",
-  ignore: !await exists("/usr/bin/systemd-analyze"),
+  ignore: lacks(
+    await exists("/usr/bin/systemd-analyze"),
+    "install systemd for the test of its unit",
+  ),
   async fn() {
     const dir = await Deno.makeTempDir();
     const unit = join(dir, "etl-improved.service");

@@ -6,6 +6,7 @@ import { startPeer } from "../helpers/peer.ts";
 import { pythonVenv } from "../helpers/python.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
+import { lacks } from "../helpers/needs.ts";
 
 /** A real `mlflow server` with an empty store. */
 async function mlflowServer() {
@@ -81,7 +82,12 @@ const settled = (engine: Engine, count: number) =>
 const records = (count: number) => Array.from({ length: count }, (_, id) => ({ id }));
 
 // installs MLflow from PyPI, whose server takes a minute to start
-const slow = { ignore: !Deno.env.get("ETL_TEST_LONG") };
+const slow = {
+  ignore: lacks(
+    Deno.env.get("ETL_TEST_LONG") !== undefined,
+    "`deno task test:full` has the long tests",
+  ),
+};
 
 Deno.test(
   "a real MLflow holds experiment, parameters, metrics, tags and status of each run",

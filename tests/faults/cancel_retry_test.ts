@@ -5,6 +5,7 @@ import { holdRun } from "./holds.ts";
 import { nothingIsLeft, undisturbed } from "./invariants.ts";
 import { endUndisturbed, holdAll, LONG, measured, places, roomFor } from "./matrix.ts";
 import { World } from "./world.ts";
+import { lacks } from "../helpers/needs.ts";
 
 const AGAIN = ["finished", "finished", "requested"];
 
@@ -72,7 +73,7 @@ Deno.test("a run that failed while publishing is retried with the rest of its ch
 
 Deno.test({
   name: "a run that is retried while its last attempt is cleaned up loses nothing",
-  ignore: !LONG,
+  ignore: lacks(LONG, "`deno task test:full` has the long tests"),
   async fn(t) {
     await using db = await testDatabase(t);
     await using world = await World.create({ dsn: db.dsn });

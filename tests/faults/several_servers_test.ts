@@ -5,6 +5,7 @@ import { holdRun } from "./holds.ts";
 import { nothingIsLeft, undisturbed } from "./invariants.ts";
 import { endUndisturbed, LONG } from "./matrix.ts";
 import { World } from "./world.ts";
+import { lacks } from "../helpers/needs.ts";
 
 const RUNS = 200;
 const LABELS = 40;
@@ -177,7 +178,7 @@ Deno.test("runs of one label wait, are skipped or cancel the older, as overlap s
 
 Deno.test({
   name: "a server with the role api executes nothing, workers do what it is asked for",
-  ignore: !LONG,
+  ignore: lacks(LONG, "`deno task test:full` has the long tests"),
   async fn(t) {
     await using db = await testDatabase(t);
     await using world = await World.create({ dsn: db.dsn });
@@ -200,7 +201,7 @@ Deno.test({
 
 Deno.test({
   name: "a run that takes longer than the queue's heartbeat keeps its job and its attempt",
-  ignore: !LONG,
+  ignore: lacks(LONG, "`deno task test:full` has the long tests"),
   async fn(t) {
     await using db = await testDatabase(t);
     await using world = await World.create({ dsn: db.dsn });

@@ -1,5 +1,6 @@
 import { databaseUser } from "../../scripts/postgres/os_user.ts";
 import { exists, makeReadableDir, SYSTEM_DIR } from "../../scripts/postgres/binaries.ts";
+import { isThere } from "./needs.ts";
 
 /** PEM files for a PostgreSQL on this machine that speaks TLS. */
 export interface Certificates extends AsyncDisposable {
@@ -18,7 +19,7 @@ export interface Certificates extends AsyncDisposable {
 
 /** Whether certificates can be made, for `ignore` of a test. */
 export async function opensslIsInstalled(): Promise<boolean> {
-  return await exists("/usr/bin/openssl");
+  return isThere(await exists("/usr/bin/openssl"), "install openssl for the tests with TLS");
 }
 
 const COMMANDS = `set -e

@@ -8,6 +8,7 @@ import {
   makeReadableDir,
   SYSTEM_DIR,
 } from "../../scripts/postgres/binaries.ts";
+import { isThere } from "./needs.ts";
 
 /** Which PostgreSQL: the npm one (18), or Debian's 15 with the real pg_cron. */
 export type ClusterKind = "embedded" | "debian15";
@@ -43,8 +44,11 @@ const CRON = {
 
 /** Whether Debian's PostgreSQL 15 and pg_cron are installed, e.g. for `ignore` of a test. */
 export async function debian15IsInstalled(): Promise<boolean> {
-  return await exists(`${DEBIAN_BIN}/postgres`) &&
-    await exists("/usr/lib/postgresql/15/lib/pg_cron.so");
+  return isThere(
+    await exists(`${DEBIAN_BIN}/postgres`) &&
+      await exists("/usr/lib/postgresql/15/lib/pg_cron.so"),
+    "install postgresql-15 and postgresql-15-cron for the tests with pg_cron",
+  );
 }
 
 export function defaultKind(): ClusterKind {

@@ -1,10 +1,11 @@
 import { waitFor } from "./wait_for.ts";
+import { isThere } from "./needs.ts";
 
 const PROGRAM = "/usr/sbin/pgbouncer";
 
 /** Whether Debian's pgbouncer is installed, for `ignore` of a test. */
 export async function pgbouncerIsInstalled(): Promise<boolean> {
-  return await exists(PROGRAM);
+  return isThere(await exists(PROGRAM), "install pgbouncer for the tests behind a pooler");
 }
 
 export interface Bouncer extends AsyncDisposable {

@@ -1,4 +1,5 @@
 import { waitFor } from "./wait_for.ts";
+import { isThere } from "./needs.ts";
 
 export interface PrometheusOptions {
   /** "127.0.0.1:PORT" of what is scraped at /api/etl/metrics, every second. */
@@ -17,12 +18,17 @@ export interface Prometheus extends AsyncDisposable {
 
 /** Whether Debian's prometheus is installed, for `ignore` of a test. */
 export function prometheusIsInstalled(): boolean {
-  try {
-    return Deno.statSync("/usr/bin/prometheus").isFile &&
-      Deno.statSync("/usr/bin/promtool").isFile;
-  } catch {
-    return false;
-  }
+  const isFile = (path: string) => {
+    try {
+      return Deno.statSync(path).isFile;
+    } catch {
+      return false;
+    }
+  };
+  return isThere(
+    ["/usr/bin/prometheus", "/usr/bin/promtool"].every(isFile),
+    "install prometheus for the tests of its rules and of the scrape",
+  );
 }
 
 /** Starts it and waits until it has scraped. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { waitFor } from "./wait_for.ts";
+import { isThere } from "./needs.ts";
 
 async function command(program: string, ...args: string[]): Promise<boolean> {
   try {
@@ -11,15 +12,16 @@ async function command(program: string, ...args: string[]): Promise<boolean> {
   }
 }
 
+const REMEDY = "run as root, where file systems may be mounted, for the tests on a full disk";
+
 /** Whether this process may mount a file system. */
 export async function canMount(): Promise<boolean> {
-  if (Deno.uid() !== 0) return false;
+  if (Deno.uid() !== 0) return isThere(false, REMEDY);
   const dir = await Deno.makeTempDir({ prefix: "etl_mount_" });
   const mounted = await command("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir);
   if (mounted) await command("umount", dir);
   await Deno.remove(dir);
-  if (!mounted) console.log("skipped: a small disk cannot be mounted here");
-  return mounted;
+  return isThere(mounted, REMEDY);
 }
 
 /** A disk of a size such as `192m`, unmounted at the end of the scope. */

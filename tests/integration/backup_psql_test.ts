@@ -3,6 +3,7 @@ import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { client } from "../helpers/sql_problems.ts";
+import { isThere } from "../helpers/needs.ts";
 
 async function shell(command: string, env: Record<string, string> = {}) {
   const { code, stdout, stderr } = await new Deno.Command("sh", { args: ["-c", command], env })
@@ -11,7 +12,10 @@ async function shell(command: string, env: Record<string, string> = {}) {
   return { code, out: text(stdout), err: text(stderr) };
 }
 
-const hasPsql = (await shell("psql --version && zcat --version")).code === 0;
+const hasPsql = isThere(
+  (await shell("psql --version && zcat --version")).code === 0,
+  "install postgresql-client for the tests with psql",
+);
 const PSQL = "psql -X -q -v ON_ERROR_STOP=1";
 
 Deno.test({

@@ -6,6 +6,7 @@ import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { ownCluster, testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
 import { client } from "../helpers/sql_problems.ts";
+import { lacks } from "../helpers/needs.ts";
 
 Deno.test("a backup shows one moment, although rows come and tables are made while it is read", async (t) => {
   await using db = await testDatabase(t);
@@ -34,7 +35,7 @@ Deno.test("a backup shows one moment, although rows come and tables are made whi
 
 Deno.test({
   name: "1,000,000 rows are backed up and restored, equal row by row, in bounded memory",
-  ignore: Deno.env.get("ETL_TEST_LONG") !== "1",
+  ignore: lacks(Deno.env.get("ETL_TEST_LONG") === "1", "`deno task test:full` has the long tests"),
   async fn(t) {
     await using db = await testDatabase(t);
     await withClient(db.dsn, (sql) =>

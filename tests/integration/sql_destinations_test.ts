@@ -4,6 +4,7 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import { connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { client, raised, request, runs } from "../helpers/sql_problems.ts";
+import { lacks } from "../helpers/needs.ts";
 
 Deno.test("SQL: the same key and conf are one run; another conf with the key is a conflict", async (t) => {
   await using db = await testDatabase(t);
@@ -209,7 +210,7 @@ Deno.test("SQL: two empty databases' worth of set-up at once do not collide on u
 
 Deno.test({
   name: "SQL: psql -f sets up an empty database, twice, in one transaction or not",
-  ignore: !(await hasPsql()),
+  ignore: lacks(await hasPsql(), "install postgresql-client for the tests with psql"),
   async fn(t) {
     const file = new URL("../../sql/etl_setup.sql", import.meta.url).pathname;
     for (const extra of [[], ["--single-transaction"]]) {

@@ -5,6 +5,7 @@ import { lines } from "../../scripts/server_process.ts";
 import { freshClone } from "../helpers/fresh_clone.ts";
 import { processesWith } from "../helpers/processes.ts";
 import { waitFor } from "../helpers/wait_for.ts";
+import { lacks } from "../helpers/needs.ts";
 
 /** Rows of flights-200k.json, and how many of them differ. */
 const RECORDS = 200_000;
@@ -163,7 +164,7 @@ async function checkCtrlC(setting: Setting): Promise<void> {
 
 Deno.test({
   name: "quickstart works for a plain user as well",
-  ignore: Deno.uid() !== 0, // otherwise the test above is this one
+  ignore: lacks(Deno.uid() === 0, "run as root for the quickstart of a plain user"), // otherwise the test above is this one
   async fn(t) {
     await using clone = await freshClone();
     const account = { uid: 65534, gid: 65534 }; // nobody

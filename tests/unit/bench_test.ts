@@ -6,6 +6,7 @@ import { cpuSecondsOf, cpuSecondsOfPrograms, watchMemory } from "../../bench/pro
 import { table } from "../../bench/report.ts";
 import { median, quantile, rounded } from "../../bench/statistics.ts";
 import { ROW_COLUMNS } from "../../pipeline/spill/row_encoder.ts";
+import { lacks } from "../helpers/needs.ts";
 
 Deno.test("median() is the middle value, or the mean of the two middle ones", () => {
   assert.equal(median([9, 1, 5]), 5);
@@ -61,7 +62,9 @@ Deno.test("finishRows() gives each record as a COPY line with the columns of the
   }
 });
 
-const linuxOnly = { ignore: Deno.build.os !== "linux" };
+const linuxOnly = {
+  ignore: lacks(Deno.build.os === "linux", "run on Linux for the tests that read /proc"),
+};
 
 Deno.test("cpuSecondsOfPrograms() counts the programs that have ended", linuxOnly, async () => {
   const before = await cpuSecondsOfPrograms();
