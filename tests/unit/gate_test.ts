@@ -48,6 +48,14 @@ Deno.test("Turns has so many work at once; the others follow in order, also afte
   for (const i of [0, 2, 3]) ends[i]!.resolve();
   await Promise.all([all[0], all[2], all[3]]);
   assert.deepEqual(begun, [0, 1, 2, 3]);
+  // as many places are free as before
+  const more = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+  let going = 0;
+  const rest = more.map(({ promise }) => turns.take(() => (going++, promise)));
+  await Promise.resolve();
+  assert.equal(going, 2);
+  for (const { resolve } of more) resolve();
+  await Promise.all(rest);
 });
 
 Deno.test("SharedLookup looks once for all, and never answers with what was looked up before the question", async () => {
@@ -107,15 +115,22 @@ Deno.test("guardedBody() gives up a body that stops coming, with 408", async () 
 
 Deno.test("guardedBody() gives up a body whose bytes come too slowly, although they come", async () => {
   let timer: ReturnType<typeof setInterval>;
+  let sent = 0;
   const drip = new ReadableStream<Uint8Array>({
     start(controller) {
-      timer = setInterval(() => controller.enqueue(block(1)), 5);
+      timer = setInterval(() => {
+        controller.enqueue(block(1));
+        if (++sent < 150) return;
+        clearInterval(timer);
+        controller.close();
+      }, 10);
     },
     cancel: () => clearInterval(timer),
   });
-  await assert.rejects(new Response(guardedBody(drip, { timeoutMs: 50 }).stream).bytes(), {
+  await assert.rejects(new Response(guardedBody(drip, { timeoutMs: 500 }).stream).bytes(), {
     status: 408,
   });
+  assert.ok(sent < 150, "it is given up while it comes");
 });
 
 Deno.test("guardedBody() ends where a block is refused", async () => {
