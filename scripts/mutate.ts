@@ -1,9 +1,10 @@
 /**
- * `deno task mutate [--list | --sample N | --all] [--only TEXT] [--seed N] [--jobs N] [--unchecked]`:
+ * `deno task mutate [--list | --sample N | --all] [--only TEXT] [--seed N] [--jobs N] [--minutes N] [--unchecked]`:
  * puts faults of one line into copies of the project and sees whether the tests
  * that must notice do. Default: a random 20, two at a time. The lists are in
  * tests/mutants; docs/decisions/mutation.md says why they are ours. First each test
- * is run without any mutant, which `--unchecked` leaves out.
+ * is run without any mutant, which `--unchecked` leaves out. After `--minutes` no
+ * further one is begun; what was not tried is not counted.
  *
  * A mutant is killed when a test that it names fails. A copy that does not load,
  * a set-up that PostgreSQL does not take, and a test that does not end are no
@@ -49,6 +50,7 @@ async function main(): Promise<number> {
       only: { type: "string", default: "" },
       seed: { type: "string" },
       jobs: { type: "string", default: "2" },
+      minutes: { type: "string", default: "600" },
       unchecked: { type: "boolean", default: false },
     },
   });
@@ -71,12 +73,16 @@ async function main(): Promise<number> {
     return 1;
   }
   if (!everything) console.log(`seed ${seed}: --seed ${seed} chooses the same mutants`);
-  return await mutate(chosen, { jobs: Math.max(1, Number(values.jobs)), check: !values.unchecked });
+  return await mutate(chosen, {
+    jobs: Math.max(1, Number(values.jobs)),
+    check: !values.unchecked,
+    deadline: performance.now() + Number(values.minutes) * 60_000,
+  });
 }
 
 async function mutate(
   chosen: Mutant[],
-  { jobs, check }: { jobs: number; check: boolean },
+  { jobs, check, deadline }: { jobs: number; check: boolean; deadline: number },
 ): Promise<number> {
   const root = await Deno.makeTempDir({ prefix: "etl_mutants_" });
   const dir = testClusterDir(`mutants-${Deno.pid}`);
@@ -116,7 +122,7 @@ async function mutate(
     }
     const outcomes: Outcome[] = [];
     await forEachLane(chosen, copies.length, async (mutant) => {
-      if (over) return;
+      if (over || performance.now() > deadline) return;
       const started = performance.now();
       const verdict = await inCopy((copy) => copy.judge(mutant));
       if (over) return;
@@ -125,6 +131,9 @@ async function mutate(
       console.log(`${said(verdict).padEnd(8)} ${mutant.id} (${seconds} s)`);
     });
     if (over) return 130;
+    if (outcomes.length < chosen.length) {
+      console.log(`${chosen.length - outcomes.length} were not tried: the time was over`);
+    }
     return report(outcomes);
   } finally {
     await cluster.stop();
@@ -144,7 +153,7 @@ function report(outcomes: Outcome[]): number {
     );
   }
   console.log(`\n${killed} of ${outcomes.length} mutants killed`);
-  return killed === outcomes.length ? 0 : 1;
+  return outcomes.length > 0 && killed === outcomes.length ? 0 : 1;
 }
 
 /** A copy of the project in which one mutant at a time lives. */

@@ -11,7 +11,21 @@ import { countsLine } from "./test_counts.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
-const CHECKS: { title: string; args: string[] }[] = [
+interface Check {
+  title: string;
+  args: string[];
+  /** Whether what it says is shown although nothing is wrong. */
+  talks?: boolean;
+}
+
+/** Twenty faults of one line that tests must notice; their seed is shown. */
+const MUTANTS: Check = {
+  title: "mutants",
+  args: ["run", "--frozen", "-A", "scripts/mutate.ts", "--sample", "20", "--minutes", "6"],
+  talks: true,
+};
+
+const CHECKS: Check[] = [
   { title: "format", args: ["fmt", "--check"] },
   { title: "lint", args: ["lint"] },
   { title: "imports", args: ["run", "--frozen", "--allow-read", "scripts/check_imports.ts"] },
@@ -36,7 +50,8 @@ async function main(): Promise<number> {
     },
   });
   let failed = 0;
-  for (const { title, args } of CHECKS) {
+  const checks = values.full ? [...CHECKS, MUTANTS] : CHECKS;
+  for (const { title, args, talks = false } of checks) {
     const start = performance.now();
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args,
@@ -48,12 +63,15 @@ async function main(): Promise<number> {
     const clean = success && !/^\s*warning\b/im.test(said);
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     console.log(`${title.padEnd(8)} ${clean ? "ok" : "FAILED"} (${seconds} s)`);
-    if (clean) continue;
+    if (clean) {
+      if (talks) console.log(said.trim());
+      continue;
+    }
     failed++;
     console.error(said);
   }
   if (failed > 0 && !values["keep-going"]) {
-    console.log(`\n${countsLine({ passed: CHECKS.length - failed, failed, skipped: 0 })}`);
+    console.log(`\n${countsLine({ passed: checks.length - failed, failed, skipped: 0 })}`);
     return 1;
   }
   const tests = new Deno.Command(Deno.execPath(), {
