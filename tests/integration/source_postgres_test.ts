@@ -146,6 +146,7 @@ Deno.test("postgres source keeps every value as it is", async (t) => {
        blobs bytea[], nested text[], mood mood, pair pair, code code, span int4range, nothing text,
        never timestamptz);
      set timezone = 'Asia/Tokyo';
+     do $$ begin execute format('alter database %I set timezone = %L', current_database(), 'Asia/Tokyo'); end $$;
      insert into things values (1, 9223372036854775807, 42, 0.12345678901234567890123, 10.50,
        'NaN', 0.1, true, '2024-02-03 04:05:06.123456+00', '2024-02-03 04:05:06', '2024-02-03',
        '{"n": 12345678901234567890, "__proto__": 1}', '\\x00ff', '{1,9007199254740993,null}',
