@@ -10,7 +10,7 @@ import { registeredConsumers } from "./pipeline/consumers/registered.ts";
 import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { workerPermissions } from "./pipeline/workers/permissions.ts";
-import { WorkerPool } from "./pipeline/workers/pool.ts";
+import { logModuleLines, WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
 import { workOnMaintenance } from "./queue/maintenance_worker.ts";
 import { startHousekeeping } from "./queue/housekeeping.ts";
@@ -131,6 +131,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       log.warn("database operation tried again", { run_id: runId, error: message });
       reporting.observer.retried(runId);
     },
+    onLines: (runId, lines) => logModuleLines(log, runId, lines),
   });
   const deps: RunDeps = {
     sql,

@@ -1,5 +1,5 @@
 import { digitsOf, numberText } from "./numbers.ts";
-import type { Json } from "./sources/source.ts";
+import type { Json, SourceRecord } from "./sources/source.ts";
 
 /**
  * Canonical JSON as in RFC 8785 (keys sorted by UTF-16 code units, shortest
@@ -23,8 +23,24 @@ export class Canonicalizer {
   }
 }
 
+/** A record as the quarantine shows it: canonical where that is possible. */
+export function rawText(record: SourceRecord): string {
+  try {
+    return new Canonicalizer().text(record);
+  } catch {
+    try {
+      return JSON.stringify(
+        record,
+        (_key, value) => typeof value === "bigint" ? `${value}` : value,
+      );
+    } catch (error) {
+      return `(cannot be shown: ${(error as Error).message})`;
+    }
+  }
+}
+
 /** PostgreSQL's stack takes about 10,000 levels with its default settings, ours less. */
-const MAX_DEPTH = 1000;
+export const MAX_DEPTH = 1000;
 /** Digits before the point that numeric holds. */
 const MAX_DIGITS = 131_072;
 

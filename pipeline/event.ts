@@ -1,3 +1,4 @@
+import type { Rejection } from "./expectations/payload_schema.ts";
 import type { SourceRecord } from "./sources/source.ts";
 
 /** A record after transform, as it is stored; text as COPY and the fingerprint need it. */
@@ -18,6 +19,8 @@ export interface Event {
   raw: string | null;
   /** SHA-256 in hex of the canonical JSON of the event. */
   fingerprint: string;
+  /** What the schema of a transform module says against the payload. */
+  refused?: Rejection;
 }
 
 /** A record that goes to the quarantine, with the rule that it broke. */

@@ -59,6 +59,8 @@ export const paramsSchema = z.strictObject({
     .describe("where the records come from"),
   transform: z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, "the name of a transform module").nullable()
     .default(null).describe("a transform module of your own, by name"),
+  transform_timeout_ms: z.number().int().min(100).max(3_600_000).default(60_000)
+    .describe("time limit of the transform module for a batch of about 1,000 records, in ms"),
   suite: name.nullable().default(null)
     .describe("expectation suite; default: the one of the destination table"),
   on_failure: z.enum(["record", "quarantine"]).default("record")

@@ -3,7 +3,6 @@ import { copyIn } from "../store/copy.ts";
 import { quoteIdent } from "../store/pg.ts";
 import { replaceQuarantine } from "../store/quarantine.ts";
 import type { Rejected } from "./event.ts";
-import type { PayloadCheck } from "./expectations/payload_schema.ts";
 import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
@@ -13,7 +12,7 @@ import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts
 import { readKeys } from "./spill/reader.ts";
 import { KEY_COLUMNS, SpillWriter } from "./spill/writer.ts";
 import { GeValidator, hasSpills, payloadCheckOf } from "./stages/ge_validate.ts";
-import { Transformer } from "./stages/transform.ts";
+import { type TransformedBatch, Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
 import { mappingOf } from "./sources/defaults.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
@@ -75,13 +74,9 @@ async function makeSpill(
 ): Promise<{ meta: SpillMeta; rejected: Rejected[] }> {
   const { context, signal } = env;
   const { params } = context;
-  const transformer = new Transformer({
-    mapping: mappingOf(params.source),
-    sourceName: context.sourceName,
-    transform: env.module.transform,
-  });
+  const transform = transformOf(env, input.chunkNo);
   using validator = new GeValidator(context, input.chunkNo);
-  const checks = payloadChecks(env);
+  const payloadCheck = payloadCheckOf(context);
   const counts: PreparedCounts = {
     records_read: 0,
     rejected: 0,
@@ -117,15 +112,15 @@ async function makeSpill(
   for await (const records of splitAt(batches, HOPELESS_AFTER)) {
     signal.throwIfAborted();
     lap("extract");
-    // before the transform, which may change the records it is given
     if (params.source.type === "postgres" && params.source.cursor !== undefined) {
       counts.cursor_nulls += nullCount(records, params.source.cursor);
     }
-    const batch = transformer.batch(records, counts.records_read);
+    const transformed = transform(records, counts.records_read);
+    const batch = transformed instanceof Promise ? await transformed : transformed;
     lap("transform");
     const { valid, rejected: invalid } = validateBatch(batch.events, {
       maxPayloadBytes: context.limits.maxRecordBytes,
-      checks,
+      ...(payloadCheck === undefined ? {} : { checks: [payloadCheck] }),
     });
     lap("validate");
     const { events, rejected: unexpected } = validator.batch(valid);
@@ -156,9 +151,17 @@ async function makeSpill(
   return { meta, rejected };
 }
 
-/** Further checks of payloads: the JSON Schema that comes with the suite, and the module's zod schema. */
-function payloadChecks({ context, module }: TaskEnvironment): PayloadCheck[] {
-  return [payloadCheckOf(context), module.check].filter((check) => check !== undefined);
+/** The transform stage of a chunk: here, or where the conf names a module in its host. */
+function transformOf(
+  { module, context }: TaskEnvironment,
+  chunkNo: number,
+): (records: RecordBatch, start: number) => TransformedBatch | Promise<TransformedBatch> {
+  if (module !== null) return (records, start) => module.batch(records, { start, chunkNo });
+  const transformer = new Transformer({
+    mapping: mappingOf(context.params.source),
+    sourceName: context.sourceName,
+  });
+  return (records, start) => transformer.batch(records, start);
 }
 
 /** The same batches, one of which ends exactly behind the first `count` records. */

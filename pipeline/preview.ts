@@ -4,10 +4,10 @@ import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { locate } from "./sources/origin.ts";
 import { previewSource } from "./sources/preview.ts";
-import type { Json, PlanContext, ReadContext } from "./sources/source.ts";
-import { Transformer } from "./stages/transform.ts";
+import type { Json, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
+import { type TransformedBatch, Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
-import { loadTransform } from "./transform_module.ts";
+import { TransformClient } from "./user_code/transform_client.ts";
 
 /** Events and rejected records that a preview shows, each. */
 const SHOWN = 20;
@@ -61,22 +61,19 @@ export interface PreviewContext {
 }
 
 /** What the first records of a source would become. Writes nothing but spooled input. */
-export async function preview(context: PreviewContext): Promise<Preview> {
+export async function preview(
+  context: PreviewContext,
+  host: MessagePort | null,
+): Promise<Preview> {
   const { params } = context;
-  const module = params.transform === null
-    ? {}
-    : await loadTransform(context.transformsDir, params.transform);
+  const transform = transformOf(context, host);
   const sourceName = sourceNameOf(params.source, params.run_label);
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
   const { records, warnings } = await previewSource(params.source, ctx, SAMPLE);
-  const batch = new Transformer({ mapping, sourceName, transform: module.transform }).batch(
-    records,
-    0,
-  );
+  const batch = await transform(records, 0);
   const { valid, rejected } = validateBatch(batch.events, {
     maxPayloadBytes: ctx.limits.maxRecordBytes,
-    checks: module.check === undefined ? [] : [module.check],
   });
   const allRejected = [...batch.rejected, ...rejected]
     .sort((a, b) => a.position - b.position || a.output - b.output);
@@ -101,6 +98,30 @@ export async function preview(context: PreviewContext): Promise<Preview> {
     },
     warnings,
   };
+}
+
+/**
+ * The transform stage as a run would have it; `host` is the line to the host of
+ * the module, where the conf names one.
+ */
+export function transformOf(
+  { params, transformsDir }: PreviewContext,
+  host: MessagePort | null,
+): (records: RecordBatch, start: number) => Promise<TransformedBatch> {
+  const mapping = mappingOf(params.source);
+  const sourceName = sourceNameOf(params.source, params.run_label);
+  if (host === null) {
+    const transformer = new Transformer({ mapping, sourceName });
+    return (records, start) => Promise.resolve(transformer.batch(records, start));
+  }
+  const module = new TransformClient(host, {
+    module: params.transform!,
+    dir: transformsDir,
+    mapping,
+    sourceName,
+    limitMs: params.transform_timeout_ms,
+  });
+  return (records, start) => module.batch(records, { start, chunkNo: null });
 }
 
 function asRow(event: Event, source: string): PreviewEvent {

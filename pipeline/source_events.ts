@@ -1,11 +1,8 @@
 import type { Event } from "./event.ts";
-import type { PreviewContext } from "./preview.ts";
+import { type PreviewContext, transformOf } from "./preview.ts";
 import { adapterFor } from "./sources/adapters.ts";
-import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
 import { planFirst } from "./sources/preview.ts";
-import { Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
-import { loadTransform } from "./transform_module.ts";
 
 export interface SourceEventsContext extends PreviewContext {
   /** Records that are read at most; null: all of them. */
@@ -30,15 +27,9 @@ export interface SourceEventsCounts {
 export async function* sourceEvents(
   { params, transformsDir, source, maxRecords }: SourceEventsContext,
   counts: SourceEventsCounts,
+  host: MessagePort | null,
 ): AsyncGenerator<Event[]> {
-  const module = params.transform === null
-    ? {}
-    : await loadTransform(transformsDir, params.transform);
-  const transformer = new Transformer({
-    mapping: mappingOf(params.source),
-    sourceName: sourceNameOf(params.source, params.run_label),
-    transform: module.transform,
-  });
+  const transform = transformOf({ params, transformsDir, source }, host);
   const { signal } = new AbortController();
   const ctx = { ...source, signal };
   const generated = params.source.type === "synthetic" ? params.batch_size : Infinity;
@@ -54,10 +45,9 @@ export async function* sourceEvents(
       const records = batch.slice(0, most - counts.records);
       if (records.length < batch.length) counts.cut = true;
       if (records.length === 0) return;
-      const transformed = transformer.batch(records, counts.records);
+      const transformed = await transform(records, counts.records);
       const { valid, rejected } = validateBatch(transformed.events, {
         maxPayloadBytes: ctx.limits.maxRecordBytes,
-        checks: module.check === undefined ? [] : [module.check],
       });
       counts.records += records.length;
       counts.events += valid.length;

@@ -19,10 +19,11 @@ export interface ProfileResult extends SourceEventsCounts {
 /** Proposes a suite named `name` that holds on the events of a source. */
 export async function profileSource(
   context: SourceEventsContext & { name: string },
+  host: MessagePort | null,
 ): Promise<ProfileResult> {
   const counts = noCounts();
   const profile = newProfile({ name: context.name, spillDir: context.source.spoolDir });
-  for await (const events of sourceEvents(context, counts)) {
+  for await (const events of sourceEvents(context, counts, host)) {
     profile.observe(events.map(({ payload }) => payload), events);
   }
   return { suite: profile.finish(), ...counts };
@@ -50,6 +51,7 @@ export function checkSuite(json: unknown): CheckedSuite {
 /** What a suite, in the JSON of Great Expectations, says of a sample. */
 export async function trySuite(
   { suite, sample }: { suite: unknown; sample: TrySample },
+  host: MessagePort | null,
 ): Promise<ValidationResult> {
   const compiled = compileSuite(readSuite(suite));
   const state = compiled.newState({
@@ -62,7 +64,7 @@ export async function trySuite(
       compiled.observe(state, records.slice(from, from + 1000));
     }
   } else {
-    for await (const events of sourceEvents(sample.source, noCounts())) {
+    for await (const events of sourceEvents(sample.source, noCounts(), host)) {
       compiled.observe(state, events.map(({ payload }) => payload), { events });
     }
   }

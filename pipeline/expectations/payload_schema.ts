@@ -1,4 +1,3 @@
-import { z } from "zod";
 import type { SourceRecord } from "../sources/source.ts";
 import { type FieldError, Problem } from "../problem.ts";
 import { compileSchema, describeError } from "./json_schema.ts";
@@ -45,20 +44,6 @@ export function payloadSchemaErrors(schema: unknown): FieldError[] {
     if (!(error instanceof Problem)) throw error;
     return [{ field, message: error.message }];
   }
-}
-
-/** The same check by a zod schema, for a module of the user's own. */
-export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
-  return (record) => {
-    const result = schema.safeParse(record);
-    if (result.success) return null;
-    const issue = result.error.issues[0]!;
-    const at = issue.path.map(String).join(".");
-    return {
-      rule: `payload_schema:${issue.code}`,
-      message: at ? `${at}: ${issue.message}` : issue.message,
-    };
-  };
 }
 
 function hasBigint(value: unknown): boolean {

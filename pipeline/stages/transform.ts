@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { Canonicalizer } from "../canonical.ts";
+import { Canonicalizer, rawText } from "../canonical.ts";
 import type { Event, Rejected } from "../event.ts";
 import { compileMapping, type Mapping, type MappingConf, RowError } from "../mapping.ts";
 import { keepDigits, readDigits } from "../numbers.ts";
@@ -19,7 +19,10 @@ export interface TransformOptions {
   mapping: MappingConf;
   /** Owner of the rows, part of each event. */
   sourceName: string;
-  /** The user's own module, if any. */
+  /**
+   * The user's own module, if any; only in its host (user_code). What is made of
+   * a record by it has no `raw`.
+   */
   transform?: TransformFunction | undefined;
 }
 
@@ -39,6 +42,8 @@ export class Transformer {
   readonly #transform: TransformFunction | undefined;
   readonly #canonical = new Canonicalizer();
   readonly #sourceText: string;
+  /** Of the record that the module has in hand, or had last. */
+  position = 0;
 
   constructor(options: TransformOptions) {
     this.#mapping = compileMapping(options.mapping);
@@ -65,19 +70,19 @@ export class Transformer {
 
   #outputs(record: SourceRecord, position: number, result: TransformedBatch): void {
     let outputs: SourceRecord[];
-    // the module may change the record it is given: what is quarantined is what was read
-    const raw = this.#rawText(record);
+    // the module may change the record it is given; whoever holds what was read fills it in
+    const raw = "";
+    this.position = position;
     const digits = readDigits(record);
     try {
       outputs = asRecords(this.#transform!(record));
       if (digits !== undefined) { for (const output of outputs) keepDigits(digits, output); }
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
       result.rejected.push({
         position,
         output: 0,
         rule: error instanceof RowError ? error.rule : "transform_error",
-        message: `the transform failed: ${message.slice(0, 500)}`,
+        message: `the transform failed: ${errorText(error).slice(0, 500)}`,
         field: null,
         raw,
       });
@@ -137,7 +142,7 @@ export class Transformer {
         rule,
         message: (error as Error).message,
         field: error instanceof RowError ? error.field : null,
-        raw: typeof raw === "string" ? raw : this.#rawText(raw),
+        raw: typeof raw === "string" ? raw : rawText(raw),
       });
     }
   }
@@ -163,22 +168,6 @@ export class Transformer {
       });
     }
   }
-
-  /** A record as the quarantine shows it: canonical where that is possible. */
-  #rawText(record: SourceRecord): string {
-    try {
-      return this.#canonical.text(record);
-    } catch {
-      try {
-        return JSON.stringify(
-          record,
-          (_key, value) => typeof value === "bigint" ? `${value}` : value,
-        );
-      } catch (error) {
-        return `(cannot be shown: ${(error as Error).message})`;
-      }
-    }
-  }
 }
 
 /** The rule that a record breaks when mapping it throws this; null where it is no fault of the record. */
@@ -187,6 +176,15 @@ function ruleOf(error: unknown): string | null {
   if (error instanceof TypeError) return "not_json";
   // also what the engine throws when a record's nesting exhausts its stack
   return error instanceof RangeError ? "not_storable" : null;
+}
+
+/** What was thrown, in words; a module may throw anything. */
+function errorText(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.message) : String(error);
+  } catch {
+    return "it threw what cannot be shown";
+  }
 }
 
 function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {

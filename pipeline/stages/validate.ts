@@ -67,7 +67,7 @@ function brokenRule(
     const rejection = check(event.payload);
     if (rejection !== null) return rejection;
   }
-  return null;
+  return event.refused ?? null;
 }
 
 function hasNul(text: string): boolean {

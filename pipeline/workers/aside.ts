@@ -2,6 +2,7 @@ import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
+import { startHost } from "../user_code/host.ts";
 import { fetchPermissions, NO_REACH, workerPermissions } from "./permissions.ts";
 
 export interface AsideLimits {
@@ -16,6 +17,8 @@ export interface AsideLimits {
 export interface AsideOptions extends AsideLimits {
   /** Deno permissions of the worker. */
   permissions: Deno.PermissionOptionsObject;
+  /** Directory of the transform module that the task needs a host for; null where it needs none. */
+  transformsDir?: string | null;
 }
 
 /** Tasks that read a source. */
@@ -51,6 +54,7 @@ export async function asideOnSource<K extends SourceTask>(
     ...limits,
     timeoutMs: Math.max(1, deadline - performance.now()),
     permissions,
+    transformsDir: params.transform === null ? null : transformsDir,
   });
 }
 
@@ -91,14 +95,14 @@ function suiteTooSlow(): Problem {
 }
 
 /**
- * Does a task that belongs to no run in a Web Worker of its own: a transform
- * module is loaded as it is now, and one that never ends, or a source that
- * never answers, holds up nothing else and is ended after a while.
+ * Does a task that belongs to no run in a Web Worker of its own, with a host of
+ * its own for a transform module: a source that never answers holds up nothing
+ * else and is ended after a while.
  */
 export async function aside<K extends keyof AsideTasks>(
   task: K,
   input: AsideTasks[K]["input"],
-  { timeoutMs, signal, tooSlow, permissions }: AsideOptions,
+  { timeoutMs, signal, tooSlow, permissions, transformsDir = null }: AsideOptions,
 ): Promise<AsideTasks[K]["output"]> {
   const { promise, resolve, reject } = Promise.withResolvers<AsideTasks[K]["output"]>();
   const worker = new Worker(new URL("./aside_worker.ts", import.meta.url), {
@@ -115,6 +119,7 @@ export async function aside<K extends keyof AsideTasks>(
     event.preventDefault();
     reject(new Error(event.message));
   };
+  const host = transformsDir === null ? null : startHost(transformsDir);
   const timer = Number.isFinite(timeoutMs)
     ? setTimeout(() => reject((tooSlow ?? tookTooLong)()), timeoutMs)
     : undefined;
@@ -122,12 +127,14 @@ export async function aside<K extends keyof AsideTasks>(
   signal?.addEventListener("abort", gone);
   try {
     signal?.throwIfAborted();
-    worker.postMessage({ task, input });
+    const port = host?.port ?? null;
+    worker.postMessage({ task, input, host: port }, port === null ? [] : [port]);
     return await promise;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", gone);
     worker.terminate();
+    host?.end();
   }
 }
 

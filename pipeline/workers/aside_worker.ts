@@ -46,11 +46,13 @@ export type AsideAnswer =
 
 /** Does one task, and is ended by who started it. */
 self.onmessage = async (
-  { data }: MessageEvent<{ task: keyof AsideTasks; input: never }>,
+  { data }: MessageEvent<{ task: keyof AsideTasks; input: never; host: MessagePort | null }>,
 ) => {
   let answer: AsideAnswer;
+  // only what reads a source may have a host
+  const task: (input: never, host: MessagePort | null) => unknown = TASKS[data.task];
   try {
-    answer = { output: await TASKS[data.task](data.input) };
+    answer = { output: await task(data.input, data.host) };
   } catch (error) {
     answer = answerOf(error);
   }

@@ -1,7 +1,7 @@
 import type { Connection, TransactionOptions } from "../../store/connection.ts";
 import type { RetryPolicy } from "../../store/retry.ts";
 import { Canonicalizer } from "../canonical.ts";
-import type { TransformModule } from "../transform_module.ts";
+import type { TransformClient } from "../user_code/transform_client.ts";
 import type { RunContext } from "./task.ts";
 
 /** What a task finds in its worker: the run, a connection, and a signal that ends it. */
@@ -11,8 +11,8 @@ export interface TaskEnvironment {
   /** Aborted when the run is cancelled or its server stops. */
   signal: AbortSignal;
   retry: RetryPolicy;
-  /** The user's own module; empty where the conf names none. */
-  module: TransformModule;
+  /** The user's own module, in its host; null where the conf names none. */
+  module: TransformClient | null;
   /** Name of this worker, shown with the chunk. */
   workerName: string;
   /** The stored request body of an inline source. */

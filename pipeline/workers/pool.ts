@@ -1,6 +1,9 @@
+import type { Log } from "../../telemetry/log.ts";
 import { Problem } from "../problem.ts";
+import { type Host, startHost } from "../user_code/host.ts";
 import type {
   FromWorker,
+  ModuleLines,
   RunContext,
   TaskKind,
   Tasks,
@@ -34,6 +37,8 @@ interface Slot {
   worker: Worker;
   /** Runs whose context the worker has. */
   runs: Set<string>;
+  /** Hosts of the runs' transform modules, which only this worker feeds. */
+  hosts: Map<string, Host>;
   task: { id: number; pending: Pending } | null;
 }
 
@@ -48,6 +53,8 @@ export interface PoolOptions {
   permissions: Deno.PermissionOptionsObject;
   /** A database operation failed transiently and is tried again. */
   onRetry?: ((runId: string, message: string) => void) | undefined;
+  /** A run's transform module printed something. */
+  onLines?: ((runId: string, lines: ModuleLines) => void) | undefined;
 }
 
 /**
@@ -83,7 +90,7 @@ export class WorkerPool {
       name,
       deno: { permissions: this.#options.permissions },
     });
-    const slot: Slot = { name, worker, runs: new Set(), task: null };
+    const slot: Slot = { name, worker, runs: new Set(), hosts: new Map(), task: null };
     const { dsn, probeMs } = this.#options;
     const config: WorkerConfig = { dsn, name, probeMs };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
@@ -110,6 +117,8 @@ export class WorkerPool {
       if (slot.runs.delete(runId)) {
         slot.worker.postMessage({ type: "close", runId } satisfies ToWorker);
       }
+      slot.hosts.get(runId)?.end();
+      slot.hosts.delete(runId);
     }
   }
 
@@ -162,8 +171,19 @@ export class WorkerPool {
         slot.worker.postMessage({ type: "open", context } satisfies ToWorker);
       }
       const { runId, kind, input } = pending;
+      if (kind === "prepare") this.#giveHost(slot, runId);
       slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);
     }
+  }
+
+  /** A worker that prepares chunks of a run with a transform module needs a host for it. */
+  #giveHost(slot: Slot, runId: string): void {
+    const { params, transformsDir } = this.#contexts.get(runId)!;
+    if (params.transform === null || slot.hosts.has(runId)) return;
+    const host = startHost(transformsDir);
+    slot.hosts.set(runId, host);
+    const { port } = host;
+    slot.worker.postMessage({ type: "host", runId, port } satisfies ToWorker, [port]);
   }
 
   /** The next task, from the run that has waited longest since its last turn. */
@@ -182,6 +202,10 @@ export class WorkerPool {
       this.#options.onRetry?.(message.runId, message.message);
       return;
     }
+    if (message.type === "lines") {
+      this.#options.onLines?.(message.runId, message.lines);
+      return;
+    }
     if (message.type === "ready" || slot.task?.id !== message.id) return;
     const { pending } = slot.task;
     slot.task = null;
@@ -193,7 +217,7 @@ export class WorkerPool {
   #replace(slot: Slot, reason: string): void {
     const index = this.#slots.indexOf(slot);
     if (index < 0 || this.#stopping) return;
-    slot.worker.terminate();
+    endSlot(slot);
     this.#slots[index] = this.#spawn(index);
     slot.task?.pending.reject(
       new WorkerError({
@@ -210,8 +234,24 @@ export class WorkerPool {
   stop(): void {
     this.#stopping = true;
     for (const runId of this.#queues.keys()) this.abort(runId);
-    for (const slot of this.#slots) slot.worker.terminate();
+    for (const slot of this.#slots) endSlot(slot);
   }
+}
+
+/** Writes what a transform module printed to the run's log. */
+export function logModuleLines(
+  log: Log,
+  runId: string,
+  { module, chunkNo, lines, dropped }: ModuleLines,
+): void {
+  const about = { run_id: runId, transform: module, chunk_no: chunkNo };
+  for (const { level, text, position } of lines) log[level](text, { ...about, position });
+  if (dropped > 0) log.warn(`the transform module printed ${dropped} lines more`, about);
+}
+
+function endSlot(slot: Slot): void {
+  for (const host of slot.hosts.values()) host.end();
+  slot.worker.terminate();
 }
 
 function stopped(): Problem {

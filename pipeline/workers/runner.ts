@@ -7,14 +7,23 @@ import { prepareChunk } from "../prepare.ts";
 import { publishChunk } from "../publish.ts";
 import { lookUpChunk, resolveRun } from "../resolve.ts";
 import { traced } from "../../telemetry/tracing.ts";
-import { loadTransform, type TransformModule } from "../transform_module.ts";
+import { TransformClient } from "../user_code/transform_client.ts";
+import { mappingOf } from "../sources/defaults.ts";
 import type { TaskEnvironment } from "./environment.ts";
-import type { RunContext, TaskKind, Tasks, WorkerConfig } from "./task.ts";
+import type { ModuleLines, RunContext, TaskKind, Tasks, WorkerConfig } from "./task.ts";
 
 interface OpenRun {
   context: RunContext;
   abort: AbortController;
-  module: Promise<TransformModule>;
+  module: TransformClient | null;
+}
+
+/** What a task tells besides its output. */
+export interface RunnerEvents {
+  /** A database operation failed transiently and is tried again. */
+  onRetry(runId: string, error: unknown): void;
+  /** A run's module printed something. */
+  onLines(runId: string, lines: ModuleLines): void;
 }
 
 /**
@@ -25,25 +34,39 @@ export class TaskRunner {
   readonly #config: WorkerConfig;
   readonly #connection: Connection;
   readonly #runs = new Map<string, OpenRun>();
-  readonly #onRetry: (runId: string, error: unknown) => void;
+  readonly #events: RunnerEvents;
   #current: string | null = null;
 
-  constructor(config: WorkerConfig, onRetry: (runId: string, error: unknown) => void) {
+  constructor(config: WorkerConfig, events: RunnerEvents) {
     this.#config = config;
     this.#connection = new Connection(config.dsn, config.name, { probeMs: config.probeMs });
-    this.#onRetry = onRetry;
+    this.#events = events;
   }
 
   open(context: RunContext): void {
-    const module = context.params.transform === null
-      ? Promise.resolve({})
-      : loadTransform(context.transformsDir, context.params.transform);
+    this.#runs.set(context.runId, { context, abort: new AbortController(), module: null });
+  }
+
+  /** Gives an open run the host of its transform module. */
+  host(runId: string, port: MessagePort): void {
+    const open = this.#runs.get(runId)!;
+    const { params, transformsDir, sourceName } = open.context;
+    const name = params.transform!;
+    open.module = new TransformClient(port, {
+      module: name,
+      dir: transformsDir,
+      mapping: mappingOf(params.source),
+      sourceName,
+      limitMs: params.transform_timeout_ms,
+      signal: open.abort.signal,
+      onLines: (lines, chunkNo) => this.#events.onLines(runId, { ...lines, module: name, chunkNo }),
+    });
     // reported by the task that needs it
-    module.catch(() => {});
-    this.#runs.set(context.runId, { context, abort: new AbortController(), module });
+    open.module.load().catch(() => {});
   }
 
   close(runId: string): void {
+    this.#runs.get(runId)?.module?.close();
     this.#runs.delete(runId);
   }
 
@@ -70,13 +93,13 @@ export class TaskRunner {
         context,
         connection: this.#connection,
         signal: abort.signal,
-        module: await open.module,
+        module: open.module,
         workerName: this.#config.name,
         retry: {
           attempts: context.params.db_max_retries,
           initialMs: context.params.db_retry_initial_ms,
           signal: abort.signal,
-          onRetry: (error) => this.#onRetry(runId, error),
+          onRetry: (error) => this.#events.onRetry(runId, error),
         },
         readUpload: (uploadId) => readUpload(this.#connection, uploadId),
       };

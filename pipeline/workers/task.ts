@@ -3,6 +3,7 @@ import type { Comparison } from "../manifest.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
+import type { Lines } from "../user_code/messages.ts";
 import type { Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
 
 /** What a worker needs to know of a run; sent once a run, as plain data. */
@@ -111,6 +112,8 @@ export type TaskKind = keyof Tasks;
 export type ToWorker =
   | { type: "start"; config: WorkerConfig }
   | { type: "open"; context: RunContext }
+  /** The line to the host of the run's transform module, before its first chunk. */
+  | { type: "host"; runId: string; port: MessagePort }
   | { type: "close"; runId: string }
   | { type: "abort"; runId: string }
   | { type: "task"; id: number; runId: string; kind: TaskKind; input: unknown };
@@ -119,7 +122,11 @@ export type FromWorker =
   | { type: "ready" }
   | { type: "done"; id: number; output: unknown }
   | { type: "failed"; id: number; error: WireError }
-  | { type: "retry"; runId: string; message: string };
+  | { type: "retry"; runId: string; message: string }
+  | { type: "lines"; runId: string; lines: ModuleLines };
+
+/** What a module of the user's printed. */
+export type ModuleLines = Lines & { module: string; chunkNo: number | null };
 
 /** An error as it crosses from a worker. */
 export type WireError =

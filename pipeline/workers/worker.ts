@@ -16,17 +16,22 @@ const send = (message: FromWorker) => self.postMessage(message);
 self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {
     case "start":
-      runner = new TaskRunner(data.config, (runId, error) => {
-        send({
-          type: "retry",
-          runId,
-          message: error instanceof Error ? error.message : `${error}`,
-        });
+      runner = new TaskRunner(data.config, {
+        onRetry: (runId, error) =>
+          send({
+            type: "retry",
+            runId,
+            message: error instanceof Error ? error.message : `${error}`,
+          }),
+        onLines: (runId, lines) => send({ type: "lines", runId, lines }),
       });
       send({ type: "ready" });
       return;
     case "open":
       runner!.open(data.context);
+      return;
+    case "host":
+      runner!.host(data.runId, data.port);
       return;
     case "close":
       runner!.close(data.runId);

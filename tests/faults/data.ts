@@ -63,37 +63,12 @@ export const PLAIN_TRANSFORM = `${TRANSFORM}
 export const transform = change;
 `;
 
-/**
- * The same, but it stops its worker dead at record `at` until a file appears;
- * marks that it does in whichever of the spool directories it may write to.
- */
-export function holdingTransform(
-  { at, release, marks }: { at: number; release: string; marks: string[] },
-): string {
+/** The same, but it stops its worker dead at record `at` until the gate is opened. */
+export function holdingTransform({ at, gate }: { at: number; gate: string }): string {
   return `${TRANSFORM}
-const cell = new Int32Array(new SharedArrayBuffer(4));
-function exists(path) {
-  try { Deno.statSync(path); return true; } catch { return false; }
-}
-function hold() {
-  for (const mark of ${JSON.stringify(marks)}) {
-    try { Deno.writeTextFileSync(mark, ""); } catch { /* of another server */ }
-  }
-  while (!exists(${JSON.stringify(release)})) Atomics.wait(cell, 0, 0, 20);
-}
 export function transform(record) {
-  if (record.n === ${at}) hold();
+  if (record.n === ${at}) Deno.openSync(${JSON.stringify(gate)}).readSync(new Uint8Array(1));
   return change(record);
 }
-`;
-}
-
-/** What makes a module's worker crash, once: when the file appears, for the one who can remove it. */
-export function crashingTimer(flag: string): string {
-  return `
-setInterval(() => {
-  try { Deno.removeSync(${JSON.stringify(flag)}); } catch { return; }
-  throw new Error("crash on purpose");
-}, 20);
 `;
 }

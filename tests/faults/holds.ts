@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { waitFor } from "../helpers/wait_for.ts";
-import { crashingTimer, holdingTransform, LAST_CHUNK_RECORD, LONELY_KEY } from "./data.ts";
+import { holdingTransform, LAST_CHUNK_RECORD, LONELY_KEY } from "./data.ts";
 import type { World, WorldServer } from "./world.ts";
 
 /** Where a run can be held, in the order in which it gets there. */
@@ -38,8 +38,6 @@ export interface HeldRun {
 export interface HoldOptions {
   /** Name of the run's table and pool; default: the place. */
   name?: string;
-  /** Where the module of the run looks for an order to crash its worker. */
-  crashFlag?: string;
   /** Chunks that are published before the one that is held at publish; default 9, all others. */
   published?: number;
   /** More of the conf. */
@@ -60,15 +58,13 @@ export async function holdRun(
   const name = options.name ?? place;
   await world.addTable(name);
   const module = `hold_${name}`;
-  const crash = options.crashFlag === undefined ? "" : crashingTimer(options.crashFlag);
   const at = RECORD[place] ?? LAST_CHUNK_RECORD;
-  // whichever server gets the run
-  const marks = world.servers.map(({ spool }) => `${spool}/held_${name}`);
+  const gate = await world.gate(name);
   await Deno.writeTextFile(
     `${world.root}/transforms/${module}.ts`,
-    holdingTransform({ at, release: world.control(name), marks }) + crash,
+    holdingTransform({ at, gate: gate.path }),
   );
-  const goOn = () => Deno.writeTextFile(world.control(name), "");
+  const goOn = () => gate.open();
   if (place === "extract") {
     world.holdBack(name);
     await goOn();
@@ -88,10 +84,7 @@ export async function holdRun(
     server,
     world.conf(name, { transform: module, ...options.conf }),
   );
-  await waitFor(() => marks.some(exists), {
-    timeoutMs: 60_000,
-    what: `run ${place} to arrive at record ${at}`,
-  }).catch((error) => {
+  await gate.arrived(`arrival of run ${place} at record ${at}`).catch((error) => {
     throw new Error(`${error.message}\n${world.logs()}`);
   });
   if (place in RECORD) return { place, runId, release: goOn };

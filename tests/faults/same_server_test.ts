@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { Gate } from "../helpers/gate.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
-import { exists } from "./holds.ts";
 
 const RECORDS = Array.from({ length: 40 }, (_, i) => ({ id: `k${i}`, n: i }));
 const CONF = {
@@ -11,45 +11,43 @@ const CONF = {
   source: { type: "inline", name: "test", key: "id", records: RECORDS },
 };
 
-/** A transform that stops at record 39 until a file appears, beside the spill: a worker may write nowhere else. */
-const HOLDING = `
-const cell = new Int32Array(new SharedArrayBuffer(4));
-const spool = new URL("../spool/", import.meta.url);
-export function transform(record) {
-  if (record.n === 39) {
-    Deno.writeTextFileSync(new URL("held", spool), "");
-    for (;;) {
-      try { Deno.statSync(new URL("release", spool)); break; } catch { Atomics.wait(cell, 0, 0, 20); }
-    }
-  }
-  return record;
-}
-`;
-
 class Held implements AsyncDisposable {
   readonly engine: Engine;
+  readonly #gate: Gate;
 
-  constructor(engine: Engine) {
+  private constructor(engine: Engine, gate: Gate) {
     this.engine = engine;
+    this.#gate = gate;
   }
 
+  /** An engine with a transform that stops at record 39. */
   static async start(t: { name: string }, workers = 2): Promise<Held> {
     const database = await testDatabase(t);
-    return new Held(await startEngine(t, { workers, database, transforms: { hold: HOLDING } }));
+    const engine = await startEngine(t, { workers, database });
+    const { transformsDir } = engine.config;
+    const gate = await Gate.make(`${transformsDir}/gate`);
+    await Deno.writeTextFile(
+      `${transformsDir}/hold.ts`,
+      `export function transform(record) {
+        if (record.n === 39) Deno.openSync(${
+        JSON.stringify(gate.path)
+      }).readSync(new Uint8Array(1));
+        return record;
+      }`,
+    );
+    return new Held(engine, gate);
   }
 
-  async held(): Promise<void> {
-    await waitFor(() => exists(`${this.engine.config.spoolDir}/held`), {
-      timeoutMs: 30_000,
-      what: "the hold",
-    });
+  held(): Promise<void> {
+    return this.#gate.arrived("hold", 30_000);
   }
 
   release(): Promise<void> {
-    return Deno.writeTextFile(`${this.engine.config.spoolDir}/release`, "");
+    return this.#gate.open();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#gate[Symbol.asyncDispose]();
     await this.engine[Symbol.asyncDispose]();
     await this.engine.db[Symbol.asyncDispose]();
   }

@@ -1,3 +1,4 @@
+import { Gate } from "../helpers/gate.ts";
 import pg from "pg";
 import { startServer, type TestServer, type TestServerOptions } from "../helpers/server.ts";
 import { prepareAsTold, serverRole } from "../helpers/server_role.ts";
@@ -21,6 +22,8 @@ export interface ServerOptions {
   dsn?: string;
   role?: TestServerOptions["role"];
   env?: Record<string, string>;
+  /** Module to run; default main.ts. */
+  entry?: string;
 }
 
 /** A server with the directory where its runs wait. */
@@ -40,6 +43,7 @@ export class World implements AsyncDisposable {
   /** Names of what the HTTP source holds back. */
   readonly #heldBack = new Map<string, PromiseWithResolvers<void>>();
   readonly requested = new Set<string>();
+  readonly #gates: Gate[] = [];
 
   private constructor(options: WorldOptions, root: string) {
     this.dsn = options.dsn;
@@ -54,7 +58,7 @@ export class World implements AsyncDisposable {
 
   static async create(options: WorldOptions): Promise<World> {
     const root = await Deno.makeTempDir({ prefix: "etl_faults_" });
-    for (const dir of ["data/control", "transforms"]) {
+    for (const dir of ["data", "transforms"]) {
       await Deno.mkdir(`${root}/${dir}`, { recursive: true });
     }
     await Deno.writeTextFile(`${root}/data/new.ndjson`, newData());
@@ -73,9 +77,11 @@ export class World implements AsyncDisposable {
     return `${this.root}/spool_${name}`;
   }
 
-  /** Where a file must appear for a hold to end. */
-  control(name: string): string {
-    return `${this.root}/data/control/${name}`;
+  /** The gate at which the module of a run stops. */
+  async gate(name: string): Promise<Gate> {
+    const gate = await Gate.make(`${this.root}/transforms/gate_${name}`);
+    this.#gates.push(gate);
+    return gate;
   }
 
   async start(options: ServerOptions): Promise<WorldServer> {
@@ -94,6 +100,7 @@ export class World implements AsyncDisposable {
         ...this.#env,
         ...options.env,
       },
+      ...(options.entry === undefined ? {} : { entry: options.entry }),
       timeoutMs: 60_000,
     });
     const known = Object.assign(server, { name, spool });
@@ -135,6 +142,7 @@ export class World implements AsyncDisposable {
       pool: name,
       chunk_size: CHUNK_SIZE,
       transform: "plain",
+      transform_timeout_ms: 600_000,
       suite: "etl_improved_events",
       enforce_ge: true,
       min_acceptance_ratio: 0.5,
@@ -304,6 +312,7 @@ export class World implements AsyncDisposable {
       await server[Symbol.asyncDispose]();
     }));
     await this.#http.shutdown();
+    for (const gate of this.#gates) await gate[Symbol.asyncDispose]();
     await Deno.remove(this.root, { recursive: true });
   }
 }

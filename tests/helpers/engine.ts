@@ -4,7 +4,7 @@ import { type Config, readConfig } from "../../config.ts";
 import { executeRun, type RunDeps } from "../../pipeline/run.ts";
 import type { Execution } from "../../pipeline/run_outcome.ts";
 import { workerPermissions } from "../../pipeline/workers/permissions.ts";
-import { WorkerPool } from "../../pipeline/workers/pool.ts";
+import { logModuleLines, WorkerPool } from "../../pipeline/workers/pool.ts";
 import { startBoss } from "../../queue/boss.ts";
 import { RunWatch } from "../../queue/run_watch.ts";
 import { workOnRuns } from "../../queue/run_worker.ts";
@@ -228,6 +228,7 @@ export async function startEngine(
       transformsDir: config.transformsDir,
     }),
     onRetry: (runId, message) => log.warn("tried again", { run_id: runId, error: message }),
+    onLines: (runId, lines) => logModuleLines(log, runId, lines),
   });
   const stopping = new AbortController();
   const deps: RunDeps = {

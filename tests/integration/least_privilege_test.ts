@@ -4,11 +4,13 @@ import { withClient } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 
 /** A transform module that tries what it must not be able to do, and tells in its output what became of it. */
-const PROBE = (otherHost: string, outside: string) => `
+const PROBE = (otherHost: string, outside: string, databasePort: string) => `
   const tries = {
     read: () => Deno.readTextFile(${JSON.stringify(outside)}),
     project: () => Deno.readTextFile(Deno.cwd() + "/deno.json"),
+    data: () => Deno.readTextFile(${JSON.stringify("DATA")} + "/own.txt"),
     list: () => Array.fromAsync(Deno.readDir("/")),
+    writeOwn: () => Deno.writeTextFile(new URL("./rates.json", import.meta.url), "x"),
     writeData: () => Deno.writeTextFile(${JSON.stringify(outside)}, "x"),
     writeProgram: () => Deno.writeTextFile(new URL("./probe.ts", import.meta.url), "x"),
     host: () => fetch("http://${otherHost}/"),
@@ -40,7 +42,10 @@ const PROBE = (otherHost: string, outside: string) => `
         ? "refused" : error.name + ": " + error.message;
     }
   }
-  const ownFile = await Deno.readTextFile(${JSON.stringify("DATA")} + "/own.txt");
+  // the port of the database, which its own worker has open
+  try { await Deno.connect({ hostname: "127.0.0.1", port: Number("${databasePort}") }); found.database = "done"; }
+  catch (error) { found.database = error.name === "NotCapable" ? "refused" : error.message; }
+  const ownFile = await Deno.readTextFile(new URL("./rates.json", import.meta.url));
   export const transform = (record) => ({ ...record, found, ownFile });
 `;
 
@@ -62,10 +67,12 @@ async function fixture(t: { name: string }, env: Record<string, string> = {}): P
   await Deno.mkdir(`${dir}/transforms`);
   await Deno.writeTextFile(`${dir}/outside.txt`, "secret");
   await Deno.writeTextFile(`${dir}/data/own.txt`, "own");
-  const probe = PROBE(`127.0.0.1:${other.addr.port}`, `${dir}/outside.txt`);
+  await Deno.writeTextFile(`${dir}/transforms/rates.json`, "own");
+  const { port } = new URL(database.dsn);
+  const probe = PROBE(`127.0.0.1:${other.addr.port}`, `${dir}/outside.txt`, port);
   await Deno.writeTextFile(
     `${dir}/transforms/probe.ts`,
-    `// @ts-nocheck\n${probe.replace('"DATA"', JSON.stringify(`${dir}/data`))}`,
+    `// @ts-nocheck\n${probe.replaceAll('"DATA"', JSON.stringify(`${dir}/data`))}`,
   );
   const server = await startServer({
     dsn: database.dsn,
@@ -95,7 +102,7 @@ const CONF = { transform: "probe", source: { type: "inline", key: "id", records:
 
 for (const network of ["closed", "open for http sources"]) {
   const env: Record<string, string> = network === "closed" ? {} : { ETL_HTTP_SOURCES: "*" };
-  Deno.test(`a transform module reads the data directory and nothing else; reaches no host, environment or subprocess (network ${network})`, async (t) => {
+  Deno.test(`a transform module reads its own directory and nothing else; reaches no host, database, environment or subprocess (network ${network})`, async (t) => {
     await using server = await fixture(t, env);
     const preview = await server.post("/api/etl/preview", CONF);
     assert.equal(preview.status, 200, JSON.stringify(preview.body));
@@ -106,7 +113,6 @@ for (const network of ["closed", "open for http sources"]) {
       found,
       Object.fromEntries(Object.keys(found).map((name) => [name, "refused"])),
     );
-    // a run's workers are others: they hold a connection to the database
     const run = await server.post("/api/etl/run?wait=true", CONF);
     assert.equal(run.body.state, "succeeded", JSON.stringify(run.body.error));
     const { rows } = await withClient(

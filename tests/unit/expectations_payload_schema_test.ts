@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import {
-  compilePayloadSchema,
-  zodPayloadCheck,
-} from "../../pipeline/expectations/payload_schema.ts";
+import { compilePayloadSchema } from "../../pipeline/expectations/payload_schema.ts";
+import { zodPayloadCheck } from "../../pipeline/user_code/hosted_transform.ts";
 import { Problem } from "../../pipeline/problem.ts";
 
 const schema = {

@@ -1,0 +1,45 @@
+import type { MappingConf } from "../mapping.ts";
+import type { PackedEvents, PackedRecords } from "./crossing.ts";
+
+/** What a host is asked. */
+export type ToHost =
+  | {
+    type: "load";
+    /** File of the module. */
+    path: string;
+    mapping: MappingConf;
+    sourceName: string;
+    /** Milliseconds that loading, and then each batch, may take. */
+    limitMs: number;
+  }
+  | { type: "batch"; start: number; records: PackedRecords };
+
+/** What a host answers, once to each question; a `failed` is its last word. */
+export type FromHost =
+  | { type: "loaded"; exports: boolean; lines: Lines }
+  | { type: "batch"; events: PackedEvents; lines: Lines }
+  | {
+    type: "failed";
+    why: "time" | "memory" | "load" | "error";
+    message: string;
+    position: number | null;
+    lines: Lines;
+  };
+
+/** What a module printed. */
+export interface Lines {
+  lines: Line[];
+  /** Lines beyond what is kept. */
+  dropped: number;
+}
+
+export interface Line {
+  level: "debug" | "info" | "warn" | "error";
+  text: string;
+  /** The record that the module had in hand; null while it was loaded. */
+  position: number | null;
+}
+
+/** Lines that are kept of a batch, and characters of a line. */
+export const MAX_LINES_A_BATCH = 20;
+export const MAX_LINE_LENGTH = 500;
