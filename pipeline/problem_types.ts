@@ -155,10 +155,12 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
     ],
   },
   "transform-failed": {
-    meaning: "The transform module is missing, cannot be loaded, or exports no function.",
+    meaning:
+      "The transform module is missing, cannot be loaded, exports no function, or was stopped: it did not end in its time, needed too much memory, or broke down.",
     remedies: [
       "See pipeline/transforms/example.ts for a module that works.",
-      "Try it out with `etl preview --set transform=NAME`.",
+      "Try it out with `etl preview --set transform=NAME`; what it prints with console.log is in the run's log.",
+      "A module that needs longer for a batch of about 1,000 records may have it: transform_timeout_ms.",
     ],
   },
   "database-unavailable": {

@@ -163,9 +163,11 @@ function lockDown(printed: Printed): void {
       },
     });
   }
-  const refused = (what: string) => () => {
-    throw new Deno.errors.NotCapable(`${what} is not there for user code`);
-  };
+  // a function that can be called with `new`, too
+  const refused = (what: string) =>
+    function () {
+      throw new Deno.errors.NotCapable(`${what} is not there for user code`);
+    };
   const written = (bytes: unknown) => {
     const text = typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes as Uint8Array);
     printed.add("info", [text.trimEnd()]);

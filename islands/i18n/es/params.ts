@@ -20,6 +20,8 @@ export const params: Record<string, string> = {
   "param.db_retry_initial_ms": "primera espera del retroceso exponencial en ms",
   "param.db_page_size": "filas por envío de COPY y por página de lectura",
   "param.transform": "un módulo de transformación propio, por su nombre",
+  "param.transform_timeout_ms":
+    "límite de tiempo del módulo de transformación para un lote de unos 1000 registros, en ms",
   "param.suite": "suite de expectativas; por defecto, la de la tabla de destino",
   "param.on_failure": "expectativas no cumplidas: registrarlas, o poner las filas en cuarentena",
   "param.sla_seconds":
