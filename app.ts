@@ -2,11 +2,13 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { fieldErrors } from "./pipeline/conf_errors.ts";
 import { errorsText, type FieldError, MAX_ERRORS, Problem } from "./pipeline/problem.ts";
 import { accessOf } from "./routes/access/access_of.ts";
+import { noteRefused, WrongTokens } from "./routes/access/auth_failures.ts";
 import { requireAccess } from "./routes/access/require_access.ts";
 import { requireOurPage } from "./routes/access/form_token.ts";
 import { requireRoles } from "./routes/access/route_roles.ts";
 import { alertRoutes } from "./routes/alerts.ts";
 import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
+import { answerHeaders } from "./routes/shared/answer_headers.ts";
 import { allowedMethods } from "./routes/shared/allowed_methods.ts";
 import { bodyLimits } from "./routes/shared/body_limits.ts";
 import { datasetRoutes } from "./routes/datasets.ts";
@@ -94,10 +96,13 @@ export function createApp(deps: AppDeps): OpenAPIHono {
     );
   });
   app.use(countRequests(deps));
+  app.use(answerHeaders());
+  app.use(noteRefused(deps));
   app.use(limitLoad(deps.config));
   app.use(guard(deps.config.allowedHosts));
   const access = deps.access ?? accessOf(deps);
-  app.use(requireAccess(deps, access));
+  const wrongTokens = new WrongTokens(deps.config);
+  app.use(requireAccess(deps, access, wrongTokens));
   app.use(bodyLimits());
   app.use(limitRequests());
   app.use(requireOurPage());
@@ -120,7 +125,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   maintenanceRoutes(app, deps);
   jobRoutes(app, deps);
   healthRoutes(app, deps);
-  const showProblem = dashboardRoutes(app, deps, access);
+  const showProblem = dashboardRoutes(app, { ...deps, wrongTokens }, access);
   app.onError((error, c) =>
     /^\/etl(\/|$)/.test(c.req.path)
       ? showProblem(c, toProblem(error))

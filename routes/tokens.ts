@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../pipeline/problem.ts";
-import { createToken, listTokens, revokeToken, ROLES } from "../store/tokens.ts";
+import { endSessions } from "../store/sessions.ts";
+import { createToken, listTokens, revokeToken, ROLES, tokenIdOf } from "../store/tokens.ts";
 import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
 import { newToken } from "./access/credential.ts";
 import { actorOf } from "./access/identity.ts";
@@ -113,6 +114,36 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       }
       access.changed();
       return c.json(token, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "delete",
+      path: "/api/tokens/{name}/sessions",
+      summary: "Sign everybody out who has signed in with a token, which stays in use",
+      request: {
+        params: z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) }),
+      },
+      responses: {
+        200: {
+          description: "how many sessions have ended",
+          content: json(z.object({ ended: z.number().int() })),
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      const tokenId = name === ENVIRONMENT_TOKEN ? null : await tokenIdOf(deps.sql, name);
+      if (tokenId === null && name !== ENVIRONMENT_TOKEN) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `No token in use has the name ${name}. GET /api/tokens lists them.`,
+        });
+      }
+      const ended = await endSessions(deps.sql, tokenId, actorOf(c));
+      access.changed();
+      return c.json({ ended }, 200);
     },
   );
 }

@@ -33,21 +33,23 @@ export async function createSession(sql: Sql, session: NewSession): Promise<void
     values (${sessionId}, ${hash}, ${tokenId}, ${environmentHash}, ${expiresAt})`;
 }
 
-export async function findSession(sql: Sql, sessionId: string): Promise<KnownSession | null> {
-  const [row] = await sql<(KnownToken & Omit<KnownSession, "token"> & { ends_at: Date })[]>`
+/** The sessions of these ids that there are. */
+export async function findSessions(sql: Sql, ids: string[]): Promise<Map<string, KnownSession>> {
+  const rows = await sql<(KnownToken & Omit<KnownSession, "token"> & { ends_at: Date })[]>`
     select s.session_id, s.session_hash, s.environment_hash, s.expires_at as ends_at,
       t.token_id, t.name, t.role, t.token_hash, t.expires_at, t.revoked_at, t.last_used_at
     from etl.sessions as s left join etl.api_tokens as t using (token_id)
-    where s.session_id = ${sessionId}`;
-  if (row === undefined) return null;
-  const { session_id, session_hash, environment_hash, ends_at, ...token } = row;
-  return {
+    where s.session_id = any(${ids})`;
+  return new Map(rows.map(({ session_id, session_hash, environment_hash, ends_at, ...token }) => [
     session_id,
-    session_hash,
-    environment_hash,
-    expires_at: ends_at,
-    token: token.token_id === null ? null : token,
-  };
+    {
+      session_id,
+      session_hash,
+      environment_hash,
+      expires_at: ends_at,
+      token: token.token_id === null ? null : token,
+    },
+  ]));
 }
 
 /** Ends a session and audits who has signed out. */
@@ -55,4 +57,20 @@ export async function endSession(sql: Sql, sessionId: string, actor: string): Pr
   await sql`
     with gone as (delete from etl.sessions where session_id = ${sessionId} returning 1)
     insert into public.etl_improved_audit (event, actor) select 'sign_out', ${actor}::text from gone`;
+}
+
+/** Ends every session of a token (null: the environment's) and audits who did; answers how many. */
+export async function endSessions(
+  sql: Sql,
+  tokenId: string | null,
+  actor: string,
+): Promise<number> {
+  const [row] = await sql<{ ended: number }[]>`
+    with gone as (delete from etl.sessions where token_id is not distinct from ${tokenId} returning 1),
+    audited as (
+      insert into public.etl_improved_audit (event, actor, details)
+      select 'sign_out_everywhere', ${actor}::text,
+        jsonb_build_object('token_id', ${tokenId}::text, 'sessions', (select count(*) from gone)))
+    select count(*)::integer as ended from gone`;
+  return row!.ended;
 }

@@ -85,11 +85,19 @@ export async function tokenState(sql: Sql): Promise<{ any: boolean; usable: bool
   return row!;
 }
 
-export async function findToken(sql: Sql, tokenId: string): Promise<KnownToken | null> {
-  const [row] = await sql<KnownToken[]>`
+/** The tokens of these ids that there are. */
+export async function findTokens(sql: Sql, ids: string[]): Promise<Map<string, KnownToken>> {
+  const rows = await sql<KnownToken[]>`
     select token_id, name, role, token_hash, expires_at, revoked_at, last_used_at
-    from etl.api_tokens where token_id = ${tokenId}`;
-  return row ?? null;
+    from etl.api_tokens where token_id = any(${ids})`;
+  return new Map(rows.map((row) => [row.token_id, row]));
+}
+
+/** The id of the token in use that has this name; null where there is none. */
+export async function tokenIdOf(sql: Sql, name: string): Promise<string | null> {
+  const [row] = await sql<{ token_id: string }[]>`
+    select token_id from etl.api_tokens where name = ${name} and revoked_at is null`;
+  return row?.token_id ?? null;
 }
 
 /** Notes that a token is in use, at most once a minute however many servers see it. */

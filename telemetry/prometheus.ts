@@ -39,6 +39,11 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
     "Time that a worker spent on a chunk.",
     ["task"],
   );
+  readonly #refused = this.#counter(
+    "etl_auth_failures_total",
+    "Requests that were refused for who asked, by reason.",
+    ["reason"],
+  );
   readonly #http = this.#histogram(
     "etl_http_request_duration_seconds",
     "Time until an HTTP request was answered.",
@@ -50,6 +55,9 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
     for (const state of ["succeeded", "failed", "cancelled"]) this.#runs.inc({ state }, 0);
     for (const outcome of ["inserted", "updated", "unchanged", "rejected"]) {
       this.#rows.inc({ outcome }, 0);
+    }
+    for (const reason of ["missing", "token", "session", "sign_in", "role", "origin", "limited"]) {
+      this.#refused.inc({ reason }, 0);
     }
     this.#retries.inc(0);
     this.#attempts.inc(0);
@@ -88,6 +96,10 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
         this.#stageSeconds.observe({ stage }, seconds(started_at, ended_at));
       }
     }
+  }
+
+  refused(reason: string): void {
+    this.#refused.inc({ reason });
   }
 
   /** `route` is the pattern, never the path: ids would make a series each. */

@@ -1,13 +1,16 @@
 import { Problem } from "../../pipeline/problem.ts";
 import type { Sql } from "../../store/database.ts";
-import { findSession, type KnownSession } from "../../store/sessions.ts";
-import { findToken, type KnownToken, tokenState, touchToken } from "../../store/tokens.ts";
+import { findSessions, type KnownSession } from "../../store/sessions.ts";
+import { findTokens, type KnownToken, tokenState, touchToken } from "../../store/tokens.ts";
 import { parseSession, parseToken, sameHash, sha256 } from "./credential.ts";
 import type { Identity } from "./identity.ts";
-import { Remembered } from "./remembered.ts";
+import { Batched, Remembered } from "./remembered.ts";
 
 /** The name of the token in the environment. */
 export const ENVIRONMENT_TOKEN = "environment";
+
+/** Ids are made at random: one that is not there will hardly be, and is not asked for again and again. */
+const MISSING_MS = 5_000;
 
 export interface AccessOptions {
   sql: Sql;
@@ -38,8 +41,11 @@ export class Access {
     this.#exposed = exposed;
     this.#now = now;
     this.#environmentHash = adminToken === null ? null : sha256(adminToken);
-    this.#tokens = new Remembered((id) => findToken(sql, id), { now });
-    this.#sessions = new Remembered((id) => findSession(sql, id), { now });
+    // whoever guesses makes one statement at a time, however many they are
+    const tokens = new Batched((ids) => findTokens(sql, ids));
+    const sessions = new Batched((ids) => findSessions(sql, ids));
+    this.#tokens = new Remembered((id) => tokens.get(id), { now, missingMs: MISSING_MS });
+    this.#sessions = new Remembered((id) => sessions.get(id), { now, missingMs: MISSING_MS });
     // while the database is out of reach nobody can have made the first token
     this.#any = new Remembered(() => tokenState(sql), { now, staleMs: Infinity });
   }

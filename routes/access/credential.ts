@@ -36,6 +36,12 @@ export function parseSession(text: string): Credential | null {
   return id === undefined ? null : credential(id, text);
 }
 
+/** The part of a token that names it in logs and is no secret; undefined where the text is no token. */
+export function tokenPrefix(text: string): string | undefined {
+  const id = TOKEN.exec(text)?.[1];
+  return id === undefined ? undefined : `etl_${id}`;
+}
+
 export function sha256(text: string): Uint8Array {
   return new Uint8Array(createHash("sha256").update(text).digest());
 }

@@ -6,12 +6,18 @@ import type { Access } from "./access.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { clientOf, type Identity, mayAct } from "./identity.ts";
 import { RateLimit } from "./rate_limit.ts";
+import type { WrongTokens } from "./auth_failures.ts";
+import { tokenPrefix } from "./credential.ts";
 import { neededFor, routeOf, TRIGGERS } from "./route_roles.ts";
 import { readSessionCookie } from "./session_cookie.ts";
 import { endWithAccess } from "./stream_access.ts";
 
 /** Finds out who asks, and refuses what they may not do. */
-export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler {
+export function requireAccess(
+  deps: AppDeps,
+  access: Access,
+  wrongTokens: WrongTokens,
+): MiddlewareHandler {
   const { config } = deps;
   const triggers = new RateLimit(config.triggersPerMinute, "requests that start work");
   return async (c, next) => {
@@ -23,9 +29,12 @@ export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler 
       refuseForeignHost(c);
       return await next();
     }
-    const identity = await identify(c, deps, access);
+    const identity = await identify(c, deps, access).catch(async (error) => {
+      throw await wrongTokens.answerTo(error, c, shownToken(c) ?? "");
+    });
     if (identity?.via !== "token") refuseForeignHost(c);
     if (identity === null) {
+      c.set("refused", { reason: readSessionCookie(c) === undefined ? "missing" : "session" });
       if (isPage(c)) return c.redirect(signInPath(c), 302);
       throw new Problem("unauthorized", {
         status: 401,
@@ -34,6 +43,7 @@ export function requireAccess(deps: AppDeps, access: Access): MiddlewareHandler 
       });
     }
     if (!mayAct(identity.role, needed)) {
+      c.set("refused", { reason: "role", token: identity.name });
       throw new Problem("forbidden", {
         status: 403,
         detail:
@@ -65,8 +75,14 @@ export async function identify(
   }
   const authorization = c.req.header("authorization");
   if (authorization !== undefined) {
-    const token = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
-    if (token !== undefined) return await access.byToken(token);
+    const token = shownToken(c);
+    const prefix = token === undefined ? undefined : tokenPrefix(token);
+    c.set("refused", { reason: "token", ...(prefix === undefined ? {} : { token: prefix }) });
+    if (token !== undefined) {
+      const identity = await access.byToken(token);
+      c.set("refused", undefined as never);
+      return identity;
+    }
     throw new Problem("unauthorized", {
       status: 401,
       detail: "The Authorization header must be `Bearer etl_…`, with an API token.",
@@ -75,6 +91,11 @@ export async function identify(
   }
   const cookie = readSessionCookie(c);
   return cookie === undefined ? null : await access.bySession(cookie);
+}
+
+/** The token of the Authorization header; undefined where it has none. */
+function shownToken(c: Context): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
 }
 
 /** Whether a person's browser asks for something to look at. */

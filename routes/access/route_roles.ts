@@ -91,6 +91,7 @@ export const ROUTE_ROLES: Record<string, Needed> = {
   "GET /api/tokens": "admin",
   "POST /api/tokens": "admin",
   "DELETE /api/tokens/{name}": "admin",
+  "DELETE /api/tokens/{name}/sessions": "admin",
 
   "GET /etl": "viewer",
   "GET /etl/new": "viewer",

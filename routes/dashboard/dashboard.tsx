@@ -4,6 +4,7 @@ import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { Problem } from "../../pipeline/problem.ts";
 import type { Access } from "../access/access.ts";
+import type { WrongTokens } from "../access/auth_failures.ts";
 import { readForm } from "../access/read_form.ts";
 import { returnPath } from "../access/return_path.ts";
 import { Briefly } from "../shared/briefly.ts";
@@ -28,6 +29,7 @@ export interface DashboardDeps extends AppDeps {
   assets: Assets;
   /** What pages show, looked up once for all who load them at the same time. */
   briefly: Briefly;
+  wrongTokens: WrongTokens;
 }
 
 const YEAR_SECONDS = 365 * 24 * 3600;
@@ -38,7 +40,7 @@ const YEAR_SECONDS = 365 * 24 * 3600;
  */
 export function dashboardRoutes(
   app: OpenAPIHono,
-  appDeps: AppDeps,
+  appDeps: AppDeps & { wrongTokens: WrongTokens },
   access: Access,
 ): (c: Context, problem: Problem) => Promise<Response> {
   const deps: DashboardDeps = { ...appDeps, assets: new Assets(), briefly: new Briefly() };

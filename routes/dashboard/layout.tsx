@@ -121,6 +121,9 @@ function Account({ identity }: { identity: Identity | undefined }) {
         <form method="post" action="/etl/sign-out">
           <input type="hidden" name={FORM_TOKEN} value={formToken(identity.session.text)} />
           <button type="submit" class="button plain small">{t("sign_in.out")}</button>
+          <button type="submit" class="button plain small" name="everywhere" value="yes">
+            {t("sign_in.out_everywhere")}
+          </button>
         </form>
       )}
     </div>

@@ -1,10 +1,9 @@
 import type { Context, Hono } from "hono";
-import { createSession, endSession } from "../../store/sessions.ts";
+import { createSession, endSession, endSessions } from "../../store/sessions.ts";
 import type { Access } from "../access/access.ts";
-import { clientOfRequest, limitKey } from "../access/client_address.ts";
-import { newSession } from "../access/credential.ts";
+import { clientOfRequest } from "../access/client_address.ts";
+import { newSession, tokenPrefix } from "../access/credential.ts";
 import { checkPage } from "../access/form_token.ts";
-import { RateLimit } from "../access/rate_limit.ts";
 import { readForm } from "../access/read_form.ts";
 import { identify } from "../access/require_access.ts";
 import { returnPath } from "../access/return_path.ts";
@@ -20,7 +19,6 @@ import { signInFailure, signInPage } from "./sign_in_page.tsx";
 
 /** Signing in with a token, for a session of twelve hours, and out. */
 export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): void {
-  const attempts = new RateLimit(deps.config.signInsPerMinute, "attempts to sign in");
   pages.get("/sign-in", async (c) => {
     const to = returnPath(c.req.query("to"));
     if (c.req.header("sec-fetch-site") === "cross-site") return askAgain(c, to);
@@ -31,13 +29,15 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
     const form = await readForm(c);
     const to = returnPath(form.get("to"));
     const { address } = clientOfRequest(c, deps.config.trustedProxies);
+    const token = String(form.get("token") ?? "").trim();
     try {
-      await attempts.count(limitKey(address));
-      await signIn(c, deps, { access, token: String(form.get("token") ?? "").trim(), address });
+      await signIn(c, deps, { access, token, address });
     } catch (error) {
-      const failure = signInFailure(error);
-      if (failure === null) throw error;
-      deps.log.warn("sign-in refused", { address, status: failure.status });
+      const prefix = tokenPrefix(token);
+      c.set("refused", { reason: "sign_in", ...(prefix === undefined ? {} : { token: prefix }) });
+      const answer = await deps.wrongTokens.answerTo(error, c, token);
+      const failure = signInFailure(answer);
+      if (failure === null) throw answer;
       if (failure.status === 429) c.header("Retry-After", String(failure.seconds));
       return await signInPage(c, deps, { to, failure });
     }
@@ -48,7 +48,9 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
     const identity = cookie === undefined ? null : await access.bySession(cookie);
     if (identity !== null) {
       await checkPage(c, cookie!);
-      await endSession(deps.sql, identity.session!.id, identity.name);
+      if ((await readForm(c)).get("everywhere") === null) {
+        await endSession(deps.sql, identity.session!.id, identity.name);
+      } else await endSessions(deps.sql, identity.tokenId, identity.name);
       access.changed();
     }
     deleteSessionCookie(c);

@@ -30,6 +30,7 @@ export function guard(allowedHosts: string[]): MiddlewareHandler {
     const site = c.req.header("sec-fetch-site");
     const changes = !["GET", "HEAD"].includes(c.req.method);
     if (!isOurs || (changes && (site === "cross-site" || site === "same-site"))) {
+      c.set("refused", { reason: "origin" });
       throw new Problem("forbidden", {
         status: 403,
         detail: "Requests from web pages of another origin are refused.",
@@ -42,6 +43,7 @@ export function guard(allowedHosts: string[]): MiddlewareHandler {
 export function refuseForeignHost(c: Context): void {
   const host = c.get("foreignHost");
   if (host === undefined) return;
+  c.set("refused", { reason: "origin" });
   throw new Problem("forbidden", {
     status: 403,
     detail: `Requests for host ${

@@ -25,6 +25,7 @@ export function guardedBody(
   const started = performance.now();
   let received = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let isOver = false;
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
       const allowed = started + timeoutMs + received / SLOWEST * 1000 - performance.now();
@@ -32,7 +33,10 @@ export function guardedBody(
       timer = setTimeout(() => late.reject(tooSlow(timeoutMs)), Math.min(timeoutMs, allowed));
       try {
         const { done, value } = await Promise.race([reader.read(), late.promise]);
-        if (done) return controller.close();
+        if (done) {
+          isOver = true;
+          return controller.close();
+        }
         received += value.byteLength;
         onBlock?.(value.byteLength);
         controller.enqueue(value);
@@ -46,7 +50,14 @@ export function guardedBody(
     cancel: (reason) => reader.cancel(reason),
     // nothing is read before somebody wants it
   }, { highWaterMark: 0 });
-  return { stream, end: () => clearTimeout(timer) };
+  return {
+    stream,
+    end() {
+      clearTimeout(timer);
+      // who was refused before the body was read goes on sending otherwise
+      if (!isOver) reader.cancel().catch(() => {});
+    },
+  };
 }
 
 function tooSlow(timeoutMs: number): Problem {

@@ -8,7 +8,7 @@ import {
   sameHash,
   sha256,
 } from "../../routes/access/credential.ts";
-import { Remembered } from "../../routes/access/remembered.ts";
+import { Batched, Remembered } from "../../routes/access/remembered.ts";
 import { returnPath } from "../../routes/access/return_path.ts";
 import { neededFor, requireRoles, routeName } from "../../routes/access/route_roles.ts";
 import { createLog } from "../../telemetry/log.ts";
@@ -141,4 +141,40 @@ Deno.test("the log hides tokens that it was never told of, and says which they w
   log.info(`seen ${text}`, { header: `Bearer ${text}`, error: new Error(text) });
   assert.ok(!lines[0]!.includes(text));
   assert.equal(lines[0]!.split(`etl_${id}_***`).length - 1 >= 3, true);
+});
+
+Deno.test("guesses make one look-up at a time, and what was not there is not looked up again", async () => {
+  let running = 0;
+  let looks = 0;
+  const batched = new Batched(async (keys: string[]) => {
+    looks++;
+    assert.equal(++running, 1);
+    await Promise.resolve();
+    running--;
+    return new Map(keys.filter((key) => key === "there").map((key) => [key, `${key}!`]));
+  });
+  let now = 0;
+  const remembered = new Remembered((key) => batched.get(key), {
+    now: () => now,
+    missingMs: 5_000,
+  });
+  const all = () =>
+    Promise.all(
+      [...Array.from({ length: 300 }, (_, i) => `guess ${i}`), "there"].map((key) =>
+        remembered.get(key)
+      ),
+    );
+  assert.deepEqual((await all()).filter((found) => found !== null), ["there!"]);
+  assert.equal(looks, 2);
+  await all();
+  assert.equal(looks, 2);
+  now = 6_000;
+  await all();
+  assert.equal(looks, 4);
+  remembered.expire();
+  await all();
+  assert.equal(looks, 6);
+  const failing = new Batched<string>(() => Promise.reject(new Error("away")));
+  await assert.rejects(failing.get("x"), /away/);
+  await assert.rejects(failing.get("x"), /away/);
 });

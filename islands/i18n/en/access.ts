@@ -5,6 +5,7 @@ export const access = {
   "sign_in.token": "API token",
   "sign_in.action": "Sign in",
   "sign_in.out": "Sign out",
+  "sign_in.out_everywhere": "Sign out everywhere",
   "sign_in.refused": "This token is not known here, has expired or was revoked.",
   "sign_in.too_many": "Too many attempts. Try again in {seconds} s.",
   "sign_in.insecure":

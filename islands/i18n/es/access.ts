@@ -6,6 +6,7 @@ export const access: Record<keyof typeof english, string> = {
   "sign_in.token": "Token de la API",
   "sign_in.action": "Iniciar sesión",
   "sign_in.out": "Cerrar sesión",
+  "sign_in.out_everywhere": "Cerrar todas las sesiones",
   "sign_in.refused": "Este token no se conoce aquí, ha caducado o fue revocado.",
   "sign_in.too_many": "Demasiados intentos. Vuelva a intentarlo en {seconds} s.",
   "sign_in.insecure":
