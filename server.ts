@@ -9,6 +9,7 @@ import { suiteRows } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
 import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
+import { openSpool, removeOldLayout, type SpoolDirs } from "./pipeline/spill/spool_dirs.ts";
 import { workerPermissions } from "./pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "./pipeline/workers/pool.ts";
 import { startBoss } from "./queue/boss.ts";
@@ -84,7 +85,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   });
   const watch = new RunWatch();
   const executes = queue && config.role !== "api";
-  const spoolDir = resolve(config.spoolDir);
+  let spool: SpoolDirs;
   const access = accessOf({ sql, config });
   try {
     const setup = await Deno.readTextFile(new URL("sql/etl_setup.sql", import.meta.url));
@@ -94,11 +95,13 @@ export async function startServices(config: Config, options: ServicesOptions): P
       await requireSafeAddress({ sql, config });
       await access.required();
     }
+    spool = await openSpool(sql, resolve(config.spoolDir));
   } catch (error) {
     await Promise.all([database, probe].map((each) => each.close({ timeoutSeconds: 1 })));
     throw connectionProblem(error, config.dsn) ?? error;
   }
   await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
+  const spoolDir = spool.runs;
   await storeFileSuites(sql, await suiteRows(resolve(config.suitesDir)));
   if (config.listen) {
     await watch.listen(database);
@@ -124,7 +127,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     permissions: workerPermissions({
       dsns: [config.dsn, ...Object.values(config.connections)],
       dataDir: resolve(config.dataDir),
-      spoolDir,
+      spoolDir: resolve(config.spoolDir),
       transformsDir: resolve(config.transformsDir),
     }),
     onRetry: (runId, message) => {
@@ -157,9 +160,12 @@ export async function startServices(config: Config, options: ServicesOptions): P
   };
   const endings: (() => unknown)[] = [];
   if (executes && boss !== null) {
-    await Deno.mkdir(spoolDir, { recursive: true });
-    const tidy = () => removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
+    const tidy = async () => {
+      await removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
+      await spool.removeDead();
+    };
     await tidy();
+    await removeOldLayout(sql, resolve(config.spoolDir));
     endings.push(repeat(tidy, {
       everyMs: LEFTOVERS_INTERVAL_MS,
       log,
@@ -206,7 +212,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     sql,
     probe: probe.sql,
     log,
-    config,
+    config: { ...config, spoolDir: spool.requests },
     watch,
     access,
     trusted: options.trusted,
@@ -229,6 +235,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       await boss?.stop({ graceful: true, timeout: drainMs });
       await closePort?.();
       workers.stop();
+      await spool.close();
       await reporting.close();
       await tail?.close();
       await Promise.all([database, probe].map((each) => each.close({ timeoutSeconds: 1 })));

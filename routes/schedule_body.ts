@@ -1,7 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { errorsText, type FieldError, Problem } from "../pipeline/problem.ts";
-import { SlotClock, tidyCron } from "../pipeline/schedules/cron.ts";
+import { SlotClock, tidyCron, tidyZone } from "../pipeline/schedules/cron.ts";
 import { cronWords } from "../pipeline/schedules/words.ts";
 import {
   checkSlotConf,
@@ -151,7 +151,7 @@ export async function checkedValues(
     });
   }
   const cron = tidyCron(body.cron);
-  const timeZone = body.time_zone ?? "UTC";
+  const timeZone = tidyZone(body.time_zone ?? "UTC") ?? body.time_zone!;
   let clock = new SlotClock("@daily", "UTC");
   try {
     clock = new SlotClock(cron, timeZone);

@@ -43,8 +43,13 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
   env.ETL_DATA_DIR ||= join(projectDir, "data");
   const path = await provideData(projectDir, env.ETL_DATA_DIR);
   const logFile = join(projectDir, ".data", "server.log");
-  await Deno.mkdir(join(projectDir, ".data"), { recursive: true });
-  using log = await Deno.open(logFile, { create: true, truncate: true, write: true });
+  await Deno.mkdir(join(projectDir, ".data"), { recursive: true, mode: 0o700 });
+  using log = await Deno.open(logFile, {
+    create: true,
+    truncate: true,
+    write: true,
+    mode: 0o600,
+  });
   const encoder = new TextEncoder();
   const step = steps(terminal);
 

@@ -28,7 +28,7 @@ export async function prepareServerEnvironment(
 
 async function madeDir(name: string, path: string): Promise<string> {
   try {
-    await Deno.mkdir(path, { recursive: true });
+    await Deno.mkdir(path, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new Problem("bad-request", {
       detail: `The directory ${path} cannot be made: ${

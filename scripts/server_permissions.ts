@@ -1,5 +1,6 @@
 import { realPaths } from "../pipeline/real_paths.ts";
 import { resolve } from "node:path";
+import { CLOUD_METADATA } from "../pipeline/sources/http/cloud_metadata.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
 
@@ -26,12 +27,8 @@ const ENVIRONMENT = [
   "TZ",
 ];
 
-/**
- * Never reached, whatever is allowed: here cloud machines keep their
- * credentials. Deno takes ranges for IPv4 only; the rest of link-local IPv6
- * cannot be written in a URL, as it needs an interface.
- */
-const DENIED = ["169.254.0.0/16", "[fd00:ec2::254]"];
+/** Deno takes ranges for IPv4 only; link-local IPv6 cannot be written in a URL, as it needs an interface. */
+const DENIED = CLOUD_METADATA.map(bracketed);
 
 /**
  * What the server reads of the project: modules of its workers (of the others

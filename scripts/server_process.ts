@@ -66,6 +66,8 @@ export function serverVariables(env: Record<string, string>): Record<string, str
  */
 export function startServerProcess(options: ServerProcessOptions): ServerProcess {
   const { projectDir, env } = options;
+  // inherited: what the server writes holds data, and is of its account alone
+  const umask = Deno.umask(0o077);
   const child = new Deno.Command(Deno.execPath(), {
     args: serverArguments(env, options),
     cwd: projectDir,
@@ -76,6 +78,7 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  Deno.umask(umask);
   const announced = Promise.withResolvers<string>();
   announced.promise.catch(() => {}); // who does not wait for it is told by `ended`
   const lastWords: string[] = [];

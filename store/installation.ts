@@ -1,3 +1,4 @@
+import type { Sql } from "./database.ts";
 import type { Client } from "./pg.ts";
 
 /** What an installation's database says of itself, for deno task doctor. */
@@ -44,6 +45,17 @@ export async function serverFacts(client: Client, now: () => number): Promise<Se
     clockAheadMs: Number(clock!.now) - between,
     pooled: processID !== undefined && processID !== clock!.pid,
   };
+}
+
+/** What tells this database from every other, a copy of it among them; the same for its whole life. */
+export async function databaseIdentity(sql: Sql): Promise<string> {
+  const [row] = await sql<{ identity: string }[]>`
+    select concat_ws('/', d.oid, d.datname, (select min(applied_at)::text from etl.setups)) as identity
+    from pg_database as d where d.datname = current_database()`;
+  // some providers keep it from ordinary roles; the time of the first set-up is in microseconds
+  const [cluster] = await sql<{ id: string }[]>`
+    select system_identifier::text as id from pg_control_system()`.catch(() => [{ id: "" }]);
+  return `${row!.identity}/${cluster!.id}`;
 }
 
 /** Relations of `names` ("schema.name") that are missing. */

@@ -271,6 +271,13 @@ export async function unfinishedRuns(sql: Sql, runIds: string[]): Promise<Set<st
   return new Set(rows.map((row) => row.run_id));
 }
 
+/** Those of the runs that this database knows and that have ended. */
+export async function endedRuns(sql: Sql, runIds: string[]): Promise<string[]> {
+  const rows = await sql<{ run_id: string }[]>`
+    select run_id from etl.runs where run_id = any(${runIds}::uuid[]) and state not in ('queued', 'running')`;
+  return rows.map((row) => row.run_id);
+}
+
 /** Whether any run is admitted and has not ended. */
 export async function areRunsGoingOn(sql: Sql): Promise<boolean> {
   const [row] = await sql<{ busy: boolean }[]>`

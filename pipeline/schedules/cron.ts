@@ -46,6 +46,7 @@ export class SlotClock {
       });
     }
     const pattern = expanded(cron);
+    timeZone = tidyZone(timeZone)!;
     this.#timeZone = timeZone;
     this.#local = !EVERY_HOUR.has(pattern.split(" ")[1]!);
     this.#cron = parsed(pattern, this.#local ? "UTC" : timeZone);
@@ -75,7 +76,8 @@ export class SlotClock {
   *before(from: Date, { limit = Infinity }: { limit?: number } = {}) {
     let given = 0;
     let last = from.getTime();
-    let reference = this.#local ? wall(from, this.#timeZone) : from;
+    // in the second of two equal hours local times that the clocks show later were there already
+    let reference = this.#local ? latestWall(from, this.#timeZone) : from;
     for (let size = FIRST_PAGE; given < limit; size = Math.min(2 * size, PAGE)) {
       const page = this.#cron.previousRuns(size, reference);
       if (page.length === 0) return;
@@ -112,6 +114,17 @@ export function tidyCron(cron: string): string {
 function wall(at: Date, timeZone: string): Date {
   const local = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(timeZone);
   return new Date(at.getTime() + local.offsetNanoseconds / 1e6);
+}
+
+/** The latest local time that the clocks have shown by an instant, a millisecond on where they were set back since. */
+function latestWall(at: Date, timeZone: string): Date {
+  const now = wall(at, timeZone);
+  const zoned = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(timeZone);
+  const change = zoned.add({ nanoseconds: 1 }).getTimeZoneTransition("previous");
+  if (change === null) return now;
+  const before = new Date(change.epochMilliseconds - 1);
+  const shown = new Date(wall(before, timeZone).getTime() + 1);
+  return shown > now ? shown : now;
 }
 
 /** The instant of a local time that is written as if it were UTC. */
@@ -154,14 +167,8 @@ function cronErrors(cron: string): FieldError[] {
 }
 
 function zoneErrors(timeZone: string): FieldError[] {
-  const known = Intl.supportedValuesOf("timeZone");
-  if (timeZone === "UTC" || known.includes(timeZone)) return [];
-  const same = known.find((name) => name.toLowerCase() === timeZone.toLowerCase());
-  // older names, such as Asia/Calcutta or Europe/Kyiv, whichever the list has
-  if (same === undefined && /^[A-Za-z]+(\/[A-Za-z0-9_+-]+)+$/.test(timeZone) && isZone(timeZone)) {
-    return [];
-  }
-  const nearest = same ?? nearestZone(timeZone, known);
+  if (tidyZone(timeZone) !== undefined) return [];
+  const nearest = nearestZone(timeZone, Intl.supportedValuesOf("timeZone"));
   return [{
     field: "time_zone",
     value: timeZone.slice(0, 200),
@@ -170,12 +177,16 @@ function zoneErrors(timeZone: string): FieldError[] {
   }];
 }
 
-function isZone(timeZone: string): boolean {
+/**
+ * A time zone by any of IANA's names, those of its `backward` file among them (Japan, EST5EDT, Asia/Calcutta),
+ * in the case in which it is written; undefined where there is none. Offsets (+02:00) are none: they know no summer.
+ */
+export function tidyZone(given: string): string | undefined {
+  if (!/^[A-Za-z]/.test(given)) return undefined;
   try {
-    new Intl.DateTimeFormat("en", { timeZone });
-    return true;
+    return Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(given).timeZoneId;
   } catch {
-    return false;
+    return undefined;
   }
 }
 

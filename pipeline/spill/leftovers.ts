@@ -3,8 +3,8 @@ import { dropLeftoverManifests } from "../../store/manifests.ts";
 import { unfinishedRuns } from "../../store/runs.ts";
 
 /**
- * Removes what ended runs have left: their directories below the spool directory, those of
- * requests that a server did not survive, and manifests in the database. What unfinished runs
+ * Removes what ended runs have left: their directories below the database's spool directory
+ * (`SpoolDirs.runs`), and manifests in the database. What unfinished runs
  * have stays, since the next attempt uses it; so does what this server has in hand.
  */
 export async function removeLeftovers(
@@ -14,7 +14,6 @@ export async function removeLeftovers(
 ): Promise<void> {
   const dirs: string[] = [];
   for await (const entry of Deno.readDir(spoolDir)) {
-    if (/^(upload|preview)-/.test(entry.name)) await removeOld(`${spoolDir}/${entry.name}`);
     if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(entry.name)) dirs.push(entry.name);
   }
   if (dirs.length > 0) {
@@ -24,12 +23,6 @@ export async function removeLeftovers(
     }
   }
   await dropLeftoverManifests(sql);
-}
-
-/** Of requests nobody knows any more whose they were; none takes a day. */
-async function removeOld(path: string): Promise<void> {
-  const info = await Deno.stat(path).catch(() => null);
-  if ((info?.mtime?.getTime() ?? Infinity) < Date.now() - 86_400_000) await removeDir(path);
 }
 
 async function removeDir(path: string): Promise<void> {

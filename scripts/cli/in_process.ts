@@ -47,7 +47,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
   // says what is wrong before anything is started
   configOf(env.KPIS_PG_DSN || "postgres://embedded");
   for (const dir of [env.ETL_DATA_DIR, env.ETL_SPOOL_DIR]) {
-    await Deno.mkdir(dir, { recursive: true });
+    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
   }
   let postgres: Cluster | undefined;
   try {
@@ -68,6 +68,8 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
     onStep(options.executes ? "starting workers" : "connecting");
     // what runs log is kept with them, as a server does, whatever is shown here
     const tail = new LogTail();
+    // what it writes holds data: of this account alone
+    Deno.umask(0o077);
     const services = await startServices(config, {
       log: createLog({
         level: config.logLevel,

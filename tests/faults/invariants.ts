@@ -118,7 +118,12 @@ async function inDatabase(world: World): Promise<string[]> {
   return rows.map((row) => row.what);
 }
 
-function onDisk({ spool }: WorldServer): string[] {
-  return [...Deno.readDirSync(spool)].filter(({ isDirectory }) => isDirectory)
-    .map(({ name }) => `${spool}/${name}`);
+/** Directories of runs; each server has one for its requests beside them. */
+export function onDisk({ spool }: { spool: string }): string[] {
+  return [...Deno.readDirSync(spool)].filter(({ name }) => name.startsWith("db-")).flatMap((
+    { name },
+  ) =>
+    [...Deno.readDirSync(`${spool}/${name}`)].filter((entry) => !entry.name.startsWith("server-"))
+      .map((entry) => `${spool}/${name}/${entry.name}`)
+  );
 }

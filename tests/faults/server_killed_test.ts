@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
-import { nothingIsLeft, undisturbed } from "./invariants.ts";
+import { nothingIsLeft, onDisk, undisturbed } from "./invariants.ts";
 import { endUndisturbed, holdAll, measured, places, roomFor, takeovers } from "./matrix.ts";
 import { World } from "./world.ts";
 
@@ -21,7 +21,7 @@ Deno.test("a server killed in any stage: another takes the runs up within 30 s, 
   await endUndisturbed(world, held, { expected, servers: [second], attempts: { min: 2, max: 2 } });
 
   // what the dead server has left on its disk goes when it starts again
-  assert.notDeepEqual([...Deno.readDirSync(first.spool)].filter((entry) => entry.isDirectory), []);
+  assert.notDeepEqual(onDisk(first), []);
   const again = await world.start({ name: "a" });
   await nothingIsLeft(world, { servers: [second, again] });
 });

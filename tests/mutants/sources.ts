@@ -189,10 +189,18 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/unicast",
     file: "pipeline/sources/http/address_guard.ts",
-    find: 'return address.range() === "unicast";',
-    replace: 'return address.range() !== "private";',
+    find: 'return address.range() === "unicast" &&',
+    replace: 'return address.range() !== "private" &&',
     breaks: "loopback and link-local addresses are not public",
     tests: ["unit/sources_address_guard_test.ts: isPublicAddress()"],
+  },
+  {
+    id: "sources/cloud-metadata",
+    file: "pipeline/sources/http/address_guard.ts",
+    find: "if (metadata !== undefined) {",
+    replace: "if (metadata === null) {",
+    breaks: "a cloud's own addresses are refused whatever is allowed",
+    tests: ["unit/sources_address_guard_test.ts: addresses with which clouds hand out credentials"],
   },
   {
     id: "sources/http-sources",

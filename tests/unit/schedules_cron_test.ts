@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../pipeline/problem.ts";
-import { SlotClock } from "../../pipeline/schedules/cron.ts";
+import { SlotClock, tidyZone } from "../../pipeline/schedules/cron.ts";
 
 /** Slots after an instant as the clocks of the zone show them. */
 function after(cron: string, zone: string, from: string, limit: number): string[] {
@@ -103,6 +103,41 @@ Deno.test("slots are the same forwards and backwards, through both changes of th
   }
 });
 
+Deno.test("the slot before an instant in the hour that autumn repeats is that of the first time", () => {
+  for (
+    const [zone, cron, at, before] of [
+      [MADRID, "30 2 * * *", "2027-10-31T02:00:00+01:00", "2027-10-31T02:30:00+02:00"],
+      [MADRID, "30 2 * * *", "2027-10-31T02:45:00+01:00", "2027-10-31T02:30:00+02:00"],
+      [MADRID, "30 2 * * *", "2027-10-31T02:30:00+02:00", "2027-10-30T02:30:00+02:00"],
+      [NEW_YORK, "45 1 * * *", "2027-11-07T01:10:00-05:00", "2027-11-07T01:45:00-04:00"],
+      ["America/Santiago", "30 23 * * *", "2027-04-03T23:10:00-04:00", "2027-04-03T23:30:00-03:00"],
+      [
+        "Australia/Lord_Howe",
+        "45 1 * * *",
+        "2027-04-04T01:40:00+10:30",
+        "2027-04-04T01:45:00+11:00",
+      ],
+    ] as const
+  ) {
+    const [slot] = new SlotClock(cron, zone).before(new Date(at), { limit: 1 });
+    assert.equal(slot!.toISOString(), new Date(before).toISOString(), `${zone} ${at}`);
+  }
+});
+
+Deno.test("zones have any of IANA's names, and their case is tidied", () => {
+  for (
+    const name
+      of "GMT CET EST5EDT Japan Singapore PRC Zulu UTC W-SU Asia/Calcutta America/Port-au-Prince Etc/GMT+5"
+        .split(" ")
+  ) {
+    assert.equal(tidyZone(name.toLowerCase()), name);
+    assert.equal([...new SlotClock("@daily", name).after(new Date(0), { limit: 1 })].length, 1);
+  }
+  for (const none of ["+02:00", "", "Mars", "Europe", "UTC+2"]) {
+    assert.equal(tidyZone(none), undefined);
+  }
+});
+
 Deno.test("a day of local times is one slot a day, whatever the zone does", () => {
   for (const zone of [MADRID, NEW_YORK, "Australia/Lord_Howe", "Africa/Casablanca"]) {
     for (const cron of ["30 2 * * *", "30 1 * * *", "0 0 * * *", "@daily"]) {
@@ -134,7 +169,7 @@ Deno.test("what is wrong with an expression or a zone is told with its field and
       /did you mean Europe\/Madrid\?/,
       /^Europe\/Madrid$/,
     ],
-    ["* * * * *", "europe/madrid", "time_zone", /did you mean Europe\/Madrid\?/],
+    ["* * * * *", "Europe/Madri", "time_zone", /did you mean Europe\/Madrid\?/],
     ["* * * * *", "New York", "time_zone", /did you mean America\/New_York\?/],
     ["* * * * *", "+02:00", "time_zone", /not a known time zone/, /IANA/],
     ["* * * * *", "", "time_zone", /not a known time zone/],

@@ -46,7 +46,11 @@ Deno.test("serverPermissions() opens the network for sources by name: they conne
   for (const ETL_HTTP_SOURCES of ["data.example.com", "*.example.org:8443"]) {
     const all = serverPermissions({ ...env, ETL_HTTP_SOURCES }, { projectDir: "/project" });
     assert.ok(all.includes("--allow-net"));
-    assert.ok(all.includes("--deny-net=169.254.0.0/16,[fd00:ec2::254]"));
+    assert.ok(
+      all.includes(
+        "--deny-net=169.254.0.0/16,168.63.129.16,100.100.100.200,192.0.0.192,[fd00:ec2::254],[fd00:ec2::23],[fd20:ce::254]",
+      ),
+    );
   }
 });
 
@@ -74,7 +78,11 @@ Deno.test("serverPermissions() lets the server read its workers' modules and its
 Deno.test("serverPermissions() keeps cloud credentials out of reach when every host is allowed", () => {
   const all = serverPermissions({ ...env, ETL_HTTP_SOURCES: "*" }, { projectDir: "/project" });
   assert.ok(all.includes("--allow-net"));
-  assert.ok(all.includes("--deny-net=169.254.0.0/16,[fd00:ec2::254]"));
+  assert.ok(
+    all.includes(
+      "--deny-net=169.254.0.0/16,168.63.129.16,100.100.100.200,192.0.0.192,[fd00:ec2::254],[fd00:ec2::23],[fd20:ce::254]",
+    ),
+  );
 });
 
 Deno.test("serverPermissions() never allows subprocesses, native libraries or everything", () => {

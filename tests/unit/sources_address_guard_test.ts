@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { isPublicAddress } from "../../pipeline/sources/http/address_guard.ts";
+import { isCloudMetadata } from "../../pipeline/sources/http/cloud_metadata.ts";
+import { allowedAddresses, isPublicAddress } from "../../pipeline/sources/http/address_guard.ts";
 
 Deno.test("isPublicAddress() knows the ranges that are not the public internet", () => {
   const inside = [
@@ -50,4 +51,36 @@ Deno.test("isPublicAddress() knows the ranges that are not the public internet",
     "64:ff9b::808:808",
   ];
   for (const address of outside) assert.equal(isPublicAddress(address), true, address);
+});
+
+Deno.test("addresses with which clouds hand out credentials are refused, whatever is allowed", async () => {
+  for (
+    const address of [
+      "168.63.129.16",
+      "169.254.169.254",
+      "169.254.170.2",
+      "100.100.100.200",
+      "192.0.0.192",
+      "fd00:ec2::254",
+      "fd00:0ec2:0:0:0:0:0:254",
+      "fd20:ce::254",
+      "::ffff:168.63.129.16",
+      "64:ff9b::a83f:8110",
+      "fe80::a9fe:a9fe",
+    ]
+  ) {
+    assert.equal(isCloudMetadata(address), true, address);
+    assert.equal(isPublicAddress(address), false, address);
+    await assert.rejects(
+      allowedAddresses(new URL("http://metadata.example/"), {
+        hosts: ["*"],
+        allowPrivateHosts: ["metadata.example"],
+        lookup: () => Promise.resolve([{ address, family: address.includes(":") ? 6 : 4 }]),
+      }),
+      /credentials/,
+    );
+  }
+  for (const address of ["168.63.129.17", "10.0.0.1", "2001:4860:4860::8888", "x"]) {
+    assert.equal(isCloudMetadata(address), false, address);
+  }
 });

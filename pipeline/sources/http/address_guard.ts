@@ -1,5 +1,6 @@
 import ipaddr from "ipaddr.js";
 import { Problem } from "../../problem.ts";
+import { isCloudMetadata } from "./cloud_metadata.ts";
 
 export interface Address {
   address: string;
@@ -24,7 +25,7 @@ export function isPublicAddress(text: string): boolean {
     // Global unicast is all of 2000::/3; the library calls every unknown range unicast.
     if ((address.parts[0]! & 0xe000) !== 0x2000) return false;
   }
-  return address.range() === "unicast";
+  return address.range() === "unicast" && !isCloudMetadata(text);
 }
 
 /** The host of a URL without the brackets of an IPv6 address. */
@@ -64,6 +65,13 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
         cause: error,
       });
     });
+  const metadata = addresses.find(({ address }) => isCloudMetadata(address));
+  if (metadata !== undefined) {
+    throw new Problem("source-refused", {
+      detail: `${host} is at ${metadata.address}, where cloud machines keep their credentials: ` +
+        "no source is read from there, whatever is allowed.",
+    });
+  }
   if (isAllowed(url, options.allowPrivateHosts)) return addresses;
   const refused = addresses.find(({ address }) => !isPublicAddress(address));
   if (refused !== undefined || addresses.length === 0) {

@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { Sql } from "../../store/database.ts";
+import { databaseIdentity } from "../../store/installation.ts";
+import { endedRuns } from "../../store/runs.ts";
+
+const LOCK = "lock";
+
+/** Where a server writes, below the spool directory that several servers and databases may share. */
+export interface SpoolDirs {
+  /** Directories of runs, shared by the servers of one database. */
+  runs: string;
+  /** What requests of this server have on their way: uploads and previews. */
+  requests: string;
+  /** Removes what requests left whose server is dead. */
+  removeDead(): Promise<void>;
+  /** Removes this server's own part. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes them, of this account alone. A database's directory bears its identity, so that servers of different databases
+ * on one spool leave each other's runs alone; a server's has a lock that ends with its process, however that ends.
+ */
+export async function openSpool(sql: Sql, spoolDir: string): Promise<SpoolDirs> {
+  const identity = createHash("sha256").update(await databaseIdentity(sql)).digest("hex");
+  const runs = join(spoolDir, `db-${identity.slice(0, 16)}`);
+  const name = `server-${crypto.randomUUID()}`;
+  const requests = join(runs, name);
+  await Deno.mkdir(requests, { recursive: true, mode: 0o700 });
+  const lock = await Deno.open(join(requests, LOCK), { create: true, write: true, mode: 0o600 });
+  await lock.lock(true);
+  return {
+    runs,
+    requests,
+    async removeDead() {
+      for await (const entry of Deno.readDir(runs)) {
+        if (!entry.name.startsWith("server-") || entry.name === name) continue;
+        const dir = join(runs, entry.name);
+        if (await isDead(dir)) await Deno.remove(dir, { recursive: true }).catch(() => {});
+      }
+    },
+    async close() {
+      lock.close();
+      await Deno.remove(requests, { recursive: true }).catch(() => {});
+    },
+  };
+}
+
+/** Whether nobody holds a server's lock; one that is just being made is not dead. */
+async function isDead(dir: string): Promise<boolean> {
+  let lock: Deno.FsFile;
+  try {
+    lock = await Deno.open(join(dir, LOCK), { write: true });
+  } catch {
+    const made = (await Deno.stat(dir).catch(() => null))?.mtime?.getTime() ?? Infinity;
+    return made < Date.now() - 60_000;
+  }
+  try {
+    return await lock.tryLock(true);
+  } finally {
+    lock.close();
+  }
+}
+
+/** Removes what a server of version 0.1.0 left in the spool directory itself, of runs that this database knows to have ended. */
+export async function removeOldLayout(sql: Sql, spoolDir: string): Promise<void> {
+  const dirs: string[] = [];
+  for await (const { name } of Deno.readDir(spoolDir)) {
+    if (/^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name)) dirs.push(name);
+  }
+  if (dirs.length === 0) return;
+  for (const dir of await endedRuns(sql, dirs)) {
+    await Deno.remove(join(spoolDir, dir), { recursive: true }).catch(() => {});
+  }
+}

@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+import { startServer, type TestServer } from "../helpers/server.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+const run = async (server: TestServer, conf: object) => {
+  const answer = await fetch(`${server.address}/api/etl/run?wait=true`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(conf),
+  });
+  return await answer.json();
+};
+
+/** Paths below a directory with their modes. */
+function below(dir: string): [string, string][] {
+  return [...Deno.readDirSync(dir)].flatMap(({ name, isDirectory }) => {
+    const path = `${dir}/${name}`;
+    const mode = (Deno.statSync(path).mode! & 0o777).toString(8);
+    return [[path, mode] as [string, string], ...(isDirectory ? below(path) : [])];
+  });
+}
+
+Deno.test("servers of two databases on one spool leave each other's runs alone, and files to their account", async (t) => {
+  const spool = await Deno.makeTempDir({ prefix: "etl-spool-" });
+  await using one = await testDatabase(t);
+  await using two = await testDatabase(t);
+  const env = { ETL_SPOOL_DIR: spool };
+  await using first = await startServer({ dsn: one.dsn, env });
+  // a run of the first database that is not over, as another server sees it
+  await query(one.dsn, "select etl.request_run('{\"batch_size\": 10}')").catch(() => {});
+  const mine = [...Deno.readDirSync(spool)].map(({ name }) => name);
+  assert.equal(mine.length, 1);
+  const foreign = `${spool}/${mine[0]}/${crypto.randomUUID()}`;
+  await using second = await startServer({ dsn: two.dsn, env });
+  await Deno.mkdir(foreign);
+  const results = await Promise.all(
+    [first, second, first, second].map((server, i) =>
+      run(server, { batch_size: 5_000, chunk_size: 500, run_label: `r${i}` })
+    ),
+  );
+  assert.deepEqual(results.map(({ state }) => state), Array(4).fill("succeeded"));
+  const bad = below(spool).filter(([path, mode]) => path !== foreign && !/^(700|600)$/.test(mode));
+  assert.deepEqual(bad, []);
+  // the first database's server tidies its own; the other database's never did
+  await waitFor(() => !exists(foreign), { what: "the owner to tidy up" });
+  assert.equal([...Deno.readDirSync(spool)].length, 2);
+});
+
+Deno.test("what a server left that died during an upload goes while another one goes on", async (t) => {
+  const spool = await Deno.makeTempDir({ prefix: "etl-spool-" });
+  await using db = await testDatabase(t);
+  const env = { ETL_SPOOL_DIR: spool };
+  const dying = await startServer({ dsn: db.dsn, env });
+  await using staying = await startServer({ dsn: db.dsn, env });
+  const uploading = fetch(`${dying.address}/api/etl/run`, {
+    method: "POST",
+    headers: { "content-type": "text/csv" },
+    body: new ReadableStream({
+      start: (stream) => stream.enqueue(new TextEncoder().encode("id,type\n".repeat(10_000))),
+    }),
+  }).catch(() => null);
+  const partial = () => below(spool).filter(([path]) => path.includes("upload-"));
+  await waitFor(() => partial().length === 1, { what: "the upload to be on its way" });
+  dying.kill("SIGKILL");
+  await dying.ended;
+  await uploading;
+  await waitFor(() => partial().length === 0, { timeoutMs: 20_000, what: "the leftover to go" });
+  assert.equal((await run(staying, { batch_size: 10 })).state, "succeeded");
+  await Deno.remove(spool, { recursive: true });
+});
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
