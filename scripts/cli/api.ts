@@ -5,6 +5,8 @@ import { UsageError } from "./exit_codes.ts";
 export interface ConnectOptions {
   /** Whether runs are to be executed; default false: looking needs less. */
   executes?: boolean;
+  /** Where a process of our own finds files; default: ETL_DATA_DIR. A server has its own. */
+  dataDir?: string;
 }
 
 /** The HTTP interface, of a server or of this process. */

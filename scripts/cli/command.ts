@@ -51,6 +51,14 @@ export interface Call {
   readFile(path: string): Promise<string>;
   /** Writes a file that the user named; one that is there already is not overwritten. */
   writeNewFile(path: string, text: string): Promise<void>;
+  /** A path that the user named, from the root on. */
+  resolvePath(path: string): string;
+  /** Whether somebody can be asked: the standard input is a terminal. */
+  canAsk: boolean;
+  /** Asks a question that yes answers by default. */
+  ask(question: string): boolean;
+  /** What psql takes to reach the database; null where this process does not know. */
+  psql: string | null;
   /** Whether a server was named; else connect() starts what is needed in this process. */
   usesServer: boolean;
   /** Connects to the server that was named, or starts what is needed in this process. */

@@ -4,6 +4,7 @@ import { cancel } from "./commands/cancel.ts";
 import { configuration } from "./commands/configuration.ts";
 import { dataset } from "./commands/dataset.ts";
 import { jobs } from "./commands/jobs.ts";
+import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { pool } from "./commands/pool.ts";
@@ -22,6 +23,7 @@ import { variable } from "./commands/variable.ts";
 
 /** The commands, in the order of the help. A new one is a file in commands/ and a line here. */
 export const COMMANDS: Command[] = [
+  load,
   run,
   preview,
   runs,

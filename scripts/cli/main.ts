@@ -82,9 +82,17 @@ async function execute(
     err,
     signals,
     usesServer: server !== undefined,
+    resolvePath: (path) => resolve(options.cwd, path),
+    canAsk: Deno.stdin.isTerminal(),
+    ask: (question) => {
+      err.draw([]);
+      const answer = prompt(question)?.trim().toLowerCase() ?? "n";
+      return answer === "" || answer.startsWith("y");
+    },
+    psql: server === undefined && env.KPIS_PG_DSN ? '"$KPIS_PG_DSN"' : null,
     readFile: (path) => readText(path, options.cwd),
     writeNewFile: (path, text) => writeNewText(path, options.cwd, text),
-    async connect({ executes = false } = {}) {
+    async connect({ executes = false, dataDir } = {}) {
       if (server !== undefined) {
         const token = await tokenOf(parsed.text["token-file"], options);
         return api = remoteApi(server, { token, signal: signals.signal });
@@ -92,7 +100,7 @@ async function execute(
       const { startInProcess } = await import("./in_process.ts");
       api = await startInProcess({
         projectDir: options.projectDir,
-        env,
+        env: dataDir === undefined ? env : { ...env, ETL_DATA_DIR: dataDir },
         executes,
         logLevel: parsed.flags.verbose ? "info" : "error",
         onLog: (line) => err.line(line),

@@ -145,6 +145,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/replay_test.ts: records that stay wrong do not keep"],
   },
   {
+    id: "load/cli-asks",
+    file: "scripts/cli/commands/load.ts",
+    find: "if (!call.ask(`Load it into",
+    replace: "if (false && !call.ask(`Load it into",
+    breaks: "`etl load` loads nothing when the answer is no",
+    tests: ["integration/cli_load_test.ts: on a terminal it asks first"],
+  },
+  {
+    id: "load/cli-ratio",
+    file: "scripts/cli/commands/load.ts",
+    find: "conf.min_acceptance_ratio ??= 0;",
+    replace: "",
+    breaks: "whoever has seen what is rejected and says yes gets the rest",
+    tests: ["integration/cli_load_test.ts: on a terminal it asks first"],
+  },
+  {
     id: "load/lookup",
     file: "pipeline/manifest.ts",
     find: "return keys * LOOKUP_ROWS < rows;",

@@ -55,7 +55,7 @@ writes nothing.`,
 };
 
 /** A preview as aligned tables. */
-function previewLines(out: Terminal, preview: Preview): string[] {
+export function previewLines(out: Terminal, preview: Preview): string[] {
   const { sampled, counts, warnings } = preview;
   const facts = [
     `${count(counts.events)} event${counts.events === 1 ? "" : "s"}`,

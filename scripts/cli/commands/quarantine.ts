@@ -55,7 +55,7 @@ the data is wrong, correct that and ask for a new run.`,
 };
 
 /** Where a record stands: its file and line, else its number in the run. */
-function placeOf({ file, line, chunk_no, position }: QuarantineView): string {
+export function placeOf({ file, line, chunk_no, position }: QuarantineView): string {
   if (file === null) return `chunk ${chunk_no}, record ${position}`;
   return line === null ? `${file}, chunk ${chunk_no}, record ${position}` : `${file}:${line}`;
 }

@@ -1,0 +1,334 @@
+import { basename, dirname } from "node:path";
+import { nearestName } from "../../../pipeline/nearest_name.ts";
+import type { Preview } from "../../../pipeline/preview.ts";
+import { Problem } from "../../../pipeline/problem.ts";
+import { parseJson } from "../../../pipeline/sources/json_text.ts";
+import type { QuarantineView } from "../../../store/quarantine_views.ts";
+import type { RunDetail } from "../../../store/run_views.ts";
+import type { Submitted } from "../../../store/runs.ts";
+import type { ColumnProposal } from "../../../store/typed_views.ts";
+import { count } from "../../terminal.ts";
+import { type Api, post, problemOf, request } from "../api.ts";
+import type { Call, Command } from "../command.ts";
+import { confText, readConf } from "../conf_input.ts";
+import { findRun, watchToEnd } from "../execute.ts";
+import { EXIT, UsageError } from "../exit_codes.ts";
+import { printable } from "../printable.ts";
+import { placeOf } from "./quarantine.ts";
+import { previewLines } from "./preview.ts";
+
+type Conf = Record<string, unknown> & { source: Record<string, unknown> };
+
+/** Rejected records that are shown at the end. */
+const SHOWN_REJECTED = 5;
+
+export const load: Command = {
+  name: "load",
+  summary: "a file, folder or URL into a table: look at it, answer a question, done",
+  description:
+    `Loads a file, all files of a folder, a glob, a URL or the standard input (-) into a table. Shows
+first what the records would become, and asks on a terminal; elsewhere, and with --yes, it goes on.
+Paths begin where you are. What is rejected is told with file and line. After the first load of a
+table its columns can be queried by name.`,
+  arguments: [{ name: "WHAT", help: "a file, folder, glob or URL; - is the standard input" }],
+  options: {
+    key: {
+      type: "string",
+      value: "FIELD[,FIELD…]",
+      help: "what identifies a record; without it the same content is stored once",
+    },
+    time: { type: "string", value: "FIELD", help: "when it happened" },
+    version: {
+      type: "string",
+      value: "FIELD",
+      help: "number or time that grows with each version of a record; the highest is kept",
+    },
+    to: {
+      type: "string",
+      value: "[SCHEMA.]TABLE",
+      help: "the table, made if it is missing; default: named after the file",
+    },
+    format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
+    set: {
+      type: "string",
+      multiple: true,
+      value: "NAME=VALUE",
+      help: "any other parameter; source.delimiter=… for members of the source",
+    },
+    "dry-run": { type: "boolean", help: "write nothing; only say what would be written" },
+    yes: { type: "boolean", short: "y", help: "do not ask" },
+  },
+  examples: [
+    "etl load orders.csv --key order_id --time ordered_at --to orders",
+    "etl load 'sales/2026-*.parquet' --key id",
+    "etl load https://example.com/rates.csv --key currency,day --to finance.rates",
+    "psql -c 'copy (select * from t) to stdout csv header' | etl load - --format csv --to t --key id",
+  ],
+  async run(call) {
+    const what = await whatIsLoaded(call.args[0]!, call);
+    const conf = await confOf(what, call);
+    const api = await call.connect({
+      executes: true,
+      ...(what.dataDir === undefined ? {} : { dataDir: what.dataDir }),
+    });
+    const asks = what.body === undefined && call.err.isTerminal && !call.flags.yes &&
+      !call.flags.json && call.canAsk;
+    if (what.body === undefined) {
+      const preview = await previewOf(api, conf);
+      checkFields(preview, conf);
+      if (!call.flags.json) {
+        for (const line of previewLines(call.err, preview)) call.err.line(line);
+      }
+    }
+    if (asks) {
+      if (!call.ask(`Load it into ${tableOf(conf)}? [Y/n] `)) {
+        call.err.line("Nothing was loaded.");
+        return EXIT.cancelled;
+      }
+      // whoever has seen what is rejected and said yes wants the rest
+      conf.min_acceptance_ratio ??= 0;
+    }
+    const submitted = await ask(api, conf, what);
+    const code = await watchToEnd(call, api, submitted.run_id);
+    await tellWhatNext(call, api, { runId: submitted.run_id, conf });
+    return code;
+  },
+};
+
+interface Loaded {
+  /** Source members that say where the records are; of a body, what the query says. */
+  source: Record<string, unknown>;
+  /** What the table is named after. */
+  name: string;
+  /** ETL_DATA_DIR of a process of our own, for files elsewhere. */
+  dataDir?: string;
+  /** The data itself, where the server cannot read it. */
+  body?: () => Promise<ReadableStream<Uint8Array>>;
+}
+
+async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
+  if (/^https?:\/\//i.test(what)) {
+    const url = URL.parse(what);
+    if (url === null) throw new UsageError(`'${what}' is no URL`);
+    return { source: { type: "http", url: what }, name: basename(url.pathname) || url.hostname };
+  }
+  if (what === "-") {
+    if (call.text.to === undefined) {
+      throw new UsageError("from the standard input, name the table with --to");
+    }
+    return { source: {}, name: "", body: () => Promise.resolve(Deno.stdin.readable) };
+  }
+  const path = call.resolvePath(what);
+  const stat = await Deno.stat(path).catch(() => null);
+  if (stat?.isDirectory) {
+    return fromFolder(path, "*", { name: basename(path), call });
+  }
+  if (stat?.isFile) {
+    if (!call.usesServer) {
+      return fromFolder(dirname(path), basename(path), { name: basename(path), call });
+    }
+    return {
+      source: {},
+      name: basename(path),
+      body: async () => (await Deno.open(path)).readable,
+    };
+  }
+  if (!/[*?[{]/.test(what)) throw new UsageError(`there is no file ${path}`);
+  const fixed = path.split("/").findIndex((part) => /[*?[{]/.test(part));
+  const parts = path.split("/");
+  return fromFolder(parts.slice(0, fixed).join("/") || "/", parts.slice(fixed).join("/"), {
+    name: parts[fixed - 1] ?? "files",
+    call,
+  });
+}
+
+function fromFolder(
+  folder: string,
+  path: string,
+  { name, call }: { name: string; call: Call },
+): Loaded {
+  if (call.usesServer) {
+    throw new UsageError(
+      `a server reads several files only below its own ETL_DATA_DIR: name them with \`etl run --source\`, ` +
+        "or leave out --server and ETL_SERVER to load them from here",
+    );
+  }
+  return { source: { type: "file", path }, name, dataDir: folder };
+}
+
+async function confOf(what: Loaded, call: Call): Promise<Conf> {
+  const { key, time, version, to, format } = call.text;
+  const [schema, table] = tableParts(to ?? tableNameOf(what.name));
+  const given = await readConf({ set: call.lists.set ?? [] }, call.readFile);
+  const keys = key?.split(",").map((field) => field.trim());
+  return {
+    run_label: `load ${table}`,
+    ...given,
+    ...(schema === undefined ? {} : { schema_name: schema }),
+    table_name: table,
+    ...(call.flags["dry-run"] ? { dry_run: true } : {}),
+    source: {
+      ...what.source,
+      name: table,
+      ...(keys === undefined ? {} : { key: keys.length === 1 ? keys[0] : keys }),
+      ...(time === undefined ? {} : { occurred_at: time }),
+      ...(version === undefined ? {} : { version }),
+      ...(format === undefined ? {} : { format }),
+      ...given.source as Record<string, unknown> | undefined,
+    },
+  };
+}
+
+function tableParts(text: string): [string | undefined, string] {
+  const at = text.indexOf(".");
+  return at < 0 ? [undefined, text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** `2026 Orders.csv.gz` is the table `t_2026_orders`. */
+function tableNameOf(name: string): string {
+  const words = name.replace(/(\.\w{1,8}){1,2}$/, "").toLowerCase().replace(/[^a-z0-9]+/g, "_")
+    .replace(/^_+|_+$/g, "").slice(0, 50);
+  if (words === "") return "loaded";
+  return /^[a-z]/.test(words) ? words : `t_${words}`;
+}
+
+const tableOf = (conf: Conf) => `${conf.schema_name ?? "public"}.${conf.table_name}`;
+
+async function previewOf(api: Api, conf: Conf): Promise<Preview> {
+  const response = await api.fetch("/api/etl/preview", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: confText(conf),
+  });
+  const body = await response.text();
+  if (!response.ok) throw problemOf(response, body);
+  return parseJson(body) as unknown as Preview;
+}
+
+/** Says which fields there are where the key or the time names another. */
+function checkFields({ events, rejected }: Preview, { source }: Conf): void {
+  const records = [
+    ...events.map(({ payload }) => payload as Record<string, unknown>),
+    ...rejected.flatMap(({ record, raw }) => asObject(record ?? raw)),
+  ];
+  const fields = new Set(records.flatMap((record) => Object.keys(record ?? {})));
+  if (fields.size === 0) return;
+  const named = [...[source.key].flat(), source.occurred_at, source.version];
+  for (const name of named) {
+    if (typeof name !== "string" || fields.has(name) || name.includes(".")) continue;
+    const meant = nearestName(name, [...fields]);
+    throw new UsageError(
+      `there is no field '${name}'${meant === undefined ? "" : `; did you mean ${meant}?`} ` +
+        `The records have: ${[...fields].slice(0, 40).map((field) => printable(field)).join(", ")}`,
+    );
+  }
+}
+
+function asObject(raw: string): Record<string, unknown>[] {
+  try {
+    const value = JSON.parse(raw);
+    return typeof value === "object" && value !== null ? [value] : [];
+  } catch {
+    return [];
+  }
+}
+
+async function ask(api: Api, conf: Conf, { body, name }: Loaded): Promise<Submitted> {
+  if (body === undefined) return await post<Submitted>(api, "/api/etl/run", confText(conf));
+  const { source, ...params } = conf;
+  const { format, ...members } = source;
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries({ ...params, ...members })) {
+    for (const each of Array.isArray(value) ? value : [value]) query.append(key, textOf(each));
+  }
+  const response = await api.fetch(`/api/etl/run?${query}`, {
+    method: "POST",
+    headers: {
+      "content-type": mediaTypeOf(format as string | undefined, name),
+      ...(name.endsWith(".gz") ? { "content-encoding": "gzip" } : {}),
+    },
+    body: await body(),
+  });
+  const text = await response.text();
+  if (!response.ok) throw problemOf(response, text);
+  return JSON.parse(text);
+}
+
+const textOf = (value: unknown) => typeof value === "string" ? value : JSON.stringify(value);
+
+const MEDIA_TYPES: Record<string, string> = {
+  csv: "text/csv",
+  tsv: "text/tab-separated-values",
+  ndjson: "application/x-ndjson",
+  jsonl: "application/x-ndjson",
+  parquet: "application/vnd.apache.parquet",
+  arrow: "application/vnd.apache.arrow.file",
+};
+
+function mediaTypeOf(format: string | undefined, name: string): string {
+  const ending = format ?? /\.(\w+)(?:\.gz)?$/.exec(name)?.[1]?.toLowerCase() ?? "";
+  const type = MEDIA_TYPES[ending];
+  if (type !== undefined) return type;
+  throw new UsageError(
+    `say with --format what ${name || "the standard input"} is: ${
+      Object.keys(MEDIA_TYPES).join(", ")
+    }`,
+  );
+}
+
+/** After the load: what was rejected and where, columns by name, and how to look at it. */
+async function tellWhatNext(
+  call: Call,
+  api: Api,
+  { runId, conf }: { runId: string; conf: Conf },
+): Promise<void> {
+  if (call.flags.json) return;
+  const { err } = call;
+  const run = await findRun(api, runId);
+  if ((run.counts?.rejected ?? 0) > 0) await tellRejected(call, api, run);
+  if (run.state !== "succeeded" || run.dry_run) return;
+  const view = await typedView(api, tableOf(conf));
+  const query = `select * from ${view ?? tableOf(conf)} limit 10`;
+  if (call.psql !== null) err.line(`Look at it: psql ${call.psql} -c '${query}'`);
+  else if (api.inProcess) err.line(`Look at it: deno task start, then http://127.0.0.1:8080/etl`);
+  if (view !== null) err.line(`${view} has its columns by name.`);
+}
+
+async function tellRejected({ err }: Call, api: Api, { run_id, counts }: RunDetail): Promise<void> {
+  const { items } = await request<{ items: QuarantineView[] }>(
+    api,
+    `/api/etl/runs/${run_id}/quarantine?limit=${SHOWN_REJECTED}`,
+  );
+  for (const item of items) {
+    const field = item.field === null ? "" : ` (${item.field})`;
+    err.line(
+      `${err.paint("dim", printable(placeOf(item)))}  ${
+        printable(`${item.rule}${field}: ${item.message}`)
+      }`,
+    );
+  }
+  const more = counts!.rejected! - items.length;
+  if (more > 0) err.line(err.paint("dim", `… and ${count(more)} more`));
+  err.line(`All of them: etl quarantine ${run_id}; load them again: etl replay ${run_id}`);
+}
+
+/** The typed view of a table; made from what the data looks like where there is none. Null where that cannot be. */
+async function typedView(api: Api, dataset: string): Promise<string | null> {
+  const path = `/api/datasets/${encodeURIComponent(dataset)}/columns`;
+  try {
+    const known = await request<{ view: string | null }>(api, path);
+    if (known.view !== null) return known.view;
+    const { columns } = await request<ColumnProposal>(api, `${path}/proposal`);
+    if (columns.length === 0) return null;
+    const made = await request<{ view: string }>(api, path, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ columns }),
+    });
+    return made.view;
+  } catch (error) {
+    // the load is done; a view is only a convenience, and may need rights that this role lacks
+    if (error instanceof Problem) return null;
+    throw error;
+  }
+}

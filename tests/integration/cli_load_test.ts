@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { runCli } from "../helpers/cli.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+import { startServer } from "../helpers/server.ts";
+
+const ORDERS = `order_id,ordered_at,amount,country
+A-1,2026-01-01T10:00:00Z,19.90,ES
+A-2,2026-01-02T10:00:00Z,5,MX
+A-3,no time,7,ES
+A-4,2026-01-04T10:00:00Z,1.50,AR
+`;
+
+/** A folder that somebody works in, and where their program keeps its files. */
+async function home(dsn: string) {
+  const dir = await Deno.makeTempDir({ prefix: "etl_load_" });
+  await Deno.mkdir(`${dir}/work/monthly`, { recursive: true });
+  await Deno.writeTextFile(`${dir}/work/orders.csv`, ORDERS);
+  await Deno.writeTextFile(`${dir}/work/monthly/m1.ndjson`, '{"id":1,"n":10}\n');
+  await Deno.writeTextFile(`${dir}/work/monthly/m2.ndjson`, '{"id":2,"n":20}\n');
+  return {
+    dir,
+    env: {
+      KPIS_PG_DSN: dsn,
+      ETL_SPOOL_DIR: `${dir}/spool`,
+      ETL_WORKERS: "1",
+      INIT_CWD: `${dir}/work`,
+    },
+    [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }),
+  };
+}
+
+Deno.test("etl load: one line takes a file from where one is to a table with columns, and tells what was rejected where", async (t) => {
+  await using db = await testDatabase(t);
+  await using place = await home(db.dsn);
+  const etl = (...args: string[]) => runCli(args, place);
+  const wrong = await etl("load", "orders.csv", "--key", "orderid");
+  assert.equal(wrong.code, 2, wrong.err);
+  assert.match(
+    wrong.err,
+    /no field 'orderid'; did you mean order_id\? .*order_id, ordered_at, amount, country/,
+  );
+
+  const loaded = await etl(
+    ...["load", "orders.csv", "--key", "order_id", "--time", "ordered_at", "--to", "orders"],
+    ...["--set", "min_acceptance_ratio=0"],
+  );
+  assert.equal(loaded.code, 0, loaded.err);
+  assert.match(loaded.err, /orders\.csv:4 .*occurred_at/);
+  assert.match(
+    loaded.err,
+    /Look at it: psql "\$KPIS_PG_DSN" -c 'select \* from public\.orders_typed/,
+  );
+  const rows = await query(
+    db.dsn,
+    "select event_id, amount::text as amount from orders_typed order by 1",
+  );
+  assert.deepEqual(rows, [
+    { event_id: "A-1", amount: "19.90" },
+    { event_id: "A-2", amount: "5" },
+    { event_id: "A-4", amount: "1.50" },
+  ]);
+
+  // without a terminal the usual ratio counts
+  const strict = await etl("load", "./orders.csv", "--key", "order_id", "--time", "ordered_at");
+  assert.equal(strict.code, 1);
+  const folder = await etl("load", "monthly", "--key", "id", "--json");
+  assert.equal(folder.code, 0, folder.err);
+  assert.equal(folder.json().inserted, 2);
+  const glob = await etl("load", `${place.dir}/work/monthly/m*.ndjson`, "--key", "id", "--json");
+  assert.equal(glob.json().unchanged, 2, glob.err);
+  const missing = await etl("load", "nothing.csv");
+  assert.equal(missing.code, 2);
+  assert.match(missing.err, /there is no file .*work\/nothing\.csv/);
+});
+
+Deno.test("etl load: a server gets the file itself, or the standard input", async (t) => {
+  await using db = await testDatabase(t);
+  await using place = await home(db.dsn);
+  await using server = await startServer({ dsn: db.dsn });
+  const env = { INIT_CWD: place.env.INIT_CWD, ETL_SERVER: server.address };
+  const options = ["--key", "order_id", "--to", "orders", "--json"];
+  const file = await runCli(["load", "orders.csv", ...options], { env });
+  assert.equal(file.code, 0, file.err);
+  assert.equal(file.json().inserted, 4);
+  const piped = await runCli(["load", "-", "--format", "csv", ...options], { env, input: ORDERS });
+  assert.equal(piped.code, 0, piped.err);
+  assert.equal(piped.json().unchanged, 4);
+  const several = await runCli(["load", "monthly"], { env });
+  assert.equal(several.code, 2);
+  assert.match(several.err, /below its own ETL_DATA_DIR/);
+});
+
+Deno.test("etl load: on a terminal it asks first, and no loads nothing", async (t) => {
+  await using db = await testDatabase(t);
+  await using place = await home(db.dsn);
+  const command = `${Deno.execPath()} run -A --no-prompt --quiet scripts/etl.ts load orders.csv ` +
+    "--key order_id --time ordered_at --to orders";
+  const answer = async (text: string) => {
+    const child = new Deno.Command("script", {
+      args: ["-qec", command, "/dev/null"],
+      cwd: new URL("../..", import.meta.url).pathname,
+      env: { ...place.env, TERM: "xterm" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    const decoder = new TextDecoder();
+    let shown = "";
+    for await (const block of child.stdout) {
+      const asked = shown.includes("[Y/n]");
+      shown += decoder.decode(block, { stream: true });
+      if (!asked && shown.includes("[Y/n]")) await writer.write(new TextEncoder().encode(text));
+    }
+    await writer.close().catch(() => {});
+    return { code: (await child.status).code, shown };
+  };
+  const no = await answer("n\n");
+  assert.match(no.shown, /Load it into public\.orders\?[\s\S]*Nothing was loaded/);
+  assert.deepEqual(await query(db.dsn, "select to_regclass('public.orders') as made"), [{
+    made: null,
+  }]);
+  // who has seen what is rejected and says yes wants the rest
+  const yes = await answer("\n");
+  assert.equal(yes.code, 0, yes.shown);
+  assert.deepEqual(await query(db.dsn, "select count(*)::integer as n from orders"), [{ n: 3 }]);
+});
