@@ -1,12 +1,13 @@
 import { losesDigits, NumberRangeError, parseJson } from "../json_text.ts";
-import { type Json, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
+import type { Json, ReadContext, RecordBatch, SourceRecord, Unreadable } from "../source.ts";
 import { type Position, unreadable } from "../unreadable.ts";
+import { lineAt as fileLine } from "./line_numbers.ts";
 import { openPart } from "./open_input.ts";
 import type { Part } from "./part.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner } from "./record_scanner.ts";
 
-export type Batch = (SourceRecord | Unreadable)[];
+export type Batch = RecordBatch;
 
 const NEWLINE = 10;
 const BATCH_RECORDS = 1_000;
@@ -17,6 +18,13 @@ const MAX_PIECE_BYTES = 262_144;
 const BLANK = /^[ \t\r\n]*$/;
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The records of a piece, with the line of the piece in which each stands. */
+interface Parsed {
+  batch: Batch;
+  lines: number;
+  places: number[];
+}
 
 /** A piece of whole lines, and where it stands. */
 interface Piece {
@@ -41,7 +49,12 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
   });
   for await (const { bytes, offset, oversized } of blocks) {
     if (oversized !== undefined) {
-      yield [tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes)];
+      const long: Batch = [
+        tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes),
+      ];
+      const at = part.made === 1 ? null : line ?? fileLine(input, offset);
+      long.origin = () => ({ file: part.label, line: at, raw: bytes, record: null });
+      yield long;
       if (line !== undefined) line++;
       continue;
     }
@@ -52,7 +65,14 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
         at: { label: part.label, line, byte: offset + from },
         maxRecordBytes,
       };
-      const { batch, lines } = parsePiece(piece);
+      const { batch, lines, places } = parsePiece(piece);
+      let first: number | null | undefined = part.made === 1 ? null : line;
+      batch.origin = (index) => {
+        if (first === undefined) first = fileLine(input, piece.at.byte);
+        const place = places[index]!;
+        const raw = lineBytes(piece.bytes, place);
+        return { file: part.label, line: first === null ? null : first + place, raw, record: null };
+      };
       if (batch.length > 0) yield batch;
       if (line !== undefined) line += lines;
       const mean = (to - from) / lines;
@@ -76,7 +96,7 @@ function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
 }
 
 /** One decode for the whole piece; only what is wrong is looked at line by line. */
-function parsePiece(piece: Piece): { batch: Batch; lines: number } {
+function parsePiece(piece: Piece): Parsed {
   let text: string;
   try {
     text = strict.decode(piece.bytes);
@@ -88,38 +108,56 @@ function parsePiece(piece: Piece): { batch: Batch; lines: number } {
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();
   const batch: Batch = [];
+  const places: number[] = [];
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i]!;
     let value: Json;
     try {
       value = delicate ? parseJson(line) : JSON.parse(line);
     } catch (error) {
-      if (!BLANK.test(line)) batch.push(syntaxError(line, error, lineAt(piece, i)));
+      if (!BLANK.test(line)) {
+        batch.push(syntaxError(line, error, lineAt(piece, i)));
+        places.push(i);
+      }
       continue;
     }
+    places.push(i);
     if (isRecord(value)) batch.push(value);
     else batch.push(notAnObject(line, value, lineAt(piece, i)));
   }
-  return { batch, lines: lines.length };
+  return { batch, lines: lines.length, places };
 }
 
-function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): { batch: Batch; lines: number } {
+function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): Parsed {
   const batch: Batch = [];
+  const places: number[] = [];
   let lines = 0;
   for (let from = 0; from < bytes.length;) {
     const newline = bytes.indexOf(NEWLINE, from);
     const to = newline < 0 ? bytes.length : newline;
     const raw = bytes.subarray(from, to);
     const here = { ...at, line: at.line && at.line + lines, byte: at.byte + from };
-    if (raw.length > maxRecordBytes) batch.push(tooLong(raw, raw.length, here, maxRecordBytes));
-    else {
-      const record = parseRecordBytes(raw, here);
-      if (record !== undefined) batch.push(record);
+    const record = raw.length > maxRecordBytes
+      ? tooLong(raw, raw.length, here, maxRecordBytes)
+      : parseRecordBytes(raw, here);
+    if (record !== undefined) {
+      batch.push(record);
+      places.push(lines);
     }
     lines++;
     from = to + 1;
   }
-  return { batch, lines };
+  return { batch, lines, places };
+}
+
+/** The bytes of one line of a piece, without its end. */
+function lineBytes(bytes: Uint8Array, index: number): Uint8Array {
+  let from = 0;
+  for (let i = 0; i < index; i++) from = bytes.indexOf(NEWLINE, from) + 1;
+  const newline = bytes.indexOf(NEWLINE, from);
+  let to = newline < 0 ? bytes.length : newline;
+  if (bytes[to - 1] === 13 && to > from) to--;
+  return bytes.subarray(from, to);
 }
 
 function parseRecordBytes(raw: Uint8Array, at: Position): SourceRecord | Unreadable | undefined {

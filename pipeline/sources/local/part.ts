@@ -34,6 +34,8 @@ export interface InputFile {
   mtime_ms: number;
   /** Where to open it. */
   absolutePath: string;
+  /** Its lines are ours, made of a document: they say nothing of the file's. */
+  made?: true;
   /** Only a beginning, for a preview: its last record may be cut off. */
   truncated?: boolean;
 }

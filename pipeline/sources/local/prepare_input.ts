@@ -129,7 +129,7 @@ export async function prepareInput(
         }),
       false,
     );
-    return { input: lines, format: "ndjson", warnings };
+    return { input: { ...lines, made: true }, format: "ndjson", warnings };
   }
   if (format !== "json") {
     const asLines = format === "ndjson" && conf.format === undefined && /json$/i.test(raw.name) &&
@@ -157,7 +157,7 @@ export async function prepareInput(
       }),
     source.truncated === true,
   );
-  return { input: lines, format: "ndjson", warnings };
+  return { input: { ...lines, made: true }, format: "ndjson", warnings };
 }
 
 function asInput(raw: RawFile, file: SpoolFile, truncated: boolean): InputFile {

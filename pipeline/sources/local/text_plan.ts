@@ -107,6 +107,7 @@ export async function planText(
     label: input.label,
     size: input.size,
     mtime_ms: input.mtime_ms,
+    ...(input.made ? { made: 1 } : {}),
     ...cut.part,
     start,
     end,
