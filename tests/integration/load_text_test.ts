@@ -205,8 +205,22 @@ Deno.test("load: records that jsonb cannot hold are quarantined, the run goes on
     min_acceptance_ratio: 0,
     source: { type: "file", path: "hard.ndjson", key: "id" },
   });
-  assert.deepEqual(Object.keys(await engine.payloads()), ["fits", "small", "zero"]);
+  assert.deepEqual(Object.keys(await engine.payloads()), ["fits", "range", "small", "zero"]);
   const rules = await engine
     .sql`select rule from etl.quarantine where run_id = ${run.run_id} order by position`;
-  assert.deepEqual(rules.map(({ rule }) => rule), ["not_storable", "not_storable", "number_range"]);
+  assert.deepEqual(rules.map(({ rule }) => rule), ["not_storable", "number_range"]);
+});
+
+Deno.test("load: a line with NUL that is no record is quarantined, and shown with the picture of NUL", async (t) => {
+  await using engine = await startEngine(t, {
+    workers: 1,
+    files: { "nul.ndjson": '{"id":1}\n{"id":\u0000}\n{"id":3}\n' },
+  });
+  const run = await engine.succeed({
+    min_acceptance_ratio: 0,
+    source: { type: "file", path: "nul.ndjson", key: "id" },
+  });
+  assert.equal(run.counts.rejected, 1);
+  const [row] = await engine.sql`select raw from etl.quarantine`;
+  assert.equal(row!.raw, '{"id":\u2400}');
 });

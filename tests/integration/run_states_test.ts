@@ -159,3 +159,27 @@ Deno.test("every change of a run is told on the channel etl_run", async (t) => {
   await client.end();
   assert.deepEqual([...new Set(told)], ["queued", "running", "succeeded"], run.run_id);
 });
+
+Deno.test("a chunk that is in the table is not published again by a server that has none of its files", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const records = Array.from({ length: 30 }, (_, id) => ({ id }));
+  const { run_id } = await engine.submit({
+    chunk_size: 1,
+    source: { type: "inline", name: "test", key: "id", records },
+  });
+  const stopping = new AbortController();
+  const attempt = engine.execute(run_id, { stopping: stopping.signal });
+  await waitFor(async () => (await engine.run(run_id)).chunks.published, { intervalMs: 1 });
+  stopping.abort();
+  assert.equal(await attempt, "given back");
+  const versions = () =>
+    engine.sql`select event_id, xmin::text, ctid::text from public.etl_improved_events order by 1`;
+  const before = await versions();
+  assert.ok(before.length > 0 && before.length < records.length, `${before.length}`);
+  // another server has another disk
+  await Deno.remove(`${engine.config.spoolDir}/${run_id}`, { recursive: true });
+  const run = await engine.toEnd(run_id);
+  assert.deepEqual([run.state, run.counts.inserted, run.counts.unchanged], ["succeeded", 30, 0]);
+  const after = new Map((await versions()).map((row) => [row.event_id, row]));
+  for (const row of before) assert.deepEqual(after.get(row.event_id), row);
+});

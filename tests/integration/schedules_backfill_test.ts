@@ -44,13 +44,15 @@ Deno.test("a backfill runs each past slot once, however often it is asked for", 
   for (const { run_id } of done.items) {
     assert.equal((await engine.toEnd(run_id)).state, "succeeded");
   }
-  // a slot whose run failed is run again
+  // a slot whose run failed or was cancelled is run again
   const failed = done.items[1]!.run_id;
+  const cancelled = done.items[3]!.run_id;
   await engine.sql`alter table etl.runs disable trigger user`;
   await engine.sql`update etl.runs set state = 'failed' where run_id = ${failed}`;
+  await engine.sql`update etl.runs set state = 'cancelled' where run_id = ${cancelled}`;
   await engine.sql`alter table etl.runs enable trigger user`;
   const repaired = await ok<Backfill>(await backfill(range));
-  assert.deepEqual(repaired.items.map(({ action }) => action), ["kept", "run", "kept", "kept"]);
+  assert.deepEqual(repaired.items.map(({ action }) => action), ["kept", "run", "kept", "run"]);
   assert.equal(repaired.items[1]!.state_before, "failed");
   assert.notEqual(repaired.items[1]!.run_id, failed);
 });

@@ -91,10 +91,7 @@ export const LOAD: Mutant[] = [
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, position desc",
     breaks: "the order of a source goes over its chunks",
-    tests: [
-      "integration/load_versions_test.ts: without versions the last in source order wins",
-      "integration/load_model_test.ts: any small batches",
-    ],
+    tests: ["integration/load_versions_test.ts: without versions the last in source order wins"],
   },
   {
     id: "load/replay-order",
@@ -220,7 +217,7 @@ export const LOAD: Mutant[] = [
     breaks: "each winner is published once",
     tests: [
       "integration/load_versions_test.ts: without a key the same content is one row",
-      "integration/load_model_test.ts: any small batches",
+      "integration/load_versions_test.ts: the highest version wins over all chunks",
     ],
   },
   {
@@ -277,7 +274,7 @@ export const LOAD: Mutant[] = [
     find: "state = case when state = 'published' then state else 'prepared' end",
     replace: "state = 'prepared'",
     breaks: "a chunk that is published is not published again",
-    tests: ["integration/load_model_test.ts: any small batches"],
+    tests: ["integration/run_states_test.ts: a chunk that is in the table is not published again"],
   },
   {
     id: "load/dry-counts",
@@ -396,6 +393,6 @@ export const LOAD: Mutant[] = [
     find: 'text.replaceAll("\\u0000", "␀")',
     replace: "text",
     breaks: "a record with NUL can be quarantined",
-    tests: ["integration/load_text_test.ts: any text arrives as it was"],
+    tests: ["integration/load_text_test.ts: a line with NUL that is no record"],
   },
 ];
