@@ -153,7 +153,9 @@ Deno.test("SQL: a table of another shape is refused, saying what differs, by a d
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
   await sql.query(`create table public.other (event_id text primary key, payload text);
-    create table public.unkeyed (like public.etl_improved_events)`);
+    create table public.unkeyed (like public.etl_improved_events);
+    create index on public.unkeyed (event_id);
+    create unique index on public.unkeyed (event_id, source)`);
   for (const dry_run of [false, true]) {
     const problem = await request(sql, { table_name: "other", dry_run });
     assert.equal(problem.type, "destination-mismatch");

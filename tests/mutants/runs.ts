@@ -152,9 +152,9 @@ export const RUNS: Mutant[] = [
   {
     id: "runs/shape",
     file: "sql/functions/22_check_destination.sql",
-    find: "(5, 'version', 'numeric')",
-    replace: "(5, 'version', 'integer')",
-    breaks: "the tables that the program makes have the shape that it asks for",
+    find: "if missing is not null then",
+    replace: "if false then",
+    breaks: "a table that lacks columns is refused",
     tests: ["integration/sql_destinations_test.ts: a table of another shape is refused"],
   },
   {
