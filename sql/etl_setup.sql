@@ -1617,6 +1617,9 @@ begin
   if not has_schema_privilege(session_user, (select n.oid from pg_namespace as n where n.nspname = schema_name), 'create') then
     raise insufficient_privilege using message = format('permission denied for schema %I', schema_name);
   end if;
+  -- A session that has looked the name up before another made the schema remembers that there is none, until it locks a
+  -- relation that it has not locked yet: any will do.
+  perform from pg_catalog.pg_language limit 1;
   perform etl.check_shape(schema_name, table_name, audit_table_name);
   if to_regclass(qualified) is null then
     perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
@@ -4803,7 +4806,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('81251560b23fe690a7c6fa5087787d0cf82fd08be1429430aee28612fb405bfe')
+insert into etl.setups (checksum) values ('c0237dd0619e1470675695e460f18860c3c99501e560050034775faf8c202945')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -4811,4 +4814,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"81251560b23fe690a7c6fa5087787d0cf82fd08be1429430aee28612fb405bfe","migrations":["0001_baseline","0002_replayed_records"]}
+-- etl-improved setup: {"checksum":"c0237dd0619e1470675695e460f18860c3c99501e560050034775faf8c202945","migrations":["0001_baseline","0002_replayed_records"]}

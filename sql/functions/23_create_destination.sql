@@ -30,6 +30,9 @@ begin
   if not has_schema_privilege(session_user, (select n.oid from pg_namespace as n where n.nspname = schema_name), 'create') then
     raise insufficient_privilege using message = format('permission denied for schema %I', schema_name);
   end if;
+  -- A session that has looked the name up before another made the schema remembers that there is none, until it locks a
+  -- relation that it has not locked yet: any will do.
+  perform from pg_catalog.pg_language limit 1;
   perform etl.check_shape(schema_name, table_name, audit_table_name);
   if to_regclass(qualified) is null then
     perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
