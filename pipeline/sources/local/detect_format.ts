@@ -123,6 +123,17 @@ function startsWith(head: Uint8Array, signature: number[]): boolean {
   return signature.every((byte, i) => head[i] === byte);
 }
 
+/** Whether there is nothing but white space, of which a file is at most a few bytes. */
+export function isEmpty(head: Uint8Array): boolean {
+  return head.length < 1_024 && new TextDecoder().decode(head).trim() === "";
+}
+
+/** Whether a file is CSV or TSV by what is said of it. */
+export function isSeparated({ format, name, contentType }: FormatHints): boolean {
+  const said = format ?? BY_EXTENSION[extensionOf(name)] ?? BY_CONTENT_TYPE[mediaType(contentType)];
+  return said === "csv" || said === "tsv";
+}
+
 export function isGzip(head: Uint8Array): boolean {
   return head[0] === 0x1f && head[1] === 0x8b;
 }

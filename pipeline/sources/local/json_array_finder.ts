@@ -1,5 +1,3 @@
-import { TokenType } from "@streamparser/json";
-
 /** What makes a document unusable, in words. */
 export class DocumentError extends Error {
   override readonly name = "DocumentError";
@@ -14,45 +12,67 @@ interface Frame {
   atName: boolean;
 }
 
+/** A structural byte of JSON, as its character; a string or another value. */
+export type TokenKind = "{" | "}" | "[" | "]" | "," | ":" | "string" | "value";
+
 const MAX_SUGGESTIONS = 5;
 const MAX_SUGGESTED_NAMES = 2;
+/** Levels around the array, and inside a document that is one record. */
 const MAX_DEPTH = 1_000;
+const MAX_RECORD_DEPTH = 1_000_000;
+
+export interface FinderOptions {
+  /** Names from the root to the array; none for the document itself. */
+  path: string[];
+  /** Bytes above which a document that is one object must have been meant otherwise. */
+  maxObjectBytes: number;
+  onElement(start: number, end: number): void;
+}
 
 /**
- * Follows the tokens of one JSON document and says where the elements of the
- * array at `path` are. It only looks at the structure; what an element holds
- * is for who reads it.
+ * Follows the tokens of a JSON document and says where its records are: the
+ * elements of each array at `path`, or, without a path, the objects that the
+ * document consists of. It only looks at the structure; what a record holds is
+ * for who reads it.
  */
 export class JsonArrayFinder {
-  readonly #path: string[];
-  readonly #onElement: (start: number, end: number) => void;
+  readonly #options: FinderOptions;
   #frames: Frame[] = [];
   #arrays: string[] = [];
   #found = false;
   #ended = false;
   /** Depth below the array, while inside it; -1 outside. */
   #depth = -1;
+  /** Inside an object that is a record by itself. */
+  #whole = false;
   #elementStart = 0;
   #elementTokens = 0;
   #elements = 0;
+  /** Arrays of objects inside of objects that are records. */
+  readonly objectArrays = new Set<string>();
 
-  constructor(path: string[], onElement: (start: number, end: number) => void) {
-    this.#path = path;
-    this.#onElement = onElement;
+  constructor(options: FinderOptions) {
+    this.#options = options;
   }
 
-  get found(): boolean {
-    return this.#found;
+  /** Whether the insides of an element are passed, whose tokens need no value. */
+  get inside(): boolean {
+    return this.#depth >= 0;
+  }
+
+  /** Whether values must be valid here: what is no record is checked by nobody else. */
+  get strict(): boolean {
+    return !this.inside && !this.#whole;
   }
 
   /** Where the element that is being read starts, while one is. */
   get openElement(): number | undefined {
-    return this.#depth >= 0 ? this.#elementStart : undefined;
+    return this.#depth >= 0 || this.#whole ? this.#elementStart : undefined;
   }
 
-  token(token: TokenType, value: unknown, offset: number): void {
-    if (this.#depth >= 0) this.#insideArray(token, offset);
-    else this.#outside(token, value, offset);
+  token(kind: TokenKind, value: string, offset: number): void {
+    if (this.#depth >= 0) this.#insideArray(kind, offset);
+    else this.#outside(kind, value, offset);
   }
 
   /** Checks that the document is complete and had the array. */
@@ -60,34 +80,35 @@ export class JsonArrayFinder {
     if (!this.#ended) {
       throw new DocumentError("the document ends too early, the file is incomplete");
     }
-    if (!this.#found) throw this.notFound();
+    if (!this.#found) throw this.#notFound();
   }
 
-  notFound(): DocumentError {
+  #notFound(): DocumentError {
     const arrays = this.#arrays.map((path) => `"${path}"`).join(", ");
     const hint = arrays === ""
       ? "no array was found in it"
       : `set source.records_path to one of its arrays: ${arrays}`;
+    const { path } = this.#options;
     return new DocumentError(
-      this.#path.length === 0
-        ? `the document is an object, not an array of records; ${hint}`
-        : `there is no array at "${joinPath(this.#path)}"; ${hint}`,
+      path.length === 0
+        ? `the document is neither an array of records nor an object; ${hint}`
+        : `there is no array at "${joinPath(path)}"; ${hint}`,
     );
   }
 
-  #insideArray(token: TokenType, offset: number): void {
-    if (token === TokenType.LEFT_BRACE || token === TokenType.LEFT_BRACKET) {
+  #insideArray(kind: TokenKind, offset: number): void {
+    if (kind === "{" || kind === "[") {
       this.#depth++;
-    } else if (token === TokenType.RIGHT_BRACE || token === TokenType.RIGHT_BRACKET) {
+    } else if (kind === "}" || kind === "]") {
       this.#depth--;
       if (this.#depth < 0) {
-        if (token !== TokenType.RIGHT_BRACKET) throw unexpected("}", offset);
+        if (kind !== "]") throw unexpected("}", offset);
         // An empty array has no element; after a comma there must be one.
         if (this.#elementTokens > 0 || this.#elements > 0) this.#endElement(offset);
         this.#closed();
         return;
       }
-    } else if (token === TokenType.COMMA && this.#depth === 0) {
+    } else if (kind === "," && this.#depth === 0) {
       this.#endElement(offset);
       this.#elementStart = offset + 1;
       this.#elementTokens = 0;
@@ -99,53 +120,83 @@ export class JsonArrayFinder {
   #endElement(offset: number): void {
     if (this.#elementTokens === 0) throw unexpected(",", offset);
     this.#elements++;
-    this.#onElement(this.#elementStart, offset);
+    this.#options.onElement(this.#elementStart, offset);
   }
 
-  #outside(token: TokenType, value: unknown, offset: number): void {
+  #outside(kind: TokenKind, value: string, offset: number): void {
     if (this.#ended) {
-      throw new DocumentError(
-        `there is more after the end of the document, at byte ${offset}; ` +
-          'if each line is a document, set source.format to "ndjson"',
-      );
+      // objects may follow one another, each a record
+      if (kind !== "{" || !this.#found || this.#options.path.length > 0 || this.#elements > 0) {
+        throw new DocumentError(
+          `there is more after the end of the document, at byte ${offset}; ` +
+            'if each line is a document, set source.format to "ndjson"',
+        );
+      }
+      this.#ended = false;
     }
     const frame = this.#frames.at(-1);
-    if (token === TokenType.RIGHT_BRACE || token === TokenType.RIGHT_BRACKET) {
-      if (frame === undefined || frame.array !== (token === TokenType.RIGHT_BRACKET)) {
-        throw unexpected(String(value), offset);
-      }
+    if (kind === "}" || kind === "]") {
+      if (frame === undefined || frame.array !== (kind === "]")) throw unexpected(kind, offset);
       this.#frames.pop();
+      if (this.#frames.length === 0 && this.#whole) {
+        this.#whole = false;
+        this.#options.onElement(this.#elementStart, offset + 1);
+      }
       this.#closed();
-    } else if (token === TokenType.COMMA) {
+    } else if (kind === ",") {
       if (frame === undefined) throw unexpected(",", offset);
       frame.atName = !frame.array;
-    } else if (token === TokenType.COLON) {
+    } else if (kind === ":") {
       if (frame === undefined || frame.array) throw unexpected(":", offset);
     } else if (frame?.atName) {
-      if (token !== TokenType.STRING) throw unexpected(String(value), offset);
-      frame.key = value as string;
+      if (kind !== "string") throw unexpected(value || kind, offset);
+      frame.key = value;
       frame.atName = false;
     } else {
-      this.#value(token, frame, offset);
+      this.#value(kind, frame, offset);
+    }
+    if (this.#whole && offset - this.#elementStart > this.#options.maxObjectBytes) {
+      if (this.objectArrays.size > 0) throw this.#tooLarge();
     }
   }
 
-  #value(token: TokenType, frame: Frame | undefined, offset: number): void {
+  #tooLarge(): DocumentError {
+    return new DocumentError(
+      `the document is one object of more than ${this.#options.maxObjectBytes} bytes; set ` +
+        `source.records_path to one of its arrays: ${
+          [...this.objectArrays].map((path) => `"${path}"`).join(", ")
+        }`,
+    );
+  }
+
+  #value(kind: TokenKind, frame: Frame | undefined, offset: number): void {
+    const { path: wantedPath } = this.#options;
     const path = this.#pathOf(frame);
-    const array = token === TokenType.LEFT_BRACKET;
-    const wanted = !this.#found && path !== undefined && path.length === this.#path.length &&
-      path.every((name, i) => name === this.#path[i]);
+    const array = kind === "[";
+    const wanted = path !== undefined && path.length === wantedPath.length &&
+      path.every((name, i) => name === wantedPath[i]);
     if (array && wanted) {
       this.#found = true;
       this.#depth = 0;
+      this.#elements = 0;
+      this.#elementTokens = 0;
       this.#elementStart = offset + 1;
       return;
     }
     if (array && path !== undefined && path.length > 0 && this.#arrays.length < MAX_SUGGESTIONS) {
       this.#arrays.push(joinPath(path));
     }
-    if (array || token === TokenType.LEFT_BRACE) {
-      if (this.#frames.length >= MAX_DEPTH) {
+    if (kind === "{" && wantedPath.length === 0) {
+      if (frame === undefined) {
+        this.#found = true;
+        this.#whole = true;
+        this.#elementStart = offset;
+      } else if (frame.array && frame.path?.length && this.objectArrays.size < MAX_SUGGESTIONS) {
+        this.objectArrays.add(joinPath(frame.path));
+      }
+    }
+    if (array || kind === "{") {
+      if (this.#frames.length >= (this.#whole ? MAX_RECORD_DEPTH : MAX_DEPTH)) {
         throw new DocumentError(`nested more than ${MAX_DEPTH} deep at byte ${offset}`);
       }
       this.#frames.push({ array, path, key: undefined, atName: !array });
@@ -155,7 +206,9 @@ export class JsonArrayFinder {
   #pathOf(frame: Frame | undefined): string[] | undefined {
     if (frame === undefined) return [];
     if (frame.array || frame.path === undefined) return undefined;
-    if (frame.path.length >= Math.max(this.#path.length, MAX_SUGGESTED_NAMES)) return undefined;
+    if (frame.path.length >= Math.max(this.#options.path.length, MAX_SUGGESTED_NAMES)) {
+      return undefined;
+    }
     return [...frame.path, frame.key!];
   }
 

@@ -1,27 +1,33 @@
-import { Tokenizer } from "@streamparser/json";
 import { parsePath } from "../../field_path.ts";
 import { Problem } from "../../problem.ts";
-import { DocumentError, JsonArrayFinder } from "./json_array_finder.ts";
+import { DocumentError, JsonArrayFinder, type TokenKind } from "./json_array_finder.ts";
 
 const NEWLINE = 10;
+const CR = 13;
 const SPACE = 32;
+const TAB = 9;
+const QUOTE = 34;
+const BACKSLASH = 92;
+const STRUCTURE = new Map([..."{}[],:"].map((c) => [c.charCodeAt(0), c as TokenKind]));
 
 export interface FlattenOptions {
   /** Dotted path of the array; "" for the document itself. */
   recordsPath: string;
   label: string;
-  /** Bytes of one string or number; more is refused. */
+  /** Bytes of a name, of a value outside of records, or of a document that is one object; more is refused. */
   maxTokenBytes: number;
   /** Stop after so many elements; default all. */
   maxRecords?: number | undefined;
   /** The source is only a beginning: its end is no error. */
   truncated?: boolean;
+  onWarning?: (warning: string) => void;
 }
 
 /**
- * The elements of an array in a JSON document as NDJSON. The bytes of an
- * element stay as they are, but for line ends between its tokens. Memory is
- * bounded by the longest string.
+ * The records of a JSON document as NDJSON: the elements of each array at a
+ * path, or the object or objects that it is. The bytes of a record stay as they
+ * are, but for line ends between its tokens; whether it is valid is for who
+ * reads it. Memory is bounded by the longest name.
  *
  * @throws {Problem} `source-unreadable` when the document is not valid or has no such array.
  */
@@ -31,28 +37,18 @@ export async function* jsonArrayToNdjson(
 ): AsyncGenerator<Uint8Array, void, void> {
   const { label, maxTokenBytes, maxRecords = Infinity } = options;
   let elements: [start: number, end: number][] = [];
-  const finder = new JsonArrayFinder(
-    options.recordsPath === "" ? [] : parsePath(options.recordsPath),
-    (start, end) => elements.push([start, end]),
-  );
-  let lastToken = 0;
-  const tokenizer = new Tokenizer();
-  tokenizer.onToken = ({ token, value, offset }) => {
-    lastToken = offset;
-    finder.token(token, value, offset);
-  };
-  tokenizer.onError = (error) => {
-    throw error;
-  };
+  const finder = new JsonArrayFinder({
+    path: options.recordsPath === "" ? [] : parsePath(options.recordsPath),
+    maxObjectBytes: maxTokenBytes,
+    onElement: (start, end) => elements.push([start, end]),
+  });
+  const scanner = new Scanner(finder, maxTokenBytes);
 
   let base = 0;
   let records = 0;
   try {
     for await (const chunk of withoutBom(source)) {
-      tokenizer.write(chunk);
-      if (base + chunk.length - lastToken > maxTokenBytes) {
-        throw new DocumentError(`a string or number of more than ${maxTokenBytes} bytes`);
-      }
+      scanner.scan(chunk, base);
       const stopped = records + elements.length >= maxRecords;
       if (stopped) elements = elements.slice(0, maxRecords - records);
       const rest = stopped ? undefined : finder.openElement;
@@ -63,26 +59,140 @@ export async function* jsonArrayToNdjson(
       if (stopped) return;
     }
     if (options.truncated) return;
-    tokenizer.end();
+    scanner.end(base);
     finder.end();
   } catch (error) {
-    if (error instanceof Problem) throw error;
-    if (!(error instanceof Error) || !isDocumentError(error)) throw error;
-    const message = error instanceof DocumentError ? error.message : tokenizerMessage(error, base);
-    throw new Problem("source-unreadable", { detail: `${label}: ${message}.`, cause: error });
+    if (!(error instanceof DocumentError)) throw error;
+    throw new Problem("source-unreadable", { detail: `${label}: ${error.message}.`, cause: error });
+  }
+  if (finder.objectArrays.size > 0) {
+    const paths = [...finder.objectArrays].map((path) => `"${path}"`).join(", ");
+    options.onWarning?.(
+      `${label}: read as one record, since the document is one object. ` +
+        `If the records are in an array of it, set source.records_path: ${paths}.`,
+    );
   }
 }
 
-function isDocumentError(error: Error): boolean {
-  return error instanceof DocumentError || error.constructor.name === "TokenizerError" ||
-    error instanceof TypeError;
+/** Finds the tokens of JSON in bytes that come in pieces; of a record's insides only the structure. */
+class Scanner {
+  readonly #finder: JsonArrayFinder;
+  readonly #maxBytes: number;
+  #inString = false;
+  #escaped = false;
+  /** The bytes of a name or value so far, where they are looked at; undefined between them. */
+  #text: number[] | undefined;
+  #start = 0;
+
+  constructor(finder: JsonArrayFinder, maxBytes: number) {
+    this.#finder = finder;
+    this.#maxBytes = maxBytes;
+  }
+
+  scan(chunk: Uint8Array, base: number): void {
+    for (let i = 0; i < chunk.length; i++) {
+      if (this.#inString) {
+        i = this.#passString(chunk, i, base);
+        continue;
+      }
+      const byte = chunk[i]!;
+      if (byte === SPACE || byte === NEWLINE || byte === CR || byte === TAB) this.#endValue();
+      else if (byte === QUOTE) {
+        this.#endValue();
+        this.#inString = true;
+        this.#start = base + i;
+        this.#text = this.#finder.inside ? undefined : [];
+      } else {
+        const kind = STRUCTURE.get(byte);
+        if (kind === undefined) this.#passValue(byte, base + i);
+        else {
+          this.#endValue();
+          this.#finder.token(kind, kind, base + i);
+        }
+      }
+    }
+  }
+
+  end(base: number): void {
+    if (this.#inString) {
+      throw new DocumentError("the document ends too early, the file is incomplete");
+    }
+    this.#endValue();
+    if (base === 0) throw new DocumentError("the file is empty");
+  }
+
+  /** Goes to the end of a string, or of the chunk; gives the index of the last byte passed. */
+  #passString(chunk: Uint8Array, from: number, base: number): number {
+    const text = this.#text;
+    for (let i = from; i < chunk.length; i++) {
+      const byte = chunk[i]!;
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === BACKSLASH) this.#escaped = true;
+      else if (byte === QUOTE) {
+        this.#inString = false;
+        this.#text = undefined;
+        this.#finder.token("string", text === undefined ? "" : this.#decoded(text), this.#start);
+        return i;
+      }
+      if (text !== undefined) this.#keep(text, byte, base + i);
+    }
+    return chunk.length;
+  }
+
+  #passValue(byte: number, offset: number): void {
+    if (this.#text === undefined) {
+      this.#text = [];
+      this.#start = offset;
+    }
+    if (!this.#finder.inside) this.#keep(this.#text, byte, offset);
+  }
+
+  /** Ends a number, true, false, null, or what stands in their place. */
+  #endValue(): void {
+    const text = this.#text;
+    if (text === undefined) return;
+    this.#text = undefined;
+    if (this.#finder.strict) this.#check(bytesText(text));
+    this.#finder.token("value", bytesText(text), this.#start);
+  }
+
+  #keep(text: number[], byte: number, offset: number): void {
+    text.push(byte);
+    // a long value of a record is the record's affair
+    if (text.length <= this.#maxBytes) return;
+    if (!this.#finder.strict) text.length = 0;
+    else {
+      throw new DocumentError(
+        `a string or number of more than ${this.#maxBytes} bytes, at byte ${offset}`,
+      );
+    }
+  }
+
+  #decoded(text: number[]): string {
+    const json = `"${bytesText(text)}"`;
+    try {
+      return JSON.parse(json);
+    } catch {
+      if (this.#finder.strict) throw notValid(json, this.#start);
+      return "";
+    }
+  }
+
+  #check(text: string): void {
+    try {
+      JSON.parse(text);
+    } catch {
+      throw notValid(text, this.#start);
+    }
+  }
 }
 
-function tokenizerMessage(error: Error, base: number): string {
-  if (error.message.startsWith("Tokenizer ended")) {
-    return "the document ends too early, the file is incomplete";
-  }
-  return `not valid JSON near byte ${base}: ${error.message.replace(/\.$/, "")}`;
+function bytesText(bytes: number[]): string {
+  return new TextDecoder().decode(Uint8Array.from(bytes));
+}
+
+function notValid(text: string, offset: number): DocumentError {
+  return new DocumentError(`not valid JSON at byte ${offset}: ${text.slice(0, 40)}`);
 }
 
 interface CopyOptions {
@@ -100,7 +210,7 @@ function copyElements(chunk: Uint8Array, { base, elements, rest }: CopyOptions):
   const copy = (start: number, end: number) => {
     for (let i = Math.max(0, start - base); i < end - base; i++) {
       const byte = chunk[i]!;
-      out[length++] = byte === NEWLINE || byte === 13 ? SPACE : byte;
+      out[length++] = byte === NEWLINE || byte === CR ? SPACE : byte;
     }
   };
   for (const [start, end] of elements) {

@@ -3,7 +3,15 @@ import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
 import { arrowToNdjson } from "./arrow.ts";
 import type { CsvConf } from "./csv_dialect.ts";
-import { detectFormat, isArrow, isGzip, isParquet, isZstd } from "./detect_format.ts";
+import {
+  detectFormat,
+  isArrow,
+  isEmpty,
+  isGzip,
+  isParquet,
+  isSeparated,
+  isZstd,
+} from "./detect_format.ts";
 import { type Encoding, hasMark, textEncoding } from "./encoding.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
 import type { DataFormat, InputFile } from "./part.ts";
@@ -110,13 +118,17 @@ export async function prepareInput(
     input = await spooled(name, make, truncated || preview);
     head = await firstBytes(fileBytes(input.absolutePath));
   }
-  const format = detectFormat(head, {
+  const hints = {
     format: conf.format,
     name: raw.name,
     contentType: raw.contentType,
     label: raw.label,
     recordsPath: conf.records_path,
-  });
+  };
+  if (isEmpty(head) && !isSeparated(hints)) {
+    return { input, format: "ndjson", warnings: [...warnings, `${raw.label}: the file is empty.`] };
+  }
+  const format = detectFormat(head, hints);
   if (format === "arrow") {
     const source = input;
     const lines = await spooled(
@@ -154,6 +166,7 @@ export async function prepareInput(
         maxTokenBytes: limits.maxRecordBytes + (1 << 20),
         maxRecords: previewRecords,
         truncated: source.truncated === true,
+        onWarning: (warning) => warnings.push(warning),
       }),
     source.truncated === true,
   );
