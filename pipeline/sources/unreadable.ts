@@ -13,10 +13,13 @@ export interface Position {
   line?: number | undefined;
   /** Byte offset in the (decompressed) text. */
   byte: number;
+  /** The line is the number of a record in its document. */
+  derived?: boolean;
 }
 
 /** "line 12 of flights.csv", or the byte where lines were not counted. */
-function describePosition({ label, line, byte }: Position): string {
+function describePosition({ label, line, byte, derived }: Position): string {
+  if (derived) return `record ${line} of ${label}`;
   return line === undefined ? `byte ${byte} of ${label}` : `line ${line} of ${label}`;
 }
 

@@ -78,10 +78,9 @@ Deno.test("JSON: an empty array has no records", async () => {
 
 Deno.test("JSON: a document that cannot be used is refused with what to do", async () => {
   const path = { records_path: "data.rows" };
-  assert.match(
-    await refused('{"features":[1],"x":2}'),
-    /records_path to one of its arrays: "features"/,
-  );
+  assert.match(await refused('"text"'), /neither an array of records nor an object/);
+  const large = `{"rows":[{"a":1}],"text":"${"x".repeat(2 << 20)}","more":1}`;
+  assert.match(await refused(large), /one object of more than .* one of its arrays: "rows"/);
   assert.match(await refused('{"rows":[{}]}', path), /no array at "data\.rows".*"rows"/);
   assert.match(await refused('{"data":{"rows":{}}}', path), /no array at "data\.rows"/);
   assert.match(await refused('[{"a":1},{"a":'), /ends too early/);
@@ -90,8 +89,11 @@ Deno.test("JSON: a document that cannot be used is refused with what to do", asy
   assert.match(await refused('[{"a":1},,{"a":2}]'), /unexpected , at byte 9/);
   assert.match(await refused('[{"a":1},]'), /unexpected , at byte 9/);
   assert.match(await refused('[{"a":1}] [2]'), /there is more after the end/);
-  assert.match(await refused("[{'a':1}]"), /not valid JSON/);
-  assert.match(await refused(`${'{"a":'.repeat(2_000)}1`), /nested more than 1000 deep/);
+  assert.match(
+    await refused('{"x":1e,"data":[]}', { records_path: "data" }),
+    /not valid JSON at byte 5: 1e/,
+  );
+  assert.match(await refused(`${'{"a":'.repeat(2_000)}1`, path), /nested more than 1000 deep/);
 });
 
 Deno.test("JSON: an element that is not valid by itself is quarantined", async () => {
@@ -115,4 +117,66 @@ Deno.test("JSON: gzipped documents are unpacked and found again on the next atte
   await using other = await SourceFolder.create({ dataDir: folder.ctx.dataDir });
   const elsewhere = await readAll(conf, { ...other.ctx, pin: first.plan.pin });
   assert.deepEqual(elsewhere.plan, first.plan);
+});
+
+Deno.test("JSON: a document that is one object is one record, and tells of arrays that may be meant", async () => {
+  const one = await read('{"id":3,"v":"c","tags":["a",["b"]]}\n');
+  assert.deepEqual(one.records, [{ id: 3, v: "c", tags: ["a", ["b"]] }]);
+  assert.deepEqual(one.plan.warnings, []);
+  const collection = await read('{"type":"all","features":[{"id":1},{"id":2}]}');
+  assert.equal(collection.records.length, 1);
+  assert.match(collection.plan.warnings.join(), /read as one record.*records_path: "features"/);
+});
+
+Deno.test("JSON: objects that follow one another are records, also when the first is long", async () => {
+  const wide = { id: 1, t: "x".repeat(100_000) };
+  const { records } = await read(
+    `${JSON.stringify(wide, null, 2)}\n{"id":2}\n\n{\n"id":3}{"id":4}`,
+  );
+  assert.deepEqual(records, [wide, { id: 2 }, { id: 3 }, { id: 4 }]);
+});
+
+Deno.test("JSON: both arrays of a name that stands twice are read", async () => {
+  const document = '{"features":[{"id":1}],"meta":1,"features":[{"id":2},{"id":3}]}';
+  const { records } = await read(document, { records_path: "features" });
+  assert.deepEqual(records, [{ id: 1 }, { id: 2 }, { id: 3 }]);
+  const empty = await read('{"a":[{"x":1}],"a":[],"a":[ ]}', { records_path: "a" });
+  assert.deepEqual([empty.records, empty.unreadable], [[{ x: 1 }], []]);
+});
+
+Deno.test("JSON: what is no JSON inside a record costs that record, and its text is kept", async () => {
+  const { records, unreadable } = await read(
+    '[{"a":1},{"a":NaN},{"a":-Infinity},{\'b\':2},{"a":tru},{"a":"\\x"},{"a":2}]',
+  );
+  assert.deepEqual(records, [{ a: 1 }, { a: 2 }]);
+  assert.deepEqual(unreadable.map(({ rule, raw }) => [rule, raw]), [
+    ["json_syntax", '{"a":NaN}'],
+    ["json_syntax", '{"a":-Infinity}'],
+    ["json_syntax", "{'b':2}"],
+    ["json_syntax", '{"a":tru}'],
+    ["json_syntax", '{"a":"\\x"}'],
+  ]);
+  assert.match(unreadable[0]!.message, /^record 2 of a\.json: /);
+  const single = await read('{"a":NaN}');
+  assert.deepEqual(single.unreadable.map(({ rule }) => rule), ["json_syntax"]);
+});
+
+Deno.test("an empty file is a warning in every format, and costs no other file", async () => {
+  await using folder = await SourceFolder.create();
+  const names = ["json", "ndjson", "csv", "tsv", "parquet", "arrow", "geojson"].map((e) =>
+    `0.${e}`
+  );
+  for (const name of names) {
+    for (const content of name.endsWith("parquet") ? [""] : ["", "\ufeff", "\n"]) {
+      await folder.write(name, content);
+      const { plan, records, unreadable } = await readAll({ type: "file", path: name }, folder.ctx);
+      assert.deepEqual([records, unreadable], [[], []], name);
+      assert.deepEqual(plan.warnings, [`${name}: the file is empty.`]);
+    }
+  }
+  await folder.write("d/a.json", "");
+  await folder.write("d/b.json", '{"id":1}\n{"id":2}\n');
+  await folder.write("d/c.json", '{"id":3}');
+  const { records } = await readAll({ type: "file", path: "d/*.json" }, folder.ctx);
+  assert.deepEqual(records, [{ id: 1 }, { id: 2 }, { id: 3 }]);
 });

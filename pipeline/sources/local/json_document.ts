@@ -152,8 +152,9 @@ class Scanner {
     const text = this.#text;
     if (text === undefined) return;
     this.#text = undefined;
-    if (this.#finder.strict) this.#check(bytesText(text));
-    this.#finder.token("value", bytesText(text), this.#start);
+    const value = this.#finder.strict ? bytesText(text) : "";
+    if (this.#finder.strict) this.#check(value);
+    this.#finder.token("value", value, this.#start);
   }
 
   #keep(text: number[], byte: number, offset: number): void {

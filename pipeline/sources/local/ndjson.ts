@@ -1,15 +1,20 @@
 import { losesDigits, NumberRangeError, parseJson } from "../json_text.ts";
 import type { Json, ReadContext, RecordBatch, SourceRecord, Unreadable } from "../source.ts";
 import { type Position, unreadable } from "../unreadable.ts";
+<<<<<<< HEAD
 import { lineAt as fileLine } from "./line_numbers.ts";
+=======
+import { lineAt } from "./line_numbers.ts";
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
 import { openPart } from "./open_input.ts";
-import type { Part } from "./part.ts";
+import { isDerived, type Part } from "./part.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner } from "./record_scanner.ts";
 
 export type Batch = RecordBatch;
 
 const NEWLINE = 10;
+const CR = 13;
 const BATCH_RECORDS = 1_000;
 const MIN_PIECE_BYTES = 4_096;
 const MAX_PIECE_BYTES = 262_144;
@@ -29,15 +34,24 @@ interface Parsed {
 /** A piece of whole lines, and where it stands. */
 interface Piece {
   bytes: Uint8Array;
-  at: Position;
+  /** Offset of the first byte in the file. */
+  offset: number;
+  /** Line of the first byte, from 1; counted only when it is asked for. */
+  line: () => number;
+  label: string;
   maxRecordBytes: number;
+  /** The lines are records of a document or table: only their number says where they stand. */
+  derived: boolean;
 }
 
 /** Reads the records of one part of an NDJSON file, about 1,000 a batch. */
-export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<Batch, void, void> {
+export async function* readNdjson(
+  part: Part,
+  ctx: ReadContext,
+): AsyncGenerator<RecordBatch, void, void> {
   using input = await openPart(part, ctx);
   const { maxRecordBytes } = ctx.limits;
-  let line = part.line as number | undefined;
+  const derived = isDerived(part);
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input.file, {
     start: part.start,
@@ -47,8 +61,20 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
     label: part.label,
     signal: ctx.signal,
   });
+  const pieceAt = (bytes: Uint8Array, offset: number): Piece => {
+    let line: number | undefined;
+    return {
+      bytes,
+      offset,
+      line: () => line ??= lineAt(input, offset),
+      label: part.label,
+      maxRecordBytes,
+      derived,
+    };
+  };
   for await (const { bytes, offset, oversized } of blocks) {
     if (oversized !== undefined) {
+<<<<<<< HEAD
       const long: Batch = [
         tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes),
       ];
@@ -56,10 +82,17 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
       long.origin = () => ({ file: part.label, line: at, raw: bytes, record: null });
       yield long;
       if (line !== undefined) line++;
+=======
+      const piece = pieceAt(bytes, offset);
+      yield withOrigin([tooLong(bytes, oversized, positionOf(piece, 0), maxRecordBytes)], piece, [
+        0,
+      ]);
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
       continue;
     }
     for (let from = 0; from < bytes.length;) {
       const to = pieceEnd(bytes, from, pieceBytes);
+<<<<<<< HEAD
       const piece = {
         bytes: bytes.subarray(from, to),
         at: { label: part.label, line, byte: offset + from },
@@ -73,8 +106,11 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
         const raw = lineBytes(piece.bytes, place);
         return { file: part.label, line: first === null ? null : first + place, raw, record: null };
       };
+=======
+      const piece = pieceAt(bytes.subarray(from, to), offset + from);
+      const { batch, lines } = parsePiece(piece);
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
       if (batch.length > 0) yield batch;
-      if (line !== undefined) line += lines;
       const mean = (to - from) / lines;
       pieceBytes = Math.min(
         MAX_PIECE_BYTES,
@@ -87,6 +123,35 @@ export async function* readNdjson(part: Part, ctx: ReadContext): AsyncGenerator<
   await input.verify();
 }
 
+/** Lets a batch say where its records stand; `places` has the line in the piece of each. */
+function withOrigin(batch: RecordBatch, piece: Piece, places: number[]): RecordBatch {
+  let starts: number[] | undefined;
+  batch.origin = (index) => {
+    starts ??= lineStarts(piece.bytes);
+    const place = places[index]!;
+    return {
+      file: piece.label,
+      line: piece.derived ? null : piece.line() + place,
+      raw: withoutLineEnd(piece.bytes.subarray(starts[place]!, starts[place + 1])),
+      record: null,
+    };
+  };
+  return batch;
+}
+
+function lineStarts(bytes: Uint8Array): number[] {
+  const starts = [0];
+  for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) {
+    starts.push(at + 1);
+  }
+  return starts;
+}
+
+function withoutLineEnd(line: Uint8Array): Uint8Array {
+  const end = line.at(-1) === NEWLINE ? line.length - 1 : line.length;
+  return line.subarray(0, end > 0 && line[end - 1] === CR ? end - 1 : end);
+}
+
 function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
   if (bytes.length - from <= pieceBytes) return bytes.length;
   const last = bytes.lastIndexOf(NEWLINE, from + Math.floor(pieceBytes));
@@ -96,7 +161,11 @@ function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
 }
 
 /** One decode for the whole piece; only what is wrong is looked at line by line. */
+<<<<<<< HEAD
 function parsePiece(piece: Piece): Parsed {
+=======
+function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   let text: string;
   try {
     text = strict.decode(piece.bytes);
@@ -107,7 +176,11 @@ function parsePiece(piece: Piece): Parsed {
   const delicate = losesDigits(text);
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();
+<<<<<<< HEAD
   const batch: Batch = [];
+=======
+  const batch: RecordBatch = [];
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   const places: number[] = [];
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i]!;
@@ -115,6 +188,7 @@ function parsePiece(piece: Piece): Parsed {
     try {
       value = delicate ? parseJson(line) : JSON.parse(line);
     } catch (error) {
+<<<<<<< HEAD
       if (!BLANK.test(line)) {
         batch.push(syntaxError(line, error, lineAt(piece, i)));
         places.push(i);
@@ -130,12 +204,29 @@ function parsePiece(piece: Piece): Parsed {
 
 function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): Parsed {
   const batch: Batch = [];
+=======
+      if (BLANK.test(line)) continue;
+      places.push(i);
+      batch.push(syntaxError(line, error, positionOf(piece, i)));
+      continue;
+    }
+    places.push(i);
+    batch.push(isRecord(value) ? value : notAnObject(line, value, positionOf(piece, i)));
+  }
+  return { batch: withOrigin(batch, piece, places), lines: lines.length };
+}
+
+function parsePieceByLine(piece: Piece): { batch: RecordBatch; lines: number } {
+  const { bytes, maxRecordBytes } = piece;
+  const batch: RecordBatch = [];
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   const places: number[] = [];
   let lines = 0;
-  for (let from = 0; from < bytes.length;) {
+  for (let from = 0; from < bytes.length; lines++) {
     const newline = bytes.indexOf(NEWLINE, from);
     const to = newline < 0 ? bytes.length : newline;
     const raw = bytes.subarray(from, to);
+<<<<<<< HEAD
     const here = { ...at, line: at.line && at.line + lines, byte: at.byte + from };
     const record = raw.length > maxRecordBytes
       ? tooLong(raw, raw.length, here, maxRecordBytes)
@@ -145,8 +236,17 @@ function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): Parsed {
       places.push(lines);
     }
     lines++;
+=======
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
     from = to + 1;
+    const record = raw.length > maxRecordBytes
+      ? tooLong(raw, raw.length, positionOf(piece, lines), maxRecordBytes)
+      : parseRecordBytes(raw, () => positionOf(piece, lines));
+    if (record === undefined) continue;
+    places.push(lines);
+    batch.push(record);
   }
+<<<<<<< HEAD
   return { batch, lines, places };
 }
 
@@ -158,31 +258,34 @@ function lineBytes(bytes: Uint8Array, index: number): Uint8Array {
   let to = newline < 0 ? bytes.length : newline;
   if (bytes[to - 1] === 13 && to > from) to--;
   return bytes.subarray(from, to);
+=======
+  return { batch: withOrigin(batch, piece, places), lines };
+>>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
 }
 
-function parseRecordBytes(raw: Uint8Array, at: Position): SourceRecord | Unreadable | undefined {
+function parseRecordBytes(
+  raw: Uint8Array,
+  at: () => Position,
+): SourceRecord | Unreadable | undefined {
   let text: string;
   try {
     text = strict.decode(raw);
   } catch {
-    return notUtf8(raw, at);
+    return notUtf8(raw, at());
   }
   if (BLANK.test(text)) return undefined;
   try {
     const value = parseJson(text);
-    return isRecord(value) ? value : notAnObject(text, value, at);
+    return isRecord(value) ? value : notAnObject(text, value, at());
   } catch (error) {
-    return syntaxError(text, error, at);
+    return syntaxError(text, error, at());
   }
 }
 
-/** Where line `index` of a piece starts; only computed for an error's message. */
-function lineAt({ bytes, at }: Piece, index: number): Position {
-  let from = 0;
-  if (at.line === undefined) {
-    for (let i = 0; i < index; i++) from = bytes.indexOf(NEWLINE, from) + 1;
-  }
-  return { ...at, line: at.line && at.line + index, byte: at.byte + from };
+/** Where line `index` of a piece stands; only asked for an error's message. */
+function positionOf(piece: Piece, index: number): Position {
+  const { label, offset, derived } = piece;
+  return { label, line: piece.line() + index, byte: offset, derived };
 }
 
 function isRecord(value: Json): value is SourceRecord {
