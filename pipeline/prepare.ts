@@ -7,6 +7,7 @@ import { manifestTable } from "./manifest.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
 import { locate, sliceBatch } from "./sources/origin.ts";
+import { addRepeated } from "./sources/repeated_names.ts";
 import { type RecordBatch, Unreadable } from "./sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "./spill/layout.ts";
 import { readKeys } from "./spill/reader.ts";
@@ -115,6 +116,7 @@ async function makeSpill(
     if (params.source.type === "postgres" && params.source.cursor !== undefined) {
       counts.cursor_nulls += nullCount(records, params.source.cursor);
     }
+    counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     const transformed = transform(records, counts.records_read);
     const batch = transformed instanceof Promise ? await transformed : transformed;
     lap("transform");

@@ -4,6 +4,7 @@ import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { locate } from "./sources/origin.ts";
 import { previewSource } from "./sources/preview.ts";
+import { repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Json, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
 import { type TransformedBatch, Transformer } from "./stages/transform.ts";
 import { validateBatch } from "./stages/validate.ts";
@@ -96,7 +97,7 @@ export async function preview(
       fields: mapping.key === undefined ? null : [mapping.key].flat(),
       ...keysOf(valid),
     },
-    warnings,
+    warnings: [...warnings, ...repeatedNamesWarning(records.repeatedNames)],
   };
 }
 

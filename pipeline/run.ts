@@ -26,6 +26,7 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
+import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Slice } from "./sources/source.ts";
 import type { SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
@@ -202,7 +203,15 @@ class RunExecution {
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
     const { warnings = [], ...rest } = cursorOutcome(this.#context, metas);
-    return { state: "succeeded", warnings: [...warnings, ...heldBackWarning(decisions)], ...rest };
+    const repeated = metas.map(({ counts }) => counts.repeated_names).reduce(
+      addRepeated,
+      undefined,
+    );
+    return {
+      state: "succeeded",
+      warnings: [...warnings, ...repeatedNamesWarning(repeated), ...heldBackWarning(decisions)],
+      ...rest,
+    };
   }
 
   async #plan(): Promise<PlannedChunk[]> {

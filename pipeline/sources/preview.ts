@@ -30,6 +30,7 @@ export async function previewSource(
   const origins: (Origin | undefined)[] = [];
   for (const slice of plan.slices) {
     for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
+      if (batch.repeatedNames !== undefined) records.repeatedNames ??= batch.repeatedNames;
       for (const [i, record] of batch.slice(0, count - records.length).entries()) {
         const origin = batch.origin?.(i);
         // its bytes are valid until the next batch only

@@ -39,6 +39,8 @@ export interface Origin {
 export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   /** Of the record at an index of this batch; valid until the next batch is asked for. */
   origin?: (index: number) => Origin;
+  /** Records in which an object has a name twice, of which the last was read: how many, and the first. */
+  repeatedNames?: { records: number; example: string };
 }
 
 /** A plain JSON object: crosses to workers and into etl.chunks unchanged. */

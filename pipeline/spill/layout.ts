@@ -42,6 +42,8 @@ export interface PreparedCounts {
   extra: number;
   events: number;
   cursor_nulls: number;
+  /** Records in which an object has a name twice, and the first of them, in words. */
+  repeated_names?: { records: number; example: string } | undefined;
 }
 
 export function runDir(spoolDir: string, runId: string): string {

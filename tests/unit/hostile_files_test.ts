@@ -3,6 +3,7 @@ import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { Problem } from "../../pipeline/problem.ts";
 import { planSource } from "../../pipeline/sources/adapters.ts";
+import { previewSource } from "../../pipeline/sources/preview.ts";
 import { openPart } from "../../pipeline/sources/local/open_input.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
@@ -168,4 +169,57 @@ Deno.test("hostile files: a link that is swapped while the file is opened leads 
   } finally {
     Deno.open = open;
   }
+});
+
+Deno.test("hostile files: a Parquet footer of many columns is refused before it is read", async () => {
+  await using folder = await SourceFolder.create();
+  const columns = (count: number) =>
+    new Uint8Array(parquetWriteBuffer({
+      columnData: Array.from({ length: count }, (_, i) => ({
+        name: `c${i}`,
+        data: [1],
+        type: "INT32" as const,
+      })),
+      statistics: false,
+    }));
+  await folder.write("many.parquet", columns(25_000));
+  const started = performance.now();
+  const { type, message } = await problemOf(
+    planSource(sourceConf({ type: "file", path: "many.parquet" }), folder.ctx),
+  );
+  assert.equal(type, "source-unreadable");
+  assert.match(message, /a schema of 25001 elements; the limit is 20000: select fewer columns/);
+  assert.ok(performance.now() - started < 1_000);
+  await folder.write("wide.parquet", columns(2_000));
+  const { records } = await readAll({ type: "file", path: "wide.parquet" }, folder.ctx);
+  assert.equal(Object.keys(records[0]!).length, 2_000);
+});
+
+Deno.test("hostile files: nested rows that would not fit into memory are refused, their first ones shown", async () => {
+  await using folder = await SourceFolder.create();
+  const optional = { repetition_type: "OPTIONAL" } as const;
+  const rows = 40_000;
+  await folder.write(
+    "nested.parquet",
+    new Uint8Array(parquetWriteBuffer({
+      schema: [
+        { name: "root", num_children: 1 },
+        { name: "items", ...optional, num_children: 1, converted_type: "LIST" },
+        { name: "list", repetition_type: "REPEATED", num_children: 1 },
+        { name: "element", ...optional, num_children: 1 },
+        { name: "a", ...optional, type: "INT32" },
+      ],
+      columnData: [{
+        name: "items",
+        data: Array.from({ length: rows }, () => Array.from({ length: 50 }, (_, a) => ({ a }))),
+      }],
+      rowGroupSize: rows,
+    })),
+  );
+  const source = sourceConf({ type: "file", path: "nested.parquet" });
+  const { type, message } = await problemOf(planSource(source, folder.ctx));
+  assert.equal(type, "source-unreadable");
+  assert.match(message, /a row group of 40,000 rows has 2,000,000 values .*row_group_size/);
+  const { records } = await previewSource(source, folder.ctx, 3);
+  assert.equal(records.length, 3);
 });

@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { compileMapping } from "../../pipeline/mapping.ts";
 import { normalNumber, setDigits } from "../../pipeline/numbers.ts";
+import { addRepeated } from "../../pipeline/sources/repeated_names.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../pipeline/problem.ts";
-import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
+import type { Params } from "../../pipeline/params.ts";
+import { preview } from "../../pipeline/preview.ts";
+import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
+import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 async function read(content: string | Uint8Array, maxRecordBytes = 1 << 20): Promise<ReadAll> {
   await using folder = await SourceFolder.create();
@@ -268,4 +272,65 @@ Deno.test("text of another encoding is read as what the conf says", async () => 
     readAll({ type: "file", path: "unmarked.ndjson" }, folder.ctx),
     (error) => error instanceof Problem && /Set source\.encoding to "utf-16le"/.test(error.message),
   );
+});
+
+const paramsOf = (source: Record<string, unknown>) =>
+  ({ source: sourceConf(source), run_label: "test", transform: null }) as unknown as Params;
+
+Deno.test("NDJSON: a name that an object has twice is counted, and told with its line", async () => {
+  await using folder = await SourceFolder.create();
+  const repeated = async (content: string) => {
+    await folder.write("a.ndjson", content);
+    const conf = sourceConf({ type: "file", path: "a.ndjson" });
+    const { slices } = await planSource(conf, folder.ctx);
+    const batches = [];
+    for (const slice of slices) {
+      for await (const batch of readSource(conf, slice, folder.ctx)) batches.push(batch);
+    }
+    return batches.map(({ repeatedNames }) => repeatedNames).reduce(addRepeated, undefined);
+  };
+  const texts = [
+    '{"foo":0}',
+    '{"foo":1,"bar":2,"foo":3}',
+    '{"foo" \t: 2, "bar":[{"a":1},{"a":2}]}',
+    '{"foo":9,"k":{"a":1,"\\u0061":2}}',
+    '{"text":"\\":\\",\\"foo\\":1","foo":":"}',
+    '{"broken":1,"broken":',
+    '{"a":[[{"x":1,"x" :2}]],"__proto__":1,"__proto__":2}',
+  ];
+  const example = '"foo" in line 2 of a.ndjson';
+  assert.deepEqual(await repeated(texts.join("\n")), { records: 3, example });
+  assert.deepEqual(await repeated([texts[0], texts[2], texts[4]].join("\n")), undefined);
+  // lines that are looked at one by one
+  assert.deepEqual(
+    await repeated(`{"t":"${"x".repeat(2 << 20)}"}\n${texts[1]}\n`),
+    { records: 1, example },
+  );
+  const { warnings } = await preview({
+    params: paramsOf({ type: "file", path: "a.ndjson" }),
+    transformsDir: folder.path,
+    source: folder.ctx,
+  }, null);
+  assert.match(warnings.join(), /1 record has a name twice in one object.*"foo" in line 2/);
+});
+
+Deno.test("NDJSON: nesting beyond every limit is quarantined with the text of the file", async () => {
+  await using folder = await SourceFolder.create();
+  const deep = (levels: number) =>
+    `{"id":1,"d":${"[".repeat(levels)}0.12345678901234567890${"]".repeat(levels)}}`;
+  const lines = [deep(1_500), deep(200_000), `{"id":2,"d":"${"é".repeat(10)}\\u0000"}`, '{"id":3}'];
+  await folder.write("deep.ndjson", lines.join("\n"));
+  const { rejected, counts } = await preview({
+    params: paramsOf({ type: "file", path: "deep.ndjson", key: "id" }),
+    transformsDir: folder.path,
+    source: folder.ctx,
+  }, null);
+  assert.equal(counts.events, 1);
+  assert.deepEqual(
+    rejected.map(({ line, file }) => [line, file]),
+    [1, 2, 3].map((line) => [line, "deep.ndjson"]),
+  );
+  for (const [i, { raw }] of rejected.entries()) {
+    assert.ok(raw === lines[i] || raw === `${lines[i]!.slice(0, 2_000)}…`, raw.slice(0, 100));
+  }
 });

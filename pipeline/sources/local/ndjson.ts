@@ -1,13 +1,17 @@
 import { losesDigits, NumberRangeError, parseJson } from "../json_text.ts";
-import type { Json, ReadContext, RecordBatch, SourceRecord, Unreadable } from "../source.ts";
+import { mayRepeatNames, repeatedName } from "../repeated_names.ts";
+import {
+  type Json,
+  type Origin,
+  type ReadContext,
+  type RecordBatch,
+  type SourceRecord,
+  Unreadable,
+} from "../source.ts";
 import { type Position, unreadable } from "../unreadable.ts";
-<<<<<<< HEAD
-import { lineAt as fileLine } from "./line_numbers.ts";
-=======
 import { lineAt } from "./line_numbers.ts";
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
 import { openPart } from "./open_input.ts";
-import { isDerived, type Part } from "./part.ts";
+import type { Part } from "./part.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner } from "./record_scanner.ts";
 
@@ -23,13 +27,6 @@ const MAX_PIECE_BYTES = 262_144;
 const BLANK = /^[ \t\r\n]*$/;
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** The records of a piece, with the line of the piece in which each stands. */
-interface Parsed {
-  batch: Batch;
-  lines: number;
-  places: number[];
-}
 
 /** A piece of whole lines, and where it stands. */
 interface Piece {
@@ -51,7 +48,7 @@ export async function* readNdjson(
 ): AsyncGenerator<RecordBatch, void, void> {
   using input = await openPart(part, ctx);
   const { maxRecordBytes } = ctx.limits;
-  const derived = isDerived(part);
+  const derived = part.made === 1;
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input.file, {
     start: part.start,
@@ -74,42 +71,16 @@ export async function* readNdjson(
   };
   for await (const { bytes, offset, oversized } of blocks) {
     if (oversized !== undefined) {
-<<<<<<< HEAD
-      const long: Batch = [
-        tooLong(bytes, oversized, { label: part.label, line, byte: offset }, maxRecordBytes),
-      ];
-      const at = part.made === 1 ? null : line ?? fileLine(input, offset);
-      long.origin = () => ({ file: part.label, line: at, raw: bytes, record: null });
-      yield long;
-      if (line !== undefined) line++;
-=======
       const piece = pieceAt(bytes, offset);
       yield withOrigin([tooLong(bytes, oversized, positionOf(piece, 0), maxRecordBytes)], piece, [
         0,
       ]);
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
       continue;
     }
     for (let from = 0; from < bytes.length;) {
       const to = pieceEnd(bytes, from, pieceBytes);
-<<<<<<< HEAD
-      const piece = {
-        bytes: bytes.subarray(from, to),
-        at: { label: part.label, line, byte: offset + from },
-        maxRecordBytes,
-      };
-      const { batch, lines, places } = parsePiece(piece);
-      let first: number | null | undefined = part.made === 1 ? null : line;
-      batch.origin = (index) => {
-        if (first === undefined) first = fileLine(input, piece.at.byte);
-        const place = places[index]!;
-        const raw = lineBytes(piece.bytes, place);
-        return { file: part.label, line: first === null ? null : first + place, raw, record: null };
-      };
-=======
       const piece = pieceAt(bytes.subarray(from, to), offset + from);
       const { batch, lines } = parsePiece(piece);
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
       if (batch.length > 0) yield batch;
       const mean = (to - from) / lines;
       pieceBytes = Math.min(
@@ -161,11 +132,7 @@ function pieceEnd(bytes: Uint8Array, from: number, pieceBytes: number): number {
 }
 
 /** One decode for the whole piece; only what is wrong is looked at line by line. */
-<<<<<<< HEAD
-function parsePiece(piece: Piece): Parsed {
-=======
 function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   let text: string;
   try {
     text = strict.decode(piece.bytes);
@@ -176,11 +143,7 @@ function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
   const delicate = losesDigits(text);
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();
-<<<<<<< HEAD
-  const batch: Batch = [];
-=======
   const batch: RecordBatch = [];
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   const places: number[] = [];
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i]!;
@@ -188,23 +151,6 @@ function parsePiece(piece: Piece): { batch: RecordBatch; lines: number } {
     try {
       value = delicate ? parseJson(line) : JSON.parse(line);
     } catch (error) {
-<<<<<<< HEAD
-      if (!BLANK.test(line)) {
-        batch.push(syntaxError(line, error, lineAt(piece, i)));
-        places.push(i);
-      }
-      continue;
-    }
-    places.push(i);
-    if (isRecord(value)) batch.push(value);
-    else batch.push(notAnObject(line, value, lineAt(piece, i)));
-  }
-  return { batch, lines: lines.length, places };
-}
-
-function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): Parsed {
-  const batch: Batch = [];
-=======
       if (BLANK.test(line)) continue;
       places.push(i);
       batch.push(syntaxError(line, error, positionOf(piece, i)));
@@ -213,31 +159,46 @@ function parsePieceByLine({ bytes, at, maxRecordBytes }: Piece): Parsed {
     places.push(i);
     batch.push(isRecord(value) ? value : notAnObject(line, value, positionOf(piece, i)));
   }
-  return { batch: withOrigin(batch, piece, places), lines: lines.length };
+  withOrigin(batch, piece, places);
+  noteRepeatedNames(batch, piece, (index) => lines[places[index]!]!);
+  return { batch, lines: lines.length };
+}
+
+/** Says of a batch in how many records a name hides another of its object. */
+function noteRepeatedNames(
+  batch: RecordBatch,
+  piece: Piece,
+  textOf: (index: number) => string,
+): void {
+  if (!mayRepeatNames(piece.bytes, batch)) return;
+  let count = 0;
+  let example = "";
+  for (const [index, record] of batch.entries()) {
+    if (record instanceof Unreadable) continue;
+    const name = repeatedName(textOf(index));
+    if (name === undefined) continue;
+    if (++count === 1) {
+      const origin = batch.origin?.(index);
+      example = JSON.stringify(name.slice(0, 100)) +
+        (origin === undefined ? "" : placeOf(origin));
+    }
+  }
+  if (count > 0) batch.repeatedNames = { records: count, example };
+}
+
+function placeOf({ file, line }: Origin): string {
+  return line === null ? ` in ${file}` : ` in line ${line} of ${file}`;
 }
 
 function parsePieceByLine(piece: Piece): { batch: RecordBatch; lines: number } {
   const { bytes, maxRecordBytes } = piece;
   const batch: RecordBatch = [];
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
   const places: number[] = [];
   let lines = 0;
   for (let from = 0; from < bytes.length; lines++) {
     const newline = bytes.indexOf(NEWLINE, from);
     const to = newline < 0 ? bytes.length : newline;
     const raw = bytes.subarray(from, to);
-<<<<<<< HEAD
-    const here = { ...at, line: at.line && at.line + lines, byte: at.byte + from };
-    const record = raw.length > maxRecordBytes
-      ? tooLong(raw, raw.length, here, maxRecordBytes)
-      : parseRecordBytes(raw, here);
-    if (record !== undefined) {
-      batch.push(record);
-      places.push(lines);
-    }
-    lines++;
-=======
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
     from = to + 1;
     const record = raw.length > maxRecordBytes
       ? tooLong(raw, raw.length, positionOf(piece, lines), maxRecordBytes)
@@ -246,21 +207,14 @@ function parsePieceByLine(piece: Piece): { batch: RecordBatch; lines: number } {
     places.push(lines);
     batch.push(record);
   }
-<<<<<<< HEAD
-  return { batch, lines, places };
-}
-
-/** The bytes of one line of a piece, without its end. */
-function lineBytes(bytes: Uint8Array, index: number): Uint8Array {
-  let from = 0;
-  for (let i = 0; i < index; i++) from = bytes.indexOf(NEWLINE, from) + 1;
-  const newline = bytes.indexOf(NEWLINE, from);
-  let to = newline < 0 ? bytes.length : newline;
-  if (bytes[to - 1] === 13 && to > from) to--;
-  return bytes.subarray(from, to);
-=======
-  return { batch: withOrigin(batch, piece, places), lines };
->>>>>>> 9a9e805 (Read a JSON document as the records it is, and keep the text of the file of what is rejected)
+  withOrigin(batch, piece, places);
+  const starts = lineStarts(bytes);
+  const text = (index: number) => {
+    const place = places[index]!;
+    return strict.decode(bytes.subarray(starts[place]!, starts[place + 1]));
+  };
+  noteRepeatedNames(batch, piece, text);
+  return { batch, lines };
 }
 
 function parseRecordBytes(

@@ -4,8 +4,10 @@ import {
   parquetMetadataAsync,
   parquetScan,
   parquetSchema,
+  type RowGroup,
   type SchemaTree,
 } from "hyparquet";
+import { readVarInt } from "hyparquet/src/thrift.js";
 import { compressors } from "hyparquet-compressors";
 import { Problem } from "../../problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
@@ -31,6 +33,13 @@ const PART_RECORDS = 50_000;
 const PART_BYTES = 16 * 1024 * 1024;
 /** Nested columns are decoded from their row group's beginning, so their parts are larger. */
 const NESTED_FACTOR = 4;
+/** Memory that the nested values of one part may take while they are put together. */
+const MAX_NESTED_BYTES = 1 << 30;
+/** What one of them takes, measured on lists of structs: arrays and objects of every level. */
+const NESTED_VALUE_BYTES = 600;
+const MAX_FOOTER_BYTES = 1 << 26;
+/** Columns, with the levels of nested ones. */
+const MAX_ELEMENTS = 20_000;
 const MAX_READ_BYTES = 1 << 30;
 const MAX_PAGE_BYTES = 1 << 28;
 /** More than any writer puts into one; what it claims costs memory before a row is read. */
@@ -85,7 +94,41 @@ function damaged(label: string, error: unknown): unknown {
 }
 
 async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
+  await refuseLargeFooter(file);
   return await parquetMetadataAsync(file, { parsers: LOSSLESS_PARSERS });
+}
+
+/**
+ * Refuses a footer that would take long to read, before it is read: it begins with the version
+ * and the list of the schema's elements (FileMetaData of parquet.thrift, compact protocol).
+ */
+async function refuseLargeFooter(file: AsyncBuffer): Promise<void> {
+  if (file.byteLength < 12) return;
+  const end = new DataView(await file.slice(file.byteLength - 8));
+  const length = end.getUint32(0, true);
+  if (length > MAX_FOOTER_BYTES) {
+    throw new RangeError(
+      `a footer of ${length} bytes; the limit is ${MAX_FOOTER_BYTES}: write fewer columns or larger row groups`,
+    );
+  }
+  const start = file.byteLength - 8 - length;
+  if (start < 0) return;
+  const head = await file.slice(start, start + Math.min(length, 32));
+  const reader = { view: new DataView(head), offset: 1 };
+  const [VERSION, SCHEMA, LONG_LIST] = [0x15, 0x19, 0xf];
+  if (reader.view.byteLength < 32 || reader.view.getUint8(0) !== VERSION) return;
+  readVarInt(reader);
+  if (reader.view.getUint8(reader.offset) !== SCHEMA) return;
+  if (reader.view.getUint8(reader.offset + 1) >> 4 !== LONG_LIST) return;
+  reader.offset += 2;
+  refuseManyColumns(readVarInt(reader));
+}
+
+function refuseManyColumns(count: number): void {
+  if (count <= MAX_ELEMENTS) return;
+  throw new RangeError(
+    `a schema of ${count} elements; the limit is ${MAX_ELEMENTS}: select fewer columns`,
+  );
 }
 
 /** Plans the row ranges of a Parquet file into the packer; no range crosses a row group. */
@@ -110,11 +153,39 @@ export async function planParquet(input: InputFile, packer: SlicePacker): Promis
       if (packer.full) return;
       const records = Math.min(rows - done, packer.counts ? packer.room : even);
       const start = first + done;
+      if (nested) refuseLargeNesting(group, { rows, end: done + records }, input.label);
       packer.add(partOf(input, start, start + records), { records, bytes: records * rowBytes });
       done += records;
     }
     first += rows;
   }
+}
+
+/**
+ * Refuses a part whose nested columns would not fit into memory: the library puts their values together
+ * from the row group's beginning.
+ */
+function refuseLargeNesting(
+  group: RowGroup,
+  { rows, end }: { rows: number; end: number },
+  label: string,
+): void {
+  let values = 0;
+  for (const { meta_data: column } of group.columns) {
+    if (column !== undefined && column.path_in_schema.length > 1) {
+      values += Number(column.num_values);
+    }
+  }
+  const bytes = values * (end / rows) * NESTED_VALUE_BYTES;
+  if (bytes <= MAX_NESTED_BYTES) return;
+  const fitting = Math.floor((MAX_NESTED_BYTES / NESTED_VALUE_BYTES / values) * rows);
+  throw new Problem("source-unreadable", {
+    detail: `${label}: a row group of ${rows.toLocaleString("en-US")} rows has ` +
+      `${values.toLocaleString("en-US")} values in lists, structs and maps, which would take ` +
+      `about ${Math.round(bytes / 2 ** 20)} MiB of memory; the limit is ${
+        MAX_NESTED_BYTES / 2 ** 20
+      } MiB. Write row groups of at most ${fitting.toLocaleString("en-US")} rows (row_group_size).`,
+  });
 }
 
 function partOf(input: InputFile, start: number, end: number): Part {

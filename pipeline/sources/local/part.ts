@@ -20,11 +20,6 @@ export interface Part {
   end: number;
 }
 
-/** Whether the lines of a part are the records of a document or table, not lines of its file. */
-export function isDerived({ root, path, format }: Part): boolean {
-  return format === "ndjson" && root === "spool" && path.endsWith(".ndjson");
-}
-
 /** The slice of a source that reads files. */
 export interface PartsSlice extends Plain {
   parts: Part[];
