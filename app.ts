@@ -25,7 +25,12 @@ import { maintenanceRoutes } from "./routes/maintenance.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { namedRoutes } from "./routes/named.ts";
 import { previewRoutes } from "./routes/preview.ts";
-import { problemResponse, toProblem } from "./routes/shared/problems.ts";
+import {
+  isLockTimeout,
+  lockedProblem,
+  problemResponse,
+  toProblem,
+} from "./routes/shared/problems.ts";
 import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
 import { quarantineRoutes } from "./routes/quarantine.ts";
 import { reportRoutes } from "./routes/reports.ts";
@@ -126,11 +131,12 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   jobRoutes(app, deps);
   healthRoutes(app, deps);
   const showProblem = dashboardRoutes(app, { ...deps, wrongTokens }, access);
-  app.onError((error, c) =>
-    /^\/etl(\/|$)/.test(c.req.path)
+  app.onError(async (thrown, c) => {
+    const error = isLockTimeout(thrown) ? await lockedProblem(deps.sql, thrown) : thrown;
+    return /^\/etl(\/|$)/.test(c.req.path)
       ? showProblem(c, toProblem(error))
-      : problemResponse(c, error, deps.log)
-  );
+      : problemResponse(c, error, deps.log);
+  });
   tokenRoutes(app, deps, access);
   docsRoutes(app);
   requireRoles(app.routes);

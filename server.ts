@@ -12,16 +12,16 @@ import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { openSpool, removeOldLayout, type SpoolDirs } from "./pipeline/spill/spool_dirs.ts";
 import { workerPermissions } from "./pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "./pipeline/workers/pool.ts";
-import { startBoss } from "./queue/boss.ts";
-import { workOnMaintenance } from "./queue/maintenance_worker.ts";
+import { workOnMaintenance } from "./queue/maintenance_work.ts";
 import { startHousekeeping } from "./queue/housekeeping.ts";
 import { startReactions } from "./queue/reactions.ts";
 import { repeat } from "./queue/repeat.ts";
 import { keepJobs } from "./queue/job_keeper.ts";
 import { RunWatch } from "./queue/run_watch.ts";
-import { workOnRuns } from "./queue/run_worker.ts";
+import { workOnRequests, workOnRuns } from "./queue/run_work.ts";
+import { WorkLoop } from "./queue/work_loop.ts";
 import { startSlotPlanner } from "./queue/slot_planner.ts";
-import { workOnJobs } from "./queue/scheduled_jobs.ts";
+import { workOnJobs } from "./queue/job_work.ts";
 import { startSweeper } from "./queue/sweeper.ts";
 import { connectionProblem } from "./store/connection_problem.ts";
 import { Database } from "./store/database.ts";
@@ -109,15 +109,12 @@ export async function startServices(config: Config, options: ServicesOptions): P
   }
   tail?.start((lines) => appendLogs(sql, lines));
   const reporting = new Reporting(config.telemetry);
-  const boss = queue
-    ? await startBoss({
-      dsn: config.dsn,
-      listen: config.listen,
-      probeMs: config.probeMs,
-      schedule: jobs,
-      log,
-    })
-    : null;
+  const loop = new WorkLoop({
+    sql,
+    log,
+    stopping: stopping.signal,
+    database: config.listen ? database : undefined,
+  });
 
   const workers = new WorkerPool({
     size: executes ? config.workers : 0,
@@ -159,7 +156,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
     observer: reporting.observer,
   };
   const endings: (() => unknown)[] = [];
-  if (executes && boss !== null) {
+  if (queue) workOnRequests(loop, sql);
+  if (executes) {
     const tidy = async () => {
       await removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
       await spool.removeDead();
@@ -171,9 +169,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
       log,
       warning: "leftovers could not be removed",
     }));
-    await workOnRuns(boss, deps, config.runSlots);
-    if (jobs) await workOnJobs(boss, { sql, log });
-    await workOnMaintenance(boss, {
+    workOnRuns(loop, deps, config.runSlots);
+    if (jobs) await workOnJobs(loop, { sql, log });
+    workOnMaintenance(loop, {
       sql,
       dsn: config.dsn,
       log,
@@ -183,7 +181,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       onEnd: (end) => reporting.tasks.dagEnded("etl_maintenance", end),
     });
     await startReactions({
-      boss,
+      loop,
       sql,
       dsn: config.dsn,
       log,
@@ -197,14 +195,15 @@ export async function startServices(config: Config, options: ServicesOptions): P
       stopping: stopping.signal,
     });
   }
-  if (boss !== null) {
+  if (queue) {
+    await loop.start();
     endings.push(
       startSweeper({ sql, log, ...reporting.sweepObservers(sql) }),
       await startSlotPlanner({ sql, log, ...(config.listen ? { database } : {}) }),
-      await startHousekeeping({ sql, log, retentionDays: config.retentionDays }),
+      startHousekeeping({ sql, log, retentionDays: config.retentionDays }),
     );
     if (jobs) {
-      endings.push(await keepJobs({ boss, log, dsn: config.dsn, cronDsn: config.cronDsn }));
+      endings.push(await keepJobs({ sql, log, dsn: config.dsn, cronDsn: config.cronDsn }));
     }
   }
 
@@ -232,7 +231,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     async stop(closePort) {
       stopping.abort();
       await Promise.all(endings.map((end) => end()));
-      await boss?.stop({ graceful: true, timeout: drainMs });
+      await loop.stop(drainMs);
       await closePort?.();
       workers.stop();
       await spool.close();

@@ -84,6 +84,8 @@ export const paramsSchema = z.strictObject({
   full_refresh: z.boolean().default(false)
     .describe("read all of an incremental source and set its cursor"),
   pool: name.default("default_pool").describe("named limit on runs at once"),
+  priority: z.number().int().min(-10).max(10).default(0)
+    .describe("place in the queue of the pool: each step counts as a minute of waiting"),
   overlap: z.enum(["queue", "skip", "cancel"]).default("queue")
     .describe(
       "when a run of the same label is going on: wait, make no run, or cancel the older one",

@@ -65,7 +65,12 @@ interface PlannedChunk extends Omit<StoredChunk, "chunk_no"> {
 export async function executeRun(runId: string, deps: RunDeps): Promise<Execution> {
   const { serverId, settings } = deps;
   const run = await startRun(deps.sql, runId, { serverId, maxAttempts: settings.maxAttempts });
-  if (run === null) return "nothing to do";
+  return run === null ? "nothing to do" : await executeClaimed(run, deps);
+}
+
+/** Executes a run that this server has taken up as a new attempt. */
+export async function executeClaimed(run: RunRow, deps: RunDeps): Promise<Execution> {
+  const runId = run.run_id;
   const here = executionsOf(deps);
   const earlier = here.get(runId);
   const execution = new RunExecution(run, deps);

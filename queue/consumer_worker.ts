@@ -8,19 +8,21 @@ import {
   emitDatasetEvent,
   failDeliveries,
   finishDeliveries,
-  lockConsumer,
+  releaseDeliveries,
 } from "../store/deliveries.ts";
-import type { Client } from "../store/pg.ts";
-import { delay } from "../store/retry.ts";
+import { raisedProblem } from "../store/errors.ts";
+import { passing } from "../store/outages.ts";
+import type { Lease } from "../store/leases.ts";
+import type { Client, Queryable } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/observer.ts";
-import { heldTransaction } from "./held_transaction.ts";
 
 export interface ConsumerWorkerOptions {
   sql: Sql;
   dsn: string;
   log: Log;
-  signal: AbortSignal;
+  /** The consumer's: one execution at a time over all servers. */
+  lease: Lease;
   /** Told each execution: task `run` of the consumer. */
   onRun?: (consumer: string, end: TaskEnd) => void;
 }
@@ -28,77 +30,107 @@ export interface ConsumerWorkerOptions {
 /** Executions of one delivery before it is given up. */
 const MAX_ATTEMPTS = 5;
 const MAX_BATCH = 1_000;
-/** Another server has the consumer in hand: look again after so long. */
-const BUSY_MS = 500;
+/** Pause after an execution that a lost connection has interrupted. */
+const INTERRUPTED_PAUSE_MS = 1_000;
+/** So often a transaction whose client is busy elsewhere shows that it is alive. */
+const HEARTBEAT_MS = 5_000;
 
-/** Runs a consumer until no delivery waits for it, one execution at a time over all servers. */
+/** Runs a consumer until no delivery waits for it. */
 export async function drainConsumer(
   consumer: Consumer,
   options: ConsumerWorkerOptions,
 ): Promise<void> {
-  const connection = new Connection(options.dsn, `etl-improved ${consumer.name}`);
+  const { sql, lease } = options;
+  const connection = new Connection(options.dsn, lease.transactionName);
   try {
-    while (!options.signal.aborted) {
-      const outcome = await execute(consumer, { ...options, connection });
-      if (outcome === "nothing to do") return;
-      if (outcome === "busy") await delay(BUSY_MS, options.signal);
+    while (!lease.signal.aborted) {
+      const claimed = await claimDeliveries(sql, consumer.name, {
+        holder: lease.holder,
+        limit: consumer.mode === "batch" ? MAX_BATCH : 1,
+        maxAttempts: MAX_ATTEMPTS,
+      });
+      if (claimed.length === 0) return;
+      await execute(consumer, claimed, { ...options, connection });
     }
   } finally {
     await connection.close();
   }
 }
 
-type Outcome = "nothing to do" | "busy" | "done" | "failed";
-
+/** One execution of deliveries whose attempt has been counted: ticks them off, or puts them back. */
 async function execute(
   consumer: Consumer,
-  options: ConsumerWorkerOptions & { connection: Connection },
-): Promise<Outcome> {
-  const { connection, sql, signal, onRun } = options;
+  deliveries: Delivery[],
+  { connection, sql, lease, onRun, ...options }: ConsumerWorkerOptions & { connection: Connection },
+): Promise<void> {
   const log = options.log.with({ consumer: consumer.name });
-  let claimed: Delivery[] = [];
+  const ids = deliveries.map((delivery) => delivery.delivery_id);
   const startedAt = new Date();
   const started = performance.now();
   const told = (ok: boolean) =>
     onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started });
   try {
-    return await heldTransaction(connection, signal, async (client): Promise<Outcome> => {
-      claimed = [];
-      if (!await lockConsumer(client, consumer.name)) return "busy";
-      const limit = consumer.mode === "batch" ? MAX_BATCH : 1;
-      claimed = await claimDeliveries(client, consumer.name, limit);
-      if (claimed.length === 0) return "nothing to do";
-      const result = await run(consumer, claimed, { client, log, signal });
-      await finishDeliveries(client, consumer.name, { ids: idsOf(claimed), result });
-      told(true);
-      return "done";
+    // not repeated when it fails: what was done outside of the database would be done again
+    const once = {
+      retry: { attempts: 1, initialMs: 0, signal: lease.signal },
+      statementTimeoutMs: 0,
+    };
+    await connection.transaction(once, async (client) => {
+      // its code may wait for something that has nothing to do with a connection that is lost
+      const interrupted = Promise.withResolvers<never>();
+      const alive = setInterval(
+        () => void client.query("select").catch(interrupted.reject),
+        HEARTBEAT_MS,
+      );
+      const lost = () => interrupted.reject(new Error("another server has taken over"));
+      lease.lostSignal.addEventListener("abort", lost);
+      let open = true;
+      const db: Queryable = {
+        query: ((...args: Parameters<Client["query"]>) => {
+          if (!open) throw new Error("the consumer's transaction has ended");
+          return client.query(...args);
+        }) as Client["query"],
+      };
+      try {
+        const executed = run(consumer, deliveries, { db, log, signal: lease.signal });
+        const result = await Promise.race([executed, interrupted.promise]);
+        await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, result });
+      } finally {
+        open = false;
+        clearInterval(alive);
+        lease.lostSignal.removeEventListener("abort", lost);
+      }
     });
+    told(true);
   } catch (error) {
-    // the claim itself failed, or the server stops: the events just come again
-    if (claimed.length === 0 || signal.aborted) throw error;
+    const replaced = raisedProblem(error)?.type === "superseded";
+    if (lease.signal.aborted || replaced || passing(error)?.kind === "outage") {
+      log.warn("consumer interrupted", { error, deliveries: ids.length });
+      const pauseMs = lease.signal.aborted ? 0 : INTERRUPTED_PAUSE_MS;
+      await releaseDeliveries(sql, ids, pauseMs);
+      return;
+    }
     told(false);
-    log.warn("consumer failed", { error, deliveries: claimed.length });
+    log.warn("consumer failed", { error, deliveries: ids.length });
     await failDeliveries(sql, consumer.name, {
-      ids: idsOf(claimed),
+      ids,
       error: error instanceof Error ? error.message : String(error),
       maxAttempts: MAX_ATTEMPTS,
     });
-    return "failed";
   }
 }
 
-const idsOf = (deliveries: Delivery[]) => deliveries.map((delivery) => delivery.delivery_id);
-
+/** The consumer's own code, on the connection of the transaction in which its events are ticked off. */
 async function run(
   consumer: Consumer,
   deliveries: Delivery[],
-  { client, log, signal }: { client: Client; log: Log; signal: AbortSignal },
+  { db, log, signal }: { db: Queryable; log: Log; signal: AbortSignal },
 ): Promise<unknown> {
   const events = deliveries.flatMap(({ event }): DatasetEvent[] => event === null ? [] : [event]);
   return await consumer.run({
     events,
     params: consumer.parseParams(deliveries[0]!.params),
-    db: client,
+    db,
     log,
     signal,
     emit: async (name, counts = {}) => {
@@ -108,7 +140,7 @@ async function run(
           `Consumer ${consumer.name} emits ${dataset}, which its definition does not list`,
         );
       }
-      await emitDatasetEvent(client, { dataset, emittedBy: consumer.name, counts });
+      await emitDatasetEvent(db, { dataset, emittedBy: consumer.name, counts });
     },
   });
 }

@@ -1,16 +1,16 @@
-import { Connection } from "../store/connection.ts";
+import type { Sql } from "../store/database.ts";
 import {
-  claimExport,
   type ExportFacts,
   exportFacts,
   type ExportOutcome,
   type ExportTarget,
   markExport,
+  nextExport,
   type PendingExport,
 } from "../store/exports.ts";
+import type { Lease } from "../store/leases.ts";
 import { DeliveryError } from "../telemetry/http_post.ts";
 import type { Log } from "../telemetry/log.ts";
-import { heldTransaction } from "./held_transaction.ts";
 
 /** Tells a run to another system. Throws a DeliveryError where that fails. */
 export type Exporter = (
@@ -26,36 +26,28 @@ export interface ExportProgress {
 }
 
 export interface ExportDrainOptions {
-  dsn: string;
+  sql: Sql;
   target: ExportTarget;
   exporter: Exporter;
   log: Log;
-  signal: AbortSignal;
+  /** The target's: one server tells it at a time. */
+  lease: Lease;
 }
 
 /** With pauses that double up to 10 minutes, about an hour and a half. */
 const MAX_ATTEMPTS = 16;
 const MAX_PAUSE_MS = 600_000;
 
-/** Tells all runs that wait, one after the other. */
+/** Tells all runs that wait, one after the other. No transaction is open while one is told. */
 export async function drainExports(options: ExportDrainOptions): Promise<void> {
-  const connection = new Connection(options.dsn, `etl-improved ${options.target}`);
-  try {
-    while (!options.signal.aborted && await exportOne(connection, options));
-  } finally {
-    await connection.close();
-  }
-}
-
-function exportOne(connection: Connection, options: ExportDrainOptions): Promise<boolean> {
-  const { target, log, signal } = options;
-  return heldTransaction(connection, signal, async (client) => {
-    const pending = await claimExport(client, target);
-    if (pending === null) return false;
-    const facts = await exportFacts(client, pending);
+  const { sql, target, log, lease } = options;
+  while (!lease.signal.aborted) {
+    const pending = await nextExport(sql, target);
+    if (pending === null) return;
+    const facts = await exportFacts(sql, pending);
     const outcome = await attempt(pending, facts, options);
     const { run_id, end_no } = pending;
-    await markExport(client, target, { run_id, end_no, outcome });
+    await markExport(sql, target, { run_id, end_no, outcome, holder: lease.holder });
     if (outcome.error) {
       log.warn(`run could not be told to ${target}`, {
         run_id,
@@ -63,8 +55,7 @@ function exportOne(connection: Connection, options: ExportDrainOptions): Promise
         ...(outcome.retryMs === undefined ? {} : { again_in_ms: outcome.retryMs }),
       });
     }
-    return true;
-  });
+  }
 }
 
 async function attempt(

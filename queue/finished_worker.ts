@@ -1,5 +1,5 @@
 import type { Sql } from "../store/database.ts";
-import { consumeRun, refreshViewsIfAsked, viewRefreshAge } from "../store/reactions.ts";
+import { consumeRunEnd, refreshViewsIfAsked, viewRefreshAge } from "../store/reactions.ts";
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunEnd } from "../store/run_end.ts";
@@ -21,28 +21,35 @@ export interface FinishedDeps {
 }
 
 /**
- * etl_consumer, first half: judges a run that has ended (one transaction, once
+ * etl_consumer, first half: judges the runs that have ended (one transaction, once
  * for each end) and tells what it found. The second half, refreshing the views,
  * is asked for in that transaction.
  */
-export async function consumeFinished(runId: string, deps: FinishedDeps): Promise<void> {
-  const startedAt = new Date();
-  const started = performance.now();
-  const ends = await consumeRun(deps.sql, runId) as RunEnd[];
-  if (ends.length === 0) return;
-  deps.onTask?.("detect", { ok: true, startedAt, elapsedMs: performance.now() - started });
-  for (const end of ends) {
+export async function consumeFinished(deps: FinishedDeps): Promise<void> {
+  while (!deps.signal.aborted) {
+    const startedAt = new Date();
+    const started = performance.now();
+    const end = await consumeRunEnd(deps.sql);
+    if (end === null) return;
+    if ("failed" in end) {
+      deps.log.warn("the end of a run could not be judged", {
+        run_id: end.run_id,
+        error: end.failed,
+      });
+      continue;
+    }
+    deps.onTask?.("detect", { ok: true, startedAt, elapsedMs: performance.now() - started });
     for (const observer of deps.observers) {
       try {
         observer.runEnded(end);
       } catch (error) {
-        deps.log.warn("telemetry of a run failed", { run_id: runId, error });
+        deps.log.warn("telemetry of a run failed", { run_id: end.run.run_id, error });
       }
     }
     summarize(end, deps.log);
+    const elapsedMs = performance.now() - started;
+    deps.onTask?.("summarize", { ok: true, startedAt, elapsedMs, wholeRun: true });
   }
-  const elapsedMs = performance.now() - started;
-  deps.onTask?.("summarize", { ok: true, startedAt, elapsedMs, wholeRun: true });
 }
 
 function summarize({ run, alerts, stages }: RunEnd, log: Log): void {

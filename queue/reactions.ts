@@ -1,4 +1,3 @@
-import type { PgBoss } from "pg-boss";
 import type { Consumer } from "../pipeline/consumers/consumer.ts";
 import { checkConsumers } from "../pipeline/consumers/cycles.ts";
 import type { Sql } from "../store/database.ts";
@@ -20,13 +19,13 @@ import { consumeFinished, type FinishedDeps, refreshViews } from "./finished_wor
 import { lineageExporter } from "./lineage_exporter.ts";
 import { mlflowExporter } from "./mlflow_exporter.ts";
 import { drainChannel } from "./notifier.ts";
-import { onWake } from "./wake_queue.ts";
+import type { WorkLoop } from "./work_loop.ts";
 
 /** Of this program, for lineage. */
 const VERSION = "0.1.0";
 
 export interface ReactionDeps {
-  boss: PgBoss;
+  loop: WorkLoop;
   sql: Sql;
   dsn: string;
   log: Log;
@@ -45,7 +44,7 @@ export interface ReactionDeps {
 
 /** Starts everything that happens after runs: etl_consumer, consumers of datasets, messages. */
 export async function startReactions(deps: ReactionDeps): Promise<void> {
-  const { boss, sql, dsn, log, settings, consumers, tasks, stopping } = deps;
+  const { loop, sql, dsn, log, settings, consumers, tasks, stopping } = deps;
   checkConsumers(consumers);
   const senders = sendersOf(deps);
   await publishReactionSettings(sql, {
@@ -76,30 +75,29 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
     signal: stopping,
     onTask: (task, end) => tasks.taskEnded("etl_consumer", task, end),
   };
-  await onWake<{ run_id: string }>(boss, "etl_finished", async (jobs) => {
-    for (const { run_id: runId } of jobs) await consumeFinished(runId, finished);
-  }, { batchSize: 20 });
-  await onWake(boss, "etl_refresh", () => refreshViews(finished), { batchSize: 100 });
+  loop.on("run_ends", async () => {
+    await consumeFinished(finished);
+    return null;
+  });
+  loop.onLeased("refresh", () => refreshViews(finished));
   for (const [channel, sender] of Object.entries(senders)) {
-    await onWake(
-      boss,
-      `etl_notify_${channel}`,
-      () => drainChannel({ dsn, channel, sender, log, signal: stopping }),
-      { batchSize: 100 },
+    loop.onLeased(
+      `channel ${channel}`,
+      (lease) => drainChannel({ sql, channel, sender, log, lease }),
     );
   }
   for (const [target, exporter] of Object.entries(exportersOf(deps))) {
-    const options = { dsn, target: target as ExportTarget, exporter, log, signal: stopping };
-    await onWake(boss, `etl_${target}`, () => drainExports(options), { batchSize: 100 });
+    loop.onLeased(
+      `export ${target}`,
+      (lease) => drainExports({ sql, target: target as ExportTarget, exporter, log, lease }),
+    );
   }
   for (const consumer of consumers) {
     const onRun = (name: string, end: TaskEnd) =>
       tasks.taskEnded(name, "run", { ...end, wholeRun: true });
-    await onWake(
-      boss,
-      `etl_consumer.${consumer.name}`,
-      () => drainConsumer(consumer, { sql, dsn, log, signal: stopping, onRun }),
-      { batchSize: 100 },
+    loop.onLeased(
+      `consumer ${consumer.name}`,
+      (lease) => drainConsumer(consumer, { sql, dsn, log, lease, onRun }),
     );
   }
 }

@@ -17,7 +17,7 @@ import {
   type PgCron,
   putCronJob,
 } from "../store/pg_cron.ts";
-import { dropBossSchedules } from "../store/boss_jobs.ts";
+import { dropOwnJobs } from "../store/own_jobs.ts";
 import { findPgCron } from "../store/find_pg_cron.ts";
 
 export interface ReconcileOptions {
@@ -33,14 +33,14 @@ export interface Reconciled {
   scheduler: JobScheduler;
   /** Names of the jobs that were missing or not as their file says, and are right now. */
   repaired: string[];
-  /** The jobs that are pg-boss's to run. */
-  forBoss: JobDefinition[];
+  /** The jobs that are the servers' to run. */
+  forServers: JobDefinition[];
 }
 
 /**
  * Sees to it that pg_cron has the jobs of sql/cron, where there is one that this role may use, and
  * notes who runs them. Missing jobs are made, changed ones put right; one that somebody has switched
- * off stays off. Each job that pg_cron has is taken from pg-boss.
+ * off stays off. Each job that pg_cron has is taken from the servers.
  */
 export async function reconcileJobs(options: ReconcileOptions): Promise<Reconciled> {
   const jobs = await readJobFiles();
@@ -55,7 +55,7 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
       remembered: before?.cron_database ?? undefined,
       create: options.create ?? false,
     });
-    if ("reason" in found) return await decide(db, jobs, bossOf(found.reason));
+    if ("reason" in found) return await decide(db, jobs, serversOf(found.reason));
     cron = found;
     const others = before?.kind === "pg_cron" && before.cron_role !== cron.role && !cron.superuser;
     if (others) {
@@ -88,15 +88,15 @@ async function decide(
 ): Promise<Reconciled> {
   await writeJobScheduler(db, scheduler);
   const taken = inCron ?? jobs.map(({ name }) => name);
-  await dropBossSchedules(db, taken);
+  await dropOwnJobs(db, taken);
   await db.query("commit");
-  const forBoss = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
-  return { scheduler, repaired, forBoss };
+  const forServers = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
+  return { scheduler, repaired, forServers };
 }
 
-function bossOf(reason: string, grants: string[] = []): Decision {
+function serversOf(reason: string, grants: string[] = []): Decision {
   const scheduler: JobScheduler = {
-    kind: "pg_boss",
+    kind: "servers",
     cron_database: null,
     cron_role: null,
     reason,
@@ -108,7 +108,7 @@ function bossOf(reason: string, grants: string[] = []): Decision {
 /** pg_cron is there and this role may not use it. */
 function lacking(cron: PgCron): JobScheduler {
   return {
-    kind: "pg_boss",
+    kind: "servers",
     cron_database: cron.database,
     cron_role: null,
     reason:

@@ -1,10 +1,5 @@
 import type { Sql } from "../store/database.ts";
-import {
-  purgeReactions,
-  recoverReactions,
-  sweepConditions,
-  sweepDeadlines,
-} from "../store/reactions.ts";
+import { purgeReactions, sweepConditions, sweepDeadlines } from "../store/reactions.ts";
 import type { Log } from "../telemetry/log.ts";
 import { repeat } from "./repeat.ts";
 
@@ -38,10 +33,9 @@ export function startSweeper({ sql, log, onMissed, onTick }: SweeperOptions): ()
         onMissed?.(missed);
       }
     }),
-    look("reactions", CONDITIONS_MS, async () => {
+    look("conditions", CONDITIONS_MS, async () => {
       onTick?.();
       await sweepConditions(sql);
-      await recoverReactions(sql);
     }),
     look("old reactions", PURGE_MS, () => purgeReactions(sql)),
   ];

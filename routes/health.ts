@@ -15,6 +15,10 @@ function outOfReach(error: unknown): string {
     ": check KPIS_PG_DSN and that PostgreSQL is running";
 }
 
+const STUCK =
+  "statements of this server get no answer in 5 s, though the database does: somebody holds a lock " +
+  "(pg_locks, pg_stat_activity), or it is overloaded";
+
 const healthSchema = z.object({
   status: z.enum(["healthy", "unhealthy"]),
   problems: z.array(z.string()),
@@ -97,8 +101,15 @@ async function health(deps: AppDeps) {
     const body = { problems, warnings: database.warnings, server, dispatch, ...database.facts };
     return { healthy: problems.length === 0, body };
   } catch (error) {
-    return { healthy: false, body: { problems: [outOfReach(error)], server } };
+    const problem = await answers(deps) ? STUCK : outOfReach(error);
+    return { healthy: false, body: { problems: [problem], server } };
   }
+}
+
+/** Whether the database answers, though statements of the pool do not: they may wait for a lock, or for those that do. */
+async function answers({ probe }: AppDeps): Promise<boolean> {
+  if (probe === undefined) return false;
+  return await deadline(probe`select`, 2_000).then(() => true, () => false);
 }
 
 /** What keeps the database from being worked with; looked up once for all who ask at the same time. */

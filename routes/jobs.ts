@@ -17,13 +17,13 @@ const jobSchema = z.object({
   description: z.string(),
   schedule: z.string().openapi({ example: "* * * * *" }),
   command: z.string(),
-  scheduler: z.enum(["pg_cron", "pg-boss"]),
+  scheduler: z.enum(["pg_cron", "servers"]),
   state: z.enum(["scheduled", "off", "changed", "missing", "unknown"]),
   last_runs: z.array(runSchema),
 }).openapi("Job");
 const schedulerSchema = z.object({
   in_use: z.string().openapi({ example: "pg_cron in database postgres" }),
-  kind: z.enum(["pg_cron", "pg_boss"]),
+  kind: z.enum(["pg_cron", "servers"]),
   database: z.string().nullable(),
   role: z.string().nullable(),
   reason: z.string().nullable(),

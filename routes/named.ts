@@ -6,7 +6,6 @@ import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_t
 import type { Json } from "../pipeline/sources/source.ts";
 import { errorCode } from "../store/errors.ts";
 import {
-  admitPool,
   CONFIGURATIONS,
   deleteNamed,
   getNamed,
@@ -16,6 +15,7 @@ import {
   putNamed,
   VARIABLES,
 } from "../store/named.ts";
+import { admitSoon } from "../store/runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
 import { json, problemResponses } from "./shared/schemas.ts";
@@ -87,7 +87,7 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description: z.string().max(1000).nullable().optional(),
     }),
     keep: "default_pool",
-    changed: (pool) => admitPool(deps.sql, pool),
+    changed: () => admitSoon(deps.sql),
   });
 }
 

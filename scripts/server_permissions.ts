@@ -19,7 +19,7 @@ const ENVIRONMENT = [
   // the StatsD client takes tags from these
   "DD_*",
   "DATADOG_*",
-  // pg and pg-boss look at these
+  // pg looks at these
   "USER",
   "NODE_PG_FORCE_NATIVE",
   "NODE_ENV",

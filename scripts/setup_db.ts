@@ -1,9 +1,7 @@
 import { parseArgs } from "node:util";
-import { PgBoss } from "pg-boss";
 import { Problem, type ProblemType } from "../pipeline/problem.ts";
-import { createFirstQueues } from "../queue/queues.ts";
 import { raisedProblem } from "../store/errors.ts";
-import { bossConnection, connect } from "../store/pg.ts";
+import { connect } from "../store/pg.ts";
 import { runScript } from "./run_script.ts";
 
 export interface SetupOptions {
@@ -41,7 +39,7 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     const setup = options.setupSql ??
       await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
     await client.query(setup);
-    await setUpQueue(dsn);
+    const dropped = await dropOwnPgBoss(client);
     const { schema, table, auditTable } = options;
     if (schema !== undefined || table !== undefined || auditTable !== undefined) {
       await client.query("select etl.ensure_destination($1, $2, $3)", [
@@ -56,7 +54,6 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
         options.mayCreate ?? null,
       ]);
     }
-    await grantQueue(client);
     if (options.reader !== undefined) {
       await client.query("select etl.grant_reader_role($1)", [options.reader]);
     }
@@ -67,6 +64,7 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     const made = [...after].filter((name) => !before.has(name)).sort();
     return [
       ...made,
+      ...dropped,
       ...(version === null || version === await lastSetup(client)
         ? []
         : ["functions and views that were there, as this version has them"]),
@@ -81,32 +79,29 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
   }
 }
 
-/** pg-boss keeps its own schema; starting it once creates or migrates it. */
-async function setUpQueue(dsn: string): Promise<void> {
-  const boss = new PgBoss({
-    ...await bossConnection(dsn),
-    schema: "pgboss",
-    supervise: false,
-    schedule: false,
-    registerInstance: false,
-    max: 1,
-  });
-  boss.on("error", () => {});
-  await boss.start();
-  await createFirstQueues(boss);
-  await boss.stop({ graceful: false, close: true });
-}
-
-/** Goes with pg-boss. */
-async function grantQueue(client: Client): Promise<void> {
-  const { rows } = await client.query<{ role: string }>(
-    "select quote_ident(role_name) as role from etl.server_roles where exists (select from pg_roles where rolname = role_name)",
+/**
+ * Version 0.1.0 kept its queue in a schema pgboss, which only woke servers up. It goes when every queue in it was ours;
+ * one that another application uses too is left alone. While something of it is locked it stays until the next set-up.
+ */
+async function dropOwnPgBoss(client: Client): Promise<string[]> {
+  const { rows: [found] } = await client.query<{ queues: boolean }>(
+    "select to_regclass('pgboss.queue') is not null as queues",
   );
-  for (const { role } of rows) {
-    await client.query(`grant usage on schema pgboss to ${role};
-      grant select, insert, update, delete on all tables in schema pgboss to ${role};
-      grant usage, select on all sequences in schema pgboss to ${role};
-      grant execute on all routines in schema pgboss to ${role}`);
+  if (!found!.queues) return [];
+  const { rows: [known] } = await client.query<{ ours: boolean }>(
+    `select coalesce(bool_and(name ~ '^(etl_|__pgboss__)') and bool_or(name = 'etl_run'), false) as ours from pgboss.queue`,
+  );
+  if (!known!.ours) return [];
+  try {
+    await client.query(
+      "begin; set local lock_timeout = '3s'; set local client_min_messages = warning; drop schema pgboss cascade; commit",
+    );
+    return ["schema pgboss of version 0.1.0, dropped"];
+  } catch (error) {
+    await client.query("rollback");
+    return [
+      `schema pgboss of version 0.1.0 could not be dropped now (${(error as Error).message})`,
+    ];
   }
 }
 
@@ -138,13 +133,13 @@ async function originalRuns(client: Client): Promise<number | null> {
 
 async function relations(client: Client): Promise<Set<string>> {
   const { rows } = await client.query<{ name: string }>(`
-    select 'schema ' || nspname as name from pg_namespace where nspname in ('etl', 'pgboss')
+    select 'schema ' || nspname as name from pg_namespace where nspname = 'etl'
     union all
     select case c.relkind when 'v' then 'view ' when 'm' then 'materialized view ' else 'table ' end
       || n.nspname || '.' || c.relname
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm') and n.nspname !~ '^(pg_|information_schema)'
-      and (n.nspname = 'etl' or c.relname ~ 'etl' or n.nspname = 'pgboss')
+      and (n.nspname = 'etl' or c.relname ~ 'etl')
     union all
     select 'function ' || n.nspname || '.' || p.proname
     from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace

@@ -19,11 +19,11 @@ export async function setUpJobs(dsn: string, options: SetupJobsOptions = {}): Pr
         `pg_cron in database ${database} runs the periodic jobs.`,
         ...(reason === null ? [] : [`  ${reason}`]),
       ]
-      : [`The servers run the periodic jobs (pg-boss): ${reason}.`];
+      : [`The servers run the periodic jobs: ${reason}.`];
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return [
-      `pg_cron could not be looked at (${message}): the servers run the periodic jobs (pg-boss).`,
+      `pg_cron could not be looked at (${message}): the servers run the periodic jobs.`,
     ];
   }
 }

@@ -251,7 +251,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -263,6 +263,27 @@ alter table etl.quarantine
     constraint quarantine_state_known check (state in ('open', 'replaying', 'replayed', 'returned')),
   add column if not exists tries integer not null default 0;
 update etl.quarantine set state = 'replayed', tries = 1 where replayed_by is not null;
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0003_queue', '7ab6f42d062e4764b245952116d55b458959ea3db6858941510340aa6744fd73', $etl_migration$
+-- The queue is in tables of schema etl: pg-boss and what gave it work are gone. setup-db drops schema pgboss, if it is ours.
+drop function if exists etl.enqueue(text, jsonb, interval);
+drop function if exists etl.admit(text);
+drop function if exists etl.admit_all(text);
+drop function if exists etl.recover_runs();
+drop function if exists etl.recover_reactions();
+drop function if exists etl.consume_run(uuid);
+drop function if exists etl.end_backends(uuid);
+-- replaced by one in the order of events
+drop index if exists etl.deliveries_pending;
+
+do $$
+begin
+  if to_regclass('etl.job_scheduler') is not null then
+    alter table etl.job_scheduler drop constraint if exists job_scheduler_kind_known;
+    update etl.job_scheduler set kind = 'servers' where kind = 'pg_boss';
+    alter table etl.job_scheduler add constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers'));
+  end if;
+end $$;
 $etl_migration$); end $etl_apply$;
 
 -- sql/schema/10_etl.sql
@@ -344,7 +365,7 @@ create table if not exists etl.runs (
   dry_run boolean not null,
   pool text not null references etl.pools (pool),
   overlap text not null constraint runs_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
-  -- source name and dataset of an incremental source: runs on one cursor never overlap
+  -- runs with one key (source name and dataset) are executed one at a time, in the order of their requests
   cursor_key text,
   replay_of uuid,
   idempotency_key text,
@@ -375,7 +396,15 @@ create table if not exists etl.runs (
     check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint runs_running_is_admitted check (state <> 'running' or admitted_at is not null)
 );
-alter table etl.runs add column if not exists seen_at timestamptz;
+alter table etl.runs
+  add column if not exists seen_at timestamptz,
+  -- a step counts as a minute of waiting
+  add column if not exists priority integer not null default 0,
+  -- not taken up before, after a failure
+  add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- when destination and overlap were seen to; runs from before there was this column had that with their request
+  add column if not exists accepted_at timestamptz default '-infinity';
+alter table etl.runs alter column accepted_at drop default;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
@@ -384,6 +413,8 @@ create index if not exists runs_waiting on etl.runs (pool, run_label, requested_
   where state = 'queued' and admitted_at is null;
 create index if not exists runs_active on etl.runs (pool)
   where admitted_at is not null and state in ('queued', 'running');
+create index if not exists runs_waiting_in_order on etl.runs (cursor_key, requested_at, run_id)
+  where cursor_key is not null and state = 'queued' and admitted_at is null;
 create unique index if not exists runs_one_active_per_label on etl.runs (run_label)
   where admitted_at is not null and state in ('queued', 'running');
 create unique index if not exists runs_one_active_per_cursor on etl.runs (cursor_key)
@@ -765,6 +796,7 @@ create table if not exists etl.run_ends (
   consumed_at timestamptz,
   primary key (run_id, end_no)
 );
+alter table etl.run_ends add column if not exists next_attempt_at timestamptz not null default '-infinity';
 create index if not exists run_ends_unconsumed on etl.run_ends (ended_at) where consumed_at is null;
 comment on table etl.run_ends is 'written in the transaction that ends a run; etl_consumer takes each row once';
 
@@ -804,7 +836,7 @@ create table if not exists etl.deliveries (
   ended_at timestamptz,
   unique (consumer, event_no)
 );
-create index if not exists deliveries_pending on etl.deliveries (consumer, delivery_id) where state = 'pending';
+create index if not exists deliveries_waiting on etl.deliveries (consumer, event_no nulls first, delivery_id) where state = 'pending';
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
 
@@ -931,6 +963,47 @@ create table if not exists etl.reader_roles (
 );
 comment on table etl.reader_roles is 'roles that dashboards read with; each set-up renews their grants, see etl.grant_reader_role';
 
+-- sql/schema/36_queue.sql
+-- What servers do for each other: who does which work, and what clients have asked for that a server does after the commit.
+create table if not exists etl.leases (
+  -- a kind of work that one server does at a time, e.g. "channel slack"
+  name text primary key,
+  holder uuid not null,
+  -- prolonged by its holder while it works; from then on anybody may take it
+  held_until timestamptz not null
+);
+comment on table etl.leases is 'work that one server does at a time, while it does it; see etl.claim_lease';
+
+create table if not exists etl.cancel_requests (
+  request_no bigint generated always as identity primary key,
+  run_id uuid not null,
+  requested_by text not null,
+  requested_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.cancel_requests is 'runs to be cancelled; a server takes the rows out within a second';
+
+create table if not exists etl.jobs (
+  name text primary key,
+  -- of a file of sql/cron, UTC
+  schedule text not null,
+  next_at timestamptz not null,
+  -- failures in a row
+  failures integer not null default 0
+);
+comment on table etl.jobs is 'periodic jobs that the servers run, as pg_cron does not: each due time is one server''s';
+
+create table if not exists etl.job_runs (
+  job_run_no bigint generated always as identity primary key,
+  name text not null,
+  due_at timestamptz not null,
+  started_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  status text not null default 'running' constraint job_runs_status_known check (status in ('running', 'succeeded', 'failed')),
+  message text
+);
+create index if not exists job_runs_name on etl.job_runs (name, job_run_no desc);
+comment on table etl.job_runs is 'the newest 500 times that the servers ran each periodic job';
+
 -- sql/schema/40_maintenance.sql
 -- etl_maintenance: what was asked for, and how far each of its tasks is.
 alter table etl.param_schema
@@ -957,6 +1030,8 @@ create table if not exists etl.maintenance_runs (
   error text,
   constraint maintenance_runs_ended_when_terminal check ((state in ('succeeded', 'failed')) = (ended_at is not null))
 );
+-- not taken up before, after a failure
+alter table etl.maintenance_runs add column if not exists next_attempt_at timestamptz not null default '-infinity';
 create unique index if not exists maintenance_runs_one_active on etl.maintenance_runs ((true)) where state in ('queued', 'running');
 comment on table etl.maintenance_runs is 'one row for each time that etl_maintenance was asked for; at most one is not done';
 
@@ -1049,7 +1124,7 @@ create index if not exists runs_schedule on etl.runs (schedule, requested_at des
 -- Who runs the periodic jobs of sql/cron.
 create table if not exists etl.job_scheduler (
   singleton boolean primary key default true check (singleton),
-  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'pg_boss')),
+  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers')),
   -- where pg_cron is, and the role that its jobs belong to
   cron_database text,
   cron_role text,
@@ -1063,7 +1138,7 @@ create table if not exists etl.job_scheduler (
 alter table etl.job_scheduler
   -- when etl.tick_schedules() was last called
   add column if not exists ticked_at timestamptz;
-comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
+comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';
 
 -- sql/schema/43_typed_views.sql
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
@@ -1432,7 +1507,7 @@ end $$;
 create or replace function etl.check_schema(schema_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
-  if schema_name in ('etl', 'pgboss', 'cron', 'information_schema') or schema_name like 'pg\_%' then
+  if schema_name in ('etl', 'cron', 'information_schema') or schema_name like 'pg\_%' then
     perform etl.raise_problem('invalid-conf',
       format('Schema %I is no place for data: it belongs to PostgreSQL or to the pipeline itself. Name another schema_name; one that does not exist is created.', schema_name),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
@@ -1766,79 +1841,81 @@ end $$;
 create or replace trigger runs_guard before update on etl.runs
   for each row execute function etl.runs_guard();
 
--- sql/functions/30_enqueue.sql
--- Puts a job into a pg-boss queue, with that queue's options, and wakes its workers.
--- False where the queue does not exist (no server has started yet).
-create or replace function etl.enqueue(queue text, data jsonb, delay interval default '0') returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  stored integer;
-begin
-  if to_regclass('pgboss.job') is null then
-    return false;
-  end if;
-  insert into pgboss.job (name, data, start_after, keep_until, retry_limit, retry_delay, retry_backoff, retry_delay_max,
-    expire_seconds, deletion_seconds, policy, dead_letter, heartbeat_seconds)
-  select q.name, enqueue.data, now() + delay, now() + delay + q.retention_seconds * interval '1 second', q.retry_limit,
-    q.retry_delay, q.retry_backoff, q.retry_delay_max, q.expire_seconds, q.deletion_seconds, q.policy,
-    q.dead_letter, q.heartbeat_seconds
-  from pgboss.queue as q where q.name = enqueue.queue;
-  get diagnostics stored = row_count;
-  if stored > 0 and delay <= '0' then
-    -- the channel name is pg-boss's own: pgboss_ and the hashed name of its schema
-    perform pg_notify('pgboss_' || left(encode(sha224('pgboss'::bytea), 'hex'), 24), queue);
-  end if;
-  return stored > 0;
-end $$;
+-- sql/functions/30_wake.sql
+-- Wakes the servers for work of a kind when the transaction that made it commits; etl.due_work() knows the kinds.
+create or replace function etl.wake(kind text) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select pg_notify('etl_work', kind)
+$$;
 
--- sql/functions/31_admit.sql
--- Starts as many waiting runs of a pool as it has free slots. Exact on any number
--- of servers: the pool's row is locked, so only one admission happens at a time.
--- Fair between labels: the label that was admitted longest ago goes first. A run
--- whose label or cursor is busy waits without holding up the others.
-create or replace function etl.admit(pool text) returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+-- sql/functions/31_admit_runs.sql
+-- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
+-- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
+-- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
+create or replace function etl.turn_of(run etl.runs) returns timestamptz
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
+    - (run).priority * interval '1 minute'
+$$;
+
+-- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
+-- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
+-- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
+-- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
+create or replace function etl.admit_runs() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
-  free integer;
-  chosen uuid;
+  pool record;
+  chosen record;
+  taken text[];
   admitted integer := 0;
-  busy_labels text[];
-  busy_cursors text[];
 begin
-  select p.slots into free from etl.pools as p where p.pool = admit.pool for update;
-  select free - count(*) into free from etl.runs as r
-    where r.pool = admit.pool and r.admitted_at is not null and r.state in ('queued', 'running');
-  while free > 0 loop
-    -- read once: the index of active runs is small, but has many dead entries when runs are short
-    select coalesce(array_agg(r.run_label), '{}'), coalesce(array_agg(r.cursor_key) filter (where r.cursor_key is not null), '{}')
-      into busy_labels, busy_cursors
-      from etl.runs as r where r.admitted_at is not null and r.state in ('queued', 'running');
-    select first.run_id into chosen
-    from (
-      select distinct on (r.run_label) r.run_id, r.run_label, r.requested_at, r.cursor_key
-      from etl.runs as r
-      where r.pool = admit.pool and r.state = 'queued' and r.admitted_at is null
-        and r.run_label <> all(busy_labels)
-      order by r.run_label, r.requested_at, r.run_id
-    ) as first
-    where first.cursor_key is null or first.cursor_key <> all(busy_cursors)
-    order by (select max(past.admitted_at) from etl.runs as past where past.run_label = first.run_label) nulls first,
-      first.requested_at, first.run_id
-    limit 1;
-    exit when chosen is null;
-    begin
-      update etl.runs set admitted_at = clock_timestamp() where run_id = chosen and admitted_at is null;
-      perform etl.enqueue('etl_run', jsonb_build_object('run_id', chosen));
+  if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
+    return 0;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
+  for pool in
+    select p.pool, p.slots - (select count(*) from etl.runs as r
+      where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
+    from etl.pools as p where exists (
+      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
+    order by p.pool
+  loop
+    continue when pool.free <= 0;
+    -- what earlier pools of this loop got is busy here
+    taken := '{}';
+    for chosen in
+      with active as materialized (
+        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+      ), ready as (
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
+        from etl.runs as r
+        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          and r.run_label not in (select a.run_label from active as a)
+          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
+            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
+        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
+      )
+      select * from ready as r order by r.turn, r.requested_at, r.run_id
+    loop
+      exit when pool.free <= 0;
+      continue when chosen.cursor_key = any (taken);
+      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
+        for no key update skip locked;
+      continue when not found;
+      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
+      taken := taken || chosen.cursor_key;
+      pool.free := pool.free - 1;
       admitted := admitted + 1;
-      free := free - 1;
-    exception when unique_violation then
-      -- another pool has just admitted a run of this label or cursor; its end admits this one
-      exit;
-    end;
+    end loop;
   end loop;
+  if admitted > 0 then
+    perform etl.wake('runs');
+  end if;
   return admitted;
 end $$;
-comment on function etl.admit(text) is 'starts waiting runs of a pool while it has free slots; answers how many';
+comment on function etl.admit_runs() is 'gives free slots to waiting runs; answers how many';
 
 -- sql/functions/32_reference_errors.sql
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
@@ -1899,14 +1976,16 @@ begin
 end $$;
 
 -- sql/functions/33_submit_run.sql
--- Asks for a run. In one transaction: parameters resolved and checked, destination
--- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
--- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone.
+-- Asks for a run: parameters resolved and checked, run row, idempotency key. Everything that others could have to wait
+-- for is left to a server after the commit (etl.accept_run, etl.admit_runs), as a client may keep its transaction open.
+-- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
+-- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   key text := options ->> 'idempotency_key';
+  immediate boolean := coalesce((options ->> 'immediate')::boolean, false);
   asked_conf jsonb := conf;
   hash text;
   known etl.idempotency_keys;
@@ -1970,32 +2049,21 @@ begin
   run.slot_previous := (options ->> 'slot_previous')::timestamptz;
   run.requested_at := clock_timestamp();
   run.revision := 0;
+  run.priority := (resolved.params ->> 'priority')::integer;
+  run.next_attempt_at := '-infinity';
   run.warnings := '[]';
-  if resolved.params #>> '{source,cursor}' is not null and not run.dry_run then
-    run.cursor_key := coalesce(resolved.params #>> '{source,name}', run.run_label) || ' ' || run.schema_name || '.' || run.table_name;
-  end if;
+  run.cursor_key := etl.order_key(resolved.params);
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if run.dry_run then
-    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-  else
+  if immediate and not run.dry_run then
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
+  else
+    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
   end if;
-
-  -- from here on requests for one pool go one after the other
-  -- (with overlap = cancel, also for the pools of the runs that make room: one request of a label at a time and in one
-  -- order, so that two never wait for each other)
-  if run.overlap = 'cancel' then
-    perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
-  end if;
-  perform from etl.pools as p where p.pool = run.pool or run.overlap = 'cancel' and p.pool in (
-      select r.pool from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running'))
-    order by p.pool for update;
-  if run.overlap = 'skip' then
-    select r.run_id into existing from etl.runs as r
-      where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
-    if found then
+  if immediate then
+    existing := etl.make_way(run);
+    if existing is not null then
       if key is not null then
         -- the same request again must not make the run that this one did not
         insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
@@ -2004,9 +2072,7 @@ begin
       return jsonb_build_object('run_id', existing, 'created', false, 'skipped', true,
         'state', (select r.state from etl.runs as r where r.run_id = existing));
     end if;
-  elsif run.overlap = 'cancel' then
-    perform etl.cancel_run(r.run_id, run.requested_by) from etl.runs as r
-      where r.run_label = run.run_label and r.state in ('queued', 'running');
+    run.accepted_at := run.requested_at;
   end if;
 
   run.params := etl.store_records(run.params);
@@ -2015,9 +2081,10 @@ begin
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');
   end if;
-  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source')
-    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end);
-  perform etl.admit(run.pool);
+  if immediate then
+    perform etl.audit_request(run);
+  end if;
+  perform etl.wake('requests');
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;
 
@@ -2029,77 +2096,105 @@ comment on function etl.request_run(jsonb, text) is
   'asks for a run, as POST /api/etl/run does; answers with its id';
 
 -- sql/functions/34_cancel_run.sql
--- Cancels a waiting run at once; asks the server of a running one to stop. Answers the state after.
+-- Asks for a run to be cancelled; a server does it after the commit, so that whoever asks holds nothing up.
+-- Answers the state that the run is in; null where there is none.
 create or replace function etl.cancel_run(run_id uuid, actor text default session_user) returns text
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
 begin
-  perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = cancel_run.run_id) for update;
-  select * into run from etl.runs as r where r.run_id = cancel_run.run_id for update;
-  if not found then return null; end if;
-  if run.state = 'queued' and run.attempt > 0 then
-    -- it has been running before: what it has done is counted
-    update etl.runs as r set cancel_requested_at = clock_timestamp(), cancel_requested_by = actor
-      where r.run_id = cancel_run.run_id;
-    perform etl.audit(run, 'cancel_requested', actor);
-    select * into run from etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
-      jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
-  elsif run.state = 'queued' then
-    update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = clock_timestamp(),
-      cancel_requested_by = actor where r.run_id = cancel_run.run_id returning * into run;
-    perform etl.audit(run, 'cancelled', actor);
-    perform etl.record_metrics(run, '{}');
-    perform etl.enqueue('etl_finished', jsonb_build_object('run_id', run.run_id));
-    perform etl.admit(run.pool);
-  elsif run.state = 'running' and run.cancel_requested_at is null then
-    update etl.runs as r set cancel_requested_at = clock_timestamp(), cancel_requested_by = actor
-      where r.run_id = cancel_run.run_id returning * into run;
-    perform etl.audit(run, 'cancel_requested', actor);
+  select * into run from etl.runs as r where r.run_id = cancel_run.run_id;
+  if run.state in ('queued', 'running') and run.cancel_requested_at is null then
+    insert into etl.cancel_requests (run_id, requested_by) values (cancel_run.run_id, actor);
+    perform etl.wake('requests');
   end if;
   return run.state;
 end $$;
-comment on function etl.cancel_run(uuid, text) is 'cancels a run; a running one stops within seconds';
+comment on function etl.cancel_run(uuid, text) is 'asks for a run to be cancelled; it is within seconds';
+
+-- Cancels what etl.cancel_run() was asked for: a waiting run at once, a running one by asking its server to stop. A run
+-- whose row somebody has locked is left for the next time, unless it is the only one that is asked about.
+create or replace function etl.apply_cancels(only_run uuid default null) returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  asked etl.cancel_requests;
+  run etl.runs;
+  applied integer := 0;
+begin
+  for asked in
+    select c.* from etl.cancel_requests as c where only_run is null or c.run_id = only_run order by c.request_no for update skip locked
+  loop
+    if only_run is null then
+      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update skip locked;
+      continue when not found and exists (select from etl.runs as r where r.run_id = asked.run_id);
+    else
+      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update;
+    end if;
+    delete from etl.cancel_requests as c where c.request_no = asked.request_no;
+    continue when run.state not in ('queued', 'running') or run.cancel_requested_at is not null;
+    if run.state = 'running' or run.attempt > 0 then
+      update etl.runs as r set cancel_requested_at = asked.requested_at, cancel_requested_by = asked.requested_by
+        where r.run_id = run.run_id;
+      perform etl.audit(run, 'cancel_requested', asked.requested_by);
+      if run.state = 'queued' then
+        -- it has been running before: what it has done is counted
+        perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
+          jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
+      end if;
+    else
+      update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = asked.requested_at,
+        cancel_requested_by = asked.requested_by where r.run_id = run.run_id returning * into run;
+      perform etl.audit(run, 'cancelled', asked.requested_by);
+      perform etl.record_metrics(run, '{}');
+      perform etl.wake('run_ends');
+      perform etl.wake('requests');
+    end if;
+    applied := applied + 1;
+  end loop;
+  return applied;
+end $$;
+comment on function etl.apply_cancels(uuid) is 'cancels the runs whose cancellation was asked for; answers how many';
 
 -- sql/functions/35_retry_run.sql
 -- Takes a failed or cancelled run up again where it stopped, with a new attempt. Answers the state after.
 create or replace function etl.retry_run(run_id uuid, actor text default session_user) returns text
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   run etl.runs;
 begin
-  perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = retry_run.run_id) for update;
-  select * into run from etl.runs as r where r.run_id = retry_run.run_id for update;
+  select * into run from etl.runs as r where r.run_id = retry_run.run_id for no key update;
   if not found then return null; end if;
   if run.state not in ('failed', 'cancelled') then
     perform etl.raise_problem('conflict',
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity',
+    accepted_at = coalesce(r.accepted_at, clock_timestamp())
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
-  perform etl.admit(run.pool);
+  perform etl.wake('requests');
   return 'queued';
 end $$;
 comment on function etl.retry_run(uuid, text) is 'takes a failed or cancelled run up where it stopped';
 
 -- sql/functions/36_start_run.sql
 -- Whether the attempt that runs has given a sign of life in the last seconds; its server gives one every half second.
+-- Anybody may take up a run that is not alive. While PostgreSQL was away nobody could give one.
 create or replace function etl.is_alive(run etl.runs) returns boolean
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select coalesce(run.seen_at > clock_timestamp() - interval '4 seconds', false)
+  select coalesce(greatest(run.seen_at, pg_postmaster_start_time()) > clock_timestamp() - interval '6 seconds', false)
 $$;
 
--- Ends the transactions that attempts of a run have open (their servers are dead, replaced or to be stopped) and waits
--- until they are committed or rolled back, 2 s at most.
-create or replace function etl.end_backends(run_id uuid) returns void
+-- Ends the transactions that bear a name (a pattern of LIKE: those whose servers are dead, replaced or to be stopped) and
+-- waits until they are committed or rolled back, 2 s at most.
+create or replace function etl.end_backends(name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   for i in 1..40 loop
     perform pg_stat_clear_snapshot();
     perform pg_terminate_backend(a.pid) from pg_stat_activity as a
-    where a.application_name like format('etl-run %s %%', run_id) and a.datname = current_database()
+    where a.application_name like end_backends.name and a.datname = current_database()
       and a.pid <> pg_backend_pid();
     exit when not found;
     perform pg_sleep(0.05);
@@ -2109,14 +2204,13 @@ exception when insufficient_privilege then
 end $$;
 
 -- A server takes a run up: a new attempt, which fences every earlier one out.
--- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now (the queue
--- delivered it twice). A run whose attempts are used up fails here.
+-- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
 begin
-  select * into run from etl.runs as r where r.run_id = start_run.run_id for update;
+  select * into run from etl.runs as r where r.run_id = start_run.run_id for no key update;
   if not found or run.state not in ('queued', 'running') or run.admitted_at is null then
     return;
   end if;
@@ -2132,7 +2226,7 @@ begin
   end if;
   if run.attempt > 0 then
     -- what an earlier attempt still has open could hold locks that this one needs
-    perform etl.end_backends(run.run_id);
+    perform etl.end_backends(format('etl-run %s %%', run.run_id));
   end if;
   update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
     seen_at = clock_timestamp(), started_at = coalesce(r.started_at, clock_timestamp())
@@ -2143,17 +2237,101 @@ begin
   return next run;
 end $$;
 
--- sql/functions/37_give_back_run.sql
--- Returns a running run to the queue, still admitted: after a transient error or when its server stops.
-create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
+-- Takes up the run that has had its slot for longest and that nobody executes; none where there is none.
+create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  chosen uuid;
 begin
-  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(give_back_run.error, r.error),
-    -- a server that stops in an orderly way has not used the attempt up
-    attempt_base = case when give_back_run.error is null then r.attempt_base + 1 else r.attempt_base end
-    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running';
-  return found;
+  loop
+    select r.run_id into chosen from etl.runs as r
+    where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
+      or r.state = 'running' and not etl.is_alive(r))
+    order by r.admitted_at limit 1 for no key update skip locked;
+    exit when not found;
+    -- one whose attempts are used up has just ended
+    return query select * from etl.start_run(chosen, server_id, max_attempts);
+    exit when found;
+  end loop;
 end $$;
+comment on function etl.claim_run(text, integer) is 'takes up an admitted run that nobody executes, as a new attempt';
+
+-- sql/functions/37_accept_run.sql
+-- Makes way for a new run as its overlap says: asks for the cancellation of the older runs of its label, or answers
+-- the oldest of them, for which this one is skipped. One new run of a label at a time.
+create or replace function etl.make_way(run etl.runs) returns uuid
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  older uuid;
+begin
+  if run.overlap = 'queue' then
+    return null;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
+  for older in
+    select r.run_id from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running')
+      and (r.requested_at, r.run_id) < (run.requested_at, run.run_id) order by r.requested_at
+  loop
+    if run.overlap = 'skip' then
+      return older;
+    end if;
+    perform etl.cancel_run(older, run.requested_by);
+  end loop;
+  return null;
+end $$;
+
+create or replace function etl.audit_request(run etl.runs) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', run.conf - 'source')
+    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end)
+$$;
+
+-- Does for a run that was asked for in SQL what had to wait for the commit: makes its destination and applies overlap.
+-- What is wrong ends the run; what may pass is tried again. Answers whether there was one.
+create or replace function etl.accept_run() returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
+declare
+  run etl.runs;
+  older uuid;
+  code text;
+  told text;
+  raised text;
+begin
+  select * into run from etl.runs as r
+    where r.state = 'queued' and r.accepted_at is null and r.admitted_at is null and r.next_attempt_at <= clock_timestamp()
+    order by r.requested_at, r.run_id limit 1 for no key update skip locked;
+  if not found then
+    return false;
+  end if;
+  begin
+    if run.dry_run then
+      perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
+    else
+      perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
+    end if;
+    older := etl.make_way(run);
+    update etl.runs as r set accepted_at = clock_timestamp() where r.run_id = run.run_id;
+    perform etl.audit_request(run);
+    if older is not null then
+      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error', jsonb_build_object(
+        'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'run_id', older, 'detail',
+        format('Skipped: run %s of the same label was waiting or running, and overlap is skip.', older))));
+    end if;
+  exception when others then
+    get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
+    -- locks, conflicts, resources, a database that is not ready
+    if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
+      update etl.runs as r set next_attempt_at = clock_timestamp() + interval '2 seconds' where r.run_id = run.run_id;
+      return true;
+    end if;
+    perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', case
+      when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
+      else jsonb_build_object('type', '/api/problems/database-error', 'title', 'The database refused a statement', 'status', 500,
+        'detail', format('The database refused a statement: %s (SQLSTATE %s)', told, code)) end));
+  end;
+  return true;
+end $$;
+comment on function etl.accept_run() is 'makes destination and way for a run that was asked for in SQL, after its commit; false where none waits';
 
 -- sql/functions/38_record_metrics.sql
 -- One row a run in the metrics table of its destination schema; a retry replaces it.
@@ -2183,8 +2361,8 @@ begin
 end $$;
 
 -- sql/functions/39_finish_run.sql
--- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
--- next admission of its pool, in the caller's transaction. Nothing happens for an
+-- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
+-- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
 -- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
@@ -2199,14 +2377,13 @@ declare
   low boolean;
   stage_times jsonb;
 begin
-  perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = finish_run.run_id) for update;
   select * into run from etl.runs as r
-    where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for update;
+    where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for no key update;
   if not found then return; end if;
 
   if final_state <> 'succeeded' and run.attempt > 0 then
     -- a worker that was stopped by force may have left a chunk between its rows and its commit
-    perform etl.end_backends(run.run_id);
+    perform etl.end_backends(format('etl-run %s %%', run.run_id));
   end if;
   select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
     coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,
@@ -2282,28 +2459,10 @@ begin
       on conflict (source_name, dataset) do update set position = excluded.position, run_id = excluded.run_id, updated_at = now();
     end if;
   end if;
-  perform etl.enqueue('etl_finished', jsonb_build_object('run_id', run.run_id));
-  perform etl.admit_all(run.pool);
+  perform etl.wake('run_ends');
+  -- its slot, its label and its order key are free
+  perform etl.wake('requests');
   return next run;
-end $$;
-
--- A run that ends frees its label and its cursor too, which runs of other pools may wait for.
-create or replace function etl.admit_all(first_pool text) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  other text;
-begin
-  perform etl.admit(first_pool);
-  for other in
-    select distinct r.pool from etl.runs as r
-    where r.state = 'queued' and r.admitted_at is null and r.pool <> first_pool
-    order by 1
-  loop
-    -- never waits for another pool's lock while holding one: its own next event admits the rest
-    if exists (select from etl.pools as p where p.pool = other for update skip locked) then
-      perform etl.admit(other);
-    end if;
-  end loop;
 end $$;
 
 -- sql/functions/40_report_progress.sql
@@ -2348,37 +2507,19 @@ begin
   return query select c.chunk_no, c.state from etl.chunks as c where c.run_id = plan_chunks.run_id order by c.chunk_no;
 end $$;
 
--- sql/functions/42_recover_runs.sql
--- Gives every admitted run that no job stands for a job, and every pool with room its waiting runs:
--- for runs asked for before a server ever started, and for whatever a crash left between two steps.
-create or replace function etl.recover_runs() returns integer
+-- sql/functions/42_give_back_run.sql
+-- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
+create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  recovered integer := 0;
-  orphan uuid;
-  waiting text;
 begin
-  if to_regclass('pgboss.job') is null or not pg_try_advisory_xact_lock(hashtextextended('etl recover_runs', 0)) then
-    return 0;
-  end if;
-  for orphan in
-    select r.run_id from etl.runs as r
-    where r.admitted_at is not null and r.admitted_at < clock_timestamp() - interval '2 seconds'
-      and (r.state = 'queued' or r.state = 'running' and not etl.is_alive(r))
-      and not exists (
-        select from pgboss.job as j
-        where j.name = 'etl_run' and j.state in ('created', 'retry', 'active') and j.data ->> 'run_id' = r.run_id::text)
-    order by r.admitted_at
-  loop
-    perform etl.enqueue('etl_run', jsonb_build_object('run_id', orphan));
-    recovered := recovered + 1;
-  end loop;
-  for waiting in
-    select distinct r.pool from etl.runs as r where r.state = 'queued' and r.admitted_at is null
-  loop
-    recovered := recovered + etl.admit(waiting);
-  end loop;
-  return recovered;
+  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(give_back_run.error, r.error),
+    -- a server that stops in an orderly way has not used the attempt up
+    attempt_base = case when give_back_run.error is null then r.attempt_base + 1 else r.attempt_base end,
+    next_attempt_at = case when give_back_run.error is null then '-infinity'
+      else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
+    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running';
+  perform etl.wake('runs');
+  return found;
 end $$;
 
 -- sql/functions/43_manifests.sql
@@ -2452,7 +2593,7 @@ end $$;
 -- sql/functions/44_purge.sql
 -- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
 -- of each at a call, so that no lock is held for long; call it until it answers with zeros.
--- The queue's own tables are kept small by pg-boss; metrics, audit, alerts and events by etl_maintenance.
+-- Metrics, audit, alerts and events by etl_maintenance.
 create or replace function etl.purge(retention_days integer default 90, batch integer default 1000) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -2628,6 +2769,95 @@ language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(params #>> '{source,name}', case params #>> '{source,type}' when 'synthetic' then 'synthetic' else run_label end)
 $$;
 
+-- sql/functions/46_due_work.sql
+-- Takes a lease for 20 s; false while somebody else holds it. Who holds it prolongs it by etl.prolong_lease, and gives
+-- it back by etl.release_lease. Whoever takes it from one who did neither ends the transactions that this one has open.
+create or replace function etl.claim_lease(name text, holder uuid) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  expired boolean;
+begin
+  select l.held_until <= clock_timestamp() into expired from etl.leases as l where l.name = claim_lease.name;
+  if expired then
+    perform etl.end_backends(left('etl-lease ' || name, 63));
+  elsif found then
+    return false;
+  end if;
+  insert into etl.leases as l (name, holder, held_until) values (claim_lease.name, claim_lease.holder, clock_timestamp() + interval '20 seconds')
+  on conflict on constraint leases_pkey do update set holder = excluded.holder, held_until = excluded.held_until
+    where l.held_until <= clock_timestamp();
+  return found;
+end $$;
+
+create or replace function etl.prolong_lease(name text, holder uuid) returns boolean
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  with prolonged as (
+    update etl.leases as l set held_until = clock_timestamp() + interval '20 seconds'
+    where l.name = prolong_lease.name and l.holder = prolong_lease.holder returning 1)
+  select exists (select from prolonged)
+$$;
+
+create or replace function etl.release_lease(name text, holder uuid) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.leases as l where l.name = release_lease.name and l.holder = release_lease.holder
+$$;
+
+-- Refuses what only the holder of a lease may do, and keeps others from taking it until the transaction ends.
+create or replace function etl.require_lease(name text, holder uuid) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform from etl.leases as l where l.name = require_lease.name and l.holder = require_lease.holder for no key update;
+  if not found then
+    perform etl.raise_problem('superseded', format('Another server does this now: %s.', name), status => 409);
+  end if;
+end $$;
+
+-- The kinds of work that are due and that nobody does. Servers ask every second, so that nothing needs its
+-- notification: what a dead server left, what failed and is due again, what was asked for before any server started.
+create or replace function etl.due_work() returns setof text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select w.kind from (
+    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null)
+      or exists (select from etl.cancel_requests)
+    union all
+    select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null
+      and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r)))
+    union all
+    select 'run_ends' where exists (select from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp())
+    union all
+    select 'refresh' from etl.view_refresh as v where v.requested > v.done
+    union all
+    select 'channel ' || c.channel from etl.reaction_settings as s, unnest(s.channels) as c (channel)
+      left join etl.notification_channels as n on n.channel = c.channel
+      where coalesce(n.blocked_until, '-infinity') <= clock_timestamp()
+        and exists (select from etl.notifications as p where p.channel = c.channel and p.state = 'pending')
+    union all
+    select 'export ' || t.target from (values ('mlflow'), ('openlineage')) as t (target)
+      where exists (select from etl.exports as x where x.target = t.target and x.state = 'pending' and x.next_attempt_at <= clock_timestamp())
+    union all
+    select 'consumer ' || c.consumer from etl.consumers as c
+      cross join lateral (select d.next_attempt_at from etl.deliveries as d where d.consumer = c.consumer and d.state = 'pending'
+        order by d.event_no nulls first, d.delivery_id limit 1) as first
+      where first.next_attempt_at <= clock_timestamp()
+    union all
+    select 'maintenance' from etl.maintenance_runs as m where m.state in ('queued', 'running') and m.next_attempt_at <= clock_timestamp()
+    union all
+    select 'job ' || j.name from etl.jobs as j where j.next_at <= clock_timestamp()
+  ) as w
+  where not exists (select from etl.leases as l where l.name = w.kind and l.held_until > clock_timestamp())
+$$;
+comment on function etl.due_work() is 'kinds of work that are due and that no server does';
+
+-- sql/functions/47_order_key.sql
+-- The order in which runs must be executed: those with one key go one at a time, as they were asked for. Without a
+-- version the record that was read last counts, and a cursor is moved by one run at a time. Null: in any order.
+create or replace function etl.order_key(params jsonb) returns text
+language sql immutable as $$
+  select case when params -> 'dry_run' = 'true' or params #>> '{source,type}' = 'synthetic'
+      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null then null
+    else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
+$$;
+
 -- sql/functions/50_run_ends.sql
 -- Notes every end of a run in the transaction that ends it, whoever ends it.
 create or replace function etl.note_run_end() returns trigger
@@ -2676,7 +2906,7 @@ begin
   for channel in select unnest(s.channels) from etl.reaction_settings as s loop
     insert into etl.notifications (notification_id, channel, type, payload)
     values (etl.uuid7(), channel, notify_channels.type, notify_channels.payload);
-    perform etl.enqueue('etl_notify_' || channel, jsonb_build_object('channel', channel));
+    perform etl.wake('channel ' || channel);
   end loop;
 end $$;
 
@@ -2906,21 +3136,27 @@ begin
   end loop;
 end $$;
 
--- sql/functions/54_consume_run.sql
--- etl_consumer's transaction: takes each end of a run once, judges it, asks for the views to be refreshed
--- and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
--- or done twice however the server ends. Answers the ends that it took, with what telemetry wants to know.
-create or replace function etl.consume_run(run_id uuid) returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+-- sql/functions/54_consume_run_end.sql
+-- etl_consumer's transaction: takes the oldest end of a run that nobody has taken, judges it, asks for the views to be
+-- refreshed and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
+-- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
+-- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
+create or replace function etl.consume_run_end() returns setof jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   run etl.runs;
   ended etl.run_ends;
   settings etl.reaction_settings;
+  told jsonb;
 begin
-  select * into settings from etl.reaction_settings;
-  for ended in
-    select e.* from etl.run_ends as e where e.run_id = consume_run.run_id and e.consumed_at is null order by e.end_no for update
-  loop
+  perform pg_advisory_xact_lock(hashtextextended('etl consume_run_end', 0));
+  select e.* into ended from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp()
+    order by e.ended_at, e.run_id, e.end_no limit 1 for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  begin
+    select * into settings from etl.reaction_settings;
     update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
     -- as it was when it ended: a retry may be at it again
     select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
@@ -2932,18 +3168,20 @@ begin
     if settings.openlineage then
       perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
     end if;
-    return next jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
+    told := jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
       'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
       'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
         from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
       'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
-  end loop;
-  -- last, as every consumer of a run waits for this row
-  if found then
     perform etl.request_view_refresh();
-  end if;
+  exception when others then
+    update etl.run_ends as e set next_attempt_at = clock_timestamp() + interval '30 seconds'
+      where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    told := jsonb_build_object('run_id', ended.run_id, 'failed', sqlerrm);
+  end;
+  return next told;
 end $$;
-comment on function etl.consume_run(uuid) is 'judges the ends of a run that nobody has judged yet; each once';
+comment on function etl.consume_run_end() is 'judges the oldest end of a run that nobody has judged yet; each once';
 
 -- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
 -- refresh that begins after reading number n holds everything that requests up to n were made for.
@@ -2951,7 +3189,7 @@ create or replace function etl.request_view_refresh() returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   update etl.view_refresh set requested = requested + 1;
-  perform etl.enqueue('etl_refresh', '{}');
+  perform etl.wake('refresh');
 end $$;
 
 -- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
@@ -2964,7 +3202,7 @@ begin
     where e.state = 'started' and exists (
       select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
   if found then
-    perform etl.enqueue('etl_' || target, jsonb_build_object('target', target));
+    perform etl.wake('export ' || target);
   end if;
 end $$;
 
@@ -3011,7 +3249,7 @@ begin
     values (consumer.consumer, new.event_no, case when consumer.skip_unchanged and unchanged then 'skipped' else 'pending' end,
       case when consumer.skip_unchanged and unchanged then clock_timestamp() end);
     if not (consumer.skip_unchanged and unchanged) then
-      perform etl.enqueue('etl_consumer.' || consumer.consumer, jsonb_build_object('consumer', consumer.consumer));
+      perform etl.wake('consumer ' || consumer.consumer);
     end if;
   end loop;
   -- news of a dataset ends its being stale
@@ -3046,8 +3284,50 @@ declare
   id bigint;
 begin
   insert into etl.deliveries (consumer, params) values (request_delivery.consumer, request_delivery.params) returning delivery_id into id;
-  perform etl.enqueue('etl_consumer.' || consumer, jsonb_build_object('consumer', consumer));
+  perform etl.wake('consumer ' || consumer);
   return id;
+end $$;
+
+-- The next pending deliveries of a consumer, for whoever holds its lease: the oldest one, or the oldest ones up to
+-- max_count. Nothing while the oldest one rests after a failure: later ones do not pass it. What was asked for by hand
+-- comes first and alone, as it has its own parameters. Their attempt is counted here, before they are executed: those
+-- that have ended their servers max_attempts times are given up.
+create or replace function etl.claim_deliveries(consumer text, holder uuid, max_count integer, max_attempts integer)
+returns table (delivery_id bigint, params jsonb, event jsonb)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  given_up bigint[];
+  claimed bigint[];
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  select array_agg(d.delivery_id) into given_up from etl.deliveries as d
+    where d.consumer = claim_deliveries.consumer and d.state = 'pending' and d.attempts >= max_attempts;
+  if given_up is not null then
+    perform etl.fail_deliveries(consumer, given_up, 'Its server stopped without a word while it was executed.', max_attempts);
+  end if;
+  with pending as (
+    select d.delivery_id, d.event_no, d.next_attempt_at, row_number() over (order by d.event_no nulls first, d.delivery_id) as place
+    from etl.deliveries as d where d.consumer = claim_deliveries.consumer and d.state = 'pending'
+    order by d.event_no nulls first, d.delivery_id limit max_count
+  ), first as (select * from pending as p where p.place = 1 and p.next_attempt_at <= clock_timestamp())
+  select array_agg(p.delivery_id) into claimed from pending as p cross join first as f
+    where p.place = 1 or f.event_no is not null;
+  update etl.deliveries as d set attempts = d.attempts + 1 where d.delivery_id = any (claimed);
+  return query select d.delivery_id, d.params, case when e.event_no is not null then jsonb_build_object(
+      'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
+      'counts', e.counts, 'created_at', etl.iso(e.created_at)) end
+    from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
+    where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
+end $$;
+
+-- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
+create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
+    where d.delivery_id = any (ids) and d.state = 'pending';
+  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
 end $$;
 
 -- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
@@ -3057,11 +3337,11 @@ declare
   given_up bigint;
 begin
   with failed as (
-    update etl.deliveries as d set attempts = d.attempts + 1, error = fail_deliveries.error,
-      state = case when d.attempts + 1 >= max_attempts then 'failed' else 'pending' end,
-      ended_at = case when d.attempts + 1 >= max_attempts then clock_timestamp() end,
-      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts)) * interval '1 second'
-    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state, d.next_attempt_at
+    update etl.deliveries as d set error = fail_deliveries.error,
+      state = case when d.attempts >= max_attempts then 'failed' else 'pending' end,
+      ended_at = case when d.attempts >= max_attempts then clock_timestamp() end,
+      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts - 1)) * interval '1 second'
+    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state
   )
   select count(*) filter (where f.state = 'failed') into given_up from failed as f;
   if given_up > 0 then
@@ -3070,6 +3350,13 @@ begin
       jsonb_build_object('severity', 'error', 'details', jsonb_build_object('consumer', consumer, 'deliveries', to_jsonb(ids))));
   end if;
 end $$;
+
+-- Puts deliveries back whose execution was interrupted by what is not the consumer's fault: the attempt does not count.
+create or replace function etl.release_deliveries(ids bigint[], pause interval default '0') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  update etl.deliveries as d set attempts = greatest(0, d.attempts - 1), next_attempt_at = clock_timestamp() + pause
+  where d.delivery_id = any (ids) and d.state = 'pending'
+$$;
 
 -- sql/functions/56_metrics_totals.sql
 -- Keeps etl.metrics_totals: statement by statement, so that deleting 100,000 rows is one change of it.
@@ -3222,48 +3509,6 @@ begin
     perform etl.resolve_alert('schedule_overdue', each.subject, format('Schedule %s is on time again.', each.subject));
   end loop;
 end $$;
-
--- Wakes whoever has something to do and no job that says so: after a crash, or from before the queues were made.
-create or replace function etl.recover_reactions() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  idle record;
-  woken integer := 0;
-begin
-  if to_regclass('pgboss.job') is null then return 0; end if;
-  for idle in
-    select w.queue, w.data from (
-      select 'etl_finished' as queue, jsonb_build_object('run_id', e.run_id) as data
-        from etl.run_ends as e where e.consumed_at is null and e.ended_at < clock_timestamp() - interval '2 seconds'
-      union all
-      select distinct 'etl_notify_' || n.channel, jsonb_build_object('channel', n.channel) from etl.notifications as n
-        left join etl.notification_channels as c on c.channel = n.channel
-        where n.state = 'pending' and n.created_at < clock_timestamp() - interval '2 seconds'
-          and coalesce(c.blocked_until, '-infinity') <= clock_timestamp()
-      union all
-      select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
-        where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
-      union all
-      select distinct 'etl_' || x.target, jsonb_build_object('target', x.target) from etl.exports as x
-        where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
-      union all
-      select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
-      union all
-      select 'etl_maintenance_run', jsonb_build_object('maintenance_id', m.maintenance_id) from etl.maintenance_runs as m
-        where m.state in ('queued', 'running') and m.requested_at < clock_timestamp() - interval '2 seconds'
-    ) as w
-    where not exists (
-      select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')
-        and (w.data = '{}' or j.data @> w.data))
-    limit 1000
-  loop
-    if etl.enqueue(idle.queue, idle.data) then
-      woken := woken + 1;
-    end if;
-  end loop;
-  return woken;
-end $$;
-comment on function etl.recover_reactions() is 'gives a job to every reaction that waits without one; answers how many';
 
 -- What has been told, delivered and exported long ago.
 create or replace function etl.purge_reactions(keep interval default '30 days') returns void
@@ -3451,7 +3696,7 @@ declare
 begin
   answer := etl.submit_run(etl.schedule_conf(schedule, options ->> 'overlap'), jsonb_strip_nulls(jsonb_build_object(
     'trigger', coalesce(options ->> 'trigger', 'schedule'), 'requested_by', coalesce(options ->> 'requested_by', 'schedule'),
-    'traceparent', options ->> 'traceparent', 'schedule', schedule.name, 'time_zone', schedule.time_zone, 'slot', slot, 'slot_previous', slot_previous)));
+    'traceparent', options ->> 'traceparent', 'immediate', true, 'schedule', schedule.name, 'time_zone', schedule.time_zone, 'slot', slot, 'slot_previous', slot_previous)));
   decided.schedule := schedule.name;
   decided.slot := request_slot.slot;
   decided.slot_previous := request_slot.slot_previous;
@@ -3770,7 +4015,7 @@ begin
   insert into public.etl_improved_audit (event, status, actor, params, details)
   values ('maintenance_requested', 'queued', coalesce(options ->> 'requested_by', current_user), resolved.params,
     jsonb_build_object('maintenance_id', made, 'trigger', asked_by));
-  perform etl.enqueue('etl_maintenance_run', jsonb_build_object('maintenance_id', made));
+  perform etl.wake('maintenance');
   return made;
 end $$;
 comment on function etl.request_maintenance(jsonb, jsonb) is 'asks for etl_maintenance with these retention_days_*; answers its id';
@@ -4557,6 +4802,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.alert_states', 'server', 'select, insert, update, delete'),
     ('table', 'etl.alert_states', 'reader', 'select (kind, subject, opened_at, occurrences, resolved_at)'),
     ('table', 'etl.api_tokens', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.cancel_requests', 'server', 'select, insert, update, delete'),
     ('table', 'etl.chunks', 'server', 'select, insert, update, delete'),
     ('table', 'etl.configurations', 'server', 'select, insert, update, delete'),
     ('table', 'etl.consumers', 'server', 'select, insert, update, delete'),
@@ -4568,7 +4814,10 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.deliveries', 'server', 'select, insert, update, delete'),
     ('table', 'etl.exports', 'server', 'select, insert, update, delete'),
     ('table', 'etl.idempotency_keys', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.job_runs', 'server', 'select, insert, update, delete'),
     ('table', 'etl.job_scheduler', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.jobs', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.leases', 'server', 'select, insert, update, delete'),
     ('table', 'etl.maintenance_runs', 'server', 'select, insert, update, delete'),
     ('table', 'etl.maintenance_tasks', 'server', 'select, insert, update, delete'),
     ('table', 'etl.metrics_totals', 'server', 'select, insert, update, delete'),
@@ -4613,19 +4862,24 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'public.mv_etl_metrics_daily', 'reader', 'select'),
     ('table', 'public.mv_etl_alerts_daily', 'server', 'select'),
     ('table', 'public.mv_etl_alerts_daily', 'reader', 'select'),
-    ('function', 'etl.admit', 'server', 'execute'),
-    ('function', 'etl.admit_all', 'server', 'execute'),
+    ('function', 'etl.accept_run', 'server', 'execute'),
+    ('function', 'etl.admit_runs', 'server', 'execute'),
     ('function', 'etl.analyze_manifest', 'server', 'execute'),
     ('function', 'etl.append_logs', 'server', 'execute'),
+    ('function', 'etl.apply_cancels', 'server', 'execute'),
     ('function', 'etl.audit', 'server', 'execute'),
+    ('function', 'etl.audit_request', 'server', 'execute'),
     ('function', 'etl.backfill_slots', 'server', 'execute'),
     ('function', 'etl.cancel_run', 'server', 'execute'),
     ('function', 'etl.check_dataset_columns', 'server', 'execute'),
     ('function', 'etl.check_destination', 'server', 'execute'),
     ('function', 'etl.check_schema', 'server', 'execute'),
     ('function', 'etl.check_shape', 'server', 'execute'),
+    ('function', 'etl.claim_deliveries', 'server', 'execute'),
+    ('function', 'etl.claim_lease', 'server', 'execute'),
+    ('function', 'etl.claim_run', 'server', 'execute'),
     ('function', 'etl.conf_errors', 'server', 'execute'),
-    ('function', 'etl.consume_run', 'server', 'execute'),
+    ('function', 'etl.consume_run_end', 'server', 'execute'),
     ('function', 'etl.create_destination', 'server', 'execute'),
     ('function', 'etl.create_manifest', 'server', 'execute'),
     ('function', 'etl.decide_slots', 'server', 'execute'),
@@ -4635,12 +4889,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.drop_leftover_manifests', 'server', 'execute'),
     ('function', 'etl.drop_manifests', 'server', 'execute'),
     ('function', 'etl.drop_typed_view', 'server', 'execute'),
+    ('function', 'etl.due_work', 'server', 'execute'),
     ('function', 'etl.end_backends', 'server', 'execute'),
-    ('function', 'etl.enqueue', 'server', 'execute'),
     ('function', 'etl.ensure_destination', 'server', 'execute'),
     ('function', 'etl.fail_deliveries', 'server', 'execute'),
     ('function', 'etl.failed_expectations', 'server', 'execute'),
     ('function', 'etl.fill_slots', 'server', 'execute'),
+    ('function', 'etl.finish_deliveries', 'server', 'execute'),
     ('function', 'etl.finish_run', 'server', 'execute'),
     ('function', 'etl.give_back_run', 'server', 'execute'),
     ('function', 'etl.has_event_key', 'server', 'execute'),
@@ -4655,13 +4910,16 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.lacks_of_events', 'server', 'execute'),
     ('function', 'etl.maintained_tables', 'server', 'execute'),
     ('function', 'etl.make_typed_view', 'server', 'execute'),
+    ('function', 'etl.make_way', 'server', 'execute'),
     ('function', 'etl.nearest_name', 'server', 'execute'),
     ('function', 'etl.order_of', 'server', 'execute'),
+    ('function', 'etl.order_key', 'server', 'execute'),
     ('function', 'etl.notify_channels', 'server', 'execute'),
     ('function', 'etl.overdue_schedules', 'server', 'execute'),
     ('function', 'etl.owner', 'server', 'execute'),
     ('function', 'etl.payload_value', 'server', 'execute'),
     ('function', 'etl.plan_chunks', 'server', 'execute'),
+    ('function', 'etl.prolong_lease', 'server', 'execute'),
     ('function', 'etl.propose_dataset_columns', 'server', 'execute'),
     ('function', 'etl.public_url', 'server', 'execute'),
     ('function', 'etl.purge', 'server', 'execute'),
@@ -4670,14 +4928,14 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.raise_alert', 'server', 'execute'),
     ('function', 'etl.raise_problem', 'server', 'execute'),
     ('function', 'etl.record_metrics', 'server', 'execute'),
-    ('function', 'etl.recover_reactions', 'server', 'execute'),
-    ('function', 'etl.recover_runs', 'server', 'execute'),
     ('function', 'etl.reference_errors', 'server', 'execute'),
     ('function', 'etl.refresh_typed_views', 'server', 'execute'),
     ('function', 'etl.refresh_views_if_asked', 'server', 'execute'),
     ('function', 'etl.replay_run', 'server', 'execute'),
     ('function', 'etl.register_consumers', 'server', 'execute'),
     ('function', 'etl.register_dataset', 'server', 'execute'),
+    ('function', 'etl.release_deliveries', 'server', 'execute'),
+    ('function', 'etl.release_lease', 'server', 'execute'),
     ('function', 'etl.report_progress', 'server', 'execute'),
     ('function', 'etl.request_delivery', 'server', 'execute'),
     ('function', 'etl.request_export', 'server', 'execute'),
@@ -4685,6 +4943,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.request_run', 'server', 'execute'),
     ('function', 'etl.request_slot', 'server', 'execute'),
     ('function', 'etl.request_view_refresh', 'server', 'execute'),
+    ('function', 'etl.require_lease', 'server', 'execute'),
     ('function', 'etl.resolve_alert', 'server', 'execute'),
     ('function', 'etl.resolve_maintenance', 'server', 'execute'),
     ('function', 'etl.resolve_params', 'server', 'execute'),
@@ -4715,9 +4974,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.to_date', 'everybody', 'execute'),
     ('function', 'etl.to_numeric', 'everybody', 'execute'),
     ('function', 'etl.to_timestamptz', 'everybody', 'execute'),
+    ('function', 'etl.turn_of', 'server', 'execute'),
     ('function', 'etl.typed_view_fixed', 'server', 'execute'),
     ('function', 'etl.typed_view_sql', 'server', 'execute'),
     ('function', 'etl.uuid7', 'server', 'execute'),
+    ('function', 'etl.wake', 'server', 'execute'),
     ('function', 'etl.without_secrets', 'server', 'execute'),
     ('function', 'public.refresh_etl_mvs', 'server', 'execute')
 $$;
@@ -4797,7 +5058,7 @@ begin
 end $$;
 
 -- pipeline/params.ts, pipeline/maintenance/params.ts
-insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from; user, password and query are hidden where it is shown"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"transform_timeout_ms":{"default":60000,"description":"time limit of the transform module for a batch of about 1,000 records, in ms","type":"integer","minimum":100,"maximum":3600000},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after their last change, in etl_improved_events of every schema; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')
+insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f]+$"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"url":{"type":"string","maxLength":2048,"format":"uri","description":"where to fetch from; user, password and query are hidden where it is shown"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows past the last position are read","type":"string","minLength":1,"maxLength":63},"lookback_seconds":{"default":300,"description":"how far before the last position reading starts","type":"integer","minimum":0,"maximum":31536000}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$"},{"type":"null"}]},"transform_timeout_ms":{"default":60000,"description":"time limit of the transform module for a batch of about 1,000 records, in ms","type":"integer","minimum":100,"maximum":3600000},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$"},"priority":{"default":0,"description":"place in the queue of the pool: each step counts as a minute of waiting","type":"integer","minimum":-10,"maximum":10},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after their last change, in etl_improved_events of every schema; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')
 on conflict (singleton) do update set schema = excluded.schema, maintenance = excluded.maintenance;
 
 -- suites
@@ -4806,7 +5067,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('c0237dd0619e1470675695e460f18860c3c99501e560050034775faf8c202945')
+insert into etl.setups (checksum) values ('ebaa82a07d40c85837bef70dfe8bd9ec3737aa3ac80c65506924d227c79793b6')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -4814,4 +5075,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"c0237dd0619e1470675695e460f18860c3c99501e560050034775faf8c202945","migrations":["0001_baseline","0002_replayed_records"]}
+-- etl-improved setup: {"checksum":"ebaa82a07d40c85837bef70dfe8bd9ec3737aa3ac80c65506924d227c79793b6","migrations":["0001_baseline","0002_replayed_records","0003_queue"]}

@@ -6,60 +6,35 @@ import type { Queryable } from "./pg.ts";
 export interface Delivery {
   delivery_id: string;
   params: Record<string, unknown>;
-  attempts: number;
   event: DatasetEventView | null;
 }
 
-/** Tries to be the only one that runs a consumer until the transaction ends. */
-export async function lockConsumer(db: Queryable, consumer: string): Promise<boolean> {
-  const { rows } = await db.query<{ locked: boolean }>(
-    "select pg_try_advisory_xact_lock(hashtextextended('etl consumer ' || $1, 0)) as locked",
-    [consumer],
-  );
-  return rows[0]!.locked;
-}
-
 /**
- * The oldest deliveries that wait for a consumer, locked. What was asked for by
- * hand comes alone: it has its own parameters.
+ * The next deliveries that wait for a consumer, oldest first, with their attempt counted. What was asked for by
+ * hand comes alone: it has its own parameters. Refused to who does not hold the consumer's lease.
  */
 export async function claimDeliveries(
-  db: Queryable,
+  sql: Sql,
   consumer: string,
-  limit: number,
+  { holder, limit, maxAttempts }: { holder: string; limit: number; maxAttempts: number },
 ): Promise<Delivery[]> {
-  const { rows } = await db.query<Delivery>(
-    `select d.delivery_id, d.params, d.attempts, case when e.event_no is not null then jsonb_build_object(
-       'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
-       'counts', e.counts, 'created_at', etl.iso(e.created_at)) end as event
-     from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
-     where d.consumer = $1 and d.state = 'pending' and d.next_attempt_at <= clock_timestamp()
-     order by d.delivery_id limit $2 for update of d`,
-    [consumer, limit],
-  );
-  const [first] = rows;
-  if (first === undefined) return [];
-  if (first.event === null) return [first];
-  const byHand = rows.findIndex((row) => row.event === null);
-  return byHand < 0 ? rows : rows.slice(0, byHand);
+  return await sql<Delivery[]>`
+    select * from etl.claim_deliveries(${consumer}, ${holder}, ${limit}, ${maxAttempts})`;
 }
 
-/** Ticks deliveries off, in the consumer's transaction. */
+/** Ticks deliveries off, in the consumer's transaction; refused to who has lost the consumer's lease. */
 export async function finishDeliveries(
   db: Queryable,
   consumer: string,
-  { ids, result }: { ids: string[]; result: unknown },
+  { holder, ids, result }: { holder: string; ids: string[]; result: unknown },
 ): Promise<void> {
-  await db.query(
-    `update etl.deliveries set state = 'done', attempts = attempts + 1, error = null, result = $2,
-       ended_at = clock_timestamp()
-     where delivery_id = any ($1)`,
-    [ids, result === undefined ? null : JSON.stringify(result)],
-  );
-  await db.query(
-    "select etl.resolve_alert('consumer_failed', $1, format('Consumer %s works again.', $1::text))",
-    [consumer],
-  );
+  const json = result === undefined ? null : JSON.stringify(result);
+  await db.query("select etl.finish_deliveries($1, $2, $3, $4)", [consumer, holder, ids, json]);
+}
+
+/** Puts deliveries back whose execution was interrupted: the attempt does not count. */
+export async function releaseDeliveries(sql: Sql, ids: string[], pauseMs: number): Promise<void> {
+  await sql`select etl.release_deliveries(${ids}::bigint[], ${pauseMs} * interval '1 millisecond')`;
 }
 
 /** Notes that a consumer threw; after `maxAttempts` its deliveries are given up and an alert is raised. */

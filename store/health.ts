@@ -1,5 +1,6 @@
 import { connectionTarget } from "./connection_target.ts";
 import type { Sql } from "./database.ts";
+import { type Blocker, blockerText, idleBlockers } from "./blockers.ts";
 import { databasePlace, isNear } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 import { forgetFullDisk, fullDiskNoted, passing } from "./outages.ts";
@@ -15,7 +16,7 @@ export interface DatabaseHealth {
 
 const RELATIONS = [
   "etl.runs",
-  "pgboss.job",
+  "etl.leases",
   "public.etl_improved_events",
   "public.etl_improved_audit",
   "public.etl_improved_metrics",
@@ -30,6 +31,10 @@ const RELATIONS = [
 const UNSTARTED_SECONDS = 30;
 /** What happens after a run is late when it has not begun for so long. */
 const UNCONSUMED_SECONDS = 60;
+/** A consumer is late when an event has waited for it for so long. */
+const UNDELIVERED_SECONDS = 60;
+/** A client that keeps a transaction open for so long may hold up others. */
+const BLOCKING_SECONDS = 10;
 
 /** Tables and views that do not exist, in words. Throws when the database is out of reach. */
 export async function missingRelations(sql: Sql): Promise<string[]> {
@@ -98,6 +103,12 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
           from etl.run_ends where consumed_at is null),
         'notifications', (select count(*) from etl.notifications where state = 'pending'),
         'deliveries', (select count(*) from etl.deliveries where state = 'pending'),
+        'late_consumers', coalesce((select jsonb_agg(jsonb_build_object('consumer', l.consumer, 'oldest_seconds', l.seconds,
+            'deliveries', l.deliveries) order by l.consumer) from (
+          select consumer, count(*) as deliveries, round(extract(epoch from clock_timestamp() - min(created_at))::numeric, 1) as seconds
+          from etl.deliveries where state = 'pending' group by consumer) as l where l.seconds > ${UNDELIVERED_SECONDS}::integer), '[]'),
+        'oldest_delivery_seconds', (select coalesce(round(extract(epoch from clock_timestamp() - min(created_at))::numeric, 1), 0)
+          from etl.deliveries where state = 'pending'),
         'exports', (select count(*) from etl.exports where state = 'pending')),
       'views', (select jsonb_build_object('refreshed_at', etl.iso(refreshed_at), 'refresh_ms', round(duration_ms::numeric, 1),
           'waiting', requested > done) from etl.view_refresh),
@@ -113,11 +124,12 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
         from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
   const overdue = await overdueSchedules(sql);
   const plain = await unencrypted(sql, jobs.dsn);
+  const blockers = await idleBlockers(sql, BLOCKING_SECONDS);
   const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
   const { facts } = row!;
   return {
     problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
-    warnings: [...warningsOf(facts), ...jobWarnings, ...plain],
+    warnings: [...warningsOf(facts), ...jobWarnings, ...plain, ...blockers.map(blockingText)],
     facts: { ...facts, scheduler, overdue_schedules: overdue },
   };
 }
@@ -135,10 +147,18 @@ async function unencrypted(sql: Sql, dsn: string): Promise<string[]> {
   ];
 }
 
+const blockingText = (blocker: Blocker) =>
+  `${blockerText(blocker)} keeps a transaction open, which may hold up others: end it, or ` +
+  `select pg_terminate_backend(${blocker.pid})`;
+
 interface Facts extends Record<string, unknown> {
   last_run: { run_id: string; state: string } | null;
   queue: { unstarted_seconds: number };
-  reactions: { run_ends: number; oldest_run_end_seconds: number };
+  reactions: {
+    run_ends: number;
+    oldest_run_end_seconds: number;
+    late_consumers: { consumer: string; oldest_seconds: number; deliveries: number }[];
+  };
   open_alerts: number;
   channels: {
     channel: string;
@@ -188,6 +208,11 @@ function warningsOf(facts: Facts): string[] {
     warnings.push(`the last maintenance failed: ${maintenance.error}`);
   }
   if (lastRun?.state === "failed") warnings.push(`the last run failed: ${lastRun.run_id}`);
+  for (const { consumer, oldest_seconds, deliveries } of facts.reactions.late_consumers) {
+    warnings.push(
+      `consumer ${consumer} is late: the oldest of its ${deliveries} pending events waits for ${oldest_seconds} s`,
+    );
+  }
   if (open > 0) warnings.push(`${open} alerts are open: GET /api/alerts/recent`);
   for (const { channel, failing_since, failures, last_error } of channels) {
     if (failing_since === null) continue;

@@ -2,7 +2,7 @@ import type { Queryable } from "./pg.ts";
 
 /** Who runs the periodic jobs, as it was decided last. */
 export interface JobScheduler {
-  kind: "pg_cron" | "pg_boss";
+  kind: "pg_cron" | "servers";
   /** pg_cron's database and the role that the jobs belong to. */
   cron_database: string | null;
   cron_role: string | null;

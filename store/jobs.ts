@@ -2,7 +2,7 @@ import type { Sql } from "./database.ts";
 import { type JobDefinition, readJobFiles } from "./job_files.ts";
 import { type JobScheduler } from "./job_scheduler.ts";
 import { type CronJob, cronJobs, cronName, cronRuns, type JobRun, type PgCron } from "./pg_cron.ts";
-import { bossRuns, bossScheduled } from "./boss_jobs.ts";
+import { ownJobRuns, ownJobs } from "./own_jobs.ts";
 import { findPgCron } from "./find_pg_cron.ts";
 
 export interface JobView {
@@ -10,7 +10,7 @@ export interface JobView {
   description: string;
   schedule: string;
   command: string;
-  scheduler: "pg_cron" | "pg-boss";
+  scheduler: "pg_cron" | "servers";
   /** off: somebody has switched it off; changed: not as its file says; unknown: this role cannot see it. */
   state: "scheduled" | "off" | "changed" | "missing" | "unknown";
   last_runs: JobRun[];
@@ -18,7 +18,7 @@ export interface JobView {
 
 /** Who runs the jobs, in words and parts. */
 export interface SchedulerView {
-  /** "pg_cron", "pg_cron in database postgres" or "pg-boss". */
+  /** "pg_cron", "pg_cron in database postgres" or "servers". */
   in_use: string;
   kind: JobScheduler["kind"];
   database: string | null;
@@ -52,24 +52,17 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
       extract(epoch from clock_timestamp() - greatest(decided_at, ticked_at))::double precision as untold_seconds
     from etl.job_scheduler`;
   const cron = decided?.cron_database == null ? null : await lookIntoCron(jobs, options, decided);
-  const inBoss = decided === undefined
-    ? null
-    : await bossScheduled(sql, jobs.map(({ name }) => name));
+  const own = await ownJobs(sql);
   const items: JobView[] = [];
   for (const job of jobs) {
     const seen = cron?.get(job.name);
     if (decided?.kind === "pg_cron" || seen !== undefined) {
       items.push(viewOf(job, "pg_cron", seen ?? (cron === null ? UNKNOWN : MISSING)));
     } else if (!job.pgCronOnly) {
-      // before a server has started there may be no pg-boss yet
-      items.push(viewOf(
-        job,
-        "pg-boss",
-        inBoss === null ? MISSING : {
-          state: inBoss.has(job.name) ? "scheduled" : "missing",
-          runs: await bossRuns(sql, job.name, RUNS_SHOWN),
-        },
-      ));
+      const state = own.has(job.name) ? "scheduled" : "missing";
+      items.push(
+        viewOf(job, "servers", { state, runs: await ownJobRuns(sql, job.name, RUNS_SHOWN) }),
+      );
     }
   }
   const scheduler = schedulerView(decided);
@@ -145,10 +138,10 @@ function stateOf(own: CronJob, { schedule, command }: JobDefinition): JobView["s
 }
 
 function schedulerView(decided: (JobScheduler & { target: string }) | undefined): SchedulerView {
-  const { kind = "pg_boss", cron_database: database = null, reason = null } = decided ?? {};
+  const { kind = "servers", cron_database: database = null, reason = null } = decided ?? {};
   return {
-    in_use: kind === "pg_boss"
-      ? "pg-boss"
+    in_use: kind === "servers"
+      ? "servers"
       : database === decided!.target
       ? "pg_cron"
       : `pg_cron in database ${database}`,

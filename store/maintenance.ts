@@ -187,9 +187,25 @@ export async function finishMaintenance(
   return row.state;
 }
 
-/** Gives a maintenance up. */
-export async function failMaintenance(sql: Sql, id: string, error: string): Promise<void> {
-  await sql`update etl.maintenance_runs set state = 'failed', error = ${error}, ended_at = clock_timestamp()
+/** The maintenance that is to be carried out now; null where there is none. */
+export async function dueMaintenance(sql: Sql): Promise<string | null> {
+  const [row] = await sql<{ id: string }[]>`
+    select maintenance_id as id from etl.maintenance_runs
+    where state in ('queued', 'running') and next_attempt_at <= clock_timestamp()`;
+  return row?.id ?? null;
+}
+
+/** Lets a maintenance that failed rest for up to a minute, or gives it up after so many attempts. */
+export async function restMaintenance(
+  sql: Sql,
+  id: string,
+  { error, maxAttempts }: { error: string; maxAttempts: number },
+): Promise<void> {
+  await sql`
+    update etl.maintenance_runs set next_attempt_at = clock_timestamp() + least(60, power(2, attempt - 1)) * interval '1 second',
+      state = case when attempt >= ${maxAttempts} then 'failed' else state end,
+      error = case when attempt >= ${maxAttempts} then ${error} end,
+      ended_at = case when attempt >= ${maxAttempts} then clock_timestamp() end
     where maintenance_id = ${id} and state in ('queued', 'running')`;
 }
 

@@ -100,8 +100,3 @@ export async function deleteNamed(
     from gone returning 1`;
   return rows.length > 0;
 }
-
-/** Admits waiting runs of a pool, after its slots have changed. */
-export async function admitPool(sql: Sql, pool: string): Promise<void> {
-  await sql`select etl.admit(${pool})`;
-}

@@ -141,22 +141,6 @@ async function suits(client: Client, wish: SessionAttributes): Promise<boolean> 
   return wish === "primary" ? !standby : standby;
 }
 
-/** The fields that pg-boss hands to its own pool: those of the host that a connection was got to. */
-export async function bossConnection(dsn: string) {
-  const { host, port, user, password, database, ssl } = await connect(dsn).then(async (client) => {
-    await client.end();
-    return client as Client & { password: string; ssl: boolean | TlsSettings };
-  });
-  return {
-    host,
-    port,
-    ...(user === undefined ? {} : { user }),
-    password,
-    ...(database === undefined ? {} : { database }),
-    ssl,
-  };
-}
-
 /** Quotes an identifier: `quoteIdent('a"b')` is `"a""b"`. */
 export function quoteIdent(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;

@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import type { RunEnd } from "./run_end.ts";
 
 /** How finished runs are judged and who is told; a row of etl.reaction_settings. */
 export interface ReactionSettings {
@@ -30,11 +31,13 @@ export async function publishReactionSettings(sql: Sql, settings: ReactionSettin
     select 'reaction_settings_put', 'environment', ${json}::text::jsonb from changed`;
 }
 
-/** Judges the ends of a run that nobody has judged; each once, to one caller. */
-export async function consumeRun(sql: Sql, runId: string): Promise<unknown[]> {
-  const rows = await sql<{ ended: unknown }[]>`
-    select ended from etl.consume_run(${runId}) as ended`;
-  return rows.map((row) => row.ended);
+/** Judges the oldest end of a run that nobody has judged; each once, to one caller. Null where none waits. */
+export async function consumeRunEnd(
+  sql: Sql,
+): Promise<RunEnd | { run_id: string; failed: string } | null> {
+  const [row] = await sql<{ ended: RunEnd | { run_id: string; failed: string } }[]>`
+    select ended from etl.consume_run_end() as ended`;
+  return row?.ended ?? null;
 }
 
 /** Refreshes the daily views if a run has ended since; answers whether it did. */
@@ -59,12 +62,6 @@ export async function sweepDeadlines(sql: Sql): Promise<{ run_id: string; scope:
 /** Stale datasets and overdue schedules. */
 export async function sweepConditions(sql: Sql): Promise<void> {
   await sql`select etl.sweep_conditions()`;
-}
-
-/** Wakes reactions that wait without a job; answers how many. */
-export async function recoverReactions(sql: Sql): Promise<number> {
-  const [row] = await sql<{ woken: number }[]>`select etl.recover_reactions() as woken`;
-  return row!.woken;
 }
 
 /** Deletes what was told, delivered or exported more than 30 days ago. */

@@ -78,7 +78,9 @@ export interface Submitted {
 /** JSON for a parameter that is cast to jsonb in the statement. */
 const json = (value: unknown) => JSON.stringify(value);
 
-/** Asks for a run. Throws the driver's error; store/errors.ts raisedProblem() reads what is wrong. */
+/**
+ * Asks for a run and gives it a slot, if one is free, in a second transaction. Throws the driver's error; store/errors.ts raisedProblem() reads what is wrong.
+ */
 export async function submitRun(
   sql: Sql,
   conf: unknown,
@@ -86,9 +88,48 @@ export async function submitRun(
 ): Promise<Submitted> {
   const [row] = await withoutConflicts(() =>
     sql<{ answer: Submitted }[]>`
-    select etl.submit_run(${json(conf)}::text::jsonb, ${json(options)}::text::jsonb) as answer`
+    select etl.submit_run(${json(conf)}::text::jsonb, ${
+      json({ ...options, immediate: true })
+    }::text::jsonb) as answer`
   );
+  await admitSoon(sql);
   return row!.answer;
+}
+
+/** Does at once what a work loop would do in a moment; it will, where this fails. */
+export async function admitSoon(sql: Sql): Promise<void> {
+  try {
+    await applyCancels(sql);
+    await admitRuns(sql);
+  } catch {
+    // what was asked for is stored
+  }
+}
+
+/** Gives free slots to waiting runs; answers how many. */
+export async function admitRuns(sql: Sql): Promise<number> {
+  const [row] = await sql<{ admitted: number }[]>`select etl.admit_runs() as admitted`;
+  return row!.admitted;
+}
+
+/** Cancels what was asked for; of one run only, and waiting for its row, where it is named. */
+export async function applyCancels(sql: Sql, runId: string | null = null): Promise<void> {
+  await sql`select etl.apply_cancels(${runId}::uuid)`;
+}
+
+/** Makes destination and way for a run that was asked for in SQL; false where none waits for that. */
+export async function acceptRun(sql: Sql): Promise<boolean> {
+  const [row] = await sql<{ accepted: boolean }[]>`select etl.accept_run() as accepted`;
+  return row!.accepted;
+}
+
+/** Takes up an admitted run that nobody executes, as a new attempt; null where there is none. */
+export async function claimRun(
+  sql: Sql,
+  { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
+): Promise<RunRow | null> {
+  const [row] = await sql<RunRow[]>`select * from etl.claim_run(${serverId}, ${maxAttempts})`;
+  return row ?? null;
 }
 
 /** Takes a run up as a new attempt; null where there is nothing to do. */
@@ -127,9 +168,10 @@ export async function replayRun(
   const [row] = await withoutConflicts(() =>
     sql<{ answer: Submitted }[]>`
     select etl.replay_run(${runId}, ${json(conf)}::text::jsonb, ${
-      json(options)
+      json({ ...options, immediate: true })
     }::text::jsonb) as answer`
   );
+  await admitSoon(sql);
   return row!.answer;
 }
 
@@ -221,12 +263,14 @@ export async function storeDryRunCounts(
     where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`;
 }
 
-/** Asks for a run to be cancelled; answers its state, null where there is no such run. */
+/** Cancels a run; answers the state that it was in, null where there is no such run. */
 export async function cancelRun(sql: Sql, runId: string, actor: string): Promise<string | null> {
   const [row] = await withoutConflicts(() =>
     sql<{ state: string | null }[]>`
     select etl.cancel_run(${runId}, ${actor}) as state`
   );
+  await withoutConflicts(() => applyCancels(sql, runId));
+  await admitSoon(sql);
   return row!.state;
 }
 
@@ -236,6 +280,7 @@ export async function retryRun(sql: Sql, runId: string, actor: string): Promise<
     sql<{ state: string | null }[]>`
     select etl.retry_run(${runId}, ${actor}) as state`
   );
+  await admitSoon(sql);
   return row!.state;
 }
 
@@ -256,12 +301,6 @@ export async function purgeRuns(
     if (!any) break;
   }
   return total;
-}
-
-/** Queues what a crash or a missing server left without a job; answers how many runs. */
-export async function recoverRuns(sql: Sql): Promise<number> {
-  const [row] = await sql<{ recovered: number }[]>`select etl.recover_runs() as recovered`;
-  return row!.recovered;
 }
 
 /** Those of these runs that may still be executed. */

@@ -1,7 +1,7 @@
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
 import type { ResolvedParams } from "./params.ts";
-import type { SubmitOptions, Submitted } from "./runs.ts";
+import { admitSoon, type SubmitOptions, type Submitted } from "./runs.ts";
 
 /** What a caller sets of a schedule. */
 export interface ScheduleValues {
@@ -162,8 +162,11 @@ export async function runSchedule(
 ): Promise<Submitted> {
   const [row] = await withoutConflicts(() =>
     sql<{ answer: Submitted }[]>`
-      select etl.run_schedule(${name}, ${JSON.stringify(options)}::text::jsonb) as answer`
+      select etl.run_schedule(${name}, ${
+      JSON.stringify({ ...options, immediate: true })
+    }::text::jsonb) as answer`
   );
+  await admitSoon(sql);
   return row!.answer;
 }
 

@@ -75,7 +75,7 @@ function healthLines(deps: AppDeps): Promise<HealthLine[]> {
 function schedulerLine(
   { kind, database, in_use }: SchedulerView,
 ): Pick<HealthLine, "key" | "values"> {
-  if (kind === "pg_boss") return { key: "health.own_cron" };
+  if (kind === "servers") return { key: "health.own_cron" };
   return in_use === "pg_cron"
     ? { key: "health.pg_cron" }
     : { key: "health.pg_cron_elsewhere", values: { database: database! } };

@@ -2,7 +2,9 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../pipeline/problem.ts";
-import { isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
+import { blockerText, idleBlockers } from "../../store/blockers.ts";
+import type { Sql } from "../../store/database.ts";
+import { errorCode, isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
 import { noteOutage, passing } from "../../store/outages.ts";
 import type { Log } from "../../telemetry/log.ts";
 
@@ -51,6 +53,25 @@ export function toProblem(error: unknown): Problem {
     status: 500,
     detail: "Something unexpected happened. The server's log has the details.",
     cause: error,
+  });
+}
+
+/** Whether a statement has waited in vain for a lock that somebody else holds. */
+export const isLockTimeout = (error: unknown): boolean => errorCode(error) === "55P03";
+
+/** Says who holds the lock that a statement has waited for in vain, as far as that can be seen. */
+export async function lockedProblem(sql: Sql, cause: unknown): Promise<Problem> {
+  // who has waited for 5 s has been waiting for somebody who has had the lock for longer
+  const [blocker] = await idleBlockers(sql, 4).catch(() => []);
+  return new Problem("unavailable", {
+    status: 503,
+    detail: blocker === undefined
+      ? "Something that this needs is locked in the database. Try again in a few seconds."
+      : `Something that this needs is locked by ${blockerText(blocker)}. Try again when that ` +
+        `transaction has ended, or end it: select pg_terminate_backend(${blocker.pid}).`,
+    transient: true,
+    cause,
+    ...(blocker === undefined ? {} : { extra: { blocked_by: blocker.pid } }),
   });
 }
 

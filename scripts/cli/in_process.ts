@@ -126,7 +126,7 @@ async function lacksSchema(config: Config): Promise<boolean> {
   const client = await connect(config.dsn);
   try {
     const { rows } = await client.query<{ missing: boolean }>(
-      "select to_regclass('etl.param_schema') is null or to_regclass('pgboss.job') is null as missing",
+      "select to_regclass('etl.param_schema') is null as missing",
     );
     return rows[0]!.missing;
   } finally {

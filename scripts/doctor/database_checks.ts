@@ -215,7 +215,7 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
 
 /** Tables that sql/schema makes. */
 async function tablesOf(projectDir: string): Promise<string[]> {
-  const names = new Set<string>(["pgboss.job", "public.mv_etl_metrics_daily"]);
+  const names = new Set<string>(["public.mv_etl_metrics_daily"]);
   for (const text of await sqlFiles(join(projectDir, "sql", "schema"))) {
     for (const [, name] of text.matchAll(/^create table if not exists ([a-z_]+\.[a-z_]+)/gm)) {
       names.add(name!);

@@ -1,11 +1,13 @@
--- Asks for a run. In one transaction: parameters resolved and checked, destination
--- made, run row, audit entry, idempotency key, and the queue job if a slot is free.
--- Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone.
+-- Asks for a run: parameters resolved and checked, run row, idempotency key. Everything that others could have to wait
+-- for is left to a server after the commit (etl.accept_run, etl.admit_runs), as a client may keep its transaction open.
+-- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
+-- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate.
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   key text := options ->> 'idempotency_key';
+  immediate boolean := coalesce((options ->> 'immediate')::boolean, false);
   asked_conf jsonb := conf;
   hash text;
   known etl.idempotency_keys;
@@ -69,32 +71,21 @@ begin
   run.slot_previous := (options ->> 'slot_previous')::timestamptz;
   run.requested_at := clock_timestamp();
   run.revision := 0;
+  run.priority := (resolved.params ->> 'priority')::integer;
+  run.next_attempt_at := '-infinity';
   run.warnings := '[]';
-  if resolved.params #>> '{source,cursor}' is not null and not run.dry_run then
-    run.cursor_key := coalesce(resolved.params #>> '{source,name}', run.run_label) || ' ' || run.schema_name || '.' || run.table_name;
-  end if;
+  run.cursor_key := etl.order_key(resolved.params);
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if run.dry_run then
-    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-  else
+  if immediate and not run.dry_run then
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
+  else
+    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
   end if;
-
-  -- from here on requests for one pool go one after the other
-  -- (with overlap = cancel, also for the pools of the runs that make room: one request of a label at a time and in one
-  -- order, so that two never wait for each other)
-  if run.overlap = 'cancel' then
-    perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
-  end if;
-  perform from etl.pools as p where p.pool = run.pool or run.overlap = 'cancel' and p.pool in (
-      select r.pool from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running'))
-    order by p.pool for update;
-  if run.overlap = 'skip' then
-    select r.run_id into existing from etl.runs as r
-      where r.run_label = run.run_label and r.state in ('queued', 'running') order by r.requested_at limit 1;
-    if found then
+  if immediate then
+    existing := etl.make_way(run);
+    if existing is not null then
       if key is not null then
         -- the same request again must not make the run that this one did not
         insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
@@ -103,9 +94,7 @@ begin
       return jsonb_build_object('run_id', existing, 'created', false, 'skipped', true,
         'state', (select r.state from etl.runs as r where r.run_id = existing));
     end if;
-  elsif run.overlap = 'cancel' then
-    perform etl.cancel_run(r.run_id, run.requested_by) from etl.runs as r
-      where r.run_label = run.run_label and r.state in ('queued', 'running');
+    run.accepted_at := run.requested_at;
   end if;
 
   run.params := etl.store_records(run.params);
@@ -114,9 +103,10 @@ begin
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');
   end if;
-  perform etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', asked_conf - 'source')
-    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end);
-  perform etl.admit(run.pool);
+  if immediate then
+    perform etl.audit_request(run);
+  end if;
+  perform etl.wake('requests');
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;
 

@@ -1,5 +1,5 @@
--- Ends a run, once: counters, ratio, metrics, audit, cursor, dataset event and the
--- next admission of its pool, in the caller's transaction. Nothing happens for an
+-- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
+-- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
 -- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
@@ -14,14 +14,13 @@ declare
   low boolean;
   stage_times jsonb;
 begin
-  perform from etl.pools as p where p.pool = (select r.pool from etl.runs as r where r.run_id = finish_run.run_id) for update;
   select * into run from etl.runs as r
-    where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for update;
+    where r.run_id = finish_run.run_id and r.attempt = finish_run.attempt and r.state in ('queued', 'running') for no key update;
   if not found then return; end if;
 
   if final_state <> 'succeeded' and run.attempt > 0 then
     -- a worker that was stopped by force may have left a chunk between its rows and its commit
-    perform etl.end_backends(run.run_id);
+    perform etl.end_backends(format('etl-run %s %%', run.run_id));
   end if;
   select count(*) as chunks, count(*) filter (where c.state = 'published') as published,
     coalesce(sum(c.records_read), 0)::bigint as records_read, coalesce(sum(c.rejected), 0)::bigint as rejected,
@@ -97,26 +96,8 @@ begin
       on conflict (source_name, dataset) do update set position = excluded.position, run_id = excluded.run_id, updated_at = now();
     end if;
   end if;
-  perform etl.enqueue('etl_finished', jsonb_build_object('run_id', run.run_id));
-  perform etl.admit_all(run.pool);
+  perform etl.wake('run_ends');
+  -- its slot, its label and its order key are free
+  perform etl.wake('requests');
   return next run;
-end $$;
-
--- A run that ends frees its label and its cursor too, which runs of other pools may wait for.
-create or replace function etl.admit_all(first_pool text) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  other text;
-begin
-  perform etl.admit(first_pool);
-  for other in
-    select distinct r.pool from etl.runs as r
-    where r.state = 'queued' and r.admitted_at is null and r.pool <> first_pool
-    order by 1
-  loop
-    -- never waits for another pool's lock while holding one: its own next event admits the rest
-    if exists (select from etl.pools as p where p.pool = other for update skip locked) then
-      perform etl.admit(other);
-    end if;
-  end loop;
 end $$;

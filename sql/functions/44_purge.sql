@@ -1,6 +1,6 @@
 -- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
 -- of each at a call, so that no lock is held for long; call it until it answers with zeros.
--- The queue's own tables are kept small by pg-boss; metrics, audit, alerts and events by etl_maintenance.
+-- Metrics, audit, alerts and events by etl_maintenance.
 create or replace function etl.purge(retention_days integer default 90, batch integer default 1000) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare

@@ -7,7 +7,7 @@ begin
   for channel in select unnest(s.channels) from etl.reaction_settings as s loop
     insert into etl.notifications (notification_id, channel, type, payload)
     values (etl.uuid7(), channel, notify_channels.type, notify_channels.payload);
-    perform etl.enqueue('etl_notify_' || channel, jsonb_build_object('channel', channel));
+    perform etl.wake('channel ' || channel);
   end loop;
 end $$;
 

@@ -10,7 +10,7 @@ begin
     values (consumer.consumer, new.event_no, case when consumer.skip_unchanged and unchanged then 'skipped' else 'pending' end,
       case when consumer.skip_unchanged and unchanged then clock_timestamp() end);
     if not (consumer.skip_unchanged and unchanged) then
-      perform etl.enqueue('etl_consumer.' || consumer.consumer, jsonb_build_object('consumer', consumer.consumer));
+      perform etl.wake('consumer ' || consumer.consumer);
     end if;
   end loop;
   -- news of a dataset ends its being stale
@@ -45,8 +45,50 @@ declare
   id bigint;
 begin
   insert into etl.deliveries (consumer, params) values (request_delivery.consumer, request_delivery.params) returning delivery_id into id;
-  perform etl.enqueue('etl_consumer.' || consumer, jsonb_build_object('consumer', consumer));
+  perform etl.wake('consumer ' || consumer);
   return id;
+end $$;
+
+-- The next pending deliveries of a consumer, for whoever holds its lease: the oldest one, or the oldest ones up to
+-- max_count. Nothing while the oldest one rests after a failure: later ones do not pass it. What was asked for by hand
+-- comes first and alone, as it has its own parameters. Their attempt is counted here, before they are executed: those
+-- that have ended their servers max_attempts times are given up.
+create or replace function etl.claim_deliveries(consumer text, holder uuid, max_count integer, max_attempts integer)
+returns table (delivery_id bigint, params jsonb, event jsonb)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  given_up bigint[];
+  claimed bigint[];
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  select array_agg(d.delivery_id) into given_up from etl.deliveries as d
+    where d.consumer = claim_deliveries.consumer and d.state = 'pending' and d.attempts >= max_attempts;
+  if given_up is not null then
+    perform etl.fail_deliveries(consumer, given_up, 'Its server stopped without a word while it was executed.', max_attempts);
+  end if;
+  with pending as (
+    select d.delivery_id, d.event_no, d.next_attempt_at, row_number() over (order by d.event_no nulls first, d.delivery_id) as place
+    from etl.deliveries as d where d.consumer = claim_deliveries.consumer and d.state = 'pending'
+    order by d.event_no nulls first, d.delivery_id limit max_count
+  ), first as (select * from pending as p where p.place = 1 and p.next_attempt_at <= clock_timestamp())
+  select array_agg(p.delivery_id) into claimed from pending as p cross join first as f
+    where p.place = 1 or f.event_no is not null;
+  update etl.deliveries as d set attempts = d.attempts + 1 where d.delivery_id = any (claimed);
+  return query select d.delivery_id, d.params, case when e.event_no is not null then jsonb_build_object(
+      'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
+      'counts', e.counts, 'created_at', etl.iso(e.created_at)) end
+    from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
+    where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
+end $$;
+
+-- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
+create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
+    where d.delivery_id = any (ids) and d.state = 'pending';
+  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
 end $$;
 
 -- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
@@ -56,11 +98,11 @@ declare
   given_up bigint;
 begin
   with failed as (
-    update etl.deliveries as d set attempts = d.attempts + 1, error = fail_deliveries.error,
-      state = case when d.attempts + 1 >= max_attempts then 'failed' else 'pending' end,
-      ended_at = case when d.attempts + 1 >= max_attempts then clock_timestamp() end,
-      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts)) * interval '1 second'
-    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state, d.next_attempt_at
+    update etl.deliveries as d set error = fail_deliveries.error,
+      state = case when d.attempts >= max_attempts then 'failed' else 'pending' end,
+      ended_at = case when d.attempts >= max_attempts then clock_timestamp() end,
+      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts - 1)) * interval '1 second'
+    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state
   )
   select count(*) filter (where f.state = 'failed') into given_up from failed as f;
   if given_up > 0 then
@@ -69,3 +111,10 @@ begin
       jsonb_build_object('severity', 'error', 'details', jsonb_build_object('consumer', consumer, 'deliveries', to_jsonb(ids))));
   end if;
 end $$;
+
+-- Puts deliveries back whose execution was interrupted by what is not the consumer's fault: the attempt does not count.
+create or replace function etl.release_deliveries(ids bigint[], pause interval default '0') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  update etl.deliveries as d set attempts = greatest(0, d.attempts - 1), next_attempt_at = clock_timestamp() + pause
+  where d.delivery_id = any (ids) and d.state = 'pending'
+$$;

@@ -36,48 +36,6 @@ begin
   end loop;
 end $$;
 
--- Wakes whoever has something to do and no job that says so: after a crash, or from before the queues were made.
-create or replace function etl.recover_reactions() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  idle record;
-  woken integer := 0;
-begin
-  if to_regclass('pgboss.job') is null then return 0; end if;
-  for idle in
-    select w.queue, w.data from (
-      select 'etl_finished' as queue, jsonb_build_object('run_id', e.run_id) as data
-        from etl.run_ends as e where e.consumed_at is null and e.ended_at < clock_timestamp() - interval '2 seconds'
-      union all
-      select distinct 'etl_notify_' || n.channel, jsonb_build_object('channel', n.channel) from etl.notifications as n
-        left join etl.notification_channels as c on c.channel = n.channel
-        where n.state = 'pending' and n.created_at < clock_timestamp() - interval '2 seconds'
-          and coalesce(c.blocked_until, '-infinity') <= clock_timestamp()
-      union all
-      select distinct 'etl_consumer.' || d.consumer, jsonb_build_object('consumer', d.consumer) from etl.deliveries as d
-        where d.state = 'pending' and d.created_at < clock_timestamp() - interval '2 seconds' and d.next_attempt_at <= clock_timestamp()
-      union all
-      select distinct 'etl_' || x.target, jsonb_build_object('target', x.target) from etl.exports as x
-        where x.state = 'pending' and x.updated_at < clock_timestamp() - interval '2 seconds' and x.next_attempt_at <= clock_timestamp()
-      union all
-      select 'etl_refresh', '{}' from etl.view_refresh as v where v.requested > v.done
-      union all
-      select 'etl_maintenance_run', jsonb_build_object('maintenance_id', m.maintenance_id) from etl.maintenance_runs as m
-        where m.state in ('queued', 'running') and m.requested_at < clock_timestamp() - interval '2 seconds'
-    ) as w
-    where not exists (
-      select from pgboss.job as j where j.name = w.queue and j.state in ('created', 'retry', 'active')
-        and (w.data = '{}' or j.data @> w.data))
-    limit 1000
-  loop
-    if etl.enqueue(idle.queue, idle.data) then
-      woken := woken + 1;
-    end if;
-  end loop;
-  return woken;
-end $$;
-comment on function etl.recover_reactions() is 'gives a job to every reaction that waits without one; answers how many';
-
 -- What has been told, delivered and exported long ago.
 create or replace function etl.purge_reactions(keep interval default '30 days') returns void
 language sql set search_path = pg_catalog, etl, pg_temp as $$

@@ -19,7 +19,7 @@ declare
 begin
   answer := etl.submit_run(etl.schedule_conf(schedule, options ->> 'overlap'), jsonb_strip_nulls(jsonb_build_object(
     'trigger', coalesce(options ->> 'trigger', 'schedule'), 'requested_by', coalesce(options ->> 'requested_by', 'schedule'),
-    'traceparent', options ->> 'traceparent', 'schedule', schedule.name, 'time_zone', schedule.time_zone, 'slot', slot, 'slot_previous', slot_previous)));
+    'traceparent', options ->> 'traceparent', 'immediate', true, 'schedule', schedule.name, 'time_zone', schedule.time_zone, 'slot', slot, 'slot_previous', slot_previous)));
   decided.schedule := schedule.name;
   decided.slot := request_slot.slot;
   decided.slot_previous := request_slot.slot_previous;

@@ -46,7 +46,7 @@ begin
   insert into public.etl_improved_audit (event, status, actor, params, details)
   values ('maintenance_requested', 'queued', coalesce(options ->> 'requested_by', current_user), resolved.params,
     jsonb_build_object('maintenance_id', made, 'trigger', asked_by));
-  perform etl.enqueue('etl_maintenance_run', jsonb_build_object('maintenance_id', made));
+  perform etl.wake('maintenance');
   return made;
 end $$;
 comment on function etl.request_maintenance(jsonb, jsonb) is 'asks for etl_maintenance with these retention_days_*; answers its id';

@@ -21,7 +21,7 @@ begin
   end loop;
   perform etl.recount_metrics();
 
-  -- the queue is not in a backup, and neither are spilled rows; those that waited go first, so that none is admitted
+  -- spilled rows are not in a backup
   for each in
     select r.run_id, r.attempt from etl.runs as r where r.state in ('queued', 'running') order by r.admitted_at is not null, r.requested_at
   loop

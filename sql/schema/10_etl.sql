@@ -76,7 +76,7 @@ create table if not exists etl.runs (
   dry_run boolean not null,
   pool text not null references etl.pools (pool),
   overlap text not null constraint runs_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
-  -- source name and dataset of an incremental source: runs on one cursor never overlap
+  -- runs with one key (source name and dataset) are executed one at a time, in the order of their requests
   cursor_key text,
   replay_of uuid,
   idempotency_key text,
@@ -107,7 +107,15 @@ create table if not exists etl.runs (
     check ((state in ('succeeded', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint runs_running_is_admitted check (state <> 'running' or admitted_at is not null)
 );
-alter table etl.runs add column if not exists seen_at timestamptz;
+alter table etl.runs
+  add column if not exists seen_at timestamptz,
+  -- a step counts as a minute of waiting
+  add column if not exists priority integer not null default 0,
+  -- not taken up before, after a failure
+  add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- when destination and overlap were seen to; runs from before there was this column had that with their request
+  add column if not exists accepted_at timestamptz default '-infinity';
+alter table etl.runs alter column accepted_at drop default;
 comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
@@ -116,6 +124,8 @@ create index if not exists runs_waiting on etl.runs (pool, run_label, requested_
   where state = 'queued' and admitted_at is null;
 create index if not exists runs_active on etl.runs (pool)
   where admitted_at is not null and state in ('queued', 'running');
+create index if not exists runs_waiting_in_order on etl.runs (cursor_key, requested_at, run_id)
+  where cursor_key is not null and state = 'queued' and admitted_at is null;
 create unique index if not exists runs_one_active_per_label on etl.runs (run_label)
   where admitted_at is not null and state in ('queued', 'running');
 create unique index if not exists runs_one_active_per_cursor on etl.runs (cursor_key)

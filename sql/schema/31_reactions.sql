@@ -9,6 +9,7 @@ create table if not exists etl.run_ends (
   consumed_at timestamptz,
   primary key (run_id, end_no)
 );
+alter table etl.run_ends add column if not exists next_attempt_at timestamptz not null default '-infinity';
 create index if not exists run_ends_unconsumed on etl.run_ends (ended_at) where consumed_at is null;
 comment on table etl.run_ends is 'written in the transaction that ends a run; etl_consumer takes each row once';
 
@@ -48,7 +49,7 @@ create table if not exists etl.deliveries (
   ended_at timestamptz,
   unique (consumer, event_no)
 );
-create index if not exists deliveries_pending on etl.deliveries (consumer, delivery_id) where state = 'pending';
+create index if not exists deliveries_waiting on etl.deliveries (consumer, event_no nulls first, delivery_id) where state = 'pending';
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
 

@@ -23,6 +23,8 @@ create table if not exists etl.maintenance_runs (
   error text,
   constraint maintenance_runs_ended_when_terminal check ((state in ('succeeded', 'failed')) = (ended_at is not null))
 );
+-- not taken up before, after a failure
+alter table etl.maintenance_runs add column if not exists next_attempt_at timestamptz not null default '-infinity';
 create unique index if not exists maintenance_runs_one_active on etl.maintenance_runs ((true)) where state in ('queued', 'running');
 comment on table etl.maintenance_runs is 'one row for each time that etl_maintenance was asked for; at most one is not done';
 

@@ -1,7 +1,7 @@
 -- Who runs the periodic jobs of sql/cron.
 create table if not exists etl.job_scheduler (
   singleton boolean primary key default true check (singleton),
-  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'pg_boss')),
+  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers')),
   -- where pg_cron is, and the role that its jobs belong to
   cron_database text,
   cron_role text,
@@ -15,4 +15,4 @@ create table if not exists etl.job_scheduler (
 alter table etl.job_scheduler
   -- when etl.tick_schedules() was last called
   add column if not exists ticked_at timestamptz;
-comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers'' pg-boss; decided by setup-db and each server that starts';
+comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';

@@ -29,10 +29,14 @@ export const HELD = [
 /** What of schema etl is in no backup, and why. */
 export const LEFT_OUT: Record<string, string> = {
   api_tokens: "secrets, and who may use one database may not use another",
+  cancel_requests: "taken out by a server within a second",
   consumers: "published by the servers when they start",
   exports: "belongs to what other systems know; a restored one would be sent again",
   idempotency_keys: "a repeated request is for the database that it was made to",
+  job_runs: "tell what was done to the database that they are in",
   job_scheduler: "who runs periodic jobs is decided by each database anew",
+  jobs: "the same as job_scheduler",
+  leases: "belong to the servers of one database",
   maintenance_runs: "tells what was done to the database that it is in",
   maintenance_tasks: "the same",
   server_roles: "roles belong to a cluster, and setup-db grants them",

@@ -1,3 +1,4 @@
+import { cancelRun, retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { killTree } from "../../scripts/process_tree.ts";
 import { MlflowClient } from "../../telemetry/mlflow.ts";
@@ -107,7 +108,7 @@ Deno.test(
     });
     await engine.succeed({ batch_size: 5 });
     const waiting = await engine.submit({ ...conf, run_label: "other" });
-    await engine.sql`select etl.cancel_run(${waiting.run_id}, 'test')`;
+    await cancelRun(engine.sql, waiting.run_id, "test");
     await settled(engine, 3);
     assert.deepEqual(
       (await engine.sql`select error from etl.exports where error is not null`).length,
@@ -137,7 +138,7 @@ Deno.test(
     assert.equal(byId.get(waiting.run_id)!.info.status, "KILLED");
 
     // a retry updates its run
-    await engine.sql`select etl.retry_run(${low.run_id}, 'test')`;
+    await retryRun(engine.sql, low.run_id, "test");
     await engine.toEnd(low.run_id);
     await settled(engine, 4);
     assert.equal((await runsOf(mlflow.address, "nightly & café")).length, 3);

@@ -1,3 +1,4 @@
+import { cancelRun, retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
@@ -94,7 +95,7 @@ Deno.test("each run is one START and one terminal event that the published schem
   });
   const dry = await engine.succeed({ batch_size: 5, dry_run: true });
   const waiting = await engine.submit({ batch_size: 5 });
-  await engine.sql`select etl.cancel_run(${waiting.run_id}, 'test')`;
+  await cancelRun(engine.sql, waiting.run_id, "test");
   await done(engine, 4);
 
   const validate = validator();
@@ -140,7 +141,7 @@ Deno.test("a retry is a run of its own below the first, as nothing follows a ter
   const run = await engine.runToEnd({ source: { type: "file", path: "late.csv", key: "id" } });
   await done(engine, 1);
   await Deno.writeTextFile(`${engine.dataDir}/late.csv`, "id\n1\n");
-  await engine.sql`select etl.retry_run(${run.run_id}, 'test')`;
+  await retryRun(engine.sql, run.run_id, "test");
   await engine.toEnd(run.run_id);
   await done(engine, 2);
   const events = eventsOf(peer);

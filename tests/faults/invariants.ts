@@ -106,8 +106,8 @@ async function inDatabase(world: World): Promise<string[]> {
     `select 'table ' || relname as what from pg_class
       where relnamespace = 'etl'::regnamespace and relname ~ '^manifest_'
     union all select 'temporary table ' || relname from pg_class where relpersistence = 't' and relname ~ '^etl_'
-    union all select 'job of ' || (data ->> 'run_id') || ' ' || state from pgboss.job
-      where name = 'etl_run' and state in ('created', 'retry', 'active')
+    union all select 'lease ' || name from etl.leases where held_until < clock_timestamp()
+    union all select 'cancel request ' || run_id from etl.cancel_requests
     union all select 'backend ' || application_name || ' ' || state from pg_stat_activity
       where datname = current_database() and application_name like 'etl-run %'
     union all select 'transaction of ' || application_name from pg_stat_activity

@@ -5,9 +5,9 @@ import { executeRun, type RunDeps } from "../../pipeline/run.ts";
 import type { Execution } from "../../pipeline/run_outcome.ts";
 import { workerPermissions } from "../../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../../pipeline/workers/pool.ts";
-import { startBoss } from "../../queue/boss.ts";
 import { RunWatch } from "../../queue/run_watch.ts";
-import { workOnRuns } from "../../queue/run_worker.ts";
+import { workOnRequests, workOnRuns } from "../../queue/run_work.ts";
+import { WorkLoop } from "../../queue/work_loop.ts";
 import { Database, type Sql } from "../../store/database.ts";
 import { type RunDetail, runDetail } from "../../store/run_views.ts";
 import { type SubmitOptions, submitRun, type Submitted } from "../../store/runs.ts";
@@ -251,8 +251,12 @@ export async function startEngine(
     },
     onCancel: (runId, cancel) => watch.watch(runId, (_state, asked) => asked && cancel()),
   };
-  const boss = options.queue ? await startBoss({ dsn: config.dsn, listen: true, log }) : null;
-  if (boss !== null) await workOnRuns(boss, deps, config.runSlots);
+  const loop = new WorkLoop({ sql, log, stopping: stopping.signal, database });
+  if (options.queue) {
+    workOnRequests(loop, sql);
+    workOnRuns(loop, deps, config.runSlots);
+    await loop.start();
+  }
   // loaded when a test asks over HTTP: the others need none of it
   const makeApp = async () => {
     const { createApp } = await import("../../app.ts");
@@ -279,7 +283,7 @@ export async function startEngine(
   };
   return new Engine({ db, config, makeApp, sql: own.sql, deps, log: lines }, [
     () => stopping.abort(),
-    () => boss?.stop({ graceful: true, timeout: 5000 }),
+    () => loop.stop(5_000),
     () => workers.stop(),
     () => database.close({ timeoutSeconds: 1 }),
     () => own === database ? undefined : own.close({ timeoutSeconds: 1 }),

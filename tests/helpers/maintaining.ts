@@ -1,5 +1,5 @@
-import { startBoss } from "../../queue/boss.ts";
-import { workOnMaintenance } from "../../queue/maintenance_worker.ts";
+import { workOnMaintenance } from "../../queue/maintenance_work.ts";
+import { WorkLoop } from "../../queue/work_loop.ts";
 import type { MaintenanceDeps } from "../../pipeline/maintenance/run.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { createLog } from "../../telemetry/log.ts";
@@ -18,9 +18,9 @@ export async function startMaintaining(
   const lines: string[] = [];
   const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
   await setupDatabase(db.dsn);
-  const boss = await startBoss({ dsn: db.dsn, listen: true, log });
   const stopping = new AbortController();
-  await workOnMaintenance(boss, {
+  const loop = new WorkLoop({ sql, log, stopping: stopping.signal });
+  workOnMaintenance(loop, {
     sql,
     dsn: db.dsn,
     log,
@@ -28,11 +28,12 @@ export async function startMaintaining(
     signal: stopping.signal,
     ...options,
   });
+  await loop.start();
   return {
     log: lines,
     async [Symbol.asyncDispose]() {
       stopping.abort();
-      await boss.stop({ graceful: true, timeout: 5_000 });
+      await loop.stop(5_000);
     },
   };
 }

@@ -1,8 +1,9 @@
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
-import { startBoss } from "../../queue/boss.ts";
 import { startReactions } from "../../queue/reactions.ts";
 import { startSweeper } from "../../queue/sweeper.ts";
+import { consumeRunEnd } from "../../store/reactions.ts";
+import { WorkLoop } from "../../queue/work_loop.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { Reporting } from "../../telemetry/reporting.ts";
 import { telemetrySettings } from "../../telemetry/settings_schema.ts";
@@ -35,12 +36,13 @@ export async function startReacting(
   const log = createLog({ level: "debug", format: "text", write: (line) => lines.push(line) });
   await setupDatabase(asOwner(db.dsn));
   const dsn = asServer(db.dsn);
-  const boss = await startBoss({ dsn, listen: true, log });
   const settings = telemetrySettings(options.env ?? {});
   const reporting = new Reporting(settings);
   const stopping = new AbortController();
+  // as behind PgBouncer: due work is looked for twice a second
+  const loop = new WorkLoop({ sql, log, stopping: stopping.signal });
   await startReactions({
-    boss,
+    loop,
     sql,
     dsn,
     log,
@@ -53,6 +55,7 @@ export async function startReacting(
     tasks: reporting.tasks,
     stopping: stopping.signal,
   });
+  await loop.start();
   const endSweeper = options.sweeper === false
     ? async () => {}
     : startSweeper({ sql, log, ...reporting.sweepObservers(sql) });
@@ -62,8 +65,18 @@ export async function startReacting(
     async [Symbol.asyncDispose]() {
       stopping.abort();
       await endSweeper();
-      await boss.stop({ graceful: true, timeout: 12_000 });
+      await loop.stop(12_000);
       await reporting.close();
     },
   };
+}
+
+/** Judges all ends of runs that nobody has judged, as a server's work loop does. */
+export async function consumeEnds(sql: Engine["sql"]): Promise<unknown[]> {
+  const ends: unknown[] = [];
+  for (;;) {
+    const end = await consumeRunEnd(sql);
+    if (end === null) return ends;
+    ends.push(end);
+  }
 }

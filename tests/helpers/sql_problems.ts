@@ -31,6 +31,12 @@ export async function raised(db: Client, text: string, values: unknown[] = []): 
 export const request = (db: Client, conf: unknown) =>
   raised(db, "select etl.request_run($1::text::jsonb)", [JSON.stringify(conf)]);
 
+/** What a server is told that asks for a run with this conf and makes its destination at once. */
+export const submitted = (db: Client, conf: unknown) =>
+  raised(db, "select etl.submit_run($1::text::jsonb, '{\"immediate\": true}')", [
+    JSON.stringify(conf),
+  ]);
+
 /** What etl.resolve_params says of a conf. */
 export async function resolved(db: Client, conf: unknown) {
   const { rows } = await db.query(

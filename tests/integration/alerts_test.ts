@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import type { Sql } from "../../store/database.ts";
-import { consumeRun, sweepConditions } from "../../store/reactions.ts";
+import { sweepConditions } from "../../store/reactions.ts";
+import { cancelRun, retryRun } from "../../store/runs.ts";
+import { consumeEnds } from "../helpers/reacting.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 /** A conf whose run fails in extract. */
@@ -11,7 +13,7 @@ const records = (count: number, from = 0) =>
 
 async function endAndConsume(engine: Engine, conf: object): Promise<string> {
   const run = await engine.runToEnd(conf);
-  await consumeRun(engine.sql, run.run_id);
+  await consumeEnds(engine.sql);
   return run.run_id;
 }
 
@@ -39,7 +41,7 @@ Deno.test("consume_run() judges each end of a run once, however often it is aske
   await using engine = await startEngine(t);
   const run = await engine.runToEnd(FAILING);
   const answers = await Promise.all(
-    Array.from({ length: 4 }, () => consumeRun(engine.sql, run.run_id)),
+    Array.from({ length: 4 }, () => consumeEnds(engine.sql)),
   );
   assert.equal(answers.flat().length, 1);
   assert.deepEqual(await kindsOf(engine.sql), ["run_failed"]);
@@ -53,9 +55,9 @@ Deno.test("a retry that fails again is another end, one that succeeds is the rec
   const { sql } = engine;
   const id = await endAndConsume(engine, FAILING);
   const again = async () => {
-    await sql`select etl.retry_run(${id}, 'test')`;
+    await retryRun(sql, id, "test");
     await engine.toEnd(id);
-    await consumeRun(sql, id);
+    await consumeEnds(sql);
   };
   await again();
   assert.deepEqual(
@@ -88,11 +90,11 @@ Deno.test("dry runs, replays and cancelled runs raise nothing", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
   await endAndConsume(engine, { ...FAILING, dry_run: true });
-  const replay = await engine.runToEnd(FAILING, { replay_of: crypto.randomUUID() });
-  await consumeRun(sql, replay.run_id);
+  await engine.runToEnd(FAILING, { replay_of: crypto.randomUUID() });
+  await consumeEnds(sql);
   const waiting = await engine.submit(FAILING);
-  await sql`select etl.cancel_run(${waiting.run_id}, 'test')`;
-  assert.equal((await consumeRun(sql, waiting.run_id)).length, 1);
+  await cancelRun(sql, waiting.run_id, "test");
+  assert.equal((await consumeEnds(sql)).length, 1);
   assert.deepEqual(await kindsOf(sql), []);
 });
 
@@ -175,7 +177,7 @@ Deno.test("volume_drop leaves incremental sources alone, and labels with fewer t
   });
   // as if the records had come from a table by its cursor
   await sql`update etl.runs set params = jsonb_set(params, '{source,cursor}', '"updated_at"') where run_id = ${run.run_id}`;
-  await consumeRun(sql, run.run_id);
+  await consumeEnds(sql);
   assert.deepEqual(await kindsOf(sql), []);
 });
 

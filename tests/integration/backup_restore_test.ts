@@ -1,3 +1,4 @@
+import { retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { HELD, LEFT_OUT } from "../../store/backup/contents.ts";
 import { quoteIdent, quoteTable } from "../../store/pg.ts";
@@ -100,7 +101,7 @@ Deno.test("a run that was going on when the backup was taken is cancelled by the
   }
   const metrics = await second.sql`select status from public.etl_improved_metrics`;
   assert.deepEqual(metrics.map(({ status }) => status), ["cancelled", "cancelled"]);
-  await second.sql`select etl.retry_run(${run_id})`;
+  await retryRun(second.sql, run_id, "test");
   assert.equal((await second.toEnd(run_id)).total_rows, 20);
 });
 

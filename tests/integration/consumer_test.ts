@@ -136,7 +136,6 @@ Deno.test("a consumer that always fails is given up after five attempts, and is 
   // no need to wait for the pauses between attempts
   await waitFor(async () => {
     await engine.sql`update etl.deliveries set next_attempt_at = now() where state = 'pending'`;
-    await engine.sql`select etl.enqueue('etl_consumer.hopeless', '{"consumer": "hopeless"}')`;
     return await settled(engine)();
   }, { timeoutMs: 30_000, intervalMs: 200 });
   assert.equal(hopeless.seen.length, 5);

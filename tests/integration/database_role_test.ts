@@ -15,7 +15,6 @@ Deno.test("the server's role can ask for a run, and change or read nothing that 
       "create table public.mine (x int)",
       "create table etl.mine (x int)",
       "create function etl.raise_problem(text) returns void language sql as ''",
-      "create table pgboss.mine (x int)",
       "create schema mine",
       "drop table etl.runs",
       "alter table public.etl_improved_events add column x int",
@@ -43,6 +42,7 @@ Deno.test("manifests are made for the server's role and for nothing but manifest
   const { rows } = await w.as.server.query<{ run_id: string }>(
     `select etl.request_run('{"batch_size": 3}') as run_id`,
   );
+  await w.as.server.query("select etl.accept_run(), etl.admit_runs()");
   const runId = rows[0]!.run_id;
   await w.as.owner.query("update etl.runs set state = 'running', attempt = 1 where run_id = $1", [
     runId,
@@ -86,7 +86,7 @@ Deno.test("what the owner adds is nobody's; a set-up renews what was taken away"
 Deno.test("with --may-create runs make their destinations, which are the owner's all the same", async (t) => {
   await using w = await rolesWorld(t);
   const conf = { schema_name: "made", table_name: "by_run" };
-  const ask = () => w.as.server.query("select etl.request_run($1)", [conf]);
+  const ask = () => w.as.server.query("select etl.submit_run($1, '{\"immediate\": true}')", [conf]);
   await assert.rejects(ask(), /setup-db --schema made --table by_run --role server_/);
   await w.setUp({ role: w.names.server, mayCreate: true });
   await ask();

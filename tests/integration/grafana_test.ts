@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
 import { setupDatabase } from "../../scripts/setup_db.ts";
-import { consumeRun } from "../../store/reactions.ts";
+import { consumeEnds } from "../helpers/reacting.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { dashboards, expandPromql, expandSql, type Panel } from "../helpers/grafana.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -55,8 +55,8 @@ Deno.test("every panel on PostgreSQL shows something of some runs, to a role tha
   await using engine = await startEngine(t);
   const { sql } = engine;
   for (const run_label of ["daily", "it's hourly"]) {
-    const run = await engine.succeed({ run_label, batch_size: 20 });
-    await consumeRun(sql, run.run_id);
+    await engine.succeed({ run_label, batch_size: 20 });
+    await consumeEnds(sql);
   }
   const low = await engine.runToEnd({
     run_label: "daily",
@@ -68,7 +68,7 @@ Deno.test("every panel on PostgreSQL shows something of some runs, to a role tha
     },
   });
   assert.equal(low.state, "failed");
-  await consumeRun(sql, low.run_id);
+  await consumeEnds(sql);
   await sql`select public.refresh_etl_mvs()`;
   const role = `reader_${crypto.randomUUID().slice(0, 8)}`;
   await sql.unsafe(

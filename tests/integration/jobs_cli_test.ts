@@ -44,6 +44,6 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
   assert.equal((await runCli(["maintenance", "lst"], remote)).code, 2);
 
   const jobs = await runCli(["jobs"], remote);
-  assert.match(jobs.out, /^Scheduler: pg-boss$/m);
+  assert.match(jobs.out, /^Scheduler: servers$/m);
   assert.match(jobs.out, /etl_schedule_tick +\* \* \* \* \* +scheduled/);
 });

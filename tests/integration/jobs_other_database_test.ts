@@ -30,7 +30,7 @@ Deno.test({
 
     // a role without pg_read_all_settings cannot see where pg_cron is
     const [blind] = await setUpJobs(dsn);
-    assert.match(blind!, /pg-boss.*set ETL_PG_CRON_DSN/);
+    assert.match(blind!, /servers run.*set ETL_PG_CRON_DSN/);
     const cronDsn = inDatabase("etl", "app");
     const [without] = await setUpJobs(dsn, { cronDsn });
     assert.match(without!, /as a superuser in database etl: create extension pg_cron/);
@@ -48,9 +48,9 @@ Deno.test({
     {
       await using server = await startServer({ dsn, env: { ETL_PG_CRON_DSN: cronDsn } });
       const report: JobsReport = await (await fetch(`${server.address}/api/jobs`)).json();
-      assert.equal(report.scheduler.in_use, "pg-boss");
+      assert.equal(report.scheduler.in_use, "servers");
       assert.deepEqual(report.scheduler.grants, grants.split("; "));
-      assert.ok(report.items.every(({ scheduler }) => scheduler === "pg-boss"));
+      assert.ok(report.items.every(({ scheduler }) => scheduler === "servers"));
     }
     await query(cron, grants);
 
@@ -70,7 +70,7 @@ Deno.test({
         "sales.etl_schedule_tick sales app",
       ],
     );
-    assert.equal((await query(dsn, "select from pgboss.schedule")).length, 0);
+    assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
     // a second installation is not in the way
     await query(cron, "create database other");
     await setupDatabase(inDatabase("other"));

@@ -17,7 +17,7 @@ const jobsOf = async (address: string): Promise<JobsReport> =>
   await (await fetch(`${address}/api/jobs`)).json();
 
 Deno.test({
-  name: "setup-db installs the jobs in pg_cron, where they fire; pg-boss runs none of them",
+  name: "setup-db installs the jobs in pg_cron, where they fire; the servers run none of them",
   ignore,
   async fn() {
     await using cluster = await ownCluster({ kind: "debian15" });
@@ -26,14 +26,14 @@ Deno.test({
     {
       // a server from before pg_cron was there
       await using _before = await startServer({ dsn });
-      assert.equal((await query(dsn, "select from pgboss.schedule")).length, 3);
+      assert.equal((await query(dsn, "select from etl.jobs")).length, 3);
     }
     assert.deepEqual(await setUpJobs(dsn), [
       "Installed:",
       ...JOBS.map((name) => `  job ${name} in pg_cron`),
       "pg_cron in database etl runs the periodic jobs.",
     ]);
-    assert.equal((await query(dsn, "select from pgboss.schedule")).length, 0);
+    assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
     const ids = () => query(dsn, "select jobname::text, jobid::int from cron.job order by 1");
     const first = await ids();
     assert.deepEqual(first.map(({ jobname }) => jobname), JOBS);
@@ -59,7 +59,7 @@ Deno.test({
     ]);
     assert.match(report.warnings.join(), /^job etl_purge_cron_details is switched off/);
     assert.ok(server.logs.some((line) => /put right/.test(line) && /etl_refresh_mvs/.test(line)));
-    assert.equal((await query(dsn, "select from pgboss.schedule")).length, 0);
+    assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
 
     const fired = await waitFor(async () => {
       const tick = (await jobsOf(server.address)).items.find(({ name }) =>
@@ -149,9 +149,9 @@ Deno.test({
     // a set-up by the owner, who is no superuser, finds nothing to complain of
     await query(
       dsn,
-      `create role other login password 'x'; grant usage on schema cron, etl, pgboss to other;
+      `create role other login password 'x'; grant usage on schema cron, etl to other;
       grant select on etl.server_roles to other; grant select, insert, update on etl.job_scheduler to other;
-      grant select, delete on pgboss.schedule to other`,
+      grant select, delete on etl.jobs to other`,
     );
     const owner = new URL(own);
     owner.username = "other";

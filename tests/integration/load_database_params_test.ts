@@ -1,3 +1,4 @@
+import { retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
@@ -165,7 +166,7 @@ Deno.test("a permanent error of the database is not tried again and is shown wit
   const ids = Object.keys(await engine.payloads());
   assert.ok(!ids.includes("5") && !ids.includes("6") && ids.length % 2 === 0);
   await engine.sql`alter table public.etl_improved_events drop constraint no_five`;
-  await engine.sql`select etl.retry_run(${run.run_id})`;
+  await retryRun(engine.sql, run.run_id, "test");
   const retried = await engine.toEnd(run.run_id);
   assert.deepEqual([retried.state, retried.total_rows, retried.counts.inserted], [
     "succeeded",

@@ -182,10 +182,10 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
     const response = await engine.request("/api/etl/health");
     return { ...await response.json(), status: response.status };
   };
-  await engine.sql`drop schema if exists pgboss cascade`;
+  await engine.sql`drop table etl.leases`;
   const unset = await health();
   assert.equal(unset.status, 503);
-  assert.match(unset.problems[0], /missing: pgboss\.job; run `deno task setup-db`/);
+  assert.match(unset.problems[0], /missing: etl\.leases; run `deno task setup-db`/);
   await setupDatabase(engine.db.dsn);
   const run = await engine.succeed({ batch_size: 5 });
   const good = await health();
@@ -193,7 +193,7 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
   assert.deepEqual(good.problems, []);
   assert.equal(good.last_run.run_id, run.run_id);
   assert.ok(good.last_run.age_seconds >= 0);
-  assert.equal(good.scheduler.in_use, "pg-boss");
+  assert.equal(good.scheduler.in_use, "servers");
 
   await engine.sql`update etl.run_ends set ended_at = now() - interval '5 minutes'`;
   const { run_id } = await engine.submit({});
@@ -227,8 +227,8 @@ Deno.test(
       workers: 1,
     });
     try {
-      await engine.sql`drop schema if exists pgboss cascade`;
-      assert.equal((await engine.request("/readyz")).status, 503, "no queue yet");
+      await engine.sql`drop table etl.leases`;
+      assert.equal((await engine.request("/readyz")).status, 503, "a table is missing");
       proxy!.stall();
       const started = performance.now();
       const [ready, scraped] = await Promise.all([

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { consumeRun } from "../../store/reactions.ts";
+import { consumeEnds } from "../helpers/reacting.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { startServer } from "../helpers/server.ts";
 import { prometheusIsInstalled, startPrometheus } from "../helpers/prometheus.ts";
@@ -23,14 +23,14 @@ Deno.test("the scrape has every name of the original, with the figures of the ru
   await using engine = await startEngine(t);
   const { sql } = engine;
   for (const batch of [10, 20]) {
-    const run = await engine.succeed({ batch_size: batch });
-    await consumeRun(sql, run.run_id);
+    await engine.succeed({ batch_size: batch });
+    await consumeEnds(sql);
   }
-  const low = await engine.runToEnd({
+  await engine.runToEnd({
     batch_size: 4,
     source: { type: "inline", key: "id", records: [{ id: 1 }, { id: 2 }] },
   });
-  await consumeRun(sql, low.run_id);
+  await consumeEnds(sql);
   await engine.succeed({ batch_size: 40, dry_run: true });
   await sql`select public.refresh_etl_mvs()`;
   const values = await samples(engine);
@@ -151,8 +151,8 @@ Deno.test({
   ignore: !prometheusIsInstalled(),
   fn: async (t) => {
     await using engine = await startEngine(t);
-    const run = await engine.succeed({ batch_size: 5 });
-    await consumeRun(engine.sql, run.run_id);
+    await engine.succeed({ batch_size: 5 });
+    await consumeEnds(engine.sql);
     await engine.sql`select public.refresh_etl_mvs()`;
     const response = await engine.request("/api/etl/metrics");
     assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");

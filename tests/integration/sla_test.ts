@@ -1,6 +1,8 @@
+import { retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
-import { consumeRun, sweepDeadlines } from "../../store/reactions.ts";
+import { sweepDeadlines } from "../../store/reactions.ts";
+import { consumeEnds } from "../helpers/reacting.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -71,7 +73,7 @@ Deno.test("a deadline that was kept raises nothing and ends the incident of its 
   await overdue(engine, late.run_id);
   await sweepDeadlines(engine.sql);
   await engine.toEnd(late.run_id);
-  await consumeRun(engine.sql, late.run_id);
+  await consumeEnds(engine.sql);
   const open = async () =>
     (await engine.sql`select from etl.alert_states where kind = 'sla_miss' and resolved_at is null`)
       .length;
@@ -80,7 +82,7 @@ Deno.test("a deadline that was kept raises nothing and ends the incident of its 
     sla_seconds: { run: 600, stages: { load: 600 } },
     batch_size: 5,
   });
-  await consumeRun(engine.sql, run.run_id);
+  await consumeEnds(engine.sql);
   assert.equal(await open(), 0);
   await overdue(engine, run.run_id);
   await sweepDeadlines(engine.sql);
@@ -115,7 +117,7 @@ Deno.test("deadlines count from the request, a retry keeps them, dry runs and re
       from etl.deadlines as d join etl.runs as r using (run_id) order by 1`;
   const before = (await deadlines()).map((row) => ({ ...row }));
   assert.deepEqual(before, [{ scope: "extract", seconds: 30 }, { scope: "run", seconds: 90 }]);
-  await engine.sql`select etl.retry_run(${run.run_id}, 'test')`;
+  await retryRun(engine.sql, run.run_id, "test");
   assert.deepEqual((await deadlines()).map((row) => ({ ...row })), before);
   await engine.submit({ ...conf, dry_run: true });
   await engine.submit(conf, { replay_of: run.run_id });

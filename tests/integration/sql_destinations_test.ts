@@ -3,7 +3,7 @@ import { confJsonSchema } from "../../pipeline/params.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
-import { client, raised, request, runs } from "../helpers/sql_problems.ts";
+import { client, raised, request, runs, submitted } from "../helpers/sql_problems.ts";
 import { lacks } from "../helpers/needs.ts";
 
 Deno.test("SQL: the same key and conf are one run; another conf with the key is a conflict", async (t) => {
@@ -30,7 +30,7 @@ Deno.test("SQL: a key stays with the run that overlap=skip named", async (t) => 
   await using sql = await client(db.dsn);
   const submit = async (key: string) =>
     (await sql.query(
-      `select etl.submit_run('{"overlap": "skip"}', jsonb_build_object('idempotency_key', $1::text)) as a`,
+      `select etl.submit_run('{"overlap": "skip"}', jsonb_build_object('idempotency_key', $1::text, 'immediate', true)) as a`,
       [key],
     ))
       .rows[0].a;
@@ -72,7 +72,7 @@ Deno.test("SQL: requests at once for a schema that does not exist make it once",
       await Promise.all(
         clients.map((each, i) =>
           each.query(
-            "select etl.request_run(jsonb_build_object('schema_name', $1::text, 'table_name', $2::text))",
+            `select etl.submit_run(jsonb_build_object('schema_name', $1::text, 'table_name', $2::text), '{"immediate": true}')`,
             [
               `fresh_${round}`,
               `t${i % 2}`,
@@ -114,7 +114,7 @@ Deno.test("SQL: a role that may not create is told the grant; nothing is half ma
     const before = (await owner.query("select count(*)::int as n from pg_class")).rows[0].n;
     {
       await using limited = await client(dsn);
-      const none = await request(limited, { schema_name: "missing" });
+      const none = await submitted(limited, { schema_name: "missing" });
       assert.deepEqual([none.type, none.status], ["missing-grant", 422]);
       assert.match(
         none.detail,
@@ -125,7 +125,7 @@ Deno.test("SQL: a role that may not create is told the grant; nothing is half ma
         /deno task setup-db --schema missing --table etl_improved_events --role/,
       );
       assert.equal(none.errors[0]!.field, "schema_name");
-      const closed = await request(limited, { schema_name: "closed" });
+      const closed = await submitted(limited, { schema_name: "closed" });
       assert.match(
         closed.detail,
         new RegExp(
@@ -142,7 +142,9 @@ Deno.test("SQL: a role that may not create is told the grant; nothing is half ma
       assert.equal((await owner.query("select to_regnamespace('missing') as n")).rows[0].n, null);
       // what was named first is enough
       await setupDatabase(db.dsn, { role, schema: "closed" });
-      await limited.query(`select etl.request_run('{"schema_name": "closed"}')`);
+      await limited.query(
+        `select etl.submit_run('{"schema_name": "closed"}', '{"immediate": true}')`,
+      );
     }
   } finally {
     await owner.query(`drop owned by ${role} cascade; drop role ${role}`);
@@ -239,7 +241,7 @@ async function hasPsql(): Promise<boolean> {
 Deno.test("SQL: schemas of PostgreSQL and of the pipeline take no data, not even in a dry run", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
-  for (const schema of ["etl", "pgboss", "cron", "pg_catalog", "pg_mine", "information_schema"]) {
+  for (const schema of ["etl", "cron", "pg_catalog", "pg_mine", "information_schema"]) {
     for (const dryRun of [false, true]) {
       const conf = JSON.stringify({ schema_name: schema, dry_run: dryRun });
       const problem = await raised(sql, `select etl.request_run('${conf}')`);

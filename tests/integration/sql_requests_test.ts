@@ -17,6 +17,11 @@ Deno.test("SQL: etl.request_run() asks for a run and answers with its id", async
     7,
   ]);
   assert.equal(run.requested_by, new URL(db.dsn).username);
+  // destination, overlap and slot are a server's to see to, after the commit
+  assert.deepEqual([run.accepted_at, run.admitted_at], [null, null]);
+  assert.deepEqual((await sql.query("select etl.accept_run() as yes")).rows, [{ yes: true }]);
+  assert.deepEqual((await sql.query("select etl.accept_run() as yes")).rows, [{ yes: false }]);
+  assert.deepEqual((await sql.query("select etl.admit_runs() as n")).rows, [{ n: 1 }]);
   const audit = await sql.query("select event, status from public.etl_improved_audit");
   assert.deepEqual(audit.rows, [{ event: "requested", status: "queued" }]);
 });

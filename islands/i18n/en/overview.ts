@@ -34,7 +34,7 @@ export const overview = {
   "health.polling": "LISTEN is off: the queue is polled, runs start with a delay",
   "health.pg_cron": "pg_cron runs schedules and periodic jobs",
   "health.pg_cron_elsewhere": "pg_cron in database {database} runs schedules and periodic jobs",
-  "health.own_cron": "The servers run schedules and periodic jobs (pg-boss)",
+  "health.own_cron": "The servers run schedules and periodic jobs",
   "pool.use": "{pool}: {running} of {slots} slots in use",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} waiting",

@@ -37,8 +37,7 @@ export const overview: Record<keyof typeof english, string> = {
   "health.pg_cron": "pg_cron ejecuta las programaciones y los trabajos periódicos",
   "health.pg_cron_elsewhere":
     "pg_cron, en la base de datos {database}, ejecuta las programaciones y los trabajos periódicos",
-  "health.own_cron":
-    "Los servidores ejecutan las programaciones y los trabajos periódicos (pg-boss)",
+  "health.own_cron": "Los servidores ejecutan las programaciones y los trabajos periódicos",
   "pool.use": "{pool}: {running} de {slots} plazas en uso",
   "pool.used": "{running} / {slots}",
   "pool.busy": "{running} / {slots} · {waiting} en espera",

@@ -9,7 +9,7 @@ export const jobs: Command = {
   summary: "periodic jobs, who runs them, and how their last runs went",
   description:
     `Lists the periodic jobs: the tick of the schedules, the refresh of the daily views, the weekly
-maintenance. pg_cron runs them where it can be used, else the servers do (pg-boss).`,
+maintenance. pg_cron runs them where it can be used, else the servers do.`,
   options: {},
   examples: ["etl jobs", "etl jobs --json"],
   async run({ flags, out, err, connect }) {

@@ -11,7 +11,7 @@ Deno.test("without pg_cron the servers run the jobs, each time on one of them, a
   await using db = await testDatabase(t);
   await setupDatabase(db.dsn);
   const [told] = await setUpJobs(db.dsn);
-  assert.match(told!, /^The servers run the periodic jobs \(pg-boss\): pg_cron/);
+  assert.match(told!, /^The servers run the periodic jobs: pg_cron/);
   await using one = await startServer({ dsn: db.dsn });
   await using two = await startServer({ dsn: db.dsn });
   const jobs = async (address: string): Promise<JobsReport> =>
@@ -21,20 +21,19 @@ Deno.test("without pg_cron the servers run the jobs, each time on one of them, a
     const tick = seen.items.find(({ name }) => name === "etl_schedule_tick");
     return tick?.last_runs.some(({ status }) => status === "succeeded") ? seen : null;
   }, { timeoutMs: 60_000 });
-  assert.equal(report.scheduler.in_use, "pg-boss");
+  assert.equal(report.scheduler.in_use, "servers");
   assert.match(report.scheduler.reason!, /pg_cron/);
   assert.deepEqual(report.items.map(({ name, scheduler, state }) => [name, scheduler, state]), [
-    ["etl_maintenance", "pg-boss", "scheduled"],
-    ["etl_refresh_mvs", "pg-boss", "scheduled"],
-    ["etl_schedule_tick", "pg-boss", "scheduled"],
+    ["etl_maintenance", "servers", "scheduled"],
+    ["etl_refresh_mvs", "servers", "scheduled"],
+    ["etl_schedule_tick", "servers", "scheduled"],
   ]);
   assert.deepEqual(report.warnings, []);
   const health = await (await fetch(`${one.address}/api/etl/health`)).json();
-  assert.equal(health.scheduler.in_use, "pg-boss");
+  assert.equal(health.scheduler.in_use, "servers");
   const twice = await query(
     db.dsn,
-    `select name, date_trunc('minute', created_on) from pgboss.job where name = 'etl_schedule_tick'
-     group by 1, 2 having count(*) > 1`,
+    `select due_at from etl.job_runs where name = 'etl_schedule_tick' group by 1 having count(*) > 1`,
   );
   assert.deepEqual(twice, [], "one job a minute, however many servers");
 });
@@ -54,13 +53,13 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
   await query(db.dsn, "select etl.tick_schedules()");
   await query(
     db.dsn,
-    "delete from pgboss.job where name in ('etl_schedule_tick', 'etl_maintenance')",
+    "delete from etl.job_runs where name in ('etl_schedule_tick', 'etl_maintenance')",
   );
   await query(
     db.dsn,
-    `insert into pgboss.job (name, state, started_on, completed_on, output) values
-      ('etl_schedule_tick', 'completed', now() - interval '30 seconds', now(), '{"value": {}}'),
-      ('etl_maintenance', 'failed', now(), now(), '{"message": "out of luck"}')`,
+    `insert into etl.job_runs (name, status, due_at, started_at, ended_at, message) values
+      ('etl_schedule_tick', 'succeeded', now(), now() - interval '30 seconds', now(), '{}'),
+      ('etl_maintenance', 'failed', now(), now(), now(), 'out of luck')`,
   );
   assert.match((await warnings()).join(), /^job etl_maintenance failed at .*: out of luck$/);
   const health = await fetch(`${server.address}/api/etl/health`);

@@ -1,17 +1,23 @@
--- etl_consumer's transaction: takes each end of a run once, judges it, asks for the views to be refreshed
--- and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
--- or done twice however the server ends. Answers the ends that it took, with what telemetry wants to know.
-create or replace function etl.consume_run(run_id uuid) returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+-- etl_consumer's transaction: takes the oldest end of a run that nobody has taken, judges it, asks for the views to be
+-- refreshed and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
+-- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
+-- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
+create or replace function etl.consume_run_end() returns setof jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
   run etl.runs;
   ended etl.run_ends;
   settings etl.reaction_settings;
+  told jsonb;
 begin
-  select * into settings from etl.reaction_settings;
-  for ended in
-    select e.* from etl.run_ends as e where e.run_id = consume_run.run_id and e.consumed_at is null order by e.end_no for update
-  loop
+  perform pg_advisory_xact_lock(hashtextextended('etl consume_run_end', 0));
+  select e.* into ended from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp()
+    order by e.ended_at, e.run_id, e.end_no limit 1 for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  begin
+    select * into settings from etl.reaction_settings;
     update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
     -- as it was when it ended: a retry may be at it again
     select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
@@ -23,18 +29,20 @@ begin
     if settings.openlineage then
       perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
     end if;
-    return next jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
+    told := jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
       'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
       'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
         from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
       'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
-  end loop;
-  -- last, as every consumer of a run waits for this row
-  if found then
     perform etl.request_view_refresh();
-  end if;
+  exception when others then
+    update etl.run_ends as e set next_attempt_at = clock_timestamp() + interval '30 seconds'
+      where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    told := jsonb_build_object('run_id', ended.run_id, 'failed', sqlerrm);
+  end;
+  return next told;
 end $$;
-comment on function etl.consume_run(uuid) is 'judges the ends of a run that nobody has judged yet; each once';
+comment on function etl.consume_run_end() is 'judges the oldest end of a run that nobody has judged yet; each once';
 
 -- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
 -- refresh that begins after reading number n holds everything that requests up to n were made for.
@@ -42,7 +50,7 @@ create or replace function etl.request_view_refresh() returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   update etl.view_refresh set requested = requested + 1;
-  perform etl.enqueue('etl_refresh', '{}');
+  perform etl.wake('refresh');
 end $$;
 
 -- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
@@ -55,7 +63,7 @@ begin
     where e.state = 'started' and exists (
       select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
   if found then
-    perform etl.enqueue('etl_' || target, jsonb_build_object('target', target));
+    perform etl.wake('export ' || target);
   end if;
 end $$;
 

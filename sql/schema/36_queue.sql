@@ -1,0 +1,39 @@
+-- What servers do for each other: who does which work, and what clients have asked for that a server does after the commit.
+create table if not exists etl.leases (
+  -- a kind of work that one server does at a time, e.g. "channel slack"
+  name text primary key,
+  holder uuid not null,
+  -- prolonged by its holder while it works; from then on anybody may take it
+  held_until timestamptz not null
+);
+comment on table etl.leases is 'work that one server does at a time, while it does it; see etl.claim_lease';
+
+create table if not exists etl.cancel_requests (
+  request_no bigint generated always as identity primary key,
+  run_id uuid not null,
+  requested_by text not null,
+  requested_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.cancel_requests is 'runs to be cancelled; a server takes the rows out within a second';
+
+create table if not exists etl.jobs (
+  name text primary key,
+  -- of a file of sql/cron, UTC
+  schedule text not null,
+  next_at timestamptz not null,
+  -- failures in a row
+  failures integer not null default 0
+);
+comment on table etl.jobs is 'periodic jobs that the servers run, as pg_cron does not: each due time is one server''s';
+
+create table if not exists etl.job_runs (
+  job_run_no bigint generated always as identity primary key,
+  name text not null,
+  due_at timestamptz not null,
+  started_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  status text not null default 'running' constraint job_runs_status_known check (status in ('running', 'succeeded', 'failed')),
+  message text
+);
+create index if not exists job_runs_name on etl.job_runs (name, job_run_no desc);
+comment on table etl.job_runs is 'the newest 500 times that the servers ran each periodic job';
