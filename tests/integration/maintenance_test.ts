@@ -232,6 +232,10 @@ Deno.test("a maintenance whose server dies in the middle is carried on by anothe
     sql`select * from etl.delete_old(${id}, ${attempt}, 'clean_old_metrics', 'public.etl_improved_metrics', 100)`;
   await batch(1);
   await batch(1);
+  // another server carries on: the first one, if it lives, deletes nothing any more
+  await sql`update etl.maintenance_runs set attempt = 2`;
+  await assert.rejects(batch(1), /another server/, "while the other is at it");
+  await sql`update etl.maintenance_runs set attempt = 1`;
   await using _maintaining = await startMaintaining(engine, { batchRows: 90 });
   const view = await waitFor(async () => {
     const seen = await (await engine.request(`/api/etl/maintenance/${id}`)).json();

@@ -204,7 +204,7 @@ export const REACTIONS: Mutant[] = [
     find: "if (ORDER[level] < ORDER[options.level]) return;",
     replace: "",
     breaks: "lines below the level are left out",
-    tests: ["unit/log_test.ts: lines below the level"],
+    tests: ["unit/log_test.ts: lines below the write level"],
   },
   {
     id: "reactions/slack-escape",

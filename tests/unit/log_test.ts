@@ -87,7 +87,7 @@ Deno.test("log: secrets are hidden, also as JSON writes them; an empty one hides
   const secrets = ['pa"ss\\word', ""];
   for (const format of ["text", "json"] as const) {
     const [line] = logged({ format, secrets }, (log) => {
-      log.error('in pa"ss\\word text', {
+      log.error('in pa"ss\\word text, and pa"ss\\word again', {
         dsn: 'postgres://u:pa"ss\\word@h',
         nested: { a: 'pa"ss\\word' },
       });
