@@ -22,16 +22,20 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** Whether test files run side by side; not where they measure time or kill things. */
-  parallel: boolean;
+  /** Whether test files run side by side, so many at once or as many as there are cores; not where they measure time. */
+  parallel: boolean | number;
+  /** Files that are left out: part of their path. */
+  except?: RegExp;
 }
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 const SUITES: Suite[] = [
   { title: "unit and integration", paths: ["unit", "integration", "launch"], parallel: true },
-  { title: "faults", paths: ["faults"], parallel: true },
-  { title: "browser", paths: ["browser"], parallel: false },
+  // these mostly wait: for heartbeats, leases, pauses
+  { title: "faults", paths: ["faults"], parallel: 3 },
+  { title: "browser", paths: ["browser"], except: /weight/, parallel: true },
+  { title: "how light pages are", paths: ["browser/weight_test.ts"], parallel: false },
   { title: "quickstart", paths: ["quickstart"], parallel: false },
 ];
 
@@ -51,12 +55,22 @@ const MAIN_JOB = [
   "faults/server_killed_test.ts",
 );
 
+/** What is the same on every PostgreSQL: the edge, the command line, receivers, files. */
+const ANY_POSTGRES =
+  /\/(access|alerts_slack|api|cli|hostile|http|otel|preview|prometheus|schedules_api|schedules_cli|secrets|server_start|source_(?!postgres)\w+|statsd|tls|typed_views_api|validation_(cli|suites))(_\w+)?_test\.ts$/;
+
 const FULL_SUITES: Suite[] = [
   ...SUITES,
   // needs Python, and installs what it compares with from PyPI
   { title: "conformance", paths: ["conformance"], parallel: true },
   { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: true },
-  { title: "PostgreSQL 15", paths: ["integration"], kind: "debian15", parallel: true },
+  {
+    title: "PostgreSQL 15",
+    paths: ["integration"],
+    except: ANY_POSTGRES,
+    kind: "debian15",
+    parallel: true,
+  },
 ];
 
 const LIMIT_MINUTES = { normal: 40, full: 60 };
@@ -113,7 +127,7 @@ async function main(): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-async function testFiles({ paths }: Suite): Promise<string[]> {
+async function testFiles({ paths, except }: Suite): Promise<string[]> {
   const found: string[] = [];
   const visit = async (path: string) => {
     const stat = await Deno.stat(path).catch(() => undefined);
@@ -127,7 +141,7 @@ async function testFiles({ paths }: Suite): Promise<string[]> {
     const below = path.startsWith("tests/") || path.startsWith("/") ? path : join("tests", path);
     await visit(resolve(PROJECT_DIR, below));
   }
-  return found.sort();
+  return found.filter((path) => !except?.test(path)).sort();
 }
 
 async function runSuite(
@@ -178,7 +192,10 @@ async function denoTest(
       ...files.map((file) => relative(PROJECT_DIR, file)),
     ],
     cwd: PROJECT_DIR,
-    env: options.env,
+    env: {
+      ...options.env,
+      ...(typeof suite.parallel === "number" ? { DENO_JOBS: String(suite.parallel) } : {}),
+    },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
