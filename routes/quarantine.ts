@@ -140,7 +140,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
 }
 
 /** Members of the source that say where the records come from: those are the quarantine's. */
-const NOT_SETTABLE = ["type", "format", "upload_id", "records", "path", "url", "name"];
+const NOT_SETTABLE = ["type", "format", "upload_id", "records", "cells", "path", "url", "name"];
 
 async function replay(
   c: Context,
@@ -202,6 +202,9 @@ function changedSource(source: Members, changed: unknown): Members {
   );
 }
 
+/** What says how cells are read. */
+const COLUMN_MEMBERS = ["columns", "null_values", "true_values", "false_values"];
+
 /** The original's mapping, on the records themselves. */
 function replaySource(original: Members, run: { run_label: string }): Members {
   const { name, key, event_type, occurred_at, version, type } = original;
@@ -225,5 +228,10 @@ function replaySource(original: Members, run: { run_label: string }): Members {
       ? { occurred_at: "occurred_at" }
       : {}),
     ...(version !== undefined ? { version } : {}),
+    ...Object.fromEntries(
+      COLUMN_MEMBERS.filter((name) => original[name] !== undefined)
+        .map((name) => [name, original[name]]),
+    ),
+    cells: true,
   };
 }

@@ -5,7 +5,7 @@ import { digitsOf, numberText, setDigits } from "../numbers.ts";
 import { Problem } from "../problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJson } from "./json_text.ts";
-import { CellFault, setNumber } from "./local/csv_values.ts";
+import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
 import { type Json, type SourceRecord, Unreadable } from "./source.ts";
 
 /**
@@ -87,6 +87,60 @@ export function compileColumns(conf: ColumnsConf): Columns | undefined {
     isNull: nulls.length === 0 ? undefined : (text) => nullSet.has(text),
     names,
   };
+}
+
+/** Member of a JSON object that holds a record's cells, for a replay; nothing that jsonb could hold has this name. */
+const CELLS = "\0cells";
+
+/** The cells of a record as JSON, which `replayedCells` reads back. */
+export function cellsJson(names: string[], texts: string[]): string {
+  return JSON.stringify({ [CELLS]: names.map((name, i) => [name, texts[i]]) });
+}
+
+/** The record of cells that `cellsJson` wrote; any other record as it is. */
+export function replayedCells(
+  record: SourceRecord,
+  columns: Columns | undefined,
+): SourceRecord | Unreadable {
+  const cells = record[CELLS] as [string, string][] | undefined;
+  if (cells === undefined) return record;
+  const names = cells.map(([name]) => name);
+  const texts = cells.map(([, text]) => text);
+  try {
+    return cellsRecord(names, texts, {
+      puts: names.map((name) => columns?.of(name)),
+      isNull: columns?.isNull,
+    });
+  } catch (error) {
+    if (!(error instanceof CellFault)) throw error;
+    return new Unreadable(error.rule, error.message, JSON.stringify(record), error.field);
+  }
+}
+
+/**
+ * A record of text cells: declared ones as they are declared, any other by itself.
+ *
+ * @throws {CellFault} for a cell that does not fit.
+ */
+export function cellsRecord(
+  names: string[],
+  texts: string[],
+  { puts, isNull }: {
+    puts: (PutText | undefined)[];
+    isNull: ((text: string) => boolean) | undefined;
+  },
+): SourceRecord {
+  const record: SourceRecord = {};
+  for (let i = 0; i < names.length; i++) {
+    const text = texts[i]!;
+    const name = names[i]!;
+    const put = puts[i];
+    if (isNull !== undefined && isNull(text)) record[name] = null;
+    else if (put === undefined) setCell(record, name, text);
+    else if (text === "") record[name] = null;
+    else put(record, name, text);
+  }
+  return record;
 }
 
 /**

@@ -75,6 +75,8 @@ export const inlineSource = z.strictObject({
   ...mapping,
   ...parsing,
   records: z.array(z.unknown()).max(100_000).optional().describe("the records themselves"),
+  cells: z.boolean().optional()
+    .describe("set by a replay: whether records of CSV are given by their cells"),
   upload_id: z.uuid().optional().describe("set by the server: where a request body was kept"),
 }).describe("records in the request body");
 

@@ -225,3 +225,20 @@ Deno.test("a replay loads what was rejected with today's transform, and overwrit
   assert.equal(again.status, 409, "what was replayed is not replayed again");
   assert.deepEqual((await engine.run(rejecting.run_id)).counts, rejecting.counts);
 });
+
+Deno.test("replay: a record of a CSV file has the key and the values that it had in the file", async (t) => {
+  await using engine = await startEngine(t, {
+    files: {
+      "codes.csv": "code,n,at,when\n1.10,5.0,no time,2026-01-01\n007,true,no time,2026-01-01\n",
+    },
+  });
+  const source = { type: "file", path: "codes.csv", name: "codes", key: "code" };
+  const run = await engine.runToEnd({ source: { ...source, occurred_at: "at" } });
+  assert.equal(run.counts!.rejected, 2);
+  const mended = await replay(engine, run.run_id, MENDED);
+  assert.equal(mended.counts!.inserted, 2);
+  const again = await engine.succeed({ source: { ...source, occurred_at: "when" } });
+  const { inserted, unchanged } = again.counts!;
+  assert.deepEqual([inserted, unchanged], [0, 2]);
+  assert.deepEqual((await engine.rows()).map(({ event_id }) => event_id), ["007", "1.10"]);
+});

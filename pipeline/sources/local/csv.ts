@@ -1,4 +1,10 @@
-import { type Columns, type ColumnsConf, compileColumns } from "../columns.ts";
+import {
+  cellsJson,
+  cellsRecord,
+  type Columns,
+  type ColumnsConf,
+  compileColumns,
+} from "../columns.ts";
 import {
   type Origin,
   type ReadContext,
@@ -9,7 +15,7 @@ import {
 import { unreadable } from "../unreadable.ts";
 import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { readCsvHead } from "./csv_header.ts";
-import { CellFault, setCell } from "./csv_values.ts";
+import { CellFault } from "./csv_values.ts";
 import { lineAt } from "./line_numbers.ts";
 import { notUtf8, tooLong } from "./ndjson.ts";
 import { type OpenInput, openPart } from "./open_input.ts";
@@ -241,7 +247,7 @@ function parseText(
     );
   }
   try {
-    return toRecord(fields, table);
+    return cellsRecord(names, fields, table);
   } catch (error) {
     if (!(error instanceof CellFault)) throw error;
     return reject(error.rule, error.message, error.field);
@@ -252,22 +258,8 @@ function isHeader(fields: string[], names: string[]): boolean {
   return fields.every((field, column) => field.trim().replace(MARK, "") === names[column]);
 }
 
-function toRecord(fields: string[], { names, puts, isNull }: Table): SourceRecord {
-  const record: SourceRecord = {};
-  for (let i = 0; i < names.length; i++) {
-    const text = fields[i]!;
-    const name = names[i]!;
-    const put = puts[i];
-    if (isNull !== undefined && isNull(text)) record[name] = null;
-    else if (put === undefined) setCell(record, name, text);
-    else if (text === "") record[name] = null;
-    else put(record, name, text);
-  }
-  return record;
-}
-
-/** The record as JSON that reads back as the same cells: declared ones as text. Null where it has no cells. */
-function recordJson(raw: Uint8Array, { names, puts, layout }: Table): string | null {
+/** The record as JSON that a replay reads back as the same cells. Null where it has no cells. */
+function recordJson(raw: Uint8Array, { names, layout }: Table): string | null {
   let fields: string[] | CsvFault;
   try {
     const text = strict.decode(raw);
@@ -276,12 +268,7 @@ function recordJson(raw: Uint8Array, { names, puts, layout }: Table): string | n
     return null;
   }
   if (typeof fields === "string" || fields.length !== names.length) return null;
-  const members = fields.map((text, i) => {
-    const plain = puts[i] === undefined &&
-      (/^(?:true|false|-?(?:0|[1-9]\d*)(?:\.\d+)?)$/.test(text) || text === "");
-    return `${JSON.stringify(names[i])}:${plain ? text || "null" : JSON.stringify(text)}`;
-  });
-  return `{${members.join(",")}}`;
+  return cellsJson(names, fields);
 }
 
 /** The bytes of record `i`, without its line end. */

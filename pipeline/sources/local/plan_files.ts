@@ -1,6 +1,6 @@
 import { Problem } from "../../problem.ts";
 import type { Plan, PlanContext, ReadContext, Slice } from "../source.ts";
-import { type ColumnsConf, compileColumns, readColumns } from "../columns.ts";
+import { type ColumnsConf, compileColumns, readColumns, replayedCells } from "../columns.ts";
 import { type RecordBatch, Unreadable } from "../source.ts";
 import { readCsv } from "./csv.ts";
 import { type CsvConf, type CsvLayout, csvLayout } from "./csv_dialect.ts";
@@ -75,7 +75,7 @@ function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf)
 export async function* readParts(
   slice: Slice,
   ctx: ReadContext,
-  conf: CsvConf & ColumnsConf,
+  conf: CsvConf & ColumnsConf & { cells?: boolean | undefined },
 ): AsyncGenerator<RecordBatch> {
   for (const part of (slice as PartsSlice).parts) {
     if (part.format === "csv") yield* readCsv(part, ctx, conf);
@@ -89,17 +89,19 @@ export async function* readParts(
 /** The batches, whose declared columns are read as they are declared. */
 export async function* withColumns(
   batches: AsyncIterable<RecordBatch>,
-  conf: ColumnsConf,
+  conf: ColumnsConf & { cells?: boolean | undefined },
 ): AsyncGenerator<RecordBatch> {
   const columns = compileColumns(conf);
-  if (columns === undefined) {
+  if (columns === undefined && !conf.cells) {
     yield* batches;
     return;
   }
   for await (const batch of batches) {
     for (let i = 0; i < batch.length; i++) {
       const record = batch[i]!;
-      if (!(record instanceof Unreadable)) batch[i] = readColumns(record, columns);
+      if (record instanceof Unreadable) continue;
+      const read = conf.cells ? replayedCells(record, columns) : record;
+      batch[i] = read !== record || columns === undefined ? read : readColumns(record, columns);
     }
     yield batch;
   }

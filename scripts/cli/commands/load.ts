@@ -227,6 +227,7 @@ function checkFields({ events, rejected }: Preview, { source }: Conf): void {
 function asObject(raw: string): Record<string, unknown>[] {
   try {
     const value = JSON.parse(raw);
+    if (Array.isArray(value?.["\0cells"])) return [Object.fromEntries(value["\0cells"])];
     return typeof value === "object" && value !== null ? [value] : [];
   } catch {
     return [];
