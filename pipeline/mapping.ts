@@ -1,7 +1,7 @@
 import { fieldReader, fieldTextReader } from "./field_path.ts";
 import { normalNumber } from "./numbers.ts";
 import type { SourceConf } from "./sources/schema.ts";
-import type { Json, SourceRecord } from "./sources/source.ts";
+import { type Json, type RecordBatch, type SourceRecord, Unreadable } from "./sources/source.ts";
 import { type TimeFormat, toUtcText, utcTextToEpoch } from "./timestamps.ts";
 
 /** Thrown while one record is mapped: the record goes to the quarantine. */
@@ -112,4 +112,63 @@ function versionReader(path: string | undefined): (record: SourceRecord) => stri
       path,
     );
   };
+}
+
+/**
+ * How often a field of the key had which JSON type. 1 and "1", true and "true" are one key, which a source may not mean.
+ */
+export interface KeyTypes {
+  numbers: number;
+  /** Strings that read as a number does as a key. */
+  numberTexts: number;
+  booleans: number;
+  booleanTexts: number;
+}
+
+const NUMBER_KEY = /^-?(?:0|[1-9]\d*)(?:\.\d*[1-9])?$/;
+
+/** Counts the JSON types of each field of a key; `counts` goes on from an earlier batch. */
+export function countKeyTypes(
+  key: MappingConf["key"],
+  records: RecordBatch,
+  counts?: KeyTypes[],
+): KeyTypes[] {
+  const paths = key === undefined ? [] : [key].flat();
+  return paths.map((path, i) => {
+    const read = fieldReader(path);
+    const count = { ...(counts?.[i] ?? NO_KEY_TYPES) };
+    for (const record of records) {
+      if (record instanceof Unreadable) continue;
+      const value = read(record);
+      if (typeof value === "string") {
+        if (NUMBER_KEY.test(value)) count.numberTexts++;
+        else if (value === "true" || value === "false") count.booleanTexts++;
+      } else if (typeof value === "number" || typeof value === "bigint") count.numbers++;
+      else if (typeof value === "boolean") count.booleans++;
+    }
+    return count;
+  });
+}
+
+const NO_KEY_TYPES: KeyTypes = { numbers: 0, numberTexts: 0, booleans: 0, booleanTexts: 0 };
+
+/** What the user is told of key fields whose type is not always the same, by all chunks of a run. */
+export function keyTypesWarnings(
+  key: MappingConf["key"],
+  chunks: (KeyTypes[] | undefined)[],
+): string[] {
+  const paths = key === undefined ? [] : [key].flat();
+  return paths.flatMap((path, i) => {
+    const sum = (name: keyof KeyTypes) =>
+      chunks.reduce((total, chunk) => total + (chunk?.[i]?.[name] ?? 0), 0);
+    const told = (count: number, texts: number, kind: string, example: string) =>
+      count === 0 || texts === 0 ? [] : [
+        `Key field ${path} is a ${kind} in ${count} records and a text that reads like one in ${texts}: ` +
+        `${example} and "${example}" are one key. Give them one type, or add a field to the key.`,
+      ];
+    return [
+      ...told(sum("numbers"), sum("numberTexts"), "number", "1"),
+      ...told(sum("booleans"), sum("booleanTexts"), "boolean", "true"),
+    ];
+  });
 }

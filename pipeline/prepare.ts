@@ -4,6 +4,7 @@ import { quoteIdent } from "../store/pg.ts";
 import { replaceQuarantine } from "../store/quarantine.ts";
 import type { Rejected } from "./event.ts";
 import { manifestTable } from "./manifest.ts";
+import { countKeyTypes } from "./mapping.ts";
 import { Problem } from "./problem.ts";
 import { readSource } from "./sources/adapters.ts";
 import { locate, sliceBatch } from "./sources/origin.ts";
@@ -117,6 +118,9 @@ async function makeSpill(
       counts.cursor_nulls += nullCount(records, params.source.cursor);
     }
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
+    if (env.module === null) {
+      counts.key_types = countKeyTypes(mappingOf(params.source).key, records, counts.key_types);
+    }
     const transformed = transform(records, counts.records_read);
     const batch = transformed instanceof Promise ? await transformed : transformed;
     lap("transform");

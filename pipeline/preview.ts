@@ -1,4 +1,5 @@
 import type { Event, Rejected } from "./event.ts";
+import { countKeyTypes, keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
 import { parseJson } from "./sources/json_text.ts";
@@ -97,7 +98,13 @@ export async function preview(
       fields: mapping.key === undefined ? null : [mapping.key].flat(),
       ...keysOf(valid),
     },
-    warnings: [...warnings, ...repeatedNamesWarning(records.repeatedNames)],
+    warnings: [
+      ...warnings,
+      ...repeatedNamesWarning(records.repeatedNames),
+      ...params.transform === null
+        ? keyTypesWarnings(mapping.key, [countKeyTypes(mapping.key, records)])
+        : [],
+    ],
   };
 }
 

@@ -14,6 +14,7 @@ import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
 import { chooseComparison, type Comparison, manifestTable } from "./manifest.ts";
+import { keyTypesWarnings } from "./mapping.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./prepare.ts";
 import { Problem } from "./problem.ts";
 import { foreignRowsProblem } from "./resolve.ts";
@@ -26,6 +27,7 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
+import { mappingOf } from "./sources/defaults.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Slice } from "./sources/source.ts";
 import type { SpillMeta } from "./spill/layout.ts";
@@ -212,9 +214,15 @@ class RunExecution {
       addRepeated,
       undefined,
     );
+    const { key } = mappingOf(this.#context.params.source);
     return {
       state: "succeeded",
-      warnings: [...warnings, ...repeatedNamesWarning(repeated), ...heldBackWarning(decisions)],
+      warnings: [
+        ...warnings,
+        ...repeatedNamesWarning(repeated),
+        ...keyTypesWarnings(key, metas.map(({ counts }) => counts.key_types)),
+        ...heldBackWarning(decisions),
+      ],
       ...rest,
     };
   }

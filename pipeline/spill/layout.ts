@@ -1,3 +1,4 @@
+import type { KeyTypes } from "../mapping.ts";
 import { Problem } from "../problem.ts";
 import type { Plain } from "../sources/source.ts";
 
@@ -44,6 +45,8 @@ export interface PreparedCounts {
   cursor_nulls: number;
   /** Records in which an object has a name twice, and the first of them, in words. */
   repeated_names?: { records: number; example: string } | undefined;
+  /** Of each field of the key; not where a module makes the keys. */
+  key_types?: KeyTypes[];
 }
 
 export function runDir(spoolDir: string, runId: string): string {

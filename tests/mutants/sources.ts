@@ -306,4 +306,12 @@ export const SOURCES: Mutant[] = [
     breaks: "nested rows that would not fit into memory are refused",
     tests: ["unit/hostile_files_test.ts: nested rows that would not fit"],
   },
+  {
+    id: "sources/key-types",
+    file: "pipeline/mapping.ts",
+    find: "if (NUMBER_KEY.test(value)) count.numberTexts++;",
+    replace: "if (value === NUMBER_KEY.source) count.numberTexts++;",
+    breaks: "a key of two JSON types is warned of",
+    tests: ["integration/load_json_test.ts: what is stored is what was read"],
+  },
 ];
