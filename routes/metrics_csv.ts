@@ -1,5 +1,5 @@
-import Papa from "papaparse";
 import type { MetricsRow } from "../store/metrics.ts";
+import { csvText } from "./shared/csv.ts";
 
 /** Columns of the CSV, in their order; stages and missed deadlines are JSON's business. */
 const COLUMNS = [
@@ -30,14 +30,7 @@ const COLUMNS = [
   "started_at",
 ] as const satisfies (keyof MetricsRow)[];
 
-/**
- * RFC 4180 with a header. Text that a spreadsheet would take for a formula is
- * given an apostrophe in front; numbers stay as they are.
- */
+/** Rows as CSV. */
 export function metricsCsv(rows: MetricsRow[]): string {
-  const text = Papa.unparse({
-    fields: [...COLUMNS],
-    data: rows.map((row) => COLUMNS.map((column) => row[column])),
-  }, { newline: "\r\n", escapeFormulae: /^[=+\-@\t\r\n\uFF0B\uFF0D\uFF1D\uFF20]/ });
-  return `${text}\r\n`;
+  return csvText(COLUMNS, rows);
 }

@@ -51,6 +51,29 @@ export interface HistoryRow {
   position: string;
 }
 
+/** The members of a HistoryRow, in their order. */
+export const HISTORY_COLUMNS = [
+  "run_id",
+  "run_label",
+  "state",
+  "trigger",
+  "dry_run",
+  "replay",
+  "requested_at",
+  "ended_at",
+  "duration_ms",
+  "num_chunks",
+  "total_rows",
+  "expected_rows",
+  "inserted",
+  "updated",
+  "unchanged",
+  "rejected",
+  "ratio",
+  "low_ratio",
+  "position",
+] as const satisfies (keyof HistoryRow)[];
+
 export interface HistoryPage {
   rows: HistoryRow[];
   /** Runs that the filter leaves, counted up to `COUNT_LIMIT`. */

@@ -7,9 +7,9 @@ const MAX_SECTION = 2_900;
 const MAX_SECTIONS = 20;
 
 const ICONS: Record<string, string> = {
-  error: ":red_circle:",
-  warning: ":large_orange_circle:",
-  info: ":white_check_mark:",
+  error: "\u{1F534}",
+  warning: "\u{1F7E0}",
+  info: "\u2705",
 };
 
 const TITLES: Record<string, string> = {
@@ -29,9 +29,17 @@ function alertTitle(kind: string): string {
   return TITLES[kind] ?? kind;
 }
 
-/** Text of others in Slack's markup: nothing in it is a link, a mention or a command. */
+/** Text of others in a Slack message: nothing in it is a link, a mention or a command. */
 function escapeSlack(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** Keeps what stands around it apart, and is not seen. */
+const WORD_JOINER = "\u2060";
+
+/** The same where Slack also reads markup: no bold, no code, no bare address that it makes a link of. */
+function withoutMarkup(text: string): string {
+  return escapeSlack(text).replaceAll(/[*_~`@]|:(?=\/\/)|\.(?=\w)/g, `$&${WORD_JOINER}`);
 }
 
 /** One message for notifications that came together, each with a link to its run. */
@@ -40,14 +48,14 @@ export function slackMessage(
   publicUrl: string,
 ): IncomingWebhookSendArguments {
   const blocks = notifications.flatMap((notification) => section(notification, publicUrl));
-  return { text: summary(notifications), blocks };
+  return { text: summary(notifications), blocks, unfurl_links: false, unfurl_media: false };
 }
 
 function summary(notifications: Notification[]): string {
   const [first] = notifications;
   const rest = notifications.length - 1;
   const text = `${headline(first!)}: ${first!.payload.message}`.slice(0, 300);
-  return escapeSlack(rest > 0 ? `${text} (and ${rest} more)` : text);
+  return withoutMarkup(rest > 0 ? `${text} (and ${rest} more)` : text);
 }
 
 function headline({ type, payload }: Notification): string {
@@ -73,9 +81,13 @@ function section(notification: Notification, publicUrl: string): Block[] {
     payload.at,
     `id ${id}`,
   ].filter((part) => part !== null);
-  const text = `${icon} *${escapeSlack(headline(notification))}*\n${escapeSlack(payload.message)}`;
+  const text = escapeSlack(`${icon} ${headline(notification)}\n${payload.message}`);
   return [
-    { type: "section", text: { type: "mrkdwn", text: text.slice(0, MAX_SECTION) } },
+    // of plain text Slack makes no link, no mention and no markup
+    {
+      type: "section",
+      text: { type: "plain_text", text: text.slice(0, MAX_SECTION), emoji: false },
+    },
     context(details.join("  ·  ")),
   ];
 }

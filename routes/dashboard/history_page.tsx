@@ -1,9 +1,14 @@
 import type { Context } from "hono";
-import Papa from "papaparse";
 import { Icon } from "../../islands/ui/icon.tsx";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
 import { runLabels } from "../../store/dashboard.ts";
-import { COUNT_LIMIT, type HistoryPage, historyPage } from "../../store/history.ts";
+import {
+  COUNT_LIMIT,
+  HISTORY_COLUMNS,
+  type HistoryPage,
+  historyPage,
+} from "../../store/history.ts";
+import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Filters } from "./history_filters.tsx";
@@ -32,9 +37,8 @@ export async function runsPage(c: Context, deps: DashboardDeps): Promise<Respons
 export async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
   const query = readHistoryQuery(c.req.query());
   const { rows } = await sharedHistory(c, deps, query);
-  const table = rows.map(({ position: _position, ...row }) => row);
-  const text = Papa.unparse(table, { escapeFormulae: true, newline: "\r\n" });
-  return c.body(`${text}\r\n`, 200, {
+  const columns = HISTORY_COLUMNS.filter((name) => name !== "position");
+  return c.body(csvText(columns, rows), 200, {
     ...SECURITY_HEADERS,
     "content-type": "text/csv; charset=utf-8",
     "content-disposition": 'attachment; filename="etl_runs.csv"',

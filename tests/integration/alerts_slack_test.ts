@@ -183,6 +183,28 @@ Deno.test("slackMessage() shows foreign text as text", () => {
   }], "http://etl.test");
   assert.ok(!JSON.stringify(blocks).includes("<!channel>"));
   assert.ok(!text!.includes("<"));
-  const section = blocks![0] as { text: { text: string } };
+  const section = blocks![0] as { text: { text: string; type: string } };
   assert.ok(section.text.text.length <= 3_000, "Slack takes 3,000 characters a section");
+  // Slack makes bold, code and links of what stands in mrkdwn, and of a bare address too
+  const marks = "*bold* `code` _x_ https://evil.example/?a=1 evil.example @channel";
+  const marked = slackMessage([{
+    id: "1",
+    type: "raised",
+    payload: {
+      kind: "run_failed",
+      subject: marks,
+      severity: "error",
+      message: marks,
+      run_id: null,
+      run_label: marks,
+      fingerprint: "f",
+      opened_at: "2025-01-01T00:00:00.000Z",
+      at: "2025-01-01T00:00:00.000Z",
+      details: {},
+    },
+  }], "http://etl.test");
+  const [shown] = marked.blocks as { text: { text: string; type: string } }[];
+  assert.equal(shown!.text.type, "plain_text");
+  assert.ok(shown!.text.text.endsWith(marks), "it is shown as it is");
+  assert.doesNotMatch(marked.text!, /https?:\/\/|evil\.example|\*bold|`code|@channel/);
 });

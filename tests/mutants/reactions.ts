@@ -168,9 +168,9 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/formulas",
-    file: "routes/metrics_csv.ts",
-    find: "[=+\\-@\\t\\r\\n",
-    replace: "[=+\\-\\t\\r\\n",
+    file: "routes/shared/csv.ts",
+    find: "[=+\\\\-@",
+    replace: "[=+\\\\-",
     breaks: "no spreadsheet takes text for a formula",
     tests: ["integration/metrics_test.ts: history as CSV"],
   },
