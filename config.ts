@@ -78,7 +78,7 @@ export const environmentSchema = z.object({
     ),
   ETL_SIGN_INS_PER_MINUTE: whole(0, 1_000_000).default(10)
     .describe(
-      "attempts to sign in that one address may make at a server in a minute; 0: any number",
+      "wrong tokens that one address, or one token prefix, may show a server in a minute; a right one is never refused; 0: any number",
     ),
   ETL_MAX_REQUESTS: whole(1, 100_000).default(512)
     .describe("requests that are in hand at once; more are answered 503 with Retry-After"),

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { cpus, totalmem } from "node:os";
 import type { Measure, Row } from "./bench.ts";
 import { defaultRun } from "./measures/default_run.ts";
+import { hostile } from "./measures/hostile.ts";
 import { load, loadSequential } from "./measures/load.ts";
 import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
@@ -31,6 +32,7 @@ const MEASURES: Measure[] = [
   observing,
   maintenance,
   typedView,
+  hostile,
   peers,
 ];
 

@@ -59,6 +59,8 @@ export function parseJsonExactly(text: string): Json {
     if (!JSON_NUMBER.test(number)) return;
     const value = Number(number);
     if (number === `${value}` && !isBeyond(value)) return;
+    // a double keeps 15 digits, and most long tokens of numbers have an exponent instead of more
+    if (number.length < 18 && /[eE]/.test(number) && isNormal(value)) return;
     parts.push(text.slice(copied, from), `"${MARK}${number}"`);
     copied = to;
   });
@@ -137,6 +139,11 @@ function withNumbers(root: Json): Json {
     }
   }
   return holder[0]!;
+}
+
+/** Whether a double has its full precision: neither 0, nor close to it, nor infinite. */
+function isNormal(value: number): boolean {
+  return Number.isFinite(value) && Math.abs(value) > 1e-300;
 }
 
 /** Whether a number is not among those whose integers are all doubles. */

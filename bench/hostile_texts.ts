@@ -1,0 +1,205 @@
+import { slackMessage } from "../telemetry/slack.ts";
+import { parseConf } from "../pipeline/conf_errors.ts";
+import { parseCondition } from "../pipeline/expectations/condition_parser.ts";
+import { compileSchema } from "../pipeline/expectations/json_schema.ts";
+import { compileLike, compileRegex } from "../pipeline/expectations/regex.ts";
+import { compileStrptime } from "../pipeline/expectations/strptime.ts";
+import { readSuite } from "../pipeline/expectations/suite.ts";
+import { SlotClock } from "../pipeline/schedules/cron.ts";
+import { globMatcher } from "../pipeline/sources/local/glob.ts";
+import { hasDelicateNumbers, parseJson } from "../pipeline/sources/json_text.ts";
+import { splitRecord } from "../pipeline/sources/local/csv_dialect.ts";
+import { isDeeperThan } from "../routes/shared/body_limits.ts";
+import { csvText } from "../routes/shared/csv.ts";
+
+const MIB = 1 << 20;
+
+/** Something that reads what others send, and the text of its kind that costs it most. */
+export interface HostileText {
+  name: string;
+  /** Bytes that its route or its own check lets through; default 8 MiB. */
+  maxBytes?: number;
+  /** A text of about so many bytes. */
+  text(bytes: number): string;
+  /** Reads it; what it refuses, it refuses by an error. */
+  read(text: string): unknown;
+}
+
+const filled = (unit: string, bytes: number) => unit.repeat(Math.ceil(bytes / unit.length));
+const numbered = (bytes: number, item: (i: number) => string) => {
+  const count = Math.ceil(bytes / item(99_999).length);
+  return Array.from({ length: count }, (_, i) => item(i)).join(",");
+};
+
+/** A body as body_limits.ts and body.ts read it. */
+function readBody(text: string): unknown {
+  if (isDeeperThan(new TextEncoder().encode(text), 1000)) throw new Error("too deep");
+  return hasDelicateNumbers(text) ? parseJson(text) : JSON.parse(text);
+}
+
+const body = (name: string, text: (bytes: number) => string): HostileText => ({
+  name: `body: ${name}`,
+  text,
+  read: readBody,
+});
+const conf = (name: string, text: (bytes: number) => string): HostileText => ({
+  name: `conf: ${name}`,
+  text,
+  read: (json) => parseConf(JSON.parse(json)),
+});
+const suite = (name: string, text: (bytes: number) => string, maxBytes = 4 * MIB): HostileText => ({
+  name: `suite: ${name}`,
+  maxBytes,
+  text,
+  read: (json) => readSuite({ name: "x", expectations: [], ...JSON.parse(json) }),
+});
+const DIALECT = { delimiter: ",", quote: '"', escape: '"', comment: undefined } as never;
+const record = (name: string, unit: string): HostileText => ({
+  name: `CSV record: ${name}`,
+  text: (bytes) => filled(unit, bytes),
+  read: (text) => splitRecord(text, DIALECT),
+});
+
+/** Every parser of a body, a conf, a suite, a pattern, and of what is written for others. */
+export const HOSTILE_TEXTS: HostileText[] = [
+  body("quotes that do not end", (n) => `token="${filled('\\"', n)}`),
+  body("backslashes", (n) => `"${filled("\\\\", n)}`),
+  body("numbers, one of them long", (n) => `[1234567890123456789${filled(",0", n)}]`),
+  body("long integers", (n) => `[1${filled(",12345678901234567890", n)}]`),
+  body("longest integers", (n) => `[1${filled(`,${"9".repeat(1000)}`, n)}]`),
+  body("one integer", (n) => `[${filled("9", n)}]`),
+  body("long decimals", (n) => `[1${filled(",1.2345678901234567890", n)}]`),
+  body("exponents", (n) => `[1${filled(",1e300", n)}]`),
+  body("brackets", (n) => filled("[", n)),
+  body("brackets and quotes", (n) => filled('["', n)),
+  body("names", (n) => `{${numbered(n, (i) => `"name${i}":1`)}}`),
+  conf("unknown names", (n) => `{${numbered(n, (i) => `"batch_sise${i}":1`)}}`),
+  conf(
+    "unknown members",
+    (n) => `{"source":{"type":"inline",${numbered(n, (i) => `"records${i}":1`)}}}`,
+  ),
+  conf(
+    "a list of errors",
+    (n) => `{"source":{"type":"postgres","page_key":[0${filled(",0", n)}]}}`,
+  ),
+  conf("a long text", (n) => `{"run_label":"${filled("://a", n)}@"}`),
+  conf("slashes", (n) => `{"source":{"type":"http","url":"${filled("//", n)}"}}`),
+  conf("half of a surrogate pair", (n) => `{"run_label":"${filled("\\\\ud800", n)}"}`),
+  suite("unknown members", (n) => `{${numbered(n, (i) => `"expectatons${i}":1`)}}`),
+  suite(
+    "unknown expectations",
+    (n) => `{"expectations":[${numbered(n, (i) => `{"type":"expect_column_vlues_${i}"}`)}]}`,
+  ),
+  suite(
+    "unknown arguments",
+    (n) =>
+      `{"expectations":[{"type":"expect_column_values_to_be_unique","kwargs":{${
+        numbered(n, (i) => `"colum${i}":1`)
+      }}}]}`,
+  ),
+  suite(
+    "values of a set",
+    (n) =>
+      `{"expectations":[{"type":"expect_column_values_to_be_in_set","kwargs":{"column":"a","value_set":[${
+        numbered(n, (i) => `${i}`)
+      }]}}]}`,
+  ),
+  {
+    name: "schema: properties",
+    maxBytes: 190_000,
+    text: (n) => `{"properties":{${numbered(n, (i) => `"p${i}":{"type":"string"}`)}}}`,
+    read: (json) => compileSchema(JSON.parse(json)),
+  },
+  {
+    name: "schema: references that double",
+    maxBytes: 190_000,
+    text: (n) =>
+      `{"$ref":"#/$defs/d0","$defs":{${
+        numbered(n, (i) =>
+          `"d${i}":{"anyOf":[{"$ref":"#/$defs/d${i + 1}"},{"$ref":"#/$defs/d${i + 1}"}]}`)
+      }}}`,
+    read: (json) => compileSchema(JSON.parse(json)),
+  },
+  { name: "pattern: repetitions", text: (n) => filled("(a|b)*c", n), read: compileRegex },
+  { name: "pattern: groups", text: (n) => filled("(", n), read: compileRegex },
+  { name: "pattern: counted", text: (n) => filled("a{1000}", n), read: compileRegex },
+  { name: "pattern: classes", text: (n) => filled("[^a-z]", n), read: compileRegex },
+  { name: "pattern: LIKE", text: (n) => filled("%_", n), read: (text) => compileLike(text) },
+  { name: "pattern: time", text: (n) => filled("%Y", n), read: compileStrptime },
+  {
+    name: "pattern: glob",
+    maxBytes: 1024,
+    text: (n) => filled("*?", n),
+    read: (text) => globMatcher(text)(filled("a", 64)),
+  },
+  {
+    name: "condition: pandas",
+    text: (n) => filled("(a == 1) and ", n),
+    read: (text) => parseCondition(text, "pandas"),
+  },
+  {
+    name: "condition: parentheses",
+    text: (n) => filled("(", n),
+    read: (text) => parseCondition(text, "great_expectations"),
+  },
+  {
+    name: "cron",
+    maxBytes: 200,
+    text: (n) => filled("*/1,", n - 8) + "1 * * * *",
+    read: (text) => new SlotClock(text, "UTC"),
+  },
+  {
+    name: "time zone",
+    maxBytes: 100,
+    text: (n) => filled("Europe/", n),
+    read: (text) => new SlotClock("@daily", text),
+  },
+  record("quotes", '"'),
+  record("delimiters", ","),
+  record("quotes and delimiters", '"",'),
+  record("a field in quotes", '""'),
+  {
+    name: "answer: CSV",
+    maxBytes: MIB,
+    text: (n) => filled(";=", n),
+    read: (text) => csvText(["a"], [{ a: text }]),
+  },
+  {
+    name: "message: Slack",
+    maxBytes: MIB,
+    text: (n) => filled("*https://a.b`<@x>", n),
+    read: (text) =>
+      slackMessage([{
+        id: "1",
+        type: "raised",
+        payload: {
+          kind: "run_failed",
+          subject: text,
+          severity: "error",
+          message: text,
+          run_id: null,
+          run_label: null,
+          fingerprint: "f",
+          opened_at: "",
+          at: "",
+          details: {},
+        },
+      }], "http://localhost"),
+  },
+];
+
+/** Milliseconds that a text takes to be read: the best of `rounds`, since others use the machine too. */
+export function readingMs(each: HostileText, bytes: number, rounds = 3): number {
+  let best = Infinity;
+  for (let round = 0; round < rounds; round++) {
+    const text = each.text(bytes);
+    const started = performance.now();
+    try {
+      each.read(text);
+    } catch {
+      // most of it is to be refused
+    }
+    best = Math.min(best, performance.now() - started);
+  }
+  return best;
+}
