@@ -43,6 +43,8 @@ export function rawText(record: SourceRecord): string {
 export const MAX_DEPTH = 1000;
 /** Digits before the point that numeric holds. */
 const MAX_DIGITS = 131_072;
+/** Names that one object may have, as columns of a file: sorting and comparing them takes its time. */
+const MAX_NAMES = 10_000;
 
 /** A place in a document where an object occurs, with the shape that was last seen there. */
 interface Place {
@@ -112,6 +114,9 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
   if (keys.length === 0) return emptyText(value);
   let shape = place.shape;
   if (shape === null || !sameKeys(keys, shape.given)) {
+    if (keys.length > MAX_NAMES) {
+      throw new RangeError(`an object has ${keys.length} names; the limit is ${MAX_NAMES}`);
+    }
     shape = shapeOf(keys);
     place.shape = shape;
   }

@@ -213,3 +213,24 @@ function eachNumber(
     }
   }
 }
+
+// TypeScript's own lib does not know the third argument yet (ECMAScript 2026).
+type Reviver = (this: object, key: string, value: Json, context: { source?: string }) => Json;
+const parseWithSource = JSON.parse as (text: string, reviver: Reviver) => Json;
+const INTEGER = /^-?\d+$/;
+
+/** JSON that we wrote, read so that it is written again as it was: 19.90 too. For a few rows that are shown. */
+export function parseVerbatim(text: string): Json {
+  return parseWithSource(text, function (key, value, { source }) {
+    if (typeof value !== "number" || source === undefined || `${value}` === source) return value;
+    if (INTEGER.test(source) && !Number.isSafeInteger(value)) return BigInt(source);
+    setDigits(this, key, source);
+    return value;
+  });
+}
+
+/** Whether the holder's digits make keys by their value, as setDigits takes it. */
+export function areByValue(holder: object): boolean {
+  const digits = digitsOf(holder);
+  return digits !== undefined && BY_VALUE in digits;
+}

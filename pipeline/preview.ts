@@ -1,9 +1,12 @@
 import type { Event, Rejected } from "./event.ts";
 import { countKeyTypes, keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
+import type { ColumnsConf } from "./sources/columns.ts";
 import { mappingOf, sourceNameOf } from "./sources/defaults.ts";
-import { parseJson } from "./sources/json_text.ts";
+import { parseVerbatim } from "./numbers.ts";
 import { locate } from "./sources/origin.ts";
+import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
+import type { SourceConf } from "./sources/schema.ts";
 import { previewSource } from "./sources/preview.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Json, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
@@ -39,7 +42,10 @@ export interface Preview {
   /** How many records were read; the source may have more. */
   sampled: number;
   events: PreviewEvent[];
-  rejected: Rejected[];
+  rejected: (
+    & Pick<Rejected, "position" | "output" | "rule" | "message" | "field" | "raw">
+    & { file: string | null; line: number | null; record?: string }
+  )[];
   /** Over the whole sample. */
   counts: { events: number; rejected: number; filtered: number; extra: number };
   /** Rejected records of the sample, by rule. */
@@ -52,6 +58,8 @@ export interface Preview {
     /** Keys that occur several times, with the records where. */
     repeated: { event_id: string; positions: number[] }[];
   };
+  /** Columns whose declaration in source.columns would change what their values become. */
+  columns: ColumnProposal[];
   warnings: string[];
 }
 
@@ -73,6 +81,9 @@ export async function preview(
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
   const { records, warnings } = await previewSource(params.source, ctx, SAMPLE);
+  const proposer = new ColumnProposer(columnsOf(params.source));
+  // before a transform changes them
+  proposer.observe(records);
   const batch = await transform(records, 0);
   const { valid, rejected } = validateBatch(batch.events, {
     maxPayloadBytes: ctx.limits.maxRecordBytes,
@@ -84,7 +95,14 @@ export async function preview(
     sampled: records.length,
     events: valid.slice(0, SHOWN).map((event) => asRow(event, sourceName)),
     rejected: allRejected.slice(0, SHOWN).map((each) => ({
-      ...each,
+      position: each.position,
+      output: each.output,
+      rule: each.rule,
+      message: each.message,
+      field: each.field,
+      file: each.file ?? null,
+      line: each.line ?? null,
+      ...(each.record === undefined ? {} : { record: each.record }),
       raw: each.raw.length > 2000 ? `${each.raw.slice(0, 2000)}…` : each.raw,
     })),
     counts: {
@@ -98,6 +116,7 @@ export async function preview(
       fields: mapping.key === undefined ? null : [mapping.key].flat(),
       ...keysOf(valid),
     },
+    columns: proposer.propose(),
     warnings: [
       ...warnings,
       ...repeatedNamesWarning(records.repeatedNames),
@@ -106,6 +125,11 @@ export async function preview(
         : [],
     ],
   };
+}
+
+/** What a source declares; nothing where it cannot. */
+export function columnsOf(source: SourceConf): ColumnsConf {
+  return "columns" in source || "null_values" in source ? source : {};
 }
 
 /**
@@ -141,7 +165,7 @@ function asRow(event: Event, source: string): PreviewEvent {
     occurred_at: occurredAt,
     source,
     version,
-    payload: parseJson(text),
+    payload: parseVerbatim(text),
     fingerprint,
     event_date: occurredAt?.slice(0, 10) ?? null,
     event_hour: occurredAt === null ? null : Number(occurredAt.slice(11, 13)),

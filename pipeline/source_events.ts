@@ -1,7 +1,8 @@
 import type { Event } from "./event.ts";
-import { type PreviewContext, transformOf } from "./preview.ts";
+import { columnsOf, type PreviewContext, transformOf } from "./preview.ts";
 import { adapterFor } from "./sources/adapters.ts";
 import { planFirst } from "./sources/preview.ts";
+import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import { validateBatch } from "./stages/validate.ts";
 
 export interface SourceEventsContext extends PreviewContext {
@@ -18,6 +19,8 @@ export interface SourceEventsCounts {
   /** Whether the source has more records than were read. */
   cut: boolean;
   warnings: string[];
+  /** Columns whose declaration in source.columns would change what their values become. */
+  columns: ColumnProposal[];
 }
 
 /**
@@ -40,11 +43,16 @@ export async function* sourceEvents(
     ? await planFirst(params.source, ctx, most === generated ? most : most + 1)
     : await adapter.plan(params.source, ctx);
   counts.warnings.push(...warnings);
+  const proposer = new ColumnProposer(columnsOf(params.source));
   for (const slice of slices) {
     for await (const batch of adapter.read(params.source, slice, ctx)) {
       const records = batch.slice(0, most - counts.records);
       if (records.length < batch.length) counts.cut = true;
-      if (records.length === 0) return;
+      if (records.length === 0) {
+        counts.columns = proposer.propose();
+        return;
+      }
+      proposer.observe(records);
       const transformed = await transform(records, counts.records);
       const { valid, rejected } = validateBatch(transformed.events, {
         maxPayloadBytes: ctx.limits.maxRecordBytes,
@@ -55,8 +63,9 @@ export async function* sourceEvents(
       if (valid.length > 0) yield valid;
     }
   }
+  counts.columns = proposer.propose();
 }
 
 export function noCounts(): SourceEventsCounts {
-  return { records: 0, events: 0, rejected: 0, cut: false, warnings: [] };
+  return { records: 0, events: 0, rejected: 0, cut: false, warnings: [], columns: [] };
 }

@@ -1,9 +1,7 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Canonicalizer } from "../pipeline/canonical.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { Problem } from "../pipeline/problem.ts";
-import type { Json } from "../pipeline/sources/source.ts";
 import { previewInWorker } from "../pipeline/workers/preview.ts";
 import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -16,6 +14,15 @@ import { paramsOf, withSource } from "./shared/source_context.ts";
 const AT_ONCE = 4;
 
 const nullableText = z.string().nullable();
+
+/** What could be declared in source.columns. */
+export const columnProposals = z.array(z.object({
+  name: z.string(),
+  declare: z.any().describe("as it goes into source.columns"),
+  fits: z.number().describe("part of the values that fit, 0 to 1"),
+  misfits: z.array(z.string()).describe("values that do not fit, a few"),
+  why: z.string(),
+})).describe("columns whose declaration would change what their values become");
 
 const previewSchema = z.object({
   sampled: z.number().int().describe("records that were read; the source may have more"),
@@ -37,7 +44,10 @@ const previewSchema = z.object({
     rule: z.string(),
     message: z.string(),
     field: nullableText,
+    file: nullableText.describe("file or URL that it stands in"),
+    line: z.number().int().nullable().describe("line in which it begins, from 1"),
     raw: z.string(),
+    record: z.string().optional().describe("the record as JSON, where raw is not that"),
   })).describe("up to 20 records that would go to the quarantine"),
   counts: z.object({
     events: z.number().int(),
@@ -52,6 +62,7 @@ const previewSchema = z.object({
     unique: z.boolean().describe("within the sample"),
     repeated: z.array(z.object({ event_id: z.string(), positions: z.array(z.number().int()) })),
   }),
+  columns: columnProposals,
   warnings: z.array(z.string()),
 }).openapi("Preview");
 
@@ -83,9 +94,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const params = await paramsOf(await confOf(c), deps);
     return await gate.run(() =>
       withSource(params, deps, async (context) => {
-        const preview = await previewInWorker(context, { signal: c.req.raw.signal });
-        // JSON.stringify knows no bigint, and payloads keep every digit
-        const text = new Canonicalizer().text(preview as unknown as Json);
+        const text = await previewInWorker(context, { signal: c.req.raw.signal });
         return c.body(text, 200, { "content-type": "application/json" });
       })
     );

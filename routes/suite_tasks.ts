@@ -9,6 +9,7 @@ import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate } from "./shared/gate.ts";
 import { json, problemResponses } from "./shared/schemas.ts";
+import { columnProposals } from "./preview.ts";
 import { paramsOf, withSource } from "./shared/source_context.ts";
 
 const MAX_SAMPLE = 10_000;
@@ -27,6 +28,7 @@ const profileSchema = z.object({
   events: z.number().int().describe("of these, events that a suite would see"),
   rejected: z.number().int().describe("of these, what a run would quarantine before"),
   cut: z.boolean().describe("whether the source has more records"),
+  columns: columnProposals,
   warnings: z.array(z.string()),
 }).openapi("SuiteProfile");
 

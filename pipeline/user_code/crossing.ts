@@ -2,7 +2,7 @@ import { MAX_DEPTH, rawText } from "../canonical.ts";
 import type { Event, Rejected } from "../event.ts";
 import type { Rejection } from "../expectations/payload_schema.ts";
 import { Problem } from "../problem.ts";
-import { digitsOf, setDigits } from "../numbers.ts";
+import { areByValue, digitsOf, setDigits } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";
 import { type Json, type SourceRecord, Unreadable } from "../sources/source.ts";
 import type { TransformedBatch } from "../stages/transform.ts";
@@ -24,6 +24,8 @@ export interface PackedRecords {
 /** Digits of the numbers in a value, and in what it holds. */
 interface Marks {
   own?: Record<string, string>;
+  /** As setDigits takes it. */
+  byValue?: boolean;
   within?: Record<string, Marks>;
 }
 
@@ -101,7 +103,7 @@ function lookAt(value: Json, look: Look, depth: number): Marks | undefined {
   }
   let marks: Marks | undefined;
   const own = digitsOf(value);
-  if (own !== undefined) marks = { own: { ...own } };
+  if (own !== undefined) marks = { own: { ...own }, byValue: areByValue(value) };
   const list = Array.isArray(value);
   const names = list ? null : Object.keys(value);
   const count = list ? value.length : names!.length;
@@ -122,8 +124,8 @@ export function unpackRecords({ records, digits }: PackedRecords): (SourceRecord
   return list;
 }
 
-function mark(value: object, { own, within }: Marks): void {
-  for (const name in own) setDigits(value, name, own[name]!);
+function mark(value: object, { own, within, byValue = false }: Marks): void {
+  for (const name in own) setDigits(value, name, own[name]!, { byValue });
   for (const name in within) mark((value as Record<string, object>)[name]!, within[name]!);
 }
 

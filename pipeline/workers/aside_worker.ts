@@ -1,19 +1,25 @@
 /// <reference lib="deno.worker" />
+import { Canonicalizer } from "../canonical.ts";
 import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { fetchHttpSource } from "../sources/http.ts";
 import type { HttpConf } from "../sources/schema.ts";
-import type { SourceLimits } from "../sources/source.ts";
+import type { Json, SourceLimits } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 
 const TASKS = {
-  preview,
+  preview: previewText,
   profile: profileSource,
   try: trySuite,
   suite: checkSuite,
   fetch: fetchSource,
 };
+
+/** A preview as JSON: a clone would lose the digits beside its numbers, and bigints are none of JSON.stringify's. */
+async function previewText(...given: Parameters<typeof preview>): Promise<string> {
+  return new Canonicalizer().text(await preview(...given) as unknown as Json);
+}
 
 /** Downloads what a source names; who reads the source finds it in the spool directory. */
 async function fetchSource(

@@ -1,4 +1,4 @@
-import type { Preview, PreviewContext } from "../preview.ts";
+import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
 import { asideOnSource } from "./aside.ts";
 
@@ -9,11 +9,11 @@ export interface PreviewLimits {
   signal?: AbortSignal;
 }
 
-/** Makes a preview in a Web Worker of its own. */
+/** Makes a preview in a Web Worker of its own; as JSON, whose numbers have every digit. */
 export function previewInWorker(
   context: PreviewContext,
   { timeoutMs = 30_000, signal }: PreviewLimits = {},
-): Promise<Preview> {
+): Promise<string> {
   return asideOnSource("preview", context, {
     context,
     preview: true,

@@ -226,6 +226,27 @@ Deno.test("CSV files: a rejected record is kept byte for byte, with its line in 
   );
 });
 
+Deno.test("a preview of CSV shows digits, file and line, and proposes declarations", async (t) => {
+  const csv = "id,zip,price\n1,10001,19.90\n2,02134,1.10\n3,x\n";
+  await using engine = await startEngine(t, { files: { "p.csv": csv } });
+  const answer = await engine.post("/api/etl/preview", {
+    source: { type: "file", path: "p.csv", key: "price" },
+  });
+  const text = await answer.text();
+  assert.equal(answer.status, 200, text);
+  assert.match(text, /"payload":\{"id":1,"price":19\.90,"zip":10001\}/);
+  const { events, rejected, columns } = JSON.parse(text);
+  assert.deepEqual(events.map((event: { event_id: string }) => event.event_id), ["19.90", "1.10"]);
+  assert.deepEqual([rejected[0].file, rejected[0].line, rejected[0].raw], ["p.csv", 4, "3,x"]);
+  assert.deepEqual(columns, [{
+    name: "zip",
+    declare: "text",
+    fits: 1,
+    misfits: ["02134"],
+    why: "some values look like numbers, others are codes",
+  }]);
+});
+
 Deno.test("CSV bodies: header=absent and the dialect of the query are obeyed", async (t) => {
   await using engine = await startEngine(t);
   const send = async (type: string, query: string, body: string) => {

@@ -146,3 +146,13 @@ Deno.test("unstorable() finds NUL and halves of surrogate pairs, and nothing els
   );
   assert.equal(unstorable(canonical.text("\\u0000 and \\\\ud800 as text")), null);
 });
+
+Deno.test("an object of more than 10,000 names is refused, in whatever depth", () => {
+  const wide = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
+  assert.match(new Canonicalizer().text({ a: [wide(10_000)] }), /"k9999":9999/);
+  assert.throws(
+    () => new Canonicalizer().text({ a: [wide(10_001)] }),
+    /10001 names; the limit is 10000/,
+  );
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
-import { setDigits } from "../../pipeline/numbers.ts";
+import { parseVerbatim, setDigits } from "../../pipeline/numbers.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { Transformer, type TransformFunction } from "../../pipeline/stages/transform.ts";
 
@@ -70,4 +70,9 @@ Deno.test("a number that two fields write differently keeps its digits in its ow
     transformed(record, (r) => ({ code: r.code!, other: r.other!, third: r.other! })).text,
     '{"code":1.10,"other":1.1,"third":1.1}',
   );
+});
+
+Deno.test("parseVerbatim() reads JSON so that it is written as it was", () => {
+  const text = '{"a":[1.10,{"b":19.90}],"c":123456789012345678901234567890,"d":1.5}';
+  assert.equal(new Canonicalizer().text(parseVerbatim(text)), text);
 });

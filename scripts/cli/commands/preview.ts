@@ -1,7 +1,8 @@
 import { Canonicalizer } from "../../../pipeline/canonical.ts";
 import { parseConf } from "../../../pipeline/conf_errors.ts";
+import { parseVerbatim } from "../../../pipeline/numbers.ts";
 import type { Preview } from "../../../pipeline/preview.ts";
-import { parseJson } from "../../../pipeline/sources/json_text.ts";
+import type { ColumnProposal } from "../../../pipeline/sources/propose_columns.ts";
 import { count, type Terminal } from "../../terminal.ts";
 import { problemOf } from "../api.ts";
 import type { Command } from "../command.ts";
@@ -47,7 +48,7 @@ writes nothing.`,
     const body = await response.text();
     if (!response.ok) throw problemOf(response, body);
     if (flags.json) out.line(body.trim());
-    else {for (const line of previewLines(out, parseJson(body) as unknown as Preview)) {
+    else {for (const line of previewLines(out, parseVerbatim(body) as unknown as Preview)) {
         out.line(line);
       }}
     return EXIT.succeeded;
@@ -70,6 +71,7 @@ export function previewLines(out: Terminal, preview: Preview): string[] {
     ...(preview.events.length > 0 ? [...eventTable(out, preview), ""] : []),
     ...(preview.rejected.length > 0 ? [...rejectedTable(out, preview), ""] : []),
     keyLine(out, preview),
+    ...proposalLines(out, preview.columns ?? []),
     ...warnings.map((warning) => `${out.paint("yellow", "!")} ${printable(warning)}`),
     "",
   ];
@@ -114,16 +116,34 @@ function eventTable(out: Terminal, { events, counts }: Preview): string[] {
   ];
 }
 
+/** Declarations that would change what values become, ready to copy. */
+export function proposalLines(out: Terminal, columns: ColumnProposal[]): string[] {
+  if (columns.length === 0) return [];
+  const declared = Object.fromEntries(columns.map(({ name, declare }) => [name, declare]));
+  return [
+    out.paint("cyan", "Declarations to consider, in source:"),
+    printable(`  "columns": ${JSON.stringify(declared)}`),
+    ...columns.map(({ name, why, fits, misfits }) => {
+      const odd = misfits.length === 0
+        ? ""
+        : `: ${misfits.map((text) => JSON.stringify(text)).join(", ")}`;
+      const share = fits === 1 ? "" : `, ${Math.floor(fits * 1000) / 10} % fit`;
+      return printable(`  ${name}: ${why}${share}${odd}`);
+    }),
+    "",
+  ];
+}
+
 function rejectedTable(out: Terminal, { rejected, rules, counts }: Preview): string[] {
   const [title = "", ...rows] = table(
     [
-      { title: "record", align: "right" },
+      { title: "where", align: "right", maxWidth: 40 },
       { title: "rule" },
       { title: "why", maxWidth: 70 },
       { title: "as it was read" },
     ],
-    rejected.map(({ position, rule, message, raw }) => [
-      String(position + 1),
+    rejected.map(({ position, rule, message, raw, file, line }) => [
+      line === null ? `record ${position + 1}` : `${file}:${line}`,
       rule,
       message,
       raw,

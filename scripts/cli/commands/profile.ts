@@ -7,6 +7,7 @@ import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { sourcesHelp } from "../help.ts";
 import { printable } from "../printable.ts";
+import { proposalLines } from "./preview.ts";
 
 export const profile: Command = {
   name: "profile",
@@ -67,6 +68,7 @@ seen. Save the suite in suites/, or store it with \`etl suite put\`.`,
       `${count(expectations)} expectations hold on ${count(events)} events` +
         (text.out === undefined ? "." : `; they are in ${text.out}.`),
     );
+    for (const line of proposalLines(err, result.columns ?? [])) err.line(line);
     for (const warning of warnings) err.line(`${err.paint("yellow", "!")} ${printable(warning)}`);
     return EXIT.succeeded;
   },
