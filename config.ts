@@ -41,6 +41,10 @@ export const environmentSchema = z.object({
     ),
   ETL_TRANSFORMS_DIR: z.string().default("pipeline/transforms")
     .describe("directory of transform modules"),
+  ETL_CONSUMERS_DIR: z.string().optional()
+    .describe("directory of consumers of your own; default: none"),
+  ETL_CONSUMER_HOSTS: z.string().optional()
+    .describe("hosts that consumers may reach if they list them, e.g. `api.example.com:443,…`"),
   ETL_SUITES_DIR: z.string().default("suites")
     .describe("directory of expectation suites, one JSON file each"),
   ETL_WORKERS: whole(1, 64).optional().describe("Web Workers; default: the number of cores"),
@@ -120,6 +124,7 @@ export interface Config {
   dataDir: string;
   spoolDir: string;
   transformsDir: string;
+  consumersDir: string | null;
   suitesDir: string;
   workers: number;
   runSlots: number;
@@ -175,6 +180,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     dataDir: values.ETL_DATA_DIR,
     spoolDir: values.ETL_SPOOL_DIR,
     transformsDir: values.ETL_TRANSFORMS_DIR,
+    consumersDir: values.ETL_CONSUMERS_DIR ?? null,
     suitesDir: values.ETL_SUITES_DIR,
     workers: values.ETL_WORKERS ?? cores,
     runSlots: values.ETL_RUN_SLOTS,

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
 import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
@@ -7,6 +8,7 @@ import type { ProfileLimits } from "./routes/shared/deps.ts";
 import type { Config } from "./config.ts";
 import { suiteRows } from "./pipeline/expectations/suite_files.ts";
 import { registeredConsumers } from "./pipeline/consumers/registered.ts";
+import { consumersIn, hostedConsumer } from "./pipeline/user_code/consumer_client.ts";
 import { isExecuting, type RunDeps } from "./pipeline/run.ts";
 import { removeLeftovers } from "./pipeline/spill/leftovers.ts";
 import { openSpool, removeOldLayout, type SpoolDirs } from "./pipeline/spill/spool_dirs.ts";
@@ -35,6 +37,8 @@ import type { LogTail } from "./telemetry/log_tail.ts";
 import { Reporting } from "./telemetry/reporting.ts";
 
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
+/** Where a host finds the consumers of the program. */
+const REGISTERED = fileURLToPath(new URL("pipeline/consumers/registered.ts", import.meta.url));
 const LEFTOVERS_INTERVAL_MS = 5_000;
 
 export interface ServicesOptions {
@@ -187,7 +191,10 @@ export async function startServices(config: Config, options: ServicesOptions): P
       log,
       settings: config.telemetry,
       publicUrl: config.telemetry.publicUrl ?? `http://${config.host}:${config.port}`,
-      consumers: registeredConsumers,
+      consumers: [
+        ...registeredConsumers.map((consumer) => hostedConsumer(consumer, REGISTERED)),
+        ...config.consumersDir === null ? [] : await consumersIn(resolve(config.consumersDir)),
+      ],
       connections: config.connections,
       dataDir: resolve(config.dataDir),
       runEndObservers: reporting.runEndObservers,

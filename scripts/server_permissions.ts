@@ -78,7 +78,7 @@ export function serverPermissions(
 ): string[] {
   const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
-  const own = [env.ETL_TRANSFORMS_DIR, env.ETL_SUITES_DIR].flatMap((dir) => dir || []);
+  const own = [env.ETL_TRANSFORMS_DIR, env.ETL_CONSUMERS_DIR, env.ETL_SUITES_DIR].flatMap((dir) => dir || []);
   const readable = [
     ...PROGRAM.map((dir) => resolve(projectDir, dir)),
     ...own.flatMap((dir) => realPaths(resolve(projectDir, dir))),
@@ -112,6 +112,7 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
   for (const host of readFrom) hosts.add(host);
+  for (const host of list(env.ETL_CONSUMER_HOSTS)) hosts.add(checked(host));
   for (const [name, value] of Object.entries(env)) {
     if (INTEGRATION_URLS.test(name) && value && !value.startsWith("file:")) {
       hosts.add(service(name, value));
@@ -139,7 +140,7 @@ function checked(host: string): string {
     return host;
   }
   throw new Problem("invalid-conf", {
-    detail: `ETL_HTTP_SOURCES and ETL_HTTP_PRIVATE_HOSTS list hosts, e.g. ` +
+    detail: `ETL_HTTP_SOURCES, ETL_HTTP_PRIVATE_HOSTS and ETL_CONSUMER_HOSTS list hosts, e.g. ` +
       `"data.example.com,*.example.org:8443", and "${host}" is none.`,
   });
 }

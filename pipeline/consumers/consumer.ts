@@ -49,6 +49,13 @@ export interface ConsumerOptions<Schema extends z.ZodObject> {
   skipUnchanged?: boolean;
   /** Datasets of which it may emit events itself. Default none. */
   emits?: string[];
+  /** Milliseconds that one execution may take; then it is ended, which counts as a failure. Default 600,000. */
+  timeoutMs?: number;
+  /**
+   * Hosts that it may reach, as "api.example.com:443"; they must be in
+   * ETL_CONSUMER_HOSTS, too. Default none.
+   */
+  hosts?: string[];
   /**
    * What it does; what it answers is kept with the delivery. When it throws,
    * its writes are undone and the events come again, five times in all.
@@ -63,6 +70,8 @@ export interface Consumer {
   readonly mode: "each" | "batch";
   readonly skipUnchanged: boolean;
   readonly emits: readonly string[];
+  readonly timeoutMs: number;
+  readonly hosts: readonly string[];
   /** Checks parameters and fills in defaults. Throws a Problem that names what is wrong. */
   parseParams(given: unknown): Record<string, unknown>;
   run(context: ConsumerContext<Record<string, unknown>>): Promise<unknown>;
@@ -75,8 +84,9 @@ export function datasetName(name: string): string {
 }
 
 /**
- * Defines what starts when datasets change. Put the result into
- * pipeline/consumers/registered.ts; downstream_example.ts is one to copy.
+ * Defines what starts when datasets change. Export the result from a file in
+ * ETL_CONSUMERS_DIR, or put it into pipeline/consumers/registered.ts;
+ * downstream_example.ts is one to copy. It runs in a worker of its own.
  *
  * Throws a Problem where the definition cannot work.
  */
@@ -117,10 +127,16 @@ export function defineConsumer<Schema extends z.ZodObject>(
       errors,
     });
   };
+  const timeoutMs = options.timeoutMs ?? 600_000;
+  if (!(timeoutMs >= 100 && timeoutMs <= 86_400_000)) {
+    throw wrong("timeoutMs is from 100 to 86,400,000.");
+  }
   return {
     name,
     datasets,
     emits,
+    timeoutMs,
+    hosts: options.hosts ?? [],
     mode: options.mode ?? "each",
     skipUnchanged: options.skipUnchanged ?? false,
     parseParams,

@@ -2,9 +2,9 @@ import { fileURLToPath } from "node:url";
 import { realPaths } from "../real_paths.ts";
 
 /** What the hosts' own modules are read from; a module of the user's may import from here, too. */
-const PROGRAM = fileURLToPath(new URL("..", import.meta.url));
+const PROGRAM = ["..", "../../store"].map((dir) => fileURLToPath(new URL(dir, import.meta.url)));
 
-/** A worker with one module of the user's, for one run. */
+/** A worker with one module of the user's, for one run, or one execution of a consumer. */
 export interface Host {
   /** The private line to it, to be handed to the worker that feeds it. */
   port: MessagePort;
@@ -17,16 +17,17 @@ export interface Host {
  * a worker within a worker takes half a second to start.
  *
  * @param dir directory of the module: all that it can read.
+ * @param hosts hosts that it may reach; default none.
  */
-export function startHost(dir: string): Host {
+export function startHost(dir: string, hosts: readonly string[] = []): Host {
   const worker = new Worker(new URL("./host_worker.ts", import.meta.url), {
     type: "module",
     name: "user code",
     deno: {
       permissions: {
-        read: [PROGRAM, ...realPaths(dir)],
+        read: [...PROGRAM, ...realPaths(dir)],
         write: false,
-        net: false,
+        net: hosts.length === 0 ? false : [...hosts],
         env: false,
         sys: false,
         run: false,

@@ -1,20 +1,14 @@
 /// <reference lib="deno.worker" />
 import { createRequire } from "node:module";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
+import { consumersOf, definitionOf, HostedConsumer } from "./hosted_consumer.ts";
 import { HostedTransform } from "./hosted_transform.ts";
-import {
-  type FromHost,
-  type Line,
-  type Lines,
-  MAX_LINE_LENGTH,
-  MAX_LINES_A_BATCH,
-  type ToHost,
-} from "./messages.ts";
+import type { FromHost, Line, ToHost } from "./messages.ts";
+import { messageOf, Printed } from "./printed.ts";
 
-/** Lines that are kept of a host in all. */
-const MAX_LINES = 500;
 /** Bytes of heap between two batches above which a module is ended: at 1 GiB V8 would end the server. */
 const MAX_HEAP_BYTES = 512 * 1024 ** 2;
 
@@ -26,7 +20,6 @@ const MAX_HEAP_BYTES = 512 * 1024 ** 2;
  */
 const post = MessagePort.prototype.postMessage;
 const apply = Reflect.apply;
-const inspect = Deno.inspect;
 const heap = Deno.memoryUsage;
 const require = createRequire(import.meta.url);
 const guard = new Guard();
@@ -39,6 +32,7 @@ self.onmessage = ({ data }: MessageEvent<{ port: MessagePort }>) => {
 function serve(port: MessagePort): void {
   const answer = (message: FromHost) => apply(post, port, [message]);
   let host: HostedTransform | null = null;
+  let consumer: HostedConsumer | null = null;
   const printed = new Printed(() => host?.position ?? null);
   lockDown(printed);
   let over = false;
@@ -64,26 +58,61 @@ function serve(port: MessagePort): void {
     error instanceof TimeLimit ? fail("time", "") : fail("error", messageOf(error));
   let limitMs = 0;
 
-  const load = (question: ToHost & { type: "load" }) => {
-    limitMs = question.limitMs;
-    let module: unknown;
+  /** Loads a module; `use` gets what it exports. */
+  const load = (path: string, use: (module: Record<string, unknown>) => void) => {
+    let module: Record<string, unknown> = {};
     const loaded = (error: unknown) => {
       if (over) return;
       if (error instanceof TimeLimit) return fail("time", "");
       if (error !== null) return fail("load", messageOf(error));
-      host = new HostedTransform(module as Record<string, unknown>, question);
-      answer({ type: "loaded", exports: host.exports, lines: printed.take() });
+      use(module);
     };
-    guard.call(() => module = require(question.path), limitMs, (error) => {
+    guard.call(() => module = require(path), limitMs, (error) => {
       if ((error as { code?: string } | null)?.code !== "ERR_REQUIRE_ASYNC_MODULE") {
         return loaded(error);
       }
-      import(`file://${encodeURI(question.path)}`).then((made) => {
+      import(pathToFileURL(path).href).then((made) => {
         module = made;
         loaded(null);
       }, loaded);
     });
   };
+
+  const loadTransform = (question: ToHost & { type: "load" }) =>
+    load(question.path, (module) => {
+      host = new HostedTransform(module, question);
+      answer({ type: "loaded", exports: host.exports, lines: printed.take() });
+    });
+
+  const describe = ({ path }: ToHost & { type: "describe" }) =>
+    load(path, (module) => {
+      guard.call(
+        () => answer({ type: "described", consumers: consumersOf(module).map(definitionOf) }),
+        limitMs,
+        (error) => error === null ? undefined : fail("load", messageOf(error)),
+      );
+    });
+
+  const consume = (question: ToHost & { type: "consume" }) =>
+    load(question.path, (module) => {
+      const found = consumersOf(module).find(({ name }) => name === question.name);
+      if (found === undefined) return fail("load", `it has no consumer ${question.name} any more`);
+      consumer = new HostedConsumer(found, {
+        guard,
+        answer: (message) => over ? undefined : answer(message),
+        printed,
+        done: (result) => {
+          if (over) return;
+          // what it answers is kept as JSON
+          const kept = result === undefined ? null : JSON.parse(JSON.stringify(result) ?? "null");
+          over = true;
+          answer({ type: "consumed", result: kept, lines: printed.take() });
+        },
+        failed,
+        limitMs,
+      });
+      consumer.start(question);
+    });
 
   const batch = ({ start, records }: ToHost & { type: "batch" }) => {
     let events: PackedEvents;
@@ -97,46 +126,20 @@ function serve(port: MessagePort): void {
 
   port.onmessage = ({ data }: MessageEvent<ToHost>) => {
     if (over) return;
-    if (data.type === "load") load(data);
-    else batch(data);
-  };
-}
-
-/** Collects what a module prints, for the run's log. */
-class Printed {
-  #lines: Line[] = [];
-  #kept = 0;
-  #dropped = 0;
-  readonly #position: () => number | null;
-
-  constructor(position: () => number | null) {
-    this.#position = position;
-  }
-
-  add(level: Line["level"], values: unknown[]): void {
-    if (this.#lines.length >= MAX_LINES_A_BATCH || this.#kept >= MAX_LINES) {
-      this.#dropped++;
-      return;
+    if ("limitMs" in data) limitMs = data.limitMs;
+    switch (data.type) {
+      case "load":
+        return loadTransform(data);
+      case "batch":
+        return batch(data);
+      case "describe":
+        return describe(data);
+      case "consume":
+        return consume(data);
+      default:
+        consumer?.receive(data);
     }
-    this.#kept++;
-    const text = values.map((value) => typeof value === "string" ? value : shown(value)).join(" ");
-    this.#lines.push({ level, text: text.slice(0, MAX_LINE_LENGTH), position: this.#position() });
-  }
-
-  take(): Lines {
-    const taken = { lines: this.#lines, dropped: this.#dropped };
-    this.#lines = [];
-    this.#dropped = 0;
-    return taken;
-  }
-}
-
-function shown(value: unknown): string {
-  try {
-    return inspect(value, { depth: 3, iterableLimit: 20, strAbbreviateSize: 200 });
-  } catch {
-    return "(cannot be shown)";
-  }
+  };
 }
 
 const LEVELS: Record<string, Line["level"]> = {
@@ -191,12 +194,4 @@ function lockDown(printed: Printed): void {
     set(process, stream, { write: written, isTTY: false });
   }
   set(Deno, "stdin", { readSync: () => null, read: () => Promise.resolve(null) });
-}
-
-function messageOf(error: unknown): string {
-  try {
-    return error instanceof Error ? String(error.message) : String(error);
-  } catch {
-    return "it threw what cannot be shown";
-  }
 }

@@ -1,3 +1,4 @@
+import type { Consumer, DatasetEvent } from "../consumers/consumer.ts";
 import type { MappingConf } from "../mapping.ts";
 import type { PackedEvents, PackedRecords } from "./crossing.ts";
 
@@ -12,12 +13,34 @@ export type ToHost =
     /** Milliseconds that loading, and then each batch, may take. */
     limitMs: number;
   }
-  | { type: "batch"; start: number; records: PackedRecords };
+  | { type: "batch"; start: number; records: PackedRecords }
+  /** What consumers a file has. */
+  | { type: "describe"; path: string; limitMs: number }
+  | {
+    type: "consume";
+    path: string;
+    /** Name of the consumer. */
+    name: string;
+    events: DatasetEvent[];
+    params: unknown;
+    limitMs: number;
+  }
+  /** To a call of a consumer: what came of it, or why not. */
+  | { type: "answer"; id: number; result: unknown }
+  | { type: "refusal"; id: number; error: Record<string, unknown> & { message: string } }
+  /** A consumer is to end: its server stops. */
+  | { type: "abort" };
 
 /** What a host answers, once to each question; a `failed` is its last word. */
 export type FromHost =
   | { type: "loaded"; exports: boolean; lines: Lines }
   | { type: "batch"; events: PackedEvents; lines: Lines }
+  | { type: "described"; consumers: ConsumerDefinition[] }
+  /** What a consumer asks its server for. */
+  | { type: "query"; id: number; text: string; values: unknown[] }
+  | { type: "emit"; id: number; dataset: string; counts: Record<string, number> }
+  | { type: "lines"; lines: Lines }
+  | { type: "consumed"; result: unknown; lines: Lines }
   | {
     type: "failed";
     why: "time" | "memory" | "load" | "error";
@@ -25,6 +48,12 @@ export type FromHost =
     position: number | null;
     lines: Lines;
   };
+
+/** A consumer without its code. */
+export type ConsumerDefinition = Pick<
+  Consumer,
+  "name" | "datasets" | "emits" | "mode" | "skipUnchanged" | "timeoutMs" | "hosts"
+>;
 
 /** What a module printed. */
 export interface Lines {

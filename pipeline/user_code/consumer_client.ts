@@ -1,0 +1,151 @@
+import { dirname, join } from "node:path";
+import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
+import { Problem } from "../problem.ts";
+import { type Host, startHost } from "./host.ts";
+import type { ConsumerDefinition, FromHost, Lines, ToHost } from "./messages.ts";
+
+/** A host that does not keep to its limit by itself is ended so much later. */
+const GRACE_MS = 3_000;
+/** A consumer that was told to end has so long. */
+const ABORT_MS = 5_000;
+/** Loading a file to see what consumers it has may take so long. */
+const DESCRIBE_MS = 20_000;
+
+/** The same consumer, run in a host of its own: `path` is the file that it is in. */
+export function hostedConsumer(consumer: Consumer, path: string): Consumer {
+  return { ...consumer, run: (context) => runInHost(consumer, path, context) };
+}
+
+/** The consumers in the files of a directory, which run in hosts. */
+export async function consumersIn(dir: string): Promise<Consumer[]> {
+  const consumers: Consumer[] = [];
+  const names: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(dir)) {
+    if (isFile && /^[a-z][a-z0-9_]*\.ts$/.test(name)) names.push(name);
+  }
+  for (const name of names.sort()) {
+    const path = join(dir, name);
+    for (const definition of await describe(path)) {
+      const consumer = defineConsumer({
+        ...definition,
+        datasets: [...definition.datasets],
+        emits: [...definition.emits],
+        hosts: [...definition.hosts],
+        params: UNREAD,
+        run: () => Promise.reject(new Error("it runs in a host")),
+      });
+      consumers.push(hostedConsumer({ ...consumer, parseParams: (given) => given as never }, path));
+    }
+  }
+  return consumers;
+}
+
+/** Parameters are read in the host, where their schema is. */
+const UNREAD = {
+  safeParse: (data: unknown) => ({ success: true, data }),
+  parse: (data: unknown) => data,
+  strict: () => UNREAD,
+} as never;
+
+async function describe(path: string): Promise<ConsumerDefinition[]> {
+  const host = startHost(dirname(path));
+  const { promise, resolve } = Promise.withResolvers<FromHost | null>();
+  const timer = setTimeout(() => resolve(null), DESCRIBE_MS + GRACE_MS);
+  host.port.onmessage = ({ data }) => resolve(data);
+  try {
+    host.port.postMessage({ type: "describe", path, limitMs: DESCRIBE_MS } satisfies ToHost);
+    const answer = await promise;
+    if (answer?.type === "described") return answer.consumers;
+    const why = answer?.type === "failed" && answer.message !== ""
+      ? answer.message
+      : "it does not end";
+    throw new Problem("invalid-conf", {
+      detail:
+        `The consumers in ${path} cannot be loaded: ${why}. Correct the file, or take it away.`,
+    });
+  } finally {
+    clearTimeout(timer);
+    host.port.close();
+    host.end();
+  }
+}
+
+/** One execution: answers what the consumer's `run` does, with its calls carried out here. */
+async function runInHost(
+  { name, timeoutMs, hosts }: Consumer,
+  path: string,
+  { events, params, db, emit, log, signal }: ConsumerContext<Record<string, unknown>>,
+): Promise<unknown> {
+  signal.throwIfAborted();
+  const host = reaching(path, hosts);
+  const { port } = host;
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const tooLong = () =>
+    reject(new Error(`it did not end within ${timeoutMs} ms (timeoutMs) and was stopped`));
+  const timers = [setTimeout(tooLong, timeoutMs + GRACE_MS)];
+  const onAbort = () => {
+    port.postMessage({ type: "abort" } satisfies ToHost);
+    timers.push(setTimeout(() => reject(signal.reason), ABORT_MS));
+  };
+  signal.addEventListener("abort", onAbort);
+  const carryOut = async (id: number, work: () => Promise<unknown>) => {
+    try {
+      const result = await work();
+      port.postMessage({ type: "answer", id, result } satisfies ToHost);
+    } catch (error) {
+      port.postMessage({ type: "refusal", id, error: plainError(error) } satisfies ToHost);
+    }
+  };
+  port.onmessage = ({ data }: MessageEvent<FromHost>) => {
+    switch (data?.type) {
+      case "query":
+        return void carryOut(data.id, async () => {
+          const { rows, rowCount, command } = await db.query(data.text, data.values);
+          return { rows, rowCount, command };
+        });
+      case "emit":
+        return void carryOut(data.id, () => emit(data.dataset, data.counts));
+      case "consumed":
+        say(data.lines);
+        return resolve(data.result);
+      case "failed":
+        say(data.lines);
+        return data.why === "time" ? tooLong() : reject(new Error(data.message));
+      default:
+        reject(new Error(`it disturbs its host`));
+    }
+  };
+  const say = ({ lines, dropped }: Lines) => {
+    for (const { level, text } of lines) log[level](text);
+    if (dropped > 0) log.warn(`the consumer printed ${dropped} lines more`);
+  };
+  try {
+    const question = { type: "consume", path, name, events, params, limitMs: timeoutMs } as const;
+    port.postMessage(question satisfies ToHost);
+    return await promise;
+  } finally {
+    for (const timer of timers) clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+    port.close();
+    host.end();
+  }
+}
+
+/** A host that may reach what the consumer lists, as far as this server may. */
+function reaching(path: string, hosts: readonly string[]): Host {
+  try {
+    return startHost(dirname(path), hosts);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    throw new Error(`it wants to reach ${hosts.join(", ")}, which ETL_CONSUMER_HOSTS must list`);
+  }
+}
+
+/** What an error of the database says, as it crosses: message, code, and what PostgreSQL tells besides. */
+function plainError(error: unknown): { message: string } & Record<string, unknown> {
+  const { message } = error instanceof Error ? error : new Error(String(error));
+  const told = Object.entries(error as object ?? {}).filter(([, value]) =>
+    typeof value === "string" || typeof value === "number"
+  );
+  return { ...Object.fromEntries(told), message };
+}

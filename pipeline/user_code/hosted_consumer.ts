@@ -1,0 +1,133 @@
+import {
+  type Consumer,
+  type ConsumerContext,
+  type ConsumerOptions,
+  defineConsumer,
+} from "../consumers/consumer.ts";
+import type { Guard } from "./guard.ts";
+import type { ConsumerDefinition, FromHost, Line, ToHost } from "./messages.ts";
+import type { Printed } from "./printed.ts";
+
+/** The consumers among what a module exports: made by defineConsumer, or its options, alone or in lists. */
+export function consumersOf(module: Record<string, unknown>): Consumer[] {
+  const found = new Map<string, Consumer>();
+  for (const value of Object.values(module).flat()) {
+    if (typeof value !== "object" || value === null || !("run" in value) || !("name" in value)) {
+      continue;
+    }
+    const consumer = "parseParams" in value
+      ? value as Consumer
+      : defineConsumer({ params: ANY, ...value as Omit<ConsumerOptions<never>, "params"> });
+    found.set(consumer.name, consumer);
+  }
+  return [...found.values()];
+}
+
+/** Stands for the schema of parameters where a definition has none. */
+const ANY = {
+  safeParse: (data: unknown) => ({ success: true, data }),
+  parse: (data: unknown) => data,
+  strict: () => ANY,
+} as never;
+
+/** A definition as plain data. */
+export function definitionOf(consumer: Consumer): ConsumerDefinition {
+  const { name, datasets, emits, mode, skipUnchanged, timeoutMs, hosts } = consumer;
+  return { name, datasets, emits, mode, skipUnchanged, timeoutMs, hosts };
+}
+
+interface Tools {
+  guard: Guard;
+  answer(message: FromHost): void;
+  printed: Printed;
+  done(result: unknown): void;
+  failed(error: unknown): void;
+  limitMs: number;
+}
+
+/** Calls of the server that may be under way at once; more would fill its memory. */
+const MAX_CALLS = 100;
+
+/** One execution of a consumer in its host: its database is a line to the thread that has the connection. */
+export class HostedConsumer {
+  readonly #consumer: Consumer;
+  readonly #tools: Tools;
+  readonly #abort = new AbortController();
+  readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #deadline: number;
+  #nextCall = 1;
+
+  constructor(consumer: Consumer, tools: Tools) {
+    this.#consumer = consumer;
+    this.#tools = tools;
+    this.#deadline = performance.now() + tools.limitMs;
+  }
+
+  start({ events, params }: ToHost & { type: "consume" }): void {
+    const { done, failed, printed } = this.#tools;
+    const say = (level: Line["level"]) => (message: string, fields: object = {}) =>
+      printed.add(level, [message, ...Object.keys(fields).length === 0 ? [] : [fields]]);
+    const log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+    const context = {
+      events,
+      db: { query: (...args: unknown[]) => this.#query(args) },
+      emit: async (dataset: string, counts: Record<string, number> = {}) => {
+        await this.#call((id) => ({ type: "emit", id, dataset, counts: { ...counts } }));
+      },
+      log: { ...log, with: () => log },
+      signal: this.#abort.signal,
+    };
+    this.#guarded(() => {
+      const given = { ...context, params: this.#consumer.parseParams(params) };
+      Promise.resolve(this.#consumer.run(given as unknown as ConsumerContext<never>))
+        .then(done).catch(failed);
+    });
+  }
+
+  receive(message: ToHost): void {
+    if (message.type === "abort") {
+      this.#guarded(() => this.#abort.abort(new Error("the server stops")));
+    } else if (message.type === "answer" || message.type === "refusal") {
+      const call = this.#calls.get(message.id);
+      this.#calls.delete(message.id);
+      this.#guarded(() => {
+        if (message.type === "answer") call?.resolve(message.result);
+        else call?.reject(Object.assign(new Error(message.error.message), message.error));
+      });
+    }
+  }
+
+  /** What goes on in the consumer from here to its next await is ended at its limit. */
+  #guarded(work: () => void): void {
+    const { guard, failed } = this.#tools;
+    guard.call(work, this.#deadline - performance.now(), (error) => {
+      if (error !== null) failed(error);
+    });
+  }
+
+  #query([query, given]: unknown[]): Promise<unknown> {
+    const { text, values } = typeof query === "string"
+      ? { text: query, values: given }
+      : query as { text: string; values?: unknown };
+    return this.#call((id) => ({
+      type: "query",
+      id,
+      text: String(text),
+      values: Array.isArray(values) ? values : [],
+    }));
+  }
+
+  #call(message: (id: number) => FromHost): Promise<unknown> {
+    if (this.#calls.size >= MAX_CALLS) {
+      return Promise.reject(
+        new Error(`more than ${MAX_CALLS} calls of db.query and emit at once: await each`),
+      );
+    }
+    const id = this.#nextCall++;
+    const call = Promise.withResolvers<unknown>();
+    // throws where a value cannot cross
+    this.#tools.answer(message(id));
+    this.#calls.set(id, call);
+    return call.promise;
+  }
+}

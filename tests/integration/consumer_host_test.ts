@@ -1,0 +1,205 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import type { Consumer } from "../../pipeline/consumers/consumer.ts";
+import { registeredConsumers } from "../../pipeline/consumers/registered.ts";
+import { Problem } from "../../pipeline/problem.ts";
+import { consumersIn, hostedConsumer } from "../../pipeline/user_code/consumer_client.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { startReacting } from "../helpers/reacting.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+const EVENTS = '["public.etl_improved_events"]';
+const PATHS = {
+  define: import.meta.resolve("../../pipeline/consumers/consumer.ts"),
+  zod: import.meta.resolve("zod"),
+  pg: import.meta.resolve("pg"),
+};
+
+/** Consumers of the user's own, each in a file. */
+async function consumersOf(files: Record<string, string>): Promise<Consumer[]> {
+  const dir = await Deno.makeTempDir({ prefix: "etl_consumers_" });
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${dir}/${name}.ts`, text);
+  }
+  return await consumersIn(dir);
+}
+
+async function emit(engine: Engine): Promise<void> {
+  await engine.sql`insert into etl.dataset_events (dataset, emitted_by, counts)
+    values ('public.etl_improved_events', 'test', '{"inserted": 1}'::jsonb)`;
+}
+
+interface Delivery {
+  state: string;
+  attempts: number;
+  error: string | null;
+  result: Record<string, unknown> | null;
+}
+
+async function delivery(
+  engine: Engine,
+  consumer: string,
+  ready: (delivery: Delivery) => boolean,
+): Promise<Delivery> {
+  let found: Delivery | undefined;
+  await waitFor(async () => {
+    [found] = await engine.sql<Delivery[]>`select state, attempts, error, result from etl.deliveries
+      where consumer = ${consumer} order by delivery_id`;
+    return found !== undefined && ready(found);
+  }, { timeoutMs: 30_000, what: `consumer ${consumer}` });
+  return found!;
+}
+
+const done = ({ state }: Delivery) => state === "done";
+const failedOnce = ({ error }: Delivery) => error !== null;
+
+Deno.test("a consumer in a file of one's own runs in a host: its writes and events are in the transaction that ticks it off", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create table public.written (event_no bigint, days int, at timestamptz)`;
+  await engine.sql`grant select, insert on public.written to public`;
+  const consumers = await consumersOf({
+    defined: `
+      import { z } from "${PATHS.zod}";
+      import { defineConsumer } from "${PATHS.define}";
+      export const written = defineConsumer({
+        name: "defined", datasets: ${EVENTS}, emits: ["mart.daily"], timeoutMs: 60_000,
+        params: z.object({ days: z.number().default(7) }),
+        run: async ({ events, params, db, emit, log }) => {
+          await db.query("insert into public.written values ($1, $2, $3)", [events[0].event_no, params.days, new Date(0)]);
+          const { rows, rowCount } = await db.query({ text: "select days, at from public.written" });
+          await emit("mart.daily", { inserted: rowCount });
+          log.info("extract written", { rows: rowCount });
+          console.log("printed");
+          return { rows, sameTime: rows[0].at.getTime() === 0 };
+        },
+      });`,
+    plain: `export const consumer = {
+      name: "plain", datasets: ["mart.daily"],
+      run: async ({ events, db }) => {
+        const refused = await db.query("select 1 / 0").catch(({ code, message }) => ({ code, message }));
+        return { from: events[0].emitted_by, refused };
+      },
+    };
+    export const fails = { name: "fails", datasets: ${EVENTS},
+      run: async ({ db }) => { await db.query("insert into public.written values (-1)"); throw new Error("not yet"); } };`,
+  });
+  assert.deepEqual(consumers.map(({ name, timeoutMs }) => [name, timeoutMs]), [
+    ["defined", 60_000],
+    ["plain", 600_000],
+    ["fails", 600_000],
+  ]);
+  await using reacting = await startReacting(engine, { consumers });
+  await emit(engine);
+  const { result } = await delivery(engine, "defined", done);
+  assert.equal(result!.sameTime, true);
+  assert.equal((await delivery(engine, "fails", failedOnce)).error, "not yet");
+  const written = await engine.sql`select days from public.written`;
+  assert.deepEqual([...written.map(({ days }) => days)], [7]);
+  assert.ok(
+    reacting.log.some((line) => /extract written.*rows: 1.*consumer=defined/.test(line)),
+    reacting.log.join("\n"),
+  );
+  assert.ok(reacting.log.some((line) => /printed.*consumer=defined/.test(line)));
+  const plain = await delivery(
+    engine,
+    "plain",
+    ({ state, error }) => state === "done" || error !== null,
+  );
+  // what the database refuses ends the transaction: nothing is ticked off
+  assert.equal(plain.state, "pending");
+});
+
+Deno.test("the consumers of the program run in hosts, too", async (t) => {
+  await using engine = await startEngine(t);
+  const path = fileURLToPath(import.meta.resolve("../../pipeline/consumers/registered.ts"));
+  const consumers = registeredConsumers.map((consumer) => hostedConsumer(consumer, path));
+  await using _reacting = await startReacting(engine, { consumers });
+  await engine.succeed({ batch_size: 5 });
+  const { result } = await delivery(engine, "etl_downstream_example", done);
+  assert.ok(Number(result!.report_id) > 0);
+});
+
+Deno.test("a consumer that does not end is ended in its time, counts as failed, and holds up nobody", async (t) => {
+  await using engine = await startEngine(t);
+  const consumers = await consumersOf({
+    loops: `const datasets = ${EVENTS}, timeoutMs = 1_000;
+      export const loop = { name: "loop", datasets, timeoutMs, run: () => { for (;;); } };
+      export const loop_later = { name: "loop_later", datasets, timeoutMs,
+        run: async ({ db }) => { await db.query("select 1"); for (;;); } };
+      export const never = { name: "never", datasets, timeoutMs, run: () => new Promise(() => {}) };
+      export const exits = { name: "exits", datasets, timeoutMs, run: () => Deno.exit(1) };
+      export const floods = { name: "floods", datasets, timeoutMs,
+        run: async ({ db }) => { for (;;) db.query("select pg_sleep(10)"); } };
+      export const steady = { name: "steady", datasets, run: async () => "done" };`,
+  });
+  await using _reacting = await startReacting(engine, { consumers });
+  let slowest = 0;
+  let last = performance.now();
+  const ticking = setInterval(() => {
+    const now = performance.now();
+    slowest = Math.max(slowest, now - last);
+    last = now;
+  }, 50);
+  try {
+    await emit(engine);
+    await delivery(engine, "steady", done);
+    for (const name of ["loop", "loop_later", "never"]) {
+      const { error, attempts } = await delivery(engine, name, failedOnce);
+      assert.match(error!, /did not end within 1000 ms \(timeoutMs\) and was stopped/);
+      assert.ok(attempts >= 1);
+    }
+    assert.match(
+      (await delivery(engine, "exits", failedOnce)).error!,
+      /Deno\.exit\(\) is not there/,
+    );
+    assert.match(
+      (await delivery(engine, "floods", failedOnce)).error!,
+      /more than 100 calls|did not end/,
+    );
+  } finally {
+    clearInterval(ticking);
+  }
+  assert.ok(slowest < 5_000, `the main thread stood still for ${slowest} ms`);
+});
+
+Deno.test("a consumer has no password, environment or file; it reaches the hosts that it lists, and no other", async (t) => {
+  await using engine = await startEngine(t);
+  await using other = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    () => new Response("reached"),
+  );
+  const host = `127.0.0.1:${other.addr.port}`;
+  const tries = `async ({ db }) => {
+    const found = {};
+    for (const [name, attempt] of Object.entries({
+      env: () => Deno.env.get("KPIS_PG_DSN"),
+      file: () => Deno.readTextFile("/etc/hostname"),
+      fetch: async () => (await fetch("http://${host}/")).text(),
+      password: async () => { const pg = await import("${PATHS.pg}"); return db instanceof pg.default.Client; },
+    })) {
+      try { found[name] = await attempt(); } catch (error) { found[name] = error.name; }
+    }
+    return found;
+  }`;
+  const consumers = await consumersOf({
+    tries: `export const closed = { name: "closed", datasets: ${EVENTS}, run: ${tries} };
+      export const listed = { name: "listed", datasets: ${EVENTS}, hosts: ["${host}"], run: ${tries} };`,
+  });
+  await using _reacting = await startReacting(engine, { consumers });
+  await emit(engine);
+  const refused = { env: "NotCapable", file: "NotCapable", fetch: "NotCapable", password: false };
+  assert.deepEqual((await delivery(engine, "closed", done)).result, refused);
+  assert.deepEqual((await delivery(engine, "listed", done)).result, {
+    ...refused,
+    fetch: "reached",
+  });
+});
+
+Deno.test("a file of consumers that cannot be loaded is named", async () => {
+  for (const text of ["export const x = (", "throw new Error('no');"]) {
+    await assert.rejects(
+      consumersOf({ broken: text }),
+      (error) => error instanceof Problem && /broken\.ts cannot be loaded: \S/.test(error.message),
+    );
+  }
+});
