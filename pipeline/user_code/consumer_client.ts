@@ -88,7 +88,13 @@ async function runInHost(
     timers.push(setTimeout(() => reject(signal.reason), ABORT_MS));
   };
   signal.addEventListener("abort", onAbort);
-  const carryOut = async (id: number, work: () => Promise<unknown>) => {
+  let over = false;
+  let turn: Promise<unknown> = Promise.resolve();
+  /** One call after the other, so that no statement waits in the connection when the host is ended. */
+  const carryOut = (id: number, work: () => Promise<unknown>) => {
+    turn = turn.then(() => over ? undefined : carryOutNow(id, work));
+  };
+  const carryOutNow = async (id: number, work: () => Promise<unknown>) => {
     try {
       const result = await work();
       port.postMessage({ type: "answer", id, result } satisfies ToHost);
@@ -99,12 +105,12 @@ async function runInHost(
   port.onmessage = ({ data }: MessageEvent<FromHost>) => {
     switch (data?.type) {
       case "query":
-        return void carryOut(data.id, async () => {
+        return carryOut(data.id, async () => {
           const { rows, rowCount, command } = await db.query(data.text, data.values);
           return { rows, rowCount, command };
         });
       case "emit":
-        return void carryOut(data.id, () => emit(data.dataset, data.counts));
+        return carryOut(data.id, () => emit(data.dataset, data.counts));
       case "consumed":
         say(data.lines);
         return resolve(data.result);
@@ -124,6 +130,7 @@ async function runInHost(
     port.postMessage(question satisfies ToHost);
     return await promise;
   } finally {
+    over = true;
     for (const timer of timers) clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
     port.close();

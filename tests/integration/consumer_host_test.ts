@@ -129,7 +129,7 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
       export const never = { name: "never", datasets, timeoutMs, run: () => new Promise(() => {}) };
       export const exits = { name: "exits", datasets, timeoutMs, run: () => Deno.exit(1) };
       export const floods = { name: "floods", datasets, timeoutMs,
-        run: async ({ db }) => { for (;;) db.query("select pg_sleep(10)"); } };
+        run: async ({ db }) => { for (;;) db.query("select pg_sleep(0.1)"); } };
       export const steady = { name: "steady", datasets, run: async () => "done" };`,
   });
   await using _reacting = await startReacting(engine, { consumers });
