@@ -85,11 +85,17 @@ async function execute(
       const lost = () => interrupted.reject(new Error("another server has taken over"));
       lease.lostSignal.addEventListener("abort", lost);
       let open = true;
+      let inHand = 0;
       const db: Queryable = {
-        query: ((...args: Parameters<Client["query"]>) => {
+        query: (async (...args: Parameters<Client["query"]>) => {
           if (!open) throw new Error("the consumer's transaction has ended");
-          return client.query(...args);
-        }) as Client["query"],
+          inHand++;
+          try {
+            return await client.query(...args);
+          } finally {
+            inHand--;
+          }
+        }) as unknown as Client["query"],
       };
       try {
         const executed = run(consumer, deliveries, { db, log, signal: lease.signal });
@@ -97,6 +103,8 @@ async function execute(
         await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, result });
       } finally {
         open = false;
+        // a statement of one that was ended would hold up the rollback
+        if (inHand > 0) await connection.cancel().catch(() => {});
         clearInterval(alive);
         lease.lostSignal.removeEventListener("abort", lost);
       }

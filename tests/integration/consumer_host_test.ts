@@ -127,6 +127,8 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
       export const loop_later = { name: "loop_later", datasets, timeoutMs,
         run: async ({ db }) => { await db.query("select 1"); for (;;); } };
       export const never = { name: "never", datasets, timeoutMs, run: () => new Promise(() => {}) };
+      export const slow = { name: "slow", datasets, timeoutMs,
+        run: ({ db }) => db.query("select pg_sleep(3600)") };
       export const exits = { name: "exits", datasets, timeoutMs, run: () => Deno.exit(1) };
       export const floods = { name: "floods", datasets, timeoutMs,
         run: async ({ db }) => { for (;;) db.query("select pg_sleep(0.1)"); } };
@@ -143,7 +145,7 @@ Deno.test("a consumer that does not end is ended in its time, counts as failed, 
   try {
     await emit(engine);
     await delivery(engine, "steady", done);
-    for (const name of ["loop", "loop_later", "never"]) {
+    for (const name of ["loop", "loop_later", "never", "slow"]) {
       const { error, attempts } = await delivery(engine, name, failedOnce);
       assert.match(error!, /did not end within 1000 ms \(timeoutMs\) and was stopped/);
       assert.ok(attempts >= 1);
