@@ -88,7 +88,7 @@ Deno.test("file source that finds nothing says where it looked and what is there
   const empty = await problem(readAll(file("*.csv"), folder.ctx));
   assert.equal(
     empty.message,
-    `No file matches "*.csv" in the data directory ${folder.ctx.dataDir}. It holds no files.`,
+    `No file matches "*.csv" in the data directory (ETL_DATA_DIR). It holds no files.`,
   );
   const nowhere = { ...folder.ctx, dataDir: `${folder.path}/nowhere` };
   assert.match((await problem(readAll(file("*"), nowhere))).message, /does not exist: create it/);

@@ -149,7 +149,7 @@ async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
 async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
   if (!await isThere(dataDir)) {
     return new Problem("source-unreadable", {
-      detail: `The data directory ${dataDir} does not exist: create it, or set ETL_DATA_DIR.`,
+      detail: "The data directory (ETL_DATA_DIR) does not exist: create it, or set another.",
     });
   }
   const there: string[] = [];
@@ -165,7 +165,7 @@ async function nothingFound(pattern: string, dataDir: string): Promise<Problem> 
   const more = there.length > MAX_LISTED ? ", …" : "";
   const list = there.slice(0, MAX_LISTED).join(", ");
   return new Problem("source-unreadable", {
-    detail: `No file matches "${pattern}" in the data directory ${dataDir}. ` +
+    detail: `No file matches "${pattern}" in the data directory (ETL_DATA_DIR). ` +
       (list === "" ? "It holds no files." : `It holds: ${list}${more}`),
     errors: [{ field: "source.path", message: "matches no file", value: pattern }],
   });
