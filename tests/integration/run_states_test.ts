@@ -51,8 +51,12 @@ Deno.test("the next attempt of a run ends the transactions that the one before h
   const run = (await startRun(sql, run_id, { serverId: "dead", maxAttempts: 5 }))!;
   await using left = await leftOpen(engine, run_id, run.attempt);
   assert.equal(await engine.execute(run_id), "nothing to do", "the attempt is alive");
-  await sql`update etl.runs set seen_at = now() - interval '5 seconds'`;
-  assert.equal((await engine.toEnd(run_id)).state, "succeeded");
+  // while PostgreSQL was away nobody could give a sign of life, so its start counts as one
+  await waitFor(async () => {
+    await sql`update etl.runs set seen_at = now() - interval '1 minute' where state = 'running'`;
+    return await engine.execute(run_id) === "ended";
+  }, { intervalMs: 200, what: "another attempt" });
+  assert.equal((await engine.run(run_id)).state, "succeeded");
   assert.equal(await left.isOpen(), false);
 });
 
@@ -93,7 +97,7 @@ Deno.test("a pool has as many runs going on as it has slots, and labels take tur
   const ask = async (run_label: string) =>
     (await engine.submit({ run_label, pool: "two", batch_size: 1 })).run_id;
   const runs: Record<string, string> = {};
-  for (const label of ["a1", "b1", "a2", "c1"]) runs[label] = await ask(label[0]!);
+  for (const label of ["a1", "b1", "a2", "a3", "c1"]) runs[label] = await ask(label[0]!);
   const going = async () => {
     const found: string[] = [];
     for (const [name, id] of Object.entries(runs)) {
@@ -104,10 +108,12 @@ Deno.test("a pool has as many runs going on as it has slots, and labels take tur
   };
   assert.deepEqual(await going(), ["a1", "b1"]);
   await engine.toEnd(runs.a1!);
-  // c has waited for its first turn, a has just had one
+  assert.deepEqual(await going(), ["b1", "a2"]);
+  await engine.toEnd(runs.a2!);
+  // a has just had a turn, c has waited for its first
   assert.deepEqual(await going(), ["b1", "c1"]);
   await engine.toEnd(runs.b1!);
-  assert.deepEqual(await going(), ["a2", "c1"]);
+  assert.deepEqual(await going(), ["a3", "c1"]);
 });
 
 Deno.test("a cancel ends a waiting run at once, and a retry goes on with attempts of its own", async (t) => {
@@ -182,4 +188,34 @@ Deno.test("a chunk that is in the table is not published again by a server that 
   assert.deepEqual([run.state, run.counts.inserted, run.counts.unchanged], ["succeeded", 30, 0]);
   const after = new Map((await versions()).map((row) => [row.event_id, row]));
   for (const row of before) assert.deepEqual(after.get(row.event_id), row);
+});
+
+Deno.test("a higher priority goes first, and not before what has waited 20 minutes longer", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await engine.sql`insert into etl.pools (pool, slots) values ('one', 1)`;
+  const ask = async (run_label: string, priority = 0) =>
+    (await engine.submit({ run_label, pool: "one", batch_size: 1, priority })).run_id;
+  const first = await ask("first");
+  const runs = {
+    low: await ask("low", -10),
+    plain: await ask("plain"),
+    high: await ask("high", 10),
+  };
+  const waited = await ask("waited");
+  await engine.sql`update etl.runs set requested_at = requested_at - interval '21 minutes'
+    where run_id = ${waited}`;
+  const order: string[] = [];
+  await engine.toEnd(first);
+  for (const names = { ...runs, waited }; Object.keys(names).length > 0;) {
+    const going: string[] = [];
+    for (const [name, id] of Object.entries(names)) {
+      if ((await engine.run(id)).admitted_at !== null) going.push(name);
+    }
+    assert.equal(going.length, 1, going.join());
+    const name = going[0] as keyof typeof names;
+    await engine.toEnd(names[name]);
+    order.push(name);
+    delete (names as Record<string, string>)[name];
+  }
+  assert.deepEqual(order, ["waited", "high", "plain", "low"]);
 });

@@ -2,6 +2,7 @@ import type { Mutant } from "./mutant.ts";
 import { ACCESS } from "./access.ts";
 import { EXPECTATIONS } from "./expectations.ts";
 import { LOAD } from "./load.ts";
+import { QUEUE } from "./queue.ts";
 import { REACTIONS } from "./reactions.ts";
 import { RUNS } from "./runs.ts";
 import { SCHEDULES } from "./schedules.ts";
@@ -13,6 +14,7 @@ export const MUTANTS: Mutant[] = [
   ...ACCESS,
   ...EXPECTATIONS,
   ...LOAD,
+  ...QUEUE,
   ...REACTIONS,
   ...RUNS,
   ...SCHEDULES,

@@ -80,17 +80,30 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/run_states_test.ts: a waiting run of the same label is not started",
     ],
     [
-      "Fair between labels: the one whose last turn is longest ago goes first.",
+      "labels share the pool, and nobody who asks later can keep on going first",
       "integration/run_states_test.ts: a pool has as many runs going on as it has slots, and labels take turns",
     ],
     [
-      "Two runs of one label, or on one cursor, never run at once",
+      "Two runs of one label never run at once. Runs without a `version` on one source name and dataset, and those with a cursor, run one at a time in the order of their requests, whatever their pools",
       "integration/incremental_test.ts: runs on one cursor follow each other",
       "integration/run_states_test.ts: a waiting run of the same label is not started",
     ],
     [
-      "The end of a run frees its slot and admits the next in the transaction that ends it, so pools are exact on any number of servers.",
+      "Pools are exact on any number of servers, as one admission happens at a time.",
       "faults/several_servers_test.ts: two servers do runs that were asked for before any server",
+    ],
+    [
+      "`priority` (-10 to 10, default 0, in the conf of a request or a schedule) counts as so many minutes of waiting",
+      "integration/run_states_test.ts: a higher priority goes first",
+    ],
+    [
+      "is under a lease of 20 s, which its holder prolongs (`etl.leases`); whoever takes it over ends the transaction that the earlier one has open",
+      "integration/leases_test.ts: a lease is one holder's",
+      "integration/leases_test.ts: who takes a lease over ends the transaction",
+    ],
+    [
+      "Once a second every server asks `etl.due_work()` what is due and in nobody's hands",
+      "integration/leases_test.ts: work is due until somebody has its lease",
     ],
     [
       "ends whatever database transactions earlier attempts still have open",
@@ -101,8 +114,8 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "faults/fence_test.ts: an attempt that was replaced can write nothing",
     ],
     [
-      "a second delivery of the same run does nothing",
-      "faults/several_servers_test.ts: a request by SQL wakes a worker at once, a second delivery",
+      "nobody else takes the run up",
+      "integration/run_states_test.ts: the next attempt of a run ends the transactions",
     ],
     [
       "so each chunk is published once",
