@@ -107,9 +107,8 @@ async function health(deps: AppDeps) {
 }
 
 /** Whether the database answers, though statements of the pool do not: they may wait for a lock, or for those that do. */
-async function answers({ probe }: AppDeps): Promise<boolean> {
-  if (probe === undefined) return false;
-  return await deadline(probe`select`, 2_000).then(() => true, () => false);
+async function answers({ probe, sql }: AppDeps): Promise<boolean> {
+  return await deadline((probe ?? sql)`select`, 2_000).then(() => true, () => false);
 }
 
 /** What keeps the database from being worked with; looked up once for all who ask at the same time. */

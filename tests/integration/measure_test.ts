@@ -1,0 +1,30 @@
+import { startServer } from "../helpers/server.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { query } from "../helpers/query.ts";
+Deno.test("measure", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  await using server = await startServer({ dsn: db.dsn });
+  const run = async (conf: object) => {
+    const started = performance.now();
+    const r = await fetch(`${server.address}/api/etl/run?wait=true`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(conf) });
+    await r.json();
+    return performance.now() - started;
+  };
+  for (let i = 0; i < 5; i++) await run({});
+  const took: number[] = [];
+  for (let i = 0; i < 40; i++) took.push(await run({}));
+  took.sort((a, b) => a - b);
+  const label = "many";
+  const began = performance.now();
+  await Promise.all(Array.from({ length: 80 }, (_, i) => run({ run_label: `${label} ${i}`, batch_size: 50 })));
+  const rate = 80_000 / (performance.now() - began);
+  await new Promise((r) => setTimeout(r, 6_000));
+  const xacts = async () => Number((await query<{ n: string }>(db.dsn, `select xact_commit + xact_rollback as n from pg_stat_database where datname = current_database()`))[0]!.n);
+  const a = await xacts(); const at = performance.now();
+  await new Promise((r) => setTimeout(r, 15_000));
+  const idle = (await xacts() - a) / ((performance.now() - at) / 1000);
+  console.log(`MEASURED default ${took[20]!.toFixed(0)} ms median, p95 ${took[37]!.toFixed(0)}; 80 small at once ${rate.toFixed(1)}/s; idle ${idle.toFixed(1)} transactions/s`);
+});

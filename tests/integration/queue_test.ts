@@ -1,0 +1,395 @@
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { connect, type Queryable } from "../../store/pg.ts";
+import { claimRun } from "../../store/runs.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+import { startPeer } from "../helpers/peer.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+import { startReacting } from "../helpers/reacting.ts";
+import { client } from "../helpers/sql_problems.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+
+/** Asks for a run by SQL; answers its id. */
+async function ask(sql: Queryable, conf: unknown): Promise<string> {
+  const { rows } = await sql.query("select etl.request_run($1) as id", [conf]);
+  return rows[0].id;
+}
+
+/** Does what requests leave to servers, until nothing is left of it. */
+async function settle(sql: Queryable): Promise<void> {
+  for (let accepted = true; accepted;) {
+    accepted = (await sql.query("select etl.accept_run() as yes")).rows[0].yes;
+  }
+  await sql.query("select etl.apply_cancels()");
+  await sql.query("select etl.admit_runs()");
+}
+
+const admitted = async (sql: Queryable): Promise<string[]> =>
+  (await sql.query(
+    "select run_id from etl.runs where admitted_at is not null order by admitted_at",
+  )).rows.map(({ run_id }) => run_id);
+
+const finish = (sql: Queryable, runId: string) =>
+  sql.query(
+    `select etl.finish_run(run_id, attempt, '{"state": "failed", "error": {"detail": "x"}}') from etl.runs where run_id = $1`,
+    [runId],
+  );
+
+const state = async (engine: Engine, runId: string) => (await engine.run(runId)).state;
+
+Deno.test("an open transaction after etl.request_run() and etl.cancel_run() holds nobody up", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const clientOf = await connect(engine.db.dsn);
+  try {
+    const going = await engine.submit({ batch_size: 5, run_label: "going" });
+    await waitFor(async () => await state(engine, going.run_id) === "succeeded");
+    await clientOf.query("begin");
+    const open = await ask(clientOf, { batch_size: 5, run_label: "open", table_name: "open_t" });
+    const busy = await engine.submit({
+      run_label: "busy",
+      batch_size: 200_000,
+      chunk_size: 1_000,
+    });
+    await waitFor(async () => await state(engine, busy.run_id) === "running");
+    await clientOf.query("select etl.cancel_run($1)", [busy.run_id]);
+
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        const started = performance.now();
+        const answer = await engine.post("/api/etl/run", { batch_size: 5, run_label: `l${i}` });
+        assert.equal(answer.status, 202);
+        return [performance.now() - started, (await answer.json()).run_id] as const;
+      }),
+    );
+    assert.ok(answers.every(([ms]) => ms < 4_000), "no request waits for the client");
+    await waitFor(
+      async () =>
+        (await Promise.all(answers.map(([, id]) => state(engine, id)))).every((s) =>
+          s === "succeeded"
+        ),
+      { timeoutMs: 20_000, what: "the other runs to end" },
+    );
+    assert.equal((await engine.post(`/api/etl/runs/${busy.run_id}/cancel`)).status, 202);
+    await waitFor(async () => await state(engine, busy.run_id) === "cancelled");
+    assert.equal((await engine.request("/readyz")).status, 200);
+    assert.equal(await engine.request(`/api/etl/runs/${open}`).then((r) => r.status), 404);
+
+    await clientOf.query("commit");
+    await waitFor(async () => await state(engine, open) === "succeeded");
+    assert.equal((await engine.rows("public.open_t")).length, 5, "a server made the destination");
+  } finally {
+    await clientOf.end();
+  }
+});
+
+Deno.test("what waits for a client's lock is answered with 503, who holds it, and when to come back", async (t) => {
+  await using engine = await startEngine(t);
+  const holder = await connect(engine.db.dsn, { applicationName: "a client" });
+  try {
+    await holder.query("begin");
+    await holder.query(`select etl.request_run('{"batch_size": 5}', 'mine')`);
+    const { rows: [{ pid }] } = await holder.query("select pg_backend_pid() as pid");
+    const answer = await engine.post("/api/etl/run", { batch_size: 5 }, {
+      "idempotency-key": "mine",
+    });
+    assert.equal(answer.status, 503);
+    assert.ok(Number(answer.headers.get("retry-after")) > 0);
+    const problem = await answer.json();
+    assert.match(problem.detail, new RegExp(`locked by pid ${pid} \\(a client, .*idle in tran`));
+    assert.equal(problem.blocked_by, pid);
+
+    // a whole table that is locked is no reason to leave a load balancer
+    await holder.query("lock table etl.runs in access exclusive mode");
+    const ready = await engine.request("/readyz");
+    assert.deepEqual([ready.status, (await ready.json()).problems], [200, []]);
+    const health = await (await engine.request("/api/etl/health")).json();
+    assert.doesNotMatch(health.problems.join(), /cannot be reached/);
+    assert.match(health.problems.join(), /holds a lock/);
+  } finally {
+    await holder.end();
+  }
+});
+
+Deno.test("a request in SQL is skipped, cancels the older or fails after its commit, and says why", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const older = await ask(sql, { run_label: "one" });
+  await settle(sql);
+  const skipped = await ask(sql, { run_label: "one", overlap: "skip" });
+  const newest = await ask(sql, { run_label: "one", overlap: "cancel" });
+  await sql.query("create table public.other (x int)");
+  const refused = await ask(sql, { table_name: "later", run_label: "two" });
+  await sql.query("create table public.later (x int)");
+  await settle(sql);
+  await settle(sql);
+  const { rows } = await sql.query("select run_id, state, error from etl.runs");
+  const of = (id: string) => rows.find(({ run_id }) => run_id === id)!;
+  assert.equal(of(skipped).state, "cancelled");
+  assert.match(of(skipped).error.detail, new RegExp(`run ${older} of the same label`));
+  assert.deepEqual([of(older).state, of(newest).state], ["cancelled", "queued"]);
+  assert.equal(of(refused).state, "failed");
+  assert.match(of(refused).error.type, /destination-mismatch$/);
+  assert.ok((await admitted(sql)).includes(newest));
+});
+
+Deno.test("runs without a version on one source and dataset go one at a time in the order of their requests, whatever their pools", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query("insert into etl.pools (pool, slots) values ('other', 5), ('closed', 0)");
+  const file = (name: string, more: object = {}, source: object = {}) =>
+    ask(sql, {
+      run_label: name,
+      source: { type: "file", path: "x.csv", name: "s", ...source },
+      ...more,
+    });
+  const first = await file("a", { pool: "closed" });
+  const second = await file("b", { pool: "other" });
+  const third = await file("c");
+  const free = [
+    await file("versioned", {}, { version: "v" }),
+    await file("dry", { dry_run: true }),
+    await file("other source", {}, { name: "t" }),
+    await file("other table", { table_name: "elsewhere", pool: "other" }),
+  ];
+  await settle(sql);
+  assert.deepEqual(new Set(await admitted(sql)), new Set(free), "an earlier request waits");
+  await sql.query("update etl.pools set slots = 1 where pool = 'closed'");
+  const order: string[] = [];
+  for (const expected of [first, second, third]) {
+    await settle(sql);
+    const [now] = (await admitted(sql)).filter((id) => ![...free, ...order].includes(id));
+    assert.equal(now, expected);
+    assert.equal((await admitted(sql)).length, free.length + order.length + 1, "one at a time");
+    order.push(now!);
+    await finish(sql, now!);
+  }
+});
+
+Deno.test("an older request waits for no more turns than were asked for before it, though new labels keep coming", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query("update etl.pools set slots = 1");
+  await ask(sql, { run_label: "nightly" });
+  await settle(sql);
+  let [going] = await admitted(sql);
+  const before = [await ask(sql, { run_label: "u1" }), await ask(sql, { run_label: "u2" })];
+  const nightly = await ask(sql, { run_label: "nightly" });
+  const turns: string[] = [];
+  for (let turn = 0; turn < before.length + 1; turn++) {
+    // two new ones come for each that ends
+    for (const n of [1, 2]) await ask(sql, { run_label: `new ${turn} ${n}` });
+    await finish(sql, going!);
+    await settle(sql);
+    going = (await admitted(sql)).at(-1);
+    turns.push(going!);
+  }
+  assert.deepEqual(turns, [...before, nightly]);
+});
+
+Deno.test("a higher priority goes first, and makes nobody wait for longer than its minutes", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  await sql.query("update etl.pools set slots = 0");
+  const plain = await ask(sql, { run_label: "plain" });
+  const low = await ask(sql, { run_label: "low", priority: -10 });
+  const high = await ask(sql, { run_label: "high", priority: 10 });
+  const old = await ask(sql, { run_label: "old", priority: -10 });
+  await sql.query(
+    "update etl.runs set requested_at = requested_at - interval '21 minutes' where run_id = $1",
+    [old],
+  );
+  await sql.query("update etl.pools set slots = 4");
+  await settle(sql);
+  assert.deepEqual(await admitted(sql), [old, high, plain, low]);
+  await assert.rejects(ask(sql, { priority: 11 }), /out of range/);
+});
+
+Deno.test("a run without a sign of life is claimed by anybody, one that is alive by nobody, and one at rest when it is due", async (t) => {
+  await using engine = await startEngine(t);
+  const { run_id } = await engine.submit({ batch_size: 5 });
+  const claim = () => claimRun(engine.sql, { serverId: "other", maxAttempts: 5 });
+  assert.equal((await claim())?.attempt, 1);
+  assert.equal(await claim(), null);
+  await engine.sql`update etl.runs set seen_at = now() - interval '7 seconds'`;
+  const due = async () => (await engine.sql`select etl.due_work() as kind`).map(({ kind }) => kind);
+  assert.ok((await due()).includes("runs"));
+  assert.equal((await claim())?.attempt, 2);
+  await engine.sql`select etl.give_back_run(${run_id}, 2, '{"detail": "the disk is full"}')`;
+  assert.equal(await claim(), null, "it rests for 2 s");
+  await engine.sql`update etl.runs set next_attempt_at = now()`;
+  const [third, none] = await Promise.all([claim(), claim()]);
+  assert.deepEqual([third?.attempt ?? none?.attempt, third && none], [3, null]);
+  await engine.sql`select etl.give_back_run(${run_id}, 3)`;
+  assert.equal((await claim())?.attempt, 4, "at once");
+  const [row] = await engine.sql`select attempt_base from etl.runs`;
+  assert.equal(row!.attempt_base, 1, "a stop uses up no attempt");
+});
+
+const emit = async (engine: Engine) => {
+  const [row] = await engine.sql<{ event_no: number }[]>`
+    insert into etl.dataset_events (dataset, emitted_by) values ('public.etl_improved_events', 'test')
+    returning event_no::int`;
+  return row!.event_no;
+};
+
+const consumer = (name: string, run: (events: number[], signal: AbortSignal) => unknown) =>
+  defineConsumer({
+    name,
+    datasets: ["public.etl_improved_events"],
+    params: z.object({}),
+    run: async ({ events, signal }) => await run(events.map(({ event_no }) => event_no), signal),
+  });
+
+const delivered = (engine: Engine) => async () =>
+  (await engine.sql`select from etl.deliveries where state = 'pending'`).length === 0;
+
+Deno.test("an event that a consumer fails on holds the later ones until it is done", async (t) => {
+  await using engine = await startEngine(t);
+  const seen: number[] = [];
+  let failures = 1;
+  const flaky = consumer("flaky", ([no]) => {
+    seen.push(no!);
+    if (failures-- > 0) throw new Error("not yet");
+  });
+  await using _reacting = await startReacting(engine, { consumers: [flaky] });
+  const numbers = [await emit(engine), await emit(engine), await emit(engine)];
+  await waitFor(delivered(engine));
+  assert.deepEqual(seen, [numbers[0], ...numbers]);
+});
+
+Deno.test("an event counts as attempted before its consumer runs; a lost connection is no failure, not even of one that waits for ever", async (t) => {
+  await using engine = await startEngine(t);
+  const attempts: number[] = [];
+  let cut = true;
+  const waiting = consumer("waiting", async () => {
+    const [row] = await engine.sql<{ attempts: number }[]>`select attempts from etl.deliveries`;
+    attempts.push(row!.attempts);
+    if (!cut) return;
+    cut = false;
+    await engine.sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'etl-lease consumer waiting' and datname = current_database()`;
+    await new Promise(() => {});
+  });
+  await using _reacting = await startReacting(engine, { consumers: [waiting] });
+  await emit(engine);
+  await waitFor(delivered(engine), { timeoutMs: 20_000 });
+  assert.deepEqual(attempts, [1, 1]);
+  const rows = await engine.sql`select state, attempts, error from etl.deliveries`;
+  assert.deepEqual([...rows], [{ state: "done", attempts: 1, error: null }]);
+});
+
+Deno.test("an event that has ended five servers is given up and told of", async (t) => {
+  await using engine = await startEngine(t);
+  const seen: number[] = [];
+  const poisoned = consumer("poisoned", ([no]) => seen.push(no!));
+  {
+    await using _first = await startReacting(engine, { consumers: [poisoned] });
+  }
+  const [, good] = [await emit(engine), await emit(engine)];
+  await engine
+    .sql`update etl.deliveries set attempts = 5 where delivery_id = (select min(delivery_id) from etl.deliveries)`;
+  await using _reacting = await startReacting(engine, { consumers: [poisoned] });
+  await waitFor(delivered(engine));
+  assert.deepEqual(seen, [good]);
+  const alerts = await engine
+    .sql`select message from public.etl_improved_alerts where kind = 'consumer_failed'`;
+  assert.match(alerts[0]!.message, /gave up on an event.*stopped without a word/);
+});
+
+Deno.test("who has lost a lease can tick nothing off, and its open transaction is ended", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`select etl.register_consumers('[{"name": "c", "datasets": ["public.etl_improved_events"], "emits": [], "mode": "each", "skip_unchanged": false}]')`;
+  await emit(engine);
+  const [frozen, next] = [crypto.randomUUID(), crypto.randomUUID()];
+  const claim = async (holder: string) =>
+    (await sql`select etl.claim_lease('consumer c', ${holder}) as ok`)[0]!.ok;
+  assert.equal(await claim(frozen), true);
+  assert.equal(await claim(next), false);
+  const [delivery] = await sql`select * from etl.claim_deliveries('c', ${frozen}, 1, 5)`;
+  await sql`update etl.leases set held_until = now()`;
+  const open = await connect(engine.db.dsn);
+  await open.query("begin; set local application_name = 'etl-lease consumer c'");
+  await open.query("select etl.require_lease('consumer c', $1)", [frozen]);
+  assert.equal(await claim(next), true);
+  await assert.rejects(open.query("select"), "its transaction was ended");
+  const late = sql`select etl.finish_deliveries('c', ${frozen}, ${[
+    delivery!.delivery_id,
+  ]}::bigint[], null)`;
+  await assert.rejects(late, /Another server does this now/);
+  await sql`select etl.finish_deliveries('c', ${next}, ${[delivery!.delivery_id]}::bigint[], null)`;
+  assert.equal((await sql`select etl.prolong_lease('consumer c', ${frozen}) as ok`)[0]!.ok, false);
+});
+
+Deno.test("no transaction is open while another system is told, and health says how late a consumer is", async (t) => {
+  await using engine = await startEngine(t);
+  await using peer = startPeer(() => "hang");
+  const slow = consumer("slow", async (_events, signal) => {
+    await new Promise((_resolve, reject) =>
+      signal.addEventListener("abort", () => reject(signal.reason))
+    );
+  });
+  await using _reacting = await startReacting(engine, {
+    env: {
+      ETL_ALERT_WEBHOOK: peer.address,
+      OPENLINEAGE_URL: peer.address,
+      MLFLOW_TRACKING_URI: peer.address,
+    },
+    consumers: [slow],
+  });
+  await engine.succeed({ batch_size: 2, mlflow_enable: true });
+  await engine.runToEnd({ source: { type: "file", path: "missing.csv", key: "id" } });
+  await waitFor(() => peer.requests.length >= 3, { what: "all three systems to be told" });
+  const open = await engine.sql`select application_name from pg_stat_activity
+    where datname = current_database() and state like 'idle in transaction%'`;
+  assert.deepEqual(open.map((row) => row.application_name), ["etl-lease consumer slow"]);
+  await engine.sql`update etl.deliveries set created_at = now() - interval '90 seconds'`;
+  const health = await (await engine.request("/api/etl/health")).json();
+  assert.ok(health.reactions.oldest_delivery_seconds >= 90);
+  assert.match(
+    health.warnings.join("\n"),
+    /consumer slow is late: the oldest of its 1 pending events waits for 9\d/,
+  );
+});
+
+Deno.test("setup-db drops the schema pgboss that 0.1.0 made, and leaves another application's alone", async (t) => {
+  await using db = await testDatabase(t);
+  const there = async () =>
+    (await query(db.dsn, "select to_regnamespace('pgboss') is not null as there"))[0]!.there;
+  await query(
+    db.dsn,
+    "create schema pgboss; create table pgboss.queue (name text); insert into pgboss.queue values ('etl_run'), ('mail')",
+  );
+  await setupDatabase(db.dsn);
+  assert.equal(await there(), true);
+  await query(db.dsn, "delete from pgboss.queue where name = 'mail'");
+  assert.ok((await setupDatabase(db.dsn)).some((line) => /pgboss.*dropped/.test(line)));
+  assert.equal(await there(), false);
+});
+
+Deno.test("runs that waited and ran when 0.1.0 was upgraded go on", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const waited = await ask(sql, { run_label: "waited" });
+  const ran = await ask(sql, { run_label: "ran" });
+  await settle(sql);
+  // as 0.1.0 had it: no column of this version, and a job scheduler of another name
+  await sql.query(
+    `alter table etl.runs drop column accepted_at, drop column next_attempt_at, drop column priority;
+    update etl.runs set admitted_at = null where run_label = 'waited';
+    update etl.runs set state = 'running', attempt = 1, seen_at = now() - interval '1 minute' where run_label = 'ran';
+    alter table etl.job_scheduler drop constraint job_scheduler_kind_known;
+    insert into etl.job_scheduler (kind) values ('pg_boss');
+    delete from etl.migrations where name like '%_queue'`,
+  );
+  await setupDatabase(db.dsn);
+  await settle(sql);
+  const claim = async () =>
+    (await sql.query("select run_id from etl.claim_run('new', 5)")).rows[0]?.run_id;
+  assert.deepEqual(new Set([await claim(), await claim()]), new Set([waited, ran]));
+  const { rows } = await sql.query("select kind from etl.job_scheduler");
+  assert.deepEqual(rows, [{ kind: "servers" }]);
+});
