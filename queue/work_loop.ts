@@ -25,6 +25,8 @@ const REST_MS = 1_000;
 interface Kind {
   claim: () => Promise<Claimed | null>;
   lanes: number;
+  /** Whether what is claimed is all that is due; else it is looked for more when it is done. */
+  drains: boolean;
   /** Lanes that claim or work. */
   busy: number;
   /** Asked for since a lane last looked. */
@@ -46,15 +48,18 @@ export class WorkLoop {
     this.#options = options;
   }
 
-  /** Adds a kind of work. `claim` answers the work that it has claimed, null where none is due. Default: one lane. */
+  /**
+   * Adds a kind of work, done in so many lanes at once. `claim` answers one piece of work that it has claimed, null
+   * where none is due.
+   */
   on(kind: string, claim: () => Promise<Claimed | null>, lanes = 1): void {
-    this.#kinds.set(kind, { claim, lanes, busy: 0, again: false });
+    this.#kinds.set(kind, { claim, lanes, drains: false, busy: 0, again: false });
   }
 
-  /** Adds work that one server does at a time, under a lease with the kind's name. */
+  /** Adds work that one server does at a time, all that is due of it, under a lease with the kind's name. */
   onLeased(kind: string, work: (lease: Lease) => Promise<unknown>): void {
     const { sql, stopping, log } = this.#options;
-    this.on(kind, async () => {
+    const claim = async () => {
       const lease = await Lease.claim(sql, kind, { stopping, log });
       if (lease === null) return null;
       return async () => {
@@ -64,7 +69,8 @@ export class WorkLoop {
           await lease.release();
         }
       };
-    });
+    };
+    this.#kinds.set(kind, { claim, lanes: 1, drains: true, busy: 0, again: false });
   }
 
   /** Looks for all kinds of work now, then whenever a notification or the clock says so. */
@@ -101,9 +107,9 @@ export class WorkLoop {
         const claimed = await kind.claim();
         if (claimed === null) continue;
         // there may be more, for this lane or another
-        this.wake(name);
+        if (!kind.drains) this.wake(name);
         await claimed();
-        kind.again = true;
+        if (!kind.drains) kind.again = true;
       }
     } catch (error) {
       if (!stopping.aborted) log.warn(`work failed: ${name}`, { error });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
+import { WorkLoop } from "../../queue/work_loop.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { connect, type Queryable } from "../../store/pg.ts";
 import { claimRun } from "../../store/runs.ts";
@@ -353,6 +354,32 @@ Deno.test("no transaction is open while another system is told, and health says 
     health.warnings.join("\n"),
     /consumer slow is late: the oldest of its 1 pending events waits for 9\d/,
   );
+});
+
+Deno.test("work under a lease is done once for each time that it is due, and again when it was asked for meanwhile", async (t) => {
+  await using engine = await startEngine(t);
+  const stopping = new AbortController();
+  const loop = new WorkLoop({ sql: engine.sql, log: engine.deps.log, stopping: stopping.signal });
+  const done = { first: 0, second: 0 };
+  const gate = Promise.withResolvers<void>();
+  loop.onLeased("first", async () => {
+    done.first++;
+    if (done.first === 1) await gate.promise;
+  });
+  loop.onLeased("second", () => Promise.resolve(done.second++));
+  loop.wake("first");
+  await waitFor(() => done.first === 1);
+  loop.wake("first");
+  gate.resolve();
+  await waitFor(() => done.first === 2, { what: "what was asked for meanwhile" });
+  for (const round of [1, 2, 3]) {
+    await waitFor(async () => (await engine.sql`select from etl.leases`).length === 0);
+    loop.wake("second");
+    await waitFor(() => done.second === round);
+  }
+  assert.equal(done.first, 2, "nobody asked again");
+  stopping.abort();
+  await loop.stop(5_000);
 });
 
 Deno.test("setup-db drops the schema pgboss that 0.1.0 made, and leaves another application's alone", async (t) => {
