@@ -205,3 +205,38 @@ Deno.test("a file of consumers that cannot be loaded is named", async () => {
     );
   }
 });
+
+Deno.test("a consumer whose connection is cut comes again, and its attempt does not count; one that never ends stops after five", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create sequence public.tries`;
+  await engine.sql`grant usage on sequence public.tries to public`;
+  const consumers = await consumersOf({
+    cut: `export const cut = { name: "cut", datasets: ${EVENTS}, run: async ({ db }) => {
+      const { rows: [{ n }] } = await db.query("select nextval('public.tries')::int as n");
+      if (n === 1) await db.query("select pg_sleep(3600)");
+      return { n };
+    } };
+    export const poison = { name: "poison", datasets: ${EVENTS}, timeoutMs: 200, run: () => { for (;;); } };`,
+  });
+  await using _reacting = await startReacting(engine, { consumers });
+  await emit(engine);
+  await waitFor(async () => {
+    const [ended] = await engine.sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and query like 'select pg_sleep(3600)%' and pid <> pg_backend_pid()`;
+    return ended !== undefined;
+  }, { timeoutMs: 30_000, what: "the statement that is cut" });
+  const cut = await delivery(engine, "cut", done);
+  assert.deepEqual([cut.result, cut.attempts, cut.error], [{ n: 2 }, 1, null]);
+  await waitFor(async () => {
+    // no need to wait for the pauses between attempts
+    await engine.sql`update etl.deliveries set next_attempt_at = now()
+      where consumer = 'poison' and state = 'pending'`;
+    const [found] = await engine.sql`select state from etl.deliveries where consumer = 'poison'`;
+    return found!.state === "failed";
+  }, { timeoutMs: 30_000, what: "the end of the attempts" });
+  const poison = await delivery(engine, "poison", () => true);
+  assert.equal(poison.attempts, 5);
+  const [alert] = await engine.sql`select kind, message from public.etl_improved_alerts`;
+  assert.equal(alert!.kind, "consumer_failed");
+  assert.match(alert!.message, /poison failed 5 times.*did not end within 200 ms/);
+});
