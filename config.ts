@@ -3,6 +3,12 @@ import { z } from "zod";
 import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
 import { paramsSchema } from "./pipeline/params.ts";
 import { Problem } from "./pipeline/problem.ts";
+import {
+  hostOfConnection,
+  type HttpConnection,
+  isHttpConnection,
+  parseHttpConnection,
+} from "./pipeline/sources/http/connection.ts";
 import { connectionTarget } from "./store/connection_target.ts";
 import {
   telemetryEnvironment,
@@ -153,6 +159,8 @@ export interface Config {
   logFormat: "text" | "json";
   /** DSN by name, from ETL_CONNECTION_<NAME>. */
   connections: Record<string, string>;
+  /** By name: what http sources may name. */
+  httpConnections: Record<string, HttpConnection>;
   /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
   params: Record<string, unknown>;
   /** Parameters of etl_maintenance from ETL_MAINTENANCE__<NAME> or etl_maintenance__<name>. */
@@ -171,6 +179,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     });
   }
   const values = parsed.data;
+  const named = namedConnections(set);
   return {
     dsn: values.KPIS_PG_DSN,
     cronDsn: values.ETL_PG_CRON_DSN,
@@ -194,7 +203,11 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     maxBodiesBytes: values.ETL_MAX_BODIES_BYTES,
     bodyTimeoutMs: values.ETL_BODY_TIMEOUT_SECONDS * 1000,
     maxRecordBytes: values.ETL_MAX_RECORD_BYTES,
-    httpSources: list(values.ETL_HTTP_SOURCES),
+    // whoever names a connection means its host
+    httpSources: [
+      ...list(values.ETL_HTTP_SOURCES),
+      ...Object.values(named.httpConnections).map(hostOfConnection),
+    ],
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
     adminToken: values.ETL_ADMIN_TOKEN ?? null,
@@ -206,7 +219,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     probeMs: values.ETL_DB_PROBE_SECONDS * 1000,
     logLevel: values.ETL_LOG_LEVEL,
     logFormat: values.ETL_LOG_FORMAT,
-    connections: namedConnections(set),
+    ...named,
     params: paramsFromEnvironment(set),
     maintenance: valuesFromEnvironment(set, "etl_maintenance", maintenanceSchema),
     telemetry: telemetrySettings(set),
@@ -227,13 +240,18 @@ function addressRanges(text: string): string[] {
   });
 }
 
-function namedConnections(env: Record<string, string>): Record<string, string> {
+function namedConnections(
+  env: Record<string, string>,
+): Pick<Config, "connections" | "httpConnections"> {
   const connections: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    const match = /^ETL_CONNECTION_([A-Z][A-Z0-9_]*)$/.exec(name);
-    if (match !== null) connections[match[1]!.toLowerCase()] = value;
+  const httpConnections: Record<string, HttpConnection> = {};
+  for (const [variable, value] of Object.entries(env)) {
+    const name = /^ETL_CONNECTION_([A-Z][A-Z0-9_]*)$/.exec(variable)?.[1]?.toLowerCase();
+    if (name === undefined) continue;
+    if (isHttpConnection(value)) httpConnections[name] = parseHttpConnection(variable, value);
+    else connections[name] = value;
   }
-  return connections;
+  return { connections, httpConnections };
 }
 
 /** Run parameters from the environment; ETL_POOL is the original's name for the pool. */

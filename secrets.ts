@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import { secretsOfConnection } from "./pipeline/sources/http/connection.ts";
 import { isDsn, passwordForms } from "./store/dsn.ts";
 import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 
@@ -9,6 +10,7 @@ import { telemetrySecrets } from "./telemetry/settings_schema.ts";
 export function secretsOf(config: Config): string[] {
   const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
   const passwords = dsns.flatMap((dsn) => isDsn(dsn) ? passwordForms(dsn) : []);
+  const http = Object.values(config.httpConnections).flatMap(secretsOfConnection);
   const admin = config.adminToken === null ? [] : [config.adminToken];
-  return [...passwords, ...admin, ...telemetrySecrets(config.telemetry)];
+  return [...passwords, ...http, ...admin, ...telemetrySecrets(config.telemetry)];
 }

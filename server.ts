@@ -149,6 +149,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       dataDir: resolve(config.dataDir),
       transformsDir: resolve(config.transformsDir),
       connections: config.connections,
+      httpConnections: config.httpConnections,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,
@@ -196,6 +197,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
         ...config.consumersDir === null ? [] : await consumersIn(resolve(config.consumersDir)),
       ],
       connections: config.connections,
+      httpConnections: config.httpConnections,
       dataDir: resolve(config.dataDir),
       runEndObservers: reporting.runEndObservers,
       tasks: reporting.tasks,

@@ -199,12 +199,17 @@ function unknownNames(
     const meant = i < MAX_SUGGESTIONS ? nearestName(key, known) : undefined;
     return {
       field: pathText([...path, key.slice(0, 200)]),
-      value: shortened((input as Record<string, unknown> | undefined)?.[key]),
+      value: SECRET_NAME.test(key)
+        ? "***"
+        : shortened((input as Record<string, unknown> | undefined)?.[key]),
       message: `is not a known name${meant === undefined ? "" : `; did you mean ${meant}?`}`,
       expected: meant ?? (known.length === 0 ? "no such name" : `one of: ${known.join(", ")}`),
     };
   });
 }
+
+/** What may stand under such a name is not shown, though no name is known. */
+const SECRET_NAME = /auth|cookie|token|secret|passw|pwd|api.?key|signature|credential|header/i;
 
 function pathText(path: PropertyKey[]): string {
   return path.map((part, i) =>

@@ -29,6 +29,7 @@ import {
 } from "./run_outcome.ts";
 import { mappingOf } from "./sources/defaults.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
+import { httpTarget } from "./sources/http/connection.ts";
 import type { Slice } from "./sources/source.ts";
 import type { SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
@@ -262,11 +263,12 @@ class RunExecution {
     const { params: { source }, spillDir, limits, traceparent, runId } = this.#context;
     if (source.type !== "http") return;
     const { signal } = this.#control;
+    const target = httpTarget(source, this.#deps.settings.httpConnections);
     await traced(
       "etl.fetch",
       { traceparent, attributes: { "etl.run_id": runId } },
       () =>
-        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false }, {
+        fetchAside({ conf: source, target, spoolDir: spillDir, limits, preview: false }, {
           timeoutMs: Infinity,
           signal,
         }),

@@ -4,6 +4,7 @@ import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 import { Problem } from "./problem.ts";
 import { sourceNameOf } from "./sources/defaults.ts";
+import type { HttpConnection } from "./sources/http/connection.ts";
 import type { Plain, SourceLimits } from "./sources/source.ts";
 import { runDir } from "./spill/layout.ts";
 import type { RunContext } from "./workers/task.ts";
@@ -16,6 +17,7 @@ export interface RunSettings {
   dataDir: string;
   transformsDir: string;
   connections: Record<string, string>;
+  httpConnections: Record<string, HttpConnection>;
   limits: SourceLimits;
 }
 

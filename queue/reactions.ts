@@ -35,6 +35,7 @@ export interface ReactionDeps {
   consumers: readonly Consumer[];
   /** What lineage needs to name inputs and outputs. */
   connections: Record<string, string>;
+  httpConnections: Record<string, { url: string }>;
   dataDir: string;
   runEndObservers: RunEndObserver[];
   tasks: TaskObserver;
@@ -126,6 +127,7 @@ function exportersOf(deps: ReactionDeps): Partial<Record<ExportTarget, Exporter>
         connections: Object.fromEntries(
           Object.entries(deps.connections).map(([name, dsn]) => [name, databaseName(dsn)]),
         ),
+        httpConnections: deps.httpConnections,
         dataDir: deps.dataDir,
         version: VERSION,
       }),

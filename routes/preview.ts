@@ -94,7 +94,10 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const params = await paramsOf(await confOf(c), deps);
     return await gate.run(() =>
       withSource(params, deps, async (context) => {
-        const text = await previewInWorker(context, { signal: c.req.raw.signal });
+        const text = await previewInWorker(context, {
+          signal: c.req.raw.signal,
+          httpConnections: deps.config.httpConnections,
+        });
         return c.body(text, 200, { "content-type": "application/json" });
       })
     );

@@ -34,6 +34,7 @@ const profileSchema = z.object({
 
 /** Trying a suite without storing it, and proposing one. */
 export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  const { httpConnections } = deps.config;
   const gate = new Gate(AT_ONCE, `${AT_ONCE} suites are being tried or profiled`, { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
@@ -84,7 +85,12 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
       await gate.run(() =>
         withSource(params, deps, (context) => {
           const sample = { source: { ...context, maxRecords: MAX_SAMPLE } };
-          return asideOnSource("try", { suite, sample }, { ...limits, context, preview: true });
+          return asideOnSource("try", { suite, sample }, {
+            ...limits,
+            context,
+            httpConnections,
+            preview: true,
+          });
         })
       ),
     );
@@ -126,6 +132,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         (context) =>
           asideOnSource("profile", { ...context, maxRecords, name }, {
             context,
+            httpConnections,
             preview: maxRecords !== null,
             timeoutMs,
             signal: c.req.raw.signal,

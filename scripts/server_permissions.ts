@@ -2,6 +2,11 @@ import { realPaths } from "../pipeline/real_paths.ts";
 import { resolve } from "node:path";
 import { CLOUD_METADATA } from "../pipeline/sources/http/cloud_metadata.ts";
 import { Problem } from "../pipeline/problem.ts";
+import {
+  hostOfConnection,
+  isHttpConnection,
+  parseHttpConnection,
+} from "../pipeline/sources/http/connection.ts";
 import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
 
 /** Names and beginnings of names of environment variables that the server reads. */
@@ -103,13 +108,20 @@ export function serverPermissions(
 
 function allowedHosts(env: Record<string, string>): string[] | "any" {
   const sources = list(env.ETL_HTTP_SOURCES);
-  const readFrom = [...sources.filter((host) => host !== "*"), ...list(env.ETL_HTTP_PRIVATE_HOSTS)]
-    .map(checked);
+  const readFrom = [
+    ...sources.filter((host) => host !== "*"),
+    ...list(env.ETL_HTTP_PRIVATE_HOSTS),
+    ...Object.entries(env).flatMap(([name, value]) =>
+      name.startsWith("ETL_CONNECTION_") && isHttpConnection(value)
+        ? [hostOfConnection(parseHttpConnection(name, value))]
+        : []
+    ),
+  ].map(checked);
   if (sources.includes("*") || !readFrom.every(isAddress)) return "any";
   const hosts = new Set<string>();
   for (const each of databases("KPIS_PG_DSN", required(env, "KPIS_PG_DSN"))) hosts.add(each);
   for (const [name, value] of Object.entries(env)) {
-    if (!isDsn(name) || !value) continue;
+    if (!isDsn(name, value) || !value) continue;
     for (const each of databases(name, value)) hosts.add(each);
   }
   hosts.add(`${bracketed(env.ETL_HOST || "127.0.0.1")}:${env.ETL_PORT || "8080"}`);
@@ -128,8 +140,9 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
 }
 
 /** Whether a variable holds a connection string besides KPIS_PG_DSN. */
-function isDsn(name: string): boolean {
-  return name === "ETL_PG_CRON_DSN" || name.startsWith("ETL_CONNECTION_");
+function isDsn(name: string, value: string): boolean {
+  return name === "ETL_PG_CRON_DSN" ||
+    name.startsWith("ETL_CONNECTION_") && !isHttpConnection(value);
 }
 
 /** Whether an entry is an IP address, with a port or not. */
@@ -188,9 +201,7 @@ function parse(name: string, value: string): URL {
 /** Files that the connection strings name for TLS. */
 function certificates(env: Record<string, string>): string[] {
   return Object.entries(env)
-    .filter(([name, value]) =>
-      value && (name === "KPIS_PG_DSN" || name.startsWith("ETL_CONNECTION_"))
-    )
+    .filter(([name, value]) => value && (name === "KPIS_PG_DSN" || isDsn(name, value)))
     .flatMap(([name, value]) => {
       named(name, value);
       return certificateFiles(value);

@@ -85,11 +85,15 @@ export async function missingGrants(client: Client): Promise<string[]> {
     "select has_schema_privilege('etl', 'usage') as ok",
   );
   if (!known!.ok) return ["usage on schema etl"];
+  const { rows: [list] } = await client.query<{ ok: boolean }>(
+    "select has_function_privilege('etl.rights()', 'execute') as ok",
+  );
+  if (!list!.ok) return ["everything that `setup-db --role` grants"];
   const { rows } = await client.query<{ lacks: string }>(`
     with needed as (
       -- "select, update (a, b)" is select on the table, update on each of the columns
       select to_regclass(g.name) as relation, p[1] as privilege, trim(c.name) as "column"
-      from etl.rights() as g, regexp_matches(g.privileges, '([a-z]+)(?: \(([^)]*)\))?', 'g') as p,
+      from etl.rights() as g, regexp_matches(g.privileges, '([a-z]+)(?: \\(([^)]*)\\))?', 'g') as p,
         unnest(coalesce(string_to_array(p[2], ','), array[null])) as c (name)
       where g.kind = 'table' and g.role = 'server'
       union
@@ -140,4 +144,14 @@ export async function notifies(
     listener.off("notification", listen);
     await listener.query("unlisten etl_doctor").catch(() => {});
   }
+}
+
+/** Confs in which an earlier version has stored secrets, by their fields. */
+export async function storedSecrets(
+  client: Client,
+): Promise<{ kind: string; name: string; fields: string[] }[]> {
+  const { rows } = await client.query<{ kind: string; name: string; fields: string[] }>(
+    "select kind, name, fields from etl.stored_secrets() order by kind, name",
+  );
+  return rows;
 }

@@ -69,6 +69,8 @@ export interface LineageOptions {
   destination: DatabaseName;
   /** Databases of postgres sources by the name of their connection. */
   connections: Record<string, DatabaseName>;
+  /** Where those of http sources begin. */
+  httpConnections: Record<string, { url: string }>;
   dataDir: string;
   version: string;
 }
@@ -175,7 +177,11 @@ function inputName(run: EndedRun, options: LineageOptions): { namespace: string;
       return { namespace: "file", name: `${options.dataDir}/${source.path}` };
     case "http": {
       // neither credentials nor the query, which may hold a token
-      const { protocol, host, pathname } = new URL(source.url!);
+      const base = options.httpConnections[source.connection ?? ""]?.url;
+      if (!URL.canParse(source.url!, base)) {
+        return { namespace: `http://${source.connection}`, name: source.url! };
+      }
+      const { protocol, host, pathname } = new URL(source.url!, base);
       return { namespace: `${protocol}//${host}`, name: pathname };
     }
     case "postgres": {

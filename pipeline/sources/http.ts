@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { Problem } from "../problem.ts";
 import { type Download, download } from "./http/download.ts";
+import type { HttpTarget } from "./http/connection.ts";
 import { publicUrl } from "./http/request.ts";
 import { hasKnownExtension } from "./local/detect_format.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
@@ -36,9 +37,9 @@ export type FetchContext = Pick<PlanContext, "spoolDir" | "limits" | "signal">;
 export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx } = options;
   const preview = options.previewRecords !== undefined;
-  const url = parseUrl(conf.url);
   const { file, note } = await fetchHttpSource(conf, ctx, { preview });
   const { truncated, content_encodings, file_name, redirected_to, open_ended, ...pin } = note;
+  const url = parseUrl(note.url);
   if (!preview && ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
     throw new Problem("source-changed", {
       detail: `The content of ${publicUrl(url)} changed since the run first read it: ` +
@@ -65,21 +66,28 @@ export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions):
 /**
  * Downloads a URL's content, for a preview its beginning, unless that was done
  * before: a download that is complete is used again; its note is written last.
+ *
+ * `target` has what the connection of the conf adds; who only reads finds the download there.
  */
 export async function fetchHttpSource(
   conf: HttpConf,
   ctx: FetchContext,
-  { preview = false } = {},
+  { preview = false, target = { url: conf.url, headers: {} } }: {
+    preview?: boolean;
+    target?: HttpTarget;
+  } = {},
 ): Promise<{ file: SpoolFile; note: Note }> {
-  const url = parseUrl(conf.url);
-  const name = spoolName(`http:${conf.url}${preview ? ":preview" : ""}`, "download");
+  const from = conf.connection === undefined ? "" : `${conf.connection}:`;
+  const name = spoolName(`http:${from}${conf.url}${preview ? ":preview" : ""}`, "download");
   const noteFile = `${ctx.spoolDir}/${name}.json`;
   const there = await findSpooled(ctx.spoolDir, name);
   const noted = there && await Deno.readTextFile(noteFile).catch(() => undefined);
   if (there !== undefined && noted !== undefined) return { file: there, note: JSON.parse(noted) };
+  const url = parseUrl(target.url);
   const file = await download(url, { dir: ctx.spoolDir, name }, {
     limits: ctx.limits,
     signal: ctx.signal,
+    headers: target.headers,
     ...(preview ? { previewBytes: PREVIEW_BYTES } : {}),
   });
   const finalUrl = publicUrl(file.finalUrl);

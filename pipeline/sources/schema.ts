@@ -63,6 +63,8 @@ const parsing = {
   ...columnsShape,
 };
 
+const connectionName = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/);
+
 export const syntheticSource = z.strictObject({
   type: z.literal("synthetic"),
   ...mapping,
@@ -92,16 +94,34 @@ export const httpSource = z.strictObject({
   type: z.literal("http"),
   ...mapping,
   ...parsing,
-  url: z.url({ protocol: /^https?$/ }).max(2048).refine(
+  url: z.string().min(1).max(2048).refine(
     (url) => !url.includes("***"),
     "has *** where a secret was hidden when it was shown: give the whole URL again",
-  ).describe("where to fetch from; user, password and query are hidden where it is shown"),
+  ).describe(
+    "where to fetch from, without secrets; with a connection, what follows its URL; the query is hidden where it is shown",
+  ),
+  connection: connectionName.optional().describe(
+    "named connection for what needs a user, token or header: environment ETL_CONNECTION_<NAME> holds its URL and headers",
+  ),
+}).superRefine(({ url, connection }, ctx) => {
+  const protocol = URL.canParse(url) ? new URL(url).protocol : undefined;
+  if (protocol === "http:" || protocol === "https:") return;
+  if (protocol === undefined && connection !== undefined) return;
+  ctx.addIssue({
+    code: "invalid_format",
+    format: "url",
+    path: ["url"],
+    input: url,
+    message: connection === undefined
+      ? "a whole URL, https://host/path"
+      : "a URL that follows the connection's, such as exports/day.csv",
+  });
 }).describe("a file fetched over HTTP or HTTPS");
 
 export const postgresSource = z.strictObject({
   type: z.literal("postgres"),
   ...mapping,
-  connection: z.string().regex(/^[a-z][a-z0-9_]{0,62}$/)
+  connection: connectionName
     .describe("named connection: environment ETL_CONNECTION_<NAME> holds its DSN"),
   table: z.string().min(1).max(200).optional().describe('table, "schema.name" or "name"'),
   query: z.string().min(1).max(20_000).optional().describe(

@@ -1,5 +1,6 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
+import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
 import { startHost } from "../user_code/host.ts";
@@ -35,13 +36,16 @@ export async function asideOnSource<K extends SourceTask>(
     context: PreviewContext;
     /** Whether only the beginning of the source is read. */
     preview: boolean;
+    httpConnections: Record<string, HttpConnection>;
   },
 ): Promise<AsideTasks[K]["output"]> {
-  const { context: { params, transformsDir, source }, preview, timeoutMs, ...limits } = options;
+  const { context, preview, httpConnections, timeoutMs, ...limits } = options;
+  const { params, transformsDir, source } = context;
   const deadline = performance.now() + timeoutMs;
   if (params.source.type === "http") {
     const { spoolDir, limits: sizes } = source;
-    const wanted = { conf: params.source, spoolDir, limits: sizes, preview };
+    const target = httpTarget(params.source, httpConnections);
+    const wanted = { conf: params.source, target, spoolDir, limits: sizes, preview };
     await fetchAside(wanted, { timeoutMs, ...limits });
   }
   const permissions = workerPermissions({

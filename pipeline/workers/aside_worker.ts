@@ -4,6 +4,7 @@ import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { fetchHttpSource } from "../sources/http.ts";
+import type { HttpTarget } from "../sources/http/connection.ts";
 import type { HttpConf } from "../sources/schema.ts";
 import type { Json, SourceLimits } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
@@ -23,8 +24,10 @@ async function previewText(...given: Parameters<typeof preview>): Promise<string
 
 /** Downloads what a source names; who reads the source finds it in the spool directory. */
 async function fetchSource(
-  { conf, spoolDir, limits, preview }: {
+  { conf, target, spoolDir, limits, preview }: {
     conf: HttpConf;
+    /** With the secrets of its connection. */
+    target: HttpTarget;
     spoolDir: string;
     limits: SourceLimits;
     /** Whether only its beginning is wanted. */
@@ -32,7 +35,7 @@ async function fetchSource(
   },
 ): Promise<void> {
   const { signal } = new AbortController();
-  await fetchHttpSource(conf, { spoolDir, limits, signal }, { preview });
+  await fetchHttpSource(conf, { spoolDir, limits, signal }, { preview, target });
 }
 
 /** What can be done in a worker of its own: what it takes and what it gives. */

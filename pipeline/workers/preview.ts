@@ -1,5 +1,6 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../problem.ts";
+import type { HttpConnection } from "../sources/http/connection.ts";
 import { asideOnSource } from "./aside.ts";
 
 export interface PreviewLimits {
@@ -7,15 +8,18 @@ export interface PreviewLimits {
   timeoutMs?: number;
   /** Ends the preview when nobody waits for it any more. */
   signal?: AbortSignal;
+  /** What http sources may name; default none. */
+  httpConnections?: Record<string, HttpConnection>;
 }
 
 /** Makes a preview in a Web Worker of its own; as JSON, whose numbers have every digit. */
 export function previewInWorker(
   context: PreviewContext,
-  { timeoutMs = 30_000, signal }: PreviewLimits = {},
+  { timeoutMs = 30_000, signal, httpConnections = {} }: PreviewLimits = {},
 ): Promise<string> {
   return asideOnSource("preview", context, {
     context,
+    httpConnections,
     preview: true,
     timeoutMs,
     signal,

@@ -12,6 +12,7 @@ import {
   notifies,
   type ServerFacts,
   serverFacts,
+  storedSecrets,
 } from "../../store/installation.ts";
 import { type Client, connect } from "../../store/pg.ts";
 import { requireSchemaVersion } from "../../store/schema_version.ts";
@@ -55,11 +56,27 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
     checks.push(...schema);
     if (schema.every(({ state }) => state !== "fail")) {
       checks.push(...await guarded("rights", () => rights(client, facts)));
+      checks.push(...await guarded("secrets", () => secrets(client)));
     }
     return checks;
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** Confs in which an earlier version has stored secrets; the secrets are not shown. */
+async function secrets(client: Client): Promise<Check> {
+  const found = await storedSecrets(client);
+  if (found.length === 0) return ok("secrets", "no stored conf holds one");
+  const places = found.map(({ kind, name, fields }) =>
+    `${kind === "run" ? "runs of the past" : `${kind} ${name}`} (${fields.join(", ")})`
+  );
+  return warn(
+    "secrets",
+    `stored confs hold some: ${places.join("; ")}`,
+    "Put them into ETL_CONNECTION_<NAME> of the servers and name the connection; such confs are refused. Runs go " +
+      "with ETL_RETENTION_DAYS. Who may have read them, or an old backup, knows them: change them.",
+  );
 }
 
 function version({ version, versionText }: ServerFacts): Check {

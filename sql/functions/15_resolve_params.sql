@@ -62,5 +62,10 @@ begin
     params := params || jsonb_build_object(name, value);
     origins := origins || jsonb_build_object(name, origin);
   end loop;
+  errors := errors || coalesce((
+    select jsonb_agg(case o.origin when 'request' then e
+      else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
+    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
+      select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
 end $$;
 comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';

@@ -1,3 +1,159 @@
+-- Literal secrets in confs. A conf is stored, copied into runs, audited, backed up and shown, so a secret has no place
+-- in it: the name of a connection has (docs/decisions/secrets.md). These functions are the only ones that know what a
+-- secret looks like.
+
+-- A text with its percent-encoded characters as they are, for a look at names only.
+create or replace function etl.percent_decoded(encoded text) returns text
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select case when encoded !~ '%' then encoded else coalesce((
+    select string_agg(case when p.part[1] ~ '^%' and p.part[1] <> '%' and p.part[1] <> '%00'
+      then chr(('x' || substr(p.part[1], 2))::bit(8)::integer) else p.part[1] end, '' order by p.place)
+    from regexp_matches(encoded, '%[0-9a-fA-F]{2}|[^%]+|%', 'g') with ordinality as p (part, place)), '') end
+$$;
+
+-- Whether a value looks as if it was drawn and not chosen: 16 characters or more, letters and digits.
+create or replace function etl.looks_drawn(value text) returns boolean
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select value ~ '^[A-Za-z0-9._~+/=%|:-]{16,}$' and value ~ '[0-9]' and value ~ '[A-Za-z]' and value !~ '^[0-9T:.Z%A-Fa-f+-]{16,35}$'
+    or value ~ '^[0-9a-fA-F]{32,}$'
+$$;
+
+-- Whether this is the name of a header, parameter or member that holds a secret.
+create or replace function etl.names_secret(name text) returns boolean
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select n.name ~ ('^(x-)?(proxy-)?(authorization|auth|cookie|set-cookie|password|passwd|passphrase|pass|pwd|secret|sig|signature|hmac|jwt|bearer|credentials?|sas|sslpassword)$'
+      || '|(^|-)(token|secret|password|passwd|signature|credential|api-?key|access-?key(-?id)?|private-?key|auth-?key|subscription-?key|session-?(id|key|token)|accessid)$'
+      || '|^(access|api|auth|security|session|refresh|id|bearer)?token$|^(api|access|private|secret|auth)key$|^(client|app)secret$|^(awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|hdnea|hdnts|q-ak)$')
+    and n.name !~ '^(next-?|previous-?|prev-?)?(page|continuation|sync|cursor|next)-?token$'
+  from (select replace(lower(etl.percent_decoded(name)), '_', '-') as name) as n
+$$;
+
+-- What kind of secret a text holds, in words without it; null where none is found. SQL is allowed to speak of passwords.
+create or replace function etl.secret_in(value text) returns text
+language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  parameter record;
+begin
+  -- most texts: nothing of what follows can be found in them
+  if value !~ '[:=@]|-----|^\s*[A-Za-z]+\s|eyJ|[A-Za-z0-9_-]{16}' then
+    return null;
+  end if;
+  if value ~* '[a-z][a-z0-9+.-]*:[/\\]{2,}[^/\\?#\s@]*@|^\s*https?:[/\\]*[^/\\?#\s@]*@' then
+    return 'a user or password before the host';
+  end if;
+  if value ~* '^\s*[a-z][a-z0-9+.-]*:|^[/.?]|\.[a-z0-9]+\?' then
+    for parameter in
+      select split_part(p.text, '=', 1) as name, case when p.text ~ '=' then substr(p.text, strpos(p.text, '=') + 1) end as value
+      from regexp_split_to_table(regexp_replace(value, '^[^?#]*[?#]', ''), '[&;#?]') as p (text)
+      where value ~ '[?#]' and p.text <> ''
+    loop
+      if parameter.value <> '' and etl.names_secret(parameter.name) then
+        return format('a token or signature in the query (%s)', left(etl.percent_decoded(parameter.name), 40));
+      elsif parameter.value is null and etl.looks_drawn(parameter.name) then
+        return 'a token as its query';
+      elsif lower(etl.percent_decoded(parameter.name)) in ('key', 'code', 'policy', 'hash', 'sign', 'ticket', 'sid', 'k') and etl.looks_drawn(parameter.value) then
+        return format('a token or signature in the query (%s)', left(etl.percent_decoded(parameter.name), 40));
+      end if;
+    end loop;
+  end if;
+  if value ~* '(^|[\s;''"])(password|passwd|pwd|sslpassword)\s*=\s*[^\s;''"]' and value ~* '(^|[\s;''"])(host|hostaddr|dbname|user|server|data source|uid)\s*=' then
+    return 'a connection string with a password';
+  end if;
+  return case
+    when value ~* '^\s*((proxy-)?authorization|cookie|set-cookie|x-[a-z-]*(key|token|auth|secret)|api-?key)\s*:\s*\S' then 'a header that authorises'
+    when value ~* '^\s*(bearer|basic|digest|apikey)\s+[A-Za-z0-9._~+/=:-]{8,}\s*$' then 'a header that authorises'
+    when value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' then 'a private key'
+    when value ~ '(^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*' then 'a JSON web token'
+    when value ~ '(^|[^A-Za-z0-9])(AKIA|ASIA)[0-9A-Z]{16}($|[^A-Za-z0-9])|(^|[^A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}|(^|[^A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}|(^|[^A-Za-z0-9])etl_[A-Za-z0-9]{10}_[A-Za-z0-9_-]{32,}|hooks\.slack\.com/services/[^/\s]+/[^/\s]+/[^/\s]+'
+      then 'an access token'
+  end;
+end $$;
+
+-- Where a conf, or the value of a parameter, holds a secret, and what kind. Records of an inline source are data, and
+-- names of columns are the user's own.
+create or replace function etl.secrets_of(value jsonb, path text[] default '{}') returns table (at text[], what text)
+language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  kind text := jsonb_typeof(value);
+  parent text := path[cardinality(path)];
+  member text;
+  item jsonb;
+begin
+  if path = '{source,records}' or kind in ('null', 'number', 'boolean') then
+    return;
+  end if;
+  if kind = 'string' then
+    what := case when parent <> '' and value <> '""' and (
+          etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
+            or path[cardinality(path) - 1] in ('headers', 'auth', 'query', 'params'))
+          or path[cardinality(path) - 1] = 'headers' and etl.looks_drawn(value #>> '{}')) then 'what authorises'
+      else etl.secret_in(value #>> '{}') end;
+    if what is not null then
+      at := path;
+      return next;
+    end if;
+  elsif kind = 'object' then
+    for member, item in select * from jsonb_each(value) loop
+      return query select * from etl.secrets_of(item, path || member);
+    end loop;
+  else
+    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place) loop
+      return query select * from etl.secrets_of(item, path || member);
+    end loop;
+  end if;
+end $$;
+
+-- Each secret of a conf as an error that names its field and what to do, and never shows it.
+create or replace function etl.secret_errors(value jsonb, path text[] default '{}') returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(jsonb_agg(jsonb_build_object('field', array_to_string(s.at, '.'),
+    'message', format('holds %s, and confs are stored and shown', s.what),
+    'expected', case when s.at[1] = 'source' then 'the name of a connection in source.connection, whose URL and headers the variable ETL_CONNECTION_<NAME> of the servers holds; source.url then without secrets'
+      else 'no secret' end) order by s.at), '[]')
+  from etl.secrets_of(value, path) as s
+$$;
+comment on function etl.secret_errors(jsonb, text[]) is 'each secret that a conf holds, as an error that does not show it';
+
+-- Keeps secrets out of what is saved, whoever saves it. What an earlier version has saved may stay while it is not changed.
+create or replace function etl.refuse_secrets() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  saved jsonb := to_jsonb(new);
+  checked jsonb := coalesce(saved -> 'conf', saved -> 'value');
+  errors jsonb;
+begin
+  if tg_op = 'UPDATE' and checked = coalesce(to_jsonb(old) -> 'conf', to_jsonb(old) -> 'value')
+    or tg_table_name = 'variables' and saved ->> 'name' not like 'etl\_%\_\_%' then
+    return new;
+  end if;
+  errors := case when saved ? 'conf' then etl.secret_errors(checked)
+    else etl.secret_errors(checked, array[regexp_replace(saved ->> 'name', '^.*?__', '')]) end;
+  if errors <> '[]' then
+    perform etl.raise_problem('invalid-conf', (select string_agg(format('%s %s: give %s', e ->> 'field', e ->> 'message', e ->> 'expected'), '; ')
+      from jsonb_array_elements(errors) as e), errors);
+  end if;
+  return new;
+end $$;
+create or replace trigger refuse_secrets before insert or update on etl.configurations for each row execute function etl.refuse_secrets();
+create or replace trigger refuse_secrets before insert or update on etl.schedules for each row execute function etl.refuse_secrets();
+create or replace trigger refuse_secrets before insert or update on etl.variables for each row execute function etl.refuse_secrets();
+
+-- What an earlier version has stored with secrets: kind and name of each, the fields, no value. Runs that have ended are
+-- counted in one row.
+create or replace function etl.stored_secrets() returns table (kind text, name text, fields text[])
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select s.kind, s.name, array_agg(distinct array_to_string(f.at, '.') order by array_to_string(f.at, '.'))
+  from (
+    select 'configuration' as kind, c.name, c.conf, '{}'::text[] as path from etl.configurations as c
+    union all select 'schedule', c.name, c.conf, '{}' from etl.schedules as c
+    union all select 'variable', v.name, v.value, array[regexp_replace(v.name, '^.*?__', '')] from etl.variables as v where v.name like 'etl\_%\_\_%'
+    union all select 'environment', e.key, e.value, array[e.key] from etl.param_schema as p, jsonb_each(p.environment) as e
+    union all select 'run', 'runs', r.conf, '{}' from etl.runs as r where jsonb_typeof(r.conf -> 'source') = 'object'
+  ) as s, etl.secrets_of(s.conf, s.path) as f
+  group by 1, 2
+$$;
+comment on function etl.stored_secrets() is 'confs with secrets that an earlier version has stored, without the secrets';
+
 -- A URL as it may be shown: without user and password, without the values of its query, which often are a token.
 create or replace function etl.public_url(url text) returns text
 language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
@@ -11,16 +167,24 @@ language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp 
     '([?&][^=&]*=)[^&]+', '\1***', 'g')
 $$;
 
--- A conf, parameters or a source as they may be shown and audited: the URL of an http source without its secrets.
+-- A conf, parameters or a source as they may be shown and audited: the URL of an http source without its secrets, and
+-- *** for what else holds one.
 create or replace function etl.without_secrets(conf jsonb) returns jsonb
-language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
-  select case
+language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  shown jsonb := case
     when jsonb_typeof(conf #> '{source,url}') = 'string'
       then jsonb_set(conf, '{source,url}', to_jsonb(etl.public_url(conf #>> '{source,url}')))
     when jsonb_typeof(conf) = 'object' and jsonb_typeof(conf -> 'url') = 'string'
       then jsonb_set(conf, '{url}', to_jsonb(etl.public_url(conf ->> 'url')))
-    else conf end
-$$;
+    else conf end;
+  hidden text[];
+begin
+  for hidden in select s.at from etl.secrets_of(conf) as s where s.at not in ('{source,url}', '{url}') loop
+    shown := case when hidden = '{}' then '"***"' else jsonb_set(shown, hidden, '"***"') end;
+  end loop;
+  return shown;
+end $$;
 
 -- A row of configurations, schedules or variables as it may be shown and audited.
 create or replace function etl.shown_row(named jsonb) returns jsonb

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { copyOut } from "../copy_out.ts";
-import type { Client } from "../pg.ts";
+import { type Client, quoteIdent, quoteTable } from "../pg.ts";
 import {
   copyColumns,
   copyLine,
@@ -52,9 +52,13 @@ export async function* backupText(
     FIRST_LINE + manifestLine(manifest) + psqlOpening(options.setupSql) +
       openingSql(manifest, options.restoreSql.opening) + DATA_MARK,
   );
+  const { rows: [knows] } = await client.query<{ secrets: boolean }>(
+    "select to_regprocedure('etl.secrets_of(jsonb, text[])') is not null as secrets",
+  );
   for (const table of manifest.tables) {
     yield text(copyLine(table));
-    const rows = copyOut(client, `${copyColumns(table)} to stdout`);
+    const what = knows!.secrets ? withoutSecrets(table) : undefined;
+    const rows = copyOut(client, `${what ?? copyColumns(table)} to stdout`);
     for await (const block of rows) yield counted(block);
     yield text(END_OF_TABLE);
     total.tables++;
@@ -65,4 +69,29 @@ export async function* backupText(
   const trailer = { ...total, sha256: hash.digest("hex") };
   yield encoder.encode(trailerLine(trailer));
   options.onEnd?.(trailer);
+}
+
+/** Columns in which version 0.1.0 kept the secrets of sources. */
+const CONFS: Record<string, string[]> = {
+  runs: ["conf", "params"],
+  configurations: ["conf"],
+  schedules: ["conf"],
+  variables: ["value"],
+};
+
+/** Begins a COPY of a table whose confs may hold secrets, with *** for them; undefined for other tables. */
+function withoutSecrets(table: BackedUpTable): string | undefined {
+  const hidden = table.schema_name === "etl" ? CONFS[table.table_name] : undefined;
+  if (hidden === undefined) return undefined;
+  const columns = table.columns.map(({ name }) => {
+    const column = quoteIdent(name);
+    // of many runs few have anything in which one could be
+    return hidden.includes(name)
+      ? `case when ${column}::text ~* '//|password|bearer |basic |private key|eyJ' ` +
+        `and exists (select from etl.secrets_of(${column})) then etl.without_secrets(${column}) else ${column} end`
+      : column;
+  });
+  return `copy (select ${columns.join(", ")} from ${
+    quoteTable(table.schema_name, table.table_name)
+  })`;
 }

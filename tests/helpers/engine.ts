@@ -251,6 +251,7 @@ export async function startEngine(
       dataDir: config.dataDir,
       transformsDir: config.transformsDir,
       connections: config.connections,
+      httpConnections: config.httpConnections,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,

@@ -50,6 +50,7 @@ export async function startReacting(
     publicUrl: "http://etl.test",
     consumers: options.consumers ?? [],
     connections: options.connections ?? {},
+    httpConnections: {},
     dataDir: "/data",
     runEndObservers: reporting.runEndObservers,
     tasks: reporting.tasks,

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../pipeline/problem.ts";
+import { fetchHttpSource } from "../../pipeline/sources/http.ts";
+import { httpTarget } from "../../pipeline/sources/http/connection.ts";
+import { httpSource } from "../../pipeline/sources/schema.ts";
 import { download } from "../../pipeline/sources/http/download.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import type { SourceLimits } from "../../pipeline/sources/source.ts";
@@ -165,6 +168,32 @@ Deno.test("http source retries 503 and gives up on 404 at once", async () => {
   assert.equal(gone.type, "source-unreadable");
   assert.match(gone.message, /404/);
   assert.equal(server.requests.length, 4);
+});
+
+Deno.test("http source sends a connection's user and headers to its server only, also behind redirects", async () => {
+  const seen: Record<string, (string | null)[]> = { own: [], other: [] };
+  const note = (which: string, { headers }: Request) =>
+    seen[which]!.push(headers.get("x-api-key"), headers.get("authorization"));
+  await using other = serve((request) => {
+    note("other", request);
+    return new Response(NDJSON.slice());
+  });
+  await using server = serve((request) => {
+    note("own", request);
+    const { pathname } = new URL(request.url);
+    const location = pathname === "/v1/a.ndjson" ? "/v1/b.ndjson" : `${other.url}/a.ndjson`;
+    return new Response(null, { status: 302, headers: { location } });
+  });
+  await using folder = await SourceFolder.create({ limits: LIMITS });
+  const url = server.url.replace("//", "//u:p@");
+  const conf = httpSource.parse({ type: "http", url: "a.ndjson", connection: "api" });
+  const target = httpTarget(conf, { api: { url: `${url}/v1`, headers: { "x-api-key": "k" } } });
+  await fetchHttpSource(conf, folder.ctx, { target });
+  const basic = `Basic ${btoa("u:p")}`;
+  assert.deepEqual(seen, { own: ["k", basic, "k", basic], other: [null, null] });
+  // who reads finds it there, without the secrets
+  const { records } = await readAll(conf, folder.ctx);
+  assert.deepEqual(records, LINES);
 });
 
 Deno.test("http source refuses private addresses, also by name, number and redirect", async () => {

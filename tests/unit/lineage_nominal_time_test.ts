@@ -25,6 +25,7 @@ function nominal(slot?: string | null): unknown {
     namespace: "test",
     destination: { namespace: "postgres://localhost:5432", database: "etl" },
     connections: {},
+    httpConnections: {},
     dataDir: "/data",
     version: "1",
   });

@@ -43,8 +43,9 @@ export const params: Record<string, string> = {
   "param.source.encoding": "codificación del texto",
   "param.source.records": "los propios registros",
   "param.source.path": 'ruta o patrón bajo ETL_DATA_DIR: "flights/*.csv.gz"',
-  "param.source.url": "de dónde se descarga",
-  "param.source.connection": "conexión con nombre: ETL_CONNECTION_<NOMBRE> contiene su DSN",
+  "param.source.url": "de dónde se descarga, sin secretos; con una conexión, lo que sigue a su URL",
+  "param.source.connection":
+    "conexión con nombre: ETL_CONNECTION_<NOMBRE> contiene su DSN, o la URL y las cabeceras de una fuente http",
   "param.source.table": 'tabla, "esquema.nombre" o "nombre"',
   "param.source.query": "una sentencia select, en lugar de la tabla",
   "param.source.page_key": "columnas únicas para paginar; por defecto, la clave primaria",

@@ -33,6 +33,8 @@ export interface DownloadOptions {
   idleTimeoutMs?: number;
   /** Default dns.lookup. */
   lookup?: Lookup;
+  /** Headers for the server of the URL. */
+  headers?: Record<string, string>;
 }
 
 export interface Download extends SpoolFile {
@@ -167,6 +169,7 @@ class Transfer {
         lookup,
       },
       headers,
+      ownHeaders: this.#options.headers ?? {},
       idleTimeoutMs,
       signal,
     });

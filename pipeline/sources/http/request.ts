@@ -20,6 +20,8 @@ export function publicUrl(url: URL): string {
 export interface GetOptions {
   guard: GuardOptions;
   headers: Record<string, string>;
+  /** Sent to the server of the first URL only, wherever redirects lead. */
+  ownHeaders?: Record<string, string>;
   /** Milliseconds without a byte after which the request fails. */
   idleTimeoutMs: number;
   signal: AbortSignal;
@@ -33,7 +35,11 @@ export async function get(
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const addresses = await allowedAddresses(url, options.guard);
-    const response = await getOnce(url, addresses, options);
+    const own = url.origin === start.origin ? options.ownHeaders : {};
+    const response = await getOnce(url, addresses, {
+      ...options,
+      headers: { ...own, ...options.headers },
+    });
     const status = response.statusCode ?? 0;
     const location = response.headers.location;
     if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
