@@ -1,5 +1,5 @@
 /**
- * `deno task mutate [--list | --sample N | --all] [--only TEXT] [--seed N] [--jobs N] [--minutes N] [--unchecked]`:
+ * `deno task mutate [--list | --sample N | --all] [--only TEXT,…] [--seed N] [--jobs N] [--minutes N] [--unchecked]`:
  * puts faults of one line into copies of the project and sees whether the tests
  * that must notice do. Default: a random 20, two at a time. The lists are in
  * tests/mutants; docs/decisions/mutation.md says why they are ours. First each test
@@ -55,7 +55,10 @@ async function main(): Promise<number> {
     },
   });
   const { only } = values;
-  const candidates = MUTANTS.filter(({ id, file }) => id.includes(only) || file.includes(only));
+  const texts = only.split(",");
+  const candidates = MUTANTS.filter(({ id, file }) =>
+    texts.some((text) => id.includes(text) || file.includes(text))
+  );
   if (values.list) {
     for (const { id, file, find, replace, tests } of candidates) {
       const change = `${shown(find)} → ${replace === "" ? "(nothing)" : shown(replace)}`;
