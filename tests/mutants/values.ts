@@ -91,14 +91,6 @@ export const VALUES: Mutant[] = [
     tests: ["unit/validate_test.ts: a further check of the payload"],
   },
   {
-    id: "values/raw",
-    file: "pipeline/stages/validate.ts",
-    find: "raw: raw ?? text, ...broken",
-    replace: "raw: text, ...broken",
-    breaks: "the quarantine shows the record as it was read",
-    tests: ["unit/validate_test.ts: the quarantine gets the record"],
-  },
-  {
     id: "values/sorted-keys",
     file: "pipeline/canonical.ts",
     find: "const sorted = [...given].sort();",

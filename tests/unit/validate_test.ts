@@ -80,13 +80,3 @@ Deno.test("validate: a further check of the payload rejects with its own rule an
     { position: 0, output: 0, rule: "odd", message: "is odd", field: null, raw: '{"id":1}' },
   ]);
 });
-
-Deno.test("validate: the quarantine gets the record as it was read, not as the transform made it", () => {
-  const { events } = new Transformer({
-    mapping: { key: "id" },
-    sourceName: "s",
-    transform: ({ id }) => ({ id: `${id}`.repeat(3_000) }),
-  }).batch([{ id: "a" }], 0);
-  const { rejected } = validateBatch(events, { maxPayloadBytes: 1 << 20 });
-  assert.deepEqual(rejected.map(({ rule, raw }) => [rule, raw]), [["key_too_long", '{"id":"a"}']]);
-});
