@@ -54,6 +54,8 @@ export interface ServicesOptions {
   trusted?: boolean;
   /** Whether to see to the periodic jobs, as a server does that stays; default true. */
   jobs?: boolean;
+  /** Whether its environment is the installation's: defaults of runs, channels of alerts; default: `jobs`. */
+  publishes?: boolean;
   /** Milliseconds that stop() waits for what is in hand; default 12,000. */
   drainMs?: number;
   /** How far a profile may go; default: what a server can do for several clients. */
@@ -69,7 +71,7 @@ export interface Services {
 
 /** Starts what main.ts serves and the command line uses in process. */
 export async function startServices(config: Config, options: ServicesOptions): Promise<Services> {
-  const { log, tail, queue = true, jobs = true, drainMs = 12_000 } = options;
+  const { log, tail, queue = true, jobs = true, publishes = jobs, drainMs = 12_000 } = options;
   const serverId = `${hostname()}-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
   const stopping = new AbortController();
   const database = new Database(config.dsn, {
@@ -104,7 +106,15 @@ export async function startServices(config: Config, options: ServicesOptions): P
     await Promise.all([database, probe].map((each) => each.close({ timeoutSeconds: 1 })));
     throw connectionProblem(error, config.dsn) ?? error;
   }
-  await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
+  if (publishes) {
+    await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
+  } else if (executes && Object.keys(config.params).length > 0) {
+    log.warn(
+      "ETL_IMPROVED__ variables are those of the servers: this command ends with its run, and leaves theirs. " +
+        "Give the parameters to the command",
+      { parameters: Object.keys(config.params) },
+    );
+  }
   const spoolDir = spool.runs;
   await storeFileSuites(sql, await suiteRows(resolve(config.suitesDir)));
   if (config.listen) {
@@ -187,6 +197,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     });
     await startReactions({
       loop,
+      publishes,
       sql,
       dsn: config.dsn,
       log,

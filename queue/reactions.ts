@@ -26,6 +26,8 @@ const VERSION = "0.1.0";
 
 export interface ReactionDeps {
   loop: WorkLoop;
+  /** Whether this process stays, so that its settings and channels are the installation's. */
+  publishes: boolean;
   sql: Sql;
   dsn: string;
   log: Log;
@@ -45,19 +47,21 @@ export interface ReactionDeps {
 
 /** Starts everything that happens after runs: etl_consumer, consumers of datasets, messages. */
 export async function startReactions(deps: ReactionDeps): Promise<void> {
-  const { loop, sql, dsn, log, settings, consumers, tasks, stopping } = deps;
+  const { loop, sql, dsn, log, settings, consumers, tasks, stopping, publishes } = deps;
   checkConsumers(consumers);
   const senders = sendersOf(deps);
-  await publishReactionSettings(sql, {
-    channels: Object.keys(senders),
-    openlineage: settings.openLineage !== null,
-    suppress_seconds: settings.suppressSeconds,
-    trend_window: settings.trendWindow,
-    ratio_drop: settings.ratioDrop,
-    volume_drop: settings.volumeDrop,
-    stale_after_seconds: settings.staleSeconds,
-    log_lines: settings.runLogLines,
-  });
+  if (publishes) {
+    await publishReactionSettings(sql, {
+      channels: Object.keys(senders),
+      openlineage: settings.openLineage !== null,
+      suppress_seconds: settings.suppressSeconds,
+      trend_window: settings.trendWindow,
+      ratio_drop: settings.ratioDrop,
+      volume_drop: settings.volumeDrop,
+      stale_after_seconds: settings.staleSeconds,
+      log_lines: settings.runLogLines,
+    });
+  }
   await registerConsumers(
     sql,
     consumers.map(({ name, datasets, emits, mode, skipUnchanged }) => ({

@@ -1,6 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { recentAlerts } from "../store/alerts.ts";
+import { Problem } from "../pipeline/problem.ts";
+import { handleAlert, openIncidents, recentAlerts, sendTestAlert } from "../store/alerts.ts";
+import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 
@@ -19,6 +22,26 @@ const alertSchema = z.object({
   notified: z.record(z.string(), z.enum(["pending", "sent", "failed"])),
 }).openapi("Alert");
 
+const incidentSchema = z.object({
+  fingerprint: z.string(),
+  kind: z.string(),
+  subject: z.string(),
+  opened_at: time,
+  last_at: time,
+  occurrences: z.number().int(),
+  acknowledged_at: time.nullable(),
+  acknowledged_by: z.string().nullable(),
+  silenced_until: time.nullable(),
+  silenced_by: z.string().nullable(),
+}).openapi("Incident");
+
+const handleSchema = z.object({
+  fingerprint: z.string().max(1000).openapi({ example: "run_failed:nightly" }),
+  action: z.enum(["acknowledge", "silence", "close"]),
+  minutes: z.number().positive().max(525_600).default(60)
+    .openapi({ description: "of a silence" }),
+}).strict().openapi("HandleAlert");
+
 /** What the consumer found. */
 export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
@@ -34,5 +57,59 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     }),
     async (c) => c.json({ items: await recentAlerts(deps.sql) }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/alerts/open",
+      summary: "Incidents that go on, and what was done about them",
+      responses: { 200: jsonOf(z.object({ items: z.array(incidentSchema) }), "the incidents") },
+    }),
+    async (c) => c.json({ items: await openIncidents(deps.sql) }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/alerts/handle",
+      summary: "Acknowledge, silence for a time, or close an incident",
+      request: {
+        body: { required: true, content: { "application/json": { schema: handleSchema } } },
+      },
+      responses: {
+        200: jsonOf(z.object({ fingerprint: z.string(), action: z.string() }), "done"),
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { fingerprint, action, minutes } = c.req.valid("json");
+      const actor = actorOf(c);
+      const done = await handleAlert(deps.sql, {
+        fingerprint,
+        action,
+        actor,
+        minutes: action === "silence" ? minutes : null,
+      });
+      if (!done) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: "No incident of that fingerprint is open. GET /api/alerts/open lists them.",
+        });
+      }
+      return c.json({ fingerprint, action }, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/alerts/test",
+      summary: "Send one message to each channel",
+      responses: {
+        202: jsonOf(z.object({ channels: z.array(z.string()) }), "on its way to these"),
+      },
+    }),
+    async (c) => c.json({ channels: await sendTestAlert(deps.sql, actorOf(c)) }, 202),
   );
 }

@@ -113,6 +113,8 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
       'views', (select jsonb_build_object('refreshed_at', etl.iso(refreshed_at), 'refresh_ms', round(duration_ms::numeric, 1),
           'waiting', requested > done) from etl.view_refresh),
       'open_alerts', (select count(*) from etl.alert_states where resolved_at is null),
+      'vanished_channels', coalesce((select jsonb_agg(distinct n.channel) from etl.notifications as n, etl.reaction_settings as s
+        where n.state = 'sent' and n.sent_at > now() - interval '7 days' and n.channel <> all (s.channels)), '[]'),
       'channels', coalesce((select jsonb_agg(jsonb_build_object('channel', channel, 'failing_since', etl.iso(failing_since),
           'failures', failures, 'last_error', last_error) order by channel) from etl.notification_channels), '[]'),
       'failed_exports', coalesce((select jsonb_agg(f) from (
@@ -160,6 +162,7 @@ interface Facts extends Record<string, unknown> {
     late_consumers: { consumer: string; oldest_seconds: number; deliveries: number }[];
   };
   open_alerts: number;
+  vanished_channels: string[];
   channels: {
     channel: string;
     failing_since: string | null;
@@ -214,6 +217,11 @@ function warningsOf(facts: Facts): string[] {
     );
   }
   if (open > 0) warnings.push(`${open} alerts are open: GET /api/alerts/recent`);
+  for (const channel of facts.vanished_channels) {
+    warnings.push(
+      `no server sends alerts to ${channel} any more, where messages went within the last 7 days: is its variable missing?`,
+    );
+  }
   for (const { channel, failing_since, failures, last_error } of channels) {
     if (failing_since === null) continue;
     warnings.push(

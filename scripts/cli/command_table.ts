@@ -3,6 +3,7 @@ import { backfill } from "./commands/backfill.ts";
 import { cancel } from "./commands/cancel.ts";
 import { configuration } from "./commands/configuration.ts";
 import { dataset } from "./commands/dataset.ts";
+import { alert } from "./commands/alert.ts";
 import { jobs } from "./commands/jobs.ts";
 import { load } from "./commands/load.ts";
 import { logs } from "./commands/logs.ts";
@@ -41,6 +42,7 @@ export const COMMANDS: Command[] = [
   schedule,
   backfill,
   maintenance,
+  alert,
   jobs,
   token,
   dataset,

@@ -83,6 +83,8 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       queue: options.executes,
       // of a process that ends with the command
       jobs: false,
+      // an embedded database that nobody else uses is this command's own
+      publishes: postgres !== undefined && postgres.origin !== "joined",
       trusted: true,
       drainMs: DRAIN_MS,
       // nobody else waits here, and Ctrl-C ends it

@@ -32,10 +32,14 @@ begin
     suppressed = case when s.resolved_at is null then s.suppressed else 0 end,
     -- what comes back after a recovery is news
     notified_at = case when s.resolved_at is null then s.notified_at end,
+    acknowledged_at = case when s.resolved_at is null then s.acknowledged_at end,
+    acknowledged_by = case when s.resolved_at is null then s.acknowledged_by end,
+    resolved_by = null,
     last_at = excluded.last_at, resolved_at = null
   returning * into state;
-  told := state.notified_at is null
-    or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second';
+  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
+    -- whoever has acknowledged it knows
+    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
   insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
   values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
     about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
@@ -88,3 +92,29 @@ begin
     perform etl.raise_alert(kind, subject, message, about);
   end if;
 end $$;
+
+-- What a person does about an incident that is open: acknowledge it (its repetitions are told no more), silence it until
+-- a time, close it. With an entry in the audit; false where no incident of that fingerprint is open.
+create or replace function etl.handle_alert(fingerprint text, action text, actor text default current_user, until timestamptz default null)
+returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+begin
+  select * into state from etl.alert_states as s where s.fingerprint = handle_alert.fingerprint and s.resolved_at is null for update;
+  if not found then return false; end if;
+  case handle_alert.action
+    when 'acknowledge' then
+      update etl.alert_states as s set acknowledged_at = clock_timestamp(), acknowledged_by = actor where s.fingerprint = state.fingerprint;
+    when 'silence' then
+      update etl.alert_states as s set silenced_until = until, silenced_by = actor where s.fingerprint = state.fingerprint;
+    when 'close' then
+      perform etl.resolve_alert(state.kind, state.subject, format('Closed by %s.', actor));
+      update etl.alert_states as s set resolved_by = actor where s.fingerprint = state.fingerprint;
+    else raise exception 'action % is none of acknowledge, silence, close', handle_alert.action;
+  end case;
+  insert into public.etl_improved_audit (event, actor, details) values ('alert_' || handle_alert.action, actor,
+    jsonb_strip_nulls(jsonb_build_object('fingerprint', state.fingerprint, 'until', etl.iso(until))));
+  return true;
+end $$;
+comment on function etl.handle_alert(text, text, text, timestamptz) is 'acknowledges, silences or closes an open incident, with who did it';

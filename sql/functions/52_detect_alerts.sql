@@ -22,6 +22,14 @@ declare
   bound double precision;
 begin
   if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
+  -- ends of one label that two servers take are judged one after the other, and what is older than one that was judged says nothing new
+  perform pg_advisory_xact_lock(hashtextextended('etl alerts of ' || run.run_label, 0));
+  if exists (
+      select from etl.runs as r join etl.run_ends as e using (run_id)
+      where r.run_label = run.run_label and e.ended_at > run.ended_at and e.consumed_at is not null
+        and not r.dry_run and r.replay_of is null and e.snapshot ->> 'state' <> 'cancelled') then
+    return;
+  end if;
   select * into settings from etl.reaction_settings;
   ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
   if ge_failed then
@@ -50,13 +58,24 @@ begin
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;
 
+  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
+  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
+    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
+  end if;
+
   select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
   from (
     select m.ratio, m.total_rows from public.etl_improved_metrics as m
     where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
       and not m.dry_run and m.replay_of is null and m.ratio is not null
     order by m.created_at desc limit settings.trend_window) as m;
-  if trend.runs < 3 then return; end if;
+  if trend.runs < 3 then
+    if run.total_rows > 0 then
+      perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+    end if;
+    return;
+  end if;
   bound := trend.ratio * (1 - settings.ratio_drop);
   if run.ratio < bound then
     perform etl.raise_alert('ratio_drop', run.run_label,
@@ -68,7 +87,9 @@ begin
   end if;
   -- an incremental source gives what changed, however much that is
   if run.params #>> '{source,cursor}' is not null then return; end if;
-  if run.total_rows < trend.total_rows * (1 - settings.volume_drop) then
+  if run.total_rows = 0 then
+    null;
+  elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
     perform etl.raise_alert('volume_drop', run.run_label,
       format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
       about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));

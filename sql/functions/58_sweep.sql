@@ -18,6 +18,7 @@ begin
         etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
     end if;
   end loop;
+  perform etl.end_gone_incidents();
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
   for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,

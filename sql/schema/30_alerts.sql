@@ -33,6 +33,14 @@ create table if not exists etl.alert_states (
   notified_at timestamptz,
   resolved_at timestamptz
 );
+alter table etl.alert_states
+  add column if not exists acknowledged_at timestamptz,
+  add column if not exists acknowledged_by text,
+  -- nobody is told before
+  add column if not exists silenced_until timestamptz,
+  add column if not exists silenced_by text,
+  -- who closed it by hand; null where it ended by itself
+  add column if not exists resolved_by text;
 comment on table etl.alert_states is 'one row a fingerprint (kind and subject): whether its incident goes on, and when somebody was told of it';
 
 create table if not exists etl.notifications (

@@ -43,6 +43,7 @@ export async function startReacting(
   const loop = new WorkLoop({ sql, log, stopping: stopping.signal });
   await startReactions({
     loop,
+    publishes: true,
     sql,
     dsn,
     log,

@@ -1,0 +1,74 @@
+import type { AlertAction, OpenIncident } from "../../../store/alerts.ts";
+import { post, request } from "../api.ts";
+import type { Command } from "../command.ts";
+import { EXIT } from "../exit_codes.ts";
+import { table } from "../table.ts";
+
+const ACTIONS: Record<string, AlertAction> = {
+  ack: "acknowledge",
+  silence: "silence",
+  close: "close",
+};
+
+export const alert: Command = {
+  name: "alert",
+  summary: "incidents that are open; acknowledge, silence or close one, or test the channels",
+  description:
+    `Without arguments lists the incidents that go on. ack: its repetitions are told no more.
+silence: nobody is told for --minutes. close: it is over. test: sends one message to each channel.`,
+  arguments: [
+    { name: "action", help: "ack, silence, close or test", optional: true },
+    { name: "fingerprint", help: "of the incident", optional: true },
+  ],
+  options: {
+    minutes: { type: "string", value: "N", help: "how long a silence lasts; default 60" },
+  },
+  examples: ["etl alert", "etl alert ack run_failed:nightly", "etl alert test"],
+  async run({ args: [what, fingerprint], flags, text, out, connect }) {
+    const api = await connect();
+    if (what === "test") {
+      const { channels } = await post<{ channels: string[] }>(api, "/api/alerts/test", {});
+      out.line(
+        channels.length === 0
+          ? "No server has a channel: set SLACK_WEBHOOK or ETL_ALERT_WEBHOOK."
+          : `On its way to ${channels.join(", ")}.`,
+      );
+      return channels.length === 0 ? EXIT.failed : EXIT.succeeded;
+    }
+    const action = what === undefined ? undefined : ACTIONS[what];
+    if (action !== undefined && fingerprint !== undefined) {
+      await post(api, "/api/alerts/handle", {
+        fingerprint,
+        action,
+        ...(text.minutes === undefined ? {} : { minutes: Number(text.minutes) }),
+      });
+      out.line(`${fingerprint}: done`);
+      return EXIT.succeeded;
+    }
+    const { items } = await request<{ items: OpenIncident[] }>(api, "/api/alerts/open");
+    if (flags.json) {
+      out.line(JSON.stringify(items));
+      return EXIT.succeeded;
+    }
+    const lines = table(
+      [
+        { title: "FINGERPRINT" },
+        { title: "SINCE" },
+        { title: "TIMES" },
+        { title: "STATE" },
+      ],
+      items.map((each) => [
+        each.fingerprint,
+        each.opened_at.slice(0, 19).replace("T", " "),
+        String(each.occurrences),
+        each.silenced_until !== null && each.silenced_until > new Date().toISOString()
+          ? `silenced by ${each.silenced_by} until ${each.silenced_until.slice(0, 16)}`
+          : each.acknowledged_by === null
+          ? "open"
+          : `acknowledged by ${each.acknowledged_by}`,
+      ]),
+    );
+    for (const line of lines) out.line(line);
+    return EXIT.succeeded;
+  },
+};

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import type { Sql } from "../../store/database.ts";
+import { handleAlert, openIncidents, sendTestAlert } from "../../store/alerts.ts";
+import { databaseHealth } from "../../store/health.ts";
+import { consumeRun, sweepConditions } from "../../store/reactions.ts";
+import { startInProcess } from "../../scripts/cli/in_process.ts";
+import { startEngine } from "../helpers/engine.ts";
+
+const FAILING = { source: { type: "file", path: "missing.csv", key: "id" } };
+const open = async (sql: Sql) => (await openIncidents(sql)).map(({ fingerprint }) => fingerprint);
+
+Deno.test("incidents of a schedule, label, dataset or consumer that is gone close, with who was told", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const run = await engine.runToEnd({ ...FAILING, run_label: "kept" });
+  await consumeRun(sql, run.run_id);
+  await sql`update etl.reaction_settings set channels = '{slack}'`;
+  for (
+    const [kind, subject] of [
+      ["run_failed", "schedule badpool"],
+      ["run_failed", "gone"],
+      ["sla_miss", "gone load"],
+      ["stale", "public.gone"],
+      ["consumer_failed", "gone"],
+    ]
+  ) await sql`select etl.raise_alert(${kind!}, ${subject!}, 'm')`;
+  await sweepConditions(sql);
+  assert.deepEqual(await open(sql), ["run_failed:kept"]);
+  const [told] = await sql<{ n: number }[]>`
+    select count(*)::integer as n from etl.notifications where type = 'recovered'`;
+  assert.equal(told!.n, 5);
+});
+
+Deno.test("ends of a label that are judged in the other order leave the same incidents", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const failed = await engine.runToEnd({ ...FAILING, run_label: "v" });
+  const good = await engine.runToEnd({ batch_size: 5, run_label: "v" });
+  await consumeRun(sql, good.run_id);
+  await consumeRun(sql, failed.run_id);
+  assert.deepEqual(await open(sql), []);
+  const late = await engine.runToEnd({ batch_size: 5, run_label: "w" });
+  const bad = await engine.runToEnd({ ...FAILING, run_label: "w" });
+  await consumeRun(sql, bad.run_id);
+  await consumeRun(sql, late.run_id);
+  assert.deepEqual(await open(sql), ["run_failed:w"]);
+});
+
+Deno.test("an incident is acknowledged, silenced and closed by somebody, who is named", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`update etl.reaction_settings set channels = '{slack}', suppress_seconds = 0`;
+  const told = async () => (await sql`select from etl.notifications`).length;
+  const raise = () => sql`select etl.raise_alert('stale', 'd', 'm')`;
+  const handle = (action: "acknowledge" | "silence" | "close", minutes: number | null = null) =>
+    handleAlert(sql, { fingerprint: "stale:d", action, actor: "ann", minutes });
+  assert.equal(await handle("close"), false);
+  await raise();
+  await raise();
+  assert.equal(await told(), 2);
+  assert.equal(await handle("acknowledge"), true);
+  await raise();
+  assert.equal(await told(), 2, "whoever acknowledged it knows");
+  assert.equal((await openIncidents(sql))[0]!.acknowledged_by, "ann");
+  assert.equal(await handle("silence", 60), true);
+  assert.equal(await handle("close"), true);
+  assert.equal(await told(), 3, "that it is over");
+  await raise();
+  assert.equal(await told(), 3, "silenced");
+  const audit = await sql<{ event: string; actor: string }[]>`
+    select event, actor from public.etl_improved_audit where event like 'alert%' order by audit_id`;
+  assert.deepEqual(audit.map(({ event, actor }) => `${event} ${actor}`), [
+    "alert_acknowledge ann",
+    "alert_silence ann",
+    "alert_close ann",
+  ]);
+  assert.deepEqual(await sendTestAlert(sql, "ann"), ["slack"]);
+  assert.equal(await told(), 4);
+});
+
+Deno.test("a run that reads nothing raises an alert, the first of its label too", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const empty = { run_label: "e", source: { type: "inline", key: "id", records: [] } };
+  const run = await engine.runToEnd(empty);
+  await consumeRun(sql, run.run_id);
+  assert.deepEqual(await open(sql), ["volume_drop:e"]);
+  const full = await engine.runToEnd({ batch_size: 5, run_label: "e" });
+  await consumeRun(sql, full.run_id);
+  assert.deepEqual(await open(sql), []);
+});
+
+Deno.test("a command line that runs in its own process leaves defaults and channels of the servers alone", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`update etl.reaction_settings set channels = '{slack}'`;
+  const lines: string[] = [];
+  const dir = await Deno.makeTempDir();
+  const api = await startInProcess({
+    projectDir: new URL("../..", import.meta.url).pathname,
+    env: {
+      KPIS_PG_DSN: engine.db.dsn,
+      ETL_SPOOL_DIR: dir,
+      ETL_DATA_DIR: dir,
+      ETL_IMPROVED__BATCH_SIZE: "7",
+    },
+    executes: true,
+    logLevel: "warn",
+    onLog: (line) => lines.push(line),
+    onStep: () => {},
+    signal: new AbortController().signal,
+  });
+  await api.close();
+  const [row] = await sql<{ channels: string[]; environment: object }[]>`
+    select s.channels, p.environment from etl.reaction_settings as s, etl.param_schema as p`;
+  assert.deepEqual(row!.channels, ["slack"]);
+  assert.ok(!JSON.stringify(row!.environment).includes("batch_size"));
+  assert.match(lines.join("\n"), /those of the servers.*batch_size/);
+  await sql`insert into etl.notifications (notification_id, channel, type, payload, state, sent_at)
+    values (gen_random_uuid(), 'webhook', 'raised', '{}', 'sent', now())`;
+  const health = await databaseHealth(sql, { dsn: engine.db.dsn, cronDsn: undefined });
+  assert.match(health.warnings.join("; "), /no server sends alerts to webhook/);
+});
