@@ -22,8 +22,7 @@ declare
   bound double precision;
 begin
   if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
-  -- ends of one label that two servers take are judged one after the other, and what is older than one that was judged says nothing new
-  perform pg_advisory_xact_lock(hashtextextended('etl alerts of ' || run.run_label, 0));
+  -- an end that could not be judged in its turn says nothing new after a later one of its label
   if exists (
       select from etl.runs as r join etl.run_ends as e using (run_id)
       where r.run_label = run.run_label and e.ended_at > run.ended_at and e.consumed_at is not null

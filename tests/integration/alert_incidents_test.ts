@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import type { Sql } from "../../store/database.ts";
 import { handleAlert, openIncidents, sendTestAlert } from "../../store/alerts.ts";
 import { databaseHealth } from "../../store/health.ts";
-import { consumeRun, sweepConditions } from "../../store/reactions.ts";
+import { sweepConditions } from "../../store/reactions.ts";
 import { startInProcess } from "../../scripts/cli/in_process.ts";
 import { startEngine } from "../helpers/engine.ts";
+import { consumeEnds } from "../helpers/reacting.ts";
 
 const FAILING = { source: { type: "file", path: "missing.csv", key: "id" } };
 const open = async (sql: Sql) => (await openIncidents(sql)).map(({ fingerprint }) => fingerprint);
@@ -12,8 +13,8 @@ const open = async (sql: Sql) => (await openIncidents(sql)).map(({ fingerprint }
 Deno.test("incidents of a schedule, label, dataset or consumer that is gone close, with who was told", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
-  const run = await engine.runToEnd({ ...FAILING, run_label: "kept" });
-  await consumeRun(sql, run.run_id);
+  await engine.runToEnd({ ...FAILING, run_label: "kept" });
+  await consumeEnds(sql);
   await sql`update etl.reaction_settings set channels = '{slack}'`;
   for (
     const [kind, subject] of [
@@ -34,15 +35,17 @@ Deno.test("incidents of a schedule, label, dataset or consumer that is gone clos
 Deno.test("ends of a label that are judged in the other order leave the same incidents", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
-  const failed = await engine.runToEnd({ ...FAILING, run_label: "v" });
-  const good = await engine.runToEnd({ batch_size: 5, run_label: "v" });
-  await consumeRun(sql, good.run_id);
-  await consumeRun(sql, failed.run_id);
+  const inOtherOrder = async (first: object, second: object) => {
+    const earlier = await engine.runToEnd(first);
+    await sql`update etl.run_ends set next_attempt_at = 'infinity' where run_id = ${earlier.run_id}`;
+    await engine.runToEnd(second);
+    await consumeEnds(sql);
+    await sql`update etl.run_ends set next_attempt_at = '-infinity' where run_id = ${earlier.run_id}`;
+    await consumeEnds(sql);
+  };
+  await inOtherOrder({ ...FAILING, run_label: "v" }, { batch_size: 5, run_label: "v" });
   assert.deepEqual(await open(sql), []);
-  const late = await engine.runToEnd({ batch_size: 5, run_label: "w" });
-  const bad = await engine.runToEnd({ ...FAILING, run_label: "w" });
-  await consumeRun(sql, bad.run_id);
-  await consumeRun(sql, late.run_id);
+  await inOtherOrder({ batch_size: 5, run_label: "w" }, { ...FAILING, run_label: "w" });
   assert.deepEqual(await open(sql), ["run_failed:w"]);
 });
 
@@ -82,11 +85,11 @@ Deno.test("a run that reads nothing raises an alert, the first of its label too"
   await using engine = await startEngine(t);
   const { sql } = engine;
   const empty = { run_label: "e", source: { type: "inline", key: "id", records: [] } };
-  const run = await engine.runToEnd(empty);
-  await consumeRun(sql, run.run_id);
+  await engine.runToEnd(empty);
+  await consumeEnds(sql);
   assert.deepEqual(await open(sql), ["volume_drop:e"]);
-  const full = await engine.runToEnd({ batch_size: 5, run_label: "e" });
-  await consumeRun(sql, full.run_id);
+  await engine.runToEnd({ batch_size: 5, run_label: "e" });
+  await consumeEnds(sql);
   assert.deepEqual(await open(sql), []);
 });
 
