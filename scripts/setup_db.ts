@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { Problem, type ProblemType } from "../pipeline/problem.ts";
-import { raisedProblem } from "../store/errors.ts";
+import { errorCode, raisedProblem } from "../store/errors.ts";
+import { delay } from "../store/retry.ts";
 import { connect } from "../store/pg.ts";
 import { runScript } from "./run_script.ts";
 
@@ -21,6 +22,51 @@ export interface SetupOptions {
   revoke?: string;
   /** What to set up; default sql/etl_setup.sql. */
   setupSql?: string;
+  /** Milliseconds for which tries are repeated while others hold locks; default 300,000. */
+  patienceMs?: number;
+}
+
+/** How long one try waits for a lock: whoever asks for a table meanwhile waits behind it. */
+const LOCK_TIMEOUT = "2s";
+/** How long tries are repeated while others hold what has to change. */
+const PATIENCE_MS = 300_000;
+
+/**
+ * Applies the set-up in one transaction, again from its beginning while somebody holds a lock that it needs: a
+ * deadlock with runs that go on, or a reader that takes minutes, must neither end it nor stop the servers.
+ */
+async function applyPatiently(client: Client, setup: string, patienceMs: number): Promise<void> {
+  const until = Date.now() + patienceMs;
+  await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'`);
+  for (;;) {
+    try {
+      await client.query(setup);
+      break;
+    } catch (error) {
+      if (!["55P03", "40P01"].includes(errorCode(error) ?? "")) throw error;
+      if (Date.now() > until) throw await heldUp(client, patienceMs);
+      await delay(500 + Math.random() * 1000);
+    }
+  }
+  await client.query("reset lock_timeout");
+}
+
+/** Who has held what the set-up needs, for whoever ran it. */
+async function heldUp(client: Client, patienceMs: number): Promise<Problem> {
+  const { rows } = await client.query<{ who: string }>(`
+    select format('pid %s (%s, %s, since %s)', a.pid, a.application_name, a.state, a.xact_start) as who
+    from pg_stat_activity as a where a.pid <> pg_backend_pid() and a.pid in (
+      select l.pid from pg_locks as l join pg_class as c on c.oid = l.relation
+      where l.granted and c.relnamespace in ('etl'::regnamespace, 'public'::regnamespace))
+    order by a.xact_start limit 3`);
+  return new Problem("unavailable", {
+    status: 503,
+    detail:
+      `The tables were in use for ${Math.round(patienceMs / 1000)} s, so nothing was changed` +
+      (rows.length === 0 ? ". " : `: ${rows.map(({ who }) => who).join(", ")}. `) +
+      "Set up again when that has ended.",
+    transient: true,
+  });
 }
 
 /**
@@ -38,7 +84,7 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     const version = await lastSetup(client);
     const setup = options.setupSql ??
       await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
-    await client.query(setup);
+    await applyPatiently(client, setup, options.patienceMs ?? PATIENCE_MS);
     const dropped = await dropOwnPgBoss(client);
     const { schema, table, auditTable } = options;
     if (schema !== undefined || table !== undefined || auditTable !== undefined) {
