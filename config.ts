@@ -57,6 +57,10 @@ export const environmentSchema = z.object({
   ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
   ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
     .describe("starts of one run before it is given up"),
+  ETL_OUTAGE_MINUTES: z.coerce.number().min(0).max(10_080).default(30)
+    .describe(
+      "minutes that a run waits for a database, source or disk that is away, before it fails",
+    ),
   ETL_RETENTION_DAYS: whole(-1, 36_500).default(90)
     .describe(
       "days that ended runs are kept, with their chunks, quarantine and logs; -1: for ever",
@@ -135,6 +139,7 @@ export interface Config {
   workers: number;
   runSlots: number;
   maxAttempts: number;
+  outageMinutes: number;
   retentionDays: number;
   maxBodyBytes: number;
   maxSpoolBytes: number;
@@ -194,6 +199,7 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     workers: values.ETL_WORKERS ?? cores,
     runSlots: values.ETL_RUN_SLOTS,
     maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,
+    outageMinutes: values.ETL_OUTAGE_MINUTES,
     retentionDays: values.ETL_RETENTION_DAYS,
     maxBodyBytes: values.ETL_MAX_BODY_BYTES,
     maxSpoolBytes: values.ETL_MAX_SPOOL_BYTES,

@@ -155,6 +155,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     stopping: stopping.signal,
     settings: {
       maxAttempts: config.maxAttempts,
+      outageMinutes: config.outageMinutes,
       spoolDir,
       dataDir: resolve(config.dataDir),
       transformsDir: resolve(config.transformsDir),

@@ -361,6 +361,7 @@ class RunExecution {
       control: this.#control,
       validation: this.#validation,
       spoolDir: this.#deps.settings.spoolDir,
+      outageMinutes: this.#deps.settings.outageMinutes ?? 30,
     };
   }
 

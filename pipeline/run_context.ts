@@ -13,6 +13,8 @@ import { cursorPosition } from "../store/cursors.ts";
 export interface RunSettings {
   /** ETL_RUN_MAX_ATTEMPTS */
   maxAttempts: number;
+  /** Minutes that a run waits for what is away; default 30. */
+  outageMinutes?: number;
   spoolDir: string;
   dataDir: string;
   transformsDir: string;

@@ -1,5 +1,6 @@
 import type { Sql } from "../store/database.ts";
 import { errorCode } from "../store/errors.ts";
+import { passing } from "../store/outages.ts";
 import { withRetry } from "../store/retry.ts";
 import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -14,6 +15,8 @@ import { dropManifests } from "../store/manifests.ts";
 /** What the stages came to: a terminal state, or why the run goes on elsewhere. */
 export type RunOutcome = Omit<Outcome, "stages" | "state"> & {
   state: Outcome["state"] | "given back" | "replaced";
+  /** Whether the environment is the cause, so that it counts by time and not by attempts. */
+  outage?: boolean;
 };
 
 /** How an execution ended: `given back` leaves the run queued for another attempt. */
@@ -29,7 +32,11 @@ export interface Ending {
   /** What the suite found; null where none has judged. */
   validation: ValidationResult | null;
   spoolDir: string;
+  outageMinutes?: number;
 }
+
+/** What of the transient problems a run has no part in. */
+const OUTAGES = new Set(["database-unavailable", "source-unreadable", "disk-full"]);
 
 /** The database may be away for a moment, and what has been done must not be lost by that. */
 const RETRY = { attempts: 5, initialMs: 200 };
@@ -46,7 +53,11 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
   }
   const problem = runProblem(error, tracker.current);
   if (problem.type === "internal") log.error("unexpected error", { error });
-  if (problem.transient) return { state: "given back", error: problem.toJSON() };
+  if (problem.transient) {
+    const outage = OUTAGES.has(problem.type) &&
+      passing(problem.cause ?? error)?.kind !== "conflict";
+    return { state: "given back", error: problem.toJSON(), outage };
+  }
   tracker.stop("failed", problem.toJSON());
   return { state: "failed", error: problem.toJSON() };
 }
@@ -54,14 +65,19 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
 /** Stores the outcome: ends the run in one transaction, or leaves it to another attempt. */
 export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise<Execution> {
   const { sql, run, log, tracker, control, validation } = ending;
-  const { state, error = null } = outcome;
+  const { state, error = null, outage = false } = outcome;
+  const { outageMinutes = 30 } = ending;
   if (state === "replaced") {
     log.warn("another attempt has taken over");
     return "replaced";
   }
   if (state === "given back") {
     log.warn("run given back", { error });
-    await withRetry(RETRY, () => giveBackRun(sql, run, error));
+    // a full or read-only database may take this no sooner than the run
+    await withRetry(
+      { ...RETRY, attempts: outage ? 60 : RETRY.attempts, maxMs: 2_000 },
+      () => giveBackRun(sql, run, outage ? { ...error!, outage_minutes: outageMinutes } : error),
+    );
     return "given back";
   }
   // a report that is late must not wake watchers after the end

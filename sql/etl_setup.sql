@@ -402,6 +402,8 @@ alter table etl.runs
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure
   add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- since when what the run needs has been away; null where it is not
+  add column if not exists outage_since timestamptz,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
   add column if not exists accepted_at timestamptz default '-infinity';
 alter table etl.runs alter column accepted_at drop default;
@@ -757,6 +759,14 @@ create table if not exists etl.alert_states (
   notified_at timestamptz,
   resolved_at timestamptz
 );
+alter table etl.alert_states
+  add column if not exists acknowledged_at timestamptz,
+  add column if not exists acknowledged_by text,
+  -- nobody is told before
+  add column if not exists silenced_until timestamptz,
+  add column if not exists silenced_by text,
+  -- who closed it by hand; null where it ended by itself
+  add column if not exists resolved_by text;
 comment on table etl.alert_states is 'one row a fingerprint (kind and subject): whether its incident goes on, and when somebody was told of it';
 
 create table if not exists etl.notifications (
@@ -2678,17 +2688,38 @@ end $$;
 
 -- sql/functions/42_give_back_run.sql
 -- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
+-- What the environment causes (`error` has outage_minutes) is no attempt of the run's: it is waited for by time, in pauses that
+-- grow to 60 s, and ends the run after so many minutes. An attempt that worked for five minutes had what it needs: a new outage.
 create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  since timestamptz;
+  outage_minutes double precision := (give_back_run.error ->> 'outage_minutes')::double precision;
+  problem jsonb := give_back_run.error - 'outage_minutes';
 begin
-  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(give_back_run.error, r.error),
-    -- a server that stops in an orderly way has not used the attempt up
-    attempt_base = case when give_back_run.error is null then r.attempt_base + 1 else r.attempt_base end,
-    next_attempt_at = case when give_back_run.error is null then '-infinity'
+  select * into run from etl.runs as r
+    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running' for no key update;
+  if not found then return false; end if;
+  if outage_minutes is not null then
+    since := case when run.next_attempt_at > clock_timestamp() - interval '5 minutes' then run.outage_since end;
+    since := coalesce(since, clock_timestamp());
+    if clock_timestamp() - since >= outage_minutes * interval '1 minute' then
+      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', problem || jsonb_build_object('detail',
+        format('%s It was waited for since %s, for the %s minutes of ETL_OUTAGE_MINUTES. Retry the run when the cause is gone.',
+          problem ->> 'detail', etl.iso(since), outage_minutes))));
+      return true;
+    end if;
+  end if;
+  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+    -- neither a server that stops in an orderly way nor an outage has used the attempt up
+    attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
+    next_attempt_at = case when problem is null then '-infinity'
+      when since is not null then clock_timestamp() + least(interval '60 seconds', greatest(interval '1 second', (clock_timestamp() - since) / 2))
       else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
-    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running';
+    where r.run_id = run.run_id;
   perform etl.wake('runs');
-  return found;
+  return true;
 end $$;
 
 -- sql/functions/43_manifests.sql
@@ -3027,6 +3058,39 @@ language sql immutable as $$
     else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
 $$;
 
+-- sql/functions/49_gone_incidents.sql
+-- Closes incidents of what is gone: nothing would ever disprove them.
+create or replace function etl.end_gone_incidents() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+  why text;
+begin
+  for state in select * from etl.alert_states as s where s.resolved_at is null loop
+    why := case
+      when state.kind = 'run_failed' and state.subject like 'schedule %' then
+        (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
+         from etl.schedules as c where 'schedule ' || c.name = state.subject)
+      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'ratio_drop', 'volume_drop', 'sla_miss') then
+        case when not exists (select from etl.runs as r where r.run_label = state.subject
+            -- a deadline of a stage has it behind the label
+            or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
+      when state.kind = 'stale' then
+        case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
+            and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
+            and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
+          then 'The dataset is gone, or may be as old as it likes.' end
+      when state.kind = 'consumer_failed' then
+        case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
+          then 'The consumer is gone.' end
+    end;
+    if why is not null then
+      perform etl.resolve_alert(state.kind, state.subject, why);
+    end if;
+  end loop;
+end $$;
+comment on function etl.end_gone_incidents() is 'closes incidents whose schedule, label, dataset or consumer is gone';
+
 -- sql/functions/50_run_ends.sql
 -- Notes every end of a run in the transaction that ends it, whoever ends it.
 create or replace function etl.note_run_end() returns trigger
@@ -3100,10 +3164,14 @@ begin
     suppressed = case when s.resolved_at is null then s.suppressed else 0 end,
     -- what comes back after a recovery is news
     notified_at = case when s.resolved_at is null then s.notified_at end,
+    acknowledged_at = case when s.resolved_at is null then s.acknowledged_at end,
+    acknowledged_by = case when s.resolved_at is null then s.acknowledged_by end,
+    resolved_by = null,
     last_at = excluded.last_at, resolved_at = null
   returning * into state;
-  told := state.notified_at is null
-    or state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second';
+  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
+    -- whoever has acknowledged it knows
+    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
   insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
   values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
     about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
@@ -3157,6 +3225,32 @@ begin
   end if;
 end $$;
 
+-- What a person does about an incident that is open: acknowledge it (its repetitions are told no more), silence it until
+-- a time, close it. With an entry in the audit; false where no incident of that fingerprint is open.
+create or replace function etl.handle_alert(fingerprint text, action text, actor text default current_user, until timestamptz default null)
+returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+begin
+  select * into state from etl.alert_states as s where s.fingerprint = handle_alert.fingerprint and s.resolved_at is null for update;
+  if not found then return false; end if;
+  case handle_alert.action
+    when 'acknowledge' then
+      update etl.alert_states as s set acknowledged_at = clock_timestamp(), acknowledged_by = actor where s.fingerprint = state.fingerprint;
+    when 'silence' then
+      update etl.alert_states as s set silenced_until = until, silenced_by = actor where s.fingerprint = state.fingerprint;
+    when 'close' then
+      perform etl.resolve_alert(state.kind, state.subject, format('Closed by %s.', actor));
+      update etl.alert_states as s set resolved_by = actor where s.fingerprint = state.fingerprint;
+    else raise exception 'action % is none of acknowledge, silence, close', handle_alert.action;
+  end case;
+  insert into public.etl_improved_audit (event, actor, details) values ('alert_' || handle_alert.action, actor,
+    jsonb_strip_nulls(jsonb_build_object('fingerprint', state.fingerprint, 'until', etl.iso(until))));
+  return true;
+end $$;
+comment on function etl.handle_alert(text, text, text, timestamptz) is 'acknowledges, silences or closes an open incident, with who did it';
+
 -- sql/functions/52_detect_alerts.sql
 -- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
 create or replace function etl.failed_expectations(run_id uuid) returns jsonb
@@ -3182,6 +3276,13 @@ declare
   bound double precision;
 begin
   if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
+  -- an end that could not be judged in its turn says nothing new after a later one of its label
+  if exists (
+      select from etl.runs as r join etl.run_ends as e using (run_id)
+      where r.run_label = run.run_label and e.ended_at > run.ended_at and e.consumed_at is not null
+        and not r.dry_run and r.replay_of is null and e.snapshot ->> 'state' <> 'cancelled') then
+    return;
+  end if;
   select * into settings from etl.reaction_settings;
   ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
   if ge_failed then
@@ -3210,13 +3311,24 @@ begin
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;
 
+  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
+  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
+    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
+  end if;
+
   select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
   from (
     select m.ratio, m.total_rows from public.etl_improved_metrics as m
     where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
       and not m.dry_run and m.replay_of is null and m.ratio is not null
     order by m.created_at desc limit settings.trend_window) as m;
-  if trend.runs < 3 then return; end if;
+  if trend.runs < 3 then
+    if run.total_rows > 0 then
+      perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+    end if;
+    return;
+  end if;
   bound := trend.ratio * (1 - settings.ratio_drop);
   if run.ratio < bound then
     perform etl.raise_alert('ratio_drop', run.run_label,
@@ -3228,7 +3340,9 @@ begin
   end if;
   -- an incremental source gives what changed, however much that is
   if run.params #>> '{source,cursor}' is not null then return; end if;
-  if run.total_rows < trend.total_rows * (1 - settings.volume_drop) then
+  if run.total_rows = 0 then
+    null;
+  elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
     perform etl.raise_alert('volume_drop', run.run_label,
       format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
       about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));
@@ -3661,6 +3775,7 @@ begin
         etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
     end if;
   end loop;
+  perform etl.end_gone_incidents();
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
   for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,
@@ -5060,6 +5175,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.drop_typed_view', 'server', 'execute'),
     ('function', 'etl.due_work', 'server', 'execute'),
     ('function', 'etl.end_backends', 'server', 'execute'),
+    ('function', 'etl.end_gone_incidents', 'server', 'execute'),
     ('function', 'etl.ensure_destination', 'server', 'execute'),
     ('function', 'etl.fail_deliveries', 'server', 'execute'),
     ('function', 'etl.failed_expectations', 'server', 'execute'),
@@ -5067,6 +5183,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.finish_deliveries', 'server', 'execute'),
     ('function', 'etl.finish_run', 'server', 'execute'),
     ('function', 'etl.give_back_run', 'server', 'execute'),
+    ('function', 'etl.handle_alert', 'server', 'execute'),
     ('function', 'etl.has_event_key', 'server', 'execute'),
     ('function', 'etl.has_older', 'server', 'execute'),
     ('function', 'etl.home_of', 'server', 'execute'),
@@ -5243,7 +5360,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('c636f111a9ccee2714120edbfe06366c85e45cd457099242004cbbff337cc2e3')
+insert into etl.setups (checksum) values ('fee2557b079421a15c4d1810abbfd44285ffae281762ed2c8a04bb73de057faf')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5251,4 +5368,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"c636f111a9ccee2714120edbfe06366c85e45cd457099242004cbbff337cc2e3","migrations":["0001_baseline","0002_replayed_records","0003_queue"]}
+-- etl-improved setup: {"checksum":"fee2557b079421a15c4d1810abbfd44285ffae281762ed2c8a04bb73de057faf","migrations":["0001_baseline","0002_replayed_records","0003_queue"]}

@@ -113,6 +113,8 @@ alter table etl.runs
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure
   add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- since when what the run needs has been away; null where it is not
+  add column if not exists outage_since timestamptz,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
   add column if not exists accepted_at timestamptz default '-infinity';
 alter table etl.runs alter column accepted_at drop default;
