@@ -127,6 +127,9 @@ Deno.test("what a role attaches to tables of its own never runs with the owner's
   await owner.query("select etl.cancel_run($1)", [runs[0].run_id]);
   await w.admin.query("select etl.cancel_run($1)", [runs[1].run_id]);
   await owner.query(`select etl.request_run('{"run_label": "mine", "overlap": "cancel"}')`);
+  // runs that wait are accepted by whoever looks first
+  for (const session of [owner, w.admin]) await session.query("select etl.accept_run()");
+  await owner.query("delete from etl.runs");
   assert.deepEqual(await ranAs(), []);
 
   // dataset, maintenance, typed view: the table is a dataset of the role that may write it
@@ -143,12 +146,15 @@ Deno.test("what a role attaches to tables of its own never runs with the owner's
 
   // with its own rights it may do that to itself
   await creator.query("select etl.request_run($1)", [conf]);
+  await creator.query("select etl.accept_run()");
   assert.deepEqual(await ranAs(), [w.names.creator]);
 });
 
 Deno.test("a role that owns a schema cannot put a table of its own in the place of one that the owner runs", async (t) => {
   await using w = await rolesWorld(t);
-  await w.as.creator.query('select etl.request_run(\'{"schema_name": "made"}\')');
+  await w.as.creator.query(
+    "select etl.ensure_destination('made', 'etl_improved_events', 'etl_improved_audit')",
+  );
   const { rows } = await w.admin.query(
     "select pg_get_userbyid(nspowner) as owner from pg_namespace where nspname = 'made'",
   );
@@ -175,7 +181,9 @@ Deno.test("a role that owns a schema cannot put a table of its own in the place 
 Deno.test("the right to create is really taken back", async (t) => {
   await using w = await rolesWorld(t);
   const { creator } = w.as;
-  await creator.query('select etl.request_run(\'{"schema_name": "made"}\')');
+  await creator.query(
+    "select etl.ensure_destination('made', 'etl_improved_events', 'etl_improved_audit')",
+  );
   await w.admin.query(`alter schema made owner to ${w.names.creator};
     grant usage, create on schema made to ${w.names.owner}`);
   const role = w.names.creator;
@@ -203,7 +211,9 @@ Deno.test("readers and strangers run nothing of the program and see no conf, rec
   await using w = await rolesWorld(t);
   const { rows } = await w.as.server.query<{ id: string }>("select etl.request_run() as id");
   const id = rows[0]!.id;
-  await w.as.owner.query("update etl.runs set state = 'running', attempt = 1");
+  await w.as.owner.query(
+    "update etl.runs set state = 'running', attempt = 1, accepted_at = now(), admitted_at = now()",
+  );
   const manifest = `manifest_${id.replaceAll("-", "")}_1`;
   await w.as.server.query("select etl.create_manifest($1, 1, $2)", [id, manifest]);
   for (const kind of ["reader", "stranger"] as const) {
