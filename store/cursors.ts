@@ -5,8 +5,8 @@ export async function cursorPosition(
   sql: Sql,
   sourceName: string,
   dataset: string,
-): Promise<string | null> {
-  const [row] = await sql<{ position: string }[]>`
-    select position from etl.cursors where source_name = ${sourceName} and dataset = ${dataset}`;
-  return row?.position ?? null;
+): Promise<{ position: string; snapshot: string | null } | null> {
+  const [row] = await sql<{ position: string; snapshot: string | null }[]>`
+    select position, snapshot from etl.cursors where source_name = ${sourceName} and dataset = ${dataset}`;
+  return row ?? null;
 }

@@ -53,6 +53,8 @@ export interface RunDetail extends RunView {
   stages: StageView[];
   /** Chunks by state. */
   chunks: Record<string, number>;
+  /** What an incremental run reads: from where, to where; null where the source has no cursor, or is not planned yet. */
+  cursor: { column: string; mode: string; from: string | null; to: string | null } | null;
 }
 
 /** Columns of RunView, as one JSON object. */
@@ -88,6 +90,8 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
         from etl.stages as s where s.run_id = r.run_id), '[]'),
       'chunks', coalesce((select jsonb_object_agg(c.state, c.count) from (
         select state, count(*) from etl.chunks where run_id = r.run_id group by state) as c), '{}'),
+      'cursor', case when r.pin ? 'cursor_column' then jsonb_build_object('column', r.pin -> 'cursor_column',
+        'mode', coalesce(r.pin ->> 'cursor_mode', 'window'), 'from', r.pin -> 'cursor_lower', 'to', r.pin -> 'cursor_upper') end,
       -- what an unfinished run has counted so far
       'counts', coalesce(case when r.ended_at is not null then r.counts end, (select to_jsonb(t) from (
         select coalesce(sum(records_read), 0) as records_read, coalesce(sum(rejected), 0) as rejected,

@@ -215,7 +215,7 @@ export interface Outcome {
   warnings?: string[];
   /** Result of the suite, in the shape of Great Expectations 1.x. */
   validation?: unknown;
-  cursor?: { source_name: string; dataset: string; position: string };
+  cursor?: { source_name: string; dataset: string; position: string; snapshot: string | null };
 }
 
 /** Ends a run; null where the attempt is no longer the run's or the run has ended. */

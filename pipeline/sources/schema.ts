@@ -130,9 +130,18 @@ export const postgresSource = z.strictObject({
   page_key: z.array(z.string().min(1).max(63)).min(1).max(4).optional()
     .describe("unique columns to page by; default: the table's primary key"),
   cursor: z.string().min(1).max(63).optional()
-    .describe("column that grows with every change; only rows past the last position are read"),
-  lookback_seconds: z.number().int().min(0).max(31_536_000).default(300)
-    .describe("how far before the last position reading starts"),
+    .describe("column that grows with every change; only rows from the last position on are read"),
+  cursor_mode: z.enum(["window", "exact"]).default("window").describe(
+    "window: from the last position less the lookback on; exact (tables): also whatever a transaction wrote that was open at the last run, however late it commits, at the price of reading every row's xmin",
+  ),
+  lookback: z.number().min(0).max(1e15).optional().describe(
+    "mode window: how far before the last position reading starts, in seconds for times and UUIDs, else in the column's own numbers; default 300 and 10,000",
+  ),
+  lookback_seconds: z.number().int().min(0).max(31_536_000).optional()
+    .describe("the same, as version 0.1.0 called it"),
+  cursor_sortable: z.boolean().default(false).describe(
+    "whether a cursor of text sorts in the order in which rows change; else it is refused",
+  ),
 }).describe("a table or query of another PostgreSQL database");
 
 /** The `source` of a run's conf. */

@@ -66,6 +66,14 @@ export interface Plan {
   warnings: string[];
 }
 
+/** Where an incremental source has got to. */
+export interface CursorPosition {
+  /** Value of the cursor column, as text. */
+  position: string;
+  /** The oldest transaction that was open then, where the mode `exact` has noted it. */
+  snapshot: string | null;
+}
+
 export interface PlanContext {
   /** Records a chunk, when the conf gave it; else the source chooses (about 50,000 records or 16 MiB). */
   chunkSize?: number;
@@ -80,7 +88,7 @@ export interface PlanContext {
   /** DSN by connection name. */
   connections: Record<string, string>;
   /** For the cursor of a postgres source: the stored position, if any and not full_refresh. */
-  cursorPosition?: string;
+  cursorPosition?: CursorPosition;
   /** The bytes of a stored request body. */
   readUpload?: (uploadId: string) => AsyncIterable<Uint8Array>;
   limits: SourceLimits;

@@ -17,5 +17,6 @@ export function cursorOutcome(
   const position = pin?.cursor_upper;
   if (typeof position !== "string") return { warnings };
   const dataset = `${params.schema_name}.${params.table_name}`;
-  return { warnings, cursor: { source_name: sourceName, dataset, position } };
+  const snapshot = (pin?.cursor_snapshot ?? null) as string | null;
+  return { warnings, cursor: { source_name: sourceName, dataset, position, snapshot } };
 }

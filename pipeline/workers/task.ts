@@ -4,7 +4,7 @@ import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
 import type { Lines } from "../user_code/messages.ts";
-import type { Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
+import type { CursorPosition, Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
 
 /** What a worker needs to know of a run; sent once a run, as plain data. */
 export interface RunContext {
@@ -24,7 +24,7 @@ export interface RunContext {
   maxRecords: number | null;
   /** The input as the first attempt saw it. */
   pin: Plain | null;
-  cursorPosition: string | null;
+  cursorPosition: CursorPosition | null;
   /** This run's directory on this server's disk. */
   spillDir: string;
   dataDir: string;

@@ -74,6 +74,12 @@ export const runDetailSchema = runSchema.extend({
     error: z.any(),
   })),
   chunks: z.record(z.string(), z.number().int()),
+  cursor: z.object({
+    column: z.string(),
+    mode: z.string(),
+    from: z.string().nullable(),
+    to: z.string().nullable(),
+  }).nullable(),
 }).openapi("RunDetail");
 
 export const submittedSchema = z.object({

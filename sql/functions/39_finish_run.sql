@@ -1,7 +1,7 @@
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
--- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position}}
+-- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -91,9 +91,10 @@ begin
     insert into etl.dataset_events (dataset, run_id, emitted_by, counts)
     values (run.schema_name || '.' || run.table_name, run.run_id, 'etl_improved', run.counts);
     if outcome #>> '{cursor,position}' is not null then
-      insert into etl.cursors as c (source_name, dataset, position, run_id)
-      values (outcome #>> '{cursor,source_name}', outcome #>> '{cursor,dataset}', outcome #>> '{cursor,position}', run.run_id)
-      on conflict (source_name, dataset) do update set position = excluded.position, run_id = excluded.run_id, updated_at = now();
+      insert into etl.cursors as c (source_name, dataset, position, snapshot, run_id)
+      values (outcome #>> '{cursor,source_name}', outcome #>> '{cursor,dataset}', outcome #>> '{cursor,position}',
+        outcome #>> '{cursor,snapshot}', run.run_id)
+      on conflict (source_name, dataset) do update set position = excluded.position, snapshot = excluded.snapshot, run_id = excluded.run_id, updated_at = now();
     end if;
   end if;
   perform etl.wake('run_ends');

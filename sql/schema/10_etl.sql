@@ -255,6 +255,8 @@ create table if not exists etl.cursors (
   updated_at timestamptz not null default now(),
   primary key (source_name, dataset)
 );
+-- the oldest transaction of the source that was open then: mode exact reads what is not older
+alter table etl.cursors add column if not exists snapshot text;
 
 create table if not exists etl.datasets (
   dataset text primary key,

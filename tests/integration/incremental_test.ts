@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
-import { query } from "../helpers/query.ts";
+import { query, withClient } from "../helpers/query.ts";
 
 /** An engine beside a shop whose orders have a number that grows with every change. */
 async function shop(t: { name: string }, { env = {} }: { env?: Record<string, string> } = {}) {
@@ -27,6 +27,8 @@ const SOURCE = {
   name: "shop",
   key: "id",
   cursor: "changed",
+  // the row at the position itself is read again, and nothing before it
+  lookback: 0,
 };
 
 const counts = ({ counts }: { counts: Record<string, number> }) => [
@@ -49,10 +51,10 @@ Deno.test("incremental: a run reads what has changed since the last one, whateve
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 3"]);
   await change("update orders set v = 'second', changed = 4 where id = 1");
   // the cursor is the source's, not the label's
-  assert.deepEqual(counts(await load("b")), [1, 0, 1, 0]);
+  assert.deepEqual(counts(await load("b")), [2, 0, 1, 1]);
   assert.deepEqual((await engine.payloads())["1"], { id: 1, changed: 4, v: "second" });
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 4"]);
-  assert.deepEqual(counts(await load("a")), [0, 0, 0, 0]);
+  assert.deepEqual(counts(await load("a")), [1, 0, 0, 1]);
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 4"]);
 });
 
@@ -71,7 +73,7 @@ Deno.test("incremental: each source and each table have a cursor of their own; a
     "shop public.three 3",
   ]);
   await change("insert into orders values (4, 4, 'first')");
-  assert.deepEqual(counts(await load("nightly", "one")), [1, 1, 0, 0]);
+  assert.deepEqual(counts(await load("nightly", "one")), [2, 1, 0, 1]);
   assert.deepEqual(await cursors(engine), [
     "nightly public.one 4",
     "nightly public.two 3",
@@ -86,13 +88,13 @@ Deno.test("incremental: full_refresh reads everything again, and the cursor goes
   // a change that the cursor does not show
   await change("update orders set v = 'silent' where id = 2");
   await change("insert into orders values (9, 9, 'new')");
-  assert.deepEqual(counts(await engine.succeed({ source: SOURCE, batch_size: 1 })), [1, 1, 0, 0]);
+  assert.deepEqual(counts(await engine.succeed({ source: SOURCE, batch_size: 2 })), [2, 1, 0, 1]);
   assert.deepEqual((await engine.payloads())["2"], { id: 2, changed: 2, v: "first" });
   const full = await engine.succeed({ source: SOURCE, full_refresh: true });
   assert.deepEqual(counts(full), [4, 0, 1, 3]);
   assert.deepEqual((await engine.payloads())["2"], { id: 2, changed: 2, v: "silent" });
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 9"]);
-  assert.deepEqual(counts(await engine.succeed({ source: SOURCE })), [0, 0, 0, 0]);
+  assert.deepEqual(counts(await engine.succeed({ source: SOURCE })), [1, 0, 0, 1]);
 });
 
 Deno.test("incremental: a run that fails, one that is dry and one that is cut short leave the cursor where it was", async (t) => {
@@ -101,14 +103,14 @@ Deno.test("incremental: a run that fails, one that is dry and one that is cut sh
   await engine.succeed({ source: SOURCE });
   await change("insert into orders values (4, 4, 'new'), (5, 5, 'new')");
   const dry = await engine.succeed({ source: SOURCE, dry_run: true });
-  assert.deepEqual(counts(dry), [2, 2, 0, 0]);
+  assert.deepEqual(counts(dry), [3, 2, 0, 1]);
   // half of what batch_size announces arrives
-  const failed = await engine.runToEnd({ source: SOURCE, batch_size: 4 });
+  const failed = await engine.runToEnd({ source: SOURCE, batch_size: 6 });
   assert.equal(failed.error?.type, "/api/problems/low-ratio");
   const cut = await engine.succeed({ source: SOURCE, batch_size: 1 });
   assert.deepEqual(cut.warnings, ["batch_size left rows out, so the cursor stays where it is."]);
   assert.deepEqual(await cursors(engine), ["shop public.etl_improved_events 3"]);
-  assert.deepEqual(counts(await engine.succeed({ source: SOURCE })), [2, 0, 0, 2]);
+  assert.deepEqual(counts(await engine.succeed({ source: SOURCE })), [3, 0, 0, 3]);
 });
 
 Deno.test("incremental: rows without a value in the cursor column are told of, in the first run and in later ones", async (t) => {
@@ -121,7 +123,7 @@ Deno.test("incremental: rows without a value in the cursor column are told of, i
     "2 records have no value in the cursor column changed; later runs will not see changes of theirs",
   ]);
   const later = await engine.succeed({ source: SOURCE });
-  assert.deepEqual(counts(later), [0, 0, 0, 0]);
+  assert.deepEqual(counts(later), [1, 0, 0, 1]);
   assert.deepEqual(later.warnings, [
     "2 rows have no value in the cursor column changed and are not read; a run with full_refresh reads them.",
   ]);
@@ -162,6 +164,137 @@ Deno.test("incremental: runs on one cursor follow each other, whatever their lab
   for (const [id, after] of [[sameCursor, true], [otherPool, true]] as const) {
     assert.equal(await admitted(id), after);
     if (id === sameCursor) assert.equal(await admitted(otherPool), false);
-    assert.deepEqual(counts(await engine.toEnd(id)), [0, 0, 0, 0]);
+    assert.deepEqual(counts(await engine.toEnd(id)), [1, 0, 0, 1]);
   }
+});
+
+Deno.test("incremental: what shares the last position, and what is late by less than the lookback, is read; numbers too", async (t) => {
+  await using place = await shop(t);
+  const { engine, change } = place;
+  const source = { ...SOURCE, lookback: 2 };
+  await change("insert into orders values (9, 9, 'first')");
+  await engine.succeed({ source });
+  // one with the highest number of all, one a little lower, one that comes too late for this lookback
+  await change("insert into orders values (10, 9, 'tie'), (11, 7, 'late'), (12, 6, 'too late')");
+  assert.deepEqual(counts(await engine.succeed({ source })), [3, 2, 0, 1]);
+  const { lookback: _none, ...byDefault } = SOURCE;
+  const run = await engine.succeed({ source: byDefault });
+  assert.deepEqual(counts(run), [7, 1, 0, 6]);
+  assert.deepEqual(run.cursor, { column: "changed", mode: "window", from: "-9991", to: "9" });
+});
+
+for (
+  const [name, type, last, stray] of [
+    ["a time that is infinite", "timestamptz", "2024-01-02 00:00:00+00", "infinity"],
+    ["a time in the future", "timestamptz", "2024-01-02 00:00:00+00", "2999-12-31 00:00:00+00"],
+    ["a timestamp in the future", "timestamp", "2024-01-02 00:00:00", "2999-12-31 00:00:00"],
+    ["a date that is infinite", "date", "2024-01-02", "infinity"],
+    ["a number that is none", "numeric", "2", "NaN"],
+    ["an infinite double", "double precision", "2", "Infinity"],
+    [
+      "a UUID that is not of its time",
+      "uuid",
+      "018cc820-0000-7000-8000-000000000000",
+      "ffffffff-ffff-7fff-8fff-ffffffffffff",
+    ],
+  ] as const
+) {
+  Deno.test(`incremental: ${name} is never a position, is told of, and read by every run`, async (t) => {
+    await using place = await shop(t);
+    const { engine, change } = place;
+    await change(`create table strays (id integer primary key, at ${type}, v text);
+      insert into strays values (1, '${last}', 'a'), (2, '${stray}', 'b')`);
+    const source = { ...SOURCE, table: "strays", cursor: "at" };
+    const first = await engine.succeed({ source });
+    assert.match(first.warnings.join(), /1 row has a value in at that is no position .*"id": 2/);
+    assert.deepEqual(await cursors(engine), [`shop public.etl_improved_events ${last}`]);
+    await change(`insert into strays values (3, '${last}', 'c')`);
+    await change("update strays set v = 'changed' where id = 2");
+    assert.deepEqual(counts(await engine.succeed({ source })), [3, 1, 1, 1]);
+    // such a position of an earlier version is not believed
+    await engine.sql`update etl.cursors set position = ${stray}`;
+    const again = await engine.succeed({ source });
+    assert.match(again.warnings.join(), /Everything is read once: the stored position/);
+    assert.deepEqual(counts(again), [3, 0, 0, 3]);
+  });
+}
+
+Deno.test("incremental: a cursor of text is refused unless it is declared to sort", async (t) => {
+  await using place = await shop(t);
+  const { engine, change } = place;
+  await change("alter table orders alter changed type text");
+  const refused = await engine.runToEnd({ source: SOURCE });
+  assert.equal(refused.state, "failed");
+  assert.match(String(refused.error?.detail), /"10" comes before "9".*cursor_sortable/);
+  const declared = await engine.succeed({ source: { ...SOURCE, cursor_sortable: true } });
+  assert.deepEqual(counts(declared), [3, 3, 0, 0]);
+});
+
+for (
+  const [type, value] of [
+    ["timestamptz", "clock_timestamp()"],
+    ["bigint", "nextval('numbers')"],
+    ["xid8", "pg_current_xact_id()"],
+    [
+      "uuid",
+      "(overlay(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)" +
+      " || '-7' || substr(gen_random_uuid()::text, 16))::uuid",
+    ],
+  ] as const
+) {
+  Deno.test(`incremental, exact: six writers that commit in any order lose no row, by ${type}`, async (t) => {
+    await using place = await shop(t);
+    const { engine, change } = place;
+    await change(`create sequence numbers;
+      create table log (id bigint generated always as identity primary key, at ${type} default ${value}, v integer)`);
+    const dsn = engine.config.connections.shop!;
+    const source = { ...SOURCE, table: "log", cursor: "at", cursor_mode: "exact" };
+    let stop = false;
+    const writer = (seed: number) =>
+      withClient(dsn, async (client) => {
+        for (let i = 0; !stop; i++) {
+          await client.query("begin");
+          await client.query(
+            "insert into log (v) select g from generate_series(1, $1::integer) as g",
+            [1 + i % 3],
+          );
+          // commits late, by a different number of other commits each time
+          for (let wait = (seed * 7 + i * 5) % 6; wait > 0; wait--) await client.query("select 1");
+          if ((seed + i) % 11 === 0) await client.query("rollback");
+          else await client.query("commit");
+        }
+      });
+    const writers = [1, 2, 3, 4, 5, 6].map(writer);
+    // a transaction that stays open over several runs
+    await withClient(dsn, async (client) => {
+      await client.query("begin");
+      await client.query("insert into log (v) values (-1)");
+      for (let run = 0; run < 6; run++) await engine.succeed({ source });
+      await client.query("commit");
+    });
+    for (let run = 0; run < 6; run++) await engine.succeed({ source });
+    stop = true;
+    await Promise.all(writers);
+    const last = await engine.succeed({ source });
+    assert.equal(last.cursor?.mode, "exact");
+    const [there] = await query<{ n: number }>(dsn, "select count(*)::integer as n from log");
+    assert.equal((await engine.rows()).length, there!.n);
+    assert.equal(counts(await engine.succeed({ source }))[1], 0);
+  });
+}
+
+Deno.test("incremental, exact: a view is refused; where transactions count anew everything is read", async (t) => {
+  await using place = await shop(t);
+  const { engine, change } = place;
+  await change("create view seen as select * from orders");
+  const view = await engine.runToEnd({
+    source: { ...SOURCE, table: "seen", page_key: ["id"], cursor_mode: "exact" },
+  });
+  assert.match(String(view.error?.detail), /only tables know/);
+  const source = { ...SOURCE, cursor_mode: "exact" };
+  await engine.succeed({ source });
+  await engine.sql`update etl.cursors set snapshot = '99999999999999'`;
+  const restored = await engine.succeed({ source });
+  assert.match(restored.warnings.join(), /counts its transactions anew/);
+  assert.deepEqual(counts(restored), [3, 0, 0, 3]);
 });

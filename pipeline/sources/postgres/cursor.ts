@@ -1,62 +1,269 @@
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../problem.ts";
 import type { PostgresConf } from "../schema.ts";
-import { fromClause, Params, type TypedColumn, typedColumns } from "./relation.ts";
+import type { CursorPosition } from "../source.ts";
+import { fromClause, Params, relationKind, type TypedColumn, typedColumns } from "./relation.ts";
 
-const TEMPORAL = /^(?:date|timestamp)/;
-const ORDERED = /^(?:smallint|integer|bigint|numeric|real|double precision|text|character varying)/;
+/** What of a type can be a cursor: how its values that never pass are told, and how a lookback is taken off. */
+interface CursorKind {
+  types: RegExp;
+  /** SQL that is true for a value that can be a position; `{}` stands for the value, `{now}` for the source's time. */
+  passes: string;
+  /** SQL of a position less the lookback `$2`; `$1` is the position as text. Null: a lookback means nothing. */
+  lookedBack: string | null;
+  /** Default lookback, in seconds or in the numbers of the column. */
+  lookback: number;
+}
+
+const FINITE = "{}::text not in ('NaN', 'Infinity', '-Infinity')";
+const KINDS: CursorKind[] = [
+  {
+    types: /^timestamp with time zone/,
+    passes: "isfinite({}) and {} <= {now}",
+    lookedBack: "($1::timestamptz - make_interval(secs => $2))::text",
+    lookback: 300,
+  },
+  {
+    types: /^timestamp/,
+    passes: "isfinite({}) and {} <= ({now} at time zone 'UTC')",
+    lookedBack: "($1::timestamp - make_interval(secs => $2))::text",
+    lookback: 300,
+  },
+  {
+    types: /^date/,
+    passes: "isfinite({}) and {} <= {now}::date",
+    lookedBack: "($1::date - make_interval(secs => $2))::date::text",
+    lookback: 300,
+  },
+  {
+    types: /^(?:smallint|integer|bigint)/,
+    passes: "true",
+    // no lower than the type goes
+    lookedBack: "greatest($1::numeric - $2::numeric, -9223372036854775808)::text",
+    lookback: 10_000,
+  },
+  {
+    types: /^(?:numeric|real|double precision)/,
+    passes: FINITE,
+    lookedBack: "($1::numeric - $2::numeric)::text",
+    lookback: 10_000,
+  },
+  {
+    types: /^xid8/,
+    passes: "true",
+    lookedBack: "greatest($1::numeric - trunc($2::numeric), 0)::text",
+    lookback: 10_000,
+  },
+  {
+    // version 7 (RFC 9562): the first 48 bits are the time in milliseconds
+    types: /^uuid/,
+    passes: "substr({}::text, 15, 1) = '7' and substr({}::text, 1, 13) collate \"C\" <= " +
+      "overlay(lpad(to_hex((extract(epoch from {now}) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)",
+    lookedBack:
+      "(overlay(lpad(to_hex(greatest(('x' || lpad(replace(left($1, 13), '-', ''), 16, '0'))::bit(64)::bigint" +
+      " - ($2::numeric * 1000)::bigint, 0)), 12, '0') placing '-' from 9 for 0) || '-7000-8000-000000000000')",
+    lookback: 300,
+  },
+  { types: /^(?:text|character varying)/, passes: "true", lookedBack: null, lookback: 0 },
+];
 
 /** Which rows an incremental run reads; plain text, part of every slice. */
 export interface CursorBounds {
   [key: string]: string | number | boolean | null;
   column: string;
   type: string;
-  /** Where reading starts; null for everything. */
+  mode: "window" | "exact";
+  /** Where reading starts, and with it; null for everything. */
   lower: string | null;
-  /** Whether a row exactly at `lower` is read: after a lookback. */
-  from_lower: boolean;
-  /** The highest value when the run began; null when no row has one. */
+  /** Also every row that a transaction wrote which was open, or had not begun, at this one (`exact`); else null. */
+  since_xid: string | null;
+  /** The highest value that could be a position when the run began; null when no row had one. */
   upper: string | null;
+  /** The source's time when the run began. */
+  now: string;
 }
 
-/** Pins the bounds of an incremental source. */
-export async function cursorBounds(
+/** The bounds of a run, where the next one starts, and what a person should know of it. */
+export interface PinnedCursor {
+  bounds: CursorBounds;
+  /** The oldest transaction that was open when the bounds were read (`exact`); else null. */
+  snapshot: string | null;
+  warnings: string[];
+}
+
+/** Pins the bounds of an incremental source, in the transaction that plans its slices. */
+export async function pinCursor(
   client: Client,
   conf: PostgresConf & { cursor: string },
-  position: string | undefined,
-): Promise<CursorBounds> {
-  const [column] = await typedColumns(client, conf, [conf.cursor]);
-  const { type } = column as TypedColumn;
-  const temporal = TEMPORAL.test(type);
-  if (!temporal && !ORDERED.test(type)) {
-    throw new Problem("invalid-conf", {
-      detail: `The column "${conf.cursor}" is ${type}, which does not grow: ` +
-        "source.cursor must be a time, a number or a text.",
-      errors: [{ field: "source.cursor", message: `is ${type}`, value: conf.cursor }],
-    });
-  }
+  stored: CursorPosition | undefined,
+): Promise<PinnedCursor> {
+  const [{ type }] = await typedColumns(client, conf, [conf.cursor]) as [TypedColumn];
+  const kind = kindOf(conf, type);
+  const mode = conf.cursor_mode;
+  if (mode === "exact") await requireXmin(client, conf);
   const name = `source_rows.${quoteIdent(conf.cursor)}`;
-  const { rows } = await client.query<{ upper: string }>(
-    `select ${name}::text as upper from ${fromClause(conf)}
-     where ${name} is not null order by ${name} desc limit $1`,
-    [1],
+  const { rows: [at] } = await client.query<{ now: string; snapshot: string }>(
+    "select now()::text as now, pg_snapshot_xmin(pg_current_snapshot())::text as snapshot",
   );
-  const lookback = temporal && position !== undefined && conf.lookback_seconds > 0;
-  const lower = lookback
-    ? await lookedBack(client, { position: position!, type, seconds: conf.lookback_seconds })
-    : position ?? null;
-  return { column: conf.cursor, type, lower, from_lower: lookback, upper: rows[0]?.upper ?? null };
+  const { now, snapshot } = at!;
+  const { rows: [top] } = await client.query<{ upper: string }>(
+    `select ${name}::text as upper from ${fromClause(conf)}
+     where ${name} is not null and ${passes(kind, name, "$1::timestamptz")}
+       and $1::timestamptz is not null
+     order by ${name} desc limit 1`,
+    [now],
+  );
+  const warnings = await strayRows(client, conf, { kind, name, now });
+  const bounds: CursorBounds = {
+    column: conf.cursor,
+    type,
+    mode,
+    lower: null,
+    since_xid: null,
+    upper: top?.upper ?? null,
+    now,
+  };
+  if (stored !== undefined) {
+    const why = await unusable(client, { kind, type, mode, stored, now, snapshot });
+    if (why !== null) warnings.push(`Everything is read once: ${why}.`);
+    else if (mode === "exact") {
+      bounds.lower = stored.position;
+      bounds.since_xid = stored.snapshot;
+    } else bounds.lower = await lookedBack(client, conf, { kind, type, position: stored.position });
+  }
+  return { bounds, snapshot: mode === "exact" ? snapshot : null, warnings };
+}
+
+function kindOf(conf: PostgresConf & { cursor: string }, type: string): CursorKind {
+  const kind = KINDS.find(({ types }) => types.test(type));
+  const refuse = (detail: string, expected: string) => {
+    throw new Problem("invalid-conf", {
+      detail,
+      errors: [{ field: "source.cursor", message: `is ${type}`, value: conf.cursor, expected }],
+    });
+  };
+  if (kind === undefined) {
+    return refuse(
+      `The column "${conf.cursor}" is ${type}, which does not grow: ` +
+        "source.cursor must be a time, a number or a UUID of version 7.",
+      "a time, a number or a UUID of version 7",
+    );
+  }
+  if (kind.lookedBack === null && !conf.cursor_sortable) {
+    return refuse(
+      `The column "${conf.cursor}" is ${type}: as text "10" comes before "9", so later rows could be skipped. ` +
+        "Where its texts do sort in the order in which rows change (ULIDs, ISO times), set source.cursor_sortable to true.",
+      "source.cursor_sortable: true, or another column",
+    );
+  }
+  return kind;
+}
+
+/** A row's xmin is that of a table; views and queries have none. */
+async function requireXmin(client: Client, conf: PostgresConf): Promise<void> {
+  const kind = await relationKind(client, conf);
+  if (["r", "p", "m"].includes(kind ?? "")) return;
+  throw new Problem("invalid-conf", {
+    detail:
+      'The cursor mode "exact" compares the transactions that wrote rows, which only tables know: ' +
+      'name the table as source.table, or use the mode "window" with a lookback.',
+    errors: [{
+      field: "source.cursor_mode",
+      message: "needs a table",
+      value: "exact",
+      expected: "window",
+    }],
+  });
+}
+
+function passes({ passes }: CursorKind, name: string, now: string): string {
+  return `(${passes.replaceAll("{now}", now).replaceAll("{}", name)})`;
+}
+
+/** Rows whose value can never be a position, or not yet: they are read by every run. */
+async function strayRows(
+  client: Client,
+  conf: PostgresConf & { cursor: string },
+  { kind, name, now }: { kind: CursorKind; name: string; now: string },
+): Promise<string[]> {
+  if (kind.passes === "true") return [];
+  const { rows: [row] } = await client.query<{ value: string; record: string; count: string }>(
+    `select ${name}::text as value, left(to_jsonb(source_rows)::text, 200) as record, count(*) over () as count
+     from ${fromClause(conf)}
+     where ${name} is not null and not ${passes(kind, name, "$1::timestamptz")}
+       and $1::timestamptz is not null limit 1`,
+    [now],
+  );
+  if (row === undefined) return [];
+  const count = Number(row.count);
+  return [
+    `${
+      count === 1 ? "1 row has" : `${count} rows have`
+    } a value in ${conf.cursor} that is no position ` +
+    `(${row.value}: infinite, in the future, or no number), and ${
+      count === 1 ? "is" : "are"
+    } read by every run: ${row.record}`,
+  ];
+}
+
+/** Why a stored position cannot be read from; null where it can. */
+async function unusable(
+  client: Client,
+  { kind, type, mode, stored, now, snapshot }: {
+    kind: CursorKind;
+    type: string;
+    mode: CursorBounds["mode"];
+    stored: CursorPosition;
+    now: string;
+    snapshot: string;
+  },
+): Promise<string | null> {
+  const cast = castOf(type);
+  try {
+    await client.query("savepoint etl_position");
+    const { rows } = await client.query<{ fits: boolean }>(
+      `select $1::text::${cast} is not null and $2::timestamptz is not null
+        and ${passes(kind, `$1::text::${cast}`, "$2::timestamptz")} as fits`,
+      [stored.position, now],
+    );
+    if (!rows[0]!.fits) {
+      return `the stored position ${stored.position} is infinite or in the future`;
+    }
+  } catch {
+    await client.query("rollback to savepoint etl_position");
+    return `the stored position ${stored.position} is no ${type}`;
+  }
+  if (mode === "window") return null;
+  if (stored.snapshot === null) {
+    return "no earlier run has noted which transactions were open (mode exact)";
+  }
+  // numbers of transactions start anew in a database that was restored or moved
+  if (BigInt(stored.snapshot) > BigInt(snapshot)) {
+    return "the database counts its transactions anew, as after a restore";
+  }
+  return null;
+}
+
+/** xid8 has no cast from numbers, and a lookback may leave the range of small integers. */
+function castOf(type: string): string {
+  return /^(?:smallint|integer)$/.test(type) ? "bigint" : type;
 }
 
 async function lookedBack(
   client: Client,
-  { position, type, seconds }: { position: string; type: string; seconds: number },
+  conf: PostgresConf & { cursor: string },
+  { kind, type, position }: { kind: CursorKind; type: string; position: string },
 ): Promise<string> {
+  const lookback = conf.lookback ?? conf.lookback_seconds ?? kind.lookback;
+  if (kind.lookedBack === null || lookback === 0) return position;
   const { rows } = await client.query<{ lower: string }>(
-    `select (($1::${type} - make_interval(secs => $2))::${type})::text as lower`,
-    [position, seconds],
+    `select ${
+      kind.lookedBack.replaceAll("$1", "$1::text").replaceAll("$2", "$2::float8")
+    } as lower`,
+    [position, lookback],
   );
-  return rows[0]!.lower;
+  // a lookback of times keeps the type's own way to write them
+  return type.startsWith("uuid") && rows[0]!.lower > position ? position : rows[0]!.lower;
 }
 
 /**
@@ -66,10 +273,20 @@ async function lookedBack(
  */
 export function cursorCondition(bounds: CursorBounds, params: Params): string {
   const name = `source_rows.${quoteIdent(bounds.column)}`;
-  const upTo = bounds.upper === null
+  const kind = KINDS.find(({ types }) => types.test(bounds.type))!;
+  const stray = kind.passes === "true"
     ? "false"
-    : `${name} <= ${params.add(bounds.upper, bounds.type)}`;
+    : `not ${
+      passes(kind, name, kind.passes.includes("{now}") ? params.add(bounds.now, "timestamptz") : "")
+    }`;
+  const cast = castOf(bounds.type);
+  // through text: xid8 takes nothing else
+  const value = (text: string) => `${params.add(text, "text")}::${cast}`;
+  const upTo = bounds.upper === null ? stray : `(${name} <= ${value(bounds.upper)} or ${stray})`;
   if (bounds.lower === null) return `(${upTo} or ${name} is null)`;
-  const above = bounds.from_lower ? ">=" : ">";
-  return `(${upTo} and ${name} ${above} ${params.add(bounds.lower, bounds.type)})`;
+  const within = `${upTo} and ${name} >= ${value(bounds.lower)}`;
+  if (bounds.since_xid === null) return `(${within})`;
+  // 32 bits of the number of a transaction: ages compare right, and what is false is read once more
+  const since = `age((${params.add(bounds.since_xid, "numeric")} % 4294967296)::text::xid)`;
+  return `(${within} or age(source_rows.xmin) <= ${since})`;
 }

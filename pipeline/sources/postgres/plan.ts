@@ -3,7 +3,7 @@ import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { Plain, Plan, PlanContext } from "../source.ts";
-import { type CursorBounds, cursorBounds, cursorCondition } from "./cursor.ts";
+import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
 import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
 import { describeSource, readOnly, withSession } from "./session.ts";
 
@@ -44,10 +44,11 @@ function fromPin(pin: Plain): Plan {
 
 async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Promise<Plan> {
   const key = await keyColumns(client, conf);
-  const cursor = conf.cursor === undefined
+  const pinned = conf.cursor === undefined
     ? undefined
-    : await cursorBounds(client, { ...conf, cursor: conf.cursor }, ctx.cursorPosition);
-  const warnings: string[] = [];
+    : await pinCursor(client, { ...conf, cursor: conf.cursor }, ctx.cursorPosition);
+  const cursor = pinned?.bounds;
+  const warnings = pinned?.warnings ?? [];
   if (conf.page_key !== undefined) await refuseNullKeys(client, conf, { key, cursor });
   const { bounds, capped } = await keyBounds(client, conf, { key, cursor, ctx });
   refuseManySlices(bounds.length);
@@ -66,9 +67,11 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
       );
     }
   }
-  let position = cursor?.upper ?? ctx.cursorPosition ?? null;
+  let position = cursor?.upper ?? ctx.cursorPosition?.position ?? null;
+  let snapshot = pinned?.snapshot ?? null;
   if (cursor !== undefined && capped) {
-    position = ctx.cursorPosition ?? null;
+    position = ctx.cursorPosition?.position ?? null;
+    snapshot = ctx.cursorPosition?.snapshot ?? null;
     warnings.push("batch_size left rows out, so the cursor stays where it is.");
   }
   const records = bounds.at(-1)?.rows ?? 0;
@@ -76,9 +79,13 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
     records,
     slices,
     warnings,
-    ...(cursor === undefined
-      ? {}
-      : { cursor_upper: position, cursor_lower: cursor.lower, cursor_column: cursor.column }),
+    ...(cursor === undefined ? {} : {
+      cursor_mode: cursor.mode,
+      cursor_upper: position,
+      cursor_snapshot: snapshot,
+      cursor_lower: cursor.lower,
+      cursor_column: cursor.column,
+    }),
   };
   return { pin, slices, records, warnings };
 }

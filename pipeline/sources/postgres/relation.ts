@@ -32,6 +32,16 @@ function quotedTable(table: string): string {
   return parts.filter((part) => part !== undefined).map(quoteIdent).join(".");
 }
 
+/** relkind of the source's table or view in pg_class; null for a query. */
+export async function relationKind(client: Client, conf: PostgresConf): Promise<string | null> {
+  if (conf.table === undefined) return null;
+  const { rows } = await client.query<{ kind: string }>(
+    "select relkind as kind from pg_class where oid = to_regclass($1)",
+    [quotedTable(conf.table)],
+  );
+  return rows[0]?.kind ?? null;
+}
+
 /** What follows `from`; the source's rows are called `source_rows`. */
 export function fromClause(conf: PostgresConf): string {
   if ((conf.table === undefined) === (conf.query === undefined)) {

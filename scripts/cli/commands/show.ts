@@ -43,6 +43,14 @@ function runLines(out: Terminal, run: RunDetail): string[] {
     ["attempts", run.attempt > 1 ? String(run.attempt) : null],
     ["replay of", run.replay_of],
     [
+      "cursor",
+      run.cursor === null
+        ? null
+        : `${run.cursor.column} from ${run.cursor.from ?? "the beginning"} to ${
+          run.cursor.to ?? "nothing"
+        } (${run.cursor.mode})`,
+    ],
+    [
       "schedule",
       run.schedule === null || run.slot === null
         ? run.schedule
