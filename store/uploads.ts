@@ -1,9 +1,14 @@
 import { createHash } from "node:crypto";
+import { Problem } from "../pipeline/problem.ts";
 import type { Connection } from "./connection.ts";
 
 const PART_BYTES = 1 << 20;
 
-/** Reads a stored request body part by part. */
+/**
+ * Reads a stored request body part by part.
+ *
+ * @throws {Problem} `source-unreadable` where nothing is stored under that id.
+ */
 export async function* readUpload(
   connection: Connection,
   uploadId: string,
@@ -17,6 +22,12 @@ export async function* readUpload(
       );
       return rows[0]?.data ?? null;
     });
+    // an empty body has one part, without bytes
+    if (data === null && part === 0) {
+      throw new Problem("source-unreadable", {
+        detail: `The request body ${uploadId} is not stored, or no more: send the data again.`,
+      });
+    }
     if (data === null) return;
     yield data;
   }

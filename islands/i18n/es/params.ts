@@ -50,6 +50,12 @@ export const params: Record<string, string> = {
   "param.source.query": "una sentencia select, en lugar de la tabla",
   "param.source.page_key": "columnas únicas para paginar; por defecto, la clave primaria",
   "param.source.cursor":
-    "columna que crece con cada cambio; solo se leen las filas tras la última posición",
-  "param.source.lookback_seconds": "cuánto antes de la última posición se empieza a leer",
+    "columna que crece con cada cambio; solo se leen las filas desde la última posición",
+  "param.source.cursor_mode":
+    "window: desde la última posición menos lo que dice lookback; exact (tablas): además lo que escribió una transacción que estaba abierta en la última ejecución, al precio de mirar el xmin de cada fila",
+  "param.source.lookback":
+    "modo window: cuánto antes de la última posición se empieza a leer, en segundos para horas y UUID, si no en los números de la columna; por defecto 300 y 10.000",
+  "param.source.cursor_sortable":
+    "si los textos del cursor se ordenan según cambian las filas; si no, se rechaza",
+  "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 };
