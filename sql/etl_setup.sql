@@ -251,7 +251,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -284,6 +284,14 @@ begin
     alter table etl.job_scheduler add constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers'));
   end if;
 end $$;
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0004_low_ratio', '618bdf6748cff65b87354c95632850190234bf61d07413361a190f35303307e4', $etl_migration$
+-- A low ratio is one below 1, whether or not the run failed. The metrics' triggers keep the all-time figures.
+update public.etl_improved_metrics set low_ratio = true where ratio < 1 and not low_ratio;
+-- nobody watches runs that have ended
+alter table etl.runs disable trigger runs_guard;
+update etl.runs set low_ratio = true where ratio < 1 and not low_ratio;
+alter table etl.runs enable trigger runs_guard;
 $etl_migration$); end $etl_apply$;
 
 -- sql/schema/10_etl.sql
@@ -2555,7 +2563,8 @@ declare
   final_state text := outcome ->> 'state';
   problem jsonb := outcome -> 'error';
   min_ratio double precision;
-  low boolean;
+  -- the ratio is below what the run accepts
+  too_low boolean := false;
   stage_times jsonb;
 begin
   select * into run from etl.runs as r
@@ -2587,8 +2596,8 @@ begin
     run.expected_rows := base - totals.duplicates - totals.filtered + totals.extra;
     run.ratio := case when run.expected_rows <= 0 then 1 else run.total_rows::double precision / run.expected_rows end;
     min_ratio := case when run.replay_of is null then (run.params ->> 'min_acceptance_ratio')::double precision else 0 end;
-    low := run.ratio < min_ratio;
-    if low then
+    too_low := run.ratio < min_ratio;
+    if too_low then
       final_state := 'failed';
       problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio was not reached', 'status', 422,
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
@@ -2608,9 +2617,9 @@ begin
   end if;
 
   insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts, error)
-  select run.run_id, o.stage, case when o.stage = 'finalize' and low then 'failed' else o.state end, o.started_at, coalesce(o.ended_at, case when o.stage = 'finalize' and o.started_at is not null then clock_timestamp() end),
+  select run.run_id, o.stage, case when o.stage = 'finalize' and too_low then 'failed' else o.state end, o.started_at, coalesce(o.ended_at, case when o.stage = 'finalize' and o.started_at is not null then clock_timestamp() end),
     coalesce(o.busy_ms, 0), coalesce(o.records_in, 0), coalesce(o.records_out, 0), coalesce(o.attempts, 0),
-    case when o.stage = 'finalize' and low then problem else o.error end
+    case when o.stage = 'finalize' and too_low then problem else o.error end
   from jsonb_to_recordset(coalesce(outcome -> 'stages', '[]')) as o (stage text, state text, started_at timestamptz,
     ended_at timestamptz, busy_ms double precision, records_in bigint, records_out bigint, attempts integer, error jsonb)
   on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
@@ -2623,7 +2632,7 @@ begin
   update etl.runs as r set state = final_state, ended_at = clock_timestamp(),
     started_at = coalesce(r.started_at, case when r.attempt > 0 then clock_timestamp() end),
     num_chunks = run.num_chunks, total_rows = run.total_rows, expected_rows = run.expected_rows, ratio = run.ratio,
-    low_ratio = low, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
+    low_ratio = run.ratio < 1, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
     counts = to_jsonb(totals) - 'chunks'
     where r.run_id = finish_run.run_id returning r.* into run;
   perform etl.record_metrics(run, stage_times);
@@ -3296,12 +3305,16 @@ begin
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;
-  if run.state = 'failed' then
-    if run.low_ratio then
-      perform etl.raise_alert('low_ratio', run.run_label, run.error ->> 'detail', about || jsonb_build_object('severity', 'error',
+  if run.low_ratio then
+    perform etl.raise_alert('low_ratio', run.run_label, case when run.state = 'failed' then run.error ->> 'detail'
+        else format('%s of %s expected rows arrived (ratio %s), accepted by min_acceptance_ratio %s. Look at the quarantine of the run.',
+          run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), run.params ->> 'min_acceptance_ratio') end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
-          'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
-    elsif not ge_failed then
+          'accepted', run.state = 'succeeded', 'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
+  end if;
+  if run.state = 'failed' then
+    if not coalesce(run.low_ratio, false) and not ge_failed then
       perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
         about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
     end if;
@@ -3309,7 +3322,9 @@ begin
   end if;
 
   perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
-  perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  if not run.low_ratio then
+    perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
   if not ge_failed then
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;
@@ -5363,7 +5378,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('949b9dbae238dd03c3f787ffe3f1839b4ff9129f33da16a16d0c7f1f9f2f40ba')
+insert into etl.setups (checksum) values ('9d69aa758f9ac4b29142e6fa08bfd841e83b132eda90002a7a8bf2e872d87841')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5371,4 +5386,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"949b9dbae238dd03c3f787ffe3f1839b4ff9129f33da16a16d0c7f1f9f2f40ba","migrations":["0001_baseline","0002_replayed_records","0003_queue"]}
+-- etl-improved setup: {"checksum":"9d69aa758f9ac4b29142e6fa08bfd841e83b132eda90002a7a8bf2e872d87841","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio"]}

@@ -14,7 +14,7 @@ const ICONS: Record<string, string> = {
 
 const TITLES: Record<string, string> = {
   run_failed: "Run failed",
-  low_ratio: "Acceptance ratio too low",
+  low_ratio: "Low acceptance ratio",
   ratio_drop: "Acceptance ratio is falling",
   volume_drop: "Fewer rows than usual",
   sla_miss: "Late",

@@ -8,6 +8,7 @@ export function KeyFigures({ data }: { data: OverviewData }) {
   const { t, number, percent, duration } = useLocale();
   const latest = data.recent[0]!;
   const measured = data.history.findLast((point) => point.ratio !== null);
+  const required = measured?.min_acceptance_ratio ?? 1;
   const running = data.active.filter((run) => run.state === "running").length;
   const waiting = data.active.length - running;
   const rows = measured === undefined
@@ -35,8 +36,8 @@ export function KeyFigures({ data }: { data: OverviewData }) {
         <dd class="figure-note">
           {measured === undefined
             ? t("overview.not_measured")
-            : t(measured.low_ratio ? "overview.below_threshold" : "overview.threshold", {
-              ratio: percent(measured.min_acceptance_ratio ?? 1),
+            : t(measured.ratio! < required ? "overview.below_threshold" : "overview.threshold", {
+              ratio: percent(required),
             })}
         </dd>
       </div>

@@ -19,6 +19,7 @@ export function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkState
   const total = chunks.states.length;
   const done = run.dry_run ? count(chunks, "r") + count(chunks, "p") : count(chunks, "p");
   const read = counts.records_read ?? 0;
+  const required = Number(run.params.min_acceptance_ratio?.value ?? 1);
   return (
     <dl class="figures">
       <div class="figure">
@@ -48,8 +49,8 @@ export function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkState
           {run.ratio === null ? "–" : percent(run.ratio)}
         </dd>
         <dd class="figure-note">
-          {t(run.low_ratio ? "overview.below_threshold" : "overview.threshold", {
-            ratio: percent(Number(run.params.min_acceptance_ratio?.value ?? 1)),
+          {t((run.ratio ?? 1) < required ? "overview.below_threshold" : "overview.threshold", {
+            ratio: percent(required),
           })}
         </dd>
       </div>

@@ -11,7 +11,8 @@ declare
   final_state text := outcome ->> 'state';
   problem jsonb := outcome -> 'error';
   min_ratio double precision;
-  low boolean;
+  -- the ratio is below what the run accepts
+  too_low boolean := false;
   stage_times jsonb;
 begin
   select * into run from etl.runs as r
@@ -43,8 +44,8 @@ begin
     run.expected_rows := base - totals.duplicates - totals.filtered + totals.extra;
     run.ratio := case when run.expected_rows <= 0 then 1 else run.total_rows::double precision / run.expected_rows end;
     min_ratio := case when run.replay_of is null then (run.params ->> 'min_acceptance_ratio')::double precision else 0 end;
-    low := run.ratio < min_ratio;
-    if low then
+    too_low := run.ratio < min_ratio;
+    if too_low then
       final_state := 'failed';
       problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio was not reached', 'status', 422,
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
@@ -64,9 +65,9 @@ begin
   end if;
 
   insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts, error)
-  select run.run_id, o.stage, case when o.stage = 'finalize' and low then 'failed' else o.state end, o.started_at, coalesce(o.ended_at, case when o.stage = 'finalize' and o.started_at is not null then clock_timestamp() end),
+  select run.run_id, o.stage, case when o.stage = 'finalize' and too_low then 'failed' else o.state end, o.started_at, coalesce(o.ended_at, case when o.stage = 'finalize' and o.started_at is not null then clock_timestamp() end),
     coalesce(o.busy_ms, 0), coalesce(o.records_in, 0), coalesce(o.records_out, 0), coalesce(o.attempts, 0),
-    case when o.stage = 'finalize' and low then problem else o.error end
+    case when o.stage = 'finalize' and too_low then problem else o.error end
   from jsonb_to_recordset(coalesce(outcome -> 'stages', '[]')) as o (stage text, state text, started_at timestamptz,
     ended_at timestamptz, busy_ms double precision, records_in bigint, records_out bigint, attempts integer, error jsonb)
   on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
@@ -79,7 +80,7 @@ begin
   update etl.runs as r set state = final_state, ended_at = clock_timestamp(),
     started_at = coalesce(r.started_at, case when r.attempt > 0 then clock_timestamp() end),
     num_chunks = run.num_chunks, total_rows = run.total_rows, expected_rows = run.expected_rows, ratio = run.ratio,
-    low_ratio = low, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
+    low_ratio = run.ratio < 1, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
     counts = to_jsonb(totals) - 'chunks'
     where r.run_id = finish_run.run_id returning r.* into run;
   perform etl.record_metrics(run, stage_times);

@@ -39,12 +39,16 @@ begin
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;
-  if run.state = 'failed' then
-    if run.low_ratio then
-      perform etl.raise_alert('low_ratio', run.run_label, run.error ->> 'detail', about || jsonb_build_object('severity', 'error',
+  if run.low_ratio then
+    perform etl.raise_alert('low_ratio', run.run_label, case when run.state = 'failed' then run.error ->> 'detail'
+        else format('%s of %s expected rows arrived (ratio %s), accepted by min_acceptance_ratio %s. Look at the quarantine of the run.',
+          run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), run.params ->> 'min_acceptance_ratio') end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
-          'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
-    elsif not ge_failed then
+          'accepted', run.state = 'succeeded', 'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
+  end if;
+  if run.state = 'failed' then
+    if not coalesce(run.low_ratio, false) and not ge_failed then
       perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
         about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
     end if;
@@ -52,7 +56,9 @@ begin
   end if;
 
   perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
-  perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  if not run.low_ratio then
+    perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
   if not ge_failed then
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;

@@ -86,6 +86,46 @@ Deno.test("a ratio failure is low_ratio and nothing else", async (t) => {
   assert.deepEqual(await kindsOf(engine.sql), ["low_ratio"]);
 });
 
+Deno.test("a ratio below 1 is low_ratio whether or not the run fails, and the alert says which", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const load = (batch: number, ids: unknown[], more: object = {}) =>
+    endAndConsume(engine, {
+      batch_size: batch,
+      min_acceptance_ratio: 0.5,
+      source: { type: "inline", key: "id", records: ids.map((id) => ({ id })) },
+      ...more,
+    });
+  await load(4, [1, 2, 3]);
+  await load(4, [1]);
+  const [accepted, refused] = await sql<
+    { kind: string; severity: string; message: string; accepted: boolean }[]
+  >`select kind, severity, message, (details ->> 'accepted')::boolean as accepted
+    from public.etl_improved_alerts order by alert_id`;
+  assert.deepEqual([accepted!.kind, accepted!.severity, accepted!.accepted], [
+    "low_ratio",
+    "warning",
+    true,
+  ]);
+  assert.match(accepted!.message, /3 of 4 expected .* accepted by min_acceptance_ratio 0\.5/);
+  assert.deepEqual([refused!.kind, refused!.severity, refused!.accepted], [
+    "low_ratio",
+    "error",
+    false,
+  ]);
+  await load(4, [1, 2, 3]);
+  const open = () =>
+    sql`select from etl.alert_states where kind = 'low_ratio' and resolved_at is null`;
+  assert.equal((await open()).length, 1, "an accepted one is no recovery");
+  await load(3, [1, 2, 2]);
+  assert.equal((await open()).length, 0, "duplicates lower no ratio");
+  await sql`select public.refresh_etl_mvs()`;
+  const [daily] = await sql`select low_ratio_count::int as low from public.mv_etl_metrics_daily`;
+  assert.equal(daily!.low, 3);
+  const [all] = await sql`select sum(low_ratio_runs)::int as low from etl.metrics_totals`;
+  assert.equal(all!.low, 3);
+});
+
 Deno.test("dry runs, replays and cancelled runs raise nothing", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
@@ -156,10 +196,11 @@ Deno.test("volume_drop compares with the runs of the label, ratio_drop too; reco
   await endAndConsume(engine, conf(20));
   assert.deepEqual(await kindsOf(sql), ["volume_drop"]);
   await endAndConsume(engine, { ...conf(80), batch_size: 100 });
-  assert.deepEqual(await kindsOf(sql), ["volume_drop", "ratio_drop"]);
+  assert.deepEqual(await kindsOf(sql), ["volume_drop", "low_ratio", "ratio_drop"]);
   await endAndConsume(engine, conf(90));
   assert.deepEqual((await alertsOf(sql)).map(({ kind, resolved }) => [kind, resolved]), [
     ["volume_drop", true],
+    ["low_ratio", true],
     ["ratio_drop", true],
   ]);
 });

@@ -104,7 +104,7 @@ Deno.test("numbers: below min_acceptance_ratio the run fails in finalize; what w
   await using engine = await startEngine(t);
   const records = Array.from({ length: 10 }, (_, i) => i < 9 ? { id: i } : { none: i });
   const good = await engine.load(records, { min_acceptance_ratio: 0.9, table_name: "good" });
-  assert.deepEqual([good.state, good.ratio, good.low_ratio], ["succeeded", 0.9, false]);
+  assert.deepEqual([good.state, good.ratio, good.low_ratio], ["succeeded", 0.9, true]);
   const low = await engine.load(records, { min_acceptance_ratio: 0.91, table_name: "low" });
   assert.deepEqual([low.state, low.ratio, low.low_ratio], ["failed", 0.9, true]);
   assert.equal(low.error!.type, "/api/problems/low-ratio");
@@ -116,7 +116,7 @@ Deno.test("numbers: below min_acceptance_ratio the run fails in finalize; what w
   const metrics = await engine.sql`
     select status, low_ratio, rejected::int from public.etl_improved_metrics order by run_id`;
   assert.deepEqual(metrics.map((row) => ({ ...row })), [
-    { status: "succeeded", low_ratio: false, rejected: 1 },
+    { status: "succeeded", low_ratio: true, rejected: 1 },
     { status: "failed", low_ratio: true, rejected: 1 },
   ]);
 });

@@ -329,8 +329,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/ratio-bound",
     file: "sql/functions/39_finish_run.sql",
-    find: "low := run.ratio < min_ratio",
-    replace: "low := run.ratio <= min_ratio",
+    find: "too_low := run.ratio < min_ratio",
+    replace: "too_low := run.ratio <= min_ratio",
     breaks: "min_acceptance_ratio itself is enough",
     tests: ["integration/numbers_counters_test.ts: below min_acceptance_ratio the run fails"],
   },

@@ -62,10 +62,26 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/one-cause",
     file: "sql/functions/52_detect_alerts.sql",
-    find: "elsif not ge_failed then",
-    replace: "else",
+    find: "if not coalesce(run.low_ratio, false) and not ge_failed then",
+    replace: "if not coalesce(run.low_ratio, false) then",
     breaks: "one cause, one alert",
     tests: ["integration/alerts_test.ts: failed expectations are ge_failed"],
+  },
+  {
+    id: "reactions/low-below-one",
+    file: "sql/functions/39_finish_run.sql",
+    find: "low_ratio = run.ratio < 1, error",
+    replace: "low_ratio = too_low, error",
+    breaks: "a ratio below 1 is low, accepted or not",
+    tests: ["integration/alerts_test.ts: a ratio below 1 is low_ratio"],
+  },
+  {
+    id: "reactions/low-recovers",
+    file: "sql/functions/52_detect_alerts.sql",
+    find: "if not run.low_ratio then",
+    replace: "if true then",
+    breaks: "an accepted low ratio is no recovery",
+    tests: ["integration/alerts_test.ts: a ratio below 1 is low_ratio"],
   },
   {
     id: "reactions/three-runs",
