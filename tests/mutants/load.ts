@@ -91,7 +91,7 @@ export const LOAD: Mutant[] = [
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, position desc",
     breaks: "the order of a source goes over its chunks",
-    tests: ["integration/load_versions_test.ts: without versions the last in source order wins"],
+    tests: ["integration/load_model_test.ts: any small batches"],
   },
   {
     id: "load/replay-order",
@@ -215,10 +215,7 @@ export const LOAD: Mutant[] = [
     find: "if (skip < sorted.length && sorted[skip] === value) skip++;",
     replace: "if (skip < sorted.length && sorted[skip] === value) skip += 2;",
     breaks: "each winner is published once",
-    tests: [
-      "integration/load_versions_test.ts: without a key the same content is one row",
-      "integration/load_versions_test.ts: the highest version wins over all chunks",
-    ],
+    tests: ["integration/load_model_test.ts: any small batches"],
   },
   {
     id: "load/duplicates-flag",
