@@ -86,6 +86,8 @@ Deno.test("of several slots that are due together the newest is run where runs m
   await slots(sql, "cancels", [100, 50, 5]);
   await tick(sql);
   assert.deepEqual(await states(sql, "skips"), ["skipped", "skipped", "requested"]);
+  // a server cancels after the commit
+  await sql.query("select etl.apply_cancels()");
   const { rows } = await sql.query(
     "select state from etl.runs where schedule = 'cancels' order by slot",
   );
