@@ -108,12 +108,6 @@ export async function startServices(config: Config, options: ServicesOptions): P
   }
   if (publishes) {
     await publishEnvironment(sql, { run: config.params, maintenance: config.maintenance });
-  } else if (executes && Object.keys(config.params).length > 0) {
-    log.warn(
-      "ETL_IMPROVED__ variables are those of the servers: this command ends with its run, and leaves theirs. " +
-        "Give the parameters to the command",
-      { parameters: Object.keys(config.params) },
-    );
   }
   const spoolDir = spool.runs;
   await storeFileSuites(sql, await suiteRows(resolve(config.suitesDir)));

@@ -7,6 +7,7 @@ Deno.exit(
   await cli({
     args: Deno.args,
     env,
+    ownProcess: true,
     projectDir: resolve(import.meta.dirname ?? ".", ".."),
     // deno task changes to the project's directory and tells where it was called
     cwd: env.INIT_CWD || Deno.cwd(),

@@ -14,6 +14,8 @@ import { setupDatabase } from "../setup_db.ts";
 import { type Api, clientHeaders } from "./api.ts";
 
 export interface InProcessOptions {
+  /** Whether the process ends with the command; then its files are of its account alone. Default false. */
+  ownProcess?: boolean;
   projectDir: string;
   env: Record<string, string>;
   /** Whether runs are executed; else only looked at. */
@@ -68,8 +70,17 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
     onStep(options.executes ? "starting workers" : "connecting");
     // what runs log is kept with them, as a server does, whatever is shown here
     const tail = new LogTail();
-    // what it writes holds data: of this account alone
-    Deno.umask(0o077);
+    // what it writes holds data
+    if (options.ownProcess) Deno.umask(0o077);
+    // an embedded database that nobody else uses is this command's own
+    const publishes = postgres !== undefined && postgres.origin !== "joined";
+    const unused = Object.keys(config.params);
+    if (!publishes && options.executes && unused.length > 0) {
+      options.onLog(
+        "warning: ETL_IMPROVED__ variables are those of the servers, and this command leaves theirs alone. " +
+          `Give it as options: ${unused.join(", ")}`,
+      );
+    }
     const services = await startServices(config, {
       log: createLog({
         level: config.logLevel,
@@ -83,8 +94,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       queue: options.executes,
       // of a process that ends with the command
       jobs: false,
-      // an embedded database that nobody else uses is this command's own
-      publishes: postgres !== undefined && postgres.origin !== "joined",
+      publishes,
       trusted: true,
       drainMs: DRAIN_MS,
       // nobody else waits here, and Ctrl-C ends it

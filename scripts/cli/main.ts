@@ -19,6 +19,8 @@ export interface CliOptions {
   projectDir: string;
   /** Where the user is: paths of files start here. */
   cwd: string;
+  /** Whether the process ends with the command, so that what it writes may be of its account alone; default false. */
+  ownProcess?: boolean;
   out?: Terminal;
   err?: Terminal;
 }
@@ -100,6 +102,7 @@ async function execute(
       const { startInProcess } = await import("./in_process.ts");
       api = await startInProcess({
         projectDir: options.projectDir,
+        ownProcess: options.ownProcess ?? false,
         env: dataDir === undefined ? env : { ...env, ETL_DATA_DIR: dataDir },
         executes,
         logLevel: parsed.flags.verbose ? "info" : "error",
