@@ -6,6 +6,7 @@ import type { Rejected } from "./event.ts";
 import { manifestTable } from "./manifest.ts";
 import { countKeyTypes } from "./mapping.ts";
 import { Problem } from "./problem.ts";
+import { atStage, type Stage } from "./stage_tracker.ts";
 import { readSource } from "./sources/adapters.ts";
 import { locate, sliceBatch } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
@@ -98,10 +99,13 @@ async function makeSpill(
   });
 
   let mark = performance.now();
-  const lap = (stage: keyof typeof ms) => {
+  /** What an error that is thrown now belongs to. */
+  let stage: Stage = "extract";
+  const lap = (ended: keyof typeof ms, next: Stage = ended) => {
     const now = performance.now();
-    ms[stage] += now - mark;
+    ms[ended] += now - mark;
     mark = now;
+    stage = next;
   };
   const batches = readSource(params.source, input.slice, {
     spoolDir: context.spillDir,
@@ -111,50 +115,55 @@ async function makeSpill(
     limits: context.limits,
     signal,
   });
-  for await (const records of splitAt(batches, HOPELESS_AFTER)) {
-    signal.throwIfAborted();
-    lap("extract");
-    if (params.source.type === "postgres" && params.source.cursor !== undefined) {
-      counts.cursor_nulls += nullCount(records, params.source.cursor);
-    }
-    counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
-    if (env.module === null) {
-      counts.key_types = countKeyTypes(mappingOf(params.source).key, records, counts.key_types);
-    }
-    const transformed = transform(records, counts.records_read);
-    const batch = transformed instanceof Promise ? await transformed : transformed;
-    lap("transform");
-    const { valid, rejected: invalid } = validateBatch(batch.events, {
-      maxPayloadBytes: context.limits.maxRecordBytes,
-      ...(payloadCheck === undefined ? {} : { checks: [payloadCheck] }),
-    });
-    lap("validate");
-    const { events, rejected: unexpected } = validator.batch(valid);
-    lap("ge_validate");
-    writer.add(events);
-    lap("chunk");
+  try {
+    for await (const records of splitAt(batches, HOPELESS_AFTER)) {
+      signal.throwIfAborted();
+      lap("extract", "transform");
+      if (params.source.type === "postgres" && params.source.cursor !== undefined) {
+        counts.cursor_nulls += nullCount(records, params.source.cursor);
+      }
+      counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
+      if (env.module === null) {
+        counts.key_types = countKeyTypes(mappingOf(params.source).key, records, counts.key_types);
+      }
+      const transformed = transform(records, counts.records_read);
+      const batch = transformed instanceof Promise ? await transformed : transformed;
+      lap("transform", "validate");
+      const { valid, rejected: invalid } = validateBatch(batch.events, {
+        maxPayloadBytes: context.limits.maxRecordBytes,
+        ...(payloadCheck === undefined ? {} : { checks: [payloadCheck] }),
+      });
+      lap("validate", "ge_validate");
+      const { events, rejected: unexpected } = validator.batch(valid);
+      lap("ge_validate", "chunk");
+      writer.add(events);
+      lap("chunk", "validate");
 
-    for (const rows of [batch.rejected, invalid, unexpected]) {
-      locate(rows, records, counts.records_read);
-      for (const row of rows) rejected.push(row);
+      for (const rows of [batch.rejected, invalid, unexpected]) {
+        locate(rows, records, counts.records_read);
+        for (const row of rows) rejected.push(row);
+      }
+      counts.records_read += records.length;
+      counts.filtered += batch.filtered;
+      counts.extra += batch.extra;
+      counts.events += events.length;
+      counts.rejected = rejected.length;
+      refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
+      stage = "extract";
     }
-    counts.records_read += records.length;
-    counts.filtered += batch.filtered;
-    counts.extra += batch.extra;
-    counts.events += events.length;
-    counts.rejected = rejected.length;
-    refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
+    lap("extract", "ge_validate");
+    const validation = validator.finish();
+    lap("ge_validate", "chunk");
+    const meta = await writer.finish({
+      maker,
+      counts,
+      stageMs: ms,
+      ...(validation === null ? {} : { validation }),
+    });
+    return { meta, rejected };
+  } catch (error) {
+    throw atStage(error, stage);
   }
-  lap("extract");
-  const validation = validator.finish();
-  lap("ge_validate");
-  const meta = await writer.finish({
-    maker,
-    counts,
-    stageMs: ms,
-    ...(validation === null ? {} : { validation }),
-  });
-  return { meta, rejected };
 }
 
 /** The transform stage of a chunk: here, or where the conf names a module in its host. */

@@ -297,6 +297,8 @@ class RunExecution {
       }
     });
     this.#control.throwIfHalted();
+    // what is judged now is the batch: the stages before have done their part
+    this.#tracker.end("extract", "transform", "chunk", "validate");
     if (this.#context.suite !== null) {
       const states = metas.flatMap(({ validation }) =>
         validation === undefined ? [] : [validation]
@@ -306,7 +308,7 @@ class RunExecution {
     const { enforce_ge } = this.#context.params;
     if (enforce_ge && this.#validation === null) throw noSuite();
     if (enforce_ge && !this.#validation!.success) throw suiteFailed(this.#validation!);
-    this.#tracker.end("extract", "transform", "chunk", "validate", "ge_validate");
+    this.#tracker.end("ge_validate");
     return metas;
   }
 

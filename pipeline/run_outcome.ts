@@ -9,7 +9,7 @@ import { Problem } from "./problem.ts";
 import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";
-import type { StageTracker } from "./stage_tracker.ts";
+import { stageOf, type StageTracker } from "./stage_tracker.ts";
 import { dropManifests } from "../store/manifests.ts";
 
 /** What the stages came to: a terminal state, or why the run goes on elsewhere. */
@@ -51,14 +51,15 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
     tracker.stop("cancelled", null);
     return { state: "cancelled", error: problem.toJSON() };
   }
-  const problem = runProblem(error, tracker.current);
+  const stage = stageOf(error) ?? tracker.current;
+  const problem = runProblem(error, stage);
   if (problem.type === "internal") log.error("unexpected error", { error });
   if (problem.transient) {
     const outage = OUTAGES.has(problem.type) &&
       passing(problem.cause ?? error)?.kind !== "conflict";
     return { state: "given back", error: problem.toJSON(), outage };
   }
-  tracker.stop("failed", problem.toJSON());
+  tracker.stop("failed", problem.toJSON(), stage);
   return { state: "failed", error: problem.toJSON() };
 }
 

@@ -13,6 +13,19 @@ export const STAGES = [
 ] as const;
 export type Stage = (typeof STAGES)[number];
 
+/** Notes on an error in which stage it was thrown; the first note stays. */
+export function atStage(error: unknown, stage: Stage): unknown {
+  if (typeof error === "object" && error !== null && !("stage" in error)) {
+    Object.assign(error, { stage });
+  }
+  return error;
+}
+
+/** The stage in which an error was thrown, where that is noted. */
+export function stageOf(error: unknown): Stage | null {
+  return (error as { stage?: Stage } | null)?.stage ?? null;
+}
+
 /**
  * What each stage of a run has done so far. Stages overlap: a chunk goes through
  * several in one worker, so a stage has a first start, a last end, and the sum
@@ -86,16 +99,19 @@ export class StageTracker {
     }
   }
 
-  /** Ends the run before its time: running stages get the state, the others are skipped. */
-  stop(state: "failed" | "cancelled", error: unknown): void {
-    const running = [...this.#stages.values()].filter((report) => report.state === "running");
-    for (const report of running) {
-      report.state = state;
+  /**
+   * Ends the run before its time. The stage to blame (default: the last that had
+   * begun) gets the state and the error; others that were running are cancelled
+   * with it, and those that had not begun are skipped.
+   */
+  stop(state: "failed" | "cancelled", error: unknown, blamed: Stage | null = this.current): void {
+    for (const report of this.#stages.values()) {
+      if (report.state !== "running") continue;
+      const isBlamed = report.stage === blamed;
+      report.state = isBlamed ? state : "cancelled";
       report.ended_at = this.#now().toISOString();
+      if (isBlamed) report.error = error;
     }
-    // one stage is to blame: the last that had begun
-    const last = running.at(-1);
-    if (last !== undefined) last.error = error;
     for (const report of this.#stages.values()) {
       if (report.state === "pending") report.state = "skipped";
     }

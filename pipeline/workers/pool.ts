@@ -1,5 +1,6 @@
 import type { Log } from "../../telemetry/log.ts";
 import { Problem } from "../problem.ts";
+import { atStage } from "../stage_tracker.ts";
 import { type Host, startHost } from "../user_code/host.ts";
 import type {
   FromWorker,
@@ -224,6 +225,7 @@ export class WorkerPool {
         message: `worker ${slot.name} died: ${reason}`,
         stack: "",
         code: "worker_died",
+        stage: null,
         transient: true,
       }),
     );
@@ -259,7 +261,9 @@ function stopped(): Problem {
 }
 
 function fromWire(error: WireError): Error {
-  return "problem" in error
+  const thrown = "problem" in error
     ? Problem.fromJSON(error.problem, error.transient)
     : new WorkerError(error);
+  if (error.stage !== null) atStage(thrown, error.stage);
+  return thrown;
 }

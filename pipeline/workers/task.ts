@@ -3,6 +3,7 @@ import type { Comparison } from "../manifest.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
+import type { Stage } from "../stage_tracker.ts";
 import type { Lines } from "../user_code/messages.ts";
 import type { CursorPosition, Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
 
@@ -130,8 +131,11 @@ export type ModuleLines = Lines & { module: string; chunkNo: number | null };
 
 /** An error as it crosses from a worker. */
 export type WireError =
-  | { problem: ProblemDetails; transient: boolean }
-  | { message: string; stack: string; code: string | null; transient: boolean };
+  & { stage: Stage | null }
+  & (
+    | { problem: ProblemDetails; transient: boolean }
+    | { message: string; stack: string; code: string | null; transient: boolean }
+  );
 
 export interface WorkerConfig {
   dsn: string;

@@ -2,6 +2,7 @@
 import { errorCode, isTransient } from "../../store/errors.ts";
 import { Problem } from "../problem.ts";
 import { TaskRunner } from "./runner.ts";
+import { stageOf } from "../stage_tracker.ts";
 import type { FromWorker, ToWorker, WireError } from "./task.ts";
 
 /**
@@ -51,8 +52,9 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
 };
 
 function toWire(error: unknown): WireError {
+  const stage = stageOf(error);
   if (error instanceof Problem) {
-    return { problem: error.toJSON(), transient: error.transient };
+    return { problem: error.toJSON(), transient: error.transient, stage };
   }
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   return {
@@ -60,5 +62,6 @@ function toWire(error: unknown): WireError {
     stack: stack ?? message,
     code: errorCode(error) ?? (error instanceof Error ? error.constructor.name : null),
     transient: isTransient(error),
+    stage,
   };
 }

@@ -158,6 +158,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/cli_load_test.ts: on a terminal it asks first"],
   },
   {
+    id: "load/failed-stage",
+    file: "pipeline/stage_tracker.ts",
+    find: 'report.state = isBlamed ? state : "cancelled";',
+    replace: "report.state = state;",
+    breaks: "only the stage that failed is shown as failed",
+    tests: ["unit/stage_tracker_test.ts: one stage failed"],
+  },
+  {
+    id: "load/stage-of-error",
+    file: "pipeline/prepare.ts",
+    find: "throw atStage(error, stage);",
+    replace: "throw error;",
+    breaks: "an error in the middle of a chunk is told of its stage",
+    tests: ["integration/run_stages_test.ts: what fails in the middle of a chunk"],
+  },
+  {
     id: "load/lookup",
     file: "pipeline/manifest.ts",
     find: "return keys * LOOKUP_ROWS < rows;",

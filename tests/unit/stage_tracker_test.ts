@@ -30,7 +30,7 @@ Deno.test("StageTracker: a stage starts once, ends last and sums what was done i
   assert.deepEqual([busy_ms, records_in, records_out], [12, 1, 5]);
 });
 
-Deno.test("StageTracker: stopping fails what is running, blames the last, skips the rest", () => {
+Deno.test("StageTracker: one stage failed, the last or the one that is named; others that ran are cancelled with it, the rest is skipped", () => {
   const tracker = new StageTracker(1, { now: clock() });
   tracker.begin("extract");
   tracker.end("extract");
@@ -39,8 +39,8 @@ Deno.test("StageTracker: stopping fails what is running, blames the last, skips 
   tracker.stop("failed", { type: "x" });
   assert.deepEqual(states(tracker), [
     "succeeded",
-    "failed",
-    "failed",
+    "cancelled",
+    "cancelled",
     "failed",
     "skipped",
     "skipped",
@@ -49,6 +49,10 @@ Deno.test("StageTracker: stopping fails what is running, blames the last, skips 
   const blamed = tracker.snapshot().filter(({ error }) => error !== undefined);
   assert.deepEqual(blamed.map(({ stage }) => stage), ["validate"]);
   assert.equal(tracker.current, null);
+  const named = new StageTracker(1, { now: clock() });
+  named.begin("extract", "transform", "chunk");
+  named.stop("failed", { type: "x" }, "transform");
+  assert.deepEqual(states(named).slice(0, 4), ["cancelled", "failed", "cancelled", "skipped"]);
 });
 
 Deno.test("StageTracker: a snapshot does not change afterwards", () => {

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { startEngine } from "../helpers/engine.ts";
+
+const states = (run: { stages: { stage: string; state: string }[] }) =>
+  Object.fromEntries(run.stages.map(({ stage, state }) => [stage, state]));
+
+Deno.test("stages: a suite that fails fails ge_validate alone; what was done before it has succeeded", async (t) => {
+  await using engine = await startEngine(t);
+  const suite = {
+    expectations: [{
+      type: "expect_column_values_to_not_be_null",
+      kwargs: { column: "n" },
+    }],
+  };
+  const put = await engine.request("/api/suites/strict", {
+    method: "PUT",
+    body: JSON.stringify(suite),
+    headers: { "content-type": "application/json" },
+  });
+  assert.ok(put.ok, await put.text());
+  const run = await engine.load([{ id: 1 }], { suite: "strict", enforce_ge: true });
+  assert.deepEqual(states(run), {
+    extract: "succeeded",
+    transform: "succeeded",
+    chunk: "succeeded",
+    validate: "succeeded",
+    ge_validate: "failed",
+    load: "skipped",
+    finalize: "skipped",
+  });
+});
+
+Deno.test("stages: what fails in the middle of a chunk is told of the stage in which it happened", async (t) => {
+  await using engine = await startEngine(t, {
+    transforms: { endless: "export function transform() { for (;;); }" },
+  });
+  const run = await engine.load([{ id: 1 }], { transform: "endless", transform_timeout_ms: 1000 });
+  const { transform, ...others } = states(run);
+  assert.equal(transform, "failed", JSON.stringify(run.error));
+  assert.ok(!Object.values(others).includes("failed"), JSON.stringify(others));
+  assert.equal(run.stages.find(({ error }) => error !== null)?.stage, "transform");
+});
