@@ -12,7 +12,7 @@ const POLL_WHILE_LISTENING_MS = 10_000;
 /** Between two signs of life, so that proxies keep an idle stream, and a reader that is gone is noticed. */
 const HEARTBEAT_MS = 20_000;
 /** Watchers are told of a run at most so often. */
-const MIN_INTERVAL_MS = 150;
+const MIN_INTERVAL_MS = 250;
 
 /** Runs that are looked at at once, however many are followed: requests need connections, too. */
 const LOOKS_AT_ONCE = 2;
@@ -34,12 +34,85 @@ function look({ watch, sql }: AppDeps, runId: string): Promise<RunDetail | null>
 
 const pollMs = (deps: AppDeps) => deps.status().listening ? POLL_WHILE_LISTENING_MS : POLL_MS;
 
-/** Yields a run each time it has changed, until it has ended or the signal is aborted. */
+/** A run as it was at one look, and the event that tells of it: made once for all who follow the run. */
+interface Told {
+  run: RunDetail;
+  event: Uint8Array<ArrayBuffer>;
+}
+
+/** What all who follow one run share. */
+interface Followed {
+  /** The newest that there is to tell; null before the first look. */
+  told: Told | null;
+  readers: number;
+  /** Resolves with the next thing to tell, or when there is nothing more; rejects where the look failed. */
+  next: PromiseWithResolvers<void>;
+  over: boolean;
+  /** Has the run looked at before long. */
+  wake(): void;
+}
+
+const followed = new WeakMap<AppDeps["watch"], Map<string, Followed>>();
+
+/**
+ * Yields a run each time it has changed, until it has ended or the signal is aborted. However many
+ * follow it, it is looked at, and made a text, once; a slow reader gets the newest only.
+ */
 export async function* followRun(
   deps: AppDeps,
   runId: string,
   signal: AbortSignal,
-): AsyncGenerator<RunDetail> {
+): AsyncGenerator<Told> {
+  let turn = Promise.withResolvers<void>();
+  const onAbort = () => turn.resolve();
+  signal.addEventListener("abort", onAbort);
+  const of = join(deps, runId);
+  try {
+    let seen: Told | null = null;
+    while (!signal.aborted) {
+      if (of.told !== null && of.told !== seen) yield seen = of.told;
+      else if (of.over) return;
+      else {
+        turn = Promise.withResolvers();
+        of.next.promise.then(turn.resolve, turn.reject);
+        await turn.promise;
+      }
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    if (--of.readers === 0) of.wake();
+  }
+}
+
+/** One more reader of a run; the first one begins to look at it. */
+function join(deps: AppDeps, runId: string): Followed {
+  const runs = followed.get(deps.watch) ?? new Map<string, Followed>();
+  followed.set(deps.watch, runs);
+  const known = runs.get(runId);
+  if (known !== undefined) {
+    known.readers++;
+    // what is known may be older than the question
+    known.wake();
+    return known;
+  }
+  const of: Followed = {
+    told: null,
+    readers: 1,
+    next: Promise.withResolvers(),
+    over: false,
+    wake: () => {},
+  };
+  of.next.promise.catch(() => {});
+  runs.set(runId, of);
+  tell(deps, runId, of).then(
+    () => of.next.resolve(),
+    (error) => of.next.reject(error),
+  );
+  return of;
+}
+
+/** Looks at a run again and again while somebody follows it, until it has ended. */
+async function tell(deps: AppDeps, runId: string, of: Followed): Promise<void> {
   let changed = Promise.withResolvers<void>();
   // the end is told at once, and so is that nobody listens any more
   let over = Promise.withResolvers<void>();
@@ -47,16 +120,19 @@ export async function* followRun(
     changed.resolve();
     if (TERMINAL.includes(state)) over.resolve();
   });
-  const onAbort = () => over.resolve();
-  signal.addEventListener("abort", onAbort);
+  of.wake = () => {
+    changed.resolve();
+    if (of.readers === 0) over.resolve();
+  };
   try {
-    let revision = -1;
-    while (!signal.aborted) {
+    while (of.readers > 0) {
       const run = await look(deps, runId);
       if (run === null) return;
-      if (run.revision > revision) {
-        revision = run.revision;
-        yield run;
+      if (of.told === null || run.revision > of.told.run.revision) {
+        of.told = { run, event: eventOf(run) };
+        of.next.resolve();
+        of.next = Promise.withResolvers();
+        of.next.promise.catch(() => {});
       }
       if (hasEnded(run)) return;
       await within(pollMs(deps), changed.promise, over.promise);
@@ -66,9 +142,18 @@ export async function* followRun(
       over = Promise.withResolvers();
     }
   } finally {
-    signal.removeEventListener("abort", onAbort);
     unwatch();
+    of.over = true;
+    followed.get(deps.watch)!.delete(runId);
   }
+}
+
+/** A run as a server-sent event. */
+function eventOf(run: RunDetail): Uint8Array<ArrayBuffer> {
+  const name = hasEnded(run) ? "end" : "run";
+  return new TextEncoder().encode(
+    `event: ${name}\ndata: ${JSON.stringify(run)}\nid: ${run.revision}\n\n`,
+  );
 }
 
 /** The run when it has ended. */
@@ -102,15 +187,6 @@ async function within(ms: number, ...promises: Promise<void>[]): Promise<void> {
   clearTimeout(timer);
 }
 
-const texts = new WeakMap<RunDetail, string>();
-
-/** The JSON of a run, made once for all who are told of it. */
-function textOf(run: RunDetail): string {
-  const text = texts.get(run) ?? JSON.stringify(run);
-  texts.set(run, text);
-  return text;
-}
-
 /** Streams a run as server-sent events; resumable with Last-Event-ID, the revision seen last. */
 export function streamRun(c: Context, deps: AppDeps, runId: string): Response {
   const seen = Number(c.req.header("last-event-id") ?? -1);
@@ -126,14 +202,10 @@ export function streamRun(c: Context, deps: AppDeps, runId: string): Response {
       stream.write(": still here\n\n").finally(() => writing = false);
     }, HEARTBEAT_MS);
     try {
-      for await (const run of followRun(deps, runId, gone.signal)) {
+      for await (const { run, event } of followRun(deps, runId, gone.signal)) {
         if (run.revision <= seen && !hasEnded(run)) continue;
         writing = true;
-        await stream.writeSSE({
-          event: hasEnded(run) ? "end" : "run",
-          id: String(run.revision),
-          data: textOf(run),
-        });
+        await stream.write(event);
         writing = false;
       }
     } finally {

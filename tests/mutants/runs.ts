@@ -3,6 +3,30 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/events-one-look",
+    file: "routes/run_events.ts",
+    find: "if (known !== undefined) {",
+    replace: "if (known !== undefined && known.readers === 0) {",
+    breaks: "a run is looked at once for all who follow it",
+    tests: ["unit/run_events_test.ts: a run that 100 follow"],
+  },
+  {
+    id: "runs/events-interval",
+    file: "routes/run_events.ts",
+    find: "const MIN_INTERVAL_MS = 250;",
+    replace: "const MIN_INTERVAL_MS = 5;",
+    breaks: "a run is looked at a few times a second at most",
+    tests: ["unit/run_events_test.ts: a run that 100 follow"],
+  },
+  {
+    id: "runs/events-leave",
+    file: "routes/run_events.ts",
+    find: "if (--of.readers === 0) of.wake();",
+    replace: "of.wake();",
+    breaks: "nobody looks at a run that nobody follows",
+    tests: ["unit/run_events_test.ts: who goes away ends"],
+  },
+  {
     id: "runs/retry-cap",
     file: "store/retry.ts",
     find: "Math.min(policy.initialMs * 2 ** (attempt - 1), policy.maxMs ?? 10_000)",
