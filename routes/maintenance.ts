@@ -7,6 +7,7 @@ import {
   MAINTENANCE_TASKS,
   type MaintenanceView,
   maintenanceView,
+  previewMaintenance,
   requestMaintenance,
 } from "../store/maintenance.ts";
 import { delay } from "../store/retry.ts";
@@ -14,12 +15,13 @@ import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { requireJson } from "./shared/media_type.ts";
-import { whileWaiting } from "./shared/wait.ts";
+import { flagOf, whileWaiting } from "./shared/wait.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const LOOK_MS = 200;
 
+const yesOrNo = z.enum(["true", "false"]);
 const time = z.string().openapi({ format: "date-time" });
 const taskSchema = z.object({
   task: z.enum(MAINTENANCE_TASKS),
@@ -50,6 +52,20 @@ const maintenanceSchema = z.object({
   error: z.string().nullable(),
 }).openapi("Maintenance");
 
+const previewSchema = z.object({
+  dry_run: z.literal(true),
+  params: z.record(z.string(), z.number()),
+  origins: z.record(z.string(), z.string()),
+  would_delete: z.number().int(),
+  tasks: z.array(z.object({
+    task: z.enum(MAINTENANCE_TASKS),
+    cutoff: time.nullable(),
+    would_delete: z.number().int(),
+    tables: z.array(z.object({ table: z.string(), would_delete: z.number().int() })),
+    warnings: z.array(z.string()),
+  })),
+}).openapi("MaintenancePreview");
+
 /** etl_maintenance: ask for one now, look at those there were. */
 export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openAPIRegistry.registerPath({
@@ -59,11 +75,20 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
     description:
       "Deletes what is older than its retention, refreshes the daily views, vacuums. wait=true answers when it has ended.",
     request: {
-      query: z.object({ wait: z.enum(["true", "false"]).optional() }),
+      query: z.object({
+        wait: yesOrNo.optional(),
+        dry_run: yesOrNo.optional().openapi({ description: "count what would go, delete nothing" }),
+        confirm: yesOrNo.optional().openapi({
+          description: "agree, once, that events go by occurred_at (installations of 0.1.0)",
+        }),
+      }),
       body: { content: { "application/json": { schema: maintenanceConfSchema } } },
     },
     responses: {
-      200: jsonOf(maintenanceSchema, "the maintenance, ended (wait=true)"),
+      200: jsonOf(
+        z.union([maintenanceSchema, previewSchema]),
+        "the maintenance, ended (wait=true); or what would go (dry_run=true)",
+      ),
       202: jsonOf(maintenanceSchema, "it will be carried out; Location shows how it goes"),
       ...problemResponses(400, 409, 415, 422),
     },
@@ -128,9 +153,11 @@ async function askForMaintenance(
   wait: boolean,
 ): Promise<Response> {
   const conf = await readJson(c);
+  if (flagOf(c, "dry_run")) return c.json(await previewMaintenance(deps.sql, conf), 200);
   const id = await requestMaintenance(deps.sql, conf, {
     trigger: clientOf(c),
     requested_by: actorOf(c),
+    confirm: flagOf(c, "confirm"),
   });
   const read = async (): Promise<MaintenanceView> => (await maintenanceView(deps.sql, id))!;
   c.header("Location", `/api/etl/maintenance/${id}`);

@@ -46,7 +46,9 @@ export const TABLES: Record<string, Rights> = {
   "etl.migrations": { server: "select" },
   "etl.notification_channels": { server: ROWS },
   "etl.notifications": { server: ROWS },
-  "etl.param_schema": { server: "select, update (environment, maintenance_environment)" },
+  "etl.param_schema": {
+    server: "select, update (environment, maintenance_environment, events_by_occurred_at)",
+  },
   "etl.pools": { server: ROWS, reader: "select (pool, slots)" },
   "etl.quarantine": { server: ROWS, reader: "select (run_id, rule, created_at)" },
   "etl.reaction_settings": { server: ROWS },

@@ -54,13 +54,94 @@ export interface MaintenanceView {
 export async function requestMaintenance(
   sql: Sql,
   conf: unknown,
-  options: { trigger: string; requested_by: string },
+  options: { trigger: string; requested_by: string; confirm?: boolean },
 ): Promise<string> {
   const [row] = await sql<{ id: string }[]>`
     select etl.request_maintenance(${JSON.stringify(conf)}::text::jsonb, ${
     JSON.stringify(options)
   }::text::jsonb) as id`;
   return row!.id;
+}
+
+/** What a maintenance with this conf would delete now; nothing is asked for. */
+export interface MaintenancePreview {
+  dry_run: true;
+  params: Record<string, number>;
+  origins: Record<string, string>;
+  would_delete: number;
+  tasks: {
+    task: MaintenanceTask;
+    cutoff: string | null;
+    would_delete: number;
+    tables: { table: string; would_delete: number }[];
+    warnings: string[];
+  }[];
+}
+
+/** Counts what would go, with the checks of a request: the request is made and taken back. */
+export async function previewMaintenance(sql: Sql, conf: unknown): Promise<MaintenancePreview> {
+  const takenBack = new Error("taken back");
+  let view: MaintenanceView | undefined;
+  await sql.begin(async (transaction) => {
+    const asked = transaction as unknown as Sql;
+    const options = { trigger: "preview", requested_by: "preview" };
+    view = (await maintenanceView(asked, await requestMaintenance(asked, conf, options)))!;
+    throw takenBack;
+  }).catch((error) => {
+    if (error !== takenBack) throw error;
+  });
+  const tasks = [];
+  for (const { task, cutoff, warnings } of view!.tasks.filter((each) => isCleaning(each.task))) {
+    const tables = [];
+    for (const { name } of cutoff === null ? [] : await maintainedTables(sql, task)) {
+      const [row] = await sql.unsafe<{ rows: number }[]>(
+        `select count(*)::float8 as rows from only ${name} where ${
+          AGES[task] ?? "created_at"
+        } < $1::text::timestamptz`,
+        [cutoff!],
+      );
+      tables.push({ table: name, would_delete: row!.rows });
+    }
+    const wouldDelete = tables.reduce((sum, each) => sum + each.would_delete, 0);
+    tasks.push({ task, cutoff, would_delete: wouldDelete, tables, warnings });
+  }
+  return {
+    dry_run: true,
+    params: view!.params,
+    origins: view!.origins,
+    would_delete: tasks.reduce((sum, each) => sum + each.would_delete, 0),
+    tasks,
+  };
+}
+
+const isCleaning = (task: MaintenanceTask) => task.startsWith("clean");
+
+/** What tells a row's age, where it is not created_at. */
+const AGES: Partial<Record<MaintenanceTask, string>> = {
+  clean_old_events: "coalesce(occurred_at, first_seen_at)",
+};
+
+/**
+ * Events that would go by occurred_at and would have stayed by updated_at, as version 0.1.0 had it. 0: nothing
+ * keeps the new rule from being followed, and from now on nothing is asked.
+ */
+export async function eventsOfNewRule(sql: Sql, id: string): Promise<number> {
+  const [asked] = await sql<{ agreed: boolean; cutoff: string }[]>`
+    select s.events_by_occurred_at as agreed, t.cutoff::text as cutoff
+    from etl.param_schema as s, etl.maintenance_tasks as t
+    where t.maintenance_id = ${id} and t.task = 'clean_old_events'`;
+  if (asked!.agreed) return 0;
+  let more = 0;
+  for (const { name } of await maintainedTables(sql, "clean_old_events")) {
+    const [row] = await sql.unsafe<{ rows: number }[]>(
+      `select count(*)::float8 as rows from only ${name}
+       where ${AGES.clean_old_events} < $1::text::timestamptz and updated_at >= $1::text::timestamptz`,
+      [asked!.cutoff],
+    );
+    more += row!.rows;
+  }
+  if (more === 0) await sql`update etl.param_schema set events_by_occurred_at = true`;
+  return more;
 }
 
 function maintenanceJson(sql: Sql) {
@@ -156,7 +237,7 @@ export async function endMaintenanceTask(
   const rows = await sql`
     update etl.maintenance_tasks as t set state = ${error === undefined ? "succeeded" : "failed"},
       ended_at = clock_timestamp(), error = ${error ?? null},
-      warnings = ${JSON.stringify(warnings)}::text::jsonb
+      warnings = t.warnings || ${JSON.stringify(warnings)}::text::jsonb
     from etl.maintenance_runs as m
     where t.maintenance_id = ${id} and t.task = ${task} and t.state = 'running'
       and m.maintenance_id = t.maintenance_id and m.attempt = ${attempt} and m.state = 'running' returning 1`;

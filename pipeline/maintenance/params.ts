@@ -1,8 +1,9 @@
 import { z } from "zod";
 
+// the database refuses what is outside of 7 to 1,095 in a conf, and takes the nearest limit of what is stored
 const days = (defaultDays: number, what: string) =>
   z.number().int().min(-1).max(36_500).default(defaultDays)
-    .describe(`days that ${what}; -1: for ever`);
+    .describe(`days that ${what}: 7 to 1,095; -1: for ever`);
 
 /**
  * The parameters of etl_maintenance, with the original's names and defaults. Values are resolved in SQL
@@ -15,7 +16,7 @@ export const maintenanceSchema = z.strictObject({
   retention_days_alerts: days(180, "rows of etl_improved_alerts are kept"),
   retention_days_events: days(
     365,
-    "events are kept after their last change, in etl_improved_events of every schema",
+    "events are kept after they occurred, or were first seen, in etl_improved_events of every schema",
   ),
 });
 

@@ -4,6 +4,7 @@ import { isTransient } from "../../store/errors.ts";
 import {
   deleteOldBatch,
   endMaintenanceTask,
+  eventsOfNewRule,
   finishMaintenance,
   maintainedTables,
   MAINTENANCE_TASKS,
@@ -94,6 +95,16 @@ async function clean(
   { sql, dsn, log, signal, batchRows = BATCH_ROWS }: MaintenanceDeps,
 ): Promise<string[]> {
   const warnings: string[] = [];
+  const more = task === "clean_old_events" ? await eventsOfNewRule(sql, current.id) : 0;
+  if (more > 0) {
+    throw new Error(
+      `no event was deleted: retention_days_events now counts from occurred_at (first_seen_at where there is none), ` +
+        `and would take ${
+          more.toLocaleString("en")
+        } events that were changed since. See \`etl maintenance --dry-run\`; ` +
+        `agree once with \`etl maintenance --confirm\` (POST …?confirm=true), or keep them with retention_days_events`,
+    );
+  }
   const connection = new Connection(dsn, "etl-improved maintenance");
   try {
     for (const { oid, name, may_delete: mayDelete } of await maintainedTables(sql, task)) {

@@ -1,5 +1,6 @@
 -- The parameters of etl_maintenance and where each came from, first wins:
--- conf, variable etl_maintenance__<name>, environment, default.
+-- conf, variable etl_maintenance__<name>, environment, default. A retention is 7 to 1,095 days, or -1: a conf with another
+-- is refused, a stored one is brought to the nearest limit, and its origin says so.
 create or replace function etl.resolve_maintenance(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -28,7 +29,16 @@ begin
     else
       value := field -> 'default'; origin := 'default';
     end if;
-    if origin not in ('request', 'default') then
+    if jsonb_typeof(value) = 'number' and ((value #>> '{}')::numeric between 0 and 6 or (value #>> '{}')::numeric > 1095) then
+      if origin = 'request' then
+        errors := errors || jsonb_build_object('field', key, 'value', value,
+          'message', 'is no retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
+      else
+        origin := format('%s, which says %s: not 7 to 1,095 days or -1', origin, value);
+        value := to_jsonb(least(greatest((value #>> '{}')::numeric, 7), 1095)::integer);
+      end if;
+    end if;
+    if split_part(origin, ',', 1) not in ('request', 'default') then
       errors := errors || coalesce((
         select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
         from etl.schema_errors(field, value, key) as e), '[]');
@@ -36,9 +46,5 @@ begin
     params := params || jsonb_build_object(key, value);
     origins := origins || jsonb_build_object(key, origin);
   end loop;
-  if jsonb_typeof(params -> 'retention_days_audit') = 'number' and (params ->> 'retention_days_audit')::numeric between 0 and 6 then
-    errors := errors || jsonb_build_object('field', 'retention_days_audit', 'value', params -> 'retention_days_audit',
-      'message', 'is too short: the last 7 days of an audit are never deleted', 'expected', '7 or more, or -1');
-  end if;
 end $$;
 comment on function etl.resolve_maintenance(jsonb) is 'the parameters of a maintenance that is asked for with this conf';

@@ -1,5 +1,6 @@
 -- Asks for etl_maintenance; a server carries it out. Only one is ever under way: while it is, a second request
--- is refused with its id. options: trigger (sql), requested_by. A trigger of 'schedule' is never refused: it answers
+-- is refused with its id. options: trigger (sql), requested_by, confirm (true: events may go by occurred_at, which
+-- installations of 0.1.0 have to agree to once). A trigger of 'schedule' is never refused: it answers
 -- the maintenance that is going on or that a schedule has asked for within the last hour, so that two schedulers
 -- that fire at the same time ask once.
 create or replace function etl.request_maintenance(conf jsonb default '{}', options jsonb default '{}') returns uuid
@@ -46,6 +47,14 @@ begin
   insert into public.etl_improved_audit (event, status, actor, params, details)
   values ('maintenance_requested', 'queued', coalesce(options ->> 'requested_by', current_user), resolved.params,
     jsonb_build_object('maintenance_id', made, 'trigger', asked_by));
+  if (options ->> 'confirm')::boolean then
+    update etl.param_schema set events_by_occurred_at = true;
+  end if;
+  update etl.maintenance_tasks as t set warnings = jsonb_build_array(format('%s comes from the %s; %s days are taken',
+      w.param, resolved.origins ->> w.param, resolved.params ->> w.param))
+    from (values ('clean_old_metrics', 'retention_days_metrics'), ('clean_old_audit', 'retention_days_audit'),
+      ('clean_old_alerts', 'retention_days_alerts'), ('clean_old_events', 'retention_days_events')) as w (task, param)
+    where t.maintenance_id = made and t.task = w.task and resolved.origins ->> w.param like '%, which says %';
   perform etl.wake('maintenance');
   return made;
 end $$;

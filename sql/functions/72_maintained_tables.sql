@@ -1,4 +1,5 @@
--- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age.
+-- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age;
+-- events without occurred_at are as old as first_seen_at says.
 create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   with recursive parents (task, parent) as (
@@ -11,11 +12,11 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   )
   select f.relation::regclass, 'created_at'::name from family as f
   union all
-  select t.relation, 'updated_at'
+  select t.relation, 'occurred_at'
   from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d where d.maintained) as t
   where maintained_tables.task = 'clean_old_events' and exists (
     select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attrelid = t.relation and a.attname = 'updated_at' and not a.attisdropped and c.relkind = 'r')
+    where a.attrelid = t.relation and a.attname = 'occurred_at' and not a.attisdropped and c.relkind = 'r')
     and etl.is_trusted(t.relation)
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';

@@ -4,7 +4,8 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_se
 declare
   found_one boolean;
 begin
-  execute format('select exists (select from only %s where %I < $1)', relation, time_column) into found_one using cutoff;
+  execute format('select exists (select from only %s where %I < $1%s)', relation, time_column,
+    case time_column when 'occurred_at' then ' or occurred_at is null and first_seen_at < $1' else '' end) into found_one using cutoff;
   return found_one;
 end $$;
 
@@ -43,6 +44,7 @@ declare
   current etl.maintenance_tasks;
   place jsonb;
   column_name name;
+  age text;
   last tid;
   upto bigint;
   chosen tid[];
@@ -59,6 +61,7 @@ begin
     current.cutoff := least(current.cutoff, now() - interval '7 days');
   end if;
   select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
+  age := case column_name when 'occurred_at' then 'coalesce(occurred_at, first_seen_at)' else quote_ident(column_name) end;
   place := current.progress -> relation::oid::text;
   deleted := 0;
   if place is null then
@@ -71,8 +74,8 @@ begin
   last := (place ->> 'last')::tid;
   upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
   execute format('select array_agg(c.at) from (
-      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and o.%I < $3 limit $4 %s) as c',
-    relation, column_name, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and %s < $3 limit $4 %s) as c',
+    relation, age, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
   if cardinality(chosen) > 0 then
     if delete_old.task = 'clean_old_metrics' then
       -- what goes stays in the all-time figures
@@ -87,7 +90,7 @@ begin
     elsif delete_old.task = 'clean_old_audit' then
       perform etl.delete_audit(relation, chosen, current.cutoff);
     else
-      execute format('delete from only %s where ctid = any ($1) and %I < $2', relation, column_name)
+      execute format('delete from only %s where ctid = any ($1) and %s < $2', relation, age)
         using chosen, current.cutoff;
     end if;
     deleted := cardinality(chosen);

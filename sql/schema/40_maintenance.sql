@@ -1,7 +1,9 @@
 -- etl_maintenance: what was asked for, and how far each of its tasks is.
 alter table etl.param_schema
   add column if not exists maintenance jsonb not null default '{}',
-  add column if not exists maintenance_environment jsonb not null default '{}';
+  add column if not exists maintenance_environment jsonb not null default '{}',
+  -- false: events of 0.1.0 went by updated_at, and nobody has agreed yet that others go
+  add column if not exists events_by_occurred_at boolean not null default true;
 comment on column etl.param_schema.maintenance is
   'JSON Schema of the parameters of etl_maintenance, generated from pipeline/maintenance/params.ts';
 

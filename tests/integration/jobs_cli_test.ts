@@ -10,10 +10,10 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
   await setupDatabase(db.dsn);
   await query(
     db.dsn,
-    "insert into public.etl_improved_alerts (kind, message, created_at) select 'stale', 'x', now() - n * interval '1 day' from generate_series(1, 10) as n",
+    "insert into public.etl_improved_alerts (kind, message, created_at) select 'stale', 'x', now() - n * interval '1 day' from generate_series(1, 14) as n",
   );
   const env = { KPIS_PG_DSN: db.dsn, ETL_MAINTENANCE__RETENTION_DAYS_AUDIT: "11" };
-  const done = await runCli(["maintenance", "--conf", '{"retention_days_alerts": 7}'], { env });
+  const done = await runCli(["maintenance", "--conf", '{"retention_days_alerts": 11}'], { env });
   assert.equal(done.code, 0, done.err);
   assert.match(done.out, /clean_old_alerts +succeeded +\d{4}-\d\d-\d\d +4 /);
   assert.match(done.out, /^Maintenance [0-9a-f-]+: succeeded$/m);
@@ -26,16 +26,22 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
     params: {
       retention_days_metrics: 90,
       retention_days_audit: 11,
-      retention_days_alerts: 7,
+      retention_days_alerts: 11,
       retention_days_events: 365,
     },
     origin: "environment",
   });
 
+  const preview = await runCli(["maintenance", "--dry-run", "--set", "retention_days_alerts=7"], {
+    env,
+  });
+  assert.match(preview.out, /clean_old_alerts +public\.etl_improved_alerts +\S+ +4$/m, preview.err);
+  assert.match(preview.out, /^Nothing was deleted\.$/m);
+
   await using server = await startServer({ dsn: db.dsn });
   const remote = { env: { ETL_SERVER: server.address } };
-  const json = await runCli(["maintenance", "--set", "retention_days_alerts=3", "--json"], remote);
-  assert.equal(JSON.parse(json.out).deleted, 4, "days 3 to 6");
+  const json = await runCli(["maintenance", "--set", "retention_days_alerts=7", "--json"], remote);
+  assert.equal(JSON.parse(json.out).deleted, 4, "days 7 to 10");
   const list = await runCli(["maintenance", "list"], remote);
   assert.match(list.out, /succeeded +cli .* +4 .*\n.*succeeded +cli .* +4 /);
   const wrong = await runCli(["maintenance", "--set", "retention_days_alert=3"], remote);

@@ -12,7 +12,7 @@ import { waitFor } from "../helpers/wait_for.ts";
 async function insertEvents(sql: Sql, table: string, ages: Record<number, number>): Promise<void> {
   for (const [age, rows] of Object.entries(ages)) {
     await sql.unsafe(
-      `insert into ${table} (event_id, event_type, source, payload, fingerprint, run_id, updated_at)
+      `insert into ${table} (event_id, event_type, source, payload, fingerprint, run_id, first_seen_at)
        select 'e' || $1::int || '-' || n, 'old', 'test', '{}', '\\x00', gen_random_uuid(), now() - $1::int * interval '1 day'
        from generate_series(1, $2::int) as n`,
       [age, rows],
@@ -147,9 +147,9 @@ Deno.test("a retention comes from the conf, a variable, the environment or the d
   await sql`update etl.param_schema set maintenance_environment = '{"retention_days_audit": 9, "retention_days_alerts": 10}'`;
   await insertEvents(sql, "public.etl_improved_events", { 4000: 3 });
   await using _maintaining = await startMaintaining(engine);
-  const view = await maintain(engine, { retention_days_metrics: 5, retention_days_events: -1 });
+  const view = await maintain(engine, { retention_days_metrics: 12, retention_days_events: -1 });
   assert.deepEqual(view.params, {
-    retention_days_metrics: 5,
+    retention_days_metrics: 12,
     retention_days_audit: 8,
     retention_days_alerts: 10,
     retention_days_events: -1,
@@ -162,6 +162,66 @@ Deno.test("a retention comes from the conf, a variable, the environment or the d
   });
   assert.equal(view.tasks.find(({ task }) => task === "clean_old_events")!.state, "skipped");
   assert.equal(await counted(sql, "public.etl_improved_events"), 3);
+});
+
+Deno.test("a retention is 7 to 1,095 days or -1: others are refused, stored ones take the nearest limit, and 0 empties nothing", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await using _maintaining = await startMaintaining(engine);
+  await insertEvents(sql, "public.etl_improved_events", { 1: 3, 6: 2, 8: 1 });
+  for (const days of [0, 1, 6, 1096, 36_500]) {
+    for (const query of ["", "?dry_run=true"]) {
+      const response = await engine.post(`/api/etl/maintenance${query}`, {
+        retention_days_events: days,
+      });
+      assert.equal(response.status, 422, String(days));
+      assert.match(
+        (await response.json()).detail,
+        /retention_days_events .*7 to 1,095 days, or -1/,
+      );
+    }
+  }
+  assert.equal(await counted(sql, "etl.maintenance_runs"), 0);
+  await sql`insert into etl.variables (name, value) values ('etl_maintenance__retention_days_events', '0')`;
+  await sql`update etl.param_schema set maintenance_environment = '{"retention_days_alerts": 5000}'`;
+  const view = await maintain(engine, {});
+  assert.equal(view.params.retention_days_events, 7);
+  assert.equal(view.params.retention_days_alerts, 1095);
+  assert.match(view.origins.retention_days_events!, /^variable, which says 0/);
+  assert.match(view.tasks[3]!.warnings[0]!, /variable, which says 0.*; 7 days are taken/);
+  assert.match(view.tasks[2]!.warnings[0]!, /environment, which says 5000/);
+  assert.equal(await counted(sql, "public.etl_improved_events"), 5);
+});
+
+Deno.test("events are as old as they occurred, or were first seen; a preview counts what would go", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await using _maintaining = await startMaintaining(engine);
+  await sql`
+    insert into public.etl_improved_events (event_id, event_type, source, payload, fingerprint, run_id, occurred_at, first_seen_at, updated_at)
+    select id, 'old', 'test', '{}', '\\x00', gen_random_uuid(), now() - occurred * interval '1 day',
+      now() - seen * interval '1 day', now() - changed * interval '1 day'
+    from (values ('occurred long ago', 400, 1, 1), ('seen long ago', null, 400, 1), ('occurred now', 1, 400, 400), ('new', null, 1, 400))
+      as v (id, occurred, seen, changed)`;
+  const preview = await (await engine.post("/api/etl/maintenance?dry_run=true", {})).json();
+  assert.equal(preview.would_delete, 2);
+  assert.deepEqual(preview.tasks[3].tables, [
+    { table: "public.etl_improved_events", would_delete: 2 },
+  ]);
+  assert.equal(await counted(sql, "etl.maintenance_runs"), 0);
+  assert.equal(await counted(sql, "public.etl_improved_events"), 4);
+
+  // as the upgrade from 0.1.0 leaves it
+  await sql`update etl.param_schema set events_by_occurred_at = false`;
+  const waiting = await maintain(engine, {});
+  assert.equal(waiting.state, "failed");
+  assert.match(waiting.error!, /no event was deleted.* would take 2 events .*--confirm/);
+  assert.equal(await counted(sql, "public.etl_improved_events"), 4);
+  const response = await engine.post("/api/etl/maintenance?wait=true&confirm=true", {});
+  assert.equal((await response.json()).deleted, 2);
+  const left = await sql`select event_id from public.etl_improved_events order by 1`;
+  assert.deepEqual(left.map((row) => row.event_id), ["new", "occurred now"]);
+  assert.equal((await maintain(engine, {})).state, "succeeded", "asked once");
 });
 
 Deno.test("a wrong conf of a maintenance is refused, with the name that was meant", async (t) => {
@@ -196,7 +256,7 @@ Deno.test("while a maintenance is to be done a second one is refused with its id
   assert.equal(first.status, 202);
   const { maintenance_id: id } = await first.json();
   assert.equal(first.headers.get("location"), `/api/etl/maintenance/${id}`);
-  const second = await engine.post("/api/etl/maintenance", { retention_days_events: 1 });
+  const second = await engine.post("/api/etl/maintenance", { retention_days_events: 10 });
   assert.equal(second.status, 409);
   const problem = await second.json();
   assert.equal(problem.maintenance_id, id);

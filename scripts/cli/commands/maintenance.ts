@@ -1,4 +1,8 @@
-import type { MaintenanceTaskView, MaintenanceView } from "../../../store/maintenance.ts";
+import type {
+  MaintenancePreview,
+  MaintenanceTaskView,
+  MaintenanceView,
+} from "../../../store/maintenance.ts";
 import { delay } from "../../../store/retry.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import { type Api, post, request } from "../api.ts";
@@ -22,18 +26,21 @@ was touched. It also runs by itself every week.
   etl maintenance list     the last ones, with what they have deleted
 
 --conf takes retention_days_metrics (90), retention_days_audit (90), retention_days_alerts (180) and
-retention_days_events (365, by the last change); -1 keeps for ever. What it does not say comes from
+retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for ever. What it does not say comes from
 variables (etl_maintenance__<name>), the environment (ETL_MAINTENANCE__<NAME>), else the default.`,
   arguments: [{ name: "ACTION", help: "list; default: run it", optional: true }],
   options: {
     conf: { type: "string", value: "JSON", help: "retentions; @FILE reads them from a file" },
     set: { type: "string", multiple: true, value: "NAME=DAYS", help: "one retention" },
+    "dry-run": { type: "boolean", help: "count what would go, delete nothing" },
+    confirm: { type: "boolean", help: "agree, once after 0.1.0, that events go by occurred_at" },
     "no-wait": { type: "boolean", help: "end as soon as the server has it (with --server)" },
   },
   examples: [
     "etl maintenance",
     `etl maintenance --conf '{"retention_days_metrics": 60, "retention_days_events": 180}'`,
     "etl maintenance --set retention_days_events=-1",
+    "etl maintenance --dry-run",
     "etl maintenance list",
   ],
   async run(call) {
@@ -43,8 +50,15 @@ variables (etl_maintenance__<name>), the environment (ETL_MAINTENANCE__<NAME>), 
       throw new UsageError(`etl maintenance cannot '${args[0]}'; did you mean list?`);
     }
     const conf = await readConf({ conf: text.conf, set: lists.set ?? [] }, call.readFile);
-    const api = await call.connect({ executes: true });
-    let view = await post<MaintenanceView>(api, PATH, conf);
+    const api = await call.connect({ executes: !flags["dry-run"] });
+    if (flags["dry-run"]) {
+      const preview = await post<MaintenancePreview>(api, `${PATH}?dry_run=true`, conf);
+      if (flags.json) out.line(JSON.stringify(preview));
+      else showPreview(preview, out);
+      return EXIT.succeeded;
+    }
+    const asked = flags.confirm ? `${PATH}?confirm=true` : PATH;
+    let view = await post<MaintenanceView>(api, asked, conf);
     if (!(flags["no-wait"] && !api.inProcess)) {
       while (view.ended_at === null) {
         err.draw([err.paint("dim", `  ${progress(view)} …`)]);
@@ -59,6 +73,28 @@ variables (etl_maintenance__<name>), the environment (ETL_MAINTENANCE__<NAME>), 
     return view.state === "failed" ? EXIT.failed : EXIT.succeeded;
   },
 };
+
+function showPreview({ tasks }: MaintenancePreview, out: Terminal): void {
+  const [title, ...rows] = table(
+    [
+      { title: "TASK" },
+      { title: "TABLE" },
+      { title: "OLDER THAN" },
+      { title: "WOULD GO", align: "right" },
+    ],
+    tasks.flatMap(({ task, cutoff, tables }) =>
+      tables.map((each) => [task, each.table, cutoff!.slice(0, 10), count(each.would_delete)])
+    ),
+  );
+  out.line(out.paint("bold", title!));
+  for (const row of rows) out.line(row);
+  for (const { task, warnings } of tasks) {
+    for (const warning of warnings) {
+      out.line(`${out.paint("yellow", "warning:")} ${task}: ${warning}`);
+    }
+  }
+  out.line("Nothing was deleted.");
+}
 
 function progress({ tasks, deleted }: MaintenanceView): string {
   const current = tasks.find(({ state }) => state === "running");
