@@ -78,43 +78,42 @@ export interface MaintenancePreview {
   }[];
 }
 
-/** Counts what would go, with the checks of a request: the request is made and taken back. */
+/** Counts what would go. Raises the problem of a request when the conf is wrong. */
 export async function previewMaintenance(sql: Sql, conf: unknown): Promise<MaintenancePreview> {
-  const takenBack = new Error("taken back");
-  let view: MaintenanceView | undefined;
-  await sql.begin(async (transaction) => {
-    const asked = transaction as unknown as Sql;
-    const options = { trigger: "preview", requested_by: "preview" };
-    view = (await maintenanceView(asked, await requestMaintenance(asked, conf, options)))!;
-    throw takenBack;
-  }).catch((error) => {
-    if (error !== takenBack) throw error;
-  });
+  const [resolved] = await sql<
+    (Pick<MaintenancePreview, "params" | "origins"> & { errors: unknown[] })[]
+  >`select params, origins, errors from etl.resolve_maintenance(${
+    JSON.stringify(conf)
+  }::text::jsonb)`;
+  const { params, origins, errors } = resolved!;
+  // a wrong conf is refused before anything is stored
+  if (errors.length > 0) {
+    await requestMaintenance(sql, conf, { trigger: "preview", requested_by: "" });
+  }
   const tasks = [];
-  for (const { task, cutoff, warnings } of view!.tasks.filter((each) => isCleaning(each.task))) {
+  for (const task of MAINTENANCE_TASKS.filter((each) => each.startsWith("clean_old_"))) {
+    const name = task.replace("clean_old_", "retention_days_");
+    const days = params[name]!;
+    const cutoff = days === -1 ? null : new Date(Date.now() - days * 86_400_000).toISOString();
     const tables = [];
-    for (const { name } of cutoff === null ? [] : await maintainedTables(sql, task)) {
+    for (const { name: table } of cutoff === null ? [] : await maintainedTables(sql, task)) {
       const [row] = await sql.unsafe<{ rows: number }[]>(
-        `select count(*)::float8 as rows from only ${name} where ${
+        `select count(*)::float8 as rows from only ${table} where ${
           AGES[task] ?? "created_at"
         } < $1::text::timestamptz`,
-        [cutoff!],
+        [cutoff],
       );
-      tables.push({ table: name, would_delete: row!.rows });
+      tables.push({ table, would_delete: row!.rows });
     }
     const wouldDelete = tables.reduce((sum, each) => sum + each.would_delete, 0);
+    const warnings = origins[name]!.includes(", which says ")
+      ? [`${name} comes from the ${origins[name]}; ${days} days are taken`]
+      : [];
     tasks.push({ task, cutoff, would_delete: wouldDelete, tables, warnings });
   }
-  return {
-    dry_run: true,
-    params: view!.params,
-    origins: view!.origins,
-    would_delete: tasks.reduce((sum, each) => sum + each.would_delete, 0),
-    tasks,
-  };
+  const wouldDelete = tasks.reduce((sum, each) => sum + each.would_delete, 0);
+  return { dry_run: true, params, origins, would_delete: wouldDelete, tasks };
 }
-
-const isCleaning = (task: MaintenanceTask) => task.startsWith("clean");
 
 /** What tells a row's age, where it is not created_at. */
 const AGES: Partial<Record<MaintenanceTask, string>> = {
