@@ -43,7 +43,10 @@ Deno.test("etl in process: what a run rejected is shown with its rule, replayed 
   const shown = await etl("quarantine", id);
   assert.equal(shown.code, 0, shown.err);
   assert.match(shown.out, /^RECORDS +RULE\n +2 +key_missing\n +1 +\w+/);
-  assert.match(shown.out, /record 1 +key_missing \(id\): .*missing or null\n {2}\{.*"no":2/);
+  assert.match(
+    shown.out,
+    /the request body:2 +key_missing \(id\): .*missing or null\n {2}\{.*"no":2/,
+  );
   assert.ok(!shown.out.includes("\u001b"));
   assert.match(shown.err, new RegExp(`etl replay ${id}`));
   const first = (await etl("quarantine", id, "--limit", "1")).out;
