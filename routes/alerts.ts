@@ -1,6 +1,12 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../pipeline/problem.ts";
-import { handleAlert, openIncidents, recentAlerts, sendTestAlert } from "../store/alerts.ts";
+import {
+  type AlertView,
+  handleAlert,
+  openIncidents,
+  recentAlerts,
+  sendTestAlert,
+} from "../store/alerts.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
@@ -8,12 +14,15 @@ import { jsonOf, problemResponses } from "./shared/schemas.ts";
 const time = z.string().openapi({ format: "date-time" });
 
 const alertSchema = z.object({
-  alert_id: z.number().int(),
+  // the original's, in its order
   kind: z.string().openapi({ example: "run_failed" }),
-  severity: z.string(),
   message: z.string(),
-  run_id: z.uuid().nullable(),
   run_label: z.string().nullable(),
+  ratio: z.number().nullable(),
+  at: time,
+  alert_id: z.number().int(),
+  severity: z.string(),
+  run_id: z.uuid().nullable(),
   fingerprint: z.string().nullable(),
   details: z.record(z.string(), z.any()),
   suppressed: z.boolean(),
@@ -42,6 +51,13 @@ const handleSchema = z.object({
     .openapi({ description: "of a silence" }),
 }).strict().openapi("HandleAlert");
 
+/** An alert with the original's members first, as it named them. */
+function asOriginal(alert: AlertView) {
+  const { kind, message, run_label, details, created_at: at, ...ours } = alert;
+  const ratio = typeof details.ratio === "number" ? details.ratio : null;
+  return { kind, message, run_label, ratio, at, details, created_at: at, ...ours };
+}
+
 /** What the consumer found. */
 export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
@@ -52,11 +68,11 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       responses: {
         200: {
           description: "the alerts",
-          content: { "application/json": { schema: z.object({ items: z.array(alertSchema) }) } },
+          content: { "application/json": { schema: z.object({ data: z.array(alertSchema) }) } },
         },
       },
     }),
-    async (c) => c.json({ items: await recentAlerts(deps.sql) }, 200),
+    async (c) => c.json({ data: (await recentAlerts(deps.sql)).map(asOriginal) }, 200),
   );
 
   app.openapi(

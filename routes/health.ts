@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { databaseHealth, missingRelations, unwritable } from "../store/health.ts";
+import { databaseHealth, missingRelations, originalChecks, unwritable } from "../store/health.ts";
 import { passing } from "../store/outages.ts";
 import { deadline } from "./shared/deadline.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -20,6 +20,10 @@ const STUCK =
   "(pg_locks, pg_stat_activity), or it is overloaded";
 
 const healthSchema = z.object({
+  healthy: z.boolean(),
+  timestamp: z.string().openapi({ format: "date-time" }),
+  checks: z.object({ db_connectivity: z.object({ status: z.string(), message: z.string() }) })
+    .loose(),
   status: z.enum(["healthy", "unhealthy"]),
   problems: z.array(z.string()),
   warnings: z.array(z.string()).optional(),
@@ -71,13 +75,16 @@ export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     }),
     async (c) => {
-      const { healthy, body } = await health(deps);
+      const { healthy, checks, body } = await health(deps);
+      const original = { healthy, timestamp: new Date().toISOString(), checks };
       return healthy
-        ? c.json({ status: "healthy" as const, ...body }, 200)
-        : c.json({ status: "unhealthy" as const, ...body }, 503);
+        ? c.json({ ...original, status: "healthy" as const, ...body }, 200)
+        : c.json({ ...original, status: "unhealthy" as const, ...body }, 503);
     },
   );
 }
+
+type Checks = z.infer<typeof healthSchema>["checks"];
 
 async function health(deps: AppDeps) {
   const { serverId, role, listening, draining, workers, workersBusy } = deps.status();
@@ -90,19 +97,19 @@ async function health(deps: AppDeps) {
     workers_busy: workersBusy,
   };
   try {
-    const database = await deadline(
-      databaseHealth(deps.probe ?? deps.sql, deps.config),
-      ANSWER_LIMIT_MS,
-    );
+    const sql = deps.probe ?? deps.sql;
+    const database = await deadline(databaseHealth(sql, deps.config), ANSWER_LIMIT_MS);
+    const checks = await deadline(originalChecks(sql), ANSWER_LIMIT_MS) as Checks;
     const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
     const dispatch = listening
       ? "notify"
       : "polling: LISTEN is off (ETL_LISTEN=false) or not possible";
     const body = { problems, warnings: database.warnings, server, dispatch, ...database.facts };
-    return { healthy: problems.length === 0, body };
+    return { healthy: problems.length === 0, checks, body };
   } catch (error) {
     const problem = await answers(deps) ? STUCK : outOfReach(error);
-    return { healthy: false, body: { problems: [problem], server } };
+    const checks: Checks = { db_connectivity: { status: "error", message: problem } };
+    return { healthy: false, checks, body: { problems: [problem], server } };
   }
 }
 

@@ -1,26 +1,27 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem } from "../pipeline/problem.ts";
 import { latestMetrics, metricsHistory, type MetricsRow } from "../store/metrics.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { metricsCsv } from "./metrics_csv.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { pageOf, problemResponses } from "./shared/schemas.ts";
+import { problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const count = z.number().int();
 
 const metricsSchema = z.object({
-  run_id: z.uuid(),
+  // the original's, in its order
   run_label: z.string(),
-  status: z.string().openapi({ example: "succeeded" }),
   total_rows: count.nullable(),
   expected_rows: count.nullable(),
   ratio: z.number().nullable(),
-  min_acceptance_ratio: z.number().nullable(),
-  low_ratio: z.boolean(),
   num_chunks: count.nullable(),
   dry_run: z.boolean(),
+  at: time,
+  run_id: z.uuid(),
+  status: z.string().openapi({ example: "succeeded" }),
+  min_acceptance_ratio: z.number().nullable(),
+  low_ratio: z.boolean(),
   replay_of: z.uuid().nullable(),
   inserted: count,
   updated: count,
@@ -40,6 +41,13 @@ const metricsSchema = z.object({
   sla_missed: z.array(z.string()),
 }).openapi("Metrics");
 
+/** A row with the original's members first, as it named them. */
+function asOriginal(row: MetricsRow) {
+  const { run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, ...ours } = row;
+  const at = row.created_at;
+  return { run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, at, ...ours };
+}
+
 /** A day, or a time with or without zone (UTC then). */
 const moment = z.string().max(40).transform((text, context) => {
   const zoned = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$/.test(text)
@@ -54,6 +62,8 @@ const moment = z.string().max(40).transform((text, context) => {
   return new Date(at).toISOString();
 });
 
+const historySchema = z.object({ data: z.array(metricsSchema), next: z.string().nullable() });
+
 const historyQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(10_000).default(30),
   cursor: z.string().max(500).optional(),
@@ -61,7 +71,13 @@ const historyQuery = z.strictObject({
     type: "string",
     description: "from here on; a day or a time, UTC unless it says otherwise",
   }),
-  end: moment.optional().openapi({ type: "string", description: "before this" }),
+  end: z.string().transform((text) =>
+    /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T23:59:59.999Z` : text
+  )
+    .pipe(moment).optional().openapi({
+      type: "string",
+      description: "up to here, included; a day means the whole of it",
+    }),
   run_label: z.string().max(200).optional(),
   dry_run: z.enum(["true", "false"]).optional(),
   status: z.enum(["succeeded", "failed", "cancelled"]).optional(),
@@ -70,6 +86,17 @@ const historyQuery = z.strictObject({
 
 /** The metrics API of the original: latest and history. */
 export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  // a form sends what was left empty, too
+  app.use("/api/metrics/*", async (c, next) => {
+    const url = new URL(c.req.url);
+    const given = [...url.searchParams].filter(([, value]) => value !== "");
+    if (given.length < url.searchParams.size) {
+      url.search = new URLSearchParams(given).toString();
+      c.req.raw = new Request(url, c.req.raw);
+    }
+    await next();
+  });
+
   app.openapi(
     createRoute({
       method: "get",
@@ -77,22 +104,14 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "The newest run with a ratio, dry runs included",
       responses: {
         200: {
-          description: "its metrics",
-          content: { "application/json": { schema: metricsSchema } },
+          description: "its metrics; data is null before the first",
+          content: { "application/json": { schema: z.object({ data: metricsSchema.nullable() }) } },
         },
-        ...problemResponses(404),
       },
     }),
     async (c) => {
       const latest = await latestMetrics(deps.sql);
-      if (latest === null) {
-        throw new Problem("not-found", {
-          status: 404,
-          detail:
-            "There are no metrics yet: no run has reached finalize. POST /api/etl/run starts one.",
-        });
-      }
-      return c.json(latest, 200);
+      return c.json({ data: latest === null ? null : asOriginal(latest) }, 200);
     },
   );
 
@@ -108,7 +127,7 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
         200: {
           description: "a page of metrics",
           content: {
-            "application/json": { schema: pageOf(metricsSchema) },
+            "application/json": { schema: historySchema },
             "text/csv": { schema: z.string() },
           },
         },
@@ -119,7 +138,7 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { format, ...query } = c.req.valid("query");
       const { items, next } = await historyPage(deps, query);
       if (format === "csv") return csv(c, items, next) as never;
-      return c.json({ items, next }, 200);
+      return c.json({ data: items.map(asOriginal), next }, 200);
     },
   );
 }

@@ -1,19 +1,24 @@
 import type { MetricsRow } from "../store/metrics.ts";
 import { csvText } from "./shared/csv.ts";
 
-/** Columns of the CSV, in their order; stages and missed deadlines are JSON's business. */
-const COLUMNS = [
-  "created_at",
-  "run_id",
+/** Columns that every CSV of runs begins with: the original's, in its order. */
+export const ORIGINAL_COLUMNS = [
   "run_label",
-  "status",
-  "dry_run",
   "total_rows",
   "expected_rows",
   "ratio",
+  "num_chunks",
+  "dry_run",
+  "at",
+] as const;
+
+/** Columns of the CSV, in their order; stages and missed deadlines are JSON's business. */
+const COLUMNS = [
+  ...ORIGINAL_COLUMNS,
+  "run_id",
+  "status",
   "min_acceptance_ratio",
   "low_ratio",
-  "num_chunks",
   "inserted",
   "updated",
   "unchanged",
@@ -28,9 +33,9 @@ const COLUMNS = [
   "replay_of",
   "requested_at",
   "started_at",
-] as const satisfies (keyof MetricsRow)[];
+] as const satisfies (keyof MetricsRow | "at")[];
 
 /** Rows as CSV. */
 export function metricsCsv(rows: MetricsRow[]): string {
-  return csvText(COLUMNS, rows);
+  return csvText(COLUMNS, rows.map((row) => ({ ...row, at: row.created_at })));
 }

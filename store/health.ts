@@ -79,6 +79,48 @@ export async function unwritable(sql: Sql): Promise<string[]> {
   }
 }
 
+/** What the original's health answered under `checks`, in its names. */
+export async function originalChecks(sql: Sql): Promise<Record<string, unknown>> {
+  const relations = await sql<{ name: string; exists: boolean }[]>`
+    select n.name, to_regclass('public.' || n.name) is not null as exists from unnest(array['etl_improved_events',
+      'etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily',
+      'v_etl_latest_metrics']) as n (name)`;
+  const exists = new Map(relations.map((each) => [each.name, each.exists]));
+  const status = (there: boolean) => there ? "ok" : "error";
+  const tables = Object.fromEntries(
+    relations.filter(({ name }) => name.startsWith("etl_")).map(({ name, exists: there }) => [
+      name,
+      { status: status(there), exists: there },
+    ]),
+  );
+  const views = exists.get("mv_etl_metrics_daily")! && exists.get("mv_etl_alerts_daily")!;
+  const [latest] = !exists.get("v_etl_latest_metrics") ? [] : await sql<
+    { age_minutes: number }[]
+  >`select etl.iso(created_at) as at, run_label, ratio, total_rows::float8 as total_rows, expected_rows::float8 as expected_rows,
+      round(extract(epoch from clock_timestamp() - created_at) / 60)::integer as age_minutes
+    from public.v_etl_latest_metrics`;
+  const late = latest !== undefined && latest.age_minutes > LATE_MINUTES;
+  return {
+    db_connectivity: { status: "ok", message: "the database answers" },
+    tables,
+    latest_run: latest === undefined
+      ? { status: "warning", warning: "no run has reached finalize yet" }
+      : {
+        status: late ? "warning" : "ok",
+        ...latest,
+        ...(late ? { warning: `the last run is ${latest.age_minutes} minutes old` } : {}),
+      },
+    materialized_views: {
+      status: status(views),
+      exists: views,
+      message: views ? "both daily views are there" : "run `deno task setup-db`",
+    },
+  };
+}
+
+/** A day, after which the original warned of the last run's age. */
+const LATE_MINUTES = 1_440;
+
 /** Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. */
 export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<DatabaseHealth> {
   const missing = await missingRelations(sql);

@@ -50,7 +50,7 @@ export interface HistoryFilter {
   limit: number;
   /** ISO 8601; from here on. */
   start?: string | undefined;
-  /** ISO 8601; before this. */
+  /** ISO 8601; up to this millisecond, included. */
   end?: string | undefined;
   runLabel?: string | undefined;
   dryRun?: boolean | undefined;
@@ -73,7 +73,7 @@ export async function metricsHistory(
       select * from public.etl_improved_metrics
       where true
         ${when(start, sql`and created_at >= ${start!}::text::timestamptz`)}
-        ${when(end, sql`and created_at < ${end!}::text::timestamptz`)}
+        ${when(end, sql`and created_at < ${end!}::text::timestamptz + interval '1 millisecond'`)}
         ${when(runLabel, sql`and run_label = ${runLabel!}`)}
         ${dryRun === undefined ? sql`` : dryRun ? sql`and dry_run` : sql`and not dry_run`}
         ${when(status, sql`and status = ${status!}`)}

@@ -8,6 +8,7 @@ import {
   type HistoryPage,
   historyPage,
 } from "../../store/history.ts";
+import { ORIGINAL_COLUMNS } from "../metrics_csv.ts";
 import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
@@ -37,8 +38,10 @@ export async function runsPage(c: Context, deps: DashboardDeps): Promise<Respons
 export async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
   const query = readHistoryQuery(c.req.query());
   const { rows } = await sharedHistory(c, deps, query);
-  const columns = HISTORY_COLUMNS.filter((name) => name !== "position");
-  return c.body(csvText(columns, rows), 200, {
+  const columns = new Set<string>([...ORIGINAL_COLUMNS, ...HISTORY_COLUMNS]);
+  columns.delete("position");
+  const lines = rows.map((row) => ({ ...row, at: row.ended_at }));
+  return c.body(csvText([...columns], lines), 200, {
     ...SECURITY_HEADERS,
     "content-type": "text/csv; charset=utf-8",
     "content-disposition": 'attachment; filename="etl_runs.csv"',

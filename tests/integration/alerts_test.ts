@@ -113,6 +113,15 @@ Deno.test("a ratio below 1 is low_ratio whether or not the run fails, and the al
     "error",
     false,
   ]);
+  const { data } = await (await engine.request("/api/alerts/recent")).json();
+  assert.deepEqual(Object.keys(data[1]).slice(0, 5), [
+    "kind",
+    "message",
+    "run_label",
+    "ratio",
+    "at",
+  ]);
+  assert.deepEqual([data[1].kind, data[1].ratio], ["low_ratio", 0.75]);
   await load(4, [1, 2, 3]);
   const open = () =>
     sql`select from etl.alert_states where kind = 'low_ratio' and resolved_at is null`;

@@ -23,7 +23,6 @@ Deno.test("every error is a problem: unknown routes, ids, cursors, filters, host
     [`/api/etl/runs?cursor=${cursor(["2026-01-01T00:00:00Z", 5])}`, 400, /cursor/],
     [`/api/etl/runs?cursor=${cursor(["2026-02-30T00:00:00Z", none])}`, 400, /cursor/],
     [`/api/etl/runs?cursor=${cursor({})}`, 400, /cursor/],
-    ["/api/metrics/latest", 404, /no metrics yet/],
     ["/api/etl/run", 405, /GET is not possible .* possible: POST/],
     ["/api/etl/runs", 405, /possible: GET, HEAD/, { method: "PUT" }],
     ["/api/etl/runs", 403, /ETL_ALLOWED_HOSTS/, { headers: { host: "evil.example" } }],

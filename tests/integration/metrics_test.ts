@@ -15,8 +15,11 @@ interface Row {
 const page = async (engine: Engine, query: string) => {
   const response = await engine.request(`/api/metrics/history?${query}`);
   assert.equal(response.status, 200, await response.clone().text());
-  return await response.json() as { items: Row[]; next: string | null };
+  const { data, next } = await response.json() as { data: Row[]; next: string | null };
+  return { items: data, next };
 };
+
+const ORIGINAL = "run_label,total_rows,expected_rows,ratio,num_chunks,dry_run,at".split(",");
 
 /** Rows in two schemas; every third at the same moment as the one before. */
 async function fill(engine: Engine, count: number) {
@@ -62,7 +65,12 @@ Deno.test("history filters by time, label, dry run and status, alone and togethe
     assert.ok(expected.length > 0, query);
   };
   await check("start=2025-01-01T10:00:00Z", (row) => row.created_at >= "2025-01-01T10:00:00.000Z");
-  await check("end=2025-01-01T10:00:00Z", (row) => row.created_at < "2025-01-01T10:00:00.000Z");
+  await check("end=2025-01-01T10:00:00Z", (row) => row.created_at <= "2025-01-01T10:00:00.000Z");
+  await check("end=2025-01-01", (row) => row.created_at < "2025-01-02T00:00:00.000Z");
+  await check(
+    "start=&end=2025-01-01&run_label=&dry_run=&status=&cursor=",
+    (row) => row.created_at < "2025-01-02T00:00:00.000Z",
+  );
   await check("start=2025-01-02", (row) => row.created_at >= "2025-01-02T00:00:00.000Z");
   await check(
     "start=2025-01-01T12:00:00%2B02:00",
@@ -74,7 +82,7 @@ Deno.test("history filters by time, label, dry run and status, alone and togethe
   await check(
     "status=succeeded&dry_run=true&run_label=label_0&end=2025-01-01T23:00",
     (row) =>
-      row.dry_run && row.run_label === "label_0" && row.created_at < "2025-01-01T23:00:00.000Z",
+      row.dry_run && row.run_label === "label_0" && row.created_at <= "2025-01-01T23:00:00.000Z",
   );
   assert.equal((await page(engine, "status=failed")).items.length, 0);
 });
@@ -122,6 +130,10 @@ Deno.test("history as CSV is a download of RFC 4180 that no spreadsheet takes fo
   assert.match(response.headers.get("content-disposition")!, /^attachment; filename="[^"]+\.csv"$/);
   const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("link")!)![1]!;
   const texts = [await response.text(), await (await engine.request(next)).text()];
+  const runs = await engine.request("/etl/runs.csv");
+  for (const text of [...texts, await runs.text()]) {
+    assert.deepEqual(text.split("\r\n")[0]!.split(",").slice(0, 7), ORIGINAL);
+  }
   for (const text of texts) assert.ok(text.endsWith("\r\n") && !/[^\r]\n/.test(text));
   const rows = texts.flatMap((text) =>
     Papa.parse<Record<string, string>>(text.trimEnd(), { header: true }).data
@@ -135,13 +147,15 @@ Deno.test("history as CSV is a download of RFC 4180 that no spreadsheet takes fo
 
 Deno.test("latest is the newest run with a ratio, a dry run too, in whatever schema", async (t) => {
   await using engine = await startEngine(t);
-  const latest = async () => await (await engine.request("/api/metrics/latest")).json();
-  assert.equal((await latest()).status, 404);
+  const answer = async () => await (await engine.request("/api/metrics/latest")).json();
+  const latest = async () => (await answer()).data;
+  assert.deepEqual(await answer(), { data: null });
   await engine.succeed({ batch_size: 5 });
   const elsewhere = await engine.succeed({ batch_size: 6, schema_name: "elsewhere" });
   assert.equal((await latest()).run_id, elsewhere.run_id);
   const dry = await engine.succeed({ batch_size: 7, dry_run: true });
   assert.equal((await latest()).run_id, dry.run_id);
+  assert.deepEqual(Object.keys(await latest()).slice(0, 7), ORIGINAL);
   await engine.runToEnd({ source: { type: "file", path: "missing.csv", key: "id" } });
   assert.equal((await latest()).run_id, dry.run_id, "a run without a ratio is not the latest");
 });
@@ -191,6 +205,23 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
   const good = await health();
   assert.equal(good.status, 200);
   assert.deepEqual(good.problems, []);
+  assert.equal(good.healthy, true);
+  assert.ok(Math.abs(Date.parse(good.timestamp) - Date.now()) < 60_000);
+  assert.equal(good.checks.db_connectivity.status, "ok");
+  assert.deepEqual(good.checks.tables.etl_improved_alerts, { status: "ok", exists: true });
+  assert.equal(good.checks.materialized_views.exists, true);
+  const { at, age_minutes, ...latestRun } = good.checks.latest_run;
+  assert.deepEqual(latestRun, {
+    status: "ok",
+    run_label: "etl_improved",
+    ratio: 1,
+    total_rows: 5,
+    expected_rows: 5,
+  });
+  assert.ok(age_minutes <= 1 && Date.parse(at) > 0);
+  await engine
+    .sql`update public.etl_improved_metrics set created_at = now() - interval '1441 minutes'`;
+  assert.match((await health()).checks.latest_run.warning, /1441 minutes old/);
   assert.equal(good.last_run.run_id, run.run_id);
   assert.ok(good.last_run.age_seconds >= 0);
   assert.equal(good.scheduler.in_use, "servers");

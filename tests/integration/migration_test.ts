@@ -92,7 +92,7 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
     await using engine = await startEngine(t, { database: db });
     const history =
       await (await engine.request("/api/metrics/history?limit=500&run_label=daily_prod")).json();
-    assert.equal((history.items ?? history).length, 100);
+    assert.equal(history.data.length, 100);
     // the rows are updated like any others
     const run = await engine.load([{ id: "evt-7" }, { id: "new" }], {
       source: { name: "etl_improved" },

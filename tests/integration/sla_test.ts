@@ -134,7 +134,7 @@ Deno.test("missed deadlines are in the history of metrics", async (t) => {
   await sweepDeadlines(engine.sql);
   await engine.toEnd(run_id);
   await engine.succeed({ batch_size: 5 });
-  const { items } = await (await engine.request("/api/metrics/history")).json();
+  const { data: items } = await (await engine.request("/api/metrics/history")).json();
   assert.deepEqual((items as { sla_missed: string[] }[]).map((item) => item.sla_missed.sort()), [
     [],
     ["load", "run"],
