@@ -214,6 +214,16 @@ function eachNumber(
   }
 }
 
+/** JSON of any value, with every digit of its bigints; `space` as JSON.stringify takes it. */
+export function jsonText(value: unknown, space?: number): string {
+  const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+  return JSON.stringify(
+    value,
+    (_key, member) => typeof member === "bigint" ? rawJSON(`${member}`) : member,
+    space,
+  );
+}
+
 // TypeScript's own lib does not know the third argument yet (ECMAScript 2026).
 type Reviver = (this: object, key: string, value: Json, context: { source?: string }) => Json;
 const parseWithSource = JSON.parse as (text: string, reviver: Reviver) => Json;

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { jsonText } from "../pipeline/numbers.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { checkedSuite } from "../pipeline/workers/aside.ts";
 import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
@@ -64,7 +65,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         ...problemResponses(400, 404),
       },
     }),
-    async (c) => c.json((await knownSuite(deps, c.req.valid("param").name)).suite, 200),
+    async (c) => suiteAnswer(c, (await knownSuite(deps, c.req.valid("param").name)).suite, 200),
   );
   app.openapi(
     createRoute({
@@ -92,7 +93,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         })
       );
       const isNew = await putSuite(deps.sql, { name, suite, row_wise: rowWise }, actorOf(c));
-      return c.json(suite, isNew ? 201 : 200);
+      return suiteAnswer(c, suite, isNew ? 201 : 200);
     },
   );
   app.openapi(
@@ -136,6 +137,11 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       });
     },
   );
+}
+
+/** With every digit of its integers, which c.json would not write. */
+function suiteAnswer<S extends 200 | 201>(c: Context, suite: Record<string, unknown>, status: S) {
+  return c.body(jsonText(suite), status, { "content-type": "application/json" }) as never;
 }
 
 async function knownSuite(deps: AppDeps, name: string) {

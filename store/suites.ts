@@ -1,3 +1,5 @@
+import { jsonText } from "../pipeline/numbers.ts";
+import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Sql } from "./database.ts";
 
 /** A suite as etl.suites keeps it. */
@@ -19,9 +21,9 @@ export async function findSuite(
   name: string | null,
   dataset: string,
 ): Promise<Record<string, unknown> | null> {
-  const [row] = await sql<{ suite: Record<string, unknown> }[]>`
-    select suite from etl.suites where name = etl.suite_name(${name}, ${dataset})`;
-  return row?.suite ?? null;
+  const [row] = await sql<{ suite: string }[]>`
+    select suite::text as suite from etl.suites where name = etl.suite_name(${name}, ${dataset})`;
+  return row === undefined ? null : readStored(row.suite);
 }
 
 /** Stores suites from files; those that a person has put stay as they are. */
@@ -33,22 +35,27 @@ export async function storeFileSuites(
     insert into etl.suites as s (name, suite, row_wise, origin)
     select f.name, f.suite, f.row_wise, 'file'
     from jsonb_to_recordset(${
-    JSON.stringify(suites)
+    jsonText(suites)
   }::text::jsonb) as f (name text, suite jsonb, row_wise boolean)
     on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise, updated_at = now()
     where s.origin = 'file' and s.suite <> excluded.suite`;
 }
 
 export async function listSuites(sql: Sql): Promise<StoredSuite[]> {
-  return await sql<
-    StoredSuite[]
-  >`select name, suite, row_wise, origin from etl.suites order by name`;
+  const rows = await sql<(Omit<StoredSuite, "suite"> & { suite: string })[]>`
+    select name, suite::text as suite, row_wise, origin from etl.suites order by name`;
+  return rows.map((row) => ({ ...row, suite: readStored(row.suite) }));
 }
 
 export async function getSuite(sql: Sql, name: string): Promise<StoredSuite | null> {
-  const [row] = await sql<StoredSuite[]>`
-    select name, suite, row_wise, origin from etl.suites where name = ${name}`;
-  return row ?? null;
+  const [row] = await sql<(Omit<StoredSuite, "suite"> & { suite: string })[]>`
+    select name, suite::text as suite, row_wise, origin from etl.suites where name = ${name}`;
+  return row === undefined ? null : { ...row, suite: readStored(row.suite) };
+}
+
+/** A suite with every digit of its integers, which the driver's own parser would round. */
+function readStored(text: string): Record<string, unknown> {
+  return parseJson(text) as Record<string, unknown>;
 }
 
 /** Creates or replaces a suite; answers whether it is new. */
@@ -61,7 +68,7 @@ export async function putSuite(
     with put as (
       insert into etl.suites as s (name, suite, row_wise, origin, updated_by)
       values (${suite.name}, ${
-    JSON.stringify(suite.suite)
+    jsonText(suite.suite)
   }::text::jsonb, ${suite.row_wise}, 'api', ${actor})
       on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise, origin = 'api',
         updated_at = now(), updated_by = excluded.updated_by

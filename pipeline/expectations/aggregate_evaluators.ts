@@ -8,7 +8,7 @@ import {
   type SummaryOptions,
 } from "./distinct_summary.ts";
 import type { Evaluator } from "./evaluators.ts";
-import { totalOf } from "./moments.ts";
+import { deviationOf, meanOf, type MomentsState, totalOf } from "./moments.ts";
 import { numbersAtRanks, type NumbersState } from "./numbers_spill.ts";
 import type { State } from "./accumulator.ts";
 import type { Plan, Read } from "./plan.ts";
@@ -33,19 +33,15 @@ export function aggregateEvaluator(
   return { columns: [kwargs.column as string], evaluate: ({ states }) => judge(states) };
 }
 
+type Range = [number | bigint | null, number | bigint | null];
 type Judge = (states: readonly State[]) => Outcome;
 
 const AGGREGATES: Record<string, (kwargs: Kwargs, context: Context) => Judge> = {
   expect_column_max_to_be_between: extreme("max"),
   expect_column_min_to_be_between: extreme("min"),
-  expect_column_mean_to_be_between: moments((state) =>
-    state.nonnull === 0 ? null : totalOf(state) / state.nonnull
-  ),
+  expect_column_mean_to_be_between: moments(meanOf),
   expect_column_sum_to_be_between: moments(totalOf),
-  expect_column_stdev_to_be_between: moments((state) => {
-    if (state.nonnull < 2 || !Number.isFinite(state.sum)) return null;
-    return Math.sqrt(state.squares / (state.nonnull - 1));
-  }),
+  expect_column_stdev_to_be_between: moments(deviationOf),
   expect_column_median_to_be_between: (kwargs, { plan, condition }) => {
     const column = kwargs.column as string;
     const read = plan.numbers(column, condition);
@@ -102,7 +98,10 @@ function unexpectedOf({ count, values }: DistinctSummary["unexpected"]): Record<
 }
 
 function missingOf(missing: unknown[]): Record<string, unknown> {
-  return { missing_count: missing.length, partial_missing_list: missing.slice(0, MAX_LISTED) };
+  return {
+    missing_count: missing.length,
+    partial_missing_list: missing.slice(0, MAX_LISTED).map(shown),
+  };
 }
 
 function observedBetween(observed: unknown, kwargs: Kwargs): Outcome {
@@ -125,7 +124,7 @@ function extreme(which: "min" | "max"): (kwargs: Kwargs, context: Context) => Ju
 }
 
 function moments(
-  observe: (state: ReturnType<ReturnType<Plan["moments"]>>) => number | null,
+  observe: (state: MomentsState) => number | bigint | null,
 ): (kwargs: Kwargs, context: Context) => Judge {
   return (kwargs, { plan, condition }) => {
     const column = kwargs.column as string;
@@ -154,7 +153,7 @@ function quantiles(kwargs: Kwargs, { plan, condition }: Context): Judge {
   const column = kwargs.column as string;
   const ranges = kwargs.quantile_ranges as {
     quantiles: number[];
-    value_ranges: [number | null, number | null][];
+    value_ranges: Range[];
   };
   const method = (kwargs.allow_relative_error || "nearest") as string;
   const read = plan.numbers(column, condition);
@@ -202,10 +201,12 @@ function interpolate(a: number, b: number, share: number): number {
 }
 
 /** Inclusive, and with the tolerance of 1e-4 that Great Expectations has here. */
-function isInRange(value: number | null, [low, high]: [number | null, number | null]): boolean {
+function isInRange(value: number | null, [low, high]: Range): boolean {
   if (value === null) return false;
-  const isClose = (bound: number): boolean =>
-    value === bound || Math.abs(value - bound) <= 1e-8 + 1e-4 * Math.abs(bound);
+  const isClose = (given: number | bigint): boolean => {
+    const bound = Number(given);
+    return value === bound || Math.abs(value - bound) <= 1e-8 + 1e-4 * Math.abs(bound);
+  };
   return (low !== null && isClose(low)) || (high !== null && isClose(high)) ||
     ((low === null || value >= low) && (high === null || value <= high));
 }
@@ -225,6 +226,9 @@ function distinct(
         );
       }
       const set = kwargs.value_set as unknown[] | undefined;
+      if (set?.some((one) => typeof one === "object" && one !== null)) {
+        throw new NotEvaluable("value_set has lists or dicts, which are not compared as values.");
+      }
       return judge(kwargs, summarize(state, { ...options, ...(set ? { set } : {}) }), state);
     };
   };

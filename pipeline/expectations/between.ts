@@ -1,3 +1,4 @@
+import { jsonText } from "../numbers.ts";
 import { compareValues } from "./python_value.ts";
 import { NotEvaluable } from "./result.ts";
 
@@ -19,11 +20,19 @@ export function isBetween(observed: unknown, kwargs: Record<string, unknown>): b
   return true;
 }
 
+/** A bound for numbers: a text that is a number counts as that. */
+export function numericBound(bound: unknown): unknown {
+  return typeof bound === "string" && bound.trim() !== "" && Number.isFinite(Number(bound))
+    ? Number.isSafeInteger(Number(bound)) || !/^-?\d+$/.test(bound) ? Number(bound) : BigInt(bound)
+    : bound;
+}
+
 function compared(observed: unknown, bound: unknown): number {
-  const order = compareValues(observed, bound);
+  const isNumber = typeof observed !== "string";
+  const order = compareValues(observed, isNumber ? numericBound(bound) : bound);
   if (order === undefined) {
     throw new NotEvaluable(
-      `The observed ${typeof observed} cannot be compared with ${JSON.stringify(bound)}.`,
+      `The observed ${typeof observed} cannot be compared with ${jsonText(bound)}.`,
     );
   }
   return order;

@@ -14,8 +14,34 @@ const or = <T extends z.ZodType>(schema: T) => z.union([parameterReference, sche
 const must = <T extends z.ZodType>(schema: T) => z.union([parameterReference, schema]);
 
 const columnName = z.string().min(1).max(512);
-const bound = z.union([z.number(), z.string().min(1).max(1_000)]).nullable();
-const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+const NUMERIC = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+/** A number; as Great Expectations does, a boolean counts as 0 or 1, and a text that is a number as that. */
+const number = z.union([
+  z.number(),
+  z.bigint(),
+  z.boolean().transform((value) => +value),
+  z.string().regex(NUMERIC, "is no number").transform((text) =>
+    /^-?\d+$/.test(text) && !Number.isSafeInteger(Number(text)) ? BigInt(text) : Number(text)
+  ),
+]);
+const bound = z.union([
+  z.number(),
+  z.bigint(),
+  z.boolean().transform((value) => +value),
+  z.string().min(1).max(1_000),
+]).nullable();
+const scalar = z.union([z.string(), z.number(), z.bigint(), z.boolean(), z.null()]);
+const share = number.pipe(z.number().min(0).max(1));
+/** true, or what Python's libraries take for it: "true", "yes", 1. */
+const flag = z.union([
+  z.boolean(),
+  z.number().refine((value) => value === 0 || value === 1, "is not true or false")
+    .transform((value) => value === 1),
+  z.string().regex(/^(?:true|false|t|f|yes|no|y|n|on|off|1|0)$/i, "is not true or false")
+    .transform((text) => /^(?:t|y|on|1)/i.test(text)),
+]);
+/** Lists and objects are equal to values of the same content. */
+const member = z.union([scalar, z.array(z.unknown()), z.record(z.string(), z.unknown())]);
 const MAX_SET = 100_000;
 const typeName = z.enum(ALL_TYPE_NAMES);
 
@@ -27,21 +53,21 @@ const rowCondition = {
     "great_expectations__experimental__",
   ]).nullable().optional(),
 };
-const mostly = { mostly: or(z.number().min(0).max(1)) };
+const mostly = { mostly: or(share) };
 const column = { column: must(columnName), ...rowCondition };
 const between = {
   min_value: or(bound),
   max_value: or(bound),
-  strict_min: or(z.boolean().nullable()),
-  strict_max: or(z.boolean().nullable()),
+  strict_min: or(flag),
+  strict_max: or(flag),
 };
 const numbersBetween = {
   ...between,
-  min_value: or(z.number().nullable()),
-  max_value: or(z.number().nullable()),
+  min_value: or(number.nullable()),
+  max_value: or(number.nullable()),
 };
-const valueSet = { value_set: must(z.array(scalar).max(MAX_SET)) };
-const filledSet = { value_set: must(z.array(scalar).min(1).max(MAX_SET)) };
+const valueSet = { value_set: must(z.array(member).max(MAX_SET)) };
+const filledSet = { value_set: must(z.array(member).min(1).max(MAX_SET)) };
 const pattern = z.string().max(2_000);
 const escape = { escape: or(z.string().length(1).nullable()) };
 const matchOn = { match_on: or(z.enum(["any", "all"])) };
@@ -53,7 +79,7 @@ const pair = {
   ...mostly,
 };
 const columns = {
-  column_list: must(z.array(columnName).min(1).max(50)),
+  column_list: must(z.array(columnName).min(2, "must have at least two columns").max(50)),
   ignore_row_if: or(z.enum(["all_values_are_missing", "any_value_is_missing", "never"])),
   ...rowCondition,
   ...mostly,
@@ -84,20 +110,22 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   // of the table
   expect_table_row_count_to_be_between: entry("batch", { ...numbersBetween, ...rowCondition }),
   expect_table_row_count_to_equal: entry("batch", {
-    value: must(z.number().int().min(0)),
+    value: must(number.pipe(z.number().int().min(0))),
     ...rowCondition,
   }),
   expect_table_column_count_to_be_between: entry("batch", {
-    min_value: or(z.number().nullable()),
-    max_value: or(z.number().nullable()),
+    min_value: or(number.nullable()),
+    max_value: or(number.nullable()),
   }),
-  expect_table_column_count_to_equal: entry("batch", { value: must(z.number().int().min(0)) }),
+  expect_table_column_count_to_equal: entry("batch", {
+    value: must(number.pipe(z.number().int().min(0))),
+  }),
   expect_table_columns_to_match_ordered_list: entry("batch", {
     column_list: or(z.array(z.string()).max(10_000).nullable()),
   }),
   expect_table_columns_to_match_set: entry("batch", {
     column_set: or(z.array(z.string()).max(10_000).nullable()),
-    exact_match: or(z.boolean().nullable()),
+    exact_match: or(flag.nullable()),
   }),
   expect_column_to_exist: entry("batch", {
     column: must(columnName),
@@ -112,10 +140,10 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   expect_column_values_to_not_be_in_set: columnMap(valueSet),
   expect_column_values_to_be_of_type: columnMap({ type_: must(typeName) }),
   expect_column_values_to_be_in_type_list: columnMap({
-    type_list: must(z.array(typeName).min(1).max(100).nullable()),
+    type_list: or(z.array(typeName).min(1).max(100).nullable()),
   }),
   expect_column_value_lengths_to_be_between: columnMap(numbersBetween),
-  expect_column_value_lengths_to_equal: columnMap({ value: must(z.number()) }),
+  expect_column_value_lengths_to_equal: columnMap({ value: must(number) }),
   expect_column_values_to_match_regex: columnMap({ regex: or(pattern) }),
   expect_column_values_to_not_match_regex: columnMap({ regex: must(pattern) }),
   expect_column_values_to_match_regex_list: columnMap({
@@ -152,12 +180,12 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   expect_column_values_to_be_increasing: entry("batch", {
     ...column,
     ...mostly,
-    strictly: or(z.boolean().nullable()),
+    strictly: or(flag.nullable()),
   }),
   expect_column_values_to_be_decreasing: entry("batch", {
     ...column,
     ...mostly,
-    strictly: or(z.boolean().nullable()),
+    strictly: or(flag.nullable()),
   }),
   expect_column_max_to_be_between: aggregate(between),
   expect_column_min_to_be_between: aggregate(between),
@@ -168,7 +196,7 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   expect_column_quantile_values_to_be_between: aggregate({
     quantile_ranges: must(z.strictObject({
       quantiles: z.array(z.number().min(0).max(1)).min(1).max(100),
-      value_ranges: z.array(z.tuple([z.number().nullable(), z.number().nullable()])).max(100),
+      value_ranges: z.array(z.tuple([number.nullable(), number.nullable()])).max(100),
     })),
     allow_relative_error: or(
       z.union([z.literal(false), z.enum(["linear", "lower", "higher", "midpoint", "nearest"])]),
@@ -182,14 +210,14 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   expect_column_distinct_values_to_equal_set: aggregate(valueSet),
   expect_column_most_common_value_to_be_in_set: aggregate({
     ...valueSet,
-    ties_okay: or(z.boolean().nullable()),
+    ties_okay: or(flag.nullable()),
   }),
 
   // of two columns
   expect_column_pair_values_to_be_equal: entry("row", pair),
   expect_column_pair_values_a_to_be_greater_than_b: entry("row", {
     ...pair,
-    or_equal: or(z.boolean().nullable()),
+    or_equal: or(flag.nullable()),
   }),
   expect_column_pair_values_to_be_in_set: entry("row", {
     ...pair,
@@ -199,7 +227,7 @@ export const CATALOG: Readonly<Record<string, CatalogEntry>> = {
   // of several columns
   expect_compound_columns_to_be_unique: entry("batch", columns),
   expect_select_column_values_to_be_unique_within_record: entry("row", columns),
-  expect_multicolumn_sum_to_equal: entry("row", { ...columns, sum_total: must(z.number()) }),
+  expect_multicolumn_sum_to_equal: entry("row", { ...columns, sum_total: must(number) }),
   expect_multicolumn_values_to_be_equal: entry("row", columns),
 };
 

@@ -1,10 +1,16 @@
+import { jsonText } from "../numbers.ts";
 import type { SourceRecord } from "../sources/source.ts";
 import type { Accumulator, State } from "./accumulator.ts";
-import { Batch, type EventColumns } from "./batch.ts";
-import { type Condition, conditionColumns, parseCondition } from "./condition_parser.ts";
+import { Batch, type EventColumns, splitPath } from "./batch.ts";
+import {
+  type Condition,
+  conditionColumns,
+  conditionKey,
+  parseCondition,
+} from "./condition_parser.ts";
 import { type Evaluator, evaluatorOf, type Evidence, requireColumns } from "./evaluators.ts";
-import { Plan } from "./plan.ts";
-import { NotEvaluable, toResult, type ValidationResult } from "./result.ts";
+import { domain, Plan } from "./plan.ts";
+import { NotEvaluable, plain, toResult, type ValidationResult } from "./result.ts";
 import { EXPECTED, SKIPPED } from "./row_rule.ts";
 import { type Expectation, isRowWise, resolveParameters, type Suite } from "./suite.ts";
 import { shown } from "./python_value.ts";
@@ -33,6 +39,8 @@ export interface ChunkState {
   rows: number;
   /** Columns seen in some record, by index of `columns`. */
   readonly seen: boolean[];
+  /** Fields whose name is that of a missing column but for capital letters. */
+  readonly near: (string | null)[];
   /** Conditions that met values they cannot compare, by index. */
   readonly mistyped: boolean[];
 }
@@ -42,6 +50,7 @@ export interface SerializedState {
   chunkNo: number;
   rows: number;
   seen: boolean[];
+  near: (string | null)[];
   mistyped: boolean[];
   states: State[];
 }
@@ -88,10 +97,9 @@ export class CompiledSuite {
     this.#parameters = { ...suite.suite_parameters, ...parameters };
     const conditions = new Map<string, Condition>();
     const parsed = suite.expectations.map(({ kwargs }) => {
-      const { row_condition: text, condition_parser: parser } = kwargs;
-      const condition = parseCondition(text, parser);
+      const condition = parseCondition(kwargs.row_condition);
       if (condition === undefined || typeof condition === "string") return undefined;
-      const key = JSON.stringify(condition);
+      const key = conditionKey(condition);
       if (!conditions.has(key)) conditions.set(key, condition);
       return conditions.get(key)!;
     });
@@ -116,11 +124,10 @@ export class CompiledSuite {
   /** Domains whose duplicates some expectation wants: kept by row, for all that ask about them. */
   #rowsNeeded(conditions: (Condition | undefined)[]): Set<string> {
     const needed = new Set<string>();
-    // The numbering of conditions must be that of the plan: both number them as they are met.
-    const plan = new Plan(needed);
     this.suite.expectations.forEach(({ type, kwargs }, i) => {
-      const domain = plan.domain(String(kwargs.column), conditions[i]);
-      if (type === "expect_column_values_to_be_unique") needed.add(domain);
+      if (type === "expect_column_values_to_be_unique") {
+        needed.add(domain(String(kwargs.column), conditions[i]));
+      }
     });
     return needed;
   }
@@ -136,6 +143,7 @@ export class CompiledSuite {
       ),
       rows: 0,
       seen: this.#columns.map(() => false),
+      near: this.#columns.map(() => null),
       mistyped: this.#conditions.map(() => false),
     };
   }
@@ -151,6 +159,7 @@ export class CompiledSuite {
     state.rows += records.length;
     this.#columns.forEach((column, i) => {
       if (this.#batch.has(column)) state.seen[i] = true;
+      else if (!state.seen[i]) state.near[i] ??= nameInOtherLetters(column, records[0]!);
     });
     this.#conditions.forEach((condition, i) => {
       if (this.#batch.select(condition).mistyped) state.mistyped[i] = true;
@@ -164,6 +173,7 @@ export class CompiledSuite {
       chunkNo: state.chunkNo,
       rows: state.rows,
       seen: state.seen,
+      near: state.near,
       mistyped: state.mistyped,
       states: state.accumulators.map((accumulator) => accumulator.state()),
     };
@@ -182,6 +192,7 @@ export class CompiledSuite {
       chunkNo: a.chunkNo,
       rows: a.rows + b.rows,
       seen: a.seen.map((seen, i) => seen || b.seen[i]!),
+      near: a.near.map((near, i) => near ?? b.near[i]!),
       mistyped: a.mistyped.map((mistyped, i) => mistyped || b.mistyped[i]!),
       states: this.#plan.kinds.map((kind, i) => {
         const state = b.states[i]!;
@@ -196,6 +207,7 @@ export class CompiledSuite {
       states: merged.states,
       rows: merged.rows,
       has: (column) => merged.seen[this.#columns.indexOf(column)] === true,
+      near: (column) => merged.near[this.#columns.indexOf(column)] ?? undefined,
     };
     const results = this.#compiled.map((compiled) =>
       toResult(compiled.expectation, () => {
@@ -213,7 +225,7 @@ export class CompiledSuite {
       success: successful === results.length,
       results,
       suite_name: this.suite.name,
-      suite_parameters: this.#parameters,
+      suite_parameters: plain(this.#parameters),
       statistics: {
         evaluated_expectations: results.length,
         successful_expectations: successful,
@@ -260,10 +272,19 @@ export class CompiledSuite {
   }
 }
 
+/** The field of a record that a column's path starts with but for capital letters. */
+function nameInOtherLetters(column: string, record: SourceRecord): string | null {
+  const [first, ...rest] = splitPath(column);
+  const name = Object.keys(record).find((key) =>
+    key !== first && key.toLowerCase() === first!.toLowerCase()
+  );
+  return name === undefined ? null : [name, ...rest].join(".");
+}
+
 /** An expectation in one line: its type and what it asks for. */
 function describe({ type, kwargs }: Expectation): string {
   const parts = Object.entries(kwargs).map(([key, value]) => {
-    const text = JSON.stringify(value) ?? "null";
+    const text = jsonText(value) ?? "null";
     return `${key} ${text.length > 80 ? text.slice(0, 80) + "…" : text}`;
   });
   return `${type}(${parts.join(", ")})`;

@@ -5,11 +5,14 @@
  * `"great_expectations"` (col("a") > 5, .notNull()).
  */
 export type Condition =
-  | { kind: "compare"; column: string; operator: Comparison; value: string | number | boolean }
-  | { kind: "in"; column: string; values: (string | number | boolean)[]; negated: boolean }
+  | { kind: "compare"; column: string; operator: Comparison; value: Literal }
+  | { kind: "in"; column: string; values: Literal[]; negated: boolean }
   | { kind: "null"; column: string; negated: boolean }
   | { kind: "and" | "or"; parts: Condition[] }
   | { kind: "not"; part: Condition };
+
+/** What a condition is compared with. */
+export type Literal = string | number | bigint | boolean;
 
 export type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
 const COMPARISONS = new Set(["==", "!=", "<", "<=", ">", ">="]);
@@ -19,20 +22,24 @@ const MAX_LENGTH = 10_000;
 /** The condition, undefined where there is none, or what is wrong with it. */
 export function parseCondition(
   condition: unknown,
-  parser: unknown,
 ): Condition | undefined | string {
   if (condition === undefined || condition === null || condition === "") return undefined;
   try {
     if (typeof condition !== "string") return fromObject(condition, 0);
-    if (parser === undefined || parser === null) {
-      return 'a row_condition in text needs condition_parser "pandas" or "great_expectations"';
-    }
     if (condition.length > MAX_LENGTH) return `longer than ${MAX_LENGTH} characters`;
     return new Parser(condition).parse();
   } catch (error) {
     if (error instanceof Syntax) return error.message;
     throw error;
   }
+}
+
+/** Conditions have one key when they select by the same comparisons. */
+export function conditionKey(condition: Condition): string {
+  return JSON.stringify(
+    condition,
+    (_key, value) => typeof value === "bigint" ? { integer: String(value) } : value,
+  );
 }
 
 /** Columns that a condition reads. */
@@ -91,8 +98,8 @@ function fromObject(json: unknown, depth: number): Condition {
   }
 }
 
-function isLiteral(value: unknown): value is string | number | boolean {
-  return typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+function isLiteral(value: unknown): value is Literal {
+  return ["string", "number", "bigint", "boolean"].includes(typeof value);
 }
 
 const TOKEN =
@@ -182,11 +189,12 @@ class Parser {
       throw new Syntax(`more than ${MAX_CONDITIONS} comparisons`);
     }
     const token = this.#peek();
-    if (token.kind === "number" || token.kind === "text") {
+    if (this.#isLiteral(token)) {
       const value = this.#literal();
       const operator = this.#operator();
       const { column } = this.#column();
-      return { kind: "compare", column, operator: MIRRORED[operator], value };
+      const first: Condition = { kind: "compare", column, operator: MIRRORED[operator], value };
+      return this.#isComparison() ? this.#chain(column, [first]) : first;
     }
     const { column, method } = this.#column();
     if (method !== undefined) {
@@ -201,7 +209,30 @@ class Parser {
       this.#expect("in");
       return { kind: "in", column, values: this.#list(), negated: true };
     }
-    return { kind: "compare", column, operator: this.#operator(), value: this.#literal() };
+    const operator = this.#operator();
+    if ((operator === "==" || operator === "!=") && ["[", "("].includes(this.#peek().text)) {
+      return { kind: "in", column, values: this.#list(), negated: operator === "!=" };
+    }
+    return { kind: "compare", column, operator, value: this.#literal() };
+  }
+
+  #isLiteral({ kind, text }: Token): boolean {
+    return kind === "number" || kind === "text" ||
+      (kind === "name" && (text === "True" || text === "False"));
+  }
+
+  #isComparison(): boolean {
+    const { kind, text } = this.#peek();
+    return kind === "sign" && COMPARISONS.has(text);
+  }
+
+  /** The rest of `0 < a < 3`, which is `0 < a and a < 3`. */
+  #chain(column: string, parts: Condition[]): Condition {
+    const operator = this.#operator();
+    return {
+      kind: "and",
+      parts: [...parts, { kind: "compare", column, operator, value: this.#literal() }],
+    };
   }
 
   #operator(): Comparison {
@@ -244,9 +275,9 @@ class Parser {
     return { column, method: method.text };
   }
 
-  #list(): (string | number | boolean)[] {
+  #list(): Literal[] {
     const close = this.#take("[") ? "]" : (this.#expect("("), ")");
-    const values: (string | number | boolean)[] = [];
+    const values: Literal[] = [];
     while (!this.#take(close)) {
       values.push(this.#literal());
       if (!this.#take(",") && this.#peek().text !== close) throw this.#unexpected();
@@ -254,10 +285,15 @@ class Parser {
     return values;
   }
 
-  #literal(): string | number | boolean {
+  #literal(): Literal {
     const token = this.#peek();
     this.#at++;
-    if (token.kind === "number") return Number(token.text);
+    if (token.kind === "number") {
+      const value = Number(token.text);
+      return /^-?\d+$/.test(token.text) && !Number.isSafeInteger(value)
+        ? BigInt(token.text)
+        : value;
+    }
     if (token.kind === "text") return unquote(token.text);
     if (token.kind === "name" && token.text === "True") return true;
     if (token.kind === "name" && token.text === "False") return false;

@@ -193,6 +193,9 @@ class Rows implements Accumulator {
       } else {
         if (isIgnored(kwargs!, columns, i)) continue;
         value = columns.map((column) => column[i]);
+        if ((value as unknown[]).some((one) => typeof one === "object" && one !== null)) {
+          this.#unhashable++;
+        }
       }
       this.#considered++;
       this.#writer.addRow(value, batch.startPosition + i);

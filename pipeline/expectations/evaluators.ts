@@ -1,5 +1,6 @@
 import type { State } from "./accumulator.ts";
 import { isEventColumn } from "./batch.ts";
+import { numericBound } from "./between.ts";
 import type { Condition } from "./condition_parser.ts";
 import { aggregateEvaluator } from "./aggregate_evaluators.ts";
 import { columnType, type TypeCounts, typeName } from "./pandas_types.ts";
@@ -7,7 +8,7 @@ import type { Plan, Read } from "./plan.ts";
 import { mapCounts, mapOutcome, mistyped, NotEvaluable, type Outcome } from "./result.ts";
 import type { SeveralRule, ValueRule } from "./row_rule.ts";
 import { severalRule } from "./several_rules.ts";
-import { shown } from "./python_value.ts";
+import { compareValues, shown } from "./python_value.ts";
 import { summarize } from "./distinct_summary.ts";
 import { tableEvaluator } from "./table_evaluators.ts";
 import { valueRule } from "./value_rules.ts";
@@ -21,6 +22,8 @@ export interface Evidence {
   rows: number;
   /** Whether any record has the field. */
   has(column: string): boolean;
+  /** A field of the records that has the name in other letters, for one that no record has. */
+  near(column: string): string | undefined;
 }
 
 /** Judges one expectation by the merged states. @throws NotEvaluable */
@@ -63,7 +66,11 @@ function mapEvaluator(type: string, kwargs: Kwargs, context: Context): Evaluator
   const rule = valueRule(type, kwargs) ?? severalRule(type, kwargs);
   if (rule === undefined) return undefined;
   const read = context.plan.map(rule, context.condition);
+  const { min_value: min, max_value: max } = kwargs;
+  const contradictory = type === "expect_column_values_to_be_between" &&
+    (compareValues(numericBound(min), numericBound(max)) ?? 0) > 0;
   const judge: Evaluate = ({ states }) => {
+    if (contradictory) throw new NotEvaluable("min_value cannot be greater than max_value");
     const state = read(states);
     if (state.mistyped > 0) throw mistyped(state.mistyped, rule.columns);
     return mapOutcome(mapCounts(state, { nullsCount: NULLS_COUNT.has(type) }), kwargs.mostly);
@@ -81,7 +88,7 @@ function mapEvaluator(type: string, kwargs: Kwargs, context: Context): Evaluator
 function typeNames(type: string, kwargs: Kwargs): string[] | null | undefined {
   if (type === "expect_column_values_to_be_of_type") return [kwargs.type_ as string];
   if (type === "expect_column_values_to_be_in_type_list") {
-    return kwargs.type_list as string[] | null;
+    return (kwargs.type_list ?? null) as string[] | null;
   }
   return undefined;
 }
@@ -142,6 +149,12 @@ function uniqueEvaluator(type: string, kwargs: Kwargs, context: Context): Evalua
     columns,
     evaluate({ states }) {
       const state = read(states);
+      if (!single && state.unhashable > 0) {
+        throw new NotEvaluable(
+          `${state.unhashable} rows have lists or dicts in ${columns.join(", ")}, ` +
+            "which are not compared as values.",
+        );
+      }
       const { duplicatedRows, duplicates } = summarize(state, { duplicates: true });
       return mapOutcome({
         elements: state.elements,
@@ -159,7 +172,11 @@ export function requireColumns(columns: string[], evidence: Evidence): void {
   if (evidence.rows === 0) return;
   for (const column of columns) {
     if (!isEventColumn(column) && !evidence.has(column)) {
-      throw new NotEvaluable(`The column "${column}" does not exist: no record has it.`);
+      const near = evidence.near(column);
+      throw new NotEvaluable(
+        `The column "${column}" does not exist: no record has it.` +
+          (near === undefined ? "" : ` Did you mean "${near}"?`),
+      );
     }
   }
 }

@@ -1,6 +1,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { Problem } from "../problem.ts";
+import { jsonText } from "../numbers.ts";
 import { compileSchemaPattern } from "./regex.ts";
 
 /** Largest schema that is accepted, in characters of JSON. */
@@ -45,11 +46,12 @@ export function compileSchema(schema: Record<string, unknown>): ValidateFunction
 const compiled = new WeakMap<Record<string, unknown>, ValidateFunction>();
 
 function newValidator(schema: Record<string, unknown>): ValidateFunction {
-  if (JSON.stringify(schema).length > MAX_SCHEMA) {
+  if (jsonText(schema).length > MAX_SCHEMA) {
     throw refused(`it is larger than ${MAX_SCHEMA} characters`);
   }
   // Schemas of earlier drafts are read as 2020-12: their meta-schemas are not at hand.
-  const { $schema: _dialect, ...rest } = schema;
+  // Ajv compares doubles, and knows no other numbers.
+  const { $schema: _dialect, ...rest } = JSON.parse(jsonText(schema));
   try {
     refuseMultiplied(rest);
     const validate = newAjv().compile(rest);

@@ -1,5 +1,6 @@
 import type { FieldError } from "../problem.ts";
 import { Problem } from "../problem.ts";
+import { jsonText } from "../numbers.ts";
 import { compileLike, compileRegex } from "./regex.ts";
 import { compileSchema } from "./json_schema.ts";
 import { MAX_PATTERN_STATES, patternStates } from "./pattern_size.ts";
@@ -30,8 +31,8 @@ export class CompileBudget {
 }
 
 /**
- * What types alone do not say about the kwargs of an expectation: bounds in
- * order, patterns and schemas that compile. Fields are relative to kwargs.
+ * What types alone do not say about the kwargs of an expectation: bounds of one
+ * type, patterns and schemas that compile. Fields are relative to kwargs.
  */
 export function checkKwargs(
   type: string,
@@ -52,12 +53,10 @@ function checkBounds(type: string, kwargs: Kwargs): FieldError[] {
   }
   if (typeof min === "object" || typeof max === "object") return [];
   if (min === undefined || max === undefined) return [];
-  if (typeof min !== typeof max) {
+  if ((typeof min === "string") !== (typeof max === "string")) {
     return [{ field: "max_value", message: "min_value and max_value must be of the same type" }];
   }
-  return (min as number) > (max as number)
-    ? [{ field: "min_value", message: "min_value cannot be greater than max_value" }]
-    : [];
+  return [];
 }
 
 function checkQuantiles(kwargs: Kwargs): FieldError[] {
@@ -71,9 +70,7 @@ function checkQuantiles(kwargs: Kwargs): FieldError[] {
       message: "quantiles and value_ranges must have the same number of elements",
     }];
   }
-  return ranges.value_ranges.some(([low, high]) => low !== null && high !== null && low > high)
-    ? [{ field: "quantile_ranges.value_ranges", message: "each range must be [low, high]" }]
-    : [];
+  return [];
 }
 
 function checkCompiled(kwargs: Kwargs, budget: CompileBudget): FieldError[] {
@@ -118,7 +115,7 @@ function checkCompiled(kwargs: Kwargs, budget: CompileBudget): FieldError[] {
   if (typeof schema === "object" && schema !== null && !("$PARAMETER" in schema)) {
     attempt(
       "json_schema",
-      JSON.stringify(schema).length,
+      jsonText(schema).length,
       () => compileSchema(schema as Record<string, unknown>),
     );
   }

@@ -7,7 +7,7 @@ import {
   inOrder,
   typesKind,
 } from "./column_accumulators.ts";
-import type { Condition } from "./condition_parser.ts";
+import { type Condition, conditionKey } from "./condition_parser.ts";
 import { distinctKind, type DistinctState } from "./distinct.ts";
 import { mapKind, type MapState } from "./map_accumulator.ts";
 import { momentsKind, type MomentsState } from "./moments.ts";
@@ -17,6 +17,11 @@ import type { OrderState } from "./column_accumulators.ts";
 import type { TypeCounts } from "./pandas_types.ts";
 import type { RowRule } from "./row_rule.ts";
 import { tableColumnsKind, type TableColumnsState } from "./table_columns.ts";
+
+/** A key for a column under a condition: the same wherever the suite is compiled, and in any order. */
+export function domain(column: string, condition: Condition | undefined): string {
+  return condition === undefined ? column : `${column}\u0000${conditionKey(condition)}`;
+}
 
 /** Reads the merged state of one accumulator. */
 export type Read<S> = (states: readonly State[]) => S;
@@ -28,7 +33,6 @@ export type Read<S> = (states: readonly State[]) => S;
 export class Plan {
   readonly kinds: AccumulatorKind[] = [];
   readonly #indexes = new Map<string, number>();
-  readonly #conditionIds = new Map<Condition, number>();
   readonly #rowsNeeded: ReadonlySet<string>;
 
   /** `rowsNeeded`: columns (with condition, see `domain`) that some expectation needs duplicates of. */
@@ -36,20 +40,12 @@ export class Plan {
     this.#rowsNeeded = rowsNeeded;
   }
 
-  /** A key for a column under a condition. */
-  domain(column: string, condition: Condition | undefined): string {
-    if (condition === undefined) return column;
-    let id = this.#conditionIds.get(condition);
-    if (id === undefined) this.#conditionIds.set(condition, id = this.#conditionIds.size);
-    return `${column}\u0000${id}`;
-  }
-
   map(rule: RowRule, condition: Condition | undefined): Read<MapState> {
     return this.#need(`map ${this.kinds.length}`, mapKind(rule, condition));
   }
 
   count(column: string | undefined, condition: Condition | undefined): Read<CountState> {
-    const key = `count ${this.domain(column ?? "", condition)}`;
+    const key = `count ${domain(column ?? "", condition)}`;
     return this.#need(key, countKind(column, condition));
   }
 
@@ -59,24 +55,24 @@ export class Plan {
 
   extremes(column: string, condition: Condition | undefined): Read<ExtremesState> {
     return this.#need(
-      `extremes ${this.domain(column, condition)}`,
+      `extremes ${domain(column, condition)}`,
       extremesKind(column, condition),
     );
   }
 
   moments(column: string, condition: Condition | undefined): Read<MomentsState> {
-    return this.#need(`moments ${this.domain(column, condition)}`, momentsKind(column, condition));
+    return this.#need(`moments ${domain(column, condition)}`, momentsKind(column, condition));
   }
 
   numbers(column: string, condition: Condition | undefined): Read<NumbersState> {
-    return this.#need(`numbers ${this.domain(column, condition)}`, numbersKind(column, condition));
+    return this.#need(`numbers ${domain(column, condition)}`, numbersKind(column, condition));
   }
 
   distinct(column: string, condition: Condition | undefined): Read<DistinctState> {
-    const domain = this.domain(column, condition);
+    const key = domain(column, condition);
     return this.#need(
-      `distinct ${domain}`,
-      distinctKind({ columns: [column], condition, rows: this.#rowsNeeded.has(domain) }),
+      `distinct ${key}`,
+      distinctKind({ columns: [column], condition, rows: this.#rowsNeeded.has(key) }),
     );
   }
 
@@ -99,7 +95,7 @@ export class Plan {
     },
   ): Read<OrderState> {
     return this.#need(
-      `order ${direction} ${strictly} ${this.domain(column, condition)}`,
+      `order ${direction} ${strictly} ${domain(column, condition)}`,
       orderKind(column, { condition, follows: inOrder(direction, strictly) }),
     );
   }

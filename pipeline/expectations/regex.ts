@@ -28,12 +28,33 @@ const CLASSES: Record<string, [inSet: string | undefined, alone: string]> = {
   S: [undefined, `[^${SPACE}]`],
 };
 
+/** The same with the flag a. */
+const ASCII_CLASSES: typeof CLASSES = {
+  d: ["0-9", "[0-9]"],
+  D: [undefined, "[^0-9]"],
+  w: ["0-9A-Za-z_", "[0-9A-Za-z_]"],
+  W: [undefined, "[^0-9A-Za-z_]"],
+  s: ["\\t-\\r\\x20", "[\\t-\\r\\x20]"],
+  S: [undefined, "[^\\t-\\r\\x20]"],
+};
+
 /** Whether text contains a match, as Python's `re.search(pattern, text) is not None`. */
 export type TextTest = (text: string) => boolean;
 
 /** @throws Problem invalid-conf, saying what of the pattern is not supported. */
 export function compileRegex(pattern: string): TextTest {
   refuseLarge(pattern);
+  const flags = /^\(\?([aisu]*[au][aisu]*)\)/.exec(pattern);
+  if (flags !== null) {
+    const others = flags[1]!.replace(/[au]/g, "");
+    const rest = (others === "" ? "" : `(?${others})`) + pattern.slice(flags[0].length);
+    if (!flags[1]!.includes("a")) return compileRegex(rest);
+    if (flags[1]!.includes("u")) throw refused(pattern, "the flags a and u exclude each other");
+    if (others.includes("i")) {
+      throw refused(pattern, "the flags a and i together are not supported");
+    }
+    return compileRe2(pythonToRe2(rest, ASCII_CLASSES), pattern);
+  }
   // RE2 has the last word on what is accepted.
   const test = compileRe2(pythonToRe2(pattern), pattern);
   return linearTest(pattern) ?? test;
@@ -109,13 +130,13 @@ function refused(pattern: string, why: string): Problem {
 }
 
 /** Python's syntax where RE2's differs. */
-function pythonToRe2(pattern: string): string {
+function pythonToRe2(pattern: string, classes = CLASSES): string {
   let out = "";
   let inSet = false;
   for (let i = 0; i < pattern.length; i++) {
     const c = pattern[i]!;
     if (c === "\\") {
-      const [text, used] = escapeSequence(pattern, i, inSet);
+      const [text, used] = escapeSequence(pattern, i, { inSet, classes });
       out += text;
       i += used - 1;
     } else if (inSet) {
@@ -136,11 +157,21 @@ function pythonToRe2(pattern: string): string {
       out += "{0";
     } else if (c === "(" && pattern[i + 1] === "?") {
       out += group(pattern, i);
-    } else if (c === "+" && i > 0 && "*+?}".includes(pattern[i - 1]!) && !escaped(pattern, i - 1)) {
+    } else if (c === "+" && repeats(pattern, i)) {
       throw refused(pattern, "possessive quantifiers are not supported");
     } else out += c;
   }
   return out;
+}
+
+/** Whether a quantifier ends before `end`; a brace that closes none is a character as any other. */
+function repeats(pattern: string, end: number): boolean {
+  const last = pattern[end - 1] ?? "";
+  if (last === "}") {
+    const braces = /\{(?:\d+(?:,\d*)?|,\d+)\}$/.exec(pattern.slice(0, end));
+    return braces !== null && braces.index > 0 && !escaped(pattern, braces.index);
+  }
+  return last !== "" && "*+?".includes(last) && !escaped(pattern, end - 1);
 }
 
 function escaped(pattern: string, index: number): boolean {
@@ -160,16 +191,23 @@ function group(pattern: string, at: number): string {
   if (flags !== undefined && flags[0] !== "P") {
     if (flags.includes("x")) throw refused(pattern, "verbose mode is not supported");
     if (flags.includes("m")) throw refused(pattern, "multi-line mode is not supported");
-    if (/[auL]/.test(flags)) throw refused(pattern, "the flags a, u and L are not supported");
+    // u is what Python does anyway, and a at the very start has been looked at
+    if (/[auL]/.test(flags)) {
+      throw refused(pattern, "the flags a, u and L are not supported inside of a pattern");
+    }
   }
   return "(";
 }
 
 /** The RE2 form of the escape at `at`, and how many units of the pattern it takes. */
-function escapeSequence(pattern: string, at: number, inSet: boolean): [string, number] {
+function escapeSequence(
+  pattern: string,
+  at: number,
+  { inSet, classes: known }: { inSet: boolean; classes: typeof CLASSES },
+): [string, number] {
   const c = pattern[at + 1];
   if (c === undefined) throw refused(pattern, "it ends with a backslash");
-  const classes = CLASSES[c];
+  const classes = known[c];
   if (classes !== undefined) {
     const text = inSet ? classes[0] : classes[1];
     if (text === undefined) throw refused(pattern, `\\${c} inside brackets is not supported`);

@@ -63,8 +63,8 @@ export function toResult(expectation: Expectation, evaluate: () => Outcome): Exp
   const config = {
     ...(id === undefined ? {} : { id }),
     type,
-    kwargs,
-    meta,
+    kwargs: plain(kwargs),
+    meta: plain(meta),
     severity,
     ...(description === undefined ? {} : { description }),
   };
@@ -95,6 +95,13 @@ export function toResult(expectation: Expectation, evaluate: () => Outcome): Exp
       },
     };
   }
+}
+
+/** Plain JSON: integers beyond 2^53 become text with every digit. */
+export function plain<T>(value: T): T {
+  return JSON.parse(
+    JSON.stringify(value, (_key, member) => typeof member === "bigint" ? `${member}` : member),
+  );
 }
 
 /** What all kinds of map expectations have in common. */

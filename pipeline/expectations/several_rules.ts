@@ -99,7 +99,7 @@ function listTest(
 ): ((columns: Columns, row: number) => Verdict) | undefined {
   switch (type) {
     case "expect_multicolumn_sum_to_equal":
-      return (columns, row) => sumsTo(kwargs.sum_total as number, columns, row);
+      return (columns, row) => sumsTo(kwargs.sum_total as number | bigint, columns, row);
     case "expect_select_column_values_to_be_unique_within_record":
       return uniqueWithin;
     case "expect_multicolumn_values_to_be_equal":
@@ -112,8 +112,9 @@ function listTest(
   }
 }
 
-function sumsTo(total: number, columns: Columns, row: number): Verdict {
+function sumsTo(total: number | bigint, columns: Columns, row: number): Verdict {
   let sum = 0;
+  let whole = 0n;
   let missing = 0;
   let texts = 0;
   for (const values of columns) {
@@ -123,12 +124,15 @@ function sumsTo(total: number, columns: Columns, row: number): Verdict {
     else {
       const n = asNumber(value);
       if (n === undefined) return MISTYPED;
-      sum += Number(n);
+      if (typeof n === "bigint") whole += n;
+      else sum += n;
     }
   }
   // Texts alone add up to a text, which is no number; text and number do not add up.
   if (texts > 0) return texts + missing === columns.length ? UNEXPECTED : MISTYPED;
-  return missing === 0 && sum === total ? EXPECTED : UNEXPECTED;
+  const exact = Number.isSafeInteger(sum) ? whole + BigInt(sum) : Number(whole) + sum;
+  // deno-lint-ignore eqeqeq -- a bigint and a number of the same value
+  return missing === 0 && exact == total ? EXPECTED : UNEXPECTED;
 }
 
 function uniqueWithin(columns: Columns, row: number): Verdict {

@@ -17,19 +17,24 @@ const MONTHS = [
 const DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 const short = (names: string[]): string[] => names.map((name) => name.slice(0, 3));
 
+/** What Python's \s is. */
+const SPACE =
+  // deno-lint-ignore no-control-regex
+  /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
+
 /** What each directive matches, as Python's `_strptime` has it in the C locale. */
 const DIRECTIVES: Record<string, string> = {
-  d: "(?<d>3[01]|[12][0-9]|0[1-9]|[1-9]| [1-9])",
+  d: "(?<d>3[01]|[12]\\p{Nd}|0[1-9]|[1-9]| [1-9])",
   f: "(?<f>[0-9]{1,6})",
-  H: "(?<H>2[0-3]|[01][0-9]|[0-9])",
+  H: "(?<H>2[0-3]|[01]\\p{Nd}|\\p{Nd})",
   I: "(?<I>1[0-2]|0[1-9]|[1-9]| [1-9])",
-  j: "(?<j>36[0-6]|3[0-5][0-9]|[12][0-9][0-9]|0[1-9][0-9]|00[1-9]|[1-9][0-9]|0[1-9]|[1-9])",
+  j: "(?<j>36[0-6]|3[0-5]\\p{Nd}|[12]\\p{Nd}\\p{Nd}|0[1-9]\\p{Nd}|00[1-9]|[1-9]\\p{Nd}|0[1-9]|[1-9])",
   m: "(?<m>1[0-2]|0[1-9]|[1-9])",
-  M: "(?<M>[0-5][0-9]|[0-9])",
-  S: "(?<S>6[01]|[0-5][0-9]|[0-9])",
-  y: "(?<y>[0-9][0-9])",
-  Y: "(?<Y>[0-9]{4})",
-  z: "(?<z>[+-][0-9]{2}:?[0-5][0-9](?::?[0-5][0-9](?:\\.[0-9]{1,6})?)?|Z)",
+  M: "(?<M>[0-5]\\p{Nd}|\\p{Nd})",
+  S: "(?<S>6[01]|[0-5]\\p{Nd}|\\p{Nd})",
+  y: "(?<y>\\p{Nd}{2})",
+  Y: "(?<Y>\\p{Nd}{4})",
+  z: "(?<z>[+-]\\p{Nd}{2}:?[0-5]\\p{Nd}(?::?[0-5]\\p{Nd}(?:\\.\\p{Nd}{1,6})?)?|(?-i:Z))",
   Z: "(?<Z>utc|gmt)",
   p: "(?<p>am|pm)",
   a: `(?<a>${short(DAYS).join("|")})`,
@@ -58,9 +63,9 @@ export function strptimeParser(
   const seen = new Set<string>();
   for (let i = 0; i < format.length; i++) {
     const c = format[i]!;
-    if (/\s/.test(c)) {
-      while (/\s/.test(format[i + 1] ?? "")) i++;
-      source += "\\s+";
+    if (SPACE.test(c)) {
+      while (SPACE.test(format[i + 1] ?? "")) i++;
+      source += `${SPACE.source}+`;
     } else if (c !== "%") {
       source += c.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
     } else {
@@ -76,12 +81,15 @@ export function strptimeParser(
   }
   // Every part but \s+ has a bounded length, and the text's length is checked first:
   // backtracking is bounded.
-  const pattern = new RegExp(`^${source}$`, "iu");
+  const pattern = new RegExp(`^${source}`, "iu");
   return (text) => {
     if (text.length > 200) return null;
     const match = pattern.exec(text);
-    if (match === null) return null;
-    const groups = match.groups ?? {};
+    // As in Python, what is left over does not make the pattern look for another way.
+    if (match === null || match[0].length !== text.length) return null;
+    const groups = Object.fromEntries(
+      Object.entries(match.groups ?? {}).map(([name, part]) => [name, part && asciiDigits(part)]),
+    );
     return isDate(groups) ? groups : null;
   };
 }
@@ -109,6 +117,17 @@ export function strptimeIso(g: Record<string, string | undefined>): string | nul
   }${fraction}${offset}`;
 }
 
+/** Text with the digits of every script as 0 to 9: each script has its ten in a row. */
+function asciiDigits(text: string): string {
+  return text.replace(/\p{Nd}/gu, (digit) => {
+    const code = digit.codePointAt(0)!;
+    let value = 0;
+    if (code < 0x80) return digit;
+    while (/\p{Nd}/u.test(String.fromCodePoint(code - value - 1))) value++;
+    return `${value % 10}`;
+  });
+}
+
 function monthOf(g: Record<string, string | undefined>): number {
   if (g.m !== undefined) return Number(g.m);
   if (g.b !== undefined) return short(MONTHS).indexOf(g.b.toLowerCase()) + 1;
@@ -128,7 +147,11 @@ function isDate(g: Record<string, string | undefined>): boolean {
   }
   // datetime has no leap seconds: strptime accepts 60 and 61 and then fails.
   if (Number(g.S ?? 0) > 59) return false;
+  // A time zone is less than a day.
+  if (/^[+-]\d/.test(g.z ?? "") && Number(g.z!.slice(1, 3)) > 23) return false;
   const month = monthOf(g);
+  // The day of the year counts, whatever day of a month stands beside it.
+  if (g.j !== undefined) return year < 9999 || Number(g.j) <= 365;
   const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]!;
   return g.d === undefined || Number(g.d) <= days;
 }

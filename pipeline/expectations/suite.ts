@@ -69,6 +69,7 @@ const REPORTING_KWARGS = new Set([
   "catch_exceptions",
   "include_config",
   "result_format",
+  "windows",
 ]);
 
 /**
@@ -157,10 +158,9 @@ export function resolveParameters(suite: Suite, given: Record<string, unknown> =
       }
     }
     const resolved = { ...one, kwargs };
-    if (replaced) {
-      readExpectation(resolved, { field: `expectations[${i}]`, errors, budget });
-    }
-    return resolved;
+    return replaced
+      ? readExpectation(resolved, { field: `expectations[${i}]`, errors, budget })
+      : resolved;
   });
   if (errors.length > 0) throw notValid(suite.name, errors);
   return { ...suite, expectations };
@@ -193,17 +193,19 @@ function readExpectation(
     errors.push({ field: `${field}.type`, value: type.slice(0, 100), ...unknownType(type, known) });
     return nothing;
   }
-  const kwargs = Object.fromEntries(
+  let kwargs = Object.fromEntries(
     Object.entries(given.kwargs ?? {}).filter(([key]) => !REPORTING_KWARGS.has(key)),
   );
   const catalog = CATALOG[type]!;
   const checked = catalog.kwargs.safeParse(kwargs);
   if (checked.success) {
+    // In the order in which they were given.
+    kwargs = Object.fromEntries(Object.keys(kwargs).map((key) => [key, checked.data[key]]));
     const at = `${field}.kwargs`;
     for (const error of checkKwargs(type, kwargs, { budget })) {
       errors.push({ ...error, field: `${at}.${error.field}` });
     }
-    const condition = parseCondition(kwargs.row_condition, kwargs.condition_parser);
+    const condition = parseCondition(kwargs.row_condition);
     if (typeof condition === "string") {
       errors.push({ field: `${at}.row_condition`, message: condition });
     }

@@ -1,4 +1,5 @@
 import { Problem } from "../problem.ts";
+import { parseJson } from "../sources/json_text.ts";
 import { isRowWise, readSuite, type Suite, writeSuite } from "./suite.ts";
 
 /**
@@ -48,7 +49,7 @@ export async function suiteRows(
 
 function readFile(path: string, text: string): Suite {
   try {
-    return readSuite(JSON.parse(text));
+    return readSuite(parseJson(text));
   } catch (cause) {
     if (!(cause instanceof Problem) && !(cause instanceof SyntaxError)) throw cause;
     throw new Problem("invalid-conf", {

@@ -89,7 +89,8 @@ const COLUMNS: Record<string, (columns: string[], kwargs: Kwargs) => Outcome> = 
     const expected = new Set((column_set ?? []) as string[]);
     const unexpected = columns.filter((column) => !expected.has(column)).sort();
     const missing = [...expected].filter((column) => !columns.includes(column)).sort();
-    const success = missing.length === 0 && (unexpected.length === 0 || exact_match === false);
+    const success = missing.length === 0 &&
+      (unexpected.length === 0 || exact_match === false || exact_match === null);
     const mismatched = {
       ...(unexpected.length > 0 ? { unexpected } : {}),
       ...(missing.length > 0 ? { missing } : {}),

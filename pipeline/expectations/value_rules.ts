@@ -1,7 +1,8 @@
+import { numericBound } from "./between.ts";
 import { compileSchema } from "./json_schema.ts";
 import { type TypeName, typeName } from "./pandas_types.ts";
 import { codePointLength, compareText, ordersByUnit, pythonText } from "./python_text.ts";
-import { asNumber, equalityKey, pythonType } from "./python_value.ts";
+import { asNumber, equalityKey, equalValues, pythonType } from "./python_value.ts";
 import { compileLike, compileRegex, type TextTest } from "./regex.ts";
 import { EXPECTED, MISTYPED, UNEXPECTED, type ValueRule, type Verdict } from "./row_rule.ts";
 import { compileStrptime } from "./strptime.ts";
@@ -32,7 +33,7 @@ const RULES: Record<string, (kwargs: Kwargs) => Built> = {
   expect_column_values_to_not_be_in_set: ({ value_set }) => ({ test: inSet(value_set, EXPECTED) }),
   expect_column_values_to_be_of_type: ({ type_ }) => types([type_ as string]),
   expect_column_values_to_be_in_type_list: ({ type_list }) =>
-    type_list === null ? { test: () => EXPECTED } : types(type_list as string[]),
+    (type_list ?? null) === null ? { test: () => EXPECTED } : types(type_list as string[]),
   expect_column_value_lengths_to_be_between: (kwargs) => ({ test: lengths(kwargs) }),
   expect_column_value_lengths_to_equal: ({ value }) => ({
     test: lengths({ min_value: value, max_value: value }),
@@ -77,9 +78,14 @@ const RULES: Record<string, (kwargs: Kwargs) => Built> = {
 function between(kwargs: Kwargs): Test {
   const min = kwargs.min_value ?? null;
   const max = kwargs.max_value ?? null;
-  return typeof (min ?? max) === "string"
-    ? textBetween(min as string | null, max as string | null, kwargs)
-    : numberBetween(min as number | null, max as number | null, kwargs);
+  if (typeof (min ?? max) !== "string") {
+    return numberBetween(min as number | null, max as number | null, kwargs);
+  }
+  const ofText = textBetween(min as string | null, max as string | null, kwargs);
+  const [low, high] = [numericBound(min), numericBound(max)];
+  if (typeof low === "string" || typeof high === "string") return ofText;
+  const ofNumbers = numberBetween(low as number | null, high as number | null, kwargs);
+  return (value) => typeof value === "string" ? ofText(value) : ofNumbers(value);
 }
 
 function numberBetween(min: number | null, max: number | null, kwargs: Kwargs): Test {
@@ -120,11 +126,16 @@ function textComparer(bound: string | null): (value: string) => number {
 }
 
 function inSet(values: unknown, whenAbsent: Verdict): Test {
-  const set = new Set((values as unknown[]).map(equalityKey));
+  const keys = (values as unknown[]).map(equalityKey);
+  const set = new Set(keys);
+  const containers = (values as unknown[]).filter((_, i) => keys[i] === undefined);
   const whenPresent = whenAbsent === EXPECTED ? UNEXPECTED : EXPECTED;
   return (value) => {
     const key = typeof value === "string" ? value : equalityKey(value);
-    return key !== undefined && set.has(key) ? whenPresent : whenAbsent;
+    const present = key === undefined
+      ? containers.some((container) => equalValues(container, value))
+      : set.has(key);
+    return present ? whenPresent : whenAbsent;
   };
 }
 

@@ -1,6 +1,8 @@
 import type { Connection, TransactionOptions } from "../../store/connection.ts";
 import type { RetryPolicy } from "../../store/retry.ts";
 import { Canonicalizer } from "../canonical.ts";
+import { jsonText } from "../numbers.ts";
+import { parseJson } from "../sources/json_text.ts";
 import type { TransformClient } from "../user_code/transform_client.ts";
 import type { RunContext } from "./task.ts";
 
@@ -36,5 +38,5 @@ export function spillMaker(context: RunContext): string {
     on_failure: rest.on_failure,
   }];
   // what has been in the database comes back with its keys in another order
-  return new Canonicalizer().text(JSON.parse(JSON.stringify(maker)));
+  return new Canonicalizer().text(parseJson(jsonText(maker)));
 }

@@ -81,12 +81,14 @@ function deepest(error: Error): Error {
 
 /** Asks for JSON. A problem that is answered is thrown. */
 export async function request<T>(api: Api, path: string, init: RequestInit = {}): Promise<T> {
+  return JSON.parse(await requestText(api, path, init));
+}
+
+/** The same as text, for what is shown with every digit. */
+export async function requestText(api: Api, path: string, init: RequestInit = {}): Promise<string> {
   const response = await api.fetch(path, init);
   const text = await response.text();
-  if (response.ok) {
-    const body = parsed<T>(text);
-    if (body !== undefined) return body;
-  }
+  if (response.ok && parsed(text) !== undefined) return text;
   throw problemOf(response, text);
 }
 

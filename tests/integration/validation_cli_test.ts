@@ -56,6 +56,15 @@ Deno.test("etl profile proposes a suite from a whole file, and etl suite tries a
     assert.match(listed.out, /^sales +\d+ +api +no, judges the batch$/m);
     const shown = await runCli(["suite", "get", "sales", "--json"], { env });
     assert.equal(shown.json().name, "sales");
+    await Deno.writeTextFile(
+      join(dir, "big.json"),
+      `{"name": "big", "expectations": [{"type": "expect_column_max_to_be_between",
+        "kwargs": {"column": "id", "max_value": 9007199254740993}}]}`,
+    );
+    const big = await runCli(["suite", "put", "big.json"], { env });
+    assert.equal(big.code, 0, big.err);
+    assert.match((await runCli(["suite", "get", "big"], { env })).out, /: 9007199254740993\n/);
+    assert.equal((await runCli(["suite", "try", "big.json", ...of], { env })).code, 0);
     const removed = await runCli(["suite", "delete", "sales"], { env });
     assert.equal(removed.out, "Suite sales is removed.");
     const gone = await runCli(["suite", "get", "sales"], { env });

@@ -57,6 +57,7 @@ Deno.test("a run is judged by its suite", async (t) => {
       "times.ndjson": '{"at":"2024-02-29T10:00:00+02:00"}\n{"at":"0001-01-01"}\n{"at":null}\n',
       "epochs.ndjson": '{"at":-62135596800000}\n{"at":253402300799999}\n',
       "empty.ndjson": "",
+      "big.ndjson": '{"id":1,"amount":9007199254740993}\n{"id":2,"amount":9007199254740994}\n',
     },
   });
   await t.step(
@@ -85,6 +86,25 @@ Deno.test("a run is judged by its suite", async (t) => {
       assert.deepEqual(results[1]!.result.partial_unexpected_index_list, [0, 4]);
     },
   );
+
+  await t.step("a run compares with every digit of integers beyond 2^53", async () => {
+    const stored = await engine.request("/api/suites/digits", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: `{"expectations": [{"type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "amount", "max_value": 9007199254740993}}]}`,
+    });
+    assert.equal(stored.status, 201, await stored.text());
+    const run = await engine.load([], {
+      source: { type: "file", path: "big.ndjson", records: undefined },
+      suite: "digits",
+      table_name: "digits",
+    });
+    assert.equal(run.state, "succeeded");
+    const { results } = await validationOf(engine, run.run_id);
+    assert.deepEqual(results[0]!.result.partial_unexpected_list, ["9007199254740994"]);
+    assert.equal(results[0]!.expectation_config.kwargs.max_value, "9007199254740993");
+  });
 
   await t.step("enforce_ge loads what holds", async () => {
     await putSuite(engine, "strict", suiteOf(NOT_NULL, UNIQUE));

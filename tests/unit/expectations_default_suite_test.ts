@@ -52,3 +52,18 @@ Deno.test("payloadSchemaOf() finds the JSON Schema in a suite's meta", () => {
   const schema = { type: "object" };
   assert.deepEqual(payloadSchemaOf({ ...suite, meta: { payload_schema: schema } }), schema);
 });
+
+Deno.test("readSuiteFiles() keeps every digit of integers beyond 2^53", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${dir}/big.json`,
+      `{"name": "big", "expectations": [{"type": "expect_column_max_to_be_between",
+        "kwargs": {"column": "a", "max_value": 9007199254740993}}]}`,
+    );
+    const suite = (await readSuiteFiles(dir)).get("big")!;
+    assert.equal(suite.expectations[0]!.kwargs.max_value, 9007199254740993n);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

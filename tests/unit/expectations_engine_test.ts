@@ -304,3 +304,105 @@ Deno.test("the state of the chunks together stays small", () => {
   });
   assert.ok(JSON.stringify(suite.mergeStates(states)).length < 500);
 });
+
+/** The results at some sizes of chunks, which must be the same. */
+function alike(given: Given[], records: SourceRecord[], ...sizes: number[]) {
+  const [first, ...others] = [records.length, ...sizes].map((size) => {
+    const chunks: SourceRecord[][] = [];
+    for (let i = 0; i < records.length; i += size) chunks.push(records.slice(i, i + size));
+    return validate(given, chunks).results;
+  });
+  for (const other of others) assert.deepEqual(other, first);
+  return first!;
+}
+
+Deno.test("samples of duplicates are found under several row conditions, in any order", () => {
+  const records = Array.from(
+    { length: 12 },
+    (_, i) => ({ g: i % 2, v: Math.floor(i / 2) % 3, w: i }),
+  );
+  const [, duplicates] = alike(
+    [
+      ["expect_column_values_to_not_be_null", { column: "w", row_condition: "g == 0" }],
+      ["expect_column_values_to_be_unique", { column: "v", row_condition: "g == 1" }],
+    ],
+    records,
+    5,
+    1,
+  );
+  assert.deepEqual(duplicates!.result.partial_unexpected_list, [0, 1, 2, 0, 1, 2]);
+  assert.deepEqual(duplicates!.result.partial_unexpected_index_list, [1, 3, 5, 7, 9, 11]);
+});
+
+Deno.test("sum, mean and deviation are exact to the last digit, whatever the chunks", () => {
+  const given: Given[] = ["sum", "mean", "stdev"].map((
+    what,
+  ) => [`expect_column_${what}_to_be_between`, { column: "a", min_value: 0 }]);
+  const observed = (values: unknown[]) =>
+    alike(given, values.map((a) => ({ a }) as SourceRecord), 5, 3, 1)
+      .map(({ result }) => result.observed_value);
+  const minute = Array.from({ length: 12_000 }, (_, i) => 1_700_000_000_000 + (i * 7919) % 60_000);
+  assert.deepEqual(observed(minute), ["20400000359886000", 1700000029990.5, 17320.977203118167]);
+  const beyond = [0n, 1n, 2n, 3n, 4n].map((i) => 2n ** 53n + i);
+  assert.deepEqual(observed(beyond), ["45035996273704970", 9007199254740994, Math.sqrt(2.5)]);
+  assert.deepEqual(observed([0.1, 0.2, 0.3, -0.6]).slice(0, 1), [2.7755575615628914e-17]);
+  assert.deepEqual(observed([1e300, 1, -1e300, 2]), [3, 0.75, "inf"]);
+  assert.deepEqual(observed([3e-300, 1e-300]).slice(0, 2), [4e-300, 2e-300]);
+  assert.deepEqual(observed([1e300, 1e300, 1e300]), [3e300, 1e300, 0]);
+  assert.deepEqual(observed([1e308, 1e308]), ["inf", "inf", "inf"]);
+});
+
+Deno.test("integers beyond 2^53 keep every digit in bounds, sets and sums", () => {
+  const odd = 9007199254740993n;
+  const records = [odd - 1n, odd, odd + 1n].map((a) => ({ a, b: 0 }) as SourceRecord);
+  const results = alike(
+    [
+      ["expect_column_values_to_be_between", { column: "a", max_value: odd }],
+      ["expect_column_values_to_be_between", { column: "a", min_value: odd, strict_min: true }],
+      ["expect_column_values_to_be_in_set", { column: "a", value_set: [odd] }],
+      ["expect_column_max_to_be_between", { column: "a", max_value: odd }],
+      ["expect_multicolumn_sum_to_equal", { column_list: ["a", "b"], sum_total: odd }],
+      ["expect_column_values_to_not_be_null", { column: "b", row_condition: `a >= ${odd}` }],
+    ],
+    records,
+    1,
+  );
+  assert.deepEqual(
+    results.map(({ result }) => result.unexpected_count ?? result.observed_value),
+    [1, 2, 2, String(odd + 1n), 2, 0],
+  );
+  assert.equal(results[5]!.result.element_count, 2);
+  assert.equal(results[0]!.expectation_config.kwargs.max_value, String(odd));
+  JSON.stringify(results);
+});
+
+Deno.test("bounds that contradict each other fail, lists are members of sets, and names have a near one", () => {
+  const results = alike(
+    [
+      ["expect_column_values_to_be_between", { column: "a", min_value: 2, max_value: 1 }],
+      ["expect_column_mean_to_be_between", { column: "a", min_value: 2, max_value: 1 }],
+      ["expect_column_values_to_be_in_set", { column: "l", value_set: [[1]] }],
+      ["expect_column_distinct_values_to_equal_set", { column: "a", value_set: [[1]] }],
+      ["expect_compound_columns_to_be_unique", { column_list: ["a", "l"] }],
+      ["expect_column_values_to_not_be_null", { column: "A" }],
+      ["expect_table_columns_to_match_set", { column_set: ["a"], exact_match: null }],
+    ],
+    [{ a: 1, l: [1] }, { a: 1, l: [2] }],
+    1,
+  );
+  assert.deepEqual(
+    results.map(({ success, exception_info }) => [success, exception_info.raised_exception]),
+    [
+      [false, true],
+      [false, false],
+      [false, false],
+      [false, true],
+      [false, true],
+      [false, true],
+      [true, false],
+    ],
+  );
+  assert.deepEqual(results[2]!.result.partial_unexpected_list, [[2]]);
+  assert.match(results[0]!.exception_info.exception_message!, /min_value cannot be greater/);
+  assert.match(results[5]!.exception_info.exception_message!, /Did you mean "a"\?$/);
+});

@@ -221,3 +221,20 @@ Deno.test("compileRegex() refuses at once what would have very many states", () 
   }
   timed(() => compileRegex("\\w{1000}")("a".repeat(2_000)));
 });
+
+Deno.test("compileRegex() has the flags a and u at the start, as in Python", () => {
+  assert.equal(compileRegex("(?a)^\\w+$")("é"), false);
+  assert.equal(compileRegex("(?u)^\\w+$")("é"), true);
+  assert.equal(compileRegex("(?a)\\d")("٣"), false);
+  assert.equal(compileRegex("(?as)^\\W.$")("é\n"), true);
+  assert.throws(() => compileRegex("(?ai)k"), /the flags a and i together are not supported/);
+});
+
+Deno.test("compileRegex() takes a brace that closes no repetition for a character", () => {
+  assert.equal(compileRegex("^}+$")("}}"), true);
+  assert.equal(compileRegex("^\\{\\{.*}}+$")("{{x}}}"), true);
+  assert.equal(compileRegex("^a\\{2}+$")("a{2}}"), true);
+  for (const pattern of ["a{2}+", "a{2,}+", "a{,2}+", "a{1,2}+"]) {
+    assert.throws(() => compileRegex(pattern), /possessive quantifiers are not supported/, pattern);
+  }
+});

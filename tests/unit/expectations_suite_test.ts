@@ -81,11 +81,11 @@ Deno.test("readSuite() reports every error at once", () => {
     { type: "expect_column_values_to_match_regex", kwargs: { column: "a", regex: "(?=x)" } },
     {
       type: "expect_column_values_to_be_between",
-      kwargs: { column: "a", min_value: 2, max_value: 1 },
+      kwargs: { column: "a", min_value: "b", max_value: 1 },
     },
     { type: "expect_column_values_to_be_between", kwargs: { column: "a" } },
     { ...notNull, kwargs: { column: "a", row_condition: "b >", condition_parser: "pandas" } },
-    { ...notNull, kwargs: { column: "a", row_condition: "b > 1" } },
+    { ...notNull, kwargs: { column: "a", row_condition: "b > c" } },
     { ...notNull, severty: "info" },
     { type: "expect_column_values_to_be_of_type", kwargs: { column: "a", type_: "VARCHAR" } },
   ));
@@ -93,7 +93,7 @@ Deno.test("readSuite() reports every error at once", () => {
     "expectations[0].kwargs.mosty",
     "expectations[1].kwargs.value_set",
     "expectations[2].kwargs.regex",
-    "expectations[3].kwargs.min_value",
+    "expectations[3].kwargs.max_value",
     "expectations[4].kwargs.min_value",
     "expectations[5].kwargs.row_condition",
     "expectations[6].kwargs.row_condition",
@@ -198,4 +198,39 @@ Deno.test("readSuite() compiles no more patterns and schemas than is quick, what
   })));
   assert.throws(() => readSuite(suite), /too large together/);
   assert.ok(performance.now() - started < 10_000);
+});
+
+Deno.test("readSuite() takes values as Great Expectations does, and refuses what it refuses", () => {
+  const accepted = (type: string, kwargs: Record<string, unknown>) =>
+    readSuite(suiteOf({ type, kwargs })).expectations[0]!.kwargs;
+  assert.deepEqual(
+    accepted("expect_column_values_to_not_be_null", { mostly: "0.5", column: "a" }),
+    {
+      mostly: 0.5,
+      column: "a",
+    },
+  );
+  assert.deepEqual(
+    accepted("expect_column_mean_to_be_between", {
+      column: "a",
+      min_value: true,
+      max_value: "9007199254740993",
+      strict_max: "yes",
+      windows: [{ range: 1 }],
+    }),
+    { column: "a", min_value: 1, max_value: 9007199254740993n, strict_max: true },
+  );
+  accepted("expect_column_values_to_be_in_type_list", { column: "a" });
+  accepted("expect_column_values_to_be_in_set", { column: "a", value_set: [[1], { b: 2 }] });
+  for (
+    const [type, kwargs, field] of [
+      ["expect_column_mean_to_be_between", { column: "a", strict_min: null }, "strict_min"],
+      ["expect_column_values_to_not_be_null", { column: "a", mostly: "most" }, "mostly"],
+      ["expect_column_values_to_not_be_null", { column: "a", mostly: "2" }, "mostly"],
+      ["expect_compound_columns_to_be_unique", { column_list: ["a"] }, "column_list"],
+    ] as const
+  ) {
+    const problem = problemOf(suiteOf({ type, kwargs }));
+    assert.equal(problem.errors[0]!.field, `expectations[0].kwargs.${field}`);
+  }
 });

@@ -92,6 +92,11 @@ Deno.test("compileStrptime() knows dates that are none", () => {
   assert.equal(time("03/Feb/2024 11:59:59.123 PM +01:00"), true);
   assert.equal(time("03/feb/2024   1:59:59.123 am Z"), true);
   assert.equal(time("03/Foo/2024 11:59:59.123 PM +01:00"), false);
+  assert.equal(time("03/feb/2024   1:59:59.123 am z"), false);
+  assert.equal(time("03/feb/2024 1:59:59.123 am +2400"), false);
+  assert.equal(day("２０２４-02-29"), true);
+  assert.equal(compileStrptime("%b %d %j")("Feb 30 045"), true);
+  assert.equal(compileStrptime("%Y %j")("9999 366"), false);
   assert.throws(() => compileStrptime("%Q"), Problem);
   assert.throws(() => compileStrptime("%Y %Y"), Problem);
 });

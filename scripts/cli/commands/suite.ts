@@ -1,8 +1,10 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
 import type { ValidationResult } from "../../../pipeline/expectations/result.ts";
+import { jsonText } from "../../../pipeline/numbers.ts";
+import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { Terminal } from "../../terminal.ts";
 import { type Action, printTable, readJsonFile, remove, runAction, whatFile } from "../actions.ts";
-import { post, request } from "../api.ts";
+import { post, request, requestText } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
@@ -85,8 +87,8 @@ async function list(call: Call): Promise<ExitCode> {
 }
 
 async function get(call: Call, name: string): Promise<ExitCode> {
-  const found = await request<Record<string, unknown>>(await call.connect(), pathOf(name));
-  call.out.line(call.flags.json ? JSON.stringify(found) : JSON.stringify(found, null, 2));
+  const found = parseJson(await requestText(await call.connect(), pathOf(name)));
+  call.out.line(jsonText(found, call.flags.json ? 0 : 2));
   return EXIT.succeeded;
 }
 
@@ -100,7 +102,7 @@ async function put(call: Call, file: string): Promise<ExitCode> {
   const stored = await request<{ expectations: unknown[] }>(api, pathOf(name), {
     method: "PUT",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify(draft),
+    body: jsonText(draft),
   });
   const { length } = stored.expectations;
   if (call.flags.json) call.out.line(JSON.stringify({ name, expectations: length }));
@@ -124,7 +126,7 @@ async function tryDraft(call: Call, file: string): Promise<ExitCode> {
   );
   if (!call.usesServer) parseConf(conf);
   const api = await call.connect();
-  const body = `{"suite":${JSON.stringify(draft)},"conf":${confText(conf)}}`;
+  const body = `{"suite":${jsonText(draft)},"conf":${confText(conf)}}`;
   const result = await post<ValidationResult>(api, "/api/suites/try", body);
   if (flags.json) out.line(JSON.stringify(result));
   else for (const line of resultLines(out, result)) out.line(line);
