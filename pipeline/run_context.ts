@@ -1,5 +1,6 @@
 import type { Sql } from "../store/database.ts";
 import { orderOf, type RunOrder, type RunRow } from "../store/runs.ts";
+import { parseJson } from "./sources/json_text.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 import { Problem } from "./problem.ts";
@@ -54,7 +55,7 @@ export async function runContext(
     transformsDir: settings.transformsDir,
     connections: settings.connections,
     limits: settings.limits,
-    suite: await findSuite(sql, params.suite, dataset) as Plain | null,
+    suite: parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null,
     traceparent: run.traceparent,
   };
 }

@@ -3,7 +3,14 @@ import type { Context } from "hono";
 import { jsonText } from "../pipeline/numbers.ts";
 import { Problem } from "../pipeline/problem.ts";
 import { checkedSuite } from "../pipeline/workers/aside.ts";
-import { deleteSuite, getSuite, listSuites, putSuite, runValidation } from "../store/suites.ts";
+import {
+  deleteSuite,
+  getSuite,
+  listSuites,
+  putSuite,
+  runValidation,
+  type SuiteText,
+} from "../store/suites.ts";
 import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Turns } from "./shared/gate.ts";
@@ -47,7 +54,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
     async (c) => {
       const items = (await listSuites(deps.sql)).map(({ name, suite, row_wise, origin }) => ({
         name,
-        expectations: (suite.expectations as unknown[]).length,
+        expectations: JSON.parse(suite).expectations.length,
         row_wise,
         origin,
       }));
@@ -92,8 +99,10 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
           expectation_suite_name: undefined,
         })
       );
-      const isNew = await putSuite(deps.sql, { name, suite, row_wise: rowWise }, actorOf(c));
-      return suiteAnswer(c, suite, isNew ? 201 : 200);
+      const text = jsonText(suite);
+      const put = { name, suite: text, row_wise: rowWise };
+      const isNew = await putSuite(deps.sql, put, actorOf(c));
+      return suiteAnswer(c, text, isNew ? 201 : 200);
     },
   );
   app.openapi(
@@ -140,8 +149,8 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
 }
 
 /** With every digit of its integers, which c.json would not write. */
-function suiteAnswer<S extends 200 | 201>(c: Context, suite: Record<string, unknown>, status: S) {
-  return c.body(jsonText(suite), status, { "content-type": "application/json" }) as never;
+function suiteAnswer<S extends 200 | 201>(c: Context, suite: SuiteText, status: S) {
+  return c.body(suite, status, { "content-type": "application/json" }) as never;
 }
 
 async function knownSuite(deps: AppDeps, name: string) {

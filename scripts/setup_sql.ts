@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { suiteRows } from "../pipeline/expectations/suite_files.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
-import { jsonText } from "../pipeline/numbers.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { setupMark } from "../store/setup_mark.ts";
 import { checkRights, FUNCTIONS, TABLES } from "./rights.ts";
@@ -223,7 +222,7 @@ on conflict (singleton) do update set schema = excluded.schema, maintenance = ex
 async function suites(): Promise<string> {
   const rows = (await suiteRows(new URL("suites", root).pathname)).map((
     { name, suite, row_wise },
-  ) => `  (${literal(name)}, ${literal(jsonText(suite))}, ${row_wise}, 'file')`);
+  ) => `  (${literal(name)}, ${literal(suite)}, ${row_wise}, 'file')`);
   return `-- suites
 insert into etl.suites as s (name, suite, row_wise, origin) values
 ${rows.join(",\n")}

@@ -1,11 +1,12 @@
-import { jsonText } from "../pipeline/numbers.ts";
-import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Sql } from "./database.ts";
+
+/** A suite as JSON text: with every digit of its integers, which the driver's own parser would round. */
+export type SuiteText = string;
 
 /** A suite as etl.suites keeps it. */
 export interface StoredSuite {
   name: string;
-  suite: Record<string, unknown>;
+  suite: SuiteText;
   /** Whether every expectation judges rows one by one, so that failing rows can be quarantined. */
   row_wise: boolean;
   /** file: from the directory of suites; api: put by a person. */
@@ -20,10 +21,10 @@ export async function findSuite(
   sql: Sql,
   name: string | null,
   dataset: string,
-): Promise<Record<string, unknown> | null> {
-  const [row] = await sql<{ suite: string }[]>`
+): Promise<SuiteText | null> {
+  const [row] = await sql<{ suite: SuiteText }[]>`
     select suite::text as suite from etl.suites where name = etl.suite_name(${name}, ${dataset})`;
-  return row === undefined ? null : readStored(row.suite);
+  return row?.suite ?? null;
 }
 
 /** Stores suites from files; those that a person has put stay as they are. */
@@ -33,29 +34,23 @@ export async function storeFileSuites(
 ): Promise<void> {
   await sql`
     insert into etl.suites as s (name, suite, row_wise, origin)
-    select f.name, f.suite, f.row_wise, 'file'
+    select f.name, f.suite::jsonb, f.row_wise, 'file'
     from jsonb_to_recordset(${
-    jsonText(suites)
-  }::text::jsonb) as f (name text, suite jsonb, row_wise boolean)
+    JSON.stringify(suites)
+  }::text::jsonb) as f (name text, suite text, row_wise boolean)
     on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise, updated_at = now()
     where s.origin = 'file' and s.suite <> excluded.suite`;
 }
 
 export async function listSuites(sql: Sql): Promise<StoredSuite[]> {
-  const rows = await sql<(Omit<StoredSuite, "suite"> & { suite: string })[]>`
+  return await sql<StoredSuite[]>`
     select name, suite::text as suite, row_wise, origin from etl.suites order by name`;
-  return rows.map((row) => ({ ...row, suite: readStored(row.suite) }));
 }
 
 export async function getSuite(sql: Sql, name: string): Promise<StoredSuite | null> {
-  const [row] = await sql<(Omit<StoredSuite, "suite"> & { suite: string })[]>`
+  const [row] = await sql<StoredSuite[]>`
     select name, suite::text as suite, row_wise, origin from etl.suites where name = ${name}`;
-  return row === undefined ? null : { ...row, suite: readStored(row.suite) };
-}
-
-/** A suite with every digit of its integers, which the driver's own parser would round. */
-function readStored(text: string): Record<string, unknown> {
-  return parseJson(text) as Record<string, unknown>;
+  return row ?? null;
 }
 
 /** Creates or replaces a suite; answers whether it is new. */
@@ -67,9 +62,7 @@ export async function putSuite(
   const [row] = await sql<{ is_new: boolean }[]>`
     with put as (
       insert into etl.suites as s (name, suite, row_wise, origin, updated_by)
-      values (${suite.name}, ${
-    jsonText(suite.suite)
-  }::text::jsonb, ${suite.row_wise}, 'api', ${actor})
+      values (${suite.name}, ${suite.suite}::text::jsonb, ${suite.row_wise}, 'api', ${actor})
       on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise, origin = 'api',
         updated_at = now(), updated_by = excluded.updated_by
       returning xmax = 0 as is_new),

@@ -1,4 +1,5 @@
 import { Problem } from "../problem.ts";
+import { jsonText } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";
 import { isRowWise, readSuite, type Suite, writeSuite } from "./suite.ts";
 
@@ -36,13 +37,13 @@ export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
   return suites;
 }
 
-/** The suites of a directory as rows of etl.suites. Throws as readSuiteFiles does. */
+/** The suites of a directory as rows of etl.suites, the suites themselves as JSON text. Throws as readSuiteFiles does. */
 export async function suiteRows(
   dir: string,
-): Promise<{ name: string; suite: Record<string, unknown>; row_wise: boolean }[]> {
+): Promise<{ name: string; suite: string; row_wise: boolean }[]> {
   return [...await readSuiteFiles(dir)].map(([name, suite]) => ({
     name,
-    suite: { ...writeSuite(suite) },
+    suite: jsonText(writeSuite(suite)),
     row_wise: suite.expectations.every(isRowWise),
   }));
 }

@@ -57,7 +57,8 @@ async function itemsOf({ sql }: DashboardDeps, kind: ResourceKind): Promise<Row[
     case "suites":
       return (await listSuites(sql)).map((suite) => ({
         ...suite,
-        expectations: (suite.suite.expectations as unknown[]).length,
+        suite: JSON.parse(suite.suite),
+        expectations: JSON.parse(suite.suite).expectations.length,
       }));
   }
 }

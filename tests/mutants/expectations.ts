@@ -247,11 +247,11 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/stored-digits",
-    file: "store/suites.ts",
-    find: "return parseJson(text) as",
-    replace: "return JSON.parse(text) as",
+    file: "pipeline/run_context.ts",
+    find: "suite: parseJson(await",
+    replace: "suite: JSON.parse(await",
     breaks: "stored suites keep every digit of an integer",
-    tests: ["integration/validation_suites_test.ts: suites over HTTP"],
+    tests: ["integration/validation_runs_test.ts: a run is judged by its suite"],
   },
   {
     id: "expectations/brace",
