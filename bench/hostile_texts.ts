@@ -135,12 +135,12 @@ export const HOSTILE_TEXTS: HostileText[] = [
   {
     name: "condition: pandas",
     text: (n) => filled("(a == 1) and ", n),
-    read: (text) => parseCondition(text, "pandas"),
+    read: (text) => parseCondition(text),
   },
   {
     name: "condition: parentheses",
     text: (n) => filled("(", n),
-    read: (text) => parseCondition(text, "great_expectations"),
+    read: (text) => parseCondition(text),
   },
   {
     name: "cron",
