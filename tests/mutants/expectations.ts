@@ -199,9 +199,9 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/sample-stdev",
-    file: "pipeline/expectations/aggregate_evaluators.ts",
-    find: "Math.sqrt(state.squares / (state.nonnull - 1))",
-    replace: "Math.sqrt(state.squares / state.nonnull)",
+    file: "pipeline/expectations/moments.ts",
+    find: "deviations / (state.nonnull - 1)",
+    replace: "deviations / state.nonnull",
     breaks: "the standard deviation is that of a sample",
     tests: ["unit/expectations_engine_test.ts: a column's mean, median"],
   },
