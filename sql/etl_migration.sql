@@ -70,8 +70,13 @@ declare
     "text": ["text", "character varying", "character"], "json": ["jsonb", "json"],
     "number": ["integer", "bigint", "smallint", "numeric", "double precision", "real"],
     "time": ["timestamp with time zone", "timestamp without time zone"]}';
+  -- what the original calls them
+  names constant jsonb := '{
+    "etl_improved_events": {"pk": "event_id", "event_time": "occurred_at", "attributes": "payload", "inserted_at": "first_seen_at"},
+    "etl_improved_audit": {"at": "created_at"}, "etl_improved_metrics": {"at": "created_at"}, "etl_improved_alerts": {"at": "created_at"}}';
   old text[] := '{}';
   each record;
+  renamed record;
   differences text;
   found text;
   zone text := current_setting('timezone');
@@ -83,6 +88,22 @@ begin
     where not exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = ours ->> t.name and not a.attisdropped)
     order by 1
   loop
+    -- taken back with all else where a table is refused
+    found := null;
+    if each.relkind = 'r' then
+      for renamed in
+        select n.key as name, n.value as to_name from jsonb_each_text(names -> each.name) as n
+        where exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.key and not a.attisdropped)
+          and not exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.value and not a.attisdropped)
+      loop
+        found := concat_ws(', ', found, renamed.name);
+        execute format('alter table public.%I rename column %I to %I', each.name, renamed.name, renamed.to_name);
+      end loop;
+      if each.name = 'etl_improved_events' and found is not null then
+        alter table public.etl_improved_events add column if not exists event_type text;
+        alter index if exists public.etl_improved_events_event_time_idx rename to etl_improved_events_occurred_at;
+      end if;
+    end if;
     select string_agg(format('%s expected %s, found %s', w.name,
         (select string_agg(f #>> '{}', ' or ') from jsonb_array_elements(families -> w.family) as f),
         coalesce(format_type(a.atttypid, a.atttypmod), 'no such column')), '; ' order by w.name) into differences
@@ -167,7 +188,7 @@ begin
     alter table public.etl_improved_events
       alter column event_id type text, alter column event_type type text, alter column source type text,
       alter column payload type jsonb using payload::jsonb,
-      alter column payload drop default, alter column event_type drop default,
+      alter column payload drop default, alter column event_type drop default, alter column occurred_at drop not null,
       alter column occurred_at type timestamptz, alter column first_seen_at type timestamptz, alter column updated_at type timestamptz;
     -- the synthetic source and sources without a name of runs labelled etl_improved own them
     update public.etl_improved_events set
@@ -305,7 +326,9 @@ begin
   if to_regclass('etl_original.etl_improved_alerts') is not null then
     insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
     select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
-      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o)),
+      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
+        || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
+          'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
       coalesce(o.created_at::timestamptz, now())
     from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
   end if;

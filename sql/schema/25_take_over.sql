@@ -47,7 +47,9 @@ begin
   if to_regclass('etl_original.etl_improved_alerts') is not null then
     insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
     select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
-      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o)),
+      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
+        || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
+          'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
       coalesce(o.created_at::timestamptz, now())
     from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
   end if;

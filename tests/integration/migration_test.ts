@@ -20,12 +20,20 @@ async function rows(sql: Client) {
     (select count(distinct run_id) from public.etl_improved_metrics)::integer as runs,
     (select count(*) from public.etl_improved_metrics where low_ratio and status = 'failed')::integer as low,
     (select count(*) from public.etl_improved_audit where event = 'finished')::integer as audit,
-    (select count(*) from public.etl_improved_audit as a join public.etl_improved_metrics as m using (run_id)
-      where a.event = 'finished')::integer as linked,
-    (select count(*) from public.etl_improved_alerts)::integer as alerts`);
+    (select sum((details #>> '{audit,num_rows}')::integer) from public.etl_improved_audit where event = 'finished')::integer as num_rows,
+    (select count(*) from public.etl_improved_alerts
+      where details @> '{"ratio": 0.7, "avg_ratio": 0.9, "threshold_pct": 20}')::integer as alerts`);
   return counts;
 }
-const ALL = { events: 700, metrics: 300, runs: 300, low: 30, audit: 300, linked: 300, alerts: 40 };
+const ALL = {
+  events: 700,
+  metrics: 300,
+  runs: 300,
+  low: 30,
+  audit: 300,
+  num_rows: 270 * 500 + 30 * 450,
+  alerts: 40,
+};
 
 for (
   const order of [
@@ -47,16 +55,16 @@ for (
       "select details -> 'metrics' as metrics from public.etl_improved_audit where event = 'migrated'",
     );
     const texts = (all: Record<string, unknown>[]) =>
-      all.map((row) => `${row.id} ${row.run_id} ${Number(row.ratio)}`).sort();
+      all.map((row) => `${row.id} ${row.run_label} ${Number(row.ratio)}`).sort();
     assert.deepEqual(texts(kept.rows.map(({ metrics }) => metrics)), texts(before));
     const { rows: [event] } = await sql.query(
-      `select payload, encode(fingerprint, 'hex') = encode(sha256('7'), 'hex') as same, source, first_seen_at, updated_at
+      `select payload, source, occurred_at, first_seen_at, updated_at
       from public.etl_improved_events where event_id = 'evt-7'`,
     );
     assert.deepEqual(event, {
-      payload: { id: 7, text: "ñ7" },
-      same: true,
+      payload: { id: 7, text: "ñ7", fingerprint: "7902699be42c8a8e" },
       source: "etl_improved",
+      occurred_at: new Date("2024-10-31T17:00:00Z"),
       first_seen_at: new Date("2024-11-01T17:00:00Z"),
       updated_at: new Date("2024-12-01T17:00:00Z"),
     });
@@ -72,8 +80,8 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
   await sql.query(
     `alter table public.etl_improved_metrics add column dry_run boolean not null default false;
     update public.etl_improved_metrics set dry_run = true where id = 1;
-    create view public.v_etl_latest_metrics as select id, ratio from public.etl_improved_metrics order by created_at desc limit 1;
-    create materialized view public.mv_etl_metrics_daily as select created_at::date as day, count(*) as n from public.etl_improved_metrics group by 1;
+    create view public.v_etl_latest_metrics as select id, ratio from public.etl_improved_metrics order by at desc limit 1;
+    create materialized view public.mv_etl_metrics_daily as select at::date as day, count(*) as n from public.etl_improved_metrics group by 1;
     create function public.refresh_etl_mvs() returns integer language sql as 'select 1'`,
   );
   const reader = `reader_${crypto.randomUUID().slice(0, 8)}`;
@@ -101,6 +109,23 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
   } finally {
     await sql.query(`drop owned by ${reader}; drop role ${reader}`);
   }
+});
+
+Deno.test("an original installation without alerts table, and with an event_type of its own, is taken over", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  await using sql = await client(db.dsn);
+  await sql.query(ORIGINAL);
+  await sql.query(
+    `drop table public.etl_improved_alerts;
+    alter table public.etl_improved_events add column event_type text default 'view'`,
+  );
+  await sql.query(FILES.setup);
+  await sql.query(FILES.migration);
+  assert.deepEqual(await rows(sql), { ...ALL, alerts: 0 });
+  const { rows: types } = await sql.query(
+    "select distinct event_type from public.etl_improved_events",
+  );
+  assert.deepEqual(types, [{ event_type: "view" }]);
 });
 
 Deno.test("tables of a third shape are refused, saying what differs, and nothing is changed", async (t) => {

@@ -239,6 +239,22 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/metrics_test.ts: history as CSV"],
   },
   {
+    id: "reactions/taken-over-times",
+    file: "sql/schema/05_set_aside.sql",
+    find: "alter column occurred_at drop not null,",
+    replace: "",
+    breaks: "events without a time are loaded into a table that was taken over",
+    tests: ["integration/migration_test.ts: setup-db takes an original installation over"],
+  },
+  {
+    id: "reactions/taken-over-figures",
+    file: "sql/schema/25_take_over.sql",
+    find: "'avg_ratio', to_jsonb(o) -> 'avg_ratio',",
+    replace: "",
+    breaks: "the figures of alerts that were taken over are kept",
+    tests: ["integration/migration_test.ts: an original installation is taken over"],
+  },
+  {
     id: "reactions/hourly",
     file: "sql/functions/71_request_maintenance.sql",
     find: "m.requested_at > now() - interval '1 hour'",
