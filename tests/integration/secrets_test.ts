@@ -73,6 +73,7 @@ for (
         env: {
           ETL_DATA_DIR: dataDir,
           ETL_RUN_MAX_ATTEMPTS: "1",
+          ETL_OUTAGE_MINUTES: "0",
           ETL_LOG_LEVEL: "debug",
           ETL_LOG_FORMAT: format,
           ETL_ADMIN_TOKEN: secret("admin-token-of-the-environment"),
