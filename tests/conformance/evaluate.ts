@@ -18,8 +18,13 @@ function split(records: SourceRecord[], size: number): SourceRecord[][] {
   );
 }
 
-/** Our answer. */
-export function evaluate(one: Case, chunks: SourceRecord[][], spillDir: string): ValidationResult {
+/** Our answer, with the chunks' states merged in the order that `random` draws. */
+export function evaluate(
+  one: Case,
+  chunks: SourceRecord[][],
+  spillDir: string,
+  random: () => number = () => 0,
+): ValidationResult {
   const suite = compileSuite(readSuite({ name: one.name, expectations: one.expectations }));
   const states: SerializedState[] = [];
   chunks.forEach((records, chunkNo) => {
@@ -29,6 +34,8 @@ export function evaluate(one: Case, chunks: SourceRecord[][], spillDir: string):
     }
     states.push(suite.serializeState(state));
   });
+  const shuffled: SerializedState[] = [];
+  for (const state of states) shuffled.splice(Math.floor(random() * shuffled.length), 0, state);
   // As states come from workers: in any order, as plain data.
-  return suite.finish(suite.mergeStates(structuredClone(states.reverse())));
+  return suite.finish(suite.mergeStates(structuredClone(shuffled)));
 }
