@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createApp } from "./app.ts";
 import { accessOf, requireSafeAddress } from "./routes/access/access_of.ts";
+import { Pulse } from "./routes/shared/pulse.ts";
 import type { ProfileLimits } from "./routes/shared/deps.ts";
 import type { Config } from "./config.ts";
 import { suiteRows } from "./pipeline/expectations/suite_files.ts";
@@ -29,6 +30,7 @@ import { connectionProblem } from "./store/connection_problem.ts";
 import { Database } from "./store/database.ts";
 import { requireSchemaVersion } from "./store/schema_version.ts";
 import { readSetupMark } from "./store/setup_mark.ts";
+import { Pulse } from "./routes/shared/pulse.ts";
 import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment } from "./store/params.ts";
 import { appendLogs } from "./store/logs.ts";
@@ -222,6 +224,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     }
   }
 
+  const pulse = new Pulse();
   const app = createApp({
     sql,
     probe: probe.sql,
@@ -237,6 +240,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       role: config.role,
       listening: config.listen,
       draining: stopping.signal.aborted,
+      silentMs: pulse.silentMs,
       workersBusy: workers.busy,
       workers: workers.size,
     }),
@@ -245,6 +249,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     app,
     async stop(closePort) {
       stopping.abort();
+      pulse.stop();
       await Promise.all(endings.map((end) => end()));
       await loop.stop(drainMs);
       await closePort?.();

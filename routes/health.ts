@@ -15,6 +15,9 @@ function outOfReach(error: unknown): string {
     ": check KPIS_PG_DSN and that PostgreSQL is running";
 }
 
+/** A server whose timers are silent for so long does none of its work. */
+const STANDSTILL_MS = 10_000;
+
 const STUCK =
   "statements of this server get no answer in 5 s, though the database does: somebody holds a lock " +
   "(pg_locks, pg_stat_activity), or it is overloaded";
@@ -41,9 +44,19 @@ export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
       method: "get",
       path: "/livez",
       summary: "Whether the process runs; asks nobody else",
-      responses: { 200: jsonOf(z.object({ status: z.literal("ok") }), "it runs") },
+      responses: {
+        200: jsonOf(z.object({ status: z.literal("ok") }), "it runs"),
+        503: jsonOf(readySchema, "its timers have stood still for 10 s: restart it"),
+      },
     }),
-    (c) => c.json({ status: "ok" as const }, 200),
+    (c) => {
+      const { silentMs } = deps.status();
+      if (silentMs < STANDSTILL_MS) return c.json({ status: "ok" as const }, 200);
+      const problem = `the timers of this server have stood still for ${
+        Math.floor(silentMs / 1000)
+      } s: restart it`;
+      return c.json({ status: "unready" as const, problems: [problem] }, 503);
+    },
   );
 
   app.openapi(

@@ -39,6 +39,8 @@ export interface ServerStatus {
   /** Whether NOTIFY wakes this server, or it polls. */
   listening: boolean;
   draining: boolean;
+  /** Milliseconds since a timer of this server has fired. */
+  silentMs: number;
   workersBusy: number;
   workers: number;
 }

@@ -285,6 +285,7 @@ export async function startEngine(
         role: config.role,
         listening: true,
         draining: stopping.signal.aborted,
+        silentMs: 0,
         workersBusy: workers.busy,
         workers: workers.size,
       }),

@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/livez-standstill",
+    file: "routes/health.ts",
+    find: "if (silentMs < STANDSTILL_MS) return",
+    replace: "if (silentMs < Infinity) return",
+    breaks: "a server whose timers stand still is not alive",
+    tests: ["unit/livez_test.ts: livez is 503"],
+  },
+  {
+    id: "runs/livez-pulse",
+    file: "routes/shared/pulse.ts",
+    find: "this.#timer = setInterval(() => this.#at = performance.now(), everyMs);",
+    replace: "this.#timer = setInterval(() => {}, everyMs);",
+    breaks: "timers that fire are noticed",
+    tests: ["unit/livez_test.ts: a pulse"],
+  },
+  {
     id: "runs/events-one-look",
     file: "routes/run_events.ts",
     find: "if (known !== undefined) {",
