@@ -30,7 +30,6 @@ import { connectionProblem } from "./store/connection_problem.ts";
 import { Database } from "./store/database.ts";
 import { requireSchemaVersion } from "./store/schema_version.ts";
 import { readSetupMark } from "./store/setup_mark.ts";
-import { Pulse } from "./routes/shared/pulse.ts";
 import { storeFileSuites } from "./store/suites.ts";
 import { publishEnvironment } from "./store/params.ts";
 import { appendLogs } from "./store/logs.ts";

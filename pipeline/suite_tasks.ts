@@ -3,6 +3,7 @@ import { newProfile } from "./expectations/profile.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { isRowWise, readSuite, writeSuite } from "./expectations/suite.ts";
 import type { SourceRecord } from "./sources/source.ts";
+import type { Bounded } from "./workers/aside_worker.ts";
 import {
   noCounts,
   sourceEvents,
@@ -20,13 +21,14 @@ export interface ProfileResult extends SourceEventsCounts {
 export async function profileSource(
   context: SourceEventsContext & { name: string },
   host: MessagePort | null,
+  bounded: Bounded,
 ): Promise<ProfileResult> {
   const counts = noCounts();
   const profile = newProfile({ name: context.name, spillDir: context.source.spoolDir });
   for await (const events of sourceEvents(context, counts, host)) {
-    profile.observe(events.map(({ payload }) => payload), events);
+    await bounded(() => profile.observe(events.map(({ payload }) => payload), events));
   }
-  return { suite: profile.finish(), ...counts };
+  return { suite: await bounded(() => profile.finish()), ...counts };
 }
 
 /** A sample to try a suite on: records as they are, or those of a source as a run would see them. */
@@ -52,6 +54,7 @@ export function checkSuite(json: unknown): CheckedSuite {
 export async function trySuite(
   { suite, sample }: { suite: unknown; sample: TrySample },
   host: MessagePort | null,
+  bounded: Bounded,
 ): Promise<ValidationResult> {
   const compiled = compileSuite(readSuite(suite));
   const state = compiled.newState({
@@ -65,8 +68,12 @@ export async function trySuite(
     }
   } else {
     for await (const events of sourceEvents(sample.source, noCounts(), host)) {
-      compiled.observe(state, events.map(({ payload }) => payload), { events });
+      await bounded(() =>
+        compiled.observe(state, events.map(({ payload }) => payload), { events })
+      );
     }
   }
-  return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
+  return await bounded(() =>
+    compiled.finish(compiled.mergeStates([compiled.serializeState(state)]))
+  );
 }

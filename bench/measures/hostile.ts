@@ -3,7 +3,8 @@ import { HOSTILE_TEXTS, readingMs } from "../hostile_texts.ts";
 
 const MAX_BYTES = 8 << 20;
 const MAX_MS = 1_000;
-const MAX_RATIO = 10;
+/** Eight, and half as much again for garbage, whose collection costs more the more is alive; 64 is quadratic. */
+const MAX_RATIO = 12;
 /** What takes less is no matter of proportion. */
 const SHORT_MS = 100;
 

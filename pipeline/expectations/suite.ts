@@ -31,6 +31,8 @@ export interface Suite {
 }
 
 const MAX_EXPECTATIONS = 1_000;
+/** Names that a suite, an expectation or its kwargs may have, each: far more than any has. */
+const MAX_NAMES = 1_000;
 const object = z.record(z.string(), z.unknown());
 
 const SUITE_KEYS = {
@@ -80,6 +82,7 @@ const REPORTING_KWARGS = new Set([
  */
 export function readSuite(json: unknown): Suite {
   const errors: FieldError[] = [];
+  refuseTooManyNames(json);
   const read = suiteSchema.safeParse(json);
   if (!read.success) addIssues(errors, read.error, { prefix: "", known: Object.keys(SUITE_KEYS) });
   const given = (read.success ? read.data : {}) as z.infer<typeof suiteSchema>;
@@ -106,6 +109,25 @@ export function readSuite(json: unknown): Suite {
     meta: given.meta ?? {},
     ...(given.notes === undefined || given.notes === null ? {} : { notes: given.notes }),
   };
+}
+
+/** Refuses what is no suite by its mere number of names, before each is looked at. */
+function refuseTooManyNames(json: unknown): void {
+  const { expectations } = (json ?? {}) as { expectations?: unknown };
+  const each = Array.isArray(expectations) ? expectations.slice(0, MAX_EXPECTATIONS) : [];
+  const parts: [string, unknown][] = [["the suite", json]];
+  for (const [i, one] of each.entries()) {
+    parts.push([`expectations[${i}]`, one], [`expectations[${i}].kwargs`, one?.kwargs]);
+  }
+  for (const [field, part] of parts) {
+    if (typeof part !== "object" || part === null) continue;
+    let names = 0;
+    for (const _ in part) {
+      if (++names <= MAX_NAMES) continue;
+      const message = `has more than ${MAX_NAMES} names`;
+      throw notValid(undefined, [{ field, message, expected: "the names of Great Expectations" }]);
+    }
+  }
 }
 
 /** The suite as Great Expectations 1.x writes it. */

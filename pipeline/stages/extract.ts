@@ -1,21 +1,60 @@
+import { Problem } from "../problem.ts";
 import { planSource } from "../sources/adapters.ts";
 import type { Plan } from "../sources/source.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
+
+/** Milliseconds that planning may take: it reads the whole of a file at most, which takes a minute for 10 GB. */
+const PLAN_MS = 10 * 60_000;
 
 /** The extract stage's first part: pins the input and finds its slices. Runs in a worker. */
 export async function planRun(env: TaskEnvironment): Promise<Plan> {
   const { context, signal } = env;
   await Deno.mkdir(context.spillDir, { recursive: true });
-  return await planSource(context.params.source, {
-    ...(context.chunkSize === null ? {} : { chunkSize: context.chunkSize }),
-    ...(context.maxRecords === null ? {} : { maxRecords: context.maxRecords }),
-    ...(context.pin === null ? {} : { pin: context.pin }),
-    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
-    spoolDir: context.spillDir,
-    dataDir: context.dataDir,
-    connections: context.connections,
-    readUpload: env.readUpload,
-    limits: context.limits,
-    signal,
+  return await withinPlanLimit(signal, (signal) =>
+    planSource(context.params.source, {
+      ...(context.chunkSize === null ? {} : { chunkSize: context.chunkSize }),
+      ...(context.maxRecords === null ? {} : { maxRecords: context.maxRecords }),
+      ...(context.pin === null ? {} : { pin: context.pin }),
+      ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
+      spoolDir: context.spillDir,
+      dataDir: context.dataDir,
+      connections: context.connections,
+      readUpload: env.readUpload,
+      limits: context.limits,
+      signal,
+    }));
+}
+
+/**
+ * Ends planning that takes too long: its signal is aborted, and it is not waited for. Throws a Problem
+ * `source-unreadable` then.
+ */
+export async function withinPlanLimit<T>(
+  signal: AbortSignal,
+  plan: (signal: AbortSignal) => Promise<T>,
+  limitMs = PLAN_MS,
+): Promise<T> {
+  const late = new AbortController();
+  const either = AbortSignal.any([signal, late.signal]);
+  const ended = Promise.withResolvers<never>();
+  either.addEventListener("abort", () => ended.reject(either.reason));
+  const timer = setTimeout(() => late.abort(tooSlow(limitMs)), limitMs);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([plan(either), ended.promise]);
+  } catch (error) {
+    // what was broken off says only that it was
+    late.signal.throwIfAborted();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function tooSlow(limitMs: number): Problem {
+  return new Problem("source-unreadable", {
+    detail: `Finding the parts of the source took longer than ${limitMs / 60_000} minutes. ` +
+      "Is a query of it slow (an index on page_key and cursor helps), or does its storage not answer? " +
+      "Divide the source, or ask again when it is fast.",
   });
 }

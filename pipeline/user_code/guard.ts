@@ -52,6 +52,17 @@ export class Guard {
       ended(thrown);
     });
   }
+
+  /** What the work answers; rejects with what it threw, or with a {@linkcode TimeLimit}. */
+  within<T>(work: () => T, limitMs: number): Promise<Awaited<T>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Awaited<T>>();
+    let answer: T;
+    this.call(() => answer = work(), limitMs, (error) => {
+      if (error === null) resolve(answer as Awaited<T>);
+      else reject(error);
+    });
+    return promise;
+  }
 }
 
 /** Work took longer than it may. */

@@ -83,9 +83,12 @@ const SUITE_MS = 10_000;
  * A suite that somebody sends, checked where it can hang nobody: its schemas and patterns are programs
  * of a kind. Throws a Problem with everything that is wrong with it.
  */
-export function checkedSuite(json: unknown): Promise<AsideTasks["suite"]["output"]> {
+export function checkedSuite(
+  json: unknown,
+  timeoutMs = SUITE_MS,
+): Promise<AsideTasks["suite"]["output"]> {
   return aside("suite", json, {
-    timeoutMs: SUITE_MS,
+    timeoutMs,
     tooSlow: suiteTooSlow,
     permissions: NO_REACH,
   });
@@ -117,6 +120,7 @@ export async function aside<K extends keyof AsideTasks>(
   worker.onmessage = ({ data }: MessageEvent<AsideAnswer>) => {
     if ("output" in data) resolve(data.output as AsideTasks[K]["output"]);
     else if ("defect" in data) reject(new Error(data.defect));
+    else if ("tooSlow" in data) reject((tooSlow ?? tookTooLong)());
     else reject(Problem.fromJSON(data.problem, data.transient));
   };
   worker.onerror = (event) => {
@@ -132,7 +136,10 @@ export async function aside<K extends keyof AsideTasks>(
   try {
     signal?.throwIfAborted();
     const port = host?.port ?? null;
-    worker.postMessage({ task, input, host: port }, port === null ? [] : [port]);
+    worker.postMessage(
+      { task, input, host: port, limitMs: timeoutMs },
+      port === null ? [] : [port],
+    );
     return await promise;
   } finally {
     clearTimeout(timer);

@@ -8,6 +8,10 @@ import type { HttpTarget } from "../sources/http/connection.ts";
 import type { HttpConf } from "../sources/schema.ts";
 import type { Json, SourceLimits } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
+import { Guard, TimeLimit } from "../user_code/guard.ts";
+
+/** Does work that must not hold the thread for longer than the task may take. */
+export type Bounded = <T>(work: () => T) => Promise<Awaited<T>>;
 
 const TASKS = {
   preview: previewText,
@@ -18,8 +22,11 @@ const TASKS = {
 };
 
 /** A preview as JSON: a clone would lose the digits beside its numbers, and bigints are none of JSON.stringify's. */
-async function previewText(...given: Parameters<typeof preview>): Promise<string> {
-  return new Canonicalizer().text(await preview(...given) as unknown as Json);
+async function previewText(
+  context: Parameters<typeof preview>[0],
+  host: MessagePort | null,
+): Promise<string> {
+  return new Canonicalizer().text(await preview(context, host) as unknown as Json);
 }
 
 /** Downloads what a source names; who reads the source finds it in the spool directory. */
@@ -50,20 +57,33 @@ export type AsideTasks = {
 export type AsideAnswer =
   | { output: unknown }
   | { problem: ProblemDetails; transient: boolean }
+  /** Work that did not end was ended at the limit of the task. */
+  | { tooSlow: true }
   /** Something unexpected, for the log. */
   | { defect: string };
 
-/** Does one task, and is ended by who started it. */
+const guard = new Guard();
+
+/** The limit of a script is 32 bits of milliseconds. */
+const MAX_LIMIT_MS = 2 ** 31 - 1;
+
+/** Does one task, and is ended by who started it: a loop in it by the guard, as `terminate` leaves one running. */
 self.onmessage = async (
-  { data }: MessageEvent<{ task: keyof AsideTasks; input: never; host: MessagePort | null }>,
+  { data }: MessageEvent<
+    { task: keyof AsideTasks; input: never; host: MessagePort | null; limitMs: number }
+  >,
 ) => {
   let answer: AsideAnswer;
   // only what reads a source may have a host
-  const task: (input: never, host: MessagePort | null) => unknown = TASKS[data.task];
+  const task: (input: never, host: MessagePort | null, bounded: Bounded) => unknown =
+    TASKS[data.task];
+  const deadline = performance.now() + data.limitMs;
+  const bounded: Bounded = (work) =>
+    guard.within(work, Math.min(deadline - performance.now(), MAX_LIMIT_MS));
   try {
-    answer = { output: await task(data.input, data.host) };
+    answer = { output: await bounded(() => task(data.input, data.host, bounded)) };
   } catch (error) {
-    answer = answerOf(error);
+    answer = error instanceof TimeLimit ? { tooSlow: true } : answerOf(error);
   }
   self.postMessage(answer);
 };

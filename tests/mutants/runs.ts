@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/aside-bounded",
+    file: "pipeline/workers/aside_worker.ts",
+    find: "Math.min(deadline - performance.now(), MAX_LIMIT_MS)",
+    replace: "MAX_LIMIT_MS",
+    breaks: "work beside the runs keeps no core after its time limit",
+    tests: ["unit/aside_test.ts: work beside the runs"],
+  },
+  {
+    id: "runs/plan-limit",
+    file: "pipeline/stages/extract.ts",
+    find: "setTimeout(() => late.abort(tooSlow(limitMs)), limitMs)",
+    replace: "setTimeout(() => {}, limitMs)",
+    breaks: "planning a source ends at a limit",
+    tests: ["unit/plan_limit_test.ts: planning a source"],
+  },
+  {
     id: "runs/livez-standstill",
     file: "routes/health.ts",
     find: "if (silentMs < STANDSTILL_MS) return",

@@ -94,17 +94,15 @@ export function splitRecord(text: string, dialect: CsvDialect): string[] | CsvFa
     if (text[at] === quote) {
       let field = "";
       let from = at + 1;
-      while (true) {
+      if (escape === quote) {
+        let end = text.indexOf(quote, from);
+        for (; end >= 0 && text[end + 1] === quote; end = text.indexOf(quote, end + 2));
+        if (end < 0) return "unclosed";
+        field = text.slice(from, end).replaceAll(quote + quote, quote);
+        at = end + 1;
+      }
+      while (escape !== quote) {
         const end = text.indexOf(quote, from);
-        if (escape === quote) {
-          if (end < 0) return "unclosed";
-          field += text.slice(from, end);
-          at = end + 1;
-          if (text[at] !== quote) break;
-          field += quote;
-          from = at + 1;
-          continue;
-        }
         const mark = text.indexOf(escape!, from);
         if (mark >= 0 && (end < 0 || mark < end)) {
           // before anything else the sign is an ordinary one
