@@ -23,6 +23,8 @@ export interface InProcessOptions {
   logLevel: Level;
   /** Told each line of the log. */
   onLog: (line: string) => void;
+  /** Told what a user should know of where the command works. */
+  onNotice: (line: string) => void;
   /** Told what takes a while. */
   onStep: (step: string) => void;
   /** Aborted when starting should be given up. */
@@ -54,6 +56,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
   let postgres: Cluster | undefined;
   try {
     if (!env.KPIS_PG_DSN) {
+      await tellEmbedded(options);
       onStep("starting PostgreSQL");
       postgres = await startEmbeddedPostgres({
         ...(env.ETL_EMBEDDED_PG_DIR ? { dataDir: env.ETL_EMBEDDED_PG_DIR } : {}),
@@ -119,6 +122,29 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
     signal.throwIfAborted();
     throw env.KPIS_PG_DSN ? databaseProblem(error, env.KPIS_PG_DSN) : error;
   }
+}
+
+/** Where servers listen unless they are told otherwise. */
+const USUAL_ADDRESS = "http://127.0.0.1:8080";
+
+/**
+ * Says that the command works on the embedded database, which a server that
+ * runs beside it may not do.
+ */
+async function tellEmbedded({ env, onNotice }: InProcessOptions): Promise<void> {
+  onNotice("Using the embedded database: neither KPIS_PG_DSN nor ETL_SERVER is set.");
+  const port = env.ETL_PORT || undefined;
+  const address = port === undefined ? USUAL_ADDRESS : `http://127.0.0.1:${port}`;
+  try {
+    const answer = await fetch(`${address}/livez`, { signal: AbortSignal.timeout(300) });
+    await answer.body?.cancel();
+    if (!answer.ok) return;
+  } catch {
+    return;
+  }
+  onNotice(
+    `A server answers at ${address} and may have another database: ETL_SERVER=${address} asks it.`,
+  );
 }
 
 /** What the driver says about a database that cannot be used, with where to look. */

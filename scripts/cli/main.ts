@@ -107,6 +107,7 @@ async function execute(
         executes,
         logLevel: parsed.flags.verbose ? "info" : "error",
         onLog: (line) => err.line(line),
+        onNotice: (line) => err.line(err.paint("dim", line)),
         onStep: (step) => err.draw([err.paint("dim", `  ${step} …`)]),
         signal: signals.signal,
       });

@@ -110,6 +110,7 @@ Deno.test("a command line that runs in its own process leaves defaults and chann
     executes: true,
     logLevel: "warn",
     onLog: (line) => lines.push(line),
+    onNotice: () => {},
     onStep: () => {},
     signal: new AbortController().signal,
   });
