@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import threads from "node:worker_threads";
 import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
 import { consumersOf, definitionOf, HostedConsumer } from "./hosted_consumer.ts";
@@ -178,14 +179,25 @@ function lockDown(printed: Printed): void {
   };
   const set = (holder: object, name: string, value: unknown) =>
     Object.defineProperty(holder, name, { value, configurable: true, writable: true });
+  // Deno asks for no permission to end its own process, nor to move it to a directory that may be read
+  set(Deno, "kill", refused("Deno.kill()"));
+  set(Deno, "chdir", refused("Deno.chdir()"));
   set(Deno, "exit", refused("Deno.exit()"));
   set(process, "exit", refused("process.exit()"));
   set(process, "reallyExit", refused("process.reallyExit()"));
   set(process, "abort", refused("process.abort()"));
   set(process, "kill", refused("process.kill()"));
+  // what `kill` of node:process calls, which modules can import past `process.kill`
+  Object.defineProperty(process, "_kill", { value: refused("process.kill()") });
+  set(process, "chdir", refused("process.chdir()"));
   set(self, "close", refused("self.close()"));
   for (const name of ["alert", "confirm", "prompt"]) set(self, name, undefined);
   set(self, "Worker", refused("a worker"));
+  // nothing of this is taken away in a thread of Node's; its class calls what it extends, under whatever name it was imported
+  Object.setPrototypeOf(threads.Worker, refused("a worker"));
+  Object.preventExtensions(threads.Worker);
+  // all threads of the server share these, so a run could leave something for the next one in them
+  for (const name of ["caches", "BroadcastChannel"]) set(self, name, undefined);
   for (const stream of ["stdout", "stderr"] as const) {
     set(Deno, stream, {
       writeSync: written,

@@ -62,6 +62,10 @@ begin
     params := params || jsonb_build_object(name, value);
     origins := origins || jsonb_build_object(name, origin);
   end loop;
+  -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
+  if errors <> '[]' and length(params::text) > 32768 then
+    return;
+  end if;
   errors := errors || coalesce((
     select jsonb_agg(case o.origin when 'request' then e
       else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)

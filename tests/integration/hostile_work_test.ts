@@ -112,6 +112,23 @@ Deno.test("hostile work: JSON of any shape costs what its size costs", async (t)
   }
 });
 
+Deno.test("hostile work: a text that looks like a URL of a million parameters is refused at once", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  for (const parameter of ["a=b&", "%41=b&", "a&", "key=b&", "%41"]) {
+    const url = `http://a/?${repeated(parameter, 4 * MIB)}`;
+    const source = { type: "postgres", connection: "c", query: url };
+    await withstands(engine, [
+      {
+        name: parameter,
+        path: "/api/etl/run",
+        body: JSON.stringify({ run_label: url }),
+        status: 422,
+      },
+      { name: parameter, path: "/api/etl/preview", body: JSON.stringify({ source }), status: 422 },
+    ]);
+  }
+});
+
 Deno.test("hostile work: a conf with thousands of errors is refused at once, with a hundred of them", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const many = (count: number, name: (i: number) => string) =>

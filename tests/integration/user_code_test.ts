@@ -45,6 +45,25 @@ const MODULES = {
     const ways = [() => Deno.exit(1), () => process.exit(1), () => self.close(), () => process.abort()];
     let n = 0;
     export const transform = (r) => { if (n < ways.length) ways[n++](); return r; };`,
+  kills: `
+    import * as named from "node:process";
+    import process from "node:process";
+    const ways = [
+      () => Deno.kill(Deno.pid, "SIGKILL"),
+      () => named.kill(process.pid, "SIGKILL"),
+      () => process._kill(process.pid, 9),
+      () => Deno.chdir(import.meta.dirname),
+      () => process.chdir(import.meta.dirname),
+      async () => new (await import("node:worker_threads")).Worker("process.kill(process.pid, 9)", { eval: true }),
+      () => new (process.getBuiltinModule("node:worker_threads")).Worker("process.kill(process.pid, 9)", { eval: true }),
+      () => new BroadcastChannel("threads"),
+      () => caches.open("runs"),
+    ];
+    const refusals = [];
+    for (const way of ways) {
+      try { await way(); refusals.push("done"); } catch (error) { refusals.push(error.name); }
+    }
+    export const transform = (r) => ({ ...r, refusals });`,
   forges: `
     const forged = { type: "batch", events: { positions: [0], outputs: [0], eventIds: ["forged"],
       eventTypes: ["x"], occurredAts: [null], versions: [null], texts: ["{}"],
@@ -103,6 +122,21 @@ Deno.test("what a transform module does stays in its run", async (t) => {
       assert.equal(run.state, "succeeded", JSON.stringify(run.error));
       const payloads = await engine.payloads("public.t_thief");
       assert.deepEqual(payloads.k3, { id: "k3", stolen: 0, environment: "NotCapable" });
+      await undisturbed();
+    },
+  );
+
+  await t.step(
+    "it cannot end or move the server, nor leave anything for other threads",
+    async () => {
+      const run = await load(engine, "kills");
+      assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+      const payloads = await engine.payloads("public.t_kills");
+      assert.deepEqual(payloads.k3, {
+        id: "k3",
+        n: 3,
+        refusals: [...new Array(7).fill("NotCapable"), "TypeError", "TypeError"],
+      });
       await undisturbed();
     },
   );
