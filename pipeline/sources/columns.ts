@@ -282,9 +282,15 @@ function times(
     // what no calendar has is no time either
     const value = iso !== null && toUtcText(iso) !== null ? read(iso) : null;
     if (value === null) throw misfit(field, text, `is no ${type} ${right}`);
+    if (BELOW_MICROSECONDS.test(trimmed)) {
+      throw misfit(field, text, `has more than 6 decimals of a second, which ${type} would cut off`);
+    }
     record[field] = value;
   };
 }
+
+/** A digit that says something after the sixth of a second. */
+const BELOW_MICROSECONDS = /[.,]\d{6}\d*[1-9]/;
 
 /** Parts that a format has, to see whether they make a day. */
 function sampleOf(format: string): Record<string, string | undefined> {

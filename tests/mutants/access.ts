@@ -14,6 +14,22 @@ export const ACCESS: Mutant[] = [
     ],
   },
   {
+    id: "access/user-code-kill",
+    file: "pipeline/user_code/host_worker.ts",
+    find: '  set(Deno, "chdir", refused("Deno.chdir()"));',
+    replace: "",
+    breaks: "user code does not move its server to another directory",
+    tests: ["integration/user_code_test.ts: what a transform module does stays in its run"],
+  },
+  {
+    id: "access/user-code-threads",
+    file: "pipeline/user_code/host_worker.ts",
+    find: '  for (const name of ["caches", "BroadcastChannel"]) set(self, name, undefined);',
+    replace: "",
+    breaks: "user code leaves nothing for other runs",
+    tests: ["integration/user_code_test.ts: what a transform module does stays in its run"],
+  },
+  {
     id: "access/expired",
     file: "routes/access/access.ts",
     find:
