@@ -4944,6 +4944,8 @@ begin
   if schema_name in ('etl', 'information_schema') or schema_name like 'pg\_%' then
     return;
   end if;
+  -- two at once that grant on the same schema or table fail with "tuple concurrently updated"
+  perform pg_advisory_xact_lock(hashtextextended('etl grants', 0));
   if exists (select from pg_namespace as n where n.nspname = schema_name and pg_has_role(n.nspowner, 'usage')) then
     execute format('grant usage on schema %I to %I', schema_name, role_name);
   end if;
@@ -5434,7 +5436,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3edd2dfc8df428df9c210fe57da6af2c0b68410fc30c06c34e8a811f1b972453')
+insert into etl.setups (checksum) values ('e60a9073f521453f58f88d3204256ddd71a71758db4e9f1c941f5e3111701b5d')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5442,4 +5444,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3edd2dfc8df428df9c210fe57da6af2c0b68410fc30c06c34e8a811f1b972453","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at"]}
+-- etl-improved setup: {"checksum":"e60a9073f521453f58f88d3204256ddd71a71758db4e9f1c941f5e3111701b5d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at"]}

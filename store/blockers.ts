@@ -10,14 +10,26 @@ export interface Blocker {
   seconds: number | null;
 }
 
-/** Clients that keep a transaction with locks open and do nothing, the oldest first. */
-export async function idleBlockers(sql: Sql, olderThanSeconds: number): Promise<Blocker[]> {
+/**
+ * Clients that keep a transaction open with locks that others wait for: rows that it has changed, or a table that it has
+ * locked. The oldest first.
+ *
+ * @param options.busy also those that are executing a statement; default: only those that do nothing.
+ */
+export async function blockers(
+  sql: Sql,
+  olderThanSeconds: number,
+  { busy = false }: { busy?: boolean } = {},
+): Promise<Blocker[]> {
   return await sql<Blocker[]>`
     select a.pid, a.application_name as application, a.usename as role, a.state,
       round(extract(epoch from clock_timestamp() - a.xact_start))::integer as seconds
-    from pg_locks as l join pg_stat_activity as a using (pid)
-    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
-      and a.datname = current_database() and a.pid <> pg_backend_pid() and coalesce(a.state, '') <> 'active'
+    from pg_stat_activity as a
+    where exists (select from pg_locks as l where l.pid = a.pid and l.granted and (
+        l.locktype = 'transactionid' and l.mode = 'ExclusiveLock'
+        or l.locktype = 'relation' and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')))
+      and a.datname = current_database() and a.pid <> pg_backend_pid()
+      and (${busy} or coalesce(a.state, '') <> 'active') and coalesce(a.backend_type, 'client backend') = 'client backend'
       and coalesce(a.xact_start, '-infinity') < clock_timestamp() - ${olderThanSeconds} * interval '1 second'
       -- runs and consumers are our own
       and a.application_name not like 'etl-%'

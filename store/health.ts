@@ -1,6 +1,6 @@
 import { connectionTarget } from "./connection_target.ts";
 import type { Sql } from "./database.ts";
-import { type Blocker, blockerText, idleBlockers } from "./blockers.ts";
+import { type Blocker, blockers, blockerText } from "./blockers.ts";
 import { databasePlace, isNear } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 import { forgetFullDisk, fullDiskNoted, passing } from "./outages.ts";
@@ -168,12 +168,12 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
         from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
   const overdue = await overdueSchedules(sql);
   const plain = await unencrypted(sql, jobs.dsn);
-  const blockers = await idleBlockers(sql, BLOCKING_SECONDS);
+  const holders = await blockers(sql, BLOCKING_SECONDS);
   const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
   const { facts } = row!;
   return {
     problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
-    warnings: [...warningsOf(facts), ...jobWarnings, ...plain, ...blockers.map(blockingText)],
+    warnings: [...warningsOf(facts), ...jobWarnings, ...plain, ...holders.map(blockingText)],
     facts: { ...facts, scheduler, overdue_schedules: overdue },
   };
 }

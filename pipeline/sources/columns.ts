@@ -283,7 +283,11 @@ function times(
     const value = iso !== null && toUtcText(iso) !== null ? read(iso) : null;
     if (value === null) throw misfit(field, text, `is no ${type} ${right}`);
     if (BELOW_MICROSECONDS.test(trimmed)) {
-      throw misfit(field, text, `has more than 6 decimals of a second, which ${type} would cut off`);
+      throw misfit(
+        field,
+        text,
+        `has more than 6 decimals of a second, which ${type} would cut off`,
+      );
     }
     record[field] = value;
   };

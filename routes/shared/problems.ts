@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../pipeline/problem.ts";
-import { blockerText, idleBlockers } from "../../store/blockers.ts";
+import { blockers, blockerText } from "../../store/blockers.ts";
 import type { Sql } from "../../store/database.ts";
 import { errorCode, isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
 import { noteOutage, passing } from "../../store/outages.ts";
@@ -62,7 +62,7 @@ export const isLockTimeout = (error: unknown): boolean => errorCode(error) === "
 /** Says who holds the lock that a statement has waited for in vain, as far as that can be seen. */
 export async function lockedProblem(sql: Sql, cause: unknown): Promise<Problem> {
   // who has waited for 5 s has been waiting for somebody who has had the lock for longer
-  const [blocker] = await idleBlockers(sql, 4).catch(() => []);
+  const [blocker] = await blockers(sql, 4, { busy: true }).catch(() => []);
   return new Problem("unavailable", {
     status: 503,
     detail: blocker === undefined

@@ -9,6 +9,8 @@ begin
   if schema_name in ('etl', 'information_schema') or schema_name like 'pg\_%' then
     return;
   end if;
+  -- two at once that grant on the same schema or table fail with "tuple concurrently updated"
+  perform pg_advisory_xact_lock(hashtextextended('etl grants', 0));
   if exists (select from pg_namespace as n where n.nspname = schema_name and pg_has_role(n.nspowner, 'usage')) then
     execute format('grant usage on schema %I to %I', schema_name, role_name);
   end if;

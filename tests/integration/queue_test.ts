@@ -114,6 +114,25 @@ Deno.test("what waits for a client's lock is answered with 503, who holds it, an
   }
 });
 
+Deno.test("a client that has locked a table, and is busy, is named, too", async (t) => {
+  await using engine = await startEngine(t);
+  const holder = await connect(engine.db.dsn, { applicationName: "a script" });
+  try {
+    const { rows: [{ pid }] } = await holder.query("select pg_backend_pid() as pid");
+    await holder.query("begin");
+    await holder.query("lock table etl.runs in share row exclusive mode");
+    const busy = holder.query("select pg_sleep(30)").catch(() => {});
+    const answer = await engine.post("/api/etl/run", { batch_size: 5 });
+    const problem = await answer.json();
+    assert.deepEqual([answer.status, problem.blocked_by], [503, pid]);
+    assert.match(problem.detail, new RegExp(`locked by pid ${pid} \\(a script, .*active`));
+    await engine.sql.query("select pg_cancel_backend($1)", [pid]);
+    await busy;
+  } finally {
+    await holder.end();
+  }
+});
+
 Deno.test("a request in SQL is skipped, cancels the older or fails after its commit, and says why", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);

@@ -250,3 +250,25 @@ Deno.test("SQL: schemas of PostgreSQL and of the pipeline take no data, not even
   }
   await sql.query(`select etl.request_run('{"schema_name": "pgdata"}')`);
 });
+
+Deno.test("SQL: destinations that are made at once in one schema are all granted to the server's role", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const role = `${new URL(db.dsn).pathname.slice(1)}_server`;
+  await sql.query(`create role "${role}"`);
+  try {
+    await sql.query("select etl.grant_server_role($1)", [role]);
+    const tables = Array.from({ length: 16 }, (_, i) => `at_once_${i}`);
+    await Promise.all(tables.map(async (table) => {
+      await using own = await client(db.dsn);
+      await own.query("select etl.create_destination('public', $1, 'etl_improved_audit')", [table]);
+    }));
+    const { rows } = await sql.query(
+      "select count(*)::integer as n from unnest($1::text[]) as t where has_table_privilege($2, 'public.' || t, 'insert')",
+      [tables, role],
+    );
+    assert.equal(rows[0].n, tables.length);
+  } finally {
+    await sql.query(`drop owned by "${role}"; drop role "${role}"`);
+  }
+});

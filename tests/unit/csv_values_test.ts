@@ -168,6 +168,7 @@ Deno.test("CSV: a cell that does not fit is quarantined with its field, itself a
     [5, "1.5", /integer/],
     [5, "9223372036854775808", /integer.*64 bits/],
     [6, "yesterday", /timestamptz such as 2026/],
+    [6, "2026-01-31T10:00:00.1234567Z", /more than 6 decimals.*timestamptz/],
     [7, "{", /JSON/],
   ];
   for (const [column, cell, right] of wrong) {
