@@ -126,7 +126,7 @@ Deno.test("a client that has locked a table, and is busy, is named, too", async 
     const problem = await answer.json();
     assert.deepEqual([answer.status, problem.blocked_by], [503, pid]);
     assert.match(problem.detail, new RegExp(`locked by pid ${pid} \\(a script, .*active`));
-    await engine.sql.query("select pg_cancel_backend($1)", [pid]);
+    await engine.sql`select pg_cancel_backend(${pid})`;
     await busy;
   } finally {
     await holder.end();
