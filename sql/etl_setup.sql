@@ -272,7 +272,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -318,6 +318,11 @@ do $etl_apply$ begin perform etl.apply_migration('0005_events_by_occurred_at', '
 -- Maintenance deletes events by occurred_at; it waits for a yes where that takes more than updated_at did.
 alter table etl.param_schema add column if not exists events_by_occurred_at boolean not null default true;
 update etl.param_schema set events_by_occurred_at = false;
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0006_daily_views', '15b06215098dbe2ce2ec1278c350f05c0c7afd1a5950ef57860da566db4c6c00', $etl_migration$
+-- The daily views are made again with the original's columns first.
+drop materialized view if exists public.mv_etl_metrics_daily;
+drop materialized view if exists public.mv_etl_alerts_daily;
 $etl_migration$); end $etl_apply$;
 
 -- sql/schema/10_etl.sql
@@ -3869,7 +3874,7 @@ begin
       from public.v_etl_latest_metrics as m),
     'daily', coalesce((select jsonb_agg(jsonb_build_object('day', d.day, 'runs', d.runs, 'total_rows', d.total_rows,
         'ratio_avg', d.ratio_avg, 'low_ratio_count', d.low_ratio_count) order by d.day)
-      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 30), '[]'),
+      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 7), '[]'),
     'alerts', coalesce((select jsonb_object_agg(a.kind, a.alerts) from (
       select k.kind, count(*) as alerts from public.etl_improved_alerts as k
       where k.created_at > now() - interval '24 hours' group by k.kind) as a), '{}'),
@@ -5370,20 +5375,34 @@ limit 50;
 create materialized view if not exists public.mv_etl_metrics_daily as
 select
   (created_at at time zone 'UTC')::date as day,
-  count(*) as runs,
-  sum(total_rows)::bigint as total_rows,
-  avg(ratio) as ratio_avg,
-  min(ratio) as ratio_min,
-  count(*) filter (where low_ratio) as low_ratio_count
+  -- the original's columns, in its order; dry runs are counted, and in no other figure
+  count(*) as num_runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+  (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
+  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+  (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
+  avg(ratio) filter (where not dry_run) as ratio_avg,
+  min(ratio) filter (where not dry_run) as ratio_min,
+  max(ratio) filter (where not dry_run) as ratio_max,
+  count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
+  count(*) filter (where dry_run) as dry_run_count,
+  (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+  max(created_at) as last_run_at,
+  -- ours
+  count(*) filter (where not dry_run) as runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
 from public.etl_improved_metrics
-where not dry_run and replay_of is null and ratio is not null
-group by 1;
+where replay_of is null and ratio is not null
+group by 1
+having count(*) filter (where not dry_run) > 0;
 create unique index if not exists mv_etl_metrics_daily_day on public.mv_etl_metrics_daily (day);
 
 create materialized view if not exists public.mv_etl_alerts_daily as
 select
   (created_at at time zone 'UTC')::date as day,
   kind,
+  count(*) as alert_count,
+  max(created_at) as last_alert_at,
   count(*) as alerts
 from public.etl_improved_alerts
 group by 1, 2;
@@ -5436,7 +5455,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('e60a9073f521453f58f88d3204256ddd71a71758db4e9f1c941f5e3111701b5d')
+insert into etl.setups (checksum) values ('d17a29e4db062d03f5c8d21dda25bf845c70b83f56687ccb2b97a901dab364e5')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5444,4 +5463,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"e60a9073f521453f58f88d3204256ddd71a71758db4e9f1c941f5e3111701b5d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at"]}
+-- etl-improved setup: {"checksum":"d17a29e4db062d03f5c8d21dda25bf845c70b83f56687ccb2b97a901dab364e5","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}

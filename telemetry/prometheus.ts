@@ -176,7 +176,7 @@ function databaseGauges(scrape: Scrape, gauge: MakeGauge): void {
     set("dry_run", "1 when it was a dry run.", latest.dry_run ? 1 : 0);
   }
   const perDay = {
-    runs: gauge("etl_daily_runs", "Runs of a day (UTC), the last 30 days.", ["day"]),
+    runs: gauge("etl_daily_runs", "Runs of a day (UTC), the last 7 days.", ["day"]),
     total_rows: gauge("etl_daily_total_rows", "Rows of a day's runs.", ["day"]),
     ratio_avg: gauge("etl_daily_ratio_avg", "Mean ratio of a day's runs.", ["day"]),
     low_ratio_count: gauge("etl_daily_low_ratio_count", "Runs of a day with a low ratio.", ["day"]),

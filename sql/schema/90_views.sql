@@ -14,20 +14,34 @@ limit 50;
 create materialized view if not exists public.mv_etl_metrics_daily as
 select
   (created_at at time zone 'UTC')::date as day,
-  count(*) as runs,
-  sum(total_rows)::bigint as total_rows,
-  avg(ratio) as ratio_avg,
-  min(ratio) as ratio_min,
-  count(*) filter (where low_ratio) as low_ratio_count
+  -- the original's columns, in its order; dry runs are counted, and in no other figure
+  count(*) as num_runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+  (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
+  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+  (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
+  avg(ratio) filter (where not dry_run) as ratio_avg,
+  min(ratio) filter (where not dry_run) as ratio_min,
+  max(ratio) filter (where not dry_run) as ratio_max,
+  count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
+  count(*) filter (where dry_run) as dry_run_count,
+  (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+  max(created_at) as last_run_at,
+  -- ours
+  count(*) filter (where not dry_run) as runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
 from public.etl_improved_metrics
-where not dry_run and replay_of is null and ratio is not null
-group by 1;
+where replay_of is null and ratio is not null
+group by 1
+having count(*) filter (where not dry_run) > 0;
 create unique index if not exists mv_etl_metrics_daily_day on public.mv_etl_metrics_daily (day);
 
 create materialized view if not exists public.mv_etl_alerts_daily as
 select
   (created_at at time zone 'UTC')::date as day,
   kind,
+  count(*) as alert_count,
+  max(created_at) as last_alert_at,
   count(*) as alerts
 from public.etl_improved_alerts
 group by 1, 2;

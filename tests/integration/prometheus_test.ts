@@ -33,6 +33,31 @@ Deno.test("the scrape has every name of the original, with the figures of the ru
   await consumeEnds(sql);
   await engine.succeed({ batch_size: 40, dry_run: true });
   await sql`select public.refresh_etl_mvs()`;
+  // as the original's panels ask
+  const [panel] =
+    await sql`select num_runs::int, total_rows_sum::int, expected_rows_sum::int, ratio_max, ratio_min,
+    low_ratio_count::int, dry_run_count::int, chunks_sum::int, last_run_at is not null as dated
+    from public.mv_etl_metrics_daily`;
+  assert.deepEqual({ ...panel }, {
+    num_runs: 4,
+    total_rows_sum: 32,
+    expected_rows_sum: 34,
+    ratio_max: 1,
+    ratio_min: 0.5,
+    low_ratio_count: 1,
+    dry_run_count: 1,
+    chunks_sum: 3,
+    dated: true,
+  });
+  const [alerts] = await sql`select kind, alert_count::int as n from public.mv_etl_alerts_daily`;
+  assert.deepEqual({ ...alerts }, { kind: "low_ratio", n: 1 });
+  const columns = await sql<{ names: string }[]>`
+    select string_agg(attname, ',' order by attnum) as names from pg_attribute
+    where attrelid = 'public.mv_etl_metrics_daily'::regclass and attnum > 0`;
+  assert.match(
+    columns[0]!.names,
+    /^day,num_runs,total_rows_sum,total_rows_avg,expected_rows_sum,expected_rows_avg,ratio_avg,ratio_min,ratio_max,low_ratio_count,dry_run_count,chunks_sum,last_run_at,/,
+  );
   const values = await samples(engine);
   const day = new Date().toISOString().slice(0, 10);
   const expected: Record<string, number> = {

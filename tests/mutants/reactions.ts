@@ -255,6 +255,14 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/migration_test.ts: an original installation is taken over"],
   },
   {
+    id: "reactions/daily-runs",
+    file: "sql/schema/90_views.sql",
+    find: "count(*) as num_runs",
+    replace: "count(*) filter (where not dry_run) as num_runs",
+    breaks: "num_runs counts dry runs, as the original did",
+    tests: ["integration/prometheus_test.ts: the scrape has every name of the original"],
+  },
+  {
     id: "reactions/hourly",
     file: "sql/functions/71_request_maintenance.sql",
     find: "m.requested_at > now() - interval '1 hour'",
