@@ -57,6 +57,11 @@ export interface ServicesOptions {
   jobs?: boolean;
   /** Whether its environment is the installation's: defaults of runs, channels of alerts; default: `jobs`. */
   publishes?: boolean;
+  /**
+   * Whether runs asked for here are executed here and not by another server: `reserved`, also with others' runs; `only`, with
+   * a data directory of its own, no others'. Default: any server takes any run.
+   */
+  ownRuns?: "reserved" | "only";
   /** Milliseconds that stop() waits for what is in hand; default 12,000. */
   drainMs?: number;
   /** How far a profile may go; default: what a server can do for several clients. */
@@ -180,7 +185,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       log,
       warning: "leftovers could not be removed",
     }));
-    workOnRuns(loop, deps, config.runSlots);
+    workOnRuns(loop, deps, { slots: config.runSlots, ownOnly: options.ownRuns === "only" });
     if (jobs) await workOnJobs(loop, { sql, log });
     workOnMaintenance(loop, {
       sql,
@@ -234,6 +239,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     trusted: options.trusted,
     metrics: reporting.metrics,
     profile: options.profile,
+    ...(options.ownRuns === undefined ? {} : { reservedFor: serverId }),
     status: () => ({
       serverId,
       role: config.role,

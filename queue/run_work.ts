@@ -1,6 +1,6 @@
 import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
 import type { Sql } from "../store/database.ts";
-import { acceptRun, admitRuns, applyCancels, claimRun } from "../store/runs.ts";
+import { acceptRun, admitRuns, applyCancels, claimOwnRun, claimRun } from "../store/runs.ts";
 import type { WorkLoop } from "./work_loop.ts";
 
 /**
@@ -24,11 +24,16 @@ export function workOnRequests(loop: WorkLoop, sql: Sql): void {
   loop.on("requests", settle);
 }
 
-/** Executes admitted runs, `slots` at once. */
-export function workOnRuns(loop: WorkLoop, deps: RunDeps, slots: number): void {
+/** Executes admitted runs, `slots` at once; with `ownOnly` those that this process asked for. */
+export function workOnRuns(
+  loop: WorkLoop,
+  deps: RunDeps,
+  { slots, ownOnly }: { slots: number; ownOnly: boolean },
+): void {
+  const claim = ownOnly ? claimOwnRun : claimRun;
   const { sql, serverId, settings: { maxAttempts } } = deps;
   loop.on("runs", async () => {
-    const run = await claimRun(sql, { serverId, maxAttempts });
+    const run = await claim(sql, { serverId, maxAttempts });
     return run === null ? null : () => executeClaimed(run, deps);
   }, slots);
 }

@@ -168,7 +168,11 @@ async function replay(
     source: { ...changedSource(source, changed), format: "ndjson" },
     dry_run,
     overlap: "queue",
-  }, { requested_by: actorOf(c), ...(rule === undefined ? {} : { rule }) });
+  }, {
+    requested_by: actorOf(c),
+    ...(rule === undefined ? {} : { rule }),
+    ...(deps.reservedFor === undefined ? {} : { server_id: deps.reservedFor }),
+  });
 }
 
 /** The run whose quarantine holds what a replay rejected: records go back to where they came from. */

@@ -202,6 +202,7 @@ async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
   const submitted = await submitRun(deps.sql, conf, {
     trigger: clientOf(c),
     requested_by: actorOf(c),
+    ...(deps.reservedFor === undefined ? {} : { server_id: deps.reservedFor }),
     ...(key === undefined ? {} : { idempotency_key: key }),
     ...(traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
       ? { traceparent }

@@ -65,6 +65,8 @@ export interface SubmitOptions {
   requested_by: string;
   replay_of?: string;
   traceparent?: string;
+  /** The process that asks and is about to execute the run itself; others leave it alone for 10 s. */
+  server_id?: string;
 }
 
 export interface Submitted {
@@ -130,6 +132,25 @@ export async function claimRun(
 ): Promise<RunRow | null> {
   const [row] = await sql<RunRow[]>`select * from etl.claim_run(${serverId}, ${maxAttempts})`;
   return row ?? null;
+}
+
+/**
+ * As {@linkcode claimRun}, for a process whose files are its own: takes only runs that it asked for. Where one of them has
+ * waited for its turn for 10 s, also what has waited as long and may be in its way, as there may be nobody else.
+ */
+export async function claimOwnRun(
+  sql: Sql,
+  { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
+): Promise<RunRow | null> {
+  const [chosen] = await sql<{ run_id: string }[]>`
+    select r.run_id from etl.runs as r
+    where r.admitted_at is not null
+      and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r))
+      and (r.server_id = ${serverId} or r.admitted_at < clock_timestamp() - interval '10 seconds' and exists (
+        select from etl.runs as own where own.server_id = ${serverId} and own.state = 'queued'
+          and own.admitted_at is null and own.requested_at < clock_timestamp() - interval '10 seconds'))
+    order by r.admitted_at limit 1`;
+  return chosen === undefined ? null : await startRun(sql, chosen.run_id, { serverId, maxAttempts });
 }
 
 /** Takes a run up as a new attempt; null where there is nothing to do. */

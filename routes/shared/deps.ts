@@ -23,6 +23,8 @@ export interface AppDeps {
   status(): ServerStatus;
   /** How far a profile may go; default: what a server can do for several clients. */
   profile?: ProfileLimits | undefined;
+  /** The process that is to execute the runs that are asked for here; default: any server. */
+  reservedFor?: string;
 }
 
 export interface ProfileLimits {

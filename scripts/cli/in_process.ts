@@ -20,6 +20,8 @@ export interface InProcessOptions {
   env: Record<string, string>;
   /** Whether runs are executed; else only looked at. */
   executes: boolean;
+  /** Whether ETL_DATA_DIR is of this command alone, so that runs of others would not find their files. Default false. */
+  ownDataDir?: boolean;
   logLevel: Level;
   /** Told each line of the log. */
   onLog: (line: string) => void;
@@ -95,6 +97,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
       }),
       tail,
       queue: options.executes,
+      ...(options.executes ? { ownRuns: options.ownDataDir ? "only" : "reserved" } : {}),
       // of a process that ends with the command
       jobs: false,
       publishes,

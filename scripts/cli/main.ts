@@ -104,6 +104,7 @@ async function execute(
         projectDir: options.projectDir,
         ownProcess: options.ownProcess ?? false,
         env: dataDir === undefined ? env : { ...env, ETL_DATA_DIR: dataDir },
+        ownDataDir: dataDir !== undefined,
         executes,
         logLevel: parsed.flags.verbose ? "info" : "error",
         onLog: (line) => err.line(line),

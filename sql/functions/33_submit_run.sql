@@ -2,7 +2,8 @@
 -- for is left to a server after the commit (etl.accept_run, etl.admit_runs), as a client may keep its transaction open.
 -- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
 -- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
+-- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
@@ -66,6 +67,7 @@ begin
   run.replay_of := (options ->> 'replay_of')::uuid;
   run.idempotency_key := key;
   run.traceparent := options ->> 'traceparent';
+  run.server_id := options ->> 'server_id';
   run.schedule := options ->> 'schedule';
   run.slot := (options ->> 'slot')::timestamptz;
   run.slot_previous := (options ->> 'slot_previous')::timestamptz;

@@ -56,7 +56,8 @@ begin
   return next run;
 end $$;
 
--- Takes up the run that has had its slot for longest and that nobody executes; none where there is none.
+-- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
+-- for the process that asked for it, which may be the only one with its files, is left to it for 10 s.
 create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -65,6 +66,7 @@ begin
   loop
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
+        and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
       or r.state = 'running' and not etl.is_alive(r))
     order by r.admitted_at limit 1 for no key update skip locked;
     exit when not found;

@@ -263,7 +263,7 @@ export async function startEngine(
   const loop = new WorkLoop({ sql, log, stopping: stopping.signal, database });
   if (options.queue) {
     workOnRequests(loop, sql);
-    workOnRuns(loop, deps, config.runSlots);
+    workOnRuns(loop, deps, { slots: config.runSlots, ownOnly: false });
     await loop.start();
   }
   // loaded when a test asks over HTTP: the others need none of it

@@ -126,3 +126,19 @@ Deno.test("etl load: on a terminal it asks first, and no loads nothing", async (
   assert.equal(yes.code, 0, yes.shown);
   assert.deepEqual(await query(db.dsn, "select count(*)::integer as n from orders"), [{ n: 3 }]);
 });
+
+Deno.test("etl load: the command that has the files executes its run, and no run of the servers beside it", async (t) => {
+  await using db = await testDatabase(t);
+  await using place = await home(db.dsn);
+  // looks for files elsewhere
+  await using _server = await startServer({ dsn: db.dsn });
+  for (let n = 0; n < 3; n++) {
+    const loaded = await runCli(["load", "monthly", "--key", "id", "--to", `m${n}`], place);
+    assert.equal(loaded.code, 0, loaded.err);
+  }
+  const executed = await query(
+    db.dsn,
+    "select count(distinct server_id)::int as processes, count(*)::int as runs from etl.runs",
+  );
+  assert.deepEqual(executed, [{ processes: 3, runs: 3 }]);
+});

@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** The queue: who goes when, who takes over, leases. */
 export const QUEUE: Mutant[] = [
   {
+    id: "queue/own-run",
+    file: "sql/functions/36_start_run.sql",
+    find: "r.server_id = claim_run.server_id or r.admitted_at <",
+    replace: "true or r.admitted_at <",
+    breaks: "a command that has the files executes its run itself",
+    tests: ["integration/cli_load_test.ts: etl load: the command that has the files executes its run"],
+  },
+  {
     id: "queue/free-slots",
     file: "sql/functions/31_admit_runs.sql",
     find: "      exit when pool.free <= 0;",

@@ -90,7 +90,11 @@ table its columns can be queried by name.`,
     }
     const submitted = await ask(api, conf, what);
     const code = await watchToEnd(call, api, submitted.run_id);
-    await tellWhatNext(call, api, { runId: submitted.run_id, conf });
+    await tellWhatNext(call, api, {
+      runId: submitted.run_id,
+      conf,
+      ...(what.body === undefined ? {} : { sent: what.name || "standard input" }),
+    });
     return code;
   },
 };
@@ -281,12 +285,12 @@ function mediaTypeOf(format: string | undefined, name: string): string {
 async function tellWhatNext(
   call: Call,
   api: Api,
-  { runId, conf }: { runId: string; conf: Conf },
+  { runId, conf, sent }: { runId: string; conf: Conf; sent?: string },
 ): Promise<void> {
   if (call.flags.json) return;
   const { err } = call;
   const run = await findRun(api, runId);
-  if ((run.counts?.rejected ?? 0) > 0) await tellRejected(call, api, run);
+  if ((run.counts?.rejected ?? 0) > 0) await tellRejected(call, api, { run, sent });
   if (run.state !== "succeeded" || run.dry_run) return;
   const view = await typedView(api, tableOf(conf));
   const query = `select * from ${view ?? tableOf(conf)} limit 10`;
@@ -295,7 +299,14 @@ async function tellWhatNext(
   if (view !== null) err.line(`${view} has its columns by name.`);
 }
 
-async function tellRejected({ err }: Call, api: Api, { run_id, counts }: RunDetail): Promise<void> {
+/** `sent` is what the request body was read from. */
+async function tellRejected(
+  { err }: Call,
+  api: Api,
+  { run: { run_id, counts }, sent }: { run: RunDetail; sent: string | undefined },
+): Promise<void> {
+  const named = (text: string) =>
+    printable(sent === undefined ? text : text.replace("the request body", () => sent));
   const { items } = await request<{ items: QuarantineView[] }>(
     api,
     `/api/etl/runs/${run_id}/quarantine?limit=${SHOWN_REJECTED}`,
@@ -303,8 +314,8 @@ async function tellRejected({ err }: Call, api: Api, { run_id, counts }: RunDeta
   for (const item of items) {
     const field = item.field === null ? "" : ` (${item.field})`;
     err.line(
-      `${err.paint("dim", printable(placeOf(item)))}  ${
-        printable(`${item.rule}${field}: ${item.message}`)
+      `${err.paint("dim", named(placeOf(item)))}  ${
+        named(`${item.rule}${field}: ${item.message}`)
       }`,
     );
   }
