@@ -84,9 +84,12 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
       token: env.ETL_ADMIN_TOKEN || env.ETL_TOKEN,
     });
     if (!options.once) {
-      terminal.line(`  Dashboard   ${terminal.paint("cyan", `${address}/etl`)}`);
-      terminal.line(`  Server log  ${logFile}`);
-      terminal.line(`\n  Everything keeps running; Ctrl-C ends it and keeps the data.\n`);
+      for (const [name, next] of nextSteps(address, launched)) {
+        terminal.line(`  ${name.padEnd(14)} ${terminal.paint("cyan", next)}`);
+      }
+      terminal.line(
+        `\n  Everything keeps running; Ctrl-C ends it and keeps the data. Server log: ${logFile}\n`,
+      );
       return await untilEnded(launched, state, logFile);
     }
   } catch (error) {
@@ -100,6 +103,19 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
   if (state.ending) return INTERRUPTED;
   console.log(JSON.stringify(runSummary(run)));
   return run.state === "succeeded" ? 0 : 1;
+}
+
+/** What somebody who has seen the quickstart would do next, with the command or address of each. */
+function nextSteps(address: string, { dsn, postgres }: Launched): [string, string][] {
+  const database = postgres === undefined ? "$KPIS_PG_DSN" : dsn;
+  return [
+    ["Dashboard", `${address}/etl`],
+    [
+      "Your own file",
+      "deno task etl load FILE.csv --key FIELD --time FIELD   (in another terminal)",
+    ],
+    ["SQL", `psql "${database}" -c 'select * from etl_improved_events limit 10'`],
+  ];
 }
 
 /** Asks for the run and shows it until it has ended, or the server has. */

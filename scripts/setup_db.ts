@@ -212,6 +212,27 @@ embedded one where it is not set. Safe to repeat, and for two at once.
   --revoke R       take back everything that role R was granted as a server's or reader's role
 `;
 
+/** Above it a kind of object is counted, not listed. */
+const LISTED = 8;
+
+/** What a set-up has created, in words: single objects by name, many of a kind by their number. */
+export function saidOf(created: string[]): string[] {
+  if (created.length === 0) return ["Everything is there already."];
+  if (created.length <= LISTED) return ["Created:", ...created.map((name) => `  ${name}`)];
+  const kinds = new Map<string, number>();
+  const others: string[] = [];
+  for (const name of created) {
+    const kind = /^(schema|table|view|materialized view|function) [^ ]+$/.exec(name)?.[1];
+    if (kind === undefined) others.push(name);
+    else kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  }
+  const counted = [...kinds].map(([kind, n]) => `${n} ${kind}${n === 1 ? "" : "s"}`);
+  return [
+    `Created ${counted.join(", ")}.`,
+    ...others.map((name) => `  ${name}`),
+  ];
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -242,13 +263,10 @@ async function main(): Promise<number> {
       ...(values.reader === undefined ? {} : { reader: values.reader }),
       ...(values.revoke === undefined ? {} : { revoke: values.revoke }),
     });
-    console.log(
-      created.length === 0
-        ? "Everything is there already."
-        : `Created:\n${created.map((name) => `  ${name}`).join("\n")}`,
-    );
+    for (const line of saidOf(created)) console.log(line);
     const cronDsn = env.ETL_PG_CRON_DSN || undefined;
     for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
+    console.log("Next: deno task start; deno task doctor says whether something is missing.");
   });
   return 0;
 }

@@ -2211,7 +2211,8 @@ end $$;
 -- for is left to a server after the commit (etl.accept_run, etl.admit_runs), as a client may keep its transaction open.
 -- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
 -- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
--- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate.
+-- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
+-- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
@@ -2275,6 +2276,7 @@ begin
   run.replay_of := (options ->> 'replay_of')::uuid;
   run.idempotency_key := key;
   run.traceparent := options ->> 'traceparent';
+  run.server_id := options ->> 'server_id';
   run.schedule := options ->> 'schedule';
   run.slot := (options ->> 'slot')::timestamptz;
   run.slot_previous := (options ->> 'slot_previous')::timestamptz;
@@ -2400,7 +2402,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity',
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', server_id = null,
     accepted_at = coalesce(r.accepted_at, clock_timestamp())
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
@@ -2468,7 +2470,8 @@ begin
   return next run;
 end $$;
 
--- Takes up the run that has had its slot for longest and that nobody executes; none where there is none.
+-- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
+-- for the process that asked for it, which may be the only one with its files, is left to it for 10 s.
 create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -2477,6 +2480,7 @@ begin
   loop
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
+        and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
       or r.state = 'running' and not etl.is_alive(r))
     order by r.admitted_at limit 1 for no key update skip locked;
     exit when not found;
@@ -5455,7 +5459,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('d17a29e4db062d03f5c8d21dda25bf845c70b83f56687ccb2b97a901dab364e5')
+insert into etl.setups (checksum) values ('3929cca3b9fb3486e7dfd3dbad5327ad4cbd258340d5f213677dffed8e65cb2b')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5463,4 +5467,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"d17a29e4db062d03f5c8d21dda25bf845c70b83f56687ccb2b97a901dab364e5","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}
+-- etl-improved setup: {"checksum":"3929cca3b9fb3486e7dfd3dbad5327ad4cbd258340d5f213677dffed8e65cb2b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}

@@ -150,7 +150,9 @@ export async function claimOwnRun(
         select from etl.runs as own where own.server_id = ${serverId} and own.state = 'queued'
           and own.admitted_at is null and own.requested_at < clock_timestamp() - interval '10 seconds'))
     order by r.admitted_at limit 1`;
-  return chosen === undefined ? null : await startRun(sql, chosen.run_id, { serverId, maxAttempts });
+  return chosen === undefined
+    ? null
+    : await startRun(sql, chosen.run_id, { serverId, maxAttempts });
 }
 
 /** Takes a run up as a new attempt; null where there is nothing to do. */

@@ -8,7 +8,9 @@ export const QUEUE: Mutant[] = [
     find: "r.server_id = claim_run.server_id or r.admitted_at <",
     replace: "true or r.admitted_at <",
     breaks: "a command that has the files executes its run itself",
-    tests: ["integration/cli_load_test.ts: etl load: the command that has the files executes its run"],
+    tests: [
+      "integration/cli_load_test.ts: etl load: the command that has the files executes its run",
+    ],
   },
   {
     id: "queue/free-slots",

@@ -4,6 +4,7 @@ import { killTree } from "../../scripts/process_tree.ts";
 import { lines } from "../../scripts/server_process.ts";
 import { freshClone } from "../helpers/fresh_clone.ts";
 import { processesWith } from "../helpers/processes.ts";
+import { query } from "../helpers/query.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { lacks } from "../helpers/needs.ts";
 
@@ -151,6 +152,16 @@ async function checkCtrlC(setting: Setting): Promise<void> {
     const response = await fetch(new URL("/livez", dashboard));
     await response.body?.cancel();
     assert.equal(response.status, 200);
+    await waitFor(() => said.some((line) => line.includes("Ctrl-C ends it")), {
+      what: "the last line",
+    });
+    assert.ok(said.some((line) => line.includes("deno task etl load ")), said.join("\n"));
+    const dsn = said.map((line) => /psql "([^"]+)"/.exec(line)?.[1]).find(Boolean);
+    const [loaded] = await query<{ n: number }>(
+      dsn!,
+      "select count(*)::integer as n from etl_improved_events",
+    );
+    assert.ok(loaded!.n > 0);
     child.kill("SIGINT");
   } catch (error) {
     await killTree(child.pid);
