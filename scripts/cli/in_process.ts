@@ -79,11 +79,16 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
     if (options.ownProcess) Deno.umask(0o077);
     // an embedded database that nobody else uses is this command's own
     const publishes = postgres !== undefined && postgres.origin !== "joined";
-    const unused = Object.keys(config.params);
+    const unused = [
+      ...Object.keys(config.params).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
+      ...Object.keys(config.maintenance).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
+    ];
     if (!publishes && options.executes && unused.length > 0) {
       options.onLog(
-        "warning: ETL_IMPROVED__ variables are those of the servers, and this command leaves theirs alone. " +
-          `Give it as options: ${unused.join(", ")}`,
+        `warning: ${
+          unused.join(", ")
+        }: such variables are those of the servers, and this command leaves theirs ` +
+          "alone. Give them as options",
       );
     }
     const services = await startServices(config, {

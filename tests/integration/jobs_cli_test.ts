@@ -17,20 +17,21 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
   assert.equal(done.code, 0, done.err);
   assert.match(done.out, /clean_old_alerts +succeeded +\d{4}-\d\d-\d\d +4 /);
   assert.match(done.out, /^Maintenance [0-9a-f-]+: succeeded$/m);
-
-  const [stored] = await query<{ params: unknown; origin: string }>(
-    db.dsn,
-    "select params, origins ->> 'retention_days_audit' as origin from etl.maintenance_runs",
-  );
-  assert.deepEqual(stored, {
-    params: {
-      retention_days_metrics: 90,
-      retention_days_audit: 11,
-      retention_days_alerts: 11,
-      retention_days_events: 365,
-    },
-    origin: "environment",
-  });
+  assert.match(done.err, /ETL_MAINTENANCE__RETENTION_DAYS_AUDIT: .*those of the servers/);
+  const last = async () => {
+    const [row] = await query<{ params: unknown; origin: string }>(
+      db.dsn,
+      "select params, origins ->> 'retention_days_audit' as origin from etl.maintenance_runs order by requested_at desc limit 1",
+    );
+    return row!;
+  };
+  const kept = {
+    retention_days_metrics: 90,
+    retention_days_audit: 90,
+    retention_days_alerts: 11,
+    retention_days_events: 365,
+  };
+  assert.deepEqual(await last(), { params: kept, origin: "default" });
 
   const preview = await runCli(["maintenance", "--dry-run", "--set", "retention_days_alerts=7"], {
     env,
@@ -38,10 +39,17 @@ Deno.test("etl maintenance runs one in this process, or on a server, and lists w
   assert.match(preview.out, /clean_old_alerts +public\.etl_improved_alerts +\S+ +4$/m, preview.err);
   assert.match(preview.out, /^Nothing was deleted\.$/m);
 
-  await using server = await startServer({ dsn: db.dsn });
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { ETL_MAINTENANCE__RETENTION_DAYS_AUDIT: "11" },
+  });
   const remote = { env: { ETL_SERVER: server.address } };
   const json = await runCli(["maintenance", "--set", "retention_days_alerts=7", "--json"], remote);
   assert.equal(JSON.parse(json.out).deleted, 4, "days 7 to 10");
+  assert.deepEqual(await last(), {
+    params: { ...kept, retention_days_audit: 11, retention_days_alerts: 7 },
+    origin: "environment",
+  });
   const list = await runCli(["maintenance", "list"], remote);
   assert.match(list.out, /succeeded +cli .* +4 .*\n.*succeeded +cli .* +4 /);
   const wrong = await runCli(["maintenance", "--set", "retention_days_alert=3"], remote);
