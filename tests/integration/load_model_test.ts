@@ -63,6 +63,7 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
       }));
       const ids: string[] = [];
       for (const { conf } of confs) ids.push((await engine.submit(conf)).run_id);
+      await engine.sideBySide();
       const table = new Map<number, ModelRow>();
       for (const { run, step, conf } of backwards ? confs.reverse() : confs) {
         for (let i = 0; i < step.breaks; i++) await breakOff(engine, ids[run]!);

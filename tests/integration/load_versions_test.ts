@@ -93,6 +93,8 @@ Deno.test("load: of runs without a version the one that was asked for later wins
   });
   const earlier = await engine.submit(conf("earlier"));
   const later = await engine.submit(conf("later"));
+  assert.equal(await engine.execute(later.run_id), "nothing to do", "it waits for the earlier one");
+  await engine.sideBySide();
   await engine.toEnd(later.run_id);
   const run = await engine.toEnd(earlier.run_id);
   assert.deepEqual(counts(run), { inserted: 0, updated: 0, unchanged: 1, duplicates: 0 });

@@ -29,12 +29,6 @@ function waiting(engine: Engine, count: number): Promise<unknown> {
   }, { what: `${count} workers wait for a lock` });
 }
 
-/** Lets runs of one source go on at once that would wait for each other: what publish holds does not rest on their order. */
-async function sideBySide(engine: Engine): Promise<void> {
-  await engine.sql`update etl.runs set cursor_key = null where state = 'queued'`;
-  await engine.sql`select etl.admit_runs()`;
-}
-
 /** Both runs up to publish: they have resolved against the empty table and wait for its lock. */
 async function raceOnEmptyTable(engine: Engine, confs: object[]) {
   await using blocker = await session(engine);
@@ -43,7 +37,7 @@ async function raceOnEmptyTable(engine: Engine, confs: object[]) {
   await blocker.query("begin; lock table public.etl_improved_events in share mode");
   const runs = [];
   for (const conf of confs) runs.push(await engine.submit(conf));
-  await sideBySide(engine);
+  await engine.sideBySide();
   const ends = Promise.all(runs.map(({ run_id }) => engine.toEnd(run_id)));
   await waiting(engine, confs.length);
   await blocker.query("rollback");
@@ -158,7 +152,7 @@ Deno.test("a run that changes rows while another adds some loses nothing of eith
   }));
   const submitted = [];
   for (const conf of confs) submitted.push(await engine.submit(conf));
-  await sideBySide(engine);
+  await engine.sideBySide();
   const ended = await Promise.all(submitted.map(({ run_id }) => engine.toEnd(run_id)));
   for (const run of ended) assert.equal(run.state, "succeeded", JSON.stringify(run.error));
   const expected = new Map<string, unknown>(
