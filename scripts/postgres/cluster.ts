@@ -221,7 +221,7 @@ function lastLines(text: string): string {
  * again and again: the kernel may give that the very port that it asks for,
  * and the client then talks to itself.
  */
-function freePort(): number {
+export function freePort(): number {
   const first = firstOutgoingPort();
   const lowest = Math.min(10_240, first - 1_000);
   for (let tries = 0; tries < 100; tries++) {

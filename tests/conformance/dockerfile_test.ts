@@ -1,3 +1,4 @@
+import { freePort } from "../../scripts/postgres/cluster.ts";
 import assert from "node:assert/strict";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
@@ -145,8 +146,3 @@ Deno.test({
     await Deno.remove(dir, { recursive: true });
   },
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}

@@ -10,7 +10,13 @@ import { workOnRequests, workOnRuns } from "../../queue/run_work.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { Database, type Sql } from "../../store/database.ts";
 import { type RunDetail, runDetail } from "../../store/run_views.ts";
-import { type SubmitOptions, submitRun, type Submitted } from "../../store/runs.ts";
+import {
+  acceptRun,
+  admitRuns,
+  type SubmitOptions,
+  submitRun,
+  type Submitted,
+} from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { asServer, prepareAsTold, serverRole } from "./server_role.ts";
@@ -122,9 +128,11 @@ export class Engine implements AsyncDisposable {
     await this.#admit();
   }
 
-  /** Gives free slots to waiting runs, as every server does after a request and after an end. */
+  /** Accepts requests and gives free slots to waiting runs, as every server does after a request and after an end. */
   async #admit(): Promise<void> {
-    await this.deps.sql`select etl.admit_runs()`;
+    // those asked for in SQL have no destination yet
+    while (await acceptRun(this.deps.sql));
+    await admitRuns(this.deps.sql);
   }
 
   /** Like runToEnd; a run that does not succeed fails the test with its problem. */

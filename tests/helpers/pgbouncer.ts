@@ -1,3 +1,4 @@
+import { freePort } from "../../scripts/postgres/cluster.ts";
 import { waitFor } from "./wait_for.ts";
 import { isThere } from "./needs.ts";
 
@@ -70,11 +71,6 @@ ignore_startup_parameters = extra_float_digits
     await bouncer[Symbol.asyncDispose]().catch(() => {});
     throw error;
   }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
 }
 
 async function idsOf(user: string): Promise<{ uid: number; gid: number }> {

@@ -240,7 +240,9 @@ Deno.test("hostile requests: a URL is shown without secrets, and not taken back 
   // as a version before 0.2.0 took it
   await engine.sql`alter table etl.variables disable trigger refuse_secrets`;
   await engine
-    .sql`insert into etl.variables (name, value) values ('etl_improved__source', ${source}::jsonb)`;
+    .sql`insert into etl.variables (name, value) values ('etl_improved__source', ${
+    JSON.stringify(source)
+  }::text::jsonb)`;
   await engine.sql`alter table etl.variables enable trigger refuse_secrets`;
   const { value } = await (await engine.request("/api/variables/etl_improved__source")).json();
   assert.deepEqual(value, { type: "http", url: "https://***@h/x?token=***" });

@@ -71,6 +71,8 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
     const env = {
       context: {
         runId,
+        orderRunId: runId,
+        late: false,
         attempt: 1,
         replayOf: null,
         params: paramsSchema.parse({}),
@@ -89,7 +91,7 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
       destinationRows: 1,
     });
     assert.deepEqual(decisions, [
-      { chunkNo: 0, events: 4, duplicates: 1, inserts: 2, updates: 0 },
+      { chunkNo: 0, events: 4, duplicates: 1, inserts: 2, updates: 0, heldBack: 0 },
     ]);
     assert.equal(plans.length, 2);
     for (const plan of plans) {
