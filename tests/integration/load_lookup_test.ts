@@ -40,17 +40,20 @@ Deno.test("load: a run that is small against its table looks its keys up and nev
   const first = await engine.load(records, { source: { version: "v" } });
   assert.equal(first.state, "succeeded");
   assert.deepEqual(counts(first), { inserted: 5, updated: 5, unchanged: 1, duplicates: 1 });
-  const payloads = await engine.payloads();
-  assert.deepEqual(payloads.row5000, { id: "row5000", v: 3, x: "newest" });
-  assert.deepEqual(payloads.row7, { id: "row7", v: 1 });
+  const stored = await sql<{ payload: unknown }[]>`
+    select payload from public.etl_improved_events where event_id in ('row5000', 'row7') order by event_id`;
+  assert.deepEqual(stored.map(({ payload }) => payload), [
+    { id: "row5000", v: 3, x: "newest" },
+    { id: "row7", v: 1 },
+  ]);
   const again = await engine.load(records, { source: { version: "v" } });
   assert.deepEqual(counts(again), { inserted: 0, updated: 0, unchanged: 11, duplicates: 1 });
   const after = await waitFor(async () => {
     const now = await stats();
     return now.idx >= before.idx + 24 ? now : null;
   });
-  // payloads() reads the table once
-  assert.ok(after.seq - before.seq < 20_100, `${after.seq - before.seq} rows read`);
+  // whether it holds anything costs a row
+  assert.ok(after.seq - before.seq < 1_000, `${after.seq - before.seq} rows read`);
 });
 
 Deno.test("load: rows of another source that single chunks find are refused together, before anything is published", async (t) => {

@@ -61,6 +61,7 @@ Deno.test("numbers: filtered, extra, duplicates and rejected add up as defined",
   assert.deepEqual([run.total_rows, run.expected_rows, run.ratio], [4, 9, 4 / 9]);
   assert.deepEqual(Object.keys(await engine.payloads()), ["a", "c/1", "c/2", "c/3"]);
   assert.deepEqual(
+    // as the request's records are stored, for which PostgreSQL writes JSON its way
     (await quarantine(engine, run.run_id)).map((
       row,
     ) => [row.chunk_no, row.position, row.output, row.rule, row.raw]),
