@@ -26,8 +26,9 @@ was touched. It also runs by itself every week.
   etl maintenance list     the last ones, with what they have deleted
 
 --conf takes retention_days_metrics (90), retention_days_audit (90), retention_days_alerts (180) and
-retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for ever. What it does not say comes from
-variables (etl_maintenance__<name>), the servers' environment (ETL_MAINTENANCE__<NAME>), else the default.`,
+retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for ever. What it does
+not say comes from variables (etl_maintenance__<name>), the servers' environment
+(ETL_MAINTENANCE__<NAME>), else the default.`,
   arguments: [{ name: "ACTION", help: "list; default: run it", optional: true }],
   options: {
     conf: { type: "string", value: "JSON", help: "retentions; @FILE reads them from a file" },
