@@ -158,7 +158,11 @@ function Records({ items }: { items: QuarantineView[] }) {
                     chunk: item.chunk_no,
                     position: number(item.position),
                   })}
-                {item.file !== null && <span class="quiet">{item.file}</span>}
+                {item.file !== null && (
+                  <span class="quiet second-line">
+                    {item.file === "the request body" ? t("source.inline") : item.file}
+                  </span>
+                )}
               </td>
               <td>
                 <span class="reason">

@@ -81,12 +81,24 @@ function schedulerLine(
     : { key: "health.pg_cron_elsewhere", values: { database: database! } };
 }
 
+/** A warning in the reader's language where the dashboard shows what it is about, else as the API says it. */
+function warningLine(text: string): HealthLine {
+  const open = /^(\d+) alerts are open/.exec(text);
+  if (open !== null) {
+    return { level: "warning", key: "health.alerts", values: { n: Number(open[1]) } };
+  }
+  const failed = /^the last run failed/.test(text);
+  return failed
+    ? { level: "warning", key: "health.last_run_failed" }
+    : { level: "warning", key: "", text };
+}
+
 async function lookUpHealth(deps: AppDeps): Promise<HealthLine[]> {
   const { workers, workersBusy, listening, draining, role } = deps.status();
   const { problems, warnings, facts } = await databaseHealth(deps.sql, deps.config);
   const lines: HealthLine[] = [
     ...problems.map((text) => ({ level: "problem" as const, key: "", text })),
-    ...warnings.map((text) => ({ level: "warning" as const, key: "", text })),
+    ...warnings.map(warningLine),
   ];
   if (draining) lines.push({ level: "problem", key: "health.draining" });
   if (problems.length === 0) lines.push({ level: "ok", key: "health.database" });

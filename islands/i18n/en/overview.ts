@@ -27,6 +27,8 @@ export const overview = {
   "health.healthy": "Healthy",
   "health.unhealthy": "Needs attention",
   "health.database": "The database answers and has all tables and views",
+  "health.alerts": "{n} alert is open|{n} alerts are open",
+  "health.last_run_failed": "The last run failed",
   "health.draining": "This server is stopping and takes no more runs",
   "health.api_only": "This server answers requests; others execute the runs",
   "health.workers": "{busy} of {n} worker is busy|{busy} of {n} workers are busy",

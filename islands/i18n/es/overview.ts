@@ -29,6 +29,8 @@ export const overview: Record<keyof typeof english, string> = {
   "health.healthy": "Correcta",
   "health.unhealthy": "Requiere atención",
   "health.database": "La base de datos responde y tiene todas las tablas y vistas",
+  "health.alerts": "{n} alerta está abierta|{n} alertas están abiertas",
+  "health.last_run_failed": "La última ejecución ha fallado",
   "health.draining": "Este servidor se está deteniendo y no acepta más ejecuciones",
   "health.api_only": "Este servidor responde peticiones; otros ejecutan",
   "health.workers": "{busy} de {n} worker está ocupado|{busy} de {n} workers están ocupados",
