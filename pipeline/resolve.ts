@@ -208,10 +208,11 @@ export function foreignRowsProblem(
   const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
   return new Problem("foreign-rows", {
     status: 409,
-    detail:
-      `${
-        count === 1 ? "A record" : `${count} records`
-      } of this run have keys of rows that another source owns in ` +
+    detail: `${
+      count === 1
+        ? "A record of this run has the key of a row"
+        : `${count} records of this run have keys of rows`
+    } that another source owns in ` +
       `${params.schema_name}.${params.table_name}: ${shown}. Nothing of them was changed. Give the source the ` +
       `name that owns them (now: ${sourceName}), a key of its own, or another table_name.`,
     errors: [{ field: "source.name", value: sourceName, message: "does not own the rows" }],
