@@ -31,7 +31,7 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
       method,
       headers: {
         accept: "application/json",
-        ...(method === "GET" ? {} : { "content-type": "application/json" }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
         ...headers,
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
