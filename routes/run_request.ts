@@ -6,6 +6,7 @@ import { type Conf, confSchema } from "../pipeline/params.ts";
 import { Canonicalizer } from "../pipeline/canonical.ts";
 import { type FieldError, MAX_ERRORS, Problem } from "../pipeline/problem.ts";
 import { headerAbsent } from "../pipeline/sources/local/csv_dialect.ts";
+import { ENCODINGS } from "../pipeline/sources/local/encoding.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";
 import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
@@ -174,6 +175,26 @@ function refuseEncoding(c: Context): void {
   });
 }
 
+/** The encoding that the media type of text names: a wrong one would be read as other text. */
+function charsetOf(c: Context, format: string): { encoding?: string } {
+  if (!["csv", "tsv", "ndjson"].includes(format)) return {};
+  const charset = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(c.req.header("content-type") ?? "")?.[1];
+  if (charset === undefined || /^(?:us-)?ascii$|^utf-?8$/i.test(charset)) return {};
+  let encoding: string | undefined;
+  try {
+    encoding = /^utf-16$/i.test(charset) ? "utf-16" : new TextDecoder(charset).encoding;
+  } catch {
+    // no name of an encoding
+  }
+  if (ENCODINGS.some((known) => known === encoding)) return { encoding: encoding! };
+  throw new Problem("unsupported-media-type", {
+    status: 415,
+    detail: `The charset ${
+      charset.slice(0, 50)
+    } is not read. Send the text as UTF-8, or as one of: ${ENCODINGS.join(", ")}.`,
+  });
+}
+
 /** Parameters and members of the source from the query of a data request. */
 function readQuery(c: Context, format: string) {
   const conf: Record<string, unknown> = {};
@@ -181,6 +202,7 @@ function readQuery(c: Context, format: string) {
     type: "inline",
     format,
     ...(headerAbsent(c.req.header("content-type")) ? { header: false } : {}),
+    ...charsetOf(c, format),
   };
   const members = new Map(Object.entries(inlineSource.shape));
   for (const [name, texts] of Object.entries(c.req.queries())) {

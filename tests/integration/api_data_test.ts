@@ -161,3 +161,22 @@ Deno.test("inline records over HTTP keep every digit; what cannot be stored is q
     { event_id: "{{today}}", text: '{"id": "{{today}}"}' },
   ]);
 });
+
+Deno.test("POST /api/etl/run with text: its charset is obeyed, an unknown one refused; a header alone is warned of", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const send = async (type: string, body: BodyInit) => {
+    const response = await ask(engine, "wait=true&key=id&table_name=texts", type, body);
+    return { status: response.status, answer: await response.json() };
+  };
+  // 0xC3 0xA9 is é in UTF-8 and two letters in ISO 8859-1
+  const bytes = Uint8Array.of(...new TextEncoder().encode("id,v\n1,"), 0xc3, 0xa9, 10);
+  await send("text/csv; charset=ISO-8859-1", bytes);
+  await send("text/csv", new TextEncoder().encode("id,v\n2,é\n"));
+  const payloads = await engine.payloads("public.texts");
+  assert.deepEqual([payloads["1"], payloads["2"]], [{ id: 1, v: "Ã©" }, { id: 2, v: "é" }]);
+  const unknown = await send("text/csv; charset=klingon", bytes);
+  assert.equal(unknown.status, 415);
+  assert.match(unknown.answer.detail, /charset klingon is not read/);
+  const json = await send("text/csv", '[{"id":1},{"id":2}]');
+  assert.match(json.answer.warnings.join(), /a header .* and no records/);
+});

@@ -123,6 +123,12 @@ async function planOne(
           'If they are to be taken off, set source.quote to "\\"".',
       );
     }
+    if (prepared.head.start >= input.size) {
+      const shown = prepared.head.names.slice(0, 3).join(", ").slice(0, 100);
+      prepared.warnings.push(
+        `${input.label}: a header (${shown}…) and no records. If that is wrong, look at source.format and source.header.`,
+      );
+    }
     const cut = csvCut(prepared, prepared.head);
     await planText(input, cut, { packer, context: ctx });
   } else if (prepared.format === "parquet") {

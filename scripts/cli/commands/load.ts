@@ -248,10 +248,7 @@ async function ask(api: Api, conf: Conf, { body, name }: Loaded): Promise<Submit
   }
   const response = await api.fetch(`/api/etl/run?${query}`, {
     method: "POST",
-    headers: {
-      "content-type": mediaTypeOf(format as string | undefined, name),
-      ...(name.endsWith(".gz") ? { "content-encoding": "gzip" } : {}),
-    },
+    headers: { "content-type": mediaTypeOf(format as string | undefined, name) },
     body: await body(),
   });
   const text = await response.text();
