@@ -119,7 +119,7 @@ Deno.test("a command line that runs in its own process leaves defaults and chann
     select s.channels, p.environment from etl.reaction_settings as s, etl.param_schema as p`;
   assert.deepEqual(row!.channels, ["slack"]);
   assert.ok(!JSON.stringify(row!.environment).includes("batch_size"));
-  assert.match(lines.join("\n"), /those of the servers.*batch_size/);
+  assert.match(lines.join("\n"), /BATCH_SIZE: such variables are those of the servers/);
   await sql`insert into etl.notifications (notification_id, channel, type, payload, state, sent_at)
     values (gen_random_uuid(), 'webhook', 'raised', '{}', 'sent', now())`;
   const health = await databaseHealth(sql, { dsn: engine.db.dsn, cronDsn: undefined });
