@@ -57,7 +57,7 @@ Deno.test({
       await page.getByRole("link", { name: "pools" }).click();
       await page.waitForURL("**/etl/pools?x=1");
       await hydrated(page);
-      await account.getByRole("button", { name: "Sign out" }).click();
+      await account.getByRole("button", { name: "Sign out", exact: true }).click();
       await page.waitForURL("**/etl/sign-in");
       await page.goto(`${site.address}/etl`);
       assert.match(page.url(), /\/etl\/sign-in$/);
@@ -93,7 +93,7 @@ Deno.test({
       await signIn(page, ADMIN);
       await page.getByRole("heading", { name: "Pools" }).waitFor();
       assert.match(await page.locator(".sidebar .account").innerText(), /environment\s+admin/);
-      await page.locator(".sidebar").getByRole("button", { name: "Sign out" }).click();
+      await page.locator(".sidebar").getByRole("button", { name: "Sign out", exact: true }).click();
       await page.getByRole("heading", { name: "Sign in" }).waitFor();
     });
   },
