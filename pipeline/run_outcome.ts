@@ -55,8 +55,10 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
   const problem = runProblem(error, stage);
   if (problem.type === "internal") log.error("unexpected error", { error });
   if (problem.transient) {
-    const outage = OUTAGES.has(problem.type) &&
-      passing(problem.cause ?? error)?.kind !== "conflict";
+    const cause = problem.cause ?? error;
+    // a worker that died may have been brought down by the run itself
+    const outage = OUTAGES.has(problem.type) && passing(cause)?.kind !== "conflict" &&
+      errorCode(cause) !== "worker_died";
     return { state: "given back", error: problem.toJSON(), outage };
   }
   tracker.stop("failed", problem.toJSON(), stage);

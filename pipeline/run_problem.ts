@@ -14,7 +14,8 @@ export function runProblem(error: unknown, stage: string | null): Problem {
   const code = errorCode(error);
   const message = error instanceof Error ? error.message : String(error);
   if (isTransient(error)) {
-    const words = passing(error)?.words ?? "the connection to the database was lost";
+    const words = passing(error)?.words ??
+      (code === "worker_died" ? "its worker died" : "the connection to the database was lost");
     return new Problem("database-unavailable", {
       status: 503,
       transient: true,

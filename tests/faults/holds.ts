@@ -132,7 +132,7 @@ async function lock(
       );
       break;
     case "finalize":
-      await client.query("select from etl.pools where pool = $1 for update", [name]);
+      await client.query("lock table etl.dataset_events in share mode");
       break;
     default:
       throw new Error(`${place} needs no lock`);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setupDatabase } from "../../scripts/setup_db.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
@@ -53,7 +54,10 @@ Deno.test("what a server left that died during an upload goes while another one 
   await using db = await testDatabase(t);
   const env = { ETL_SPOOL_DIR: spool };
   const dying = await startServer({ dsn: db.dsn, env });
+  // a database stays the same one when it is set up again
+  await setupDatabase(db.dsn);
   await using staying = await startServer({ dsn: db.dsn, env });
+  assert.equal([...Deno.readDirSync(spool)].length, 1);
   const uploading = fetch(`${dying.address}/api/etl/run`, {
     method: "POST",
     headers: { "content-type": "text/csv" },

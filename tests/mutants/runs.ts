@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/spool-identity",
+    file: "store/installation.ts",
+    find: "select min(first_applied_at)::text",
+    replace: "select min(applied_at)::text",
+    breaks: "a server finds what it left on its disk after the database was set up again",
+    tests: ["integration/spool_test.ts: what a server left"],
+  },
+  {
+    id: "runs/crash-counts",
+    file: "pipeline/run_outcome.ts",
+    find: 'errorCode(cause) !== "worker_died"',
+    replace: "true",
+    breaks: "a run that brings its worker down again and again uses its attempts up",
+    tests: ["faults/worker_killed_test.ts: a run whose worker crashes again"],
+  },
+  {
     id: "runs/aside-bounded",
     file: "pipeline/workers/aside_worker.ts",
     find: "Math.min(deadline - performance.now(), MAX_LIMIT_MS)",
