@@ -73,7 +73,7 @@ const FULL_SUITES: Suite[] = [
   },
 ];
 
-const LIMIT_MINUTES = { normal: 40, full: 60 };
+const LIMIT_MINUTES = { normal: 40, full: 75 };
 
 /** What can be tried without a database. */
 const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: true }];
