@@ -1,8 +1,8 @@
-import { readConfig } from "./config.ts";
-import { unknownVariables } from "./environment_names.ts";
-import { Problem } from "./pipeline/problem.ts";
-import { secretsOf } from "./secrets.ts";
-import { startServices } from "./server.ts";
+import { readConfig } from "./server/config.ts";
+import { unknownVariables } from "./server/environment_names.ts";
+import { Problem } from "./vocabulary/problem.ts";
+import { secretsOf } from "./server/secrets.ts";
+import { startServices } from "./server/server.ts";
 import { createLog, type Log } from "./telemetry/log.ts";
 import { LogTail } from "./telemetry/log_tail.ts";
 

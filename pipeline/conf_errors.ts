@@ -1,8 +1,8 @@
 import type { z } from "zod";
 import { unstorable } from "./canonical.ts";
 import { type Conf, confSchema, requestJsonSchema } from "./params.ts";
-import { MAX_SUGGESTIONS, nearestName } from "./nearest_name.ts";
-import { errorsText, type FieldError, MAX_ERRORS, Problem } from "./problem.ts";
+import { MAX_SUGGESTIONS, nearestName } from "../vocabulary/nearest_name.ts";
+import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 import { sourceSchema } from "./sources/schema.ts";
 
 type Issue = z.core.$ZodIssue;

@@ -13,11 +13,11 @@ import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
-import { chooseComparison, type Comparison, manifestTable } from "./manifest.ts";
+import { chooseComparison, type Comparison, manifestTable } from "./stages/manifest.ts";
 import { keyTypesWarnings } from "./mapping.ts";
-import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./prepare.ts";
-import { Problem } from "./problem.ts";
-import { foreignRowsProblem } from "./resolve.ts";
+import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
+import { Problem } from "../vocabulary/problem.ts";
+import { foreignRowsProblem } from "./stages/resolve.ts";
 import { runContext, type RunSettings } from "./run_context.ts";
 import { RunControl } from "./run_control.ts";
 import {

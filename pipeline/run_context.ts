@@ -3,7 +3,7 @@ import { orderOf, type RunOrder, type RunRow } from "../store/runs.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
-import { Problem } from "./problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { sourceNameOf } from "./sources/defaults.ts";
 import type { HttpConnection } from "./sources/http/connection.ts";
 import type { Plain, SourceLimits } from "./sources/source.ts";

@@ -1,5 +1,5 @@
 import type { Log } from "../telemetry/log.ts";
-import { Problem } from "./problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 
 /** Why an execution stops before its end. */

@@ -5,7 +5,7 @@ import { withRetry } from "../store/retry.ts";
 import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { ValidationResult } from "./expectations/result.ts";
-import { Problem } from "./problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";

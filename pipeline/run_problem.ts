@@ -1,6 +1,6 @@
 import { errorCode, isTransient } from "../store/errors.ts";
 import { noteOutage, passing } from "../store/outages.ts";
-import { Problem } from "./problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 
 /**
  * The problem that a failed run shows. Problems stay; what the database says is

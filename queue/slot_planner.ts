@@ -1,5 +1,5 @@
 import { SlotClock } from "../pipeline/schedules/cron.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { Database, Sql } from "../store/database.ts";
 import { delay } from "../store/retry.ts";
 import {

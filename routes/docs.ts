@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem, type ProblemType } from "../pipeline/problem.ts";
-import { PROBLEM_TYPES } from "../pipeline/problem_types.ts";
+import { Problem, type ProblemType } from "../vocabulary/problem.ts";
+import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
 import { withAccess } from "./access/documented.ts";
 import {
   apiPage,

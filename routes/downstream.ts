@@ -1,7 +1,7 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { downstreamExample } from "../pipeline/consumers/downstream_example.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { deliveryState, requestDelivery } from "../store/deliveries.ts";
 import { delay } from "../store/retry.ts";
 import { actorOf } from "./access/identity.ts";

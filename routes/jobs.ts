@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { jobsReport } from "../store/jobs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { problemResponses } from "./shared/schemas.ts";

@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { confProblem, issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { errorCode } from "../store/errors.ts";

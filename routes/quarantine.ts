@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine_views.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { replayRun } from "../store/runs.ts";

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
 import { Canonicalizer } from "../pipeline/canonical.ts";
-import { type FieldError, MAX_ERRORS, Problem } from "../pipeline/problem.ts";
+import { type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 import { headerAbsent } from "../pipeline/sources/local/csv_dialect.ts";
 import { ENCODINGS } from "../pipeline/sources/local/encoding.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
 import { cronWords } from "../pipeline/schedules/words.ts";

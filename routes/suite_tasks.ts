@@ -1,6 +1,6 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import { confJsonSchema } from "../pipeline/params.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
 import { aside, asideOnSource } from "../pipeline/workers/aside.ts";

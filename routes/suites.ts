@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { jsonText } from "../pipeline/numbers.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { checkedSuite } from "../pipeline/workers/aside.ts";
 import {
   deleteSuite,

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { endSessions } from "../store/sessions.ts";
 import { createToken, listTokens, revokeToken, ROLES, tokenIdOf } from "../store/tokens.ts";
 import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";

@@ -1,7 +1,7 @@
 /** `deno task backup`: writes everything that the pipeline keeps to a file, and checks such files. */
 import { parseArgs } from "node:util";
-import { environmentSchema } from "../config.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { environmentSchema } from "../server/config.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { checkBackup } from "../store/backup/checked_file.ts";
 import { takeBackup } from "./backup/take_backup.ts";
 import { bytes, tableList } from "./backup/words.ts";

@@ -3,8 +3,8 @@
  * `<!-- begin NAME -->` and `<!-- end NAME -->`. `--check` only says whether
  * they are current.
  */
-import { environmentSchema } from "../config.ts";
-import { PROBLEM_TYPES } from "../pipeline/problem_types.ts";
+import { environmentSchema } from "../server/config.ts";
+import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
 import {
   type Described,
   describeEnvironment,

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { assetReferences, type Manifest, manifestSchema } from "../routes/dashboard/manifest.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");

@@ -1,4 +1,4 @@
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { type Dsn, formatDsn, parseDsn } from "../store/dsn.ts";
 
 /** Variables that may be given as `<NAME>_FILE`: a file that holds the value, such as a mounted secret. */

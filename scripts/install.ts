@@ -4,7 +4,7 @@
  * installed: it imports no package.
  */
 import { resolve } from "node:path";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { runScript } from "./run_script.ts";
 import { duration, Terminal } from "./terminal.ts";
 

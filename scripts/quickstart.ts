@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { quickstart } from "./quickstart_flow.ts";
 import { runScript } from "./run_script.ts";
 import { Terminal } from "./terminal.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { databasePlace } from "../store/dsn.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { post, remoteApi } from "./cli/api.ts";

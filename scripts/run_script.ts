@@ -1,4 +1,4 @@
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 
 /**
  * Runs a script's main function and ends the process with the code that it

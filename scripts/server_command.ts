@@ -9,7 +9,7 @@
  * There is no embedded PostgreSQL here; `KPIS_PG_DSN` has to be set.
  */
 import { resolve } from "node:path";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { runScript } from "./run_script.ts";
 import { serverArguments, serverVariables } from "./server_process.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { readConfig } from "../config.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { readConfig } from "../server/config.ts";
+import { Problem } from "../vocabulary/problem.ts";
 
 export interface ServerEnvironmentOptions {
   /** Directory of the project. */

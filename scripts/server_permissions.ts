@@ -1,7 +1,7 @@
 import { realPaths } from "../pipeline/real_paths.ts";
 import { resolve } from "node:path";
 import { CLOUD_METADATA } from "../pipeline/sources/http/cloud_metadata.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,
   isHttpConnection,

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { Problem, type ProblemType } from "../pipeline/problem.ts";
+import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { errorCode, raisedProblem } from "../store/errors.ts";
 import { delay } from "../store/retry.ts";
 import { connect } from "../store/pg.ts";

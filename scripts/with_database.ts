@@ -1,4 +1,4 @@
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded.ts";

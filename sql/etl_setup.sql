@@ -1251,7 +1251,7 @@ end $$;
 -- sql/functions/13_nearest_name.sql
 -- The known name that was probably meant: with the smallest edit distance, upper and lower case being the
 -- same, if that is at most a third of what was given, or 2. Of several at the same distance the first of the
--- same length, else the first. pipeline/nearest_name.ts has the same rule; a test compares.
+-- same length, else the first. vocabulary/nearest_name.ts has the same rule; a test compares.
 create or replace function etl.nearest_name(given text, known text[]) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1293,7 +1293,7 @@ end $$;
 -- sql/functions/14_schema_errors.sql
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
 -- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
--- names (pipeline/problem.ts). The known name that was meant is looked for 10 times at most (pipeline/nearest_name.ts).
+-- names (vocabulary/problem.ts). The known name that was meant is looked for 10 times at most (vocabulary/nearest_name.ts).
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
 returns setof jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -5459,7 +5459,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3929cca3b9fb3486e7dfd3dbad5327ad4cbd258340d5f213677dffed8e65cb2b')
+insert into etl.setups (checksum) values ('32620d1c2a4c7c6efc30d7169f84204a81cd12dc260c738627cddbc266e63556')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5467,4 +5467,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3929cca3b9fb3486e7dfd3dbad5327ad4cbd258340d5f213677dffed8e65cb2b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}
+-- etl-improved setup: {"checksum":"32620d1c2a4c7c6efc30d7169f84204a81cd12dc260c738627cddbc266e63556","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}

@@ -1,4 +1,4 @@
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { databasePlace } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 

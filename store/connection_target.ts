@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { type DsnHost, parseDsn } from "./dsn.ts";
 
 /** TLS as both drivers take it; see `node:tls` for the members. */

@@ -1,5 +1,5 @@
 import { isAbsolute } from "node:path";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 
 /** A machine of a connection string; `host` without brackets, or the directory of a Unix socket. */
 export interface DsnHost {

@@ -1,4 +1,4 @@
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { Sql } from "./database.ts";
 import type { SetupMark } from "./setup_mark.ts";
 

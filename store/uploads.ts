@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import type { Connection } from "./connection.ts";
 
 const PART_BYTES = 1 << 20;

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import type { FieldError } from "../../pipeline/problem.ts";
+import type { FieldError } from "../../vocabulary/problem.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import type { Field } from "./fields.ts";
 

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Preview } from "../../pipeline/preview.ts";
-import type { FieldError } from "../../pipeline/problem.ts";
+import type { FieldError } from "../../vocabulary/problem.ts";
 import type { Submitted } from "../../store/runs.ts";
 import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";

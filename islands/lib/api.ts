@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import type { FieldError, ProblemDetails } from "../../pipeline/problem.ts";
+import type { FieldError, ProblemDetails } from "../../vocabulary/problem.ts";
 
 /** What the server says is wrong with a request, in the terms of RFC 9457. */
 export class ApiError extends Error {

@@ -1,4 +1,4 @@
-import type { FieldError } from "../../pipeline/problem.ts";
+import type { FieldError } from "../../vocabulary/problem.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 import { useLocale } from "../lib/locale_context.tsx";
 import { Notice } from "../ui/notice.tsx";

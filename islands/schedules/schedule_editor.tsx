@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { FieldError } from "../../pipeline/problem.ts";
+import type { FieldError } from "../../vocabulary/problem.ts";
 import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale } from "../lib/locale_context.tsx";

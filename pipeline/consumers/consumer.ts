@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Queryable } from "../../store/pg.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** What a run, or a consumer, has done to a dataset. */
 export interface DatasetEvent {

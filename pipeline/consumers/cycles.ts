@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Consumer } from "./consumer.ts";
 
 type Link = Pick<Consumer, "name" | "datasets" | "emits">;

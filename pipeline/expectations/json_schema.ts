@@ -1,6 +1,6 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { ErrorObject, ValidateFunction } from "ajv";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
 import { compileSchemaPattern } from "./regex.ts";
 

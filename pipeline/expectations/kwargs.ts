@@ -1,5 +1,5 @@
-import type { FieldError } from "../problem.ts";
-import { Problem } from "../problem.ts";
+import type { FieldError } from "../../vocabulary/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
 import { compileLike, compileRegex } from "./regex.ts";
 import { compileSchema } from "./json_schema.ts";

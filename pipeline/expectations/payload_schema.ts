@@ -1,5 +1,5 @@
 import type { SourceRecord } from "../sources/source.ts";
-import { type FieldError, Problem } from "../problem.ts";
+import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { compileSchema, describeError } from "./json_schema.ts";
 import { asNumber } from "./python_value.ts";
 

@@ -1,5 +1,5 @@
 import { RE2JS } from "re2js";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { linearTest } from "./linear_pattern.ts";
 import { MAX_PATTERN_STATES, patternStates } from "./pattern_size.ts";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { MAX_SUGGESTIONS, nearestName } from "../nearest_name.ts";
-import { type FieldError, MAX_ERRORS, Problem } from "../problem.ts";
+import { MAX_SUGGESTIONS, nearestName } from "../../vocabulary/nearest_name.ts";
+import { type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
 import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
 import { parseCondition } from "./condition_parser.ts";
 import { payloadSchemaErrors } from "./payload_schema.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";
 import { isRowWise, readSuite, type Suite, writeSuite } from "./suite.ts";

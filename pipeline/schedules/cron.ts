@@ -1,6 +1,6 @@
 import { Cron } from "croner";
-import { nearestName } from "../nearest_name.ts";
-import { errorsText, type FieldError, Problem } from "../problem.ts";
+import { nearestName } from "../../vocabulary/nearest_name.ts";
+import { errorsText, type FieldError, Problem } from "../../vocabulary/problem.ts";
 
 const NICKNAMES: Record<string, string> = {
   "@hourly": "0 * * * *",

@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /**
  * A moment that somebody wrote: an instant ("2027-03-28T01:00:00Z"), a local

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../expectations/strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { digitsOf, numberText, setDigits } from "../numbers.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../timestamps.ts";
 import { parseJson } from "./json_text.ts";
 import { CellFault, setCell, setNumber } from "./local/csv_values.ts";

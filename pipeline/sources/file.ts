@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { findFiles } from "./local/find_files.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import type { RawFile } from "./local/prepare_input.ts";

@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type Download, download } from "./http/download.ts";
 import type { HttpTarget } from "./http/connection.ts";
 import { publicUrl } from "./http/request.ts";

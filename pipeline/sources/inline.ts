@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
 import { findSpooled, spool, spoolName } from "./local/spool.ts";
 import { limitBytes } from "./local/streams.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** Chunks that a run may have: the plan of all of them is in memory once. */
 const MAX_SLICES = 1_000_000;

@@ -1,7 +1,7 @@
 import type { SyntheticConf } from "./schema.ts";
 import type { Plan, PlanContext, Slice, SourceAdapter, SourceRecord } from "./source.ts";
 import { refuseManySlices } from "./slice_limit.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 const EVENT_TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];
 // Weights out of 16, so that views are many and refunds few.

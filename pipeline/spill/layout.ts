@@ -1,5 +1,5 @@
 import type { KeyTypes } from "../mapping.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 
 /**

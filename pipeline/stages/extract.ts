@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { planSource } from "../sources/adapters.ts";
 import type { Plan } from "../sources/source.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";

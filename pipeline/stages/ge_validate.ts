@@ -9,7 +9,7 @@ import { compilePayloadSchema, type PayloadCheck } from "../expectations/payload
 import type { ValidationResult } from "../expectations/result.ts";
 import { readSuite } from "../expectations/suite.ts";
 import { payloadSchemaOf } from "../expectations/suite_files.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";

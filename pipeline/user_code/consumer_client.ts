@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type Host, startHost } from "./host.ts";
 import type { ConsumerDefinition, FromHost, Lines, ToHost } from "./messages.ts";
 

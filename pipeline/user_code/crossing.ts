@@ -1,7 +1,7 @@
 import { MAX_DEPTH, rawText } from "../canonical.ts";
 import type { Event, Rejected } from "../event.ts";
 import type { Rejection } from "../expectations/payload_schema.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { areByValue, digitsOf, setDigits } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";
 import { type Json, type SourceRecord, Unreadable } from "../sources/source.ts";

@@ -1,5 +1,5 @@
 import type { MappingConf } from "../mapping.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import type { TransformedBatch } from "../stages/transform.ts";
 import { BadAnswer, packRecords, unpackEvents } from "./crossing.ts";

@@ -1,5 +1,5 @@
 import type { PreviewContext } from "../preview.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";

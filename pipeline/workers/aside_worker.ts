@@ -1,7 +1,7 @@
 /// <reference lib="deno.worker" />
 import { Canonicalizer } from "../canonical.ts";
 import { preview } from "../preview.ts";
-import { Problem, type ProblemDetails } from "../problem.ts";
+import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { fetchHttpSource } from "../sources/http.ts";
 import type { HttpTarget } from "../sources/http/connection.ts";

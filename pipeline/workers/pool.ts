@@ -1,5 +1,5 @@
 import type { Log } from "../../telemetry/log.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
 import { type Host, startHost } from "../user_code/host.ts";
 import type {

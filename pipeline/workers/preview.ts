@@ -1,5 +1,5 @@
 import type { PreviewContext } from "../preview.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { HttpConnection } from "../sources/http/connection.ts";
 import { asideOnSource } from "./aside.ts";
 

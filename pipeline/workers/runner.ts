@@ -1,11 +1,11 @@
 import { Connection } from "../../store/connection.ts";
 import { readUpload } from "../../store/uploads.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { judgeBatch } from "../stages/ge_validate.ts";
 import { planRun } from "../stages/extract.ts";
-import { prepareChunk } from "../prepare.ts";
-import { publishChunk } from "../publish.ts";
-import { lookUpChunk, resolveRun } from "../resolve.ts";
+import { prepareChunk } from "../stages/prepare.ts";
+import { publishChunk } from "../stages/publish.ts";
+import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/tracing.ts";
 import { TransformClient } from "../user_code/transform_client.ts";
 import { mappingOf } from "../sources/defaults.ts";

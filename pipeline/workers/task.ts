@@ -1,7 +1,7 @@
 import type { ValidationResult } from "../expectations/result.ts";
-import type { Comparison } from "../manifest.ts";
+import type { Comparison } from "../stages/manifest.ts";
 import type { Params } from "../params.ts";
-import type { ProblemDetails } from "../problem.ts";
+import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../stage_tracker.ts";
 import type { Lines } from "../user_code/messages.ts";

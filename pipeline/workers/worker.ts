@@ -1,6 +1,6 @@
 /// <reference lib="deno.worker" />
 import { errorCode, isTransient } from "../../store/errors.ts";
-import { Problem } from "../problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { TaskRunner } from "./runner.ts";
 import { stageOf } from "../stage_tracker.ts";
 import type { FromWorker, ToWorker, WireError } from "./task.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Sql } from "../../store/database.ts";
 import { findSessions, type KnownSession } from "../../store/sessions.ts";
 import { findTokens, type KnownToken, tokenState, touchToken } from "../../store/tokens.ts";

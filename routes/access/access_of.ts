@@ -1,5 +1,5 @@
-import type { Config } from "../../config.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import type { Config } from "../../server/config.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Sql } from "../../store/database.ts";
 import { tokenState } from "../../store/tokens.ts";
 import { Access } from "./access.ts";

@@ -1,6 +1,6 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { Config } from "../../config.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import type { Config } from "../../server/config.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { tokenPrefix } from "./credential.ts";

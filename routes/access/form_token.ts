@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Context, MiddlewareHandler } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { mediaType } from "../shared/media_type.ts";
 import { identityOf } from "./identity.ts";
 import { readForm } from "./read_form.ts";

@@ -1,5 +1,5 @@
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** So many things a minute for each caller, counted by this server. */
 export class RateLimit {

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { mediaType } from "../shared/media_type.ts";
 
 /** The fields of a form. Throws a Problem where the body is none. */

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { refuseForeignHost } from "../shared/guard.ts";
 import type { Access } from "./access.ts";

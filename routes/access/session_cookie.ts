@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../server/config.ts";
 import { clientOfRequest, isLoopback } from "./client_address.ts";
 
 /** Browsers take a name with this beginning only from https, for this host alone. */

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type Manifest, manifestSchema } from "./manifest.ts";
 
 const TYPES: Record<string, string> = {

@@ -2,7 +2,7 @@ import { type Context, Hono } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
 import { readForm } from "../access/read_form.ts";

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
-import type { Problem } from "../../pipeline/problem.ts";
+import type { Problem } from "../../vocabulary/problem.ts";
 import { problemResponse } from "../shared/problems.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { renderPage } from "./page.tsx";

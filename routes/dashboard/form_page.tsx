@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { RunForm, type RunFormProps } from "../../islands/form/run_form.tsx";
 import { useLocale } from "../../islands/lib/locale_context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { runLabels } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_page.ts";

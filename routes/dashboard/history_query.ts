@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type HistoryFilter, SORT_COLUMNS, type SortColumn } from "../../store/history.ts";
 import { type CursorPart, decodeCursor } from "../shared/page_cursor.ts";
 

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { ResourceList } from "../../islands/resources/resource_list.tsx";
 import type { ResourceKind, Row } from "../../islands/resources/specs.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";
 import { listSuites } from "../../store/suites.ts";

@@ -1,8 +1,8 @@
 import type { Context } from "hono";
 import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run/run_view.tsx";
-import { Problem, type ProblemType } from "../../pipeline/problem.ts";
-import { PROBLEM_TYPES } from "../../pipeline/problem_types.ts";
+import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { listQuarantine, quarantineRules } from "../../store/quarantine_views.ts";
 import { chunkStates, logTail, oneChunk, runRelations } from "../../store/run_page.ts";
 import { type RunDetail, runDetail } from "../../store/run_views.ts";

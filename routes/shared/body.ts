@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import type { Context } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 
 /** Bytes that a body of JSON may have. */

@@ -1,5 +1,5 @@
 import type { MiddlewareHandler } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { eachLongNumber } from "../../pipeline/sources/json_text.ts";
 import { routeOf } from "../access/route_roles.ts";
 import { MAX_JSON_BYTES, readBytes, utf8 } from "./body.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 export interface GateOptions {
   /** How the rest is refused: 503, the server has too much to do, or 429, of this kind; default 503. */

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 declare module "hono" {
   interface ContextVariableMap {

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** Bytes a second that a body has to have on average, after the first `timeoutMs`. */
 const SLOWEST = 32 << 10;

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from "hono";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../server/config.ts";
 import { Gate, Turns } from "./gate.ts";
 import { guardedBody } from "./guarded_body.ts";
 import { dataFormat } from "./media_type.ts";

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** Media types that carry data instead of a conf, with the format they mean. */
 export const DATA_TYPES: Record<string, string> = {

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { toUtcText } from "../../pipeline/timestamps.ts";
 
 /** Packs the position of a list's last item into an opaque cursor. */

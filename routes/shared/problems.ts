@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { type FieldError, Problem, type ProblemType } from "../../pipeline/problem.ts";
+import { type FieldError, Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
 import type { Sql } from "../../store/database.ts";
 import { errorCode, isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { issueErrors, parseConf } from "../../pipeline/conf_errors.ts";
 import { type Conf, type Params, paramsSchema } from "../../pipeline/params.ts";
 import type { PreviewContext } from "../../pipeline/preview.ts";
-import { errorsText, type FieldError, Problem } from "../../pipeline/problem.ts";
+import { errorsText, type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { resolveParams } from "../../store/params.ts";
 import type { AppDeps } from "./deps.ts";
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 const NAME = /^etl_backup_\d{8}_\d{6}\.sql\.gz$/;
 const PART = /^etl_backup_\d{8}_\d{6}\.sql\.gz\.part$/;

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { checkBackup, type CheckedBackup } from "../../store/backup/checked_file.ts";
 import type { BackedUpTable } from "../../store/backup/manifest.ts";
 import { restoreBackup } from "../../store/backup/restore.ts";

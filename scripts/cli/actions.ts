@@ -2,7 +2,7 @@ import { parseJson } from "../../pipeline/sources/json_text.ts";
 import { type Api, problemOf } from "./api.ts";
 import type { Call } from "./command.ts";
 import { type ExitCode, UsageError } from "./exit_codes.ts";
-import { nearestName } from "../../pipeline/nearest_name.ts";
+import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { type Column, table } from "./table.ts";
 
 /** What a command does with one of its actions: `etl suite get NAME`. */

@@ -1,4 +1,4 @@
-import { Problem, type ProblemDetails } from "../../pipeline/problem.ts";
+import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { CLIENT_HEADER } from "../../routes/shared/client_header.ts";
 import { UsageError } from "./exit_codes.ts";
 

@@ -1,4 +1,4 @@
-import type { Problem } from "../../pipeline/problem.ts";
+import type { Problem } from "../../vocabulary/problem.ts";
 
 /** What the command line ends with, and what each code means. */
 export const EXIT = {

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { type Config, readConfig } from "../../config.ts";
-import { Problem } from "../../pipeline/problem.ts";
-import { secretsOf } from "../../secrets.ts";
-import { startServices } from "../../server.ts";
+import { type Config, readConfig } from "../../server/config.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { secretsOf } from "../../server/secrets.ts";
+import { startServices } from "../../server/server.ts";
 import { databasePlace, parseDsn } from "../../store/dsn.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";

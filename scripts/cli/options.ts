@@ -1,4 +1,4 @@
-import { nearestName } from "../../pipeline/nearest_name.ts";
+import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { parseArgs } from "node:util";
 import type { Command, Option } from "./command.ts";
 import { UsageError } from "./exit_codes.ts";

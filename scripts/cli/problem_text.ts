@@ -1,4 +1,4 @@
-import type { FieldError, Problem } from "../../pipeline/problem.ts";
+import type { FieldError, Problem } from "../../vocabulary/problem.ts";
 import { printable } from "./printable.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 import { lines } from "../server_process.ts";
 import { type Api, problemOf } from "./api.ts";

@@ -1,6 +1,6 @@
 import { basename, join } from "node:path";
-import type { Config } from "../../config.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import type { Config } from "../../server/config.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
 import { databasePlace, isNear } from "../../store/dsn.ts";

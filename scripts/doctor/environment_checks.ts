@@ -1,6 +1,6 @@
-import { type Config, readConfig } from "../../config.ts";
-import { unknownVariables } from "../../environment_names.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { type Config, readConfig } from "../../server/config.ts";
+import { unknownVariables } from "../../server/environment_names.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** Names with this beginning are ours, or meant to be. */

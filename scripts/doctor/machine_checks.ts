@@ -1,6 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../server/config.ts";
 import { type Check, fail, guarded, ok, warn } from "./check.ts";
 
 const GIB = 2 ** 30;

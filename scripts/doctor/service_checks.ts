@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../server/config.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
 import { connect } from "../../store/pg.ts";
 import { type Check, guarded, ok, warn } from "./check.ts";

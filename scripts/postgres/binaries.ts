@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** Where the programs of one PostgreSQL version are. */
 export interface PostgresBinaries {

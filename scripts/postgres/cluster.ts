@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import pg from "pg";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { databaseUser, type OsUser } from "./os_user.ts";
 import { exists, type PostgresBinaries } from "./binaries.ts";
 import { createCluster, SUPERUSER, writeSettings } from "./initdb.ts";

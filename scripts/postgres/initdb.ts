@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { OsUser } from "./os_user.ts";
 import type { ClusterOptions } from "./cluster.ts";
 import { runProgram } from "./program.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** An account of the operating system that a subprocess is run as. */
 export interface OsUser {

@@ -1,6 +1,6 @@
 -- The known name that was probably meant: with the smallest edit distance, upper and lower case being the
 -- same, if that is at most a third of what was given, or 2. Of several at the same distance the first of the
--- same length, else the first. pipeline/nearest_name.ts has the same rule; a test compares.
+-- same length, else the first. vocabulary/nearest_name.ts has the same rule; a test compares.
 create or replace function etl.nearest_name(given text, known text[]) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,6 +1,6 @@
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
 -- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
--- names (pipeline/problem.ts). The known name that was meant is looked for 10 times at most (pipeline/nearest_name.ts).
+-- names (vocabulary/problem.ts). The known name that was meant is looked for 10 times at most (vocabulary/nearest_name.ts).
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
 returns setof jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$

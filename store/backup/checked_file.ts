@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { END_MARK, FIRST_LINE, parseTrailer, type Trailer } from "./format.ts";
 import { type Manifest, manifestSchema } from "./manifest.ts";
 

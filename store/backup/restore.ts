@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Problem, type ProblemType } from "../../pipeline/problem.ts";
+import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { copyIn } from "../copy.ts";
 import { errorCode, isSqlState, raisedProblem } from "../errors.ts";
 import type { Client } from "../pg.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { type Client, quoteTable } from "../pg.ts";
 import { readManifest } from "./catalogue.ts";
 import { SESSION } from "./format.ts";

@@ -1,6 +1,6 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import assert from "node:assert/strict";
-import { type Config, readConfig } from "../../config.ts";
+import { type Config, readConfig } from "../../server/config.ts";
 import { executeRun, type RunDeps } from "../../pipeline/run.ts";
 import type { Execution } from "../../pipeline/run_outcome.ts";
 import { workerPermissions } from "../../pipeline/workers/permissions.ts";
@@ -282,7 +282,7 @@ export async function startEngine(
   }
   // loaded when a test asks over HTTP: the others need none of it
   const makeApp = async () => {
-    const { createApp } = await import("../../app.ts");
+    const { createApp } = await import("../../server/app.ts");
     const { accessOf } = await import("../../routes/access/access_of.ts");
     const { ServerMetrics } = await import("../../telemetry/prometheus.ts");
     const access = accessOf({ sql, config });

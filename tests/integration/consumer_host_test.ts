@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
 import { registeredConsumers } from "../../pipeline/consumers/registered.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { consumersIn, hostedConsumer } from "../../pipeline/user_code/consumer_client.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { nearestName } from "../../pipeline/nearest_name.ts";
+import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { paramNames } from "../../pipeline/params.ts";
 import { withClient } from "../helpers/query.ts";
 import { testDatabase } from "../helpers/postgres.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Preview } from "../../pipeline/preview.ts";
-import { PROBLEM_TYPES } from "../../pipeline/problem_types.ts";
+import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { previewInWorker } from "../../pipeline/workers/preview.ts";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { paramsSchema } from "../../pipeline/params.ts";
-import { resolveRun } from "../../pipeline/resolve.ts";
+import { resolveRun } from "../../pipeline/stages/resolve.ts";
 import { SpillWriter } from "../../pipeline/spill/writer.ts";
 import type { TaskEnvironment } from "../../pipeline/workers/environment.ts";
 import { type Client, connect } from "../../store/pg.ts";

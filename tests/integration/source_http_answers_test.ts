@@ -7,7 +7,7 @@ import {
   gzipSync,
   zstdCompressSync,
 } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { readAll, SourceFolder } from "../helpers/sources.ts";
 
 const BODY = new TextEncoder().encode(

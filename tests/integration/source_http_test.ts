@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { fetchHttpSource } from "../../pipeline/sources/http.ts";
 import { httpTarget } from "../../pipeline/sources/http/connection.ts";
 import { httpSource } from "../../pipeline/sources/schema.ts";

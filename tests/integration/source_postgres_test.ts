@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import pg from "pg";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { digitsOf, ExactNumber, put } from "../../pipeline/numbers.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { testDatabase } from "../helpers/postgres.ts";

@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const LOAD: Mutant[] = [
   {
     id: "load/updated-at",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: "${assignments}, updated_at = now()",
     replace: "${assignments}",
     breaks: "a changed row says when it was changed",
@@ -12,7 +12,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/key-order",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: 'etl_stage order by event_id collate "C"',
     replace: "etl_stage",
     breaks: "two runs never wait for each other in a circle",
@@ -20,7 +20,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/foreign-upsert",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: "where t.source = excluded.source and",
     replace: "where",
     breaks: "a row of another source is never changed",
@@ -28,7 +28,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/upsert-version",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: 'isNewer(context, { event: "excluded", row: "t",',
     replace: 'isNewer(context, { event: "t", row: "excluded",',
     breaks: "of two runs that race the highest version wins",
@@ -36,7 +36,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/upsert-fallback",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: "if (errorCode(error) !== UNIQUE_VIOLATION) throw error;",
     replace: "throw error;",
     breaks: "a run that another has overtaken repeats the chunk as an upsert",
@@ -44,7 +44,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/unchanged-count",
-    file: "pipeline/publish.ts",
+    file: "pipeline/stages/publish.ts",
     find: "decision.events - decision.duplicates - written.inserted",
     replace: "decision.events - written.inserted",
     breaks: "a duplicate is not counted as unchanged",
@@ -52,7 +52,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/foreign-rows",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "when t.source <> $3 then 'foreign'",
     replace: "when false then 'foreign'",
     breaks: "a key that another source owns fails the run before anything is published",
@@ -60,7 +60,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/unchanged",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "when t.fingerprint = m.fingerprint then null",
     replace: "when false then null",
     breaks: "a repeated load writes no row",
@@ -71,7 +71,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/version-order",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by chunk_no desc, position desc",
     breaks: "of several versions in a run the highest wins",
@@ -79,7 +79,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/source-order",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, chunk_no, position",
     breaks: "without versions the last in source order wins",
@@ -87,7 +87,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/chunk-order",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, position desc",
     breaks: "the order of a source goes over its chunks",
@@ -103,7 +103,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/late-run",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "return late\n",
     replace: "return false\n",
     breaks: "a late run changes no row that a later request may have confirmed",
@@ -135,7 +135,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/replay-hopeless",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "const hopeless = !isReplay && chunkNo === 0",
     replace: "const hopeless = chunkNo === 0",
     breaks: "records that stay wrong do not keep a replay from those behind them",
@@ -167,7 +167,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/stage-of-error",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "throw atStage(error, stage);",
     replace: "throw error;",
     breaks: "an error in the middle of a chunk is told of its stage",
@@ -175,7 +175,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/lookup",
-    file: "pipeline/manifest.ts",
+    file: "pipeline/stages/manifest.ts",
     find: "return keys * LOOKUP_ROWS < rows;",
     replace: "return false;",
     breaks: "a run that is small against its table does not read the table",
@@ -191,7 +191,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/request-order",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "${orderRunId}::uuid) > (${old}",
     replace: "${orderRunId}::uuid) < (${old}",
     breaks: "of runs without a version the one that was asked for later wins",
@@ -199,7 +199,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/no-version",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "\"'-infinity'::numeric\"",
     replace: "\"'infinity'::numeric\"",
     breaks: "a row with a version is newer than one without",
@@ -207,7 +207,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/hashagg",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "hash_mem_multiplier = 4;\n      set local enable_hashagg = off",
     replace: "hash_mem_multiplier = 4;\n      set local enable_hashagg = on",
     breaks: "resolve needs a bounded amount of memory",
@@ -215,7 +215,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/ordered-positions",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "select chunk_no, array_agg(position order by position) as positions",
     replace: "select chunk_no, array_agg(position order by position desc) as positions",
     breaks: "positions that lose are written sorted",
@@ -227,7 +227,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/complement",
-    file: "pipeline/resolve.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "if (skip < sorted.length && sorted[skip] === value) skip++;",
     replace: "if (skip < sorted.length && sorted[skip] === value) skip += 2;",
     breaks: "each winner is published once",
@@ -299,7 +299,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/max-quarantine",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "export const MAX_QUARANTINE = 100_000;",
     replace: "export const MAX_QUARANTINE = 1_000_000;",
     breaks: "more than 100,000 rejected records fail the run",
@@ -307,7 +307,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/hopeless",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "if (counts.events > 0 || counts.filtered > 0) return true;",
     replace: "return true;",
     breaks: "a run whose first records are all rejected fails",
@@ -317,7 +317,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/hopeful",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "if (counts.events > 0 || counts.filtered > 0) return true;",
     replace: "",
     breaks: "a good record among the first says that the mapping is right",

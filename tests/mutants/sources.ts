@@ -12,7 +12,7 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/null-count",
-    file: "pipeline/prepare.ts",
+    file: "pipeline/stages/prepare.ts",
     find: "if (value === null || value === undefined) count++;",
     replace: "if (value === undefined) count++;",
     breaks: "rows without a cursor value are counted",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { aside } from "../../pipeline/workers/aside.ts";
 import { NO_REACH } from "../../pipeline/workers/permissions.ts";
 import { waitFor } from "../helpers/wait_for.ts";

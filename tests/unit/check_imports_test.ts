@@ -10,7 +10,7 @@ Deno.test("violations() lets routes import the pipeline and not the other way ro
 
 Deno.test("violations() lets the store import schemas and problems, and nothing else of ours", () => {
   const text = `import { sourceSchema } from "../pipeline/sources/schema.ts";
-import { Problem } from "../pipeline/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import {
   run,
 } from "../pipeline/run.ts";`;
@@ -32,20 +32,20 @@ Deno.test("violations() keeps the environment to main.ts and scripts", () => {
   const text = `const dsn =\n  Deno.env.get("KPIS_PG_DSN");`;
   assert.deepEqual(violations("main.ts", text), []);
   assert.deepEqual(violations("scripts/etl.ts", text), []);
-  assert.deepEqual(violations("app.ts", text), [
-    "app.ts:2: only main.ts and scripts read the environment",
+  assert.deepEqual(violations("server/app.ts", text), [
+    "server/app.ts:2: only main.ts and scripts read the environment",
   ]);
 });
 
 Deno.test("violations() lets a folder name the type of the configuration and not read it", () => {
   assert.deepEqual(
-    violations("routes/shared/deps.ts", `import type { Config } from "../../config.ts";`),
+    violations("routes/shared/deps.ts", `import type { Config } from "../../server/config.ts";`),
     [],
   );
   assert.deepEqual(
-    violations("routes/shared/deps.ts", `import { readConfig } from "../../config.ts";`),
+    violations("routes/shared/deps.ts", `import { readConfig } from "../../server/config.ts";`),
     [
-      "routes/shared/deps.ts:1: routes/ must not import config.ts",
+      "routes/shared/deps.ts:1: routes/ must not import server/config.ts",
     ],
   );
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
 import { printable } from "../../scripts/cli/printable.ts";
 import { problemText } from "../../scripts/cli/problem_text.ts";

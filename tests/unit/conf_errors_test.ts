@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseConf } from "../../pipeline/conf_errors.ts";
-import { type FieldError, Problem } from "../../pipeline/problem.ts";
+import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 
 function problemOf(conf: unknown): Problem {
   try {

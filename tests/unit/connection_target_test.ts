@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { connectionTarget } from "../../store/connection_target.ts";
 
 const target = (query: string, host = "db.example.com") =>

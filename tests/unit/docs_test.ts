@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join, relative, resolve } from "node:path";
-import { KNOWN_VARIABLES } from "../../environment_names.ts";
+import { KNOWN_VARIABLES } from "../../server/environment_names.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { resolveEnvironment } from "../../scripts/environment.ts";
 import { databaseAddresses, formatDsn, inDatabase, parseDsn } from "../../store/dsn.ts";
 import { createLog } from "../../telemetry/log.ts";
-import { readConfig } from "../../config.ts";
-import { secretsOf } from "../../secrets.ts";
+import { readConfig } from "../../server/config.ts";
+import { secretsOf } from "../../server/secrets.ts";
 
 function fields(text: string) {
   const { parameters, ...rest } = parseDsn(text);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { KNOWN_VARIABLES, unknownVariables } from "../../environment_names.ts";
+import { KNOWN_VARIABLES, unknownVariables } from "../../server/environment_names.ts";
 
 Deno.test("unknownVariables() finds what nothing reads, with the name that was probably meant", () => {
   assert.deepEqual(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { resolveEnvironment } from "../../scripts/environment.ts";
 
 async function file(text: string): Promise<string> {

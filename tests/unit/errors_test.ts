@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
 import { isTransient, raisedProblem } from "../../store/errors.ts";
 import { passing } from "../../store/outages.ts";

@@ -3,7 +3,7 @@ import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
 import { payloadSchemaOf, readSuiteFiles } from "../../pipeline/expectations/suite_files.ts";
 import { isRowWise } from "../../pipeline/expectations/suite.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 const suitesDir = new URL("../../suites", import.meta.url).pathname;
 

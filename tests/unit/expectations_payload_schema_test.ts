@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { compilePayloadSchema } from "../../pipeline/expectations/payload_schema.ts";
 import { zodPayloadCheck } from "../../pipeline/user_code/hosted_transform.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 const schema = {
   $schema: "http://json-schema.org/draft-07/schema#",

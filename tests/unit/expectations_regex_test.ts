@@ -6,7 +6,7 @@ import {
   compileSchemaPattern,
 } from "../../pipeline/expectations/regex.ts";
 import { linearTest } from "../../pipeline/expectations/linear_pattern.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { patternStates } from "../../pipeline/expectations/pattern_size.ts";
 
 /** Fails when it takes unreasonably long. */

@@ -7,7 +7,7 @@ import {
   resolveParameters,
   writeSuite,
 } from "../../pipeline/expectations/suite.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 function problemOf(json: unknown): Problem {
   try {

@@ -8,7 +8,7 @@ import {
 import { equalityKey, shown } from "../../pipeline/expectations/python_value.ts";
 import { compileStrptime } from "../../pipeline/expectations/strptime.ts";
 import { hashValue } from "../../pipeline/expectations/value_hash.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 Deno.test("compareText() orders by code point", () => {
   fc.assert(fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (a, b) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { Gate, Turns } from "../../routes/shared/gate.ts";
 import { guardedBody } from "../../routes/shared/guarded_body.ts";
 import { SharedLookup } from "../../routes/shared/shared_lookup.ts";

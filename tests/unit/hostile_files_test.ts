@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { planSource } from "../../pipeline/sources/adapters.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import { openPart } from "../../pipeline/sources/local/open_input.ts";

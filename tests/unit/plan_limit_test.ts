@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { withinPlanLimit } from "../../pipeline/stages/extract.ts";
 
 Deno.test("planning a source that does not end is ended at its limit, whether it listens or not", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { SlotClock, tidyZone } from "../../pipeline/schedules/cron.ts";
 
 /** Slots after an instant as the clocks of the zone show them. */

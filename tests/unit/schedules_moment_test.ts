@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { readMoment } from "../../pipeline/schedules/moment.ts";
 
 const read = (text: string, end = false, timeZone = "Europe/Madrid") =>

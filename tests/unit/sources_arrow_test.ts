@@ -26,7 +26,7 @@ import {
   utf8,
 } from "@uwdata/flechette";
 import { DIGITS } from "../../pipeline/numbers.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { decompressLz4Frame } from "../../pipeline/sources/local/lz4_frame.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";

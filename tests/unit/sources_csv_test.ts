@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { toNumber } from "../../pipeline/sources/local/csv_values.ts";
 import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";
 

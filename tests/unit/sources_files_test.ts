@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";

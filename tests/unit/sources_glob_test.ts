@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { globMatcher } from "../../pipeline/sources/local/glob.ts";
 
 Deno.test("globMatcher() finds what picomatch finds", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { readAll, SourceFolder } from "../helpers/sources.ts";
 
 const UPLOAD = "6f1de3f4-9d3c-4f0e-8a3b-0123456789ab";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 import { jsonArrayToNdjson } from "../../pipeline/sources/local/json_document.ts";
 import { type ReadAll, readAll, SourceFolder } from "../helpers/sources.ts";

@@ -6,7 +6,7 @@ import { addRepeated } from "../../pipeline/sources/repeated_names.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { gzipSync } from "node:zlib";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Params } from "../../pipeline/params.ts";
 import { preview } from "../../pipeline/preview.ts";
 import { planSource, readSource } from "../../pipeline/sources/adapters.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { previewSource } from "../../pipeline/sources/preview.ts";
 import type { Unreadable } from "../../pipeline/sources/source.ts";
 import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";

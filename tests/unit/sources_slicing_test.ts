@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Problem } from "../../pipeline/problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { readCsv } from "../../pipeline/sources/local/csv.ts";
 import { csvLayout } from "../../pipeline/sources/local/csv_dialect.ts";
 import { readNdjson } from "../../pipeline/sources/local/ndjson.ts";

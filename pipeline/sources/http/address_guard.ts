@@ -1,5 +1,5 @@
 import ipaddr from "ipaddr.js";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { isCloudMetadata } from "./cloud_metadata.ts";
 
 export interface Address {

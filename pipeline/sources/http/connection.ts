@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { HttpConf } from "../schema.ts";
 
 /** What an `ETL_CONNECTION_<NAME>` says of a server that http sources read from. */

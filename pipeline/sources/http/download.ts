@@ -3,7 +3,7 @@ import { lookup as dnsLookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { basename, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";

@@ -9,7 +9,7 @@ import {
   Type,
 } from "@uwdata/flechette";
 import { decompress as decompressZstd } from "fzstd";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { ByteReader, EndedEarly } from "./byte_reader.ts";
 import { isoDate, isoDuration, isoTimestamp, timeOfDay, type TimeUnit } from "./iso_time.ts";
 import { decompressLz4Frame } from "./lz4_frame.ts";

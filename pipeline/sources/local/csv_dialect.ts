@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** What separates records and fields of CSV and TSV text; each one ASCII character. */
 export interface CsvDialect {

@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { SourceLimits } from "../source.ts";
 import { type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { recordBlocks } from "./record_blocks.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { DataFormat } from "./part.ts";
 
 export interface FormatHints {

@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** Encodings that text may have, as the WHATWG names them; `utf-16` is told by its mark. */
 export const ENCODINGS = [

@@ -1,7 +1,7 @@
 import { basename, join, relative, sep } from "node:path";
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { globMatcher } from "./glob.ts";
 import { resolveBelow } from "./open_input.ts";
 import type { RawFile } from "./prepare_input.ts";

@@ -1,7 +1,7 @@
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
 import { RE2JS } from "re2js";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /**
  * What picomatch puts in against empty segments, "." and "..", none of which

@@ -1,5 +1,5 @@
 import { parsePath } from "../../field_path.ts";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { DocumentError, JsonArrayFinder, type TokenKind } from "./json_array_finder.ts";
 
 const NEWLINE = 10;

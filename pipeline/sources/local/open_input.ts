@@ -1,5 +1,5 @@
 import { join, sep } from "node:path";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { InputFile, Part } from "./part.ts";
 
 export interface Roots {

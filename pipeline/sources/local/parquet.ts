@@ -9,7 +9,7 @@ import {
 } from "hyparquet";
 import { readVarInt } from "hyparquet/src/thrift.js";
 import { compressors } from "hyparquet-compressors";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
 import type { ReadContext, SourceRecord } from "../source.ts";

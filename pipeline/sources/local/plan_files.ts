@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { Plan, PlanContext, ReadContext, Slice } from "../source.ts";
 import { type ColumnsConf, compileColumns, readColumns, replayedCells } from "../columns.ts";
 import { type RecordBatch, Unreadable } from "../source.ts";

@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
 import { arrowToNdjson } from "./arrow.ts";

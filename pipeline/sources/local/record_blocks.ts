@@ -1,4 +1,4 @@
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { RecordScanner } from "./record_scanner.ts";
 
 const BLOCK_BYTES = 1 << 20;

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 
 /** A file name for what is made of `identity`: the same on every attempt of a run. */
 export function spoolName(identity: string, extension: string): string {

@@ -1,6 +1,6 @@
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;

@@ -1,5 +1,5 @@
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { CursorPosition } from "../source.ts";
 import { fromClause, Params, relationKind, type TypedColumn, typedColumns } from "./relation.ts";

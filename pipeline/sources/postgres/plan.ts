@@ -1,6 +1,6 @@
 import { refuseManySlices } from "../slice_limit.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 import type { Plain, Plan, PlanContext } from "../source.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";

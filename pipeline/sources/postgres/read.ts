@@ -1,6 +1,6 @@
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
 import { type ReadContext, type SourceRecord, Unreadable } from "../source.ts";

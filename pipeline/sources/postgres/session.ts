@@ -1,6 +1,6 @@
 import { errorCode, isTransient } from "../../../store/errors.ts";
 import { type Client, connect } from "../../../store/pg.ts";
-import { Problem } from "../../problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
 
 export interface SessionContext {

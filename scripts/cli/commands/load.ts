@@ -1,7 +1,7 @@
 import { basename, dirname } from "node:path";
-import { nearestName } from "../../../pipeline/nearest_name.ts";
+import { nearestName } from "../../../vocabulary/nearest_name.ts";
 import type { Preview } from "../../../pipeline/preview.ts";
-import { Problem } from "../../../pipeline/problem.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { QuarantineView } from "../../../store/quarantine_views.ts";
 import type { RunDetail } from "../../../store/run_views.ts";

@@ -1,13 +1,13 @@
-import { copyIn } from "../store/copy.ts";
-import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
+import { copyIn } from "../../store/copy.ts";
+import { type Client, quoteIdent, quoteTable } from "../../store/pg.ts";
 import { isWorthLookups, manifestTable } from "./manifest.ts";
-import { Problem } from "./problem.ts";
-import { possibleDuplicates } from "./spill/duplicates.ts";
-import { readPositions, writePositions } from "./spill/layout.ts";
-import { readKeys } from "./spill/reader.ts";
-import { KEY_COLUMNS } from "./spill/writer.ts";
-import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
-import type { ChunkDecision, ForeignRows, RunContext, Tasks } from "./workers/task.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { possibleDuplicates } from "../spill/duplicates.ts";
+import { readPositions, writePositions } from "../spill/layout.ts";
+import { readKeys } from "../spill/reader.ts";
+import { KEY_COLUMNS } from "../spill/writer.ts";
+import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
+import type { ChunkDecision, ForeignRows, RunContext, Tasks } from "../workers/task.ts";
 
 type Chunks = Tasks["resolve"]["input"]["chunks"];
 

@@ -1,20 +1,20 @@
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
-import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
-import { paramsSchema } from "./pipeline/params.ts";
-import { Problem } from "./pipeline/problem.ts";
+import { maintenanceSchema } from "../pipeline/maintenance/params.ts";
+import { paramsSchema } from "../pipeline/params.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,
   type HttpConnection,
   isHttpConnection,
   parseHttpConnection,
-} from "./pipeline/sources/http/connection.ts";
-import { connectionTarget } from "./store/connection_target.ts";
+} from "../pipeline/sources/http/connection.ts";
+import { connectionTarget } from "../store/connection_target.ts";
 import {
   telemetryEnvironment,
   type TelemetrySettings,
   telemetrySettings,
-} from "./telemetry/settings_schema.ts";
+} from "../telemetry/settings_schema.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
   .transform((text) => ["true", "1", "on"].includes(text));

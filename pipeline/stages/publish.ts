@@ -1,13 +1,13 @@
-import { lockChunk, markPublished, type PublishedCounts } from "../store/chunks.ts";
-import { copyIn } from "../store/copy.ts";
-import { errorCode } from "../store/errors.ts";
-import { type Client, quoteIdent, quoteTable } from "../store/pg.ts";
+import { lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
+import { copyIn } from "../../store/copy.ts";
+import { errorCode } from "../../store/errors.ts";
+import { type Client, quoteIdent, quoteTable } from "../../store/pg.ts";
 import { foreignRowsProblem, isNewer } from "./resolve.ts";
-import { chunkFile, readPositions } from "./spill/layout.ts";
-import { readRows } from "./spill/reader.ts";
-import { ROW_COLUMNS } from "./spill/row_encoder.ts";
-import { type TaskEnvironment, transactionOptions } from "./workers/environment.ts";
-import type { ChunkDecision, PublishResult, RunContext, Tasks } from "./workers/task.ts";
+import { chunkFile, readPositions } from "../spill/layout.ts";
+import { readRows } from "../spill/reader.ts";
+import { ROW_COLUMNS } from "../spill/row_encoder.ts";
+import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
+import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
 
 const UNIQUE_VIOLATION = "23505";
 /** Bytes of one COPY message at least and at most. */

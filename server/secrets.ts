@@ -1,7 +1,7 @@
 import type { Config } from "./config.ts";
-import { secretsOfConnection } from "./pipeline/sources/http/connection.ts";
-import { isDsn, passwordForms } from "./store/dsn.ts";
-import { telemetrySecrets } from "./telemetry/settings_schema.ts";
+import { secretsOfConnection } from "../pipeline/sources/http/connection.ts";
+import { isDsn, passwordForms } from "../store/dsn.ts";
+import { telemetrySecrets } from "../telemetry/settings_schema.ts";
 
 /**
  * What no log line may show: the passwords in connection strings, plain and

@@ -1,7 +1,7 @@
-import { nearestName } from "./pipeline/nearest_name.ts";
+import { nearestName } from "../vocabulary/nearest_name.ts";
 import { environmentSchema } from "./config.ts";
-import { maintenanceSchema } from "./pipeline/maintenance/params.ts";
-import { paramsSchema } from "./pipeline/params.ts";
+import { maintenanceSchema } from "../pipeline/maintenance/params.ts";
+import { paramsSchema } from "../pipeline/params.ts";
 
 /** Names of environment variables that this program reads: those of the server, and of what is around it. */
 export const KNOWN_VARIABLES: readonly string[] = [

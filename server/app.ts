@@ -1,45 +1,45 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { fieldErrors } from "./pipeline/conf_errors.ts";
-import { errorsText, type FieldError, MAX_ERRORS, Problem } from "./pipeline/problem.ts";
-import { accessOf } from "./routes/access/access_of.ts";
-import { noteRefused, WrongTokens } from "./routes/access/auth_failures.ts";
-import { requireAccess } from "./routes/access/require_access.ts";
-import { requireOurPage } from "./routes/access/form_token.ts";
-import { requireRoles } from "./routes/access/route_roles.ts";
-import { alertRoutes } from "./routes/alerts.ts";
-import { dashboardRoutes } from "./routes/dashboard/dashboard.tsx";
-import { answerHeaders } from "./routes/shared/answer_headers.ts";
-import { allowedMethods } from "./routes/shared/allowed_methods.ts";
-import { bodyLimits } from "./routes/shared/body_limits.ts";
-import { datasetRoutes } from "./routes/datasets.ts";
-import type { AppDeps } from "./routes/shared/deps.ts";
-import { downstreamRoutes } from "./routes/downstream.ts";
-import { docsRoutes } from "./routes/docs.ts";
-import { exportRoutes } from "./routes/exports.ts";
-import { guard } from "./routes/shared/guard.ts";
-import { healthRoutes } from "./routes/health.ts";
-import { jobRoutes } from "./routes/jobs.ts";
-import { limitLoad, limitRequests } from "./routes/shared/load.ts";
-import { logRoutes } from "./routes/logs.ts";
-import { maintenanceRoutes } from "./routes/maintenance.ts";
-import { metricsRoutes } from "./routes/metrics.ts";
-import { namedRoutes } from "./routes/named.ts";
-import { previewRoutes } from "./routes/preview.ts";
+import { fieldErrors } from "../pipeline/conf_errors.ts";
+import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
+import { accessOf } from "../routes/access/access_of.ts";
+import { noteRefused, WrongTokens } from "../routes/access/auth_failures.ts";
+import { requireAccess } from "../routes/access/require_access.ts";
+import { requireOurPage } from "../routes/access/form_token.ts";
+import { requireRoles } from "../routes/access/route_roles.ts";
+import { alertRoutes } from "../routes/alerts.ts";
+import { dashboardRoutes } from "../routes/dashboard/dashboard.tsx";
+import { answerHeaders } from "../routes/shared/answer_headers.ts";
+import { allowedMethods } from "../routes/shared/allowed_methods.ts";
+import { bodyLimits } from "../routes/shared/body_limits.ts";
+import { datasetRoutes } from "../routes/datasets.ts";
+import type { AppDeps } from "../routes/shared/deps.ts";
+import { downstreamRoutes } from "../routes/downstream.ts";
+import { docsRoutes } from "../routes/docs.ts";
+import { exportRoutes } from "../routes/exports.ts";
+import { guard } from "../routes/shared/guard.ts";
+import { healthRoutes } from "../routes/health.ts";
+import { jobRoutes } from "../routes/jobs.ts";
+import { limitLoad, limitRequests } from "../routes/shared/load.ts";
+import { logRoutes } from "../routes/logs.ts";
+import { maintenanceRoutes } from "../routes/maintenance.ts";
+import { metricsRoutes } from "../routes/metrics.ts";
+import { namedRoutes } from "../routes/named.ts";
+import { previewRoutes } from "../routes/preview.ts";
 import {
   isLockTimeout,
   lockedProblem,
   problemResponse,
   toProblem,
-} from "./routes/shared/problems.ts";
-import { countRequests, prometheusRoutes } from "./routes/prometheus.ts";
-import { quarantineRoutes } from "./routes/quarantine.ts";
-import { reportRoutes } from "./routes/reports.ts";
-import { runRoutes } from "./routes/runs.ts";
-import { scheduleRoutes } from "./routes/schedules.ts";
-import { suiteTaskRoutes } from "./routes/suite_tasks.ts";
-import { suiteRoutes } from "./routes/suites.ts";
-import { tokenRoutes } from "./routes/tokens.ts";
-import { typedViewRoutes } from "./routes/typed_views.ts";
+} from "../routes/shared/problems.ts";
+import { countRequests, prometheusRoutes } from "../routes/prometheus.ts";
+import { quarantineRoutes } from "../routes/quarantine.ts";
+import { reportRoutes } from "../routes/reports.ts";
+import { runRoutes } from "../routes/runs.ts";
+import { scheduleRoutes } from "../routes/schedules.ts";
+import { suiteTaskRoutes } from "../routes/suite_tasks.ts";
+import { suiteRoutes } from "../routes/suites.ts";
+import { tokenRoutes } from "../routes/tokens.ts";
+import { typedViewRoutes } from "../routes/typed_views.ts";
 
 /** zod does not keep what was given in a request, so that a wrong type looks as if nothing was. */
 function asGiven(error: FieldError, given: unknown): FieldError {
