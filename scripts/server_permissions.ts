@@ -43,6 +43,7 @@ const PROGRAM = [
   "pipeline",
   "store",
   "telemetry",
+  "vocabulary",
   "suites",
   "sql/cron",
   "sql/etl_setup.sql",

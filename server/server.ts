@@ -37,9 +37,9 @@ import type { Log } from "../telemetry/log.ts";
 import type { LogTail } from "../telemetry/log_tail.ts";
 import { Reporting } from "../telemetry/reporting.ts";
 
-/** Milliseconds between two looks for files of runs that have ended elsewhere. */
 /** Where a host finds the consumers of the program. */
-const REGISTERED = fileURLToPath(new URL("pipeline/consumers/registered.ts", import.meta.url));
+const REGISTERED = fileURLToPath(new URL("../pipeline/consumers/registered.ts", import.meta.url));
+/** Milliseconds between two looks for files of runs that have ended elsewhere. */
 const LEFTOVERS_INTERVAL_MS = 5_000;
 
 export interface ServicesOptions {
@@ -100,7 +100,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   let spool: SpoolDirs;
   const access = accessOf({ sql, config });
   try {
-    const setup = await Deno.readTextFile(new URL("sql/etl_setup.sql", import.meta.url));
+    const setup = await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
     const warning = await requireSchemaVersion(sql, readSetupMark(setup));
     if (warning !== null) log.warn(warning);
     if (!options.trusted) {

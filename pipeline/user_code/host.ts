@@ -2,7 +2,8 @@ import { fileURLToPath } from "node:url";
 import { realPaths } from "../real_paths.ts";
 
 /** What the hosts' own modules are read from; a module of the user's may import from here, too. */
-const PROGRAM = ["..", "../../store"].map((dir) => fileURLToPath(new URL(dir, import.meta.url)));
+const PROGRAM = ["..", "../../store", "../../vocabulary"]
+  .map((dir) => fileURLToPath(new URL(dir, import.meta.url)));
 
 /** A worker with one module of the user's, for one run, or one execution of a consumer. */
 export interface Host {

@@ -3,7 +3,7 @@ import { realPaths } from "../real_paths.ts";
 import { certificateFiles, databaseAddresses, lacksPassword } from "../../store/dsn.ts";
 
 /** Folders with the program that a worker loads. */
-const PROGRAM = ["..", "../../store", "../../telemetry"]
+const PROGRAM = ["..", "../../store", "../../telemetry", "../../vocabulary"]
   .map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
 
 /** What pg looks at besides the connection string. None of it is a secret. */

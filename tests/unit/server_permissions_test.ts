@@ -64,6 +64,7 @@ Deno.test("serverPermissions() lets the server read its workers' modules and its
     "/project/pipeline",
     "/project/store",
     "/project/telemetry",
+    "/project/vocabulary",
     "/project/suites",
     "/project/sql/cron",
     "/project/sql/etl_setup.sql",
