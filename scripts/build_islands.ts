@@ -75,7 +75,9 @@ export function watchIslands(
 
 /** Bundles the entries; files that import each other keep the names that the bundler gave them. */
 async function bundle(projectDir: string, written: Writer): Promise<Manifest["scripts"]> {
-  const entries = await filesBelow(join(projectDir, "islands", "entries"));
+  const entries = (await Promise.all(
+    ["islands", join("islands", "i18n")].map((folder) => modulesIn(join(projectDir, folder))),
+  )).flat();
   const result = await Deno.bundle({
     entrypoints: entries,
     outputDir: written.dir,
@@ -181,6 +183,12 @@ async function sourceHash(projectDir: string): Promise<string> {
     hash.update(path.slice(projectDir.length)).update(await Deno.readFile(path));
   }
   return hash.digest("hex");
+}
+
+/** A page's island, the shell or a catalogue is a module in its folder; what they share lies deeper. */
+async function modulesIn(dir: string): Promise<string[]> {
+  const names = (await Array.fromAsync(Deno.readDir(dir))).map(({ name }) => name);
+  return names.filter((name) => /\.tsx?$/.test(name)).sort().map((name) => join(dir, name));
 }
 
 async function filesBelow(dir: string): Promise<string[]> {

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { useEffect, useState } from "preact/hooks";
-import { reloadIfSignedOut } from "./signed_out.ts";
+import { reloadIfSignedOut } from "./api.ts";
 
 export type Connection = "connecting" | "live" | "lost";
 

@@ -5,16 +5,19 @@ import { useEffect } from "preact/hooks";
 import type { Messages } from "../i18n/en.ts";
 import type { Role } from "../../store/tokens.ts";
 import type { Lang } from "./locale.ts";
-import { LocaleProvider } from "./locale_context.tsx";
-import { ViewerContext } from "./viewer.tsx";
+import { LocaleProvider, ViewerContext } from "./context.tsx";
 
 function Hydrated({ element }: { element: Element }) {
   useEffect(() => element.classList.add("ready"), []);
   return null;
 }
 
-/** Hydrates the places of an island with the properties that the server rendered it with. */
-export async function mount<P extends object>(
+/** In the browser: hydrates the places of an island with the properties that the server rendered it with. */
+export function mount<P extends object>(name: string, Component: ComponentType<P>): void {
+  if (typeof document !== "undefined") void hydrateAll(name, Component);
+}
+
+async function hydrateAll<P extends object>(
   name: string,
   Component: ComponentType<P>,
 ): Promise<void> {

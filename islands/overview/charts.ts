@@ -14,7 +14,7 @@ import {
 } from "chart.js";
 import type { HistoryPoint } from "../../store/dashboard.ts";
 import type { Locale } from "../lib/locale.ts";
-import { SERIES_COUNT, seriesOf } from "./series.ts";
+import type { Series } from "../overview.tsx";
 
 Chart.register(
   BarController,
@@ -34,6 +34,8 @@ export interface DrawnChart {
 
 interface Input {
   points: HistoryPoint[];
+  /** The points by label. */
+  series: Series[];
   locale: Locale;
 }
 
@@ -66,18 +68,18 @@ function colors(element: HTMLElement): Color {
   };
 }
 
-function ratioChart({ points, locale }: Input, color: Color): ChartConfiguration {
-  const datasets: ChartDataset<"line">[] = seriesOf(points, "…").map(
+function ratioChart({ points, series, locale }: Input, color: Color): ChartConfiguration {
+  const datasets: ChartDataset<"line">[] = series.map(
     ({ label, indexes }, index) => {
       const owned = new Set(indexes);
-      const line = color(`series-${index % SERIES_COUNT}`);
+      const line = color(`series-${index}`);
       return {
         label,
         data: points.map(({ ratio }, at) => owned.has(at) ? ratio : null),
         borderColor: line,
         backgroundColor: points.map(({ low_ratio }) => low_ratio ? color("danger") : line),
         pointBorderColor: points.map(({ low_ratio }) => low_ratio ? color("danger") : line),
-        pointStyle: POINT_STYLES[index % SERIES_COUNT]!,
+        pointStyle: POINT_STYLES[index]!,
         pointRotation: index === 4 ? 180 : 0,
         borderWidth: 1.5,
         pointRadius: 3,

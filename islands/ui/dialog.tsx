@@ -1,8 +1,8 @@
 /// <reference lib="dom" />
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { useLocale } from "../lib/locale_context.tsx";
-import { Icon } from "./icon.tsx";
+import { useLocale } from "../lib/context.tsx";
+import { Icon } from "./elements.tsx";
 
 interface DialogProps {
   title: string;

@@ -1,7 +1,6 @@
 import type { Context } from "hono";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
-import { Icon } from "../../islands/ui/icon.tsx";
-import { Time } from "../../islands/ui/time.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { Icon, Time } from "../../islands/ui/elements.tsx";
 import { type AlertView, recentAlerts } from "../../store/alerts.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { renderPage } from "./page.tsx";

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
 import type { Problem } from "../../vocabulary/problem.ts";
 import { problemResponse } from "../shared/problems.ts";
 import type { DashboardDeps } from "./dashboard.tsx";

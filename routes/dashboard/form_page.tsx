@@ -1,6 +1,6 @@
 import type { Context } from "hono";
-import { RunForm, type RunFormProps } from "../../islands/form/run_form.tsx";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { RunForm, type RunFormProps } from "../../islands/form.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { runLabels } from "../../store/dashboard.ts";

@@ -1,5 +1,5 @@
 import type { MessageKey } from "../../islands/i18n/en.ts";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
 import { type HistoryQuery, LIMITS } from "./history_query.ts";
 
 interface FiltersProps {

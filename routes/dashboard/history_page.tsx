@@ -1,6 +1,6 @@
 import type { Context } from "hono";
-import { Icon } from "../../islands/ui/icon.tsx";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
+import { Icon } from "../../islands/ui/elements.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
 import { runLabels } from "../../store/dashboard.ts";
 import {
   COUNT_LIMIT,

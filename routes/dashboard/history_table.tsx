@@ -1,8 +1,6 @@
 import type { MessageKey } from "../../islands/i18n/en.ts";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
-import { Icon } from "../../islands/ui/icon.tsx";
-import { StateBadge } from "../../islands/ui/state.tsx";
-import { Time } from "../../islands/ui/time.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import type { HistoryRow, SortColumn } from "../../store/history.ts";
 import { type HistoryQuery, historyUrl } from "./history_query.ts";
 

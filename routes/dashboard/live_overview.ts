@@ -1,4 +1,4 @@
-import type { OverviewData } from "../../islands/overview/overview_data.ts";
+import type { OverviewData } from "../../islands/overview.tsx";
 import type { AppDeps } from "../shared/deps.ts";
 import { Gate } from "../shared/gate.ts";
 import { commonParts, partsOfLabels } from "./overview_data.ts";

@@ -1,4 +1,4 @@
-import type { HealthLine, OverviewData } from "../../islands/overview/overview_data.ts";
+import type { HealthLine, OverviewData } from "../../islands/overview.tsx";
 import { historyPoints, pointsOfLabels, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";

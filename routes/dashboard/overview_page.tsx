@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { Overview } from "../../islands/overview/overview.tsx";
+import { Overview } from "../../islands/overview.tsx";
 import { runLabels } from "../../store/dashboard.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Island } from "./island.tsx";

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
-import { Time } from "../../islands/ui/time.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { Time } from "../../islands/ui/elements.tsx";
 
 type Json = Record<string, unknown>;
 

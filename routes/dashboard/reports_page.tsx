@@ -1,7 +1,7 @@
 import type { Context } from "hono";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
-import { RunReport } from "../../islands/resources/run_report.tsx";
-import { Time } from "../../islands/ui/time.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { RunReport } from "../../islands/report.tsx";
+import { Time } from "../../islands/ui/elements.tsx";
 import {
   type ConsumerView,
   type DatasetView,

@@ -1,6 +1,5 @@
 import type { Context } from "hono";
-import { ResourceList } from "../../islands/resources/resource_list.tsx";
-import type { ResourceKind, Row } from "../../islands/resources/specs.ts";
+import { type ResourceKind, ResourceList, type Row } from "../../islands/resources.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
-import { RunView } from "../../islands/run/run_view.tsx";
+import { RunView } from "../../islands/run.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { listQuarantine, quarantineRules } from "../../store/quarantine_views.ts";

@@ -1,6 +1,5 @@
 import type { Context } from "hono";
-import type { ScheduleView } from "../../islands/schedules/schedule_data.ts";
-import { ScheduleList } from "../../islands/schedules/schedule_list.tsx";
+import { ScheduleList, type ScheduleView } from "../../islands/schedules.tsx";
 import { cronWords } from "../../pipeline/schedules/words.ts";
 import { listSchedules } from "../../store/schedules.ts";
 import type { DashboardDeps } from "./dashboard.tsx";

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { MessageKey } from "../../islands/i18n/en.ts";
-import { useLocale } from "../../islands/lib/locale_context.tsx";
-import { Notice } from "../../islands/ui/notice.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { Notice } from "../../islands/ui/elements.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import { keepsSessions } from "../access/session_cookie.ts";
 import type { DashboardDeps } from "./dashboard.tsx";

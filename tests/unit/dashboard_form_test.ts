@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { confOf, equivalent, valuesOf } from "../../islands/form/conf.ts";
 import {
+  confOf,
+  equivalent,
   fieldGroups,
   type JsonSchema,
   sourceFields,
   sourceTypes,
-} from "../../islands/form/fields.ts";
+  valuesOf,
+} from "../../islands/form/conf.ts";
 import { confJsonSchema, confSchema, paramNames } from "../../pipeline/params.ts";
 
 const schema = confJsonSchema() as JsonSchema;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
-import { seriesOf } from "../../islands/overview/series.ts";
+import { seriesOf } from "../../islands/overview.tsx";
 import {
   historyFilter,
   historyUrl,

@@ -1,3 +1,0 @@
-import { en } from "../i18n/en.ts";
-
-export default en;

@@ -1,3 +1,0 @@
-import { es } from "../i18n/es.ts";
-
-export default es;

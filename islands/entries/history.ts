@@ -1,3 +1,0 @@
-import { followHistory } from "../history/follow.ts";
-
-followHistory();

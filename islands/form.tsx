@@ -1,0 +1,576 @@
+/// <reference lib="dom" />
+import { useMemo, useRef, useState } from "preact/hooks";
+import type { Preview } from "../pipeline/preview.ts";
+import type { FieldError } from "../vocabulary/problem.ts";
+import type { Submitted } from "../store/runs.ts";
+import { mount } from "./lib/mount.tsx";
+import type { MessageKey } from "./i18n/en.ts";
+import { type ApiError, call } from "./lib/api.ts";
+import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
+import { Icon, Notice, Time } from "./ui/elements.tsx";
+import {
+  type Conf,
+  confOf,
+  type Dialect,
+  equivalent,
+  type Field,
+  type FieldGroup,
+  fieldGroups,
+  type FormValues,
+  type JsonSchema,
+  sourceFields,
+  sourceTypes,
+  valuesOf,
+} from "./form/conf.ts";
+import { Dialog } from "./ui/dialog.tsx";
+
+export interface RunFormProps {
+  schema: JsonSchema;
+  /** To begin with. */
+  conf: Conf;
+  /** Values that are known, by parameter. */
+  known: Record<string, string[]>;
+  /** Address of this server. */
+  origin: string;
+  /** Where the conf came from: a run's id; null: nowhere. */
+  from: string | null;
+}
+
+/** A form made from the schema of the run parameters. */
+export function RunForm({ schema, conf: initial, known, origin, from }: RunFormProps) {
+  const { t } = useLocale();
+  const header = useCurlHeader();
+  const operator = useRole("operator");
+  const admin = useRole("admin");
+  const [values, setValues] = useState<FormValues>(() => valuesOf(initial));
+  const [failure, setFailure] = useState<ApiError | null>(null);
+  const [preview, setPreview] = useState<Preview | null>(null);
+  const [busy, setBusy] = useState<"run" | "preview" | null>(null);
+  const [saving, setSaving] = useState(false);
+  /** The same key until something changes: asking twice makes one run. */
+  const key = useRef<string | null>(null);
+
+  const groups = useMemo(() => fieldGroups(schema), []);
+  const types = useMemo(() => sourceTypes(schema), []);
+  const sourceType = values["source.type"] ?? types[0]!;
+  const inSource = useMemo(() => sourceFields(schema, sourceType), [sourceType]);
+  const fields = [...inSource, ...groups.flatMap((group) => group.fields)];
+  const conf = confOf(fields, values, sourceType);
+  const errors = failure?.errors ?? [];
+
+  const set = (path: string, value: string) => {
+    key.current = null;
+    setValues((now) => ({ ...now, [path]: value }));
+  };
+  const attempt = async (what: "run" | "preview", action: () => Promise<void>) => {
+    setBusy(what);
+    setFailure(null);
+    try {
+      await action();
+    } catch (error) {
+      setFailure(error as ApiError);
+      setPreview(null);
+      requestAnimationFrame(() => document.getElementById("form-errors")?.focus());
+    }
+    setBusy(null);
+  };
+  const offline = t("error.network");
+  const submit = () =>
+    attempt("run", async () => {
+      key.current ??= crypto.randomUUID();
+      const { run_id } = await call<Submitted>("/api/etl/run", {
+        method: "POST",
+        body: conf,
+        headers: { "idempotency-key": key.current },
+        offline,
+      });
+      location.assign(`/etl/runs/${run_id}`);
+    });
+  const show = () =>
+    attempt("preview", async () => {
+      setPreview(await call<Preview>("/api/etl/preview", { method: "POST", body: conf, offline }));
+      requestAnimationFrame(() => document.getElementById("preview-title")?.focus());
+    });
+
+  const input = (field: (typeof fields)[number]) => (
+    <FieldInput
+      key={field.path}
+      field={field}
+      value={values[field.path] ?? ""}
+      errors={errors.filter((error) => belongsTo(error, field.path))}
+      known={known[field.path] ?? []}
+      onChange={(value) => set(field.path, value)}
+    />
+  );
+  const group = ({ name, fields }: FieldGroup) =>
+    name === "advanced"
+      ? (
+        <details class="card fold" key={name}>
+          <summary>{t("form.group_advanced")}</summary>
+          <div class="fields">{fields.map(input)}</div>
+        </details>
+      )
+      : (
+        <fieldset class="card" key={name}>
+          <legend>{t(`form.group_${name}` as MessageKey)}</legend>
+          <div class="fields">{fields.map(input)}</div>
+        </fieldset>
+      );
+  return (
+    <form
+      class="columns form-columns"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        void submit();
+      }}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void submit();
+      }}
+    >
+      <div class="stack">
+        <div class="only-without-script">
+          <Notice kind="info" title={t("noscript.action")}>
+            <pre class="code">{`curl -X POST ${origin}/api/etl/run${header} -H 'content-type: application/json' -d '{"batch_size": 500}'`}</pre>
+          </Notice>
+        </div>
+        {from !== null && (
+          <Notice kind="info" title={t("form.from_run")}>
+            <p>
+              <a href={`/etl/runs/${from}`}>{from}</a>
+            </p>
+          </Notice>
+        )}
+        {failure !== null && (
+          <ErrorSummary
+            failure={failure}
+            targetOf={(error) => targetOf(error, fields)}
+          />
+        )}
+        {group(groups[0]!)}
+        <fieldset class="card">
+          <legend>{t("form.group_source")}</legend>
+          <div class="fields">
+            <div class="field wide">
+              <span class="field-label" id="source-type">{t("form.source_type")}</span>
+              <div class="choices" role="radiogroup" aria-labelledby="source-type">
+                {types.map((type) => (
+                  <label key={type} class="choice">
+                    <input
+                      type="radio"
+                      name="source.type"
+                      value={type}
+                      checked={type === sourceType}
+                      onChange={() => set("source.type", type)}
+                    />
+                    <span>
+                      <strong>{type}</strong>
+                      <span class="quiet">{t(`form.source_${type}` as MessageKey)}</span>
+                    </span>
+                  </label>
+                ))}
+              </div>
+            </div>
+            {inSource.map(input)}
+          </div>
+        </fieldset>
+        {groups.slice(1).map(group)}
+      </div>
+      <div class="stack side">
+        <div class="card form-actions only-with-script">
+          {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
+          <button
+            type="submit"
+            class="button primary wide"
+            {...operator.control(busy !== null)}
+          >
+            <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
+          </button>
+          <div class="form-actions-row">
+            <button
+              type="button"
+              class="button"
+              onClick={show}
+              {...operator.control(busy !== null)}
+            >
+              {t(busy === "preview" ? "form.previewing" : "form.preview")}
+            </button>
+            <button
+              type="button"
+              class="button"
+              onClick={() => setSaving(true)}
+              {...admin.control()}
+            >
+              {t("form.save")}
+            </button>
+          </div>
+          <p class="field-help">{t("form.preview_help")}</p>
+        </div>
+        <Equivalents conf={conf} origin={origin} />
+      </div>
+      {preview !== null && <PreviewCard preview={preview} />}
+      {saving && <SaveConfiguration conf={conf} onClose={() => setSaving(false)} />}
+    </form>
+  );
+}
+
+/** Whether an error is about a field or something in it: "source.key[0]" is about source.key. */
+function belongsTo({ field }: FieldError, path: string): boolean {
+  return field === path || field.startsWith(`${path}.`) || field.startsWith(`${path}[`);
+}
+
+function targetOf(error: FieldError, fields: { path: string }[]): string | null {
+  const field = fields.find(({ path }) => belongsTo(error, path));
+  return field === undefined ? null : inputId(field.path);
+}
+
+interface ErrorSummaryProps {
+  failure: ApiError;
+  /** Id of the input that an error is about; null where none is. */
+  targetOf(error: FieldError): string | null;
+}
+
+/** What the server says is wrong, each point a link to its input. */
+export function ErrorSummary({ failure, targetOf }: ErrorSummaryProps) {
+  const { t } = useLocale();
+  const { errors } = failure;
+  return (
+    <div id="form-errors" tabIndex={-1}>
+      <Notice
+        kind="problem"
+        alert
+        title={errors.length === 0 ? failure.message : t("form.errors", { n: errors.length })}
+      >
+        {errors.length > 0 && (
+          <ul class="bullets" lang="en">
+            {errors.map((error) => {
+              const target = targetOf(error);
+              const text = `${error.field} ${error.message}`;
+              return (
+                <li key={text}>{target === null ? text : <a href={`#${target}`}>{text}</a>}</li>
+              );
+            })}
+          </ul>
+        )}
+      </Notice>
+    </div>
+  );
+}
+
+interface FieldInputProps {
+  field: Field;
+  value: string;
+  errors: FieldError[];
+  /** Values that are known, to choose from or as hints. */
+  known: string[];
+  onChange(value: string): void;
+}
+
+export const inputId = (path: string): string => `field-${path.replaceAll(".", "-")}`;
+
+/** A label, the input that fits the kind of the field, its help and what is wrong with it. */
+export function FieldInput({ field, value, errors, known, onChange }: FieldInputProps) {
+  const { t, maybe, number } = useLocale();
+  const id = inputId(field.path);
+  const help = maybe(`param.${field.path}`) ?? field.description;
+  const bounds = field.min !== undefined && field.max !== undefined && field.max < 2 ** 40
+    ? t("form.bounds", { min: number(field.min), max: number(field.max) })
+    : "";
+  const described = [`${id}-help`, ...(errors.length > 0 ? [`${id}-error`] : [])].join(" ");
+  const common = {
+    id,
+    name: field.path,
+    "aria-describedby": described,
+    "aria-invalid": errors.length > 0,
+    "aria-required": field.required,
+  };
+  const onInput = (event: Event) =>
+    onChange((event.currentTarget as HTMLInputElement | HTMLTextAreaElement).value);
+  const onSelect = (event: Event) => onChange((event.currentTarget as HTMLSelectElement).value);
+  const hint = field.fallback ?? "";
+  const wide = field.kind === "long_text" || field.kind === "json";
+  return (
+    <div class={`field ${wide ? "wide" : ""}`}>
+      <label for={id}>
+        <code>{field.name}</code>
+        {field.required && <span class="required">{t("form.required")}</span>}
+      </label>
+      {field.kind === "boolean" || field.kind === "choice"
+        ? (
+          <select {...common} onChange={onSelect}>
+            <option value="" selected={value === ""}>
+              {hint === "" ? t("form.not_given") : t("form.default", { value: word(hint, t) })}
+            </option>
+            {(field.kind === "boolean" ? ["true", "false"] : field.options).map((option) => (
+              <option key={option} value={option} selected={value === option}>
+                {word(option, t)}
+              </option>
+            ))}
+          </select>
+        )
+        : wide
+        ? (
+          <textarea
+            {...common}
+            rows={field.kind === "json" ? 5 : 3}
+            spellcheck={false}
+            placeholder={field.kind === "json" ? '[{"id": 1}]' : ""}
+            value={value}
+            onInput={onInput}
+          />
+        )
+        : (
+          <input
+            {...common}
+            type="text"
+            autocomplete="off"
+            spellcheck={false}
+            inputMode={field.kind === "integer"
+              ? "numeric"
+              : field.kind === "number"
+              ? "decimal"
+              : undefined}
+            list={known.length > 0 ? `${id}-known` : undefined}
+            placeholder={hint}
+            value={value}
+            onInput={onInput}
+          />
+        )}
+      {known.length > 0 && (
+        <datalist id={`${id}-known`}>
+          {known.map((each) => <option key={each} value={each} />)}
+        </datalist>
+      )}
+      {errors.length > 0 && (
+        <p class="field-error" id={`${id}-error`}>
+          {errors.map(({ message, expected }) =>
+            expected === undefined ? message : `${message}: ${expected}`
+          ).join("; ")}
+        </p>
+      )}
+      <p class="field-help" id={`${id}-help`}>
+        {help}
+        {bounds !== "" && <span class="bounds">{bounds}</span>}
+      </p>
+    </div>
+  );
+}
+
+function word(value: string, t: ReturnType<typeof useLocale>["t"]): string {
+  return value === "true" ? t("form.yes") : value === "false" ? t("form.no") : value;
+}
+
+/** What the first records would become, with what would be rejected. */
+export function PreviewCard({ preview }: { preview: Preview }) {
+  const { t, number } = useLocale();
+  const { counts, key, events, rejected, warnings } = preview;
+  return (
+    <section class="card preview" aria-labelledby="preview-title">
+      <div class="card-head">
+        <h2 id="preview-title" tabIndex={-1}>{t("form.preview")}</h2>
+        <span class="quiet">{t("form.sampled", { n: preview.sampled })}</span>
+      </div>
+      <dl class="facts">
+        <Fact name={t("form.events")} value={number(counts.events)} />
+        <Fact
+          name={t("field.rejected")}
+          value={number(counts.rejected)}
+          bad={counts.rejected > 0}
+        />
+        <Fact name={t("field.filtered")} value={number(counts.filtered)} />
+        <Fact name={t("field.extra")} value={number(counts.extra)} />
+        <Fact
+          name={t("form.key")}
+          value={key.fields === null ? t("form.key_hash") : key.fields.join(" + ")}
+        />
+        <Fact
+          name={t("form.key_unique")}
+          value={key.unique ? t("form.yes") : t("form.no")}
+          bad={!key.unique}
+        />
+      </dl>
+      {warnings.map((warning) => <Notice key={warning} kind="warning" title={warning} />)}
+      {!key.unique && (
+        <Notice kind="warning" title={t("form.repeated")}>
+          <p>
+            <code>{key.repeated.map(({ event_id }) => event_id).join(", ")}</code>
+          </p>
+        </Notice>
+      )}
+      {rejected.length > 0 && (
+        <ul class="rows" lang="en">
+          {rejected.slice(0, 5).map((each) => (
+            <li key={`${each.position}.${each.output}`}>
+              <strong class="is-bad">{each.message}</strong>
+              <code class="raw">{each.raw}</code>
+            </li>
+          ))}
+        </ul>
+      )}
+      {events.length > 0 && (
+        <div class="table-scroll" tabIndex={0} role="region" aria-label={t("form.events")}>
+          <table class="table records">
+            <thead>
+              <tr>
+                <th scope="col">event_id</th>
+                <th scope="col">event_type</th>
+                <th scope="col">occurred_at</th>
+                <th scope="col">payload</th>
+              </tr>
+            </thead>
+            <tbody>
+              {events.map((event) => (
+                <tr key={event.position}>
+                  <td>
+                    <code class="clip preview-id" title={event.event_id}>{event.event_id}</code>
+                  </td>
+                  <td>{event.event_type}</td>
+                  <td>
+                    {event.occurred_at === null
+                      ? "–"
+                      : <Time at={event.occurred_at} style="long" />}
+                  </td>
+                  <td>
+                    <code class="raw">{JSON.stringify(event.payload)}</code>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Fact({ name, value, bad = false }: { name: string; value: string; bad?: boolean }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd class={bad ? "is-bad" : ""}>{value}</dd>
+    </div>
+  );
+}
+
+const DIALECTS: Dialect[] = ["curl", "cli", "sql"];
+
+/** The request that the form stands for, to be made from elsewhere. */
+export function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
+  const { t } = useLocale();
+  const header = useCurlHeader();
+  const [dialect, setDialect] = useState<Dialect>("curl");
+  const [copied, setCopied] = useState(false);
+  const text = equivalent(dialect, conf, { origin, header });
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setCopied(true);
+    setTimeout(() => setCopied(false), 1500);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (step === 0) return;
+    const next = DIALECTS[(DIALECTS.indexOf(dialect) + step + DIALECTS.length) % DIALECTS.length]!;
+    setDialect(next);
+    document.getElementById(`tab-${next}`)?.focus();
+  };
+  return (
+    <section class="card" aria-labelledby="equivalent-title">
+      <div class="card-head centred">
+        <h2 id="equivalent-title">{t("form.equivalent")}</h2>
+        <div class="segmented" role="tablist" aria-labelledby="equivalent-title">
+          {DIALECTS.map((each) => (
+            <button
+              type="button"
+              role="tab"
+              id={`tab-${each}`}
+              key={each}
+              aria-selected={dialect === each}
+              aria-controls="equivalent-panel"
+              tabIndex={dialect === each ? 0 : -1}
+              onClick={() => setDialect(each)}
+              onKeyDown={onKeyDown}
+            >
+              {t(`form.${each}`)}
+            </button>
+          ))}
+        </div>
+      </div>
+      <div id="equivalent-panel" role="tabpanel" aria-labelledby={`tab-${dialect}`} tabIndex={0}>
+        <pre class="code equivalent"><code>{text}</code></pre>
+      </div>
+      <button type="button" class="button only-with-script" onClick={copy}>
+        <Icon name={copied ? "check" : "copy"} /> {t(copied ? "action.copied" : "action.copy")}
+      </button>
+    </section>
+  );
+}
+
+/** Keeps what the form holds under a name. */
+export function SaveConfiguration({ conf, onClose }: { conf: Conf; onClose(): void }) {
+  const { t } = useLocale();
+  const [name, setName] = useState("");
+  const [description, setDescription] = useState("");
+  const [outcome, setOutcome] = useState<"saved" | ApiError | null>(null);
+  const save = async (event: Event) => {
+    event.preventDefault();
+    const { configuration: _from, ...rest } = conf;
+    try {
+      await call(`/api/configurations/${encodeURIComponent(name)}`, {
+        method: "PUT",
+        body: { conf: rest, description: description === "" ? null : description },
+        offline: t("error.network"),
+      });
+      setOutcome("saved");
+    } catch (error) {
+      setOutcome(error as ApiError);
+    }
+  };
+  return (
+    <Dialog title={t("form.save_title")} onClose={onClose}>
+      {outcome === "saved"
+        ? (
+          <Notice kind="good" alert title={t("form.saved", { name })}>
+            <p>
+              <a href="/etl/configurations">{t("nav.configurations")}</a>
+            </p>
+          </Notice>
+        )
+        : (
+          <div class="stack tight">
+            {outcome !== null && <Notice kind="problem" alert title={outcome.message} />}
+            <div class="field">
+              <label for="configuration-name">{t("form.name")}</label>
+              <input
+                id="configuration-name"
+                type="text"
+                autocomplete="off"
+                value={name}
+                onInput={(event) => setName(event.currentTarget.value)}
+              />
+            </div>
+            <div class="field">
+              <label for="configuration-description">{t("form.description")}</label>
+              <input
+                id="configuration-description"
+                type="text"
+                value={description}
+                onInput={(event) => setDescription(event.currentTarget.value)}
+              />
+            </div>
+            <div class="dialog-actions">
+              <button
+                type="button"
+                class="button primary"
+                disabled={name === ""}
+                onClick={save}
+              >
+                {t("action.save")}
+              </button>
+            </div>
+          </div>
+        )}
+    </Dialog>
+  );
+}
+
+mount("form", RunForm);

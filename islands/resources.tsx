@@ -1,0 +1,659 @@
+/// <reference lib="dom" />
+import { useState } from "preact/hooks";
+import type { Submitted } from "../store/runs.ts";
+import { mount } from "./lib/mount.tsx";
+import { type ApiError, call } from "./lib/api.ts";
+import { useLocale, useRole } from "./lib/context.tsx";
+import { Confirm, Dialog } from "./ui/dialog.tsx";
+import { Icon, Notice, Time } from "./ui/elements.tsx";
+import type { ComponentChildren } from "preact";
+import type { MessageKey } from "./i18n/en.ts";
+import type { ColumnProposal as Proposal } from "../store/typed_views.ts";
+import type { ValidationResult } from "../pipeline/expectations/result.ts";
+import { Result } from "./ui/expectation.tsx";
+
+export interface ResourceListProps {
+  kind: ResourceKind;
+  items: Row[];
+}
+
+/** Looks at, creates, changes, removes and, for configurations, runs. */
+export function ResourceList({ kind, items: initial }: ResourceListProps) {
+  const { t } = useLocale();
+  const admin = useRole("admin");
+  const spec = SPECS[kind];
+  const { removable = spec.key } = spec;
+  const [items, setItems] = useState(initial);
+  const [editing, setEditing] = useState<Row | "new" | null>(null);
+  const [removing, setRemoving] = useState<Row | null>(null);
+  const [busy, setBusy] = useState(false);
+  const [message, setMessage] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
+  const offline = t("error.network");
+
+  const reload = async () =>
+    setItems((await call<{ items: Row[] }>(`/etl/data/${kind}`, { offline })).items);
+  const attempt = async (action: () => Promise<string | null>) => {
+    setBusy(true);
+    try {
+      const text = await action();
+      setMessage(text === null ? null : { kind: "good", text });
+    } catch (error) {
+      setMessage({ kind: "problem", text: (error as ApiError).message });
+    }
+    setBusy(false);
+  };
+  const saved = (name: string) =>
+    attempt(async () => {
+      setEditing(null);
+      await reload();
+      return t("resource.saved", { name });
+    });
+  const remove = (row: Row) =>
+    attempt(async () => {
+      setRemoving(null);
+      await call(rowPath(spec, String(row[spec.key])), { method: "DELETE", offline });
+      await reload();
+      return t("resource.removed", { name: String(row[removable]) });
+    });
+  const run = (row: Row) =>
+    attempt(async () => {
+      const { run_id } = await call<Submitted>("/api/etl/run", {
+        method: "POST",
+        body: { configuration: row.name },
+        offline,
+      });
+      location.assign(`/etl/runs/${run_id}`);
+      return null;
+    });
+  return (
+    <>
+      <div class="page-head">
+        <h1>{t(`nav.${kind}`)}</h1>
+        {!spec.given && (
+          <div class="page-actions">
+            <button
+              type="button"
+              class="button primary only-with-script"
+              onClick={() => setEditing("new")}
+              {...admin.control()}
+            >
+              <Icon name="plus" /> {t("resource.new", { noun: t(spec.noun) })}
+            </button>
+          </div>
+        )}
+      </div>
+      <p class="lead">
+        {t(spec.about)}{" "}
+        {!admin.may && <span class="quiet">{t("role.changes", { role: t("role.admin") })}</span>}
+      </p>
+      <div role="status" class="messages">
+        {message !== null && <Notice kind={message.kind} title={message.text} />}
+      </div>
+      <section class="card" aria-label={t(`nav.${kind}`)}>
+        {items.length === 0 ? <p class="empty">{t(spec.empty)}</p> : (
+          <ResourceTable
+            kind={kind}
+            items={items}
+            busy={busy}
+            onEdit={setEditing}
+            onRemove={setRemoving}
+            onRun={run}
+          />
+        )}
+      </section>
+      {editing !== null && (
+        <Editor
+          spec={spec}
+          row={editing === "new" ? null : editing}
+          onSaved={saved}
+          onClose={() => setEditing(null)}
+        />
+      )}
+      {removing !== null && (
+        <Confirm
+          title={t("resource.remove_title", { name: String(removing[removable]) })}
+          text={t(spec.removal)}
+          action={t("action.remove")}
+          busy={busy}
+          onConfirm={() => remove(removing)}
+          onClose={() => setRemoving(null)}
+        />
+      )}
+    </>
+  );
+}
+
+interface Column {
+  title: MessageKey;
+  className?: string;
+  cell(row: Row): ComponentChildren;
+}
+
+const updated: Column = {
+  title: "resource.updated",
+  className: "quiet from-tablet",
+  cell: (row) => typeof row.updated_at === "string" ? <Time at={row.updated_at} /> : "–",
+};
+
+const COLUMNS: Record<ResourceKind, Column[]> = {
+  configurations: [
+    {
+      title: "resource.conf",
+      cell: (row) => <code class="summary">{JSON.stringify(row.conf)}</code>,
+    },
+    updated,
+  ],
+  variables: [
+    {
+      title: "resource.value",
+      cell: (row) => <code class="summary">{JSON.stringify(row.value)}</code>,
+    },
+    updated,
+  ],
+  pools: [
+    { title: "resource.slots", className: "num", cell: (row) => <Amount value={row.slots} /> },
+    { title: "state.running", className: "num", cell: (row) => <Amount value={row.running} /> },
+    { title: "resource.waiting", className: "num", cell: (row) => <Amount value={row.waiting} /> },
+  ],
+  suites: [
+    {
+      title: "resource.expectations",
+      className: "num",
+      cell: (row) => <Amount value={row.expectations} />,
+    },
+    { title: "resource.origin", className: "quiet", cell: (row) => <SuiteOrigin row={row} /> },
+  ],
+  datasets: [
+    {
+      title: "resource.view",
+      cell: (row) => row.view === null ? "–" : <code class="summary">{String(row.view)}</code>,
+    },
+    {
+      title: "resource.columns",
+      className: "num",
+      cell: (row) => <Amount value={(row.columns as unknown[]).length} />,
+    },
+  ],
+};
+
+function Amount({ value }: { value: unknown }) {
+  const { number } = useLocale();
+  return <>{number(Number(value))}</>;
+}
+
+function SuiteOrigin({ row }: { row: Row }) {
+  const { t } = useLocale();
+  return <>{t(row.origin === "file" ? "resource.from_file" : "resource.from_api")}</>;
+}
+
+interface ResourceTableProps {
+  kind: ResourceKind;
+  items: Row[];
+  busy: boolean;
+  onEdit(row: Row): void;
+  onRemove(row: Row): void;
+  onRun(row: Row): void;
+}
+
+export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
+  const { t } = useLocale();
+  const { key, kept = [], removable = key } = SPECS[kind];
+  const roles = { run: useRole("operator"), edit: useRole("admin"), remove: useRole("admin") };
+  return (
+    <div class="table-scroll">
+      <table class="table">
+        <thead>
+          <tr>
+            <th scope="col">{t("form.name")}</th>
+            {COLUMNS[kind].map(({ title, className }) => (
+              <th scope="col" class={className} key={title}>{t(title)}</th>
+            ))}
+            <th scope="col" class="only-with-script">
+              <span class="visually-hidden">{t("resource.actions")}</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {items.map((row) => {
+            const name = String(row[key]);
+            const button = (
+              action: "run" | "edit" | "remove",
+              icon: "play" | "edit" | "trash",
+              onClick: () => void,
+              name = String(row[key]),
+            ) => (
+              <button
+                type="button"
+                class="button plain icon-only"
+                aria-label={t(`resource.${action}_one`, { name })}
+                title={t(`resource.${action}_one`, { name })}
+                onClick={onClick}
+                {...roles[action].control(busy)}
+              >
+                <Icon name={icon} />
+              </button>
+            );
+            return (
+              <tr key={name}>
+                <th scope="row">
+                  <span class="resource-name">{name}</span>
+                  {typeof row.description === "string" && (
+                    <span class="quiet second-line">{row.description}</span>
+                  )}
+                </th>
+                {COLUMNS[kind].map(({ title, className, cell }) => (
+                  <td class={className} key={title}>{cell(row)}</td>
+                ))}
+                <td class="row-actions only-with-script">
+                  {kind === "configurations" && button("run", "play", () => onRun(row))}
+                  {button("edit", "edit", () => onEdit(row))}
+                  {!kept.includes(name) && row[removable] !== null &&
+                    button("remove", "trash", () => onRemove(row), String(row[removable]))}
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export type ResourceKind = "configurations" | "variables" | "pools" | "suites" | "datasets";
+/** A row as its API gives it. */
+export type Row = Record<string, unknown>;
+
+/** An input of the editor. */
+export interface EditorField {
+  name: string;
+  label: MessageKey;
+  kind: "text" | "whole" | "json";
+  help: MessageKey;
+  /** Whether an empty input is sent as null. */
+  optional?: boolean;
+  /** Text of a new one's input. */
+  initial?: string;
+  /** Whether the JSON is a list, written an item a line. */
+  list?: boolean;
+}
+
+export interface ResourceSpec {
+  /** Where its API is. */
+  api: string;
+  /** What follows the name of a row there; default: nothing. */
+  below?: string;
+  /** Member that names a row. */
+  key: string;
+  /** What one of them is called, and what they are for. */
+  noun: MessageKey;
+  about: MessageKey;
+  empty: MessageKey;
+  removal: MessageKey;
+  fields: EditorField[];
+  /** Whether the body is the only field's JSON itself. */
+  bare?: boolean;
+  /** Rows that cannot be removed. */
+  kept?: string[];
+  /** Whether rows come by themselves, so that none is made here. */
+  given?: boolean;
+  /** Member that names what removing takes away, null where there is nothing; default: the key. */
+  removable?: string;
+}
+
+export const SPECS: Record<ResourceKind, ResourceSpec> = {
+  configurations: {
+    api: "/api/configurations",
+    key: "name",
+    noun: "resource.configuration",
+    about: "resource.configurations_about",
+    empty: "resource.configurations_empty",
+    removal: "resource.configuration_removal",
+    fields: [
+      {
+        name: "description",
+        label: "form.description",
+        kind: "text",
+        help: "resource.description_help",
+        optional: true,
+      },
+      {
+        name: "conf",
+        label: "resource.conf",
+        kind: "json",
+        help: "resource.conf_help",
+        initial: '{\n  "batch_size": 1000\n}',
+      },
+    ],
+  },
+  variables: {
+    api: "/api/variables",
+    key: "name",
+    noun: "resource.variable",
+    about: "resource.variables_about",
+    empty: "resource.variables_empty",
+    removal: "resource.variable_removal",
+    fields: [{
+      name: "value",
+      label: "resource.value",
+      kind: "json",
+      help: "resource.value_help",
+      initial: "1000",
+    }],
+  },
+  pools: {
+    api: "/api/pools",
+    key: "pool",
+    noun: "resource.pool",
+    about: "resource.pools_about",
+    empty: "resource.pools_empty",
+    removal: "resource.pool_removal",
+    kept: ["default_pool"],
+    fields: [
+      {
+        name: "slots",
+        label: "resource.slots",
+        kind: "whole",
+        help: "resource.slots_help",
+        initial: "2",
+      },
+      {
+        name: "description",
+        label: "form.description",
+        kind: "text",
+        help: "resource.description_help",
+        optional: true,
+      },
+    ],
+  },
+  suites: {
+    api: "/api/suites",
+    key: "name",
+    noun: "resource.suite",
+    about: "resource.suites_about",
+    empty: "resource.suites_empty",
+    removal: "resource.suite_removal",
+    bare: true,
+    fields: [{
+      name: "suite",
+      label: "resource.suite_json",
+      kind: "json",
+      help: "resource.suite_help",
+      initial: JSON.stringify(
+        {
+          expectations: [{
+            type: "expect_column_values_to_not_be_null",
+            kwargs: { column: "event_id" },
+          }],
+        },
+        null,
+        2,
+      ),
+    }],
+  },
+  datasets: {
+    api: "/api/datasets",
+    below: "/columns",
+    key: "dataset",
+    noun: "resource.dataset",
+    about: "resource.datasets_about",
+    empty: "resource.datasets_empty",
+    removal: "resource.dataset_removal",
+    given: true,
+    removable: "view",
+    fields: [{
+      name: "columns",
+      label: "resource.columns",
+      kind: "json",
+      help: "resource.columns_help",
+      list: true,
+    }],
+  },
+};
+
+/** Where the API has a row. */
+export function rowPath({ api, below = "" }: ResourceSpec, name: string): string {
+  return `${api}/${encodeURIComponent(name)}${below}`;
+}
+
+/** JSON as the editor shows it. */
+export function editorText(value: unknown, { list }: Pick<EditorField, "list">): string {
+  if (!list || !Array.isArray(value) || value.length === 0) return JSON.stringify(value, null, 2);
+  return `[\n${value.map((item) => `  ${JSON.stringify(item)}`).join(",\n")}\n]`;
+}
+
+interface EditorProps {
+  spec: ResourceSpec;
+  /** The row to change; null: a new one. */
+  row: Row | null;
+  onSaved(name: string): void;
+  onClose(): void;
+}
+
+/** Creates or changes a row; what the server finds wrong is shown where it is. */
+export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
+  const { t } = useLocale();
+  const [name, setName] = useState(row === null ? "" : String(row[spec.key]));
+  const [texts, setTexts] = useState<Record<string, string>>(() => initialTexts(spec, row));
+  const [failure, setFailure] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  const save = async (event: Event) => {
+    event.preventDefault();
+    setFailure(null);
+    setBusy(true);
+    try {
+      const values = Object.fromEntries(
+        spec.fields.map((field) => [field.name, valueOf(field, texts[field.name] ?? "")]),
+      );
+      await call(rowPath(spec, name), {
+        method: "PUT",
+        body: spec.bare ? values[spec.fields[0]!.name] : values,
+        offline: t("error.network"),
+      });
+      onSaved(name);
+    } catch (error) {
+      setFailure(
+        error instanceof SyntaxError
+          ? t("resource.not_json", { message: error.message })
+          : (error as ApiError).message,
+      );
+    }
+    setBusy(false);
+  };
+  const title = row === null
+    ? t("resource.new", { noun: t(spec.noun) })
+    : t("resource.edit", { noun: t(spec.noun), name });
+  return (
+    <Dialog title={title} wide onClose={onClose}>
+      <form class="stack tight" onSubmit={save}>
+        {failure !== null && <Notice kind="problem" alert title={failure} />}
+        {row === null && (
+          <div class="field">
+            <label for="editor-name">{t("form.name")}</label>
+            <input
+              id="editor-name"
+              type="text"
+              required
+              autocomplete="off"
+              spellcheck={false}
+              value={name}
+              onInput={(event) => setName(event.currentTarget.value)}
+            />
+          </div>
+        )}
+        {spec.fields.map((field) => (
+          <Input
+            key={field.name}
+            field={field}
+            text={texts[field.name] ?? ""}
+            onInput={(text) => setTexts((now) => ({ ...now, [field.name]: text }))}
+          />
+        ))}
+        {spec.noun === "resource.suite" && <SuiteTrial suite={texts.suite ?? ""} />}
+        {spec.noun === "resource.dataset" && (
+          <ColumnProposal
+            path={rowPath(spec, name)}
+            onProposal={(columns) => setTexts({ columns: editorText(columns, { list: true }) })}
+          />
+        )}
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick={onClose}>{t("action.close")}</button>
+          <button type="submit" class="button primary" disabled={busy || name === ""}>
+            {t("action.save")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+interface InputProps {
+  field: EditorField;
+  text: string;
+  onInput(text: string): void;
+}
+
+function Input({ field, text, onInput }: InputProps) {
+  const { t } = useLocale();
+  const id = `editor-${field.name}`;
+  return (
+    <div class="field">
+      <label for={id}>{t(field.label)}</label>
+      {field.kind === "json"
+        ? (
+          <textarea
+            id={id}
+            rows={field.name === "value" ? 4 : 12}
+            spellcheck={false}
+            aria-describedby={`${id}-help`}
+            value={text}
+            onInput={(event) => onInput(event.currentTarget.value)}
+          />
+        )
+        : (
+          <input
+            id={id}
+            type="text"
+            inputMode={field.kind === "whole" ? "numeric" : undefined}
+            aria-describedby={`${id}-help`}
+            value={text}
+            onInput={(event) => onInput(event.currentTarget.value)}
+          />
+        )}
+      <p class="field-help" id={`${id}-help`}>{t(field.help)}</p>
+    </div>
+  );
+}
+
+function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, string> {
+  return Object.fromEntries(spec.fields.map((field) => {
+    if (row === null) return [field.name, field.initial ?? ""];
+    const value = row[field.name];
+    return [
+      field.name,
+      field.kind === "json" ? editorText(value, field) : value === null ? "" : String(value),
+    ];
+  }));
+}
+
+/** Throws a SyntaxError where JSON is not. */
+function valueOf({ kind, optional }: EditorField, text: string): unknown {
+  if (optional && text.trim() === "") return null;
+  if (kind === "json") return JSON.parse(text);
+  return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
+}
+
+interface ColumnProposalProps {
+  /** API of the dataset's columns. */
+  path: string;
+  onProposal(columns: Proposal["columns"]): void;
+}
+
+/** Puts columns that fit the data into the editor. */
+export function ColumnProposal({ path, onProposal }: ColumnProposalProps) {
+  const { t, number } = useLocale();
+  const [outcome, setOutcome] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
+  const propose = async () => {
+    try {
+      const { columns, rows } = await call<Proposal>(`${path}/proposal`, {
+        offline: t("error.network"),
+      });
+      onProposal(columns);
+      setOutcome({ kind: "good", text: t("resource.proposed", { rows: number(rows) }) });
+    } catch (error) {
+      setOutcome({ kind: "problem", text: (error as ApiError).message });
+    }
+  };
+  return (
+    <div class="stack tight">
+      <div>
+        <button type="button" class="button" onClick={propose}>{t("resource.propose")}</button>
+      </div>
+      <div role="status">
+        {outcome !== null && <Notice kind={outcome.kind} title={outcome.text} />}
+      </div>
+    </div>
+  );
+}
+
+const SAMPLE = '[\n  {"event_id": "1", "event_type": "order", "payload": {"amount": 12.5}}\n]';
+
+/** Judges a sample by what the editor holds, without storing anything. */
+export function SuiteTrial({ suite }: { suite: string }) {
+  const { t } = useLocale();
+  const operator = useRole("operator");
+  const [records, setRecords] = useState(SAMPLE);
+  const [outcome, setOutcome] = useState<ValidationResult | string | null>(null);
+  const judge = async () => {
+    try {
+      setOutcome(
+        await call<ValidationResult>("/api/suites/try", {
+          method: "POST",
+          body: { suite: JSON.parse(suite), records: JSON.parse(records) },
+          offline: t("error.network"),
+        }),
+      );
+    } catch (error) {
+      setOutcome(
+        error instanceof SyntaxError
+          ? t("resource.not_json", { message: error.message })
+          : (error as ApiError).message,
+      );
+    }
+  };
+  return (
+    <details class="trial">
+      <summary>{t("resource.try")}</summary>
+      <div class="stack tight">
+        <div class="field">
+          <label for="trial-records">{t("resource.sample")}</label>
+          <textarea
+            id="trial-records"
+            rows={5}
+            spellcheck={false}
+            value={records}
+            onInput={(event) => setRecords(event.currentTarget.value)}
+          />
+        </div>
+        <div>
+          <button
+            type="button"
+            class="button"
+            onClick={judge}
+            {...operator.control()}
+          >
+            {t("resource.judge")}
+          </button>
+        </div>
+        {typeof outcome === "string" && <Notice kind="problem" alert title={outcome} />}
+        {outcome !== null && typeof outcome === "object" && (
+          <ul class="rows" role="status">
+            {outcome.results.map((result, index) => <Result key={index} result={result} />)}
+          </ul>
+        )}
+      </div>
+    </details>
+  );
+}
+
+mount("resources", ResourceList);

@@ -1,0 +1,111 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+import type { Messages } from "./i18n/en.ts";
+import { createLocale, type Lang, type TimeStyle } from "./lib/locale.ts";
+
+const TICK_MS = 5000;
+
+/** Times outside of islands in the viewer's zone, which the server is told for the next page. */
+function showTimes(): void {
+  const { lang, dataset } = document.documentElement;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC";
+  if (dataset.zone !== zone) setPreference("zone", zone);
+  const locale = createLocale({
+    lang: lang as Lang,
+    tag: dataset.tag!,
+    zone,
+    messages: {} as Messages,
+  });
+  const show = () => {
+    for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-format]")) {
+      if (element.closest("[data-island]") !== null) continue;
+      const style = element.dataset.format as TimeStyle | "relative";
+      const text = style === "relative"
+        ? locale.relative(element.dateTime, Date.now())
+        : locale.dateTime(element.dateTime, style);
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+  show();
+  setInterval(show, TICK_MS);
+}
+
+/** Switches colours at once; without this the form does it with a new page. */
+function switchTheme(): void {
+  const buttons = [
+    ...document.querySelectorAll<HTMLButtonElement>('.settings-row button[name="theme"]'),
+  ];
+  const announce = () => dispatchEvent(new Event("themechange"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", announce);
+  for (const button of buttons) {
+    button.addEventListener("click", (event) => {
+      event.preventDefault();
+      document.documentElement.dataset.theme = button.value;
+      setPreference("theme", button.value);
+      for (const each of buttons) {
+        each.setAttribute("aria-pressed", String(each.value === button.value));
+      }
+      announce();
+    });
+  }
+}
+
+const YEAR_SECONDS = 365 * 24 * 3600;
+
+/** Keeps a preference, for the server's next page. */
+function setPreference(name: "theme" | "zone", value: string): void {
+  document.cookie = `etl_${name}=${
+    encodeURIComponent(value)
+  }; path=/etl; max-age=${YEAR_SECONDS}; samesite=lax`;
+}
+
+/** Pages by the key that follows "g". */
+const PAGES: Record<string, string> = {
+  o: "/etl",
+  r: "/etl/runs",
+  s: "/etl/schedules",
+  c: "/etl/configurations",
+  a: "/etl/alerts",
+};
+/** "g" waits so long for what follows, in ms. */
+const SEQUENCE_MS = 1000;
+
+/** "n" for a new run, "g" and a letter for a page, "/" for the first filter, Escape closes the menu. */
+function useKeys(): void {
+  let wentAt = -SEQUENCE_MS;
+  document.addEventListener("keydown", (event) => {
+    const menu = document.querySelector<HTMLDetailsElement>(".menu[open]");
+    if (event.key === "Escape" && menu !== null) {
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    }
+    const target = event.target as HTMLElement;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.closest("input, select, textarea, [contenteditable], dialog") !== null) return;
+    const follows = event.timeStamp - wentAt < SEQUENCE_MS;
+    wentAt = event.key === "g" ? event.timeStamp : -SEQUENCE_MS;
+    if (follows && PAGES[event.key] !== undefined) location.assign(PAGES[event.key]!);
+    else if (event.key === "n") location.assign("/etl/new");
+    else if (event.key === "/") {
+      const field = document.querySelector<HTMLElement>("main [data-filter]");
+      if (field === null) return;
+      event.preventDefault();
+      field.focus();
+    }
+  });
+}
+
+/** A choice in a filter takes effect at once. */
+function submitOnChange(): void {
+  document.addEventListener("change", (event) => {
+    const field = event.target as HTMLElement;
+    if (field.dataset.submit === undefined) return;
+    field.closest("form")?.requestSubmit();
+  });
+}
+
+showTimes();
+switchTheme();
+useKeys();
+submitOnChange();
+document.documentElement.classList.add("ready");
