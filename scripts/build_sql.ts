@@ -1,7 +1,6 @@
 /**
- * Writes sql/etl_setup.sql from its parts: sql/schema, sql/migrations,
- * sql/functions and the JSON Schema of the parameters; and sql/etl_migration.sql
- * from some of them. `--check` only says whether they are current.
+ * Writes sql/etl_setup.sql from its parts (scripts/setup_sql.ts) and the JSON Schema of the parameters,
+ * and sql/etl_migration.sql from some of them. `--check` only says whether they are current.
  */
 import { migrationSql, setupSql } from "./setup_sql.ts";
 

@@ -12,23 +12,75 @@ export interface SetupSqlOptions {
   migrationsDir?: URL;
 }
 
-/** The parts of a folder in the order of their numbers, of which each has its own. */
-function parts(folder: string): string[] {
-  const names = [...Deno.readDirSync(new URL(`sql/${folder}`, root))].map(({ name }) => name)
-    .filter((name) => name.endsWith(".sql")).sort();
-  for (const [index, name] of names.entries()) {
-    const number = name.slice(0, 3);
-    if (!/^\d\d_$/.test(number) || names[index + 1]?.startsWith(number)) {
-      throw new Error(
-        `sql/${folder}/${name} must begin with two digits that no other file there begins with`,
-      );
+/**
+ * The parts of sql/etl_setup.sql in their order, below sql/. Tables come before functions, as a function in SQL, a view
+ * or an index needs what it names; PL/pgSQL looks when it runs.
+ */
+const PARTS = {
+  beforeMigrations: ["setup/set_aside", "setup/migrations"],
+  tables: [
+    "datasets/destination_tables",
+    "setup/take_over",
+    "conf/tables",
+    "runs/tables",
+    "datasets/tables",
+    "schedules/tables",
+    "queue/tables",
+    "reactions/tables",
+    "metrics/tables",
+    "access/tables",
+    "maintenance/tables",
+  ],
+  functions: [
+    "shared/basics",
+    "conf/schema_errors",
+    "conf/secrets",
+    "conf/resolve",
+    "datasets/typed_values",
+    "datasets/typed_views",
+    "datasets/destination",
+    "runs/order",
+    "runs/request",
+    "runs/admit",
+    "runs/attempt",
+    "runs/finish",
+    "runs/cancel_retry",
+    "runs/replay",
+    "runs/purge",
+    "schedules/slots",
+    "schedules/tick",
+    "queue/work",
+    "reactions/alerts",
+    "reactions/run_ends",
+    "reactions/deadlines",
+    "reactions/deliveries",
+    "metrics/totals",
+    "metrics/views",
+    "maintenance/maintenance",
+    "access/grants",
+  ],
+  last: ["setup/closing"],
+};
+
+/** Texts that are no part of the set-up. */
+const OTHER_FOLDERS = ["cron", "migrations", "restore"];
+
+/** Throws when a file of sql/ is in no list, so that it would never run. */
+function checkParts(): void {
+  const listed = new Set(Object.values(PARTS).flat());
+  for (const folder of Deno.readDirSync(new URL("sql", root))) {
+    if (!folder.isDirectory || OTHER_FOLDERS.includes(folder.name)) continue;
+    for (const { name } of Deno.readDirSync(new URL(`sql/${folder.name}`, root))) {
+      const part = `${folder.name}/${name.replace(/\.sql$/, "")}`;
+      if (!listed.has(part)) throw new Error(`scripts/setup_sql.ts: list ${part} in PARTS`);
     }
   }
-  return names.map((name) => `sql/${folder}/${name}`);
 }
 
-function section(path: string): string {
-  return `-- ${path}\n${Deno.readTextFileSync(new URL(path, root)).trim()}\n`;
+const read = (part: string) => Deno.readTextFileSync(new URL(`sql/${part}.sql`, root));
+
+function section(part: string): string {
+  return `-- sql/${part}.sql\n${read(part).trim()}\n`;
 }
 
 /** A text as a SQL literal; standard_conforming_strings is on in every supported server. */
@@ -101,26 +153,22 @@ const GENERATED =
 
 /** sql/etl_setup.sql: everything, from whatever there is. */
 export async function setupSql(options: SetupSqlOptions = {}): Promise<string> {
-  const schema = parts("schema");
-  // 0_ before the migrations, 9_ when there are functions
-  const early = schema.filter((path) => path.includes("/0"));
-  const late = schema.filter((path) => path.includes("/9"));
-  const middle = schema.filter((path) => !early.includes(path) && !late.includes(path));
+  checkParts();
   const migrations = readMigrations(options.migrationsDir ?? new URL("sql/migrations/", root));
   const names = migrations.map(({ name }) => name);
   checkRights(
-    [...schema, ...parts("functions")].map((path) => Deno.readTextFileSync(new URL(path, root))),
+    Object.values(PARTS).flat().map(read),
     ["etl.rights", "public.etl_improved_events"],
   );
   const body = [
     `-- Everything that etl-improved needs in its database. Idempotent; safe when two run at once.
 -- Run it with psql -f or as one statement of any driver, in a transaction or not.
 ${GENERATED}${BEGINNING}`,
-    ...early.map(section),
+    ...PARTS.beforeMigrations.map(section),
     migrationCalls(migrations),
-    ...[...middle, ...parts("functions")].map(section),
+    ...[...PARTS.tables, ...PARTS.functions].map(section),
     rights(),
-    ...late.map(section),
+    ...PARTS.last.map(section),
     parameters(),
     await suites(),
   ].join("\n");
@@ -138,9 +186,9 @@ export function migrationSql(): string {
     `-- Makes the tables of the Airflow system etl_improved into those of this project, without losing a row.
 -- etl_setup.sql does the same by itself; run this before or after it, as often as you like.
 ${GENERATED}${BEGINNING}`,
-    section("sql/schema/05_set_aside.sql"),
-    section("sql/schema/20_destination.sql"),
-    section("sql/schema/25_take_over.sql"),
+    section("setup/set_aside"),
+    section("datasets/destination_tables"),
+    section("setup/take_over"),
     `do $$ begin
   if to_regprocedure('public.refresh_etl_mvs()') is not null then
     perform public.refresh_etl_mvs();

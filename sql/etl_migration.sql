@@ -52,9 +52,9 @@ begin
   end if;
 end $etl_owner$;
 
--- sql/schema/05_set_aside.sql
+-- sql/setup/set_aside.sql
 -- Tables of the Airflow system that this project replaces. Events become ours where they are; audit, metrics and
--- alerts are set aside in schema etl_original, and 25_take_over.sql copies their rows into ours. A table of a third shape
+-- alerts are set aside in schema etl_original, and take_over.sql copies their rows into ours. A table of a third shape
 -- is refused, saying what differs, before anything is changed. Where there is nothing of the kind, nothing happens.
 do $etl_original$
 declare
@@ -210,7 +210,7 @@ begin
   perform set_config('timezone', zone, true);
 end $etl_original$;
 
--- sql/schema/20_destination.sql
+-- sql/datasets/destination_tables.sql
 -- The tables that every destination schema has, in public. Other schemas get
 -- children of these, so that a query on the public table sees every schema.
 create table if not exists public.etl_improved_audit (
@@ -276,8 +276,8 @@ alter table public.etl_improved_alerts
 create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
 comment on table public.etl_improved_alerts is 'what the consumer found and told';
 
--- sql/schema/25_take_over.sql
--- Copies the rows that 05_set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
+-- sql/setup/take_over.sql
+-- Copies the rows that set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
 -- here is in the audit table's details, or in the alert's. The ids of Airflow's runs become UUIDs, the same for the same.
 do $etl_original$
 declare

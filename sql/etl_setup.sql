@@ -52,9 +52,9 @@ begin
   end if;
 end $etl_owner$;
 
--- sql/schema/05_set_aside.sql
+-- sql/setup/set_aside.sql
 -- Tables of the Airflow system that this project replaces. Events become ours where they are; audit, metrics and
--- alerts are set aside in schema etl_original, and 25_take_over.sql copies their rows into ours. A table of a third shape
+-- alerts are set aside in schema etl_original, and take_over.sql copies their rows into ours. A table of a third shape
 -- is refused, saying what differs, before anything is changed. Where there is nothing of the kind, nothing happens.
 do $etl_original$
 declare
@@ -210,7 +210,7 @@ begin
   perform set_config('timezone', zone, true);
 end $etl_original$;
 
--- sql/schema/06_migrations.sql
+-- sql/setup/migrations.sql
 -- Which numbered migrations the database has had, and which versions have set it up.
 create schema if not exists etl;
 
@@ -325,10 +325,149 @@ drop materialized view if exists public.mv_etl_metrics_daily;
 drop materialized view if exists public.mv_etl_alerts_daily;
 $etl_migration$); end $etl_apply$;
 
--- sql/schema/10_etl.sql
--- The state of etl-improved itself: runs, chunks, quarantine, configuration.
-create schema if not exists etl;
+-- sql/datasets/destination_tables.sql
+-- The tables that every destination schema has, in public. Other schemas get
+-- children of these, so that a query on the public table sees every schema.
+create table if not exists public.etl_improved_audit (
+  audit_id bigint generated always as identity primary key
+);
+alter table public.etl_improved_audit
+  add column if not exists run_id uuid,
+  add column if not exists run_label text,
+  add column if not exists event text not null default 'finished',
+  add column if not exists status text,
+  add column if not exists actor text,
+  add column if not exists params jsonb,
+  add column if not exists details jsonb,
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
+create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
+comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
 
+create table if not exists public.etl_improved_metrics (
+  run_id uuid primary key
+);
+alter table public.etl_improved_metrics
+  add column if not exists run_label text not null default 'etl_improved',
+  add column if not exists status text not null default 'succeeded',
+  add column if not exists total_rows bigint,
+  add column if not exists expected_rows bigint,
+  add column if not exists ratio double precision,
+  add column if not exists min_acceptance_ratio double precision,
+  add column if not exists low_ratio boolean not null default false,
+  add column if not exists num_chunks integer,
+  add column if not exists dry_run boolean not null default false,
+  add column if not exists replay_of uuid,
+  add column if not exists inserted bigint not null default 0,
+  add column if not exists updated bigint not null default 0,
+  add column if not exists unchanged bigint not null default 0,
+  add column if not exists rejected bigint not null default 0,
+  add column if not exists duplicates bigint not null default 0,
+  add column if not exists filtered bigint not null default 0,
+  add column if not exists extra bigint not null default 0,
+  add column if not exists schema_name text,
+  add column if not exists table_name text,
+  add column if not exists duration_ms double precision,
+  add column if not exists stages jsonb not null default '{}',
+  add column if not exists attempt integer not null default 1,
+  add column if not exists requested_at timestamptz,
+  add column if not exists started_at timestamptz,
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
+comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
+
+create table if not exists public.etl_improved_alerts (
+  alert_id bigint generated always as identity primary key
+);
+alter table public.etl_improved_alerts
+  add column if not exists kind text not null default 'run_failed',
+  add column if not exists severity text not null default 'warning',
+  add column if not exists message text not null default '',
+  add column if not exists run_id uuid,
+  add column if not exists run_label text,
+  add column if not exists fingerprint text,
+  add column if not exists details jsonb not null default '{}',
+  add column if not exists created_at timestamptz not null default now();
+create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
+comment on table public.etl_improved_alerts is 'what the consumer found and told';
+
+-- sql/setup/take_over.sql
+-- Copies the rows that set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
+-- here is in the audit table's details, or in the alert's. The ids of Airflow's runs become UUIDs, the same for the same.
+do $etl_original$
+declare
+  each record;
+  granted record;
+  zone text := current_setting('timezone');
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
+  -- a schema of another role's holds what that role wants to be run here
+  if not exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) = current_user) then return; end if;
+  perform set_config('timezone', 'UTC', true);
+  create function pg_temp.run_uuid(run_id text) returns uuid language sql immutable as $$
+    select case when run_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::uuid else md5(run_id)::uuid end
+  $$;
+
+  if to_regclass('etl_original.etl_improved_metrics') is not null then
+    create temp table etl_take_over as
+    select to_jsonb(o) as j, o.created_at::timestamptz as created_at, o.run_label::text as run_label,
+      -- several rows of one run stay several rows
+      case when to_jsonb(o) ->> 'run_id' is null then md5('etl_improved_metrics ' || o.ctid)::uuid
+        when row_number() over (partition by to_jsonb(o) ->> 'run_id' order by o.created_at desc, o.ctid desc) = 1
+          then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
+        else md5(format('%s %s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
+      o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
+      coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
+    from etl_original.etl_improved_metrics as o;
+    insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
+      num_chunks, dry_run, schema_name, table_name, created_at)
+    select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
+      t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
+      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
+    from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
+      o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
+    order by t.created_at;
+    insert into public.etl_improved_audit (run_id, run_label, event, actor, details, created_at)
+    select t.run_id, t.run_label, 'migrated', 'etl_migration', jsonb_build_object('metrics', t.j), coalesce(t.created_at, now())
+    from pg_temp.etl_take_over as t order by t.created_at;
+    drop table pg_temp.etl_take_over;
+  end if;
+  if to_regclass('etl_original.etl_improved_audit') is not null then
+    insert into public.etl_improved_audit (run_id, run_label, event, status, actor, details, created_at)
+    select pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), o.run_label, coalesce(to_jsonb(o) ->> 'event', 'finished'), to_jsonb(o) ->> 'status',
+      coalesce(to_jsonb(o) ->> 'actor', 'airflow'), jsonb_build_object('audit', to_jsonb(o)), coalesce(o.created_at::timestamptz, now())
+    from etl_original.etl_improved_audit as o order by o.created_at, o.ctid;
+  end if;
+  if to_regclass('etl_original.etl_improved_alerts') is not null then
+    insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
+    select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
+      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
+        || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
+          'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
+      coalesce(o.created_at::timestamptz, now())
+    from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
+  end if;
+
+  for each in
+    select c.relname as name, c.oid::regclass as old, to_regclass(format('public.%I', c.relname)) as new, c.relacl as acl, c.relowner as owner
+    from pg_class as c where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r'
+  loop
+    -- who could read the old table can read the new one
+    for granted in
+      select a.privilege_type as privilege, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
+      from aclexplode(each.acl) as a where a.grantee <> each.owner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+    loop
+      execute format('grant %s on %s to %s', granted.privilege, each.new, granted.grantee);
+    end loop;
+    execute format('drop table %s', each.old);
+  end loop;
+  drop schema etl_original;
+  drop function pg_temp.run_uuid(text);
+  perform set_config('timezone', zone, true);
+end $etl_original$;
+
+-- sql/conf/tables.sql
+-- Parameters: their schema, saved confs, variables.
 create table if not exists etl.param_schema (
   singleton boolean primary key default true check (singleton),
   schema jsonb not null,
@@ -356,6 +495,16 @@ create table if not exists etl.configurations (
 );
 comment on table etl.configurations is 'saved confs that can be run by name';
 
+alter table etl.param_schema
+  add column if not exists maintenance jsonb not null default '{}',
+  add column if not exists maintenance_environment jsonb not null default '{}',
+  -- false: events of 0.1.0 went by updated_at, and nobody has agreed yet that others go
+  add column if not exists events_by_occurred_at boolean not null default true;
+comment on column etl.param_schema.maintenance is
+  'JSON Schema of the parameters of etl_maintenance, generated from pipeline/maintenance/params.ts';
+
+-- sql/runs/tables.sql
+-- Runs and all that belongs to them.
 create table if not exists etl.pools (
   pool text primary key check (pool ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
   slots integer not null check (slots between 0 and 1000),
@@ -586,6 +735,36 @@ create table if not exists etl.cursors (
 -- the oldest transaction of the source that was open then: mode exact reads what is not older
 alter table etl.cursors add column if not exists snapshot text;
 
+create table if not exists etl.run_logs (
+  run_id uuid not null references etl.runs (run_id) on delete cascade,
+  line_no integer not null,
+  logged_at timestamptz not null,
+  level text not null,
+  message text not null,
+  fields jsonb not null default '{}',
+  primary key (run_id, line_no)
+);
+
+create table if not exists etl.cancel_requests (
+  request_no bigint generated always as identity primary key,
+  run_id uuid not null,
+  requested_by text not null,
+  requested_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.cancel_requests is 'runs to be cancelled; a server takes the rows out within a second';
+
+alter table etl.runs
+  -- what asked for the run, if a schedule did; runs outlive schedules
+  add column if not exists schedule text,
+  add column if not exists slot timestamptz,
+  add column if not exists slot_previous timestamptz;
+create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
+
+-- What the pages of the dashboard look up by.
+create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
+
+-- sql/datasets/tables.sql
+-- Datasets, their events and their typed views.
 create table if not exists etl.datasets (
   dataset text primary key,
   schema_name text not null,
@@ -605,168 +784,136 @@ create table if not exists etl.dataset_events (
 );
 create index if not exists dataset_events_dataset on etl.dataset_events (dataset, event_no);
 
-create table if not exists etl.totals (
+alter table etl.datasets add column if not exists stale_after_seconds double precision;
+comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
+alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
+create index if not exists dataset_events_run_id on etl.dataset_events (run_id);
+
+-- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
+-- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
+alter table etl.datasets
+  add column if not exists columns jsonb,
+  add column if not exists view_name text,
+  add column if not exists view_sql text;
+comment on column etl.datasets.columns is 'declared columns of the typed view, [{name, path, type}]; null: the dataset has no typed view. Set by etl.set_dataset_columns';
+comment on column etl.datasets.view_name is 'the typed view, in the schema of the table';
+comment on column etl.datasets.view_sql is 'what the view was last made from: a view that is up to date is left alone, and its readers with it';
+create unique index if not exists datasets_view_name on etl.datasets (schema_name, view_name);
+alter table etl.datasets drop constraint if exists datasets_columns_and_view;
+alter table etl.datasets add constraint datasets_columns_and_view
+  check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
+
+-- sql/schedules/tables.sql
+-- Schedules: when runs are due by the clock, and what became of each of these times.
+create table if not exists etl.schedules (
+  name text primary key constraint schedules_name_form check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
+  description text,
+  cron text not null constraint schedules_cron_form check (
+    cron ~ '^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[^\s@]+(\s+\S+){4})$'),
+  time_zone text not null default 'UTC',
+  conf jsonb not null default '{}' constraint schedules_conf_is_object check (jsonb_typeof(conf) = 'object'),
+  active boolean not null default true,
+  missed text not null default 'last' constraint schedules_missed_known check (missed in ('last', 'all', 'none')),
+  grace_seconds integer not null default 120 constraint schedules_grace_bounds check (grace_seconds between 0 and 86400),
+  overlap text not null default 'skip' constraint schedules_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
+  paused_until timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  updated_by text,
+  -- kept by triggers and by the server that computes the slots
+  paused_at timestamptz,
+  -- grows whenever the slots have to be computed again
+  revision bigint not null default 1,
+  -- slots are made from here on, and are stored up to slots_until
+  plan_from timestamptz not null default now(),
+  slots_until timestamptz,
+  -- why no slots can be computed
+  problem text,
+  -- the same thing twice would be two truths
+  constraint schedules_overlap_outside_conf check (not conf ? 'overlap')
+);
+comment on table etl.schedules is 'runs that are due by the clock; a server computes their slots, etl.tick_schedules() turns due ones into runs';
+comment on column etl.schedules.overlap is 'when a run of the same label is going on: make no run (skip), wait (queue) or cancel the older one';
+comment on column etl.schedules.missed is 'what to run of slots that are later than the grace: the newest (last), up to 100 (all), nothing (none)';
+
+create table if not exists etl.slots (
+  schedule text not null references etl.schedules (name) on update cascade on delete cascade,
+  slot timestamptz not null,
+  slot_previous timestamptz,
+  state text not null default 'pending' constraint slots_state_known
+    check (state in ('pending', 'requested', 'skipped', 'missed', 'failed')),
+  run_id uuid,
+  -- the run that was going on, where overlap = skip made none
+  blocked_by uuid,
+  note text,
+  problem jsonb,
+  decided_at timestamptz,
+  primary key (schedule, slot),
+  constraint slots_previous_is_before check (slot_previous < slot),
+  constraint slots_decided_unless_pending check ((state = 'pending') = (decided_at is null)),
+  constraint slots_requested_has_run check ((state = 'requested') = (run_id is not null)),
+  constraint slots_blocked_is_skipped check (blocked_by is null or state = 'skipped'),
+  constraint slots_without_run_says_why check (state not in ('skipped', 'missed') or note is not null),
+  constraint slots_failed_has_problem check (state <> 'failed' or problem is not null)
+);
+create index if not exists slots_pending on etl.slots (slot) where state = 'pending';
+create index if not exists slots_decided_at on etl.slots (decided_at) where decided_at is not null;
+create index if not exists slots_run_id on etl.slots (run_id) where run_id is not null;
+comment on table etl.slots is 'the times at which a schedule is due, 8 days ahead, and what became of those that have passed';
+
+-- sql/queue/tables.sql
+-- What servers do for each other: who does which work, and what clients have asked for that a server does after the commit.
+create table if not exists etl.leases (
+  -- a kind of work that one server does at a time, e.g. "channel slack"
+  name text primary key,
+  holder uuid not null,
+  -- prolonged by its holder while it works; from then on anybody may take it
+  held_until timestamptz not null
+);
+comment on table etl.leases is 'work that one server does at a time, while it does it; see etl.claim_lease';
+
+create table if not exists etl.jobs (
+  name text primary key,
+  -- of a file of sql/cron, UTC
+  schedule text not null,
+  next_at timestamptz not null,
+  -- failures in a row
+  failures integer not null default 0
+);
+comment on table etl.jobs is 'periodic jobs that the servers run, as pg_cron does not: each due time is one server''s';
+
+create table if not exists etl.job_runs (
+  job_run_no bigint generated always as identity primary key,
+  name text not null,
+  due_at timestamptz not null,
+  started_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  status text not null default 'running' constraint job_runs_status_known check (status in ('running', 'succeeded', 'failed')),
+  message text
+);
+create index if not exists job_runs_name on etl.job_runs (name, job_run_no desc);
+comment on table etl.job_runs is 'the newest 500 times that the servers ran each periodic job';
+
+-- Who runs the periodic jobs of sql/cron.
+create table if not exists etl.job_scheduler (
   singleton boolean primary key default true check (singleton),
-  runs bigint not null default 0,
-  low_ratio_runs bigint not null default 0,
-  ratio_runs bigint not null default 0,
-  ratio_sum double precision not null default 0
+  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers')),
+  -- where pg_cron is, and the role that its jobs belong to
+  cron_database text,
+  cron_role text,
+  -- in words: why it is not pg_cron, or what somebody should know
+  reason text,
+  -- statements that would change that, with the database to run them in
+  grants jsonb not null default '[]',
+  decided_at timestamptz not null default now(),
+  decided_by text not null default current_user
 );
-comment on table etl.totals is 'what deleted rows of etl_improved_metrics add to the all-time figures';
-insert into etl.totals default values on conflict do nothing;
+alter table etl.job_scheduler
+  -- when etl.tick_schedules() was last called
+  add column if not exists ticked_at timestamptz;
+comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';
 
-create table if not exists etl.run_logs (
-  run_id uuid not null references etl.runs (run_id) on delete cascade,
-  line_no integer not null,
-  logged_at timestamptz not null,
-  level text not null,
-  message text not null,
-  fields jsonb not null default '{}',
-  primary key (run_id, line_no)
-);
-
--- sql/schema/20_destination.sql
--- The tables that every destination schema has, in public. Other schemas get
--- children of these, so that a query on the public table sees every schema.
-create table if not exists public.etl_improved_audit (
-  audit_id bigint generated always as identity primary key
-);
-alter table public.etl_improved_audit
-  add column if not exists run_id uuid,
-  add column if not exists run_label text,
-  add column if not exists event text not null default 'finished',
-  add column if not exists status text,
-  add column if not exists actor text,
-  add column if not exists params jsonb,
-  add column if not exists details jsonb,
-  add column if not exists created_at timestamptz not null default now();
-create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
-create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
-comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
-
-create table if not exists public.etl_improved_metrics (
-  run_id uuid primary key
-);
-alter table public.etl_improved_metrics
-  add column if not exists run_label text not null default 'etl_improved',
-  add column if not exists status text not null default 'succeeded',
-  add column if not exists total_rows bigint,
-  add column if not exists expected_rows bigint,
-  add column if not exists ratio double precision,
-  add column if not exists min_acceptance_ratio double precision,
-  add column if not exists low_ratio boolean not null default false,
-  add column if not exists num_chunks integer,
-  add column if not exists dry_run boolean not null default false,
-  add column if not exists replay_of uuid,
-  add column if not exists inserted bigint not null default 0,
-  add column if not exists updated bigint not null default 0,
-  add column if not exists unchanged bigint not null default 0,
-  add column if not exists rejected bigint not null default 0,
-  add column if not exists duplicates bigint not null default 0,
-  add column if not exists filtered bigint not null default 0,
-  add column if not exists extra bigint not null default 0,
-  add column if not exists schema_name text,
-  add column if not exists table_name text,
-  add column if not exists duration_ms double precision,
-  add column if not exists stages jsonb not null default '{}',
-  add column if not exists attempt integer not null default 1,
-  add column if not exists requested_at timestamptz,
-  add column if not exists started_at timestamptz,
-  add column if not exists created_at timestamptz not null default now();
-create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
-comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
-
-create table if not exists public.etl_improved_alerts (
-  alert_id bigint generated always as identity primary key
-);
-alter table public.etl_improved_alerts
-  add column if not exists kind text not null default 'run_failed',
-  add column if not exists severity text not null default 'warning',
-  add column if not exists message text not null default '',
-  add column if not exists run_id uuid,
-  add column if not exists run_label text,
-  add column if not exists fingerprint text,
-  add column if not exists details jsonb not null default '{}',
-  add column if not exists created_at timestamptz not null default now();
-create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
-comment on table public.etl_improved_alerts is 'what the consumer found and told';
-
--- sql/schema/25_take_over.sql
--- Copies the rows that 05_set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
--- here is in the audit table's details, or in the alert's. The ids of Airflow's runs become UUIDs, the same for the same.
-do $etl_original$
-declare
-  each record;
-  granted record;
-  zone text := current_setting('timezone');
-begin
-  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
-  -- a schema of another role's holds what that role wants to be run here
-  if not exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) = current_user) then return; end if;
-  perform set_config('timezone', 'UTC', true);
-  create function pg_temp.run_uuid(run_id text) returns uuid language sql immutable as $$
-    select case when run_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::uuid else md5(run_id)::uuid end
-  $$;
-
-  if to_regclass('etl_original.etl_improved_metrics') is not null then
-    create temp table etl_take_over as
-    select to_jsonb(o) as j, o.created_at::timestamptz as created_at, o.run_label::text as run_label,
-      -- several rows of one run stay several rows
-      case when to_jsonb(o) ->> 'run_id' is null then md5('etl_improved_metrics ' || o.ctid)::uuid
-        when row_number() over (partition by to_jsonb(o) ->> 'run_id' order by o.created_at desc, o.ctid desc) = 1
-          then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
-        else md5(format('%s %s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
-      o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
-      coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
-    from etl_original.etl_improved_metrics as o;
-    insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
-      num_chunks, dry_run, schema_name, table_name, created_at)
-    select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
-      t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
-      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
-    from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
-      o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
-    order by t.created_at;
-    insert into public.etl_improved_audit (run_id, run_label, event, actor, details, created_at)
-    select t.run_id, t.run_label, 'migrated', 'etl_migration', jsonb_build_object('metrics', t.j), coalesce(t.created_at, now())
-    from pg_temp.etl_take_over as t order by t.created_at;
-    drop table pg_temp.etl_take_over;
-  end if;
-  if to_regclass('etl_original.etl_improved_audit') is not null then
-    insert into public.etl_improved_audit (run_id, run_label, event, status, actor, details, created_at)
-    select pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), o.run_label, coalesce(to_jsonb(o) ->> 'event', 'finished'), to_jsonb(o) ->> 'status',
-      coalesce(to_jsonb(o) ->> 'actor', 'airflow'), jsonb_build_object('audit', to_jsonb(o)), coalesce(o.created_at::timestamptz, now())
-    from etl_original.etl_improved_audit as o order by o.created_at, o.ctid;
-  end if;
-  if to_regclass('etl_original.etl_improved_alerts') is not null then
-    insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
-    select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
-      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
-        || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
-          'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
-      coalesce(o.created_at::timestamptz, now())
-    from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
-  end if;
-
-  for each in
-    select c.relname as name, c.oid::regclass as old, to_regclass(format('public.%I', c.relname)) as new, c.relacl as acl, c.relowner as owner
-    from pg_class as c where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r'
-  loop
-    -- who could read the old table can read the new one
-    for granted in
-      select a.privilege_type as privilege, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
-      from aclexplode(each.acl) as a where a.grantee <> each.owner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
-    loop
-      execute format('grant %s on %s to %s', granted.privilege, each.new, granted.grantee);
-    end loop;
-    execute format('drop table %s', each.old);
-  end loop;
-  drop schema etl_original;
-  drop function pg_temp.run_uuid(text);
-  perform set_config('timezone', zone, true);
-end $etl_original$;
-
--- sql/schema/30_alerts.sql
+-- sql/reactions/tables.sql
 -- Alerts: what was found (public.etl_improved_alerts), which of it is still going on, and who is told.
 alter table public.etl_improved_alerts
   -- found again within the suppression window: recorded, not told
@@ -837,7 +984,6 @@ create table if not exists etl.notification_channels (
   last_error text
 );
 
--- sql/schema/31_reactions.sql
 -- What happens after a run: its end, the consumers of datasets, exports to other systems.
 create table if not exists etl.run_ends (
   run_id uuid not null references etl.runs (run_id) on delete cascade,
@@ -893,11 +1039,6 @@ create index if not exists deliveries_waiting on etl.deliveries (consumer, event
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
 
-alter table etl.datasets add column if not exists stale_after_seconds double precision;
-comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
-alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
-create index if not exists dataset_events_run_id on etl.dataset_events (run_id);
-
 create table if not exists etl.reports (
   report_id bigint generated always as identity primary key,
   consumer text not null,
@@ -930,7 +1071,6 @@ create table if not exists etl.exports (
 create index if not exists exports_pending on etl.exports (target, updated_at) where state = 'pending';
 comment on table etl.exports is 'runs as MLflow and OpenLineage know them, and what went wrong on the way there';
 
--- sql/schema/32_deadlines.sql
 create table if not exists etl.deadlines (
   run_id uuid not null references etl.runs (run_id) on delete cascade,
   -- run, or the name of a stage
@@ -943,7 +1083,17 @@ create table if not exists etl.deadlines (
 create index if not exists deadlines_open on etl.deadlines (deadline_at) where missed_at is null and met_at is null;
 comment on table etl.deadlines is 'when a run and its stages should have ended (sla_seconds), stored with the request';
 
--- sql/schema/33_metrics.sql
+-- sql/metrics/tables.sql
+create table if not exists etl.totals (
+  singleton boolean primary key default true check (singleton),
+  runs bigint not null default 0,
+  low_ratio_runs bigint not null default 0,
+  ratio_runs bigint not null default 0,
+  ratio_sum double precision not null default 0
+);
+comment on table etl.totals is 'what deleted rows of etl_improved_metrics add to the all-time figures';
+insert into etl.totals default values on conflict do nothing;
+
 -- What keeps history, latest and scrape cheap whatever the history holds.
 create index if not exists etl_improved_metrics_ratio on public.etl_improved_metrics (created_at desc, run_id desc)
   where ratio is not null;
@@ -966,7 +1116,7 @@ comment on table etl.metrics_totals is 'sums over the rows that etl_improved_met
 create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
   where status = 'succeeded' and not dry_run;
 
--- sql/schema/34_access.sql
+-- sql/access/tables.sql
 -- Who may use the HTTP interface: API tokens, and the sessions of people who have signed in with one.
 create table if not exists etl.api_tokens (
   -- the part of a token that is no secret, so that it can be named in lists and logs
@@ -1000,7 +1150,6 @@ create index if not exists sessions_expires_at on etl.sessions (expires_at);
 create index if not exists sessions_token_id on etl.sessions (token_id);
 comment on table etl.sessions is 'who has signed in to the dashboard; each ends with its token';
 
--- sql/schema/35_server_roles.sql
 -- Roles that servers log in as without owning anything. Only the owner writes here: whoever is listed is granted.
 create table if not exists etl.server_roles (
   role_name text primary key,
@@ -1016,57 +1165,23 @@ create table if not exists etl.reader_roles (
 );
 comment on table etl.reader_roles is 'roles that dashboards read with; each set-up renews their grants, see etl.grant_reader_role';
 
--- sql/schema/36_queue.sql
--- What servers do for each other: who does which work, and what clients have asked for that a server does after the commit.
-create table if not exists etl.leases (
-  -- a kind of work that one server does at a time, e.g. "channel slack"
-  name text primary key,
-  holder uuid not null,
-  -- prolonged by its holder while it works; from then on anybody may take it
-  held_until timestamptz not null
-);
-comment on table etl.leases is 'work that one server does at a time, while it does it; see etl.claim_lease';
+-- Tells every server to look tokens and sessions up anew, when the transaction that has changed them ends.
+create or replace function etl.access_changed() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_notify('etl_access', '');
+  return null;
+end $$;
 
-create table if not exists etl.cancel_requests (
-  request_no bigint generated always as identity primary key,
-  run_id uuid not null,
-  requested_by text not null,
-  requested_at timestamptz not null default clock_timestamp()
-);
-comment on table etl.cancel_requests is 'runs to be cancelled; a server takes the rows out within a second';
+create or replace trigger api_tokens_changed
+  after insert or delete or truncate or update of token_hash, role, expires_at, revoked_at on etl.api_tokens
+  for each statement execute function etl.access_changed();
+create or replace trigger sessions_changed
+  after delete or truncate on etl.sessions
+  for each statement execute function etl.access_changed();
 
-create table if not exists etl.jobs (
-  name text primary key,
-  -- of a file of sql/cron, UTC
-  schedule text not null,
-  next_at timestamptz not null,
-  -- failures in a row
-  failures integer not null default 0
-);
-comment on table etl.jobs is 'periodic jobs that the servers run, as pg_cron does not: each due time is one server''s';
-
-create table if not exists etl.job_runs (
-  job_run_no bigint generated always as identity primary key,
-  name text not null,
-  due_at timestamptz not null,
-  started_at timestamptz not null default clock_timestamp(),
-  ended_at timestamptz,
-  status text not null default 'running' constraint job_runs_status_known check (status in ('running', 'succeeded', 'failed')),
-  message text
-);
-create index if not exists job_runs_name on etl.job_runs (name, job_run_no desc);
-comment on table etl.job_runs is 'the newest 500 times that the servers ran each periodic job';
-
--- sql/schema/40_maintenance.sql
+-- sql/maintenance/tables.sql
 -- etl_maintenance: what was asked for, and how far each of its tasks is.
-alter table etl.param_schema
-  add column if not exists maintenance jsonb not null default '{}',
-  add column if not exists maintenance_environment jsonb not null default '{}',
-  -- false: events of 0.1.0 went by updated_at, and nobody has agreed yet that others go
-  add column if not exists events_by_occurred_at boolean not null default true;
-comment on column etl.param_schema.maintenance is
-  'JSON Schema of the parameters of etl_maintenance, generated from pipeline/maintenance/params.ts';
-
 create table if not exists etl.maintenance_runs (
   maintenance_id uuid primary key,
   state text not null default 'queued'
@@ -1110,111 +1225,9 @@ create table if not exists etl.maintenance_tasks (
   primary key (maintenance_id, task)
 );
 
--- sql/schema/41_schedules.sql
--- Schedules: when runs are due by the clock, and what became of each of these times.
-create table if not exists etl.schedules (
-  name text primary key constraint schedules_name_form check (name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$'),
-  description text,
-  cron text not null constraint schedules_cron_form check (
-    cron ~ '^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[^\s@]+(\s+\S+){4})$'),
-  time_zone text not null default 'UTC',
-  conf jsonb not null default '{}' constraint schedules_conf_is_object check (jsonb_typeof(conf) = 'object'),
-  active boolean not null default true,
-  missed text not null default 'last' constraint schedules_missed_known check (missed in ('last', 'all', 'none')),
-  grace_seconds integer not null default 120 constraint schedules_grace_bounds check (grace_seconds between 0 and 86400),
-  overlap text not null default 'skip' constraint schedules_overlap_known check (overlap in ('queue', 'skip', 'cancel')),
-  paused_until timestamptz,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now(),
-  updated_by text,
-  -- kept by triggers and by the server that computes the slots
-  paused_at timestamptz,
-  -- grows whenever the slots have to be computed again
-  revision bigint not null default 1,
-  -- slots are made from here on, and are stored up to slots_until
-  plan_from timestamptz not null default now(),
-  slots_until timestamptz,
-  -- why no slots can be computed
-  problem text,
-  -- the same thing twice would be two truths
-  constraint schedules_overlap_outside_conf check (not conf ? 'overlap')
-);
-comment on table etl.schedules is 'runs that are due by the clock; a server computes their slots, etl.tick_schedules() turns due ones into runs';
-comment on column etl.schedules.overlap is 'when a run of the same label is going on: make no run (skip), wait (queue) or cancel the older one';
-comment on column etl.schedules.missed is 'what to run of slots that are later than the grace: the newest (last), up to 100 (all), nothing (none)';
+-- sql/shared/basics.sql
+-- What every topic uses.
 
-create table if not exists etl.slots (
-  schedule text not null references etl.schedules (name) on update cascade on delete cascade,
-  slot timestamptz not null,
-  slot_previous timestamptz,
-  state text not null default 'pending' constraint slots_state_known
-    check (state in ('pending', 'requested', 'skipped', 'missed', 'failed')),
-  run_id uuid,
-  -- the run that was going on, where overlap = skip made none
-  blocked_by uuid,
-  note text,
-  problem jsonb,
-  decided_at timestamptz,
-  primary key (schedule, slot),
-  constraint slots_previous_is_before check (slot_previous < slot),
-  constraint slots_decided_unless_pending check ((state = 'pending') = (decided_at is null)),
-  constraint slots_requested_has_run check ((state = 'requested') = (run_id is not null)),
-  constraint slots_blocked_is_skipped check (blocked_by is null or state = 'skipped'),
-  constraint slots_without_run_says_why check (state not in ('skipped', 'missed') or note is not null),
-  constraint slots_failed_has_problem check (state <> 'failed' or problem is not null)
-);
-create index if not exists slots_pending on etl.slots (slot) where state = 'pending';
-create index if not exists slots_decided_at on etl.slots (decided_at) where decided_at is not null;
-create index if not exists slots_run_id on etl.slots (run_id) where run_id is not null;
-comment on table etl.slots is 'the times at which a schedule is due, 8 days ahead, and what became of those that have passed';
-
-alter table etl.runs
-  -- what asked for the run, if a schedule did; runs outlive schedules
-  add column if not exists schedule text,
-  add column if not exists slot timestamptz,
-  add column if not exists slot_previous timestamptz;
-create index if not exists runs_schedule on etl.runs (schedule, requested_at desc) where schedule is not null;
-
--- sql/schema/42_job_scheduler.sql
--- Who runs the periodic jobs of sql/cron.
-create table if not exists etl.job_scheduler (
-  singleton boolean primary key default true check (singleton),
-  kind text not null constraint job_scheduler_kind_known check (kind in ('pg_cron', 'servers')),
-  -- where pg_cron is, and the role that its jobs belong to
-  cron_database text,
-  cron_role text,
-  -- in words: why it is not pg_cron, or what somebody should know
-  reason text,
-  -- statements that would change that, with the database to run them in
-  grants jsonb not null default '[]',
-  decided_at timestamptz not null default now(),
-  decided_by text not null default current_user
-);
-alter table etl.job_scheduler
-  -- when etl.tick_schedules() was last called
-  add column if not exists ticked_at timestamptz;
-comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';
-
--- sql/schema/43_typed_views.sql
--- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
--- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
-alter table etl.datasets
-  add column if not exists columns jsonb,
-  add column if not exists view_name text,
-  add column if not exists view_sql text;
-comment on column etl.datasets.columns is 'declared columns of the typed view, [{name, path, type}]; null: the dataset has no typed view. Set by etl.set_dataset_columns';
-comment on column etl.datasets.view_name is 'the typed view, in the schema of the table';
-comment on column etl.datasets.view_sql is 'what the view was last made from: a view that is up to date is left alone, and its readers with it';
-create unique index if not exists datasets_view_name on etl.datasets (schema_name, view_name);
-alter table etl.datasets drop constraint if exists datasets_columns_and_view;
-alter table etl.datasets add constraint datasets_columns_and_view
-  check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
-
--- sql/schema/44_dashboard.sql
--- What the pages of the dashboard look up by.
-create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
-
--- sql/functions/10_uuid7.sql
 -- RFC 9562 version 7, with microseconds in rand_a: run ids sort by the time of their request.
 create or replace function etl.uuid7() returns uuid
 language sql volatile set search_path = pg_catalog, pg_temp as $$
@@ -1227,14 +1240,12 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function etl.uuid7() is 'a time-ordered UUID (RFC 9562 version 7)';
 
--- sql/functions/11_owner.sql
 -- The role that owns schema etl and what is in it.
 create or replace function etl.owner() returns name
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select pg_get_userbyid(n.nspowner) from pg_namespace as n where n.nspname = 'etl'
 $$;
 
--- sql/functions/12_raise_problem.sql
 -- SQLSTATE ET422 (or the status given) carries a problem whose JSON is in DETAIL;
 -- the server turns it into application/problem+json, psql shows message and hint.
 create or replace function etl.raise_problem(
@@ -1248,7 +1259,18 @@ begin
     detail = (extra || jsonb_build_object('type', type, 'status', status, 'detail', message, 'errors', errors))::text;
 end $$;
 
--- sql/functions/13_nearest_name.sql
+-- A time as the API shows it: ISO 8601 in UTC with milliseconds.
+create or replace function etl.iso(at timestamptz) returns text
+language sql immutable parallel safe as $$
+  select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
+-- Wakes the servers for work of a kind when the transaction that made it commits; etl.due_work() knows the kinds.
+create or replace function etl.wake(kind text) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select pg_notify('etl_work', kind)
+$$;
+
 -- The known name that was probably meant: with the smallest edit distance, upper and lower case being the
 -- same, if that is at most a third of what was given, or 2. Of several at the same distance the first of the
 -- same length, else the first. vocabulary/nearest_name.ts has the same rule; a test compares.
@@ -1290,7 +1312,7 @@ begin
   return best;
 end $$;
 
--- sql/functions/14_schema_errors.sql
+-- sql/conf/schema_errors.sql
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
 -- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
 -- names (vocabulary/problem.ts). The known name that was meant is looked for 10 times at most (vocabulary/nearest_name.ts).
@@ -1411,101 +1433,7 @@ begin
   end if;
 end $$;
 
--- sql/functions/15_resolve_params.sql
--- The value of every run parameter and where it came from, first wins:
--- conf, configuration, variable etl_improved__<name>, environment, default.
-create or replace function etl.resolve_params(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  known jsonb;
-  environment_values jsonb;
-  saved jsonb := '{}';
-  variables jsonb;
-  given jsonb := resolve_params.conf - 'configuration';
-  name text;
-  field jsonb;
-  value jsonb;
-  origin text;
-begin
-  params := '{}';
-  origins := '{}';
-  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
-  if known is null then
-    perform etl.raise_problem('unavailable',
-      'The database is not set up: run `deno task setup-db` first.', status => 503);
-  end if;
-  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
-
-  if resolve_params.conf ? 'configuration' then
-    select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
-    if not found then
-      errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
-        'message', 'is not a saved configuration',
-        'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
-          'none is saved yet'));
-      saved := '{}';
-    end if;
-    -- what is wrong with a value is found below, with its origin
-    errors := errors || coalesce((
-      select jsonb_agg(e || jsonb_build_object('message', format('%s (from the configuration)', e ->> 'message')))
-      from etl.schema_errors(known, saved - array(select jsonb_object_keys(known -> 'properties'))) as e), '[]');
-  end if;
-  select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
-    from etl.variables as v where v.name like 'etl\_improved\_\_%';
-
-  for name, field in select * from jsonb_each(known -> 'properties') loop
-    if given ? name then
-      value := given -> name; origin := 'request';
-    elsif saved ? name then
-      value := saved -> name; origin := 'configuration';
-    elsif variables ? ('etl_improved__' || name) then
-      value := variables -> ('etl_improved__' || name); origin := 'variable';
-    elsif environment_values ? name then
-      value := environment_values -> name; origin := 'environment';
-    else
-      value := field -> 'default'; origin := 'default';
-    end if;
-    if origin not in ('request', 'default') then
-      errors := errors || coalesce((
-        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
-        from etl.schema_errors(field, value, name) as e), '[]');
-    end if;
-    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
-      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
-    end if;
-    params := params || jsonb_build_object(name, value);
-    origins := origins || jsonb_build_object(name, origin);
-  end loop;
-  -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
-  if errors <> '[]' and length(params::text) > 32768 then
-    return;
-  end if;
-  errors := errors || coalesce((
-    select jsonb_agg(case o.origin when 'request' then e
-      else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
-    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
-      select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
-end $$;
-comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
-
--- sql/functions/16_iso.sql
--- A time as the API shows it: ISO 8601 in UTC with milliseconds.
-create or replace function etl.iso(at timestamptz) returns text
-language sql immutable parallel safe as $$
-  select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-$$;
-
--- sql/functions/17_suite_name.sql
--- The name of the suite that a run is judged by: the one asked for, else the dataset's, else the table's; null without one.
-create or replace function etl.suite_name(asked text, dataset text) returns text
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select s.name from etl.suites as s
-  where s.name = any(case when asked is not null then array[asked]
-    else array[dataset, substr(dataset, position('.' in dataset) + 1)] end)
-  order by s.name = dataset desc limit 1
-$$;
-
--- sql/functions/18_without_secrets.sql
+-- sql/conf/secrets.sql
 -- Literal secrets in confs. A conf is stored, copied into runs, audited, backed up and shown, so a secret has no place
 -- in it: the name of a connection has (docs/decisions/secrets.md). These functions are the only ones that know what a
 -- secret looks like.
@@ -1705,35 +1633,568 @@ language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp 
     || case when named ? 'value' then jsonb_build_object('value', etl.without_secrets(named -> 'value')) else '{}' end
 $$;
 
--- sql/functions/19_fill_slots.sql
--- Replaces {{slot}}, {{slot_previous}} and {{today}} in the strings of a conf.
--- Records that the conf carries are data and stay as they are.
--- {{today}} is the day of the slot in a time zone.
-drop function if exists etl.fill_slots(jsonb, timestamptz, timestamptz);
-create or replace function etl.fill_slots(
-  conf jsonb, slot timestamptz, slot_previous timestamptz default null, time_zone text default 'UTC'
-) returns jsonb
+-- sql/conf/resolve.sql
+-- From a conf to the parameters of a run.
+
+-- The value of every run parameter and where it came from, first wins:
+-- conf, configuration, variable etl_improved__<name>, environment, default.
+create or replace function etl.resolve_params(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  records jsonb := conf #> '{source,records}';
-  filled text := (case when records is null then conf else conf #- '{source,records}' end)::text;
+  known jsonb;
+  environment_values jsonb;
+  saved jsonb := '{}';
+  variables jsonb;
+  given jsonb := resolve_params.conf - 'configuration';
+  name text;
+  field jsonb;
+  value jsonb;
+  origin text;
 begin
-  if filled not like '%{{%' then
-    return conf;
+  params := '{}';
+  origins := '{}';
+  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
+  if known is null then
+    perform etl.raise_problem('unavailable',
+      'The database is not set up: run `deno task setup-db` first.', status => 503);
   end if;
-  if filled like '%{{slot_previous}}%' and slot_previous is null then
-    perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+
+  if resolve_params.conf ? 'configuration' then
+    select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
+    if not found then
+      errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
+        'message', 'is not a saved configuration',
+        'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
+          'none is saved yet'));
+      saved := '{}';
+    end if;
+    -- what is wrong with a value is found below, with its origin
+    errors := errors || coalesce((
+      select jsonb_agg(e || jsonb_build_object('message', format('%s (from the configuration)', e ->> 'message')))
+      from etl.schema_errors(known, saved - array(select jsonb_object_keys(known -> 'properties'))) as e), '[]');
   end if;
-  filled := replace(filled, '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
-  filled := replace(filled, '{{today}}', to_char(slot at time zone time_zone, 'YYYY-MM-DD'));
-  if slot_previous is not null then
-    filled := replace(filled, '{{slot_previous}}', to_char(slot_previous at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
+    from etl.variables as v where v.name like 'etl\_improved\_\_%';
+
+  for name, field in select * from jsonb_each(known -> 'properties') loop
+    if given ? name then
+      value := given -> name; origin := 'request';
+    elsif saved ? name then
+      value := saved -> name; origin := 'configuration';
+    elsif variables ? ('etl_improved__' || name) then
+      value := variables -> ('etl_improved__' || name); origin := 'variable';
+    elsif environment_values ? name then
+      value := environment_values -> name; origin := 'environment';
+    else
+      value := field -> 'default'; origin := 'default';
+    end if;
+    if origin not in ('request', 'default') then
+      errors := errors || coalesce((
+        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
+        from etl.schema_errors(field, value, name) as e), '[]');
+    end if;
+    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
+      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
+    end if;
+    params := params || jsonb_build_object(name, value);
+    origins := origins || jsonb_build_object(name, origin);
+  end loop;
+  -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
+  if errors <> '[]' and length(params::text) > 32768 then
+    return;
   end if;
-  return case when records is null then filled::jsonb
-    else jsonb_set(filled::jsonb, '{source,records}', records) end;
+  errors := errors || coalesce((
+    select jsonb_agg(case o.origin when 'request' then e
+      else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
+    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
+      select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
+end $$;
+comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
+
+-- The name of the suite that a run is judged by: the one asked for, else the dataset's, else the table's; null without one.
+create or replace function etl.suite_name(asked text, dataset text) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select s.name from etl.suites as s
+  where s.name = any(case when asked is not null then array[asked]
+    else array[dataset, substr(dataset, position('.' in dataset) + 1)] end)
+  order by s.name = dataset desc limit 1
+$$;
+
+-- What is wrong with resolved parameters in the light of what is stored: pools and suites.
+create or replace function etl.reference_errors(params jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  errors jsonb := '[]';
+  chosen_suite text;
+begin
+  if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
+    errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
+      'message', 'is not a known pool',
+      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+  end if;
+  chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
+  if params ->> 'suite' is not null and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'suite', 'value', params -> 'suite',
+      'message', 'is not a known suite',
+      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
+  elsif params -> 'enforce_ge' = 'true' and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
+      'message', 'needs a suite, and there is none for this table',
+      'expected', 'a suite by name, or one stored for the table');
+  end if;
+  if params ->> 'on_failure' = 'quarantine' then
+    if params -> 'enforce_ge' = 'true' then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'expected', 'record');
+    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'expected', 'record');
+    end if;
+  end if;
+  return errors;
 end $$;
 
--- sql/functions/20_check_schema.sql
+-- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
+create or replace function etl.conf_errors(conf jsonb) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select r.errors || etl.reference_errors(r.params) from etl.resolve_params(conf) as r
+$$;
+comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
+
+-- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
+create or replace function etl.resolve_request(
+  conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
+) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  resolved record;
+begin
+  -- before the values are checked, and again for what a configuration or variable holds
+  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
+  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
+  origins := resolved.origins;
+  errors := resolved.errors || etl.reference_errors(params);
+end $$;
+
+-- sql/datasets/typed_values.sql
+-- A value of a payload as a type of a typed view; null where it is none.
+
+-- A whole number as bigint, null where the text is none or does not fit; 12.0 is 12, 12.5 is null.
+-- The casts of typed views have no `set`, which would cost more than all they do. This one has an SQL body, bound
+-- when it is made: PostgreSQL puts it into the query that uses the view, which is cheaper than a call.
+create or replace function etl.to_bigint(value text) returns bigint
+language sql immutable parallel safe
+return case
+  when value ~ '^-?[0-9]+$' and length(value) < 19 then value::bigint
+  when value ~ '^ *[+-]?[0-9]+(?:[.]0*)? *$' and length(value) < 400 then
+    case when value::numeric between -9223372036854775808 and 9223372036854775807 then value::numeric::bigint end
+end;
+
+-- A JSON number, or text that is one, with every digit; null where the value is none. Takes JSON,
+-- because a JSON number needs no check.
+create or replace function etl.to_numeric(value jsonb) returns numeric
+language sql immutable parallel safe
+return case jsonb_typeof(value)
+  when 'number' then value::numeric
+  when 'string' then case
+    when value #>> '{}' ~ '^ *[+-]?(?:[0-9]+(?:[.][0-9]*)?|[.][0-9]+)(?:[eE][+-]?[0-9]{1,3})? *$'
+      and length(value #>> '{}') < 1000 then (value #>> '{}')::numeric end
+end;
+
+-- true and false, also as the words and digits that PostgreSQL takes for them; null for anything else.
+create or replace function etl.to_boolean(value text) returns boolean
+language sql immutable parallel safe
+return case
+  when value = 'true' then true
+  when value = 'false' then false
+  when lower(btrim(value)) = any ('{true,t,yes,y,on,1}') then true
+  when lower(btrim(value)) = any ('{false,f,no,n,off,0}') then false
+end;
+
+-- The date of an ISO date or time, as it is written there; null for anything else, a 30th of February too.
+-- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
+create or replace function etl.to_date(value text) returns date
+language plpgsql stable parallel safe as $$ begin return case
+  -- most dates, more cheaply: long expressions are slow in PostgreSQL, by the character
+  when value like '____-__-__' and value ~ '^[0-9]+-[0-9]+-[0-9]+$' and value > '0001' collate "C"
+    and substr(value, 6, 2) between '01' and '12' collate "C" and substr(value, 9) between '01' and '28' collate "C"
+    then value::date
+  when value > '0001' collate "C" and (
+    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ].*)?$'
+    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ].*)?$')
+    then left(value, 10)::date
+end; end $$;
+
+-- An ISO 8601 date or time as occurred_at takes it (pipeline/timestamps.ts): without an offset it is UTC,
+-- whatever the session's time zone; null for anything else. The cast would fail on a 30th of February.
+-- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
+create or replace function etl.to_timestamptz(value text) returns timestamptz
+language plpgsql stable parallel safe as $$ begin return case
+  -- most times, as JSON has them, more cheaply: long expressions are slow in PostgreSQL, by the character
+  when (value like '____-__-__T__:__:__Z' or value like '____-__-__T__:__:__.%Z') and length(value) <= 30
+    and value ~ '^(?:[0-9]+[-T:])+[0-9]+(?:[.][0-9]+)?Z$'
+    and value > '0001' collate "C" and substr(value, 6, 2) between '01' and '12' collate "C"
+    and substr(value, 9, 2) between '01' and '28' collate "C" and substr(value, 12, 2) < '24' collate "C"
+    and substr(value, 15, 1) < '6' collate "C" and substr(value, 18, 1) < '6' collate "C"
+    then value::timestamptz
+  when value > '0001' collate "C" and (
+    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$'
+    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$')
+    then case when substr(value, 17) ~ '[-Zz+]' then replace(value, ',', '.')::timestamptz
+      else replace(value, ',', '.')::timestamp at time zone 'UTC' end
+end; end $$;
+
+-- The expression that reads a path from a payload, as JSON or as text. A path is written as in
+-- a source's mapping (pipeline/field_path.ts): "properties.mag", "items.0.price"; `\.` is a dot inside a name.
+create or replace function etl.payload_value(path text, as_text boolean) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  parts text[] := array(
+    select replace(part, '\.', '.') from regexp_split_to_table(path, '(?<!\\)\.') with ordinality as p (part, place) order by place);
+begin
+  if cardinality(parts) = 1 then
+    return format('t.payload %s %L', case when as_text then '->>' else '->' end, parts[1]);
+  end if;
+  return format('t.payload %s %L', case when as_text then '#>>' else '#>' end, parts::text);
+end $$;
+
+-- sql/datasets/typed_views.sql
+-- Typed views: declared columns over the payload, made from etl.datasets.columns.
+
+-- The columns of the table that every typed view begins with.
+create or replace function etl.typed_view_fixed() returns text[]
+language sql immutable parallel safe
+return array['event_id', 'event_type', 'occurred_at', 'source', 'version', 'event_date', 'event_hour',
+  'run_id', 'first_seen_at', 'updated_at'];
+
+-- Declared columns with path and type filled in; refuses what cannot be a column, every mistake at once.
+create or replace function etl.check_dataset_columns(columns jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  types constant text[] := array['text', 'integer', 'numeric', 'boolean', 'date', 'timestamptz', 'jsonb'];
+  aliases constant jsonb := '{"number": "numeric", "bigint": "integer"}';
+  errors jsonb := '[]';
+  checked jsonb := '[]';
+  seen text[] := '{}';
+  declared jsonb;
+  at text;
+  wrong record;
+  column_name text;
+  column_type text;
+begin
+  if jsonb_typeof(columns) <> 'array' or jsonb_array_length(columns) not between 1 and 500 then
+    perform etl.raise_problem('invalid-conf', 'columns must be a list of 1 to 500 columns: [{"name": "amount", "path": "amount", "type": "numeric"}]',
+      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'must be a list of 1 to 500 columns', 'expected', '[{name, path, type}]')));
+  end if;
+  for i in 0 .. jsonb_array_length(columns) - 1 loop
+    declared := columns -> i;
+    at := format('columns[%s]', i);
+    if jsonb_typeof(declared) <> 'object' then
+      errors := errors || jsonb_build_object('field', at, 'value', declared, 'message', 'must be an object', 'expected', '{name, path, type}');
+      continue;
+    end if;
+    column_name := case when jsonb_typeof(declared -> 'name') = 'string' then declared ->> 'name' end;
+    column_type := coalesce(aliases ->> (declared ->> 'type'), declared ->> 'type');
+    for wrong in
+      select at || '.' || k.key as field, declared -> k.key as value, 'is no part of a column' as message, 'name, path, type' as expected
+      from jsonb_object_keys(declared) as k (key) where k.key not in ('name', 'path', 'type')
+      union all
+      select at || '.name', declared -> 'name', problem.message, problem.expected from (values
+        (coalesce(column_name, '') = '', 'must be the name of a column', 'text'),
+        (octet_length(column_name) > 63, 'is too long for a name in PostgreSQL', 'at most 63 bytes'),
+        (column_name = any (etl.typed_view_fixed()), 'is a column that every typed view has', 'another name'),
+        (column_name = any (seen), 'is the name of two columns', 'another name')) as problem (is_wrong, message, expected)
+      where problem.is_wrong
+      union all
+      select at || '.path', declared -> 'path', 'must be a path into payload', '"properties.mag", with \. for a dot inside a name'
+      where declared ? 'path' and (jsonb_typeof(declared -> 'path') <> 'string' or declared ->> 'path' = '')
+      union all
+      select at || '.type', declared -> 'type', 'is no type of a column' ||
+          coalesce('; did you mean ' || etl.nearest_name(coalesce(column_type, ''), types) || '?', ''), array_to_string(types, ', ')
+      where column_type is null or not column_type = any (types)
+    loop
+      errors := errors || jsonb_strip_nulls(to_jsonb(wrong));
+    end loop;
+    seen := seen || column_name;
+    checked := checked || jsonb_build_object('name', column_name,
+      'path', coalesce(declared ->> 'path', replace(column_name, '.', '\.')), 'type', column_type);
+  end loop;
+  if errors <> '[]' then
+    perform etl.raise_problem('invalid-conf',
+      (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(errors) as e), errors);
+  end if;
+  return checked;
+end $$;
+
+-- The query of a typed view. Fixed columns come first: `create or replace view` can only add at the end.
+create or replace function etl.typed_view_sql(schema_name text, table_name text, columns jsonb) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select format('select %s from %I.%I as t', string_agg(c.sql, ', ' order by c.place), schema_name, table_name)
+  from (
+    select f.place, format('t.%I', f.name)
+    from unnest(etl.typed_view_fixed()) with ordinality as f (name, place)
+    union all
+    select 1000 + d.place, format('%s as %I', case d.value ->> 'type'
+        when 'text' then etl.payload_value(d.value ->> 'path', true)
+        when 'numeric' then format('etl.to_numeric(%s)', etl.payload_value(d.value ->> 'path', false))
+        when 'jsonb' then format('nullif(%s, ''null''::jsonb)', etl.payload_value(d.value ->> 'path', false))
+        else format('etl.%s(%s)', case d.value ->> 'type' when 'integer' then 'to_bigint' when 'boolean' then 'to_boolean'
+          when 'date' then 'to_date' when 'timestamptz' then 'to_timestamptz' end, etl.payload_value(d.value ->> 'path', true))
+      end, d.value ->> 'name')
+    from jsonb_array_elements(columns) with ordinality as d (value, place)) as c (place, sql)
+$$;
+
+-- Whether a relation is the typed view of this dataset: it is the owner's and its comment says so, so that nothing else
+-- is ever replaced.
+create or replace function etl.is_typed_view(relation regclass, dataset text) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind = 'v' and (c.relowner = n.nspowner or pg_has_role(n.nspowner, c.relowner, 'usage')) and coalesce(obj_description(c.oid, 'pg_class'), '') = format('typed view of dataset %s, made by etl.set_dataset_columns', dataset)
+  from pg_class as c cross join pg_namespace as n where c.oid = relation and n.nspname = 'etl'
+$$;
+
+-- Drops the typed view of a dataset, if it is there; refuses where something is built on it, naming that. Runs as the
+-- owner of schema etl, for whoever may write into the table.
+create or replace function etl.drop_typed_view(dataset text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  target etl.datasets;
+  source regclass;
+  qualified text;
+  dependents text;
+begin
+  select * into target from etl.datasets as d where d.dataset = drop_typed_view.dataset;
+  qualified := quote_ident(target.schema_name) || '.' || quote_ident(target.view_name);
+  if not coalesce(etl.is_typed_view(to_regclass(qualified), dataset), false) then
+    return;
+  end if;
+  source := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if not has_table_privilege(session_user, source, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not drop the view %s. As an owner: grant insert on %s to %I', session_user, qualified, source, session_user));
+  end if;
+  execute format('drop view %s', qualified);
+exception
+  when dependent_objects_still_exist then
+    get stacked diagnostics dependents = pg_exception_detail;
+    perform etl.raise_problem('conflict',
+      format('%s would have to be dropped, and other things are built on it: %s. Drop them first and make them again afterwards; columns added at the end of the list need no drop.',
+        qualified, replace(dependents, E'\n', '; ')),
+      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'other things depend on the view', 'value', dependents)), 409);
+  when insufficient_privilege then
+    perform etl.raise_problem('missing-grant', format('%s may not be dropped by the owner of schema etl. As its owner: grant %I to %I', qualified,
+      (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = to_regclass(qualified)), current_user));
+  when lock_not_available then
+    perform etl.raise_problem('conflict',
+      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
+end $$;
+
+-- Makes the typed view of a dataset as its row in etl.datasets says, in the transaction of the caller. Nothing is
+-- done where it is so already, where no columns are declared, or while the table does not exist.
+-- With security_invoker a reader needs the right to read the table, and row security asks about him, so that
+-- the view itself may be open to everybody.
+-- Runs as the owner of schema etl, for whoever may write into the table, as servers may that own nothing: what it makes
+-- is a view of this table under the name of this dataset, and never in the place of anything else.
+create or replace function etl.make_typed_view(dataset text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  target etl.datasets;
+  source regclass;
+  qualified text;
+  query text;
+  statement text;
+  needed text;
+begin
+  select * into target from etl.datasets as d where d.dataset = make_typed_view.dataset for update;
+  source := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if target.columns is null or source is null then
+    return;
+  end if;
+  if not has_table_privilege(session_user, source, 'insert') then
+    raise insufficient_privilege;
+  end if;
+  qualified := format('%I.%I', target.schema_name, target.view_name);
+  query := etl.typed_view_sql(target.schema_name, target.table_name, target.columns);
+  if to_regclass(qualified) is not null then
+    if not etl.is_typed_view(to_regclass(qualified), dataset) then
+      perform etl.raise_problem('conflict',
+        format('%s exists and is not the typed view of %s. Give the view another name with `view`.', qualified, dataset),
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'is the name of something else')), 409);
+    end if;
+    if target.view_sql = query then
+      return;
+    end if;
+  end if;
+  statement := format('create or replace view %s with (security_invoker = true) as %s', qualified, query);
+  begin
+    execute statement;
+  -- a column that goes, or gets another name or type: the view has to be another one
+  exception when invalid_table_definition then
+    perform etl.drop_typed_view(dataset);
+    execute statement;
+  end;
+  execute format('comment on view %s is %L', qualified, format('typed view of dataset %s, made by etl.set_dataset_columns', dataset));
+  execute format('grant select on %s to public', qualified);
+  update etl.datasets as d set view_sql = query where d.dataset = make_typed_view.dataset;
+exception
+  when lock_not_available then
+    perform etl.raise_problem('conflict',
+      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
+  when insufficient_privilege then
+    select case
+      when not has_table_privilege(session_user, source, 'insert') then format('grant insert on %s to %I', source, session_user)
+      when to_regclass(qualified) is null then format('grant usage, create on schema %I to %I', target.schema_name, current_user)
+      else (select format('grant %I to %I', pg_get_userbyid(c.relowner), current_user) from pg_class as c where c.oid = to_regclass(qualified))
+    end into needed;
+    perform etl.raise_problem('missing-grant', format('Role %I may not make the view of %s. As an owner: %s', session_user, dataset, needed),
+      jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', needed)));
+end $$;
+
+-- Makes the typed views of datasets that are missing or of an older kind: after setup, after a restore, after
+-- a table was made again. A view that cannot be made is a warning: it must not keep a run or a setup from going on.
+create or replace function etl.refresh_typed_views(only_dataset text default null) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each text;
+begin
+  for each in
+    select d.dataset from etl.datasets as d
+    where d.columns is not null and (only_dataset is null or d.dataset = only_dataset) order by d.dataset
+  loop
+    begin
+      perform etl.make_typed_view(each);
+    exception when others then
+      raise warning 'the typed view of % could not be made: %', each, sqlerrm;
+    end;
+  end loop;
+end $$;
+
+-- Declares the columns of a dataset, [{name, path, type}], and makes its typed view; null takes both away.
+-- view_name: null keeps the name that it has, at first `<table>_typed`. One transaction; answers with the view, quoted.
+-- Runs as the owner of schema etl, who alone writes etl.datasets, for whoever may write into the table.
+create or replace function etl.set_dataset_columns(
+  dataset text, columns jsonb, view_name text default null, actor text default current_user
+) returns text
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  source regclass;
+  given jsonb := nullif(columns, 'null');
+  chosen text;
+begin
+  select * into target from etl.datasets as d where d.dataset = set_dataset_columns.dataset for update;
+  if not found then
+    perform etl.raise_problem('not-found',
+      format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  source := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  if not has_table_privilege(session_user, source, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not declare columns of %s. As an owner: grant insert on %s to %I', session_user, dataset, source, session_user));
+  end if;
+  if given is null then
+    perform etl.drop_typed_view(dataset);
+    update etl.datasets as d set columns = null, view_name = null, view_sql = null
+    where d.dataset = set_dataset_columns.dataset;
+    target.view_name := null;
+  else
+    given := etl.check_dataset_columns(given);
+    chosen := coalesce(view_name, target.view_name, case when octet_length(target.table_name) <= 57 then target.table_name
+      else left(target.table_name, 12) || '_' || left(md5(target.table_name), 8) end || '_typed');
+    if octet_length(chosen) not between 1 and 63 or chosen = target.table_name then
+      perform etl.raise_problem('invalid-conf', 'view must be a name of 1 to 63 bytes that is not the table''s.',
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'cannot be the name of the view')));
+    end if;
+    if target.view_name <> chosen then
+      perform etl.drop_typed_view(dataset);
+    end if;
+    begin
+      update etl.datasets as d set columns = given, view_name = chosen
+      where d.dataset = set_dataset_columns.dataset returning * into target;
+    exception when unique_violation then
+      perform etl.raise_problem('conflict', format('%I.%I is the typed view of another dataset. Give the view another name with `view`.', target.schema_name, chosen),
+        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'is the name of another view')), 409);
+    end;
+    perform etl.make_typed_view(dataset);
+  end if;
+  insert into public.etl_improved_audit (event, actor, details)
+  values (case when given is null then 'dataset_columns_delete' else 'dataset_columns_put' end, actor,
+    jsonb_build_object('dataset', dataset, 'columns', given, 'view', chosen));
+  return format('%I.', target.schema_name) || quote_ident(target.view_name);
+end $$;
+comment on function etl.set_dataset_columns(text, jsonb, text, text) is 'declares the columns of a dataset''s typed view and makes it';
+
+-- Columns that fit the payloads of a dataset: about `sample` rows from all over the table are looked at. Objects are
+-- taken apart, up to five deep; a path whose values are not all of one type is text. Answers with
+-- {columns, rows, left_out}: left_out are paths beyond the 200 that most rows have.
+create or replace function etl.propose_dataset_columns(dataset text, sample integer default 5000) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  estimate double precision;
+  result jsonb;
+begin
+  select * into target from etl.datasets as d where d.dataset = propose_dataset_columns.dataset;
+  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if relation is null then
+    perform etl.raise_problem('not-found',
+      format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  select c.reltuples into estimate from pg_class as c where c.oid = relation;
+  execute format($query$
+    with recursive looked as materialized (select payload from %s as t %s limit $1),
+    leaves (parts, value, depth) as (
+      select array[e.key], e.value, 1 from looked, jsonb_each(payload) as e where jsonb_typeof(payload) = 'object'
+      union all
+      select l.parts || e.key, e.value, l.depth + 1
+      from leaves as l, jsonb_each(case when jsonb_typeof(l.value) = 'object' then l.value else '{}' end) as e
+      where l.depth < 5 and l.value <> '{}'),
+    paths as (
+      select parts, count(*) as present, min(jsonb_typeof(value)) as kind, count(distinct jsonb_typeof(value)) as kinds,
+        bool_or(jsonb_typeof(value) in ('object', 'array')) as nested,
+        -- numbers that bigint holds; times, of which those of ten characters are dates
+        bool_and(case when jsonb_typeof(value) = 'number' then etl.to_bigint(value #>> '{}') is not null end) as whole,
+        bool_and(case when jsonb_typeof(value) = 'string' then etl.to_timestamptz(value #>> '{}') is not null end) as times,
+        bool_and(case when jsonb_typeof(value) = 'string' then length(value #>> '{}') = 10 end) as short
+      from leaves where jsonb_typeof(value) <> 'null' and (jsonb_typeof(value) <> 'object' or value = '{}' or depth = 5)
+      group by parts),
+    typed as (
+      select parts, present, case
+          when nested then 'jsonb' when kinds > 1 then 'text'
+          when kind = 'number' then case when whole then 'integer' else 'numeric' end
+          when kind = 'boolean' then 'boolean'
+          when times then case when short then 'date' else 'timestamptz' end
+          else 'text' end as type,
+        btrim(regexp_replace(lower(regexp_replace(array_to_string(parts, '_'), '([a-z0-9])([A-Z])', '\1_\2', 'g')),
+          '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', '_', 'g'), '_') as name,
+        row_number() over (order by present desc, parts) as place
+      from paths),
+    -- a name that is too long, taken by a fixed column, a word of SQL, or nothing but signs
+    fitting as (
+      select t.*, case
+          when octet_length(t.name) > 55 then left(t.name, 12) || '_' || left(md5(t.name), 8)
+          when t.name = any (etl.typed_view_fixed()) or t.name !~ '^[^0-9]'
+            or t.name in (select word from pg_get_keywords() where catcode in ('R', 'T')) then 'payload_' || t.name
+          else t.name end as fit
+      from typed as t where place <= 200),
+    numbered as (
+      select f.*, row_number() over (partition by fit order by parts) as same from fitting as f)
+    select jsonb_build_object(
+      'columns', coalesce(jsonb_agg(jsonb_build_object(
+        'name', case when same = 1 then fit else fit || '_' || same end,
+        'path', (select string_agg(replace(part, '.', '\.'), '.' order by at) from unnest(parts) with ordinality as p (part, at)),
+        'type', type) order by parts), '[]'),
+      'rows', (select count(*) from looked),
+      'left_out', (select count(*) from typed where place > 200))
+    from numbered $query$,
+    relation, case when estimate > 4 * sample then format('tablesample system (%s)', 150.0 * sample / estimate) else '' end)
+  into result using sample;
+  return result;
+end $$;
+
+-- sql/datasets/destination.sql
+-- The tables that a run writes to: which are refused, which are made, which are registered.
+
 -- Refuses schemas that are no place for data: those of PostgreSQL, its extensions and the pipeline itself.
 create or replace function etl.check_schema(schema_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -1746,37 +2207,6 @@ begin
   end if;
 end $$;
 
--- sql/functions/21_store_records.sql
--- Moves the records that a conf carries into etl.uploads, as NDJSON under an id made from their content,
--- and answers with the params that name them there: run rows stay small, numbers keep every digit.
-create or replace function etl.store_records(params jsonb) returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  body bytea;
-  digest bytea;
-  id uuid;
-begin
-  if params #>> '{source,type}' is distinct from 'inline' or jsonb_typeof(params #> '{source,records}') is distinct from 'array' then
-    return params;
-  end if;
-  select convert_to(coalesce(string_agg(r.record::text || E'\n', '' order by r.place), ''), 'UTF8') into body
-    from jsonb_array_elements(params #> '{source,records}') with ordinality as r (record, place);
-  digest := sha256(body);
-  -- version 8 of RFC 9562, as store/uploads.ts makes it
-  id := overlay(overlay(left(encode(digest, 'hex'), 32) placing '8' from 13)
-    placing substr('89ab', ((get_byte(digest, 8) >> 4) & 3) + 1, 1) from 17)::uuid;
-  perform pg_advisory_xact_lock(hashtextextended('etl upload ' || id, 0));
-  update etl.uploads as u set created_at = now() where u.upload_id = id;
-  if not found then
-    insert into etl.uploads (upload_id, part_no, data)
-    select id, part, substring(body from part * 1048576 + 1 for 1048576)
-    from generate_series(0, greatest(0, (length(body) - 1) / 1048576)) as part;
-  end if;
-  return jsonb_set(params, '{source}', (params -> 'source') - 'records' - 'records_path'
-    || jsonb_build_object('format', 'ndjson', 'upload_id', id));
-end $$;
-
--- sql/functions/22_check_destination.sql
 -- What a table lacks to hold events, in words; null where it lacks nothing.
 create or replace function etl.lacks_of_events(relation regclass) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
@@ -1890,7 +2320,6 @@ exception when insufficient_privilege then
       'expected', format('grant usage on schema %I to %I', schema_name, current_user))));
 end $$;
 
--- sql/functions/23_create_destination.sql
 -- Creates what a destination lacks, schema and tables, and answers with what it created. Refuses what is there with
 -- another shape. Runs as the owner of schema etl, for whoever may create a schema, or something in that one: only the
 -- owner of the public tables can make tables that inherit from them, and all destinations have one owner this way.
@@ -1988,7 +2417,6 @@ begin
 end $$;
 comment on function etl.register_dataset(text, text) is 'notes a table of the right shape as a dataset';
 
--- sql/functions/24_ensure_destination.sql
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
 returns text[]
@@ -2044,7 +2472,81 @@ begin
 end $$;
 comment on function etl.ensure_destination(text, text, text) is 'creates the tables that a run writes to; answers with what it created';
 
--- sql/functions/25_audit.sql
+-- sql/runs/order.sql
+-- In which order runs are executed, and what one that comes late may change.
+
+-- The name that owns the rows of a run.
+create or replace function etl.source_name(params jsonb, run_label text) returns text
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(params #>> '{source,name}', case params #>> '{source,type}' when 'synthetic' then 'synthetic' else run_label end)
+$$;
+
+-- The order in which runs must be executed: those with one key go one at a time, as they were asked for. Without a
+-- version the record that was read last counts, and a cursor is moved by one run at a time. Null: in any order.
+create or replace function etl.order_key(params jsonb) returns text
+language sql immutable as $$
+  select case when params -> 'dry_run' = 'true' or params #>> '{source,type}' = 'synthetic'
+      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null then null
+    else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
+$$;
+
+-- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
+-- another run of its source and table that was requested after it has put something there since. Late runs
+-- cannot know what the later one found as it was, so they add what is missing and change nothing.
+create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  root etl.runs;
+begin
+  select * into run from etl.runs as r where r.run_id = order_of.run_id;
+  root := run;
+  while root.replay_of is not null loop
+    select * into root from etl.runs as r where r.run_id = root.replay_of;
+    exit when not found;
+  end loop;
+  order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
+  -- what runs for the first time is executed in the order of requests
+  late := (run.replay_of is not null or run.attempt_base > 0) and exists (
+    select 1 from etl.runs as r
+    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
+      and r.schema_name = run.schema_name and r.table_name = run.table_name
+      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
+      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published'));
+end $$;
+
+-- sql/runs/request.sql
+-- A run is asked for, and accepted after the commit.
+
+-- Moves the records that a conf carries into etl.uploads, as NDJSON under an id made from their content,
+-- and answers with the params that name them there: run rows stay small, numbers keep every digit.
+create or replace function etl.store_records(params jsonb) returns jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  body bytea;
+  digest bytea;
+  id uuid;
+begin
+  if params #>> '{source,type}' is distinct from 'inline' or jsonb_typeof(params #> '{source,records}') is distinct from 'array' then
+    return params;
+  end if;
+  select convert_to(coalesce(string_agg(r.record::text || E'\n', '' order by r.place), ''), 'UTF8') into body
+    from jsonb_array_elements(params #> '{source,records}') with ordinality as r (record, place);
+  digest := sha256(body);
+  -- version 8 of RFC 9562, as store/uploads.ts makes it
+  id := overlay(overlay(left(encode(digest, 'hex'), 32) placing '8' from 13)
+    placing substr('89ab', ((get_byte(digest, 8) >> 4) & 3) + 1, 1) from 17)::uuid;
+  perform pg_advisory_xact_lock(hashtextextended('etl upload ' || id, 0));
+  update etl.uploads as u set created_at = now() where u.upload_id = id;
+  if not found then
+    insert into etl.uploads (upload_id, part_no, data)
+    select id, part, substring(body from part * 1048576 + 1 for 1048576)
+    from generate_series(0, greatest(0, (length(body) - 1) / 1048576)) as part;
+  end if;
+  return jsonb_set(params, '{source}', (params -> 'source') - 'records' - 'records_path'
+    || jsonb_build_object('format', 'ndjson', 'upload_id', id));
+end $$;
+
 -- Adds a line to the run's audit table, or to the public one where the run's does not exist (a dry run creates none) or is not trusted.
 create or replace function etl.audit(run etl.runs, event text, actor text, details jsonb default '{}') returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -2055,158 +2557,6 @@ begin
     using run.run_id, run.run_label, event, run.state, actor, etl.without_secrets(run.params), details;
 end $$;
 
--- sql/functions/26_runs_guard.sql
--- Stores no change of state that etl.run_transitions does not list, and tells watchers of every change.
-create or replace function etl.runs_guard() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  if new.state <> old.state and not exists (
-      select from etl.run_transitions as t where t.from_state = old.state and t.to_state = new.state) then
-    raise exception 'run % cannot go from % to %', new.run_id, old.state, new.state using errcode = 'check_violation';
-  end if;
-  new.revision := old.revision + 1;
-  perform pg_notify('etl_run', format('%s %s %s', new.run_id, new.state,
-    case when new.cancel_requested_at is null then '' else 'cancel' end));
-  return new;
-end $$;
-create or replace trigger runs_guard before update on etl.runs
-  for each row execute function etl.runs_guard();
-
--- sql/functions/30_wake.sql
--- Wakes the servers for work of a kind when the transaction that made it commits; etl.due_work() knows the kinds.
-create or replace function etl.wake(kind text) returns void
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  select pg_notify('etl_work', kind)
-$$;
-
--- sql/functions/31_admit_runs.sql
--- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
--- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
--- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
-create or replace function etl.turn_of(run etl.runs) returns timestamptz
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
-    - (run).priority * interval '1 minute'
-$$;
-
--- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
--- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
--- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
--- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
-create or replace function etl.admit_runs() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
-declare
-  pool record;
-  chosen record;
-  taken text[];
-  admitted integer := 0;
-begin
-  if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
-    return 0;
-  end if;
-  perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
-  for pool in
-    select p.pool, p.slots - (select count(*) from etl.runs as r
-      where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
-    from etl.pools as p where exists (
-      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
-    order by p.pool
-  loop
-    continue when pool.free <= 0;
-    -- what earlier pools of this loop got is busy here
-    taken := '{}';
-    for chosen in
-      with active as materialized (
-        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
-      ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
-        from etl.runs as r
-        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          and r.run_label not in (select a.run_label from active as a)
-          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
-            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
-              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
-        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
-      )
-      select * from ready as r order by r.turn, r.requested_at, r.run_id
-    loop
-      exit when pool.free <= 0;
-      continue when chosen.cursor_key = any (taken);
-      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
-        for no key update skip locked;
-      continue when not found;
-      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
-      taken := taken || chosen.cursor_key;
-      pool.free := pool.free - 1;
-      admitted := admitted + 1;
-    end loop;
-  end loop;
-  if admitted > 0 then
-    perform etl.wake('runs');
-  end if;
-  return admitted;
-end $$;
-comment on function etl.admit_runs() is 'gives free slots to waiting runs; answers how many';
-
--- sql/functions/32_reference_errors.sql
--- What is wrong with resolved parameters in the light of what is stored: pools and suites.
-create or replace function etl.reference_errors(params jsonb) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  errors jsonb := '[]';
-  chosen_suite text;
-begin
-  if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
-    errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
-      'message', 'is not a known pool',
-      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
-  end if;
-  chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
-  if params ->> 'suite' is not null and chosen_suite is null then
-    errors := errors || jsonb_build_object('field', 'suite', 'value', params -> 'suite',
-      'message', 'is not a known suite',
-      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
-  elsif params -> 'enforce_ge' = 'true' and chosen_suite is null then
-    errors := errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
-      'message', 'needs a suite, and there is none for this table',
-      'expected', 'a suite by name, or one stored for the table');
-  end if;
-  if params ->> 'on_failure' = 'quarantine' then
-    if params -> 'enforce_ge' = 'true' then
-      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
-        'expected', 'record');
-    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
-      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
-        'expected', 'record');
-    end if;
-  end if;
-  return errors;
-end $$;
-
--- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
-create or replace function etl.conf_errors(conf jsonb) returns jsonb
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select r.errors || etl.reference_errors(r.params) from etl.resolve_params(conf) as r
-$$;
-comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
-
--- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
-create or replace function etl.resolve_request(
-  conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
-) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  resolved record;
-begin
-  -- before the values are checked, and again for what a configuration or variable holds
-  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
-  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
-  origins := resolved.origins;
-  errors := resolved.errors || etl.reference_errors(params);
-end $$;
-
--- sql/functions/33_submit_run.sql
 -- Asks for a run: parameters resolved and checked, run row, idempotency key. Everything that others could have to wait
 -- for is left to a server after the commit (etl.accept_run, etl.admit_runs), as a client may keep its transaction open.
 -- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
@@ -2328,90 +2678,153 @@ $$;
 comment on function etl.request_run(jsonb, text) is
   'asks for a run, as POST /api/etl/run does; answers with its id';
 
--- sql/functions/34_cancel_run.sql
--- Asks for a run to be cancelled; a server does it after the commit, so that whoever asks holds nothing up.
--- Answers the state that the run is in; null where there is none.
-create or replace function etl.cancel_run(run_id uuid, actor text default session_user) returns text
+-- Makes way for a new run as its overlap says: asks for the cancellation of the older runs of its label, or answers
+-- the oldest of them, for which this one is skipped. One new run of a label at a time.
+create or replace function etl.make_way(run etl.runs) returns uuid
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  run etl.runs;
+  older uuid;
 begin
-  select * into run from etl.runs as r where r.run_id = cancel_run.run_id;
-  if run.state in ('queued', 'running') and run.cancel_requested_at is null then
-    insert into etl.cancel_requests (run_id, requested_by) values (cancel_run.run_id, actor);
-    perform etl.wake('requests');
+  if run.overlap = 'queue' then
+    return null;
   end if;
-  return run.state;
-end $$;
-comment on function etl.cancel_run(uuid, text) is 'asks for a run to be cancelled; it is within seconds';
-
--- Cancels what etl.cancel_run() was asked for: a waiting run at once, a running one by asking its server to stop. A run
--- whose row somebody has locked is left for the next time, unless it is the only one that is asked about.
-create or replace function etl.apply_cancels(only_run uuid default null) returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
-declare
-  asked etl.cancel_requests;
-  run etl.runs;
-  applied integer := 0;
-begin
-  for asked in
-    select c.* from etl.cancel_requests as c where only_run is null or c.run_id = only_run order by c.request_no for update skip locked
+  perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
+  for older in
+    select r.run_id from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running')
+      and (r.requested_at, r.run_id) < (run.requested_at, run.run_id) order by r.requested_at
   loop
-    if only_run is null then
-      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update skip locked;
-      continue when not found and exists (select from etl.runs as r where r.run_id = asked.run_id);
-    else
-      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update;
+    if run.overlap = 'skip' then
+      return older;
     end if;
-    delete from etl.cancel_requests as c where c.request_no = asked.request_no;
-    continue when run.state not in ('queued', 'running') or run.cancel_requested_at is not null;
-    if run.state = 'running' or run.attempt > 0 then
-      update etl.runs as r set cancel_requested_at = asked.requested_at, cancel_requested_by = asked.requested_by
-        where r.run_id = run.run_id;
-      perform etl.audit(run, 'cancel_requested', asked.requested_by);
-      if run.state = 'queued' then
-        -- it has been running before: what it has done is counted
-        perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
-          jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
-      end if;
-    else
-      update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = asked.requested_at,
-        cancel_requested_by = asked.requested_by where r.run_id = run.run_id returning * into run;
-      perform etl.audit(run, 'cancelled', asked.requested_by);
-      perform etl.record_metrics(run, '{}');
-      perform etl.wake('run_ends');
-      perform etl.wake('requests');
-    end if;
-    applied := applied + 1;
+    perform etl.cancel_run(older, run.requested_by);
   end loop;
-  return applied;
+  return null;
 end $$;
-comment on function etl.apply_cancels(uuid) is 'cancels the runs whose cancellation was asked for; answers how many';
 
--- sql/functions/35_retry_run.sql
--- Takes a failed or cancelled run up again where it stopped, with a new attempt. Answers the state after.
-create or replace function etl.retry_run(run_id uuid, actor text default session_user) returns text
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+create or replace function etl.audit_request(run etl.runs) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  select etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', run.conf - 'source')
+    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end)
+$$;
+
+-- Does for a run that was asked for in SQL what had to wait for the commit: makes its destination and applies overlap.
+-- What is wrong ends the run; what may pass is tried again. Answers whether there was one.
+create or replace function etl.accept_run() returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
 declare
   run etl.runs;
+  older uuid;
+  code text;
+  told text;
+  raised text;
 begin
-  select * into run from etl.runs as r where r.run_id = retry_run.run_id for no key update;
-  if not found then return null; end if;
-  if run.state not in ('failed', 'cancelled') then
-    perform etl.raise_problem('conflict',
-      format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
+  select * into run from etl.runs as r
+    where r.state = 'queued' and r.accepted_at is null and r.admitted_at is null and r.next_attempt_at <= clock_timestamp()
+    order by r.requested_at, r.run_id limit 1 for no key update skip locked;
+  if not found then
+    return false;
   end if;
-  update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', server_id = null,
-    accepted_at = coalesce(r.accepted_at, clock_timestamp())
-    where r.run_id = retry_run.run_id returning * into run;
-  perform etl.audit(run, 'retry_requested', actor);
-  perform etl.wake('requests');
-  return 'queued';
+  begin
+    if run.dry_run then
+      perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
+    else
+      perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
+    end if;
+    older := etl.make_way(run);
+    update etl.runs as r set accepted_at = clock_timestamp() where r.run_id = run.run_id;
+    perform etl.audit_request(run);
+    if older is not null then
+      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error', jsonb_build_object(
+        'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'run_id', older, 'detail',
+        format('Skipped: run %s of the same label was waiting or running, and overlap is skip.', older))));
+    end if;
+  exception when others then
+    get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
+    -- locks, conflicts, resources, a database that is not ready
+    if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
+      update etl.runs as r set next_attempt_at = clock_timestamp() + interval '2 seconds' where r.run_id = run.run_id;
+      return true;
+    end if;
+    perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', case
+      when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
+      else jsonb_build_object('type', '/api/problems/database-error', 'title', 'The database refused a statement', 'status', 500,
+        'detail', format('The database refused a statement: %s (SQLSTATE %s)', told, code)) end));
+  end;
+  return true;
 end $$;
-comment on function etl.retry_run(uuid, text) is 'takes a failed or cancelled run up where it stopped';
+comment on function etl.accept_run() is 'makes destination and way for a run that was asked for in SQL, after its commit; false where none waits';
 
--- sql/functions/36_start_run.sql
+-- sql/runs/admit.sql
+-- Waiting runs get a place in their pool, in order; a server claims them and starts attempts.
+
+-- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
+-- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
+-- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
+create or replace function etl.turn_of(run etl.runs) returns timestamptz
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
+    - (run).priority * interval '1 minute'
+$$;
+
+-- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
+-- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
+-- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
+-- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
+create or replace function etl.admit_runs() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  pool record;
+  chosen record;
+  taken text[];
+  admitted integer := 0;
+begin
+  if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
+    return 0;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
+  for pool in
+    select p.pool, p.slots - (select count(*) from etl.runs as r
+      where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
+    from etl.pools as p where exists (
+      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
+    order by p.pool
+  loop
+    continue when pool.free <= 0;
+    -- what earlier pools of this loop got is busy here
+    taken := '{}';
+    for chosen in
+      with active as materialized (
+        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+      ), ready as (
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
+        from etl.runs as r
+        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          and r.run_label not in (select a.run_label from active as a)
+          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
+            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
+        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
+      )
+      select * from ready as r order by r.turn, r.requested_at, r.run_id
+    loop
+      exit when pool.free <= 0;
+      continue when chosen.cursor_key = any (taken);
+      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
+        for no key update skip locked;
+      continue when not found;
+      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
+      taken := taken || chosen.cursor_key;
+      pool.free := pool.free - 1;
+      admitted := admitted + 1;
+    end loop;
+  end loop;
+  if admitted > 0 then
+    perform etl.wake('runs');
+  end if;
+  return admitted;
+end $$;
+comment on function etl.admit_runs() is 'gives free slots to waiting runs; answers how many';
+
 -- Whether the attempt that runs has given a sign of life in the last seconds; its server gives one every half second.
 -- Anybody may take up a run that is not alive. While PostgreSQL was away nobody could give one.
 create or replace function etl.is_alive(run etl.runs) returns boolean
@@ -2491,84 +2904,194 @@ begin
 end $$;
 comment on function etl.claim_run(text, integer) is 'takes up an admitted run that nobody executes, as a new attempt';
 
--- sql/functions/37_accept_run.sql
--- Makes way for a new run as its overlap says: asks for the cancellation of the older runs of its label, or answers
--- the oldest of them, for which this one is skipped. One new run of a label at a time.
-create or replace function etl.make_way(run etl.runs) returns uuid
+-- sql/runs/attempt.sql
+-- What an attempt stores while it runs.
+
+-- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
+create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
+returns table (is_current boolean, cancel_requested boolean)
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  older uuid;
+  run etl.runs;
 begin
-  if run.overlap = 'queue' then
-    return null;
+  update etl.runs as r set seen_at = clock_timestamp()
+    where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
+    returning * into run;
+  if not found then
+    return query select false, false;
+    return;
   end if;
-  perform pg_advisory_xact_lock(hashtextextended('etl overlap ' || run.run_label, 0));
-  for older in
-    select r.run_id from etl.runs as r where r.run_label = run.run_label and r.state in ('queued', 'running')
-      and (r.requested_at, r.run_id) < (run.requested_at, run.run_id) order by r.requested_at
-  loop
-    if run.overlap = 'skip' then
-      return older;
-    end if;
-    perform etl.cancel_run(older, run.requested_by);
-  end loop;
-  return null;
+  insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts)
+  select run.run_id, o.stage, o.state, o.started_at, o.ended_at, o.busy_ms, o.records_in, o.records_out, o.attempts
+  from jsonb_to_recordset(stages) as o (stage text, state text, started_at timestamptz, ended_at timestamptz,
+    busy_ms double precision, records_in bigint, records_out bigint, attempts integer)
+  on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
+    ended_at = excluded.ended_at, busy_ms = excluded.busy_ms, records_in = excluded.records_in,
+    records_out = excluded.records_out, attempts = excluded.attempts
+  where (s.*) is distinct from (excluded.*);
+  return query select true, run.cancel_requested_at is not null;
 end $$;
 
-create or replace function etl.audit_request(run etl.runs) returns void
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  select etl.audit(run, 'requested', run.requested_by, jsonb_build_object('trigger', run.trigger, 'conf', run.conf - 'source')
-    || case when run.schedule is null then '{}' else jsonb_build_object('schedule', run.schedule, 'slot', etl.iso(run.slot)) end)
-$$;
+-- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
+create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
+returns table (chunk_no integer, state text)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.runs as r set pin = coalesce(r.pin, plan_chunks.pin), num_chunks = jsonb_array_length(slices),
+    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end
+    where r.run_id = plan_chunks.run_id and r.attempt = plan_chunks.attempt and r.state = 'running';
+  if not found then return; end if;
+  insert into etl.chunks (run_id, chunk_no, slice)
+  select plan_chunks.run_id, (s.no - 1)::integer, s.slice from jsonb_array_elements(slices) with ordinality as s (slice, no)
+  on conflict on constraint chunks_pkey do nothing;
+  return query select c.chunk_no, c.state from etl.chunks as c where c.run_id = plan_chunks.run_id order by c.chunk_no;
+end $$;
 
--- Does for a run that was asked for in SQL what had to wait for the commit: makes its destination and applies overlap.
--- What is wrong ends the run; what may pass is tried again. Answers whether there was one.
-create or replace function etl.accept_run() returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
+-- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
+-- What the environment causes (`error` has outage_minutes) is no attempt of the run's: it is waited for by time, in pauses that
+-- grow to 60 s, and ends the run after so many minutes. An attempt that worked for five minutes had what it needs: a new outage.
+create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
-  older uuid;
-  code text;
-  told text;
-  raised text;
+  since timestamptz;
+  outage_minutes double precision := (give_back_run.error ->> 'outage_minutes')::double precision;
+  problem jsonb := give_back_run.error - 'outage_minutes';
 begin
   select * into run from etl.runs as r
-    where r.state = 'queued' and r.accepted_at is null and r.admitted_at is null and r.next_attempt_at <= clock_timestamp()
-    order by r.requested_at, r.run_id limit 1 for no key update skip locked;
+    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running' for no key update;
+  if not found then return false; end if;
+  if outage_minutes is not null then
+    since := case when run.next_attempt_at > clock_timestamp() - interval '5 minutes' then run.outage_since end;
+    since := coalesce(since, clock_timestamp());
+    if clock_timestamp() - since >= outage_minutes * interval '1 minute' then
+      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', problem || jsonb_build_object('detail',
+        format('%s It was waited for since %s, for the %s minutes of ETL_OUTAGE_MINUTES. Retry the run when the cause is gone.',
+          problem ->> 'detail', etl.iso(since), outage_minutes))));
+      return true;
+    end if;
+  end if;
+  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+    -- neither a server that stops in an orderly way nor an outage has used the attempt up
+    attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
+    next_attempt_at = case when problem is null then '-infinity'
+      when since is not null then clock_timestamp() + least(interval '60 seconds', greatest(interval '1 second', (clock_timestamp() - since) / 2))
+      else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
+    where r.run_id = run.run_id;
+  perform etl.wake('runs');
+  return true;
+end $$;
+
+-- Adds lines to the logs of runs and keeps the last ones of each (log_lines of etl.reaction_settings).
+-- lines: [{run_id, logged_at, level, message, fields}], in their order.
+create or replace function etl.append_logs(lines jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  kept integer := (select s.log_lines from etl.reaction_settings as s);
+  run uuid;
+begin
+  for run in
+    select distinct r.run_id from jsonb_array_elements(lines) as l
+    join etl.runs as r on r.run_id = (l ->> 'run_id')::uuid order by 1
+  loop
+    perform pg_advisory_xact_lock(hashtextextended('etl logs ' || run, 0));
+    insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
+    select run, coalesce((select max(k.line_no) from etl.run_logs as k where k.run_id = run), 0)
+      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz, l.line ->> 'level', l.line ->> 'message',
+      coalesce(l.line -> 'fields', '{}')
+    from jsonb_array_elements(lines) with ordinality as l (line, no)
+    where l.line ->> 'run_id' = run::text;
+    delete from etl.run_logs as k where k.run_id = run
+      and k.line_no <= (select max(m.line_no) from etl.run_logs as m where m.run_id = run) - kept;
+  end loop;
+end $$;
+
+-- Manifests are made, analysed and dropped as the owner of schema etl: a server's role may create nothing there, since
+-- what it created could be taken for one of the owner's functions.
+
+-- Drops the manifests of a run that attempts up to this one have made.
+create or replace function etl.drop_manifests(run_id uuid, up_to integer) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  prefix text := format('manifest_%s_', replace(run_id::text, '-', ''));
+  manifest text;
+begin
+  for manifest in
+    select c.relname from pg_class as c
+    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and starts_with(c.relname, prefix)
+      and substr(c.relname, length(prefix) + 1) ~ '^[0-9]+$' and substr(c.relname, length(prefix) + 1)::integer <= up_to
+  loop
+    execute format('drop table if exists etl.%I', manifest);
+  end loop;
+end $$;
+
+-- Drops the manifests of runs that have ended, which a server that died has left.
+create or replace function etl.drop_leftover_manifests() returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  manifest text;
+begin
+  for manifest in
+    select c.relname from pg_class as c
+    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and c.relname ~ '^manifest_[0-9a-f]{32}_[0-9]+$'
+      and not exists (
+        select from etl.runs as r where r.state in ('queued', 'running')
+          and replace(r.run_id::text, '-', '') = substr(c.relname, 10, 32))
+  loop
+    execute format('drop table if exists etl.%I', manifest);
+  end loop;
+end $$;
+
+-- Tells the planner what a manifest holds.
+create or replace function etl.analyze_manifest(name text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
+    raise invalid_parameter_value using message = format('%s is no manifest', name);
+  end if;
+  execute format('analyze etl.%I', name);
+end $$;
+
+-- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
+create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+begin
+  if name is distinct from format('manifest_%s_%s', replace(run_id::text, '-', ''), attempt) then
+    raise invalid_parameter_value using message = format('%s is not the manifest of attempt %s of run %s', name, attempt, run_id);
+  end if;
+  perform from etl.runs as r
+    where r.run_id = create_manifest.run_id and r.attempt = create_manifest.attempt and r.state = 'running' for share;
   if not found then
     return false;
   end if;
-  begin
-    if run.dry_run then
-      perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-    else
-      perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
-    end if;
-    older := etl.make_way(run);
-    update etl.runs as r set accepted_at = clock_timestamp() where r.run_id = run.run_id;
-    perform etl.audit_request(run);
-    if older is not null then
-      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error', jsonb_build_object(
-        'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'run_id', older, 'detail',
-        format('Skipped: run %s of the same label was waiting or running, and overlap is skip.', older))));
-    end if;
-  exception when others then
-    get stacked diagnostics code = returned_sqlstate, told = message_text, raised = pg_exception_detail;
-    -- locks, conflicts, resources, a database that is not ready
-    if code in ('40001', '40P01', '55P03') or code ~ '^(53|57|58|ET5)' then
-      update etl.runs as r set next_attempt_at = clock_timestamp() + interval '2 seconds' where r.run_id = run.run_id;
-      return true;
-    end if;
-    perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', case
-      when code ~ '^ET' then raised::jsonb || jsonb_build_object('type', '/api/problems/' || (raised::jsonb ->> 'type'))
-      else jsonb_build_object('type', '/api/problems/database-error', 'title', 'The database refused a statement', 'status', 500,
-        'detail', format('The database refused a statement: %s (SQLSTATE %s)', told, code)) end));
-  end;
+  perform etl.drop_manifests(run_id, attempt - 1);
+  execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
+    chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
+  -- any server may work on any run
+  execute (select coalesce(string_agg(format('grant select, insert, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
+    from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);
   return true;
 end $$;
-comment on function etl.accept_run() is 'makes destination and way for a run that was asked for in SQL, after its commit; false where none waits';
 
--- sql/functions/38_record_metrics.sql
+-- sql/runs/finish.sql
+-- The end of a run.
+
+-- Stores no change of state that etl.run_transitions does not list, and tells watchers of every change.
+create or replace function etl.runs_guard() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if new.state <> old.state and not exists (
+      select from etl.run_transitions as t where t.from_state = old.state and t.to_state = new.state) then
+    raise exception 'run % cannot go from % to %', new.run_id, old.state, new.state using errcode = 'check_violation';
+  end if;
+  new.revision := old.revision + 1;
+  perform pg_notify('etl_run', format('%s %s %s', new.run_id, new.state,
+    case when new.cancel_requested_at is null then '' else 'cancel' end));
+  return new;
+end $$;
+create or replace trigger runs_guard before update on etl.runs
+  for each row execute function etl.runs_guard();
+
 -- One row a run in the metrics table of its destination schema; a retry replaces it.
 create or replace function etl.record_metrics(run etl.runs, stages jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -2595,7 +3118,6 @@ begin
     $sql$, metrics_table) using run, stages;
 end $$;
 
--- sql/functions/39_finish_run.sql
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
@@ -2702,213 +3224,91 @@ begin
   return next run;
 end $$;
 
--- sql/functions/40_report_progress.sql
--- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
-create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
-returns table (is_current boolean, cancel_requested boolean)
+-- sql/runs/cancel_retry.sql
+-- Cancel and retry.
+
+-- Asks for a run to be cancelled; a server does it after the commit, so that whoever asks holds nothing up.
+-- Answers the state that the run is in; null where there is none.
+create or replace function etl.cancel_run(run_id uuid, actor text default session_user) returns text
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
 begin
-  update etl.runs as r set seen_at = clock_timestamp()
-    where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
-    returning * into run;
-  if not found then
-    return query select false, false;
-    return;
+  select * into run from etl.runs as r where r.run_id = cancel_run.run_id;
+  if run.state in ('queued', 'running') and run.cancel_requested_at is null then
+    insert into etl.cancel_requests (run_id, requested_by) values (cancel_run.run_id, actor);
+    perform etl.wake('requests');
   end if;
-  insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts)
-  select run.run_id, o.stage, o.state, o.started_at, o.ended_at, o.busy_ms, o.records_in, o.records_out, o.attempts
-  from jsonb_to_recordset(stages) as o (stage text, state text, started_at timestamptz, ended_at timestamptz,
-    busy_ms double precision, records_in bigint, records_out bigint, attempts integer)
-  on conflict on constraint stages_pkey do update set state = excluded.state, started_at = excluded.started_at,
-    ended_at = excluded.ended_at, busy_ms = excluded.busy_ms, records_in = excluded.records_in,
-    records_out = excluded.records_out, attempts = excluded.attempts
-  where (s.*) is distinct from (excluded.*);
-  return query select true, run.cancel_requested_at is not null;
+  return run.state;
 end $$;
+comment on function etl.cancel_run(uuid, text) is 'asks for a run to be cancelled; it is within seconds';
 
--- sql/functions/41_plan_chunks.sql
--- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
-create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
-returns table (chunk_no integer, state text)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  update etl.runs as r set pin = coalesce(r.pin, plan_chunks.pin), num_chunks = jsonb_array_length(slices),
-    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end
-    where r.run_id = plan_chunks.run_id and r.attempt = plan_chunks.attempt and r.state = 'running';
-  if not found then return; end if;
-  insert into etl.chunks (run_id, chunk_no, slice)
-  select plan_chunks.run_id, (s.no - 1)::integer, s.slice from jsonb_array_elements(slices) with ordinality as s (slice, no)
-  on conflict on constraint chunks_pkey do nothing;
-  return query select c.chunk_no, c.state from etl.chunks as c where c.run_id = plan_chunks.run_id order by c.chunk_no;
-end $$;
-
--- sql/functions/42_give_back_run.sql
--- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
--- What the environment causes (`error` has outage_minutes) is no attempt of the run's: it is waited for by time, in pauses that
--- grow to 60 s, and ends the run after so many minutes. An attempt that worked for five minutes had what it needs: a new outage.
-create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+-- Cancels what etl.cancel_run() was asked for: a waiting run at once, a running one by asking its server to stop. A run
+-- whose row somebody has locked is left for the next time, unless it is the only one that is asked about.
+create or replace function etl.apply_cancels(only_run uuid default null) returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
+  asked etl.cancel_requests;
   run etl.runs;
-  since timestamptz;
-  outage_minutes double precision := (give_back_run.error ->> 'outage_minutes')::double precision;
-  problem jsonb := give_back_run.error - 'outage_minutes';
+  applied integer := 0;
 begin
-  select * into run from etl.runs as r
-    where r.run_id = give_back_run.run_id and r.attempt = give_back_run.attempt and r.state = 'running' for no key update;
-  if not found then return false; end if;
-  if outage_minutes is not null then
-    since := case when run.next_attempt_at > clock_timestamp() - interval '5 minutes' then run.outage_since end;
-    since := coalesce(since, clock_timestamp());
-    if clock_timestamp() - since >= outage_minutes * interval '1 minute' then
-      perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', problem || jsonb_build_object('detail',
-        format('%s It was waited for since %s, for the %s minutes of ETL_OUTAGE_MINUTES. Retry the run when the cause is gone.',
-          problem ->> 'detail', etl.iso(since), outage_minutes))));
-      return true;
+  for asked in
+    select c.* from etl.cancel_requests as c where only_run is null or c.run_id = only_run order by c.request_no for update skip locked
+  loop
+    if only_run is null then
+      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update skip locked;
+      continue when not found and exists (select from etl.runs as r where r.run_id = asked.run_id);
+    else
+      select * into run from etl.runs as r where r.run_id = asked.run_id for no key update;
     end if;
-  end if;
-  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
-    -- neither a server that stops in an orderly way nor an outage has used the attempt up
-    attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
-    next_attempt_at = case when problem is null then '-infinity'
-      when since is not null then clock_timestamp() + least(interval '60 seconds', greatest(interval '1 second', (clock_timestamp() - since) / 2))
-      else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
-    where r.run_id = run.run_id;
-  perform etl.wake('runs');
-  return true;
-end $$;
-
--- sql/functions/43_manifests.sql
--- Manifests are made, analysed and dropped as the owner of schema etl: a server's role may create nothing there, since
--- what it created could be taken for one of the owner's functions.
-
--- Drops the manifests of a run that attempts up to this one have made.
-create or replace function etl.drop_manifests(run_id uuid, up_to integer) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  prefix text := format('manifest_%s_', replace(run_id::text, '-', ''));
-  manifest text;
-begin
-  for manifest in
-    select c.relname from pg_class as c
-    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and starts_with(c.relname, prefix)
-      and substr(c.relname, length(prefix) + 1) ~ '^[0-9]+$' and substr(c.relname, length(prefix) + 1)::integer <= up_to
-  loop
-    execute format('drop table if exists etl.%I', manifest);
+    delete from etl.cancel_requests as c where c.request_no = asked.request_no;
+    continue when run.state not in ('queued', 'running') or run.cancel_requested_at is not null;
+    if run.state = 'running' or run.attempt > 0 then
+      update etl.runs as r set cancel_requested_at = asked.requested_at, cancel_requested_by = asked.requested_by
+        where r.run_id = run.run_id;
+      perform etl.audit(run, 'cancel_requested', asked.requested_by);
+      if run.state = 'queued' then
+        -- it has been running before: what it has done is counted
+        perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'cancelled', 'error',
+          jsonb_build_object('type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail', 'The run was cancelled.')));
+      end if;
+    else
+      update etl.runs as r set state = 'cancelled', ended_at = clock_timestamp(), cancel_requested_at = asked.requested_at,
+        cancel_requested_by = asked.requested_by where r.run_id = run.run_id returning * into run;
+      perform etl.audit(run, 'cancelled', asked.requested_by);
+      perform etl.record_metrics(run, '{}');
+      perform etl.wake('run_ends');
+      perform etl.wake('requests');
+    end if;
+    applied := applied + 1;
   end loop;
+  return applied;
 end $$;
+comment on function etl.apply_cancels(uuid) is 'cancels the runs whose cancellation was asked for; answers how many';
 
--- Drops the manifests of runs that have ended, which a server that died has left.
-create or replace function etl.drop_leftover_manifests() returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+-- Takes a failed or cancelled run up again where it stopped, with a new attempt. Answers the state after.
+create or replace function etl.retry_run(run_id uuid, actor text default session_user) returns text
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
-  manifest text;
+  run etl.runs;
 begin
-  for manifest in
-    select c.relname from pg_class as c
-    where c.relnamespace = 'etl'::regnamespace and c.relkind = 'r' and c.relname ~ '^manifest_[0-9a-f]{32}_[0-9]+$'
-      and not exists (
-        select from etl.runs as r where r.state in ('queued', 'running')
-          and replace(r.run_id::text, '-', '') = substr(c.relname, 10, 32))
-  loop
-    execute format('drop table if exists etl.%I', manifest);
-  end loop;
+  select * into run from etl.runs as r where r.run_id = retry_run.run_id for no key update;
+  if not found then return null; end if;
+  if run.state not in ('failed', 'cancelled') then
+    perform etl.raise_problem('conflict',
+      format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
+  end if;
+  update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', server_id = null,
+    accepted_at = coalesce(r.accepted_at, clock_timestamp())
+    where r.run_id = retry_run.run_id returning * into run;
+  perform etl.audit(run, 'retry_requested', actor);
+  perform etl.wake('requests');
+  return 'queued';
 end $$;
+comment on function etl.retry_run(uuid, text) is 'takes a failed or cancelled run up where it stopped';
 
--- Tells the planner what a manifest holds.
-create or replace function etl.analyze_manifest(name text) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
-    raise invalid_parameter_value using message = format('%s is no manifest', name);
-  end if;
-  execute format('analyze etl.%I', name);
-end $$;
-
--- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
-create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
-begin
-  if name is distinct from format('manifest_%s_%s', replace(run_id::text, '-', ''), attempt) then
-    raise invalid_parameter_value using message = format('%s is not the manifest of attempt %s of run %s', name, attempt, run_id);
-  end if;
-  perform from etl.runs as r
-    where r.run_id = create_manifest.run_id and r.attempt = create_manifest.attempt and r.state = 'running' for share;
-  if not found then
-    return false;
-  end if;
-  perform etl.drop_manifests(run_id, attempt - 1);
-  execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
-    chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
-  -- any server may work on any run
-  execute (select coalesce(string_agg(format('grant select, insert, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
-    from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);
-  return true;
-end $$;
-
--- sql/functions/44_purge.sql
--- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
--- of each at a call, so that no lock is held for long; call it until it answers with zeros.
--- Metrics, audit, alerts and events by etl_maintenance.
-create or replace function etl.purge(retention_days integer default 90, batch integer default 1000) returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  deleted jsonb := '{}';
-  gone bigint;
-  before timestamptz := now() - retention_days * interval '1 day';
-begin
-  if not pg_try_advisory_xact_lock(hashtextextended('etl purge', 0)) then
-    return deleted;
-  end if;
-  delete from etl.idempotency_keys as k where k.key in (
-    select o.key from etl.idempotency_keys as o where o.expires_at < now() limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('idempotency_keys', gone);
-
-  -- a request body is kept for a week, for retries, and as long as a run still needs it
-  delete from etl.uploads as u where (u.upload_id, u.part_no) in (
-    select o.upload_id, o.part_no from etl.uploads as o
-    where o.created_at < now() - interval '7 days' and not exists (
-      select from etl.runs as r where r.state in ('queued', 'running') and r.params #>> '{source,upload_id}' = o.upload_id::text)
-    limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('uploads', gone);
-
-  if retention_days < 0 then
-    return deleted;
-  end if;
-  -- chunks and quarantine go first, in pieces: a large run has many
-  delete from etl.quarantine as q where (q.run_id, q.chunk_no, q.position, q.output) in (
-    select o.run_id, o.chunk_no, o.position, o.output from etl.quarantine as o
-    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('quarantine', gone);
-  delete from etl.chunks as c where (c.run_id, c.chunk_no) in (
-    select o.run_id, o.chunk_no from etl.chunks as o
-    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('chunks', gone);
-  delete from etl.runs as r where r.run_id in (
-    select o.run_id from etl.runs as o where o.ended_at < before
-      and not exists (select from etl.chunks as c where c.run_id = o.run_id)
-      and not exists (select from etl.quarantine as q where q.run_id = o.run_id)
-    limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('runs', gone);
-  delete from etl.dataset_events as e where e.event_no in (
-    select o.event_no from etl.dataset_events as o where o.created_at < before limit batch);
-  get diagnostics gone = row_count;
-  deleted := deleted || jsonb_build_object('dataset_events', gone);
-  delete from etl.maintenance_runs as m where m.maintenance_id in (
-    select o.maintenance_id from etl.maintenance_runs as o where o.ended_at < before limit batch);
-  get diagnostics gone = row_count;
-  return deleted || jsonb_build_object('maintenance_runs', gone);
-end $$;
-comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';
-
--- sql/functions/45_replay.sql
+-- sql/runs/replay.sql
 -- Replays the open records of a run's quarantine: they become the body of a new run with this conf, in one transaction
 -- with the note that it has them. Requests for one quarantine go one after the other; where another replay has
 -- all of them in hand, its run is the answer (created: false). A run that has none raises no-open-records.
@@ -2996,928 +3396,69 @@ create or replace trigger settle_replay after update on etl.runs
   for each row when (old.ended_at is null and new.ended_at is not null and new.replay_of is not null)
   execute function etl.settle_replay();
 
--- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
--- another run of its source and table that was requested after it has put something there since. Late runs
--- cannot know what the later one found as it was, so they add what is missing and change nothing.
-create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean)
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  run etl.runs;
-  root etl.runs;
-begin
-  select * into run from etl.runs as r where r.run_id = order_of.run_id;
-  root := run;
-  while root.replay_of is not null loop
-    select * into root from etl.runs as r where r.run_id = root.replay_of;
-    exit when not found;
-  end loop;
-  order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
-  -- what runs for the first time is executed in the order of requests
-  late := (run.replay_of is not null or run.attempt_base > 0) and exists (
-    select 1 from etl.runs as r
-    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
-      and r.schema_name = run.schema_name and r.table_name = run.table_name
-      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
-      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published'));
-end $$;
-
--- The name that owns the rows of a run.
-create or replace function etl.source_name(params jsonb, run_label text) returns text
-language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
-  select coalesce(params #>> '{source,name}', case params #>> '{source,type}' when 'synthetic' then 'synthetic' else run_label end)
-$$;
-
--- sql/functions/46_due_work.sql
--- Takes a lease for 20 s; false while somebody else holds it. Who holds it prolongs it by etl.prolong_lease, and gives
--- it back by etl.release_lease. Whoever takes it from one who did neither ends the transactions that this one has open.
-create or replace function etl.claim_lease(name text, holder uuid) returns boolean
+-- sql/runs/purge.sql
+-- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
+-- of each at a call, so that no lock is held for long; call it until it answers with zeros.
+-- Metrics, audit, alerts and events by etl_maintenance.
+create or replace function etl.purge(retention_days integer default 90, batch integer default 1000) returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  expired boolean;
+  deleted jsonb := '{}';
+  gone bigint;
+  before timestamptz := now() - retention_days * interval '1 day';
 begin
-  select l.held_until <= clock_timestamp() into expired from etl.leases as l where l.name = claim_lease.name;
-  if expired then
-    perform etl.end_backends(left('etl-lease ' || name, 63));
-  elsif found then
-    return false;
+  if not pg_try_advisory_xact_lock(hashtextextended('etl purge', 0)) then
+    return deleted;
   end if;
-  insert into etl.leases as l (name, holder, held_until) values (claim_lease.name, claim_lease.holder, clock_timestamp() + interval '20 seconds')
-  on conflict on constraint leases_pkey do update set holder = excluded.holder, held_until = excluded.held_until
-    where l.held_until <= clock_timestamp();
-  return found;
-end $$;
+  delete from etl.idempotency_keys as k where k.key in (
+    select o.key from etl.idempotency_keys as o where o.expires_at < now() limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('idempotency_keys', gone);
 
-create or replace function etl.prolong_lease(name text, holder uuid) returns boolean
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  with prolonged as (
-    update etl.leases as l set held_until = clock_timestamp() + interval '20 seconds'
-    where l.name = prolong_lease.name and l.holder = prolong_lease.holder returning 1)
-  select exists (select from prolonged)
-$$;
+  -- a request body is kept for a week, for retries, and as long as a run still needs it
+  delete from etl.uploads as u where (u.upload_id, u.part_no) in (
+    select o.upload_id, o.part_no from etl.uploads as o
+    where o.created_at < now() - interval '7 days' and not exists (
+      select from etl.runs as r where r.state in ('queued', 'running') and r.params #>> '{source,upload_id}' = o.upload_id::text)
+    limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('uploads', gone);
 
-create or replace function etl.release_lease(name text, holder uuid) returns void
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  delete from etl.leases as l where l.name = release_lease.name and l.holder = release_lease.holder
-$$;
-
--- Refuses what only the holder of a lease may do, and keeps others from taking it until the transaction ends.
-create or replace function etl.require_lease(name text, holder uuid) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  perform from etl.leases as l where l.name = require_lease.name and l.holder = require_lease.holder for no key update;
-  if not found then
-    perform etl.raise_problem('superseded', format('Another server does this now: %s.', name), status => 409);
+  if retention_days < 0 then
+    return deleted;
   end if;
+  -- chunks and quarantine go first, in pieces: a large run has many
+  delete from etl.quarantine as q where (q.run_id, q.chunk_no, q.position, q.output) in (
+    select o.run_id, o.chunk_no, o.position, o.output from etl.quarantine as o
+    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('quarantine', gone);
+  delete from etl.chunks as c where (c.run_id, c.chunk_no) in (
+    select o.run_id, o.chunk_no from etl.chunks as o
+    join etl.runs as r on r.run_id = o.run_id and r.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('chunks', gone);
+  delete from etl.runs as r where r.run_id in (
+    select o.run_id from etl.runs as o where o.ended_at < before
+      and not exists (select from etl.chunks as c where c.run_id = o.run_id)
+      and not exists (select from etl.quarantine as q where q.run_id = o.run_id)
+    limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('runs', gone);
+  delete from etl.dataset_events as e where e.event_no in (
+    select o.event_no from etl.dataset_events as o where o.created_at < before limit batch);
+  get diagnostics gone = row_count;
+  deleted := deleted || jsonb_build_object('dataset_events', gone);
+  delete from etl.maintenance_runs as m where m.maintenance_id in (
+    select o.maintenance_id from etl.maintenance_runs as o where o.ended_at < before limit batch);
+  get diagnostics gone = row_count;
+  return deleted || jsonb_build_object('maintenance_runs', gone);
 end $$;
+comment on function etl.purge(integer, integer) is 'deletes old runs with all that belongs to them, expired keys and old request bodies, a batch at a call';
 
--- The kinds of work that are due and that nobody does. Servers ask every second, so that nothing needs its
--- notification: what a dead server left, what failed and is due again, what was asked for before any server started.
-create or replace function etl.due_work() returns setof text
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select w.kind from (
-    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null)
-      or exists (select from etl.cancel_requests)
-    union all
-    select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null
-      and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r)))
-    union all
-    select 'run_ends' where exists (select from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp())
-    union all
-    select 'refresh' from etl.view_refresh as v where v.requested > v.done
-    union all
-    select 'channel ' || c.channel from etl.reaction_settings as s, unnest(s.channels) as c (channel)
-      left join etl.notification_channels as n on n.channel = c.channel
-      where coalesce(n.blocked_until, '-infinity') <= clock_timestamp()
-        and exists (select from etl.notifications as p where p.channel = c.channel and p.state = 'pending')
-    union all
-    select 'export ' || t.target from (values ('mlflow'), ('openlineage')) as t (target)
-      where exists (select from etl.exports as x where x.target = t.target and x.state = 'pending' and x.next_attempt_at <= clock_timestamp())
-    union all
-    select 'consumer ' || c.consumer from etl.consumers as c
-      cross join lateral (select d.next_attempt_at from etl.deliveries as d where d.consumer = c.consumer and d.state = 'pending'
-        order by d.event_no nulls first, d.delivery_id limit 1) as first
-      where first.next_attempt_at <= clock_timestamp()
-    union all
-    select 'maintenance' from etl.maintenance_runs as m where m.state in ('queued', 'running') and m.next_attempt_at <= clock_timestamp()
-    union all
-    select 'job ' || j.name from etl.jobs as j where j.next_at <= clock_timestamp()
-  ) as w
-  where not exists (select from etl.leases as l where l.name = w.kind and l.held_until > clock_timestamp())
-$$;
-comment on function etl.due_work() is 'kinds of work that are due and that no server does';
+-- sql/schedules/slots.sql
+-- Schedules and the slots that servers have computed for them.
 
--- sql/functions/47_order_key.sql
--- The order in which runs must be executed: those with one key go one at a time, as they were asked for. Without a
--- version the record that was read last counts, and a cursor is moved by one run at a time. Null: in any order.
-create or replace function etl.order_key(params jsonb) returns text
-language sql immutable as $$
-  select case when params -> 'dry_run' = 'true' or params #>> '{source,type}' = 'synthetic'
-      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null then null
-    else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
-$$;
-
--- sql/functions/49_gone_incidents.sql
--- Closes incidents of what is gone: nothing would ever disprove them.
-create or replace function etl.end_gone_incidents() returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  state etl.alert_states;
-  why text;
-begin
-  for state in select * from etl.alert_states as s where s.resolved_at is null loop
-    why := case
-      when state.kind = 'run_failed' and state.subject like 'schedule %' then
-        (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
-         from etl.schedules as c where 'schedule ' || c.name = state.subject)
-      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'ratio_drop', 'volume_drop', 'sla_miss') then
-        case when not exists (select from etl.runs as r where r.run_label = state.subject
-            -- a deadline of a stage has it behind the label
-            or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
-      when state.kind = 'stale' then
-        case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
-            and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
-            and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
-          then 'The dataset is gone, or may be as old as it likes.' end
-      when state.kind = 'consumer_failed' then
-        case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
-          then 'The consumer is gone.' end
-    end;
-    if why is not null then
-      perform etl.resolve_alert(state.kind, state.subject, why);
-    end if;
-  end loop;
-end $$;
-comment on function etl.end_gone_incidents() is 'closes incidents whose schedule, label, dataset or consumer is gone';
-
--- sql/functions/50_run_ends.sql
--- Notes every end of a run in the transaction that ends it, whoever ends it.
-create or replace function etl.note_run_end() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  insert into etl.run_ends (run_id, end_no, ended_at, snapshot)
-  select new.run_id, coalesce(max(e.end_no), 0) + 1, new.ended_at, jsonb_build_object(
-    'state', new.state, 'attempt', new.attempt, 'ended_at', new.ended_at, 'started_at', new.started_at,
-    'num_chunks', new.num_chunks, 'total_rows', new.total_rows, 'expected_rows', new.expected_rows, 'ratio', new.ratio,
-    'low_ratio', new.low_ratio, 'counts', new.counts, 'error', new.error, 'warnings', new.warnings)
-  from etl.run_ends as e where e.run_id = new.run_id;
-  return null;
-end $$;
-create or replace trigger note_run_end after update on etl.runs
-  for each row when (old.ended_at is null and new.ended_at is not null) execute function etl.note_run_end();
-
--- Stores the deadlines of a run with its request: they count from there, retries keep them.
-create or replace function etl.note_deadlines() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  insert into etl.deadlines (run_id, scope, deadline_at)
-  select new.run_id, d.scope, new.requested_at + d.seconds * interval '1 second'
-  from (
-    select 'run' as scope, case jsonb_typeof(new.params -> 'sla_seconds')
-      when 'number' then (new.params ->> 'sla_seconds')::double precision
-      else (new.params #>> '{sla_seconds,run}')::double precision end as seconds
-    union all
-    select s.key, (s.value #>> '{}')::double precision
-    from jsonb_each(case jsonb_typeof(new.params #> '{sla_seconds,stages}')
-      when 'object' then new.params #> '{sla_seconds,stages}' else '{}' end) as s
-  ) as d
-  where d.seconds is not null;
-  return null;
-end $$;
-create or replace trigger note_deadlines after insert on etl.runs
-  for each row when (not new.dry_run and new.replay_of is null and jsonb_typeof(new.params -> 'sla_seconds') in ('number', 'object'))
-  execute function etl.note_deadlines();
-
--- sql/functions/51_alerts.sql
--- Puts a message for every channel into the outbox, in the caller's transaction, and wakes the senders.
-create or replace function etl.notify_channels(type text, payload jsonb) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  channel text;
-begin
-  for channel in select unnest(s.channels) from etl.reaction_settings as s loop
-    insert into etl.notifications (notification_id, channel, type, payload)
-    values (etl.uuid7(), channel, notify_channels.type, notify_channels.payload);
-    perform etl.wake('channel ' || channel);
-  end loop;
-end $$;
-
--- Records an alert. Its fingerprint is kind and subject: while its incident is open, it is told once
--- in a suppression window; the next message says how often it happened meanwhile. Answers the alert's id.
--- about: run_id, run_label, severity (default warning), details.
-create or replace function etl.raise_alert(kind text, subject text, message text, about jsonb default '{}') returns bigint
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  state etl.alert_states;
-  settings etl.reaction_settings;
-  told boolean;
-  id bigint;
-  details jsonb := coalesce(about -> 'details', '{}');
-begin
-  select * into settings from etl.reaction_settings;
-  insert into etl.alert_states as s (fingerprint, kind, subject, opened_at, last_at)
-  values (raise_alert.kind || ':' || raise_alert.subject, raise_alert.kind, raise_alert.subject, clock_timestamp(), clock_timestamp())
-  on conflict (fingerprint) do update set
-    opened_at = case when s.resolved_at is null then s.opened_at else excluded.opened_at end,
-    occurrences = case when s.resolved_at is null then s.occurrences + 1 else 1 end,
-    suppressed = case when s.resolved_at is null then s.suppressed else 0 end,
-    -- what comes back after a recovery is news
-    notified_at = case when s.resolved_at is null then s.notified_at end,
-    acknowledged_at = case when s.resolved_at is null then s.acknowledged_at end,
-    acknowledged_by = case when s.resolved_at is null then s.acknowledged_by end,
-    resolved_by = null,
-    last_at = excluded.last_at, resolved_at = null
-  returning * into state;
-  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
-    -- whoever has acknowledged it knows
-    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
-  insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
-  values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
-    about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
-  returning alert_id into id;
-  if told then
-    perform etl.notify_channels('raised', jsonb_build_object('alert_id', id, 'kind', raise_alert.kind, 'subject', raise_alert.subject,
-      'severity', coalesce(about ->> 'severity', 'warning'), 'message', raise_alert.message, 'run_id', about ->> 'run_id',
-      'run_label', about ->> 'run_label', 'fingerprint', state.fingerprint, 'details', details,
-      'occurrences', state.occurrences, 'suppressed_before', state.suppressed,
-      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(clock_timestamp())));
-    update etl.alert_states as s set notified_at = clock_timestamp(), suppressed = 0 where s.fingerprint = state.fingerprint;
-  else
-    update etl.alert_states as s set suppressed = s.suppressed + 1 where s.fingerprint = state.fingerprint;
-  end if;
-  return id;
-end $$;
-comment on function etl.raise_alert(text, text, text, jsonb) is
-  'records an alert and tells the channels, unless its fingerprint was told within the suppression window';
-
--- Ends the incident of a kind and subject, if one is open, and says so to whoever was told of it.
-create or replace function etl.resolve_alert(kind text, subject text, message text, about jsonb default '{}') returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  state etl.alert_states;
-begin
-  update etl.alert_states as s set resolved_at = clock_timestamp()
-    where s.fingerprint = resolve_alert.kind || ':' || resolve_alert.subject and s.resolved_at is null returning * into state;
-  if not found then return false; end if;
-  update public.etl_improved_alerts as a set resolved_at = state.resolved_at
-    where a.fingerprint = state.fingerprint and a.resolved_at is null;
-  if state.notified_at is not null then
-    perform etl.notify_channels('recovered', jsonb_build_object('kind', state.kind, 'subject', state.subject, 'severity', 'info',
-      'message', resolve_alert.message, 'run_id', about ->> 'run_id', 'run_label', about ->> 'run_label',
-      'fingerprint', state.fingerprint, 'occurrences', state.occurrences, 'details', coalesce(about -> 'details', '{}'),
-      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(state.resolved_at)));
-  end if;
-  return true;
-end $$;
-comment on function etl.resolve_alert(text, text, text, jsonb) is 'ends an incident and tells of the recovery; false where none was open';
-
--- For what is looked at again and again: one alert when it begins, one recovery when it ends.
-create or replace function etl.set_condition(kind text, subject text, holds boolean, message text, about jsonb default '{}') returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  if not holds then
-    perform etl.resolve_alert(kind, subject, message, about);
-  elsif not exists (
-      select from etl.alert_states as s
-      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null) then
-    perform etl.raise_alert(kind, subject, message, about);
-  end if;
-end $$;
-
--- What a person does about an incident that is open: acknowledge it (its repetitions are told no more), silence it until
--- a time, close it. With an entry in the audit; false where no incident of that fingerprint is open.
-create or replace function etl.handle_alert(fingerprint text, action text, actor text default current_user, until timestamptz default null)
-returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  state etl.alert_states;
-begin
-  select * into state from etl.alert_states as s where s.fingerprint = handle_alert.fingerprint and s.resolved_at is null for update;
-  if not found then return false; end if;
-  case handle_alert.action
-    when 'acknowledge' then
-      update etl.alert_states as s set acknowledged_at = clock_timestamp(), acknowledged_by = actor where s.fingerprint = state.fingerprint;
-    when 'silence' then
-      update etl.alert_states as s set silenced_until = until, silenced_by = actor where s.fingerprint = state.fingerprint;
-    when 'close' then
-      perform etl.resolve_alert(state.kind, state.subject, format('Closed by %s.', actor));
-      update etl.alert_states as s set resolved_by = actor where s.fingerprint = state.fingerprint;
-    else raise exception 'action % is none of acknowledge, silence, close', handle_alert.action;
-  end case;
-  insert into public.etl_improved_audit (event, actor, details) values ('alert_' || handle_alert.action, actor,
-    jsonb_strip_nulls(jsonb_build_object('fingerprint', state.fingerprint, 'until', etl.iso(until))));
-  return true;
-end $$;
-comment on function etl.handle_alert(text, text, text, timestamptz) is 'acknowledges, silences or closes an open incident, with who did it';
-
--- sql/functions/52_detect_alerts.sql
--- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
-create or replace function etl.failed_expectations(run_id uuid) returns jsonb
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select jsonb_build_object('failed', (r.result #>> '{statistics,unsuccessful_expectations}')::bigint,
-    'evaluated', (r.result #>> '{statistics,evaluated_expectations}')::bigint,
-    'names', coalesce((select jsonb_agg(distinct e #>> '{expectation_config,type}')
-      from jsonb_array_elements(r.result -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
-  from etl.validations as r where r.run_id = failed_expectations.run_id
-$$;
-
--- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
--- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
-create or replace function etl.detect_alerts(run etl.runs) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  settings etl.reaction_settings;
-  about jsonb := jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label);
-  problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
-  validation jsonb := etl.failed_expectations(run.run_id);
-  ge_failed boolean;
-  trend record;
-  bound double precision;
-begin
-  if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
-  -- an end that could not be judged in its turn says nothing new after a later one of its label
-  if exists (
-      select from etl.runs as r join etl.run_ends as e using (run_id)
-      where r.run_label = run.run_label and e.ended_at > run.ended_at and e.consumed_at is not null
-        and not r.dry_run and r.replay_of is null and e.snapshot ->> 'state' <> 'cancelled') then
-    return;
-  end if;
-  select * into settings from etl.reaction_settings;
-  ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
-  if ge_failed then
-    perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
-        else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
-          (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
-          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
-      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
-        'details', coalesce(validation, '{}')));
-  end if;
-  if run.low_ratio then
-    perform etl.raise_alert('low_ratio', run.run_label, case when run.state = 'failed' then run.error ->> 'detail'
-        else format('%s of %s expected rows arrived (ratio %s), accepted by min_acceptance_ratio %s. Look at the quarantine of the run.',
-          run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), run.params ->> 'min_acceptance_ratio') end,
-      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
-        'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
-          'accepted', run.state = 'succeeded', 'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
-  end if;
-  if run.state = 'failed' then
-    if not coalesce(run.low_ratio, false) and not ge_failed then
-      perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
-        about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
-    end if;
-    return;
-  end if;
-
-  perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
-  if not run.low_ratio then
-    perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
-  end if;
-  if not ge_failed then
-    perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
-  end if;
-
-  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
-  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
-    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
-      about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
-  end if;
-
-  select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
-  from (
-    select m.ratio, m.total_rows from public.etl_improved_metrics as m
-    where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
-      and not m.dry_run and m.replay_of is null and m.ratio is not null
-    order by m.created_at desc limit settings.trend_window) as m;
-  if trend.runs < 3 then
-    if run.total_rows > 0 then
-      perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
-    end if;
-    return;
-  end if;
-  bound := trend.ratio * (1 - settings.ratio_drop);
-  if run.ratio < bound then
-    perform etl.raise_alert('ratio_drop', run.run_label,
-      format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
-        round(trend.ratio::numeric, 4)),
-      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
-  else
-    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
-  end if;
-  -- an incremental source gives what changed, however much that is
-  if run.params #>> '{source,cursor}' is not null then return; end if;
-  if run.total_rows = 0 then
-    null;
-  elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
-    perform etl.raise_alert('volume_drop', run.run_label,
-      format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
-      about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));
-  else
-    perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
-  end if;
-end $$;
-comment on function etl.detect_alerts(etl.runs) is 'raises and ends alerts from what a run that has ended shows';
-
--- sql/functions/53_deadlines.sql
--- Whether and when what a deadline is about has ended.
-create or replace function etl.scope_ended_at(run etl.runs, scope text) returns timestamptz
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select case when scope_ended_at.scope = 'run' then (run).ended_at
-    else (select s.ended_at from etl.stages as s
-      where s.run_id = (run).run_id and s.stage = scope_ended_at.scope and s.state not in ('pending', 'running')) end
-$$;
-
--- Looks at deadlines that are over and not yet judged: missed ones become an alert while the run still
--- goes on. One alert for each (run, deadline), on any number of servers: whoever marks it raises it.
-create or replace function etl.sweep_deadlines() returns table (run_id uuid, scope text)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  due etl.deadlines;
-  run etl.runs;
-  ended timestamptz;
-begin
-  for due in
-    select d.* from etl.deadlines as d
-    where d.missed_at is null and d.met_at is null and d.deadline_at <= clock_timestamp()
-    order by d.deadline_at limit 1000 for update skip locked
-  loop
-    select r.* into run from etl.runs as r where r.run_id = due.run_id;
-    ended := etl.scope_ended_at(run, due.scope);
-    -- a cancelled run is late for nobody, nor is a stage that a failed run never came to
-    if ended <= due.deadline_at or (run.state = 'cancelled' and run.ended_at is not null)
-      or (due.scope <> 'run' and run.ended_at <= due.deadline_at) then
-      update etl.deadlines as d set met_at = coalesce(ended, run.ended_at) where d.run_id = due.run_id and d.scope = due.scope;
-      continue;
-    end if;
-    update etl.deadlines as d set missed_at = clock_timestamp() where d.run_id = due.run_id and d.scope = due.scope;
-    perform etl.raise_alert('sla_miss', run.run_label || case due.scope when 'run' then '' else ' ' || due.scope end,
-      format('%s should have ended by %s, %s s after the request, and %s.',
-        case due.scope when 'run' then 'The run' else 'Stage ' || due.scope end, etl.iso(due.deadline_at),
-        round(extract(epoch from due.deadline_at - run.requested_at), 1),
-        case when ended is not null then format('ended %s s too late', round(extract(epoch from ended - due.deadline_at), 1))
-          when run.state = 'queued' then 'is still waiting' else 'is still going on' end),
-      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label, 'severity', 'error', 'details', jsonb_build_object(
-        'scope', due.scope, 'deadline_at', etl.iso(due.deadline_at), 'state', run.state)));
-    run_id := due.run_id;
-    scope := due.scope;
-    return next;
-  end loop;
-end $$;
-comment on function etl.sweep_deadlines() is 'raises sla_miss for deadlines that have passed; answers with those';
-
--- Notes which deadlines a run has met; one that succeeded without missing any ends the incidents of its label.
-create or replace function etl.settle_deadlines(run etl.runs) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  kept text;
-begin
-  update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
-    where d.run_id = run.run_id and d.missed_at is null and d.met_at is null
-      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at;
-  if run.state <> 'succeeded' or run.dry_run or run.replay_of is not null then return; end if;
-  for kept in
-    select s.scope from unnest(array['run', 'extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s (scope)
-    where not exists (select from etl.deadlines as d where d.run_id = run.run_id and d.scope = s.scope and d.met_at is null)
-  loop
-    perform etl.resolve_alert('sla_miss', run.run_label || case kept when 'run' then '' else ' ' || kept end,
-      case kept when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', kept) end,
-      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label));
-  end loop;
-end $$;
-
--- sql/functions/54_consume_run_end.sql
--- etl_consumer's transaction: takes the oldest end of a run that nobody has taken, judges it, asks for the views to be
--- refreshed and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
--- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
--- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
-create or replace function etl.consume_run_end() returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
-declare
-  run etl.runs;
-  ended etl.run_ends;
-  settings etl.reaction_settings;
-  told jsonb;
-begin
-  perform pg_advisory_xact_lock(hashtextextended('etl consume_run_end', 0));
-  select e.* into ended from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp()
-    order by e.ended_at, e.run_id, e.end_no limit 1 for no key update skip locked;
-  if not found then
-    return;
-  end if;
-  begin
-    select * into settings from etl.reaction_settings;
-    update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
-    -- as it was when it ended: a retry may be at it again
-    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
-    perform etl.settle_deadlines(run);
-    perform etl.detect_alerts(run);
-    if (run.params ->> 'mlflow_enable')::boolean then
-      perform etl.request_export(run.run_id, 'mlflow', ended.end_no);
-    end if;
-    if settings.openlineage then
-      perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
-    end if;
-    told := jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
-      'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
-      'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
-        from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
-      'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
-    perform etl.request_view_refresh();
-  exception when others then
-    update etl.run_ends as e set next_attempt_at = clock_timestamp() + interval '30 seconds'
-      where e.run_id = ended.run_id and e.end_no = ended.end_no;
-    told := jsonb_build_object('run_id', ended.run_id, 'failed', sqlerrm);
-  end;
-  return next told;
-end $$;
-comment on function etl.consume_run_end() is 'judges the oldest end of a run that nobody has judged yet; each once';
-
--- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
--- refresh that begins after reading number n holds everything that requests up to n were made for.
-create or replace function etl.request_view_refresh() returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  update etl.view_refresh set requested = requested + 1;
-  perform etl.wake('refresh');
-end $$;
-
--- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
--- start of the run is ended with it.
-create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
-  on conflict on constraint exports_pkey do update set state = 'pending', updated_at = clock_timestamp()
-    where e.state = 'started' and exists (
-      select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
-  if found then
-    perform etl.wake('export ' || target);
-  end if;
-end $$;
-
--- Tells OpenLineage of the start of a run, once for each of its ends, whatever attempts it takes.
-create or replace function etl.note_run_start() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  if (select s.openlineage from etl.reaction_settings as s) then
-    perform etl.request_export(new.run_id, 'openlineage',
-      coalesce((select max(e.end_no) from etl.run_ends as e where e.run_id = new.run_id), 0) + 1);
-  end if;
-  return null;
-end $$;
-create or replace trigger note_run_start after update on etl.runs
-  for each row when (old.state = 'queued' and new.state = 'running') execute function etl.note_run_start();
-
--- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
-create or replace function etl.refresh_views_if_asked() returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  wanted bigint;
-  started timestamptz := clock_timestamp();
-begin
-  -- one at a time; who waited finds that the one before did it
-  perform pg_advisory_xact_lock(hashtextextended('etl view refresh', 0));
-  select v.requested into wanted from etl.view_refresh as v where v.requested > v.done;
-  if not found then return false; end if;
-  perform public.refresh_etl_mvs();
-  update etl.view_refresh set done = wanted, refreshed_at = clock_timestamp(),
-    duration_ms = extract(epoch from clock_timestamp() - started) * 1000;
-  return true;
-end $$;
-
--- sql/functions/55_deliveries.sql
--- A dataset event becomes one delivery for each consumer of the dataset, in the transaction that writes it.
-create or replace function etl.deliver_dataset_event() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint = 0, false);
-  consumer etl.consumers;
-begin
-  for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop
-    insert into etl.deliveries (consumer, event_no, state, ended_at)
-    values (consumer.consumer, new.event_no, case when consumer.skip_unchanged and unchanged then 'skipped' else 'pending' end,
-      case when consumer.skip_unchanged and unchanged then clock_timestamp() end);
-    if not (consumer.skip_unchanged and unchanged) then
-      perform etl.wake('consumer ' || consumer.consumer);
-    end if;
-  end loop;
-  -- news of a dataset ends its being stale
-  perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
-    jsonb_build_object('run_id', new.run_id));
-  return null;
-end $$;
-create or replace trigger deliver_dataset_event after insert on etl.dataset_events
-  for each row execute function etl.deliver_dataset_event();
-
--- Publishes the consumers that the program has; those that it no longer has get no more events.
--- consumers: [{name, datasets, emits, mode, skip_unchanged}]
-create or replace function etl.register_consumers(consumers jsonb) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged)
-  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged
-  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean)
-  order by w.name
-  on conflict (consumer) do update set datasets = excluded.datasets, emits = excluded.emits, mode = excluded.mode,
-    skip_unchanged = excluded.skip_unchanged, active = true
-  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.active)
-    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, true);
-  update etl.consumers as c set active = false
-    where c.active and not exists (select from jsonb_array_elements(consumers) as w where w ->> 'name' = c.consumer);
-end $$;
-
--- Starts a consumer by hand, with parameters. Answers the delivery's id.
-create or replace function etl.request_delivery(consumer text, params jsonb) returns bigint
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  id bigint;
-begin
-  insert into etl.deliveries (consumer, params) values (request_delivery.consumer, request_delivery.params) returning delivery_id into id;
-  perform etl.wake('consumer ' || consumer);
-  return id;
-end $$;
-
--- The next pending deliveries of a consumer, for whoever holds its lease: the oldest one, or the oldest ones up to
--- max_count. Nothing while the oldest one rests after a failure: later ones do not pass it. What was asked for by hand
--- comes first and alone, as it has its own parameters. Their attempt is counted here, before they are executed: those
--- that have ended their servers max_attempts times are given up.
-create or replace function etl.claim_deliveries(consumer text, holder uuid, max_count integer, max_attempts integer)
-returns table (delivery_id bigint, params jsonb, event jsonb)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  given_up bigint[];
-  claimed bigint[];
-begin
-  perform etl.require_lease('consumer ' || consumer, holder);
-  select array_agg(d.delivery_id) into given_up from etl.deliveries as d
-    where d.consumer = claim_deliveries.consumer and d.state = 'pending' and d.attempts >= max_attempts;
-  if given_up is not null then
-    perform etl.fail_deliveries(consumer, given_up, 'Its server stopped without a word while it was executed.', max_attempts);
-  end if;
-  with pending as (
-    select d.delivery_id, d.event_no, d.next_attempt_at, row_number() over (order by d.event_no nulls first, d.delivery_id) as place
-    from etl.deliveries as d where d.consumer = claim_deliveries.consumer and d.state = 'pending'
-    order by d.event_no nulls first, d.delivery_id limit max_count
-  ), first as (select * from pending as p where p.place = 1 and p.next_attempt_at <= clock_timestamp())
-  select array_agg(p.delivery_id) into claimed from pending as p cross join first as f
-    where p.place = 1 or f.event_no is not null;
-  update etl.deliveries as d set attempts = d.attempts + 1 where d.delivery_id = any (claimed);
-  return query select d.delivery_id, d.params, case when e.event_no is not null then jsonb_build_object(
-      'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
-      'counts', e.counts, 'created_at', etl.iso(e.created_at)) end
-    from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
-    where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
-end $$;
-
--- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
-create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  perform etl.require_lease('consumer ' || consumer, holder);
-  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
-    where d.delivery_id = any (ids) and d.state = 'pending';
-  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
-end $$;
-
--- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
-create or replace function etl.fail_deliveries(consumer text, ids bigint[], error text, max_attempts integer) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  given_up bigint;
-begin
-  with failed as (
-    update etl.deliveries as d set error = fail_deliveries.error,
-      state = case when d.attempts >= max_attempts then 'failed' else 'pending' end,
-      ended_at = case when d.attempts >= max_attempts then clock_timestamp() end,
-      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts - 1)) * interval '1 second'
-    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state
-  )
-  select count(*) filter (where f.state = 'failed') into given_up from failed as f;
-  if given_up > 0 then
-    perform etl.raise_alert('consumer_failed', consumer, format('Consumer %s failed %s times and gave up on %s. The last error: %s',
-        consumer, max_attempts, case given_up when 1 then 'an event' else given_up || ' events' end, left(error, 500)),
-      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('consumer', consumer, 'deliveries', to_jsonb(ids))));
-  end if;
-end $$;
-
--- Puts deliveries back whose execution was interrupted by what is not the consumer's fault: the attempt does not count.
-create or replace function etl.release_deliveries(ids bigint[], pause interval default '0') returns void
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  update etl.deliveries as d set attempts = greatest(0, d.attempts - 1), next_attempt_at = clock_timestamp() + pause
-  where d.delivery_id = any (ids) and d.state = 'pending'
-$$;
-
--- sql/functions/56_metrics_totals.sql
--- Keeps etl.metrics_totals: statement by statement, so that deleting 100,000 rows is one change of it.
-create or replace function etl.count_metrics() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  delta etl.metrics_totals;
-begin
-  if tg_op = 'INSERT' then
-    select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
-      coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
-    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r) as n;
-  elsif tg_op = 'DELETE' then
-    select null, -count(*), -count(*) filter (where n.low_ratio and n.counts), -count(*) filter (where n.counts),
-      -coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
-    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from old_rows as r) as n;
-  else
-    select null, sum(n.sign), sum(n.sign) filter (where n.low_ratio and n.counts), sum(n.sign) filter (where n.counts),
-      sum(n.ratio * n.sign) filter (where n.counts) into delta
-    from (
-      select 1 as sign, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r
-      union all
-      select -1, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null from old_rows as r) as n;
-  end if;
-  if coalesce(delta.runs, 0) = 0 and coalesce(delta.ratio_runs, 0) = 0 and coalesce(delta.low_ratio_runs, 0) = 0
-    and coalesce(delta.ratio_sum, 0) = 0 then
-    return null;
-  end if;
-  insert into etl.metrics_totals as t (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
-  values (pg_backend_pid() % 16, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0), coalesce(delta.ratio_runs, 0),
-    coalesce(delta.ratio_sum, 0))
-  on conflict (shard) do update set runs = t.runs + excluded.runs, low_ratio_runs = t.low_ratio_runs + excluded.low_ratio_runs,
-    ratio_runs = t.ratio_runs + excluded.ratio_runs, ratio_sum = t.ratio_sum + excluded.ratio_sum;
-  return null;
-end $$;
-
--- Counts all rows anew.
-create or replace function etl.recount_metrics() returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  lock table public.etl_improved_metrics in share mode;
-  delete from etl.metrics_totals;
-  insert into etl.metrics_totals (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
-  select 0, count(*), count(*) filter (where m.low_ratio and m.counts), count(*) filter (where m.counts),
-    coalesce(sum(m.ratio) filter (where m.counts), 0)
-  from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts
-    from public.etl_improved_metrics as r) as m;
-end $$;
-comment on function etl.recount_metrics() is 'counts etl.metrics_totals anew from the metrics tables of all schemas';
-
-create or replace function etl.recount_metrics_after_truncate() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  perform etl.recount_metrics();
-  return null;
-end $$;
-
--- Gives a metrics table what its parent does not hand down: triggers, and the indexes of later versions.
-create or replace function etl.watch_metrics(metrics_table regclass) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
-declare
-  wanted record;
-begin
-  execute format('create or replace trigger count_inserted after insert on %s referencing new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
-  execute format('create or replace trigger count_updated after update on %s referencing old table as old_rows new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
-  execute format('create or replace trigger count_deleted after delete on %s referencing old table as old_rows for each statement execute function etl.count_metrics()', metrics_table);
-  execute format('create or replace trigger count_truncated after truncate on %s for each statement execute function etl.recount_metrics_after_truncate()', metrics_table);
-  for wanted in
-    select regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') as definition
-    from pg_index as i
-    where i.indrelid = 'public.etl_improved_metrics'::regclass and not i.indisunique and metrics_table <> i.indrelid
-  loop
-    if not exists (select from pg_index as i where i.indrelid = metrics_table
-        and regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') = wanted.definition) then
-      execute format('create index on %s %s', metrics_table, wanted.definition);
-    end if;
-  end loop;
-end $$;
-
-do $$
-begin
-  perform etl.watch_metrics(c.oid::regclass) from pg_class as c
-  where c.oid = 'public.etl_improved_metrics'::regclass
-    or c.oid in (select i.inhrelid from pg_inherits as i where i.inhparent = 'public.etl_improved_metrics'::regclass);
-  if not exists (select from etl.metrics_totals) then
-    perform etl.recount_metrics();
-  end if;
-end $$;
-
--- sql/functions/57_append_logs.sql
--- Adds lines to the logs of runs and keeps the last ones of each (log_lines of etl.reaction_settings).
--- lines: [{run_id, logged_at, level, message, fields}], in their order.
-create or replace function etl.append_logs(lines jsonb) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  kept integer := (select s.log_lines from etl.reaction_settings as s);
-  run uuid;
-begin
-  for run in
-    select distinct r.run_id from jsonb_array_elements(lines) as l
-    join etl.runs as r on r.run_id = (l ->> 'run_id')::uuid order by 1
-  loop
-    perform pg_advisory_xact_lock(hashtextextended('etl logs ' || run, 0));
-    insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
-    select run, coalesce((select max(k.line_no) from etl.run_logs as k where k.run_id = run), 0)
-      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz, l.line ->> 'level', l.line ->> 'message',
-      coalesce(l.line -> 'fields', '{}')
-    from jsonb_array_elements(lines) with ordinality as l (line, no)
-    where l.line ->> 'run_id' = run::text;
-    delete from etl.run_logs as k where k.run_id = run
-      and k.line_no <= (select max(m.line_no) from etl.run_logs as m where m.run_id = run) - kept;
-  end loop;
-end $$;
-
--- sql/functions/58_sweep.sql
--- Datasets that have had no event for longer than they may, and schedules that are overdue.
-create or replace function etl.sweep_conditions() returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  each record;
-begin
-  if not pg_try_advisory_xact_lock(hashtextextended('etl sweep_conditions', 0)) then return; end if;
-  for each in
-    select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
-    from etl.datasets as d
-    cross join etl.reaction_settings as s
-    -- what has never been loaded is not stale
-    cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
-    where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
-  loop
-    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
-      perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
-        etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
-    end if;
-  end loop;
-  perform etl.end_gone_incidents();
-  if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
-  for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
-    perform etl.set_condition('schedule_overdue', each.schedule, true,
-      case when each.problem is null then
-        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
-          each.schedule, etl.iso(each.due_at))
-      else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
-        each.problem) end,
-      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
-  end loop;
-  for each in execute $sql$
-    select s.subject from etl.alert_states as s where s.kind = 'schedule_overdue' and s.resolved_at is null
-      and not exists (select from etl.overdue_schedules() as o where o.schedule = s.subject) $sql$
-  loop
-    perform etl.resolve_alert('schedule_overdue', each.subject, format('Schedule %s is on time again.', each.subject));
-  end loop;
-end $$;
-
--- What has been told, delivered and exported long ago.
-create or replace function etl.purge_reactions(keep interval default '30 days') returns void
-language sql set search_path = pg_catalog, etl, pg_temp as $$
-  delete from etl.notifications as n where n.state <> 'pending' and n.created_at < now() - keep;
-  delete from etl.deliveries as d where d.state <> 'pending' and d.ended_at < now() - keep;
-  delete from etl.alert_states as s where s.resolved_at < now() - keep;
-$$;
-
--- sql/functions/59_scrape.sql
--- Everything that a Prometheus scrape shows of the database, from indexes, daily views and kept sums:
--- its cost does not depend on how much history there is.
-create or replace function etl.scrape() returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  return jsonb_build_object(
-    'latest', (select jsonb_build_object('total_rows', m.total_rows, 'expected_rows', m.expected_rows, 'ratio', m.ratio,
-        'num_chunks', m.num_chunks, 'dry_run', m.dry_run, 'age_seconds', extract(epoch from clock_timestamp() - m.created_at))
-      from public.v_etl_latest_metrics as m),
-    'daily', coalesce((select jsonb_agg(jsonb_build_object('day', d.day, 'runs', d.runs, 'total_rows', d.total_rows,
-        'ratio_avg', d.ratio_avg, 'low_ratio_count', d.low_ratio_count) order by d.day)
-      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 7), '[]'),
-    'alerts', coalesce((select jsonb_object_agg(a.kind, a.alerts) from (
-      select k.kind, count(*) as alerts from public.etl_improved_alerts as k
-      where k.created_at > now() - interval '24 hours' group by k.kind) as a), '{}'),
-    'totals', (select jsonb_build_object('runs', sum(t.runs), 'low_ratio_runs', sum(t.low_ratio_runs),
-        'ratio_avg', case when sum(t.ratio_runs) > 0 then sum(t.ratio_sum) / sum(t.ratio_runs) end)
-      from (select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.metrics_totals
-        union all select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.totals) as t),
-    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', p.slots,
-        'active', (select count(*) from etl.runs as r where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')),
-        'waiting', (select count(*) from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)))
-      from etl.pools as p), '[]'),
-    'last_success', (select extract(epoch from m.created_at) from public.etl_improved_metrics as m
-      where m.status = 'succeeded' and not m.dry_run order by m.created_at desc limit 1),
-    'pending', jsonb_build_object(
-      'run_ends', (select count(*) from etl.run_ends as e where e.consumed_at is null),
-      'notifications', (select count(*) from etl.notifications as n where n.state = 'pending'),
-      'deliveries', (select count(*) from etl.deliveries as d where d.state = 'pending'),
-      'exports', (select count(*) from etl.exports as x where x.state = 'pending')),
-    'views_refreshed', (select extract(epoch from v.refreshed_at) from etl.view_refresh as v));
-end $$;
-comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the database, in one cheap query';
-
--- sql/functions/60_access_changed.sql
--- Tells every server to look tokens and sessions up anew, when the transaction that has changed them ends.
-create or replace function etl.access_changed() returns trigger
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-begin
-  perform pg_notify('etl_access', '');
-  return null;
-end $$;
-
-create or replace trigger api_tokens_changed
-  after insert or delete or truncate or update of token_hash, role, expires_at, revoked_at on etl.api_tokens
-  for each statement execute function etl.access_changed();
-create or replace trigger sessions_changed
-  after delete or truncate on etl.sessions
-  for each statement execute function etl.access_changed();
-
--- sql/functions/61_schedules_guard.sql
 -- Whether a schedule is paused at a time.
 create or replace function etl.is_paused(active boolean, paused_until timestamptz, at timestamptz) returns boolean
 language sql immutable as $$
@@ -3983,7 +3524,6 @@ end $$;
 create or replace trigger schedules_changed after insert or update on etl.schedules
   for each row execute function etl.schedules_changed();
 
--- sql/functions/62_store_slots.sql
 -- Stores the slots that a server has computed for a revision of a schedule: those after plan_from that are not there yet.
 -- previous holds the time before each slot. False where the schedule has been changed meanwhile or is gone.
 create or replace function etl.store_slots(
@@ -4022,7 +3562,36 @@ begin
 end $$;
 comment on function etl.purge_slots(integer) is 'deletes old decided slots, a batch at a call; answers how many';
 
--- sql/functions/63_request_slot.sql
+-- sql/schedules/tick.sql
+-- Due slots become runs.
+
+-- Replaces {{slot}}, {{slot_previous}} and {{today}} in the strings of a conf.
+-- Records that the conf carries are data and stay as they are.
+-- {{today}} is the day of the slot in a time zone.
+drop function if exists etl.fill_slots(jsonb, timestamptz, timestamptz);
+create or replace function etl.fill_slots(
+  conf jsonb, slot timestamptz, slot_previous timestamptz default null, time_zone text default 'UTC'
+) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  records jsonb := conf #> '{source,records}';
+  filled text := (case when records is null then conf else conf #- '{source,records}' end)::text;
+begin
+  if filled not like '%{{%' then
+    return conf;
+  end if;
+  if filled like '%{{slot_previous}}%' and slot_previous is null then
+    perform etl.raise_problem('invalid-conf', '{{slot_previous}} is used, but this run has no previous slot.');
+  end if;
+  filled := replace(filled, '{{slot}}', to_char(slot at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  filled := replace(filled, '{{today}}', to_char(slot at time zone time_zone, 'YYYY-MM-DD'));
+  if slot_previous is not null then
+    filled := replace(filled, '{{slot_previous}}', to_char(slot_previous at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  end if;
+  return case when records is null then filled::jsonb
+    else jsonb_set(filled::jsonb, '{source,records}', records) end;
+end $$;
+
 -- The conf that runs of a schedule are asked for with. A run_label that nothing sets is the schedule's name:
 -- overlap counts runs of one label, and schedules must not hold each other up.
 create or replace function etl.schedule_conf(schedule etl.schedules, overlap text default null) returns jsonb
@@ -4063,7 +3632,6 @@ begin
   return decided;
 end $$;
 
--- sql/functions/64_tick_schedules.sql
 -- Decides the due slots of one schedule, whose row the caller holds locked: what is paused is skipped, what is later
 -- than the grace is missed but for what the policy keeps, the rest is asked for. At most max_runs runs.
 -- Answers how many slots came to each state; `again` where something stands in the way that may be gone next time.
@@ -4189,7 +3757,6 @@ end $$;
 comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
 
--- sql/functions/65_overdue_schedules.sql
 -- Schedules that do not do what they should: a slot was due longer ago than grace and three ticks and nobody has decided
 -- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when.
 create or replace function etl.overdue_schedules() returns table (schedule text, due_at timestamptz)
@@ -4207,7 +3774,6 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 
--- sql/functions/66_backfill_slots.sql
 -- Runs past slots of a schedule that have no run, or whose run failed or was cancelled; each slot has one run that
 -- counts, whoever asks how often. A run that was deleted since counts as done. The runs wait for each other (overlap = queue).
 -- options: requested_by, preview (only say what would be done), traceparent.
@@ -4268,7 +3834,913 @@ begin
 end $$;
 comment on function etl.run_schedule(text, jsonb) is 'asks for a run with the conf of a schedule now; answers as etl.submit_run';
 
--- sql/functions/70_resolve_maintenance.sql
+-- sql/queue/work.sql
+-- What is due, and who has it in hand.
+
+-- Takes a lease for 20 s; false while somebody else holds it. Who holds it prolongs it by etl.prolong_lease, and gives
+-- it back by etl.release_lease. Whoever takes it from one who did neither ends the transactions that this one has open.
+create or replace function etl.claim_lease(name text, holder uuid) returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  expired boolean;
+begin
+  select l.held_until <= clock_timestamp() into expired from etl.leases as l where l.name = claim_lease.name;
+  if expired then
+    perform etl.end_backends(left('etl-lease ' || name, 63));
+  elsif found then
+    return false;
+  end if;
+  insert into etl.leases as l (name, holder, held_until) values (claim_lease.name, claim_lease.holder, clock_timestamp() + interval '20 seconds')
+  on conflict on constraint leases_pkey do update set holder = excluded.holder, held_until = excluded.held_until
+    where l.held_until <= clock_timestamp();
+  return found;
+end $$;
+
+create or replace function etl.prolong_lease(name text, holder uuid) returns boolean
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  with prolonged as (
+    update etl.leases as l set held_until = clock_timestamp() + interval '20 seconds'
+    where l.name = prolong_lease.name and l.holder = prolong_lease.holder returning 1)
+  select exists (select from prolonged)
+$$;
+
+create or replace function etl.release_lease(name text, holder uuid) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.leases as l where l.name = release_lease.name and l.holder = release_lease.holder
+$$;
+
+-- Refuses what only the holder of a lease may do, and keeps others from taking it until the transaction ends.
+create or replace function etl.require_lease(name text, holder uuid) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform from etl.leases as l where l.name = require_lease.name and l.holder = require_lease.holder for no key update;
+  if not found then
+    perform etl.raise_problem('superseded', format('Another server does this now: %s.', name), status => 409);
+  end if;
+end $$;
+
+-- The kinds of work that are due and that nobody does. Servers ask every second, so that nothing needs its
+-- notification: what a dead server left, what failed and is due again, what was asked for before any server started.
+create or replace function etl.due_work() returns setof text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select w.kind from (
+    select 'requests' as kind where exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null)
+      or exists (select from etl.cancel_requests)
+    union all
+    select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null
+      and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r)))
+    union all
+    select 'run_ends' where exists (select from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp())
+    union all
+    select 'refresh' from etl.view_refresh as v where v.requested > v.done
+    union all
+    select 'channel ' || c.channel from etl.reaction_settings as s, unnest(s.channels) as c (channel)
+      left join etl.notification_channels as n on n.channel = c.channel
+      where coalesce(n.blocked_until, '-infinity') <= clock_timestamp()
+        and exists (select from etl.notifications as p where p.channel = c.channel and p.state = 'pending')
+    union all
+    select 'export ' || t.target from (values ('mlflow'), ('openlineage')) as t (target)
+      where exists (select from etl.exports as x where x.target = t.target and x.state = 'pending' and x.next_attempt_at <= clock_timestamp())
+    union all
+    select 'consumer ' || c.consumer from etl.consumers as c
+      cross join lateral (select d.next_attempt_at from etl.deliveries as d where d.consumer = c.consumer and d.state = 'pending'
+        order by d.event_no nulls first, d.delivery_id limit 1) as first
+      where first.next_attempt_at <= clock_timestamp()
+    union all
+    select 'maintenance' from etl.maintenance_runs as m where m.state in ('queued', 'running') and m.next_attempt_at <= clock_timestamp()
+    union all
+    select 'job ' || j.name from etl.jobs as j where j.next_at <= clock_timestamp()
+  ) as w
+  where not exists (select from etl.leases as l where l.name = w.kind and l.held_until > clock_timestamp())
+$$;
+comment on function etl.due_work() is 'kinds of work that are due and that no server does';
+
+-- sql/reactions/alerts.sql
+-- Alerts: found, told, suppressed, ended.
+
+-- Puts a message for every channel into the outbox, in the caller's transaction, and wakes the senders.
+create or replace function etl.notify_channels(type text, payload jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  channel text;
+begin
+  for channel in select unnest(s.channels) from etl.reaction_settings as s loop
+    insert into etl.notifications (notification_id, channel, type, payload)
+    values (etl.uuid7(), channel, notify_channels.type, notify_channels.payload);
+    perform etl.wake('channel ' || channel);
+  end loop;
+end $$;
+
+-- Records an alert. Its fingerprint is kind and subject: while its incident is open, it is told once
+-- in a suppression window; the next message says how often it happened meanwhile. Answers the alert's id.
+-- about: run_id, run_label, severity (default warning), details.
+create or replace function etl.raise_alert(kind text, subject text, message text, about jsonb default '{}') returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+  settings etl.reaction_settings;
+  told boolean;
+  id bigint;
+  details jsonb := coalesce(about -> 'details', '{}');
+begin
+  select * into settings from etl.reaction_settings;
+  insert into etl.alert_states as s (fingerprint, kind, subject, opened_at, last_at)
+  values (raise_alert.kind || ':' || raise_alert.subject, raise_alert.kind, raise_alert.subject, clock_timestamp(), clock_timestamp())
+  on conflict (fingerprint) do update set
+    opened_at = case when s.resolved_at is null then s.opened_at else excluded.opened_at end,
+    occurrences = case when s.resolved_at is null then s.occurrences + 1 else 1 end,
+    suppressed = case when s.resolved_at is null then s.suppressed else 0 end,
+    -- what comes back after a recovery is news
+    notified_at = case when s.resolved_at is null then s.notified_at end,
+    acknowledged_at = case when s.resolved_at is null then s.acknowledged_at end,
+    acknowledged_by = case when s.resolved_at is null then s.acknowledged_by end,
+    resolved_by = null,
+    last_at = excluded.last_at, resolved_at = null
+  returning * into state;
+  told := coalesce(state.silenced_until <= clock_timestamp(), true) and (state.notified_at is null
+    -- whoever has acknowledged it knows
+    or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second');
+  insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, fingerprint, details, suppressed, created_at)
+  values (raise_alert.kind, coalesce(about ->> 'severity', 'warning'), raise_alert.message, (about ->> 'run_id')::uuid,
+    about ->> 'run_label', state.fingerprint, details, not told, clock_timestamp())
+  returning alert_id into id;
+  if told then
+    perform etl.notify_channels('raised', jsonb_build_object('alert_id', id, 'kind', raise_alert.kind, 'subject', raise_alert.subject,
+      'severity', coalesce(about ->> 'severity', 'warning'), 'message', raise_alert.message, 'run_id', about ->> 'run_id',
+      'run_label', about ->> 'run_label', 'fingerprint', state.fingerprint, 'details', details,
+      'occurrences', state.occurrences, 'suppressed_before', state.suppressed,
+      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(clock_timestamp())));
+    update etl.alert_states as s set notified_at = clock_timestamp(), suppressed = 0 where s.fingerprint = state.fingerprint;
+  else
+    update etl.alert_states as s set suppressed = s.suppressed + 1 where s.fingerprint = state.fingerprint;
+  end if;
+  return id;
+end $$;
+comment on function etl.raise_alert(text, text, text, jsonb) is
+  'records an alert and tells the channels, unless its fingerprint was told within the suppression window';
+
+-- Ends the incident of a kind and subject, if one is open, and says so to whoever was told of it.
+create or replace function etl.resolve_alert(kind text, subject text, message text, about jsonb default '{}') returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+begin
+  update etl.alert_states as s set resolved_at = clock_timestamp()
+    where s.fingerprint = resolve_alert.kind || ':' || resolve_alert.subject and s.resolved_at is null returning * into state;
+  if not found then return false; end if;
+  update public.etl_improved_alerts as a set resolved_at = state.resolved_at
+    where a.fingerprint = state.fingerprint and a.resolved_at is null;
+  if state.notified_at is not null then
+    perform etl.notify_channels('recovered', jsonb_build_object('kind', state.kind, 'subject', state.subject, 'severity', 'info',
+      'message', resolve_alert.message, 'run_id', about ->> 'run_id', 'run_label', about ->> 'run_label',
+      'fingerprint', state.fingerprint, 'occurrences', state.occurrences, 'details', coalesce(about -> 'details', '{}'),
+      'opened_at', etl.iso(state.opened_at), 'at', etl.iso(state.resolved_at)));
+  end if;
+  return true;
+end $$;
+comment on function etl.resolve_alert(text, text, text, jsonb) is 'ends an incident and tells of the recovery; false where none was open';
+
+-- For what is looked at again and again: one alert when it begins, one recovery when it ends.
+create or replace function etl.set_condition(kind text, subject text, holds boolean, message text, about jsonb default '{}') returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if not holds then
+    perform etl.resolve_alert(kind, subject, message, about);
+  elsif not exists (
+      select from etl.alert_states as s
+      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null) then
+    perform etl.raise_alert(kind, subject, message, about);
+  end if;
+end $$;
+
+-- What a person does about an incident that is open: acknowledge it (its repetitions are told no more), silence it until
+-- a time, close it. With an entry in the audit; false where no incident of that fingerprint is open.
+create or replace function etl.handle_alert(fingerprint text, action text, actor text default current_user, until timestamptz default null)
+returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+begin
+  select * into state from etl.alert_states as s where s.fingerprint = handle_alert.fingerprint and s.resolved_at is null for update;
+  if not found then return false; end if;
+  case handle_alert.action
+    when 'acknowledge' then
+      update etl.alert_states as s set acknowledged_at = clock_timestamp(), acknowledged_by = actor where s.fingerprint = state.fingerprint;
+    when 'silence' then
+      update etl.alert_states as s set silenced_until = until, silenced_by = actor where s.fingerprint = state.fingerprint;
+    when 'close' then
+      perform etl.resolve_alert(state.kind, state.subject, format('Closed by %s.', actor));
+      update etl.alert_states as s set resolved_by = actor where s.fingerprint = state.fingerprint;
+    else raise exception 'action % is none of acknowledge, silence, close', handle_alert.action;
+  end case;
+  insert into public.etl_improved_audit (event, actor, details) values ('alert_' || handle_alert.action, actor,
+    jsonb_strip_nulls(jsonb_build_object('fingerprint', state.fingerprint, 'until', etl.iso(until))));
+  return true;
+end $$;
+comment on function etl.handle_alert(text, text, text, timestamptz) is 'acknowledges, silences or closes an open incident, with who did it';
+
+-- Expectations of the run's suite that failed: {failed, evaluated, names}; null where nothing was evaluated.
+create or replace function etl.failed_expectations(run_id uuid) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select jsonb_build_object('failed', (r.result #>> '{statistics,unsuccessful_expectations}')::bigint,
+    'evaluated', (r.result #>> '{statistics,evaluated_expectations}')::bigint,
+    'names', coalesce((select jsonb_agg(distinct e #>> '{expectation_config,type}')
+      from jsonb_array_elements(r.result -> 'results') as e where not (e ->> 'success')::boolean), '[]'))
+  from etl.validations as r where r.run_id = failed_expectations.run_id
+$$;
+
+-- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
+-- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
+create or replace function etl.detect_alerts(run etl.runs) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  settings etl.reaction_settings;
+  about jsonb := jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label);
+  problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
+  validation jsonb := etl.failed_expectations(run.run_id);
+  ge_failed boolean;
+  trend record;
+  bound double precision;
+begin
+  if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
+  -- an end that could not be judged in its turn says nothing new after a later one of its label
+  if exists (
+      select from etl.runs as r join etl.run_ends as e using (run_id)
+      where r.run_label = run.run_label and e.ended_at > run.ended_at and e.consumed_at is not null
+        and not r.dry_run and r.replay_of is null and e.snapshot ->> 'state' <> 'cancelled') then
+    return;
+  end if;
+  select * into settings from etl.reaction_settings;
+  ge_failed := problem = 'validation-failed' or coalesce((validation ->> 'failed')::bigint > 0, false);
+  if ge_failed then
+    perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
+        else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
+          (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
+          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
+        'details', coalesce(validation, '{}')));
+  end if;
+  if run.low_ratio then
+    perform etl.raise_alert('low_ratio', run.run_label, case when run.state = 'failed' then run.error ->> 'detail'
+        else format('%s of %s expected rows arrived (ratio %s), accepted by min_acceptance_ratio %s. Look at the quarantine of the run.',
+          run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), run.params ->> 'min_acceptance_ratio') end,
+      about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
+        'details', jsonb_build_object('ratio', run.ratio, 'min_acceptance_ratio', run.params -> 'min_acceptance_ratio',
+          'accepted', run.state = 'succeeded', 'total_rows', run.total_rows, 'expected_rows', run.expected_rows)));
+  end if;
+  if run.state = 'failed' then
+    if not coalesce(run.low_ratio, false) and not ge_failed then
+      perform etl.raise_alert('run_failed', run.run_label, coalesce(run.error ->> 'detail', 'The run failed.'),
+        about || jsonb_build_object('severity', 'error', 'details', jsonb_build_object('problem', problem, 'attempt', run.attempt)));
+    end if;
+    return;
+  end if;
+
+  perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);
+  if not run.low_ratio then
+    perform etl.resolve_alert('low_ratio', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
+  if not ge_failed then
+    perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
+  end if;
+
+  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
+  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
+    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
+  end if;
+
+  select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
+  from (
+    select m.ratio, m.total_rows from public.etl_improved_metrics as m
+    where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
+      and not m.dry_run and m.replay_of is null and m.ratio is not null
+    order by m.created_at desc limit settings.trend_window) as m;
+  if trend.runs < 3 then
+    if run.total_rows > 0 then
+      perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+    end if;
+    return;
+  end if;
+  bound := trend.ratio * (1 - settings.ratio_drop);
+  if run.ratio < bound then
+    perform etl.raise_alert('ratio_drop', run.run_label,
+      format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
+        round(trend.ratio::numeric, 4)),
+      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+  end if;
+  -- an incremental source gives what changed, however much that is
+  if run.params #>> '{source,cursor}' is not null then return; end if;
+  if run.total_rows = 0 then
+    null;
+  elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
+    perform etl.raise_alert('volume_drop', run.run_label,
+      format('Only %s rows arrived; the mean of the last %s runs of this label is %s.', run.total_rows, trend.runs, round(trend.total_rows)),
+      about || jsonb_build_object('details', jsonb_build_object('total_rows', run.total_rows, 'mean', round(trend.total_rows, 1), 'runs', trend.runs)));
+  else
+    perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
+  end if;
+end $$;
+comment on function etl.detect_alerts(etl.runs) is 'raises and ends alerts from what a run that has ended shows';
+
+-- Closes incidents of what is gone: nothing would ever disprove them.
+create or replace function etl.end_gone_incidents() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  state etl.alert_states;
+  why text;
+begin
+  for state in select * from etl.alert_states as s where s.resolved_at is null loop
+    why := case
+      when state.kind = 'run_failed' and state.subject like 'schedule %' then
+        (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
+         from etl.schedules as c where 'schedule ' || c.name = state.subject)
+      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'ratio_drop', 'volume_drop', 'sla_miss') then
+        case when not exists (select from etl.runs as r where r.run_label = state.subject
+            -- a deadline of a stage has it behind the label
+            or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
+      when state.kind = 'stale' then
+        case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
+            and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
+            and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
+          then 'The dataset is gone, or may be as old as it likes.' end
+      when state.kind = 'consumer_failed' then
+        case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
+          then 'The consumer is gone.' end
+    end;
+    if why is not null then
+      perform etl.resolve_alert(state.kind, state.subject, why);
+    end if;
+  end loop;
+end $$;
+comment on function etl.end_gone_incidents() is 'closes incidents whose schedule, label, dataset or consumer is gone';
+
+-- Datasets that have had no event for longer than they may, and schedules that are overdue.
+create or replace function etl.sweep_conditions() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each record;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('etl sweep_conditions', 0)) then return; end if;
+  for each in
+    select d.dataset, e.created_at as last_at, coalesce(d.stale_after_seconds, s.stale_after_seconds) as allowed
+    from etl.datasets as d
+    cross join etl.reaction_settings as s
+    -- what has never been loaded is not stale
+    cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
+    where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
+  loop
+    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
+      perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
+        etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
+    end if;
+  end loop;
+  perform etl.end_gone_incidents();
+  if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
+  for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
+    perform etl.set_condition('schedule_overdue', each.schedule, true,
+      case when each.problem is null then
+        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+          each.schedule, etl.iso(each.due_at))
+      else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
+        each.problem) end,
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('due_at', etl.iso(each.due_at))));
+  end loop;
+  for each in execute $sql$
+    select s.subject from etl.alert_states as s where s.kind = 'schedule_overdue' and s.resolved_at is null
+      and not exists (select from etl.overdue_schedules() as o where o.schedule = s.subject) $sql$
+  loop
+    perform etl.resolve_alert('schedule_overdue', each.subject, format('Schedule %s is on time again.', each.subject));
+  end loop;
+end $$;
+
+-- What has been told, delivered and exported long ago.
+create or replace function etl.purge_reactions(keep interval default '30 days') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.notifications as n where n.state <> 'pending' and n.created_at < now() - keep;
+  delete from etl.deliveries as d where d.state <> 'pending' and d.ended_at < now() - keep;
+  delete from etl.alert_states as s where s.resolved_at < now() - keep;
+$$;
+
+-- sql/reactions/run_ends.sql
+-- What follows from each end of a run.
+
+-- Notes every end of a run in the transaction that ends it, whoever ends it.
+create or replace function etl.note_run_end() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.run_ends (run_id, end_no, ended_at, snapshot)
+  select new.run_id, coalesce(max(e.end_no), 0) + 1, new.ended_at, jsonb_build_object(
+    'state', new.state, 'attempt', new.attempt, 'ended_at', new.ended_at, 'started_at', new.started_at,
+    'num_chunks', new.num_chunks, 'total_rows', new.total_rows, 'expected_rows', new.expected_rows, 'ratio', new.ratio,
+    'low_ratio', new.low_ratio, 'counts', new.counts, 'error', new.error, 'warnings', new.warnings)
+  from etl.run_ends as e where e.run_id = new.run_id;
+  return null;
+end $$;
+create or replace trigger note_run_end after update on etl.runs
+  for each row when (old.ended_at is null and new.ended_at is not null) execute function etl.note_run_end();
+
+-- etl_consumer's transaction: takes the oldest end of a run that nobody has taken, judges it, asks for the views to be
+-- refreshed and for the run to be exported. Whatever comes after it is in a table by then, so that nothing is lost
+-- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
+-- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
+create or replace function etl.consume_run_end() returns setof jsonb
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  run etl.runs;
+  ended etl.run_ends;
+  settings etl.reaction_settings;
+  told jsonb;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl consume_run_end', 0));
+  select e.* into ended from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp()
+    order by e.ended_at, e.run_id, e.end_no limit 1 for no key update skip locked;
+  if not found then
+    return;
+  end if;
+  begin
+    select * into settings from etl.reaction_settings;
+    update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    -- as it was when it ended: a retry may be at it again
+    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
+    perform etl.settle_deadlines(run);
+    perform etl.detect_alerts(run);
+    if (run.params ->> 'mlflow_enable')::boolean then
+      perform etl.request_export(run.run_id, 'mlflow', ended.end_no);
+    end if;
+    if settings.openlineage then
+      perform etl.request_export(run.run_id, 'openlineage', ended.end_no);
+    end if;
+    told := jsonb_build_object('run', (to_jsonb(run) - 'conf' - 'pin') #- '{params,source,records}', 'end_no', ended.end_no,
+      'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
+      'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
+        from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
+      'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
+    perform etl.request_view_refresh();
+  exception when others then
+    update etl.run_ends as e set next_attempt_at = clock_timestamp() + interval '30 seconds'
+      where e.run_id = ended.run_id and e.end_no = ended.end_no;
+    told := jsonb_build_object('run_id', ended.run_id, 'failed', sqlerrm);
+  end;
+  return next told;
+end $$;
+comment on function etl.consume_run_end() is 'judges the oldest end of a run that nobody has judged yet; each once';
+
+-- Asks for the materialized views to be refreshed. Requests are numbered by an update of one row, so a
+-- refresh that begins after reading number n holds everything that requests up to n were made for.
+create or replace function etl.request_view_refresh() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  update etl.view_refresh set requested = requested + 1;
+  perform etl.wake('refresh');
+end $$;
+
+-- Asks for a run to be told to another system. One row for each of its ends: what was begun with the
+-- start of the run is ended with it.
+create or replace function etl.request_export(run_id uuid, target text, end_no integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.exports as e (run_id, target, end_no) values (request_export.run_id, request_export.target, request_export.end_no)
+  on conflict on constraint exports_pkey do update set state = 'pending', updated_at = clock_timestamp()
+    where e.state = 'started' and exists (
+      select from etl.run_ends as r where r.run_id = e.run_id and r.end_no = e.end_no);
+  if found then
+    perform etl.wake('export ' || target);
+  end if;
+end $$;
+
+-- Tells OpenLineage of the start of a run, once for each of its ends, whatever attempts it takes.
+create or replace function etl.note_run_start() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if (select s.openlineage from etl.reaction_settings as s) then
+    perform etl.request_export(new.run_id, 'openlineage',
+      coalesce((select max(e.end_no) from etl.run_ends as e where e.run_id = new.run_id), 0) + 1);
+  end if;
+  return null;
+end $$;
+create or replace trigger note_run_start after update on etl.runs
+  for each row when (old.state = 'queued' and new.state = 'running') execute function etl.note_run_start();
+
+-- Refreshes the daily views if somebody has asked since the last time. Answers whether it did.
+create or replace function etl.refresh_views_if_asked() returns boolean
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  wanted bigint;
+  started timestamptz := clock_timestamp();
+begin
+  -- one at a time; who waited finds that the one before did it
+  perform pg_advisory_xact_lock(hashtextextended('etl view refresh', 0));
+  select v.requested into wanted from etl.view_refresh as v where v.requested > v.done;
+  if not found then return false; end if;
+  perform public.refresh_etl_mvs();
+  update etl.view_refresh set done = wanted, refreshed_at = clock_timestamp(),
+    duration_ms = extract(epoch from clock_timestamp() - started) * 1000;
+  return true;
+end $$;
+
+-- sql/reactions/deadlines.sql
+-- Deadlines of runs and their stages (sla_seconds).
+
+-- Stores the deadlines of a run with its request: they count from there, retries keep them.
+create or replace function etl.note_deadlines() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.deadlines (run_id, scope, deadline_at)
+  select new.run_id, d.scope, new.requested_at + d.seconds * interval '1 second'
+  from (
+    select 'run' as scope, case jsonb_typeof(new.params -> 'sla_seconds')
+      when 'number' then (new.params ->> 'sla_seconds')::double precision
+      else (new.params #>> '{sla_seconds,run}')::double precision end as seconds
+    union all
+    select s.key, (s.value #>> '{}')::double precision
+    from jsonb_each(case jsonb_typeof(new.params #> '{sla_seconds,stages}')
+      when 'object' then new.params #> '{sla_seconds,stages}' else '{}' end) as s
+  ) as d
+  where d.seconds is not null;
+  return null;
+end $$;
+create or replace trigger note_deadlines after insert on etl.runs
+  for each row when (not new.dry_run and new.replay_of is null and jsonb_typeof(new.params -> 'sla_seconds') in ('number', 'object'))
+  execute function etl.note_deadlines();
+
+-- Whether and when what a deadline is about has ended.
+create or replace function etl.scope_ended_at(run etl.runs, scope text) returns timestamptz
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when scope_ended_at.scope = 'run' then (run).ended_at
+    else (select s.ended_at from etl.stages as s
+      where s.run_id = (run).run_id and s.stage = scope_ended_at.scope and s.state not in ('pending', 'running')) end
+$$;
+
+-- Looks at deadlines that are over and not yet judged: missed ones become an alert while the run still
+-- goes on. One alert for each (run, deadline), on any number of servers: whoever marks it raises it.
+create or replace function etl.sweep_deadlines() returns table (run_id uuid, scope text)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  due etl.deadlines;
+  run etl.runs;
+  ended timestamptz;
+begin
+  for due in
+    select d.* from etl.deadlines as d
+    where d.missed_at is null and d.met_at is null and d.deadline_at <= clock_timestamp()
+    order by d.deadline_at limit 1000 for update skip locked
+  loop
+    select r.* into run from etl.runs as r where r.run_id = due.run_id;
+    ended := etl.scope_ended_at(run, due.scope);
+    -- a cancelled run is late for nobody, nor is a stage that a failed run never came to
+    if ended <= due.deadline_at or (run.state = 'cancelled' and run.ended_at is not null)
+      or (due.scope <> 'run' and run.ended_at <= due.deadline_at) then
+      update etl.deadlines as d set met_at = coalesce(ended, run.ended_at) where d.run_id = due.run_id and d.scope = due.scope;
+      continue;
+    end if;
+    update etl.deadlines as d set missed_at = clock_timestamp() where d.run_id = due.run_id and d.scope = due.scope;
+    perform etl.raise_alert('sla_miss', run.run_label || case due.scope when 'run' then '' else ' ' || due.scope end,
+      format('%s should have ended by %s, %s s after the request, and %s.',
+        case due.scope when 'run' then 'The run' else 'Stage ' || due.scope end, etl.iso(due.deadline_at),
+        round(extract(epoch from due.deadline_at - run.requested_at), 1),
+        case when ended is not null then format('ended %s s too late', round(extract(epoch from ended - due.deadline_at), 1))
+          when run.state = 'queued' then 'is still waiting' else 'is still going on' end),
+      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label, 'severity', 'error', 'details', jsonb_build_object(
+        'scope', due.scope, 'deadline_at', etl.iso(due.deadline_at), 'state', run.state)));
+    run_id := due.run_id;
+    scope := due.scope;
+    return next;
+  end loop;
+end $$;
+comment on function etl.sweep_deadlines() is 'raises sla_miss for deadlines that have passed; answers with those';
+
+-- Notes which deadlines a run has met; one that succeeded without missing any ends the incidents of its label.
+create or replace function etl.settle_deadlines(run etl.runs) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  kept text;
+begin
+  update etl.deadlines as d set met_at = coalesce(etl.scope_ended_at(run, d.scope), run.ended_at)
+    where d.run_id = run.run_id and d.missed_at is null and d.met_at is null
+      and coalesce(etl.scope_ended_at(run, d.scope), run.ended_at) <= d.deadline_at;
+  if run.state <> 'succeeded' or run.dry_run or run.replay_of is not null then return; end if;
+  for kept in
+    select s.scope from unnest(array['run', 'extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s (scope)
+    where not exists (select from etl.deadlines as d where d.run_id = run.run_id and d.scope = s.scope and d.met_at is null)
+  loop
+    perform etl.resolve_alert('sla_miss', run.run_label || case kept when 'run' then '' else ' ' || kept end,
+      case kept when 'run' then 'A run ended in time.' else format('Stage %s of a run ended in time.', kept) end,
+      jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label));
+  end loop;
+end $$;
+
+-- sql/reactions/deliveries.sql
+-- A dataset event becomes one delivery for each consumer of the dataset, in the transaction that writes it.
+create or replace function etl.deliver_dataset_event() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint = 0, false);
+  consumer etl.consumers;
+begin
+  for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop
+    insert into etl.deliveries (consumer, event_no, state, ended_at)
+    values (consumer.consumer, new.event_no, case when consumer.skip_unchanged and unchanged then 'skipped' else 'pending' end,
+      case when consumer.skip_unchanged and unchanged then clock_timestamp() end);
+    if not (consumer.skip_unchanged and unchanged) then
+      perform etl.wake('consumer ' || consumer.consumer);
+    end if;
+  end loop;
+  -- news of a dataset ends its being stale
+  perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
+    jsonb_build_object('run_id', new.run_id));
+  return null;
+end $$;
+create or replace trigger deliver_dataset_event after insert on etl.dataset_events
+  for each row execute function etl.deliver_dataset_event();
+
+-- Publishes the consumers that the program has; those that it no longer has get no more events.
+-- consumers: [{name, datasets, emits, mode, skip_unchanged}]
+create or replace function etl.register_consumers(consumers jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged)
+  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged
+  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean)
+  order by w.name
+  on conflict (consumer) do update set datasets = excluded.datasets, emits = excluded.emits, mode = excluded.mode,
+    skip_unchanged = excluded.skip_unchanged, active = true
+  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.active)
+    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, true);
+  update etl.consumers as c set active = false
+    where c.active and not exists (select from jsonb_array_elements(consumers) as w where w ->> 'name' = c.consumer);
+end $$;
+
+-- Starts a consumer by hand, with parameters. Answers the delivery's id.
+create or replace function etl.request_delivery(consumer text, params jsonb) returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  id bigint;
+begin
+  insert into etl.deliveries (consumer, params) values (request_delivery.consumer, request_delivery.params) returning delivery_id into id;
+  perform etl.wake('consumer ' || consumer);
+  return id;
+end $$;
+
+-- The next pending deliveries of a consumer, for whoever holds its lease: the oldest one, or the oldest ones up to
+-- max_count. Nothing while the oldest one rests after a failure: later ones do not pass it. What was asked for by hand
+-- comes first and alone, as it has its own parameters. Their attempt is counted here, before they are executed: those
+-- that have ended their servers max_attempts times are given up.
+create or replace function etl.claim_deliveries(consumer text, holder uuid, max_count integer, max_attempts integer)
+returns table (delivery_id bigint, params jsonb, event jsonb)
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  given_up bigint[];
+  claimed bigint[];
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  select array_agg(d.delivery_id) into given_up from etl.deliveries as d
+    where d.consumer = claim_deliveries.consumer and d.state = 'pending' and d.attempts >= max_attempts;
+  if given_up is not null then
+    perform etl.fail_deliveries(consumer, given_up, 'Its server stopped without a word while it was executed.', max_attempts);
+  end if;
+  with pending as (
+    select d.delivery_id, d.event_no, d.next_attempt_at, row_number() over (order by d.event_no nulls first, d.delivery_id) as place
+    from etl.deliveries as d where d.consumer = claim_deliveries.consumer and d.state = 'pending'
+    order by d.event_no nulls first, d.delivery_id limit max_count
+  ), first as (select * from pending as p where p.place = 1 and p.next_attempt_at <= clock_timestamp())
+  select array_agg(p.delivery_id) into claimed from pending as p cross join first as f
+    where p.place = 1 or f.event_no is not null;
+  update etl.deliveries as d set attempts = d.attempts + 1 where d.delivery_id = any (claimed);
+  return query select d.delivery_id, d.params, case when e.event_no is not null then jsonb_build_object(
+      'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
+      'counts', e.counts, 'created_at', etl.iso(e.created_at)) end
+    from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
+    where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
+end $$;
+
+-- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
+create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.require_lease('consumer ' || consumer, holder);
+  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
+    where d.delivery_id = any (ids) and d.state = 'pending';
+  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
+end $$;
+
+-- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
+create or replace function etl.fail_deliveries(consumer text, ids bigint[], error text, max_attempts integer) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  given_up bigint;
+begin
+  with failed as (
+    update etl.deliveries as d set error = fail_deliveries.error,
+      state = case when d.attempts >= max_attempts then 'failed' else 'pending' end,
+      ended_at = case when d.attempts >= max_attempts then clock_timestamp() end,
+      next_attempt_at = clock_timestamp() + least(300, power(2, d.attempts - 1)) * interval '1 second'
+    where d.delivery_id = any (ids) and d.state = 'pending' returning d.state
+  )
+  select count(*) filter (where f.state = 'failed') into given_up from failed as f;
+  if given_up > 0 then
+    perform etl.raise_alert('consumer_failed', consumer, format('Consumer %s failed %s times and gave up on %s. The last error: %s',
+        consumer, max_attempts, case given_up when 1 then 'an event' else given_up || ' events' end, left(error, 500)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('consumer', consumer, 'deliveries', to_jsonb(ids))));
+  end if;
+end $$;
+
+-- Puts deliveries back whose execution was interrupted by what is not the consumer's fault: the attempt does not count.
+create or replace function etl.release_deliveries(ids bigint[], pause interval default '0') returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  update etl.deliveries as d set attempts = greatest(0, d.attempts - 1), next_attempt_at = clock_timestamp() + pause
+  where d.delivery_id = any (ids) and d.state = 'pending'
+$$;
+
+-- sql/metrics/totals.sql
+-- All-time figures, and what Prometheus scrapes.
+
+-- Keeps etl.metrics_totals: statement by statement, so that deleting 100,000 rows is one change of it.
+create or replace function etl.count_metrics() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  delta etl.metrics_totals;
+begin
+  if tg_op = 'INSERT' then
+    select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
+      coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
+    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r) as n;
+  elsif tg_op = 'DELETE' then
+    select null, -count(*), -count(*) filter (where n.low_ratio and n.counts), -count(*) filter (where n.counts),
+      -coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
+    from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from old_rows as r) as n;
+  else
+    select null, sum(n.sign), sum(n.sign) filter (where n.low_ratio and n.counts), sum(n.sign) filter (where n.counts),
+      sum(n.ratio * n.sign) filter (where n.counts) into delta
+    from (
+      select 1 as sign, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts from new_rows as r
+      union all
+      select -1, r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null from old_rows as r) as n;
+  end if;
+  if coalesce(delta.runs, 0) = 0 and coalesce(delta.ratio_runs, 0) = 0 and coalesce(delta.low_ratio_runs, 0) = 0
+    and coalesce(delta.ratio_sum, 0) = 0 then
+    return null;
+  end if;
+  insert into etl.metrics_totals as t (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+  values (pg_backend_pid() % 16, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0), coalesce(delta.ratio_runs, 0),
+    coalesce(delta.ratio_sum, 0))
+  on conflict (shard) do update set runs = t.runs + excluded.runs, low_ratio_runs = t.low_ratio_runs + excluded.low_ratio_runs,
+    ratio_runs = t.ratio_runs + excluded.ratio_runs, ratio_sum = t.ratio_sum + excluded.ratio_sum;
+  return null;
+end $$;
+
+-- Counts all rows anew.
+create or replace function etl.recount_metrics() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  lock table public.etl_improved_metrics in share mode;
+  delete from etl.metrics_totals;
+  insert into etl.metrics_totals (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+  select 0, count(*), count(*) filter (where m.low_ratio and m.counts), count(*) filter (where m.counts),
+    coalesce(sum(m.ratio) filter (where m.counts), 0)
+  from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts
+    from public.etl_improved_metrics as r) as m;
+end $$;
+comment on function etl.recount_metrics() is 'counts etl.metrics_totals anew from the metrics tables of all schemas';
+
+create or replace function etl.recount_metrics_after_truncate() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.recount_metrics();
+  return null;
+end $$;
+
+-- Gives a metrics table what its parent does not hand down: triggers, and the indexes of later versions.
+create or replace function etl.watch_metrics(metrics_table regclass) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  wanted record;
+begin
+  execute format('create or replace trigger count_inserted after insert on %s referencing new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_updated after update on %s referencing old table as old_rows new table as new_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_deleted after delete on %s referencing old table as old_rows for each statement execute function etl.count_metrics()', metrics_table);
+  execute format('create or replace trigger count_truncated after truncate on %s for each statement execute function etl.recount_metrics_after_truncate()', metrics_table);
+  for wanted in
+    select regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') as definition
+    from pg_index as i
+    where i.indrelid = 'public.etl_improved_metrics'::regclass and not i.indisunique and metrics_table <> i.indrelid
+  loop
+    if not exists (select from pg_index as i where i.indrelid = metrics_table
+        and regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+ ', '') = wanted.definition) then
+      execute format('create index on %s %s', metrics_table, wanted.definition);
+    end if;
+  end loop;
+end $$;
+
+do $$
+begin
+  perform etl.watch_metrics(c.oid::regclass) from pg_class as c
+  where c.oid = 'public.etl_improved_metrics'::regclass
+    or c.oid in (select i.inhrelid from pg_inherits as i where i.inhparent = 'public.etl_improved_metrics'::regclass);
+  if not exists (select from etl.metrics_totals) then
+    perform etl.recount_metrics();
+  end if;
+end $$;
+
+-- Everything that a Prometheus scrape shows of the database, from indexes, daily views and kept sums:
+-- its cost does not depend on how much history there is.
+create or replace function etl.scrape() returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  return jsonb_build_object(
+    'latest', (select jsonb_build_object('total_rows', m.total_rows, 'expected_rows', m.expected_rows, 'ratio', m.ratio,
+        'num_chunks', m.num_chunks, 'dry_run', m.dry_run, 'age_seconds', extract(epoch from clock_timestamp() - m.created_at))
+      from public.v_etl_latest_metrics as m),
+    'daily', coalesce((select jsonb_agg(jsonb_build_object('day', d.day, 'runs', d.runs, 'total_rows', d.total_rows,
+        'ratio_avg', d.ratio_avg, 'low_ratio_count', d.low_ratio_count) order by d.day)
+      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 7), '[]'),
+    'alerts', coalesce((select jsonb_object_agg(a.kind, a.alerts) from (
+      select k.kind, count(*) as alerts from public.etl_improved_alerts as k
+      where k.created_at > now() - interval '24 hours' group by k.kind) as a), '{}'),
+    'totals', (select jsonb_build_object('runs', sum(t.runs), 'low_ratio_runs', sum(t.low_ratio_runs),
+        'ratio_avg', case when sum(t.ratio_runs) > 0 then sum(t.ratio_sum) / sum(t.ratio_runs) end)
+      from (select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.metrics_totals
+        union all select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.totals) as t),
+    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', p.slots,
+        'active', (select count(*) from etl.runs as r where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')),
+        'waiting', (select count(*) from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)))
+      from etl.pools as p), '[]'),
+    'last_success', (select extract(epoch from m.created_at) from public.etl_improved_metrics as m
+      where m.status = 'succeeded' and not m.dry_run order by m.created_at desc limit 1),
+    'pending', jsonb_build_object(
+      'run_ends', (select count(*) from etl.run_ends as e where e.consumed_at is null),
+      'notifications', (select count(*) from etl.notifications as n where n.state = 'pending'),
+      'deliveries', (select count(*) from etl.deliveries as d where d.state = 'pending'),
+      'exports', (select count(*) from etl.exports as x where x.state = 'pending')),
+    'views_refreshed', (select extract(epoch from v.refreshed_at) from etl.view_refresh as v));
+end $$;
+comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the database, in one cheap query';
+
+-- sql/metrics/views.sql
+-- Averages and daily figures leave out dry runs, replays and runs without a ratio.
+create or replace view public.v_etl_latest_metrics as
+select * from public.etl_improved_metrics
+where ratio is not null
+order by created_at desc, run_id desc
+limit 1;
+comment on view public.v_etl_latest_metrics is 'the newest run with a ratio, dry runs included';
+
+create or replace view public.v_etl_recent_alerts as
+select * from public.etl_improved_alerts
+order by created_at desc, alert_id desc
+limit 50;
+
+create materialized view if not exists public.mv_etl_metrics_daily as
+select
+  (created_at at time zone 'UTC')::date as day,
+  -- the original's columns, in its order; dry runs are counted, and in no other figure
+  count(*) as num_runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+  (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
+  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+  (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
+  avg(ratio) filter (where not dry_run) as ratio_avg,
+  min(ratio) filter (where not dry_run) as ratio_min,
+  max(ratio) filter (where not dry_run) as ratio_max,
+  count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
+  count(*) filter (where dry_run) as dry_run_count,
+  (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+  max(created_at) as last_run_at,
+  -- ours
+  count(*) filter (where not dry_run) as runs,
+  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
+from public.etl_improved_metrics
+where replay_of is null and ratio is not null
+group by 1
+having count(*) filter (where not dry_run) > 0;
+create unique index if not exists mv_etl_metrics_daily_day on public.mv_etl_metrics_daily (day);
+
+create materialized view if not exists public.mv_etl_alerts_daily as
+select
+  (created_at at time zone 'UTC')::date as day,
+  kind,
+  count(*) as alert_count,
+  max(created_at) as last_alert_at,
+  count(*) as alerts
+from public.etl_improved_alerts
+group by 1, 2;
+create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_alerts_daily (day, kind);
+
+create or replace function public.refresh_etl_mvs() returns void
+-- only the owner of a materialized view may refresh it
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  refresh materialized view concurrently public.mv_etl_metrics_daily;
+  refresh materialized view concurrently public.mv_etl_alerts_daily;
+  update etl.view_refresh set refreshed_at = clock_timestamp();
+end $$;
+comment on function public.refresh_etl_mvs() is 'refreshes the daily views without locking their readers out';
+
+-- sql/maintenance/maintenance.sql
+-- etl_maintenance: asked for, resolved, and its bounded deletes.
+
 -- The parameters of etl_maintenance and where each came from, first wins:
 -- conf, variable etl_maintenance__<name>, environment, default. A retention is 7 to 1,095 days, or -1: a conf with another
 -- is refused, a stored one is brought to the nearest limit, and its origin says so.
@@ -4320,7 +4792,6 @@ begin
 end $$;
 comment on function etl.resolve_maintenance(jsonb) is 'the parameters of a maintenance that is asked for with this conf';
 
--- sql/functions/71_request_maintenance.sql
 -- Asks for etl_maintenance; a server carries it out. Only one is ever under way: while it is, a second request
 -- is refused with its id. options: trigger (sql), requested_by, confirm (true: events may go by occurred_at, which
 -- installations of 0.1.0 have to agree to once). A trigger of 'schedule' is never refused: it answers
@@ -4383,7 +4854,6 @@ begin
 end $$;
 comment on function etl.request_maintenance(jsonb, jsonb) is 'asks for etl_maintenance with these retention_days_*; answers its id';
 
--- sql/functions/72_maintained_tables.sql
 -- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age;
 -- events without occurred_at are as old as first_seen_at says.
 create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
@@ -4407,7 +4877,6 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';
 
--- sql/functions/73_delete_old.sql
 -- Whether a table has a row from before the cutoff, from the index on that column where there is one.
 create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off set jit = off as $$
@@ -4518,430 +4987,9 @@ begin
 end $$;
 comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';
 
--- sql/functions/80_to_bigint.sql
--- A whole number as bigint, null where the text is none or does not fit; 12.0 is 12, 12.5 is null.
--- The casts of typed views have no `set`, which would cost more than all they do. This one has an SQL body, bound
--- when it is made: PostgreSQL puts it into the query that uses the view, which is cheaper than a call.
-create or replace function etl.to_bigint(value text) returns bigint
-language sql immutable parallel safe
-return case
-  when value ~ '^-?[0-9]+$' and length(value) < 19 then value::bigint
-  when value ~ '^ *[+-]?[0-9]+(?:[.]0*)? *$' and length(value) < 400 then
-    case when value::numeric between -9223372036854775808 and 9223372036854775807 then value::numeric::bigint end
-end;
+-- sql/access/grants.sql
+-- What roles may do in the database.
 
--- sql/functions/81_to_numeric.sql
--- A JSON number, or text that is one, with every digit; null where the value is none. Takes JSON,
--- because a JSON number needs no check.
-create or replace function etl.to_numeric(value jsonb) returns numeric
-language sql immutable parallel safe
-return case jsonb_typeof(value)
-  when 'number' then value::numeric
-  when 'string' then case
-    when value #>> '{}' ~ '^ *[+-]?(?:[0-9]+(?:[.][0-9]*)?|[.][0-9]+)(?:[eE][+-]?[0-9]{1,3})? *$'
-      and length(value #>> '{}') < 1000 then (value #>> '{}')::numeric end
-end;
-
--- sql/functions/82_to_boolean.sql
--- true and false, also as the words and digits that PostgreSQL takes for them; null for anything else.
-create or replace function etl.to_boolean(value text) returns boolean
-language sql immutable parallel safe
-return case
-  when value = 'true' then true
-  when value = 'false' then false
-  when lower(btrim(value)) = any ('{true,t,yes,y,on,1}') then true
-  when lower(btrim(value)) = any ('{false,f,no,n,off,0}') then false
-end;
-
--- sql/functions/83_to_date.sql
--- The date of an ISO date or time, as it is written there; null for anything else, a 30th of February too.
--- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
-create or replace function etl.to_date(value text) returns date
-language plpgsql stable parallel safe as $$ begin return case
-  -- most dates, more cheaply: long expressions are slow in PostgreSQL, by the character
-  when value like '____-__-__' and value ~ '^[0-9]+-[0-9]+-[0-9]+$' and value > '0001' collate "C"
-    and substr(value, 6, 2) between '01' and '12' collate "C" and substr(value, 9) between '01' and '28' collate "C"
-    then value::date
-  when value > '0001' collate "C" and (
-    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ].*)?$'
-    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ].*)?$')
-    then left(value, 10)::date
-end; end $$;
-
--- sql/functions/84_to_timestamptz.sql
--- An ISO 8601 date or time as occurred_at takes it (pipeline/timestamps.ts): without an offset it is UTC,
--- whatever the session's time zone; null for anything else. The cast would fail on a 30th of February.
--- In PL/pgSQL, as it looks at the value often: put into the query, each look would unpack the payload again.
-create or replace function etl.to_timestamptz(value text) returns timestamptz
-language plpgsql stable parallel safe as $$ begin return case
-  -- most times, as JSON has them, more cheaply: long expressions are slow in PostgreSQL, by the character
-  when (value like '____-__-__T__:__:__Z' or value like '____-__-__T__:__:__.%Z') and length(value) <= 30
-    and value ~ '^(?:[0-9]+[-T:])+[0-9]+(?:[.][0-9]+)?Z$'
-    and value > '0001' collate "C" and substr(value, 6, 2) between '01' and '12' collate "C"
-    and substr(value, 9, 2) between '01' and '28' collate "C" and substr(value, 12, 2) < '24' collate "C"
-    and substr(value, 15, 1) < '6' collate "C" and substr(value, 18, 1) < '6' collate "C"
-    then value::timestamptz
-  when value > '0001' collate "C" and (
-    value ~ '^[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$'
-    or value ~ '^(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)? *(?:[Zz]|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)?)?$')
-    then case when substr(value, 17) ~ '[-Zz+]' then replace(value, ',', '.')::timestamptz
-      else replace(value, ',', '.')::timestamp at time zone 'UTC' end
-end; end $$;
-
--- sql/functions/85_payload_value.sql
--- The expression that reads a path from a payload, as JSON or as text. A path is written as in
--- a source's mapping (pipeline/field_path.ts): "properties.mag", "items.0.price"; `\.` is a dot inside a name.
-create or replace function etl.payload_value(path text, as_text boolean) returns text
-language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
-declare
-  parts text[] := array(
-    select replace(part, '\.', '.') from regexp_split_to_table(path, '(?<!\\)\.') with ordinality as p (part, place) order by place);
-begin
-  if cardinality(parts) = 1 then
-    return format('t.payload %s %L', case when as_text then '->>' else '->' end, parts[1]);
-  end if;
-  return format('t.payload %s %L', case when as_text then '#>>' else '#>' end, parts::text);
-end $$;
-
--- sql/functions/86_typed_view_fixed.sql
--- The columns of the table that every typed view begins with.
-create or replace function etl.typed_view_fixed() returns text[]
-language sql immutable parallel safe
-return array['event_id', 'event_type', 'occurred_at', 'source', 'version', 'event_date', 'event_hour',
-  'run_id', 'first_seen_at', 'updated_at'];
-
--- sql/functions/87_check_dataset_columns.sql
--- Declared columns with path and type filled in; refuses what cannot be a column, every mistake at once.
-create or replace function etl.check_dataset_columns(columns jsonb) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  types constant text[] := array['text', 'integer', 'numeric', 'boolean', 'date', 'timestamptz', 'jsonb'];
-  aliases constant jsonb := '{"number": "numeric", "bigint": "integer"}';
-  errors jsonb := '[]';
-  checked jsonb := '[]';
-  seen text[] := '{}';
-  declared jsonb;
-  at text;
-  wrong record;
-  column_name text;
-  column_type text;
-begin
-  if jsonb_typeof(columns) <> 'array' or jsonb_array_length(columns) not between 1 and 500 then
-    perform etl.raise_problem('invalid-conf', 'columns must be a list of 1 to 500 columns: [{"name": "amount", "path": "amount", "type": "numeric"}]',
-      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'must be a list of 1 to 500 columns', 'expected', '[{name, path, type}]')));
-  end if;
-  for i in 0 .. jsonb_array_length(columns) - 1 loop
-    declared := columns -> i;
-    at := format('columns[%s]', i);
-    if jsonb_typeof(declared) <> 'object' then
-      errors := errors || jsonb_build_object('field', at, 'value', declared, 'message', 'must be an object', 'expected', '{name, path, type}');
-      continue;
-    end if;
-    column_name := case when jsonb_typeof(declared -> 'name') = 'string' then declared ->> 'name' end;
-    column_type := coalesce(aliases ->> (declared ->> 'type'), declared ->> 'type');
-    for wrong in
-      select at || '.' || k.key as field, declared -> k.key as value, 'is no part of a column' as message, 'name, path, type' as expected
-      from jsonb_object_keys(declared) as k (key) where k.key not in ('name', 'path', 'type')
-      union all
-      select at || '.name', declared -> 'name', problem.message, problem.expected from (values
-        (coalesce(column_name, '') = '', 'must be the name of a column', 'text'),
-        (octet_length(column_name) > 63, 'is too long for a name in PostgreSQL', 'at most 63 bytes'),
-        (column_name = any (etl.typed_view_fixed()), 'is a column that every typed view has', 'another name'),
-        (column_name = any (seen), 'is the name of two columns', 'another name')) as problem (is_wrong, message, expected)
-      where problem.is_wrong
-      union all
-      select at || '.path', declared -> 'path', 'must be a path into payload', '"properties.mag", with \. for a dot inside a name'
-      where declared ? 'path' and (jsonb_typeof(declared -> 'path') <> 'string' or declared ->> 'path' = '')
-      union all
-      select at || '.type', declared -> 'type', 'is no type of a column' ||
-          coalesce('; did you mean ' || etl.nearest_name(coalesce(column_type, ''), types) || '?', ''), array_to_string(types, ', ')
-      where column_type is null or not column_type = any (types)
-    loop
-      errors := errors || jsonb_strip_nulls(to_jsonb(wrong));
-    end loop;
-    seen := seen || column_name;
-    checked := checked || jsonb_build_object('name', column_name,
-      'path', coalesce(declared ->> 'path', replace(column_name, '.', '\.')), 'type', column_type);
-  end loop;
-  if errors <> '[]' then
-    perform etl.raise_problem('invalid-conf',
-      (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(errors) as e), errors);
-  end if;
-  return checked;
-end $$;
-
--- sql/functions/88_typed_view_sql.sql
--- The query of a typed view. Fixed columns come first: `create or replace view` can only add at the end.
-create or replace function etl.typed_view_sql(schema_name text, table_name text, columns jsonb) returns text
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select format('select %s from %I.%I as t', string_agg(c.sql, ', ' order by c.place), schema_name, table_name)
-  from (
-    select f.place, format('t.%I', f.name)
-    from unnest(etl.typed_view_fixed()) with ordinality as f (name, place)
-    union all
-    select 1000 + d.place, format('%s as %I', case d.value ->> 'type'
-        when 'text' then etl.payload_value(d.value ->> 'path', true)
-        when 'numeric' then format('etl.to_numeric(%s)', etl.payload_value(d.value ->> 'path', false))
-        when 'jsonb' then format('nullif(%s, ''null''::jsonb)', etl.payload_value(d.value ->> 'path', false))
-        else format('etl.%s(%s)', case d.value ->> 'type' when 'integer' then 'to_bigint' when 'boolean' then 'to_boolean'
-          when 'date' then 'to_date' when 'timestamptz' then 'to_timestamptz' end, etl.payload_value(d.value ->> 'path', true))
-      end, d.value ->> 'name')
-    from jsonb_array_elements(columns) with ordinality as d (value, place)) as c (place, sql)
-$$;
-
--- sql/functions/89_is_typed_view.sql
--- Whether a relation is the typed view of this dataset: it is the owner's and its comment says so, so that nothing else
--- is ever replaced.
-create or replace function etl.is_typed_view(relation regclass, dataset text) returns boolean
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select c.relkind = 'v' and (c.relowner = n.nspowner or pg_has_role(n.nspowner, c.relowner, 'usage')) and coalesce(obj_description(c.oid, 'pg_class'), '') = format('typed view of dataset %s, made by etl.set_dataset_columns', dataset)
-  from pg_class as c cross join pg_namespace as n where c.oid = relation and n.nspname = 'etl'
-$$;
-
--- sql/functions/90_drop_typed_view.sql
--- Drops the typed view of a dataset, if it is there; refuses where something is built on it, naming that. Runs as the
--- owner of schema etl, for whoever may write into the table.
-create or replace function etl.drop_typed_view(dataset text) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
-declare
-  target etl.datasets;
-  source regclass;
-  qualified text;
-  dependents text;
-begin
-  select * into target from etl.datasets as d where d.dataset = drop_typed_view.dataset;
-  qualified := quote_ident(target.schema_name) || '.' || quote_ident(target.view_name);
-  if not coalesce(etl.is_typed_view(to_regclass(qualified), dataset), false) then
-    return;
-  end if;
-  source := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
-  if not has_table_privilege(session_user, source, 'insert') then
-    perform etl.raise_problem('missing-grant', format('Role %I may not drop the view %s. As an owner: grant insert on %s to %I', session_user, qualified, source, session_user));
-  end if;
-  execute format('drop view %s', qualified);
-exception
-  when dependent_objects_still_exist then
-    get stacked diagnostics dependents = pg_exception_detail;
-    perform etl.raise_problem('conflict',
-      format('%s would have to be dropped, and other things are built on it: %s. Drop them first and make them again afterwards; columns added at the end of the list need no drop.',
-        qualified, replace(dependents, E'\n', '; ')),
-      jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'other things depend on the view', 'value', dependents)), 409);
-  when insufficient_privilege then
-    perform etl.raise_problem('missing-grant', format('%s may not be dropped by the owner of schema etl. As its owner: grant %I to %I', qualified,
-      (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = to_regclass(qualified)), current_user));
-  when lock_not_available then
-    perform etl.raise_problem('conflict',
-      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
-end $$;
-
--- sql/functions/91_make_typed_view.sql
--- Makes the typed view of a dataset as its row in etl.datasets says, in the transaction of the caller. Nothing is
--- done where it is so already, where no columns are declared, or while the table does not exist.
--- With security_invoker a reader needs the right to read the table, and row security asks about him, so that
--- the view itself may be open to everybody.
--- Runs as the owner of schema etl, for whoever may write into the table, as servers may that own nothing: what it makes
--- is a view of this table under the name of this dataset, and never in the place of anything else.
-create or replace function etl.make_typed_view(dataset text) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
-declare
-  target etl.datasets;
-  source regclass;
-  qualified text;
-  query text;
-  statement text;
-  needed text;
-begin
-  select * into target from etl.datasets as d where d.dataset = make_typed_view.dataset for update;
-  source := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
-  if target.columns is null or source is null then
-    return;
-  end if;
-  if not has_table_privilege(session_user, source, 'insert') then
-    raise insufficient_privilege;
-  end if;
-  qualified := format('%I.%I', target.schema_name, target.view_name);
-  query := etl.typed_view_sql(target.schema_name, target.table_name, target.columns);
-  if to_regclass(qualified) is not null then
-    if not etl.is_typed_view(to_regclass(qualified), dataset) then
-      perform etl.raise_problem('conflict',
-        format('%s exists and is not the typed view of %s. Give the view another name with `view`.', qualified, dataset),
-        jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'is the name of something else')), 409);
-    end if;
-    if target.view_sql = query then
-      return;
-    end if;
-  end if;
-  statement := format('create or replace view %s with (security_invoker = true) as %s', qualified, query);
-  begin
-    execute statement;
-  -- a column that goes, or gets another name or type: the view has to be another one
-  exception when invalid_table_definition then
-    perform etl.drop_typed_view(dataset);
-    execute statement;
-  end;
-  execute format('comment on view %s is %L', qualified, format('typed view of dataset %s, made by etl.set_dataset_columns', dataset));
-  execute format('grant select on %s to public', qualified);
-  update etl.datasets as d set view_sql = query where d.dataset = make_typed_view.dataset;
-exception
-  when lock_not_available then
-    perform etl.raise_problem('conflict',
-      format('%s is being read just now, so it cannot be changed. Try again when the queries on it have ended.', qualified), '[]', 409);
-  when insufficient_privilege then
-    select case
-      when not has_table_privilege(session_user, source, 'insert') then format('grant insert on %s to %I', source, session_user)
-      when to_regclass(qualified) is null then format('grant usage, create on schema %I to %I', target.schema_name, current_user)
-      else (select format('grant %I to %I', pg_get_userbyid(c.relowner), current_user) from pg_class as c where c.oid = to_regclass(qualified))
-    end into needed;
-    perform etl.raise_problem('missing-grant', format('Role %I may not make the view of %s. As an owner: %s', session_user, dataset, needed),
-      jsonb_build_array(jsonb_build_object('field', 'view', 'value', target.view_name, 'message', 'cannot be made by the role', 'expected', needed)));
-end $$;
-
--- sql/functions/92_refresh_typed_views.sql
--- Makes the typed views of datasets that are missing or of an older kind: after setup, after a restore, after
--- a table was made again. A view that cannot be made is a warning: it must not keep a run or a setup from going on.
-create or replace function etl.refresh_typed_views(only_dataset text default null) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  each text;
-begin
-  for each in
-    select d.dataset from etl.datasets as d
-    where d.columns is not null and (only_dataset is null or d.dataset = only_dataset) order by d.dataset
-  loop
-    begin
-      perform etl.make_typed_view(each);
-    exception when others then
-      raise warning 'the typed view of % could not be made: %', each, sqlerrm;
-    end;
-  end loop;
-end $$;
-
--- sql/functions/93_set_dataset_columns.sql
--- Declares the columns of a dataset, [{name, path, type}], and makes its typed view; null takes both away.
--- view_name: null keeps the name that it has, at first `<table>_typed`. One transaction; answers with the view, quoted.
--- Runs as the owner of schema etl, who alone writes etl.datasets, for whoever may write into the table.
-create or replace function etl.set_dataset_columns(
-  dataset text, columns jsonb, view_name text default null, actor text default current_user
-) returns text
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  target etl.datasets;
-  source regclass;
-  given jsonb := nullif(columns, 'null');
-  chosen text;
-begin
-  select * into target from etl.datasets as d where d.dataset = set_dataset_columns.dataset for update;
-  if not found then
-    perform etl.raise_problem('not-found',
-      format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
-  end if;
-  source := to_regclass(format('%I.%I', target.schema_name, target.table_name));
-  if not has_table_privilege(session_user, source, 'insert') then
-    perform etl.raise_problem('missing-grant', format('Role %I may not declare columns of %s. As an owner: grant insert on %s to %I', session_user, dataset, source, session_user));
-  end if;
-  if given is null then
-    perform etl.drop_typed_view(dataset);
-    update etl.datasets as d set columns = null, view_name = null, view_sql = null
-    where d.dataset = set_dataset_columns.dataset;
-    target.view_name := null;
-  else
-    given := etl.check_dataset_columns(given);
-    chosen := coalesce(view_name, target.view_name, case when octet_length(target.table_name) <= 57 then target.table_name
-      else left(target.table_name, 12) || '_' || left(md5(target.table_name), 8) end || '_typed');
-    if octet_length(chosen) not between 1 and 63 or chosen = target.table_name then
-      perform etl.raise_problem('invalid-conf', 'view must be a name of 1 to 63 bytes that is not the table''s.',
-        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'cannot be the name of the view')));
-    end if;
-    if target.view_name <> chosen then
-      perform etl.drop_typed_view(dataset);
-    end if;
-    begin
-      update etl.datasets as d set columns = given, view_name = chosen
-      where d.dataset = set_dataset_columns.dataset returning * into target;
-    exception when unique_violation then
-      perform etl.raise_problem('conflict', format('%I.%I is the typed view of another dataset. Give the view another name with `view`.', target.schema_name, chosen),
-        jsonb_build_array(jsonb_build_object('field', 'view', 'value', chosen, 'message', 'is the name of another view')), 409);
-    end;
-    perform etl.make_typed_view(dataset);
-  end if;
-  insert into public.etl_improved_audit (event, actor, details)
-  values (case when given is null then 'dataset_columns_delete' else 'dataset_columns_put' end, actor,
-    jsonb_build_object('dataset', dataset, 'columns', given, 'view', chosen));
-  return format('%I.', target.schema_name) || quote_ident(target.view_name);
-end $$;
-comment on function etl.set_dataset_columns(text, jsonb, text, text) is 'declares the columns of a dataset''s typed view and makes it';
-
--- sql/functions/94_propose_dataset_columns.sql
--- Columns that fit the payloads of a dataset: about `sample` rows from all over the table are looked at. Objects are
--- taken apart, up to five deep; a path whose values are not all of one type is text. Answers with
--- {columns, rows, left_out}: left_out are paths beyond the 200 that most rows have.
-create or replace function etl.propose_dataset_columns(dataset text, sample integer default 5000) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  target etl.datasets;
-  relation regclass;
-  estimate double precision;
-  result jsonb;
-begin
-  select * into target from etl.datasets as d where d.dataset = propose_dataset_columns.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
-  if relation is null then
-    perform etl.raise_problem('not-found',
-      format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
-  end if;
-  select c.reltuples into estimate from pg_class as c where c.oid = relation;
-  execute format($query$
-    with recursive looked as materialized (select payload from %s as t %s limit $1),
-    leaves (parts, value, depth) as (
-      select array[e.key], e.value, 1 from looked, jsonb_each(payload) as e where jsonb_typeof(payload) = 'object'
-      union all
-      select l.parts || e.key, e.value, l.depth + 1
-      from leaves as l, jsonb_each(case when jsonb_typeof(l.value) = 'object' then l.value else '{}' end) as e
-      where l.depth < 5 and l.value <> '{}'),
-    paths as (
-      select parts, count(*) as present, min(jsonb_typeof(value)) as kind, count(distinct jsonb_typeof(value)) as kinds,
-        bool_or(jsonb_typeof(value) in ('object', 'array')) as nested,
-        -- numbers that bigint holds; times, of which those of ten characters are dates
-        bool_and(case when jsonb_typeof(value) = 'number' then etl.to_bigint(value #>> '{}') is not null end) as whole,
-        bool_and(case when jsonb_typeof(value) = 'string' then etl.to_timestamptz(value #>> '{}') is not null end) as times,
-        bool_and(case when jsonb_typeof(value) = 'string' then length(value #>> '{}') = 10 end) as short
-      from leaves where jsonb_typeof(value) <> 'null' and (jsonb_typeof(value) <> 'object' or value = '{}' or depth = 5)
-      group by parts),
-    typed as (
-      select parts, present, case
-          when nested then 'jsonb' when kinds > 1 then 'text'
-          when kind = 'number' then case when whole then 'integer' else 'numeric' end
-          when kind = 'boolean' then 'boolean'
-          when times then case when short then 'date' else 'timestamptz' end
-          else 'text' end as type,
-        btrim(regexp_replace(lower(regexp_replace(array_to_string(parts, '_'), '([a-z0-9])([A-Z])', '\1_\2', 'g')),
-          '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+', '_', 'g'), '_') as name,
-        row_number() over (order by present desc, parts) as place
-      from paths),
-    -- a name that is too long, taken by a fixed column, a word of SQL, or nothing but signs
-    fitting as (
-      select t.*, case
-          when octet_length(t.name) > 55 then left(t.name, 12) || '_' || left(md5(t.name), 8)
-          when t.name = any (etl.typed_view_fixed()) or t.name !~ '^[^0-9]'
-            or t.name in (select word from pg_get_keywords() where catcode in ('R', 'T')) then 'payload_' || t.name
-          else t.name end as fit
-      from typed as t where place <= 200),
-    numbered as (
-      select f.*, row_number() over (partition by fit order by parts) as same from fitting as f)
-    select jsonb_build_object(
-      'columns', coalesce(jsonb_agg(jsonb_build_object(
-        'name', case when same = 1 then fit else fit || '_' || same end,
-        'path', (select string_agg(replace(part, '.', '\.'), '.' order by at) from unnest(parts) with ordinality as p (part, at)),
-        'type', type) order by parts), '[]'),
-      'rows', (select count(*) from looked),
-      'left_out', (select count(*) from typed where place > 200))
-    from numbered $query$,
-    relation, case when estimate > 4 * sample then format('tablesample system (%s)', 150.0 * sample / estimate) else '' end)
-  into result using sample;
-  return result;
-end $$;
-
--- sql/functions/95_grant_destination.sql
 -- Grants a server's role what it needs of one destination: its table, and the metrics and audit tables of its schema.
 -- Only tables that have the shape and belong to the installation's owner: those of others their owners grant, and no row
 -- of etl.datasets leads to a grant on anything else.
@@ -4982,7 +5030,6 @@ begin
   end loop;
 end $$;
 
--- sql/functions/97_grant_roles.sql
 -- Brings the grants of a role, or of everybody where none is named, on the program's own tables and functions to what
 -- etl.rights() says (scripts/rights.ts), no less and no more.
 create or replace function etl.apply_rights(role_name text default null) returns void
@@ -5362,75 +5409,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function etl.rights() is 'what each kind of role may do with the program''s tables and functions';
 
--- sql/schema/90_views.sql
--- Averages and daily figures leave out dry runs, replays and runs without a ratio.
-create or replace view public.v_etl_latest_metrics as
-select * from public.etl_improved_metrics
-where ratio is not null
-order by created_at desc, run_id desc
-limit 1;
-comment on view public.v_etl_latest_metrics is 'the newest run with a ratio, dry runs included';
-
-create or replace view public.v_etl_recent_alerts as
-select * from public.etl_improved_alerts
-order by created_at desc, alert_id desc
-limit 50;
-
-create materialized view if not exists public.mv_etl_metrics_daily as
-select
-  (created_at at time zone 'UTC')::date as day,
-  -- the original's columns, in its order; dry runs are counted, and in no other figure
-  count(*) as num_runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
-  (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
-  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
-  (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
-  avg(ratio) filter (where not dry_run) as ratio_avg,
-  min(ratio) filter (where not dry_run) as ratio_min,
-  max(ratio) filter (where not dry_run) as ratio_max,
-  count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
-  count(*) filter (where dry_run) as dry_run_count,
-  (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
-  max(created_at) as last_run_at,
-  -- ours
-  count(*) filter (where not dry_run) as runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
-from public.etl_improved_metrics
-where replay_of is null and ratio is not null
-group by 1
-having count(*) filter (where not dry_run) > 0;
-create unique index if not exists mv_etl_metrics_daily_day on public.mv_etl_metrics_daily (day);
-
-create materialized view if not exists public.mv_etl_alerts_daily as
-select
-  (created_at at time zone 'UTC')::date as day,
-  kind,
-  count(*) as alert_count,
-  max(created_at) as last_alert_at,
-  count(*) as alerts
-from public.etl_improved_alerts
-group by 1, 2;
-create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_alerts_daily (day, kind);
-
-create or replace function public.refresh_etl_mvs() returns void
--- only the owner of a materialized view may refresh it
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  refresh materialized view concurrently public.mv_etl_metrics_daily;
-  refresh materialized view concurrently public.mv_etl_alerts_daily;
-  update etl.view_refresh set refreshed_at = clock_timestamp();
-end $$;
-comment on function public.refresh_etl_mvs() is 'refreshes the daily views without locking their readers out';
-
--- sql/schema/91_default_destination.sql
+-- sql/setup/closing.sql
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
 
--- sql/schema/92_refresh_typed_views.sql
 -- A newer version may make views differently; those that are as they should be are not touched.
 select etl.refresh_typed_views();
 
--- sql/schema/93_renew_grants.sql
 -- Tables and functions of this version are granted to the roles that servers and dashboards use.
 select etl.renew_grants();
 
@@ -5459,7 +5444,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('32620d1c2a4c7c6efc30d7169f84204a81cd12dc260c738627cddbc266e63556')
+insert into etl.setups (checksum) values ('5cfaa6de794fb192ac81856c7e50d85bc1988913d9745f73e0ad3b729f26b8f5')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5467,4 +5452,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"32620d1c2a4c7c6efc30d7169f84204a81cd12dc260c738627cddbc266e63556","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}
+-- etl-improved setup: {"checksum":"5cfaa6de794fb192ac81856c7e50d85bc1988913d9745f73e0ad3b729f26b8f5","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}

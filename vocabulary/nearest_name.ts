@@ -1,6 +1,6 @@
 import { distance } from "fastest-levenshtein";
 
-/** Longer names are nobody's slip of the pen. The same as in etl.nearest_name (sql/functions/13). */
+/** Longer names are nobody's slip of the pen. The same as in etl.nearest_name (sql/shared/basics.sql). */
 const MAX_LENGTH = 63;
 
 /** Unknown names for which a known one is looked for in one answer; the same as in etl.schema_errors. */
@@ -10,7 +10,7 @@ export const MAX_SUGGESTIONS = 10;
  * The known name that was probably meant: with the smallest edit distance, upper and lower case
  * being the same, if that is at most a third of what was given, or 2. Of several at the same distance
  * the first of the same length, as letters are swapped more often than left out, else the first.
- * etl.nearest_name (sql/functions/13_nearest_name.sql) has the same rule; a test compares.
+ * etl.nearest_name (sql/shared/basics.sql) has the same rule; a test compares.
  */
 export function nearestName(given: string, known: Iterable<string>): string | undefined {
   if (given === "" || given.length > MAX_LENGTH) return undefined;

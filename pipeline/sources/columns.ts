@@ -9,7 +9,7 @@ import { CellFault, setCell, setNumber } from "./local/csv_values.ts";
 import { type Json, type SourceRecord, Unreadable } from "./source.ts";
 
 /**
- * The types of columns, one vocabulary with the typed views (sql/functions/87_check_dataset_columns.sql); `number` is
+ * The types of columns, one vocabulary with the typed views (sql/datasets/typed_views.sql); `number` is
  * `numeric` and `bigint` is `integer`.
  */
 const TYPE =

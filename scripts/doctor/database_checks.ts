@@ -1,4 +1,4 @@
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import type { Config } from "../../server/config.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { connectionProblem } from "../../store/connection_problem.ts";
@@ -177,13 +177,14 @@ async function schemaVersion(
   client: Client,
   { projectDir, dsn }: DatabaseCheckOptions,
 ): Promise<Check> {
-  const missing = await missingOf(client, await tablesOf(projectDir));
+  const setup = await Deno.readTextFile(join(projectDir, "sql", "etl_setup.sql"));
+  const missing = await missingOf(client, tablesOf(setup));
   if (missing.length > 0) {
     return fail("schema", `not there: ${some(missing)}`, SETUP);
   }
   const there = await functionTexts(client);
   const other: string[] = [];
-  for (const { name, text } of await functionsOf(projectDir)) {
+  for (const { name, text } of functionsOf(setup)) {
     if (!there.get(name)?.includes(text)) other.push(name);
   }
   return other.length > 0
@@ -192,14 +193,13 @@ async function schemaVersion(
       `of another version than this program: ${some(other)}`,
       `${SETUP} If the schema is newer, update the program instead.`,
     )
-    : await startable(dsn, projectDir);
+    : await startable(dsn, setup);
 }
 
 /** Asks of the schema what a server asks when it starts. */
-async function startable(dsn: string, projectDir: string): Promise<Check> {
+async function startable(dsn: string, setup: string): Promise<Check> {
   const database = new Database(dsn, { applicationName: "etl-improved doctor" });
   try {
-    const setup = await Deno.readTextFile(join(projectDir, "sql", "etl_setup.sql"));
     const warning = await requireSchemaVersion(database.sql, readSetupMark(setup));
     return warning === null
       ? ok("schema", "as this program has it")
@@ -230,30 +230,17 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
     : ok("rights", `${role} has what it needs`);
 }
 
-/** Tables that sql/schema makes. */
-async function tablesOf(projectDir: string): Promise<string[]> {
-  const names = new Set<string>(["public.mv_etl_metrics_daily"]);
-  for (const text of await sqlFiles(join(projectDir, "sql", "schema"))) {
-    for (const [, name] of text.matchAll(/^create table if not exists ([a-z_]+\.[a-z_]+)/gm)) {
-      names.add(name!);
-    }
-  }
-  return [...names];
+/** Tables that the set-up makes. */
+function tablesOf(setup: string): string[] {
+  const made = setup.matchAll(/^create table if not exists ([a-z_]+\.[a-z_]+)/gm);
+  return [...new Set(["public.mv_etl_metrics_daily", ...made.map(([, name]) => name!)])];
 }
 
-/** Functions that sql/functions makes, with their texts as PostgreSQL keeps them. */
-async function functionsOf(projectDir: string): Promise<{ name: string; text: string }[]> {
+/** Functions that the set-up makes, with their texts as PostgreSQL keeps them. */
+function functionsOf(setup: string): { name: string; text: string }[] {
   const pattern =
     /^create or replace function (etl\.[a-z0-9_]+)\s*\((?:(?!^create or replace)[\s\S])*?\bas (\$[a-z_]*\$)([\s\S]*?)\2/gm;
-  return (await sqlFiles(join(projectDir, "sql", "functions"))).flatMap((text) =>
-    [...text.matchAll(pattern)].map((match) => ({ name: match[1]!, text: match[3]! }))
-  );
-}
-
-async function sqlFiles(dir: string): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { name } of Deno.readDir(dir)) if (name.endsWith(".sql")) names.push(name);
-  return await Promise.all(names.map((name) => Deno.readTextFile(join(dir, basename(name)))));
+  return [...setup.matchAll(pattern)].map((match) => ({ name: match[1]!, text: match[3]! }));
 }
 
 /** The first three, and how many more. */

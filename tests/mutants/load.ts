@@ -95,7 +95,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/replay-order",
-    file: "sql/functions/45_replay.sql",
+    file: "sql/runs/order.sql",
     find: "while root.replay_of is not null loop",
     replace: "while false loop",
     breaks: "a replayed row counts as the first run's in the order of requests",
@@ -111,7 +111,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/late-retry",
-    file: "sql/functions/45_replay.sql",
+    file: "sql/runs/order.sql",
     find: "(run.replay_of is not null or run.attempt_base > 0)",
     replace: "run.replay_of is not null",
     breaks: "a retry after a later run changes no row",
@@ -119,7 +119,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/replay-reopened",
-    file: "sql/functions/45_replay.sql",
+    file: "sql/runs/replay.sql",
     find: "case when succeeded and not h.rejected then",
     replace: "case when succeeded then",
     breaks: "what a replay rejects again is open again",
@@ -127,7 +127,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/replay-once",
-    file: "sql/functions/45_replay.sql",
+    file: "sql/runs/replay.sql",
     find: "where q.run_id = replay_run.run_id and q.state = 'open' and (only_rule",
     replace: "where q.run_id = replay_run.run_id and q.state <> 'replayed' and (only_rule",
     breaks: "replays that are asked for at once are one",
@@ -333,7 +333,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/finish-cursor",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "if outcome #>> '{cursor,position}' is not null then",
     replace: "if false then",
     breaks: "an incremental source goes on where the last run ended",
@@ -341,7 +341,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/ratio-bound",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "too_low := run.ratio < min_ratio",
     replace: "too_low := run.ratio <= min_ratio",
     breaks: "min_acceptance_ratio itself is enough",
@@ -349,7 +349,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/expected",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "base - totals.duplicates - totals.filtered + totals.extra",
     replace: "base - totals.duplicates - totals.filtered",
     breaks: "outputs beyond the first of a record are expected",
@@ -359,7 +359,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/filtered-expected",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "base - totals.duplicates - totals.filtered + totals.extra",
     replace: "base - totals.duplicates + totals.extra",
     breaks: "a record that the transform drops is not expected",
@@ -367,7 +367,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/empty-ratio",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "when run.expected_rows <= 0 then 1",
     replace: "when run.expected_rows <= 0 then 0",
     breaks: "a run of nothing succeeds",
@@ -375,7 +375,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/warnings-end",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "warnings = r.warnings || coalesce(outcome -> 'warnings', '[]')",
     replace: "warnings = r.warnings",
     breaks: "a run shows its warnings",
@@ -386,7 +386,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/warnings-plan",
-    file: "sql/functions/41_plan_chunks.sql",
+    file: "sql/runs/attempt.sql",
     find: "case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end",
     replace: "r.warnings",
     breaks: "a run shows the warnings of its plan",
@@ -394,7 +394,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/warnings-twice",
-    file: "sql/functions/41_plan_chunks.sql",
+    file: "sql/runs/attempt.sql",
     find: "case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end",
     replace: "r.warnings || plan_chunks.warnings",
     breaks: "another attempt does not repeat the warnings",

@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const QUEUE: Mutant[] = [
   {
     id: "queue/own-run",
-    file: "sql/functions/36_start_run.sql",
+    file: "sql/runs/admit.sql",
     find: "r.server_id = claim_run.server_id or r.admitted_at <",
     replace: "true or r.admitted_at <",
     breaks: "a command that has the files executes its run itself",
@@ -14,7 +14,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/free-slots",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "      exit when pool.free <= 0;",
     replace: "",
     breaks: "a pool has as many runs going on as it has slots",
@@ -22,7 +22,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/busy-label",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "and r.run_label not in (select a.run_label from active as a)",
     replace: "",
     breaks: "two runs of one label never run at once",
@@ -30,7 +30,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/busy-key",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "not exists (select from active as a where a.cursor_key = r.cursor_key)",
     replace: "true",
     breaks: "runs on one cursor never run at once",
@@ -38,7 +38,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/key-order",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))",
     replace: "and (e.requested_at, e.run_id) > (r.requested_at, r.run_id)))",
     breaks: "runs on one cursor go in the order of their requests",
@@ -46,7 +46,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/turns",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "select greatest((run).requested_at,",
     replace: "select least((run).requested_at,",
     breaks: "labels share a pool",
@@ -54,7 +54,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/priority",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "    - (run).priority * interval '1 minute'",
     replace: "",
     breaks: "a higher priority goes first",
@@ -62,7 +62,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/priority-bound",
-    file: "sql/functions/31_admit_runs.sql",
+    file: "sql/runs/admit.sql",
     find: "    - (run).priority * interval '1 minute'",
     replace: "    - (run).priority * interval '1 day'",
     breaks: "a priority makes nobody wait for ever",
@@ -70,7 +70,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/alive",
-    file: "sql/functions/36_start_run.sql",
+    file: "sql/runs/admit.sql",
     find: "clock_timestamp() - interval '6 seconds', false)",
     replace: "clock_timestamp(), false)",
     breaks: "an attempt that is alive is not replaced",
@@ -78,7 +78,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/end-backends-start",
-    file: "sql/functions/36_start_run.sql",
+    file: "sql/runs/admit.sql",
     find: "perform etl.end_backends(format('etl-run %s %%', run.run_id));",
     replace: "null;",
     breaks: "the next attempt ends what the one before has open",
@@ -86,7 +86,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/end-backends-finish",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "perform etl.end_backends(format('etl-run %s %%', run.run_id));",
     replace: "null;",
     breaks: "a run that has ended leaves no transaction open",
@@ -94,7 +94,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/attempts",
-    file: "sql/functions/36_start_run.sql",
+    file: "sql/runs/admit.sql",
     find: "run.attempt - run.attempt_base >= max_attempts",
     replace: "run.attempt - run.attempt_base > max_attempts",
     breaks: "ETL_RUN_MAX_ATTEMPTS bounds the attempts",
@@ -102,7 +102,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/orderly-stop",
-    file: "sql/functions/42_give_back_run.sql",
+    file: "sql/runs/attempt.sql",
     find: "then r.attempt_base + 1 else r.attempt_base end",
     replace: "then r.attempt_base else r.attempt_base end",
     breaks: "an orderly stop uses up no attempt",
@@ -110,7 +110,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/retry-anew",
-    file: "sql/functions/35_retry_run.sql",
+    file: "sql/runs/cancel_retry.sql",
     find: "attempt_base = r.attempt, ",
     replace: "",
     breaks: "a retry starts the count of attempts anew",
@@ -118,7 +118,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/retry-succeeded",
-    file: "sql/functions/35_retry_run.sql",
+    file: "sql/runs/cancel_retry.sql",
     find: "if run.state not in ('failed', 'cancelled') then",
     replace: "if run.state not in ('failed', 'cancelled', 'succeeded') then",
     breaks: "a run that has succeeded is not retried",
@@ -126,7 +126,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/key-conflict",
-    file: "sql/functions/33_submit_run.sql",
+    file: "sql/runs/request.sql",
     find: "if known.conf_hash <> hash then",
     replace: "if false then",
     breaks: "an idempotency key with another conf is refused",
@@ -134,7 +134,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/overlap-skip",
-    file: "sql/functions/37_accept_run.sql",
+    file: "sql/runs/request.sql",
     find: "if run.overlap = 'skip' then",
     replace: "if false then",
     breaks: "with skip no second run is made",
@@ -142,7 +142,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/overlap-cancel",
-    file: "sql/functions/37_accept_run.sql",
+    file: "sql/runs/request.sql",
     find: "perform etl.cancel_run(older, run.requested_by);",
     replace: "null;",
     breaks: "with cancel the older run is cancelled",
@@ -150,7 +150,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/order-dry",
-    file: "sql/functions/47_order_key.sql",
+    file: "sql/runs/order.sql",
     find: "params -> 'dry_run' = 'true' or ",
     replace: "",
     breaks: "a dry run waits for nobody",
@@ -158,7 +158,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/order-table",
-    file: "sql/functions/47_order_key.sql",
+    file: "sql/runs/order.sql",
     find: "|| '.' || (params ->> 'table_name') end",
     replace: "end",
     breaks: "runs into other tables do not wait",
@@ -166,7 +166,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/lease-time",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "claim_lease.holder, clock_timestamp() + interval '20 seconds')",
     replace: "claim_lease.holder, clock_timestamp() + interval '2 seconds')",
     breaks: "a lease lasts long enough to be prolonged",
@@ -174,7 +174,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/lease-holder",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "where l.name = prolong_lease.name and l.holder = prolong_lease.holder returning 1",
     replace: "where l.name = prolong_lease.name returning 1",
     breaks: "who has lost a lease cannot prolong it",
@@ -182,7 +182,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/lease-release",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "where l.name = release_lease.name and l.holder = release_lease.holder",
     replace: "where l.name = release_lease.name",
     breaks: "only its holder gives a lease back",
@@ -190,7 +190,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/lease-required",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "where l.name = require_lease.name and l.holder = require_lease.holder for no key update",
     replace: "where l.name = require_lease.name for no key update",
     breaks: "only its holder does the work of a lease",
@@ -198,7 +198,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/lease-backends",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "perform etl.end_backends(left('etl-lease ' || name, 63));",
     replace: "null;",
     breaks: "who takes a lease over ends what its last holder has open",
@@ -206,7 +206,7 @@ export const QUEUE: Mutant[] = [
   },
   {
     id: "queue/due-leased",
-    file: "sql/functions/46_due_work.sql",
+    file: "sql/queue/work.sql",
     find: "where l.name = w.kind and l.held_until > clock_timestamp())",
     replace: "where l.name = w.kind)",
     breaks: "work whose lease has run out is due again",

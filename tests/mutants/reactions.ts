@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const REACTIONS: Mutant[] = [
   {
     id: "reactions/suppressed",
-    file: "sql/functions/51_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find:
       "or state.acknowledged_at is null and state.notified_at <= clock_timestamp() - settings.suppress_seconds * interval '1 second'",
     replace: "",
@@ -13,7 +13,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/acknowledged",
-    file: "sql/functions/51_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "or state.acknowledged_at is null and",
     replace: "or",
     breaks: "an acknowledged incident is told no more",
@@ -21,7 +21,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/late-end",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "e.ended_at > run.ended_at",
     replace: "false",
     breaks: "a late end raises nothing that a newer run disproves",
@@ -29,7 +29,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/nothing-read",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "if run.total_rows = 0 and",
     replace: "if false and",
     breaks: "a run that reads nothing raises an alert",
@@ -37,7 +37,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/always-told",
-    file: "sql/functions/51_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "and (state.notified_at is null",
     replace: "and (true",
     breaks: "an alert is told once in its window",
@@ -45,7 +45,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/news",
-    file: "sql/functions/51_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "notified_at = case when s.resolved_at is null then s.notified_at end",
     replace: "notified_at = s.notified_at",
     breaks: "what comes back after a recovery is told at once",
@@ -53,7 +53,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/cancelled-silent",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "or run.replay_of is not null or run.state = 'cancelled' then return",
     replace: "or run.state = 'cancelled' then return",
     breaks: "a replay raises nothing",
@@ -61,7 +61,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/one-cause",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "if not coalesce(run.low_ratio, false) and not ge_failed then",
     replace: "if not coalesce(run.low_ratio, false) then",
     breaks: "one cause, one alert",
@@ -69,7 +69,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/low-below-one",
-    file: "sql/functions/39_finish_run.sql",
+    file: "sql/runs/finish.sql",
     find: "low_ratio = run.ratio < 1, error",
     replace: "low_ratio = too_low, error",
     breaks: "a ratio below 1 is low, accepted or not",
@@ -77,7 +77,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/low-recovers",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "if not run.low_ratio then",
     replace: "if true then",
     breaks: "an accepted low ratio is no recovery",
@@ -85,7 +85,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/three-runs",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "if trend.runs < 3 then",
     replace: "if trend.runs < 1 then",
     breaks: "three runs make a trend",
@@ -93,7 +93,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/incremental-volume",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "if run.params #>> '{source,cursor}' is not null then return; end if;",
     replace: "",
     breaks: "an incremental source has no usual volume",
@@ -101,7 +101,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/volume",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "run.total_rows <= trend.total_rows * (1 - settings.volume_drop)",
     replace: "run.total_rows <= trend.total_rows * (1 - settings.ratio_drop)",
     breaks: "each threshold is a setting of its own",
@@ -112,7 +112,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/trend-window",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "order by m.created_at desc limit settings.trend_window",
     replace: "order by m.created_at desc",
     breaks: "the window of the trend is a setting",
@@ -120,7 +120,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/recovery",
-    file: "sql/functions/52_detect_alerts.sql",
+    file: "sql/reactions/alerts.sql",
     find: "perform etl.resolve_alert('run_failed', run.run_label, 'A run has succeeded.', about);",
     replace: "",
     breaks: "a run that succeeds ends the incident",
@@ -128,7 +128,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/kept-deadline",
-    file: "sql/functions/53_deadlines.sql",
+    file: "sql/reactions/deadlines.sql",
     find: "if ended <= due.deadline_at or",
     replace: "if false or",
     breaks: "a run that ended in time is not late",
@@ -136,7 +136,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/late-once",
-    file: "sql/functions/53_deadlines.sql",
+    file: "sql/reactions/deadlines.sql",
     find: "order by d.deadline_at limit 1000 for update skip locked",
     replace: "order by d.deadline_at limit 1000",
     breaks: "one alert for each deadline on any number of servers",
@@ -144,7 +144,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/deadline-ends",
-    file: "sql/functions/53_deadlines.sql",
+    file: "sql/reactions/deadlines.sql",
     find: "and d.scope = s.scope and d.met_at is null)",
     replace: "and d.scope = s.scope)",
     breaks: "a deadline that was kept ends the incident",
@@ -152,7 +152,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/all-time",
-    file: "sql/functions/73_delete_old.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "low_ratio_runs = t.low_ratio_runs + s.low_ratio_runs",
     replace: "low_ratio_runs = t.low_ratio_runs",
     breaks: "what is deleted stays in the all-time figures",
@@ -160,7 +160,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/replaced-maintenance",
-    file: "sql/functions/73_delete_old.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "and m.attempt = delete_old.attempt",
     replace: "",
     breaks: "a server that was replaced deletes nothing",
@@ -168,7 +168,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/switched-off",
-    file: "sql/functions/71_request_maintenance.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "nullif((resolved.params ->> w.param)::integer, -1)",
     replace: "(resolved.params ->> w.param)::integer",
     breaks: "-1 switches a retention off",
@@ -176,7 +176,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/variable",
-    file: "sql/functions/70_resolve_maintenance.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "elsif found then",
     replace: "elsif false then",
     breaks: "a retention comes from a variable",
@@ -184,7 +184,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/one-maintenance",
-    file: "sql/functions/71_request_maintenance.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "where m.state in ('queued', 'running')",
     replace: "where m.state in ('running')",
     breaks: "one maintenance at a time",
@@ -192,7 +192,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/retention-limits",
-    file: "sql/functions/70_resolve_maintenance.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "between 0 and 6 or",
     replace: "between 1 and 6 or",
     breaks: "a retention of 0 empties no table",
@@ -200,7 +200,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/occurred",
-    file: "sql/functions/73_delete_old.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "'coalesce(occurred_at, first_seen_at)'",
     replace: "'first_seen_at'",
     breaks: "events go by occurred_at",
@@ -240,7 +240,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/taken-over-times",
-    file: "sql/schema/05_set_aside.sql",
+    file: "sql/setup/set_aside.sql",
     find: "alter column occurred_at drop not null,",
     replace: "",
     breaks: "events without a time are loaded into a table that was taken over",
@@ -248,7 +248,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/taken-over-figures",
-    file: "sql/schema/25_take_over.sql",
+    file: "sql/setup/take_over.sql",
     find: "'avg_ratio', to_jsonb(o) -> 'avg_ratio',",
     replace: "",
     breaks: "the figures of alerts that were taken over are kept",
@@ -256,7 +256,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/daily-runs",
-    file: "sql/schema/90_views.sql",
+    file: "sql/metrics/views.sql",
     find: "count(*) as num_runs",
     replace: "count(*) filter (where not dry_run) as num_runs",
     breaks: "num_runs counts dry runs, as the original did",
@@ -264,7 +264,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/hourly",
-    file: "sql/functions/71_request_maintenance.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "m.requested_at > now() - interval '1 hour'",
     replace: "m.requested_at > now()",
     breaks: "two schedulers ask once",
@@ -272,7 +272,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/locked-row",
-    file: "sql/functions/73_delete_old.sql",
+    file: "sql/maintenance/maintenance.sql",
     find: "'for update skip locked'",
     replace: "'for update nowait'",
     breaks: "a row that somebody has locked is left",

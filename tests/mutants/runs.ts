@@ -159,7 +159,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/request-first",
-    file: "sql/functions/15_resolve_params.sql",
+    file: "sql/conf/resolve.sql",
     find: "if given ? name then",
     replace: "if given ? name and not saved ? name then",
     breaks: "the request goes over the configuration",
@@ -167,7 +167,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/configuration-next",
-    file: "sql/functions/15_resolve_params.sql",
+    file: "sql/conf/resolve.sql",
     find: "elsif saved ? name then",
     replace: "elsif saved ? name and not variables ? ('etl_improved__' || name) then",
     breaks: "the configuration goes over variables",
@@ -175,7 +175,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/environment-last",
-    file: "sql/functions/15_resolve_params.sql",
+    file: "sql/conf/resolve.sql",
     find: "elsif environment_values ? name then",
     replace: "elsif false then",
     breaks: "the environment goes over the default",
@@ -183,7 +183,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/whole-numbers",
-    file: "sql/functions/15_resolve_params.sql",
+    file: "sql/conf/resolve.sql",
     find: "to_jsonb(trim_scale((value #>> '{}')::numeric))",
     replace: "value",
     breaks: "5.0 is an integer",
@@ -191,7 +191,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/origin-of-errors",
-    file: "sql/functions/15_resolve_params.sql",
+    file: "sql/conf/resolve.sql",
     find: "if origin not in ('request', 'default') then",
     replace: "if false then",
     breaks: "a wrong value says where it came from",
@@ -199,7 +199,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/fill-records",
-    file: "sql/functions/19_fill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find: "case when records is null then conf else conf #- '{source,records}' end",
     replace: "conf",
     breaks: "{{slot}} in data stays",
@@ -207,7 +207,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/previous-slot",
-    file: "sql/functions/19_fill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find: "if filled like '%{{slot_previous}}%' and slot_previous is null then",
     replace: "if false then",
     breaks: "{{slot_previous}} without one is refused",
@@ -215,7 +215,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/unique-key",
-    file: "sql/functions/22_check_destination.sql",
+    file: "sql/datasets/destination.sql",
     find: "i.indisunique and",
     replace: "",
     breaks: "a table without a unique event_id is refused",
@@ -223,7 +223,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/shape",
-    file: "sql/functions/22_check_destination.sql",
+    file: "sql/datasets/destination.sql",
     find: "if missing is not null then",
     replace: "if false then",
     breaks: "a table that lacks columns is refused",
@@ -231,7 +231,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/unknown-pool",
-    file: "sql/functions/32_reference_errors.sql",
+    file: "sql/conf/resolve.sql",
     find: "if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then",
     replace: "if false then",
     breaks: "an unknown pool is refused",
@@ -239,7 +239,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/transitions",
-    file: "sql/functions/26_runs_guard.sql",
+    file: "sql/runs/finish.sql",
     find: "if new.state <> old.state and not exists (",
     replace: "if false and not exists (",
     breaks: "no change of state but those of the diagram",
@@ -247,7 +247,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/told",
-    file: "sql/functions/26_runs_guard.sql",
+    file: "sql/runs/finish.sql",
     find: "perform pg_notify('etl_run',",
     replace: "perform pg_notify('etl_runs',",
     breaks: "every change of a run is announced",

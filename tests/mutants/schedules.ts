@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const SCHEDULES: Mutant[] = [
   {
     id: "schedules/pause-start",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "s.slot >= schedule.paused_at",
     replace: "s.slot > schedule.paused_at",
     breaks: "a pause holds from its first instant",
@@ -12,7 +12,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/pause-end",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "and s.slot < schedule.paused_until)",
     replace: "and s.slot <= schedule.paused_until)",
     breaks: "the end of a pause is no part of it",
@@ -20,7 +20,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/paused-until",
-    file: "sql/functions/61_schedules_guard.sql",
+    file: "sql/schedules/slots.sql",
     find: "coalesce(paused_until > at, false)",
     replace: "coalesce(paused_until >= at, false)",
     breaks: "the end of a pause is no part of it",
@@ -28,7 +28,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/resumed",
-    file: "sql/functions/61_schedules_guard.sql",
+    file: "sql/schedules/slots.sql",
     find: "or s.slot < old.paused_until);",
     replace: "or s.slot <= old.paused_until);",
     breaks: "what falls due at the end of a pause is run",
@@ -36,7 +36,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/resumed-skips",
-    file: "sql/functions/61_schedules_guard.sql",
+    file: "sql/schedules/slots.sql",
     find: "if old.paused_at is not null and new.paused_at is null then",
     replace: "if false then",
     breaks: "what fell due in a pause is never caught up",
@@ -44,7 +44,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/catches-up-order",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "schedule.overlap = 'skip' and not catches_up",
     replace: "schedule.overlap = 'skip'",
     breaks: "what is caught up is run oldest first",
@@ -52,7 +52,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/newest-first",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "newest_first := schedule.overlap = 'skip' and not catches_up",
     replace: "newest_first := false",
     breaks: "of several due slots the newest is run",
@@ -60,7 +60,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/catch-up-queues",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "case when catches_up then '{\"overlap\": \"queue\"}' else '{}' end::jsonb",
     replace: "'{}'::jsonb",
     breaks: "what is caught up is queued whatever overlap says",
@@ -68,7 +68,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/time-bound",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "or clock_timestamp() > started + max_time",
     replace: "",
     breaks: "a tick leaves the rest after 30 s",
@@ -76,7 +76,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/time-default",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "max_time interval default '30 seconds'",
     replace: "max_time interval default '30 minutes'",
     breaks: "a tick leaves the rest after 30 s",
@@ -84,7 +84,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/class-57",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "'^(53|57|58|ET5)'",
     replace: "'^(53|58|ET5)'",
     breaks: "what an administrator stops is tried again",
@@ -92,7 +92,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/class-58",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "'^(53|57|58|ET5)'",
     replace: "'^(53|57|ET5)'",
     breaks: "an error of the system is tried again",
@@ -100,7 +100,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/class-53",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "'^(53|57|58|ET5)'",
     replace: "'^(57|58|ET5)'",
     breaks: "a lack of resources is tried again",
@@ -108,7 +108,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/class-et5",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "'^(53|57|58|ET5)'",
     replace: "'^(53|57|58)'",
     breaks: "a database that is not set up yet is waited for",
@@ -116,7 +116,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/locks",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "code in ('40001', '40P01', '55P03')",
     replace: "code in ('40001', '40P01')",
     breaks: "a lock that is held for a moment leaves the slot for the next tick",
@@ -124,7 +124,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/newest-100",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "when 'last' then 1 else 100 end",
     replace: "when 'last' then 1 else 1000 end",
     breaks: "at most 100 missed slots are caught up",
@@ -132,7 +132,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/last-one",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "when 'last' then 1 else 100 end",
     replace: "when 'last' then 2 else 100 end",
     breaks: "with last the newest missed slot is run",
@@ -140,7 +140,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/grace",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "at - schedule.grace_seconds * interval",
     replace: "at - 120 * interval",
     breaks: "the grace is a setting",
@@ -148,7 +148,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/max-runs",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "case when newest_first then -1 else 1 end limit max_runs",
     replace: "case when newest_first then -1 else 1 end",
     breaks: "a tick makes a bounded number of runs",
@@ -156,7 +156,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/recovered",
-    file: "sql/functions/64_tick_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "perform etl.resolve_alert('run_failed', 'schedule ' || schedule.name,",
     replace: "perform etl.resolve_alert('run_failed', 'schedules ' || schedule.name,",
     breaks: "a schedule that works again ends its alert",
@@ -164,7 +164,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/label",
-    file: "sql/functions/63_request_slot.sql",
+    file: "sql/schedules/tick.sql",
     find: "case when r.origins ->> 'run_label' = 'default' then",
     replace: "case when false then",
     breaks: "schedules without a label do not hold each other up",
@@ -172,7 +172,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/blocked-by",
-    file: "sql/functions/63_request_slot.sql",
+    file: "sql/schedules/tick.sql",
     find: "decided.blocked_by := (answer ->> 'run_id')::uuid;",
     replace: "",
     breaks: "a skipped slot says which run was going on",
@@ -180,7 +180,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/today",
-    file: "sql/functions/19_fill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find: "to_char(slot at time zone time_zone, 'YYYY-MM-DD')",
     replace: "to_char(slot at time zone 'UTC', 'YYYY-MM-DD')",
     breaks: "{{today}} is the day in the schedule's zone",
@@ -188,7 +188,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/backfill-kept",
-    file: "sql/functions/66_backfill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find:
       "if known.state = 'requested' and coalesce(run_state, 'succeeded') not in ('failed', 'cancelled') then",
     replace: "if false then",
@@ -197,7 +197,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/backfill-failed",
-    file: "sql/functions/66_backfill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find: "not in ('failed', 'cancelled')",
     replace: "not in ('failed')",
     breaks: "a backfill runs slots whose run was cancelled",
@@ -205,7 +205,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/backfill-preview",
-    file: "sql/functions/66_backfill_slots.sql",
+    file: "sql/schedules/tick.sql",
     find: "if not coalesce((options ->> 'preview')::boolean, false) then",
     replace: "if true then",
     breaks: "a preview makes no run",
@@ -213,7 +213,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/overdue",
-    file: "sql/functions/65_overdue_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "s.state = 'pending' and s.slot < clock_timestamp() - interval '3 minutes'",
     replace: "s.state = 'pending' and s.slot < clock_timestamp() - interval '3 hours'",
     breaks: "a schedule that nobody decides is overdue",
@@ -221,7 +221,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/overdue-ahead",
-    file: "sql/functions/65_overdue_schedules.sql",
+    file: "sql/schedules/tick.sql",
     find: "or coalesce(c.slots_until, c.plan_from) < clock_timestamp() - interval '3 minutes')",
     replace: ")",
     breaks: "a schedule without slots ahead is overdue",
@@ -229,7 +229,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/edited",
-    file: "sql/functions/61_schedules_guard.sql",
+    file: "sql/schedules/slots.sql",
     find: "delete from etl.slots as s where s.schedule = new.name",
     replace: "delete from etl.slots as s where s.schedule = new.name || 'x'",
     breaks: "an edited expression drops the slots to come",
@@ -237,7 +237,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/stale-plan",
-    file: "sql/functions/62_store_slots.sql",
+    file: "sql/schedules/slots.sql",
     find: "and s.revision = store_slots.revision",
     replace: "",
     breaks: "slots of an expression that was edited meanwhile are not stored",
@@ -245,7 +245,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/keep-newest",
-    file: "sql/functions/62_store_slots.sql",
+    file: "sql/schedules/slots.sql",
     find: "offset 10000",
     replace: "offset 100000",
     breaks: "the newest 10,000 slots are kept",
@@ -253,7 +253,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/keep-days",
-    file: "sql/functions/62_store_slots.sql",
+    file: "sql/schedules/slots.sql",
     find: "interval '400 days'",
     replace: "interval '4000 days'",
     breaks: "slots are kept for 400 days",

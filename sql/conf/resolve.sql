@@ -1,0 +1,143 @@
+-- From a conf to the parameters of a run.
+
+-- The value of every run parameter and where it came from, first wins:
+-- conf, configuration, variable etl_improved__<name>, environment, default.
+create or replace function etl.resolve_params(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  known jsonb;
+  environment_values jsonb;
+  saved jsonb := '{}';
+  variables jsonb;
+  given jsonb := resolve_params.conf - 'configuration';
+  name text;
+  field jsonb;
+  value jsonb;
+  origin text;
+begin
+  params := '{}';
+  origins := '{}';
+  select s.schema, s.environment into known, environment_values from etl.param_schema as s;
+  if known is null then
+    perform etl.raise_problem('unavailable',
+      'The database is not set up: run `deno task setup-db` first.', status => 503);
+  end if;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+
+  if resolve_params.conf ? 'configuration' then
+    select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
+    if not found then
+      errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
+        'message', 'is not a saved configuration',
+        'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
+          'none is saved yet'));
+      saved := '{}';
+    end if;
+    -- what is wrong with a value is found below, with its origin
+    errors := errors || coalesce((
+      select jsonb_agg(e || jsonb_build_object('message', format('%s (from the configuration)', e ->> 'message')))
+      from etl.schema_errors(known, saved - array(select jsonb_object_keys(known -> 'properties'))) as e), '[]');
+  end if;
+  select coalesce(jsonb_object_agg(v.name, v.value), '{}') into variables
+    from etl.variables as v where v.name like 'etl\_improved\_\_%';
+
+  for name, field in select * from jsonb_each(known -> 'properties') loop
+    if given ? name then
+      value := given -> name; origin := 'request';
+    elsif saved ? name then
+      value := saved -> name; origin := 'configuration';
+    elsif variables ? ('etl_improved__' || name) then
+      value := variables -> ('etl_improved__' || name); origin := 'variable';
+    elsif environment_values ? name then
+      value := environment_values -> name; origin := 'environment';
+    else
+      value := field -> 'default'; origin := 'default';
+    end if;
+    if origin not in ('request', 'default') then
+      errors := errors || coalesce((
+        select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
+        from etl.schema_errors(field, value, name) as e), '[]');
+    end if;
+    if field ->> 'type' = 'integer' and jsonb_typeof(value) = 'number' then
+      value := to_jsonb(trim_scale((value #>> '{}')::numeric));  -- 5.0 is an integer, too, and becomes 5
+    end if;
+    params := params || jsonb_build_object(name, value);
+    origins := origins || jsonb_build_object(name, origin);
+  end loop;
+  -- what is refused anyway, and larger than confs are, is not searched: that would cost its sender nothing and others a lot
+  if errors <> '[]' and length(params::text) > 32768 then
+    return;
+  end if;
+  errors := errors || coalesce((
+    select jsonb_agg(case o.origin when 'request' then e
+      else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
+    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
+      select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
+end $$;
+comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
+
+-- The name of the suite that a run is judged by: the one asked for, else the dataset's, else the table's; null without one.
+create or replace function etl.suite_name(asked text, dataset text) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select s.name from etl.suites as s
+  where s.name = any(case when asked is not null then array[asked]
+    else array[dataset, substr(dataset, position('.' in dataset) + 1)] end)
+  order by s.name = dataset desc limit 1
+$$;
+
+-- What is wrong with resolved parameters in the light of what is stored: pools and suites.
+create or replace function etl.reference_errors(params jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  errors jsonb := '[]';
+  chosen_suite text;
+begin
+  if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
+    errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
+      'message', 'is not a known pool',
+      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+  end if;
+  chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
+  if params ->> 'suite' is not null and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'suite', 'value', params -> 'suite',
+      'message', 'is not a known suite',
+      'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
+  elsif params -> 'enforce_ge' = 'true' and chosen_suite is null then
+    errors := errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
+      'message', 'needs a suite, and there is none for this table',
+      'expected', 'a suite by name, or one stored for the table');
+  end if;
+  if params ->> 'on_failure' = 'quarantine' then
+    if params -> 'enforce_ge' = 'true' then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'expected', 'record');
+    elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
+      errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
+        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'expected', 'record');
+    end if;
+  end if;
+  return errors;
+end $$;
+
+-- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
+create or replace function etl.conf_errors(conf jsonb) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select r.errors || etl.reference_errors(r.params) from etl.resolve_params(conf) as r
+$$;
+comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
+
+-- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
+create or replace function etl.resolve_request(
+  conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
+) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  resolved record;
+begin
+  -- before the values are checked, and again for what a configuration or variable holds
+  select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
+  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
+  origins := resolved.origins;
+  errors := resolved.errors || etl.reference_errors(params);
+end $$;

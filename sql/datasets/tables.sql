@@ -1,0 +1,38 @@
+-- Datasets, their events and their typed views.
+create table if not exists etl.datasets (
+  dataset text primary key,
+  schema_name text not null,
+  table_name text not null,
+  maintained boolean not null default false,
+  created_at timestamptz not null default now()
+);
+comment on column etl.datasets.maintained is 'whether etl_maintenance deletes old rows; only etl_improved_events by default';
+
+create table if not exists etl.dataset_events (
+  event_no bigint generated always as identity primary key,
+  dataset text not null,
+  run_id uuid,
+  emitted_by text not null,
+  counts jsonb not null default '{}',
+  created_at timestamptz not null default now()
+);
+create index if not exists dataset_events_dataset on etl.dataset_events (dataset, event_no);
+
+alter table etl.datasets add column if not exists stale_after_seconds double precision;
+comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
+alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
+create index if not exists dataset_events_run_id on etl.dataset_events (run_id);
+
+-- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
+-- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
+alter table etl.datasets
+  add column if not exists columns jsonb,
+  add column if not exists view_name text,
+  add column if not exists view_sql text;
+comment on column etl.datasets.columns is 'declared columns of the typed view, [{name, path, type}]; null: the dataset has no typed view. Set by etl.set_dataset_columns';
+comment on column etl.datasets.view_name is 'the typed view, in the schema of the table';
+comment on column etl.datasets.view_sql is 'what the view was last made from: a view that is up to date is left alone, and its readers with it';
+create unique index if not exists datasets_view_name on etl.datasets (schema_name, view_name);
+alter table etl.datasets drop constraint if exists datasets_columns_and_view;
+alter table etl.datasets add constraint datasets_columns_and_view
+  check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));

@@ -1,0 +1,148 @@
+-- Waiting runs get a place in their pool, in order; a server claims them and starts attempts.
+
+-- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
+-- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
+-- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
+create or replace function etl.turn_of(run etl.runs) returns timestamptz
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
+    - (run).priority * interval '1 minute'
+$$;
+
+-- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
+-- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
+-- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
+-- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
+create or replace function etl.admit_runs() returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+declare
+  pool record;
+  chosen record;
+  taken text[];
+  admitted integer := 0;
+begin
+  if not exists (select from etl.runs as r where r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null) then
+    return 0;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
+  for pool in
+    select p.pool, p.slots - (select count(*) from etl.runs as r
+      where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
+    from etl.pools as p where exists (
+      select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
+    order by p.pool
+  loop
+    continue when pool.free <= 0;
+    -- what earlier pools of this loop got is busy here
+    taken := '{}';
+    for chosen in
+      with active as materialized (
+        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+      ), ready as (
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
+        from etl.runs as r
+        where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
+          and r.run_label not in (select a.run_label from active as a)
+          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
+            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+              and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
+        order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
+      )
+      select * from ready as r order by r.turn, r.requested_at, r.run_id
+    loop
+      exit when pool.free <= 0;
+      continue when chosen.cursor_key = any (taken);
+      perform from etl.runs as r where r.run_id = chosen.run_id and r.state = 'queued' and r.admitted_at is null
+        for no key update skip locked;
+      continue when not found;
+      update etl.runs as r set admitted_at = clock_timestamp() where r.run_id = chosen.run_id;
+      taken := taken || chosen.cursor_key;
+      pool.free := pool.free - 1;
+      admitted := admitted + 1;
+    end loop;
+  end loop;
+  if admitted > 0 then
+    perform etl.wake('runs');
+  end if;
+  return admitted;
+end $$;
+comment on function etl.admit_runs() is 'gives free slots to waiting runs; answers how many';
+
+-- Whether the attempt that runs has given a sign of life in the last seconds; its server gives one every half second.
+-- Anybody may take up a run that is not alive. While PostgreSQL was away nobody could give one.
+create or replace function etl.is_alive(run etl.runs) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(greatest(run.seen_at, pg_postmaster_start_time()) > clock_timestamp() - interval '6 seconds', false)
+$$;
+
+-- Ends the transactions that bear a name (a pattern of LIKE: those whose servers are dead, replaced or to be stopped) and
+-- waits until they are committed or rolled back, 2 s at most.
+create or replace function etl.end_backends(name text) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  for i in 1..40 loop
+    perform pg_stat_clear_snapshot();
+    perform pg_terminate_backend(a.pid) from pg_stat_activity as a
+    where a.application_name like end_backends.name and a.datname = current_database()
+      and a.pid <> pg_backend_pid();
+    exit when not found;
+    perform pg_sleep(0.05);
+  end loop;
+exception when insufficient_privilege then
+  null;
+end $$;
+
+-- A server takes a run up: a new attempt, which fences every earlier one out.
+-- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
+create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+begin
+  select * into run from etl.runs as r where r.run_id = start_run.run_id for no key update;
+  if not found or run.state not in ('queued', 'running') or run.admitted_at is null then
+    return;
+  end if;
+  if run.state = 'running' and etl.is_alive(run) then
+    return;
+  end if;
+  if run.attempt - run.attempt_base >= max_attempts then
+    perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', jsonb_build_object(
+      'type', '/api/problems/attempts-exhausted', 'title', 'The attempts are used up', 'status', 500,
+      'detail', format('The run was started %s times and never ended. The last problem: %s Retry it when the cause is gone.',
+        run.attempt - run.attempt_base, coalesce(run.error ->> 'detail', 'its server stopped without a word.')))));
+    return;
+  end if;
+  if run.attempt > 0 then
+    -- what an earlier attempt still has open could hold locks that this one needs
+    perform etl.end_backends(format('etl-run %s %%', run.run_id));
+  end if;
+  update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
+    seen_at = clock_timestamp(), started_at = coalesce(r.started_at, clock_timestamp())
+    where r.run_id = start_run.run_id returning * into run;
+  insert into etl.stages (run_id, stage, state)
+  select run.run_id, s, 'pending' from unnest(array['extract', 'transform', 'chunk', 'validate', 'ge_validate', 'load', 'finalize']) as s
+  on conflict do nothing;
+  return next run;
+end $$;
+
+-- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
+-- for the process that asked for it, which may be the only one with its files, is left to it for 10 s.
+create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  chosen uuid;
+begin
+  loop
+    select r.run_id into chosen from etl.runs as r
+    where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
+        and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
+      or r.state = 'running' and not etl.is_alive(r))
+    order by r.admitted_at limit 1 for no key update skip locked;
+    exit when not found;
+    -- one whose attempts are used up has just ended
+    return query select * from etl.start_run(chosen, server_id, max_attempts);
+    exit when found;
+  end loop;
+end $$;
+comment on function etl.claim_run(text, integer) is 'takes up an admitted run that nobody executes, as a new attempt';

@@ -1,0 +1,41 @@
+-- In which order runs are executed, and what one that comes late may change.
+
+-- The name that owns the rows of a run.
+create or replace function etl.source_name(params jsonb, run_label text) returns text
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(params #>> '{source,name}', case params #>> '{source,type}' when 'synthetic' then 'synthetic' else run_label end)
+$$;
+
+-- The order in which runs must be executed: those with one key go one at a time, as they were asked for. Without a
+-- version the record that was read last counts, and a cursor is moved by one run at a time. Null: in any order.
+create or replace function etl.order_key(params jsonb) returns text
+language sql immutable as $$
+  select case when params -> 'dry_run' = 'true' or params #>> '{source,type}' = 'synthetic'
+      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null then null
+    else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
+$$;
+
+-- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
+-- another run of its source and table that was requested after it has put something there since. Late runs
+-- cannot know what the later one found as it was, so they add what is missing and change nothing.
+create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  root etl.runs;
+begin
+  select * into run from etl.runs as r where r.run_id = order_of.run_id;
+  root := run;
+  while root.replay_of is not null loop
+    select * into root from etl.runs as r where r.run_id = root.replay_of;
+    exit when not found;
+  end loop;
+  order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
+  -- what runs for the first time is executed in the order of requests
+  late := (run.replay_of is not null or run.attempt_base > 0) and exists (
+    select 1 from etl.runs as r
+    where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
+      and r.schema_name = run.schema_name and r.table_name = run.table_name
+      and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
+      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published'));
+end $$;
