@@ -1,10 +1,10 @@
 import process from "node:process";
 import { slackMessage } from "../telemetry/slack.ts";
 import { parseConf } from "../pipeline/conf_errors.ts";
-import { parseCondition } from "../pipeline/expectations/condition_parser.ts";
+import { parseCondition } from "../pipeline/expectations/condition.ts";
 import { compileSchema } from "../pipeline/expectations/json_schema.ts";
 import { compileLike, compileRegex } from "../pipeline/expectations/regex.ts";
-import { compileStrptime } from "../pipeline/expectations/strptime.ts";
+import { compileStrptime } from "../pipeline/strptime.ts";
 import { readSuite } from "../pipeline/expectations/suite.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { globMatcher } from "../pipeline/sources/local/glob.ts";

@@ -1,4 +1,4 @@
-import type { Rejection } from "./expectations/payload_schema.ts";
+import type { Rejection } from "./expectations/json_schema.ts";
 import type { SourceRecord } from "./sources/source.ts";
 
 /** A record after transform, as it is stored; text as COPY and the fingerprint need it. */

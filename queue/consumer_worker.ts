@@ -1,5 +1,4 @@
-import type { Consumer, DatasetEvent } from "../pipeline/consumers/consumer.ts";
-import { datasetName } from "../pipeline/consumers/consumer.ts";
+import { type Consumer, type DatasetEvent, datasetName } from "../pipeline/consumers/consumer.ts";
 import { Connection } from "../store/connection.ts";
 import type { Sql } from "../store/database.ts";
 import {

@@ -1,5 +1,4 @@
-import type { Consumer } from "../pipeline/consumers/consumer.ts";
-import { checkConsumers } from "../pipeline/consumers/cycles.ts";
+import { checkConsumers, type Consumer } from "../pipeline/consumers/consumer.ts";
 import type { Sql } from "../store/database.ts";
 import type { ExportTarget } from "../store/exports.ts";
 import { registerConsumers } from "../store/deliveries.ts";

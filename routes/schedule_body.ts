@@ -1,8 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
-import { SlotClock, tidyCron, tidyZone } from "../pipeline/schedules/cron.ts";
-import { cronWords } from "../pipeline/schedules/words.ts";
+import { cronWords, SlotClock, tidyCron, tidyZone } from "../pipeline/schedules/cron.ts";
 import {
   checkSlotConf,
   getSchedule,

@@ -1,8 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
-import { SlotClock } from "../pipeline/schedules/cron.ts";
+import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
-import { cronWords } from "../pipeline/schedules/words.ts";
 import {
   type BackfilledSlot,
   backfillSlots,

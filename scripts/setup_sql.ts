@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { suiteRows } from "../pipeline/expectations/suite_files.ts";
+import { suiteRows } from "../pipeline/expectations/suite.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { setupMark } from "../store/setup_mark.ts";

@@ -7,12 +7,16 @@ import { accessOf, requireSafeAddress } from "../routes/access/access_of.ts";
 import { Pulse } from "../routes/shared/pulse.ts";
 import type { ProfileLimits } from "../routes/shared/deps.ts";
 import type { Config } from "./config.ts";
-import { suiteRows } from "../pipeline/expectations/suite_files.ts";
+import { suiteRows } from "../pipeline/expectations/suite.ts";
 import { registeredConsumers } from "../pipeline/consumers/registered.ts";
 import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_client.ts";
 import { isExecuting, type RunDeps } from "../pipeline/run.ts";
-import { removeLeftovers } from "../pipeline/spill/leftovers.ts";
-import { openSpool, removeOldLayout, type SpoolDirs } from "../pipeline/spill/spool_dirs.ts";
+import {
+  openSpool,
+  removeLeftovers,
+  removeOldLayout,
+  type SpoolDirs,
+} from "../pipeline/spill/spool_dirs.ts";
 import { workerPermissions } from "../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../pipeline/workers/pool.ts";
 import { workOnMaintenance } from "../queue/maintenance_work.ts";

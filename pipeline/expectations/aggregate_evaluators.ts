@@ -1,5 +1,5 @@
 import { isBetween } from "./between.ts";
-import type { Condition } from "./condition_parser.ts";
+import type { Condition } from "./condition.ts";
 import type { DistinctState } from "./distinct.ts";
 import {
   type DistinctSummary,
@@ -9,12 +9,12 @@ import {
 } from "./distinct_summary.ts";
 import type { Evaluator } from "./evaluators.ts";
 import { deviationOf, meanOf, type MomentsState, totalOf } from "./moments.ts";
-import { numbersAtRanks, type NumbersState } from "./numbers_spill.ts";
-import type { State } from "./accumulator.ts";
+import { numbersAtRanks, type NumbersState } from "./numbers.ts";
+import type { State } from "./accumulators.ts";
 import type { Plan, Read } from "./plan.ts";
-import { shown } from "./python_value.ts";
+import { shown } from "./python.ts";
 import { mistyped, NotEvaluable, type Outcome } from "./result.ts";
-import { restoreValue } from "./stored_value.ts";
+import { restoreValue } from "./spill.ts";
 
 type Kwargs = Record<string, unknown>;
 interface Context {

@@ -1,6 +1,5 @@
 import type { SourceRecord } from "../sources/source.ts";
-import { selectRows } from "./condition.ts";
-import { type Condition, conditionColumns } from "./condition_parser.ts";
+import { type Condition, conditionColumns, selectRows } from "./condition.ts";
 
 /** The columns of an event beside its payload; they shadow payload fields of the same name. */
 export interface EventColumns {

@@ -1,5 +1,5 @@
 import { jsonText } from "../numbers.ts";
-import { compareValues } from "./python_value.ts";
+import { compareValues } from "./python.ts";
 import { NotEvaluable } from "./result.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ALL_TYPE_NAMES } from "./pandas_types.ts";
+import { ALL_TYPE_NAMES } from "./python.ts";
 
 /**
  * The expectations that are evaluated here, with their kwargs as Great

@@ -1,19 +1,14 @@
 import { jsonText } from "../numbers.ts";
 import type { SourceRecord } from "../sources/source.ts";
-import type { Accumulator, State } from "./accumulator.ts";
+import type { Accumulator, State } from "./accumulators.ts";
 import { Batch, type EventColumns, splitPath } from "./batch.ts";
-import {
-  type Condition,
-  conditionColumns,
-  conditionKey,
-  parseCondition,
-} from "./condition_parser.ts";
+import { type Condition, conditionColumns, conditionKey, parseCondition } from "./condition.ts";
 import { type Evaluator, evaluatorOf, type Evidence, requireColumns } from "./evaluators.ts";
 import { domain, Plan } from "./plan.ts";
 import { NotEvaluable, plain, toResult, type ValidationResult } from "./result.ts";
 import { EXPECTED, SKIPPED } from "./row_rule.ts";
 import { type Expectation, isRowWise, resolveParameters, type Suite } from "./suite.ts";
-import { shown } from "./python_value.ts";
+import { shown } from "./python.ts";
 
 export interface CompileOptions {
   /** Values of suite parameters; default: the suite's own. */

@@ -1,12 +1,16 @@
-import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulator.ts";
+import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulators.ts";
 import type { Batch } from "./batch.ts";
-import type { Condition } from "./condition_parser.ts";
-import { DistinctWriter } from "./distinct_spill.ts";
-import { equalityKey } from "./python_value.ts";
+import type { Condition } from "./condition.ts";
+import { equalityKey } from "./python.ts";
 import { isIgnored } from "./several_rules.ts";
-import type { SpillRef } from "./spill.ts";
-import { restoreValue, type StoredValue, storeValue } from "./stored_value.ts";
-import { stableText } from "./value_hash.ts";
+import {
+  restoreValue,
+  SpillReader,
+  type SpillRef,
+  SpillWriter,
+  type StoredValue,
+  storeValue,
+} from "./spill.ts";
 
 /**
  * The different values of a column (or of several together): the few of a
@@ -239,4 +243,267 @@ function mergeFew(a: DistinctState["few"], b: DistinctState["few"]): DistinctSta
     else known[1] += count;
   }
   return [...merged.values()];
+}
+
+/**
+ * A spill of values, in blocks that each hold values of one partition (by
+ * their hash). A block is: partition, number of entries, bytes of the values
+ * (as Uint32, and one unused), then of each entry the hash (4 × Int32), the
+ * position or count (Float64), and the values as one JSON array.
+ */
+export const PARTITIONS = 16;
+const BLOCK = 4_096;
+/** Characters of the values of a block, about. */
+const BLOCK_TEXT = 1 << 18;
+const HEADER_BYTES = 16;
+
+/** The partition that a value belongs to, by the first word of its hash. */
+export function partitionOf(hash: number): number {
+  return hash >>> 28;
+}
+
+class Partition {
+  count = 0;
+  readonly hashes = new Int32Array(BLOCK * 4);
+  /** Position of a row, or how often a value was seen. */
+  readonly numbers = new Float64Array(BLOCK);
+  values: unknown[] = [];
+  /** Characters of the values. */
+  text = 0;
+}
+
+/** Partitions of ended chunks, for the next: making their arrays anew costs memory until they are collected. */
+const spare: Partition[] = [];
+const MAX_SPARE = 4 * PARTITIONS;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const hashScratch = new Int32Array(BLOCK * 4);
+const numberScratch = new Float64Array(BLOCK);
+
+export class DistinctWriter {
+  readonly #writer: SpillWriter;
+  readonly #partitions: (Partition | undefined)[] = new Array(PARTITIONS).fill(undefined);
+  readonly #rows: boolean;
+
+  constructor(path: string | undefined, { rows }: { rows: boolean }) {
+    this.#writer = new SpillWriter(path);
+    this.#rows = rows;
+  }
+
+  /** A value that was seen `count` times. */
+  add(value: unknown, count: number): void {
+    this.#append(value, count);
+  }
+
+  /** A row's value, and the position of the row. */
+  addRow(value: unknown, position: number): void {
+    this.#append(value, position);
+  }
+
+  #append(value: unknown, number: number): void {
+    const hash = hashValue(value);
+    const index = partitionOf(hash[0]!);
+    const partition = this.#partitions[index] ??= spare.pop() ?? new Partition();
+    const n = partition.count++;
+    const at = n * 4;
+    partition.hashes[at] = hash[0]!;
+    partition.hashes[at + 1] = hash[1]!;
+    partition.hashes[at + 2] = hash[2]!;
+    partition.hashes[at + 3] = hash[3]!;
+    partition.numbers[n] = number;
+    const stored = typeof value === "string" && value.length <= 1_000 ? value : storeValue(value);
+    partition.values[n] = stored;
+    if (typeof stored === "string") partition.text += stored.length;
+    if (partition.count === BLOCK || partition.text >= BLOCK_TEXT) this.#flush(index);
+  }
+
+  /** Gives up what was added. */
+  close(): void {
+    this.#writer.close();
+  }
+
+  #flush(index: number): void {
+    const partition = this.#partitions[index]!;
+    const { count } = partition;
+    partition.values.length = count;
+    const values = encoder.encode(JSON.stringify(partition.values));
+    const header = new Uint32Array([index, count, values.length, this.#rows ? 1 : 0]);
+    this.#writer.append(new Uint8Array(header.buffer));
+    this.#writer.append(new Uint8Array(partition.hashes.buffer, 0, count * 16));
+    this.#writer.append(new Uint8Array(partition.numbers.buffer, 0, count * 8));
+    this.#writer.append(values);
+    partition.count = 0;
+    partition.values = [];
+    partition.text = 0;
+  }
+
+  end(): SpillRef | null {
+    this.#partitions.forEach((partition, index) => {
+      if (partition === undefined) return;
+      if (partition.count > 0) this.#flush(index);
+      if (spare.length < MAX_SPARE) spare.push(partition);
+      this.#partitions[index] = undefined;
+    });
+    return this.#writer.end();
+  }
+}
+
+/** One block of a spill; its parts are read when they are asked for. */
+export class Block {
+  readonly partition: number;
+  readonly count: number;
+  /** Whether each entry is a row, with its position; else a value, with its count. */
+  readonly rows: boolean;
+  /** Which chunk the block is of, in chunk order. */
+  readonly chunk: number;
+  /** Where the positions of its rows count from. */
+  readonly start: number;
+  readonly #reader: SpillReader;
+  readonly #offset: number;
+  readonly #valuesBytes: number;
+
+  constructor(reader: SpillReader, { offset, chunk }: { offset: number; chunk: number }) {
+    const header = new Uint32Array(reader.read(offset, HEADER_BYTES).buffer);
+    this.partition = header[0]!;
+    this.count = header[1]!;
+    this.#valuesBytes = header[2]!;
+    this.rows = header[3] === 1;
+    this.chunk = chunk;
+    this.start = reader.start;
+    this.#reader = reader;
+    this.#offset = offset;
+  }
+
+  get end(): number {
+    return this.#offset + HEADER_BYTES + this.count * 24 + this.#valuesBytes;
+  }
+
+  /** Valid until the hashes of another block are read. */
+  hashes(): Int32Array {
+    const into = new Uint8Array(hashScratch.buffer, 0, this.count * 16);
+    this.#reader.readInto(this.#offset + HEADER_BYTES, into);
+    return hashScratch;
+  }
+
+  /** Valid until the numbers of another block are read. */
+  numbers(): Float64Array {
+    const into = new Uint8Array(numberScratch.buffer, 0, this.count * 8);
+    this.#reader.readInto(this.#offset + HEADER_BYTES + this.count * 16, into);
+    return numberScratch;
+  }
+
+  values(): StoredValue[] {
+    const at = this.end - this.#valuesBytes;
+    return JSON.parse(decoder.decode(this.#reader.read(at, this.#valuesBytes)));
+  }
+}
+
+/** The blocks of one spill. */
+export function* readBlocks(reader: SpillReader, chunk: number): Iterable<Block> {
+  for (let offset = 0; offset < reader.size;) {
+    const block = new Block(reader, { offset, chunk });
+    yield block;
+    offset = block.end;
+  }
+}
+
+/**
+ * A 128-bit hash of a value, the same for values that Python says are equal.
+ * Two different values among a billion collide with a chance below 1e-20
+ * unless someone who knows the function makes them collide on purpose.
+ * The array that is returned is filled anew by the next call.
+ */
+export function hashValue(value: unknown): Int32Array {
+  const key = equalityKey(value);
+  switch (typeof key) {
+    case "string":
+      return hashText(key, 1);
+    case "number":
+      return hashNumber(key);
+    case "bigint":
+      return hashText(String(key), 2);
+    default:
+      return key === null ? hashText("", 3) : hashText(stableText(value), 4);
+  }
+}
+
+const float = new Float64Array(1);
+const words = new Int32Array(float.buffer);
+const hash = new Int32Array(4);
+
+function hashNumber(value: number): Int32Array {
+  float[0] = value;
+  let a = 0x2545f491 ^ words[0]!;
+  let b = 0x5bd1e995 ^ words[1]!;
+  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b);
+  b = Math.imul(b ^ (b >>> 16), 0xc2b2ae35);
+  hash[0] = a + b;
+  hash[1] = a ^ Math.imul(b, 0x9e3779b1);
+  hash[2] = b ^ Math.imul(a, 0x27d4eb2f);
+  hash[3] = a - b;
+  return finish();
+}
+
+function hashText(text: string, seed: number): Int32Array {
+  const length = text.length;
+  let a = 0x239b961b ^ seed;
+  let b = 0x38b34ae5 ^ length;
+  let c = 0x2f0b4c47 ^ seed;
+  let d = 0x5f1e6a31 ^ length;
+  let i = 0;
+  for (; i + 1 < length; i += 2) {
+    const k = text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16);
+    a = Math.imul(a ^ k, 0x85ebca6b);
+    a = (a << 13) | (a >>> 19);
+    b = Math.imul(b ^ k, 0xc2b2ae35);
+    b = (b << 15) | (b >>> 17);
+    c = Math.imul(c + k, 0x9e3779b1);
+    c = (c << 11) | (c >>> 21);
+    d = Math.imul(d ^ (k + 0x7ed55d16), 0x27d4eb2f);
+    d = (d << 17) | (d >>> 15);
+  }
+  if (i < length) {
+    const k = text.charCodeAt(i) | 0x10000000;
+    a = Math.imul(a ^ k, 0x85ebca6b);
+    b = Math.imul(b ^ k, 0xc2b2ae35);
+    c = Math.imul(c + k, 0x9e3779b1);
+    d = Math.imul(d ^ k, 0x27d4eb2f);
+  }
+  hash[0] = a;
+  hash[1] = b;
+  hash[2] = c;
+  hash[3] = d;
+  return finish();
+}
+
+/** Makes each word depend on all four before it is mixed. */
+function finish(): Int32Array {
+  const a = hash[0]!;
+  const b = hash[1]!;
+  const c = hash[2]!;
+  const d = hash[3]!;
+  const all = a ^ Math.imul(b, 0x9e3779b1) ^ Math.imul(c, 0x85ebca6b) ^ Math.imul(d, 0xc2b2ae35);
+  hash[0] = mix(a ^ all);
+  hash[1] = mix(b + all);
+  hash[2] = mix(c ^ (all >>> 7));
+  hash[3] = mix(d + (all << 3));
+  return hash;
+}
+
+function mix(h: number): number {
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+/** Text of a list or dict that is the same for equal ones. */
+export function stableText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(stableText).join(",")}]`;
+  if (typeof value === "object" && value !== null) {
+    const members = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);
+    return `{${members.map(([k, v]) => `${JSON.stringify(k)}:${stableText(v)}`).join(",")}}`;
+  }
+  const key = equalityKey(value);
+  return typeof key === "string" ? JSON.stringify(key) : String(key);
 }

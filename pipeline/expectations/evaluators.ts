@@ -1,14 +1,13 @@
-import type { State } from "./accumulator.ts";
+import type { State } from "./accumulators.ts";
 import { isEventColumn } from "./batch.ts";
 import { numericBound } from "./between.ts";
-import type { Condition } from "./condition_parser.ts";
+import type { Condition } from "./condition.ts";
 import { aggregateEvaluator } from "./aggregate_evaluators.ts";
-import { columnType, type TypeCounts, typeName } from "./pandas_types.ts";
+import { columnType, compareValues, shown, type TypeCounts, typeName } from "./python.ts";
 import type { Plan, Read } from "./plan.ts";
 import { mapCounts, mapOutcome, mistyped, NotEvaluable, type Outcome } from "./result.ts";
 import type { SeveralRule, ValueRule } from "./row_rule.ts";
 import { severalRule } from "./several_rules.ts";
-import { compareValues, shown } from "./python_value.ts";
 import { summarize } from "./distinct_summary.ts";
 import { tableEvaluator } from "./table_evaluators.ts";
 import { valueRule } from "./value_rules.ts";

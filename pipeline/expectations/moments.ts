@@ -1,6 +1,6 @@
-import type { Accumulator, AccumulatorKind, State } from "./accumulator.ts";
+import type { Accumulator, AccumulatorKind, State } from "./accumulators.ts";
 import type { Batch } from "./batch.ts";
-import type { Condition } from "./condition_parser.ts";
+import type { Condition } from "./condition.ts";
 
 /**
  * What sum, mean and standard deviation of a column's numbers need, without any

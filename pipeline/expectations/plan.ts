@@ -1,22 +1,25 @@
-import type { AccumulatorKind, State } from "./accumulator.ts";
 import {
+  type AccumulatorKind,
   countKind,
   type CountState,
   extremesKind,
   type ExtremesState,
   inOrder,
+  mapKind,
+  type MapState,
+  orderKind,
+  type OrderState,
+  type State,
+  tableColumnsKind,
+  type TableColumnsState,
   typesKind,
-} from "./column_accumulators.ts";
-import { type Condition, conditionKey } from "./condition_parser.ts";
+} from "./accumulators.ts";
+import { type Condition, conditionKey } from "./condition.ts";
 import { distinctKind, type DistinctState } from "./distinct.ts";
-import { mapKind, type MapState } from "./map_accumulator.ts";
 import { momentsKind, type MomentsState } from "./moments.ts";
-import { numbersKind, type NumbersState } from "./numbers_spill.ts";
-import { orderKind } from "./order_accumulator.ts";
-import type { OrderState } from "./column_accumulators.ts";
-import type { TypeCounts } from "./pandas_types.ts";
+import { numbersKind, type NumbersState } from "./numbers.ts";
+import type { TypeCounts } from "./python.ts";
 import type { RowRule } from "./row_rule.ts";
-import { tableColumnsKind, type TableColumnsState } from "./table_columns.ts";
 
 /** A key for a column under a condition: the same wherever the suite is compiled, and in any order. */
 export function domain(column: string, condition: Condition | undefined): string {

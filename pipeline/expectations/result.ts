@@ -1,6 +1,6 @@
 import type { Expectation } from "./suite.ts";
-import type { MapState } from "./map_accumulator.ts";
-import { compareForDisplay } from "./python_value.ts";
+import type { MapState } from "./accumulators.ts";
+import { compareForDisplay } from "./python.ts";
 
 /** What an expectation found; members as in Great Expectations 1.x, result_format SUMMARY. */
 export type ResultDetails = Record<string, unknown>;

@@ -1,4 +1,4 @@
-import { asNumber, compareValues, equalityKey, equalValues, shown } from "./python_value.ts";
+import { asNumber, compareValues, equalityKey, equalValues, shown } from "./python.ts";
 import {
   EXPECTED,
   MISTYPED,

@@ -2,9 +2,12 @@ import { z } from "zod";
 import { MAX_SUGGESTIONS, nearestName } from "../../vocabulary/nearest_name.ts";
 import { type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
 import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
-import { parseCondition } from "./condition_parser.ts";
-import { payloadSchemaErrors } from "./payload_schema.ts";
-import { checkKwargs, CompileBudget } from "./kwargs.ts";
+import { parseCondition } from "./condition.ts";
+import { compileSchema, payloadSchemaErrors } from "./json_schema.ts";
+import { jsonText } from "../numbers.ts";
+import { parseJson } from "../sources/json_text.ts";
+import { compileLike, compileRegex, MAX_PATTERN_STATES, patternStates } from "./regex.ts";
+import { compileStrptime } from "../strptime.ts";
 
 /** One expectation, in the keys of Great Expectations 1.x. */
 export interface Expectation {
@@ -311,4 +314,186 @@ function notValid(name: string | undefined, errors: FieldError[]): Problem {
       `is not valid: ${first.field || "the suite"}: ${first.message}${more}.`,
     errors,
   });
+}
+
+/**
+ * The suites of a directory, by name: every `*.json` in it.
+ *
+ * @throws Problem invalid-conf naming the file, when one is no suite or two
+ * have the same name, or there is no such directory.
+ */
+export async function readSuiteFiles(dir: string): Promise<Map<string, Suite>> {
+  const suites = new Map<string, Suite>();
+  const names: string[] = [];
+  try {
+    for await (const { name, isFile } of Deno.readDir(dir)) {
+      if (isFile && name.endsWith(".json")) names.push(name);
+    }
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Problem("invalid-conf", {
+      detail: `The directory of expectation suites, ${dir}, does not exist. Make it, or let ` +
+        "ETL_SUITES_DIR name another.",
+      cause,
+    });
+  }
+  for (const name of names.sort()) {
+    const path = `${dir}/${name}`;
+    const suite = readFile(path, await Deno.readTextFile(path));
+    if (suites.has(suite.name)) {
+      throw new Problem("invalid-conf", {
+        detail: `${path}: another file of this directory has a suite named ${suite.name}, too.`,
+      });
+    }
+    suites.set(suite.name, suite);
+  }
+  return suites;
+}
+
+/** The suites of a directory as rows of etl.suites, the suites themselves as JSON text. Throws as readSuiteFiles does. */
+export async function suiteRows(
+  dir: string,
+): Promise<{ name: string; suite: string; row_wise: boolean }[]> {
+  return [...await readSuiteFiles(dir)].map(([name, suite]) => ({
+    name,
+    suite: jsonText(writeSuite(suite)),
+    row_wise: suite.expectations.every(isRowWise),
+  }));
+}
+
+function readFile(path: string, text: string): Suite {
+  try {
+    return readSuite(parseJson(text));
+  } catch (cause) {
+    if (!(cause instanceof Problem) && !(cause instanceof SyntaxError)) throw cause;
+    throw new Problem("invalid-conf", {
+      detail: `${path}: ${cause.message}`,
+      ...(cause instanceof Problem ? { errors: cause.errors } : {}),
+      cause,
+    });
+  }
+}
+
+/** The JSON Schema for payloads that comes with a suite (`meta.payload_schema`), if any. */
+export function payloadSchemaOf(suite: Suite): Record<string, unknown> | undefined {
+  const schema = suite.meta.payload_schema;
+  return typeof schema === "object" && schema !== null && !Array.isArray(schema)
+    ? schema as Record<string, unknown>
+    : undefined;
+}
+
+type Kwargs = Record<string, unknown>;
+
+/** Bounds without which these expectations mean nothing. */
+const NEEDS_BOUND = new Set([
+  "expect_column_values_to_be_between",
+  "expect_column_value_lengths_to_be_between",
+]);
+
+/**
+ * What may be compiled for one suite: states of patterns, and characters of
+ * JSON Schemas and LIKE patterns. It bounds the time that reading a suite
+ * takes, whatever the suite.
+ */
+export class CompileBudget {
+  static readonly MAX = 200_000;
+  #left = CompileBudget.MAX;
+
+  /** Whether there was enough left. */
+  take(size: number): boolean {
+    this.#left -= size;
+    return this.#left >= 0;
+  }
+}
+
+/**
+ * What types alone do not say about the kwargs of an expectation: bounds of one
+ * type, patterns and schemas that compile. Fields are relative to kwargs.
+ */
+export function checkKwargs(
+  type: string,
+  kwargs: Kwargs,
+  { budget }: { budget: CompileBudget },
+): FieldError[] {
+  return [
+    ...checkBounds(type, kwargs),
+    ...checkQuantiles(kwargs),
+    ...checkCompiled(kwargs, budget),
+  ];
+}
+
+function checkBounds(type: string, kwargs: Kwargs): FieldError[] {
+  const { min_value: min, max_value: max } = kwargs;
+  if (NEEDS_BOUND.has(type) && (min ?? null) === null && (max ?? null) === null) {
+    return [{ field: "min_value", message: "min_value and max_value cannot both be null" }];
+  }
+  if (typeof min === "object" || typeof max === "object") return [];
+  if (min === undefined || max === undefined) return [];
+  if ((typeof min === "string") !== (typeof max === "string")) {
+    return [{ field: "max_value", message: "min_value and max_value must be of the same type" }];
+  }
+  return [];
+}
+
+function checkQuantiles(kwargs: Kwargs): FieldError[] {
+  const ranges = kwargs.quantile_ranges as
+    | { quantiles?: number[]; value_ranges?: [number | null, number | null][] }
+    | undefined;
+  if (!ranges?.quantiles || !ranges.value_ranges) return [];
+  if (ranges.quantiles.length !== ranges.value_ranges.length) {
+    return [{
+      field: "quantile_ranges",
+      message: "quantiles and value_ranges must have the same number of elements",
+    }];
+  }
+  return [];
+}
+
+function checkCompiled(kwargs: Kwargs, budget: CompileBudget): FieldError[] {
+  const errors: FieldError[] = [];
+  const attempt = (field: string, size: number, compile: () => unknown): void => {
+    if (!budget.take(size)) {
+      errors.push({
+        field,
+        message: `the patterns and schemas of the suite are too large together ` +
+          `(more than ${CompileBudget.MAX} characters and states); divide it into several suites`,
+      });
+      return;
+    }
+    try {
+      compile();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      errors.push({ field, message: error.message });
+    }
+  };
+  const texts = (key: string): string[] => {
+    const value = kwargs[key];
+    return typeof value === "string" ? [value] : Array.isArray(value) ? value : [];
+  };
+  const escape = typeof kwargs.escape === "string" ? kwargs.escape : undefined;
+  for (const key of ["regex", "regex_list"]) {
+    for (const pattern of texts(key)) {
+      // one that is too large is refused without being compiled
+      const states = Math.min(patternStates(pattern), MAX_PATTERN_STATES);
+      attempt(key, states, () => compileRegex(pattern));
+    }
+  }
+  for (const key of ["like_pattern", "like_pattern_list"]) {
+    for (const pattern of texts(key)) {
+      attempt(key, pattern.length, () => compileLike(pattern, escape));
+    }
+  }
+  for (const format of texts("strftime_format")) {
+    attempt("strftime_format", format.length, () => compileStrptime(format));
+  }
+  const schema = kwargs.json_schema;
+  if (typeof schema === "object" && schema !== null && !("$PARAMETER" in schema)) {
+    attempt(
+      "json_schema",
+      jsonText(schema).length,
+      () => compileSchema(schema as Record<string, unknown>),
+    );
+  }
+  return errors;
 }

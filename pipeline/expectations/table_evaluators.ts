@@ -1,5 +1,5 @@
 import { isEventColumn, splitPath } from "./batch.ts";
-import type { Condition } from "./condition_parser.ts";
+import type { Condition } from "./condition.ts";
 import type { Evaluator } from "./evaluators.ts";
 import type { Plan } from "./plan.ts";
 import type { Outcome } from "./result.ts";

@@ -1,11 +1,20 @@
 import { numericBound } from "./between.ts";
 import { compileSchema } from "./json_schema.ts";
-import { type TypeName, typeName } from "./pandas_types.ts";
-import { codePointLength, compareText, ordersByUnit, pythonText } from "./python_text.ts";
-import { asNumber, equalityKey, equalValues, pythonType } from "./python_value.ts";
+import {
+  asNumber,
+  codePointLength,
+  compareText,
+  equalityKey,
+  equalValues,
+  ordersByUnit,
+  pythonText,
+  pythonType,
+  type TypeName,
+  typeName,
+} from "./python.ts";
 import { compileLike, compileRegex, type TextTest } from "./regex.ts";
 import { EXPECTED, MISTYPED, UNEXPECTED, type ValueRule, type Verdict } from "./row_rule.ts";
-import { compileStrptime } from "./strptime.ts";
+import { compileStrptime } from "../strptime.ts";
 
 type Kwargs = Record<string, unknown>;
 type Test = (value: unknown) => Verdict;

@@ -1,6 +1,8 @@
 import { Cron } from "croner";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { errorsText, type FieldError, Problem } from "../../vocabulary/problem.ts";
+import cronstrue from "cronstrue";
+import "cronstrue/locales/es.js";
 
 const NICKNAMES: Record<string, string> = {
   "@hourly": "0 * * * *",
@@ -196,4 +198,13 @@ function nearestZone(given: string, known: string[]): string | undefined {
   const ofCity = new Map(zones.map((zone) => [zone.split("/").at(-1)!, zone]));
   const meant = nearestName(given.replaceAll(" ", "_"), [...zones, ...ofCity.keys()]);
   return meant === undefined ? undefined : zones.includes(meant) ? meant : ofCity.get(meant);
+}
+
+/** A cron expression in words: "At 02:30, Monday through Friday"; itself where it is not valid. */
+export function cronWords(cron: string, lang: "en" | "es" = "en"): string {
+  try {
+    return cronstrue.toString(tidyCron(cron), { use24HourTimeFormat: true, locale: lang });
+  } catch {
+    return cron;
+  }
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { strptimeIso, strptimeParser } from "../expectations/strptime.ts";
+import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { digitsOf, numberText, setDigits } from "../numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";

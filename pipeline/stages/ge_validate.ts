@@ -5,10 +5,9 @@ import {
   compileSuite,
   type SerializedState,
 } from "../expectations/compiled_suite.ts";
-import { compilePayloadSchema, type PayloadCheck } from "../expectations/payload_schema.ts";
+import { compilePayloadSchema, type PayloadCheck } from "../expectations/json_schema.ts";
 import type { ValidationResult } from "../expectations/result.ts";
-import { readSuite } from "../expectations/suite.ts";
-import { payloadSchemaOf } from "../expectations/suite_files.ts";
+import { payloadSchemaOf, readSuite } from "../expectations/suite.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";

@@ -1,5 +1,5 @@
 import { unstorable } from "../canonical.ts";
-import type { PayloadCheck } from "../expectations/payload_schema.ts";
+import type { PayloadCheck } from "../expectations/json_schema.ts";
 import type { Event, Rejected } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */

@@ -5,10 +5,8 @@ import { pathToFileURL } from "node:url";
 import threads from "node:worker_threads";
 import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
-import { consumersOf, definitionOf, HostedConsumer } from "./hosted_consumer.ts";
-import { HostedTransform } from "./hosted_transform.ts";
-import type { FromHost, Line, ToHost } from "./messages.ts";
-import { messageOf, Printed } from "./printed.ts";
+import { consumersOf, definitionOf, HostedConsumer, HostedTransform } from "./hosted_modules.ts";
+import { type FromHost, type Line, messageOf, Printed, type ToHost } from "./messages.ts";
 
 /** Bytes of heap between two batches above which a module is ended: at 1 GiB V8 would end the server. */
 const MAX_HEAP_BYTES = 512 * 1024 ** 2;

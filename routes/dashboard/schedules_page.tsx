@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { ScheduleList, type ScheduleView } from "../../islands/schedules.tsx";
-import { cronWords } from "../../pipeline/schedules/words.ts";
+import { cronWords } from "../../pipeline/schedules/cron.ts";
 import { listSchedules } from "../../store/schedules.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
 import { Island } from "./island.tsx";

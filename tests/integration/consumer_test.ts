@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { type Consumer, defineConsumer } from "../../pipeline/consumers/consumer.ts";
-import { checkConsumers } from "../../pipeline/consumers/cycles.ts";
+import {
+  checkConsumers,
+  type Consumer,
+  defineConsumer,
+} from "../../pipeline/consumers/consumer.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";

@@ -28,7 +28,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/code-points",
-    file: "pipeline/expectations/python_text.ts",
+    file: "pipeline/expectations/python.ts",
     find: "if (next >= 0xdc00 && next < 0xe000) {",
     replace: "if (next < 0xdc00) {",
     breaks: "lengths are counted in code points",
@@ -36,7 +36,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/text-order",
-    file: "pipeline/expectations/python_text.ts",
+    file: "pipeline/expectations/python.ts",
     find: "if (xHigh !== yHigh) return xHigh - yHigh;",
     replace: "",
     breaks: "text is ordered by code point",
@@ -44,7 +44,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/float-text",
-    file: "pipeline/expectations/python_text.ts",
+    file: "pipeline/expectations/python.ts",
     find: 'return text.includes(".") ? text : `${text}.0`;',
     replace: "return text;",
     breaks: "a float is written as Python does",
@@ -52,7 +52,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/bool-key",
-    file: "pipeline/expectations/python_value.ts",
+    file: "pipeline/expectations/python.ts",
     find: 'return value ? 1 : 0;\n    case "bigint": {',
     replace: 'return value;\n    case "bigint": {',
     breaks: "True equals 1",
@@ -60,7 +60,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/bigint-key",
-    file: "pipeline/expectations/python_value.ts",
+    file: "pipeline/expectations/python.ts",
     find: "BigInt(double) === value ? double : value",
     replace: "double === double ? double : value",
     breaks: "integers beyond 2^53 are compared with every digit",
@@ -71,7 +71,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/shown-size",
-    file: "pipeline/expectations/python_value.ts",
+    file: "pipeline/expectations/python.ts",
     find: 'value.length > MAX_SHOWN ? value.slice(0, MAX_SHOWN) + "…" : value',
     replace: "value",
     breaks: "a sample is of bounded size",
@@ -79,7 +79,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/leap-day",
-    file: "pipeline/expectations/strptime.ts",
+    file: "pipeline/strptime.ts",
     find: "return g.d === undefined || Number(g.d) <= days;",
     replace: "return true;",
     breaks: "the 30th of February is no date",
@@ -111,7 +111,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/unique-profile",
-    file: "pipeline/expectations/proposals.ts",
+    file: "pipeline/expectations/profile.ts",
     find: "summarize(distinct, {}).distinct < nonnull) return [];",
     replace: "nonnull < 0) return [];",
     breaks: "uniqueness is proposed where it holds",
@@ -131,7 +131,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/order-across-chunks",
-    file: "pipeline/expectations/order_accumulator.ts",
+    file: "pipeline/expectations/accumulators.ts",
     find: "else if (!ok) {\n      merged.unexpected++;",
     replace: "else if (!ok) {",
     breaks: "an order is judged across chunks",
@@ -150,7 +150,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/shifted-rows",
-    file: "pipeline/expectations/order_accumulator.ts",
+    file: "pipeline/expectations/accumulators.ts",
     find: "positions: positions.map((position) => position + rows),",
     replace: "positions,",
     breaks: "positions are those of the whole batch",
@@ -158,7 +158,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/hash-types",
-    file: "pipeline/expectations/value_hash.ts",
+    file: "pipeline/expectations/distinct.ts",
     find: "return hashText(String(key), 2);",
     replace: "return hashText(String(key), 1);",
     breaks: "a text and a number are two values",
@@ -215,7 +215,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/condition-digits",
-    file: "pipeline/expectations/condition_parser.ts",
+    file: "pipeline/expectations/condition.ts",
     find: "? BigInt(token.text)",
     replace: "? value",
     breaks: "row conditions keep every digit of an integer",
@@ -239,7 +239,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/kwargs-digits",
-    file: "pipeline/expectations/suite_files.ts",
+    file: "pipeline/expectations/suite.ts",
     find: "readSuite(parseJson(text))",
     replace: "readSuite(JSON.parse(text))",
     breaks: "suites of files keep every digit of an integer",
@@ -263,7 +263,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/strptime-left-over",
-    file: "pipeline/expectations/strptime.ts",
+    file: "pipeline/strptime.ts",
     find: "match[0].length !== text.length",
     replace: "match[0].length === 0",
     breaks: "text that is left over makes no date",

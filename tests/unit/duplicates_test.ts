@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { possibleDuplicates } from "../../pipeline/spill/duplicates.ts";
-import { keyHash } from "../../pipeline/spill/key_hash.ts";
+import { keyHash } from "../../pipeline/spill/writer.ts";
 import { chunkFile } from "../../pipeline/spill/layout.ts";
 
 async function writeHashes(dir: string, chunks: string[][]): Promise<void> {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { selectRows } from "../../pipeline/expectations/condition.ts";
-import { parseCondition } from "../../pipeline/expectations/condition_parser.ts";
+import { parseCondition, selectRows } from "../../pipeline/expectations/condition.ts";
 
 const DATA: Record<string, unknown[]> = {
   a: [1, 5, null, 10],

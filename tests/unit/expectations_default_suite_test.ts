@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
-import { payloadSchemaOf, readSuiteFiles } from "../../pipeline/expectations/suite_files.ts";
-import { isRowWise } from "../../pipeline/expectations/suite.ts";
+import { isRowWise, payloadSchemaOf, readSuiteFiles } from "../../pipeline/expectations/suite.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { compilePayloadSchema } from "../../pipeline/expectations/payload_schema.ts";
-import { zodPayloadCheck } from "../../pipeline/user_code/hosted_transform.ts";
+import { compilePayloadSchema } from "../../pipeline/expectations/json_schema.ts";
+import { zodPayloadCheck } from "../../pipeline/user_code/hosted_modules.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 const schema = {

@@ -4,10 +4,10 @@ import {
   compileLike,
   compileRegex,
   compileSchemaPattern,
+  linearTest,
+  patternStates,
 } from "../../pipeline/expectations/regex.ts";
-import { linearTest } from "../../pipeline/expectations/linear_pattern.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { patternStates } from "../../pipeline/expectations/pattern_size.ts";
 
 /** Fails when it takes unreasonably long. */
 function timed(run: () => unknown): void {

@@ -6,8 +6,8 @@ import {
   numbersAtRanks,
   numbersKind,
   type NumbersState,
-} from "../../pipeline/expectations/numbers_spill.ts";
-import type { AccumulatorKind, State } from "../../pipeline/expectations/accumulator.ts";
+} from "../../pipeline/expectations/numbers.ts";
+import type { AccumulatorKind, State } from "../../pipeline/expectations/accumulators.ts";
 
 /** Chunks of values of the column `a`, spilled to files and merged. */
 function spill(kind: AccumulatorKind, chunks: unknown[][], dir: string): State {

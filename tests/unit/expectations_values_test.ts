@@ -3,11 +3,12 @@ import fc from "fast-check";
 import {
   codePointLength,
   compareText,
+  equalityKey,
   pythonText,
-} from "../../pipeline/expectations/python_text.ts";
-import { equalityKey, shown } from "../../pipeline/expectations/python_value.ts";
-import { compileStrptime } from "../../pipeline/expectations/strptime.ts";
-import { hashValue } from "../../pipeline/expectations/value_hash.ts";
+  shown,
+} from "../../pipeline/expectations/python.ts";
+import { compileStrptime } from "../../pipeline/strptime.ts";
+import { hashValue } from "../../pipeline/expectations/distinct.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 Deno.test("compareText() orders by code point", () => {

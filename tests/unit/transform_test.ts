@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { Transformer, type TransformFunction } from "../../pipeline/stages/transform.ts";
 import type { MappingConf } from "../../pipeline/mapping.ts";
 import { packRecords, unpackEvents } from "../../pipeline/user_code/crossing.ts";
-import { HostedTransform } from "../../pipeline/user_code/hosted_transform.ts";
+import { HostedTransform } from "../../pipeline/user_code/hosted_modules.ts";
 import { type SourceRecord, Unreadable } from "../../pipeline/sources/source.ts";
 
 /** The stage as a run has it: a module's function on the other side of the line to its host. */

@@ -9,7 +9,7 @@ import {
   unpackRecords,
 } from "../../pipeline/user_code/crossing.ts";
 import { Guard, TimeLimit } from "../../pipeline/user_code/guard.ts";
-import { HostedTransform } from "../../pipeline/user_code/hosted_transform.ts";
+import { HostedTransform } from "../../pipeline/user_code/hosted_modules.ts";
 
 const cross = (records: SourceRecord[]) =>
   unpackRecords(structuredClone(packRecords(records, 0).packed));

@@ -1,4 +1,4 @@
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem } from "../vocabulary/problem.ts";
 
 const MONTHS = [
   "january",

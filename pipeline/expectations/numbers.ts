@@ -1,7 +1,7 @@
-import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulator.ts";
+import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulators.ts";
 import type { Batch } from "./batch.ts";
-import type { Condition } from "./condition_parser.ts";
-import { asNumber } from "./python_value.ts";
+import type { Condition } from "./condition.ts";
+import { asNumber } from "./python.ts";
 import { SpillReader, type SpillRef, SpillWriter } from "./spill.ts";
 
 /** All numbers of a column, on disk as 64-bit floats. */
