@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { basename, join, resolve } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { Problem } from "../vocabulary/problem.ts";
-import { assetReferences, type Manifest, manifestSchema } from "../routes/dashboard/manifest.ts";
+import { assetReferences, type Manifest, manifestSchema } from "../routes/dashboard/assets.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 const TYPEFACE = "node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2";

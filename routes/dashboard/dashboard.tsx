@@ -9,20 +9,20 @@ import { readForm } from "../access/read_form.ts";
 import { returnPath } from "../access/return_path.ts";
 import { Briefly } from "../shared/briefly.ts";
 import type { AppDeps } from "../shared/deps.ts";
-import { toProblem } from "../shared/problems.ts";
+import { problemResponse, toProblem } from "../shared/problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
 import { Assets } from "./assets.ts";
-import { errorPage } from "./error_page.tsx";
 import { formPage } from "./form_page.tsx";
 import { runsCsv, runsPage } from "./history_page.tsx";
-import { LiveOverview } from "./live_overview.ts";
+import { LiveOverview, streamOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
 import { schedulesData, schedulesPage } from "./schedules_page.tsx";
-import { signInRoutes } from "./sign_in.ts";
-import { streamOverview } from "./stream.ts";
+import { signInRoutes } from "./sign_in_page.tsx";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { renderPage } from "./page.tsx";
 
 /** What the pages of the dashboard need. */
 export interface DashboardDeps extends AppDeps {
@@ -90,4 +90,45 @@ export function dashboardRoutes(
   app.route("/etl", pages);
   app.get("/", (c) => c.redirect("/etl"));
   return showProblem;
+}
+
+/** What went wrong, as a page; what is unexpected is logged as for the API. */
+export async function errorPage(
+  c: Context,
+  deps: DashboardDeps,
+  problem: Problem,
+): Promise<Response> {
+  const response = problemResponse(c, problem, deps.log);
+  if (!(c.req.header("accept") ?? "").includes("text/html")) return response;
+  const heading = problem.status === 403
+    ? "error.forbidden"
+    : problem.status === 404
+    ? "error.not_found"
+    : problem.status === 503
+    ? "error.unavailable"
+    : "error.title";
+  return await renderPage(c, deps.assets, {
+    title: (t) => t(heading),
+    nav: null,
+    status: problem.status as 404,
+    main: <ErrorMessage heading={heading} detail={problem.message} />,
+  });
+}
+
+interface ErrorMessageProps {
+  heading: "error.forbidden" | "error.not_found" | "error.unavailable" | "error.title";
+  detail: string;
+}
+
+function ErrorMessage({ heading, detail }: ErrorMessageProps) {
+  const { t } = useLocale();
+  return (
+    <section class="card empty large">
+      <h1>{t(heading)}</h1>
+      <p>{detail}</p>
+      <p>
+        <a class="button" href="/etl">{t("error.back")}</a>
+      </p>
+    </section>
+  );
 }

@@ -8,9 +8,8 @@ import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_page.ts";
 import { listSuites } from "../../store/suites.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
-import { Island } from "./island.tsx";
+import { Island, renderPage } from "./page.tsx";
 import { MAX_LABELS } from "./overview_page.tsx";
-import { renderPage } from "./page.tsx";
 
 /** A conf with more text than this is not put into a form. */
 const MAX_CONF_LENGTH = 200_000;

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { Icon } from "../../islands/ui/elements.tsx";
+import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { runLabels } from "../../store/dashboard.ts";
 import {
@@ -7,17 +7,24 @@ import {
   HISTORY_COLUMNS,
   type HistoryPage,
   historyPage,
+  type HistoryRow,
+  type SortColumn,
 } from "../../store/history.ts";
 import { ORIGINAL_COLUMNS } from "../metrics_csv.ts";
 import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
-import { Filters } from "./history_filters.tsx";
-import { historyFilter, type HistoryQuery, historyUrl, readHistoryQuery } from "./history_query.ts";
-import { HistoryTable } from "./history_table.tsx";
+import {
+  historyFilter,
+  type HistoryQuery,
+  historyUrl,
+  LIMITS,
+  readHistoryQuery,
+} from "./history_query.ts";
 import { MAX_LABELS } from "./overview_page.tsx";
 import { renderPage, SECURITY_HEADERS } from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
+import type { MessageKey } from "../../islands/i18n/en.ts";
 
 /** Runs by the filters in the URL. */
 export async function runsPage(c: Context, deps: DashboardDeps): Promise<Response> {
@@ -137,4 +144,188 @@ function PageLink({ to, rel }: { to: string | null; rel: "prev" | "next" }) {
     : [t("history.next"), <Icon key="icon" name="right" />];
   if (to === null) return <span class="button" aria-disabled="true">{content}</span>;
   return <a class="button" href={to} rel={rel}>{content}</a>;
+}
+
+interface FiltersProps {
+  query: HistoryQuery;
+  labels: string[];
+  isFiltered: boolean;
+}
+
+/** A form whose fields are the parameters of the URL; works without script. */
+export function Filters({ query, labels, isFiltered }: FiltersProps) {
+  const { t, number } = useLocale();
+  const { sort, order, limit } = query;
+  return (
+    <form class="filters" action="/etl/runs" role="search" aria-label={t("history.filters")}>
+      {sort !== "requested_at" && <input type="hidden" name="sort" value={sort} />}
+      {order !== "desc" && <input type="hidden" name="order" value={order} />}
+      <Choice
+        name="run_label"
+        label={t("field.run_label")}
+        value={query.run_label}
+        options={labels.map((label) => [label, label])}
+        first
+      />
+      <Choice
+        name="state"
+        label={t("field.state")}
+        value={query.state}
+        options={(["queued", "running", "succeeded", "failed", "cancelled"] as const)
+          .map((state) => [state, t(`state.${state}` as MessageKey)])}
+      />
+      <Choice
+        name="dry_run"
+        label={t("field.dry_run")}
+        value={query.dry_run}
+        options={[["true", t("history.dry_only")], ["false", t("history.dry_without")]]}
+      />
+      <Day name="start" label={t("history.start")} value={query.start} />
+      <Day name="end" label={t("history.end")} value={query.end} />
+      <div class="filter">
+        <label for="filter-limit">{t("history.limit")}</label>
+        <select id="filter-limit" name="limit" data-submit>
+          {[...new Set([...LIMITS, limit])].sort((a, b) => a - b).map((each) => (
+            <option key={each} value={each} selected={each === limit}>{number(each)}</option>
+          ))}
+        </select>
+      </div>
+      <div class="filter-actions">
+        <button type="submit" class="button">{t("history.apply")}</button>
+        {isFiltered && <a class="button plain" href="/etl/runs">{t("history.clear")}</a>}
+      </div>
+    </form>
+  );
+}
+
+interface ChoiceProps {
+  name: string;
+  label: string;
+  value: string | undefined;
+  options: [value: string, text: string][];
+  first?: boolean;
+}
+
+function Choice({ name, label, value, options, first }: ChoiceProps) {
+  const { t } = useLocale();
+  const known = value === undefined || options.some(([each]) => each === value);
+  const all: [string, string][] = known ? options : [[value, value], ...options];
+  return (
+    <div class="filter">
+      <label for={`filter-${name}`}>{label}</label>
+      <select id={`filter-${name}`} name={name} data-submit data-filter={first ? "" : undefined}>
+        <option value="">{t("history.any")}</option>
+        {all.map(([each, text]) => (
+          <option key={each} value={each} selected={each === value}>{text}</option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+/** A day; an exact time that a shared URL holds is kept as it is. */
+function Day({ name, label, value }: { name: string; label: string; value: string | undefined }) {
+  const isDay = value === undefined || value.length === 10;
+  return (
+    <div class="filter">
+      <label for={`filter-${name}`}>{label}</label>
+      {isDay
+        ? <input id={`filter-${name}`} name={name} type="date" value={value ?? ""} />
+        : <input id={`filter-${name}`} name={name} type="text" value={value} />}
+    </div>
+  );
+}
+
+interface Column {
+  name: SortColumn | "trigger";
+  label: MessageKey;
+  className?: string;
+}
+
+const COLUMNS: Column[] = [
+  { name: "state", label: "field.state" },
+  { name: "run_label", label: "field.run_label" },
+  { name: "requested_at", label: "field.requested_at", className: "from-tablet" },
+  { name: "trigger", label: "field.trigger", className: "from-wide" },
+  { name: "total_rows", label: "field.total_rows", className: "num" },
+  { name: "rejected", label: "field.rejected", className: "num from-wide" },
+  { name: "ratio", label: "field.ratio", className: "num" },
+  { name: "num_chunks", label: "field.chunks", className: "num from-wide" },
+  { name: "duration_ms", label: "field.duration", className: "num from-tablet" },
+];
+
+interface HistoryTableProps {
+  query: HistoryQuery;
+  rows: HistoryRow[];
+}
+
+/** Runs, each column a link that sorts by it. */
+export function HistoryTable({ query, rows }: HistoryTableProps) {
+  return (
+    <div class="table-scroll">
+      <table class="table">
+        <thead>
+          <tr>
+            {COLUMNS.map((column) => <Head key={column.name} query={query} column={column} />)}
+          </tr>
+        </thead>
+        <tbody>{rows.map((row) => <Row key={row.run_id} row={row} />)}</tbody>
+      </table>
+    </div>
+  );
+}
+
+function Head({ query, column }: { query: HistoryQuery; column: Column }) {
+  const { t } = useLocale();
+  const { name, label, className } = column;
+  if (name === "trigger") return <th scope="col" class={className}>{t(label)}</th>;
+  const isSorted = query.sort === name;
+  const descending = query.order === "desc";
+  const order = isSorted && descending ? "asc" : "desc";
+  return (
+    <th
+      scope="col"
+      class={className}
+      aria-sort={isSorted ? (descending ? "descending" : "ascending") : "none"}
+    >
+      <a class="sort" href={historyUrl(query, { sort: name, order, after: null, before: null })}>
+        {t(label)}
+        <span class={isSorted ? "sort-mark" : "sort-mark off"}>
+          <Icon name={isSorted && !descending ? "up" : "down"} size={12} />
+        </span>
+      </a>
+    </th>
+  );
+}
+
+function Row({ row }: { row: HistoryRow }) {
+  const { t, maybe, number, percent, duration } = useLocale();
+  return (
+    <tr data-run={row.run_id}>
+      <td>
+        <StateBadge state={row.state} />
+      </td>
+      <th scope="row">
+        <a class="row-link clip" href={`/etl/runs/${row.run_id}`}>{row.run_label}</a>
+        {row.dry_run && <span class="tag">{t("field.dry_run")}</span>}
+        {row.replay && <span class="tag">{t("field.replay")}</span>}
+        <span class="to-tablet quiet second-line">
+          <Time at={row.requested_at} style="relative" />
+        </span>
+      </th>
+      <td class="quiet from-tablet">
+        <Time at={row.requested_at} style="long" />
+      </td>
+      <td class="quiet from-wide">{maybe(`trigger.${row.trigger}`) ?? row.trigger}</td>
+      <td class="num">{row.total_rows === null ? "–" : number(row.total_rows)}</td>
+      <td class="num from-wide">{row.rejected === null ? "–" : number(row.rejected)}</td>
+      <td class={row.low_ratio ? "num is-bad" : "num"}>
+        {row.ratio === null ? "–" : percent(row.ratio)}
+      </td>
+      <td class="num from-wide">{row.num_chunks === null ? "–" : number(row.num_chunks)}</td>
+      <td class="num from-tablet">
+        {row.duration_ms === null ? "–" : duration(row.duration_ms)}
+      </td>
+    </tr>
+  );
 }

@@ -1,13 +1,12 @@
 import type { Context } from "hono";
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, ComponentType } from "preact";
 import { renderToString } from "preact-render-to-string";
 import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { LocaleContext, type Viewer, ViewerContext } from "../../islands/lib/context.tsx";
 import { identityOf } from "../access/identity.ts";
 import { Turns } from "../shared/gate.ts";
-import type { Assets } from "./assets.ts";
+import type { Assets, Manifest } from "./assets.ts";
 import { AloneLayout, Layout, type NavName } from "./layout.tsx";
-import type { Manifest } from "./manifest.ts";
 import { readPreferences } from "./preferences.ts";
 
 /** Nothing inline, nothing from elsewhere. */
@@ -143,4 +142,33 @@ function Links({ manifest, lang, islands = [] }: LinksProps) {
       {entries.map(({ file }) => <script type="module" key={file} src={path(file)} />)}
     </>
   );
+}
+
+interface IslandProps<P extends object> {
+  /** Entry of the island: islands/entries/<name>.ts */
+  name: string;
+  component: ComponentType<P>;
+  props: P;
+}
+
+/** A part of the page that its script makes alive: rendered here, with its properties beside it. */
+export function Island<P extends object>({ name, component: Component, props }: IslandProps<P>) {
+  return (
+    <>
+      <div class="island" data-island={name}>
+        <Component {...props} />
+      </div>
+      <script
+        type="application/json"
+        // deno-lint-ignore react-no-danger
+        dangerouslySetInnerHTML={{ __html: inScript(props) }}
+      />
+    </>
+  );
+}
+
+/** JSON that cannot end the script element that holds it. */
+function inScript(value: unknown): string {
+  return JSON.stringify(value).replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028")
+    .replaceAll("\u2029", "\\u2029");
 }

@@ -6,8 +6,7 @@ import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.t
 import { listSuites } from "../../store/suites.ts";
 import { listTypedViews } from "../../store/typed_views.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
-import { Island } from "./island.tsx";
-import { renderPage } from "./page.tsx";
+import { Island, renderPage } from "./page.tsx";
 
 export const RESOURCE_KINDS: ResourceKind[] = [
   "configurations",

@@ -9,8 +9,7 @@ import { type RunDetail, runDetail } from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
-import { Island } from "./island.tsx";
-import { renderPage } from "./page.tsx";
+import { Island, renderPage } from "./page.tsx";
 
 /** Lines of the log that the page begins with. */
 const LOG_LINES = 300;

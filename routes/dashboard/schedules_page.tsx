@@ -3,8 +3,7 @@ import { ScheduleList, type ScheduleView } from "../../islands/schedules.tsx";
 import { cronWords } from "../../pipeline/schedules/cron.ts";
 import { listSchedules } from "../../store/schedules.ts";
 import type { DashboardDeps } from "./dashboard.tsx";
-import { Island } from "./island.tsx";
-import { renderPage } from "./page.tsx";
+import { Island, renderPage } from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
 
 /** Schedules that the page shows at most. */

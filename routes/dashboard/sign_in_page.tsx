@@ -1,11 +1,99 @@
-import type { Context } from "hono";
+import type { Context, Hono } from "hono";
+import { createSession, endSession, endSessions } from "../../store/sessions.ts";
+import type { Access } from "../access/access.ts";
+import { clientOfRequest } from "../access/client_address.ts";
+import { newSession, tokenPrefix } from "../access/credential.ts";
+import { checkPage } from "../access/form_token.ts";
+import { readForm } from "../access/read_form.ts";
+import { identify } from "../access/require_access.ts";
+import { returnPath } from "../access/return_path.ts";
+import {
+  deleteSessionCookie,
+  keepsSessions,
+  readSessionCookie,
+  SESSION_HOURS,
+  setSessionCookie,
+} from "../access/session_cookie.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { renderPage, SECURITY_HEADERS } from "./page.tsx";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Notice } from "../../islands/ui/elements.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
-import { keepsSessions } from "../access/session_cookie.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { renderPage } from "./page.tsx";
+
+/** Signing in with a token, for a session of twelve hours, and out. */
+export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): void {
+  pages.get("/sign-in", async (c) => {
+    const to = returnPath(c.req.query("to"));
+    if (c.req.header("sec-fetch-site") === "cross-site") return askAgain(c, to);
+    const known = await identify(c, deps, access).catch(() => null);
+    return known === null ? await signInPage(c, deps, { to }) : c.redirect(to, 303);
+  });
+  pages.post("/sign-in", async (c) => {
+    const form = await readForm(c);
+    const to = returnPath(form.get("to"));
+    const { address } = clientOfRequest(c, deps.config.trustedProxies);
+    const token = String(form.get("token") ?? "").trim();
+    try {
+      await signIn(c, deps, { access, token, address });
+    } catch (error) {
+      const prefix = tokenPrefix(token);
+      c.set("refused", { reason: "sign_in", ...(prefix === undefined ? {} : { token: prefix }) });
+      const answer = await deps.wrongTokens.answerTo(error, c, token);
+      const failure = signInFailure(answer);
+      if (failure === null) throw answer;
+      if (failure.status === 429) c.header("Retry-After", String(failure.seconds));
+      return await signInPage(c, deps, { to, failure });
+    }
+    return c.redirect(to, 303);
+  });
+  pages.post("/sign-out", async (c) => {
+    const cookie = readSessionCookie(c);
+    const identity = cookie === undefined ? null : await access.bySession(cookie);
+    if (identity !== null) {
+      await checkPage(c, cookie!);
+      if ((await readForm(c)).get("everywhere") === null) {
+        await endSession(deps.sql, identity.session!.id, identity.name);
+      } else await endSessions(deps.sql, identity.tokenId, identity.name);
+      access.changed();
+    }
+    deleteSessionCookie(c);
+    return c.redirect("/etl/sign-in", 303);
+  });
+}
+
+/**
+ * A link on another site, such as in a message, comes without the cookie, as that
+ * is strict. Asked again by a page of ours, the browser sends it if it has one.
+ */
+function askAgain(c: Context, to: string): Response {
+  const again = `/etl/sign-in?to=${encodeURIComponent(to)}`;
+  return c.html(
+    `<!doctype html><title>etl-improved</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=${again}">`,
+    200,
+    { ...SECURITY_HEADERS, "cache-control": "no-store" },
+  );
+}
+
+/** Makes a session for who shows this token. Throws the Problem that says what is wrong with it. */
+async function signIn(
+  c: Context,
+  deps: DashboardDeps,
+  { access, token, address }: { access: Access; token: string; address: string },
+): Promise<void> {
+  const { name, role, tokenId } = await access.byToken(token);
+  const session = newSession();
+  await createSession(deps.sql, {
+    sessionId: session.id,
+    hash: session.hash,
+    tokenId,
+    environmentHash: tokenId === null ? access.environmentHash : null,
+    expiresAt: new Date(Date.now() + SESSION_HOURS * 3_600_000),
+    actor: name,
+    details: { role, token_id: tokenId, address },
+  });
+  setSessionCookie(c, session.text);
+}
 
 interface SignInFailure {
   key: MessageKey;

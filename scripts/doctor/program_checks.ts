@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { manifestSchema } from "../../routes/dashboard/manifest.ts";
+import { manifestSchema } from "../../routes/dashboard/assets.ts";
 import { type Check, fail, ok, warn } from "./check.ts";
 
 /** The Deno that this version is tested with. */

@@ -6,7 +6,7 @@ import {
   historyUrl,
   readHistoryQuery,
 } from "../../routes/dashboard/history_query.ts";
-import { assetReferences } from "../../routes/dashboard/manifest.ts";
+import { assetReferences } from "../../routes/dashboard/assets.ts";
 import { readPreferences } from "../../routes/dashboard/preferences.ts";
 
 Deno.test("days of the history are those of the viewer's zone, the last one included", () => {
