@@ -25,7 +25,12 @@ import { maintenanceRoutes } from "../routes/maintenance.ts";
 import { metricsRoutes } from "../routes/metrics.ts";
 import { namedRoutes } from "../routes/named.ts";
 import { previewRoutes } from "../routes/preview.ts";
-import { isLockTimeout, lockedProblem, problemResponse, toProblem } from "../routes/shared/problems.ts";
+import {
+  isLockTimeout,
+  lockedProblem,
+  problemResponse,
+  toProblem,
+} from "../routes/shared/problems.ts";
 import { countRequests, prometheusRoutes } from "../routes/prometheus.ts";
 import { quarantineRoutes } from "../routes/quarantine.ts";
 import { reportRoutes } from "../routes/reports.ts";
