@@ -1,17 +1,17 @@
 import process from "node:process";
-import { slackMessage } from "../telemetry/slack.ts";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { parseCondition } from "../pipeline/expectations/condition.ts";
 import { compileSchema } from "../pipeline/expectations/json_schema.ts";
 import { compileLike, compileRegex } from "../pipeline/expectations/regex.ts";
-import { compileStrptime } from "../pipeline/strptime.ts";
 import { readSuite } from "../pipeline/expectations/suite.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
-import { globMatcher } from "../pipeline/sources/local/glob.ts";
 import { hasDelicateNumbers, parseJson } from "../pipeline/sources/json_text.ts";
 import { splitRecord } from "../pipeline/sources/local/csv_dialect.ts";
-import { isDeeperThan } from "../routes/shared/body_limits.ts";
+import { globMatcher } from "../pipeline/sources/local/glob.ts";
+import { compileStrptime } from "../pipeline/strptime.ts";
+import { isDeeperThan } from "../routes/shared/body.ts";
 import { csvText } from "../routes/shared/csv.ts";
+import { slackMessage } from "../telemetry/slack.ts";
 
 const MIB = 1 << 20;
 

@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations, originalChecks, unwritable } from "../store/health.ts";
 import { passing } from "../store/outages.ts";
-import { deadline } from "./shared/deadline.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { deadline } from "./shared/lookups.ts";
 import { jsonOf } from "./shared/schemas.ts";
 
 /** A database that does not answer is as good as none. */
@@ -148,5 +148,24 @@ async function lookWhetherReady(sql: AppDeps["sql"]): Promise<string[]> {
     return missing.length > 0 ? missing : await deadline(unwritable(sql), ANSWER_LIMIT_MS);
   } catch (error) {
     return [outOfReach(error)];
+  }
+}
+
+/** Tells whether the timers of this thread fire: leases, looks for work and pauses hang on them. */
+export class Pulse {
+  #at = performance.now();
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor(everyMs = 1_000) {
+    this.#timer = setInterval(() => this.#at = performance.now(), everyMs);
+  }
+
+  /** Milliseconds since a timer has fired. */
+  get silentMs(): number {
+    return performance.now() - this.#at;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
   }
 }

@@ -1,7 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
-import { Problem } from "../vocabulary/problem.ts";
 import {
   listMaintenance,
   MAINTENANCE_TASKS,
@@ -11,12 +10,12 @@ import {
   requestMaintenance,
 } from "../store/maintenance.ts";
 import { delay } from "../store/retry.ts";
-import { readJson } from "./shared/body.ts";
-import type { AppDeps } from "./shared/deps.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { requireJson } from "./shared/media_type.ts";
-import { flagOf, whileWaiting } from "./shared/wait.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
+import { readJson, requireJson } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { flagOf, whileWaiting } from "./shared/load.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const LOOK_MS = 200;

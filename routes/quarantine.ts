@@ -1,16 +1,16 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { Problem } from "../vocabulary/problem.ts";
 import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine_views.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { replayRun } from "../store/runs.ts";
-import type { AppDeps } from "./shared/deps.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { actorOf } from "./access/identity.ts";
-import { knownRun } from "./runs.ts";
 import { waitForEnd } from "./run_events.ts";
+import { knownRun } from "./runs.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { whileWaiting } from "./shared/load.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { pageOf, problemResponses, runDetailSchema, submittedSchema } from "./shared/schemas.ts";
-import { whileWaiting } from "./shared/wait.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();

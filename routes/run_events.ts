@@ -2,9 +2,8 @@ import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { type RunDetail, runDetail } from "../store/run_views.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { Turns } from "./shared/gate.ts";
-import { staysOpen } from "./shared/load.ts";
-import { SharedLookup } from "./shared/shared_lookup.ts";
+import { staysOpen, Turns } from "./shared/load.ts";
+import { SharedLookup } from "./shared/lookups.ts";
 
 /** Without a notification the run is looked at again after so long: where none can come, and else. */
 const POLL_MS = 2_000;

@@ -1,22 +1,22 @@
 import type { Context } from "hono";
 import { resolve } from "node:path";
 import type { z } from "zod";
+import { Canonicalizer } from "../pipeline/canonical.ts";
 import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
-import { Canonicalizer } from "../pipeline/canonical.ts";
-import { type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 import { headerAbsent } from "../pipeline/sources/local/csv_dialect.ts";
 import { ENCODINGS } from "../pipeline/sources/local/encoding.ts";
-import { inlineSource } from "../pipeline/sources/schema.ts";
-import { confErrors } from "../store/params.ts";
 import { spool } from "../pipeline/sources/local/spool.ts";
 import { fileBytes } from "../pipeline/sources/local/streams.ts";
+import { inlineSource } from "../pipeline/sources/schema.ts";
 import type { Json } from "../pipeline/sources/source.ts";
-import { boundedBody, readJson } from "./shared/body.ts";
+import { Connection } from "../store/connection.ts";
+import { confErrors } from "../store/params.ts";
+import { storeUpload } from "../store/uploads.ts";
+import { type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
+import { boundedBody, DATA_TYPES, dataFormat, readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { keepUpload } from "./shared/keep_upload.ts";
 import { uploads } from "./shared/load.ts";
-import { DATA_TYPES, dataFormat, requireJson } from "./shared/media_type.ts";
 
 /** Members of the source that the query of a data request may hold. */
 const SOURCE_MEMBERS = [
@@ -240,4 +240,20 @@ function queryValue(text: string, schema: z.ZodType | undefined): unknown {
   } catch {
     return text;
   }
+}
+
+/** Stores what a run will read, in a transaction of its own; few requests do at once. Answers its id. */
+async function keepUpload(
+  blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  c: Context,
+  { config }: AppDeps,
+): Promise<string> {
+  return await c.get("load").storing.take(async () => {
+    const connection = new Connection(config.dsn, "etl-improved upload");
+    try {
+      return (await storeUpload(connection, blocks)).uploadId;
+    } finally {
+      await connection.close();
+    }
+  });
 }

@@ -1,17 +1,19 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { requestJsonSchema } from "../pipeline/params.ts";
-import { Problem } from "../vocabulary/problem.ts";
-import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts";
+import { runExports } from "../store/exports.ts";
+import { runLogs } from "../store/logs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
+import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import type { AppDeps } from "./shared/deps.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { DATA_TYPES } from "./shared/media_type.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";
-import { whileWaiting } from "./shared/wait.ts";
 import { readRunRequest } from "./run_request.ts";
+import { DATA_TYPES } from "./shared/body.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { whileWaiting } from "./shared/load.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import {
   jsonOf,
   pageOf,
@@ -223,4 +225,84 @@ function noSuchRun(id: string): Problem {
     status: 404,
     detail: `There is no run ${id}. GET /api/etl/runs lists them.`,
   });
+}
+
+const lineSchema = z.object({
+  line_no: z.number().int(),
+  logged_at: z.string().openapi({ format: "date-time" }),
+  level: z.string(),
+  message: z.string(),
+  fields: z.record(z.string(), z.any()),
+}).openapi("LogLine");
+
+/** The tail of a run's log that the database keeps. */
+export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}/logs",
+      summary: "The last lines of a run's log, oldest first",
+      description: "ETL_RUN_LOG_LINES (1,000) lines of a run are kept.",
+      request: {
+        params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
+        query: z.strictObject({
+          limit: z.coerce.number().int().min(1).max(5000).default(1000),
+          cursor: z.string().max(500).optional(),
+        }),
+      },
+      responses: {
+        200: {
+          description: "a page of lines",
+          content: { "application/json": { schema: pageOf(lineSchema) } },
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      const { limit, cursor } = c.req.valid("query");
+      await knownRun(deps, id);
+      const after = cursor === undefined ? 0 : Number(decodeCursor(cursor, ["integer"])[0]);
+      const lines = await runLogs(deps.sql, id, { after, limit: limit + 1 });
+      const items = lines.slice(0, limit);
+      const next = lines.length > limit ? encodeCursor([items.at(-1)!.line_no]) : null;
+      return c.json({ items, next }, 200);
+    },
+  );
+}
+
+const exportSchema = z.object({
+  target: z.enum(["mlflow", "openlineage"]),
+  end_no: z.number().int(),
+  state: z.string(),
+  external_id: z.string().nullable(),
+  attempts: z.number().int(),
+  error: z.string().nullable(),
+  updated_at: z.string().openapi({ format: "date-time" }),
+}).openapi("Export");
+
+/** How a run was told to MLflow and OpenLineage. */
+export function exportRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/runs/{id}/exports",
+      summary: "How a run was told to MLflow and OpenLineage",
+      request: {
+        params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
+      },
+      responses: {
+        200: {
+          description: "one for each system and end of the run",
+          content: { "application/json": { schema: z.object({ items: z.array(exportSchema) }) } },
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      await knownRun(deps, id);
+      return c.json({ items: await runExports(deps.sql, id) }, 200);
+    },
+  );
 }

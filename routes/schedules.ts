@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { Problem } from "../vocabulary/problem.ts";
+import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
 import { planSlots } from "../queue/slot_planner.ts";
 import {
@@ -9,20 +9,31 @@ import {
   runSchedule,
   setPaused,
 } from "../store/schedules.ts";
+import {
+  type BackfilledSlot,
+  backfillSlots,
+  type ComputedSlot,
+  slotsAhead,
+  slotsPast,
+} from "../store/slots.ts";
 import { activeTraceparent } from "../telemetry/tracing.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
-import type { AppDeps } from "./shared/deps.ts";
-import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
+import { acceptedLang } from "./dashboard/preferences.ts";
 import {
   checkedValues,
+  cronText,
   knownSchedule,
+  localOf,
   noSuchSchedule,
   scheduleBody,
   scheduleJson,
   scheduleName,
   shown,
+  zoneText,
 } from "./schedule_body.ts";
-import { scheduleSlotRoutes } from "./schedule_slots.ts";
+import type { AppDeps } from "./shared/deps.ts";
+import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { json, pageOf, problemResponses, submittedSchema } from "./shared/schemas.ts";
 
 const path = "/api/schedules/{name}";
@@ -203,4 +214,226 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   );
   scheduleSlotRoutes(app, deps);
+}
+
+/** Slots that one request runs at most, and those of one transaction. */
+const MAX_BACKFILL = 1000;
+const BATCH = 100;
+
+const time = z.string().openapi({ format: "date-time" });
+const moment = z.string().max(100).openapi({
+  description: "a time, a local time of the schedule's zone, or a day of it",
+  example: "2027-03-01",
+});
+
+const slotJson = z.object({
+  slot: time,
+  local: z.string(),
+  slot_previous: time.nullable(),
+  state: z.enum(["pending", "requested", "skipped", "missed", "failed"]),
+  run_id: z.uuid().nullable(),
+  run_state: z.string().nullable(),
+  blocked_by: z.uuid().nullable(),
+  note: z.string().nullable(),
+  problem: z.record(z.string(), z.any()).nullable(),
+  decided_at: time.nullable(),
+}).openapi("Slot");
+
+const backfillJson = z.object({
+  schedule: z.string(),
+  preview: z.boolean(),
+  runs: z.number().int(),
+  kept: z.number().int(),
+  items: z.array(z.object({
+    slot: time,
+    local: z.string(),
+    slot_previous: time.nullable(),
+    action: z.enum(["run", "kept"]),
+    run_id: z.uuid().nullable(),
+    state_before: z.string().nullable(),
+  })),
+}).openapi("Backfill");
+
+/** Slots of schedules: past ones and those to come, of an expression that is not saved, and backfills. */
+function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/schedules/{name}/slots",
+      summary: "Slots to come, soonest first, and past ones, newest first",
+      request: {
+        params: scheduleName,
+        query: z.strictObject({
+          limit: z.coerce.number().int().min(1).max(500).default(20),
+          cursor: z.string().max(500).optional(),
+        }),
+      },
+      responses: {
+        200: {
+          description: "up to `limit` of each; `next` is the cursor of more past ones",
+          content: json(z.object({
+            ahead: z.array(slotJson),
+            past: z.array(slotJson),
+            next: z.string().nullable(),
+          })),
+        },
+        ...problemResponses(400, 404),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      const { limit, cursor } = c.req.valid("query");
+      const before = cursor === undefined ? null : String(decodeCursor(cursor, ["time"])[0]);
+      const { time_zone } = await knownSchedule(deps, name);
+      const [ahead, past] = await Promise.all([
+        slotsAhead(deps.sql, name, limit),
+        slotsPast(deps.sql, name, { before, limit: limit + 1 }),
+      ]);
+      const page = past.slice(0, limit);
+      const local = <T extends { slot: string }>(row: T) => ({
+        ...row,
+        local: localOf(row.slot, time_zone),
+      });
+      return c.json({
+        ahead: ahead.map(local),
+        past: page.map(local),
+        next: past.length > limit ? encodeCursor([page.at(-1)!.slot]) : null,
+      }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/schedules/preview",
+      summary: "When an expression would be due; stores nothing",
+      request: {
+        body: {
+          required: true,
+          content: json(z.strictObject({
+            cron: cronText,
+            time_zone: zoneText.optional(),
+            count: z.number().int().min(1).max(100).optional().openapi({
+              description: "how many slots; default 5",
+            }),
+            after: moment.optional().openapi({ description: "slots after this; default now" }),
+          })),
+        },
+      },
+      responses: {
+        200: {
+          description: "the next slots",
+          content: json(z.object({
+            cron_words: z.string(),
+            slots: z.array(z.object({ slot: time, local: z.string() })),
+          })),
+        },
+        ...problemResponses(400, 422),
+      },
+    }),
+    (c) => {
+      const { cron, time_zone: timeZone = "UTC", count = 5, after } = c.req.valid(
+        "json" as never,
+      ) as { cron: string; time_zone?: string; count?: number; after?: string };
+      const clock = new SlotClock(cron, timeZone);
+      const from = after === undefined
+        ? new Date()
+        : readMoment(after, { field: "after", timeZone });
+      const slots = [...clock.after(from, { limit: count })].map((slot) => ({
+        slot: slot.toISOString(),
+        local: clock.local(slot),
+      }));
+      const lang = acceptedLang(c.req.header("accept-language"));
+      return c.json({ cron_words: cronWords(cron, lang), slots }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/schedules/{name}/backfill",
+      summary: "Run past slots that have no run or a failed one",
+      description: "Safe to repeat: a slot whose run waits, goes on or has succeeded is kept. " +
+        `Runs wait for each other. At most ${MAX_BACKFILL} slots a request.`,
+      request: {
+        params: scheduleName,
+        body: {
+          required: true,
+          content: json(z.strictObject({
+            from: moment,
+            to: moment.optional().openapi({ description: "inclusive; default now" }),
+            preview: z.boolean().optional().openapi({
+              description: "only say what would be run; default false",
+            }),
+          })),
+        },
+      },
+      responses: {
+        200: { description: "what is, or would be, done", content: json(backfillJson) },
+        ...problemResponses(400, 404, 422),
+      },
+    }),
+    async (c) => {
+      const { name } = c.req.valid("param");
+      const { from, to, preview = false } = c.req.valid("json" as never) as {
+        from: string;
+        to?: string;
+        preview?: boolean;
+      };
+      const { cron, time_zone } = await knownSchedule(deps, name);
+      const clock = new SlotClock(cron, time_zone);
+      const slots = pastSlots(clock, range({ from, to, timeZone: time_zone }));
+      const items: BackfilledSlot[] = [];
+      for (let i = 0; i < slots.length; i += BATCH) {
+        const batch = slots.slice(i, i + BATCH);
+        const done = { schedule: name, slots: batch, preview, actor: actorOf(c) };
+        items.push(...await backfillSlots(deps.sql, done));
+      }
+      const runs = items.filter(({ action }) => action === "run").length;
+      return c.json({
+        schedule: name,
+        preview,
+        runs,
+        kept: items.length - runs,
+        items: items.map((each) => ({ ...each, local: localOf(each.slot, time_zone) })),
+      }, 200);
+    },
+  );
+}
+
+/** The time from `from` to `to`, or to now where that is earlier. */
+function range({ from, to, timeZone }: { from: string; to: string | undefined; timeZone: string }) {
+  const now = new Date();
+  const start = readMoment(from, { field: "from", timeZone });
+  const end = to === undefined ? now : readMoment(to, { field: "to", timeZone, end: true });
+  const wrong = (field: string, value: string | undefined, message: string, expected: string) =>
+    new Problem("invalid-conf", {
+      detail: `${field} ${message}.`,
+      errors: [{ field, value, message, expected }],
+    });
+  if (start > now) throw wrong("from", from, "has not come yet", "a time in the past");
+  if (end < start) throw wrong("to", to, "is before from", "a time after from");
+  return { start, end: end > now ? now : end };
+}
+
+function pastSlots(clock: SlotClock, { start, end }: { start: Date; end: Date }): ComputedSlot[] {
+  const slots: ComputedSlot[] = [];
+  let [previous = null] = clock.before(start, { limit: 1 });
+  const found = clock.after(new Date(start.getTime() - 1), { until: end, limit: MAX_BACKFILL + 1 });
+  for (const slot of found) {
+    if (slots.length === MAX_BACKFILL) {
+      const last = slots.at(-1)!.slot.toISOString();
+      throw new Problem("invalid-conf", {
+        detail: `There are more than ${MAX_BACKFILL} slots in this time. ` +
+          `Run it in pieces: the first ends at ${last}.`,
+        errors: [{
+          field: "to",
+          value: end.toISOString(),
+          message: `is more than ${MAX_BACKFILL} slots after from`,
+          expected: `at most ${last}`,
+        }],
+      });
+    }
+    slots.push({ slot, previous });
+    previous = slot;
+  }
+  return slots;
 }

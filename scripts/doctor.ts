@@ -4,7 +4,7 @@
  */
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { requireSafeAddress } from "../routes/access/access_of.ts";
+import { requireSafeAddress } from "../routes/access/access.ts";
 import { Database, type Sql } from "../store/database.ts";
 import { jobsReport } from "../store/jobs.ts";
 import { type Check, fail, guarded, ok, warn } from "./doctor/check.ts";
@@ -13,8 +13,8 @@ import { environmentChecks } from "./doctor/environment_checks.ts";
 import { machineChecks } from "./doctor/machine_checks.ts";
 import { programChecks } from "./doctor/program_checks.ts";
 import { serviceChecks } from "./doctor/service_checks.ts";
-import { defaultDataDir, startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { resolveEnvironment } from "./environment.ts";
+import { defaultDataDir, startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { runScript } from "./run_script.ts";
 import { Terminal } from "./terminal.ts";
 

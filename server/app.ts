@@ -1,45 +1,37 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
 import { fieldErrors } from "../pipeline/conf_errors.ts";
-import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
-import { accessOf } from "../routes/access/access_of.ts";
+import { accessOf } from "../routes/access/access.ts";
 import { noteRefused, WrongTokens } from "../routes/access/auth_failures.ts";
-import { requireAccess } from "../routes/access/require_access.ts";
-import { requireOurPage } from "../routes/access/form_token.ts";
+import { guard, requireAccess } from "../routes/access/require_access.ts";
 import { requireRoles } from "../routes/access/route_roles.ts";
+import { requireOurPage } from "../routes/access/session.ts";
 import { alertRoutes } from "../routes/alerts.ts";
 import { dashboardRoutes } from "../routes/dashboard/dashboard.tsx";
-import { answerHeaders } from "../routes/shared/answer_headers.ts";
-import { allowedMethods } from "../routes/shared/allowed_methods.ts";
-import { bodyLimits } from "../routes/shared/body_limits.ts";
-import { datasetRoutes } from "../routes/datasets.ts";
-import type { AppDeps } from "../routes/shared/deps.ts";
-import { downstreamRoutes } from "../routes/downstream.ts";
+import { datasetRoutes, downstreamRoutes, reportRoutes } from "../routes/datasets.ts";
 import { docsRoutes } from "../routes/docs.ts";
-import { exportRoutes } from "../routes/exports.ts";
-import { guard } from "../routes/shared/guard.ts";
 import { healthRoutes } from "../routes/health.ts";
 import { jobRoutes } from "../routes/jobs.ts";
-import { limitLoad, limitRequests } from "../routes/shared/load.ts";
-import { logRoutes } from "../routes/logs.ts";
 import { maintenanceRoutes } from "../routes/maintenance.ts";
-import { metricsRoutes } from "../routes/metrics.ts";
+import { countRequests, metricsRoutes, prometheusRoutes } from "../routes/metrics.ts";
 import { namedRoutes } from "../routes/named.ts";
 import { previewRoutes } from "../routes/preview.ts";
+import { quarantineRoutes } from "../routes/quarantine.ts";
+import { exportRoutes, logRoutes, runRoutes } from "../routes/runs.ts";
+import { scheduleRoutes } from "../routes/schedules.ts";
+import { bodyLimits } from "../routes/shared/body.ts";
+import type { AppDeps } from "../routes/shared/deps.ts";
+import { limitLoad, limitRequests } from "../routes/shared/load.ts";
 import {
   isLockTimeout,
   lockedProblem,
   problemResponse,
   toProblem,
 } from "../routes/shared/problems.ts";
-import { countRequests, prometheusRoutes } from "../routes/prometheus.ts";
-import { quarantineRoutes } from "../routes/quarantine.ts";
-import { reportRoutes } from "../routes/reports.ts";
-import { runRoutes } from "../routes/runs.ts";
-import { scheduleRoutes } from "../routes/schedules.ts";
-import { suiteTaskRoutes } from "../routes/suite_tasks.ts";
-import { suiteRoutes } from "../routes/suites.ts";
+import { suiteRoutes, suiteTaskRoutes } from "../routes/suites.ts";
 import { tokenRoutes } from "../routes/tokens.ts";
 import { typedViewRoutes } from "../routes/typed_views.ts";
+import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 
 /** zod does not keep what was given in a request, so that a wrong type looks as if nothing was. */
 function asGiven(error: FieldError, given: unknown): FieldError {
@@ -141,4 +133,30 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   docsRoutes(app);
   requireRoles(app.routes);
   return app;
+}
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/** The HTTP methods that a path answers to; none where there is nothing. */
+export function allowedMethods(app: OpenAPIHono, path: string): string[] {
+  const handlers = (method: string) => app.router.match(method, path)[0].length;
+  // what answers to any method is middleware
+  const middleware = handlers("NONE");
+  const found = METHODS.filter((method) => handlers(method) > middleware);
+  return found.includes("GET") ? ["GET", "HEAD", ...found.slice(1)] : found;
+}
+
+/**
+ * What every answer says to browsers: that its type is what it says, that pages of other origins may
+ * not hold it, and, of what the interface for programs answers, that nobody keeps it.
+ */
+export function answerHeaders(): MiddlewareHandler {
+  return async (c, next) => {
+    await next();
+    const { headers } = c.res;
+    headers.set("x-content-type-options", "nosniff");
+    headers.set("cross-origin-resource-policy", "same-origin");
+    const isStyle = headers.get("content-type")?.startsWith("text/css") ?? false;
+    if (!c.req.path.startsWith("/etl") && !isStyle) headers.set("cache-control", "no-store");
+  };
 }

@@ -1,15 +1,9 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createApp } from "./app.ts";
-import { accessOf, requireSafeAddress } from "../routes/access/access_of.ts";
-import { Pulse } from "../routes/shared/pulse.ts";
-import type { ProfileLimits } from "../routes/shared/deps.ts";
-import type { Config } from "./config.ts";
-import { suiteRows } from "../pipeline/expectations/suite.ts";
 import { registeredConsumers } from "../pipeline/consumers/registered.ts";
-import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_client.ts";
+import { suiteRows } from "../pipeline/expectations/suite.ts";
 import { isExecuting, type RunDeps } from "../pipeline/run.ts";
 import {
   openSpool,
@@ -17,29 +11,35 @@ import {
   removeOldLayout,
   type SpoolDirs,
 } from "../pipeline/spill/spool_dirs.ts";
+import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_client.ts";
 import { workerPermissions } from "../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../pipeline/workers/pool.ts";
-import { workOnMaintenance } from "../queue/maintenance_work.ts";
 import { startHousekeeping } from "../queue/housekeeping.ts";
+import { keepJobs } from "../queue/job_keeper.ts";
+import { workOnJobs } from "../queue/job_work.ts";
+import { workOnMaintenance } from "../queue/maintenance_work.ts";
 import { startReactions } from "../queue/reactions.ts";
 import { repeat } from "../queue/repeat.ts";
-import { keepJobs } from "../queue/job_keeper.ts";
 import { RunWatch } from "../queue/run_watch.ts";
 import { workOnRequests, workOnRuns } from "../queue/run_work.ts";
-import { WorkLoop } from "../queue/work_loop.ts";
 import { startSlotPlanner } from "../queue/slot_planner.ts";
-import { workOnJobs } from "../queue/job_work.ts";
 import { startSweeper } from "../queue/sweeper.ts";
+import { WorkLoop } from "../queue/work_loop.ts";
+import { accessOf, requireSafeAddress } from "../routes/access/access.ts";
+import { Pulse } from "../routes/health.ts";
+import type { ProfileLimits } from "../routes/shared/deps.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { Database } from "../store/database.ts";
+import { appendLogs } from "../store/logs.ts";
+import { publishEnvironment } from "../store/params.ts";
 import { requireSchemaVersion } from "../store/schema_version.ts";
 import { readSetupMark } from "../store/setup_mark.ts";
 import { storeFileSuites } from "../store/suites.ts";
-import { publishEnvironment } from "../store/params.ts";
-import { appendLogs } from "../store/logs.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { LogTail } from "../telemetry/log_tail.ts";
 import { Reporting } from "../telemetry/reporting.ts";
+import { createApp } from "./app.ts";
+import type { Config } from "./config.ts";
 
 /** Where a host finds the consumers of the program. */
 const REGISTERED = fileURLToPath(new URL("../pipeline/consumers/registered.ts", import.meta.url));

@@ -1,6 +1,5 @@
 import type { Context } from "hono";
 import { type Role, ROLES } from "../../store/tokens.ts";
-import { CLIENT_HEADER } from "../shared/client_header.ts";
 
 /** Who asks. */
 export interface Identity {
@@ -44,3 +43,6 @@ export function clientOf(c: Context): "cli" | "http" {
 export function mayAct(role: Role, needed: Role): boolean {
   return ROLES.indexOf(role) >= ROLES.indexOf(needed);
 }
+
+/** Names the program that asks, for the audit table: `cli`. */
+export const CLIENT_HEADER = "x-etl-client";

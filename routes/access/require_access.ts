@@ -1,16 +1,13 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { AppDeps } from "../shared/deps.ts";
-import { refuseForeignHost } from "../shared/guard.ts";
 import type { Access } from "./access.ts";
+import { RateLimit, type WrongTokens } from "./auth_failures.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
-import { clientOf, type Identity, mayAct } from "./identity.ts";
-import { RateLimit } from "./rate_limit.ts";
-import type { WrongTokens } from "./auth_failures.ts";
 import { tokenPrefix } from "./credential.ts";
+import { clientOf, type Identity, mayAct } from "./identity.ts";
 import { neededFor, routeOf, TRIGGERS } from "./route_roles.ts";
-import { readSessionCookie } from "./session_cookie.ts";
-import { endWithAccess } from "./stream_access.ts";
+import { readSessionCookie } from "./session.ts";
 
 /** Finds out who asks, and refuses what they may not do. */
 export function requireAccess(
@@ -109,4 +106,107 @@ function signInPath(c: Context): string {
   const { pathname, search } = new URL(c.req.url);
   const to = pathname + search;
   return to === "/etl" ? "/etl/sign-in" : `/etl/sign-in?to=${encodeURIComponent(to)}`;
+}
+
+/** An open stream looks so often whether its reader may still read. */
+const LOOK_MS = 5_000;
+
+/**
+ * Ends a stream of events when its reader's token is revoked or expires, or its
+ * session is over. `identify` answers who reads as of now, or throws.
+ */
+function endWithAccess(c: Context, identify: () => Promise<Identity | null>): void {
+  const body = c.res.body;
+  if (body === null || !c.res.headers.get("content-type")?.startsWith("text/event-stream")) return;
+  const reader = body.getReader();
+  let timer: ReturnType<typeof setInterval>;
+  const guarded = new ReadableStream<Uint8Array>({
+    start(controller) {
+      timer = setInterval(async () => {
+        if (await mayRead(identify)) return;
+        clearInterval(timer);
+        await reader.cancel().catch(() => {});
+        try {
+          controller.close();
+        } catch {
+          // it has ended by itself meanwhile
+        }
+      }, LOOK_MS);
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (!done) return controller.enqueue(value);
+      clearInterval(timer);
+      try {
+        controller.close();
+      } catch {
+        // closed above
+      }
+    },
+    async cancel(reason) {
+      clearInterval(timer);
+      await reader.cancel(reason);
+    },
+  });
+  c.res = new Response(guarded, c.res);
+}
+
+async function mayRead(identify: () => Promise<Identity | null>): Promise<boolean> {
+  try {
+    return await identify() !== null;
+  } catch (error) {
+    // a database out of reach says nothing about the reader
+    return (error as { status?: number }).status !== 401;
+  }
+}
+
+declare module "hono" {
+  interface ContextVariableMap {
+    /** The Host that was asked for, where it is none of ours. */
+    foreignHost: string;
+  }
+}
+
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
+/** Probes ask by address, and learn nothing that others may not. */
+const PROBES = new Set(["/livez", "/readyz"]);
+
+/**
+ * Keeps web pages of other origins out, on loopback too: the Host must be one of
+ * ours (a rebound name is not), and a browser's Origin must be the Host itself.
+ * A foreign Host is noted here and refused by {@linkcode refuseForeignHost},
+ * unless a token vouches for the caller: no page of another origin has one.
+ */
+export function guard(allowedHosts: string[]): MiddlewareHandler {
+  const allowed = new Set([...LOOPBACK, ...allowedHosts]);
+  return async (c, next) => {
+    const host = c.req.header("host") ?? "";
+    const name = host.replace(/:\d+$/, "").toLowerCase();
+    if (!allowed.has(name) && !PROBES.has(c.req.path)) c.set("foreignHost", host);
+    const origin = c.req.header("origin");
+    const isOurs = origin === undefined || origin === `http://${host}` ||
+      origin === `https://${host}`;
+    const site = c.req.header("sec-fetch-site");
+    const changes = !["GET", "HEAD"].includes(c.req.method);
+    if (!isOurs || (changes && (site === "cross-site" || site === "same-site"))) {
+      c.set("refused", { reason: "origin" });
+      throw new Problem("forbidden", {
+        status: 403,
+        detail: "Requests from web pages of another origin are refused.",
+      });
+    }
+    await next();
+  };
+}
+
+function refuseForeignHost(c: Context): void {
+  const host = c.get("foreignHost");
+  if (host === undefined) return;
+  c.set("refused", { reason: "origin" });
+  throw new Problem("forbidden", {
+    status: 403,
+    detail: `Requests for host ${
+      host.slice(0, 100)
+    } are not answered here. Add it to ETL_ALLOWED_HOSTS if it is this server's.`,
+  });
 }

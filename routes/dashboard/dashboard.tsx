@@ -1,14 +1,14 @@
-import { type Context, Hono } from "hono";
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import { type Context, Hono } from "hono";
 import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
+import { useLocale } from "../../islands/lib/context.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
-import { readForm } from "../access/read_form.ts";
-import { returnPath } from "../access/return_path.ts";
-import { Briefly } from "../shared/briefly.ts";
+import { readForm, returnPath } from "../access/session.ts";
 import type { AppDeps } from "../shared/deps.ts";
+import { Briefly } from "../shared/lookups.ts";
 import { problemResponse, toProblem } from "../shared/problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
 import { Assets } from "./assets.ts";
@@ -16,13 +16,12 @@ import { formPage } from "./form_page.tsx";
 import { runsCsv, runsPage } from "./history_page.tsx";
 import { LiveOverview, streamOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
+import { renderPage } from "./page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
 import { chunkData, runData, runPage } from "./run_page.tsx";
 import { schedulesData, schedulesPage } from "./schedules_page.tsx";
 import { signInRoutes } from "./sign_in_page.tsx";
-import { useLocale } from "../../islands/lib/context.tsx";
-import { renderPage } from "./page.tsx";
 
 /** What the pages of the dashboard need. */
 export interface DashboardDeps extends AppDeps {

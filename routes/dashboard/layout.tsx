@@ -2,8 +2,8 @@ import type { ComponentChildren } from "preact";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Icon, type IconName } from "../../islands/ui/elements.tsx";
-import { FORM_TOKEN, formToken } from "../access/form_token.ts";
 import type { Identity } from "../access/identity.ts";
+import { FORM_TOKEN, formToken } from "../access/session.ts";
 import type { Theme } from "./preferences.ts";
 
 export type NavName =

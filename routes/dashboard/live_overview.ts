@@ -1,10 +1,9 @@
-import type { OverviewData } from "../../islands/overview.tsx";
-import type { AppDeps } from "../shared/deps.ts";
-import { Gate } from "../shared/gate.ts";
-import { commonParts, partsOfLabels } from "./overview_page.tsx";
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
-import { staysOpen } from "../shared/load.ts";
+import type { OverviewData } from "../../islands/overview.tsx";
+import type { AppDeps } from "../shared/deps.ts";
+import { Gate, staysOpen } from "../shared/load.ts";
+import { commonParts, partsOfLabels } from "./overview_page.tsx";
 
 /** A part of the overview as it is sent: its name and its JSON. */
 export type Part = { name: keyof OverviewData; json: string };

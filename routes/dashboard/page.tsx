@@ -1,10 +1,10 @@
 import type { Context } from "hono";
 import type { ComponentChildren, ComponentType } from "preact";
 import { renderToString } from "preact-render-to-string";
-import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { LocaleContext, type Viewer, ViewerContext } from "../../islands/lib/context.tsx";
+import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { identityOf } from "../access/identity.ts";
-import { Turns } from "../shared/gate.ts";
+import { Turns } from "../shared/load.ts";
 import type { Assets, Manifest } from "./assets.ts";
 import { AloneLayout, Layout, type NavName } from "./layout.tsx";
 import { readPreferences } from "./preferences.ts";

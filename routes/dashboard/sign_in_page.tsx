@@ -1,25 +1,25 @@
 import type { Context, Hono } from "hono";
-import { createSession, endSession, endSessions } from "../../store/sessions.ts";
-import type { Access } from "../access/access.ts";
-import { clientOfRequest } from "../access/client_address.ts";
-import { newSession, tokenPrefix } from "../access/credential.ts";
-import { checkPage } from "../access/form_token.ts";
-import { readForm } from "../access/read_form.ts";
-import { identify } from "../access/require_access.ts";
-import { returnPath } from "../access/return_path.ts";
-import {
-  deleteSessionCookie,
-  keepsSessions,
-  readSessionCookie,
-  SESSION_HOURS,
-  setSessionCookie,
-} from "../access/session_cookie.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { renderPage, SECURITY_HEADERS } from "./page.tsx";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Notice } from "../../islands/ui/elements.tsx";
+import { createSession, endSession, endSessions } from "../../store/sessions.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import type { Access } from "../access/access.ts";
+import { clientOfRequest } from "../access/client_address.ts";
+import { newSession, tokenPrefix } from "../access/credential.ts";
+import { identify } from "../access/require_access.ts";
+import {
+  checkPage,
+  deleteSessionCookie,
+  keepsSessions,
+  readForm,
+  readSessionCookie,
+  returnPath,
+  SESSION_HOURS,
+  setSessionCookie,
+} from "../access/session.ts";
+import type { DashboardDeps } from "./dashboard.tsx";
+import { renderPage, SECURITY_HEADERS } from "./page.tsx";
 
 /** Signing in with a token, for a session of twelve hours, and out. */
 export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): void {

@@ -1,10 +1,11 @@
+import type { Context, MiddlewareHandler } from "hono";
 import { Buffer } from "node:buffer";
-import type { Context } from "hono";
+import { eachLongNumber, parseJson } from "../../pipeline/sources/json_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { parseJson } from "../../pipeline/sources/json_text.ts";
+import { routeOf } from "../access/route_roles.ts";
 
 /** Bytes that a body of JSON may have. */
-export const MAX_JSON_BYTES = 8 << 20;
+const MAX_JSON_BYTES = 8 << 20;
 
 /** The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. */
 export async function readJson(c: Context): Promise<unknown> {
@@ -21,14 +22,14 @@ export async function readJson(c: Context): Promise<unknown> {
 }
 
 /** Reads a body of bounded size. */
-export async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
+async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array> {
   const blocks: Uint8Array[] = [];
   for await (const block of boundedBody(request, maxBytes)) blocks.push(block);
   return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks);
 }
 
 /** Bytes as text. Throws a Problem where they are none. */
-export function utf8(bytes: Uint8Array): string {
+function utf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
@@ -54,4 +55,135 @@ export async function* boundedBody(
     if (size > maxBytes) throw tooLarge();
     yield block;
   }
+}
+
+/** Media types that carry data instead of a conf, with the format they mean. */
+export const DATA_TYPES: Record<string, string> = {
+  "text/csv": "csv",
+  "text/tab-separated-values": "tsv",
+  "application/x-ndjson": "ndjson",
+  "application/ndjson": "ndjson",
+  "application/jsonl": "ndjson",
+  "application/vnd.apache.parquet": "parquet",
+  "application/vnd.apache.arrow.file": "arrow",
+  "application/vnd.apache.arrow.stream": "arrow",
+};
+
+/** The media type of a request's body, without parameters, in lower case; empty where it has none. */
+export function mediaType(c: Context): string {
+  return (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+}
+
+/** The one path that takes data. */
+const DATA_PATH = "/api/etl/run";
+
+/** The format of the data that a request carries; undefined where its body is none. */
+export function dataFormat(c: Context): string | undefined {
+  if (c.req.path !== DATA_PATH) return undefined;
+  return DATA_TYPES[mediaType(c)];
+}
+
+/** Refuses a body that is not JSON. `wanted` says what is: "The conf is application/json". */
+export function requireJson(c: Context, wanted: string): void {
+  const type = mediaType(c);
+  if (type === "application/json") return;
+  throw new Problem("unsupported-media-type", {
+    status: 415,
+    detail: `${wanted}; not ${type || "a body without a content type"}.`,
+  });
+}
+
+/** As deep as what the database stores may be (pipeline/canonical.ts). */
+const MAX_DEPTH = 1000;
+
+/** Bytes of a form: nobody needs to be known to send some of them. */
+const MAX_FORM_BYTES = 16 << 10;
+const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
+
+/** Bytes of the body of routes that take less than a conf may have. */
+const ROUTE_BYTES: Record<string, number> = {
+  "POST /etl/sign-in": MAX_FORM_BYTES,
+  "POST /etl/sign-out": MAX_FORM_BYTES,
+  "POST /etl/preferences": MAX_FORM_BYTES,
+  "POST /api/etl/runs/{id}/cancel": 1 << 20,
+  "POST /api/etl/runs/{id}/retry": 1 << 20,
+  "POST /api/etl/downstream": 1 << 20,
+  "POST /api/etl/maintenance": 1 << 20,
+  "POST /api/schedules/{name}/pause": 1 << 20,
+  "POST /api/schedules/{name}/resume": 1 << 20,
+  "POST /api/schedules/{name}/run": 1 << 20,
+  "POST /api/schedules/{name}/backfill": 1 << 20,
+  "POST /api/schedules/preview": 1 << 20,
+  "PUT /api/schedules/{name}": 1 << 20,
+  "PUT /api/pools/{name}": 1 << 20,
+  "PUT /api/datasets/{dataset}/columns": 1 << 20,
+  "PUT /api/suites/{name}": 4 << 20,
+  "POST /api/tokens": 1 << 20,
+};
+
+/**
+ * Reads a body before any route does, within the limit of its route, and keeps away what is no text
+ * or nested so deeply that whoever walks through it runs out of stack. Each look is one pass over the
+ * bytes. A form is no JSON and is not looked at as such; data is stored as it comes, and each record
+ * is judged by itself.
+ */
+export function bodyLimits(): MiddlewareHandler {
+  return async (c, next) => {
+    if (c.req.raw.body === null || dataFormat(c) !== undefined) return await next();
+    const type = mediaType(c);
+    const isForm = FORMS.includes(type);
+    const maxBytes = Math.min(
+      ROUTE_BYTES[routeOf(c) ?? ""] ?? MAX_JSON_BYTES,
+      isForm ? MAX_FORM_BYTES : Infinity,
+    );
+    const bytes = await readBytes(c.req.raw, maxBytes);
+    if (!isForm) {
+      if (isDeeperThan(bytes, MAX_DEPTH)) {
+        throw new Problem("bad-request", {
+          status: 400,
+          detail: `The body is nested deeper than ${MAX_DEPTH} levels, which nothing here can be.`,
+        });
+      }
+      const text = utf8(bytes);
+      if (type === "application/json") refuseEndlessNumbers(text);
+    }
+    // it can be read once only
+    c.req.raw = new Request(c.req.raw, { body: bytes as BodyInit });
+    await next();
+  };
+}
+
+/** JSON.parse reads 1e400 as Infinity, which is null where it is written again. */
+function refuseEndlessNumbers(text: string): void {
+  eachLongNumber(text, (from, to) => {
+    // an integer of any length keeps its digits
+    const number = to - from <= 400 ? text.slice(from, to) : "";
+    if (!/[eE]/.test(number) || Math.abs(Number(number)) !== Infinity) return;
+    throw new Problem("bad-request", {
+      status: 400,
+      detail: `The body is not JSON that can be kept: number ${
+        number.slice(0, 40)
+      } is out of range.`,
+    });
+  });
+}
+
+/** Whether lists and objects of a JSON text in UTF-8 are nested deeper, without parsing it. */
+export function isDeeperThan(text: Uint8Array, limit: number): boolean {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text[i]) {
+      case 0x22: // a string, whole: brackets in it do not count
+        for (i++; i < text.length && text[i] !== 0x22; i++) if (text[i] === 0x5c) i++;
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        if (++depth > limit) return true;
+        break;
+      case 0x5d:
+      case 0x7d:
+        depth--;
+    }
+  }
+  return false;
 }

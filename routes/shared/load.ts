@@ -1,11 +1,10 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Config } from "../../server/config.ts";
-import { Gate, Turns } from "./gate.ts";
-import { guardedBody } from "./guarded_body.ts";
-import { dataFormat } from "./media_type.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { dataFormat } from "./body.ts";
 
 /** Who a request counts for. */
-export interface Caller {
+interface Caller {
   /** A token, a session's token, or an address. */
   key: string;
   /** Whether it has shown who it is, or needs not. */
@@ -71,7 +70,7 @@ class Load {
   }
 }
 
-export type LoadConfig = Pick<
+type LoadConfig = Pick<
   Config,
   "maxRequests" | "maxStreams" | "maxUploads" | "maxBodiesBytes" | "bodyTimeoutMs"
 >;
@@ -137,4 +136,206 @@ export function staysOpen(c: Context): () => void {
 /** For a request that sends data: it counts as such as long as it comes. Answers a function that ends that. */
 export function uploads(c: Context): () => void {
   return c.get("load").uploads.enter(1, shareOf(c.get("caller")));
+}
+
+interface GateOptions {
+  /** How the rest is refused: 503, the server has too much to do, or 429, of this kind; default 503. */
+  status?: 503 | 429;
+  /** How much of it one caller may have, who is told 429 beyond it; default all. */
+  share?: number;
+}
+
+/**
+ * Lets so much through at once and refuses the rest, before anything of it was
+ * begun: with Retry-After, so that a client that comes again loses nothing.
+ */
+export class Gate {
+  readonly #limit: number;
+  readonly #what: string;
+  readonly #status: 503 | 429;
+  readonly #share: number;
+  readonly #callers = new Map<string, number>();
+  #inside = 0;
+
+  /** `what`: as the error says it, such as "512 requests are in hand". */
+  constructor(limit: number, what: string, { status = 503, share = limit }: GateOptions = {}) {
+    this.#limit = limit;
+    this.#what = what;
+    this.#status = status;
+    this.#share = share;
+  }
+
+  /** How much is inside. */
+  get inside(): number {
+    return this.#inside;
+  }
+
+  /**
+   * Answers a function that leaves; calling it again does nothing. `caller`: whose share it is of;
+   * without one there is no share.
+   */
+  enter(weight = 1, caller?: string): () => void {
+    const used = caller === undefined ? 0 : this.#callers.get(caller) ?? 0;
+    if (caller !== undefined && used + weight > this.#share) {
+      throw new Problem("too-many-requests", {
+        status: 429,
+        detail:
+          `One caller may have ${this.#share} of this at once, and you have: this server is ` +
+          `full when ${this.#what}. Nothing was begun; try again in a few seconds.`,
+        transient: true,
+      });
+    }
+    if (this.#inside + weight > this.#limit) {
+      throw new Problem(this.#status === 503 ? "unavailable" : "too-many-requests", {
+        status: this.#status,
+        detail: `This server is busy: ${this.#what} already. Nothing was begun; try again in a ` +
+          "few seconds.",
+        transient: true,
+      });
+    }
+    this.#inside += weight;
+    if (caller !== undefined) this.#callers.set(caller, used + weight);
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      this.#inside -= weight;
+      if (caller === undefined) return;
+      const rest = this.#callers.get(caller)! - weight;
+      if (rest > 0) this.#callers.set(caller, rest);
+      else this.#callers.delete(caller);
+    };
+  }
+
+  /** Does something inside, and leaves when it is done. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const leave = this.enter();
+    try {
+      return await work();
+    } finally {
+      leave();
+    }
+  }
+}
+
+/** Lets so many do something at once; the others wait for their turn, first come first served. */
+export class Turns {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((go) => this.#waiting.push(go));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}
+
+/**
+ * Calls with whether the client waits for the end (`wait=true`). A request that waits counts as
+ * one that stays open from before anything is begun: one that is refused has begun nothing.
+ */
+export async function whileWaiting<T>(c: Context, work: (wait: boolean) => Promise<T>): Promise<T> {
+  const wait = flagOf(c, "wait");
+  const leave = wait ? staysOpen(c) : () => {};
+  try {
+    return await work(wait);
+  } finally {
+    leave();
+  }
+}
+
+/** Whether a parameter of the query says true; without it false. Throws a Problem for anything else. */
+export function flagOf(c: Context, name: string): boolean {
+  const text = c.req.query(name) ?? "false";
+  if (text === "true" || text === "false") return text === "true";
+  throw new Problem("bad-request", {
+    status: 400,
+    detail: `${name} is neither true nor false.`,
+    errors: [{
+      field: name,
+      value: text.slice(0, 100),
+      message: "is not an accepted value",
+      expected: "one of: true, false",
+    }],
+  });
+}
+
+/** Bytes a second that a body has to have on average, after the first `timeoutMs`. */
+const SLOWEST = 32 << 10;
+
+interface GuardedBodyOptions {
+  /** Milliseconds without a byte after which a body is given up; so long it may be slow, too. */
+  timeoutMs: number;
+  /** Told of each block before it is passed on; what it throws ends the body. */
+  onBlock?: (bytes: number) => void;
+}
+
+interface GuardedBody {
+  stream: ReadableStream<Uint8Array>;
+  /** Nobody reads it any more. */
+  end(): void;
+}
+
+/** A request body that fails with 408 when it stops coming, or comes so slowly that it is meant to be slow. */
+export function guardedBody(
+  body: ReadableStream<Uint8Array>,
+  { timeoutMs, onBlock }: GuardedBodyOptions,
+): GuardedBody {
+  const reader = body.getReader();
+  const started = performance.now();
+  let received = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isOver = false;
+  const stream = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const allowed = started + timeoutMs + received / SLOWEST * 1000 - performance.now();
+      const late = Promise.withResolvers<never>();
+      timer = setTimeout(() => late.reject(tooSlow(timeoutMs)), Math.min(timeoutMs, allowed));
+      try {
+        const { done, value } = await Promise.race([reader.read(), late.promise]);
+        if (done) {
+          isOver = true;
+          return controller.close();
+        }
+        received += value.byteLength;
+        onBlock?.(value.byteLength);
+        controller.enqueue(value);
+      } catch (error) {
+        await reader.cancel(error).catch(() => {});
+        throw error;
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+    // nothing is read before somebody wants it
+  }, { highWaterMark: 0 });
+  return {
+    stream,
+    end() {
+      clearTimeout(timer);
+      // who was refused before the body was read goes on sending otherwise
+      if (!isOver) reader.cancel().catch(() => {});
+    },
+  };
+}
+
+function tooSlow(timeoutMs: number): Problem {
+  return new Problem("bad-request", {
+    status: 408,
+    detail: `The body stopped coming for ${timeoutMs / 1000} s, or comes at less than ${
+      SLOWEST >> 10
+    } KiB a second. Nothing of it was kept: send it again.`,
+    transient: true,
+  });
 }

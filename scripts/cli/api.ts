@@ -1,5 +1,5 @@
+import { CLIENT_HEADER } from "../../routes/access/identity.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
-import { CLIENT_HEADER } from "../../routes/shared/client_header.ts";
 import { UsageError } from "./exit_codes.ts";
 
 export interface ConnectOptions {

@@ -283,7 +283,7 @@ export async function startEngine(
   // loaded when a test asks over HTTP: the others need none of it
   const makeApp = async () => {
     const { createApp } = await import("../../server/app.ts");
-    const { accessOf } = await import("../../routes/access/access_of.ts");
+    const { accessOf } = await import("../../routes/access/access.ts");
     const { ServerMetrics } = await import("../../telemetry/prometheus.ts");
     const access = accessOf({ sql, config });
     await access.required();

@@ -96,7 +96,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/return-path",
-    file: "routes/access/return_path.ts",
+    file: "routes/access/session.ts",
     find: ' && !to.includes("/..")',
     replace: "",
     breaks: "after signing in one stays on this server",
@@ -104,7 +104,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/remembered-change",
-    file: "routes/access/remembered.ts",
+    file: "routes/access/access.ts",
     find: "if (asked === this.#changes) this.#keep(key, value);",
     replace: "this.#keep(key, value);",
     breaks: "an answer from before a change is not kept",
@@ -112,7 +112,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/remembered-stale",
-    file: "routes/access/remembered.ts",
+    file: "routes/access/access.ts",
     find: "now() - known.at > staleMs) throw error;",
     replace: "now() - known.at > freshMs) throw error;",
     breaks: "while the database is away an older answer counts",
@@ -120,7 +120,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/cookie-http-only",
-    file: "routes/access/session_cookie.ts",
+    file: "routes/access/session.ts",
     find: "httpOnly: true,",
     replace: "httpOnly: false,",
     breaks: "no script reads the cookie",
@@ -128,7 +128,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/cookie-secure",
-    file: "routes/access/session_cookie.ts",
+    file: "routes/access/session.ts",
     find: "secure: !plain,",
     replace: "secure: false,",
     breaks: "the cookie needs TLS",
@@ -136,7 +136,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/form-token",
-    file: "routes/access/form_token.ts",
+    file: "routes/access/session.ts",
     find: 'if (!UNASKED.includes(type) && c.req.header("origin") !== undefined) return;',
     replace: "return;",
     breaks: "a page of another origin changes nothing",
@@ -144,7 +144,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/cross-site",
-    file: "routes/shared/guard.ts",
+    file: "routes/access/require_access.ts",
     find: "if (!isOurs || (changes",
     replace: "if ((changes",
     breaks: "another origin's page is refused",
@@ -152,7 +152,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/gate",
-    file: "routes/shared/gate.ts",
+    file: "routes/shared/load.ts",
     find: "if (this.#inside + weight > this.#limit) {",
     replace: "if (this.#inside + weight > this.#limit + 1) {",
     breaks: "no more than the limit is let in",
@@ -160,7 +160,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/leave-once",
-    file: "routes/shared/gate.ts",
+    file: "routes/shared/load.ts",
     find: "if (left) return;",
     replace: "",
     breaks: "who leaves twice is counted once",
@@ -168,7 +168,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/slow-body",
-    file: "routes/shared/guarded_body.ts",
+    file: "routes/shared/load.ts",
     find: "received / SLOWEST * 1000",
     replace: "received * 1000",
     breaks: "a body whose bytes come too slowly is given up",
@@ -176,7 +176,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/turns",
-    file: "routes/shared/gate.ts",
+    file: "routes/shared/load.ts",
     find: "else next();",
     replace: "else { this.#free++; next(); }",
     breaks: "so many work at once and no more",
@@ -184,7 +184,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     id: "access/depth",
-    file: "routes/shared/body_limits.ts",
+    file: "routes/shared/body.ts",
     find: "if (++depth > limit) return true;",
     replace: "if (++depth > limit * 10) return true;",
     breaks: "a body that is nested too deeply is refused",

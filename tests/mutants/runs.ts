@@ -44,7 +44,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/livez-pulse",
-    file: "routes/shared/pulse.ts",
+    file: "routes/health.ts",
     find: "this.#timer = setInterval(() => this.#at = performance.now(), everyMs);",
     replace: "this.#timer = setInterval(() => {}, everyMs);",
     breaks: "timers that fire are noticed",

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Batched, Remembered } from "../../routes/access/access.ts";
 import { clientOfRequest, isLoopback, limitKey } from "../../routes/access/client_address.ts";
 import {
   newSession,
@@ -8,9 +9,8 @@ import {
   sameHash,
   sha256,
 } from "../../routes/access/credential.ts";
-import { Batched, Remembered } from "../../routes/access/remembered.ts";
-import { returnPath } from "../../routes/access/return_path.ts";
 import { neededFor, requireRoles, routeName } from "../../routes/access/route_roles.ts";
+import { returnPath } from "../../routes/access/session.ts";
 import { createLog } from "../../telemetry/log.ts";
 
 Deno.test("tokens and sessions have 256 random bits, and are found by a part that is no secret", () => {

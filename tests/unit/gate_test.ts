@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
+import { Gate, guardedBody, Turns } from "../../routes/shared/load.ts";
+import { SharedLookup } from "../../routes/shared/lookups.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { Gate, Turns } from "../../routes/shared/gate.ts";
-import { guardedBody } from "../../routes/shared/guarded_body.ts";
-import { SharedLookup } from "../../routes/shared/shared_lookup.ts";
 
 Deno.test("Gate lets its limit through, refuses more with 503, and counts who leaves once", () => {
   const gate = new Gate(2, "2 things are going on");

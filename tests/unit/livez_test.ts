@@ -1,7 +1,6 @@
-import assert from "node:assert/strict";
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { healthRoutes } from "../../routes/health.ts";
-import { Pulse } from "../../routes/shared/pulse.ts";
+import assert from "node:assert/strict";
+import { healthRoutes, Pulse } from "../../routes/health.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 Deno.test("livez is 503 when timers have stood still for 10 s, and 200 when they fire again", async () => {
