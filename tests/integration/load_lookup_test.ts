@@ -6,6 +6,8 @@ import { waitFor } from "../helpers/wait_for.ts";
 async function largeTable(t: Deno.TestContext) {
   const engine = await startEngine(t);
   await engine.load([{ id: "seed", v: 0 }], { source: { version: "v" } });
+  // a vacuum summarizes the BRIN index, for which it reads rows as a scan does
+  await engine.sql`alter table public.etl_improved_events set (autovacuum_enabled = off)`;
   // read once: statistics of this come late, when the test has begun to count
   await engine.sql`
     with e as materialized (select source, run_id from public.etl_improved_events)
