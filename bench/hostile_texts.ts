@@ -190,20 +190,20 @@ export const HOSTILE_TEXTS: HostileText[] = [
 ];
 
 /**
- * Milliseconds of the processor that a text takes to be read, the collection of its garbage included:
- * the best of `rounds`. Not the time of a clock, which says what else the machine does.
+ * Milliseconds of the processor that this thread takes to read a text, in ticks of up to 10: the best of
+ * `rounds`. Not the time of a clock, nor of the process, which say what else the machine and other tests do.
  */
 export function readingMs(each: HostileText, bytes: number, rounds = 3): number {
   let best = Infinity;
   for (let round = 0; round < rounds; round++) {
     const text = each.text(bytes);
-    const started = process.cpuUsage();
+    const started = process.threadCpuUsage();
     try {
       each.read(text);
     } catch {
       // most of it is to be refused
     }
-    const { user, system } = process.cpuUsage(started);
+    const { user, system } = process.threadCpuUsage(started);
     best = Math.min(best, (user + system) / 1000);
   }
   return best;

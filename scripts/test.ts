@@ -1,9 +1,9 @@
 /**
  * `deno task test [--full | --quick] [paths…]`: starts the PostgreSQL that the tests
  * share, runs `deno test` suite by suite, says what skipped tests need, and ends with
- * one line that sums them up. `--quick` runs what needs no database. `--full` adds what needs more than Deno and npm packages (Debian's
- * PostgreSQL 15, Python), fault injection, and whatever tests leave out
- * without `ETL_TEST_LONG=1`.
+ * one line that sums them up. `--quick` runs what needs no database. `--full` adds what needs more
+ * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
+ * out without `ETL_TEST_LONG=1`.
  */
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -22,61 +22,89 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** Whether test files run side by side, so many at once or as many as there are cores; not where they measure time. */
-  parallel: boolean | number;
+  /** How many test files run side by side. */
+  parallel: number;
+  /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
+  long?: boolean;
   /** Files that are left out: part of their path. */
   except?: RegExp;
 }
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
-const SUITES: Suite[] = [
-  { title: "unit and integration", paths: ["unit", "integration", "launch"], parallel: true },
-  // these mostly wait: for heartbeats, leases, pauses
-  { title: "faults", paths: ["faults"], parallel: 3 },
-  { title: "browser", paths: ["browser"], except: /weight/, parallel: true },
-  { title: "how light pages are", paths: ["browser/weight_test.ts"], parallel: false },
-  { title: "quickstart", paths: ["quickstart"], parallel: false },
+/** Files of a folder below tests/. */
+const named = (folder: string, ...names: string[]) =>
+  names.map((name) => `${folder}/${name}_test.ts`);
+
+// more at once than the two cores of a small machine: tests also wait, for leases, for the clock
+const INTEGRATION = { paths: ["unit", "integration", "launch"], parallel: 3 };
+
+const PAGES: Suite[] = [
+  { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 },
+  { title: "how light pages are", paths: ["browser/weight_test.ts"], parallel: 1 },
+  { title: "quickstart", paths: ["quickstart"], parallel: 1 },
 ];
 
-/** The main job and its faults: what a server's role has to suffice for. */
-const MAIN_JOB = [
-  ...["api_answers", "api_data", "api_requests", "database_role", "load_database_params"],
-  ...["load_model", "load_text", "load_versions", "numbers_counters", "races_load"],
-  ...[
-    "sql_destinations",
-    "sql_requests",
-    "typed_views_api",
-    "validation_runs",
-    "validation_suites",
-  ],
-].map((name) => `integration/${name}_test.ts`).concat(
-  "faults/fence_test.ts",
-  "faults/server_killed_test.ts",
+/** What represents the faults; the full tests have all of them, in every place where a run can be. */
+const SOME_FAULTS = named(
+  "faults",
+  ...["cancel_retry", "connections", "fence", "postgres_down", "server_killed", "worker_killed"],
 );
 
-/** What is the same on every PostgreSQL: the edge, the command line, receivers, files. */
-const ANY_POSTGRES =
-  /\/(access|alerts_slack|api|cli|hostile|http|otel|preview|prometheus|schedules_api|schedules_cli|secrets|server_start|source_(?!postgres)\w+|statsd|tls|typed_views_api|validation_(cli|suites))(_\w+)?_test\.ts$/;
+const SUITES: Suite[] = [
+  {
+    ...INTEGRATION,
+    title: "unit, integration and some faults",
+    paths: [...SOME_FAULTS, ...INTEGRATION.paths],
+  },
+  ...PAGES,
+];
+
+/** The main job and its faults: every statement that a server's role has to suffice for. */
+const MAIN_JOB = [
+  ...named("integration", "api_data", "api_requests", "database_role", "load_database_params"),
+  ...named("integration", "load_versions", "races_load", "sql_destinations", "sql_requests"),
+  ...named("integration", "typed_views_api", "validation_runs", "validation_suites"),
+  ...named("faults", "fence", "server_killed"),
+];
+
+/** What rests on the version of PostgreSQL; tests with pg_cron have a PostgreSQL 15 of their own everywhere. */
+const ON_POSTGRES = [
+  // set-up, upgrades, rights
+  ...["connections", "database_role", "database_statements", "doctor", "migration"],
+  ...["rights_attacks", "rights_matrix", "schema_dump", "schema_version", "setup_busy"],
+  // sources, the load and its locks
+  ...["incremental", "load_json", "load_lookup", "load_model", "load_text", "load_versions"],
+  ...["races_load", "resolve_memory", "row_encoder", "source_postgres"],
+  // the queue, runs, schedules
+  ...["leases", "outages", "queue", "replay", "run_states", "schedules_backfill"],
+  ...["schedules_policies", "schedules_slots", "schedules_tick", "sql_requests"],
+  // what is computed in the database
+  ...["alert_incidents", "alerts", "consumer", "metrics", "sql_destinations", "typed_views"],
+  // maintenance, backups
+  ...["backup_psql", "backup_restore", "maintenance", "test_database"],
+];
 
 const FULL_SUITES: Suite[] = [
-  ...SUITES,
+  { ...INTEGRATION, title: "unit and integration", long: true },
+  { title: "faults", paths: ["faults"], parallel: 3, long: true },
+  ...PAGES.map((suite) => ({ ...suite, long: true })),
   // needs Python, and installs what it compares with from PyPI
-  { title: "conformance", paths: ["conformance"], parallel: true },
-  { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: true },
+  { title: "conformance", paths: ["conformance"], parallel: 2, long: true },
+  { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 3 },
   {
     title: "PostgreSQL 15",
-    paths: ["integration"],
-    except: ANY_POSTGRES,
+    paths: named("integration", ...ON_POSTGRES),
     kind: "debian15",
-    parallel: true,
+    parallel: 3,
   },
 ];
 
+/** More than they take on a machine that has other things to do, too. */
 const LIMIT_MINUTES = { normal: 40, full: 75 };
 
 /** What can be tried without a database. */
-const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: true }];
+const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: 2 }];
 
 /** What tests that were skipped need, as tests/helpers/needs.ts says it. */
 const missing = new Set<string>();
@@ -98,7 +126,7 @@ async function main(): Promise<number> {
   const minutes = values.full ? LIMIT_MINUTES.full : LIMIT_MINUTES.normal;
   const deadline = performance.now() + minutes * 60_000;
   const suites = positionals.length > 0
-    ? [{ title: "chosen", paths: positionals, parallel: true }]
+    ? [{ title: "chosen", paths: positionals, parallel: 2, long: values.full }]
     : values.full
     ? FULL_SUITES
     : values.quick
@@ -114,7 +142,7 @@ async function main(): Promise<number> {
     const files = await testFiles(suite);
     if (files.length === 0) continue;
     console.log(`\n# ${suite.title}`);
-    const counts = await runSuite(suite, files, { deadline, full: values.full });
+    const counts = await runSuite(suite, files, deadline);
     for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
     if (interrupted.by) return 130;
   }
@@ -130,9 +158,9 @@ async function main(): Promise<number> {
 async function testFiles({ paths, except }: Suite): Promise<string[]> {
   const found: string[] = [];
   const visit = async (path: string) => {
-    const stat = await Deno.stat(path).catch(() => undefined);
-    if (stat?.isFile) found.push(path);
-    if (!stat?.isDirectory) return;
+    const stat = await Deno.stat(path);
+    if (stat.isFile) found.push(path);
+    if (!stat.isDirectory) return;
     for await (const { name, isDirectory } of Deno.readDir(path)) {
       if (isDirectory || /_test\.tsx?$/.test(name)) await visit(join(path, name));
     }
@@ -147,7 +175,7 @@ async function testFiles({ paths, except }: Suite): Promise<string[]> {
 async function runSuite(
   suite: Suite,
   files: string[],
-  { deadline, full }: { deadline: number; full: boolean },
+  deadline: number,
 ): Promise<Counts> {
   const dir = testClusterDir(`run-${Deno.pid}-${suite.kind ?? suite.role ?? "default"}`);
   let cluster: Cluster | undefined;
@@ -162,7 +190,7 @@ async function runSuite(
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
-        ...(full ? { ETL_TEST_LONG: "1" } : {}),
+        ...(suite.long ? { ETL_TEST_LONG: "1" } : {}),
       },
     });
   } catch (error) {
@@ -188,14 +216,11 @@ async function denoTest(
       "--frozen",
       "--sanitize-ops",
       "--sanitize-resources",
-      ...(suite.parallel ? ["--parallel"] : []),
+      ...(suite.parallel > 1 ? ["--parallel"] : []),
       ...files.map((file) => relative(PROJECT_DIR, file)),
     ],
     cwd: PROJECT_DIR,
-    env: {
-      ...options.env,
-      ...(typeof suite.parallel === "number" ? { DENO_JOBS: String(suite.parallel) } : {}),
-    },
+    env: { DENO_JOBS: String(suite.parallel), ...options.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
-import { setUpJobs } from "../../scripts/setup_jobs.ts";
-import { debian15IsInstalled } from "../helpers/clusters.ts";
-import { ownCluster, testDatabase } from "../helpers/postgres.ts";
+import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -39,33 +37,4 @@ Deno.test("a schedule becomes a run without pg_cron, through the servers", async
   );
   const slots = (await runsOf(db.dsn)).map(({ slot }) => slot.toISOString());
   assert.equal(new Set(slots).size, slots.length, "one run a slot");
-});
-
-Deno.test({
-  name:
-    "with pg_cron a schedule becomes a run while no server is up, and the next one carries it out",
-  ignore: !await debian15IsInstalled(),
-  async fn() {
-    await using cluster = await ownCluster({ kind: "debian15" });
-    const { dsn } = cluster;
-    await setupDatabase(dsn);
-    await setUpJobs(dsn);
-    {
-      await using server = await startServer({ dsn });
-      await schedule(server.address, dsn);
-    }
-    const before = (await runsOf(dsn)).length;
-    const made = await waitFor(async () => {
-      const runs = await runsOf(dsn);
-      return runs.length > before ? runs.at(-1) : null;
-    }, FIRES);
-    assert.equal(made.state, "queued");
-    await using _server = await startServer({ dsn });
-    await waitFor(async () => {
-      const runs = await runsOf(dsn);
-      return runs.find(({ run_id }) => run_id === made.run_id)?.state === "succeeded";
-    }, { timeoutMs: 30_000 });
-    const loaded = await query(dsn, "select from public.etl_improved_events");
-    assert.equal(loaded.length, 5);
-  },
 });
