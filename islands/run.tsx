@@ -7,7 +7,8 @@ import { type Connection, useEvents } from "./lib/live.ts";
 import { useLocale, useNow, useRole } from "./lib/context.tsx";
 import { ChunkCard } from "./run/chunks.tsx";
 import { QuarantineCard, ValidationCard } from "./run/records.tsx";
-import { isOver, type RunExtras, type RunPageData } from "./run/run_data.ts";
+import { COUNTERS, isOver, STAGES } from "../vocabulary/words.ts";
+import type { RunExtras, RunPageData } from "./run/run_data.ts";
 import { Confirm } from "./ui/dialog.tsx";
 import { Icon, LiveMark, Notice, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
 import type { ChunkStates, RunRelations } from "../store/run_page.ts";
@@ -342,16 +343,6 @@ export function ErrorCard({ run, remedies }: { run: RunDetail; remedies: string[
   );
 }
 
-const STAGES = [
-  "extract",
-  "transform",
-  "chunk",
-  "validate",
-  "ge_validate",
-  "load",
-  "finalize",
-] as const;
-
 /** When each stage began and ended, on one scale; stages overlap, as chunks go through on their own. */
 export function Gantt({ run }: { run: RunDetail }) {
   const { t, number, duration } = useLocale();
@@ -477,17 +468,6 @@ export function useClock(ticking: boolean): number {
   return Math.max(shared, now);
 }
 
-const COUNTS = [
-  "records_read",
-  "filtered",
-  "extra",
-  "duplicates",
-  "rejected",
-  "inserted",
-  "updated",
-  "unchanged",
-] as const;
-
 /** What became of the records. */
 export function Counts({ run }: { run: RunDetail }) {
   const { t, number } = useLocale();
@@ -497,7 +477,7 @@ export function Counts({ run }: { run: RunDetail }) {
         <h2 id="counts-title">{t("run.counts")}</h2>
       </div>
       <dl class="pairs">
-        {COUNTS.map((name) => {
+        {COUNTERS.map((name) => {
           const value = run.counts[name] ?? 0;
           return (
             <div key={name}>

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { OVERLAPS, type Stage, STAGES } from "../vocabulary/words.ts";
 import { sourceSchema } from "./sources/schema.ts";
 
 /** A PostgreSQL identifier that the pipeline may create or write; quoted wherever it is used. */
@@ -69,15 +70,11 @@ export const paramsSchema = z.strictObject({
     seconds,
     z.strictObject({
       run: seconds.optional(),
-      stages: z.strictObject({
-        extract: seconds.optional(),
-        transform: seconds.optional(),
-        chunk: seconds.optional(),
-        validate: seconds.optional(),
-        ge_validate: seconds.optional(),
-        load: seconds.optional(),
-        finalize: seconds.optional(),
-      }).optional(),
+      stages: z.strictObject(
+        Object.fromEntries(STAGES.map((stage) => [stage, seconds.optional()])) as {
+          [S in Stage]: z.ZodOptional<typeof seconds>;
+        },
+      ).optional(),
     }),
   ]).nullable().default(null)
     .describe("seconds from the request after which the run, or a stage, is late"),
@@ -86,7 +83,7 @@ export const paramsSchema = z.strictObject({
   pool: name.default("default_pool").describe("named limit on runs at once"),
   priority: z.number().int().min(-10).max(10).default(0)
     .describe("place in the queue of the pool: each step counts as a minute of waiting"),
-  overlap: z.enum(["queue", "skip", "cancel"]).default("queue")
+  overlap: z.enum(OVERLAPS).default("queue")
     .describe(
       "when a run of the same label is going on: wait, make no run, or cancel the older one",
     ),

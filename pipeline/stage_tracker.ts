@@ -1,17 +1,6 @@
 import type { StageReport } from "../store/runs.ts";
+import { type Stage, STAGES } from "../vocabulary/words.ts";
 import type { SpillMeta } from "./spill/layout.ts";
-
-/** The stages, in the order in which they are shown everywhere. */
-export const STAGES = [
-  "extract",
-  "transform",
-  "chunk",
-  "validate",
-  "ge_validate",
-  "load",
-  "finalize",
-] as const;
-export type Stage = (typeof STAGES)[number];
 
 /** Notes on an error in which stage it was thrown; the first note stays. */
 export function atStage(error: unknown, stage: Stage): unknown {

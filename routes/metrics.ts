@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
+import { END_STATES, METRIC_COUNTERS } from "../vocabulary/words.ts";
 import {
   latestMetrics,
   metricsHistory,
@@ -16,6 +17,9 @@ import { problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const count = z.number().int();
+const metricCounters = Object.fromEntries(METRIC_COUNTERS.map((name) => [name, count])) as {
+  [C in (typeof METRIC_COUNTERS)[number]]: typeof count;
+};
 
 const metricsSchema = z.object({
   // the original's, in its order
@@ -31,13 +35,7 @@ const metricsSchema = z.object({
   min_acceptance_ratio: z.number().nullable(),
   low_ratio: z.boolean(),
   replay_of: z.uuid().nullable(),
-  inserted: count,
-  updated: count,
-  unchanged: count,
-  rejected: count,
-  duplicates: count,
-  filtered: count,
-  extra: count,
+  ...metricCounters,
   schema_name: z.string().nullable(),
   table_name: z.string().nullable(),
   duration_ms: z.number().nullable(),
@@ -88,7 +86,7 @@ const historyQuery = z.strictObject({
     }),
   run_label: z.string().max(200).optional(),
   dry_run: z.enum(["true", "false"]).optional(),
-  status: z.enum(["succeeded", "failed", "cancelled"]).optional(),
+  status: z.enum(END_STATES).optional(),
   format: z.enum(["json", "csv"]).default("json"),
 });
 

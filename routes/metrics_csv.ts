@@ -1,3 +1,4 @@
+import { METRIC_COUNTERS } from "../vocabulary/words.ts";
 import type { MetricsRow } from "../store/metrics.ts";
 import { csvText } from "./shared/csv.ts";
 
@@ -19,13 +20,7 @@ const COLUMNS = [
   "status",
   "min_acceptance_ratio",
   "low_ratio",
-  "inserted",
-  "updated",
-  "unchanged",
-  "rejected",
-  "duplicates",
-  "filtered",
-  "extra",
+  ...METRIC_COUNTERS,
   "duration_ms",
   "attempt",
   "schema_name",

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { isOver } from "../vocabulary/words.ts";
 import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine_views.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { replayRun } from "../store/runs.ts";
@@ -149,7 +150,7 @@ async function replay(
   { rule, set, dry_run }: z.infer<typeof replayBody>,
 ) {
   const run = await originOf(deps, id);
-  if (["queued", "running"].includes(run.state)) {
+  if (!isOver(run.state)) {
     throw new Problem("conflict", {
       status: 409,
       detail:

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
+import { isOver } from "../vocabulary/words.ts";
 import { type RunDetail, runDetail } from "../store/run_views.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { staysOpen, Turns } from "./shared/load.ts";
@@ -16,8 +17,7 @@ const MIN_INTERVAL_MS = 250;
 /** Runs that are looked at at once, however many are followed: requests need connections, too. */
 const LOOKS_AT_ONCE = 2;
 
-const TERMINAL = ["succeeded", "failed", "cancelled"];
-const hasEnded = (run: RunDetail) => TERMINAL.includes(run.state);
+const hasEnded = (run: RunDetail) => isOver(run.state);
 
 type Lookup = SharedLookup<RunDetail | null>;
 const lookups = new WeakMap<AppDeps["watch"], Lookup>();
@@ -117,7 +117,7 @@ async function tell(deps: AppDeps, runId: string, of: Followed): Promise<void> {
   let over = Promise.withResolvers<void>();
   const unwatch = deps.watch.watch(runId, (state) => {
     changed.resolve();
-    if (TERMINAL.includes(state)) over.resolve();
+    if (isOver(state)) over.resolve();
   });
   of.wake = () => {
     changed.resolve();
@@ -162,7 +162,7 @@ export async function waitForEnd(
   signal: AbortSignal,
 ): Promise<RunDetail> {
   let over = Promise.withResolvers<void>();
-  const unwatch = deps.watch.watch(runId, (state) => TERMINAL.includes(state) && over.resolve());
+  const unwatch = deps.watch.watch(runId, (state) => isOver(state) && over.resolve());
   const onAbort = () => over.resolve();
   signal.addEventListener("abort", onAbort);
   try {

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { RUN_STATES } from "../vocabulary/words.ts";
 import { requestJsonSchema } from "../pipeline/params.ts";
 import { runExports } from "../store/exports.ts";
 import { runLogs } from "../store/logs.ts";
@@ -71,7 +72,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
         query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(500).default(50),
           cursor: z.string().max(500).optional(),
-          state: z.enum(["queued", "running", "succeeded", "failed", "cancelled"]).optional(),
+          state: z.enum(RUN_STATES).optional(),
           run_label: z.string().max(200).optional(),
         }),
       },

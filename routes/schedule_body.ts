@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { OVERLAPS } from "../vocabulary/words.ts";
 import { parseConf } from "../pipeline/conf_errors.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
 import { cronWords, SlotClock, tidyCron, tidyZone } from "../pipeline/schedules/cron.ts";
@@ -52,7 +53,7 @@ export const scheduleBody = z.strictObject({
   grace_seconds: z.number().int().min(0).max(86_400).optional().openapi({
     description: "how late a slot is still on time; default 120",
   }),
-  overlap: z.enum(["queue", "skip", "cancel"]).optional().openapi({
+  overlap: z.enum(OVERLAPS).optional().openapi({
     description: "when a run of the same label is going on; default skip",
   }),
 }).openapi("ScheduleValues");
@@ -70,7 +71,7 @@ export const scheduleJson = z.object({
   paused_until: time.nullable(),
   missed: z.enum(["last", "all", "none"]),
   grace_seconds: z.number().int(),
-  overlap: z.enum(["queue", "skip", "cancel"]),
+  overlap: z.enum(OVERLAPS),
   next_slot: time.nullable(),
   next_slot_local: z.string().nullable(),
   last_slot: z.object({

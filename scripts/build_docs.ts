@@ -4,6 +4,7 @@
  * they are current.
  */
 import { environmentSchema } from "../server/config.ts";
+import { ALERT_KINDS } from "../vocabulary/alert_kinds.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
 import {
   type Described,
@@ -33,6 +34,11 @@ const PARTS: Record<string, () => string> = {
     Object.entries(PROBLEM_TYPES).map(([type, { meaning, remedies }]) =>
       `### ${type}\n${meaning}\n\n${remedies.map((each) => `- ${each}`).join("\n")}`
     ).join("\n\n"),
+  alert_kinds: () =>
+    table(
+      ["Kind", "When"],
+      Object.entries(ALERT_KINDS).map(([kind, { when }]) => [code(kind), when]),
+    ),
   rights: () =>
     [TABLES, FUNCTIONS].map((all, index) => {
       const of = index === 0 ? "Tables and views" : "Functions";

@@ -1,7 +1,8 @@
+import type { METRIC_COUNTERS } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 
 /** A row of etl_improved_metrics, of any schema, as the API shows it; times are ISO 8601 in UTC. */
-export interface MetricsRow {
+export interface MetricsRow extends Record<(typeof METRIC_COUNTERS)[number], number> {
   run_id: string;
   run_label: string;
   status: string;
@@ -13,13 +14,6 @@ export interface MetricsRow {
   num_chunks: number | null;
   dry_run: boolean;
   replay_of: string | null;
-  inserted: number;
-  updated: number;
-  unchanged: number;
-  rejected: number;
-  duplicates: number;
-  filtered: number;
-  extra: number;
   schema_name: string | null;
   table_name: string | null;
   duration_ms: number | null;

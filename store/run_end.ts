@@ -1,3 +1,5 @@
+import type { EndState, Stage, StageState } from "../vocabulary/words.ts";
+
 /** The end of a run as etl.consume_run tells it, once to one server. Times are ISO 8601. */
 export interface RunEnd {
   end_no: number;
@@ -11,7 +13,7 @@ export interface RunEnd {
 export interface EndedRun {
   run_id: string;
   run_label: string;
-  state: "succeeded" | "failed" | "cancelled";
+  state: EndState;
   attempt: number;
   trigger: string;
   requested_by: string;
@@ -40,8 +42,8 @@ export interface EndedRun {
 }
 
 export interface EndedStage {
-  stage: string;
-  state: "pending" | "running" | "succeeded" | "failed" | "skipped" | "cancelled";
+  stage: Stage;
+  state: StageState;
   started_at: string | null;
   ended_at: string | null;
   busy_ms: number;

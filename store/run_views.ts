@@ -1,3 +1,4 @@
+import { COUNTERS, STAGES } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 
 /** A run as the API shows it; times are ISO 8601 in UTC. */
@@ -86,19 +87,18 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
       'stages', coalesce((select jsonb_agg(jsonb_build_object('stage', s.stage, 'state', s.state,
           'started_at', etl.iso(s.started_at), 'ended_at', etl.iso(s.ended_at), 'busy_ms', round(s.busy_ms::numeric, 1),
           'records_in', s.records_in, 'records_out', s.records_out, 'attempts', s.attempts, 'error', s.error)
-        order by array_position(array['extract','transform','chunk','validate','ge_validate','load','finalize'], s.stage))
+        order by array_position(${[...STAGES]}::text[], s.stage))
         from etl.stages as s where s.run_id = r.run_id), '[]'),
       'chunks', coalesce((select jsonb_object_agg(c.state, c.count) from (
         select state, count(*) from etl.chunks where run_id = r.run_id group by state) as c), '{}'),
       'cursor', case when r.pin ? 'cursor_column' then jsonb_build_object('column', r.pin -> 'cursor_column',
         'mode', coalesce(r.pin ->> 'cursor_mode', 'window'), 'from', r.pin -> 'cursor_lower', 'to', r.pin -> 'cursor_upper') end,
       -- what an unfinished run has counted so far
-      'counts', coalesce(case when r.ended_at is not null then r.counts end, (select to_jsonb(t) from (
-        select coalesce(sum(records_read), 0) as records_read, coalesce(sum(rejected), 0) as rejected,
-          coalesce(sum(filtered), 0) as filtered, coalesce(sum(extra), 0) as extra,
-          coalesce(sum(duplicates), 0) as duplicates, coalesce(sum(inserted), 0) as inserted,
-          coalesce(sum(updated), 0) as updated, coalesce(sum(unchanged), 0) as unchanged
-        from etl.chunks where run_id = r.run_id) as t))) as run
+      'counts', coalesce(case when r.ended_at is not null then r.counts end, (
+        select jsonb_object_agg(n.name, n.value) from (
+          select t.name, coalesce(sum((to_jsonb(c) ->> t.name)::bigint), 0) as value
+          from unnest(${[...COUNTERS]}::text[]) as t (name)
+          left join etl.chunks as c on c.run_id = r.run_id group by t.name) as n))) as run
     from etl.runs as r where r.run_id = ${runId}`;
   return row?.run ?? null;
 }

@@ -1,8 +1,6 @@
+import type { ChunkState, EndState, RunState, Stage, StageState } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
-
-/** States of a run; etl.run_transitions lists the ways between them. */
-export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
 
 /** A row of etl.runs. Times are Dates, counts numbers. */
 export interface RunRow {
@@ -48,8 +46,8 @@ export interface RunRow {
 
 /** A stage as report_progress and finish_run take it. */
 export interface StageReport {
-  stage: string;
-  state: "pending" | "running" | "succeeded" | "failed" | "skipped" | "cancelled";
+  stage: Stage;
+  state: StageState;
   started_at: string | null;
   ended_at: string | null;
   busy_ms: number;
@@ -201,7 +199,7 @@ export async function replayRun(
 /** A chunk as plan_chunks found it; of a published one, what is in the table. */
 export interface StoredChunk {
   chunk_no: number;
-  state: "planned" | "prepared" | "published";
+  state: ChunkState;
   events: number;
   /** Rows inserted or updated. */
   written: number;
@@ -232,7 +230,7 @@ export async function reportProgress(
 }
 
 export interface Outcome {
-  state: "succeeded" | "failed" | "cancelled";
+  state: EndState;
   error?: unknown;
   stages: StageReport[];
   warnings?: string[];

@@ -1,8 +1,5 @@
+import type { Role } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
-
-export const ROLES = ["viewer", "operator", "admin"] as const;
-/** What a token may do; each role may do what those before it may. */
-export type Role = typeof ROLES[number];
 
 /** A token as people see it: without anything that could be used in its place. */
 export interface TokenView {

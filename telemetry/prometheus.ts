@@ -1,4 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { ALERT_KINDS } from "../vocabulary/alert_kinds.ts";
+import { END_STATES, OUTCOMES } from "../vocabulary/words.ts";
 import type { Scrape } from "../store/metrics.ts";
 import type { RunRow } from "../store/runs.ts";
 import type { RunEndObserver, RunObserver, TaskDone } from "./observer.ts";
@@ -52,8 +54,8 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
 
   constructor() {
     // what has not happened yet is 0, not absent: rates over it work from the first time on
-    for (const state of ["succeeded", "failed", "cancelled"]) this.#runs.inc({ state }, 0);
-    for (const outcome of ["inserted", "updated", "unchanged", "rejected"]) {
+    for (const state of END_STATES) this.#runs.inc({ state }, 0);
+    for (const outcome of OUTCOMES) {
       this.#rows.inc({ outcome }, 0);
     }
     for (const reason of ["missing", "token", "session", "sign_in", "role", "origin", "limited"]) {
@@ -87,7 +89,7 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
     this.#runs.inc({ state });
     this.#runSeconds.observe({ state }, seconds(run.requested_at, run.ended_at));
     if (!run.dry_run) {
-      for (const outcome of ["inserted", "updated", "unchanged", "rejected"]) {
+      for (const outcome of OUTCOMES) {
         this.#rows.inc({ outcome }, counts?.[outcome] ?? 0);
       }
     }
@@ -146,19 +148,6 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
 
 const seconds = (from: string, to: string) => Math.max(0, Date.parse(to) - Date.parse(from)) / 1000;
 
-/** Kinds that are shown before they ever happened. */
-const ALERT_KINDS = [
-  "run_failed",
-  "low_ratio",
-  "ratio_drop",
-  "volume_drop",
-  "sla_miss",
-  "ge_failed",
-  "schedule_overdue",
-  "stale",
-  "consumer_failed",
-];
-
 type MakeGauge = (name: string, help: string, labelNames?: string[]) => Gauge;
 
 function databaseGauges(scrape: Scrape, gauge: MakeGauge): void {
@@ -188,7 +177,8 @@ function databaseGauges(scrape: Scrape, gauge: MakeGauge): void {
     perDay.low_ratio_count.set({ day }, low_ratio_count);
   }
   const alertGauge = gauge("etl_alerts_24h_count", "Alerts of the last 24 hours.", ["kind"]);
-  for (const kind of new Set([...ALERT_KINDS, ...Object.keys(alerts)])) {
+  // kinds are shown before they ever happened
+  for (const kind of new Set([...Object.keys(ALERT_KINDS), ...Object.keys(alerts)])) {
     alertGauge.set({ kind }, alerts[kind] ?? 0);
   }
   gauge("etl_total_runs_all_time", "Runs that ever ended.").set(totals.runs);

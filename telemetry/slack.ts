@@ -1,4 +1,6 @@
 import { IncomingWebhook, type IncomingWebhookSendArguments } from "@slack/webhook";
+import { ALERT_KINDS, type AlertKind } from "../vocabulary/alert_kinds.ts";
+import type { AlertSeverity } from "../vocabulary/words.ts";
 import { DeliveryError, statusError, withoutAddress } from "./http_post.ts";
 import type { Notification, Sender } from "./notification.ts";
 
@@ -10,23 +12,11 @@ const ICONS: Record<string, string> = {
   error: "\u{1F534}",
   warning: "\u{1F7E0}",
   info: "\u2705",
-};
-
-const TITLES: Record<string, string> = {
-  run_failed: "Run failed",
-  low_ratio: "Low acceptance ratio",
-  ratio_drop: "Acceptance ratio is falling",
-  volume_drop: "Fewer rows than usual",
-  sla_miss: "Late",
-  ge_failed: "Expectations failed",
-  schedule_overdue: "Schedule overdue",
-  stale: "Data is stale",
-  consumer_failed: "Consumer failed",
-};
+} satisfies Record<AlertSeverity, string>;
 
 /** What a kind of alert is called in a message. */
 function alertTitle(kind: string): string {
-  return TITLES[kind] ?? kind;
+  return Object.hasOwn(ALERT_KINDS, kind) ? ALERT_KINDS[kind as AlertKind].title : kind;
 }
 
 /** Text of others in a Slack message: nothing in it is a link, a mention or a command. */

@@ -1,3 +1,7 @@
+import { PROBLEM_TYPES, type ProblemExplanation, type ProblemType } from "./problem_types.ts";
+
+export type { ProblemType };
+
 /**
  * One thing that is wrong with a request or a run, in the terms of RFC 9457.
  * `field` is a JSON-pointer-like path ("source.key[0]"), `value` what was
@@ -23,40 +27,6 @@ export function errorsText(errors: FieldError[]): string {
   return `${count}: ${told.join("; ")}${more}`;
 }
 
-/** The known kinds of problem; each is documented in docs/troubleshooting.md under its name. */
-export type ProblemType =
-  | "invalid-conf"
-  | "unknown-parameter"
-  | "bad-request"
-  | "unauthorized"
-  | "forbidden"
-  | "not-found"
-  | "method-not-allowed"
-  | "conflict"
-  | "idempotency-conflict"
-  | "payload-too-large"
-  | "unsupported-media-type"
-  | "too-many-requests"
-  | "unavailable"
-  | "internal"
-  // of a run
-  | "source-unreadable"
-  | "source-changed"
-  | "source-refused"
-  | "too-many-rejected"
-  | "foreign-rows"
-  | "destination-mismatch"
-  | "missing-grant"
-  | "validation-failed"
-  | "low-ratio"
-  | "transform-failed"
-  | "database-unavailable"
-  | "database-error"
-  | "disk-full"
-  | "attempts-exhausted"
-  | "cancelled"
-  | "superseded";
-
 /** A problem as it is stored with a run and sent as application/problem+json. */
 export interface ProblemDetails {
   type: string;
@@ -80,12 +50,6 @@ export interface ProblemOptions {
   /** Extension members, e.g. `{ suggestions: ["batch_size"] }`. */
   extra?: Record<string, unknown>;
 }
-
-const TITLES: Partial<Record<ProblemType, string>> = {
-  "invalid-conf": "The configuration is not valid",
-  "foreign-rows": "Rows belong to another source",
-  "low-ratio": "The acceptance ratio was not reached",
-};
 
 /**
  * An error whose text is meant for the user. Everything that the pipeline
@@ -113,8 +77,7 @@ export class Problem extends Error {
   toJSON(): ProblemDetails {
     return {
       type: `/api/problems/${this.type}`,
-      title: TITLES[this.type] ??
-        this.type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase()),
+      title: titleOf(this.type),
       status: this.status,
       detail: this.message,
       ...(this.errors.length > 0 ? { errors: this.errors } : {}),
@@ -133,4 +96,9 @@ export class Problem extends Error {
       ...(errors ? { errors } : {}),
     });
   }
+}
+
+function titleOf(type: ProblemType): string {
+  const known: ProblemExplanation = PROBLEM_TYPES[type];
+  return known?.title ?? type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase());
 }

@@ -1,16 +1,17 @@
-import type { ProblemType } from "./problem.ts";
-
 /** What a kind of problem means and what to do about it, for GET /api/problems/{type}. */
 export interface ProblemExplanation {
+  /** Its title; default: its name in words. */
+  title?: string;
   /** What has happened. */
   meaning: string;
   /** What helps, one step each. */
   remedies: string[];
 }
 
-/** Every kind of problem, explained. */
-export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
+/** Every kind of problem, explained: the list from which docs/troubleshooting.md and the API have them. */
+export const PROBLEM_TYPES = {
   "invalid-conf": {
+    title: "The configuration is not valid",
     meaning:
       "A parameter of the run has a value that it cannot have. `errors` names every one of " +
       "them, what was given and what would be right.",
@@ -119,6 +120,7 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
     ],
   },
   "foreign-rows": {
+    title: "Rows belong to another source",
     meaning: "The run would have overwritten rows that another source owns. Nothing was published.",
     remedies: [
       "Give the sources keys that differ, or tables of their own (table_name).",
@@ -148,6 +150,7 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
     ],
   },
   "low-ratio": {
+    title: "The acceptance ratio was not reached",
     meaning: "Fewer rows arrived than min_acceptance_ratio asks for. What was loaded stays.",
     remedies: [
       "See what was rejected and why: `etl quarantine ID`, or GET /api/etl/runs/{id}/quarantine.",
@@ -190,4 +193,5 @@ export const PROBLEM_TYPES: Record<ProblemType, ProblemExplanation> = {
     meaning: "A newer run took the place of this one.",
     remedies: ["Look at the newer run."],
   },
-};
+} satisfies Record<string, ProblemExplanation>;
+export type ProblemType = keyof typeof PROBLEM_TYPES;

@@ -1,3 +1,4 @@
+import { isOver } from "../../vocabulary/words.ts";
 import { waitFor } from "../../tests/helpers/wait_for.ts";
 import type { Measure, Row } from "../bench.ts";
 import { loadConf, requestRun } from "../runs.ts";
@@ -80,7 +81,7 @@ async function killAndWait(
   const takenUp = (performance.now() - killed) / 1000;
   const end = await waitFor(async () => {
     const now = await run();
-    return ["succeeded", "failed", "cancelled"].includes(now.state) ? now : null;
+    return isOver(now.state) ? now : null;
   }, { ...look, what: "the end of the run" });
   if (end.state !== "succeeded" || Number(end.total_rows) !== RECORDS) {
     throw new Error(`The run ended as ${end.state} with ${end.total_rows} rows`);

@@ -1,3 +1,5 @@
+import { ALERT_MESSAGES } from "../../vocabulary/alert_kinds.ts";
+
 /**
  * Every text of the dashboard in English, the language that defines what there is.
  * `{name}` is replaced; `one|many` is chosen by the value `n`.
@@ -413,15 +415,7 @@ export const en = {
   "alerts.suppressed": "Not told again",
   "alerts.none_found": "No alert matches these filters.",
   "alerts.run": "Run",
-  "alert.run_failed": "Run failed",
-  "alert.low_ratio": "Low acceptance ratio",
-  "alert.ratio_drop": "Ratio is falling",
-  "alert.sla_miss": "Deadline missed",
-  "alert.schedule_overdue": "Schedule is overdue",
-  "alert.ge_failed": "Expectations not met",
-  "alert.volume_drop": "Fewer rows than usual",
-  "alert.stale": "Data is stale",
-  "alert.consumer_failed": "Consumer failed",
+  ...ALERT_MESSAGES,
   "severity.info": "information",
   "severity.warning": "warning",
   "severity.error": "error",

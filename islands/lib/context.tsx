@@ -1,7 +1,7 @@
 import { type ComponentChildren, createContext } from "preact";
 import { useContext, useEffect, useMemo, useState } from "preact/hooks";
 import { createLocale, type Locale, type LocaleSettings } from "./locale.ts";
-import type { Role } from "../../store/tokens.ts";
+import type { Role } from "../../vocabulary/words.ts";
 
 /** A locale, and the time that "ago" is counted from, in ms. */
 export interface LocaleNow {

@@ -3,7 +3,7 @@
 import { type ComponentType, hydrate } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Messages } from "../i18n/en.ts";
-import type { Role } from "../../store/tokens.ts";
+import type { Role } from "../../vocabulary/words.ts";
 import type { Lang } from "./locale.ts";
 import { LocaleProvider, ViewerContext } from "./context.tsx";
 

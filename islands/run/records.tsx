@@ -8,7 +8,8 @@ import type { Submitted } from "../../store/runs.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
-import { isOver, type RunExtras } from "./run_data.ts";
+import { isOver } from "../../vocabulary/words.ts";
+import type { RunExtras } from "./run_data.ts";
 import type { ValidationResult } from "../../pipeline/expectations/result.ts";
 import { Result } from "../ui/expectation.tsx";
 

@@ -23,9 +23,6 @@ export interface RunPageData extends RunExtras {
   remedies: string[];
 }
 
-export const isOver = (state: string): boolean =>
-  state === "succeeded" || state === "failed" || state === "cancelled";
-
 /** What the letters of ChunkStates stand for. */
 export const CHUNK_STATES = { l: "planned", r: "prepared", p: "published", x: "failed" } as const;
 export type ChunkLetter = keyof typeof CHUNK_STATES;

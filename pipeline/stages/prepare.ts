@@ -6,7 +6,8 @@ import type { Rejected } from "../event.ts";
 import { manifestTable } from "./manifest.ts";
 import { countKeyTypes } from "../mapping.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { atStage, type Stage } from "../stage_tracker.ts";
+import type { Stage } from "../../vocabulary/words.ts";
+import { atStage } from "../stage_tracker.ts";
 import { readSource } from "../sources/adapters.ts";
 import { locate, sliceBatch } from "../sources/origin.ts";
 import { addRepeated } from "../sources/repeated_names.ts";
@@ -88,7 +89,7 @@ async function makeSpill(
     events: 0,
     cursor_nulls: 0,
   };
-  const ms = { extract: 0, transform: 0, chunk: 0, validate: 0, ge_validate: 0 };
+  const ms: Partial<Record<Stage, number>> = {};
   const rejected: Rejected[] = [];
   using writer = await SpillWriter.open({
     dir: context.spillDir,
@@ -101,9 +102,9 @@ async function makeSpill(
   let mark = performance.now();
   /** What an error that is thrown now belongs to. */
   let stage: Stage = "extract";
-  const lap = (ended: keyof typeof ms, next: Stage = ended) => {
+  const lap = (ended: Stage, next: Stage = ended) => {
     const now = performance.now();
-    ms[ended] += now - mark;
+    ms[ended] = (ms[ended] ?? 0) + now - mark;
     mark = now;
     stage = next;
   };

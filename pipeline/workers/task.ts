@@ -3,7 +3,7 @@ import type { Comparison } from "../stages/manifest.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";
-import type { Stage } from "../stage_tracker.ts";
+import type { Stage } from "../../vocabulary/words.ts";
 import type { Lines } from "../user_code/messages.ts";
 import type { CursorPosition, Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
 

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { type Role, ROLES } from "../../store/tokens.ts";
+import { type Role, ROLES } from "../../vocabulary/words.ts";
 
 /** Who asks. */
 export interface Identity {

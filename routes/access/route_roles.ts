@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
-import type { Role } from "../../store/tokens.ts";
+import type { Role } from "../../vocabulary/words.ts";
 
 /** Who may use a route: a role and those above it, or anyone, also without a token. */
 export type Needed = Role | "anyone";

@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { RUN_STATES } from "../../vocabulary/words.ts";
 import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { runLabels } from "../../store/dashboard.ts";
@@ -171,8 +172,8 @@ export function Filters({ query, labels, isFiltered }: FiltersProps) {
         name="state"
         label={t("field.state")}
         value={query.state}
-        options={(["queued", "running", "succeeded", "failed", "cancelled"] as const)
-          .map((state) => [state, t(`state.${state}` as MessageKey)])}
+        options={RUN_STATES
+          .map((state) => [state, t(`state.${state}`)])}
       />
       <Choice
         name="dry_run"

@@ -1,10 +1,10 @@
 import { z } from "zod";
+import { RUN_STATES } from "../../vocabulary/words.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type HistoryFilter, SORT_COLUMNS, type SortColumn } from "../../store/history.ts";
 import { type CursorPart, decodeCursor } from "../shared/page_cursor.ts";
 
 export const LIMITS = [30, 50, 100, 200];
-const STATES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
 
 /** What the cursor holds of the column that the list is sorted by; of the others a number. */
 const CURSOR_PARTS: Partial<Record<SortColumn, CursorPart>> = {
@@ -26,7 +26,7 @@ const querySchema = z.object({
   start: moment.optional(),
   end: moment.optional(),
   run_label: z.string().max(200).optional(),
-  state: z.enum(STATES).optional(),
+  state: z.enum(RUN_STATES).optional(),
   dry_run: z.enum(["true", "false"]).optional(),
   sort: z.enum(SORT_COLUMNS).default("requested_at"),
   order: z.enum(["asc", "desc"]).default("desc"),

@@ -1,4 +1,5 @@
 import { z } from "@hono/zod-openapi";
+import { OVERLAPS, RUN_STATES } from "../../vocabulary/words.ts";
 
 /** A body of JSON, as OpenAPI describes it. */
 export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
@@ -25,7 +26,7 @@ const problemSchema = z.object({
 }).loose().openapi("Problem");
 
 const time = z.string().openapi({ format: "date-time" });
-const state = z.enum(["queued", "running", "succeeded", "failed", "cancelled"]);
+const state = z.enum(RUN_STATES);
 
 export const runSchema = z.object({
   run_id: z.uuid(),
@@ -37,7 +38,7 @@ export const runSchema = z.object({
   dry_run: z.boolean(),
   dataset: z.string(),
   pool: z.string(),
-  overlap: z.enum(["queue", "skip", "cancel"]),
+  overlap: z.enum(OVERLAPS),
   replay_of: z.uuid().nullable(),
   schedule: z.string().nullable(),
   slot: time.nullable(),

@@ -1,3 +1,4 @@
+import { isOver } from "../../vocabulary/words.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 import { lines } from "../server_process.ts";
@@ -45,7 +46,7 @@ export async function followRun(
         lostAt = undefined;
         lastEventId = id;
         onChange(run);
-        if (["succeeded", "failed", "cancelled"].includes(run.state)) return run;
+        if (isOver(run.state)) return run;
       }
     } catch (error) {
       signal?.throwIfAborted();

@@ -1,21 +1,19 @@
+import { OUTCOMES } from "../../vocabulary/words.ts";
 import type { RunDetail, StageView } from "../../store/run_views.ts";
 import { count, duration, type Terminal } from "../terminal.ts";
 import { printable } from "./printable.ts";
 
+const SUMMARY_COUNTERS = [...OUTCOMES, "duplicates", "filtered"] as const;
+type SummaryCounter = (typeof SUMMARY_COUNTERS)[number];
+
 /** A run for programs: the last line that `--json` prints. */
-export interface RunSummary {
+export interface RunSummary extends Record<SummaryCounter, number> {
   run_id: string;
   status: string;
   total_rows: number | null;
   expected_rows: number | null;
   ratio: number | null;
   num_chunks: number | null;
-  inserted: number;
-  updated: number;
-  unchanged: number;
-  rejected: number;
-  duplicates: number;
-  filtered: number;
   duration_ms: number | null;
   /** By name. */
   stages: Record<string, StageView>;
@@ -25,7 +23,9 @@ export interface RunSummary {
 
 export function runSummary(run: RunDetail): RunSummary {
   const { run_id, state, total_rows, expected_rows, ratio, num_chunks, duration_ms } = run;
-  const counted = (name: string) => run.counts[name] ?? 0;
+  const counted = Object.fromEntries(
+    SUMMARY_COUNTERS.map((name) => [name, run.counts[name] ?? 0]),
+  ) as Record<SummaryCounter, number>;
   return {
     run_id,
     status: state,
@@ -33,12 +33,7 @@ export function runSummary(run: RunDetail): RunSummary {
     expected_rows,
     ratio,
     num_chunks,
-    inserted: counted("inserted"),
-    updated: counted("updated"),
-    unchanged: counted("unchanged"),
-    rejected: counted("rejected"),
-    duplicates: counted("duplicates"),
-    filtered: counted("filtered"),
+    ...counted,
     duration_ms,
     stages: Object.fromEntries(run.stages.map((stage) => [stage.stage, stage])),
     ...(run.error === null ? {} : { error: run.error }),

@@ -1,6 +1,7 @@
 import { newToken } from "../../routes/access/credential.ts";
 import type { Sql } from "../../store/database.ts";
-import { createToken, type Role } from "../../store/tokens.ts";
+import { createToken } from "../../store/tokens.ts";
+import type { Role } from "../../vocabulary/words.ts";
 
 export interface MakeTokenOptions {
   name: string;

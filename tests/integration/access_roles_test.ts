@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
 import { ROUTE_ROLES, routeName, TRIGGERS } from "../../routes/access/route_roles.ts";
-import { ROLES } from "../../store/tokens.ts";
+import { ROLES } from "../../vocabulary/words.ts";
 import { makeToken } from "../helpers/tokens.ts";
 
 const ADMIN_TOKEN = "a-token-of-the-environment-0123456789";

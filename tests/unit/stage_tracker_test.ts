@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { STAGES, StageTracker } from "../../pipeline/stage_tracker.ts";
+import { StageTracker } from "../../pipeline/stage_tracker.ts";
+import { STAGES } from "../../vocabulary/words.ts";
 
 function clock(): () => Date {
   let second = 0;

@@ -1,3 +1,4 @@
+import { RUN_STATES } from "../../../vocabulary/words.ts";
 import type { RunView } from "../../../store/run_views.ts";
 import { count, duration } from "../../terminal.ts";
 import { wholeNumber } from "../actions.ts";
@@ -6,14 +7,12 @@ import type { Command } from "../command.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { table } from "../table.ts";
 
-const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
-
 export const runs: Command = {
   name: "runs",
   summary: "list runs, newest first",
   description: "Lists runs, newest first.",
   options: {
-    state: { type: "string", value: "STATE", help: `only those that are ${STATES.join(", ")}` },
+    state: { type: "string", value: "STATE", help: `only those that are ${RUN_STATES.join(", ")}` },
     label: { type: "string", value: "LABEL", help: "only those with this run_label" },
     limit: { type: "string", value: "N", help: "how many, 1 to 500; default 20" },
   },
@@ -21,8 +20,8 @@ export const runs: Command = {
   async run(call) {
     const { text, flags, out, connect } = call;
     const limit = wholeNumber(call, "limit", { least: 1, most: 500, otherwise: 20 });
-    if (text.state !== undefined && !STATES.includes(text.state)) {
-      throw new UsageError(`--state must be one of ${STATES.join(", ")}, not '${text.state}'`);
+    if (text.state !== undefined && !RUN_STATES.some((state) => state === text.state)) {
+      throw new UsageError(`--state must be one of ${RUN_STATES.join(", ")}, not '${text.state}'`);
     }
     const query = new URLSearchParams({ limit: String(limit) });
     if (text.state !== undefined) query.set("state", text.state);

@@ -1,3 +1,4 @@
+import { isOver } from "../../../vocabulary/words.ts";
 import type { RunDetail } from "../../../store/run_views.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import type { Command } from "../command.ts";
@@ -32,7 +33,7 @@ export const show: Command = {
 };
 
 function runLines(out: Terminal, run: RunDetail): string[] {
-  const ended = ["succeeded", "failed", "cancelled"].includes(run.state);
+  const ended = isOver(run.state);
   const facts: [string, string | null][] = [
     ["state", ended ? run.state : `${run.state}: ${progressText(run)}`],
     ["label", run.run_label],

@@ -1,10 +1,10 @@
+import { ROLES } from "../../../vocabulary/words.ts";
 import type { TokenView } from "../../../store/tokens.ts";
 import { type Action, printTable, runAction } from "../actions.ts";
 import { post, request } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
 
-const ROLES = ["viewer", "operator", "admin"];
 const HOURS: Record<string, number> = { h: 1, d: 24, w: 168 };
 
 export const token: Command = {
@@ -48,7 +48,7 @@ const ACTIONS: Record<string, Action> = {
 
 async function create(call: Call, name: string): Promise<ExitCode> {
   const { role, expires } = call.text;
-  if (role === undefined || !ROLES.includes(role)) {
+  if (role === undefined || !ROLES.some((known) => known === role)) {
     throw new UsageError(
       `etl token create needs --role: ${ROLES.join(", ")}${
         role === undefined ? "" : `; not '${role}'`

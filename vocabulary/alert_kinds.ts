@@ -1,0 +1,64 @@
+/** A kind of alert: what it is called in messages and on the dashboard, and when it is raised. */
+interface AlertKindText {
+  title: string;
+  /** Markdown, for docs/observability.md. */
+  when: string;
+}
+
+/**
+ * Every kind of alert that the program raises, in the order of Prometheus and the documentation; SQL may raise others.
+ * islands/i18n/es.ts has the Spanish title; etl.end_gone_incidents says when nothing can disprove one any more.
+ */
+export const ALERT_KINDS = {
+  run_failed: {
+    title: "Run failed",
+    when:
+      "a run failed, and not for one of the next two reasons; or a schedule could not ask for its run",
+  },
+  low_ratio: {
+    title: "Low acceptance ratio",
+    when:
+      "the ratio was below 1, whether or not the run's `min_acceptance_ratio` accepts that; the alert says which (`details.accepted`). Duplicates and filtered records do not lower it",
+  },
+  ge_failed: {
+    title: "Expectations not met",
+    when: "expectations of the suite failed, whether or not the data was loaded",
+  },
+  ratio_drop: {
+    title: "Ratio is falling",
+    when:
+      "the ratio is more than `ETL_ALERT_RATIO_DROP` (0.1) below the mean of the last `ETL_ALERT_WINDOW` (10) runs of the label; at least three",
+  },
+  volume_drop: {
+    title: "Fewer rows than usual",
+    when:
+      "the same for rows, `ETL_ALERT_VOLUME_DROP` (0.5), or nothing was read, at the first run too; not for incremental sources",
+  },
+  sla_miss: {
+    title: "Deadline missed",
+    when:
+      "a run or a stage is not done at its deadline; raised within 5 s, while it is still running or waiting",
+  },
+  schedule_overdue: {
+    title: "Schedule is overdue",
+    when:
+      "a schedule was due and nothing has decided about its run, or its slots cannot be computed",
+  },
+  stale: {
+    title: "Data is stale",
+    when:
+      "a dataset was not loaded for `ETL_ALERT_STALE_SECONDS` (`etl.datasets.stale_after_seconds` for one)",
+  },
+  consumer_failed: {
+    title: "Consumer failed",
+    when: "a consumer of datasets gave up on an event",
+  },
+} as const satisfies Record<string, AlertKindText>;
+export type AlertKind = keyof typeof ALERT_KINDS;
+
+/** The titles by kind, each name after a prefix: messages of the dashboard. */
+export type AlertMessages = Record<`alert.${AlertKind}`, string>;
+
+export const ALERT_MESSAGES = Object.fromEntries(
+  Object.entries(ALERT_KINDS).map(([kind, { title }]) => [`alert.${kind}`, title]),
+) as AlertMessages;
