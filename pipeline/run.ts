@@ -1,7 +1,9 @@
 import type { Sql } from "../store/database.ts";
 import {
+  orderOf,
   planChunks,
   reportProgress,
+  type RunOrder,
   type RunRow,
   startRun,
   type StoredChunk,
@@ -13,12 +15,15 @@ import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/tracing.ts";
 import type { ValidationResult } from "./expectations/result.ts";
 import { forEachLane } from "./lanes.ts";
-import { chooseComparison, type Comparison, manifestTable } from "./stages/manifest.ts";
+import {
+  chooseComparison,
+  type Comparison,
+  foreignRowsProblem,
+  manifestTable,
+} from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
-import { foreignRowsProblem } from "./stages/resolve.ts";
-import { runContext, type RunSettings } from "./run_context.ts";
 import { RunControl } from "./run_control.ts";
 import {
   type Ending,
@@ -27,11 +32,11 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
-import { mappingOf } from "./sources/defaults.ts";
+import { mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
-import { httpTarget } from "./sources/http/connection.ts";
-import type { Slice } from "./sources/source.ts";
-import type { SpillMeta } from "./spill/layout.ts";
+import { type HttpConnection, httpTarget } from "./sources/http/connection.ts";
+import type { Plain, Slice, SourceLimits } from "./sources/source.ts";
+import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
@@ -39,6 +44,10 @@ import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, ForeignRows, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 import { createManifest, destinationSize } from "../store/manifests.ts";
+import { parseJson } from "./sources/json_text.ts";
+import { findSuite } from "../store/suites.ts";
+import { type Params, paramsSchema } from "./params.ts";
+import { cursorPosition } from "../store/cursors.ts";
 
 /** What a run needs of its server. */
 export interface RunDeps {
@@ -395,4 +404,76 @@ function heldBackWarning(decisions: ChunkDecision[]): string[] {
     } not updated: a later request of this source ` +
     "has loaded since, and may have confirmed what is stored",
   ];
+}
+
+export interface RunSettings {
+  /** ETL_RUN_MAX_ATTEMPTS */
+  maxAttempts: number;
+  /** Minutes that a run waits for what is away; default 30. */
+  outageMinutes?: number;
+  spoolDir: string;
+  dataDir: string;
+  transformsDir: string;
+  connections: Record<string, string>;
+  httpConnections: Record<string, HttpConnection>;
+  limits: SourceLimits;
+}
+
+/** What the workers need to know of a run, from its row and the server's settings. */
+export async function runContext(
+  sql: Sql,
+  run: RunRow,
+  settings: RunSettings,
+): Promise<RunContext> {
+  const params = checkedParams(run);
+  const { source } = params;
+  const sourceName = sourceNameOf(source, run.run_label);
+  const dataset = `${run.schema_name}.${run.table_name}`;
+  const given = (name: string) => ["request", "configuration"].includes(run.origins[name] ?? "");
+  const incremental = source.type === "postgres" && source.cursor !== undefined;
+  const generated = source.type === "synthetic" || source.type === "inline";
+  return {
+    runId: run.run_id,
+    attempt: run.attempt,
+    isReplay: run.replay_of !== null,
+    ...await placeOf(sql, run),
+    params,
+    sourceName,
+    chunkSize: generated || run.origins.chunk_size !== "default" ? params.chunk_size : null,
+    maxRecords: source.type === "synthetic" || given("batch_size") ? params.batch_size : null,
+    pin: run.pin,
+    cursorPosition: incremental && !params.full_refresh
+      ? await cursorPosition(sql, sourceName, dataset)
+      : null,
+    spillDir: runDir(settings.spoolDir, run.run_id),
+    dataDir: settings.dataDir,
+    transformsDir: settings.transformsDir,
+    connections: settings.connections,
+    limits: settings.limits,
+    suite: parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null,
+    traceparent: run.traceparent,
+  };
+}
+
+/** Only a run that comes back can be late: a replay, or a run that has ended before. */
+async function placeOf(sql: Sql, run: RunRow): Promise<RunOrder> {
+  return run.replay_of === null && run.attempt_base === 0
+    ? { orderRunId: run.run_id, late: false }
+    : await orderOf(sql, run.run_id);
+}
+
+/** The parameters as SQL resolved them; what only this schema can check fails the run here. */
+function checkedParams(run: RunRow): Params {
+  const parsed = paramsSchema.safeParse(run.params);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.map((issue) => ({
+    field: issue.path.join("."),
+    message: issue.message,
+  }));
+  throw new Problem("invalid-conf", {
+    detail: `The parameters of the run are not valid: ${
+      errors.map(({ field, message }) => `${field}: ${message}`).join("; ")
+    }`,
+    errors,
+  });
 }

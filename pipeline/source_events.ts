@@ -1,7 +1,6 @@
 import type { Event } from "./event.ts";
 import { columnsOf, type PreviewContext, transformOf } from "./preview.ts";
-import { adapterFor } from "./sources/adapters.ts";
-import { planFirst } from "./sources/preview.ts";
+import { adapterFor, planFirst } from "./sources/adapters.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import { validateBatch } from "./stages/validate.ts";
 

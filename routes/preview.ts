@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
-import { previewInWorker } from "../pipeline/workers/preview.ts";
+import { previewInWorker } from "../pipeline/workers/aside.ts";
 import { resolveParams } from "../store/params.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
 import { mediaType, readJson } from "./shared/body.ts";

@@ -1,6 +1,6 @@
-import { realPaths } from "../pipeline/real_paths.ts";
+import { realPaths } from "../pipeline/workers/permissions.ts";
 import { resolve } from "node:path";
-import { CLOUD_METADATA } from "../pipeline/sources/http/cloud_metadata.ts";
+import { CLOUD_METADATA } from "../pipeline/sources/http/address_guard.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,

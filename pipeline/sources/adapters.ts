@@ -1,9 +1,10 @@
-import { fileAdapter } from "./file.ts";
-import { httpAdapter } from "./http.ts";
-import { inlineAdapter } from "./inline.ts";
-import { postgresAdapter } from "./postgres.ts";
+import { fileAdapter, planFileSource } from "./file.ts";
+import { httpAdapter, planHttpSource } from "./http/source.ts";
+import { inlineAdapter, planInlineSource } from "./inline.ts";
+import { postgresAdapter, previewPostgres } from "./postgres/source.ts";
 import type { SourceConf } from "./schema.ts";
 import type {
+  Origin,
   Plan,
   PlanContext,
   ReadContext,
@@ -12,6 +13,7 @@ import type {
   SourceAdapter,
 } from "./source.ts";
 import { syntheticAdapter } from "./synthetic.ts";
+import type { MappingConf } from "../mapping.ts";
 
 const ADAPTERS = {
   synthetic: syntheticAdapter,
@@ -38,4 +40,68 @@ export function readSource(
   ctx: ReadContext,
 ): AsyncIterable<RecordBatch> {
   return adapterFor(conf).read(conf, slice, ctx);
+}
+
+/** How synthetic records become events, where the conf does not say otherwise. */
+const SYNTHETIC_MAPPING: MappingConf = {
+  key: "id",
+  event_type: { field: "event_type" },
+  occurred_at: "occurred_at",
+};
+
+/** The mapping of a source, with the defaults of its kind. */
+export function mappingOf(source: SourceConf): MappingConf {
+  return source.type === "synthetic" ? { ...SYNTHETIC_MAPPING, ...source } : source;
+}
+
+/** Owner of the rows: the conf's name, else synthetic or the run_label. */
+export function sourceNameOf(source: SourceConf, runLabel: string): string {
+  return source.name ?? (source.type === "synthetic" ? "synthetic" : runLabel);
+}
+
+export interface Preview {
+  /** They tell their origin, if the source does. */
+  records: RecordBatch;
+  warnings: string[];
+}
+
+/**
+ * The first records of a source (20 unless told), reading little more than
+ * them: of a compressed file or a download only the beginning. Nothing is
+ * pinned. `ctx.spoolDir` must be a directory of this preview alone.
+ */
+export async function previewSource(
+  conf: SourceConf,
+  ctx: PlanContext & ReadContext,
+  count = 20,
+): Promise<Preview> {
+  if (conf.type === "postgres") {
+    return { records: await previewPostgres(conf, ctx, count), warnings: [] };
+  }
+  const plan = await planFirst(conf, ctx, count);
+  const records: RecordBatch = [];
+  const origins: (Origin | undefined)[] = [];
+  for (const slice of plan.slices) {
+    for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
+      if (batch.repeatedNames !== undefined) records.repeatedNames ??= batch.repeatedNames;
+      for (const [i, record] of batch.slice(0, count - records.length).entries()) {
+        const origin = batch.origin?.(i);
+        // its bytes are valid until the next batch only
+        origins.push(origin && { ...origin, raw: origin.raw && origin.raw.slice() });
+        records.push(record);
+      }
+      if (batch.origin !== undefined) records.origin = (i) => origins[i]!;
+      if (records.length >= count) return { records, warnings: plan.warnings };
+    }
+  }
+  return { records, warnings: plan.warnings };
+}
+
+/** Plans the first records of a source (of a postgres source all): they may be a few more. */
+export function planFirst(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
+  const options = { ctx, previewRecords: count };
+  if (conf.type === "file") return planFileSource(conf, options);
+  if (conf.type === "http") return planHttpSource(conf, options);
+  if (conf.type === "inline") return planInlineSource(conf, options);
+  return adapterFor(conf).plan(conf, { ...ctx, maxRecords: count });
 }

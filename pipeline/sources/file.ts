@@ -1,9 +1,12 @@
+import picomatch from "picomatch";
 import { Problem } from "../../vocabulary/problem.ts";
-import { findFiles } from "./local/find_files.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import type { RawFile } from "./local/prepare_input.ts";
 import type { FileConf } from "./schema.ts";
 import type { Plain, Plan, PlanContext, SourceAdapter } from "./source.ts";
+import { basename, join, relative, sep } from "node:path";
+import { resolveBelow } from "./local/open_input.ts";
+import { RE2JS } from "re2js";
 
 /** Size and time of each file, as the run saw them first. */
 function pinOf(files: RawFile[]): Plain {
@@ -47,3 +50,203 @@ export const fileAdapter: SourceAdapter<FileConf> = {
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),
 };
+
+// @ts-types="@types/picomatch"
+
+const MAX_LISTED = 20;
+const MAX_FILES = 10_000;
+
+export interface FoundFiles {
+  files: RawFile[];
+  warnings: string[];
+}
+
+/**
+ * The files below `dataDir` that a path or glob names, in natural order: part-9 before part-10.
+ *
+ * @throws {Problem} `source-refused` for what is not below it, `source-unreadable` when nothing matches.
+ */
+export async function findFiles(pattern: string, dataDir: string): Promise<FoundFiles> {
+  checkPattern(pattern);
+  const warnings: string[] = [];
+  const { isGlob, base } = picomatch.scan(pattern);
+  const paths: string[] = [];
+  if (isGlob) {
+    const matches = globMatcher(pattern);
+    for await (const path of walk(dataDir, base, warnings)) {
+      if (!matches(path)) continue;
+      if (paths.push(path) > MAX_FILES) {
+        throw new Problem("source-refused", {
+          detail: `"${pattern}" matches more than ${MAX_FILES} files: name fewer.`,
+        });
+      }
+    }
+  } else if (await isThere(join(dataDir, pattern))) {
+    paths.push(pattern.replace(/^(\.\/)+/, ""));
+  }
+  if (paths.length === 0) throw await nothingFound(pattern, dataDir);
+  paths.sort(naturalOrder);
+  const files: RawFile[] = [];
+  for (const path of paths) files.push(await describe(path, dataDir));
+  return { files, warnings };
+}
+
+/** Numbers in names by their value, all else by code unit: the same order on every server. */
+export function naturalOrder(a: string, b: string): number {
+  const [left, right]: [string[], string[]] = [
+    a.match(/\d+|\D+/g) ?? [],
+    b.match(/\d+|\D+/g) ?? [],
+  ];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const [x, y] = [left[i]!, right[i]!];
+    if (x === y) continue;
+    if (/^\d/.test(x) && /^\d/.test(y)) {
+      const [m, n] = [x, y].map((digits) => digits.replace(/^0+(?=\d)/, "")) as [string, string];
+      if (m.length !== n.length) return m.length - n.length;
+      if (m !== n) return m < n ? -1 : 1;
+      continue;
+    }
+    return x < y ? -1 : 1;
+  }
+  return left.length - right.length || (a < b ? -1 : a > b ? 1 : 0);
+}
+
+function checkPattern(pattern: string): void {
+  const refuse = (why: string) =>
+    new Problem("source-refused", {
+      detail: `The path ${JSON.stringify(pattern)} ${why}: ` +
+        "name files below the data directory (ETL_DATA_DIR).",
+      errors: [{ field: "source.path", message: why, value: pattern }],
+    });
+  if (pattern.includes("\0")) throw refuse("holds a NUL character");
+  if (/^([/\\]|[A-Za-z]:)/.test(pattern)) throw refuse("is absolute");
+  if (pattern.split(/[/\\{},()|]/).includes("..")) throw refuse("leads upwards");
+}
+
+async function describe(path: string, dataDir: string): Promise<RawFile> {
+  const { absolutePath, info } = await resolveBelow(dataDir, path);
+  if (!info.isFile) {
+    throw new Problem("source-unreadable", {
+      detail: info.isDirectory
+        ? `${path} is a directory: name the files in it, for example "${
+          path.replace(/\/$/, "")
+        }/*".`
+        : `${path} is not a regular file.`,
+    });
+  }
+  const mtime_ms = info.mtime?.getTime() ?? 0;
+  return {
+    root: "data",
+    path,
+    label: path,
+    name: basename(path),
+    size: info.size,
+    mtime_ms,
+    absolutePath,
+    identity: `file:${path}:${info.size}:${mtime_ms}`,
+  };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    if ((error as { code?: string }).code === "ENAMETOOLONG") return false;
+    throw error;
+  }
+}
+
+/** All files below `base`, following links that stay inside; as paths relative to `dataDir`. */
+async function* walk(dataDir: string, base: string, warnings: string[]): AsyncGenerator<string> {
+  const root = await Deno.realPath(dataDir).catch(() => undefined);
+  if (root === undefined) return;
+  const seen = new Set<string>();
+  const pending = [join(dataDir, base)];
+  while (pending.length > 0) {
+    const dir = pending.pop()!;
+    const real = await Deno.realPath(dir).catch(() => undefined);
+    if (real === undefined || seen.has(real)) continue;
+    if (real !== root && !real.startsWith(root + sep)) {
+      warnings.push(`${relative(dataDir, dir)}: not searched, it leads out of the data directory.`);
+      continue;
+    }
+    seen.add(real);
+    for await (const entry of entries(real)) {
+      const path = join(dir, entry.name);
+      const info = entry.isSymlink ? await Deno.stat(path).catch(() => undefined) : entry;
+      if (info?.isDirectory) pending.push(path);
+      // A link to a file outside is found here, so that it is refused by name.
+      else if (info?.isFile) yield relative(dataDir, path);
+    }
+  }
+}
+
+async function* entries(dir: string): AsyncGenerator<Deno.DirEntry> {
+  try {
+    yield* Deno.readDir(dir);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotADirectory)) throw error;
+  }
+}
+
+async function nothingFound(pattern: string, dataDir: string): Promise<Problem> {
+  if (!await isThere(dataDir)) {
+    return new Problem("source-unreadable", {
+      detail: "The data directory (ETL_DATA_DIR) does not exist: create it, or set another.",
+    });
+  }
+  const there: string[] = [];
+  try {
+    for await (const path of walk(dataDir, "", [])) {
+      there.push(path);
+      if (there.length > MAX_LISTED) break;
+    }
+  } catch {
+    // The list is only a help.
+  }
+  there.sort();
+  const more = there.length > MAX_LISTED ? ", …" : "";
+  const list = there.slice(0, MAX_LISTED).join(", ");
+  return new Problem("source-unreadable", {
+    detail: `No file matches "${pattern}" in the data directory (ETL_DATA_DIR). ` +
+      (list === "" ? "It holds no files." : `It holds: ${list}${more}`),
+    errors: [{ field: "source.path", message: "matches no file", value: pattern }],
+  });
+}
+
+// @ts-types="@types/picomatch"
+
+/**
+ * What picomatch puts in against empty segments, "." and "..", none of which
+ * a path has that was found by walking; RE2 knows no lookahead.
+ */
+const LOOKAHEADS =
+  /\(\?=\.\)|\(\?!\(\?:\^\|\\\/\)\\\.\{1,2\}\(\?:\\\/\|\$\)\)|\(\?!\\\.\{[01],[12]\}\(\?:\\\/\|\$\)\)/g;
+
+/**
+ * A test of paths against a glob (`*`, `**`, `?`, `[a-z]`, `{a,b}`), in time
+ * that grows with the length of the path only: a backtracking engine takes
+ * hours for some patterns. Names that begin with a dot are only found where
+ * the glob names them so.
+ *
+ * @throws {Problem} `source-refused` for what is no glob.
+ */
+export function globMatcher(pattern: string): (path: string) => boolean {
+  const hidden = /(^|[/{,(|])\.(?!\/)/.test(pattern);
+  let compiled: RE2JS;
+  try {
+    const { source } = picomatch.makeRe(pattern, { nonegate: true, noextglob: true, dot: true });
+    compiled = RE2JS.compile(source.replaceAll(LOOKAHEADS, ""));
+  } catch {
+    throw new Problem("source-refused", {
+      detail: `The path ${JSON.stringify(pattern)} cannot be read as a glob: ` +
+        "*, **, ?, [a-z] and {a,b} have a meaning; write \\ before what is meant as it is.",
+      errors: [{ field: "source.path", message: "is no glob", value: pattern }],
+    });
+  }
+  return (path) => (hidden || !/(^|\/)\./.test(path)) && compiled.matches(path);
+}

@@ -3,16 +3,18 @@ import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./loca
 import { findSpooled, spool, spoolName } from "./local/spool.ts";
 import { limitBytes } from "./local/streams.ts";
 import type { InlineConf } from "./schema.ts";
-import type {
-  Json,
-  Plan,
-  PlanContext,
-  ReadContext,
-  RecordBatch,
-  Slice,
-  SourceAdapter,
+import {
+  type Json,
+  type Plan,
+  type PlanContext,
+  RAW_LIMIT,
+  type ReadContext,
+  type RecordBatch,
+  type Slice,
+  type SourceAdapter,
+  type SourceRecord,
+  Unreadable,
 } from "./source.ts";
-import { checkRecord } from "./plain_records.ts";
 
 const BATCH = 1_000;
 const DEFAULT_CHUNK = 50_000;
@@ -92,4 +94,33 @@ async function* readRecords(
     yield records.slice(start, Math.min(start + BATCH, end))
       .map((record, i) => checkRecord(structuredClone(record) as Json, `record ${start + i + 1}`));
   }
+}
+
+/** A value from the conf as a record: an object whose numbers are all finite. */
+export function checkRecord(value: Json, where: string): SourceRecord | Unreadable {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const raw = rawText(value);
+    return new Unreadable("not_an_object", `${where}: a record must be a JSON object`, raw);
+  }
+  if (hasInfinity(value)) {
+    return new Unreadable("number_range", `${where}: a number is out of range`, rawText(value));
+  }
+  return value;
+}
+
+function hasInfinity(value: Json): boolean {
+  if (typeof value === "number") return !Number.isFinite(value);
+  if (typeof value !== "object" || value === null) return false;
+  for (const member of Array.isArray(value) ? value : Object.values(value)) {
+    if (hasInfinity(member)) return true;
+  }
+  return false;
+}
+
+function rawText(value: Json): string {
+  const text = JSON.stringify(
+    value,
+    (_key, member) => typeof member === "bigint" ? String(member) : member,
+  ) ?? "";
+  return text.slice(0, RAW_LIMIT);
 }

@@ -1,4 +1,5 @@
 import type { SourceConf } from "./schema.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /**
  * A JSON value as the pipeline holds it: integers that a double cannot hold
@@ -124,4 +125,52 @@ export interface SourceAdapter<C extends SourceConf> {
   plan(conf: C, ctx: PlanContext): Promise<Plan>;
   /** Yields the slice's records in order, in batches of about 1,000. */
   read(conf: C, slice: Slice, ctx: ReadContext): AsyncIterable<RecordBatch>;
+}
+
+/** Characters of raw text that are kept of a record that cannot be read, where its batch does not tell its origin. */
+export const RAW_LIMIT = 65_536;
+
+const lenient = new TextDecoder();
+
+/** Where a record was found, for the words of an error. */
+export interface Position {
+  /** The file or URL, without credentials. */
+  label: string;
+  /** Line number, from 1, where it is known. */
+  line?: number | undefined;
+  /** Byte offset in the (decompressed) text. */
+  byte: number;
+  /** The line is the number of a record in its document. */
+  derived?: boolean;
+}
+
+/** "line 12 of flights.csv", or the byte where lines were not counted. */
+function describePosition({ label, line, byte, derived }: Position): string {
+  if (derived) return `record ${line} of ${label}`;
+  return line === undefined ? `byte ${byte} of ${label}` : `line ${line} of ${label}`;
+}
+
+/** An Unreadable whose message starts with its position and whose raw text is bounded. */
+export function unreadable(
+  rule: string,
+  what: string,
+  where: { at: Position; raw: string | Uint8Array; field?: string | null },
+): Unreadable {
+  const raw = typeof where.raw === "string"
+    ? where.raw.slice(0, RAW_LIMIT)
+    : lenient.decode(where.raw.subarray(0, RAW_LIMIT));
+  return new Unreadable(rule, `${describePosition(where.at)}: ${what}`, raw, where.field);
+}
+
+/** Chunks that a run may have: the plan of all of them is in memory once. */
+const MAX_SLICES = 1_000_000;
+
+/** Refuses a plan of more slices than a server can hold. */
+export function refuseManySlices(count: number): void {
+  if (count <= MAX_SLICES) return;
+  throw new Problem("invalid-conf", {
+    detail: `The run would have more than ${MAX_SLICES.toLocaleString("en-US")} chunks: ` +
+      "choose a larger chunk_size.",
+    errors: [{ field: "chunk_size", message: "makes too many chunks", expected: "a larger one" }],
+  });
 }

@@ -1,6 +1,12 @@
 import type { SyntheticConf } from "./schema.ts";
-import type { Plan, PlanContext, Slice, SourceAdapter, SourceRecord } from "./source.ts";
-import { refuseManySlices } from "./slice_limit.ts";
+import {
+  type Plan,
+  type PlanContext,
+  refuseManySlices,
+  type Slice,
+  type SourceAdapter,
+  type SourceRecord,
+} from "./source.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 const EVENT_TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { realPaths } from "../real_paths.ts";
+import { realPaths } from "../workers/permissions.ts";
 
 /** What the hosts' own modules are read from; a module of the user's may import from here, too. */
 const PROGRAM = ["..", "../../store", "../../vocabulary"]

@@ -3,7 +3,7 @@ import { Canonicalizer } from "../canonical.ts";
 import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
-import { fetchHttpSource } from "../sources/http.ts";
+import { fetchHttpSource } from "../sources/http/source.ts";
 import type { HttpTarget } from "../sources/http/connection.ts";
 import type { HttpConf } from "../sources/schema.ts";
 import type { Json, SourceLimits } from "../sources/source.ts";

@@ -1,5 +1,4 @@
 import { fileURLToPath } from "node:url";
-import { realPaths } from "../real_paths.ts";
 import { certificateFiles, databaseAddresses, lacksPassword } from "../../store/dsn.ts";
 
 /** Folders with the program that a worker loads. */
@@ -78,4 +77,17 @@ export function fetchPermissions(spoolDir: string): Deno.PermissionOptionsObject
     read: [...PROGRAM, ...realPaths(spoolDir)],
     write: realPaths(spoolDir),
   };
+}
+
+/**
+ * A path, and where it leads through symbolic links: permissions are checked
+ * by the letter, and files are opened by their real names.
+ */
+export function realPaths(path: string): string[] {
+  try {
+    return [...new Set([path, Deno.realPathSync(path)])];
+  } catch {
+    // not there yet
+    return [path];
+  }
 }

@@ -1,5 +1,5 @@
 import type { ValidationResult } from "../expectations/result.ts";
-import type { Comparison } from "../stages/manifest.ts";
+import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SpillMeta } from "../spill/layout.ts";

@@ -1,9 +1,28 @@
 /// <reference lib="deno.worker" />
 import { errorCode, isTransient } from "../../store/errors.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { TaskRunner } from "./runner.ts";
 import { stageOf } from "../stage_tracker.ts";
-import type { FromWorker, ToWorker, WireError } from "./task.ts";
+import type {
+  FromWorker,
+  ModuleLines,
+  RunContext,
+  TaskKind,
+  Tasks,
+  ToWorker,
+  WireError,
+  WorkerConfig,
+} from "./task.ts";
+import { Connection } from "../../store/connection.ts";
+import { readUpload } from "../../store/uploads.ts";
+import { judgeBatch } from "../stages/ge_validate.ts";
+import { planRun } from "../stages/extract.ts";
+import { prepareChunk } from "../stages/prepare.ts";
+import { publishChunk } from "../stages/publish.ts";
+import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
+import { traced } from "../../telemetry/tracing.ts";
+import { TransformClient } from "../user_code/transform_client.ts";
+import { mappingOf } from "../sources/adapters.ts";
+import type { TaskEnvironment } from "./environment.ts";
 
 /**
  * The Web Worker's entry: takes one task at a time from the pool and answers
@@ -64,4 +83,159 @@ function toWire(error: unknown): WireError {
     transient: isTransient(error),
     stage,
   };
+}
+
+interface OpenRun {
+  context: RunContext;
+  abort: AbortController;
+  module: TransformClient | null;
+}
+
+/** What a task tells besides its output. */
+export interface RunnerEvents {
+  /** A database operation failed transiently and is tried again. */
+  onRetry(runId: string, error: unknown): void;
+  /** A run's module printed something. */
+  onLines(runId: string, lines: ModuleLines): void;
+}
+
+/**
+ * Carries out tasks one after the other, with one database connection. The same
+ * class serves inside a Web Worker and, in tests, without one.
+ */
+export class TaskRunner {
+  readonly #config: WorkerConfig;
+  readonly #connection: Connection;
+  readonly #runs = new Map<string, OpenRun>();
+  readonly #events: RunnerEvents;
+  #current: string | null = null;
+
+  constructor(config: WorkerConfig, events: RunnerEvents) {
+    this.#config = config;
+    this.#connection = new Connection(config.dsn, config.name, { probeMs: config.probeMs });
+    this.#events = events;
+  }
+
+  open(context: RunContext): void {
+    this.#runs.set(context.runId, { context, abort: new AbortController(), module: null });
+  }
+
+  /** Gives an open run the host of its transform module. */
+  host(runId: string, port: MessagePort): void {
+    const open = this.#runs.get(runId)!;
+    const { params, transformsDir, sourceName } = open.context;
+    const name = params.transform!;
+    open.module = new TransformClient(port, {
+      module: name,
+      dir: transformsDir,
+      mapping: mappingOf(params.source),
+      sourceName,
+      limitMs: params.transform_timeout_ms,
+      signal: open.abort.signal,
+      onLines: (lines, chunkNo) => this.#events.onLines(runId, { ...lines, module: name, chunkNo }),
+    });
+    // reported by the task that needs it
+    open.module.load().catch(() => {});
+  }
+
+  close(runId: string): void {
+    this.#runs.get(runId)?.module?.close();
+    this.#runs.delete(runId);
+  }
+
+  /** Ends the run's task in hand as soon as it can, statements that are running included. */
+  abort(runId: string): void {
+    this.#runs.get(runId)?.abort.abort(
+      new Problem("cancelled", { status: 409, detail: "The run was stopped." }),
+    );
+    if (this.#current === runId) this.#connection.cancel().catch(() => {});
+  }
+
+  async run<K extends TaskKind>(
+    runId: string,
+    kind: K,
+    input: Tasks[K]["input"],
+  ): Promise<Tasks[K]["output"]> {
+    const open = this.#runs.get(runId);
+    if (open === undefined) throw new Error(`run ${runId} is not open in ${this.#config.name}`);
+    const { context, abort } = open;
+    this.#current = runId;
+    try {
+      abort.signal.throwIfAborted();
+      const env: TaskEnvironment = {
+        context,
+        connection: this.#connection,
+        signal: abort.signal,
+        module: open.module,
+        workerName: this.#config.name,
+        retry: {
+          attempts: context.params.db_max_retries,
+          initialMs: context.params.db_retry_initial_ms,
+          signal: abort.signal,
+          onRetry: (error) => this.#events.onRetry(runId, error),
+        },
+        readUpload: (uploadId) => readUpload(this.#connection, uploadId),
+      };
+      const attributes = { "etl.run_id": runId, ...chunkOf(input) };
+      return await traced(
+        `etl.${kind}`,
+        { traceparent: context.traceparent, attributes },
+        () => carryOut(env, kind, input),
+      );
+    } catch (error) {
+      // a statement that was cancelled says only that it was; the reason is the signal's
+      abort.signal.throwIfAborted();
+      if (error instanceof Deno.errors.NotFound && kind !== "plan") throw spillLost(context, error);
+      throw error;
+    } finally {
+      this.#current = null;
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const runId of this.#runs.keys()) this.abort(runId);
+    await this.#connection.close();
+  }
+}
+
+function carryOut<K extends TaskKind>(
+  env: TaskEnvironment,
+  kind: K,
+  input: Tasks[K]["input"],
+): Promise<Tasks[K]["output"]> {
+  const handlers: {
+    [T in TaskKind]: (
+      env: TaskEnvironment,
+      input: Tasks[T]["input"],
+    ) => Promise<Tasks[T]["output"]>;
+  } = {
+    plan: planRun,
+    prepare: prepareChunk,
+    judge: judgeBatch,
+    resolve: resolveRun,
+    lookup: lookUpChunk,
+    publish: publishChunk,
+  };
+  return handlers[kind](env, input);
+}
+
+/** The chunk that a task is about, for its span. */
+function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
+  const chunkNo = "chunkNo" in input
+    ? input.chunkNo
+    : "decision" in input
+    ? input.decision.chunkNo
+    : undefined;
+  return chunkNo === undefined ? {} : { "etl.chunk_no": chunkNo };
+}
+
+/** Another attempt prepares again what somebody has removed, a cleaner of temporary files for example. */
+function spillLost({ spillDir }: RunContext, cause: Error): Problem {
+  return new Problem("unavailable", {
+    status: 503,
+    transient: true,
+    detail:
+      `A file of the run below ${spillDir} has disappeared. Let nothing else remove files from ETL_SPOOL_DIR; the run prepares them again.`,
+    cause,
+  });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Preview } from "../../pipeline/preview.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
-import { previewInWorker } from "../../pipeline/workers/preview.ts";
+import { previewInWorker } from "../../pipeline/workers/aside.ts";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
-import { fetchHttpSource } from "../../pipeline/sources/http.ts";
+import { fetchHttpSource } from "../../pipeline/sources/http/source.ts";
 import { httpTarget } from "../../pipeline/sources/http/connection.ts";
 import { httpSource } from "../../pipeline/sources/schema.ts";
 import { download } from "../../pipeline/sources/http/download.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { previewSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceLimits } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 import { waitFor } from "../helpers/wait_for.ts";

@@ -3,7 +3,7 @@ import pg from "pg";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { digitsOf, ExactNumber, put } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { previewSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";

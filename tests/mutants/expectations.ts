@@ -247,7 +247,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/stored-digits",
-    file: "pipeline/run_context.ts",
+    file: "pipeline/run.ts",
     find: "suite: parseJson(await",
     replace: "suite: JSON.parse(await",
     breaks: "stored suites keep every digit of an integer",

@@ -175,7 +175,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/lookup",
-    file: "pipeline/stages/manifest.ts",
+    file: "pipeline/stages/resolve.ts",
     find: "return keys * LOOKUP_ROWS < rows;",
     replace: "return false;",
     breaks: "a run that is small against its table does not read the table",

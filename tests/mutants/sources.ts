@@ -36,7 +36,7 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/full-refresh",
-    file: "pipeline/run_context.ts",
+    file: "pipeline/run.ts",
     find: "incremental && !params.full_refresh",
     replace: "incremental",
     breaks: "full_refresh reads everything",
@@ -44,7 +44,7 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/cursor-read",
-    file: "pipeline/run_context.ts",
+    file: "pipeline/run.ts",
     find: "await cursorPosition(sql, sourceName, dataset)",
     replace: "await cursorPosition(sql, run.run_label, dataset)",
     breaks: "the cursor is the source's, not the label's",
@@ -247,7 +247,7 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/names",
-    file: "pipeline/sources/defaults.ts",
+    file: "pipeline/sources/adapters.ts",
     find: '(source.type === "synthetic" ? "synthetic" : runLabel)',
     replace: '"synthetic"',
     breaks: "a source without a name is called as its label",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
-import { naturalOrder } from "../../pipeline/sources/local/find_files.ts";
+import { naturalOrder } from "../../pipeline/sources/file.ts";
 import { MAX_COLUMNS } from "../../pipeline/sources/local/csv_header.ts";
 import { Unreadable } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";

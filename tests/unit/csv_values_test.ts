@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { compileMapping } from "../../pipeline/mapping.ts";
-import { mappingOf } from "../../pipeline/sources/defaults.ts";
+import { mappingOf } from "../../pipeline/sources/adapters.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { Transformer } from "../../pipeline/stages/transform.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { Problem } from "../../vocabulary/problem.ts";
-import { planSource } from "../../pipeline/sources/adapters.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { planSource, previewSource } from "../../pipeline/sources/adapters.ts";
 import { openPart } from "../../pipeline/sources/local/open_input.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 

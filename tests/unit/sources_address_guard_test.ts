@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { isCloudMetadata } from "../../pipeline/sources/http/cloud_metadata.ts";
-import { allowedAddresses, isPublicAddress } from "../../pipeline/sources/http/address_guard.ts";
+import {
+  allowedAddresses,
+  isCloudMetadata,
+  isPublicAddress,
+} from "../../pipeline/sources/http/address_guard.ts";
 
 Deno.test("isPublicAddress() knows the ranges that are not the public internet", () => {
   const inside = [

@@ -27,8 +27,8 @@ import {
 } from "@uwdata/flechette";
 import { DIGITS } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { decompressLz4Frame } from "../../pipeline/sources/local/lz4_frame.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { decompressLz4Frame } from "../../pipeline/sources/local/arrow.ts";
+import { previewSource } from "../../pipeline/sources/adapters.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 const EXTRACT = { useBigInt: true, useDecimalInt: true, useMap: false };

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
-import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 async function problem(promise: Promise<unknown>): Promise<Problem> {

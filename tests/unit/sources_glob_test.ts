@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
 import { Problem } from "../../vocabulary/problem.ts";
-import { globMatcher } from "../../pipeline/sources/local/glob.ts";
+import { globMatcher } from "../../pipeline/sources/file.ts";
 
 Deno.test("globMatcher() finds what picomatch finds", () => {
   const globs = [

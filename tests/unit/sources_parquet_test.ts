@@ -3,7 +3,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { DIGITS, digitsOf } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { previewSource } from "../../pipeline/sources/preview.ts";
+import { previewSource } from "../../pipeline/sources/adapters.ts";
 import type { Unreadable } from "../../pipeline/sources/source.ts";
 import { type ReadAll, readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 

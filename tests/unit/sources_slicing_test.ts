@@ -4,14 +4,17 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { readCsv } from "../../pipeline/sources/local/csv.ts";
 import { csvLayout } from "../../pipeline/sources/local/csv_dialect.ts";
 import { readNdjson } from "../../pipeline/sources/local/ndjson.ts";
-import type { InputFile, Part } from "../../pipeline/sources/local/part.ts";
+import {
+  type InputFile,
+  type Part,
+  SlicePacker,
+} from "../../pipeline/sources/local/slice_packer.ts";
 import { recordBlocks } from "../../pipeline/sources/local/record_blocks.ts";
 import {
   CsvScanner,
   LineScanner,
   type RecordScanner,
 } from "../../pipeline/sources/local/record_scanner.ts";
-import { SlicePacker } from "../../pipeline/sources/local/slice_packer.ts";
 import {
   isEmptyLine,
   lineCut,

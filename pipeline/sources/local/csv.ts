@@ -11,15 +11,15 @@ import {
   type RecordBatch,
   type SourceRecord,
   Unreadable,
+  unreadable,
 } from "../source.ts";
-import { unreadable } from "../unreadable.ts";
 import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { readCsvHead } from "./csv_header.ts";
 import { CellFault } from "./csv_values.ts";
 import { lineAt } from "./line_numbers.ts";
 import { notUtf8, tooLong } from "./ndjson.ts";
 import { type OpenInput, openPart } from "./open_input.ts";
-import type { Part } from "./part.ts";
+import type { Part } from "./slice_packer.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { csvScanner } from "./record_scanner.ts";
 

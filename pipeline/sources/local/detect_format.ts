@@ -1,5 +1,5 @@
 import { Problem } from "../../../vocabulary/problem.ts";
-import type { DataFormat } from "./part.ts";
+import type { DataFormat } from "./slice_packer.ts";
 
 export interface FormatHints {
   /** What the conf says; wins over everything. */

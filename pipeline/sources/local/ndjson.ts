@@ -3,15 +3,16 @@ import { mayRepeatNames, repeatedName } from "../repeated_names.ts";
 import {
   type Json,
   type Origin,
+  type Position,
   type ReadContext,
   type RecordBatch,
   type SourceRecord,
   Unreadable,
+  unreadable,
 } from "../source.ts";
-import { type Position, unreadable } from "../unreadable.ts";
 import { lineAt } from "./line_numbers.ts";
 import { openPart } from "./open_input.ts";
-import type { Part } from "./part.ts";
+import type { Part } from "./slice_packer.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner } from "./record_scanner.ts";
 

@@ -1,6 +1,6 @@
 import { join, sep } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
-import type { InputFile, Part } from "./part.ts";
+import type { InputFile, Part } from "./slice_packer.ts";
 
 export interface Roots {
   dataDir: string;

@@ -12,13 +12,11 @@ import { compressors } from "hyparquet-compressors";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
-import type { ReadContext, SourceRecord } from "../source.ts";
-import { Unreadable } from "../source.ts";
-import { RAW_LIMIT } from "../unreadable.ts";
+import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
 import { checkPages } from "./parquet_check.ts";
 import { openInput, openPart } from "./open_input.ts";
-import type { InputFile, Part } from "./part.ts";
+import type { InputFile, Part, SlicePacker } from "./slice_packer.ts";
 import {
   asStored,
   type Convert,
@@ -26,7 +24,6 @@ import {
   LOSSLESS_PARSERS,
   ValueError,
 } from "./parquet_values.ts";
-import type { SlicePacker } from "./slice_packer.ts";
 
 const BATCH_RECORDS = 1_000;
 const PART_RECORDS = 50_000;

@@ -1,7 +1,13 @@
 import { Problem } from "../../../vocabulary/problem.ts";
-import type { Plan, PlanContext, ReadContext, Slice } from "../source.ts";
+import {
+  type Plan,
+  type PlanContext,
+  type ReadContext,
+  type RecordBatch,
+  type Slice,
+  Unreadable,
+} from "../source.ts";
 import { type ColumnsConf, compileColumns, readColumns, replayedCells } from "../columns.ts";
-import { type RecordBatch, Unreadable } from "../source.ts";
 import { readCsv } from "./csv.ts";
 import { type CsvConf, type CsvLayout, csvLayout } from "./csv_dialect.ts";
 import { type CsvHead, readCsvHead } from "./csv_header.ts";
@@ -9,7 +15,7 @@ import { lineAt } from "./line_numbers.ts";
 import { readNdjson } from "./ndjson.ts";
 import { openInput } from "./open_input.ts";
 import { planParquet, readParquet } from "./parquet.ts";
-import type { PartsSlice } from "./part.ts";
+import { type PartsSlice, SlicePacker } from "./slice_packer.ts";
 import {
   type ParsingConf,
   type PreparedInput,
@@ -17,7 +23,6 @@ import {
   type RawFile,
 } from "./prepare_input.ts";
 import { csvScanner } from "./record_scanner.ts";
-import { SlicePacker } from "./slice_packer.ts";
 import { isEmptyLine, lineCut, planText, type TextCut } from "./text_plan.ts";
 
 export interface PlanFilesOptions {

@@ -14,7 +14,7 @@ import {
 } from "./detect_format.ts";
 import { type Encoding, hasMark, textEncoding } from "./encoding.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
-import type { DataFormat, InputFile } from "./part.ts";
+import type { DataFormat, InputFile } from "./slice_packer.ts";
 import { findSpooled, spool, type SpoolFile, spoolName } from "./spool.ts";
 import {
   type Compression,

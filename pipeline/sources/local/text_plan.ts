@@ -1,9 +1,8 @@
 import type { SourceLimits } from "../source.ts";
-import type { InputFile, Part } from "./part.ts";
+import type { InputFile, Part, SlicePacker } from "./slice_packer.ts";
 import { openInput } from "./open_input.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner, type RecordScanner } from "./record_scanner.ts";
-import type { SlicePacker } from "./slice_packer.ts";
 
 const SAMPLE_BYTES = 65_536;
 const SAMPLES = 8;

@@ -1,8 +1,7 @@
-import { refuseManySlices } from "../slice_limit.ts";
+import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
-import type { Plain, Plan, PlanContext } from "../source.ts";
 import { type CursorBounds, cursorCondition, pinCursor } from "./cursor.ts";
 import { fromClause, keyColumns, keyTuple, Params, type TypedColumn } from "./relation.ts";
 import { describeSource, readOnly, withSession } from "./session.ts";

@@ -1,15 +1,14 @@
 import { basename } from "node:path";
-import { Problem } from "../../vocabulary/problem.ts";
-import { type Download, download } from "./http/download.ts";
-import type { HttpTarget } from "./http/connection.ts";
-import { publicUrl } from "./http/request.ts";
-import { hasKnownExtension } from "./local/detect_format.ts";
-import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
-import { PREVIEW_BYTES, type RawFile } from "./local/prepare_input.ts";
-import type { Compression } from "./local/streams.ts";
-import { findSpooled, type SpoolFile, spoolName } from "./local/spool.ts";
-import type { HttpConf } from "./schema.ts";
-import type { Plan, PlanContext, SourceAdapter } from "./source.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
+import { type Download, download, publicUrl } from "./download.ts";
+import type { HttpTarget } from "./connection.ts";
+import { hasKnownExtension } from "../local/detect_format.ts";
+import { planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
+import { PREVIEW_BYTES, type RawFile } from "../local/prepare_input.ts";
+import type { Compression } from "../local/streams.ts";
+import { findSpooled, type SpoolFile, spoolName } from "../local/spool.ts";
+import type { HttpConf } from "../schema.ts";
+import type { Plan, PlanContext, SourceAdapter } from "../source.ts";
 
 type HttpPin = {
   url: string;

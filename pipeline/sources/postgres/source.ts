@@ -1,8 +1,8 @@
-import { type KeySlice, planPostgres } from "./postgres/plan.ts";
-import { firstRows, readPostgres } from "./postgres/read.ts";
-import { withSession } from "./postgres/session.ts";
-import type { PostgresConf } from "./schema.ts";
-import type { PlanContext, SourceAdapter, SourceRecord, Unreadable } from "./source.ts";
+import { type KeySlice, planPostgres } from "./plan.ts";
+import { firstRows, readPostgres } from "./read.ts";
+import { withSession } from "./session.ts";
+import type { PostgresConf } from "../schema.ts";
+import type { PlanContext, SourceAdapter, SourceRecord, Unreadable } from "../source.ts";
 
 /** The first rows of a table or query, without planning anything. */
 export function previewPostgres(
