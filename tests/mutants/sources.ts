@@ -216,8 +216,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/mapped-ipv6",
     file: "pipeline/sources/http/address_guard.ts",
-    find: 'if (address.range() === "rfc6052") {',
-    replace: 'if (address.range() === "nothing") {',
+    find: 'return address.range() === "rfc6052"',
+    replace: 'return address.range() === "reserved"',
     breaks: "an IPv6 address that stands for a private one is private",
     tests: ["unit/sources_address_guard_test.ts: isPublicAddress()"],
   },

@@ -16,15 +16,18 @@ export type Lookup = (host: string) => Promise<Address[]>;
  */
 export function isPublicAddress(text: string): boolean {
   if (!ipaddr.isValid(text)) return false;
-  const address = ipaddr.process(text);
-  if (address instanceof ipaddr.IPv6) {
-    if (address.range() === "rfc6052") {
-      return isPublicAddress(address.toByteArray().slice(12).join("."));
-    }
-    // Global unicast is all of 2000::/3; the library calls every unknown range unicast.
-    if ((address.parts[0]! & 0xe000) !== 0x2000) return false;
-  }
+  const address = meantAddress(text);
+  // Global unicast is all of 2000::/3; the library calls every unknown range unicast.
+  if (address instanceof ipaddr.IPv6 && (address.parts[0]! & 0xe000) !== 0x2000) return false;
   return address.range() === "unicast" && !isCloudMetadata(text);
+}
+
+/** The address, or the IPv4 one that it stands for. */
+function meantAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 {
+  const address = ipaddr.process(text);
+  return address.range() === "rfc6052"
+    ? ipaddr.process(address.toByteArray().slice(12).join("."))
+    : address;
 }
 
 /** The host of a URL without the brackets of an IPv6 address. */
@@ -130,13 +133,8 @@ export const CLOUD_METADATA = [
 /** Whether an address is of the list, also where IPv6 stands for IPv4, or is link-local of IPv6. */
 export function isCloudMetadata(text: string): boolean {
   if (!ipaddr.isValid(text)) return false;
-  const address = ipaddr.process(text);
-  if (address instanceof ipaddr.IPv6) {
-    if (address.range() === "rfc6052") {
-      return isCloudMetadata(address.toByteArray().slice(12).join("."));
-    }
-    if (address.range() === "linkLocal") return true;
-  }
+  const address = meantAddress(text);
+  if (address instanceof ipaddr.IPv6 && address.range() === "linkLocal") return true;
   return CLOUD_METADATA.some((entry) => {
     if (entry.includes("/")) {
       return address.kind() === "ipv4" && address.match(ipaddr.parseCIDR(entry));
