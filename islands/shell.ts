@@ -59,18 +59,10 @@ function setPreference(name: "theme" | "zone", value: string): void {
   }; path=/etl; max-age=${YEAR_SECONDS}; samesite=lax`;
 }
 
-/** Pages by the key that follows "g". */
-const PAGES: Record<string, string> = {
-  o: "/etl",
-  r: "/etl/runs",
-  s: "/etl/schedules",
-  c: "/etl/configurations",
-  a: "/etl/alerts",
-};
 /** "g" waits so long for what follows, in ms. */
 const SEQUENCE_MS = 1000;
 
-/** "n" for a new run, "g" and a letter for a page, "/" for the first filter, Escape closes the menu. */
+/** "n" for a new run, "g" and a letter for a page (links name their keys), "/" for the first filter, Escape closes the menu. */
 function useKeys(): void {
   let wentAt = -SEQUENCE_MS;
   document.addEventListener("keydown", (event) => {
@@ -84,8 +76,9 @@ function useKeys(): void {
     if (target.closest("input, select, textarea, [contenteditable], dialog") !== null) return;
     const follows = event.timeStamp - wentAt < SEQUENCE_MS;
     wentAt = event.key === "g" ? event.timeStamp : -SEQUENCE_MS;
-    if (follows && PAGES[event.key] !== undefined) location.assign(PAGES[event.key]!);
-    else if (event.key === "n") location.assign("/etl/new");
+    const key = CSS.escape(follows ? `g ${event.key}` : event.key);
+    const link = document.querySelector<HTMLAnchorElement>(`a[data-key="${key}"]`);
+    if (link !== null) location.assign(link.href);
     else if (event.key === "/") {
       const field = document.querySelector<HTMLElement>("main [data-filter]");
       if (field === null) return;

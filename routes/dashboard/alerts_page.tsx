@@ -1,9 +1,7 @@
-import type { Context } from "hono";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Icon, Time } from "../../islands/ui/elements.tsx";
 import { type AlertView, recentAlerts } from "../../store/alerts.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { renderPage } from "./page.tsx";
+import type { Page } from "./page.tsx";
 
 interface AlertFilter {
   kind: string;
@@ -11,15 +9,19 @@ interface AlertFilter {
 }
 
 /** The newest alerts, by the filters in the URL. */
-export async function alertsPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const filter = { kind: c.req.query("kind") ?? "", state: c.req.query("state") ?? "" };
-  const all = await recentAlerts(deps.sql);
-  return await renderPage(c, deps.assets, {
-    title: (t) => t("nav.alerts"),
-    nav: "alerts",
-    main: <Alerts all={all} filter={filter} />,
-  });
-}
+export const alertsPage: Page = {
+  path: "/alerts",
+  role: "viewer",
+  nav: "alerts",
+  menu: { group: "quality", key: "a" },
+  async load(c, deps) {
+    const filter = { kind: c.req.query("kind") ?? "", state: c.req.query("state") ?? "" };
+    const all = await recentAlerts(deps.sql);
+    return {
+      main: <Alerts all={all} filter={filter} />,
+    };
+  },
+};
 
 function Alerts({ all, filter }: { all: AlertView[]; filter: AlertFilter }) {
   const { t, maybe } = useLocale();

@@ -6,6 +6,7 @@ import { useLocale } from "../../islands/lib/context.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
+import { allow, routeName } from "../access/route_roles.ts";
 import { readForm, returnPath } from "../access/session.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { Briefly } from "../shared/lookups.ts";
@@ -13,23 +14,36 @@ import { problemResponse, toProblem } from "../shared/problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
 import { Assets } from "./assets.ts";
 import { formPage } from "./form_page.tsx";
-import { runsCsv, runsPage } from "./history_page.tsx";
+import { runsPage } from "./history_page.tsx";
 import { LiveOverview, streamOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
-import { renderPage } from "./page.tsx";
+import { type DashboardDeps, type Page, renderPage } from "./page.tsx";
 import { reportsPage } from "./reports_page.tsx";
-import { RESOURCE_KINDS, resourceData, resourcePage } from "./resource_pages.tsx";
-import { chunkData, runData, runPage } from "./run_page.tsx";
-import { schedulesData, schedulesPage } from "./schedules_page.tsx";
+import { resourcePages } from "./resource_pages.tsx";
+import { runPage } from "./run_page.tsx";
+import { schedulesPage } from "./schedules_page.tsx";
 import { signInRoutes } from "./sign_in_page.tsx";
+import type { MenuItem } from "./layout.tsx";
 
-/** What the pages of the dashboard need. */
-export interface DashboardDeps extends AppDeps {
-  assets: Assets;
-  /** What pages show, looked up once for all who load them at the same time. */
-  briefly: Briefly;
-  wrongTokens: WrongTokens;
-}
+/** Every page, in the order of the menu. A new one is a line here. */
+const PAGES: Page[] = [
+  overviewPage,
+  runsPage,
+  runPage,
+  formPage,
+  resourcePages.datasets,
+  schedulesPage,
+  resourcePages.configurations,
+  resourcePages.variables,
+  resourcePages.pools,
+  resourcePages.suites,
+  alertsPage,
+  reportsPage,
+];
+
+const MENU: MenuItem[] = PAGES.flatMap(({ path, nav, menu }) =>
+  menu === undefined ? [] : [{ ...menu, name: nav, path: `/etl${path}`.replace(/\/$/, "") }]
+);
 
 const YEAR_SECONDS = 365 * 24 * 3600;
 
@@ -62,21 +76,17 @@ export function dashboardRoutes(
     if (lang === "en" || lang === "es") setCookie(c, "etl_lang", lang, cookie);
     return c.redirect(returnPath(form.get("back")), 303);
   });
-  pages.get("/", (c) => overviewPage(c, deps));
-  pages.get("/new", (c) => formPage(c, deps));
-  pages.get("/runs", (c) => runsPage(c, deps));
-  pages.get("/runs.csv", (c) => runsCsv(c, deps));
-  pages.get("/runs/:id", (c) => runPage(c, deps));
-  pages.get("/runs/:id/data", (c) => runData(c, deps));
-  pages.get("/runs/:id/chunks/:no", (c) => chunkData(c, deps));
-  for (const kind of RESOURCE_KINDS) {
-    pages.get(`/${kind}`, (c) => resourcePage(c, deps, kind));
+  for (const { path, role, nav, load, data } of PAGES) {
+    const get = (at: string, answer: (c: Context) => Promise<Response>) => {
+      allow(routeName({ method: "GET", path: `/etl${at}` })!, role);
+      pages.get(at, answer);
+    };
+    get(path, async (c) => {
+      const content = await load(c, deps);
+      return await renderPage(c, deps.assets, { ...content, menu: MENU, nav });
+    });
+    for (const [at, answer] of Object.entries(data ?? {})) get(at, (c) => answer(c, deps));
   }
-  pages.get("/schedules", (c) => schedulesPage(c, deps));
-  pages.get("/alerts", (c) => alertsPage(c, deps));
-  pages.get("/reports", (c) => reportsPage(c, deps));
-  pages.get("/data/schedules", (c) => schedulesData(c, deps));
-  pages.get("/data/:kind", (c) => resourceData(c, deps));
   pages.get("*", (c) => {
     throw new Problem("not-found", {
       status: 404,
@@ -108,6 +118,7 @@ export async function errorPage(
     : "error.title";
   return await renderPage(c, deps.assets, {
     title: (t) => t(heading),
+    menu: MENU,
     nav: null,
     status: problem.status as 404,
     main: <ErrorMessage heading={heading} detail={problem.message} />,

@@ -3,52 +3,51 @@ import { RunForm, type RunFormProps } from "../../islands/form.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { runLabels } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_page.ts";
 import { listSuites } from "../../store/suites.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { Island, renderPage } from "./page.tsx";
-import { MAX_LABELS } from "./overview_page.tsx";
+import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
 
 /** A conf with more text than this is not put into a form. */
 const MAX_CONF_LENGTH = 200_000;
 
 /** The form for a new run: empty, or with the conf of a run or the name of a configuration. */
-export async function formPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const { sql } = deps;
-  const from = c.req.query("from") ?? null;
-  const [conf, labels, pools, suites, configurations] = await Promise.all([
-    initialConf(c, deps, from),
-    runLabels(sql, { limit: MAX_LABELS }),
-    listNamed(sql, POOLS),
-    listSuites(sql),
-    listNamed(sql, CONFIGURATIONS),
-  ]);
-  const props: RunFormProps = {
-    schema: confJsonSchema() as RunFormProps["schema"],
-    conf,
-    known: {
-      run_label: labels,
-      pool: pools.map(({ pool }) => String(pool)),
-      suite: suites.map(({ name }) => name),
-      configuration: configurations.map(({ name }) => String(name)),
-    },
-    origin: new URL(c.req.url).origin,
-    from,
-  };
-  return await renderPage(c, deps.assets, {
-    title: (t) => t("nav.new"),
-    nav: "new",
-    islands: ["form"],
-    main: (
-      <>
-        <Head />
-        <Island name="form" component={RunForm} props={props} />
-      </>
-    ),
-  });
-}
+export const formPage: Page = {
+  path: "/new",
+  role: "viewer",
+  nav: "new",
+  async load(c, deps) {
+    const { sql } = deps;
+    const from = c.req.query("from") ?? null;
+    const [conf, labels, pools, suites, configurations] = await Promise.all([
+      initialConf(c, deps, from),
+      knownLabels(deps),
+      listNamed(sql, POOLS),
+      listSuites(sql),
+      listNamed(sql, CONFIGURATIONS),
+    ]);
+    const props: RunFormProps = {
+      schema: confJsonSchema() as RunFormProps["schema"],
+      conf,
+      known: {
+        run_label: labels,
+        pool: pools.map(({ pool }) => String(pool)),
+        suite: suites.map(({ name }) => name),
+        configuration: configurations.map(({ name }) => String(name)),
+      },
+      origin: new URL(c.req.url).origin,
+      from,
+    };
+    return {
+      main: (
+        <>
+          <Head />
+          <Island name="form" component={RunForm} props={props} />
+        </>
+      ),
+    };
+  },
+};
 
 function Head() {
   const { t } = useLocale();

@@ -2,7 +2,6 @@ import type { Context } from "hono";
 import { RUN_STATES } from "../../vocabulary/words.ts";
 import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
-import { runLabels } from "../../store/dashboard.ts";
 import {
   COUNT_LIMIT,
   HISTORY_COLUMNS,
@@ -14,7 +13,6 @@ import {
 import { ORIGINAL_COLUMNS } from "../metrics_csv.ts";
 import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
 import {
   historyFilter,
   type HistoryQuery,
@@ -22,28 +20,37 @@ import {
   LIMITS,
   readHistoryQuery,
 } from "./history_query.ts";
-import { MAX_LABELS } from "./overview_page.tsx";
-import { renderPage, SECURITY_HEADERS } from "./page.tsx";
+import {
+  type DashboardDeps,
+  knownLabels,
+  type Page,
+  SECURITY_HEADERS,
+  useScript,
+} from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 
 /** Runs by the filters in the URL. */
-export async function runsPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const query = readHistoryQuery(c.req.query());
-  const [page, labels] = await Promise.all([
-    sharedHistory(c, deps, query),
-    deps.briefly.get("labels", () => runLabels(deps.sql, { limit: MAX_LABELS })),
-  ]);
-  return await renderPage(c, deps.assets, {
-    title: (t) => t("nav.runs"),
-    nav: "runs",
-    islands: ["history"],
-    main: <Runs query={query} page={page} labels={labels} />,
-  });
-}
+export const runsPage: Page = {
+  path: "/runs",
+  role: "viewer",
+  nav: "runs",
+  menu: { key: "r" },
+  data: { "/runs.csv": runsCsv },
+  async load(c, deps) {
+    const query = readHistoryQuery(c.req.query());
+    const [page, labels] = await Promise.all([
+      sharedHistory(c, deps, query),
+      knownLabels(deps),
+    ]);
+    return {
+      main: <Runs query={query} page={page} labels={labels} />,
+    };
+  },
+};
 
 /** The page that the URL describes, as CSV. */
-export async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
+async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
   const query = readHistoryQuery(c.req.query());
   const { rows } = await sharedHistory(c, deps, query);
   const columns = new Set<string>([...ORIGINAL_COLUMNS, ...HISTORY_COLUMNS]);
@@ -68,6 +75,7 @@ interface RunsProps {
 }
 
 function Runs({ query, page, labels }: RunsProps) {
+  useScript("history");
   const { t } = useLocale();
   const isFiltered = [query.start, query.end, query.run_label, query.state, query.dry_run]
     .some((value) => value !== undefined);

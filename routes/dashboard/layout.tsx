@@ -6,46 +6,20 @@ import type { Identity } from "../access/identity.ts";
 import { FORM_TOKEN, formToken } from "../access/session.ts";
 import type { Theme } from "./preferences.ts";
 
-export type NavName =
-  | "overview"
-  | "runs"
-  | "new"
-  | "schedules"
-  | "configurations"
-  | "variables"
-  | "pools"
-  | "suites"
-  | "datasets"
-  | "alerts"
-  | "reports";
+/** What the menu can name: each has a text. */
+export type NavName = { [K in MessageKey]: K extends `nav.${infer N}` ? N : never }[MessageKey];
 
-const GROUPS: { title: MessageKey | null; items: { name: NavName; path: string }[] }[] = [
-  {
-    title: null,
-    items: [
-      { name: "overview", path: "/etl" },
-      { name: "runs", path: "/etl/runs" },
-      { name: "datasets", path: "/etl/datasets" },
-    ],
-  },
-  {
-    title: "nav.automation",
-    items: [
-      { name: "schedules", path: "/etl/schedules" },
-      { name: "configurations", path: "/etl/configurations" },
-      { name: "variables", path: "/etl/variables" },
-      { name: "pools", path: "/etl/pools" },
-    ],
-  },
-  {
-    title: "nav.quality",
-    items: [
-      { name: "suites", path: "/etl/suites" },
-      { name: "alerts", path: "/etl/alerts" },
-      { name: "reports", path: "/etl/reports" },
-    ],
-  },
-];
+const GROUPS = [undefined, "automation", "quality"] as const;
+
+/** A line of the menu. */
+export interface MenuItem {
+  name: NavName & IconName;
+  path: string;
+  /** The title that it is below; default: at the top, below none. */
+  group?: Exclude<typeof GROUPS[number], undefined>;
+  /** The key that leads there after "g"; default: none. */
+  key?: string;
+}
 
 interface AloneLayoutProps {
   theme: Theme;
@@ -55,12 +29,14 @@ interface AloneLayoutProps {
 }
 
 interface LayoutProps extends AloneLayoutProps {
+  menu: MenuItem[];
+  /** The line of the menu that is marked; null: none. */
   nav: NavName | null;
   identity: Identity | undefined;
 }
 
 /** What every page has around its content. */
-export function Layout({ nav, theme, here, identity, children }: LayoutProps) {
+export function Layout({ menu, nav, theme, here, identity, children }: LayoutProps) {
   const { t } = useLocale();
   return (
     <>
@@ -72,7 +48,7 @@ export function Layout({ nav, theme, here, identity, children }: LayoutProps) {
             <Icon name="menu" size={20} />
           </summary>
           <div class="menu-panel">
-            <Navigation nav={nav} label={t("nav.menu")} />
+            <Navigation menu={menu} nav={nav} label={t("nav.menu")} />
             <Account identity={identity} />
             <Settings theme={theme} here={here} />
           </div>
@@ -80,7 +56,7 @@ export function Layout({ nav, theme, here, identity, children }: LayoutProps) {
       </header>
       <aside class="sidebar">
         <Brand />
-        <Navigation nav={nav} label={t("nav.main")} />
+        <Navigation menu={menu} nav={nav} label={t("nav.main")} />
         <div class="sidebar-end">
           <Account identity={identity} />
           <Settings theme={theme} here={here} />
@@ -149,21 +125,28 @@ function Brand() {
   );
 }
 
-function Navigation({ nav, label }: { nav: NavName | null; label: string }) {
+function Navigation(
+  { menu, nav, label }: Pick<LayoutProps, "menu" | "nav"> & { label: string },
+) {
   const { t } = useLocale();
   return (
     <nav aria-label={label}>
-      <a class="button primary wide" href="/etl/new" {...current(nav, "new")}>
+      <a class="button primary wide" href="/etl/new" data-key="n" {...current(nav, "new")}>
         <Icon name="plus" /> {t("nav.new")}
       </a>
-      {GROUPS.map(({ title, items }) => (
-        <div class="nav-group" key={title}>
-          {title !== null && <p class="nav-title">{t(title)}</p>}
+      {GROUPS.map((group) => (
+        <div class="nav-group" key={group}>
+          {group !== undefined && <p class="nav-title">{t(`nav.${group}`)}</p>}
           <ul>
-            {items.map(({ name, path }) => (
+            {menu.filter((item) => item.group === group).map(({ name, path, key }) => (
               <li key={name}>
-                <a class="nav-item" href={path} {...current(nav, name)}>
-                  <Icon name={name as IconName} /> {t(`nav.${name}`)}
+                <a
+                  class="nav-item"
+                  href={path}
+                  data-key={key === undefined ? undefined : `g ${key}`}
+                  {...current(nav, name)}
+                >
+                  <Icon name={name} /> {t(`nav.${name}`)}
                 </a>
               </li>
             ))}

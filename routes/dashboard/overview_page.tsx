@@ -1,36 +1,28 @@
-import type { Context } from "hono";
 import { type HealthLine, Overview, type OverviewData } from "../../islands/overview.tsx";
-import {
-  historyPoints,
-  pointsOfLabels,
-  poolUse,
-  recentAlerts,
-  runLabels,
-} from "../../store/dashboard.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { Island, renderPage } from "./page.tsx";
+import { historyPoints, pointsOfLabels, poolUse, recentAlerts } from "../../store/dashboard.ts";
+import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
 import { databaseHealth } from "../../store/health.ts";
 import type { SchedulerView } from "../../store/jobs.ts";
 import { nextSchedules } from "../../store/schedules.ts";
 import { listRuns, runsOfLabels } from "../../store/run_views.ts";
 import type { AppDeps } from "../shared/deps.ts";
 
-/** Labels that filters offer. */
-export const MAX_LABELS = 200;
-
-export async function overviewPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const label = c.req.query("run_label") || null;
-  const [data, labels] = await Promise.all([
-    overviewData(deps, label ?? undefined),
-    deps.briefly.get("labels", () => runLabels(deps.sql, { limit: MAX_LABELS })),
-  ]);
-  return await renderPage(c, deps.assets, {
-    title: (t) => t("nav.overview"),
-    nav: "overview",
-    islands: ["overview"],
-    main: <Island name="overview" component={Overview} props={{ data, labels, label }} />,
-  });
-}
+export const overviewPage: Page = {
+  path: "/",
+  role: "viewer",
+  nav: "overview",
+  menu: { key: "o" },
+  async load(c, deps) {
+    const label = c.req.query("run_label") || null;
+    const [data, labels] = await Promise.all([
+      overviewData(deps, label ?? undefined),
+      knownLabels(deps),
+    ]);
+    return {
+      main: <Island name="overview" component={Overview} props={{ data, labels, label }} />,
+    };
+  },
+};
 
 /** Runs in the charts. */
 const HISTORY_LENGTH = 60;
@@ -43,7 +35,7 @@ export type OfLabel = Pick<OverviewData, "recent" | "history">;
 export type Common = Omit<OverviewData, keyof OfLabel>;
 
 /** Everything that the overview shows, of one run label or of all; looked up once a second at most. */
-export async function overviewData(deps: DashboardDeps, runLabel = ""): Promise<OverviewData> {
+async function overviewData(deps: DashboardDeps, runLabel = ""): Promise<OverviewData> {
   const [common, ofLabel] = await Promise.all([
     deps.briefly.get("overview", () => commonParts(deps)),
     deps.briefly.get(`overview ${runLabel}`, () => partsOfLabels(deps, [runLabel])),

@@ -1,12 +1,18 @@
 import type { Context } from "hono";
-import type { ComponentChildren, ComponentType } from "preact";
+import { type ComponentChildren, type ComponentType, createContext } from "preact";
+import { useContext } from "preact/hooks";
 import { renderToString } from "preact-render-to-string";
+import { runLabels } from "../../store/dashboard.ts";
+import type { WrongTokens } from "../access/auth_failures.ts";
+import type { Needed } from "../access/route_roles.ts";
+import type { AppDeps } from "../shared/deps.ts";
+import type { Briefly } from "../shared/lookups.ts";
 import { LocaleContext, type Viewer, ViewerContext } from "../../islands/lib/context.tsx";
 import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { identityOf } from "../access/identity.ts";
 import { Turns } from "../shared/load.ts";
 import type { Assets, Manifest } from "./assets.ts";
-import { AloneLayout, Layout, type NavName } from "./layout.tsx";
+import { AloneLayout, Layout, type MenuItem, type NavName } from "./layout.tsx";
 import { readPreferences } from "./preferences.ts";
 
 /** Nothing inline, nothing from elsewhere. */
@@ -29,16 +35,60 @@ export const SECURITY_HEADERS = {
   "cross-origin-opener-policy": "same-origin",
 };
 
-export interface PageOptions {
-  /** Text of the title, already in the viewer's language. */
-  title: (t: Locale["t"]) => string;
-  nav: NavName | null;
-  /** Entries of the islands that the page has. */
-  islands?: string[];
-  /** Whether nothing leads to other pages; default false. */
-  alone?: boolean;
-  status?: 200 | 401 | 404 | 422 | 429 | 500 | 503;
+/** What the pages of the dashboard need. */
+export interface DashboardDeps extends AppDeps {
+  assets: Assets;
+  /** What pages show, looked up once for all who load them at the same time. */
+  briefly: Briefly;
+  wrongTokens: WrongTokens;
+}
+
+/** A page of the dashboard, said once: `PAGES` in dashboard.tsx lists them in the order of the menu. */
+export type Page = {
+  /** Below /etl, as Hono writes it. */
+  path: string;
+  /** Who may look at it, and at its data. */
+  role: Needed;
+  load(c: Context, deps: DashboardDeps): Promise<PageContent>;
+  /** What its scripts look up, and other forms of it, by path below /etl. */
+  data?: Record<string, (c: Context, deps: DashboardDeps) => Promise<Response>>;
+} & (OfMenu | { nav: NavName; menu?: undefined });
+
+interface OfMenu {
+  /** The line of the menu that is marked, and the title where the content has none. */
+  nav: MenuItem["name"];
+  /** Its own line in the menu; default: none. */
+  menu: Pick<MenuItem, "group" | "key">;
+}
+
+export interface PageContent {
+  /** In the viewer's language; default: what the menu calls it. */
+  title?: (t: Locale["t"]) => string;
   main: ComponentChildren;
+  status?: 200 | 401 | 404 | 422 | 429 | 500 | 503;
+}
+
+interface Frame {
+  /** Absent where nothing leads to other pages. */
+  menu?: MenuItem[];
+  /** The line of the menu that is marked; null: none. */
+  nav: NavName | null;
+}
+
+/** Run labels that filters offer. */
+const MAX_LABELS = 200;
+
+/** The run labels there are, for filters and suggestions. */
+export function knownLabels({ briefly, sql }: DashboardDeps): Promise<string[]> {
+  return briefly.get("labels", () => runLabels(sql, { limit: MAX_LABELS }));
+}
+
+/** The islands that a page has turned out to have. */
+const Scripts = createContext(new Set<string>());
+
+/** Has the page load a script: islands/<name>. */
+export function useScript(name: string): void {
+  useContext(Scripts).add(name);
 }
 
 const rendering = new Turns(1);
@@ -47,7 +97,7 @@ const rendering = new Turns(1);
 export async function renderPage(
   c: Context,
   assets: Assets,
-  options: PageOptions,
+  { title, main, status = 200, menu, nav }: PageContent & Frame,
 ): Promise<Response> {
   const { lang, tag, zone, theme, messages } = readPreferences(c);
   const manifest = await assets.manifest();
@@ -60,17 +110,20 @@ export async function renderPage(
     role: identity?.role ?? "viewer",
     needsToken: identity !== undefined && identity.via !== "open",
   };
+  const scripts = new Set(["shell"]);
   const html = await rendering.take(async () => {
     const body = renderToString(
       <LocaleContext.Provider value={{ locale, now }}>
         <ViewerContext.Provider value={viewer}>
-          {options.alone
-            ? <AloneLayout theme={theme} here={here}>{options.main}</AloneLayout>
-            : (
-              <Layout nav={options.nav} theme={theme} here={here} identity={identity}>
-                {options.main}
-              </Layout>
-            )}
+          <Scripts.Provider value={scripts}>
+            {menu === undefined
+              ? <AloneLayout theme={theme} here={here}>{main}</AloneLayout>
+              : (
+                <Layout menu={menu} nav={nav} theme={theme} here={here} identity={identity}>
+                  {main}
+                </Layout>
+              )}
+          </Scripts.Provider>
         </ViewerContext.Provider>
       </LocaleContext.Provider>,
     );
@@ -87,10 +140,10 @@ export async function renderPage(
       >
         <head>
           <meta charset="utf-8" />
-          <title>{`${options.title(locale.t)} · etl-improved`}</title>
+          <title>{`${title?.(locale.t) ?? locale.t(`nav.${nav!}`)} · etl-improved`}</title>
           <meta name="viewport" content="width=device-width, initial-scale=1" />
           <meta name="color-scheme" content="light dark" />
-          {manifest !== null && <Links manifest={manifest} lang={lang} islands={options.islands} />}
+          {manifest !== null && <Links manifest={manifest} lang={lang} scripts={[...scripts]} />}
         </head>
         {/* deno-lint-ignore react-no-danger */}
         <body dangerouslySetInnerHTML={{ __html: body }} />
@@ -100,7 +153,7 @@ export async function renderPage(
     await new Promise((done) => setTimeout(done, 0));
     return page;
   });
-  return c.html(`<!doctype html>${html}`, options.status ?? 200, {
+  return c.html(`<!doctype html>${html}`, status, {
     ...SECURITY_HEADERS,
     "cache-control": "private, no-cache",
     "content-language": lang,
@@ -113,17 +166,17 @@ const path = (file: string) => `/etl/assets/${file}`;
 interface LinksProps {
   manifest: Manifest;
   lang: string;
-  islands: string[] | undefined;
+  scripts: string[];
 }
 
-function Links({ manifest, lang, islands = [] }: LinksProps) {
-  const entries = ["shell", ...islands].map((name) => {
+function Links({ manifest, lang, scripts }: LinksProps) {
+  const entries = scripts.map((name) => {
     const entry = manifest.scripts[name];
     if (entry === undefined) throw new Error(`There is no island ${name}`);
     return entry;
   });
   const preloaded = new Set(entries.flatMap((entry) => entry.imports));
-  if (islands.length > 0) preloaded.add(manifest.scripts[lang]!.file);
+  if (scripts.length > 1) preloaded.add(manifest.scripts[lang]!.file);
   return (
     <>
       <link
@@ -145,7 +198,7 @@ function Links({ manifest, lang, islands = [] }: LinksProps) {
 }
 
 interface IslandProps<P extends object> {
-  /** Entry of the island: islands/entries/<name>.ts */
+  /** Its module: islands/<name>.tsx */
   name: string;
   component: ComponentType<P>;
   props: P;
@@ -153,6 +206,7 @@ interface IslandProps<P extends object> {
 
 /** A part of the page that its script makes alive: rendered here, with its properties beside it. */
 export function Island<P extends object>({ name, component: Component, props }: IslandProps<P>) {
+  useScript(name);
   return (
     <>
       <div class="island" data-island={name}>

@@ -1,4 +1,3 @@
-import type { Context } from "hono";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { RunReport } from "../../islands/report.tsx";
 import { Time } from "../../islands/ui/elements.tsx";
@@ -9,24 +8,26 @@ import {
   listDatasets,
 } from "../../store/datasets.ts";
 import { latestReport, type ReportView } from "../../store/reports.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { Island, renderPage } from "./page.tsx";
+import { Island, type Page } from "./page.tsx";
 import type { ComponentChildren } from "preact";
 
 /** The newest report, and the datasets and consumers that bring reports about. */
-export async function reportsPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const [report, datasets, consumers] = await Promise.all([
-    latestReport(deps.sql),
-    listDatasets(deps.sql),
-    listConsumers(deps.sql),
-  ]);
-  return await renderPage(c, deps.assets, {
-    title: (t) => t("nav.reports"),
-    nav: "reports",
-    islands: ["report"],
-    main: <Reports report={report} datasets={datasets} consumers={consumers} />,
-  });
-}
+export const reportsPage: Page = {
+  path: "/reports",
+  role: "viewer",
+  nav: "reports",
+  menu: { group: "quality" },
+  async load(_c, deps) {
+    const [report, datasets, consumers] = await Promise.all([
+      latestReport(deps.sql),
+      listDatasets(deps.sql),
+      listConsumers(deps.sql),
+    ]);
+    return {
+      main: <Reports report={report} datasets={datasets} consumers={consumers} />,
+    };
+  },
+};
 
 interface ReportsProps {
   report: ReportView | null;

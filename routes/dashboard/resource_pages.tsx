@@ -1,43 +1,35 @@
-import type { Context } from "hono";
 import { type ResourceKind, ResourceList, type Row } from "../../islands/resources.tsx";
-import { Problem } from "../../vocabulary/problem.ts";
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";
 import { listSuites } from "../../store/suites.ts";
 import { listTypedViews } from "../../store/typed_views.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { Island, renderPage } from "./page.tsx";
+import { type DashboardDeps, Island, type Page } from "./page.tsx";
 
-export const RESOURCE_KINDS: ResourceKind[] = [
-  "configurations",
-  "variables",
-  "pools",
-  "suites",
-  "datasets",
-];
-
-export async function resourcePage(
-  c: Context,
-  deps: DashboardDeps,
-  kind: ResourceKind,
-): Promise<Response> {
-  const items = await itemsOf(deps, kind);
-  return await renderPage(c, deps.assets, {
-    title: (t) => t(`nav.${kind}`),
+/** A page that lists what there is of a kind, and changes it. */
+function resourcePage(kind: ResourceKind, menu: NonNullable<Page["menu"]>): Page {
+  return {
+    path: `/${kind}`,
+    role: "viewer",
     nav: kind,
-    islands: ["resources"],
-    main: <Island name="resources" component={ResourceList} props={{ kind, items }} />,
-  });
+    menu,
+    async load(_c, deps) {
+      const items = await itemsOf(deps, kind);
+      return { main: <Island name="resources" component={ResourceList} props={{ kind, items }} /> };
+    },
+    data: {
+      [`/data/${kind}`]: async (c, deps) =>
+        c.json({ items: await itemsOf(deps, kind) }, 200, { "cache-control": "no-store" }),
+    },
+  };
 }
 
-/** The rows of a page, for when it has changed one. */
-export async function resourceData(c: Context, deps: DashboardDeps): Promise<Response> {
-  const kind = RESOURCE_KINDS.find((each) => each === c.req.param("kind"));
-  if (kind === undefined) {
-    throw new Problem("not-found", { status: 404, detail: "There is no such list." });
-  }
-  return c.json({ items: await itemsOf(deps, kind) }, 200, { "cache-control": "no-store" });
-}
+export const resourcePages = {
+  datasets: resourcePage("datasets", {}),
+  configurations: resourcePage("configurations", { group: "automation", key: "c" }),
+  variables: resourcePage("variables", { group: "automation" }),
+  pools: resourcePage("pools", { group: "automation" }),
+  suites: resourcePage("suites", { group: "quality" }),
+};
 
 async function itemsOf({ sql }: DashboardDeps, kind: ResourceKind): Promise<Row[]> {
   switch (kind) {

@@ -8,37 +8,40 @@ import { chunkStates, logTail, oneChunk, runRelations } from "../../store/run_pa
 import { type RunDetail, runDetail } from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { Island, renderPage } from "./page.tsx";
+import { type DashboardDeps, Island, type Page } from "./page.tsx";
 
 /** Lines of the log that the page begins with. */
 const LOG_LINES = 300;
 const QUARANTINE_ROWS = 20;
 
-export async function runPage(c: Context, deps: DashboardDeps): Promise<Response> {
-  const run = await requiredRun(c, deps);
-  const data: RunPageData = {
-    run,
-    remedies: remediesOf(run),
-    ...await runExtras(deps, run.run_id, 0),
-  };
-  return await renderPage(c, deps.assets, {
-    title: () => run.run_label,
-    nav: "runs",
-    islands: ["run"],
-    main: <Island name="run" component={RunView} props={data} />,
-  });
-}
+export const runPage: Page = {
+  path: "/runs/:id",
+  role: "viewer",
+  nav: "runs",
+  data: { "/runs/:id/data": runData, "/runs/:id/chunks/:no": chunkData },
+  async load(c, deps) {
+    const run = await requiredRun(c, deps);
+    const data: RunPageData = {
+      run,
+      remedies: remediesOf(run),
+      ...await runExtras(deps, run.run_id, 0),
+    };
+    return {
+      title: () => run.run_label,
+      main: <Island name="run" component={RunView} props={data} />,
+    };
+  },
+};
 
 /** What the page looks up again while its run goes on. */
-export async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
+async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const after = Number(c.req.query("log_after") ?? 0);
   const extras = await runExtras(deps, run.run_id, isIndex(after) ? after : 0);
   return c.json({ ...extras, remedies: remediesOf(run) }, 200, { "cache-control": "no-store" });
 }
 
-export async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
+async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const no = Number(c.req.param("no"));
   const chunk = isIndex(no) ? await oneChunk(deps.sql, run.run_id, no) : null;

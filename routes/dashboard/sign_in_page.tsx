@@ -110,7 +110,7 @@ interface SignInPageOptions {
 }
 
 /** Where somebody pastes a token; works without scripts. */
-export async function signInPage(
+async function signInPage(
   c: Context,
   { assets, config }: DashboardDeps,
   { to, failure }: SignInPageOptions,
@@ -118,7 +118,6 @@ export async function signInPage(
   return await renderPage(c, assets, {
     title: (t) => t("sign_in.title"),
     nav: null,
-    alone: true,
     status: failure?.status ?? 200,
     main: <SignIn to={to} failure={failure} insecure={!keepsSessions(c, config)} />,
   });
@@ -171,7 +170,7 @@ function SignIn({ to, failure, insecure }: SignInProps) {
 }
 
 /** What the page says about an attempt that failed; null: this is no matter of the page. */
-export function signInFailure(error: unknown): SignInFailure | null {
+function signInFailure(error: unknown): SignInFailure | null {
   if (!(error instanceof Problem)) return null;
   if (error.status === 401) return { key: "sign_in.refused", status: 401, seconds: 0 };
   if (error.status !== 429) return null;
