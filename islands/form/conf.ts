@@ -57,7 +57,7 @@ const GROUPS: [name: string, params: string[]][] = [
 ];
 const LONG = new Set(["query"]);
 /** Set by the server, never by a person. */
-const HIDDEN = new Set(["upload_id", "type"]);
+const HIDDEN = new Set(["upload_id", "type", "cells"]);
 
 /** The parameters in groups; what no group names is in the last one. */
 export function fieldGroups(schema: JsonSchema): FieldGroup[] {
@@ -154,6 +154,7 @@ export function confOf(fields: Field[], values: FormValues, sourceType: string):
     else conf[field.name] = value;
   }
   if (values["source.upload_id"]) source.upload_id = values["source.upload_id"];
+  if (values["source.cells"]) source.cells = values["source.cells"] === "true";
   const isDefault = sourceType === "synthetic" && Object.keys(source).length === 1;
   return isDefault ? conf : { ...conf, source };
 }

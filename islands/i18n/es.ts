@@ -583,6 +583,23 @@ export const es = {
     "modo window: cuánto antes de la última posición se empieza a leer, en segundos para horas y UUID, si no en los números de la columna; por defecto 300 y 10.000",
   "param.source.cursor_sortable":
     "si los textos del cursor se ordenan según cambian las filas; si no, se rechaza",
+  "param.priority": "puesto en la cola del pool: cada paso cuenta como un minuto de espera",
+  "param.source.quote":
+    'carácter que encierra los campos, o false si no hay; por defecto " en CSV y false en TSV',
+  "param.source.escape":
+    "carácter que precede a una comilla dentro de un campo; por defecto, la propia comilla",
+  "param.source.comment":
+    "las líneas de CSV que empiezan así no son registros; por defecto, ninguna",
+  "param.source.header":
+    "si el primer registro de CSV da los nombres de las columnas, o los nombres de un fichero sin cabecera; por defecto true",
+  "param.source.skip_lines":
+    "líneas antes de la cabecera o del primer registro de CSV; por defecto 0",
+  "param.source.columns":
+    'tipos de las columnas, por nombre: {"price": "numeric(12,2)", "sold": {"type": "date", "format": "%d/%m/%Y"}}',
+  "param.source.null_values":
+    "textos que son nulos en todas las columnas; una celda vacía siempre lo es",
+  "param.source.true_values": "textos que son verdaderos en columnas declaradas boolean",
+  "param.source.false_values": "textos que son falsos en columnas declaradas boolean",
   "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 } satisfies Messages & { [path: `param.${string}`]: string };
 

@@ -82,6 +82,7 @@ Deno.test("valuesOf() and confOf() are inverse for confs of the API", () => {
         source: { type: "postgres", connection: "erp", table: "t", page_key: ["a", "b"] },
         dry_run: false,
       },
+      { source: { type: "inline", upload_id: "u", format: "csv", cells: true } },
       { configuration: "nightly", sla_seconds: 30, suite: "mine" },
     ]
   ) {

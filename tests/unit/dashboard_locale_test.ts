@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { en } from "../../islands/i18n/en.ts";
 import { es } from "../../islands/i18n/es.ts";
+import {
+  fieldGroups,
+  type JsonSchema,
+  sourceFields,
+  sourceTypes,
+} from "../../islands/form/conf.ts";
 import { createLocale } from "../../islands/lib/locale.ts";
+import { confJsonSchema } from "../../pipeline/params.ts";
 
 const english = createLocale({ lang: "en", tag: "en-GB", zone: "Europe/Madrid", messages: en });
 const spanish = createLocale({ lang: "es", tag: "es-ES", zone: "UTC", messages: es });
@@ -19,6 +26,19 @@ Deno.test("both languages have the same values in every text", () => {
     assert.deepEqual(places(es[key as keyof typeof es]), places(text), key);
     assert.equal(es[key as keyof typeof es].split("|").length, text.split("|").length, key);
   }
+});
+
+Deno.test("every parameter that the form explains is explained in Spanish too", () => {
+  const schema = confJsonSchema() as JsonSchema;
+  const fields = [
+    ...fieldGroups(schema).flatMap(({ fields }) => fields),
+    ...sourceTypes(schema).flatMap((type) => sourceFields(schema, type)),
+  ];
+  const explained = fields.filter(({ description }) => description !== "").map(({ path }) => path);
+  assert.deepEqual(
+    [...new Set(explained)].filter((path) => spanish.maybe(`param.${path}`) === undefined),
+    [],
+  );
 });
 
 Deno.test("percent() never says 100 % while something is missing", () => {
