@@ -18,8 +18,7 @@ import {
   SESSION_HOURS,
   setSessionCookie,
 } from "../access/session.ts";
-import type { DashboardDeps } from "./dashboard.tsx";
-import { renderPage, SECURITY_HEADERS } from "./page.tsx";
+import { type DashboardDeps, renderPage, SECURITY_HEADERS } from "./page.tsx";
 
 /** Signing in with a token, for a session of twelve hours, and out. */
 export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): void {
