@@ -3,7 +3,7 @@ import { parseConf } from "../pipeline/conf_errors.ts";
 import { parseCondition } from "../pipeline/expectations/condition.ts";
 import { compileSchema } from "../pipeline/expectations/json_schema.ts";
 import { compileLike, compileRegex } from "../pipeline/expectations/regex.ts";
-import { readSuite } from "../pipeline/expectations/suite.ts";
+import { readSuite } from "../pipeline/expectations/expectations.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { globMatcher } from "../pipeline/sources/file.ts";
 import { hasDelicateNumbers, parseJson } from "../pipeline/sources/json_text.ts";

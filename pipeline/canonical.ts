@@ -1,5 +1,4 @@
-import { digitsOf, numberText } from "./numbers.ts";
-import type { Json, SourceRecord } from "./sources/source.ts";
+import { digitsOf, type Json, numberText, type SourceRecord } from "./numbers.ts";
 
 /**
  * Canonical JSON as in RFC 8785 (keys sorted by UTF-16 code units, shortest

@@ -1,5 +1,4 @@
-import type { Rejection } from "./expectations/json_schema.ts";
-import type { SourceRecord } from "./sources/source.ts";
+import type { SourceRecord } from "./numbers.ts";
 
 /** A record after transform, as it is stored; text as COPY and the fingerprint need it. */
 export interface Event {
@@ -40,3 +39,13 @@ export interface Rejected {
   file?: string | null;
   line?: number | null;
 }
+
+/** Why a payload is rejected, as it goes into the quarantine. */
+export interface Rejection {
+  /** `payload_schema:` and the keyword that failed, e.g. `payload_schema:required`. */
+  rule: string;
+  /** In words: "amount must be >= 0". */
+  message: string;
+}
+
+export type PayloadCheck = (record: SourceRecord) => Rejection | null;

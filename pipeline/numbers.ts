@@ -1,4 +1,11 @@
-import type { Json, SourceRecord } from "./sources/source.ts";
+/**
+ * A JSON value as the pipeline holds it: integers that a double cannot hold
+ * exactly are bigint, everything else is as JSON.parse gives it.
+ */
+export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
+
+/** What a source yields: a JSON object. */
+export type SourceRecord = { [key: string]: Json };
 
 /**
  * A number that was read is a `number`, or a `bigint` where it is an integer

@@ -13,7 +13,7 @@ import { withRetry } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/tracing.ts";
-import type { ValidationResult } from "./expectations/result.ts";
+import type { ValidationResult } from "./expectations/expectations.ts";
 import { forEachLane } from "./lanes.ts";
 import {
   chooseComparison,

@@ -4,7 +4,7 @@ import { passing } from "../store/outages.ts";
 import { withRetry } from "../store/retry.ts";
 import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { ValidationResult } from "./expectations/result.ts";
+import type { ValidationResult } from "./expectations/expectations.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";

@@ -1,7 +1,4 @@
-import { compileSuite } from "./expectations/compiled_suite.ts";
-import { newProfile } from "./expectations/profile.ts";
-import type { ValidationResult } from "./expectations/result.ts";
-import { isRowWise, readSuite, writeSuite } from "./expectations/suite.ts";
+import { isRowWise, newProfile, readSuite, type ValidationResult, writeSuite, compileSuite } from "./expectations/expectations.ts";
 import type { SourceRecord } from "./sources/source.ts";
 import type { Bounded } from "./workers/aside_worker.ts";
 import {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { suiteRows } from "../pipeline/expectations/suite.ts";
+import { suiteRows } from "../pipeline/expectations/expectations.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import { setupMark } from "../store/setup_mark.ts";

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { registeredConsumers } from "../pipeline/consumers/registered.ts";
-import { suiteRows } from "../pipeline/expectations/suite.ts";
+import { suiteRows } from "../pipeline/expectations/expectations.ts";
 import { isExecuting, type RunDeps } from "../pipeline/run.ts";
 import {
   openSpool,

@@ -10,7 +10,7 @@ import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
 import { isOver } from "../../vocabulary/words.ts";
 import type { RunExtras } from "./run_data.ts";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 import { Result } from "../ui/expectation.tsx";
 
 interface QuarantineCardProps {

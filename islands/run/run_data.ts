@@ -2,7 +2,7 @@ import type { QuarantineView } from "../../store/quarantine_views.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 import type { ChunkStates, RunRelations } from "../../store/run_page.ts";
 import type { RunLogLine } from "../../store/logs.ts";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 
 /** What the page of a run shows beside the run itself. */
 export interface RunExtras {

@@ -1,4 +1,4 @@
-import type { ExpectationResult } from "../../pipeline/expectations/result.ts";
+import type { ExpectationResult } from "../../pipeline/expectations/expectations.ts";
 import { useLocale } from "../lib/context.tsx";
 import { StateSymbol } from "./elements.tsx";
 

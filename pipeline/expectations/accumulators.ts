@@ -2,7 +2,6 @@ import type { Batch } from "./batch.ts";
 import type { Condition } from "./condition.ts";
 import { asNumber, compareValues, isInteger, noTypes, shown, type TypeCounts } from "./python.ts";
 import { restoreValue, type StoredValue, storeValue } from "./spill.ts";
-import { MISTYPED, type RowRule, SKIPPED, UNEXPECTED } from "./row_rule.ts";
 
 /**
  * What is kept of the rows seen so far. Each chunk has accumulators of its
@@ -233,6 +232,48 @@ export function inOrder(direction: 1 | -1, strictly: boolean): InOrder {
     if (a === undefined || b === undefined) return undefined;
     return a === b ? !strictly : direction === 1 ? b > a : b < a;
   };
+}
+
+/** The verdicts of a rule. */
+export const EXPECTED = 0;
+export const UNEXPECTED = 1;
+/** A value of a type that the rule cannot look at. */
+export const MISTYPED = 2;
+/** The row is left out (ignore_row_if). */
+export const SKIPPED = 3;
+export type Verdict = 0 | 1 | 2 | 3;
+
+/** A rule about one column's value. */
+export interface ValueRule {
+  kind: "value";
+  columns: [string];
+  /** Whether null is left out and not put to the test. */
+  skipNull: boolean;
+  test(value: unknown): Verdict;
+  /** A stricter or laxer test for a single row, where it differs. */
+  testAlone?(value: unknown): Verdict;
+}
+
+/** A rule about several columns of a row. */
+export interface SeveralRule {
+  kind: "row";
+  columns: string[];
+  test(columns: readonly (readonly unknown[])[], row: number): Verdict;
+  /** What a result shows of an unexpected row. */
+  show(columns: readonly (readonly unknown[])[], row: number): unknown;
+}
+
+export type RowRule = ValueRule | SeveralRule;
+
+/** ignore_row_if of the expectations about a list of columns. */
+export function isIgnored(
+  kwargs: Record<string, unknown>,
+  columns: readonly (readonly unknown[])[],
+  row: number,
+): boolean {
+  const ignore = kwargs.ignore_row_if ?? "all_values_are_missing";
+  if (ignore === "all_values_are_missing") return columns.every((values) => values[row] === null);
+  return ignore === "any_value_is_missing" && columns.some((values) => values[row] === null);
 }
 
 /** Unexpected values that a result shows. */

@@ -1,4 +1,4 @@
-import type { SourceRecord } from "../sources/source.ts";
+import type { SourceRecord } from "../numbers.ts";
 import { type Condition, conditionColumns, selectRows } from "./condition.ts";
 
 /** The columns of an event beside its payload; they shadow payload fields of the same name. */

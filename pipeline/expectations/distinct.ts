@@ -1,8 +1,13 @@
-import type { Accumulator, AccumulatorKind, CreateOptions, State } from "./accumulators.ts";
+import {
+  type Accumulator,
+  type AccumulatorKind,
+  type CreateOptions,
+  isIgnored,
+  type State,
+} from "./accumulators.ts";
 import type { Batch } from "./batch.ts";
 import type { Condition } from "./condition.ts";
 import { equalityKey } from "./python.ts";
-import { isIgnored } from "./several_rules.ts";
 import {
   restoreValue,
   SpillReader,

@@ -3,7 +3,7 @@ import type { ErrorObject, ValidateFunction } from "ajv";
 import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
 import { compileSchemaPattern } from "./regex.ts";
-import type { SourceRecord } from "../sources/source.ts";
+import type { PayloadCheck } from "../event.ts";
 import { asNumber } from "./python.ts";
 
 /** Largest schema that is accepted, in characters of JSON. */
@@ -140,16 +140,6 @@ export function describeError(errors: ErrorObject[] | null | undefined): string 
 function refused(why: string): Problem {
   return new Problem("invalid-conf", { detail: `The JSON Schema cannot be used: ${why}.` });
 }
-
-/** Why a payload is rejected, as it goes into the quarantine. */
-export interface Rejection {
-  /** `payload_schema:` and the keyword that failed, e.g. `payload_schema:required`. */
-  rule: string;
-  /** In words: "amount must be >= 0". */
-  message: string;
-}
-
-export type PayloadCheck = (record: SourceRecord) => Rejection | null;
 
 /**
  * A check of payloads against a JSON Schema (draft 2020-12). Integers beyond

@@ -1,4 +1,4 @@
-import type { SourceRecord } from "../sources/source.ts";
+import type { SourceRecord } from "../numbers.ts";
 import {
   type Accumulator,
   type AccumulatorKind,

@@ -1,4 +1,3 @@
-import type { Expectation } from "./suite.ts";
 import type { MapState } from "./accumulators.ts";
 import { compareForDisplay } from "./python.ts";
 
@@ -55,52 +54,6 @@ export function mistyped(count: number, columns: string[]): NotEvaluable {
   return new NotEvaluable(
     `${count} ${count === 1 ? "value" : "values"} of ${columns.join(", ")} ` +
       "cannot be looked at this way: values and bounds must be of one type.",
-  );
-}
-
-export function toResult(expectation: Expectation, evaluate: () => Outcome): ExpectationResult {
-  const { id, type, kwargs, meta, severity, description } = expectation;
-  const config = {
-    ...(id === undefined ? {} : { id }),
-    type,
-    kwargs: plain(kwargs),
-    meta: plain(meta),
-    severity,
-    ...(description === undefined ? {} : { description }),
-  };
-  try {
-    const outcome = evaluate();
-    return {
-      success: outcome.success,
-      expectation_config: config,
-      result: outcome.result,
-      meta: {},
-      exception_info: {
-        raised_exception: false,
-        exception_message: null,
-        exception_traceback: null,
-      },
-    };
-  } catch (error) {
-    if (!(error instanceof NotEvaluable)) throw error;
-    return {
-      success: false,
-      expectation_config: config,
-      result: {},
-      meta: {},
-      exception_info: {
-        raised_exception: true,
-        exception_message: error.message,
-        exception_traceback: null,
-      },
-    };
-  }
-}
-
-/** Plain JSON: integers beyond 2^53 become text with every digit. */
-export function plain<T>(value: T): T {
-  return JSON.parse(
-    JSON.stringify(value, (_key, member) => typeof member === "bigint" ? `${member}` : member),
   );
 }
 

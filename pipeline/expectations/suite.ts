@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { MAX_SUGGESTIONS, nearestName } from "../../vocabulary/nearest_name.ts";
 import { type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
-import { CATALOG, type Scope, UNSUPPORTED } from "./catalog.ts";
+import type { Scope } from "./kind.ts";
+import { KINDS, UNSUPPORTED } from "./kinds.ts";
 import { parseCondition } from "./condition.ts";
 import { compileSchema, payloadSchemaErrors } from "./json_schema.ts";
 import { jsonText } from "../numbers.ts";
@@ -151,7 +152,7 @@ export function isRowWise(expectation: { type: string }): boolean {
 }
 
 function scopeOf(expectation: { type: string }): Scope | undefined {
-  return Object.hasOwn(CATALOG, expectation.type) ? CATALOG[expectation.type]!.scope : undefined;
+  return Object.hasOwn(KINDS, expectation.type) ? KINDS[expectation.type]!.scope : undefined;
 }
 
 /**
@@ -213,16 +214,16 @@ function readExpectation(
     errors.push({ field: `${field}.type`, message: "the expectation has no type" });
     return nothing;
   }
-  if (!Object.hasOwn(CATALOG, type)) {
-    const known = errors.length < MAX_SUGGESTIONS ? Object.keys(CATALOG) : [];
+  if (!Object.hasOwn(KINDS, type)) {
+    const known = errors.length < MAX_SUGGESTIONS ? Object.keys(KINDS) : [];
     errors.push({ field: `${field}.type`, value: type.slice(0, 100), ...unknownType(type, known) });
     return nothing;
   }
   let kwargs = Object.fromEntries(
     Object.entries(given.kwargs ?? {}).filter(([key]) => !REPORTING_KWARGS.has(key)),
   );
-  const catalog = CATALOG[type]!;
-  const checked = catalog.kwargs.safeParse(kwargs);
+  const kind = KINDS[type]!;
+  const checked = kind.kwargs.safeParse(kwargs);
   if (checked.success) {
     // In the order in which they were given.
     kwargs = Object.fromEntries(Object.keys(kwargs).map((key) => [key, checked.data[key]]));
@@ -237,7 +238,7 @@ function readExpectation(
   } else {
     addIssues(errors, checked.error, {
       prefix: `${field}.kwargs`,
-      known: Object.keys(catalog.kwargs.shape),
+      known: Object.keys(kind.kwargs.shape),
       of: type,
     });
   }

@@ -1,14 +1,8 @@
+import type { Json, SourceRecord } from "../numbers.ts";
 import type { SourceConf } from "./schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
-/**
- * A JSON value as the pipeline holds it: integers that a double cannot hold
- * exactly are bigint, everything else is as JSON.parse gives it.
- */
-export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
-
-/** What a source yields: a JSON object. */
-export type SourceRecord = { [key: string]: Json };
+export type { Json, SourceRecord };
 
 /** A record that could not be read; it goes to the quarantine. */
 export class Unreadable {

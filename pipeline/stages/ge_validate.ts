@@ -1,13 +1,5 @@
-import type { Event, Rejected } from "../event.ts";
-import {
-  type ChunkState,
-  type CompiledSuite,
-  compileSuite,
-  type SerializedState,
-} from "../expectations/compiled_suite.ts";
-import { compilePayloadSchema, type PayloadCheck } from "../expectations/json_schema.ts";
-import type { ValidationResult } from "../expectations/result.ts";
-import { payloadSchemaOf, readSuite } from "../expectations/suite.ts";
+import type { Event, PayloadCheck, Rejected } from "../event.ts";
+import { compilePayloadSchema, payloadSchemaOf, readSuite, type ValidationResult, type ChunkState, type CompiledSuite, compileSuite, type SerializedState } from "../expectations/expectations.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";

@@ -1,6 +1,5 @@
 import { unstorable } from "../canonical.ts";
-import type { PayloadCheck } from "../expectations/json_schema.ts";
-import type { Event, Rejected } from "../event.ts";
+import type { Event, PayloadCheck, Rejected } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */
 const MAX_EVENT_ID_BYTES = 2000;

@@ -1,6 +1,5 @@
 import { MAX_DEPTH, rawText } from "../canonical.ts";
-import type { Event, Rejected } from "../event.ts";
-import type { Rejection } from "../expectations/json_schema.ts";
+import type { Event, Rejected, Rejection } from "../event.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { areByValue, digitsOf, setDigits } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";

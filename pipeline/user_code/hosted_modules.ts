@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { PayloadCheck, Rejection } from "../expectations/json_schema.ts";
+import type { PayloadCheck, Rejection } from "../event.ts";
 import type { MappingConf } from "../mapping.ts";
 import { Unreadable } from "../sources/source.ts";
 import { Transformer, type TransformFunction } from "../stages/transform.ts";

@@ -1,4 +1,4 @@
-import type { ValidationResult } from "../expectations/result.ts";
+import type { ValidationResult } from "../expectations/expectations.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";

@@ -1,6 +1,4 @@
-import { compileSuite, type SerializedState } from "../../pipeline/expectations/compiled_suite.ts";
-import { readSuite } from "../../pipeline/expectations/suite.ts";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import { readSuite, type ValidationResult, compileSuite, type SerializedState } from "../../pipeline/expectations/expectations.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import type { Case } from "./reference.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 import type { Engine } from "./engine.ts";
 
 export type Given = [type: string, kwargs: Record<string, unknown>];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { suiteRows } from "../../pipeline/expectations/suite.ts";
+import { suiteRows } from "../../pipeline/expectations/expectations.ts";
 import { storeFileSuites } from "../../store/suites.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import {

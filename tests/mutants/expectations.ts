@@ -191,7 +191,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/median",
-    file: "pipeline/expectations/aggregate_evaluators.ts",
+    file: "pipeline/expectations/column_kinds.ts",
     find: "return low === high ? low! : (low! + high!) / 2;",
     replace: "return low!;",
     breaks: "the median of an even number is the mean of the middle two",
@@ -207,7 +207,7 @@ export const EXPECTATIONS: Mutant[] = [
   },
   {
     id: "expectations/condition-key",
-    file: "pipeline/expectations/plan.ts",
+    file: "pipeline/expectations/kind.ts",
     find: "`${column}\\u0000${conditionKey(condition)}`",
     replace: "column",
     breaks: "each row condition has accumulators of its own",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { importsOf, violations } from "../../scripts/check_imports.ts";
+import { cycles, importsOf, violations } from "../../scripts/check_imports.ts";
 
 Deno.test("violations() lets routes import the pipeline and not the other way round", () => {
   assert.deepEqual(violations("routes/runs.ts", `import { run } from "../pipeline/run.ts";`), []);
@@ -63,4 +63,32 @@ Deno.test("importsOf() finds re-exports, bare and dynamic imports", () => {
     "./b.ts:2",
     "./c.ts:3",
   ]);
+});
+
+Deno.test("violations() lets nobody but tests reach past the public module of a package", () => {
+  const text = `import type { Suite } from "../pipeline/expectations/suite.ts";`;
+  const refused =
+    "import pipeline/expectations/expectations.ts, not pipeline/expectations/suite.ts";
+  assert.deepEqual(violations("routes/suites.ts", text), [`routes/suites.ts:1: ${refused}`]);
+  assert.deepEqual(violations("scripts/suites.ts", text), [`scripts/suites.ts:1: ${refused}`]);
+  assert.deepEqual(violations("tests/suites.ts", text), []);
+  assert.deepEqual(
+    violations("routes/suites.ts", `import "../pipeline/expectations/expectations.ts";`),
+    [],
+  );
+  assert.deepEqual(
+    violations("pipeline/expectations/profile.ts", `import { readSuite } from "./suite.ts";`),
+    [],
+  );
+});
+
+Deno.test("cycles() finds circles of imports, those of types alone included", () => {
+  const texts = new Map([
+    ["a.ts", `import type { B } from "./x/b.ts";\nimport "./d.ts";`],
+    ["x/b.ts", `export { c } from "./c.ts";`],
+    ["x/c.ts", `import { type A } from "../a.ts";`],
+    ["d.ts", `import "zod";`],
+    ["e.ts", `import "./a.ts";\nimport "./e.ts";`],
+  ]);
+  assert.deepEqual(cycles(texts), [["a.ts", "x/b.ts", "x/c.ts"], ["e.ts"]]);
 });

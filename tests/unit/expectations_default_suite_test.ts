@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
-import { isRowWise, payloadSchemaOf, readSuiteFiles } from "../../pipeline/expectations/suite.ts";
+import { isRowWise, payloadSchemaOf, readSuiteFiles, compileSuite } from "../../pipeline/expectations/expectations.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 

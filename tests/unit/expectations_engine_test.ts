@@ -1,13 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  compileSuite,
-  type NewStateOptions,
-  type SerializedState,
-} from "../../pipeline/expectations/compiled_suite.ts";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
-import { readSuite } from "../../pipeline/expectations/suite.ts";
-import type { EventColumns } from "../../pipeline/expectations/batch.ts";
+import { type EventColumns, readSuite, type ValidationResult, compileSuite, type NewStateOptions, type SerializedState } from "../../pipeline/expectations/expectations.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 
 type Given = [type: string, kwargs: Record<string, unknown>];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { compilePayloadSchema } from "../../pipeline/expectations/json_schema.ts";
+import { compilePayloadSchema } from "../../pipeline/expectations/expectations.ts";
 import { zodPayloadCheck } from "../../pipeline/user_code/hosted_modules.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 

@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { compileSuite } from "../../pipeline/expectations/compiled_suite.ts";
-import { newProfile } from "../../pipeline/expectations/profile.ts";
-import { readSuite } from "../../pipeline/expectations/suite.ts";
-import type { ValidationResult } from "../../pipeline/expectations/result.ts";
+import { newProfile, readSuite, type ValidationResult, compileSuite } from "../../pipeline/expectations/expectations.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 

@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { CATALOG } from "../../pipeline/expectations/catalog.ts";
-import {
-  isRowWise,
-  readSuite,
-  resolveParameters,
-  writeSuite,
-} from "../../pipeline/expectations/suite.ts";
+import { describeKinds } from "../../pipeline/expectations/expectations.ts";
+import { isRowWise, readSuite, writeSuite } from "../../pipeline/expectations/expectations.ts";
+import { resolveParameters } from "../../pipeline/expectations/suite.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 function problemOf(json: unknown): Problem {
@@ -105,12 +101,15 @@ Deno.test("readSuite() reports every error at once", () => {
 });
 
 Deno.test("readSuite() gives a suite or a clear error for any JSON", () => {
-  const type = fc.oneof(fc.constantFrom(...Object.keys(CATALOG)), fc.string());
+  const type = fc.oneof(
+    fc.constantFrom(...describeKinds().evaluated.map(({ type }) => type)),
+    fc.string(),
+  );
   const value = fc.oneof(fc.jsonValue(), fc.constantFrom("a", 1, 0.5, ["a"], { $PARAMETER: "p" }));
   const kwargs = fc.dictionary(
     fc.oneof(
       fc.constantFrom(
-        ...new Set(Object.values(CATALOG).flatMap(({ kwargs }) => Object.keys(kwargs.shape))),
+        ...new Set(describeKinds().evaluated.flatMap(({ kwargs }) => kwargs)),
       ),
       fc.string(),
     ),
@@ -233,4 +232,22 @@ Deno.test("readSuite() takes values as Great Expectations does, and refuses what
     const problem = problemOf(suiteOf({ type, kwargs }));
     assert.equal(problem.errors[0]!.field, `expectations[0].kwargs.${field}`);
   }
+});
+
+Deno.test("describeKinds(): docs/expectations.md says of each kind whether single rows can fail it, and of each unsupported one why", async () => {
+  const text = await Deno.readTextFile(new URL("../../docs/expectations.md", import.meta.url));
+  const between = (start: string, end: string) =>
+    text.slice(text.indexOf(start) + start.length, text.indexOf(end));
+  const ofRows = between("**For each row**", "**For the batch**");
+  const ofBatch = between("**For the batch**", "**Not supported**");
+  // "…_to_be_null" stands for a name that ends so
+  const has = (list: string, type: string) =>
+    [...list.matchAll(/`(…?)(\w+)(…?)`/g)].some(([, cut, name, open]) =>
+      cut || open ? type.includes(name!) : type === name
+    );
+  const { evaluated, unsupported } = describeKinds();
+  for (const { type, rowWise } of evaluated) assert.ok(has(rowWise ? ofRows : ofBatch, type), type);
+  assert.ok(Object.keys(unsupported).length > 0);
+  const known = new Set(evaluated.map(({ type }) => type));
+  assert.deepEqual(Object.keys(unsupported).filter((type) => known.has(type)), []);
 });

@@ -1,5 +1,5 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
-import type { ValidationResult } from "../../../pipeline/expectations/result.ts";
+import type { ValidationResult } from "../../../pipeline/expectations/expectations.ts";
 import { jsonText } from "../../../pipeline/numbers.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { Terminal } from "../../terminal.ts";

@@ -1,14 +1,61 @@
-import { jsonText } from "../numbers.ts";
-import type { SourceRecord } from "../sources/source.ts";
-import type { Accumulator, State } from "./accumulators.ts";
+import { jsonText, type SourceRecord } from "../numbers.ts";
+import { type Accumulator, EXPECTED, SKIPPED, type State } from "./accumulators.ts";
 import { Batch, type EventColumns, splitPath } from "./batch.ts";
 import { type Condition, conditionColumns, conditionKey, parseCondition } from "./condition.ts";
-import { type Evaluator, evaluatorOf, type Evidence, requireColumns } from "./evaluators.ts";
-import { domain, Plan } from "./plan.ts";
-import { NotEvaluable, plain, toResult, type ValidationResult } from "./result.ts";
-import { EXPECTED, SKIPPED } from "./row_rule.ts";
+import { domain, type Evaluator, type Evidence, Plan, requireColumns } from "./kind.ts";
+import { KINDS, UNSUPPORTED } from "./kinds.ts";
+import {
+  type ExpectationResult,
+  NotEvaluable,
+  type Outcome,
+  type ValidationResult,
+} from "./result.ts";
 import { type Expectation, isRowWise, resolveParameters, type Suite } from "./suite.ts";
 import { shown } from "./python.ts";
+
+/**
+ * The expectations of Great Expectations, evaluated chunk by chunk. This is all that the rest of the program sees of
+ * them: `readSuite` reads a suite, `compileSuite` makes of it what observes records (`newState`, `observe`,
+ * `serializeState`), puts the chunks' states together (`mergeStates`) and judges the whole (`finish`);
+ * `describeKinds` lists what is evaluated, `newProfile` proposes a suite.
+ */
+export { compilePayloadSchema } from "./json_schema.ts";
+export { newProfile } from "./profile.ts";
+export {
+  isRowWise,
+  payloadSchemaOf,
+  readSuite,
+  readSuiteFiles,
+  suiteRows,
+  writeSuite,
+} from "./suite.ts";
+export type { EventColumns } from "./batch.ts";
+export type { ExpectationResult, ValidationResult } from "./result.ts";
+export type { Expectation, Suite } from "./suite.ts";
+
+/** A kind of expectation, for a list of them. */
+export interface KindDescription {
+  type: string;
+  /** Whether the verdict on a row depends on that row alone. */
+  rowWise: boolean;
+  /** Names of its kwargs. */
+  kwargs: string[];
+}
+
+/** The kinds that are evaluated here, and those that Great Expectations has besides, each with the reason why not. */
+export function describeKinds(): {
+  evaluated: KindDescription[];
+  unsupported: Readonly<Record<string, string>>;
+} {
+  return {
+    evaluated: Object.entries(KINDS).map(([type, { scope, kwargs }]) => ({
+      type,
+      rowWise: scope === "row",
+      kwargs: Object.keys(kwargs.shape),
+    })),
+    unsupported: UNSUPPORTED,
+  };
+}
 
 export interface CompileOptions {
   /** Values of suite parameters; default: the suite's own. */
@@ -102,7 +149,8 @@ export class CompiledSuite {
     this.#plan = new Plan(this.#rowsNeeded(parsed));
     this.#compiled = suite.expectations.map((expectation, i) => {
       const condition = parsed[i];
-      const evaluator = evaluatorOf(expectation, { plan: this.#plan, condition });
+      const { type, kwargs } = expectation;
+      const evaluator = KINDS[type]!.evaluator(kwargs, { plan: this.#plan, condition });
       return { ...evaluator, expectation, condition };
     });
     this.#columns = [
@@ -283,4 +331,51 @@ function describe({ type, kwargs }: Expectation): string {
     return `${key} ${text.length > 80 ? text.slice(0, 80) + "…" : text}`;
   });
   return `${type}(${parts.join(", ")})`;
+}
+
+/** The result of an expectation; one that cannot be evaluated has the reason in `exception_info`. */
+function toResult(expectation: Expectation, evaluate: () => Outcome): ExpectationResult {
+  const { id, type, kwargs, meta, severity, description } = expectation;
+  const config = {
+    ...(id === undefined ? {} : { id }),
+    type,
+    kwargs: plain(kwargs),
+    meta: plain(meta),
+    severity,
+    ...(description === undefined ? {} : { description }),
+  };
+  try {
+    const outcome = evaluate();
+    return {
+      success: outcome.success,
+      expectation_config: config,
+      result: outcome.result,
+      meta: {},
+      exception_info: {
+        raised_exception: false,
+        exception_message: null,
+        exception_traceback: null,
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof NotEvaluable)) throw error;
+    return {
+      success: false,
+      expectation_config: config,
+      result: {},
+      meta: {},
+      exception_info: {
+        raised_exception: true,
+        exception_message: error.message,
+        exception_traceback: null,
+      },
+    };
+  }
+}
+
+/** Plain JSON: integers beyond 2^53 become text with every digit. */
+function plain<T>(value: T): T {
+  return JSON.parse(
+    JSON.stringify(value, (_key, member) => typeof member === "bigint" ? `${member}` : member),
+  );
 }

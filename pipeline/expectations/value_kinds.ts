@@ -1,78 +1,155 @@
-import { numericBound } from "./between.ts";
+import { z } from "zod";
+import { EXPECTED, MISTYPED, UNEXPECTED, type Verdict } from "./accumulators.ts";
 import { compileSchema } from "./json_schema.ts";
+import {
+  bounds,
+  column,
+  escape,
+  type Evaluate,
+  type Kind,
+  kind,
+  type Kinds,
+  type Kwargs,
+  matchOn,
+  mostly,
+  must,
+  number,
+  numberBounds,
+  numericBound,
+  or,
+  pattern,
+  type Read,
+  typeNameSchema,
+  valueSet,
+} from "./kind.ts";
 import {
   asNumber,
   codePointLength,
+  columnType,
   compareText,
+  compareValues,
   equalityKey,
   equalValues,
   ordersByUnit,
   pythonText,
   pythonType,
+  type TypeCounts,
   type TypeName,
   typeName,
 } from "./python.ts";
 import { compileLike, compileRegex, type TextTest } from "./regex.ts";
-import { EXPECTED, MISTYPED, UNEXPECTED, type ValueRule, type Verdict } from "./row_rule.ts";
+import { mapCounts, mapOutcome, mistyped, NotEvaluable } from "./result.ts";
 import { compileStrptime } from "../strptime.ts";
 
-type Kwargs = Record<string, unknown>;
 type Test = (value: unknown) => Verdict;
 
-/** The rule of a column map expectation, or undefined for other types. Kwargs are checked. */
-export function valueRule(type: string, kwargs: Kwargs): ValueRule | undefined {
-  const build = RULES[type];
-  if (build === undefined) return undefined;
-  return { kind: "value", columns: [kwargs.column as string], skipNull: true, ...build(kwargs) };
+/** How a kind looks at one value. */
+interface Rule {
+  test: Test;
+  /** A stricter or laxer test for a single row, where it differs. */
+  testAlone?: Test;
+  /** Whether null is left out and not put to the test; default true. */
+  skipNull?: boolean;
+  /** Why nothing can be judged by these kwargs. */
+  contradiction?: string | undefined;
+  /** Names of types, one of which the column must have (null: any); only of an object column each value is looked at. */
+  columnTypes?: string[] | null;
+  /** Whether "object" is a type that may be asked for. */
+  mayAskForObject?: boolean;
 }
 
-type Built = { test: Test; skipNull?: boolean; testAlone?: Test };
-
-const RULES: Record<string, (kwargs: Kwargs) => Built> = {
-  expect_column_values_to_not_be_null: () => ({
+/** Expectations about each value of a column. */
+export const VALUE_KINDS: Kinds = {
+  expect_column_values_to_not_be_null: values({}, () => ({
     test: (value) => value === null ? UNEXPECTED : EXPECTED,
     skipNull: false,
-  }),
-  expect_column_values_to_be_null: () => ({
+  })),
+  expect_column_values_to_be_null: values({}, () => ({
     test: (value) => value === null ? EXPECTED : UNEXPECTED,
     skipNull: false,
-  }),
-  expect_column_values_to_be_between: (kwargs) => ({ test: between(kwargs) }),
-  expect_column_values_to_be_in_set: ({ value_set }) => ({ test: inSet(value_set, UNEXPECTED) }),
-  expect_column_values_to_not_be_in_set: ({ value_set }) => ({ test: inSet(value_set, EXPECTED) }),
-  expect_column_values_to_be_of_type: ({ type_ }) => types([type_ as string]),
-  expect_column_values_to_be_in_type_list: ({ type_list }) =>
-    (type_list ?? null) === null ? { test: () => EXPECTED } : types(type_list as string[]),
-  expect_column_value_lengths_to_be_between: (kwargs) => ({ test: lengths(kwargs) }),
-  expect_column_value_lengths_to_equal: ({ value }) => ({
+  })),
+  expect_column_values_to_be_between: values(bounds, (kwargs) => ({
+    test: between(kwargs),
+    contradiction: isAbove(kwargs.min_value, kwargs.max_value)
+      ? "min_value cannot be greater than max_value"
+      : undefined,
+  })),
+  expect_column_values_to_be_in_set: values(
+    valueSet,
+    ({ value_set }) => ({ test: inSet(value_set, UNEXPECTED) }),
+  ),
+  expect_column_values_to_not_be_in_set: values(
+    valueSet,
+    ({ value_set }) => ({ test: inSet(value_set, EXPECTED) }),
+  ),
+  expect_column_values_to_be_of_type: values(
+    { type_: must(typeNameSchema) },
+    ({ type_ }) => ({ ...types([type_ as string]), mayAskForObject: true }),
+  ),
+  expect_column_values_to_be_in_type_list: values(
+    {
+      type_list: or(z.array(typeNameSchema).min(1).max(100).nullable()),
+    },
+    ({ type_list }) =>
+      (type_list ?? null) === null
+        ? { test: () => EXPECTED, columnTypes: null }
+        : types(type_list as string[]),
+  ),
+  expect_column_value_lengths_to_be_between: values(
+    numberBounds,
+    (kwargs) => ({ test: lengths(kwargs) }),
+  ),
+  expect_column_value_lengths_to_equal: values({ value: must(number) }, ({ value }) => ({
     test: lengths({ min_value: value, max_value: value }),
-  }),
-  expect_column_values_to_match_regex: ({ regex }) => ({
+  })),
+  expect_column_values_to_match_regex: values({ regex: or(pattern) }, ({ regex }) => ({
     test: text([regex === undefined ? () => true : compileRegex(regex as string)], "any", true),
-  }),
-  expect_column_values_to_not_match_regex: ({ regex }) => ({
+  })),
+  expect_column_values_to_not_match_regex: values({ regex: must(pattern) }, ({ regex }) => ({
     test: text([compileRegex(regex as string)], "any", false),
-  }),
-  expect_column_values_to_match_regex_list: ({ regex_list, match_on }) => ({
+  })),
+  expect_column_values_to_match_regex_list: values({
+    regex_list: must(z.array(pattern).min(1).max(100)),
+    ...matchOn,
+  }, ({ regex_list, match_on }) => ({
     test: text((regex_list as string[]).map(compileRegex), match_on ?? "any", true),
-  }),
-  expect_column_values_to_not_match_regex_list: ({ regex_list }) => ({
+  })),
+  expect_column_values_to_not_match_regex_list: values({
+    regex_list: must(z.array(pattern).min(1).max(100)),
+  }, ({ regex_list }) => ({
     test: text((regex_list as string[]).map(compileRegex), "any", false),
-  }),
-  expect_column_values_to_match_like_pattern: (kwargs) => ({ test: like(kwargs, true) }),
-  expect_column_values_to_not_match_like_pattern: (kwargs) => ({ test: like(kwargs, false) }),
-  expect_column_values_to_match_like_pattern_list: (kwargs) => ({ test: like(kwargs, true) }),
-  expect_column_values_to_not_match_like_pattern_list: (kwargs) => ({ test: like(kwargs, false) }),
-  expect_column_values_to_match_strftime_format: ({ strftime_format }) => {
+  })),
+  expect_column_values_to_match_like_pattern: values(
+    { like_pattern: must(pattern), ...escape },
+    (kwargs) => ({ test: like(kwargs, true) }),
+  ),
+  expect_column_values_to_not_match_like_pattern: values({
+    like_pattern: must(pattern),
+    ...escape,
+  }, (kwargs) => ({ test: like(kwargs, false) })),
+  expect_column_values_to_match_like_pattern_list: values({
+    like_pattern_list: must(z.array(pattern).min(1).max(100)),
+    ...matchOn,
+    ...escape,
+  }, (kwargs) => ({ test: like(kwargs, true) })),
+  expect_column_values_to_not_match_like_pattern_list: values({
+    like_pattern_list: must(z.array(pattern).min(1).max(100)),
+    ...escape,
+  }, (kwargs) => ({ test: like(kwargs, false) })),
+  expect_column_values_to_match_strftime_format: values({
+    strftime_format: must(z.string().min(1).max(200)),
+  }, ({ strftime_format }) => {
     const parses = compileStrptime(strftime_format as string);
     return {
       test: (value) => typeof value !== "string" ? MISTYPED : parses(value) ? EXPECTED : UNEXPECTED,
     };
-  },
-  expect_column_values_to_be_json_parseable: () => ({
-    test: (value) => typeof value === "string" && isJson(value) ? EXPECTED : UNEXPECTED,
   }),
-  expect_column_values_to_match_json_schema: ({ json_schema }) => {
+  expect_column_values_to_be_json_parseable: values({}, () => ({
+    test: (value) => typeof value === "string" && isJson(value) ? EXPECTED : UNEXPECTED,
+  })),
+  expect_column_values_to_match_json_schema: values({
+    json_schema: must(z.record(z.string(), z.unknown())),
+  }, ({ json_schema }) => {
     const validate = compileSchema(json_schema as Record<string, unknown>);
     return {
       test: (value) => {
@@ -81,8 +158,55 @@ const RULES: Record<string, (kwargs: Kwargs) => Built> = {
         return parsed === undefined ? MISTYPED : validate(parsed.value) ? EXPECTED : UNEXPECTED;
       },
     };
-  },
+  }),
 };
+
+/** A kind that looks at each value of a column: at least a share of `mostly` must be as expected. */
+function values(shape: z.core.$ZodLooseShape, ruleOf: (kwargs: Kwargs) => Rule): Kind {
+  return kind("row", { ...column, ...mostly, ...shape }, (kwargs, { plan, condition }) => {
+    const { skipNull = true, contradiction, columnTypes, mayAskForObject = false, ...tests } =
+      ruleOf(kwargs);
+    const columns: [string] = [kwargs.column as string];
+    const rule = { kind: "value" as const, columns, skipNull, ...tests };
+    const read = plan.map(rule, condition);
+    const judge: Evaluate = ({ states }) => {
+      if (contradiction !== undefined) throw new NotEvaluable(contradiction);
+      const state = read(states);
+      if (state.mistyped > 0) throw mistyped(state.mistyped, columns);
+      return mapOutcome(mapCounts(state, { nullsCount: !skipNull }), kwargs.mostly);
+    };
+    const evaluate = columnTypes === undefined
+      ? judge
+      : typeJudge(columnTypes, { read: plan.types(columns[0]), judge, mayAskForObject });
+    return { rule, columns, evaluate };
+  });
+}
+
+const OBJECT_NAMES = new Set(["object", "object_", "O"]);
+
+/** The type of the column decides, and of an object column the types of its values. */
+function typeJudge(
+  names: string[] | null,
+  { read, judge, mayAskForObject }: {
+    read: Read<TypeCounts>;
+    judge: Evaluate;
+    mayAskForObject: boolean;
+  },
+): Evaluate {
+  return (evidence) => {
+    const observed = columnType(read(evidence.states));
+    const asksForObject = mayAskForObject && names !== null && OBJECT_NAMES.has(names[0]!);
+    if (observed === "object_" && names !== null && !asksForObject) return judge(evidence);
+    const success = names === null ||
+      names.some((name) => typeName(name).columns.includes(observed));
+    return { success, result: { observed_value: observed } };
+  };
+}
+
+/** Whether no number can be at least `min` and at most `max`. */
+function isAbove(min: unknown, max: unknown): boolean {
+  return (compareValues(numericBound(min), numericBound(max)) ?? 0) > 0;
+}
 
 function between(kwargs: Kwargs): Test {
   const min = kwargs.min_value ?? null;
@@ -148,7 +272,7 @@ function inSet(values: unknown, whenAbsent: Verdict): Test {
   };
 }
 
-function types(names: string[]): Built {
+function types(names: string[]): Rule {
   const known: TypeName[] = names.map(typeName);
   const values = new Set(known.flatMap((name) => name.values));
   const columns = new Set(known.flatMap((name) => name.columns));
@@ -168,7 +292,7 @@ function types(names: string[]): Built {
       : columns.has("object_");
     return fits ? EXPECTED : UNEXPECTED;
   };
-  return { test, testAlone };
+  return { test, testAlone, columnTypes: names };
 }
 
 function lengths(kwargs: Kwargs): Test {
