@@ -1,4 +1,11 @@
-import { isRowWise, newProfile, readSuite, type ValidationResult, writeSuite, compileSuite } from "./expectations/expectations.ts";
+import {
+  compileSuite,
+  isRowWise,
+  newProfile,
+  readSuite,
+  type ValidationResult,
+  writeSuite,
+} from "./expectations/expectations.ts";
 import type { SourceRecord } from "./sources/source.ts";
 import type { Bounded } from "./workers/aside_worker.ts";
 import {

@@ -1,5 +1,14 @@
 import type { Event, PayloadCheck, Rejected } from "../event.ts";
-import { compilePayloadSchema, payloadSchemaOf, readSuite, type ValidationResult, type ChunkState, type CompiledSuite, compileSuite, type SerializedState } from "../expectations/expectations.ts";
+import {
+  type ChunkState,
+  type CompiledSuite,
+  compilePayloadSchema,
+  compileSuite,
+  payloadSchemaOf,
+  readSuite,
+  type SerializedState,
+  type ValidationResult,
+} from "../expectations/expectations.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";

@@ -1,4 +1,9 @@
-import { readSuite, type ValidationResult, compileSuite, type SerializedState } from "../../pipeline/expectations/expectations.ts";
+import {
+  compileSuite,
+  readSuite,
+  type SerializedState,
+  type ValidationResult,
+} from "../../pipeline/expectations/expectations.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import type { Case } from "./reference.ts";
 

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { isRowWise, payloadSchemaOf, readSuiteFiles, compileSuite } from "../../pipeline/expectations/expectations.ts";
+import {
+  compileSuite,
+  isRowWise,
+  payloadSchemaOf,
+  readSuiteFiles,
+} from "../../pipeline/expectations/expectations.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type EventColumns, readSuite, type ValidationResult, compileSuite, type NewStateOptions, type SerializedState } from "../../pipeline/expectations/expectations.ts";
+import {
+  compileSuite,
+  type EventColumns,
+  type NewStateOptions,
+  readSuite,
+  type SerializedState,
+  type ValidationResult,
+} from "../../pipeline/expectations/expectations.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 
 type Given = [type: string, kwargs: Record<string, unknown>];

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { newProfile, readSuite, type ValidationResult, compileSuite } from "../../pipeline/expectations/expectations.ts";
+import {
+  compileSuite,
+  newProfile,
+  readSuite,
+  type ValidationResult,
+} from "../../pipeline/expectations/expectations.ts";
 import { syntheticRecord } from "../../pipeline/sources/synthetic.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { compileLike, compileRegex, compileSchemaPattern, linearTest, patternStates } from "../../pipeline/expectations/regex.ts";
+import {
+  compileLike,
+  compileRegex,
+  compileSchemaPattern,
+  linearTest,
+  patternStates,
+} from "../../pipeline/expectations/regex.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 /** Fails when it takes unreasonably long. */

@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { Batch } from "../../pipeline/expectations/batch.ts";
 import { distinctKind, type DistinctState } from "../../pipeline/expectations/distinct.ts";
 import { summarize } from "../../pipeline/expectations/distinct_summary.ts";
-import { numbersAtRanks, numbersKind, type NumbersState } from "../../pipeline/expectations/numbers.ts";
+import {
+  numbersAtRanks,
+  numbersKind,
+  type NumbersState,
+} from "../../pipeline/expectations/numbers.ts";
 import type { AccumulatorKind, State } from "../../pipeline/expectations/accumulators.ts";
 
 /** Chunks of values of the column `a`, spilled to files and merged. */

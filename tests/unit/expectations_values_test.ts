@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { codePointLength, compareText, equalityKey, pythonText, shown } from "../../pipeline/expectations/python.ts";
+import {
+  codePointLength,
+  compareText,
+  equalityKey,
+  pythonText,
+  shown,
+} from "../../pipeline/expectations/python.ts";
 import { compileStrptime } from "../../pipeline/strptime.ts";
 import { hashValue } from "../../pipeline/expectations/distinct.ts";
 import { Problem } from "../../vocabulary/problem.ts";
