@@ -37,7 +37,6 @@ const KNOWN_CYCLES: readonly string[] = [
   "pipeline/sources/source.ts",
   "pipeline/workers/aside_worker.ts",
   "pipeline/workers/task.ts",
-  "routes/dashboard/dashboard.tsx",
   "scripts/postgres/cluster.ts",
   "store/errors.ts",
 ];
