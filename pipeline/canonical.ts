@@ -43,7 +43,7 @@ export const MAX_DEPTH = 1000;
 /** Digits before the point that numeric holds. */
 const MAX_DIGITS = 131_072;
 /** Names that one object may have, as columns of a file: sorting and comparing them takes its time. */
-const MAX_NAMES = 10_000;
+export const MAX_NAMES = 10_000;
 
 /** A place in a document where an object occurs, with the shape that was last seen there. */
 interface Place {

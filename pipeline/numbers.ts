@@ -137,7 +137,7 @@ export function normalNumber(text: string): string {
 }
 
 /** Without zeros at the end; a loop, since a pattern would look at every zero inside again and again. */
-function trimEnd(digits: string): string {
+export function trimEnd(digits: string): string {
   let end = digits.length;
   while (end > 0 && digits[end - 1] === "0") end--;
   return digits.slice(0, end);

@@ -71,7 +71,9 @@ function section(notification: Notification, publicUrl: string): Block[] {
     payload.at,
     `id ${id}`,
   ].filter((part) => part !== null);
-  const text = escapeSlack(`${icon} ${headline(notification)}\n${payload.message}`);
+  const text = escapeSlack(
+    `${icon} ${headline(notification)}\n${payload.message}`.slice(0, MAX_SECTION),
+  );
   return [
     // of plain text Slack makes no link, no mention and no markup
     {

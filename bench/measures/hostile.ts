@@ -3,10 +3,10 @@ import { HOSTILE_TEXTS, readingMs } from "../hostile_texts.ts";
 
 const MAX_BYTES = 8 << 20;
 const MAX_MS = 1_000;
-/** Eight, and half as much again for garbage, whose collection costs more the more is alive; 64 is quadratic. */
-const MAX_RATIO = 12;
-/** What takes less is no matter of proportion. */
-const SHORT_MS = 100;
+/** Eight is linear, 64 quadratic. */
+const MAX_RATIO = 10;
+/** What takes less is no matter of proportion: most of it is the collection of garbage. */
+const SHORT_MS = 200;
 
 export const hostile: Measure = {
   name: "hostile",
@@ -16,7 +16,8 @@ export const hostile: Measure = {
 
 function measured(each: typeof HOSTILE_TEXTS[number]): Row {
   const bytes = Math.min(MAX_BYTES, each.maxBytes ?? MAX_BYTES);
-  const small = readingMs(each, bytes / 8);
+  // eight of them, so that as much garbage is collected while as much is alive
+  const small = readingMs(each, bytes / 8, { times: 8 }) / 8;
   const large = readingMs(each, bytes);
   const ratio = large / small;
   return {

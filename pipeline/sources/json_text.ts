@@ -1,4 +1,4 @@
-import { MAX_NUMBER_DIGITS, normalNumber, setDigits } from "../numbers.ts";
+import { MAX_NUMBER_DIGITS, normalNumber, setDigits, trimEnd } from "../numbers.ts";
 import type { Json } from "./source.ts";
 
 /**
@@ -40,8 +40,11 @@ export function losesDigits(text: string): boolean {
   return false;
 }
 
-/** Stands before a number while JSON.parse reads the rest; nobody outside can know it. */
-const MARK = crypto.randomUUID();
+/** Stands before a number while JSON.parse reads the rest; nobody outside can know it. Short, as there may be millions. */
+const MARK = crypto.randomUUID().replaceAll("-", "").slice(0, 16);
+
+const MARKED = `"${MARK}`;
+const PARTS = 4_000;
 
 /**
  * JSON.parse that keeps every digit: of integers as a bigint beyond 2^53, of
@@ -52,22 +55,21 @@ const MARK = crypto.randomUUID();
  * @throws {SyntaxError} for anything that is not JSON.
  */
 export function parseJsonExactly(text: string): Json {
+  const blocks: string[] = [];
   const parts: string[] = [];
   let copied = 0;
   eachLongNumber(text, (from, to) => {
     const number = text.slice(from, to);
-    if (!JSON_NUMBER.test(number)) return;
-    const value = Number(number);
-    if (number === `${value}` && !isBeyond(value)) return;
-    // a double keeps 15 digits, and most long tokens of numbers have an exponent instead of more
-    if (number.length < 18 && /[eE]/.test(number) && isNormal(value)) return;
-    parts.push(text.slice(copied, from), `"${MARK}${number}"`);
+    if (!JSON_NUMBER.test(number) || (!isLongPlain(number) && isPrinted(number))) return;
+    parts.push(text.slice(copied, from), MARKED, number, '"');
     copied = to;
+    // millions of parts at once would fill the heap, and so would a sum of them, which V8 keeps as a tree
+    if (parts.length >= PARTS) blocks.push(parts.splice(0).join(""));
   });
-  if (parts.length === 0) return JSON.parse(text);
+  if (copied === 0) return JSON.parse(text);
   let value: Json;
   try {
-    value = JSON.parse(parts.join("") + text.slice(copied));
+    value = JSON.parse(blocks.join("") + parts.join("") + text.slice(copied));
   } catch (error) {
     // the text as it was given says best what is wrong
     JSON.parse(text);
@@ -123,7 +125,7 @@ function withNumbers(root: Json): Json {
     if (typeof value === "string") {
       if (!value.startsWith(MARK)) return;
       const number = value.slice(MARK.length);
-      (part as Json[])[key as number] = exactNumber(number, Number(number), part, `${key}`);
+      (part as Json[])[key as number] = exactNumber(number, part, `${key}`);
     } else if (value !== null) waiting.push(value as Json[]);
   };
   for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
@@ -141,6 +143,29 @@ function withNumbers(root: Json): Json {
   return holder[0]!;
 }
 
+/** Whether a JSON number is surely none that a double prints: of 18 and more digits, the first of which counts. */
+function isLongPlain(number: string): boolean {
+  return number.length > LONGEST_PLAIN && LONG_PLAIN.test(number);
+}
+
+/** Sign, point and the 17 digits that a double prints at most. */
+const LONGEST_PLAIN = 19;
+const LONG_PLAIN = /^-?[1-9][\d.]*$/;
+
+/** Whether all but the zeros at its end is so long, and is no integer. */
+function hasLongPart(plain: string): boolean {
+  const digits = trimEnd(plain);
+  return digits.length > LONGEST_PLAIN && !digits.endsWith(".");
+}
+
+/** Whether JSON.parse keeps all that a JSON number says. */
+function isPrinted(number: string): boolean {
+  const value = Number(number);
+  // a double keeps 15 digits, and most long tokens of numbers have an exponent instead of more
+  if (number.length < 18 && /[eE]/.test(number) && isNormal(value)) return true;
+  return !isBeyond(value) && number === `${value}`;
+}
+
 /** Whether a double has its full precision: neither 0, nor close to it, nor infinite. */
 function isNormal(value: number): boolean {
   return Number.isFinite(value) && Math.abs(value) > 1e-300;
@@ -151,17 +176,22 @@ function isBeyond(value: number): boolean {
   return value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER;
 }
 
-function exactNumber(source: string, value: number, holder: object, key: string): Json {
+function exactNumber(source: string, holder: object, key: string): Json {
   if (source.length > MAX_NUMBER_DIGITS) throw outOfRange(source);
-  if (INTEGER.test(source)) return Number.isSafeInteger(value) ? value : BigInt(source);
+  const isInteger = INTEGER.test(source);
+  if (isInteger && source.length > LONGEST_PLAIN) return BigInt(source);
+  const value = Number(source);
+  if (isInteger) return Number.isSafeInteger(value) ? value : BigInt(source);
+  const exact = () => {
+    setDigits(holder, key, source, { byValue: true });
+    return value;
+  };
+  if (Number.isFinite(value) && isLongPlain(source) && hasLongPart(source)) return exact();
   const normal = normalNumber(source);
   if (Number.isFinite(value) && normal === normalNumber(`${value}`)) return value;
   const [, digits, power] = /^-?([\d.]+)(?:e([+-]\d+))?$/.exec(normal)!;
   if (Math.abs(Number(power ?? 0)) + digits!.length > MAX_NUMBER_DIGITS) throw outOfRange(source);
-  if (Number.isFinite(value)) {
-    setDigits(holder, key, source, { byValue: true });
-    return value;
-  }
+  if (Number.isFinite(value)) return exact();
   // beyond a double's range, but an integer all the same, like 1e400
   const zeros = Number(power ?? 0) - digits!.replace(".", "").length + 1;
   if (zeros < 0) throw outOfRange(source);

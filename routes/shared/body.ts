@@ -1,5 +1,6 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { Buffer } from "node:buffer";
+import { MAX_DEPTH, MAX_NAMES } from "../../pipeline/canonical.ts";
 import { eachLongNumber, parseJson } from "../../pipeline/sources/json_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { routeOf } from "../access/route_roles.ts";
@@ -93,9 +94,6 @@ export function requireJson(c: Context, wanted: string): void {
   });
 }
 
-/** As deep as what the database stores may be (pipeline/canonical.ts). */
-const MAX_DEPTH = 1000;
-
 /** Bytes of a form: nobody needs to be known to send some of them. */
 const MAX_FORM_BYTES = 16 << 10;
 const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
@@ -122,9 +120,9 @@ const ROUTE_BYTES: Record<string, number> = {
 };
 
 /**
- * Reads a body before any route does, within the limit of its route, and keeps away what is no text
- * or nested so deeply that whoever walks through it runs out of stack. Each look is one pass over the
- * bytes. A form is no JSON and is not looked at as such; data is stored as it comes, and each record
+ * Reads a body before any route does, within the limit of its route, and keeps away what is no text,
+ * nested so deeply that whoever walks through it runs out of stack, or an object of more names than can
+ * be stored. Each look is one pass over the bytes. A form is no JSON and is not looked at as such; data is stored as it comes, and each record
  * is judged by itself.
  */
 export function bodyLimits(): MiddlewareHandler {
@@ -138,10 +136,11 @@ export function bodyLimits(): MiddlewareHandler {
     );
     const bytes = await readBytes(c.req.raw, maxBytes);
     if (!isForm) {
-      if (isDeeperThan(bytes, MAX_DEPTH)) {
+      const excess = excessOf(bytes);
+      if (excess !== null) {
         throw new Problem("bad-request", {
           status: 400,
-          detail: `The body is nested deeper than ${MAX_DEPTH} levels, which nothing here can be.`,
+          detail: `The body ${excess}, which nothing here can.`,
         });
       }
       const text = utf8(bytes);
@@ -168,9 +167,10 @@ function refuseEndlessNumbers(text: string): void {
   });
 }
 
-/** Whether lists and objects of a JSON text in UTF-8 are nested deeper, without parsing it. */
-export function isDeeperThan(text: Uint8Array, limit: number): boolean {
+/** What a JSON text in UTF-8 has too much of, without parsing it; null where it can be parsed. */
+export function excessOf(text: Uint8Array): string | null {
   let depth = 0;
+  const names = new Uint32Array(MAX_DEPTH + 1);
   for (let i = 0; i < text.length; i++) {
     switch (text[i]) {
       case 0x22: // a string, whole: brackets in it do not count
@@ -178,12 +178,16 @@ export function isDeeperThan(text: Uint8Array, limit: number): boolean {
         break;
       case 0x5b: // [
       case 0x7b: // {
-        if (++depth > limit) return true;
+        if (++depth > MAX_DEPTH) return `is nested deeper than ${MAX_DEPTH} levels`;
+        names[depth] = 0;
         break;
       case 0x5d:
       case 0x7d:
         depth--;
+        break;
+      case 0x3a: // :
+        if (++names[depth]! > MAX_NAMES) return `has an object of more than ${MAX_NAMES} names`;
     }
   }
-  return false;
+  return null;
 }

@@ -4,7 +4,7 @@ import Papa from "papaparse";
 const FORMULA = "[=+\\-@\\uFF0B\\uFF0D\\uFF1D\\uFF20]";
 const AT_BEGINNING = new RegExp(`^(?:\\s*${FORMULA}|[\\t\\r\\n])`);
 /** Where another cell may begin: the separator of many locales is a semicolon or a tab, whatever the file's is. */
-const AFTER_SEPARATOR = new RegExp(`([;\\t\\r\\n][ "']*)(?=${FORMULA})`, "g");
+const AFTER_SEPARATOR = new RegExp(`[;\\t\\r\\n][ "']*(?=${FORMULA})`, "g");
 
 /**
  * RFC 4180 with a header. Text that a spreadsheet would take for a formula is given an apostrophe in
@@ -21,6 +21,6 @@ export function csvText(fields: readonly string[], rows: readonly object[]): str
 
 function harmless(value: unknown): unknown {
   if (typeof value !== "string") return value;
-  const text = value.replace(AFTER_SEPARATOR, "$1'");
+  const text = value.replace(AFTER_SEPARATOR, "$&'");
   return AT_BEGINNING.test(text) ? `'${text}` : text;
 }

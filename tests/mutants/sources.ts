@@ -208,8 +208,9 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/json-infinity",
     file: "pipeline/sources/json_text.ts",
-    find: "> MAX_NUMBER_DIGITS) throw outOfRange(source);\n  if (Number.isFinite(value)) {",
-    replace: "> 10000) throw outOfRange(source);\n  if (Number.isFinite(value)) {",
+    find:
+      "> MAX_NUMBER_DIGITS) throw outOfRange(source);\n  if (Number.isFinite(value)) return exact();",
+    replace: "> 10000) throw outOfRange(source);\n  if (Number.isFinite(value)) return exact();",
     breaks: "numbers of more digits than are kept are quarantined",
     tests: ["unit/sources_ndjson_test.ts: numbers that are not finite"],
   },

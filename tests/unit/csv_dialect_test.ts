@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
 import { naturalOrder } from "../../pipeline/sources/file.ts";
 import { MAX_COLUMNS } from "../../pipeline/sources/local/csv_header.ts";
+import { splitRecord } from "../../pipeline/sources/local/csv_dialect.ts";
 import { Unreadable } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
@@ -238,4 +239,15 @@ Deno.test("files of a glob come in natural order, the same everywhere", async ()
   for (const n of [1, 10, 11, 2, 9]) await folder.write(`part-${n}.csv`, `id\n${n}\n`);
   const { records } = await readAll({ type: "file", path: "part-*.csv" }, folder.ctx);
   assert.deepEqual(records.map(({ id }) => id), [1, 2, 9, 10, 11]);
+});
+
+Deno.test("CSV: a field keeps its quotes, however many there are", () => {
+  const dialect = { delimiter: ",", quote: '"', escape: '"', comment: null };
+  for (const quotes of [1, 999, 1_000, 20_001]) {
+    for (const between of ["", "ab\ud83d\ude00"]) {
+      const value = `${between}"`.repeat(quotes);
+      const text = `a,"${value.replaceAll('"', '""')}",b`;
+      assert.deepEqual(splitRecord(text, dialect), ["a", value, "b"]);
+    }
+  }
 });

@@ -10,7 +10,7 @@ for (const each of HOSTILE_TEXTS) {
   Deno.test(`hostile texts: ${each.name} costs what its size costs`, () => {
     const bytes = Math.min(512 << 10, each.maxBytes ?? Infinity);
     const small = readingMs(each, bytes / 8);
-    const large = readingMs(each, bytes, 2);
+    const large = readingMs(each, bytes, { rounds: 2 });
     assert.ok(
       large <= Math.max(SHORT_MS, MAX_RATIO * small),
       `${small} ms for an eighth, ${large} ms for ${bytes} bytes`,

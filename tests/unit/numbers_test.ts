@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
-import { parseVerbatim, setDigits } from "../../pipeline/numbers.ts";
+import { digitsOf, normalNumber, parseVerbatim, setDigits } from "../../pipeline/numbers.ts";
+import { parseJsonExactly } from "../../pipeline/sources/json_text.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { Transformer, type TransformFunction } from "../../pipeline/stages/transform.ts";
 
@@ -75,4 +77,33 @@ Deno.test("a number that two fields write differently keeps its digits in its ow
 Deno.test("parseVerbatim() reads JSON so that it is written as it was", () => {
   const text = '{"a":[1.10,{"b":19.90}],"c":123456789012345678901234567890,"d":1.5}';
   assert.equal(new Canonicalizer().text(parseVerbatim(text)), text);
+});
+
+Deno.test("parseJsonExactly() says the value of each number, with digits where a double has others", () => {
+  const digits = fc.stringMatching(/^[0-9]{0,12}0{0,3}[0-9]{0,12}0{0,6}$/);
+  const number = fc.tuple(
+    fc.boolean(),
+    digits,
+    fc.option(digits),
+    fc.option(fc.integer({ min: -30, max: 30 })),
+  )
+    .map(([minus, whole, part, power]) =>
+      (minus ? "-" : "") + (whole.replace(/^0+(?=.)/, "") || "0") + (part ? `.${part}` : "") +
+      (power === null ? "" : `e${power}`)
+    );
+  fc.assert(
+    fc.property(fc.array(number, { minLength: 1, maxLength: 5_000 }), (texts) => {
+      const values = parseJsonExactly(`[${texts.join(",")}]`) as (number | bigint)[];
+      texts.forEach((text, i) => {
+        const said = normalNumber(text);
+        const value = values[i]!;
+        if (typeof value === "bigint") assert.equal(normalNumber(`${value}`), said);
+        else {
+          assert.equal(value, Number(text));
+          assert.equal(normalNumber(digitsOf(values)?.[i] ?? `${value}`), said, text);
+        }
+      });
+    }),
+    { numRuns: 200 },
+  );
 });
