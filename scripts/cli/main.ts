@@ -19,8 +19,10 @@ export interface CliOptions {
   projectDir: string;
   /** Where the user is: paths of files start here. */
   cwd: string;
-  /** Whether the process ends with the command, so that what it writes may be of its account alone; default false. */
+  /** Whether the process ends with the command: its signals are for it, what it writes may be of its account alone. Default false. */
   ownProcess?: boolean;
+  /** Whether somebody is there who can be asked; default: whether the standard input is a terminal. */
+  canAsk?: boolean;
   out?: Terminal;
   err?: Terminal;
 }
@@ -76,7 +78,7 @@ async function execute(
   const { out, err } = options;
   const env = resolveEnvironment(options.env);
   const server = parsed.text.server ?? (env.ETL_SERVER || undefined);
-  using signals = new Signals();
+  using signals = new Signals(options.ownProcess ?? false);
   let api: Api | undefined;
   const call: Call = {
     ...parsed,
@@ -85,7 +87,7 @@ async function execute(
     signals,
     usesServer: server !== undefined,
     resolvePath: (path) => resolve(options.cwd, path),
-    canAsk: Deno.stdin.isTerminal(),
+    canAsk: options.canAsk ?? Deno.stdin.isTerminal(),
     ask: (question) => {
       err.draw([]);
       const answer = prompt(question)?.trim().toLowerCase() ?? "n";

@@ -10,12 +10,13 @@ const SAME_MS = 1000;
  */
 export class Signals implements Disposable {
   readonly #abort = new AbortController();
-  readonly #listening: Disposable;
+  readonly #listening: Disposable | undefined;
   #take: ((signal: Deno.Signal) => void) | null = null;
   #lastAt = -Infinity;
 
-  constructor() {
-    this.#listening = onEndingSignal((signal) => this.#receive(signal));
+  /** `listens`: whether the process is the command's own, so that its signals are, too. */
+  constructor(listens: boolean) {
+    if (listens) this.#listening = onEndingSignal((signal) => this.#receive(signal));
   }
 
   /** Aborted with {@linkcode Interrupted} when the command should end. */
@@ -45,6 +46,6 @@ export class Signals implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#listening[Symbol.dispose]();
+    this.#listening?.[Symbol.dispose]();
   }
 }

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { lines } from "../../scripts/server_process.ts";
+import { Terminal } from "../../scripts/terminal.ts";
 import { asServer } from "./server_role.ts";
 import { waitFor } from "./wait_for.ts";
 
@@ -32,19 +33,11 @@ export interface StartedCli {
 
 /** Starts `etl …` as a process of its own, without a terminal. */
 export function startCli(args: string[], { env, input }: CliOptions): StartedCli {
-  const inherited = INHERITED.flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value]];
-  });
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--cached-only", ...RUN_ARGS, "scripts/etl.ts", ...args],
     cwd: PROJECT_DIR,
     clearEnv: true,
-    env: {
-      ...Object.fromEntries(inherited),
-      ...env,
-      ...(env.KPIS_PG_DSN ? { KPIS_PG_DSN: asServer(env.KPIS_PG_DSN) } : {}),
-    },
+    env: environment(env),
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
@@ -80,16 +73,50 @@ export function startCli(args: string[], { env, input }: CliOptions): StartedCli
   };
 }
 
-/** Runs `etl …` to its end. */
+/**
+ * Runs `etl …` to its end, in this process, as that saves most of its time, unless it starts a PostgreSQL
+ * or has something on its standard input.
+ */
 export async function runCli(
   args: string[],
-  options: CliOptions,
+  options: CliOptions & { ownProcess?: boolean },
 ): Promise<{ code: number; out: string; err: string; json: () => Record<string, unknown> }> {
-  const { out, err, code } = startCli(args, options);
+  const { env, input, ownProcess = !env.KPIS_PG_DSN && !env.ETL_SERVER } = options;
+  const { code, out, err } = ownProcess || input !== undefined
+    ? await ended(startCli(args, options))
+    : await inThisProcess(args, options);
+  return { code, out, err, json: () => JSON.parse(out.slice(out.lastIndexOf("\n") + 1)) };
+}
+
+async function ended({ code, out, err }: StartedCli) {
+  return { code: await code, out: out.join("\n"), err: err.join("\n") };
+}
+
+async function inThisProcess(args: string[], { env }: CliOptions) {
+  const { cli } = await import("../../scripts/cli/main.ts");
+  const said = { out: "", err: "" };
+  const terminal = (to: keyof typeof said) =>
+    new Terminal({ isTerminal: false, colour: false, write: (text) => said[to] += text });
+  const code = await cli({
+    args,
+    env: environment(env),
+    projectDir: PROJECT_DIR,
+    cwd: env.INIT_CWD ?? PROJECT_DIR,
+    canAsk: false,
+    out: terminal("out"),
+    err: terminal("err"),
+  });
+  return { code, out: said.out.replace(/\n$/, ""), err: said.err.replace(/\n$/, "") };
+}
+
+function environment(env: Record<string, string>): Record<string, string> {
+  const inherited = INHERITED.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  });
   return {
-    code: await code,
-    out: out.join("\n"),
-    err: err.join("\n"),
-    json: () => JSON.parse(out.at(-1)!),
+    ...Object.fromEntries(inherited),
+    ...env,
+    ...(env.KPIS_PG_DSN ? { KPIS_PG_DSN: asServer(env.KPIS_PG_DSN) } : {}),
   };
 }
