@@ -1,10 +1,9 @@
 import { readConfig } from "./server/config.ts";
 import { unknownVariables } from "./server/environment_names.ts";
-import { Problem } from "./vocabulary/problem.ts";
 import { secretsOf } from "./server/secrets.ts";
 import { startServices } from "./server/server.ts";
-import { createLog, type Log } from "./telemetry/log.ts";
-import { LogTail } from "./telemetry/log_tail.ts";
+import { createLog, type Log, LogTail } from "./telemetry/log.ts";
+import { Problem } from "./vocabulary/problem.ts";
 
 /** A stopping server ends after so long, whatever is still in hand. */
 const STOP_DEADLINE_MS = 15_000;

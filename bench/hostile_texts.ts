@@ -13,7 +13,7 @@ import { splitRecord } from "../pipeline/sources/local/csv_dialect.ts";
 import { compileStrptime } from "../pipeline/strptime.ts";
 import { excessOf } from "../routes/shared/body.ts";
 import { csvText } from "../routes/shared/csv.ts";
-import { slackMessage } from "../telemetry/slack.ts";
+import { slackMessage } from "../telemetry/integrations/slack.ts";
 
 const MIB = 1 << 20;
 

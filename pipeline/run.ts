@@ -12,7 +12,7 @@ import {
 import { withRetry } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunObserver } from "../telemetry/observer.ts";
-import { traced } from "../telemetry/tracing.ts";
+import { traced } from "../telemetry/integrations/opentelemetry.ts";
 import type { ValidationResult } from "./expectations/expectations.ts";
 import { forEachLane } from "./lanes.ts";
 import {

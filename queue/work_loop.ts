@@ -2,7 +2,7 @@ import type { Database, Sql } from "../store/database.ts";
 import { dueWork, Lease } from "../store/leases.ts";
 import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
-import { repeat } from "./repeat.ts";
+import { repeat } from "../timers/repeat.ts";
 
 /** Work that is due and has been claimed, which is committed: nobody else does it meanwhile. */
 export type Claimed = () => Promise<unknown>;

@@ -6,7 +6,7 @@ import { runExports } from "../store/exports.ts";
 import { runLogs } from "../store/logs.ts";
 import { listChunks, listRuns, type RunDetail, runDetail } from "../store/run_views.ts";
 import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts";
-import { activeTraceparent } from "../telemetry/tracing.ts";
+import { activeTraceparent } from "../telemetry/integrations/opentelemetry.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { streamRun, waitForEnd } from "./run_events.ts";

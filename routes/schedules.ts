@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
-import { planSlots } from "../queue/slot_planner.ts";
+import { planSlots } from "../timers/slot_planner.ts";
 import {
   deleteSchedule,
   listSchedules,
@@ -16,7 +16,7 @@ import {
   slotsAhead,
   slotsPast,
 } from "../store/slots.ts";
-import { activeTraceparent } from "../telemetry/tracing.ts";
+import { activeTraceparent } from "../telemetry/integrations/opentelemetry.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
 import { acceptedLang } from "./dashboard/preferences.ts";

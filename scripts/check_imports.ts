@@ -8,10 +8,11 @@ const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 /** Folders of the program, and the other folders of ours that each may import from. */
 const DIRECTIONS: Record<string, string[]> = {
-  server: ["routes", "pipeline", "queue", "store", "telemetry", "islands"],
+  server: ["routes", "pipeline", "queue", "timers", "store", "telemetry", "islands"],
   // islands are rendered by the pages that hold them
-  routes: ["pipeline", "queue", "store", "telemetry", "islands"],
-  queue: ["pipeline", "store", "telemetry"],
+  routes: ["pipeline", "queue", "timers", "store", "telemetry", "islands"],
+  queue: ["timers", "pipeline", "store", "telemetry"],
+  timers: ["pipeline", "store", "telemetry"],
   pipeline: ["store", "telemetry"],
   telemetry: ["store"],
   store: [],

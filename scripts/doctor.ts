@@ -7,12 +7,18 @@ import { parseArgs } from "node:util";
 import { requireSafeAddress } from "../routes/access/access.ts";
 import { Database, type Sql } from "../store/database.ts";
 import { jobsReport } from "../store/jobs.ts";
-import { type Check, fail, guarded, ok, warn } from "./doctor/check.ts";
+import {
+  type Check,
+  environmentChecks,
+  fail,
+  guarded,
+  machineChecks,
+  ok,
+  programChecks,
+  serviceChecks,
+  warn,
+} from "./doctor/checks.ts";
 import { databaseChecks } from "./doctor/database_checks.ts";
-import { environmentChecks } from "./doctor/environment_checks.ts";
-import { machineChecks } from "./doctor/machine_checks.ts";
-import { programChecks } from "./doctor/program_checks.ts";
-import { serviceChecks } from "./doctor/service_checks.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { defaultDataDir, startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { runScript } from "./run_script.ts";

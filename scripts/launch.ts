@@ -1,10 +1,13 @@
 import { buildIslands, watchIslands } from "./build_islands.ts";
-import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { resolveEnvironment } from "./environment.ts";
 import type { Cluster } from "./postgres/cluster.ts";
+import { startEmbeddedPostgres } from "./postgres/embedded.ts";
 import { onNpxGone } from "./process_tree.ts";
-import { prepareServerEnvironment } from "./server_environment.ts";
-import { type ServerProcess, startServerProcess } from "./server_process.ts";
+import {
+  prepareServerEnvironment,
+  type ServerProcess,
+  startServerProcess,
+} from "./server_process.ts";
 
 export interface LaunchOptions {
   /** Directory of the project, with deno.json and main.ts. */

@@ -12,8 +12,7 @@ import { resolve } from "node:path";
 import { Problem } from "../vocabulary/problem.ts";
 import { resolveEnvironment } from "./environment.ts";
 import { runScript } from "./run_script.ts";
-import { serverArguments, serverVariables } from "./server_process.ts";
-import { prepareServerEnvironment } from "./server_environment.ts";
+import { prepareServerEnvironment, serverArguments, serverVariables } from "./server_process.ts";
 
 /** The commands, for a POSIX shell. */
 function serverCommand(env: Record<string, string>, projectDir: string): string {

@@ -1,4 +1,4 @@
-import { reconcileJobs } from "../queue/reconcile_jobs.ts";
+import { reconcileJobs } from "../timers/jobs.ts";
 
 export interface SetupJobsOptions {
   /** Connection string to pg_cron's database, if it has to be named. */

@@ -14,16 +14,14 @@ import {
 import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_client.ts";
 import { workerPermissions } from "../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../pipeline/workers/pool.ts";
-import { startHousekeeping } from "../queue/housekeeping.ts";
-import { keepJobs } from "../queue/job_keeper.ts";
-import { workOnJobs } from "../queue/job_work.ts";
-import { workOnMaintenance } from "../queue/maintenance_work.ts";
+import {
+  workOnJobs,
+  workOnMaintenance,
+  workOnRequests,
+  workOnRuns,
+} from "../queue/kinds_of_work.ts";
 import { startReactions } from "../queue/reactions.ts";
-import { repeat } from "../queue/repeat.ts";
 import { RunWatch } from "../queue/run_watch.ts";
-import { workOnRequests, workOnRuns } from "../queue/run_work.ts";
-import { startSlotPlanner } from "../queue/slot_planner.ts";
-import { startSweeper } from "../queue/sweeper.ts";
 import { WorkLoop } from "../queue/work_loop.ts";
 import { accessOf, requireSafeAddress } from "../routes/access/access.ts";
 import { Pulse } from "../routes/health.ts";
@@ -35,9 +33,12 @@ import { publishEnvironment } from "../store/params.ts";
 import { requireSchemaVersion } from "../store/schema_version.ts";
 import { readSetupMark } from "../store/setup_mark.ts";
 import { storeFileSuites } from "../store/suites.ts";
-import type { Log } from "../telemetry/log.ts";
-import type { LogTail } from "../telemetry/log_tail.ts";
+import type { Log, LogTail } from "../telemetry/log.ts";
 import { Reporting } from "../telemetry/reporting.ts";
+import { keepJobs } from "../timers/jobs.ts";
+import { repeat } from "../timers/repeat.ts";
+import { startSlotPlanner } from "../timers/slot_planner.ts";
+import { startHousekeeping, startSweeper } from "../timers/sweeper.ts";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 

@@ -1,10 +1,10 @@
 import type { Sql } from "../store/database.ts";
 import { scrape } from "../store/metrics.ts";
 import { observers, type RunEndObserver, type RunObserver, type TaskObserver } from "./observer.ts";
-import { ServerMetrics } from "./prometheus.ts";
+import { ServerMetrics } from "./integrations/prometheus.ts";
 import type { TelemetrySettings } from "./settings_schema.ts";
-import { StatsdReporter } from "./statsd.ts";
-import { RunTracer } from "./tracing.ts";
+import { StatsdReporter } from "./integrations/statsd.ts";
+import { RunTracer } from "./integrations/opentelemetry.ts";
 
 /** Everything that this server tells of runs without keeping it: Prometheus, StatsD, traces. */
 export class Reporting {

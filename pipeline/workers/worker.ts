@@ -19,7 +19,7 @@ import { planRun } from "../stages/extract.ts";
 import { prepareChunk } from "../stages/prepare.ts";
 import { publishChunk } from "../stages/publish.ts";
 import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
-import { traced } from "../../telemetry/tracing.ts";
+import { traced } from "../../telemetry/integrations/opentelemetry.ts";
 import { TransformClient } from "../user_code/transform_client.ts";
 import { mappingOf } from "../sources/adapters.ts";
 import type { TaskEnvironment } from "./environment.ts";

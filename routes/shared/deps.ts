@@ -1,6 +1,6 @@
 import type { Sql } from "../../store/database.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { ServerMetrics } from "../../telemetry/prometheus.ts";
+import type { ServerMetrics } from "../../telemetry/integrations/prometheus.ts";
 import type { Config } from "../../server/config.ts";
 import type { RunWatch } from "../../queue/run_watch.ts";
 import type { Access } from "../access/access.ts";

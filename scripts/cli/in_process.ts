@@ -1,15 +1,14 @@
 import { join } from "node:path";
 import { type Config, readConfig } from "../../server/config.ts";
-import { Problem } from "../../vocabulary/problem.ts";
 import { secretsOf } from "../../server/secrets.ts";
 import { startServices } from "../../server/server.ts";
 import { databasePlace, parseDsn } from "../../store/dsn.ts";
 import { isTransient } from "../../store/errors.ts";
 import { connect } from "../../store/pg.ts";
-import { createLog, type Level } from "../../telemetry/log.ts";
-import { LogTail } from "../../telemetry/log_tail.ts";
-import { startEmbeddedPostgres } from "../postgres/embedded.ts";
+import { createLog, type Level, LogTail } from "../../telemetry/log.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import type { Cluster } from "../postgres/cluster.ts";
+import { startEmbeddedPostgres } from "../postgres/embedded.ts";
 import { setupDatabase } from "../setup_db.ts";
 import { type Api, clientHeaders } from "./api.ts";
 

@@ -1,4 +1,5 @@
 import { isAbsolute, resolve } from "node:path";
+import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { resolveEnvironment } from "../environment.ts";
 import { Terminal, writerTo } from "../terminal.ts";
@@ -7,10 +8,9 @@ import type { Call, Command } from "./command.ts";
 import { COMMANDS } from "./command_table.ts";
 import { EXIT, exitCodeOfProblem, Interrupted, UsageError } from "./exit_codes.ts";
 import { commandHelp, mainHelp, paramsHelp, sourcesHelp } from "./help.ts";
-import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { parseArguments, type ParsedArguments } from "./options.ts";
-import { problemText } from "./problem_text.ts";
 import { Signals } from "./signals.ts";
+import { problemText } from "./text.ts";
 
 export interface CliOptions {
   args: string[];

@@ -17,7 +17,7 @@ import {
 import { type Client, connect } from "../../store/pg.ts";
 import { requireSchemaVersion } from "../../store/schema_version.ts";
 import { readSetupMark } from "../../store/setup_mark.ts";
-import { type Check, fail, guarded, ok, warn } from "./check.ts";
+import { type Check, fail, guarded, ok, warn } from "./checks.ts";
 
 export interface DatabaseCheckOptions {
   projectDir: string;

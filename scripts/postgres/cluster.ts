@@ -1,11 +1,8 @@
 import { join } from "node:path";
 import pg from "pg";
 import { Problem } from "../../vocabulary/problem.ts";
-import { databaseUser, type OsUser } from "./os_user.ts";
-import { exists, type PostgresBinaries } from "./binaries.ts";
-import { createCluster, SUPERUSER, writeSettings } from "./initdb.ts";
-import { runProgram } from "./program.ts";
 import { commandLine } from "../process_tree.ts";
+import { exists, type PostgresBinaries } from "./binaries.ts";
 
 export interface ClusterOptions {
   /** Directory of the cluster: data, password, log; made when missing. */
@@ -281,4 +278,118 @@ async function ensureDatabase(dsn: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** Name of the role that initdb makes. */
+const SUPERUSER = "etl";
+
+const SETTINGS_FILE = "etl-improved.conf";
+
+/** Makes the data directory and the password; a killed attempt leaves nothing that counts. */
+async function createCluster(
+  options: ClusterOptions,
+  user: OsUser | undefined,
+): Promise<void> {
+  const { dir, binaries } = options;
+  const partial = join(dir, "data.partial");
+  const passwordFile = join(dir, "password.partial");
+  await Deno.remove(partial, { recursive: true }).catch(() => {});
+  await Deno.remove(passwordFile).catch(() => {});
+  await Deno.mkdir(partial, { mode: 0o700 });
+  const password = crypto.getRandomValues(new Uint8Array(24)).toBase64({ alphabet: "base64url" });
+  await Deno.writeTextFile(passwordFile, `${password}\n`, { mode: 0o600, createNew: true });
+  if (user) {
+    await Deno.chown(partial, user.uid, user.gid);
+    await Deno.chown(passwordFile, user.uid, user.gid);
+  }
+  try {
+    await runProgram({ program: join(binaries.binDir, "initdb"), user }, [
+      `--pgdata=${partial}`,
+      `--username=${SUPERUSER}`,
+      `--pwfile=${passwordFile}`,
+      "--auth=scram-sha-256",
+      "--encoding=UTF8",
+      "--no-instructions",
+      ...(options.initdbArgs ?? []),
+    ]);
+  } catch (cause) {
+    throw new Problem("unavailable", {
+      detail: `PostgreSQL could not create its data directory in ${dir}: ` +
+        `${cause instanceof Error ? cause.message : String(cause)}. ` +
+        "Free some space, or set KPIS_PG_DSN to a running PostgreSQL.",
+      cause,
+    });
+  }
+  await Deno.writeTextFile(
+    join(partial, "postgresql.conf"),
+    `\ninclude_if_exists = '${SETTINGS_FILE}'\n`,
+    { append: true },
+  );
+  if (user) await Deno.chown(passwordFile, Deno.uid(), Deno.gid());
+  await Deno.rename(passwordFile, join(dir, "password"));
+  await Deno.rename(partial, join(dir, "data"));
+}
+
+/** Writes the settings that the next start reads. */
+async function writeSettings(
+  { dir, settings }: ClusterOptions,
+  user: OsUser | undefined,
+): Promise<void> {
+  const path = join(dir, "data", SETTINGS_FILE);
+  const lines = Object.entries(settings).map(([name, value]) =>
+    `${name} = '${value.replaceAll("'", "''")}'\n`
+  );
+  await Deno.writeTextFile(
+    path,
+    "# Written at each start; use `alter system` for changes.\n" + lines.join(""),
+  );
+  if (user) await Deno.chown(path, user.uid, user.gid);
+}
+
+/** Runs one of PostgreSQL's programs to its end; its error output is the error's message. */
+async function runProgram(
+  how: { program: string; user: OsUser | undefined },
+  args: string[],
+): Promise<void> {
+  const { success, code, stderr, stdout } = await new Deno.Command(how.program, {
+    args,
+    cwd: "/",
+    // Variables such as PGDATA or a locale that is not installed would change what it does.
+    clearEnv: true,
+    env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" },
+    stdin: "null",
+    ...(how.user ? { uid: how.user.uid, gid: how.user.gid } : {}),
+  }).output();
+  if (success) return;
+  const said = new TextDecoder().decode(stderr) || new TextDecoder().decode(stdout);
+  throw new Error(`${how.program} ended with ${code}: ${said.trim()}`);
+}
+
+/** An account of the operating system that a subprocess is run as. */
+interface OsUser {
+  name: string;
+  uid: number;
+  gid: number;
+}
+
+/**
+ * The account that PostgreSQL has to run as: `postgres`, else `nobody`, when
+ * this process is root (PostgreSQL refuses to run as root); `undefined` when
+ * this process is a plain user and runs PostgreSQL as itself.
+ */
+export async function databaseUser(): Promise<OsUser | undefined> {
+  if (Deno.uid() !== 0) return undefined;
+  const accounts = (await Deno.readTextFile("/etc/passwd")).split("\n").map((line) =>
+    line.split(":")
+  );
+  for (const name of ["postgres", "nobody"]) {
+    const account = accounts.find((fields) => fields[0] === name);
+    const uid = Number(account?.[2]);
+    const gid = Number(account?.[3]);
+    if (account && uid > 0 && gid > 0) return { name, uid, gid };
+  }
+  throw new Problem("unavailable", {
+    detail: "PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to " +
+      "run it as. Add one, run this as another user, or set KPIS_PG_DSN to a running PostgreSQL.",
+  });
 }

@@ -1,7 +1,7 @@
 import { cancelRun, retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { killTree } from "../../scripts/process_tree.ts";
-import { MlflowClient } from "../../telemetry/mlflow.ts";
+import { MlflowClient } from "../../telemetry/integrations/mlflow.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startPeer } from "../helpers/peer.ts";
 import { pythonVenv } from "../helpers/python.ts";

@@ -1,5 +1,5 @@
-import { databaseUser } from "../../scripts/postgres/os_user.ts";
 import { exists, makeReadableDir, SYSTEM_DIR } from "../../scripts/postgres/binaries.ts";
+import { databaseUser } from "../../scripts/postgres/cluster.ts";
 import { isThere } from "./needs.ts";
 
 /** PEM files for a PostgreSQL on this machine that speaks TLS. */

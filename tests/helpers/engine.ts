@@ -6,7 +6,7 @@ import type { Execution } from "../../pipeline/run_outcome.ts";
 import { workerPermissions } from "../../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../../pipeline/workers/pool.ts";
 import { RunWatch } from "../../queue/run_watch.ts";
-import { workOnRequests, workOnRuns } from "../../queue/run_work.ts";
+import { workOnRequests, workOnRuns } from "../../queue/kinds_of_work.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { Database, type Sql } from "../../store/database.ts";
 import { type RunDetail, runDetail } from "../../store/run_views.ts";
@@ -289,7 +289,7 @@ export async function startEngine(
   const makeApp = async () => {
     const { createApp } = await import("../../server/app.ts");
     const { accessOf } = await import("../../routes/access/access.ts");
-    const { ServerMetrics } = await import("../../telemetry/prometheus.ts");
+    const { ServerMetrics } = await import("../../telemetry/integrations/prometheus.ts");
     const access = accessOf({ sql, config });
     await access.required();
     return createApp({

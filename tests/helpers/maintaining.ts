@@ -1,6 +1,6 @@
-import { workOnMaintenance } from "../../queue/maintenance_work.ts";
-import { WorkLoop } from "../../queue/work_loop.ts";
 import type { MaintenanceDeps } from "../../pipeline/maintenance/run.ts";
+import { workOnMaintenance } from "../../queue/kinds_of_work.ts";
+import { WorkLoop } from "../../queue/work_loop.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { createLog } from "../../telemetry/log.ts";
 import type { Engine } from "./engine.ts";

@@ -1,7 +1,7 @@
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
 import { startReactions } from "../../queue/reactions.ts";
-import { startSweeper } from "../../queue/sweeper.ts";
+import { startSweeper } from "../../timers/sweeper.ts";
 import { consumeRunEnd } from "../../store/reactions.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { createLog } from "../../telemetry/log.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { slackMessage } from "../../telemetry/slack.ts";
+import { slackMessage } from "../../telemetry/integrations/slack.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { type Peer, startPeer } from "../helpers/peer.ts";
 import { startReacting } from "../helpers/reacting.ts";

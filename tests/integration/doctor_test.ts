@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { join, resolve } from "node:path";
 import { examine } from "../../scripts/doctor.ts";
-import type { Check } from "../../scripts/doctor/check.ts";
-import { programChecks } from "../../scripts/doctor/program_checks.ts";
+import { type Check, programChecks } from "../../scripts/doctor/checks.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { debian15IsInstalled } from "../helpers/clusters.ts";

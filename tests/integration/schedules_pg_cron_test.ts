@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { planSlots } from "../../queue/slot_planner.ts";
+import { planSlots } from "../../timers/slot_planner.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { Database } from "../../store/database.ts";

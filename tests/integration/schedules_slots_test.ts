@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { planSlots } from "../../queue/slot_planner.ts";
+import { planSlots } from "../../timers/slot_planner.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";

@@ -320,7 +320,7 @@ export const REACTIONS: Mutant[] = [
   },
   {
     id: "reactions/slack-escape",
-    file: "telemetry/slack.ts",
+    file: "telemetry/integrations/slack.ts",
     find: '.replaceAll("<", "&lt;")',
     replace: "",
     breaks: "text of others is no link and no mention",

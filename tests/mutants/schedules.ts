@@ -261,7 +261,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/ahead",
-    file: "queue/slot_planner.ts",
+    file: "timers/slot_planner.ts",
     find: "const AHEAD_MS = 8 * 24 * HOUR_MS;",
     replace: "const AHEAD_MS = 2 * 24 * HOUR_MS;",
     breaks: "slots are stored 8 days ahead",
@@ -269,7 +269,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/plan-problem",
-    file: "queue/slot_planner.ts",
+    file: "timers/slot_planner.ts",
     find: "await storePlanProblem(sql, schedule, error.message);",
     replace: "",
     breaks: "what no server can read has the reason",
@@ -277,7 +277,7 @@ export const SCHEDULES: Mutant[] = [
   },
   {
     id: "schedules/past-bound",
-    file: "queue/slot_planner.ts",
+    file: "timers/slot_planner.ts",
     find: "const MAX_PAST = 10_080;",
     replace: "const MAX_PAST = 100_800;",
     breaks: "slots of a time without servers are made up for, bounded",

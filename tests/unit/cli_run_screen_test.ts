@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
-import { progressLines, progressText, RunScreen } from "../../scripts/cli/run_screen.ts";
-import { runSummary, summaryLines } from "../../scripts/cli/run_summary.ts";
+import {
+  progressLines,
+  progressText,
+  RunScreen,
+  runSummary,
+  summaryLines,
+} from "../../scripts/cli/run_screen.ts";
 import { Terminal } from "../../scripts/terminal.ts";
 import type { RunDetail } from "../../store/run_views.ts";
 

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import { Problem } from "../../vocabulary/problem.ts";
 import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
-import { printable } from "../../scripts/cli/printable.ts";
-import { problemText } from "../../scripts/cli/problem_text.ts";
-import { cropped, table } from "../../scripts/cli/table.ts";
+import { cropped, printable, problemText, table } from "../../scripts/cli/text.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 Deno.test("table() aligns columns, also with characters of double width", () => {
   const lines = table(

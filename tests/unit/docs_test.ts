@@ -86,7 +86,7 @@ Deno.test("every variable that the documents name is one that the program reads"
 
 /** Folders of the project; a path in backticks that begins with one has to be there. */
 const FOLDERS =
-  /^(bench|deploy|docs|islands|pipeline|queue|routes|scripts|sql|store|suites|telemetry|tests)\/[\w./-]*$/;
+  /^(bench|deploy|docs|islands|pipeline|queue|routes|scripts|sql|store|suites|telemetry|tests|timers)\/[\w./-]*$/;
 /** Examples of what a user would put there. */
 const EXAMPLES = [
   "suites/sales.json",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ExportFacts } from "../../store/exports.ts";
-import { lineageEvent } from "../../telemetry/openlineage.ts";
+import { lineageEvent } from "../../telemetry/integrations/openlineage.ts";
 
 /** What nominalTime says of a run. */
 function nominal(slot?: string | null): unknown {

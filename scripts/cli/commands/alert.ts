@@ -2,7 +2,7 @@ import type { AlertAction, OpenIncident } from "../../../store/alerts.ts";
 import { post, request } from "../api.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit_codes.ts";
-import { table } from "../table.ts";
+import { table } from "../text.ts";
 
 const ACTIONS: Record<string, AlertAction> = {
   ack: "acknowledge",

@@ -1,11 +1,19 @@
-import type { ColumnProposal, TypedView } from "../../../store/typed_views.ts";
 import type { DatasetView } from "../../../store/datasets.ts";
+import type { ColumnProposal, TypedView } from "../../../store/typed_views.ts";
 import { count } from "../../terminal.ts";
-import { type Action, printTable, readJsonFile, remove, runAction, whatFile } from "../actions.ts";
 import { request } from "../api.ts";
-import type { Call, Command } from "../command.ts";
+import {
+  type Action,
+  type Call,
+  type Command,
+  printTable,
+  readJsonFile,
+  remove,
+  runAction,
+  whatFile,
+} from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { printable } from "../printable.ts";
+import { printable } from "../text.ts";
 
 export const dataset: Command = {
   name: "dataset",

@@ -1,21 +1,21 @@
 import { basename, dirname } from "node:path";
-import { nearestName } from "../../../vocabulary/nearest_name.ts";
 import type { Preview } from "../../../pipeline/preview.ts";
-import { Problem } from "../../../vocabulary/problem.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { QuarantineView } from "../../../store/quarantine_views.ts";
 import type { RunDetail } from "../../../store/run_views.ts";
 import type { Submitted } from "../../../store/runs.ts";
 import type { ColumnProposal } from "../../../store/typed_views.ts";
+import { nearestName } from "../../../vocabulary/nearest_name.ts";
+import { Problem } from "../../../vocabulary/problem.ts";
 import { count } from "../../terminal.ts";
 import { type Api, post, problemOf, request } from "../api.ts";
 import type { Call, Command } from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
-import { findRun, watchToEnd } from "../execute.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
-import { printable } from "../printable.ts";
-import { placeOf } from "./quarantine.ts";
+import { findRun, watchToEnd } from "../run_follow.ts";
+import { printable } from "../text.ts";
 import { previewLines } from "./preview.ts";
+import { placeOf } from "./runs.ts";
 
 type Conf = Record<string, unknown> & { source: Record<string, unknown> };
 

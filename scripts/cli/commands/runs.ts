@@ -1,11 +1,18 @@
-import { RUN_STATES } from "../../../vocabulary/words.ts";
-import type { RunView } from "../../../store/run_views.ts";
-import { count, duration } from "../../terminal.ts";
-import { wholeNumber } from "../actions.ts";
-import { request } from "../api.ts";
-import type { Command } from "../command.ts";
+import { parseConf } from "../../../pipeline/conf_errors.ts";
+import type { RunLogLine } from "../../../store/logs.ts";
+import type { QuarantineView } from "../../../store/quarantine_views.ts";
+import type { RunDetail, RunView } from "../../../store/run_views.ts";
+import type { Submitted } from "../../../store/runs.ts";
+import { isOver, RUN_STATES } from "../../../vocabulary/words.ts";
+import { count, duration, type Terminal } from "../../terminal.ts";
+import { type Api, post, request } from "../api.ts";
+import { type Call, type Command, printTable, wholeNumber } from "../command.ts";
+import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
-import { table } from "../table.ts";
+import { paramsHelp } from "../help.ts";
+import { findRun, runIdOf, watchToEnd } from "../run_follow.ts";
+import { progressText, runSummary, summaryLines } from "../run_screen.ts";
+import { cropped, printable, table } from "../text.ts";
 
 export const runs: Command = {
   name: "runs",
@@ -49,7 +56,7 @@ export const runs: Command = {
       { title: "TOOK", align: "right" },
       { title: "ROWS", align: "right" },
       { title: "RATIO", align: "right" },
-    ], items.map(cells));
+    ], items.map(runCells));
     out.line(out.paint("bold", title!));
     for (const row of rows) out.line(row);
     if (next !== null) out.line(out.paint("dim", "There are more: --limit shows up to 500."));
@@ -57,7 +64,7 @@ export const runs: Command = {
   },
 };
 
-function cells(run: RunView): string[] {
+function runCells(run: RunView): string[] {
   return [
     run.run_id,
     run.run_label,
@@ -67,4 +74,417 @@ function cells(run: RunView): string[] {
     run.total_rows === null ? "" : count(run.total_rows),
     run.ratio === null ? "" : String(Math.round(run.ratio * 10_000) / 10_000),
   ];
+}
+
+export const run: Command = {
+  name: "run",
+  summary: "load data: ask for a run and, in process or with --wait, watch it to its end",
+  description:
+    `Asks for a run. Without a server it is executed in this process, which ends with it; a
+server answers with the run's id at once, unless --wait is given.`,
+  options: {
+    conf: {
+      type: "string",
+      value: "JSON",
+      help: "parameters of the run; @FILE reads them from a file, @- from the standard input",
+    },
+    configuration: {
+      type: "string",
+      value: "NAME",
+      help: "start from a saved configuration; what --conf, --source and --set say goes over it",
+    },
+    set: {
+      type: "string",
+      multiple: true,
+      value: "NAME=VALUE",
+      help: "one parameter, over those of --conf; source.path=… for members",
+    },
+    source: { type: "string", value: "JSON", help: "the source alone, over that of --conf" },
+    wait: { type: "boolean", help: "with a server: watch the run until it has ended" },
+    "idempotency-key": {
+      type: "string",
+      value: "KEY",
+      help: "asking again with the same key and conf gives the same run",
+    },
+  },
+  examples: [
+    "etl run",
+    `etl run --conf '{"batch_size": 1000, "run_label": "daily_prod"}'`,
+    "etl run --set batch_size=1000 --set dry_run=true",
+    `etl run --conf '{"source": {"type": "file", "path": "sales/*.csv.gz", "key": "id"}}'`,
+    "etl run --configuration nightly --set run_label=by_hand",
+    "etl run --server http://127.0.0.1:8080 --conf @nightly.json --wait --json",
+    "etl run --conf @nightly.json --idempotency-key nightly-2026-01-31",
+  ],
+  more: paramsHelp,
+  async run(call) {
+    const conf = await readConf(
+      {
+        conf: call.text.conf,
+        configuration: call.text.configuration,
+        source: call.text.source,
+        set: call.lists.set ?? [],
+      },
+      call.readFile,
+    );
+    // what is wrong by itself is told before anything is started
+    if (!call.usesServer) parseConf(conf);
+    const api = await call.connect({ executes: true });
+    const key = call.text["idempotency-key"];
+    const submitted = await post<Submitted>(
+      api,
+      "/api/etl/run",
+      confText(conf),
+      key === undefined ? {} : { "idempotency-key": key },
+    );
+    const { run_id, state, created, skipped } = submitted;
+    if (skipped) {
+      call.err.line(
+        `No run was made: run ${run_id} of the same label is going on (overlap: skip).`,
+      );
+    } else if (!created) {
+      call.err.line(`Run ${run_id} was asked for with this key before.`);
+    }
+    if (!skipped && (api.inProcess || call.flags.wait)) return await watchToEnd(call, api, run_id);
+    if (call.flags.json) {
+      call.out.line(JSON.stringify({ run_id, status: state, created, skipped }));
+    } else if (!skipped) {
+      call.out.line(`Run ${run_id} is ${state}. See it with \`etl show ${run_id}\`.`);
+    }
+    return EXIT.succeeded;
+  },
+};
+
+export const show: Command = {
+  name: "show",
+  summary: "show one run: parameters, stages, counters, errors",
+  description: "Shows one run with its parameters and where each came from, stages and counters.",
+  arguments: [{ name: "ID", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: {
+    follow: {
+      type: "boolean",
+      short: "f",
+      help: "watch the run until it has ended; the exit code is its outcome",
+    },
+  },
+  examples: ["etl show latest", "etl show 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --follow"],
+  async run(call) {
+    const api = await call.connect({ executes: call.flags.follow === true });
+    const run = await findRun(api, call.args[0]!);
+    if (call.flags.follow) return await watchToEnd(call, api, run.run_id);
+    if (call.flags.json) call.out.line(JSON.stringify({ ...run, ...runSummary(run) }));
+    else for (const line of runLines(call.out, run)) call.out.line(line);
+    return EXIT.succeeded;
+  },
+};
+
+function runLines(out: Terminal, run: RunDetail): string[] {
+  const ended = isOver(run.state);
+  const facts: [string, string | null][] = [
+    ["state", ended ? run.state : `${run.state}: ${progressText(run)}`],
+    ["label", run.run_label],
+    ["dataset", run.dry_run ? `${run.dataset} (dry run)` : run.dataset],
+    ["requested", `${utc(run.requested_at)} by ${run.requested_by} (${run.trigger})`],
+    ["started", utc(run.started_at)],
+    ["ended", utc(run.ended_at)],
+    ["attempts", run.attempt > 1 ? String(run.attempt) : null],
+    ["replay of", run.replay_of],
+    [
+      "cursor",
+      run.cursor === null
+        ? null
+        : `${run.cursor.column} from ${run.cursor.from ?? "the beginning"} to ${
+          run.cursor.to ?? "nothing"
+        } (${run.cursor.mode})`,
+    ],
+    [
+      "schedule",
+      run.schedule === null || run.slot === null
+        ? run.schedule
+        : `${run.schedule}, slot ${utc(run.slot)}`,
+    ],
+    [
+      "ratio",
+      run.ratio === null ? null : `${run.ratio} (${run.total_rows} of ${run.expected_rows})`,
+    ],
+  ];
+  return [
+    "",
+    `  ${out.paint("bold", `Run ${run.run_id}`)}`,
+    ...facts.flatMap(([name, value]) =>
+      value === null || value === "" ? [] : [`    ${name.padEnd(12)}${printable(value)}`]
+    ),
+    "",
+    `  ${out.paint("bold", "Parameters")}`,
+    ...table(
+      [{ title: "name" }, { title: "value", maxWidth: 60 }, { title: "from" }],
+      Object.entries(run.params)
+        .filter(([name, { origin }]) => origin !== "default" || name === "source")
+        .map(([name, { value, origin }]) => [name, JSON.stringify(value), origin]),
+    ).slice(1).map((line) => `    ${line}`),
+    "    all others have their defaults",
+    "",
+    ...(run.stages.length === 0 ? [] : stageLines(out, run)),
+    ...(ended ? summaryLines(out, run) : []),
+    ...stageErrors(run),
+    "",
+  ];
+}
+
+function stageLines(out: Terminal, run: RunDetail): string[] {
+  const [title, ...rows] = table(
+    [
+      { title: "Stage" },
+      { title: "state" },
+      { title: "in", align: "right" },
+      { title: "out", align: "right" },
+      { title: "busy", align: "right" },
+      { title: "attempts", align: "right" },
+    ],
+    run.stages.map(({ stage, state, records_in, records_out, busy_ms, attempts }) => [
+      stage,
+      state,
+      count(records_in),
+      count(records_out),
+      duration(busy_ms),
+      String(attempts),
+    ]),
+  );
+  return [`  ${out.paint("bold", title!)}`, ...rows.map((row) => `  ${row}`), ""];
+}
+
+function stageErrors(run: RunDetail): string[] {
+  return run.stages.flatMap(({ stage, error }) => {
+    const detail = (error as { detail?: string } | null)?.detail;
+    return detail === undefined || detail === run.error?.detail
+      ? []
+      : [`  ${stage}: ${cropped(printable(detail), 400)}`];
+  });
+}
+
+function utc(text: string | null): string {
+  return text === null ? "" : `${text.slice(0, 19).replace("T", " ")} UTC`;
+}
+
+const COLOURS = { warn: "yellow", error: "red" } as const;
+
+export const logs: Command = {
+  name: "logs",
+  summary: "what was logged about a run, oldest line first",
+  description:
+    `Prints the lines that the database keeps of a run's log, oldest first: of each run the last
+ETL_RUN_LOG_LINES (1,000), at least as grave as ETL_LOG_LEVEL was.`,
+  arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: { limit: { type: "string", value: "N", help: "only the last N lines" } },
+  examples: ["etl logs latest", "etl logs latest --limit 20", "etl logs latest --json | jq '.[]'"],
+  async run(call) {
+    const limit = wholeNumber(call, "limit", { least: 1, most: 1_000_000, otherwise: 1_000_000 });
+    const { flags, out } = call;
+    const api = await call.connect();
+    const id = await runIdOf(api, call.args[0]!);
+    const lines = (await allLines(api, id)).slice(-limit);
+    if (flags.json) out.line(JSON.stringify(lines));
+    else if (lines.length === 0) out.line(`Nothing is kept of the log of run ${id}.`);
+    else for (const line of lines) out.line(logText(out, line));
+    return EXIT.succeeded;
+  },
+};
+
+async function allLines(api: Api, id: string): Promise<RunLogLine[]> {
+  const lines: RunLogLine[] = [];
+  let cursor = "";
+  for (;;) {
+    const { items, next } = await request<{ items: RunLogLine[]; next: string | null }>(
+      api,
+      `/api/etl/runs/${id}/logs?limit=5000${cursor}`,
+    );
+    lines.push(...items);
+    if (next === null) return lines;
+    cursor = `&cursor=${encodeURIComponent(next)}`;
+  }
+}
+
+function logText(out: Terminal, { logged_at, level, message, fields }: RunLogLine): string {
+  const name = level.padEnd(5);
+  const shown = level === "warn" || level === "error" ? out.paint(COLOURS[level], name) : name;
+  const more = Object.entries(fields).map(([key, value]) =>
+    ` ${key}=${typeof value === "string" && !/[\s"=]/.test(value) ? value : JSON.stringify(value)}`
+  ).join("");
+  return `${out.paint("dim", logged_at)} ${shown} ${printable(message)}${
+    out.paint("dim", printable(more))
+  }`;
+}
+
+export const cancel: Command = {
+  name: "cancel",
+  summary: "cancel a run that waits or goes on",
+  description:
+    `Cancels a run: one that waits at once; one that goes on is stopped by its server within
+seconds. Chunks that are in the table stay there; \`etl retry\` loads the rest.`,
+  arguments: [{ name: "ID", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: {},
+  examples: ["etl cancel 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d"],
+  async run({ args, flags, out, connect }) {
+    const api = await connect();
+    const id = await runIdOf(api, args[0]!);
+    const run = await post<RunDetail>(api, `/api/etl/runs/${encodeURIComponent(id)}/cancel`, {});
+    if (flags.json) out.line(JSON.stringify({ run_id: run.run_id, status: run.state }));
+    else if (run.state === "running") {
+      out.line(
+        `Run ${run.run_id} is asked to stop; the server that executes it does so within seconds.`,
+      );
+    } else if (run.state === "cancelled") out.line(`Run ${run.run_id} is cancelled.`);
+    else out.line(`Run ${run.run_id} had ended before: it has ${run.state}.`);
+    return EXIT.succeeded;
+  },
+};
+
+export const retry: Command = {
+  name: "retry",
+  summary: "take up a failed or cancelled run where it stopped",
+  description:
+    `Takes up a failed or cancelled run where it stopped: chunks that are in the table are not
+loaded again. Without a server it is executed in this process.`,
+  arguments: [{ name: "ID", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: { wait: { type: "boolean", help: "with a server: watch the run until it has ended" } },
+  examples: ["etl retry latest", "etl retry 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --wait"],
+  async run(call) {
+    const api = await call.connect({ executes: true });
+    const id = await runIdOf(api, call.args[0]!);
+    const run = await post<RunDetail>(api, `/api/etl/runs/${encodeURIComponent(id)}/retry`, {});
+    if (api.inProcess || call.flags.wait) return await watchToEnd(call, api, run.run_id);
+    if (call.flags.json) call.out.line(JSON.stringify({ run_id: run.run_id, status: run.state }));
+    else call.out.line(`Run ${run.run_id} is ${run.state} again.`);
+    return EXIT.succeeded;
+  },
+};
+
+export const replay: Command = {
+  name: "replay",
+  summary: "load the records that a run rejected again, as a new run",
+  description:
+    `Makes a new run of the open records in the quarantine of a run that has ended, with today's
+transform and suite or what --set says; what it accepts is loaded, whatever the ratio. A record that
+is rejected again is open again, with the new reason. Rows that a later request has written or
+confirmed are not overwritten. Without a server the run is executed in this process.`,
+  arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: {
+    rule: { type: "string", value: "RULE", help: "only records that this rule has rejected" },
+    set: {
+      type: "string",
+      multiple: true,
+      value: "NAME=VALUE",
+      help: "one parameter, over the original's; source.key=… for members of the mapping",
+    },
+    "dry-run": { type: "boolean", help: "only say what would become of the records" },
+    wait: { type: "boolean", help: "with a server: watch the run until it has ended" },
+  },
+  examples: [
+    "etl quarantine latest",
+    "etl replay latest",
+    "etl replay latest --set transform=orders_fixed --dry-run",
+    "etl replay 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --rule key_missing --wait",
+  ],
+  async run(call) {
+    const { rule } = call.text;
+    const api = await call.connect({ executes: true });
+    const id = await runIdOf(api, call.args[0]!);
+    const set = await readConf({ set: call.lists.set ?? [] }, call.readFile);
+    const { run_id, state, created } = await post<Submitted>(
+      api,
+      `/api/etl/runs/${id}/quarantine/replay`,
+      confText({
+        ...(rule === undefined ? {} : { rule }),
+        set,
+        dry_run: call.flags["dry-run"] ?? false,
+      }),
+    );
+    if (!created) call.err.line(`Run ${run_id} has these records in hand already.`);
+    if (api.inProcess || call.flags.wait) return await watchToEnd(call, api, run_id);
+    if (call.flags.json) call.out.line(JSON.stringify({ run_id, status: state, replay_of: id }));
+    else call.out.line(`Run ${run_id} is ${state}. See it with \`etl show ${run_id}\`.`);
+    return EXIT.succeeded;
+  },
+};
+
+interface Page {
+  items: QuarantineView[];
+  next: string | null;
+  /** How many records each rule rejected, whatever was asked for. */
+  rules: { rule: string; count: number }[];
+}
+
+export const quarantine: Command = {
+  name: "quarantine",
+  summary: "records that a run rejected: the rule that each broke, and the raw record",
+  description:
+    `Shows the records of a run that broke a rule, as they were read, and how many each rule has
+rejected. With a corrected transform or suite \`etl replay\` loads them; where the source's mapping or
+the data is wrong, correct that and ask for a new run.`,
+  arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
+  options: {
+    rule: { type: "string", value: "RULE", help: "only records that this rule has rejected" },
+    limit: { type: "string", value: "N", help: "how many records, 1 to 1000; default 20" },
+  },
+  examples: [
+    "etl quarantine latest",
+    "etl quarantine latest --rule key_missing --limit 100",
+    "etl quarantine 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --json | jq -r '.items[].raw'",
+  ],
+  async run(call) {
+    const limit = wholeNumber(call, "limit", { least: 1, most: 1000, otherwise: 20 });
+    const { rule } = call.text;
+    const query = new URLSearchParams({
+      limit: String(limit),
+      ...(rule === undefined ? {} : { rule }),
+    });
+    const api = await call.connect();
+    const id = await runIdOf(api, call.args[0]!);
+    const { items, next, rules } = await request<Page>(
+      api,
+      `/api/etl/runs/${id}/quarantine?${query}`,
+    );
+    if (call.flags.json) call.out.line(JSON.stringify({ items, rules }));
+    else if (rules.length === 0) call.out.line(`Run ${id} has rejected no record.`);
+    else print(call, { items, next, rules });
+    if (items.some(({ state }) => state === "open")) {
+      call.err.line(`With a corrected transform or suite: etl replay ${id}`);
+    }
+    return EXIT.succeeded;
+  },
+};
+
+/** Where a record stands: its file and line, else its number in the run. */
+export function placeOf({ file, line, chunk_no, position }: QuarantineView): string {
+  if (file === null) return `chunk ${chunk_no}, record ${position}`;
+  return line === null ? `${file}, chunk ${chunk_no}, record ${position}` : `${file}:${line}`;
+}
+
+function print(call: Call, { items, next, rules }: Page): void {
+  const { out } = call;
+  printTable(
+    call,
+    [{ title: "RECORDS", align: "right" }, { title: "RULE" }],
+    rules.map(({ rule, count: records }) => [count(records), rule]),
+  );
+  if (items.length === 0) out.line("\nNo record was rejected by that rule.");
+  for (const item of items) {
+    const { rule, message, field, raw, state, tries, replayed_by } = item;
+    out.line();
+    const where = printable(placeOf(item));
+    const why = `${rule}${field === null ? "" : ` (${field})`}: ${message}`;
+    out.line(`${out.paint("dim", where)}  ${printable(why)}`);
+    if (replayed_by !== null) {
+      const said = state === "replayed"
+        ? `replayed by run ${replayed_by}`
+        : state === "replaying"
+        ? `run ${replayed_by} replays it`
+        : `still rejected after ${count(tries)} replay${
+          tries === 1 ? "" : "s"
+        }, last by run ${replayed_by}`;
+      out.line(`  ${out.paint("dim", said)}`);
+    }
+    out.line(`  ${printable(raw)}`);
+  }
+  if (next !== null) out.line(out.paint("dim", "\nThere are more: --limit shows up to 1000."));
 }

@@ -3,12 +3,20 @@ import type { ValidationResult } from "../../../pipeline/expectations/expectatio
 import { jsonText } from "../../../pipeline/numbers.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
 import type { Terminal } from "../../terminal.ts";
-import { type Action, printTable, readJsonFile, remove, runAction, whatFile } from "../actions.ts";
 import { post, request, requestText } from "../api.ts";
-import type { Call, Command } from "../command.ts";
+import {
+  type Action,
+  type Call,
+  type Command,
+  printTable,
+  readJsonFile,
+  remove,
+  runAction,
+  whatFile,
+} from "../command.ts";
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
-import { table } from "../table.ts";
+import { table } from "../text.ts";
 
 interface Listed {
   name: string;

@@ -1,8 +1,7 @@
-import { ROLES } from "../../../vocabulary/words.ts";
 import type { TokenView } from "../../../store/tokens.ts";
-import { type Action, printTable, runAction } from "../actions.ts";
+import { ROLES } from "../../../vocabulary/words.ts";
 import { post, request } from "../api.ts";
-import type { Call, Command } from "../command.ts";
+import { type Action, type Call, type Command, printTable, runAction } from "../command.ts";
 import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
 
 const HOURS: Record<string, number> = { h: 1, d: 24, w: 168 };

@@ -1,0 +1,95 @@
+import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/run.ts";
+import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
+import type { Sql } from "../store/database.ts";
+import { readJobFiles } from "../store/job_files.ts";
+import { dueMaintenance, restMaintenance } from "../store/maintenance.ts";
+import { beginDueJob, endJob } from "../store/own_jobs.ts";
+import { acceptRun, admitRuns, applyCancels, claimOwnRun, claimRun } from "../store/runs.ts";
+import type { Log } from "../telemetry/log.ts";
+import { nextTime } from "../timers/jobs.ts";
+import type { WorkLoop } from "./work_loop.ts";
+
+/**
+ * Does what requests, cancellations and ended runs leave to servers: makes destinations of runs asked for in SQL,
+ * cancels, and gives free slots to waiting runs.
+ */
+export function workOnRequests(loop: WorkLoop, sql: Sql): void {
+  const settle = async () => {
+    const failures: unknown[] = [];
+    const attempt = (part: () => Promise<unknown>) => part().catch((error) => failures.push(error));
+    await attempt(async () => {
+      while (await acceptRun(sql));
+    });
+    await attempt(() => applyCancels(sql));
+    await attempt(async () => {
+      if (await admitRuns(sql) > 0) loop.wake("runs");
+    });
+    if (failures.length > 0) throw failures[0];
+    return null;
+  };
+  loop.on("requests", settle);
+}
+
+/** Executes admitted runs, `slots` at once; with `ownOnly` those that this process asked for. */
+export function workOnRuns(
+  loop: WorkLoop,
+  deps: RunDeps,
+  { slots, ownOnly }: { slots: number; ownOnly: boolean },
+): void {
+  const claim = ownOnly ? claimOwnRun : claimRun;
+  const { sql, serverId, settings: { maxAttempts } } = deps;
+  loop.on("runs", async () => {
+    const run = await claim(sql, { serverId, maxAttempts });
+    return run === null ? null : () => executeClaimed(run, deps);
+  }, slots);
+}
+
+/** Attempts after which a maintenance that always fails is given up. */
+const MAX_MAINTENANCE_ATTEMPTS = 10;
+
+/** Carries out what etl.request_maintenance() asks for, one at a time. */
+export function workOnMaintenance(loop: WorkLoop, deps: MaintenanceDeps): void {
+  const { sql, log, signal } = deps;
+  loop.onLeased("maintenance", async (lease) => {
+    for (let id = await dueMaintenance(sql); id !== null; id = await dueMaintenance(sql)) {
+      try {
+        await runMaintenance(id, { ...deps, signal: lease.signal });
+      } catch (error) {
+        log.warn("maintenance interrupted", { maintenance_id: id, error });
+        if (signal.aborted || lease.lost) return;
+        const message = error instanceof Error ? error.message : String(error);
+        await restMaintenance(sql, id, { error: message, maxAttempts: MAX_MAINTENANCE_ATTEMPTS });
+      }
+    }
+  });
+}
+
+/** A job that fails comes again after 1, 2, 4, … minutes, at most so many, or at its next time. */
+const MAX_PAUSE_MINUTES = 60;
+
+/** Runs the jobs that are the servers' to run; each due time is one server's. */
+export async function workOnJobs(
+  loop: WorkLoop,
+  { sql, log }: { sql: Sql; log: Log },
+): Promise<void> {
+  for (const { name, command, schedule, pgCronOnly } of await readJobFiles()) {
+    if (pgCronOnly) continue;
+    loop.onLeased(`job ${name}`, async () => {
+      const begun = await beginDueJob(sql, name);
+      if (begun === null) return;
+      const next = nextTime(schedule, begun.now);
+      try {
+        const [row] = await sql.unsafe(command);
+        const value = row === undefined ? null : Object.values(row)[0];
+        const message = value === null || value === "" ? null : JSON.stringify(value);
+        await endJob(sql, name, { run: begun.run, status: "succeeded", message, next });
+      } catch (error) {
+        log.warn("job failed", { job: name, error });
+        const pause = Math.min(2 ** begun.failures, MAX_PAUSE_MINUTES) * 60_000;
+        const again = new Date(Math.min(next.getTime(), begun.now.getTime() + pause));
+        const message = error instanceof Error ? error.message : String(error);
+        await endJob(sql, name, { run: begun.run, status: "failed", message, next: again });
+      }
+    });
+  }
+}

@@ -1,0 +1,294 @@
+import { parseConf } from "../../../pipeline/conf_errors.ts";
+import { type Api, problemOf, request } from "../api.ts";
+import {
+  type Action,
+  type Argument,
+  type Call,
+  type Command,
+  type Option,
+  printTable,
+  remove,
+  runAction,
+} from "../command.ts";
+import { applySetting, confText, readConf, settingValue } from "../conf_input.ts";
+import { EXIT, type ExitCode, UsageError } from "../exit_codes.ts";
+import { type Column, printable } from "../text.ts";
+
+/** A row of a named resource as the API shows it. */
+type NamedJson = Record<string, unknown> & { updated_at: string };
+
+/** Things that people name, save, change and remove, all with the same actions. */
+interface NamedKind {
+  /** Of the command, as an error names one: "variable". */
+  noun: string;
+  /** Of the API: "/api/variables". */
+  path: string;
+  /** Member of a row that holds its name. */
+  key: string;
+  /** One line of the list of commands. */
+  summary: string;
+  description: string;
+  /** What `set` takes after the name; default: nothing. */
+  value?: Argument;
+  options?: Record<string, Option>;
+  examples: string[];
+  /** Columns of the list, after the name. */
+  columns: Column[];
+  /** The cells of these columns. */
+  cells(row: NamedJson): string[];
+  /** What `show` writes to the standard output. */
+  shown(row: NamedJson): string;
+  /** The body to put, out of what was given; `present` is called for what is there, if anything. */
+  put(
+    call: Call,
+    name: string,
+    given: { value: string | undefined; present: () => Promise<NamedJson | null> },
+  ): Promise<Record<string, unknown>>;
+}
+
+/** `etl <noun> list | show | set | delete` over the API of named resources. */
+function namedCommand(kind: NamedKind): Command {
+  const { noun, value } = kind;
+  const needs = `the name of a ${noun}`;
+  const actions: Record<string, Action> = {
+    list: { run: (call) => list(call, kind) },
+    show: { needs, run: (call, name) => show(call, kind, name!) },
+    set: { needs, run: (call, name, given) => set(call, kind, { name: name!, given }) },
+    delete: { needs, run: (call, name) => removeNamed(call, kind, name!) },
+  };
+  return {
+    name: noun,
+    summary: kind.summary,
+    description: kind.description,
+    arguments: [
+      { name: "ACTION", help: "list, show, set or delete" },
+      { name: "NAME", help: `the ${noun}`, optional: true },
+      ...(value === undefined ? [] : [{ ...value, optional: true }]),
+    ],
+    options: kind.options ?? {},
+    examples: kind.examples,
+    run: (call) => runAction(noun, actions, call),
+  };
+}
+
+const pathOf = ({ path }: NamedKind, name: string) => `${path}/${encodeURIComponent(name)}`;
+
+async function list(call: Call, kind: NamedKind): Promise<ExitCode> {
+  const { items } = await request<{ items: NamedJson[] }>(await call.connect(), kind.path);
+  if (call.flags.json) call.out.line(JSON.stringify(items));
+  else if (items.length === 0) {
+    call.out.line(`There are no ${kind.noun}s yet. \`etl ${kind.noun} set NAME …\` makes one.`);
+  } else {
+    printTable(
+      call,
+      [{ title: kind.noun.toUpperCase() }, ...kind.columns, { title: "CHANGED" }],
+      items.map((row) => [
+        String(row[kind.key]),
+        ...kind.cells(row),
+        row.updated_at.slice(0, 16).replace("T", " "),
+      ]),
+    );
+  }
+  return EXIT.succeeded;
+}
+
+async function show(call: Call, kind: NamedKind, name: string): Promise<ExitCode> {
+  const row = await request<NamedJson>(await call.connect(), pathOf(kind, name));
+  if (call.flags.json) call.out.line(JSON.stringify(row));
+  else {
+    // alone on the standard output, so that it can go into a file and back
+    call.out.line(printable(kind.shown(row), { lines: true }));
+    if (typeof row.description === "string") call.err.line(printable(row.description));
+  }
+  return EXIT.succeeded;
+}
+
+async function set(
+  call: Call,
+  kind: NamedKind,
+  { name, given }: { name: string; given: string | undefined },
+): Promise<ExitCode> {
+  let api: Api | undefined;
+  const body = await kind.put(call, name, {
+    value: given,
+    present: async () => await find(api ??= await call.connect(), pathOf(kind, name)),
+  });
+  api ??= await call.connect();
+  const response = await api.fetch(pathOf(kind, name), {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: confText(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw problemOf(response, text);
+  if (call.flags.json) call.out.line(JSON.stringify(JSON.parse(text)));
+  else {
+    const how = response.status === 201 ? "made" : "changed";
+    call.out.line(`The ${kind.noun} ${name} is ${how}.`);
+  }
+  return EXIT.succeeded;
+}
+
+async function find(api: Api, path: string): Promise<NamedJson | null> {
+  const response = await api.fetch(path);
+  const text = await response.text();
+  if (response.status === 404) return null;
+  if (!response.ok) throw problemOf(response, text);
+  return JSON.parse(text);
+}
+
+async function removeNamed(call: Call, kind: NamedKind, name: string): Promise<ExitCode> {
+  await remove(await call.connect(), pathOf(kind, name));
+  if (call.flags.json) call.out.line(JSON.stringify({ [kind.key]: name, deleted: true }));
+  else call.out.line(`The ${kind.noun} ${name} is removed.`);
+  return EXIT.succeeded;
+}
+
+export const configuration = namedCommand({
+  noun: "configuration",
+  path: "/api/configurations",
+  key: "name",
+  summary: "saved confs of runs, by name: list, show, set, delete",
+  description:
+    `A configuration is a conf that is kept under a name, for \`etl run --configuration NAME\` and for
+schedules. What a run's own conf says goes over it.
+
+  etl configuration list           all of them
+  etl configuration show NAME      its conf as JSON
+  etl configuration set NAME       create or change one: --conf is the whole conf, --source and
+                                   --set change members of it, or of the present one
+  etl configuration delete NAME    remove it; runs that were asked for with it keep its values`,
+  options: {
+    conf: {
+      type: "string",
+      value: "JSON",
+      help: "set: the conf, instead of the present one; @FILE reads it from a file",
+    },
+    source: { type: "string", value: "JSON", help: "set: the source of the conf" },
+    set: {
+      type: "string",
+      multiple: true,
+      value: "NAME=VALUE",
+      help: "set: one parameter of the conf",
+    },
+    description: {
+      type: "string",
+      value: "TEXT",
+      help: "set: what it is for; default: what is there",
+    },
+  },
+  examples: [
+    "etl configuration set nightly --conf @nightly.json",
+    `etl configuration set nightly --set batch_size=2000 --description "since March"`,
+    "etl configuration show nightly > nightly.json",
+    "etl run --configuration nightly",
+  ],
+  columns: [{ title: "CONF", maxWidth: 60 }, { title: "DESCRIPTION", maxWidth: 40 }],
+  cells: ({ conf, description }) => [JSON.stringify(conf), String(description ?? "")],
+  shown: ({ conf }) => JSON.stringify(conf, null, 2),
+  async put(call, name, { present }) {
+    const { text, lists } = call;
+    const settings = lists.set ?? [];
+    const whole = text.conf !== undefined;
+    const given = await readConf({ conf: text.conf, source: text.source, set: [] }, call.readFile);
+    const changes = whole || text.source !== undefined || settings.length > 0;
+    if (!changes && text.description === undefined) {
+      throw new UsageError(
+        `etl configuration set ${name} needs what is to be saved: --conf, --source, --set or ` +
+          "--description",
+      );
+    }
+    const confOf = (before: Record<string, unknown>) => {
+      const conf = { ...before, ...given };
+      for (const setting of settings) applySetting(conf, setting);
+      return conf;
+    };
+    // what is wrong by itself is told before anything is started
+    if (whole && !call.usesServer) parseConf(confOf({}));
+    const before = whole && text.description !== undefined ? null : await present();
+    if (!changes && before === null) {
+      throw new UsageError(`there is no configuration ${name} to describe; --conf makes it`);
+    }
+    const description = text.description ?? before?.description;
+    return {
+      conf: confOf(whole ? {} : { ...(before?.conf as Record<string, unknown>) }),
+      ...(description === undefined ? {} : { description }),
+    };
+  },
+});
+
+/** Variables of this beginning stand for parameters of a run. */
+const OF_A_RUN = /^etl_improved__(.*)$/;
+
+export const variable = namedCommand({
+  noun: "variable",
+  path: "/api/variables",
+  key: "name",
+  summary: "variables, defaults of runs: list, show, set, delete",
+  description:
+    `Variables. etl_improved__<parameter> is what runs take where neither their conf nor their saved
+configuration says anything; etl_maintenance__<parameter> is the same for the maintenance.
+
+  etl variable list              all of them
+  etl variable show NAME         the value alone, as JSON
+  etl variable set NAME VALUE    create or change one; VALUE is JSON, else it is taken as text;
+                                 @FILE reads it from a file, @- from the standard input
+  etl variable delete NAME       remove it: the environment counts again, or the default`,
+  value: { name: "VALUE", help: "set: JSON or text" },
+  examples: [
+    "etl variable set etl_improved__batch_size 1000",
+    "etl variable show etl_improved__batch_size",
+    "etl variable delete etl_improved__batch_size",
+  ],
+  columns: [{ title: "VALUE", maxWidth: 60 }],
+  cells: ({ value }) => [JSON.stringify(value)],
+  shown: ({ value }) => JSON.stringify(value, null, 2),
+  async put(call, name, { value }) {
+    if (value === undefined) throw new UsageError("etl variable set needs a name and a value");
+    const text = value.startsWith("@")
+      ? (await call.readFile(value.slice(1))).replace(/\r?\n$/, "")
+      : value;
+    return { value: settingValue([OF_A_RUN.exec(name)?.[1] ?? ""], text) };
+  },
+});
+
+export const pool = namedCommand({
+  noun: "pool",
+  path: "/api/pools",
+  key: "pool",
+  summary: "pools, how many runs go on at once: list, show, set, delete",
+  description:
+    `A pool is a named limit on the runs that go on at once, over all servers. A run names one with
+its parameter pool; else it is in default_pool, unless ETL_POOL names another.
+
+  etl pool list              all of them
+  etl pool show NAME         how many slots one has
+  etl pool set NAME SLOTS    create or change one; runs that wait for a slot start at once;
+                             with 0 slots they wait until it has some
+  etl pool delete NAME       remove it; refused while runs name it`,
+  value: { name: "SLOTS", help: "set: runs at once, 0 to 1000" },
+  options: {
+    description: {
+      type: "string",
+      value: "TEXT",
+      help: "set: what it is for; default: what is there",
+    },
+  },
+  examples: [
+    `etl pool set nightly 2 --description "no more than two of the heavy ones"`,
+    "etl pool list",
+    "etl run --set pool=nightly",
+  ],
+  columns: [{ title: "SLOTS", align: "right" }, { title: "DESCRIPTION", maxWidth: 60 }],
+  cells: ({ slots, description }) => [String(slots), String(description ?? "")],
+  shown: ({ slots }) => String(slots),
+  async put({ text }, _name, { value, present }) {
+    if (value === undefined) throw new UsageError("etl pool set needs a name and its slots");
+    const slots = Number(value);
+    if (!/^\d+$/.test(value) || slots > 1000) {
+      throw new UsageError(`slots must be a whole number from 0 to 1000, not '${value}'`);
+    }
+    const description = text.description ?? (await present())?.description;
+    return { slots, ...(description === undefined ? {} : { description }) };
+  },
+});
