@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
-import { neededFor, TRIGGERS } from "./access/route_roles.ts";
+import { neededFor, startsWork } from "./access/route_rules.ts";
 import { SECURE_COOKIE } from "./access/session.ts";
 
 /** What /api/openapi.json says about itself. */
@@ -387,7 +387,7 @@ function withAccess<T extends GuardedDocument>(document: T): T {
         answers[413] = "the body is too large";
         answers[415] = "the body is of a type that is not taken here";
       }
-      if (TRIGGERS.has(name)) answers[429] = "too many; Retry-After says when to try again";
+      if (startsWork(name)) answers[429] = "too many; Retry-After says when to try again";
       for (const [status, description] of Object.entries(answers)) {
         operation.responses[status] ??= { description, content: PROBLEM };
       }

@@ -4,7 +4,7 @@ import { fieldErrors } from "../pipeline/conf_errors.ts";
 import { accessOf } from "../routes/access/access.ts";
 import { noteRefused, WrongTokens } from "../routes/access/auth_failures.ts";
 import { guard, requireAccess } from "../routes/access/require_access.ts";
-import { requireRoles } from "../routes/access/route_roles.ts";
+import { requireRoles } from "../routes/access/route_rules.ts";
 import { requireOurPage } from "../routes/access/session.ts";
 import { alertRoutes } from "../routes/alerts.ts";
 import { dashboardRoutes } from "../routes/dashboard/dashboard.tsx";

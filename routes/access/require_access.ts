@@ -6,7 +6,7 @@ import { RateLimit, type WrongTokens } from "./auth_failures.ts";
 import { clientOfRequest, limitKey } from "./client_address.ts";
 import { tokenPrefix } from "./credential.ts";
 import { clientOf, type Identity, mayAct } from "./identity.ts";
-import { neededFor, routeOf, TRIGGERS } from "./route_roles.ts";
+import { neededFor, routeOf, startsWork } from "./route_rules.ts";
 import { readSessionCookie } from "./session.ts";
 
 /** Finds out who asks, and refuses what they may not do. */
@@ -52,7 +52,7 @@ export function requireAccess(
     const key = identity.via === "open" ? address : identity.tokenId ?? identity.name;
     // while there is no token everybody is the owner of this machine
     c.set("caller", { key, known: true, shares: ["token", "session"].includes(identity.via) });
-    if (route !== undefined && TRIGGERS.has(route) && identity.via !== "process") {
+    if (startsWork(route) && identity.via !== "process") {
       await triggers.count(key);
     }
     await next();

@@ -6,7 +6,7 @@ import { useLocale } from "../../islands/lib/context.tsx";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
-import { allow, routeName } from "../access/route_roles.ts";
+import { allow, routeName } from "../access/route_rules.ts";
 import { readForm, returnPath } from "../access/session.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { Briefly } from "../shared/lookups.ts";

@@ -4,7 +4,7 @@ import { useContext } from "preact/hooks";
 import { renderToString } from "preact-render-to-string";
 import { runLabels } from "../../store/dashboard.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
-import type { Needed } from "../access/route_roles.ts";
+import type { Needed } from "../access/route_rules.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import type { Briefly } from "../shared/lookups.ts";
 import { LocaleContext, type Viewer, ViewerContext } from "../../islands/lib/context.tsx";

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { MAX_DEPTH, MAX_NAMES } from "../../pipeline/canonical.ts";
 import { eachLongNumber, parseJson } from "../../pipeline/sources/json_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { routeOf } from "../access/route_roles.ts";
+import { bodyBytesOf, MAX_FORM_BYTES, routeOf } from "../access/route_rules.ts";
 
 /** Bytes that a body of JSON may have. */
 const MAX_JSON_BYTES = 8 << 20;
@@ -94,30 +94,7 @@ export function requireJson(c: Context, wanted: string): void {
   });
 }
 
-/** Bytes of a form: nobody needs to be known to send some of them. */
-const MAX_FORM_BYTES = 16 << 10;
 const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
-
-/** Bytes of the body of routes that take less than a conf may have. */
-const ROUTE_BYTES: Record<string, number> = {
-  "POST /etl/sign-in": MAX_FORM_BYTES,
-  "POST /etl/sign-out": MAX_FORM_BYTES,
-  "POST /etl/preferences": MAX_FORM_BYTES,
-  "POST /api/etl/runs/{id}/cancel": 1 << 20,
-  "POST /api/etl/runs/{id}/retry": 1 << 20,
-  "POST /api/etl/downstream": 1 << 20,
-  "POST /api/etl/maintenance": 1 << 20,
-  "POST /api/schedules/{name}/pause": 1 << 20,
-  "POST /api/schedules/{name}/resume": 1 << 20,
-  "POST /api/schedules/{name}/run": 1 << 20,
-  "POST /api/schedules/{name}/backfill": 1 << 20,
-  "POST /api/schedules/preview": 1 << 20,
-  "PUT /api/schedules/{name}": 1 << 20,
-  "PUT /api/pools/{name}": 1 << 20,
-  "PUT /api/datasets/{dataset}/columns": 1 << 20,
-  "PUT /api/suites/{name}": 4 << 20,
-  "POST /api/tokens": 1 << 20,
-};
 
 /**
  * Reads a body before any route does, within the limit of its route, and keeps away what is no text,
@@ -131,7 +108,7 @@ export function bodyLimits(): MiddlewareHandler {
     const type = mediaType(c);
     const isForm = FORMS.includes(type);
     const maxBytes = Math.min(
-      ROUTE_BYTES[routeOf(c) ?? ""] ?? MAX_JSON_BYTES,
+      bodyBytesOf(routeOf(c)) ?? MAX_JSON_BYTES,
       isForm ? MAX_FORM_BYTES : Infinity,
     );
     const bytes = await readBytes(c.req.raw, maxBytes);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
-import { ROUTE_ROLES, routeName, TRIGGERS } from "../../routes/access/route_roles.ts";
+import { routeName, ROUTES } from "../../routes/access/route_rules.ts";
 import { ROLES } from "../../vocabulary/words.ts";
 import { makeToken } from "../helpers/tokens.ts";
 
@@ -30,9 +30,9 @@ function ask(engine: Engine, route: string, headers: Record<string, string> = {}
 Deno.test("every route has a role, and every role has a route", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const names = await routeNames(engine);
-  assert.deepEqual(names.filter((name) => !(name in ROUTE_ROLES)), []);
-  for (const name of [...Object.keys(ROUTE_ROLES), ...TRIGGERS]) {
-    assert.ok(names.includes(name), `${name} is in route_roles.ts, and there is no such route`);
+  assert.deepEqual(names.filter((name) => !(name in ROUTES)), []);
+  for (const name of Object.keys(ROUTES)) {
+    assert.ok(names.includes(name), `${name} is in route_rules.ts, and there is no such route`);
   }
 });
 
@@ -50,7 +50,7 @@ Deno.test(
     const tokens: Record<string, string> = {};
     for (const role of ROLES) tokens[role] = await makeToken(engine, { name: `the-${role}`, role });
     for (const route of await routeNames(engine)) {
-      const needed = ROUTE_ROLES[route]!;
+      const needed = ROUTES[route]!.role;
       const anonymous = await ask(engine, route);
       if (needed === "anyone") assert.ok(![401, 403].includes(anonymous.status), route);
       else {
@@ -87,7 +87,7 @@ Deno.test("OpenAPI says for every route who may use it, and documents 401 and 40
     const [path, item] of Object.entries<Record<string, Operation>>(document.paths)
   ) {
     for (const [method, operation] of Object.entries(item)) {
-      const needed = ROUTE_ROLES[`${method.toUpperCase()} ${path}`];
+      const needed = ROUTES[`${method.toUpperCase()} ${path}`]?.role;
       assert.ok(needed !== undefined, `${method} ${path}`);
       assert.ok(operation.responses["403"], `${method} ${path}`);
       assert.equal(operation["x-role"], needed === "anyone" ? undefined : needed);

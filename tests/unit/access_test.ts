@@ -9,7 +9,7 @@ import {
   sameHash,
   sha256,
 } from "../../routes/access/credential.ts";
-import { neededFor, requireRoles, routeName } from "../../routes/access/route_roles.ts";
+import { neededFor, requireRoles, routeName } from "../../routes/access/route_rules.ts";
 import { returnPath } from "../../routes/access/session.ts";
 import { createLog } from "../../telemetry/log.ts";
 
@@ -41,7 +41,7 @@ Deno.test("requireRoles() names each route that nobody has said may be used by w
   requireRoles([{ method: "GET", path: "/livez" }, { method: "ALL", path: "/*" }]);
   assert.throws(
     () => requireRoles([{ method: "POST", path: "/api/new/:id{[0-9]+}" }]),
-    /POST \/api\/new\/\{id\}.*ROUTE_ROLES in routes\/access\/route_roles\.ts/,
+    /POST \/api\/new\/\{id\}.*ROUTES in routes\/access\/route_rules\.ts/,
   );
   assert.throws(() => requireRoles([{ method: "ALL", path: "/api/x" }]), /answers to every method/);
   assert.equal(neededFor("POST /api/new"), "admin");
