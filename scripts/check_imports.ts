@@ -38,7 +38,6 @@ const KNOWN_CYCLES: readonly string[] = [
   "pipeline/sources/source.ts",
   "pipeline/workers/aside_worker.ts",
   "pipeline/workers/task.ts",
-  "scripts/postgres/cluster.ts",
   "store/errors.ts",
 ];
 
