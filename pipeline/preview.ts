@@ -1,16 +1,14 @@
 import type { Event, Rejected } from "./event.ts";
-import { countKeyTypes, keyTypesWarnings } from "./mapping.ts";
+import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import type { ColumnsConf } from "./sources/columns.ts";
 import { mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
 import { parseVerbatim } from "./numbers.ts";
-import { locate } from "./sources/origin.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
-import type { Json, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
-import { type TransformedBatch, Transformer } from "./stages/transform.ts";
-import { validateBatch } from "./stages/validate.ts";
+import { type ChainOptions, RecordChain } from "./record_chain.ts";
+import type { Json, Plain, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
 import { TransformClient } from "./user_code/transform_client.ts";
 
 /** Events and rejected records that a preview shows, each. */
@@ -66,6 +64,8 @@ export interface PreviewContext {
   params: Params;
   /** ETL_TRANSFORMS_DIR, resolved. */
   transformsDir: string;
+  /** The suite that a run would have. */
+  suite: Plain | null;
   source: Omit<PlanContext & ReadContext, "signal">;
 }
 
@@ -75,25 +75,26 @@ export async function preview(
   host: MessagePort | null,
 ): Promise<Preview> {
   const { params } = context;
-  const transform = transformOf(context, host);
-  const sourceName = sourceNameOf(params.source, params.run_label);
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
-  const { records, warnings } = await previewSource(params.source, ctx, SAMPLE);
+  const count = Math.min(SAMPLE, mostRecords(params));
+  const { records, warnings } = await previewSource(params.source, ctx, count);
   const proposer = new ColumnProposer(columnsOf(params.source));
-  // before a transform changes them
-  proposer.observe(records);
-  const batch = await transform(records, 0);
-  const { valid, rejected } = validateBatch(batch.events, {
-    maxPayloadBytes: ctx.limits.maxRecordBytes,
+  using chain = chainOf(context, host, {
+    judges: false,
+    onRead: (batch) => proposer.observe(batch),
   });
-  const allRejected = [...batch.rejected, ...rejected]
-    .sort((a, b) => a.position - b.position || a.output - b.output);
-  locate(allRejected, records, 0);
+  const [batch = { events: [], rejected: [] }] = await Array.fromAsync(
+    chain.pass(only(records)),
+  );
+  const { events, rejected } = batch;
+  rejected.sort((a, b) => a.position - b.position || a.output - b.output);
+  const { counts } = chain;
+  const sourceName = sourceNameOf(params.source, params.run_label);
   return {
     sampled: records.length,
-    events: valid.slice(0, SHOWN).map((event) => asRow(event, sourceName)),
-    rejected: allRejected.slice(0, SHOWN).map((each) => ({
+    events: events.slice(0, SHOWN).map((event) => asRow(event, sourceName)),
+    rejected: rejected.slice(0, SHOWN).map((each) => ({
       position: each.position,
       output: each.output,
       rule: each.rule,
@@ -105,25 +106,27 @@ export async function preview(
       raw: each.raw.length > 2000 ? `${each.raw.slice(0, 2000)}…` : each.raw,
     })),
     counts: {
-      events: valid.length,
-      rejected: allRejected.length,
-      filtered: batch.filtered,
-      extra: batch.extra,
+      events: counts.events,
+      rejected: counts.rejected,
+      filtered: counts.filtered,
+      extra: counts.extra,
     },
-    rules: countBy(allRejected.map(({ rule }) => rule)),
+    rules: countBy(rejected.map(({ rule }) => rule)),
     key: {
       fields: mapping.key === undefined ? null : [mapping.key].flat(),
-      ...keysOf(valid),
+      ...keysOf(events),
     },
     columns: proposer.propose(),
     warnings: [
       ...warnings,
-      ...repeatedNamesWarning(records.repeatedNames),
-      ...params.transform === null
-        ? keyTypesWarnings(mapping.key, [countKeyTypes(mapping.key, records)])
-        : [],
+      ...repeatedNamesWarning(counts.repeated_names),
+      ...keyTypesWarnings(mapping.key, [counts.key_types]),
     ],
   };
+}
+
+async function* only(batch: RecordBatch): AsyncGenerator<RecordBatch> {
+  if (batch.length > 0) yield await Promise.resolve(batch);
 }
 
 /** What a source declares; nothing where it cannot. */
@@ -131,28 +134,37 @@ export function columnsOf(source: SourceConf): ColumnsConf {
   return "columns" in source || "null_values" in source ? source : {};
 }
 
+/** Records that a run of a source would make, where the source has no end of its own. */
+export function mostRecords({ source, batch_size }: Params): number {
+  return source.type === "synthetic" ? batch_size : Infinity;
+}
+
 /**
- * The transform stage as a run would have it; `host` is the line to the host of
- * the module, where the conf names one.
+ * The chain of a run, outside of one; `host` is the line to the host of the
+ * module, where the conf names one.
  */
-export function transformOf(
-  { params, transformsDir }: PreviewContext,
+export function chainOf(
+  { params, transformsDir, source, suite }: PreviewContext,
   host: MessagePort | null,
-): (records: RecordBatch, start: number) => Promise<TransformedBatch> {
-  const mapping = mappingOf(params.source);
+  options: Pick<ChainOptions, "judges" | "onRead" | "bounded">,
+): RecordChain {
   const sourceName = sourceNameOf(params.source, params.run_label);
-  if (host === null) {
-    const transformer = new Transformer({ mapping, sourceName });
-    return (records, start) => Promise.resolve(transformer.batch(records, start));
-  }
-  const module = new TransformClient(host, {
-    module: params.transform!,
-    dir: transformsDir,
-    mapping,
+  return new RecordChain({
+    ...options,
+    params,
     sourceName,
-    limitMs: params.transform_timeout_ms,
+    module: host === null ? null : new TransformClient(host, {
+      module: params.transform!,
+      dir: transformsDir,
+      mapping: mappingOf(params.source),
+      sourceName,
+      limitMs: params.transform_timeout_ms,
+    }),
+    suite,
+    maxPayloadBytes: source.limits.maxRecordBytes,
+    spillDir: source.spoolDir,
+    chunkNo: null,
   });
-  return (records, start) => module.batch(records, { start, chunkNo: null });
 }
 
 function asRow(event: Event, source: string): PreviewEvent {

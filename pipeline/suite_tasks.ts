@@ -6,39 +6,94 @@ import {
   type ValidationResult,
   writeSuite,
 } from "./expectations/expectations.ts";
-import type { SourceRecord } from "./sources/source.ts";
+import { chainOf, columnsOf, mostRecords, type PreviewContext } from "./preview.ts";
+import { planFirst, planSource, readSource } from "./sources/adapters.ts";
+import { sliceBatch } from "./sources/origin.ts";
+import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
+import type { Plain, RecordBatch, SourceRecord } from "./sources/source.ts";
+import { verdict } from "./stages/ge_validate.ts";
 import type { Bounded } from "./workers/aside_worker.ts";
-import {
-  noCounts,
-  sourceEvents,
-  type SourceEventsContext,
-  type SourceEventsCounts,
-} from "./source_events.ts";
+
+/** A source that is read outside of a run. */
+export interface SampleContext extends PreviewContext {
+  /** Records that are read at most; null: all of them. */
+  maxRecords: number | null;
+}
 
 /** A suite that is proposed, and what was looked at for it. */
-export interface ProfileResult extends SourceEventsCounts {
+export interface ProfileResult {
   /** In the JSON of Great Expectations 1.x, ready to edit. */
   suite: Record<string, unknown>;
+  records: number;
+  events: number;
+  /** Records that a run would quarantine before its suite sees them. */
+  rejected: number;
+  /** Whether the source has more records than were read. */
+  cut: boolean;
+  warnings: string[];
+  /** Columns whose declaration in source.columns would change what their values become. */
+  columns: ColumnProposal[];
 }
 
 /** Proposes a suite named `name` that holds on the events of a source. */
 export async function profileSource(
-  context: SourceEventsContext & { name: string },
+  context: SampleContext & { name: string },
   host: MessagePort | null,
   bounded: Bounded,
 ): Promise<ProfileResult> {
-  const counts = noCounts();
   const profile = newProfile({ name: context.name, spillDir: context.source.spoolDir });
-  for await (const events of sourceEvents(context, counts, host)) {
-    await bounded(() => profile.observe(events.map(({ payload }) => payload), events));
+  const proposer = new ColumnProposer(columnsOf(context.params.source));
+  const told = { cut: false, warnings: [] as string[] };
+  let events = 0;
+  using chain = chainOf(context, host, {
+    judges: false,
+    bounded,
+    onRead: (records) => proposer.observe(records),
+  });
+  for await (const { valid } of chain.pass(sampleOf(context, told))) {
+    events += valid.length;
+    if (valid.length === 0) continue;
+    await bounded(() => profile.observe(valid.map(({ payload }) => payload), valid));
   }
-  return { suite: await bounded(() => profile.finish()), ...counts };
+  return {
+    suite: await bounded(() => profile.finish()),
+    records: chain.counts.records_read,
+    events,
+    rejected: chain.counts.rejected - (events - chain.counts.events),
+    ...told,
+    columns: proposer.propose(),
+  };
+}
+
+/** The records of a source in batches of about 1,000, as far as they are wanted; pins nothing. */
+async function* sampleOf(
+  { params, source, maxRecords }: SampleContext,
+  told: { cut: boolean; warnings: string[] },
+): AsyncGenerator<RecordBatch> {
+  const ctx = { ...source, signal: new AbortController().signal };
+  const made = mostRecords(params);
+  const most = Math.min(maxRecords ?? Infinity, made);
+  // one more tells whether there are more
+  const { slices, warnings } = Number.isFinite(most)
+    ? await planFirst(params.source, ctx, most === made ? most : most + 1)
+    : await planSource(params.source, ctx);
+  told.warnings.push(...warnings);
+  let left = most;
+  for (const slice of slices) {
+    for await (const batch of readSource(params.source, slice, ctx)) {
+      if (batch.length > left) told.cut = true;
+      const records = batch.length > left ? sliceBatch(batch, 0, left) : batch;
+      if (records.length === 0) return;
+      left -= records.length;
+      yield records;
+    }
+  }
 }
 
 /** A sample to try a suite on: records as they are, or those of a source as a run would see them. */
 export type TrySample =
   | { records: SourceRecord[] }
-  | { source: SourceEventsContext };
+  | { source: SampleContext };
 
 /** A suite as it is stored. */
 export interface CheckedSuite {
@@ -60,24 +115,19 @@ export async function trySuite(
   host: MessagePort | null,
   bounded: Bounded,
 ): Promise<ValidationResult> {
-  const compiled = compileSuite(readSuite(suite));
-  const state = compiled.newState({
-    chunkNo: 0,
-    ...("source" in sample ? { spillDir: sample.source.source.spoolDir } : {}),
-  });
-  if ("records" in sample) {
-    const { records } = sample;
-    for (let from = 0; from < records.length; from += 1000) {
-      compiled.observe(state, records.slice(from, from + 1000));
-    }
-  } else {
-    for await (const events of sourceEvents(sample.source, noCounts(), host)) {
-      await bounded(() =>
-        compiled.observe(state, events.map(({ payload }) => payload), { events })
-      );
-    }
+  if ("source" in sample) {
+    const json = suite as Plain;
+    // a run with this suite would have it judge, and leave every row in
+    const params = { ...sample.source.params, on_failure: "record" as const };
+    using chain = chainOf({ ...sample.source, params, suite: json }, host, { bounded });
+    for await (const _ of chain.pass(sampleOf(sample.source, { cut: false, warnings: [] })));
+    return await bounded(() => verdict(json, [chain.finish()!]));
   }
-  return await bounded(() =>
-    compiled.finish(compiled.mergeStates([compiled.serializeState(state)]))
-  );
+  const compiled = compileSuite(readSuite(suite));
+  const state = compiled.newState({ chunkNo: 0 });
+  const { records } = sample;
+  for (let from = 0; from < records.length; from += 1000) {
+    compiled.observe(state, records.slice(from, from + 1000));
+  }
+  return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
 }

@@ -5,7 +5,10 @@ import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
 import { previewInWorker } from "../pipeline/workers/aside.ts";
-import { resolveParams } from "../store/params.ts";
+import { confErrors, resolveParams } from "../store/params.ts";
+import { findSuite } from "../store/suites.ts";
+import { parseJson } from "../pipeline/sources/json_text.ts";
+import type { Plain } from "../pipeline/sources/source.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
 import { mediaType, readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -122,10 +125,13 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   const { source } = conf;
   const records = source?.type === "inline" ? source.records : undefined;
   // records stay here: the database need not see them, and JSON.stringify knows no bigint
-  const { params, errors } = await resolveParams(
-    deps.sql,
-    withToday(records === undefined ? conf : { ...conf, source: { ...source, records: [] } }),
+  const asked = withToday(
+    records === undefined ? conf : { ...conf, source: { ...source, records: [] } },
   );
+  const [{ params }, errors] = await Promise.all([
+    resolveParams(deps.sql, asked),
+    confErrors(deps.sql, asked),
+  ]);
   if (errors.length > 0) throw invalid(errors);
   const parsed = paramsSchema.safeParse(params, { reportInput: true });
   if (!parsed.success) {
@@ -169,15 +175,18 @@ function invalid(errors: FieldError[]): Problem {
 /** What is needed to read a source outside of a run, with a directory that is removed at the end. */
 export async function withSource<T>(
   params: Params,
-  { config }: AppDeps,
+  { sql, config }: AppDeps,
   work: (context: PreviewContext) => Promise<T>,
 ): Promise<T> {
+  const dataset = `${params.schema_name}.${params.table_name}`;
+  const suite = parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null;
   const spoolDir = `${resolve(config.spoolDir)}/preview-${crypto.randomUUID()}`;
   await Deno.mkdir(spoolDir, { recursive: true });
   try {
     return await work({
       params,
       transformsDir: resolve(config.transformsDir),
+      suite,
       source: {
         spoolDir,
         dataDir: resolve(config.dataDir),

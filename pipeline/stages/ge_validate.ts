@@ -13,7 +13,7 @@ import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
-import type { RunContext, Tasks } from "../workers/task.ts";
+import type { Tasks } from "../workers/task.ts";
 
 interface RunSuite {
   compiled: CompiledSuite;
@@ -38,7 +38,7 @@ function runSuite(json: Plain): RunSuite {
 }
 
 /** The check of payloads by the JSON Schema that comes with a run's suite, for the stage validate. */
-export function payloadCheckOf({ suite }: RunContext): PayloadCheck | undefined {
+export function payloadCheckOf(suite: Plain | null): PayloadCheck | undefined {
   return suite === null ? undefined : runSuite(suite).payloadCheck;
 }
 
@@ -52,11 +52,19 @@ export class GeValidator implements Disposable {
   readonly #quarantines: boolean;
   readonly #spillDir: string;
 
-  constructor(context: RunContext, chunkNo: number) {
-    const { suite, spillDir, attempt } = context;
+  constructor({ suite, judges, quarantines, spillDir, ...where }: {
+    suite: Plain | null;
+    /** Whether what it sees counts for a verdict. */
+    judges: boolean;
+    /** Whether rows that fail go to the quarantine (on_failure). */
+    quarantines: boolean;
+    spillDir: string;
+    attempt: number;
+    chunkNo: number;
+  }) {
     this.#suite = suite === null ? null : runSuite(suite).compiled;
-    this.#state = this.#suite?.newState({ chunkNo, spillDir, attempt }) ?? null;
-    this.#quarantines = context.params.on_failure === "quarantine";
+    this.#state = judges ? this.#suite?.newState({ ...where, spillDir }) ?? null : null;
+    this.#quarantines = quarantines;
     this.#spillDir = spillDir;
   }
 
@@ -65,7 +73,8 @@ export class GeValidator implements Disposable {
     const suite = this.#suite;
     if (suite === null) return { events, rejected: [] };
     const payloads = events.map((event) => event.payload);
-    this.#onDisk(() => suite.observe(this.#state!, payloads, { events }));
+    const state = this.#state;
+    if (state !== null) this.#onDisk(() => suite.observe(state, payloads, { events }));
     if (!this.#quarantines) return { events, rejected: [] };
     const failing = suite.failingRows(payloads, { events });
     if (failing.size === 0) return { events, rejected: [] };
@@ -76,11 +85,11 @@ export class GeValidator implements Disposable {
     return { events: events.filter((_, i) => !failing.has(i)), rejected };
   }
 
-  /** What the chunk says of the batch, to be merged with the other chunks'; null without a suite. */
+  /** What the chunk says of the batch, to be merged with the other chunks'; null where nothing judges. */
   finish(): Plain | null {
-    const suite = this.#suite;
-    if (suite === null) return null;
-    return this.#onDisk(() => suite.serializeState(this.#state!)) as unknown as Plain;
+    const [suite, state] = [this.#suite, this.#state];
+    if (suite === null || state === null) return null;
+    return this.#onDisk(() => suite.serializeState(state)) as unknown as Plain;
   }
 
   #onDisk<T>(work: () => T): T {
@@ -115,8 +124,13 @@ export function judgeBatch(
   { context }: TaskEnvironment,
   { states }: Tasks["judge"]["input"],
 ): Promise<ValidationResult> {
-  const suite = runSuite(context.suite!).compiled;
-  return Promise.resolve(suite.finish(suite.mergeStates(states as unknown as SerializedState[])));
+  return Promise.resolve(verdict(context.suite!, states));
+}
+
+/** What a suite says of a batch, from what its chunks say. */
+export function verdict(json: Plain, states: Plain[]): ValidationResult {
+  const suite = runSuite(json).compiled;
+  return suite.finish(suite.mergeStates(states as unknown as SerializedState[]));
 }
 
 /** The problem of a run that enforces its suite and failed it. */

@@ -4,20 +4,16 @@ import { quoteIdent } from "../../store/pg.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
 import type { Rejected } from "../event.ts";
 import { manifestTable } from "./resolve.ts";
-import { countKeyTypes } from "../mapping.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import type { Stage } from "../../vocabulary/words.ts";
 import { atStage } from "../stage_tracker.ts";
-import { mappingOf, readSource } from "../sources/adapters.ts";
-import { locate, sliceBatch } from "../sources/origin.ts";
-import { addRepeated } from "../sources/repeated_names.ts";
-import { type RecordBatch, Unreadable } from "../sources/source.ts";
+import { RecordChain } from "../record_chain.ts";
+import { readSource } from "../sources/adapters.ts";
+import { sliceBatch } from "../sources/origin.ts";
+import type { RecordBatch } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
 import { KEY_COLUMNS, SpillWriter } from "../spill/writer.ts";
-import { GeValidator, hasSpills, payloadCheckOf } from "./ge_validate.ts";
-import { type TransformedBatch, Transformer } from "./transform.ts";
-import { validateBatch } from "./validate.ts";
+import { hasSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { PrepareResult, RunContext, Tasks } from "../workers/task.ts";
 
@@ -76,107 +72,60 @@ async function makeSpill(
   maker: string,
 ): Promise<{ meta: SpillMeta; rejected: Rejected[] }> {
   const { context, signal } = env;
-  const { params } = context;
-  const transform = transformOf(env, input.chunkNo);
-  using validator = new GeValidator(context, input.chunkNo);
-  const payloadCheck = payloadCheckOf(context);
-  const counts: PreparedCounts = {
-    records_read: 0,
-    rejected: 0,
-    filtered: 0,
-    extra: 0,
-    events: 0,
-    cursor_nulls: 0,
-  };
-  const ms: Partial<Record<Stage, number>> = {};
+  const { params, spillDir } = context;
+  using chain = new RecordChain({
+    params,
+    sourceName: context.sourceName,
+    module: env.module,
+    suite: context.suite,
+    maxPayloadBytes: context.limits.maxRecordBytes,
+    spillDir,
+    attempt: context.attempt,
+    chunkNo: input.chunkNo,
+  });
+  const { counts } = chain;
   const rejected: Rejected[] = [];
   using writer = await SpillWriter.open({
-    dir: context.spillDir,
+    dir: spillDir,
     chunkNo: input.chunkNo,
     runId: context.orderRunId,
     sourceName: context.sourceName,
     pageSize: params.db_page_size,
   });
-
-  let mark = performance.now();
-  /** What an error that is thrown now belongs to. */
-  let stage: Stage = "extract";
-  const lap = (ended: Stage, next: Stage = ended) => {
-    const now = performance.now();
-    ms[ended] = (ms[ended] ?? 0) + now - mark;
-    mark = now;
-    stage = next;
-  };
   const batches = readSource(params.source, input.slice, {
-    spoolDir: context.spillDir,
+    spoolDir: spillDir,
     dataDir: context.dataDir,
     connections: context.connections,
     pageSize: params.db_page_size,
     limits: context.limits,
     signal,
   });
-  try {
-    for await (const records of splitAt(batches, HOPELESS_AFTER)) {
-      signal.throwIfAborted();
-      lap("extract", "transform");
-      if (params.source.type === "postgres" && params.source.cursor !== undefined) {
-        counts.cursor_nulls += nullCount(records, params.source.cursor);
-      }
-      counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
-      if (env.module === null) {
-        counts.key_types = countKeyTypes(mappingOf(params.source).key, records, counts.key_types);
-      }
-      const transformed = transform(records, counts.records_read);
-      const batch = transformed instanceof Promise ? await transformed : transformed;
-      lap("transform", "validate");
-      const { valid, rejected: invalid } = validateBatch(batch.events, {
-        maxPayloadBytes: context.limits.maxRecordBytes,
-        ...(payloadCheck === undefined ? {} : { checks: [payloadCheck] }),
-      });
-      lap("validate", "ge_validate");
-      const { events, rejected: unexpected } = validator.batch(valid);
-      lap("ge_validate", "chunk");
-      writer.add(events);
-      lap("chunk", "validate");
-
-      for (const rows of [batch.rejected, invalid, unexpected]) {
-        locate(rows, records, counts.records_read);
-        for (const row of rows) rejected.push(row);
-      }
-      counts.records_read += records.length;
-      counts.filtered += batch.filtered;
-      counts.extra += batch.extra;
-      counts.events += events.length;
-      counts.rejected = rejected.length;
-      refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
-      stage = "extract";
+  for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
+    signal.throwIfAborted();
+    try {
+      writer.add(batch.events);
+    } catch (error) {
+      throw atStage(error, "chunk");
     }
-    lap("extract", "ge_validate");
-    const validation = validator.finish();
-    lap("ge_validate", "chunk");
+    for (const row of batch.rejected) rejected.push(row);
+    try {
+      refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
+    } catch (error) {
+      throw atStage(error, "validate");
+    }
+  }
+  const validation = chain.finish();
+  try {
     const meta = await writer.finish({
       maker,
       counts,
-      stageMs: ms,
+      stageMs: chain.ms,
       ...(validation === null ? {} : { validation }),
     });
     return { meta, rejected };
   } catch (error) {
-    throw atStage(error, stage);
+    throw atStage(error, "chunk");
   }
-}
-
-/** The transform stage of a chunk: here, or where the conf names a module in its host. */
-function transformOf(
-  { module, context }: TaskEnvironment,
-  chunkNo: number,
-): (records: RecordBatch, start: number) => TransformedBatch | Promise<TransformedBatch> {
-  if (module !== null) return (records, start) => module.batch(records, { start, chunkNo });
-  const transformer = new Transformer({
-    mapping: mappingOf(context.params.source),
-    sourceName: context.sourceName,
-  });
-  return (records, start) => transformer.batch(records, start);
 }
 
 /** The same batches, one of which ends exactly behind the first `count` records. */
@@ -230,16 +179,6 @@ export function tooManyRejected(what: string, example: Rejected | undefined): Pr
 function place({ file, line }: Rejected): string {
   if (typeof file !== "string") return "";
   return typeof line === "number" ? `, line ${line} of ${file}` : `, in ${file}`;
-}
-
-function nullCount(records: unknown[], field: string): number {
-  let count = 0;
-  for (const record of records) {
-    if (record instanceof Unreadable) continue;
-    const value = (record as Record<string, unknown>)[field];
-    if (value === null || value === undefined) count++;
-  }
-  return count;
 }
 
 /**

@@ -177,6 +177,7 @@ Deno.test("preview ends a transform that does not end", async (t) => {
   });
   const context = {
     params: paramsSchema.parse({ transform: "endless", batch_size: 1 }),
+    suite: null,
     transformsDir: engine.config.transformsDir,
     source: {
       spoolDir: engine.config.spoolDir,

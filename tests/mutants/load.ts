@@ -167,8 +167,8 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/stage-of-error",
-    file: "pipeline/stages/prepare.ts",
-    find: "throw atStage(error, stage);",
+    file: "pipeline/record_chain.ts",
+    find: "throw atStage(error, this.#stage);",
     replace: "throw error;",
     breaks: "an error in the middle of a chunk is told of its stage",
     tests: ["integration/run_stages_test.ts: what fails in the middle of a chunk"],

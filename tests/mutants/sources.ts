@@ -3,6 +3,46 @@ import type { Mutant } from "./mutant.ts";
 /** Sources: what is read, and from where on. */
 export const SOURCES: Mutant[] = [
   {
+    id: "sources/preview-suite",
+    file: "pipeline/preview.ts",
+    find: "    suite,\n    maxPayloadBytes",
+    replace: "    suite: null,\n    maxPayloadBytes",
+    breaks: "a preview rejects what a run's suite and payload schema reject",
+    tests: ["integration/record_chain_test.ts: preview says of each record"],
+  },
+  {
+    id: "sources/preview-made",
+    file: "pipeline/preview.ts",
+    find: 'return source.type === "synthetic" ? batch_size : Infinity;',
+    replace: "return Infinity;",
+    breaks: "a preview shows no more records than a run makes",
+    tests: ["integration/record_chain_test.ts: preview says of each record"],
+  },
+  {
+    id: "sources/preview-refuses",
+    file: "routes/preview.ts",
+    find: "confErrors(deps.sql, asked),",
+    replace: "Promise.resolve([] as FieldError[]),",
+    breaks: "a preview refuses a suite that does not exist",
+    tests: ["integration/record_chain_test.ts: preview and profile refuse a suite"],
+  },
+  {
+    id: "sources/chain-module",
+    file: "pipeline/preview.ts",
+    find: "module: host === null ? null",
+    replace: "module: host === host ? null",
+    breaks: "a preview transforms as the module does",
+    tests: ["integration/record_chain_test.ts: preview says of each record"],
+  },
+  {
+    id: "sources/profile-sees",
+    file: "pipeline/suite_tasks.ts",
+    find: "rejected: chain.counts.rejected - (events - chain.counts.events),",
+    replace: "rejected: 0,",
+    breaks: "a profile counts what a run would quarantine before its suite",
+    tests: ["integration/record_chain_test.ts: profile and try"],
+  },
+  {
     id: "sources/null-warning",
     file: "pipeline/stages/finalize.ts",
     find: "const warnings = nulls === 0 ? [] : [",
@@ -12,7 +52,7 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/null-count",
-    file: "pipeline/stages/prepare.ts",
+    file: "pipeline/record_chain.ts",
     find: "if (value === null || value === undefined) count++;",
     replace: "if (value === undefined) count++;",
     breaks: "rows without a cursor value are counted",

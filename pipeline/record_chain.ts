@@ -1,0 +1,181 @@
+import type { Event, Rejected } from "./event.ts";
+import { countKeyTypes } from "./mapping.ts";
+import type { Params } from "./params.ts";
+import { mappingOf } from "./sources/adapters.ts";
+import { locate } from "./sources/origin.ts";
+import { addRepeated } from "./sources/repeated_names.ts";
+import { type Plain, type RecordBatch, Unreadable } from "./sources/source.ts";
+import type { PreparedCounts } from "./spill/layout.ts";
+import { atStage } from "./stage_tracker.ts";
+import { GeValidator, payloadCheckOf } from "./stages/ge_validate.ts";
+import { type TransformedBatch, Transformer } from "./stages/transform.ts";
+import { validateBatch } from "./stages/validate.ts";
+import type { TransformClient } from "./user_code/transform_client.ts";
+import type { Stage } from "../vocabulary/words.ts";
+
+export interface ChainOptions {
+  params: Params;
+  /** Owner of the rows. */
+  sourceName: string;
+  /** The user's own module in its host; null where the conf names none. */
+  module: TransformClient | null;
+  /** JSON of the suite whose payload schema counts, and which judges; null: none. */
+  suite: Plain | null;
+  /** Whether the suite looks at the events for its verdict; default true. */
+  judges?: boolean;
+  /** Bytes that a payload may have. */
+  maxPayloadBytes: number;
+  /** Where the suite puts what it cannot hold in memory. */
+  spillDir: string;
+  /** Default 1. */
+  attempt?: number;
+  /** Null outside of a run. */
+  chunkNo: number | null;
+  /** Told each batch as it was read. */
+  onRead?: (records: RecordBatch) => void;
+  /** Told each time when a stage's part of a batch is done. */
+  onLap?: (ended: keyof RecordChain["ms"]) => void;
+  /** Does work that may hang, such as a check by somebody's pattern; default: just does it. */
+  bounded?: <T>(work: () => T) => Promise<Awaited<T>>;
+}
+
+/** What became of a batch. */
+export interface ChainBatch {
+  /** What the suite sees. */
+  valid: Event[];
+  /** What is loaded: without what the suite has sent to the quarantine. */
+  events: Event[];
+  /** With file, line and raw text, in the order of the stages. */
+  rejected: Rejected[];
+}
+
+/**
+ * What becomes of the records of a source: transform, validate and ge_validate, put together
+ * here and nowhere else. Runs, previews, profiles, tries of suites and benchmarks read through it, so that
+ * each says what a run does.
+ */
+export class RecordChain implements Disposable {
+  readonly counts: PreparedCounts = {
+    records_read: 0,
+    rejected: 0,
+    filtered: 0,
+    extra: 0,
+    events: 0,
+    cursor_nulls: 0,
+  };
+  /** Milliseconds; `chunk` is what was done with the events between two batches. */
+  readonly ms = { extract: 0, transform: 0, chunk: 0, validate: 0, ge_validate: 0 };
+  readonly #options: ChainOptions;
+  readonly #transform: (
+    records: RecordBatch,
+    start: number,
+  ) => TransformedBatch | Promise<TransformedBatch>;
+  readonly #checks: NonNullable<ReturnType<typeof payloadCheckOf>>[];
+  readonly #validator: GeValidator;
+  #mark = performance.now();
+  /** What an error that is thrown now belongs to. */
+  #stage: Stage = "extract";
+
+  constructor(options: ChainOptions) {
+    const { params, sourceName, module, suite, chunkNo } = options;
+    this.#options = options;
+    if (module === null) {
+      const transformer = new Transformer({ mapping: mappingOf(params.source), sourceName });
+      this.#transform = (records, start) => transformer.batch(records, start);
+    } else this.#transform = (records, start) => module.batch(records, { start, chunkNo });
+    const check = payloadCheckOf(suite);
+    this.#checks = check === undefined ? [] : [check];
+    this.#validator = new GeValidator({
+      suite,
+      judges: options.judges ?? true,
+      quarantines: params.on_failure === "quarantine",
+      spillDir: options.spillDir,
+      attempt: options.attempt ?? 1,
+      chunkNo: chunkNo ?? 0,
+    });
+  }
+
+  /** Passes batches on, in order; an error that is thrown notes its stage. */
+  async *pass(batches: AsyncIterable<RecordBatch>): AsyncGenerator<ChainBatch> {
+    const { counts } = this;
+    const { onRead, bounded, maxPayloadBytes } = this.#options;
+    const options = { maxPayloadBytes, checks: this.#checks };
+    this.#mark = performance.now();
+    try {
+      for await (const records of batches) {
+        this.#lap("extract", "transform");
+        this.#count(records);
+        onRead?.(records);
+        const start = counts.records_read;
+        const made = this.#transform(records, start);
+        const batch = made instanceof Promise ? await made : made;
+        this.#lap("transform", "validate");
+        const judge = () => {
+          const { valid, rejected: invalid } = validateBatch(batch.events, options);
+          this.#lap("validate", "ge_validate");
+          const { events, rejected: unexpected } = this.#validator.batch(valid);
+          return { valid, events, rejected: [...batch.rejected, ...invalid, ...unexpected] };
+        };
+        const passed = bounded === undefined ? judge() : await bounded(judge);
+        locate(passed.rejected, records, start);
+        counts.records_read += records.length;
+        counts.filtered += batch.filtered;
+        counts.extra += batch.extra;
+        counts.events += passed.events.length;
+        counts.rejected += passed.rejected.length;
+        this.#lap("ge_validate", "chunk");
+        yield passed;
+        this.#lap("chunk", "extract");
+      }
+      this.#lap("extract", "ge_validate");
+    } catch (error) {
+      throw atStage(error, this.#stage);
+    }
+  }
+
+  /** What the records say of the whole batch, to be merged with other chunks'; null without a judging suite. */
+  finish(): Plain | null {
+    try {
+      return this.#validator.finish();
+    } catch (error) {
+      throw atStage(error, "ge_validate");
+    } finally {
+      this.#lap("ge_validate", "chunk");
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#validator[Symbol.dispose]();
+  }
+
+  /** What is told of records as they were read. */
+  #count(records: RecordBatch): void {
+    const { counts } = this;
+    const { params: { source }, module } = this.#options;
+    if (source.type === "postgres" && source.cursor !== undefined) {
+      counts.cursor_nulls += nullCount(records, source.cursor);
+    }
+    counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
+    if (module === null) {
+      counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);
+    }
+  }
+
+  #lap(ended: keyof RecordChain["ms"], next: Stage): void {
+    const now = performance.now();
+    this.ms[ended] += now - this.#mark;
+    this.#mark = now;
+    this.#stage = next;
+    this.#options.onLap?.(ended);
+  }
+}
+
+function nullCount(records: RecordBatch, field: string): number {
+  let count = 0;
+  for (const record of records) {
+    if (record instanceof Unreadable) continue;
+    const value = record[field];
+    if (value === null || value === undefined) count++;
+  }
+  return count;
+}
