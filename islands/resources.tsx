@@ -8,7 +8,7 @@ import { Confirm, Dialog } from "./ui/dialog.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import type { ComponentChildren } from "preact";
 import type { MessageKey } from "./i18n/en.ts";
-import type { ColumnProposal as Proposal } from "../store/typed_views.ts";
+import type { ColumnProposal as Proposal } from "../store/datasets.ts";
 import type { ValidationResult } from "../pipeline/expectations/expectations.ts";
 import { Result } from "./ui/expectation.tsx";
 

@@ -1,6 +1,12 @@
 /// <reference lib="dom" />
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import type { RunDetail, StageView } from "../store/run_views.ts";
+import type {
+  ChunkStates,
+  RunDetail,
+  RunLogLine,
+  RunRelations,
+  StageView,
+} from "../store/run_views.ts";
 import { mount } from "./lib/mount.tsx";
 import { ApiError, call } from "./lib/api.ts";
 import { type Connection, useEvents } from "./lib/live.ts";
@@ -11,10 +17,8 @@ import { COUNTERS, isOver, STAGES } from "../vocabulary/words.ts";
 import type { RunExtras, RunPageData } from "./run/run_data.ts";
 import { Confirm } from "./ui/dialog.tsx";
 import { Icon, LiveMark, Notice, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
-import type { ChunkStates, RunRelations } from "../store/run_page.ts";
 import type { FieldError } from "../vocabulary/problem.ts";
 import type { MessageKey } from "./i18n/en.ts";
-import type { RunLogLine } from "../store/logs.ts";
 
 /** What is beside the run is looked up again at most so often. */
 const EXTRAS_INTERVAL_MS = 1000;

@@ -1,5 +1,6 @@
 import type { Sql } from "../store/database.ts";
 import {
+  cursorPosition,
   orderOf,
   planChunks,
   reportProgress,
@@ -15,12 +16,7 @@ import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/integrations/opentelemetry.ts";
 import type { ValidationResult } from "./expectations/expectations.ts";
 import { forEachLane } from "./lanes.ts";
-import {
-  chooseComparison,
-  type Comparison,
-  foreignRowsProblem,
-  manifestTable,
-} from "./stages/resolve.ts";
+import { chooseComparison, type Comparison, foreignRowsProblem } from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -42,12 +38,11 @@ import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
-import type { ChunkDecision, ForeignRows, RunContext, TaskKind, Tasks } from "./workers/task.ts";
-import { createManifest, destinationSize } from "../store/manifests.ts";
+import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
-import { cursorPosition } from "../store/cursors.ts";
 
 /** What a run needs of its server. */
 export interface RunDeps {
@@ -194,9 +189,7 @@ class RunExecution {
       chunkSize: this.#context.chunkSize,
       ...destination,
     });
-    if (
-      comparison === "join" && !await createManifest(sql, this.#run, manifestTable(this.#context))
-    ) {
+    if (comparison === "join" && !await createManifest(sql, this.#run)) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
     }

@@ -1,6 +1,5 @@
 import type { Sql } from "../store/database.ts";
-import { errorCode } from "../store/errors.ts";
-import { passing } from "../store/outages.ts";
+import { errorCode, passing } from "../store/errors.ts";
 import { withRetry } from "../store/retry.ts";
 import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -10,7 +9,7 @@ import type { RunControl } from "./run_control.ts";
 import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";
 import { stageOf, type StageTracker } from "./stage_tracker.ts";
-import { dropManifests } from "../store/manifests.ts";
+import { dropManifests } from "../store/event_keys.ts";
 
 /** What the stages came to: a terminal state, or why the run goes on elsewhere. */
 export type RunOutcome = Omit<Outcome, "stages" | "state"> & {

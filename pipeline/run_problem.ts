@@ -1,5 +1,4 @@
-import { errorCode, isTransient } from "../store/errors.ts";
-import { noteOutage, passing } from "../store/outages.ts";
+import { errorCode, isTransient, noteOutage, passing } from "../store/errors.ts";
 import { Problem } from "../vocabulary/problem.ts";
 
 /**

@@ -9,10 +9,9 @@ import {
   finishDeliveries,
   releaseDeliveries,
 } from "../store/deliveries.ts";
-import { raisedProblem } from "../store/errors.ts";
-import { passing } from "../store/outages.ts";
+import { passing, raisedProblem } from "../store/errors.ts";
 import type { Lease } from "../store/leases.ts";
-import type { Client, Queryable } from "../store/pg.ts";
+import { type Client, ping, type Queryable } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/observer.ts";
 
@@ -78,7 +77,7 @@ async function execute(
       // its code may wait for something that has nothing to do with a connection that is lost
       const interrupted = Promise.withResolvers<never>();
       const alive = setInterval(
-        () => void client.query("select").catch(interrupted.reject),
+        () => void ping(client).catch(interrupted.reject),
         HEARTBEAT_MS,
       );
       const lost = () => interrupted.reject(new Error("another server has taken over"));

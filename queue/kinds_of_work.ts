@@ -1,9 +1,8 @@
 import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/run.ts";
 import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
 import type { Sql } from "../store/database.ts";
-import { readJobFiles } from "../store/job_files.ts";
+import { beginDueJob, endJob, readJobFiles, runJob } from "../store/jobs.ts";
 import { dueMaintenance, restMaintenance } from "../store/maintenance.ts";
-import { beginDueJob, endJob } from "../store/own_jobs.ts";
 import { acceptRun, admitRuns, applyCancels, claimOwnRun, claimRun } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
 import { nextTime } from "../timers/jobs.ts";
@@ -11,7 +10,7 @@ import type { WorkLoop } from "./work_loop.ts";
 
 /**
  * Does what requests, cancellations and ended runs leave to servers: makes destinations of runs asked for in SQL,
- * cancels, and gives free slots to waiting runs.
+ * cancels, and gives free places to waiting runs.
  */
 export function workOnRequests(loop: WorkLoop, sql: Sql): void {
   const settle = async () => {
@@ -79,9 +78,7 @@ export async function workOnJobs(
       if (begun === null) return;
       const next = nextTime(schedule, begun.now);
       try {
-        const [row] = await sql.unsafe(command);
-        const value = row === undefined ? null : Object.values(row)[0];
-        const message = value === null || value === "" ? null : JSON.stringify(value);
+        const message = await runJob(sql, command);
         await endJob(sql, name, { run: begun.run, status: "succeeded", message, next });
       } catch (error) {
         log.warn("job failed", { job: name, error });

@@ -9,12 +9,7 @@ import {
   type PendingExport,
 } from "../store/exports.ts";
 import type { Lease } from "../store/leases.ts";
-import {
-  channelState,
-  markSent,
-  markUnsent,
-  pendingNotifications,
-} from "../store/notifications.ts";
+import { channelState, markSent, markUnsent, pendingNotifications } from "../store/alerts.ts";
 import { delay } from "../store/retry.ts";
 import { DeliveryError } from "../telemetry/http_post.ts";
 import type { Exporter, ExportProgress, Notification, Sender } from "../telemetry/integration.ts";

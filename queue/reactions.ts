@@ -6,10 +6,10 @@ import {
   consumeRunEnd,
   publishReactionSettings,
   refreshViewsIfAsked,
+  type RunEnd,
   viewRefreshAge,
 } from "../store/reactions.ts";
 import { delay } from "../store/retry.ts";
-import type { RunEnd } from "../store/run_end.ts";
 import type { Exporter, Sender } from "../telemetry/integration.ts";
 import { MlflowClient, mlflowExporter } from "../telemetry/integrations/mlflow.ts";
 import {

@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations, originalChecks, unwritable } from "../store/health.ts";
-import { passing } from "../store/outages.ts";
+import { passing } from "../store/errors.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { deadline } from "./shared/lookups.ts";
 import { jsonOf } from "./shared/schemas.ts";

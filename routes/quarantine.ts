@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isOver } from "../vocabulary/words.ts";
-import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine_views.ts";
+import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine.ts";
 import type { RunDetail } from "../store/run_views.ts";
 import { replayRun } from "../store/runs.ts";
 import { Problem } from "../vocabulary/problem.ts";

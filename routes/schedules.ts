@@ -3,19 +3,17 @@ import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
 import { planSlots } from "../timers/slot_planner.ts";
 import {
+  type BackfilledSlot,
+  backfillSlots,
+  type ComputedSlot,
   deleteSchedule,
   listSchedules,
   putSchedule,
   runSchedule,
   setPaused,
-} from "../store/schedules.ts";
-import {
-  type BackfilledSlot,
-  backfillSlots,
-  type ComputedSlot,
   slotsAhead,
   slotsPast,
-} from "../store/slots.ts";
+} from "../store/schedules.ts";
 import { activeTraceparent } from "../telemetry/integrations/opentelemetry.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";

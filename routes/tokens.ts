@@ -1,8 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
-import { endSessions } from "../store/sessions.ts";
+import { createToken, endSessions, listTokens, revokeToken, tokenIdOf } from "../store/tokens.ts";
 import { ROLES } from "../vocabulary/words.ts";
-import { createToken, listTokens, revokeToken, tokenIdOf } from "../store/tokens.ts";
 import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
 import { newToken } from "./access/credential.ts";
 import { actorOf } from "./access/identity.ts";

@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../vocabulary/problem.ts";
-import { proposeColumns, setDatasetColumns, typedView } from "../store/typed_views.ts";
+import { proposeColumns, setDatasetColumns, typedView } from "../store/datasets.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
 import { json, problemResponses } from "./shared/schemas.ts";

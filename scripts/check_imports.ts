@@ -1,6 +1,6 @@
 /**
- * Part of `deno task ok`: who may import whom, and who may read the
- * environment. Prints each violation with its line and ends with 1 if there is one.
+ * Part of `deno task ok`: who may import whom, who may read the environment, and
+ * where SQL stands. Prints each violation with its line and ends with 1 if there is one.
  */
 import { dirname, join, relative, resolve, sep } from "node:path";
 
@@ -38,11 +38,21 @@ const KNOWN_CYCLES: readonly string[] = [
   "pipeline/sources/source.ts",
   "pipeline/workers/aside_worker.ts",
   "pipeline/workers/task.ts",
-  "store/errors.ts",
 ];
 
 /** What every folder may import: the words of the product, and schemas, from which types come. */
 const SHARED = /^(vocabulary\/.*|pipeline\/(params|.*schemas?)\.ts)$/;
+
+/**
+ * Where SQL may stand besides the unbound folders: what the program asks of its own database is in store/, a source
+ * asks the user's, the example of a consumer is user code, and islands show statements to copy.
+ */
+const SQL_PLACES =
+  /^(store|islands|pipeline\/sources\/postgres)\/|^pipeline\/consumers\/downstream_example\.ts$/;
+
+/** The beginning of a statement in a string or template. */
+const STATEMENT =
+  /["'`]\s*(?:select\s|insert into\s|delete from\s|update \S+ (?:as \w+ )?set\s|with (?:recursive )?\w+(?: \([^)]*\))? as \(|copy \S+ (?:\(.*\) )?(?:from|to)\s|(?:create|alter|drop|truncate|lock) (?:temp |unlogged )?(?:table|index|view|schema|role|function)\s|truncate \S+["'`]|declare \w+ .*cursor|fetch \S+ from\s|set local\s|begin[;"'`]|commit["'`]|rollback["'`]|vacuum\s|analyze \S+["'`]|do \$)|(?<!`)\bsql(?:<[^`]*>)?`|\.unsafe\(/g;
 
 interface Import {
   specifier: string;
@@ -94,6 +104,12 @@ export function violations(path: string, text: string): string[] {
     for (const match of text.matchAll(/\bDeno\.env\b|\bprocess\.env\b/g)) {
       const line = text.slice(0, match.index).split("\n").length;
       found.push(`${path}:${line}: only main.ts and scripts read the environment`);
+    }
+  }
+  if (!SQL_PLACES.test(path)) {
+    for (const match of text.matchAll(STATEMENT)) {
+      const line = text.slice(0, match.index).split("\n").length;
+      found.push(`${path}:${line}: put SQL into store/, in a function named after what it does`);
     }
   }
   for (const { specifier, line, typeOnly } of importsOf(text)) {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { suiteRows } from "../pipeline/expectations/expectations.ts";
 import { maintenanceJsonSchema } from "../pipeline/maintenance/params.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
-import { setupMark } from "../store/setup_mark.ts";
+import { setupMark } from "../store/schema_version.ts";
 import { checkRights, FUNCTIONS, TABLES } from "./rights.ts";
 
 const root = new URL("../", import.meta.url);

@@ -2766,7 +2766,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     - (run).priority * interval '1 minute'
 $$;
 
--- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
+-- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
 -- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
@@ -5444,7 +5444,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('5cfaa6de794fb192ac81856c7e50d85bc1988913d9745f73e0ad3b729f26b8f5')
+insert into etl.setups (checksum) values ('1b5c7b775a7b142afa82e89b0a56f252cd2818e432395ceb4d734b965694e391')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5452,4 +5452,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"5cfaa6de794fb192ac81856c7e50d85bc1988913d9745f73e0ad3b729f26b8f5","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}
+-- etl-improved setup: {"checksum":"1b5c7b775a7b142afa82e89b0a56f252cd2818e432395ceb4d734b965694e391","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}

@@ -69,7 +69,7 @@ export async function pointsOfLabels(
   return new Map(rows.map(({ label, points }) => [label, points]));
 }
 
-/** Pools with how many runs have a slot and how many wait for one. */
+/** Pools with how many runs have a place and how many wait for one. */
 export async function poolUse(sql: Sql): Promise<PoolUse[]> {
   return await sql<PoolUse[]>`
     select p.pool, p.slots,

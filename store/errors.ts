@@ -1,5 +1,3 @@
-import { passing } from "./outages.ts";
-
 /** What the drivers put on an error from the server or the socket. */
 interface DriverError {
   code?: string;
@@ -45,4 +43,93 @@ export function raisedProblem(
   } catch {
     return null;
   }
+}
+
+/**
+ * What the environment of a statement can go through, by code. An outage ends when somebody or
+ * something outside of the run sees to it, so it is waited for by time; a conflict with another transaction
+ * ends by itself at once, and is tried again a number of times.
+ *
+ * Sources: PostgreSQL's manual, appendix A "PostgreSQL Error Codes"
+ * (https://www.postgresql.org/docs/current/errcodes-appendix.html); Node.js, "Common system errors"
+ * (https://nodejs.org/api/errors.html#common-system-errors) and "DNS error codes"
+ * (https://nodejs.org/api/dns.html#error-codes); the errors that postgres.js makes itself
+ * (https://github.com/porsager/postgres#errors). PgBouncer answers 08P01 for a server that is away.
+ */
+const TABLE: [pattern: RegExp, kind: "outage" | "conflict", words: string][] = [
+  // SQLSTATEs
+  [/^53100$/, "outage", "no space is left on the database's disk"],
+  [/^53200$/, "outage", "the database is out of memory"],
+  [/^53300$/, "outage", "all connections of the database are in use"],
+  [/^53/, "outage", "the database is short of resources"],
+  [/^25006$/, "outage", "the database takes no writes now (a standby, or read-only)"],
+  [/^57P01$/, "outage", "the connection was ended, or the database is shutting down"],
+  [/^57P02$/, "outage", "the database has crashed and starts again"],
+  [/^57P03$/, "outage", "the database is starting up or shutting down"],
+  [/^(57P05|25P03)$/, "outage", "the database has ended a session that waited"],
+  [/^58030$/, "outage", "the database cannot read or write its disk"],
+  [/^08/, "outage", "the connection to the database was lost"],
+  [/^40001$/, "conflict", "another transaction was faster"],
+  [/^40P01$/, "conflict", "two transactions waited for each other"],
+  [/^55P03$/, "conflict", "another transaction holds a lock"],
+  // of the operating system and the resolver
+  [/^ECONNREFUSED$/, "outage", "nothing listens at the database's address"],
+  [
+    /^(ENOTFOUND|EAI_AGAIN|EAI_NONAME|EAI_NODATA|EAI_FAIL|ENODATA|ESERVFAIL)$/,
+    "outage",
+    "the database's host name is not known now",
+  ],
+  [/^(EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN)$/, "outage", "there is no way to the database"],
+  [/^(ETIMEDOUT|CONNECT_TIMEOUT)$/, "outage", "the database does not answer"],
+  [/^NO_SUCH_HOST$/, "outage", "none of the database's hosts takes writes now"],
+  [
+    /^(ECONNRESET|ECONNABORTED|EPIPE|ENOTCONN|CONNECTION_CLOSED|CONNECTION_ENDED|CONNECTION_DESTROYED)$/,
+    "outage",
+    "the connection to the database was lost",
+  ],
+  [/^(EMFILE|ENFILE|ENOBUFS)$/, "outage", "the machine is short of file descriptors or buffers"],
+];
+
+/** Words of the drivers for a lost connection, where they give no code. */
+const LOST =
+  /connection terminated|connection ended|not queryable|connection error|timeout expired|timeout exceeded|the database system is|terminating connection|query read timeout|connection reset|broken pipe|cannot use a pool after/i;
+
+/** What is passing about an error, in words; null where trying again unchanged would fail alike. */
+export function passing(error: unknown): { kind: "outage" | "conflict"; words: string } | null {
+  if (typeof error !== "object" || error === null) return null;
+  const code = errorCode(error);
+  const { message = "" } = error as { message?: string };
+  if (code === "57014") {
+    // a timeout says so; else somebody has cancelled the statement, and not because of the run
+    return /statement timeout/i.test(message)
+      ? null
+      : { kind: "outage", words: "somebody cancelled the statement" };
+  }
+  const row = code === undefined ? undefined : TABLE.find(([pattern]) => pattern.test(code));
+  if (row !== undefined) return { kind: row[1], words: row[2] };
+  return !isSqlState(code) && LOST.test(message)
+    ? { kind: "outage", words: "the connection to the database was lost" }
+    : null;
+}
+
+/** Whether an outage is one in which the database answers and what needs room on its disk fails. */
+function isFull(error: unknown): boolean {
+  return ["53100", "58030"].includes(errorCode(error) ?? "");
+}
+
+let full = false;
+
+/** Keeps in mind that the database's disk was full, which cannot be seen by reading. */
+export function noteOutage(error: unknown): void {
+  if (isFull(error)) full = true;
+}
+
+/** Whether a full disk was met and not seen to have room since. */
+export function fullDiskNoted(): boolean {
+  return full;
+}
+
+/** The database has room again. */
+export function forgetFullDisk(): void {
+  full = false;
 }

@@ -1,4 +1,4 @@
-import type { EndedRun, EndedStage } from "./run_end.ts";
+import type { EndedRun, EndedStage } from "./reactions.ts";
 import type { Sql } from "./database.ts";
 
 export type ExportTarget = "mlflow" | "openlineage";

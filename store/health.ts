@@ -2,8 +2,7 @@ import { connectionTarget } from "./connection_target.ts";
 import type { Sql } from "./database.ts";
 import { type Blocker, blockers, blockerText } from "./blockers.ts";
 import { databasePlace, isNear } from "./dsn.ts";
-import { errorCode } from "./errors.ts";
-import { forgetFullDisk, fullDiskNoted, passing } from "./outages.ts";
+import { errorCode, forgetFullDisk, fullDiskNoted, passing } from "./errors.ts";
 import { type JobsOptions, recentJobsReport } from "./jobs.ts";
 
 export interface DatabaseHealth {
@@ -235,7 +234,7 @@ function problemsOf({ queue, reactions }: Facts): string[] {
   const problems: string[] = [];
   if (queue.unstarted_seconds > UNSTARTED_SECONDS) {
     problems.push(
-      `a run has had its slot for ${queue.unstarted_seconds} s and no server has started it: is one with ETL_ROLE=all or worker running?`,
+      `a run has had its place in its pool for ${queue.unstarted_seconds} s and no server has started it: is one with ETL_ROLE=all or worker running?`,
     );
   }
   if (reactions.oldest_run_end_seconds > UNCONSUMED_SECONDS) {

@@ -1,9 +1,14 @@
 import type { Sql } from "./database.ts";
-import { type JobDefinition, readJobFiles } from "./job_files.ts";
-import { type JobScheduler } from "./job_scheduler.ts";
-import { type CronJob, cronJobs, cronName, cronRuns, type JobRun, type PgCron } from "./pg_cron.ts";
-import { ownJobRuns, ownJobs } from "./own_jobs.ts";
-import { findPgCron } from "./find_pg_cron.ts";
+import {
+  type CronJob,
+  cronJobs,
+  cronName,
+  cronRuns,
+  findPgCron,
+  type JobRun,
+  type PgCron,
+} from "./pg_cron.ts";
+import type { Queryable } from "./pg.ts";
 
 export interface JobView {
   name: string;
@@ -190,4 +195,176 @@ function warningsOfJob({ name, state, scheduler, last_runs: runs }: JobView): st
       ]
       : []),
   ];
+}
+
+/** Keeps these jobs for the servers to run, and no others; one whose schedule is the same keeps its next time. */
+export async function keepOwnJobs(
+  sql: Sql,
+  jobs: { name: string; schedule: string; next_at: Date }[],
+): Promise<void> {
+  const json = JSON.stringify(jobs);
+  await sql`
+    with wanted as (
+      select * from jsonb_to_recordset(${json}::text::jsonb) as w (name text, schedule text, next_at timestamptz)),
+    gone as (delete from etl.jobs as j where j.name not in (select name from wanted))
+    insert into etl.jobs as j (name, schedule, next_at) select name, schedule, next_at from wanted
+    on conflict (name) do update set schedule = excluded.schedule, next_at = excluded.next_at
+    where j.schedule <> excluded.schedule`;
+}
+
+/** Keeps the servers from running jobs that pg_cron runs. */
+export async function dropOwnJobs(db: Queryable, names: string[]): Promise<void> {
+  await db.query("delete from etl.jobs where name = any ($1)", [names]);
+}
+
+/** The jobs that the servers run. */
+export async function ownJobs(sql: Sql): Promise<Set<string>> {
+  const rows = await sql<{ name: string }[]>`select name from etl.jobs`;
+  return new Set(rows.map((row) => row.name));
+}
+
+/** Notes that a job which is due has begun; null where it is not. The caller holds its lease. */
+export async function beginDueJob(
+  sql: Sql,
+  name: string,
+): Promise<{ run: string; now: Date; failures: number } | null> {
+  const [row] = await sql<{ run: string; now: Date; failures: number }[]>`
+    with due as (select name, next_at, failures from etl.jobs where name = ${name} and next_at <= clock_timestamp()),
+    begun as (insert into etl.job_runs (name, due_at) select name, next_at from due returning job_run_no)
+    select begun.job_run_no as run, clock_timestamp() as now, due.failures from due, begun`;
+  return row ?? null;
+}
+
+/** Notes how a job went and when it is due next, and forgets all but its newest 500 times. */
+export async function endJob(
+  sql: Sql,
+  name: string,
+  { run, status, message, next }: {
+    run: string;
+    status: "succeeded" | "failed";
+    message: string | null;
+    next: Date;
+  },
+): Promise<void> {
+  await sql`
+    with ended as (
+      update etl.job_runs set ended_at = clock_timestamp(), status = ${status}, message = ${message}
+      where job_run_no = ${run}),
+    planned as (
+      update etl.jobs set next_at = ${next}, failures = case when ${status}::text = 'failed' then failures + 1 else 0 end
+      where name = ${name})
+    delete from etl.job_runs where name = ${name} and job_run_no <= (
+      select job_run_no from etl.job_runs where name = ${name} order by job_run_no desc offset 500 limit 1)`;
+}
+
+/** The last runs of a job by the servers, newest first. */
+export async function ownJobRuns(sql: Sql, name: string, limit: number): Promise<JobRun[]> {
+  return await sql<JobRun[]>`
+    select etl.iso(started_at) as started_at, etl.iso(ended_at) as ended_at, status, message,
+      extract(epoch from clock_timestamp() - started_at)::double precision as age_seconds
+    from etl.job_runs where name = ${name} order by job_run_no desc limit ${limit}`;
+}
+
+/** Who runs the periodic jobs, as it was decided last. */
+export interface JobScheduler {
+  kind: "pg_cron" | "servers";
+  /** pg_cron's database and the role that the jobs belong to. */
+  cron_database: string | null;
+  cron_role: string | null;
+  /** Why it is not pg_cron, or what somebody should know. */
+  reason: string | null;
+  grants: string[];
+}
+
+/** What was decided last; null before the first time. */
+export async function readJobScheduler(db: Queryable): Promise<JobScheduler | null> {
+  const { rows } = await db.query<JobScheduler>(
+    "select kind, cron_database, cron_role, reason, grants from etl.job_scheduler",
+  );
+  return rows[0] ?? null;
+}
+
+/** Whether servers log in as this role, as a set-up was told. */
+export async function isServerRole(db: Queryable, role: string): Promise<boolean> {
+  const { rowCount } = await db.query("select from etl.server_roles where role_name = $1", [role]);
+  return rowCount === 1;
+}
+
+/** Notes a decision; its time changes only if the decision does. */
+export async function writeJobScheduler(db: Queryable, scheduler: JobScheduler): Promise<void> {
+  await db.query(
+    `insert into etl.job_scheduler as s (kind, cron_database, cron_role, reason, grants)
+     select kind, cron_database, cron_role, reason, grants from jsonb_populate_record(null::etl.job_scheduler, $1::jsonb)
+     on conflict (singleton) do update set kind = excluded.kind, cron_database = excluded.cron_database,
+       cron_role = excluded.cron_role, reason = excluded.reason, grants = excluded.grants, decided_at = now(), decided_by = current_user
+     where (s.kind, s.cron_database, s.cron_role, s.reason, s.grants)
+       is distinct from (excluded.kind, excluded.cron_database, excluded.cron_role, excluded.reason, excluded.grants)`,
+    [JSON.stringify(scheduler)],
+  );
+}
+
+/**
+ * Begins the transaction of a decision, which one of several servers that start at once makes at a time; a lock of a
+ * session would be lost behind PgBouncer.
+ */
+export async function beginDecision(db: Queryable): Promise<void> {
+  await db.query("begin; select pg_advisory_xact_lock(hashtextextended('etl jobs', 0))");
+}
+
+export async function commitDecision(db: Queryable): Promise<void> {
+  await db.query("commit");
+}
+
+/** A periodic job, as a file of sql/cron describes it; psql can run the file where pg_cron is. */
+export interface JobDefinition {
+  name: string;
+  /** Five fields of cron or @weekly and its like, UTC. */
+  schedule: string;
+  /** One SQL statement. */
+  command: string;
+  description: string;
+  /** Makes sense only for pg_cron, in pg_cron's own database. */
+  pgCronOnly: boolean;
+}
+
+const DIRECTORY = new URL("../sql/cron/", import.meta.url);
+const FORM = /^((?:-- .*\n)+)select cron\.schedule\('(\w+)', '([^']+)', \$\$([^$]+)\$\$\);\s*$/;
+const PG_CRON_ONLY = "pg_cron only";
+
+/** The jobs of sql/cron, by name. Throws when a file has another form. */
+export async function readJobFiles(directory: URL = DIRECTORY): Promise<JobDefinition[]> {
+  const names = [...Deno.readDirSync(directory)].map(({ name }) => name)
+    .filter((name) => name.endsWith(".sql")).sort();
+  return await Promise.all(
+    names.map(async (file) =>
+      parseJobFile(file, await Deno.readTextFile(new URL(file, directory)))
+    ),
+  );
+}
+
+/** Reads one file: comments, then one `select cron.schedule('name', 'schedule', $$command$$);`. */
+export function parseJobFile(file: string, text: string): JobDefinition {
+  const [, comments, name, schedule, command] = FORM.exec(text) ?? [];
+  if (name === undefined || `${name}.sql` !== file) {
+    throw new Error(
+      `sql/cron/${file} must be comments and select cron.schedule('${
+        file.replace(/\.sql$/, "")
+      }', 'schedule', $$command$$);`,
+    );
+  }
+  const lines = comments!.trim().split("\n").map((line) => line.replace(/^-- /, ""));
+  return {
+    name,
+    schedule: schedule!,
+    command: command!.trim(),
+    description: lines.filter((line) => line !== PG_CRON_ONLY).join(" "),
+    pgCronOnly: lines.includes(PG_CRON_ONLY),
+  };
+}
+
+/** Carries a job's statement out. Answers its first value as JSON; null where there is none. */
+export async function runJob(sql: Sql, command: string): Promise<string | null> {
+  const [row] = await sql.unsafe(command);
+  const value = row === undefined ? null : Object.values(row)[0];
+  return value === null || value === "" ? null : JSON.stringify(value);
 }

@@ -150,3 +150,8 @@ export function quoteIdent(name: string): string {
 export function quoteTable(schema: string, name: string): string {
   return `${quoteIdent(schema)}.${quoteIdent(name)}`;
 }
+
+/** Fails where the connection is lost. */
+export async function ping(client: Queryable): Promise<void> {
+  await client.query("select");
+}

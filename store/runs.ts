@@ -79,7 +79,7 @@ export interface Submitted {
 const json = (value: unknown) => JSON.stringify(value);
 
 /**
- * Asks for a run and gives it a slot, if one is free, in a second transaction. Throws the driver's error; store/errors.ts raisedProblem() reads what is wrong.
+ * Asks for a run and gives it a place in its pool, if one is free, in a second transaction. Throws the driver's error; store/errors.ts raisedProblem() reads what is wrong.
  */
 export async function submitRun(
   sql: Sql,
@@ -106,7 +106,7 @@ export async function admitSoon(sql: Sql): Promise<void> {
   }
 }
 
-/** Gives free slots to waiting runs; answers how many. */
+/** Gives free places to waiting runs; answers how many. */
 export async function admitRuns(sql: Sql): Promise<number> {
   const [row] = await sql<{ admitted: number }[]>`select etl.admit_runs() as admitted`;
   return row!.admitted;
@@ -343,4 +343,15 @@ export async function areRunsGoingOn(sql: Sql): Promise<boolean> {
   const [row] = await sql<{ busy: boolean }[]>`
     select exists (select from etl.runs where admitted_at is not null and state in ('queued', 'running')) as busy`;
   return row!.busy;
+}
+
+/** The stored position of an incremental source, if it has one. */
+export async function cursorPosition(
+  sql: Sql,
+  sourceName: string,
+  dataset: string,
+): Promise<{ position: string; snapshot: string | null } | null> {
+  const [row] = await sql<{ position: string; snapshot: string | null }[]>`
+    select position, snapshot from etl.cursors where source_name = ${sourceName} and dataset = ${dataset}`;
+  return row ?? null;
 }

@@ -1,4 +1,4 @@
-import type { RunEnd } from "../store/run_end.ts";
+import type { RunEnd } from "../store/reactions.ts";
 import type { RunRow, StageReport } from "../store/runs.ts";
 
 /** One task of a run that a worker carried out. */

@@ -1,26 +1,30 @@
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import type { Sql } from "../store/database.ts";
-import { findPgCron } from "../store/find_pg_cron.ts";
-import { type JobDefinition, readJobFiles } from "../store/job_files.ts";
-import {
-  isServerRole,
-  type JobScheduler,
-  readJobScheduler,
-  writeJobScheduler,
-} from "../store/job_scheduler.ts";
-import { dropOwnJobs, keepOwnJobs } from "../store/own_jobs.ts";
-import { type Client, connect } from "../store/pg.ts";
 import {
   type CronJob,
   cronJobs,
   cronName,
   dropCronJob,
+  findPgCron,
   grantCron,
   isHere,
   missingGrants,
   type PgCron,
   putCronJob,
 } from "../store/pg_cron.ts";
+import {
+  beginDecision,
+  commitDecision,
+  dropOwnJobs,
+  isServerRole,
+  type JobDefinition,
+  type JobScheduler,
+  keepOwnJobs,
+  readJobFiles,
+  readJobScheduler,
+  writeJobScheduler,
+} from "../store/jobs.ts";
+import { type Client, connect } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Somebody may have dropped a job, or pg_cron itself: looked at again after so long. */
@@ -100,8 +104,7 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
   const db = await connect(options.dsn, { applicationName: "etl-improved jobs" });
   let cron: PgCron | undefined;
   try {
-    // one of several servers that start at once; a lock of a session would be lost behind PgBouncer
-    await db.query("begin; select pg_advisory_xact_lock(hashtextextended('etl jobs', 0))");
+    await beginDecision(db);
     const before = await readJobScheduler(db);
     const found = await findPgCron(options.dsn, {
       cronDsn: options.cronDsn,
@@ -142,7 +145,7 @@ async function decide(
   await writeJobScheduler(db, scheduler);
   const taken = inCron ?? jobs.map(({ name }) => name);
   await dropOwnJobs(db, taken);
-  await db.query("commit");
+  await commitDecision(db);
   const forServers = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
   return { scheduler, repaired, forServers };
 }

@@ -9,7 +9,7 @@ import {
   schedulesToPlan,
   storePlanProblem,
   storeSlots,
-} from "../store/slots.ts";
+} from "../store/schedules.ts";
 import type { Log } from "../telemetry/log.ts";
 
 const HOUR_MS = 3_600_000;

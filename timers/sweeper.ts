@@ -2,7 +2,7 @@ import { repeat } from "./repeat.ts";
 import type { Sql } from "../store/database.ts";
 import { purgeReactions, sweepConditions, sweepDeadlines } from "../store/reactions.ts";
 import { purgeRuns } from "../store/runs.ts";
-import { purgeSlots } from "../store/slots.ts";
+import { purgeSlots } from "../store/schedules.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /** Deadlines are looked at so often: a missed one is told well within 5 s. */

@@ -1,7 +1,6 @@
 /// <reference lib="dom" />
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { ChunkStates, ChunkView } from "../../store/run_page.ts";
-import type { RunDetail } from "../../store/run_views.ts";
+import type { ChunkStates, ChunkView, RunDetail } from "../../store/run_views.ts";
 import { useLocale } from "../lib/context.tsx";
 import { isOver } from "../../vocabulary/words.ts";
 import { CHUNK_STATES, type ChunkLetter } from "./run_data.ts";

@@ -1,9 +1,8 @@
 /// <reference lib="dom" />
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { QuarantineView } from "../../store/quarantine_views.ts";
-import type { RunRelations } from "../../store/run_page.ts";
-import type { RunDetail } from "../../store/run_views.ts";
+import type { QuarantineView } from "../../store/quarantine.ts";
+import type { RunDetail, RunRelations } from "../../store/run_views.ts";
 import type { Submitted } from "../../store/runs.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";

@@ -1,7 +1,5 @@
-import type { QuarantineView } from "../../store/quarantine_views.ts";
-import type { RunDetail } from "../../store/run_views.ts";
-import type { ChunkStates, RunRelations } from "../../store/run_page.ts";
-import type { RunLogLine } from "../../store/logs.ts";
+import type { QuarantineView } from "../../store/quarantine.ts";
+import type { ChunkStates, RunDetail, RunLogLine, RunRelations } from "../../store/run_views.ts";
 import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 
 /** What the page of a run shows beside the run itself. */

@@ -1,18 +1,5 @@
+import { ROW_COLUMNS } from "../../store/event_rows.ts";
 import type { Event } from "../event.ts";
-
-/** Columns of a row in .rows, in order. */
-export const ROW_COLUMNS = [
-  "event_id",
-  "event_type",
-  "occurred_at",
-  "source",
-  "version",
-  "payload",
-  "fingerprint",
-  "event_date",
-  "event_hour",
-  "run_id",
-] as const;
 
 /** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
 export const COPY_HEADER = Uint8Array.of(

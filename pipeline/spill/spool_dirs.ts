@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Sql } from "../../store/database.ts";
 import { databaseIdentity } from "../../store/installation.ts";
 import { endedRuns, unfinishedRuns } from "../../store/runs.ts";
-import { dropLeftoverManifests } from "../../store/manifests.ts";
+import { dropLeftoverManifests } from "../../store/event_keys.ts";
 
 const LOCK = "lock";
 

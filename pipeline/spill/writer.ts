@@ -5,9 +5,6 @@ import { RowEncoder } from "./row_encoder.ts";
 /** Bytes of rows that wait in memory at most, and one row more, however large the page. */
 const MAX_PENDING = 1 << 20;
 
-/** Columns of a line in .keys, in order. */
-export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
-
 export interface SpillWriterOptions {
   dir: string;
   chunkNo: number;

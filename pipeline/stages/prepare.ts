@@ -1,9 +1,7 @@
 import { lockChunk, markPrepared } from "../../store/chunks.ts";
-import { copyIn } from "../../store/copy.ts";
-import { quoteIdent } from "../../store/pg.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
 import type { Rejected } from "../event.ts";
-import { manifestTable } from "./resolve.ts";
+import { copyKeys, manifestTable } from "../../store/event_keys.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
 import { RecordChain } from "../record_chain.ts";
@@ -12,7 +10,7 @@ import { sliceBatch } from "../sources/origin.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
-import { KEY_COLUMNS, SpillWriter } from "../spill/writer.ts";
+import { SpillWriter } from "../spill/writer.ts";
 import { hasSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { PrepareResult, RunContext, Tasks } from "../workers/task.ts";
@@ -46,11 +44,8 @@ export async function prepareChunk(
   await connection.transaction(transactionOptions(env), async (client) => {
     await lockChunk(client, context, input.chunkNo);
     if (input.fillManifest) {
-      await copyIn(
-        client,
-        `copy etl.${quoteIdent(manifestTable(context))} (${KEY_COLUMNS.join(", ")}) from stdin`,
-        readKeys(context.spillDir, input.chunkNo),
-      );
+      const keys = readKeys(context.spillDir, input.chunkNo);
+      await copyKeys(client, manifestTable(context), keys);
     }
     // a spill that was there has its quarantine and counters stored already
     if (made === null) return;

@@ -1,11 +1,10 @@
 import { lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
-import { copyIn } from "../../store/copy.ts";
 import { errorCode } from "../../store/errors.ts";
-import { type Client, quoteIdent, quoteTable } from "../../store/pg.ts";
-import { foreignRowsProblem, isNewer } from "./resolve.ts";
+import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
+import { type Client, quoteTable } from "../../store/pg.ts";
+import { foreignRowsProblem } from "./resolve.ts";
 import { chunkFile, readPositions } from "../spill/layout.ts";
 import { readRows } from "../spill/reader.ts";
-import { ROW_COLUMNS } from "../spill/row_encoder.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
 
@@ -68,7 +67,6 @@ async function writeRows(
   const { params, spillDir } = context;
   const { chunkNo } = decision;
   const destination = quoteTable(params.schema_name, params.table_name);
-  const columns = ROW_COLUMNS.map(quoteIdent).join(", ");
   const blockBytes = await flushBytes(context, decision);
   const rows = async (kind: "inserts" | "updates") =>
     readRows(spillDir, chunkNo, {
@@ -79,58 +77,17 @@ async function writeRows(
     });
 
   const { inserts, updates } = decision;
-  if (inserts > 0 && !upsertAll) {
-    await copyIn(
-      client,
-      `copy ${destination} (${columns}) from stdin (format binary)`,
-      await rows("inserts"),
-    );
-  }
+  if (inserts > 0 && !upsertAll) await copyRows(client, destination, await rows("inserts"));
   if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0 };
 
-  await client.query(
-    `create temp table etl_stage on commit drop as select ${columns} from ${destination} with no data`,
-  );
-  const toStage = `copy pg_temp.etl_stage (${columns}) from stdin (format binary)`;
-  if (upsertAll && inserts > 0) await copyIn(client, toStage, await rows("inserts"));
-  if (updates > 0) await copyIn(client, toStage, await rows("updates"));
-  const upserted = await upsert(client, context, destination, columns);
-  return {
-    inserted: (upsertAll ? 0 : inserts) + upserted.inserted,
-    updated: upserted.updated,
-  };
-}
-
-/** Upserts the staged rows where they are newer than what is there; refuses another source's rows. */
-async function upsert(
-  client: Client,
-  context: RunContext,
-  destination: string,
-  columns: string,
-): Promise<{ inserted: number; updated: number }> {
-  const assignments = ROW_COLUMNS.filter((column) => column !== "event_id")
-    .map((column) => `${quoteIdent(column)} = excluded.${quoteIdent(column)}`).join(", ");
-  const { rows } = await client.query<{ inserted: number; updated: number }>(
-    `with upserted as (
-      insert into ${destination} as t (${columns})
-      -- one order of keys for every run, so that two of them do not wait for each other in a circle
-      select ${columns} from pg_temp.etl_stage order by event_id collate "C"
-      on conflict (event_id) do update set ${assignments}, updated_at = now()
-      where t.source = excluded.source and t.fingerprint <> excluded.fingerprint
-        and ${isNewer(context, { event: "excluded", row: "t", orderRunId: "excluded.run_id" })}
-      returning xmax = 0 as is_new)
-    select count(*) filter (where is_new)::integer as inserted,
-      count(*) filter (where not is_new)::integer as updated
-    from upserted`,
-  );
-  const foreign = await client.query<{ event_id: string; source: string }>(
-    `select t.event_id, t.source from pg_temp.etl_stage as s
-    join ${destination} as t on t.event_id = s.event_id where t.source <> s.source limit 3`,
-  );
-  if (foreign.rows.length > 0) {
-    throw foreignRowsProblem(context, { count: foreign.rows.length, examples: foreign.rows });
+  const stage = await createStage(client, destination);
+  if (upsertAll && inserts > 0) await copyRows(client, stage, await rows("inserts"));
+  if (updates > 0) await copyRows(client, stage, await rows("updates"));
+  const { foreign, inserted, updated } = await upsertStaged(client, destination, context);
+  if (foreign.length > 0) {
+    throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }
-  return rows[0]!;
+  return { inserted: (upsertAll ? 0 : inserts) + inserted, updated };
 }
 
 /** db_page_size rows of this chunk, in bytes. */

@@ -1,4 +1,5 @@
 import type { ValidationResult } from "../expectations/expectations.ts";
+import type { ForeignRows } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
@@ -50,12 +51,6 @@ export interface ChunkDecision {
   updates: number;
   /** Rows that a late run leaves as they are, though its content is another. */
   heldBack: number;
-}
-
-/** Rows of another source that have keys of this run. */
-export interface ForeignRows {
-  count: number;
-  examples: { event_id: string; source: string }[];
 }
 
 export interface PrepareResult {

@@ -1,7 +1,13 @@
 import type { Config } from "../../server/config.ts";
 import type { Sql } from "../../store/database.ts";
-import { findSessions, type KnownSession } from "../../store/sessions.ts";
-import { findTokens, type KnownToken, tokenState, touchToken } from "../../store/tokens.ts";
+import {
+  findSessions,
+  findTokens,
+  type KnownSession,
+  type KnownToken,
+  tokenState,
+  touchToken,
+} from "../../store/tokens.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { deadline } from "../shared/lookups.ts";
 import { isLoopback } from "./client_address.ts";

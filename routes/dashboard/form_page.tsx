@@ -4,7 +4,7 @@ import { useLocale } from "../../islands/lib/context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
-import { runConf } from "../../store/run_page.ts";
+import { runConf } from "../../store/run_views.ts";
 import { listSuites } from "../../store/suites.ts";
 import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
 

@@ -2,7 +2,7 @@ import { type ResourceKind, ResourceList, type Row } from "../../islands/resourc
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";
 import { listSuites } from "../../store/suites.ts";
-import { listTypedViews } from "../../store/typed_views.ts";
+import { listTypedViews } from "../../store/datasets.ts";
 import { type DashboardDeps, Island, type Page } from "./page.tsx";
 
 /** A page that lists what there is of a kind, and changes it. */

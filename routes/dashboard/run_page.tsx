@@ -3,9 +3,15 @@ import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
-import { listQuarantine, quarantineRules } from "../../store/quarantine_views.ts";
-import { chunkStates, logTail, oneChunk, runRelations } from "../../store/run_page.ts";
-import { type RunDetail, runDetail } from "../../store/run_views.ts";
+import { listQuarantine, quarantineRules } from "../../store/quarantine.ts";
+import {
+  chunkStates,
+  logTail,
+  oneChunk,
+  type RunDetail,
+  runDetail,
+  runRelations,
+} from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import { type DashboardDeps, Island, type Page } from "./page.tsx";

@@ -2,7 +2,7 @@ import type { Context, Hono } from "hono";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Notice } from "../../islands/ui/elements.tsx";
-import { createSession, endSession, endSessions } from "../../store/sessions.ts";
+import { createSession, endSession, endSessions } from "../../store/tokens.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Access } from "../access/access.ts";
 import { clientOfRequest } from "../access/client_address.ts";

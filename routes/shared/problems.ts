@@ -4,8 +4,14 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
 import type { Sql } from "../../store/database.ts";
-import { errorCode, isTransient, isUnstorableText, raisedProblem } from "../../store/errors.ts";
-import { noteOutage, passing } from "../../store/outages.ts";
+import {
+  errorCode,
+  isTransient,
+  isUnstorableText,
+  noteOutage,
+  passing,
+  raisedProblem,
+} from "../../store/errors.ts";
 import type { Log } from "../../telemetry/log.ts";
 
 /** Turns whatever a route throws into the problem that its caller may see. */

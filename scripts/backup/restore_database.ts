@@ -1,8 +1,7 @@
 import { Problem } from "../../vocabulary/problem.ts";
 import { checkBackup, type CheckedBackup } from "../../store/backup/checked_file.ts";
-import type { BackedUpTable } from "../../store/backup/manifest.ts";
+import { type BackedUpTable, readRestoreSql } from "../../store/backup/format.ts";
 import { restoreBackup } from "../../store/backup/restore.ts";
-import { readRestoreSql } from "../../store/backup/restore_sql.ts";
 import { readTarget, type RestoreTarget } from "../../store/backup/target.ts";
 import { connect } from "../../store/pg.ts";
 import { setupDatabase } from "../setup_db.ts";

@@ -2,9 +2,12 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { backupText } from "../../store/backup/backup_text.ts";
-import type { Trailer } from "../../store/backup/format.ts";
-import type { BackedUpTable } from "../../store/backup/manifest.ts";
-import { readRestoreSql, readSetupSql } from "../../store/backup/restore_sql.ts";
+import {
+  type BackedUpTable,
+  readRestoreSql,
+  readSetupSql,
+  type Trailer,
+} from "../../store/backup/format.ts";
 import { connect } from "../../store/pg.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 

@@ -15,8 +15,7 @@ import {
   storedSecrets,
 } from "../../store/installation.ts";
 import { type Client, connect } from "../../store/pg.ts";
-import { requireSchemaVersion } from "../../store/schema_version.ts";
-import { readSetupMark } from "../../store/setup_mark.ts";
+import { readSetupMark, requireSchemaVersion } from "../../store/schema_version.ts";
 import { type Check, fail, guarded, ok, warn } from "./checks.ts";
 
 export interface DatabaseCheckOptions {

@@ -9,7 +9,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     - (run).priority * interval '1 minute'
 $$;
 
--- Gives the free slots of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
+-- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
 -- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { copyOut } from "../copy_out.ts";
+import { copyOut } from "../copy.ts";
 import { type Client, quoteIdent, quoteTable } from "../pg.ts";
 import {
+  type BackedUpTable,
   copyColumns,
   copyLine,
   DATA_MARK,
@@ -11,12 +12,11 @@ import {
   openingSql,
   PSQL_CLOSING,
   psqlOpening,
+  type RestoreSql,
   type Trailer,
   trailerLine,
 } from "./format.ts";
-import type { BackedUpTable } from "./manifest.ts";
-import type { RestoreSql } from "./restore_sql.ts";
-import { beginSnapshot } from "./snapshot.ts";
+import { beginSnapshot } from "./catalogue.ts";
 
 export interface BackupTextOptions {
   takenAt: Date;

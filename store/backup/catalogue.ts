@@ -1,6 +1,6 @@
-import type { Client } from "../pg.ts";
-import { HELD } from "./contents.ts";
-import type { Manifest } from "./manifest.ts";
+import { type Client, quoteTable } from "../pg.ts";
+import { type Manifest, SESSION } from "./format.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 
 /** Columns by which audit tables and tables of events are known. */
 const AUDIT = ["run_id", "run_label", "event", "status", "actor", "params", "details"];
@@ -88,4 +88,102 @@ export async function readManifest(client: Client, takenAt: Date): Promise<Manif
     destinations: destinations.rows,
     tables: tables.rows,
   };
+}
+
+/**
+ * What of schema etl a backup holds, in the order in which it is restored:
+ * what others refer to comes first. Whoever adds a table there adds it here or
+ * to {@linkcode LEFT_OUT}; a test compares both with the database.
+ */
+export const HELD = [
+  "variables",
+  "configurations",
+  "pools",
+  "suites",
+  "datasets",
+  "cursors",
+  "totals",
+  "alert_states",
+  "schedules",
+  "slots",
+  "runs",
+  "stages",
+  "chunks",
+  "quarantine",
+  "validations",
+  "deadlines",
+  "run_ends",
+  "dataset_events",
+  "deliveries",
+  "reports",
+] as const;
+
+/** What of schema etl is in no backup, and why. */
+export const LEFT_OUT: Record<string, string> = {
+  api_tokens: "secrets, and who may use one database may not use another",
+  cancel_requests: "taken out by a server within a second",
+  consumers: "published by the servers when they start",
+  exports: "belongs to what other systems know; a restored one would be sent again",
+  idempotency_keys: "a repeated request is for the database that it was made to",
+  job_runs: "tell what was done to the database that they are in",
+  job_scheduler: "who runs periodic jobs is decided by each database anew",
+  jobs: "the same as job_scheduler",
+  leases: "belong to the servers of one database",
+  maintenance_runs: "tells what was done to the database that it is in",
+  maintenance_tasks: "the same",
+  server_roles: "roles belong to a cluster, and setup-db grants them",
+  reader_roles: "roles belong to a cluster, and setup-db grants them",
+  metrics_totals: "counted anew after a restore",
+  migrations: "tell what was done to the database that they are in",
+  notification_channels: "the state of a connection to another system",
+  notifications: "messages that have been sent, or would be old news",
+  param_schema: "part of the program",
+  reaction_settings: "published by the servers when they start",
+  run_logs: "for looking into a fault, and as large as the data",
+  run_transitions: "part of the program",
+  sessions: "secrets",
+  setups: "the same as migrations",
+  uploads: "request bodies, kept for a week only",
+  view_refresh: "the views are refreshed by the restore",
+};
+
+/** Tables that come while they are being looked for are looked for again, so often at most. */
+const ROUNDS = 10;
+
+/**
+ * Begins a transaction that sees one moment of the database, and says what there
+ * is to back up. Loads go on meanwhile: only dropping, truncating and altering
+ * the tables has to wait, which a snapshot alone would not survive.
+ */
+export async function beginSnapshot(client: Client, takenAt: Date): Promise<Manifest> {
+  const { rows } = await client.query<{ ready: boolean }>(
+    "select to_regclass('etl.runs') is not null as ready",
+  );
+  if (!rows[0]!.ready) {
+    throw new Problem("unavailable", {
+      detail:
+        "There is nothing to back up: the database is not set up for etl-improved. Run `deno task setup-db` first.",
+    });
+  }
+  let known = await readManifest(client, takenAt);
+  for (let round = 0; round < ROUNDS; round++) {
+    const locked = new Set(names(known));
+    await client.query("begin transaction isolation level repeatable read read only");
+    await client.query(SESSION);
+    await client.query(
+      "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",
+    );
+    // before the first query, which takes the snapshot
+    await client.query(`lock table ${[...locked].join(", ")} in access share mode`);
+    known = await readManifest(client, takenAt);
+    if (names(known).every((name) => locked.has(name))) return known;
+    await client.query("rollback");
+  }
+  throw new Problem("conflict", {
+    detail: "New tables keep appearing while the backup begins. Try again when it is calmer.",
+  });
+}
+
+function names({ tables }: Manifest): string[] {
+  return tables.map(({ schema_name, table_name }) => quoteTable(schema_name, table_name));
 }

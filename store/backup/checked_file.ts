@@ -4,8 +4,14 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
-import { END_MARK, FIRST_LINE, parseTrailer, type Trailer } from "./format.ts";
-import { type Manifest, manifestSchema } from "./manifest.ts";
+import {
+  END_MARK,
+  FIRST_LINE,
+  type Manifest,
+  manifestSchema,
+  parseTrailer,
+  type Trailer,
+} from "./format.ts";
 
 /** A backup that is whole: every byte of it has been read once. */
 export interface CheckedBackup {

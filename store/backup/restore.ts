@@ -5,9 +5,14 @@ import { errorCode, isSqlState, raisedProblem } from "../errors.ts";
 import type { Client } from "../pg.ts";
 import { ByteReader } from "./byte_reader.ts";
 import { type CheckedBackup, readBlocks } from "./checked_file.ts";
-import { copyLine, DATA_MARK, END_OF_TABLE, openingSql } from "./format.ts";
-import type { BackedUpTable } from "./manifest.ts";
-import type { RestoreSql } from "./restore_sql.ts";
+import {
+  type BackedUpTable,
+  copyLine,
+  DATA_MARK,
+  END_OF_TABLE,
+  openingSql,
+  type RestoreSql,
+} from "./format.ts";
 
 export interface RestoreOptions {
   restoreSql: RestoreSql;

@@ -1,5 +1,5 @@
 import { type Client, quoteTable } from "../pg.ts";
-import type { Manifest } from "./manifest.ts";
+import type { Manifest } from "./format.ts";
 
 /** Rows are counted so far: what is larger need not be known exactly. */
 const COUNT_LIMIT = 100_000;

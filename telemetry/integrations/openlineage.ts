@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { databaseAddresses, parseDsn } from "../../store/dsn.ts";
 import type { ExportFacts } from "../../store/exports.ts";
-import type { EndedRun } from "../../store/run_end.ts";
+import type { EndedRun } from "../../store/reactions.ts";
 import { DeliveryError, request } from "../http_post.ts";
 import type { Exporter } from "../integration.ts";
 import type { TelemetrySettings } from "../settings_schema.ts";

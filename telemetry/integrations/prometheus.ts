@@ -4,7 +4,7 @@ import { END_STATES, OUTCOMES } from "../../vocabulary/words.ts";
 import type { Scrape } from "../../store/metrics.ts";
 import type { RunRow } from "../../store/runs.ts";
 import type { RunEndObserver, RunObserver, TaskDone } from "../observer.ts";
-import type { RunEnd } from "../../store/run_end.ts";
+import type { RunEnd } from "../../store/reactions.ts";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200];
 

@@ -1,7 +1,7 @@
 import { StatsD } from "hot-shots";
 import type { RunRow } from "../../store/runs.ts";
 import type { RunEndObserver, RunObserver, TaskEnd, TaskObserver } from "../observer.ts";
-import type { EndedStage, RunEnd } from "../../store/run_end.ts";
+import type { EndedStage, RunEnd } from "../../store/reactions.ts";
 import type { TelemetrySettings } from "../settings_schema.ts";
 
 /** The DAG whose tasks the stages of a run are. */

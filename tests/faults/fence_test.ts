@@ -10,7 +10,7 @@ import {
   startRun,
   storeDryRunCounts,
 } from "../../store/runs.ts";
-import { createManifest, dropManifests } from "../../store/manifests.ts";
+import { createManifest, dropManifests } from "../../store/event_keys.ts";
 
 Deno.test("an attempt that was replaced can write nothing: no chunk, no plan, no manifest, no counter, no end", async (t) => {
   await using engine = await startEngine(t);
@@ -23,7 +23,7 @@ Deno.test("an attempt that was replaced can write nothing: no chunk, no plan, no
   const current = (await startRun(sql, runId, { serverId: "current", maxAttempts: 5 }))!;
   assert.equal(current.attempt, 2);
   const manifest = `manifest_${runId.replaceAll("-", "")}`;
-  assert.equal(await createManifest(sql, current, `${manifest}_2`), true);
+  assert.equal(await createManifest(sql, current), true);
 
   const everything = async () =>
     await sql`select r.*, (select jsonb_agg(c order by chunk_no) from etl.chunks as c where c.run_id = r.run_id) as chunks,
@@ -34,7 +34,7 @@ Deno.test("an attempt that was replaced can write nothing: no chunk, no plan, no
   assert.deepEqual(before[0]!.manifests, [`${manifest}_2`]);
 
   assert.equal((await planChunks(sql, stale, { ...plan, slices: [{ from: 9 }] })).length, 0);
-  assert.equal(await createManifest(sql, stale, `${manifest}_1`), false);
+  assert.equal(await createManifest(sql, stale), false);
   await dropManifests(sql, stale);
   await storeDryRunCounts(sql, stale, [
     { chunkNo: 0, events: 5, duplicates: 1, inserts: 1, updates: 1 },

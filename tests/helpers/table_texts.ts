@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { copyOut } from "../../store/copy_out.ts";
+import { copyOut } from "../../store/copy.ts";
 import { withClient } from "./query.ts";
 
 /** Rows and SHA-256 of the ordered text of each table: what differs in one row differs here. */

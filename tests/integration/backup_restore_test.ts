@@ -1,6 +1,6 @@
 import { retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
-import { HELD, LEFT_OUT } from "../../store/backup/contents.ts";
+import { HELD, LEFT_OUT } from "../../store/backup/catalogue.ts";
 import { quoteIdent, quoteTable } from "../../store/pg.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { backUp, backupDir, held, ODD_SCHEMA, ODD_TABLE, restore } from "../helpers/backups.ts";
@@ -161,7 +161,7 @@ Deno.test("every table of schema etl is in a backup, or left out for a reason", 
   assert.deepEqual(
     [...HELD, ...Object.keys(LEFT_OUT)].sort(),
     rows.map(({ name }) => name),
-    "decide in store/backup/contents.ts whether a backup holds the table, and say it in docs/backup.md",
+    "decide in store/backup/catalogue.ts whether a backup holds the table, and say it in docs/backup.md",
   );
 });
 

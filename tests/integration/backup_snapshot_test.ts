@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { backupText } from "../../store/backup/backup_text.ts";
-import { readRestoreSql, readSetupSql } from "../../store/backup/restore_sql.ts";
+import { readRestoreSql, readSetupSql } from "../../store/backup/format.ts";
 import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { ownCluster, testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";

@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const LOAD: Mutant[] = [
   {
     id: "load/updated-at",
-    file: "pipeline/stages/publish.ts",
+    file: "store/event_rows.ts",
     find: "${assignments}, updated_at = now()",
     replace: "${assignments}",
     breaks: "a changed row says when it was changed",
@@ -12,7 +12,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/key-order",
-    file: "pipeline/stages/publish.ts",
+    file: "store/event_rows.ts",
     find: 'etl_stage order by event_id collate "C"',
     replace: "etl_stage",
     breaks: "two runs never wait for each other in a circle",
@@ -20,7 +20,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/foreign-upsert",
-    file: "pipeline/stages/publish.ts",
+    file: "store/event_rows.ts",
     find: "where t.source = excluded.source and",
     replace: "where",
     breaks: "a row of another source is never changed",
@@ -28,9 +28,9 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/upsert-version",
-    file: "pipeline/stages/publish.ts",
-    find: 'isNewer(context, { event: "excluded", row: "t",',
-    replace: 'isNewer(context, { event: "t", row: "excluded",',
+    file: "store/event_rows.ts",
+    find: 'isNewer(precedence, { event: "excluded", row: "t",',
+    replace: 'isNewer(precedence, { event: "t", row: "excluded",',
     breaks: "of two runs that race the highest version wins",
     tests: ["integration/races_load_test.ts: two runs race with versions"],
   },
@@ -52,7 +52,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/foreign-rows",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "when t.source <> $3 then 'foreign'",
     replace: "when false then 'foreign'",
     breaks: "a key that another source owns fails the run before anything is published",
@@ -60,7 +60,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/unchanged",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "when t.fingerprint = m.fingerprint then null",
     replace: "when false then null",
     breaks: "a repeated load writes no row",
@@ -71,7 +71,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/version-order",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by chunk_no desc, position desc",
     breaks: "of several versions in a run the highest wins",
@@ -79,7 +79,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/source-order",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, chunk_no, position",
     breaks: "without versions the last in source order wins",
@@ -87,7 +87,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/chunk-order",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "order by version desc nulls last, chunk_no desc, position desc",
     replace: "order by version desc nulls last, position desc",
     breaks: "the order of a source goes over its chunks",
@@ -103,7 +103,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/late-run",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_rows.ts",
     find: "return late\n",
     replace: "return false\n",
     breaks: "a late run changes no row that a later request may have confirmed",
@@ -191,7 +191,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/request-order",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_rows.ts",
     find: "${orderRunId}::uuid) > (${old}",
     replace: "${orderRunId}::uuid) < (${old}",
     breaks: "of runs without a version the one that was asked for later wins",
@@ -199,7 +199,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/no-version",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_rows.ts",
     find: "\"'-infinity'::numeric\"",
     replace: "\"'infinity'::numeric\"",
     breaks: "a row with a version is newer than one without",
@@ -207,7 +207,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/hashagg",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "hash_mem_multiplier = 4;\n      set local enable_hashagg = off",
     replace: "hash_mem_multiplier = 4;\n      set local enable_hashagg = on",
     breaks: "resolve needs a bounded amount of memory",
@@ -215,7 +215,7 @@ export const LOAD: Mutant[] = [
   },
   {
     id: "load/ordered-positions",
-    file: "pipeline/stages/resolve.ts",
+    file: "store/event_keys.ts",
     find: "select chunk_no, array_agg(position order by position) as positions",
     replace: "select chunk_no, array_agg(position order by position desc) as positions",
     breaks: "positions that lose are written sorted",

@@ -127,7 +127,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/starting-up",
-    file: "store/outages.ts",
+    file: "store/errors.ts",
     find: "/^57P03$/",
     replace: "/^57P99$/",
     breaks: "a PostgreSQL that starts up is waited for",
@@ -135,7 +135,7 @@ export const RUNS: Mutant[] = [
   },
   {
     id: "runs/lost-connection",
-    file: "store/outages.ts",
+    file: "store/errors.ts",
     find: "[/^08/, ",
     replace: "[/^0899/, ",
     breaks: "a lost connection is tried again",

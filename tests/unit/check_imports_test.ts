@@ -92,3 +92,27 @@ Deno.test("cycles() finds circles of imports, those of types alone included", ()
   ]);
   assert.deepEqual(cycles(texts), [["a.ts", "x/b.ts", "x/c.ts"], ["e.ts"]]);
 });
+
+Deno.test("violations() finds SQL outside of store/, sql/ and the source that speaks to the user's database", () => {
+  const statements = [
+    "await sql`select 1`;",
+    "await sql<{ n: number }[]>`\n  select count(*) as n from etl.runs`;",
+    'await client.query("select etl.admit_runs()");',
+    "await client.query(`with ended as (select 1) select 2`);",
+    "await copyIn(client, `copy ${table} (a, b) from stdin`, blocks);",
+    'await client.query("begin");',
+    "await client.query(`update etl.runs set state = 'failed'`);",
+    "await client.query(`create temp table t (a text)`);",
+    "await sql.unsafe(command);",
+  ];
+  for (const statement of statements) {
+    assert.deepEqual(violations("pipeline/run.ts", statement), [
+      "pipeline/run.ts:1: put SQL into store/, in a function named after what it does",
+    ], statement);
+    for (const path of ["store/runs.ts", "pipeline/sources/postgres/read.ts", "scripts/x.ts"]) {
+      assert.deepEqual(violations(path, statement), []);
+    }
+  }
+  const words = "/** `sql` is passed in. */ set('copy it there'); x`with more`;";
+  assert.deepEqual(violations("routes/runs.ts", words), []);
+});

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
 import { runProblem } from "../../pipeline/run_problem.ts";
-import { isTransient, raisedProblem } from "../../store/errors.ts";
-import { passing } from "../../store/outages.ts";
+import { isTransient, passing, raisedProblem } from "../../store/errors.ts";
 
 const withCode = (code: string, message = "") => Object.assign(new Error(message), { code });
 

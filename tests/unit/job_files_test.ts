@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseJobFile, readJobFiles } from "../../store/job_files.ts";
+import { parseJobFile, readJobFiles } from "../../store/jobs.ts";
 
 Deno.test("every file of sql/cron is one job, in a form that psql can run too", async () => {
   const jobs = await readJobFiles();

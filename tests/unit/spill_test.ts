@@ -9,7 +9,8 @@ import {
   writePositions,
 } from "../../pipeline/spill/layout.ts";
 import { readKeys, readRows } from "../../pipeline/spill/reader.ts";
-import { COPY_HEADER, ROW_COLUMNS } from "../../pipeline/spill/row_encoder.ts";
+import { COPY_HEADER } from "../../pipeline/spill/row_encoder.ts";
+import { ROW_COLUMNS } from "../../store/event_rows.ts";
 import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
 
 const decoder = new TextDecoder();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { StatementWatch } from "../../store/statement_watch.ts";
+import { StatementWatch } from "../../store/database.ts";
 
 /** A statement as postgres.js makes it: with a backend once it is sent. */
 function statement(pid: number | null): {

@@ -1,5 +1,4 @@
-import type { DatasetView } from "../../../store/datasets.ts";
-import type { ColumnProposal, TypedView } from "../../../store/typed_views.ts";
+import type { ColumnProposal, DatasetView, TypedView } from "../../../store/datasets.ts";
 import { count } from "../../terminal.ts";
 import { request } from "../api.ts";
 import {

@@ -1,10 +1,10 @@
 import { basename, dirname } from "node:path";
 import type { Preview } from "../../../pipeline/preview.ts";
 import { parseJson } from "../../../pipeline/sources/json_text.ts";
-import type { QuarantineView } from "../../../store/quarantine_views.ts";
+import type { QuarantineView } from "../../../store/quarantine.ts";
 import type { RunDetail } from "../../../store/run_views.ts";
 import type { Submitted } from "../../../store/runs.ts";
-import type { ColumnProposal } from "../../../store/typed_views.ts";
+import type { ColumnProposal } from "../../../store/datasets.ts";
 import { nearestName } from "../../../vocabulary/nearest_name.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { count } from "../../terminal.ts";

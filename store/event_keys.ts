@@ -1,0 +1,221 @@
+import { copyIn } from "./copy.ts";
+import type { Sql } from "./database.ts";
+import { isNewer, NO_VERSION, type Precedence } from "./event_rows.ts";
+import { type Client, quoteTable } from "./pg.ts";
+
+/** Columns of an event's key, in the order in which they are sent. */
+export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
+
+/** Rows of another source that have keys of this run. */
+export interface ForeignRows {
+  count: number;
+  examples: { event_id: string; source: string }[];
+}
+
+/** A run and the table that it loads. */
+export interface KeyedRun extends Precedence {
+  runId: string;
+  orderRunId: string;
+  sourceName: string;
+  params: { schema_name: string; table_name: string };
+}
+
+/**
+ * The manifest of an attempt, quoted: an unlogged table with key, fingerprint and version of every event, for the
+ * comparison with a destination that holds rows already. Each attempt has its own, so a replaced one disturbs nothing.
+ */
+export function manifestTable(of: { runId: string; attempt: number }): string {
+  return quoteTable("etl", manifestName(of));
+}
+
+function manifestName({ runId, attempt }: { runId: string; attempt: number }): string {
+  return `manifest_${runId.replaceAll("-", "")}_${attempt}`;
+}
+
+/**
+ * Whether the destination holds a row, and how many PostgreSQL thinks it holds
+ * (0 where it was never analysed); nothing where it does not exist.
+ */
+export async function destinationSize(
+  sql: Sql,
+  schema: string,
+  table: string,
+): Promise<{ filled: boolean; rows: number }> {
+  const [known] = await sql<{ rows: number }[]>`
+    select greatest(c.reltuples, 0)::float8 as rows from pg_class as c
+    where c.oid = to_regclass(format('%I.%I', ${schema}::text, ${table}::text))`;
+  if (known === undefined) return { filled: false, rows: 0 };
+  const [row] = await sql<{ filled: boolean }[]>`
+    select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
+  return { filled: row!.filled, rows: known.rows };
+}
+
+/** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
+export async function createManifest(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+): Promise<boolean> {
+  const name = manifestName({ runId: run.run_id, attempt: run.attempt });
+  const [row] = await sql<{ current: boolean }[]>`
+    select etl.create_manifest(${run.run_id}, ${run.attempt}, ${name}) as current`;
+  return row!.current;
+}
+
+/** Drops the manifests that this attempt of a run and earlier ones have made. */
+export async function dropManifests(
+  sql: Sql,
+  run: { run_id: string; attempt: number },
+): Promise<void> {
+  await sql`select etl.drop_manifests(${run.run_id}, ${run.attempt})`;
+}
+
+/** Drops the manifests of runs that have ended without dropping them. */
+export async function dropLeftoverManifests(sql: Sql): Promise<void> {
+  await sql`select etl.drop_leftover_manifests()`;
+}
+
+/** Counts what a table of keys holds. */
+export async function countKeys(client: Client, table: string): Promise<number> {
+  const { rows } = await client.query<{ count: string }>(`select count(*) from ${table}`);
+  return Number(rows[0]!.count);
+}
+
+export async function emptyKeys(client: Client, table: string): Promise<void> {
+  await client.query(`truncate ${table}`);
+}
+
+/** Tells the planner what the manifest holds. */
+export async function analyzeManifest(
+  client: Client,
+  of: { runId: string; attempt: number },
+): Promise<void> {
+  await client.query("select etl.analyze_manifest($1)", [manifestName(of)]);
+}
+
+/** Makes a table of keys that ends with the transaction; answers its quoted name. */
+export async function createKeyTable(
+  client: Client,
+  name: "etl_repeated" | "etl_looked_up",
+): Promise<string> {
+  await client.query(
+    `create temp table ${name} (event_id text, fingerprint bytea, version numeric,
+      chunk_no integer, position integer) on commit drop`,
+  );
+  return `pg_temp.${name}`;
+}
+
+/** Adds keys, as COPY text with {@linkcode KEY_COLUMNS}. */
+export async function copyKeys(
+  client: Client,
+  table: string,
+  blocks: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  await copyIn(client, `copy ${table} (${KEY_COLUMNS.join(", ")}) from stdin`, blocks);
+}
+
+/**
+ * Room for a hash join over millions of keys, for this transaction; sorted groups spill to disk, where hashed ones
+ * would hold every position in memory.
+ */
+export async function allowLargeJoins(client: Client): Promise<void> {
+  await client.query(
+    `set local work_mem = '64MB'; set local hash_mem_multiplier = 4;
+      set local enable_hashagg = off; set local jit = off`,
+  );
+}
+
+/** Has keys looked up in the primary key: a planner that counts pages would rather read the whole destination. */
+export async function preferLookups(client: Client): Promise<void> {
+  await client.query(
+    `set local enable_hashjoin = off; set local enable_mergejoin = off;
+      set local enable_memoize = off; set local enable_hashagg = off; set local jit = off`,
+  );
+}
+
+/** The positions that lose against another event of their key, sorted, by chunk: the highest version wins, then the last. */
+export async function* losingPositions(
+  client: Client,
+  table: string,
+): AsyncGenerator<{ chunk_no: number; positions: number[] }> {
+  await client.query(
+    `declare etl_losers no scroll cursor for
+    select chunk_no, array_agg(position order by position) as positions
+    from (
+      select chunk_no, position, row_number() over (
+        partition by event_id collate "C" order by version desc nulls last, chunk_no desc, position desc) as place
+      from ${table}
+    ) as ranked
+    where place > 1
+    group by chunk_no`,
+  );
+  yield* fetchAll<{ chunk_no: number; positions: number[] }>(client, "etl_losers");
+}
+
+/** What becomes of the events of a chunk that are not as the destination has them. */
+export interface Decided {
+  chunk_no: number;
+  /** held: another content, which a late run leaves as it is. */
+  decision: "insert" | "update" | "held" | "foreign";
+  /** Sorted; null: all of the chunk. */
+  positions: number[] | null;
+}
+
+/** Compares keys with the destination. Events that need nothing are not in the answer, so a repeated load has none. */
+export async function* compareKeys(
+  client: Client,
+  keys: string,
+  run: KeyedRun,
+): AsyncGenerator<Decided> {
+  await client.query(
+    `declare etl_decisions no scroll cursor for
+    select chunk_no, decision,
+      case when decision <> 'insert'
+          or count(*) < (select c.events from etl.chunks as c where c.run_id = $2 and c.chunk_no = compared.chunk_no)
+        then array_agg(position order by position) end as positions
+    from (
+      select m.chunk_no, m.position, case
+        when t.event_id is null then 'insert'
+        when t.source <> $3 then 'foreign'
+        when t.fingerprint = m.fingerprint then null
+        when ${isNewer(run, { event: "m", row: "t", orderRunId: "$1" })} then 'update'
+        when ${run.late} and coalesce(m.version, ${NO_VERSION}) = coalesce(t.version, ${NO_VERSION}) then 'held'
+      end as decision
+      from ${keys} as m left join ${destinationOf(run)} as t on t.event_id = m.event_id
+    ) as compared
+    where decision is not null
+    group by chunk_no, decision`,
+    [run.orderRunId, run.runId, run.sourceName],
+  );
+  yield* fetchAll<Decided>(client, "etl_decisions");
+}
+
+/** Rows of other sources that have one of the keys. */
+export async function foreignRows(
+  client: Client,
+  keys: string,
+  run: KeyedRun,
+): Promise<ForeignRows> {
+  const { rows } = await client.query<{ event_id: string; source: string; count: string }>(
+    `select t.event_id, t.source, count(*) over () as count
+    from ${keys} as m join ${destinationOf(run)} as t on t.event_id = m.event_id
+    where t.source <> $1 limit 3`,
+    [run.sourceName],
+  );
+  return {
+    count: Number(rows[0]?.count ?? 0),
+    examples: rows.map(({ event_id, source }) => ({ event_id, source })),
+  };
+}
+
+function destinationOf({ params }: KeyedRun): string {
+  return quoteTable(params.schema_name, params.table_name);
+}
+
+/** Rows of an open cursor, a few at a time: each may hold a chunk's positions. */
+async function* fetchAll<T extends object>(client: Client, cursor: string): AsyncGenerator<T> {
+  for (;;) {
+    const { rows } = await client.query<T>(`fetch 10 from ${cursor}`);
+    if (rows.length === 0) return;
+    yield* rows;
+  }
+}
