@@ -2,7 +2,7 @@ import type { Event, Rejected } from "./event.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import type { ColumnsConf } from "./sources/columns.ts";
-import { mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
+import { adapterFor, mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import type { SourceConf } from "./sources/schema.ts";
@@ -136,7 +136,7 @@ export function columnsOf(source: SourceConf): ColumnsConf {
 
 /** Records that a run of a source would make, where the source has no end of its own. */
 export function mostRecords({ source, batch_size }: Params): number {
-  return source.type === "synthetic" ? batch_size : Infinity;
+  return adapterFor(source).endless ? batch_size : Infinity;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Event, Rejected } from "./event.ts";
 import { countKeyTypes } from "./mapping.ts";
 import type { Params } from "./params.ts";
-import { mappingOf } from "./sources/adapters.ts";
+import { cursorOf, mappingOf } from "./sources/adapters.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
 import { type Plain, type RecordBatch, Unreadable } from "./sources/source.ts";
@@ -152,9 +152,8 @@ export class RecordChain implements Disposable {
   #count(records: RecordBatch): void {
     const { counts } = this;
     const { params: { source }, module } = this.#options;
-    if (source.type === "postgres" && source.cursor !== undefined) {
-      counts.cursor_nulls += nullCount(records, source.cursor);
-    }
+    const cursor = cursorOf(source);
+    if (cursor !== undefined) counts.cursor_nulls += nullCount(records, cursor);
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     if (module === null) {
       counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);

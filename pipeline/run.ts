@@ -28,7 +28,7 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
-import { mappingOf, sourceNameOf } from "./sources/adapters.ts";
+import { adapterFor, cursorOf, mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import { type HttpConnection, httpTarget } from "./sources/http/connection.ts";
 import type { Plain, Slice, SourceLimits } from "./sources/source.ts";
@@ -423,8 +423,7 @@ export async function runContext(
   const sourceName = sourceNameOf(source, run.run_label);
   const dataset = `${run.schema_name}.${run.table_name}`;
   const given = (name: string) => ["request", "configuration"].includes(run.origins[name] ?? "");
-  const incremental = source.type === "postgres" && source.cursor !== undefined;
-  const generated = source.type === "synthetic" || source.type === "inline";
+  const { endless, atHand } = adapterFor(source);
   return {
     runId: run.run_id,
     attempt: run.attempt,
@@ -432,10 +431,10 @@ export async function runContext(
     ...await placeOf(sql, run),
     params,
     sourceName,
-    chunkSize: generated || run.origins.chunk_size !== "default" ? params.chunk_size : null,
-    maxRecords: source.type === "synthetic" || given("batch_size") ? params.batch_size : null,
+    chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
+    maxRecords: endless || given("batch_size") ? params.batch_size : null,
     pin: run.pin,
-    cursorPosition: incremental && !params.full_refresh
+    cursorPosition: cursorOf(source) !== undefined && !params.full_refresh
       ? await cursorPosition(sql, sourceName, dataset)
       : null,
     spillDir: runDir(settings.spoolDir, run.run_id),

@@ -1,7 +1,7 @@
-import { fileAdapter, planFileSource } from "./file.ts";
-import { httpAdapter, planHttpSource } from "./http/source.ts";
-import { inlineAdapter, planInlineSource } from "./inline.ts";
-import { postgresAdapter, previewPostgres } from "./postgres/source.ts";
+import { fileAdapter } from "./file.ts";
+import { httpAdapter } from "./http/source.ts";
+import { inlineAdapter } from "./inline.ts";
+import { postgresAdapter } from "./postgres/source.ts";
 import type { SourceConf } from "./schema.ts";
 import type {
   Origin,
@@ -15,7 +15,8 @@ import type {
 import { syntheticAdapter } from "./synthetic.ts";
 import type { MappingConf } from "../mapping.ts";
 
-const ADAPTERS = {
+/** Every kind of source, by its `type`. */
+export const ADAPTERS = {
   synthetic: syntheticAdapter,
   inline: inlineAdapter,
   file: fileAdapter,
@@ -26,6 +27,11 @@ const ADAPTERS = {
 /** The adapter of a conf's `type`. */
 export function adapterFor(conf: SourceConf): SourceAdapter<SourceConf> {
   return ADAPTERS[conf.type] as SourceAdapter<SourceConf>;
+}
+
+/** The column by which an incremental conf reads what has changed; undefined for any other. */
+export function cursorOf(conf: SourceConf): string | undefined {
+  return adapterFor(conf).cursor?.(conf);
 }
 
 /** Plans the slices of a source; `adapterFor(conf).plan` in one call. */
@@ -42,21 +48,14 @@ export function readSource(
   return adapterFor(conf).read(conf, slice, ctx);
 }
 
-/** How synthetic records become events, where the conf does not say otherwise. */
-const SYNTHETIC_MAPPING: MappingConf = {
-  key: "id",
-  event_type: { field: "event_type" },
-  occurred_at: "occurred_at",
-};
-
 /** The mapping of a source, with the defaults of its kind. */
 export function mappingOf(source: SourceConf): MappingConf {
-  return source.type === "synthetic" ? { ...SYNTHETIC_MAPPING, ...source } : source;
+  return { ...adapterFor(source).mapping, ...source };
 }
 
-/** Owner of the rows: the conf's name, else synthetic or the run_label. */
+/** Owner of the rows: the conf's name, else its kind's, else the run_label. */
 export function sourceNameOf(source: SourceConf, runLabel: string): string {
-  return source.name ?? (source.type === "synthetic" ? "synthetic" : runLabel);
+  return source.name ?? adapterFor(source).defaultName ?? runLabel;
 }
 
 export interface Preview {
@@ -75,11 +74,9 @@ export async function previewSource(
   ctx: PlanContext & ReadContext,
   count = 20,
 ): Promise<Preview> {
-  if (conf.type === "postgres") {
-    return { records: await previewPostgres(conf, ctx, count), warnings: [] };
-  }
+  const records: RecordBatch = await adapterFor(conf).first?.(conf, ctx, count) ?? [];
+  if (adapterFor(conf).first !== undefined) return { records, warnings: [] };
   const plan = await planFirst(conf, ctx, count);
-  const records: RecordBatch = [];
   const origins: (Origin | undefined)[] = [];
   for (const slice of plan.slices) {
     for await (const batch of adapterFor(conf).read(conf, slice, ctx)) {
@@ -99,9 +96,6 @@ export async function previewSource(
 
 /** Plans the first records of a source (of a postgres source all): they may be a few more. */
 export function planFirst(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
-  const options = { ctx, previewRecords: count };
-  if (conf.type === "file") return planFileSource(conf, options);
-  if (conf.type === "http") return planHttpSource(conf, options);
-  if (conf.type === "inline") return planInlineSource(conf, options);
-  return adapterFor(conf).plan(conf, { ...ctx, maxRecords: count });
+  const adapter = adapterFor(conf);
+  return adapter.planFirst?.(conf, ctx, count) ?? adapter.plan(conf, { ...ctx, maxRecords: count });
 }

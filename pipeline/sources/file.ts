@@ -37,7 +37,7 @@ function checkPin(pin: Plain, files: RawFile[]): void {
 }
 
 /** Plans the files; a preview pins nothing and stops early. */
-export async function planFileSource(conf: FileConf, options: PlanFilesOptions): Promise<Plan> {
+async function planFileSource(conf: FileConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx } = options;
   const { files, warnings } = await findFiles(conf.path, ctx.dataDir);
   if (ctx.pin !== undefined) checkPin(ctx.pin, files);
@@ -47,6 +47,7 @@ export async function planFileSource(conf: FileConf, options: PlanFilesOptions):
 
 /** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
 export const fileAdapter: SourceAdapter<FileConf> = {
+  planFirst: (conf, ctx, previewRecords) => planFileSource(conf, { ctx, previewRecords }),
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),
 };

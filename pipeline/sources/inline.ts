@@ -30,7 +30,7 @@ function planRecords(records: unknown[], ctx: PlanContext): Plan {
 }
 
 /** Plans inline records or a stored request body. */
-export async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Promise<Plan> {
+async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx, previewRecords } = options;
   if (conf.upload_id === undefined) {
     if (conf.records === undefined) {
@@ -70,6 +70,8 @@ export async function planInlineSource(conf: InlineConf, options: PlanFilesOptio
 
 /** Records in the conf, or the body of the request in any file format. */
 export const inlineAdapter: SourceAdapter<InlineConf> = {
+  atHand: true,
+  planFirst: (conf, ctx, previewRecords) => planInlineSource(conf, { ctx, previewRecords }),
   plan: (conf: InlineConf, ctx: PlanContext) => planInlineSource(conf, { ctx }),
 
   async *read(conf, slice, ctx) {

@@ -1,4 +1,5 @@
 import type { Json, SourceRecord } from "../numbers.ts";
+import type { MappingConf } from "../mapping.ts";
 import type { SourceConf } from "./schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
@@ -112,10 +113,26 @@ export interface ReadContext {
 }
 
 /**
- * One kind of source. Both functions run in a Web Worker and hold a bounded
- * number of records in memory.
+ * One kind of source: what it can and what it needs. `plan`, `read` and `first` run in a Web Worker and hold a bounded
+ * number of records in memory; the rest are facts, asked anywhere.
  */
 export interface SourceAdapter<C extends SourceConf> {
+  /** How its records become events where the conf does not say otherwise. */
+  mapping?: MappingConf;
+  /** Owner of its rows where the conf names none; default: the run_label. */
+  defaultName?: string;
+  /** It has no end of its own: batch_size says how many records it has. */
+  endless?: true;
+  /** Its records are at hand, so that chunk_size counts whoever set it; else the source knows better. */
+  atHand?: true;
+  /** The column of an incremental conf that grows with every change; undefined where it is not incremental. */
+  cursor?(conf: C): string | undefined;
+  /** The named connection whose database is read. */
+  connection?(conf: C): string;
+  /** The first records without a plan; default: those of the first slices. */
+  first?(conf: C, ctx: PlanContext, count: number): Promise<RecordBatch>;
+  /** Plans the first records, which may be a few more; pins nothing. Default: plan, with maxRecords. */
+  planFirst?(conf: C, ctx: PlanContext, count: number): Promise<Plan>;
   plan(conf: C, ctx: PlanContext): Promise<Plan>;
   /** Yields the slice's records in order, in batches of about 1,000. */
   read(conf: C, slice: Slice, ctx: ReadContext): AsyncIterable<RecordBatch>;

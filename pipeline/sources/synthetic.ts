@@ -59,6 +59,10 @@ export function syntheticRecord(index: number, seed: number): SourceRecord {
 
 /** Deterministic records; `ctx.maxRecords` (batch_size) says how many. Slices are index ranges. */
 export const syntheticAdapter: SourceAdapter<SyntheticConf> = {
+  mapping: { key: "id", event_type: { field: "event_type" }, occurred_at: "occurred_at" },
+  defaultName: "synthetic",
+  endless: true,
+  atHand: true,
   // deno-lint-ignore require-await -- what is thrown is a rejection
   async plan(conf: SyntheticConf, ctx: PlanContext): Promise<Plan> {
     const records = ctx.maxRecords;

@@ -1,6 +1,7 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
+import { adapterFor } from "../sources/adapters.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
 import { startHost } from "../user_code/host.ts";
@@ -72,8 +73,8 @@ export function fetchAside(
 
 /** The connection string that a source needs; none for an unknown connection, of which it will speak. */
 function dsnsOf(source: SourceConf, connections: Record<string, string>): string[] {
-  if (source.type !== "postgres" || !Object.hasOwn(connections, source.connection)) return [];
-  return [connections[source.connection]!];
+  const name = adapterFor(source).connection?.(source);
+  return name !== undefined && Object.hasOwn(connections, name) ? [connections[name]!] : [];
 }
 
 /** Milliseconds that reading and compiling a suite may take. */

@@ -13,7 +13,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/preview-made",
     file: "pipeline/preview.ts",
-    find: 'return source.type === "synthetic" ? batch_size : Infinity;',
+    find: "return adapterFor(source).endless ? batch_size : Infinity;",
     replace: "return Infinity;",
     breaks: "a preview shows no more records than a run makes",
     tests: ["integration/record_chain_test.ts: preview says of each record"],
@@ -77,8 +77,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/full-refresh",
     file: "pipeline/run.ts",
-    find: "incremental && !params.full_refresh",
-    replace: "incremental",
+    find: "cursorOf(source) !== undefined && !params.full_refresh",
+    replace: "cursorOf(source) !== undefined",
     breaks: "full_refresh reads everything",
     tests: ["integration/incremental_test.ts: full_refresh reads everything"],
   },
@@ -289,7 +289,7 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/names",
     file: "pipeline/sources/adapters.ts",
-    find: '(source.type === "synthetic" ? "synthetic" : runLabel)',
+    find: "adapterFor(source).defaultName ?? runLabel",
     replace: '"synthetic"',
     breaks: "a source without a name is called as its label",
     tests: ["integration/incremental_test.ts: each source and each table"],

@@ -33,7 +33,7 @@ type Note = HttpPin & {
 export type FetchContext = Pick<PlanContext, "spoolDir" | "limits" | "signal">;
 
 /** Plans a URL's content; it is downloaded whole, or for a preview its beginning. */
-export async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promise<Plan> {
+async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx } = options;
   const preview = options.previewRecords !== undefined;
   const { file, note } = await fetchHttpSource(conf, ctx, { preview });
@@ -138,6 +138,7 @@ function parseUrl(text: string): URL {
 
 /** A file in any of the formats, from a URL: spooled to disk, resumed when interrupted. */
 export const httpAdapter: SourceAdapter<HttpConf> = {
+  planFirst: (conf, ctx, previewRecords) => planHttpSource(conf, { ctx, previewRecords }),
   plan: (conf: HttpConf, ctx: PlanContext) => planHttpSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),
 };

@@ -5,7 +5,7 @@ import type { PostgresConf } from "../schema.ts";
 import type { PlanContext, SourceAdapter, SourceRecord, Unreadable } from "../source.ts";
 
 /** The first rows of a table or query, without planning anything. */
-export function previewPostgres(
+function previewPostgres(
   conf: PostgresConf,
   ctx: PlanContext,
   count: number,
@@ -18,6 +18,9 @@ export function previewPostgres(
  * is the cursor's new position, as text; null when no row had a value yet.
  */
 export const postgresAdapter: SourceAdapter<PostgresConf> = {
+  cursor: (conf) => conf.cursor,
+  connection: (conf) => conf.connection,
+  first: previewPostgres,
   plan: planPostgres,
   read: (conf, slice, ctx) => readPostgres(conf, slice as KeySlice, ctx),
 };
