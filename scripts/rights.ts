@@ -76,8 +76,13 @@ export const TABLES: Record<string, Rights> = {
   "etl.view_refresh": { server: ROWS },
   "public.etl_improved_events": { server: ROWS },
   "public.etl_improved_metrics": { server: ROWS, reader: "select" },
-  "public.etl_improved_audit": { server: "select, insert" },
-  "public.etl_improved_alerts": { server: ROWS },
+  // numbers its rows; granted as tables are
+  "public.etl_improved_metrics_id_seq": { server: "update" },
+  "public.etl_improved_audit": {
+    server: "select, insert",
+    reader: "select (id, run_label, num_rows, at, event, status, created_at)",
+  },
+  "public.etl_improved_alerts": { server: ROWS, reader: "select" },
   "public.v_etl_latest_metrics": { server: "select", reader: "select" },
   "public.v_etl_recent_alerts": { server: "select", reader: "select" },
   "public.mv_etl_metrics_daily": { server: "select", reader: "select" },

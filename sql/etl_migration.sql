@@ -213,6 +213,7 @@ end $etl_original$;
 -- sql/datasets/destination_tables.sql
 -- The tables that every destination schema has, in public. Other schemas get
 -- children of these, so that a query on the public table sees every schema.
+-- at, id, num_rows, avg_ratio and threshold_pct are what the system that this project replaces calls things: its panels read them.
 create table if not exists public.etl_improved_audit (
   audit_id bigint generated always as identity primary key
 );
@@ -225,6 +226,14 @@ alter table public.etl_improved_audit
   add column if not exists params jsonb,
   add column if not exists details jsonb,
   add column if not exists created_at timestamptz not null default now();
+alter table public.etl_improved_audit
+  add column if not exists id bigint generated always as (audit_id) stored,
+  add column if not exists at timestamptz generated always as (created_at) stored,
+  -- what a run has loaded; a row taken over is a chunk of one
+  add column if not exists num_rows bigint generated always as (case
+    when jsonb_typeof(details #> '{audit,num_rows}') = 'number' then (details #> '{audit,num_rows}')::bigint
+    when event = 'finished' and params -> 'dry_run' is distinct from 'true' and jsonb_typeof(details -> 'total_rows') = 'number'
+      then (details -> 'total_rows')::bigint end) stored;
 create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
 create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
 comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
@@ -258,6 +267,11 @@ alter table public.etl_improved_metrics
   add column if not exists requested_at timestamptz,
   add column if not exists started_at timestamptz,
   add column if not exists created_at timestamptz not null default now();
+create sequence if not exists public.etl_improved_metrics_id_seq;
+alter table public.etl_improved_metrics
+  add column if not exists id bigint not null default nextval('public.etl_improved_metrics_id_seq'),
+  add column if not exists at timestamptz generated always as (created_at) stored;
+alter sequence public.etl_improved_metrics_id_seq owned by public.etl_improved_metrics.id;
 create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
 comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
 
@@ -273,6 +287,17 @@ alter table public.etl_improved_alerts
   add column if not exists fingerprint text,
   add column if not exists details jsonb not null default '{}',
   add column if not exists created_at timestamptz not null default now();
+alter table public.etl_improved_alerts
+  add column if not exists id bigint generated always as (alert_id) stored,
+  add column if not exists at timestamptz generated always as (created_at) stored,
+  add column if not exists ratio double precision generated always as (case
+    when jsonb_typeof(details -> 'ratio') = 'number' then (details -> 'ratio')::double precision end) stored,
+  add column if not exists avg_ratio double precision generated always as (case
+    when jsonb_typeof(details -> 'avg_ratio') = 'number' then (details -> 'avg_ratio')::double precision
+    -- what ratio_drop stored
+    when kind = 'ratio_drop' and jsonb_typeof(details -> 'mean') = 'number' then (details -> 'mean')::double precision end) stored,
+  add column if not exists threshold_pct double precision generated always as (case
+    when jsonb_typeof(details -> 'threshold_pct') = 'number' then (details -> 'threshold_pct')::double precision end) stored;
 create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
 comment on table public.etl_improved_alerts is 'what the consumer found and told';
 
@@ -305,10 +330,11 @@ begin
       coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
     from etl_original.etl_improved_metrics as o;
     insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
-      num_chunks, dry_run, schema_name, table_name, created_at)
+      num_chunks, dry_run, schema_name, table_name, created_at, id)
     select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
       t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
-      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
+      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now()),
+      coalesce((t.j ->> 'id')::bigint, nextval('public.etl_improved_metrics_id_seq'))
     from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
       o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
     order by t.created_at;

@@ -272,7 +272,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -324,10 +324,16 @@ do $etl_apply$ begin perform etl.apply_migration('0006_daily_views', '15b0621509
 drop materialized view if exists public.mv_etl_metrics_daily;
 drop materialized view if exists public.mv_etl_alerts_daily;
 $etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0007_latest_views', 'aa87dac3f45db2a5a404118733d75e1fba946bf9fee33a5fd79f14e7ebd80de4', $etl_migration$
+-- The views of the newest run and alerts are made again with the original's columns first.
+drop view if exists public.v_etl_latest_metrics;
+drop view if exists public.v_etl_recent_alerts;
+$etl_migration$); end $etl_apply$;
 
 -- sql/datasets/destination_tables.sql
 -- The tables that every destination schema has, in public. Other schemas get
 -- children of these, so that a query on the public table sees every schema.
+-- at, id, num_rows, avg_ratio and threshold_pct are what the system that this project replaces calls things: its panels read them.
 create table if not exists public.etl_improved_audit (
   audit_id bigint generated always as identity primary key
 );
@@ -340,6 +346,14 @@ alter table public.etl_improved_audit
   add column if not exists params jsonb,
   add column if not exists details jsonb,
   add column if not exists created_at timestamptz not null default now();
+alter table public.etl_improved_audit
+  add column if not exists id bigint generated always as (audit_id) stored,
+  add column if not exists at timestamptz generated always as (created_at) stored,
+  -- what a run has loaded; a row taken over is a chunk of one
+  add column if not exists num_rows bigint generated always as (case
+    when jsonb_typeof(details #> '{audit,num_rows}') = 'number' then (details #> '{audit,num_rows}')::bigint
+    when event = 'finished' and params -> 'dry_run' is distinct from 'true' and jsonb_typeof(details -> 'total_rows') = 'number'
+      then (details -> 'total_rows')::bigint end) stored;
 create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
 create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
 comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
@@ -373,6 +387,11 @@ alter table public.etl_improved_metrics
   add column if not exists requested_at timestamptz,
   add column if not exists started_at timestamptz,
   add column if not exists created_at timestamptz not null default now();
+create sequence if not exists public.etl_improved_metrics_id_seq;
+alter table public.etl_improved_metrics
+  add column if not exists id bigint not null default nextval('public.etl_improved_metrics_id_seq'),
+  add column if not exists at timestamptz generated always as (created_at) stored;
+alter sequence public.etl_improved_metrics_id_seq owned by public.etl_improved_metrics.id;
 create index if not exists etl_improved_metrics_created_at on public.etl_improved_metrics (created_at desc, run_id desc);
 comment on table public.etl_improved_metrics is 'one row a run, in every terminal state';
 
@@ -388,6 +407,17 @@ alter table public.etl_improved_alerts
   add column if not exists fingerprint text,
   add column if not exists details jsonb not null default '{}',
   add column if not exists created_at timestamptz not null default now();
+alter table public.etl_improved_alerts
+  add column if not exists id bigint generated always as (alert_id) stored,
+  add column if not exists at timestamptz generated always as (created_at) stored,
+  add column if not exists ratio double precision generated always as (case
+    when jsonb_typeof(details -> 'ratio') = 'number' then (details -> 'ratio')::double precision end) stored,
+  add column if not exists avg_ratio double precision generated always as (case
+    when jsonb_typeof(details -> 'avg_ratio') = 'number' then (details -> 'avg_ratio')::double precision
+    -- what ratio_drop stored
+    when kind = 'ratio_drop' and jsonb_typeof(details -> 'mean') = 'number' then (details -> 'mean')::double precision end) stored,
+  add column if not exists threshold_pct double precision generated always as (case
+    when jsonb_typeof(details -> 'threshold_pct') = 'number' then (details -> 'threshold_pct')::double precision end) stored;
 create index if not exists etl_improved_alerts_created_at on public.etl_improved_alerts (created_at desc);
 comment on table public.etl_improved_alerts is 'what the consumer found and told';
 
@@ -420,10 +450,11 @@ begin
       coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
     from etl_original.etl_improved_metrics as o;
     insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
-      num_chunks, dry_run, schema_name, table_name, created_at)
+      num_chunks, dry_run, schema_name, table_name, created_at, id)
     select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
       t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
-      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
+      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now()),
+      coalesce((t.j ->> 'id')::bigint, nextval('public.etl_improved_metrics_id_seq'))
     from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
       o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
     order by t.created_at;
@@ -2383,7 +2414,7 @@ begin
     parent := case when child = 'etl_improved_metrics' then child else 'etl_improved_audit' end;
     if to_regclass(format('%I.%I', schema_name, child)) is null then
       perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
-      execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
+      execute format('create table if not exists %I.%I (like public.%I including all excluding generated) inherits (public.%I)',
         schema_name, child, parent, parent);
       if parent = 'etl_improved_metrics' then
         perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);
@@ -4680,17 +4711,25 @@ comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the data
 
 -- sql/metrics/views.sql
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
+-- Each view has the original's columns first, in its order.
 create or replace view public.v_etl_latest_metrics as
-select * from public.etl_improved_metrics
+select run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, at,
+  id, run_id, status, min_acceptance_ratio, low_ratio, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra,
+  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at
+from public.etl_improved_metrics
 where ratio is not null
 order by created_at desc, run_id desc
 limit 1;
 comment on view public.v_etl_latest_metrics is 'the newest run with a ratio, dry runs included';
 
 create or replace view public.v_etl_recent_alerts as
-select * from public.etl_improved_alerts
+select kind, message, run_label, ratio, at,
+  alert_id, severity, run_id, fingerprint, details, suppressed, resolved_at, created_at, avg_ratio, threshold_pct
+from public.etl_improved_alerts
+where created_at > now() - interval '24 hours'
 order by created_at desc, alert_id desc
 limit 50;
+comment on view public.v_etl_recent_alerts is 'the newest alerts of the last 24 hours, 50 at most';
 
 create materialized view if not exists public.mv_etl_metrics_daily as
 select
@@ -5268,8 +5307,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'public.etl_improved_events', 'server', 'select, insert, update, delete'),
     ('table', 'public.etl_improved_metrics', 'server', 'select, insert, update, delete'),
     ('table', 'public.etl_improved_metrics', 'reader', 'select'),
+    ('table', 'public.etl_improved_metrics_id_seq', 'server', 'update'),
     ('table', 'public.etl_improved_audit', 'server', 'select, insert'),
+    ('table', 'public.etl_improved_audit', 'reader', 'select (id, run_label, num_rows, at, event, status, created_at)'),
     ('table', 'public.etl_improved_alerts', 'server', 'select, insert, update, delete'),
+    ('table', 'public.etl_improved_alerts', 'reader', 'select'),
     ('table', 'public.v_etl_latest_metrics', 'server', 'select'),
     ('table', 'public.v_etl_latest_metrics', 'reader', 'select'),
     ('table', 'public.v_etl_recent_alerts', 'server', 'select'),
@@ -5444,7 +5486,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('1b5c7b775a7b142afa82e89b0a56f252cd2818e432395ceb4d734b965694e391')
+insert into etl.setups (checksum) values ('86c0ed4294906ff779229af6127610fc10502102e578b67171da980f0f7c41e8')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5452,4 +5494,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"1b5c7b775a7b142afa82e89b0a56f252cd2818e432395ceb4d734b965694e391","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views"]}
+-- etl-improved setup: {"checksum":"86c0ed4294906ff779229af6127610fc10502102e578b67171da980f0f7c41e8","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views"]}

@@ -28,7 +28,7 @@ export async function recentAlerts(sql: Sql): Promise<AlertView[]> {
       'notified', coalesce((select jsonb_object_agg(n.channel, n.state) from etl.notifications as n
         where n.created_at >= a.created_at - interval '1 minute' and n.created_at <= a.created_at + interval '1 minute'
           and n.type = 'raised' and n.payload -> 'alert_id' = to_jsonb(a.alert_id)), '{}')) as alert
-    from public.v_etl_recent_alerts as a order by a.created_at desc, a.alert_id desc`;
+    from public.etl_improved_alerts as a order by a.created_at desc, a.alert_id desc limit 50`;
   return rows.map((row) => row.alert);
 }
 

@@ -27,7 +27,7 @@ export interface MetricsRow extends Record<(typeof METRIC_COUNTERS)[number], num
 }
 
 function rowJson(sql: Sql) {
-  return sql`to_jsonb(m) || jsonb_build_object('created_at', etl.iso(m.created_at),
+  return sql`to_jsonb(m) - array['id', 'at'] || jsonb_build_object('created_at', etl.iso(m.created_at),
     'requested_at', etl.iso(m.requested_at), 'started_at', etl.iso(m.started_at),
     'sla_missed', coalesce((select jsonb_agg(d.scope order by d.deadline_at) from etl.deadlines as d
       where d.run_id = m.run_id and d.missed_at is not null), '[]'))`;

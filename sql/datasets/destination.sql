@@ -188,7 +188,7 @@ begin
     parent := case when child = 'etl_improved_metrics' then child else 'etl_improved_audit' end;
     if to_regclass(format('%I.%I', schema_name, child)) is null then
       perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', schema_name, child), 0));
-      execute format('create table if not exists %I.%I (like public.%I including all) inherits (public.%I)',
+      execute format('create table if not exists %I.%I (like public.%I including all excluding generated) inherits (public.%I)',
         schema_name, child, parent, parent);
       if parent = 'etl_improved_metrics' then
         perform etl.watch_metrics(format('%I.%I', schema_name, child)::regclass);

@@ -1,15 +1,23 @@
 -- Averages and daily figures leave out dry runs, replays and runs without a ratio.
+-- Each view has the original's columns first, in its order.
 create or replace view public.v_etl_latest_metrics as
-select * from public.etl_improved_metrics
+select run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, at,
+  id, run_id, status, min_acceptance_ratio, low_ratio, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra,
+  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at
+from public.etl_improved_metrics
 where ratio is not null
 order by created_at desc, run_id desc
 limit 1;
 comment on view public.v_etl_latest_metrics is 'the newest run with a ratio, dry runs included';
 
 create or replace view public.v_etl_recent_alerts as
-select * from public.etl_improved_alerts
+select kind, message, run_label, ratio, at,
+  alert_id, severity, run_id, fingerprint, details, suppressed, resolved_at, created_at, avg_ratio, threshold_pct
+from public.etl_improved_alerts
+where created_at > now() - interval '24 hours'
 order by created_at desc, alert_id desc
 limit 50;
+comment on view public.v_etl_recent_alerts is 'the newest alerts of the last 24 hours, 50 at most';
 
 create materialized view if not exists public.mv_etl_metrics_daily as
 select

