@@ -18,7 +18,9 @@ export async function pythonVenv(name: string, requirementsPath: string): Promis
   if (await Deno.stat(complete).then(() => true, () => false)) return python;
   await Deno.mkdir(cache, { recursive: true });
   await run("python3", ["-m", "venv", "--clear", venv]);
-  await run(python, ["-m", "pip", "install", "--quiet", "-r", requirementsPath]);
+  // bytecode comes with the first import, of the few modules that are imported
+  const pip = ["-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"];
+  await run(python, [...pip, "-r", requirementsPath]);
   await Deno.writeTextFile(complete, "");
   return python;
 }
