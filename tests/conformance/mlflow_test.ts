@@ -146,7 +146,6 @@ Deno.test(
     // somebody died after creating the run and before noting it: it is found again
     await engine
       .sql`update etl.exports set external_id = null, state = 'pending' where run_id = ${good.run_id}`;
-    await engine.sql`select etl.enqueue('etl_mlflow', '{"target": "mlflow"}')`;
     await settled(engine, 4);
     assert.equal((await runsOf(mlflow.address, "nightly & café")).length, 3);
 
