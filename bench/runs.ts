@@ -1,4 +1,4 @@
-import type { RunDetail } from "../store/run_views.ts";
+import type { RunDetail } from "../vocabulary/run_schema.ts";
 import type { TestServer } from "../tests/helpers/server.ts";
 import { sourceOf } from "./finished_rows.ts";
 import { cpuSecondsOf } from "./process_usage.ts";

@@ -2,7 +2,7 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Preview } from "../pipeline/preview.ts";
 import type { FieldError } from "../vocabulary/problem.ts";
-import type { Submitted } from "../store/runs.ts";
+import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import { type ApiError, call } from "./lib/api.ts";

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import type { AlertView, HistoryPoint, PoolUse } from "../store/dashboard.ts";
 import type { NextSchedule } from "../store/schedules.ts";
-import type { RunView } from "../store/run_views.ts";
+import type { RunView } from "../vocabulary/run_schema.ts";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { mount } from "./lib/mount.tsx";
 import { useCurlHeader, useLocale } from "./lib/context.tsx";

@@ -1,12 +1,7 @@
 /// <reference lib="dom" />
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import type {
-  ChunkStates,
-  RunDetail,
-  RunLogLine,
-  RunRelations,
-  StageView,
-} from "../store/run_views.ts";
+import type { RunDetail, StageView } from "../vocabulary/run_schema.ts";
+import type { ChunkStates, RunLogLine, RunRelations } from "../store/run_views.ts";
 import { mount } from "./lib/mount.tsx";
 import { ApiError, call } from "./lib/api.ts";
 import { type Connection, useEvents } from "./lib/live.ts";
@@ -422,7 +417,7 @@ export function Gantt({ run }: { run: RunDetail }) {
   );
 }
 
-function pending(stage: string): StageView {
+function pending(stage: StageView["stage"]): StageView {
   return {
     stage,
     state: "pending",

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import type { ScheduleRow } from "../store/schedules.ts";
 import { useEffect, useState } from "preact/hooks";
-import type { Submitted } from "../store/runs.ts";
+import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
 import { useLocale, useRole } from "./lib/context.tsx";

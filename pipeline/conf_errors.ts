@@ -61,7 +61,7 @@ function hasMoreValues(conf: object, limit: number): boolean {
 
 /** The problem of a conf with these errors. */
 export function confProblem(errors: FieldError[]): Problem {
-  const unknown = errors.every((error) => error.message.startsWith("is not a known name"));
+  const unknown = errors.every((error) => error.code === "unknown-name");
   return new Problem(unknown ? "unknown-parameter" : "invalid-conf", {
     detail: `The conf has ${errorsText(errors)}`,
     errors,
@@ -76,7 +76,13 @@ function unstorableText({ source, ...rest }: Conf): FieldError[] {
     if (bad === null) return [];
     const what = bad === "nul" ? "a NUL character" : "half of a surrogate pair";
     const message = `holds ${what}, which PostgreSQL cannot store`;
-    return [{ field, value: shortened(value), message, expected: "text without it" }];
+    return [{
+      field,
+      value: shortened(value),
+      code: "not-storable" as const,
+      message,
+      expected: "text without it",
+    }];
   });
 }
 
@@ -106,6 +112,7 @@ export function fieldErrors(
         return [{
           field,
           value,
+          code: "unknown-type",
           message: "is of no known type",
           expected: `one of: ${typesOf(issue).join(", ")}`,
         }];
@@ -114,17 +121,21 @@ export function fieldErrors(
       const nearest = branches.reduce((a, b) => depth(b) > depth(a) ? b : a);
       return nearest.flatMap((inner) => fieldErrors(inner, path, namesAt));
     }
-    case "invalid_type":
+    case "invalid_type": {
+      const expected = issue.expected === "int" ? "integer" : issue.expected;
       return [
         issue.input === undefined
-          ? { field, message: "is missing", expected: issue.expected }
-          : { field, value, message: `must be ${issue.expected}`, expected: issue.expected },
+          ? { field, code: "missing", message: "is missing", expected }
+          : { field, value, code: "wrong-type", message: `must be ${expected}`, expected },
       ];
+    }
     case "too_small":
       return [{
         field,
         value,
-        message: UNITS[issue.origin] === undefined ? "is too small" : "is too short",
+        ...(UNITS[issue.origin] === undefined
+          ? { code: "too-small", message: "is too small" }
+          : { code: "too-short", message: "is too short" }),
         expected: `${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}${
           UNITS[issue.origin] ?? ""
         }`,
@@ -133,7 +144,9 @@ export function fieldErrors(
       return [{
         field,
         value,
-        message: UNITS[issue.origin] === undefined ? "is too large" : "is too long",
+        ...(UNITS[issue.origin] === undefined
+          ? { code: "too-large", message: "is too large" }
+          : { code: "too-long", message: "is too long" }),
         expected: `${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${
           UNITS[issue.origin] ?? ""
         }`,
@@ -142,13 +155,20 @@ export function fieldErrors(
       return [{
         field,
         value,
+        code: "not-accepted",
         message: "is not an accepted value",
         expected: `one of: ${issue.values.map(String).join(", ")}`,
       }];
     case "invalid_format":
-      return [{ field, value, message: "has the wrong form", expected: issue.message }];
+      return [{
+        field,
+        value,
+        code: "wrong-form",
+        message: "has the wrong form",
+        expected: issue.message,
+      }];
     default:
-      return [{ field, value, message: issue.message }];
+      return [{ field, value, code: "invalid", message: issue.message }];
   }
 }
 
@@ -171,12 +191,16 @@ interface SchemaNode {
 
 let requestSchema: SchemaNode | undefined;
 
+/** The schemas that a value of this one may fit. */
+const branches = (node: SchemaNode): SchemaNode[] =>
+  (node.oneOf ?? node.anyOf)?.flatMap(branches) ?? [node];
+
 /** The names that a conf may have at a path, read from its JSON Schema. */
 function confNames(path: PropertyKey[], object: unknown): string[] {
   let nodes: SchemaNode[] = [requestSchema ??= requestJsonSchema()];
   for (const part of path) {
     nodes = nodes.flatMap(({ properties }) => properties?.[String(part)] ?? [])
-      .flatMap((node) => node.oneOf ?? node.anyOf ?? [node]);
+      .flatMap(branches);
   }
   const type = (object as { type?: unknown } | null | undefined)?.type;
   const fitting = nodes.filter(({ properties }) =>
@@ -202,6 +226,7 @@ function unknownNames(
       value: SECRET_NAME.test(key)
         ? "***"
         : shortened((input as Record<string, unknown> | undefined)?.[key]),
+      code: "unknown-name",
       message: `is not a known name${meant === undefined ? "" : `; did you mean ${meant}?`}`,
       expected: meant ?? (known.length === 0 ? "no such name" : `one of: ${known.join(", ")}`),
     };

@@ -115,5 +115,25 @@ export function requestJsonSchema(): Record<string, unknown> {
 
 /** The JSON Schema of the parameters, for etl.param_schema and the form. */
 export function confJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(paramsSchema, { io: "input" }) as Record<string, unknown>;
+  return z.toJSONSchema(paramsSchema, {
+    io: "input",
+    // what a pattern means in words: etl.schema_errors tells it
+    override: ({ zodSchema, jsonSchema }) => {
+      if (jsonSchema.pattern === undefined) return;
+      const form = formOf(zodSchema);
+      if (form !== undefined) jsonSchema["x-form"] = form;
+    },
+  }) as Record<string, unknown>;
+}
+
+/** What a text with a pattern is, in the words of its schema. */
+function formOf(schema: z.core.$ZodTypes): string | undefined {
+  for (const { _zod: { def } } of schema._zod.def.checks ?? []) {
+    const { format, error } = def as unknown as {
+      format?: string;
+      error?: (issue: unknown) => unknown;
+    };
+    const told = format === "regex" ? error?.({}) : undefined;
+    if (typeof told === "string") return told;
+  }
 }

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isOver } from "../vocabulary/words.ts";
 import { hasOpenRecords, listQuarantine, quarantineRules } from "../store/quarantine.ts";
-import type { RunDetail } from "../store/run_views.ts";
+import type { RunDetail } from "../vocabulary/run_schema.ts";
 import { replayRun } from "../store/runs.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { actorOf } from "./access/identity.ts";
@@ -11,7 +11,8 @@ import { knownRun } from "./runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { pageOf, problemResponses, runDetailSchema, submittedSchema } from "./shared/schemas.ts";
+import { runDetailSchema, submittedSchema } from "../vocabulary/run_schema.ts";
+import { pageOf, problemResponses } from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();
@@ -134,7 +135,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
         const submitted = await replay(c, deps, id, asked);
         c.header("Location", `/api/etl/runs/${submitted.run_id}`);
         if (!wait) return c.json(submitted, 202);
-        return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal) as never, 200);
+        return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
       });
     },
   );

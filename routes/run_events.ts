@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { isOver } from "../vocabulary/words.ts";
-import { type RunDetail, runDetail } from "../store/run_views.ts";
+import type { RunDetail } from "../vocabulary/run_schema.ts";
+import { runDetail } from "../store/run_views.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { staysOpen, Turns } from "./shared/load.ts";
 import { SharedLookup } from "./shared/lookups.ts";

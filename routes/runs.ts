@@ -3,8 +3,10 @@ import type { Context } from "hono";
 import { RUN_STATES } from "../vocabulary/words.ts";
 import { requestJsonSchema } from "../pipeline/params.ts";
 import { runExports } from "../store/exports.ts";
-import { listChunks, listRuns, type RunDetail, runDetail, runLogs } from "../store/run_views.ts";
-import { cancelRun, retryRun, submitRun, type Submitted } from "../store/runs.ts";
+import type { RunDetail } from "../vocabulary/run_schema.ts";
+import { listChunks, listRuns, runDetail, runLogs } from "../store/run_views.ts";
+import type { Submitted } from "../vocabulary/run_schema.ts";
+import { cancelRun, retryRun, submitRun } from "../store/runs.ts";
 import { activeTraceparent } from "../telemetry/integrations/opentelemetry.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { actorOf, clientOf } from "./access/identity.ts";
@@ -14,14 +16,8 @@ import { DATA_TYPES } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import {
-  jsonOf,
-  pageOf,
-  problemResponses,
-  runDetailSchema,
-  runSchema,
-  submittedSchema,
-} from "./shared/schemas.ts";
+import { runDetailSchema, runSchema, submittedSchema } from "../vocabulary/run_schema.ts";
+import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 
@@ -92,7 +88,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const page = items.slice(0, limit);
       const last = page.at(-1);
       return c.json({
-        items: page as z.infer<typeof runSchema>[],
+        items: page,
         next: more && last !== undefined ? encodeCursor([last.requested_at, last.run_id]) : null,
       }, 200);
     },
@@ -106,7 +102,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       request: { params: runId },
       responses: { 200: jsonOf(runDetailSchema, "the run"), ...problemResponses(400, 404) },
     }),
-    async (c) => c.json(await knownRun(deps, c.req.valid("param").id) as never, 200),
+    async (c) => c.json(await knownRun(deps, c.req.valid("param").id), 200),
   );
 
   app.openapi(
@@ -176,7 +172,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       async (c) => {
         const { id } = c.req.valid("param");
         if (await action(deps.sql, id, actorOf(c)) === null) throw noSuchRun(id);
-        return c.json(await knownRun(deps, id) as never, 202);
+        return c.json(await knownRun(deps, id), 202);
       },
     );
   }

@@ -32,7 +32,8 @@ import {
 } from "./schedule_body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { json, pageOf, problemResponses, submittedSchema } from "./shared/schemas.ts";
+import { submittedSchema } from "../vocabulary/run_schema.ts";
+import { json, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const path = "/api/schedules/{name}";
 

@@ -5,7 +5,7 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { databasePlace } from "../store/dsn.ts";
-import type { RunDetail } from "../store/run_views.ts";
+import type { RunDetail } from "../vocabulary/run_schema.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { post, remoteApi } from "./cli/api.ts";
 import { followRun } from "./cli/run_follow.ts";

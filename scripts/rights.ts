@@ -151,6 +151,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.make_typed_view": { server: RUN },
   "etl.make_way": { server: RUN },
   "etl.nearest_name": { server: RUN },
+  "etl.new_errors": { server: RUN },
   "etl.note_deadlines": {},
   "etl.note_run_end": {},
   "etl.note_run_start": {},

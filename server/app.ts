@@ -43,7 +43,7 @@ function asGiven(error: FieldError, given: unknown): FieldError {
   return {
     ...error,
     value: typeof value === "string" ? value.slice(0, 200) : value,
-    message: error.message === "is missing" ? `must be ${error.expected}` : error.message,
+    ...(error.code === "missing" && { code: "wrong-type", message: `must be ${error.expected}` }),
   };
 }
 

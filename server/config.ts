@@ -10,11 +10,7 @@ import {
   parseHttpConnection,
 } from "../pipeline/sources/http/connection.ts";
 import { connectionTarget } from "../store/connection_target.ts";
-import {
-  telemetryEnvironment,
-  type TelemetrySettings,
-  telemetrySettings,
-} from "../telemetry/settings_schema.ts";
+import { telemetryEnvironment, telemetrySettings } from "../telemetry/settings_schema.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
   .transform((text) => ["true", "1", "on"].includes(text));
@@ -124,57 +120,10 @@ export const environmentSchema = z.object({
 });
 
 /** The server's configuration, resolved once and passed in. */
-export interface Config {
-  dsn: string;
-  /** Connection string to pg_cron's database, if it is another one and has to be named. */
-  cronDsn: string | undefined;
-  host: string;
-  port: number;
-  role: "all" | "api" | "worker";
-  dataDir: string;
-  spoolDir: string;
-  transformsDir: string;
-  consumersDir: string | null;
-  suitesDir: string;
-  workers: number;
-  runSlots: number;
-  maxAttempts: number;
-  outageMinutes: number;
-  retentionDays: number;
-  maxBodyBytes: number;
-  maxSpoolBytes: number;
-  maxRequests: number;
-  maxStreams: number;
-  maxUploads: number;
-  maxBodiesBytes: number;
-  bodyTimeoutMs: number;
-  maxRecordBytes: number;
-  httpSources: string[];
-  privateHosts: string[];
-  allowedHosts: string[];
-  adminToken: string | null;
-  trustedProxies: string[];
-  triggersPerMinute: number;
-  signInsPerMinute: number;
-  listen: boolean;
-  preparedStatements: boolean;
-  /** Milliseconds between two looks at a silent connection. */
-  probeMs: number;
-  logLevel: "debug" | "info" | "warn" | "error";
-  logFormat: "text" | "json";
-  /** DSN by name, from ETL_CONNECTION_<NAME>. */
-  connections: Record<string, string>;
-  /** By name: what http sources may name. */
-  httpConnections: Record<string, HttpConnection>;
-  /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
-  params: Record<string, unknown>;
-  /** Parameters of etl_maintenance from ETL_MAINTENANCE__<NAME> or etl_maintenance__<name>. */
-  maintenance: Record<string, unknown>;
-  telemetry: TelemetrySettings;
-}
+export type Config = ReturnType<typeof readConfig>;
 
 /** Reads the environment. Throws a Problem that names every variable that is wrong. */
-export function readConfig(env: Record<string, string>, cores: number): Config {
+export function readConfig(env: Record<string, string>, cores: number) {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const parsed = environmentSchema.safeParse(set);
   if (!parsed.success) {
@@ -226,7 +175,9 @@ export function readConfig(env: Record<string, string>, cores: number): Config {
     logLevel: values.ETL_LOG_LEVEL,
     logFormat: values.ETL_LOG_FORMAT,
     ...named,
+    /** Run parameters from ETL_IMPROVED__<NAME> or etl_improved__<name>. */
     params: paramsFromEnvironment(set),
+    /** Parameters of etl_maintenance from ETL_MAINTENANCE__<NAME> or etl_maintenance__<name>. */
     maintenance: valuesFromEnvironment(set, "etl_maintenance", maintenanceSchema),
     telemetry: telemetrySettings(set),
   };
@@ -248,7 +199,12 @@ function addressRanges(text: string): string[] {
 
 function namedConnections(
   env: Record<string, string>,
-): Pick<Config, "connections" | "httpConnections"> {
+): {
+  /** DSN by name, from ETL_CONNECTION_<NAME>. */
+  connections: Record<string, string>;
+  /** By name: what http sources may name. */
+  httpConnections: Record<string, HttpConnection>;
+} {
   const connections: Record<string, string> = {};
   const httpConnections: Record<string, HttpConnection> = {};
   for (const [variable, value] of Object.entries(env)) {

@@ -12,8 +12,6 @@ export const KNOWN_VARIABLES: readonly string[] = [
   "ETL_EMBEDDED_PG_DIR",
   "ETL_DEBUG",
   "ETL_ENVIRONMENT",
-  "BACKUP_DIR",
-  "KEEP_BACKUPS",
   ...Object.keys(paramsSchema.shape).map((name) => `ETL_IMPROVED__${name.toUpperCase()}`),
   ...Object.keys(maintenanceSchema.shape).map((name) => `ETL_MAINTENANCE__${name.toUpperCase()}`),
 ];
@@ -24,7 +22,6 @@ const FREE = [
   /^SLACK_WEBHOOK_[A-Z0-9_]+$/,
   /^ETL_TEST_/,
   /^ETL_GRAFANA_/,
-  /^ETL_LISTEN$/,
 ];
 
 /** What Kubernetes sets for each service of the namespace, after the service's name. */

@@ -1,3 +1,4 @@
+import type { FieldError } from "../vocabulary/problem.ts";
 import type { Sql } from "./database.ts";
 
 export interface ResolvedParams {
@@ -5,7 +6,7 @@ export interface ResolvedParams {
   /** Where each value came from. */
   origins: Record<string, string>;
   /** Field errors as they are shown; empty where everything is valid. */
-  errors: { field: string; message: string; value?: unknown; expected?: string }[];
+  errors: FieldError[];
 }
 
 /** Everything that the database finds wrong with a conf: its own checks, configurations, pools, suites. */

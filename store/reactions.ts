@@ -54,7 +54,7 @@ export async function viewRefreshAge(sql: Sql): Promise<number | null> {
   return row?.age ?? null;
 }
 
-/** Raises sla_miss for deadlines that have passed; answers which. */
+/** Raises alerts for deadlines that have passed; answers which. */
 export async function sweepDeadlines(sql: Sql): Promise<{ run_id: string; scope: string }[]> {
   return await sql<{ run_id: string; scope: string }[]>`select * from etl.sweep_deadlines()`;
 }

@@ -1,62 +1,6 @@
+import type { RunDetail, RunView } from "../vocabulary/run_schema.ts";
 import { COUNTERS, STAGES } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
-
-/** A run as the API shows it; times are ISO 8601 in UTC. */
-export interface RunView {
-  run_id: string;
-  run_label: string;
-  state: string;
-  attempt: number;
-  trigger: string;
-  requested_by: string;
-  dry_run: boolean;
-  dataset: string;
-  pool: string;
-  overlap: string;
-  replay_of: string | null;
-  /** The schedule that asked for it, or whose conf it has; null for other runs. */
-  schedule: string | null;
-  /** The time at which the schedule was due; null where its run was asked for by hand. */
-  slot: string | null;
-  requested_at: string;
-  admitted_at: string | null;
-  started_at: string | null;
-  ended_at: string | null;
-  cancel_requested_at: string | null;
-  deadline_at: string | null;
-  duration_ms: number | null;
-  queue_position: number | null;
-  num_chunks: number | null;
-  total_rows: number | null;
-  expected_rows: number | null;
-  ratio: number | null;
-  low_ratio: boolean | null;
-  counts: Record<string, number>;
-  error: Record<string, unknown> | null;
-  warnings: string[];
-  revision: number;
-}
-
-export interface StageView {
-  stage: string;
-  state: string;
-  started_at: string | null;
-  ended_at: string | null;
-  busy_ms: number;
-  records_in: number;
-  records_out: number;
-  attempts: number;
-  error: unknown;
-}
-
-export interface RunDetail extends RunView {
-  params: Record<string, { value: unknown; origin: string }>;
-  stages: StageView[];
-  /** Chunks by state. */
-  chunks: Record<string, number>;
-  /** What an incremental run reads: from where, to where; null where the source has no cursor, or is not planned yet. */
-  cursor: { column: string; mode: string; from: string | null; to: string | null } | null;
-}
 
 /** Columns of RunView, as one JSON object. */
 function runJson(sql: Sql) {

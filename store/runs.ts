@@ -1,3 +1,4 @@
+import type { Submitted } from "../vocabulary/run_schema.ts";
 import type { ChunkState, EndState, RunState, Stage, StageState } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
@@ -65,14 +66,6 @@ export interface SubmitOptions {
   traceparent?: string;
   /** The process that asks and is about to execute the run itself; others leave it alone for 10 s. */
   server_id?: string;
-}
-
-export interface Submitted {
-  run_id: string;
-  state: RunState;
-  /** False where an idempotency key or `overlap: skip` gave an existing run. */
-  created: boolean;
-  skipped: boolean;
 }
 
 /** JSON for a parameter that is cast to jsonb in the statement. */

@@ -1,7 +1,8 @@
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
 import type { ResolvedParams } from "./params.ts";
-import { admitSoon, type SubmitOptions, type Submitted } from "./runs.ts";
+import type { Submitted } from "../vocabulary/run_schema.ts";
+import { admitSoon, type SubmitOptions } from "./runs.ts";
 
 /** What a caller sets of a schedule. */
 export interface ScheduleValues {

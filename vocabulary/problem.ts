@@ -3,6 +3,30 @@ import { PROBLEM_TYPES, type ProblemExplanation, type ProblemType } from "./prob
 export type { ProblemType };
 
 /**
+ * What may be wrong with a field. pipeline/conf_errors.ts and etl.schema_errors give the same code and the same words
+ * for the same mistake.
+ */
+export const ERROR_CODES = [
+  "unknown-name",
+  "missing",
+  "wrong-type",
+  "unknown-type",
+  "too-small",
+  "too-large",
+  "too-short",
+  "too-long",
+  "not-accepted",
+  "wrong-form",
+  // which no schema says
+  "invalid",
+  "not-storable",
+  "not-found",
+  "conflict",
+  "secret",
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/**
  * One thing that is wrong with a request or a run, in the terms of RFC 9457.
  * `field` is a JSON-pointer-like path ("source.key[0]"), `value` what was
  * given (shortened), `expected` what would be right.
@@ -10,6 +34,8 @@ export type { ProblemType };
 export interface FieldError {
   field: string;
   value?: unknown;
+  /** What kind of error it is, for programs; errors of confs and requests have one. */
+  code?: ErrorCode;
   message: string;
   expected?: string;
 }

@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { ChunkStates, ChunkView, RunDetail } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import type { ChunkStates, ChunkView } from "../../store/run_views.ts";
 import { useLocale } from "../lib/context.tsx";
 import { isOver } from "../../vocabulary/words.ts";
 import { CHUNK_STATES, type ChunkLetter } from "./run_data.ts";

@@ -2,8 +2,9 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { QuarantineView } from "../../store/quarantine.ts";
-import type { RunDetail, RunRelations } from "../../store/run_views.ts";
-import type { Submitted } from "../../store/runs.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import type { RunRelations } from "../../store/run_views.ts";
+import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";

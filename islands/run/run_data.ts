@@ -1,5 +1,6 @@
 import type { QuarantineView } from "../../store/quarantine.ts";
-import type { ChunkStates, RunDetail, RunLogLine, RunRelations } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import type { ChunkStates, RunLogLine, RunRelations } from "../../store/run_views.ts";
 import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 
 /** What the page of a run shows beside the run itself. */

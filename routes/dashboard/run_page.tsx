@@ -4,14 +4,8 @@ import { RunView } from "../../islands/run.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { listQuarantine, quarantineRules } from "../../store/quarantine.ts";
-import {
-  chunkStates,
-  logTail,
-  oneChunk,
-  type RunDetail,
-  runDetail,
-  runRelations,
-} from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import { chunkStates, logTail, oneChunk, runDetail, runRelations } from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import { type DashboardDeps, Island, type Page } from "./page.tsx";

@@ -1,4 +1,4 @@
-import type { RunDetail } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { isOver } from "../../vocabulary/words.ts";
 import { lines } from "../server_process.ts";

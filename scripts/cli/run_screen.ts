@@ -1,4 +1,4 @@
-import type { RunDetail, StageView } from "../../store/run_views.ts";
+import type { RunDetail, StageView } from "../../vocabulary/run_schema.ts";
 import { OUTCOMES } from "../../vocabulary/words.ts";
 import { bar, count, duration, type Terminal } from "../terminal.ts";
 import { printable } from "./text.ts";

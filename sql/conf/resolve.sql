@@ -22,13 +22,13 @@ begin
     perform etl.raise_problem('unavailable',
       'The database is not set up: run `deno task setup-db` first.', status => 503);
   end if;
-  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(known, given) as e;
+  select coalesce(jsonb_agg(e), '[]') into errors from etl.schema_errors(jsonb_set(known, '{properties,configuration}', '{}'), given) as e;
 
   if resolve_params.conf ? 'configuration' then
     select c.conf into saved from etl.configurations as c where c.name = resolve_params.conf ->> 'configuration';
     if not found then
       errors := errors || jsonb_build_object('field', 'configuration', 'value', resolve_params.conf -> 'configuration',
-        'message', 'is not a saved configuration',
+        'code', 'not-found', 'message', 'is not a saved configuration',
         'expected', coalesce((select 'one of: ' || string_agg(c.name, ', ' order by c.name) from etl.configurations as c),
           'none is saved yet'));
       saved := '{}';
@@ -94,37 +94,44 @@ declare
 begin
   if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
     errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
-      'message', 'is not a known pool',
+      'code', 'not-found', 'message', 'is not a known pool',
       'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
   end if;
   chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   if params ->> 'suite' is not null and chosen_suite is null then
     errors := errors || jsonb_build_object('field', 'suite', 'value', params -> 'suite',
-      'message', 'is not a known suite',
+      'code', 'not-found', 'message', 'is not a known suite',
       'expected', coalesce((select 'one of: ' || string_agg(s.name, ', ' order by s.name) from etl.suites as s), 'none is stored yet'));
   elsif params -> 'enforce_ge' = 'true' and chosen_suite is null then
     errors := errors || jsonb_build_object('field', 'enforce_ge', 'value', true,
-      'message', 'needs a suite, and there is none for this table',
+      'code', 'conflict', 'message', 'needs a suite, and there is none for this table',
       'expected', 'a suite by name, or one stored for the table');
   end if;
   if params ->> 'on_failure' = 'quarantine' then
     if params -> 'enforce_ge' = 'true' then
       errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
+        'code', 'conflict', 'message', 'cannot be together with enforce_ge: either the failing rows stay out, or everything does',
         'expected', 'record');
     elsif exists (select from etl.suites as s where s.name = chosen_suite and not s.row_wise) then
       errors := errors || jsonb_build_object('field', 'on_failure', 'value', 'quarantine',
-        'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
+        'code', 'conflict', 'message', format('needs a suite that judges rows one by one; %s has expectations of the whole batch', chosen_suite),
         'expected', 'record');
     end if;
   end if;
   return errors;
 end $$;
 
+-- Errors of fields that have none yet: a name of the wrong form need not be called unknown as well.
+create or replace function etl.new_errors(errors jsonb, known jsonb) returns jsonb
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(jsonb_agg(e), '[]') from jsonb_array_elements(errors) as e
+  where not exists (select from jsonb_array_elements(known) as k where k -> 'field' = e -> 'field')
+$$;
+
 -- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
 create or replace function etl.conf_errors(conf jsonb) returns jsonb
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select r.errors || etl.reference_errors(r.params) from etl.resolve_params(conf) as r
+  select r.errors || etl.new_errors(etl.reference_errors(r.params), r.errors) from etl.resolve_params(conf) as r
 $$;
 comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
 
@@ -139,5 +146,5 @@ begin
   select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
   params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
   origins := resolved.origins;
-  errors := resolved.errors || etl.reference_errors(params);
+  errors := resolved.errors || etl.new_errors(etl.reference_errors(params), resolved.errors);
 end $$;

@@ -1,5 +1,6 @@
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
--- yields {field, value, message, expected} for what is wrong, at most about 100 things: as many as one answer
+-- yields {field, value, code, message, expected} for what is wrong, in the words of pipeline/conf_errors.ts (a test compares),
+-- at most about 100 things: as many as one answer
 -- names (vocabulary/problem.ts). The known name that was meant is looked for 10 times at most (vocabulary/nearest_name.ts).
 create or replace function etl.schema_errors(schema jsonb, value jsonb, path text default '')
 returns setof jsonb
@@ -9,6 +10,11 @@ declare
   wanted text := schema ->> 'type';
   shown jsonb := case when length(value::text) > 200 then to_jsonb(left(value::text, 200) || '…') else value end;
   branch jsonb;
+  found jsonb;
+  best jsonb;
+  rank integer;
+  best_rank integer := -1;
+  limits text[];
   name text;
   item jsonb;
   number numeric;
@@ -27,59 +33,72 @@ begin
           return query select * from etl.schema_errors(branch, value, path);
           return;
         end if;
-      elsif not exists (select from etl.schema_errors(branch, value, path)) then
-        return;
+      else
+        select jsonb_agg(e),
+          -- the branch of the right type, then the one that fits furthest, says best what is wrong
+          100 * (not coalesce(bool_or(e ->> 'code' = 'wrong-type' and e ->> 'field' = path), false))::integer
+            + max(length(e ->> 'field') - length(translate(e ->> 'field', '.[', '')))
+          into found, rank from etl.schema_errors(branch, value, path) as e;
+        if found is null then
+          return;
+        elsif rank > best_rank then
+          best := found;
+          best_rank := rank;
+        end if;
       end if;
     end loop;
-    select string_agg(coalesce(b #>> '{properties,type,const}', b ->> 'type', 'object'), ', ')
-      into text_value from jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) as b;
-    return next jsonb_build_object('field', path, 'value', shown,
-      'message', 'is of no accepted form', 'expected', 'one of: ' || text_value);
+    if best is not null then
+      return query select jsonb_array_elements(best);
+    elsif kind <> 'object' then
+      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be object', 'expected', 'object');
+    else
+      select string_agg(b #>> '{properties,type,const}', ', ')
+        into text_value from jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) as b;
+      return next jsonb_build_object('field', path || '.type', 'value', value -> 'type', 'code', 'unknown-type',
+        'message', 'is of no known type', 'expected', 'one of: ' || text_value);
+    end if;
     return;
   end if;
 
-  if wanted is not null and not (kind = wanted
-      or (wanted = 'integer' and kind = 'number' and (value #>> '{}')::numeric % 1 = 0)) then
-    return next jsonb_build_object('field', path, 'value', shown,
-      'message', format('must be %s, not %s', wanted, kind), 'expected', wanted);
-    return;
-  end if;
   if schema ? 'const' and value <> schema -> 'const' then
-    return next jsonb_build_object('field', path, 'value', shown, 'message', 'is not the accepted value',
-      'expected', schema ->> 'const');
+    return next jsonb_build_object('field', path, 'value', shown, 'code', 'not-accepted', 'message', 'is not an accepted value',
+      'expected', 'one of: ' || (schema ->> 'const'));
+    return;
   end if;
   if schema ? 'enum' and not schema -> 'enum' @> value then
-    return next jsonb_build_object('field', path, 'value', shown, 'message', 'is not an accepted value',
+    return next jsonb_build_object('field', path, 'value', shown, 'code', 'not-accepted', 'message', 'is not an accepted value',
       'expected', 'one of: ' || (select string_agg(e, ', ') from jsonb_array_elements_text(schema -> 'enum') as e));
+    return;
   end if;
-
-  if kind = 'number' then
-    number := (value #>> '{}')::numeric;
-    if number < (schema ->> 'minimum')::numeric or number <= (schema ->> 'exclusiveMinimum')::numeric
-        or number > (schema ->> 'maximum')::numeric then
-      return next jsonb_build_object('field', path, 'value', shown, 'message', 'is out of range',
-        'expected', case when schema ? 'minimum' then format('a number from %s', schema ->> 'minimum')
-          else format('a number above %s', coalesce(schema ->> 'exclusiveMinimum', '-infinity')) end
-          || coalesce(' to ' || (schema ->> 'maximum'), ''));
+  if wanted is not null and not (kind = wanted
+      or (wanted = 'integer' and kind = 'number' and (value #>> '{}')::numeric % 1 = 0)) then
+    wanted := case when wanted = 'integer' and kind <> 'number' then 'number' else wanted end;
+    return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be ' || wanted, 'expected', wanted);
+    return;
+  end if;
+  if kind in ('number', 'string', 'array') then
+    number := case kind when 'number' then (value #>> '{}')::numeric when 'string' then length(value #>> '{}')
+      else jsonb_array_length(value) end;
+    limits := case kind when 'number' then array['minimum', 'maximum', ''] when 'string' then array['minLength', 'maxLength', ' characters']
+      else array['minItems', 'maxItems', ' items'] end;
+    if number < (schema ->> limits[1])::numeric or kind = 'number' and number <= (schema ->> 'exclusiveMinimum')::numeric then
+      return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-small' else 'too-short' end,
+        'message', case kind when 'number' then 'is too small' else 'is too short' end,
+        'expected', case when schema ? limits[1] then 'at least ' || (schema ->> limits[1])
+          else 'more than ' || (schema ->> 'exclusiveMinimum') end || limits[3]);
+    elsif number > (schema ->> limits[2])::numeric then
+      return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-large' else 'too-long' end,
+        'message', case kind when 'number' then 'is too large' else 'is too long' end,
+        'expected', 'at most ' || (schema ->> limits[2]) || limits[3]);
     end if;
-  elsif kind = 'string' then
-    text_value := value #>> '{}';
-    if length(text_value) < (schema ->> 'minLength')::integer
-        or length(text_value) > (schema ->> 'maxLength')::integer then
-      return next jsonb_build_object('field', path, 'value', shown, 'message', 'has the wrong length',
-        'expected', format('%s to %s characters', coalesce(schema ->> 'minLength', '0'),
-          coalesce(schema ->> 'maxLength', 'any number of')));
-    elsif schema ? 'pattern' and text_value !~ (schema ->> 'pattern') then
-      return next jsonb_build_object('field', path, 'value', shown, 'message', 'has characters that are not allowed',
-        'expected', 'text that matches ' || (schema ->> 'pattern'));
+  end if;
+  if kind = 'string' then
+    if schema ? 'pattern' and value #>> '{}' !~ (schema ->> 'pattern') then
+      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-form', 'message', 'has the wrong form',
+        'expected', coalesce(schema ->> 'x-form', 'text that matches ' || (schema ->> 'pattern')));
     end if;
   elsif kind = 'array' then
-    if jsonb_array_length(value) < (schema ->> 'minItems')::integer
-        or jsonb_array_length(value) > (schema ->> 'maxItems')::integer then
-      return next jsonb_build_object('field', path, 'value', jsonb_array_length(value),
-        'message', 'has the wrong number of items',
-        'expected', format('%s to %s items', coalesce(schema ->> 'minItems', '0'), coalesce(schema ->> 'maxItems', 'any number of')));
-    elsif jsonb_typeof(schema -> 'items') = 'object' and schema -> 'items' <> '{}' then
+    if jsonb_typeof(schema -> 'items') = 'object' and schema -> 'items' <> '{}' then
       for item in select jsonb_array_elements(value) loop
         return query select * from etl.schema_errors(schema -> 'items', item, format('%s[%s]', path, i));
         get diagnostics told_below = row_count;
@@ -101,8 +120,8 @@ begin
         told := told + 1;
         return next jsonb_strip_nulls(jsonb_build_object(
           'field', left(case when path = '' then name else path || '.' || name end, 200),
-          'message', 'is not a known name' || coalesce(format('; did you mean %s?', near), ''),
-          'expected', coalesce(near, array_to_string(known, ', '))));
+          'code', 'unknown-name', 'message', 'is not a known name' || coalesce('; did you mean ' || near || '?', ''),
+          'expected', coalesce(near, 'one of: ' || array_to_string(known, ', '))));
       elsif jsonb_typeof(schema -> 'additionalProperties') = 'object' then
         return query select * from etl.schema_errors(schema -> 'additionalProperties', item,
           case when path = '' then name else path || '.' || name end);
@@ -112,7 +131,8 @@ begin
     for name in select jsonb_array_elements_text(schema -> 'required') loop
       if not value ? name and not schema -> 'properties' -> name ? 'default' then
         return next jsonb_build_object('field', case when path = '' then name else path || '.' || name end,
-          'message', 'is missing', 'expected', coalesce(schema -> 'properties' -> name ->> 'description', 'a value'));
+          'code', 'missing', 'message', 'is missing',
+          'expected', replace(coalesce(schema -> 'properties' -> name ->> 'type', 'value'), 'integer', 'number'));
       end if;
     end loop;
   end if;

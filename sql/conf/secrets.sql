@@ -110,7 +110,7 @@ end $$;
 create or replace function etl.secret_errors(value jsonb, path text[] default '{}') returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
   select coalesce(jsonb_agg(jsonb_build_object('field', array_to_string(s.at, '.'),
-    'message', format('holds %s, and confs are stored and shown', s.what),
+    'code', 'secret', 'message', format('holds %s, and confs are stored and shown', s.what),
     'expected', case when s.at[1] = 'source' then 'the name of a connection in source.connection, whose URL and headers the variable ETL_CONNECTION_<NAME> of the servers holds; source.url then without secrets'
       else 'no secret' end) order by s.at), '[]')
   from etl.secrets_of(value, path) as s

@@ -34,7 +34,7 @@ begin
     if jsonb_typeof(value) = 'number' and ((value #>> '{}')::numeric between 0 and 6 or (value #>> '{}')::numeric > 1095) then
       if origin = 'request' then
         errors := errors || jsonb_build_object('field', key, 'value', value,
-          'message', 'is no retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
+          'code', 'not-accepted', 'message', 'is no retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
       else
         origin := format('%s, which says %s: not 7 to 1,095 days or -1', origin, value);
         value := to_jsonb(least(greatest((value #>> '{}')::numeric, 7), 1095)::integer);
@@ -67,7 +67,7 @@ begin
   select * into resolved from etl.resolve_maintenance(conf);
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
-      case when not exists (select from jsonb_array_elements(resolved.errors) as e where e ->> 'message' not like 'is not a known name%')
+      case when not exists (select from jsonb_array_elements(resolved.errors) as e where e ->> 'code' is distinct from 'unknown-name')
         then 'unknown-parameter' else 'invalid-conf' end,
       format('The conf of etl_maintenance has %s: %s',
         case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,

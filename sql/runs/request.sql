@@ -83,7 +83,7 @@ begin
     coalesce(options ->> 'time_zone', 'UTC'));
   if jsonb_array_length(resolved.errors) > 0 then
     perform etl.raise_problem(
-      case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.message starts with "is not a known name"))') then 'unknown-parameter' else 'invalid-conf' end,
+      case when not jsonb_path_exists(resolved.errors, '$[*] ? (!(@.code == "unknown-name"))') then 'unknown-parameter' else 'invalid-conf' end,
       format('The conf has %s: %s', case jsonb_array_length(resolved.errors) when 1 then 'an error' else jsonb_array_length(resolved.errors) || ' errors' end,
         (select string_agg(format('%s %s', e ->> 'field', e ->> 'message'), '; ') from jsonb_array_elements(resolved.errors) as e)),
       resolved.errors);

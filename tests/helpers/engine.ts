@@ -9,14 +9,10 @@ import { RunWatch } from "../../queue/run_watch.ts";
 import { workOnRequests, workOnRuns } from "../../queue/kinds_of_work.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { Database, type Sql } from "../../store/database.ts";
-import { type RunDetail, runDetail } from "../../store/run_views.ts";
-import {
-  acceptRun,
-  admitRuns,
-  type SubmitOptions,
-  submitRun,
-  type Submitted,
-} from "../../store/runs.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import { runDetail } from "../../store/run_views.ts";
+import type { Submitted } from "../../vocabulary/run_schema.ts";
+import { acceptRun, admitRuns, type SubmitOptions, submitRun } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { asServer, prepareAsTold, serverRole } from "./server_role.ts";

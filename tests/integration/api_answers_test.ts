@@ -204,6 +204,7 @@ Deno.test("a value of a wrong type is told as what it is, not as missing", async
   assert.deepEqual(await first(slots({ slots: "x" })), {
     field: "slots",
     value: "x",
+    code: "wrong-type",
     message: "must be number",
     expected: "number",
   });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { RunDetail } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 const utf16be = (text: string, mark = true) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { RunDetail } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 

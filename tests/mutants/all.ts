@@ -8,6 +8,7 @@ import { RUNS } from "./runs.ts";
 import { SCHEDULES } from "./schedules.ts";
 import { SOURCES } from "./sources.ts";
 import { VALUES } from "./values.ts";
+import { WORDS } from "./words.ts";
 
 /** Every mutant, by topic. */
 export const MUTANTS: Mutant[] = [
@@ -20,4 +21,5 @@ export const MUTANTS: Mutant[] = [
   ...SCHEDULES,
   ...SOURCES,
   ...VALUES,
+  ...WORDS,
 ];

@@ -7,7 +7,7 @@ import {
   summaryLines,
 } from "../../scripts/cli/run_screen.ts";
 import { Terminal } from "../../scripts/terminal.ts";
-import type { RunDetail } from "../../store/run_views.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
 
 const STAGES = ["extract", "transform", "chunk", "validate", "ge_validate", "load", "finalize"];
 
@@ -134,7 +134,12 @@ Deno.test("summaryLines() says why a run failed, what is in the table, and how t
     terminal,
     runOf({
       state: "failed",
-      error: { detail: "The disk is full." },
+      error: {
+        type: "/api/problems/disk-full",
+        title: "Disk full",
+        status: 500,
+        detail: "The disk is full.",
+      },
       chunks: { prepared: 6, published: 2 },
     }),
   ).join("\n");

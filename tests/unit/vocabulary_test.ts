@@ -17,11 +17,16 @@ const read = (path: string) => Deno.readTextFileSync(new URL(path, root));
 
 /** The schema as PostgreSQL lists it, and the text of all functions. */
 const dump = read("sql/schema.dump.txt");
-const functions = sqlFiles("sql/functions/").map(read).join("\n");
+/** Each file of sql/ by hand that may name kinds; etl_setup.sql is made of them. */
+const functions = sqlFiles("sql/").map(read).join("\n");
 
 function sqlFiles(folder: string): string[] {
   return [...Deno.readDirSync(new URL(folder, root))].flatMap(({ name, isDirectory }) =>
-    isDirectory ? sqlFiles(`${folder}${name}/`) : name.endsWith(".sql") ? [folder + name] : []
+    isDirectory
+      ? ["migrations", "restore"].includes(name) ? [] : sqlFiles(`${folder}${name}/`)
+      : name.endsWith(".sql") && folder !== "sql/"
+      ? [folder + name]
+      : []
   );
 }
 
@@ -90,4 +95,33 @@ Deno.test("SQL names only problems that are documented", () => {
   ];
   assert.ok(named.length > 20);
   for (const [, type] of named) assert.ok(Object.hasOwn(PROBLEM_TYPES, type!), type!);
+});
+
+/** The files of the program, written by hand, that have a word in them. */
+function filesWith(word: string): string[] {
+  const isWord = new RegExp(`\\b${word}\\b`);
+  const look = (folder: string): string[] =>
+    [...Deno.readDirSync(new URL(folder, root))].flatMap(({ name, isDirectory }) =>
+      isDirectory
+        ? look(`${folder}${name}/`)
+        : /\.(tsx?|sql)$/.test(name) && isWord.test(read(folder + name))
+        ? [folder + name]
+        : []
+    );
+  return [
+    ...["vocabulary", "islands", "pipeline", "queue", "routes", "server", "store", "telemetry"],
+    ...["sql/conf", "sql/metrics", "sql/reactions", "sql/runs", "sql/schedules", "sql/shared"],
+  ].flatMap((folder) => look(`${folder}/`));
+}
+
+Deno.test("a kind of alert is named in four files at most, an environment variable in one", () => {
+  for (const kind of ["schedule_overdue", "consumer_failed", "sla_miss", "ge_failed"]) {
+    const files = filesWith(kind);
+    assert.ok(files.length >= 3 && files.length <= 4, `${kind}: ${files.join(", ")}`);
+  }
+  for (
+    const variable of ["ETL_MAX_STREAMS", "ETL_BODY_TIMEOUT_SECONDS", "ETL_SIGN_INS_PER_MINUTE"]
+  ) {
+    assert.deepEqual(filesWith(variable), ["server/config.ts"], variable);
+  }
 });

@@ -1,7 +1,8 @@
 import { parseConf } from "../../../pipeline/conf_errors.ts";
-import type { RunDetail, RunLogLine, RunView } from "../../../store/run_views.ts";
+import type { RunDetail, RunView } from "../../../vocabulary/run_schema.ts";
+import type { RunLogLine } from "../../../store/run_views.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
-import type { Submitted } from "../../../store/runs.ts";
+import type { Submitted } from "../../../vocabulary/run_schema.ts";
 import { isOver, RUN_STATES } from "../../../vocabulary/words.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import { type Api, post, request } from "../api.ts";

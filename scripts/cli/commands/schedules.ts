@@ -1,6 +1,6 @@
 import { localTime } from "../../../pipeline/schedules/cron.ts";
 import type { ScheduleJson } from "../../../routes/schedule_body.ts";
-import type { Submitted } from "../../../store/runs.ts";
+import type { Submitted } from "../../../vocabulary/run_schema.ts";
 import type { Terminal } from "../../terminal.ts";
 import { type Api, post, problemOf, request } from "../api.ts";
 import {
