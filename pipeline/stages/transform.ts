@@ -78,6 +78,7 @@ export class Transformer {
       outputs = asRecords(this.#transform!(record));
       if (digits !== undefined) { for (const output of outputs) keepDigits(digits, output); }
     } catch (error) {
+      if (error instanceof ReturnedPromise) throw error;
       result.rejected.push({
         position,
         output: 0,
@@ -187,11 +188,22 @@ function errorText(error: unknown): string {
   }
 }
 
+/** A fault of the module and of no record: every record would be rejected for it. */
+class ReturnedPromise extends Error {
+  override readonly message =
+    "transform() returned a promise: return the record, not a promise (no `async`, nothing to wait for)";
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
 function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {
   if (output === null || output === undefined) return [];
-  if (output instanceof Promise) {
-    output.catch(() => {});
-    throw new RowError("transform_output", "a transform must not be async: it gave a Promise");
+  if (isThenable(output)) {
+    Promise.resolve(output).catch(() => {});
+    throw new ReturnedPromise();
   }
   const outputs = Array.isArray(output) ? output : [output];
   for (const value of outputs) {

@@ -104,8 +104,12 @@ const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
  */
 export function bodyLimits(): MiddlewareHandler {
   return async (c, next) => {
-    if (c.req.raw.body === null || dataFormat(c) !== undefined) return await next();
     const type = mediaType(c);
+    if (c.req.raw.body === null) {
+      emptyAsNone(c, type);
+      return await next();
+    }
+    if (dataFormat(c) !== undefined) return await next();
     const isForm = FORMS.includes(type);
     const maxBytes = Math.min(
       bodyBytesOf(routeOf(c)) ?? MAX_JSON_BYTES,
@@ -125,8 +129,15 @@ export function bodyLimits(): MiddlewareHandler {
     }
     // it can be read once only
     c.req.raw = new Request(c.req.raw, { body: bytes as BodyInit });
+    if (bytes.length === 0) emptyAsNone(c, type);
     await next();
   };
+}
+
+/** Clients say application/json of every request: JSON of no bytes is an object without members. */
+function emptyAsNone(c: Context, type: string): void {
+  if (type !== "application/json" || ["GET", "HEAD"].includes(c.req.method)) return;
+  c.req.raw = new Request(c.req.raw, { body: "{}" });
 }
 
 /** JSON.parse reads 1e400 as Infinity, which is null where it is written again. */

@@ -156,3 +156,18 @@ Deno.test("POST /api/etl/run: a body has its limits", async (t) => {
   const [uploads] = await engine.sql`select count(*)::int as n from etl.uploads`;
   assert.equal(uploads!.n, 0);
 });
+
+Deno.test("a body of JSON without a byte is no body, wherever one may be left out", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const init = { method: "POST", headers: { "content-type": "application/json" } };
+  const { run_id } = await (await engine.request("/api/etl/run", { ...init, body: "" })).json();
+  await engine.toEnd(run_id);
+  for (const path of ["/api/etl/run", `/api/etl/runs/${run_id}/retry`, "/api/etl/maintenance"]) {
+    for (const body of ["", new Blob([]).stream(), undefined]) {
+      const response = await engine.request(path, body === undefined ? init : { ...init, body });
+      assert.notEqual(response.status, 400, `${path}: ${await response.text()}`);
+    }
+  }
+  const put = await engine.request("/api/variables/v", { ...init, method: "PUT", body: "" });
+  assert.deepEqual((await problemOf(put)).errors!.map(({ field }) => field), ["value"]);
+});

@@ -183,6 +183,22 @@ export const ACCESS: Mutant[] = [
     tests: ["unit/gate_test.ts: Turns has so many work at once"],
   },
   {
+    id: "access/empty-body",
+    file: "routes/shared/body.ts",
+    find: 'body: "{}" });',
+    replace: 'body: "" });',
+    breaks: "JSON of no bytes is no body",
+    tests: ["integration/api_requests_test.ts: a body of JSON without a byte"],
+  },
+  {
+    id: "access/promise",
+    file: "pipeline/stages/transform.ts",
+    find: "if (error instanceof ReturnedPromise) throw error;",
+    replace: "",
+    breaks: "a transform that returns a promise fails its run",
+    tests: ["unit/transform_test.ts: a transform that returns a promise"],
+  },
+  {
     id: "access/names",
     file: "routes/shared/body.ts",
     find: "if (++names[depth]! > MAX_NAMES) return",

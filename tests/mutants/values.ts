@@ -35,14 +35,6 @@ export const VALUES: Mutant[] = [
     tests: ["unit/transform_test.ts: outputs of one record with the same key"],
   },
   {
-    id: "values/async-transform",
-    file: "pipeline/stages/transform.ts",
-    find: "if (output instanceof Promise) {",
-    replace: "if (output === undefined) {",
-    breaks: "an async transform is refused by name",
-    tests: ["unit/transform_test.ts: what a module throws or gives wrongly"],
-  },
-  {
     id: "values/too-deep",
     file: "pipeline/stages/transform.ts",
     find: 'return error instanceof RangeError ? "not_storable" : null;',

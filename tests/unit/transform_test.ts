@@ -79,8 +79,6 @@ Deno.test("transform: what a module throws or gives wrongly is quarantined with 
     },
     text: () => "text",
     list: () => [[1]],
-    promise: () => Promise.resolve({ id: "x" }),
-    rejected: () => Promise.reject(new Error("later")),
     date: () => ({ id: "x", at: new Date(0) }),
     hole: () => ({ id: "x", at: undefined }),
     endless: function endless(record): unknown {
@@ -92,8 +90,6 @@ Deno.test("transform: what a module throws or gives wrongly is quarantined with 
   assert.deepEqual(batch.events, []);
   assert.deepEqual(rules(batch), [
     "transform_error",
-    "transform_output",
-    "transform_output",
     "transform_output",
     "transform_output",
     "not_json",
@@ -136,4 +132,20 @@ Deno.test("transform: each record has one fate", () => {
     .batch(Array.from({ length: 9 }, (_, i) => i === 4 ? { n: 3 } : { id: i, n: i % 3 }), 0);
   const { events, rejected, filtered, extra } = batch;
   assert.equal(events.length + rejected.length + filtered - extra, 9);
+});
+
+Deno.test("a transform that returns a promise fails as a whole, and not record by record", () => {
+  for (
+    const transform of [(record: object) => Promise.resolve(record), () => ({ then: () => {} })]
+  ) {
+    const transformer = new Transformer({
+      mapping: {},
+      sourceName: "s",
+      transform: transform as never,
+    });
+    assert.throws(
+      () => transformer.batch([{ id: 1 }], 0),
+      /return the record, not a promise/,
+    );
+  }
 });
