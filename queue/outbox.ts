@@ -100,19 +100,28 @@ const MAX_AGE_HOURS = 24;
  * them to the next, who sends them again under the same id.
  */
 export async function drainChannel(options: NotifierOptions): Promise<void> {
-  while (!options.lease.signal.aborted && await sendOne(options));
+  const alone = { left: 0 };
+  while (!options.lease.signal.aborted && await sendOne(options, alone));
 }
 
-/** One message; whether there may be more to send. */
-async function sendOne({ sql, channel, sender, log, lease }: NotifierOptions): Promise<boolean> {
+/**
+ * One message; whether there may be more to send. What is refused with several in it is sent again one by one,
+ * which `alone` counts, so that the one that is to blame is given up and no other.
+ */
+async function sendOne(
+  { sql, channel, sender, log, lease }: NotifierOptions,
+  alone: { left: number },
+): Promise<boolean> {
   const { waitMs, blockedMs, failures } = await channelState(sql, channel);
   if (blockedMs > 0) return false;
   await delay(waitMs, lease.signal);
-  const rows = await pendingNotifications(sql, channel, sender.batch);
+  const rows = await pendingNotifications(sql, channel, alone.left > 0 ? 1 : sender.batch);
   if (rows.length === 0 || lease.signal.aborted) return false;
   const ids = rows.map((row) => row.notification_id);
+  alone.left = Math.max(0, alone.left - 1);
+  let remark: string | void;
   try {
-    await sender.send(rows.map(({ notification_id, type, payload }) => ({
+    remark = await sender.send(rows.map(({ notification_id, type, payload }) => ({
       id: notification_id,
       type,
       payload: payload as Notification["payload"],
@@ -124,6 +133,14 @@ async function sendOne({ sql, channel, sender, log, lease }: NotifierOptions): P
     const retryMs = error.retryable
       ? Math.max(error.retryAfterMs ?? 0, Math.min(1_000 * 2 ** failures, MAX_REST_MS))
       : null;
+    if (retryMs === null && rows.length > 1) {
+      alone.left = rows.length;
+      log.warn("a message with several alerts was refused, they are sent one by one", {
+        channel,
+        error: error.message,
+      });
+      return true;
+    }
     await markUnsent(sql, channel, {
       ids,
       error: error.message,
@@ -138,6 +155,7 @@ async function sendOne({ sql, channel, sender, log, lease }: NotifierOptions): P
     });
     return !error.retryable;
   }
+  if (remark !== undefined) log.warn("alerts were sent in part", { channel, error: remark });
   await markSent(sql, channel, { ids, intervalMs: sender.intervalMs });
   return true;
 }

@@ -11,13 +11,16 @@ import {
 } from "../store/reactions.ts";
 import { delay } from "../store/retry.ts";
 import type { Exporter, Sender } from "../telemetry/integration.ts";
+import { EmailSender } from "../telemetry/integrations/email.ts";
 import { MlflowClient, mlflowExporter } from "../telemetry/integrations/mlflow.ts";
 import {
   databaseName,
   lineageExporter,
   LineageSender,
 } from "../telemetry/integrations/openlineage.ts";
+import { PagerDutySender } from "../telemetry/integrations/pagerduty.ts";
 import { SlackSender } from "../telemetry/integrations/slack.ts";
+import { TeamsSender } from "../telemetry/integrations/teams.ts";
 import { CloudEventsSender } from "../telemetry/integrations/webhook.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunEndObserver, TaskEnd, TaskObserver } from "../telemetry/observer.ts";
@@ -113,7 +116,7 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
 }
 
 function sendersOf({ settings, publicUrl }: ReactionDeps): Record<string, Sender> {
-  const { slackWebhook, alertWebhook } = settings;
+  const { slackWebhook, alertWebhook, email, teamsWebhook, pagerDuty } = settings;
   return {
     ...(slackWebhook === null ? {} : { slack: new SlackSender(slackWebhook, { publicUrl }) }),
     ...(alertWebhook === null ? {} : {
@@ -122,6 +125,9 @@ function sendersOf({ settings, publicUrl }: ReactionDeps): Record<string, Sender
         token: alertWebhook.token,
       }),
     }),
+    ...(email === null ? {} : { email: new EmailSender(email, { publicUrl }) }),
+    ...(teamsWebhook === null ? {} : { teams: new TeamsSender(teamsWebhook, { publicUrl }) }),
+    ...(pagerDuty === null ? {} : { pagerduty: new PagerDutySender(pagerDuty, { publicUrl }) }),
   };
 }
 

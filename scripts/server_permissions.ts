@@ -7,6 +7,7 @@ import {
   isHttpConnection,
   parseHttpConnection,
 } from "../pipeline/sources/http/connection.ts";
+import { PAGERDUTY_URL } from "../telemetry/settings_schema.ts";
 import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
 
 /** Names and beginnings of names of environment variables that the server reads. */
@@ -52,7 +53,9 @@ const PROGRAM = [
 
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS =
-  /^(SLACK_WEBHOOK(_[A-Z0-9_]+)?|ETL_ALERT_WEBHOOK|MLFLOW_TRACKING_URI|OPENLINEAGE_URL)$/;
+  /^(SLACK_WEBHOOK(_[A-Z0-9_]+)?|ETL_ALERT_(TEAMS_)?WEBHOOK|ETL_SMTP_URL|MLFLOW_TRACKING_URI|OPENLINEAGE_URL)$/;
+
+const DEFAULT_PORTS: Record<string, string> = { "http:": "80", "smtp:": "587", "smtps:": "465" };
 
 /** Names of the variables in `env` that the server may read. */
 export function readableVariables(env: Record<string, string>): string[] {
@@ -133,6 +136,10 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
       hosts.add(service(name, value));
     }
   }
+  if (env.ETL_ALERT_PAGERDUTY_KEY) {
+    const url = env.ETL_ALERT_PAGERDUTY_URL || PAGERDUTY_URL;
+    hosts.add(service("ETL_ALERT_PAGERDUTY_URL", url));
+  }
   if (env.STATSD_HOST) {
     hosts.add(`${bracketed(env.STATSD_HOST)}:${env.STATSD_PORT || "8125"}`);
     hosts.add("0.0.0.0:0"); // where its UDP socket is bound
@@ -188,7 +195,7 @@ function named(name: string, dsn: string): void {
 
 function service(name: string, address: string): string {
   const url = parse(name, address);
-  return `${url.hostname}:${url.port || (url.protocol === "http:" ? "80" : "443")}`;
+  return `${url.hostname}:${url.port || DEFAULT_PORTS[url.protocol] || "443"}`;
 }
 
 function parse(name: string, value: string): URL {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Problem } from "../vocabulary/problem.ts";
 import { addressSecrets } from "./http_post.ts";
 
 const flag = z.enum(["true", "false", "1", "0", "on", "off"])
@@ -6,7 +7,16 @@ const flag = z.enum(["true", "false", "1", "0", "on", "off"])
 const whole = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const seconds = z.coerce.number().positive().max(31_536_000);
 const share = z.coerce.number().min(0).max(1);
+
+/** Addresses of a list that commas divide. */
+const emailAddresses = (text: string) =>
+  text.split(",").map((each) => each.trim()).filter((each) => each !== "");
+/** Enough to tell a slip; the mail server says whether there is such an address. */
+const isEmailAddress = (text: string) => /^[^\s@<>,]+@[^\s@<>,]+$/.test(text);
 const webUrl = z.url({ protocol: /^https?$/, error: "must be an http or https URL" });
+
+/** Where PagerDuty takes events, but for its EU region. */
+export const PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue";
 
 /** The part of the environment that says where the server reports to. */
 export const telemetryEnvironment = {
@@ -21,6 +31,24 @@ export const telemetryEnvironment = {
     .describe("gets alerts and recoveries as CloudEvents"),
   ETL_ALERT_WEBHOOK_TOKEN: z.string().optional()
     .describe("bearer token for ETL_ALERT_WEBHOOK"),
+  ETL_ALERT_EMAIL_TO: z.string().optional().refine(
+    (text) => text === undefined || emailAddresses(text).every(isEmailAddress),
+    "must be e-mail addresses, divided by commas",
+  ).describe("e-mail addresses, divided by commas, that alerts and recoveries go to"),
+  ETL_ALERT_EMAIL_FROM: z.string().refine(isEmailAddress, "must be an e-mail address").optional()
+    .describe("sender of these mails; default: the first address of ETL_ALERT_EMAIL_TO"),
+  ETL_SMTP_URL: z.url({ protocol: /^smtps?$/, error: "must be an smtp or smtps URL" })
+    .refine((url) => /^[^?]*(\?tls=off)?$/.test(url), "may have no parameter but ?tls=off")
+    .optional()
+    .describe(
+      "mail server: `smtp://user:password@host:587` (STARTTLS where the server has it; a password requires it unless `?tls=off`) or `smtps://…:465`",
+    ),
+  ETL_ALERT_TEAMS_WEBHOOK: webUrl.optional()
+    .describe("webhook of a Microsoft Teams workflow, which gets Adaptive Cards"),
+  ETL_ALERT_PAGERDUTY_KEY: z.string().min(1).optional()
+    .describe("integration key of a PagerDuty service (Events API v2)"),
+  ETL_ALERT_PAGERDUTY_URL: webUrl.default(PAGERDUTY_URL)
+    .describe("where PagerDuty takes events; its EU region has another address"),
   ETL_ALERT_SUPPRESS_SECONDS: z.coerce.number().min(0).max(31_536_000).default(3600)
     .describe("an alert that goes on is told once in so many seconds"),
   ETL_ALERT_WINDOW: whole(3, 1000).default(10)
@@ -56,12 +84,22 @@ export const telemetryEnvironment = {
 
 const environment = z.object(telemetryEnvironment);
 
+export interface EmailSettings {
+  /** `smtp:` or `smtps:`, with user and password where the server wants them. */
+  url: string;
+  from: string;
+  to: string[];
+}
+
 /** Where the server reports to, and how finished runs are judged. */
 export interface TelemetrySettings {
   /** Without a slash at the end; null: the address that the server listens on. */
   publicUrl: string | null;
   slackWebhook: string | null;
   alertWebhook: { url: string; token: string | null } | null;
+  email: EmailSettings | null;
+  teamsWebhook: string | null;
+  pagerDuty: { key: string; url: string } | null;
   suppressSeconds: number;
   trendWindow: number;
   ratioDrop: number;
@@ -83,6 +121,11 @@ export function telemetrySettings(env: Record<string, string>): TelemetrySetting
     alertWebhook: values.ETL_ALERT_WEBHOOK === undefined
       ? null
       : { url: values.ETL_ALERT_WEBHOOK, token: values.ETL_ALERT_WEBHOOK_TOKEN ?? null },
+    email: emailSettings(values),
+    teamsWebhook: values.ETL_ALERT_TEAMS_WEBHOOK ?? null,
+    pagerDuty: values.ETL_ALERT_PAGERDUTY_KEY === undefined
+      ? null
+      : { key: values.ETL_ALERT_PAGERDUTY_KEY, url: values.ETL_ALERT_PAGERDUTY_URL },
     suppressSeconds: values.ETL_ALERT_SUPPRESS_SECONDS,
     trendWindow: values.ETL_ALERT_WINDOW,
     ratioDrop: values.ETL_ALERT_RATIO_DROP,
@@ -110,6 +153,20 @@ export function telemetrySettings(env: Record<string, string>): TelemetrySetting
   };
 }
 
+function emailSettings(values: z.infer<typeof environment>): EmailSettings | null {
+  const { ETL_ALERT_EMAIL_TO: to, ETL_ALERT_EMAIL_FROM: from, ETL_SMTP_URL: url } = values;
+  if (to === undefined && url === undefined) return null;
+  if (to === undefined || url === undefined) {
+    throw new Problem("invalid-conf", {
+      detail: `Mails need both ETL_SMTP_URL and ETL_ALERT_EMAIL_TO, and ${
+        to === undefined ? "ETL_ALERT_EMAIL_TO" : "ETL_SMTP_URL"
+      } is not set.`,
+    });
+  }
+  const recipients = emailAddresses(to);
+  return { url, from: from ?? recipients[0]!, to: recipients };
+}
+
 function mlflowAuth(values: z.infer<typeof environment>): string | null {
   if (values.MLFLOW_TRACKING_TOKEN !== undefined) return `Bearer ${values.MLFLOW_TRACKING_TOKEN}`;
   if (values.MLFLOW_TRACKING_USERNAME === undefined) return null;
@@ -121,13 +178,17 @@ function mlflowAuth(values: z.infer<typeof environment>): string | null {
 
 /** What no log line may show. */
 export function telemetrySecrets(settings: TelemetrySettings): string[] {
-  const { slackWebhook, alertWebhook, mlflow, openLineage } = settings;
+  const { slackWebhook, alertWebhook, email, teamsWebhook, pagerDuty, mlflow, openLineage } =
+    settings;
   const [hook, lineage] = [alertWebhook?.url ?? "", openLineage?.url ?? ""];
   return [
     slackWebhook,
     ...addressSecrets(slackWebhook ?? ""),
     ...addressSecrets(hook),
     alertWebhook?.token,
+    ...credentials(email?.url),
+    ...addressSecrets(teamsWebhook ?? ""),
+    pagerDuty?.key,
     ...credentials(mlflow?.url),
     mlflow?.authorization?.replace(/^\w+ /, ""),
     ...credentials(lineage),
@@ -138,6 +199,6 @@ export function telemetrySecrets(settings: TelemetrySettings): string[] {
 /** The paths of these systems' addresses are no secret, and are words of log lines. */
 function credentials(url: string | undefined): string[] {
   if (url === undefined || !URL.canParse(url)) return [];
-  const { origin, username, password } = new URL(url);
-  return addressSecrets(`${origin.replace("//", `//${username}:${password}@`)}`);
+  const { protocol, host, username, password } = new URL(url);
+  return addressSecrets(`${protocol}//${username}:${password}@${host}`);
 }

@@ -87,12 +87,13 @@ function misspelled(env: Record<string, string>): Check[] {
 function forgotten(config: Config): Check[] {
   const { telemetry, host, allowedHosts } = config;
   const checks: Check[] = [];
-  if (telemetry.slackWebhook === null && telemetry.alertWebhook === null) {
+  const { slackWebhook, alertWebhook, email, teamsWebhook, pagerDuty } = telemetry;
+  if ([slackWebhook, alertWebhook, email, teamsWebhook, pagerDuty].every((each) => each === null)) {
     checks.push(
       warn(
         "alerts",
-        "neither SLACK_WEBHOOK nor ETL_ALERT_WEBHOOK is set: alerts are stored and nobody is told",
-        "Set one of them, or watch GET /api/alerts/recent or Prometheus.",
+        "no channel is configured: alerts are stored and nobody is told",
+        "Set SLACK_WEBHOOK, ETL_SMTP_URL or another of docs/observability.md, or watch GET /api/alerts/recent or Prometheus.",
       ),
     );
   } else if (telemetry.publicUrl === null) {
@@ -221,6 +222,8 @@ export async function serviceChecks(config: Config): Promise<Check[]> {
   const urls: [string, string | null | undefined][] = [
     ["Slack", telemetry.slackWebhook],
     ["alert webhook", telemetry.alertWebhook?.url],
+    ["Teams", telemetry.teamsWebhook],
+    ["PagerDuty", telemetry.pagerDuty?.url],
     ["MLflow", telemetry.mlflow?.url],
     ["OpenLineage", telemetry.openLineage?.url],
   ];
@@ -228,6 +231,9 @@ export async function serviceChecks(config: Config): Promise<Check[]> {
     ...urls.flatMap(([name, url]) =>
       url && !url.startsWith("file:") ? [guarded(name, () => reached(name, url))] : []
     ),
+    ...(telemetry.email === null ? [] : [
+      guarded("mail server", () => listens("mail server", telemetry.email!.url)),
+    ]),
     ...Object.entries(connections).map(([name, dsn]) =>
       guarded(`connection ${name}`, () => connected(`connection ${name}`, dsn))
     ),
@@ -256,6 +262,22 @@ async function reached(name: string, url: string): Promise<Check> {
       name,
       `${host} cannot be reached: ${why}`,
       "Check the address, DNS, proxy and firewall; runs go on, and messages are tried again.",
+    );
+  }
+}
+
+/** Whether somebody takes connections at an smtp address. */
+async function listens(name: string, url: string): Promise<Check> {
+  const { protocol, hostname, port, host } = new URL(url);
+  const to = { hostname, port: Number(port || (protocol === "smtps:" ? 465 : 587)) };
+  try {
+    (await Deno.connect({ ...to, signal: AbortSignal.timeout(LIMIT_MS) })).close();
+    return ok(name, `${host} answers`);
+  } catch {
+    return warn(
+      name,
+      `${host} cannot be reached`,
+      "Check ETL_SMTP_URL, DNS and firewall; mails are tried again for 24 hours.",
     );
   }
 }

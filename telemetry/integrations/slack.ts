@@ -1,8 +1,7 @@
 import { IncomingWebhook, type IncomingWebhookSendArguments } from "@slack/webhook";
-import { ALERT_KINDS, type AlertKind } from "../../vocabulary/alert_kinds.ts";
 import type { AlertSeverity } from "../../vocabulary/words.ts";
 import { DeliveryError, statusError, withoutAddress } from "../http_post.ts";
-import type { Notification, Sender } from "../integration.ts";
+import { headline, type Notification, runUrl, type Sender } from "../integration.ts";
 
 /** Slack's own limits: characters of a section, blocks of a message. */
 const MAX_SECTION = 2_900;
@@ -13,11 +12,6 @@ const ICONS: Record<string, string> = {
   warning: "\u{1F7E0}",
   info: "\u2705",
 } satisfies Record<AlertSeverity, string>;
-
-/** What a kind of alert is called in a message. */
-function alertTitle(kind: string): string {
-  return Object.hasOwn(ALERT_KINDS, kind) ? ALERT_KINDS[kind as AlertKind].title : kind;
-}
 
 /** Text of others in a Slack message: nothing in it is a link, a mention or a command. */
 function escapeSlack(text: string): string {
@@ -48,20 +42,13 @@ function summary(notifications: Notification[]): string {
   return withoutMarkup(rest > 0 ? `${text} (and ${rest} more)` : text);
 }
 
-function headline({ type, payload }: Notification): string {
-  const title = alertTitle(payload.kind);
-  return `${type === "recovered" ? `Recovered: ${title}` : title}: ${payload.subject}`;
-}
-
 type Block = NonNullable<IncomingWebhookSendArguments["blocks"]>[number];
 
 function section(notification: Notification, publicUrl: string): Block[] {
   const { type, id, payload } = notification;
   const icon = ICONS[type === "recovered" ? "info" : payload.severity] ?? ICONS.warning;
   const details = [
-    payload.run_id === null
-      ? null
-      : `<${publicUrl}/etl/runs/${payload.run_id}|run ${payload.run_id}>`,
+    payload.run_id === null ? null : `<${runUrl(notification, publicUrl)}|run ${payload.run_id}>`,
     (payload.suppressed_before ?? 0) > 0
       ? `${payload.suppressed_before} more since the last message`
       : null,

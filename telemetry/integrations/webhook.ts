@@ -1,5 +1,5 @@
 import { request } from "../http_post.ts";
-import type { Notification, Sender } from "../integration.ts";
+import { type Notification, runUrl, type Sender } from "../integration.ts";
 
 export interface CloudEventsOptions {
   /** `source` of the events: the address of this server. */
@@ -19,10 +19,7 @@ function cloudEvent(notification: Notification, source: string): Record<string, 
     subject: payload.subject,
     time: payload.at,
     datacontenttype: "application/json",
-    data: {
-      ...payload,
-      run_url: payload.run_id === null ? null : `${source}/etl/runs/${payload.run_id}`,
-    },
+    data: { ...payload, run_url: runUrl(notification, source) },
   };
 }
 

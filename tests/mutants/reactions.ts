@@ -3,6 +3,38 @@ import type { Mutant } from "./mutant.ts";
 /** After runs: alerts, deadlines, maintenance, history, logs. */
 export const REACTIONS: Mutant[] = [
   {
+    id: "reactions/alone",
+    file: "queue/outbox.ts",
+    find: "if (retryMs === null && rows.length > 1) {",
+    replace: "if (false) {",
+    breaks: "one alert that Slack refuses does not lose the others of its message",
+    tests: ["integration/alerts_channels_test.ts: one alert that Slack refuses"],
+  },
+  {
+    id: "reactions/mail-tls",
+    file: "telemetry/integrations/email.ts",
+    find: 'requireTLS: password !== ""',
+    replace: "requireTLS: false",
+    breaks: "no password goes to a mail server in clear text",
+    tests: ["integration/alerts_channels_test.ts: a password waits"],
+  },
+  {
+    id: "reactions/mail-id",
+    file: "telemetry/integrations/email.ts",
+    find: "messageId: `<${id}@${host}>`,",
+    replace: "",
+    breaks: "a repeated mail can be told by its id",
+    tests: ["integration/alerts_channels_test.ts: mails of an incident"],
+  },
+  {
+    id: "reactions/pagerduty-test",
+    file: "telemetry/integrations/pagerduty.ts",
+    find: 'kind === "test" ? [trigger, resolve] : [trigger]',
+    replace: "[trigger]",
+    breaks: "a test leaves no incident at PagerDuty open",
+    tests: ["integration/alerts_channels_test.ts: a test alert arrives"],
+  },
+  {
     id: "reactions/suppressed",
     file: "sql/reactions/alerts.sql",
     find:

@@ -27,6 +27,9 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
     ETL_HTTP_SOURCES: "203.0.113.7",
     ETL_HTTP_PRIVATE_HOSTS: "10.0.0.7:9000",
     SLACK_WEBHOOK: "https://hooks.slack.com/services/x",
+    ETL_SMTP_URL: "smtp://u:p@mail.example.com",
+    ETL_ALERT_TEAMS_WEBHOOK: "https://teams.example.com/x",
+    ETL_ALERT_PAGERDUTY_KEY: "k",
     STATSD_HOST: "statsd",
   };
   assert.deepEqual(values(more, "allow-net"), [
@@ -37,6 +40,9 @@ Deno.test("serverPermissions() adds what the configuration names", () => {
     "203.0.113.7",
     "10.0.0.7:9000",
     "hooks.slack.com:443",
+    "mail.example.com:587",
+    "teams.example.com:443",
+    "events.pagerduty.com:443",
     "statsd:8125",
     "0.0.0.0:0",
   ]);

@@ -30,7 +30,7 @@ silence: nobody is told for --minutes. close: it is over. test: sends one messag
       const { channels } = await post<{ channels: string[] }>(api, "/api/alerts/test", {});
       out.line(
         channels.length === 0
-          ? "No server has a channel: set SLACK_WEBHOOK or ETL_ALERT_WEBHOOK."
+          ? "No server has a channel: set SLACK_WEBHOOK, ETL_SMTP_URL or another of docs/observability.md."
           : `On its way to ${channels.join(", ")}.`,
       );
       return channels.length === 0 ? EXIT.failed : EXIT.succeeded;
