@@ -121,7 +121,7 @@ export function violations(path: string, text: string): string[] {
     if (folder === "" || to === folder || SHARED.test(target)) continue;
     if (target === "server/config.ts" && typeOnly) continue; // resolved by main.ts, and passed in
     if (folder === "islands") {
-      if (!typeOnly) found.push(`${where}: islands import types only, not ${target}`);
+      if (!typeOnly) found.push(`${where}: islands import types and words only, not ${target}`);
       continue;
     }
     if (!(DIRECTIONS[folder] ?? []).includes(to) && !UNBOUND.has(to)) {
