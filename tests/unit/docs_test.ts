@@ -89,6 +89,7 @@ const FOLDERS =
   /^(bench|deploy|docs|islands|pipeline|queue|routes|scripts|sql|store|suites|telemetry|tests|timers)\/[\w./-]*$/;
 /** Examples of what a user would put there. */
 const EXAMPLES = [
+  "pipeline/sources/NAME.ts",
   "suites/sales.json",
   "suites/daily.json",
   "suites/x.json",
