@@ -25,12 +25,10 @@ import { CloudEventsSender } from "../telemetry/integrations/webhook.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunEndObserver, TaskEnd, TaskObserver } from "../telemetry/observer.ts";
 import type { TelemetrySettings } from "../telemetry/settings_schema.ts";
+import { VERSION } from "../vocabulary/version.ts";
 import { drainConsumer } from "./consumer_worker.ts";
 import { drainChannel, drainExports } from "./outbox.ts";
 import type { WorkLoop } from "./work_loop.ts";
-
-/** Of this program, for lineage. */
-const VERSION = "0.1.0";
 
 interface ReactionDeps {
   loop: WorkLoop;

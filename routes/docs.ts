@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
+import { VERSION } from "../vocabulary/version.ts";
 import { neededFor, startsWork } from "./access/route_rules.ts";
 import { SECURE_COOKIE } from "./access/session.ts";
 
@@ -11,7 +12,7 @@ const DOCUMENT = {
   openapi: "3.1.0",
   info: {
     title: "etl-improved",
-    version: "0.1.0",
+    version: VERSION,
     description:
       "An ETL pipeline with a queue, validation, metrics and a dashboard, on PostgreSQL alone.",
   },

@@ -40,8 +40,8 @@ const KNOWN_CYCLES: readonly string[] = [
   "pipeline/workers/task.ts",
 ];
 
-/** What every folder may import: the words of the product, and schemas, from which types come. */
-const SHARED = /^(vocabulary\/.*|pipeline\/(params|.*schemas?)\.ts)$/;
+/** What every folder may import: the words of the product and its version, and schemas, from which types come. */
+const SHARED = /^(deno\.json|vocabulary\/.*|pipeline\/(params|.*schemas?)\.ts)$/;
 
 /**
  * Where SQL may stand besides the unbound folders: what the program asks of its own database is in store/, a source

@@ -30,6 +30,8 @@ export interface Command {
   /** What a newcomer should know, below the usage. */
   description: string;
   arguments?: Argument[];
+  /** Names of its actions, one of which is the first argument; default: it has none. */
+  actions?: () => string[];
   options: Record<string, Option>;
   examples: string[];
   /** More sections of its help. */
@@ -60,6 +62,8 @@ export interface Call {
   canAsk: boolean;
   /** Asks a question that yes answers by default. */
   ask(question: string): boolean;
+  /** A task as the user calls it: "deno task start", of the installed program "etl start". */
+  task(name: string): string;
   /** What psql takes to reach the database; null where this process does not know. */
   psql: string | null;
   /** Whether a server was named; else connect() starts what is needed in this process. */

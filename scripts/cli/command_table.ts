@@ -1,4 +1,5 @@
 import type { Command } from "./command.ts";
+import { completion } from "./completion.ts";
 import { alert } from "./commands/alert.ts";
 import { dataset } from "./commands/dataset.ts";
 import { load } from "./commands/load.ts";
@@ -34,4 +35,5 @@ export const COMMANDS: Command[] = [
   jobs,
   token,
   dataset,
+  completion(() => COMMANDS),
 ];

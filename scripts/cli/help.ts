@@ -5,17 +5,18 @@ import { COMMON_OPTIONS } from "./options.ts";
 
 const WIDTH = 96;
 
+/** How the command line is called in a checkout. */
+export const DEFAULT_TOOL = "deno task etl";
+
 /** `etl --help`: a page to learn the tool from. */
-export function mainHelp(commands: Command[]): string {
+export function mainHelp(commands: Command[], tool = DEFAULT_TOOL): string {
   return `etl loads data into PostgreSQL: it reads a source, turns each record into an event, checks it,
 and inserts or updates the table. Loading the same data again changes nothing.
 
-Usage:  deno task etl <command> [options]
-        deno task etl help <command>
+Usage:  ${tool} <command> [options]
+        ${tool} help <command>
 
-Below, etl stands for \`deno task etl\`.
-
-${
+${tool === "etl" ? "" : `Below, etl stands for \`${tool}\`.\n\n`}${
     titled("Try it", [
       "etl run                                    500 made-up records into etl_improved_events",
       "etl run                                    again: nothing changes, nothing is written",
@@ -36,6 +37,7 @@ ${
       columns([
         ["help params", "every parameter of a run, with bounds and defaults"],
         ["help sources", "where records come from, and how they become events"],
+        ["--version", "the version of the program, and of Deno"],
       ]),
     )
   }
@@ -48,6 +50,12 @@ ${
       "this process: the database that KPIS_PG_DSN names is used, or an embedded PostgreSQL is started",
       "(its data is kept), the run is executed, and all of it ends with the command. Then Ctrl-C cancels",
       "the run; \`etl retry\` takes it up again. With a server, Ctrl-C only ends watching.",
+      ...(tool === "etl"
+        ? [
+          "`etl start`, `etl setup-db`, `etl doctor`, `etl backup`, `etl restore` and `etl quickstart` are what",
+          "documents call `deno task start` and so on.",
+        ]
+        : []),
       "Results go to the standard output, progress and remarks to the standard error.",
     ])
   }
@@ -67,9 +75,9 @@ docs/configuration.md describes every parameter, source and environment variable
 }
 
 /** `etl <command> --help` */
-export function commandHelp(command: Command): string {
+export function commandHelp(command: Command, tool = DEFAULT_TOOL): string {
   const args = (command.arguments ?? []).map(({ name, optional }) => optional ? `[${name}]` : name);
-  const usage = ["deno task etl", command.name, ...args, "[options]"].join(" ");
+  const usage = [tool, command.name, ...args, "[options]"].join(" ");
   return [
     `${command.description}\n\nUsage:  ${usage}`,
     ...(command.arguments?.length

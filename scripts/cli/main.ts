@@ -1,13 +1,14 @@
 import { isAbsolute, resolve } from "node:path";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { VERSION } from "../../vocabulary/version.ts";
 import { resolveEnvironment } from "../environment.ts";
 import { Terminal, writerTo } from "../terminal.ts";
 import { type Api, remoteApi } from "./api.ts";
 import type { Call, Command } from "./command.ts";
 import { COMMANDS } from "./command_table.ts";
 import { EXIT, exitCodeOfProblem, Interrupted, UsageError } from "./exit_codes.ts";
-import { commandHelp, mainHelp, paramsHelp, sourcesHelp } from "./help.ts";
+import { commandHelp, DEFAULT_TOOL, mainHelp, paramsHelp, sourcesHelp } from "./help.ts";
 import { parseArguments, type ParsedArguments } from "./options.ts";
 import { Signals } from "./signals.ts";
 import { problemText } from "./text.ts";
@@ -35,28 +36,33 @@ export async function cli(options: CliOptions): Promise<number> {
     write: writerTo(Deno.stderr),
   });
   const [name = "help", ...rest] = options.args;
+  const tool = options.env.ETL_TOOL || DEFAULT_TOOL;
   try {
+    if (["--version", "-V", "version"].includes(name)) {
+      out.line(`etl-improved ${VERSION} (Deno ${Deno.version.deno})`);
+      return EXIT.succeeded;
+    }
     if (["help", "--help", "-h"].includes(name)) {
-      out.line(helpOn(rest[0]));
+      out.line(helpOn(rest[0], tool));
       return EXIT.succeeded;
     }
     const command = commandNamed(name);
     const parsed = parseArguments(command, rest);
     if (parsed.flags.help) {
-      out.line(commandHelp(command));
+      out.line(commandHelp(command, tool));
       return EXIT.succeeded;
     }
     return await execute(command, parsed, { ...options, out, err });
   } catch (error) {
-    return explain(error, err, name);
+    return explain(error, err, { command: name, tool });
   }
 }
 
-function helpOn(topic: string | undefined): string {
-  if (topic === undefined || topic.startsWith("-")) return mainHelp(COMMANDS);
+function helpOn(topic: string | undefined, tool: string): string {
+  if (topic === undefined || topic.startsWith("-")) return mainHelp(COMMANDS, tool);
   if (topic === "params") return paramsHelp();
   if (topic === "sources") return sourcesHelp();
-  return commandHelp(commandNamed(topic));
+  return commandHelp(commandNamed(topic), tool);
 }
 
 function commandNamed(name: string): Command {
@@ -93,6 +99,7 @@ async function execute(
       const answer = prompt(question)?.trim().toLowerCase() ?? "n";
       return answer === "" || answer.startsWith("y");
     },
+    task: (name) => `${options.env.ETL_TOOL || "deno task"} ${name}`,
     psql: server === undefined && env.KPIS_PG_DSN ? '"$KPIS_PG_DSN"' : null,
     readFile: (path) => readText(path, options.cwd),
     writeNewFile: (path, text) => writeNewText(path, options.cwd, text),
@@ -164,12 +171,16 @@ async function writeNewText(path: string, cwd: string, text: string): Promise<vo
   }
 }
 
-function explain(error: unknown, err: Terminal, command: string): number {
+function explain(
+  error: unknown,
+  err: Terminal,
+  { command, tool }: { command: string; tool: string },
+): number {
   const title = err.paint("red", "error:");
   if (error instanceof UsageError) {
     const known = COMMANDS.some(({ name }) => name === command);
     err.line(`${title} ${error.message}`);
-    err.line(`\`deno task etl ${known ? `${command} ` : ""}--help\` tells how it is used.`);
+    err.line(`\`${tool} ${known ? `${command} ` : ""}--help\` tells how it is used.`);
     return EXIT.usage;
   }
   if (error instanceof Interrupted) return EXIT.interrupted;

@@ -37,7 +37,7 @@ Deno.test("the help of run describes every parameter with bounds and default", (
 });
 
 Deno.test("help fits a terminal of 100 columns", () => {
-  const texts = [mainHelp(COMMANDS), sourcesHelp(), ...COMMANDS.map(commandHelp)];
+  const texts = [mainHelp(COMMANDS), sourcesHelp(), ...COMMANDS.map((each) => commandHelp(each))];
   const long = texts.flatMap((text) => text.split("\n")).filter((line) => line.length > 100);
   assert.deepEqual(long, []);
 });

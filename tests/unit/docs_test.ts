@@ -113,7 +113,7 @@ Deno.test("every path of the project that the documents name is there", async ()
 
 Deno.test("every task and command that the documents name is there", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
-  const commands = new Set([...COMMANDS.map(({ name }) => name), "help", "--help"]);
+  const commands = new Set([...COMMANDS.map(({ name }) => name), "help", "--help", "--version"]);
   const unknown: string[] = [];
   for (const { name, text } of PAGES) {
     for (const [, task = ""] of text.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)) {

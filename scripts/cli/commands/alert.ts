@@ -20,6 +20,7 @@ silence: nobody is told for --minutes. close: it is over. test: sends one messag
     { name: "action", help: "ack, silence, close or test", optional: true },
     { name: "fingerprint", help: "of the incident", optional: true },
   ],
+  actions: () => [...Object.keys(ACTIONS), "test"],
   options: {
     minutes: { type: "string", value: "N", help: "how long a silence lasts; default 60" },
   },

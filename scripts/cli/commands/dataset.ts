@@ -45,6 +45,7 @@ view, so that whoever queries it writes names instead of JSON paths.
     "etl dataset columns public.etl_improved_events columns.json",
     "etl dataset columns public.sales columns.json --view sales_clean",
   ],
+  actions: () => Object.keys(ACTIONS),
   run: (call) => runAction("dataset", ACTIONS, call),
 };
 

@@ -292,7 +292,9 @@ async function tellWhatNext(
   const view = await typedView(api, tableOf(conf));
   const query = `select * from ${view ?? tableOf(conf)} limit 10`;
   if (call.psql !== null) err.line(`Look at it: psql ${call.psql} -c '${query}'`);
-  else if (api.inProcess) err.line(`Look at it: deno task start, then http://127.0.0.1:8080/etl`);
+  else if (api.inProcess) {
+    err.line(`Look at it: ${call.task("start")}, then http://127.0.0.1:8080/etl`);
+  }
   if (view !== null) err.line(`${view} has its columns by name.`);
 }
 

@@ -31,6 +31,7 @@ retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for 
 not say comes from variables (etl_maintenance__<name>), the servers' environment
 (ETL_MAINTENANCE__<NAME>), else the default.`,
   arguments: [{ name: "ACTION", help: "list; default: run it", optional: true }],
+  actions: () => ["list"],
   options: {
     conf: { type: "string", value: "JSON", help: "retentions; @FILE reads them from a file" },
     set: { type: "string", multiple: true, value: "NAME=DAYS", help: "one retention" },

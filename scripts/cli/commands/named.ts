@@ -67,6 +67,7 @@ function namedCommand(kind: NamedKind): Command {
     ],
     options: kind.options ?? {},
     examples: kind.examples,
+    actions: () => Object.keys(actions),
     run: (call) => runAction(noun, actions, call),
   };
 }

@@ -84,6 +84,7 @@ clocks change. Something has to be running for slots to become runs: a server, o
     "etl schedule pause nightly --until 2027-01-07",
     "etl backfill nightly --from 2026-12-01 --to 2026-12-31",
   ],
+  actions: () => Object.keys(ACTIONS),
   run: (call) => runAction("schedule", ACTIONS, call),
 };
 

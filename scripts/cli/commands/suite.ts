@@ -55,9 +55,8 @@ the one named as its table ("schema.table" or "table").
     "etl suite put suite.json --name sales",
     `etl suite try suite.json --source '{"type": "file", "path": "sales.csv", "key": "id"}'`,
   ],
-  async run(call) {
-    return await runAction("suite", ACTIONS, call);
-  },
+  actions: () => Object.keys(ACTIONS),
+  run: (call) => runAction("suite", ACTIONS, call),
 };
 
 const ACTIONS: Record<string, Action> = {

@@ -36,6 +36,7 @@ first one on every request to a server needs one.
     "etl token list",
     "etl token revoke nightly-loader",
   ],
+  actions: () => Object.keys(ACTIONS),
   run: (call) => runAction("token", ACTIONS, call),
 };
 
