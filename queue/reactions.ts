@@ -179,6 +179,8 @@ async function consumeFinished(deps: FinishedDeps): Promise<void> {
         run_id: end.run_id,
         error: end.failed,
       });
+      const elapsedMs = performance.now() - started;
+      deps.onTask?.("summarize", { ok: false, startedAt, elapsedMs, wholeRun: true });
       continue;
     }
     deps.onTask?.("detect", { ok: true, startedAt, elapsedMs: performance.now() - started });
@@ -221,7 +223,14 @@ async function refreshViews(deps: FinishedDeps): Promise<void> {
   if (deps.signal.aborted) throw new Error("the server is stopping");
   const startedAt = new Date();
   const started = performance.now();
-  const done = await refreshViewsIfAsked(deps.sql);
+  let done: boolean;
+  try {
+    done = await refreshViewsIfAsked(deps.sql);
+  } catch (error) {
+    const elapsedMs = performance.now() - started;
+    deps.onTask?.("refresh_mvs", { ok: false, startedAt, elapsedMs });
+    throw error;
+  }
   const elapsedMs = performance.now() - started;
   if (!done) return;
   deps.onTask?.("refresh_mvs", { ok: true, startedAt, elapsedMs });

@@ -2,11 +2,13 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
 import {
   type AlertView,
+  consumerParams,
   handleAlert,
   openIncidents,
   recentAlerts,
   sendTestAlert,
 } from "../store/alerts.ts";
+import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
@@ -73,6 +75,22 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     }),
     async (c) => c.json({ data: (await recentAlerts(deps.sql)).map(asOriginal) }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/etl/consumer",
+      summary: "The parameters of etl_consumer, and where each comes from",
+      description: "PUT /api/variables/etl_consumer__trend_window changes one.",
+      responses: {
+        200: jsonOf(
+          z.object({ params: consumerSchema, origins: z.record(z.string(), z.string()) }),
+          "them",
+        ),
+      },
+    }),
+    async (c) => c.json(await consumerParams(deps.sql), 200),
   );
 
   app.openapi(

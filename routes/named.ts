@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { confProblem, issueErrors, parseConf } from "../pipeline/conf_errors.ts";
+import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
@@ -93,12 +94,14 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
 
 /** A variable that stands for a parameter has to be one that runs can take. */
 function checkVariable(name: string, value: unknown): void {
-  const [, kind, parameter] = /^(etl_improved|etl_maintenance)__(.*)$/.exec(name) ?? [];
+  const [, kind, parameter] = /^(etl_improved|etl_maintenance|etl_consumer)__(.*)$/.exec(name) ??
+    [];
   if (parameter === undefined) return;
   if (kind === "etl_improved") return void parseConf({ [parameter]: value });
-  const { error } = maintenanceConfSchema.safeParse({ [parameter]: value }, { reportInput: true });
+  const schema = kind === "etl_consumer" ? consumerSchema.partial() : maintenanceConfSchema;
+  const { error } = schema.safeParse({ [parameter]: value }, { reportInput: true });
   if (!error) return;
-  const known = Object.keys(maintenanceConfSchema.shape);
+  const known = Object.keys(schema.shape);
   throw confProblem(issueErrors(error.issues, () => known));
 }
 

@@ -112,6 +112,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.claim_run": { server: RUN },
   "etl.conf_errors": { server: RUN },
   "etl.consume_run_end": { server: RUN },
+  "etl.consumer_params": { server: RUN },
   "etl.count_metrics": {},
   "etl.create_destination": { server: RUN },
   "etl.create_manifest": { server: RUN },

@@ -145,9 +145,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
       spoolDir: resolve(config.spoolDir),
       transformsDir: resolve(config.transformsDir),
     }),
-    onRetry: (runId, message) => {
+    onRetry: (runId, { kind, attempt, message }) => {
       log.warn("database operation tried again", { run_id: runId, error: message });
-      reporting.observer.retried(runId);
+      reporting.observer.retried(runId, { kind, attempt });
     },
     onLines: (runId, lines) => logModuleLines(log, runId, lines),
   });
@@ -198,7 +198,10 @@ export async function startServices(config: Config, options: ServicesOptions): P
       serverId,
       signal: stopping.signal,
       onTask: (task, end) => reporting.tasks.taskEnded("etl_maintenance", task, end),
-      onEnd: (end) => reporting.tasks.dagEnded("etl_maintenance", end),
+      onEnd: (end, figures) => {
+        reporting.tasks.dagEnded("etl_maintenance", end);
+        reporting.tasks.maintained(figures);
+      },
     });
     await startReactions({
       loop,

@@ -272,7 +272,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views', '0008_trend_drop']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -328,6 +328,14 @@ do $etl_apply$ begin perform etl.apply_migration('0007_latest_views', 'aa87dac3f
 -- The views of the newest run and alerts are made again with the original's columns first.
 drop view if exists public.v_etl_latest_metrics;
 drop view if exists public.v_etl_recent_alerts;
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0008_trend_drop', '9c720d79cdb9f098ca1d79ecaad769f3b6d8790ca088a19545f615d745accbc2', $etl_migration$
+-- What was ratio_drop is trend_drop, as in the original; stored alerts keep their kind, incidents that go on get the new one.
+alter table etl.reaction_settings alter column trend_window set default 7, alter column ratio_drop set default 0.2;
+update public.etl_improved_alerts set fingerprint = regexp_replace(fingerprint, '^ratio_drop:', 'trend_drop:')
+  where fingerprint like 'ratio\_drop:%' and resolved_at is null;
+update etl.alert_states set fingerprint = regexp_replace(fingerprint, '^ratio_drop:', 'trend_drop:'), kind = 'trend_drop'
+  where kind = 'ratio_drop';
 $etl_migration$); end $etl_apply$;
 
 -- sql/datasets/destination_tables.sql
@@ -959,8 +967,8 @@ create table if not exists etl.reaction_settings (
   channels text[] not null default '{}',
   openlineage boolean not null default false,
   suppress_seconds double precision not null default 3600,
-  trend_window integer not null default 10,
-  ratio_drop double precision not null default 0.1,
+  trend_window integer not null default 7,
+  ratio_drop double precision not null default 0.2,
   volume_drop double precision not null default 0.5,
   stale_after_seconds double precision,
   log_lines integer not null default 1000
@@ -4107,6 +4115,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from etl.validations as r where r.run_id = failed_expectations.run_id
 $$;
 
+-- The parameters of etl_consumer and where each came from, first wins: variable etl_consumer__<name>, the servers'
+-- environment (etl.reaction_settings). A variable of another kind or beyond the limits counts as none.
+create or replace function etl.consumer_params(out trend_window integer, out drop_threshold_pct double precision, out origins jsonb)
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(w.value::integer, s.trend_window), coalesce(d.value, round((s.ratio_drop * 100)::numeric, 6)::double precision),
+    jsonb_build_object('trend_window', case when w.value is null then 'environment' else 'variable' end,
+      'drop_threshold_pct', case when d.value is null then 'environment' else 'variable' end)
+  from etl.reaction_settings as s
+  left join lateral (select trunc((v.value #>> '{}')::numeric) as value from etl.variables as v
+    where v.name = 'etl_consumer__trend_window' and jsonb_typeof(v.value) = 'number'
+      and (v.value #>> '{}')::numeric between 3 and 1000) as w on true
+  left join lateral (select (v.value #>> '{}')::double precision as value from etl.variables as v
+    where v.name = 'etl_consumer__drop_threshold_pct' and jsonb_typeof(v.value) = 'number'
+      and (v.value #>> '{}')::numeric between 0 and 100) as d on true
+$$;
+comment on function etl.consumer_params() is 'how a run is compared with those before it, and where that is said';
+
 -- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
 -- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
 create or replace function etl.detect_alerts(run etl.runs) returns void
@@ -4118,6 +4143,7 @@ declare
   validation jsonb := etl.failed_expectations(run.run_id);
   ge_failed boolean;
   trend record;
+  compared record;
   bound double precision;
 begin
   if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
@@ -4168,26 +4194,28 @@ begin
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
+  select * into compared from etl.consumer_params();
   select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
   from (
     select m.ratio, m.total_rows from public.etl_improved_metrics as m
     where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
       and not m.dry_run and m.replay_of is null and m.ratio is not null
-    order by m.created_at desc limit settings.trend_window) as m;
+    order by m.created_at desc limit compared.trend_window) as m;
   if trend.runs < 3 then
     if run.total_rows > 0 then
       perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
     end if;
     return;
   end if;
-  bound := trend.ratio * (1 - settings.ratio_drop);
+  bound := trend.ratio * (1 - compared.drop_threshold_pct / 100);
   if run.ratio < bound then
-    perform etl.raise_alert('ratio_drop', run.run_label,
+    perform etl.raise_alert('trend_drop', run.run_label,
       format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
         round(trend.ratio::numeric, 4)),
-      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
+      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'avg_ratio', trend.ratio,
+        'threshold_pct', compared.drop_threshold_pct, 'runs', trend.runs)));
   else
-    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+    perform etl.resolve_alert('trend_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
   end if;
   -- an incremental source gives what changed, however much that is
   if run.params #>> '{source,cursor}' is not null then return; end if;
@@ -4215,7 +4243,7 @@ begin
       when state.kind = 'run_failed' and state.subject like 'schedule %' then
         (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
          from etl.schedules as c where 'schedule ' || c.name = state.subject)
-      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'ratio_drop', 'volume_drop', 'sla_miss') then
+      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'trend_drop', 'volume_drop', 'sla_miss') then
         case when not exists (select from etl.runs as r where r.run_label = state.subject
             -- a deadline of a stage has it behind the label
             or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
@@ -4335,6 +4363,7 @@ begin
       'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
       'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
         from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
+      'expectations_failed', etl.failed_expectations(run.run_id) -> 'failed',
       'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
     perform etl.request_view_refresh();
   exception when others then
@@ -5365,6 +5394,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.claim_run', 'server', 'execute'),
     ('function', 'etl.conf_errors', 'server', 'execute'),
     ('function', 'etl.consume_run_end', 'server', 'execute'),
+    ('function', 'etl.consumer_params', 'server', 'execute'),
     ('function', 'etl.create_destination', 'server', 'execute'),
     ('function', 'etl.create_manifest', 'server', 'execute'),
     ('function', 'etl.decide_slots', 'server', 'execute'),
@@ -5514,7 +5544,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3aaa087f46c0f9a695f1f4951ca9067bb4eb68496482075c907ae6b365090d79')
+insert into etl.setups (checksum) values ('e3f3b7e420798040c0be3e8d52f35e5f75834a3fbcf40557d9f602d9a9a54b8a')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5522,4 +5552,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3aaa087f46c0f9a695f1f4951ca9067bb4eb68496482075c907ae6b365090d79","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views"]}
+-- etl-improved setup: {"checksum":"e3f3b7e420798040c0be3e8d52f35e5f75834a3fbcf40557d9f602d9a9a54b8a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}

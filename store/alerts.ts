@@ -164,3 +164,14 @@ export async function markUnsent(
       blocked_until = clock_timestamp() + ${retryMs ?? 0} * interval '1 millisecond'
     where channel = ${channel}`;
 }
+
+/** The parameters of etl_consumer, and where each comes from: variable or environment. */
+export async function consumerParams(sql: Sql): Promise<
+  { params: { trend_window: number; drop_threshold_pct: number }; origins: Record<string, string> }
+> {
+  const [row] = await sql<
+    { trend_window: number; drop_threshold_pct: number; origins: Record<string, string> }[]
+  >`select * from etl.consumer_params()`;
+  const { origins, ...params } = row!;
+  return { params, origins };
+}

@@ -327,13 +327,15 @@ export async function deleteOldBatch(
   return rows[0]!;
 }
 
-/** Tables that this maintenance has deleted rows of and that are still there. */
-export async function touchedTables(sql: Sql, id: string): Promise<string[]> {
+/** All tables that are maintained, quoted, in their order: what is vacuumed. */
+export async function vacuumedTables(sql: Sql): Promise<string[]> {
   const rows = await sql<{ name: string }[]>`
     select distinct format('%I.%I', n.nspname, c.relname) as name
-    from etl.maintenance_tasks as t cross join jsonb_each(t.progress) as p
-    join pg_class as c on c.oid = p.key::oid join pg_namespace as n on n.oid = c.relnamespace
-    where t.maintenance_id = ${id} and (p.value ->> 'deleted')::bigint > 0 order by 1`;
+    from unnest(${
+    MAINTENANCE_TASKS.filter((task) => task.startsWith("clean_old_"))
+  }::text[]) as k (task)
+    cross join lateral etl.maintained_tables(k.task) as t
+    join pg_class as c on c.oid = t.relation join pg_namespace as n on n.oid = c.relnamespace order by 1`;
   return rows.map((row) => row.name);
 }
 

@@ -75,6 +75,8 @@ export interface RunEnd {
   run: EndedRun;
   stages: EndedStage[];
   alerts: { kind: string; message: string; suppressed: boolean }[];
+  /** Expectations that failed; null where no suite was evaluated. */
+  expectations_failed: number | null;
   /** Whether a dataset event was written with it. */
   dataset_event: boolean;
 }

@@ -1,6 +1,14 @@
 import type { RunEnd } from "../store/reactions.ts";
 import type { RunRow, StageReport } from "../store/runs.ts";
 
+/** A database operation that is tried again. */
+interface Retry {
+  /** The kind of task that it belongs to. */
+  kind: TaskDone["kind"];
+  /** The tries so far. */
+  attempt: number;
+}
+
 /** One task of a run that a worker carried out. */
 export interface TaskDone {
   kind: "plan" | "prepare" | "judge" | "resolve" | "lookup" | "publish";
@@ -22,7 +30,7 @@ export interface RunObserver {
   /** A worker has carried out a task. */
   taskDone?(run: RunRow, task: TaskDone): void;
   /** A database operation failed transiently and is tried again. */
-  retried?(runId: string): void;
+  retried?(runId: string, retry: Retry): void;
   /** The attempt is over: `how` is a state, or given back or replaced. */
   attemptEnded?(run: RunRow, end: { how: string; stages: StageReport[] }): void;
 }
@@ -47,7 +55,7 @@ export function observers(all: RunObserver[]): Required<RunObserver> {
     },
     stageStarted: (run, stage) => each((observer) => observer.stageStarted?.(run, stage)),
     taskDone: (run, task) => each((observer) => observer.taskDone?.(run, task)),
-    retried: (runId) => each((observer) => observer.retried?.(runId)),
+    retried: (runId, retry) => each((observer) => observer.retried?.(runId, retry)),
     attemptEnded: (run, end) => each((observer) => observer.attemptEnded?.(run, end)),
   };
 }
@@ -66,8 +74,18 @@ export interface TaskEnd {
   wholeRun?: boolean;
 }
 
+/** What an etl_maintenance that has ended did; by metrics, audit, alerts and events where it is a record. */
+export interface Maintained {
+  deleted: Record<string, number>;
+  retentionDays: Record<string, number>;
+  /** Views refreshed: 2, or 0 where that failed. */
+  refreshed: number;
+  vacuumed: { tables: number; failed: number };
+}
+
 /** Told what is done outside of runs: etl_consumer, consumers of datasets, etl_maintenance. Must not throw. */
 export interface TaskObserver {
   taskEnded(dag: string, task: string, end: TaskEnd): void;
   dagEnded(dag: string, end: Pick<TaskEnd, "ok" | "elapsedMs">): void;
+  maintained(figures: Maintained): void;
 }

@@ -17,7 +17,7 @@ export class Reporting {
   constructor(settings: TelemetrySettings) {
     this.#statsd = settings.statsd === null ? null : new StatsdReporter(settings.statsd);
     const statsd = this.#statsd === null ? [] : [this.#statsd];
-    this.tasks = this.#statsd ?? { taskEnded: () => {}, dagEnded: () => {} };
+    this.tasks = this.#statsd ?? { taskEnded: () => {}, dagEnded: () => {}, maintained: () => {} };
     this.runEndObservers = [this.metrics, ...statsd];
     this.observer = observers([this.metrics, ...statsd, new RunTracer()]);
   }

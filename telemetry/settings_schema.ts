@@ -51,10 +51,14 @@ export const telemetryEnvironment = {
     .describe("where PagerDuty takes events; its EU region has another address"),
   ETL_ALERT_SUPPRESS_SECONDS: z.coerce.number().min(0).max(31_536_000).default(3600)
     .describe("an alert that goes on is told once in so many seconds"),
-  ETL_ALERT_WINDOW: whole(3, 1000).default(10)
-    .describe("runs of a label whose mean a run is compared with"),
-  ETL_ALERT_RATIO_DROP: share.default(0.1)
-    .describe("ratio_drop: share by which the ratio may be below that mean"),
+  ETL_ALERT_WINDOW: whole(3, 1000).default(7)
+    .describe(
+      "runs of a label whose mean a run is compared with: trend_window, where no variable says it",
+    ),
+  ETL_ALERT_RATIO_DROP: share.default(0.2)
+    .describe(
+      "trend_drop: share by which the ratio may be below that mean; as drop_threshold_pct in percent",
+    ),
   ETL_ALERT_VOLUME_DROP: share.default(0.5)
     .describe("volume_drop: share by which the rows may be below that mean"),
   ETL_ALERT_STALE_SECONDS: seconds.optional()

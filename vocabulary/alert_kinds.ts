@@ -24,10 +24,10 @@ export const ALERT_KINDS = {
     title: "Expectations not met",
     when: "expectations of the suite failed, whether or not the data was loaded",
   },
-  ratio_drop: {
+  trend_drop: {
     title: "Ratio is falling",
     when:
-      "the ratio is more than `ETL_ALERT_RATIO_DROP` (0.1) below the mean of the last `ETL_ALERT_WINDOW` (10) runs of the label; at least three",
+      "the ratio is more than `drop_threshold_pct` (20) % below the mean of the last `trend_window` (7) runs of the label; at least three. The alert stores `ratio`, `avg_ratio`, `threshold_pct`. Version 0.1.0 called it `ratio_drop`",
   },
   volume_drop: {
     title: "Fewer rows than usual",

@@ -425,7 +425,7 @@ export const es = {
   "alerts.run": "Ejecución",
   "alert.run_failed": "Ejecución fallida",
   "alert.low_ratio": "Ratio de aceptación bajo",
-  "alert.ratio_drop": "El ratio baja",
+  "alert.trend_drop": "El ratio baja",
   "alert.sla_miss": "Plazo incumplido",
   "alert.schedule_overdue": "Programación atrasada",
   "alert.ge_failed": "Expectativas no cumplidas",

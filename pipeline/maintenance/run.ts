@@ -10,15 +10,16 @@ import {
   MAINTENANCE_TASKS,
   type MaintenanceAttempt,
   type MaintenanceTask,
+  maintenanceView,
   refreshDailyViews,
   startMaintenance,
   startMaintenanceTask,
-  touchedTables,
+  vacuumedTables,
   vacuumTables,
 } from "../../store/maintenance.ts";
 import { delay } from "../../store/retry.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { TaskEnd } from "../../telemetry/observer.ts";
+import type { Maintained, TaskEnd } from "../../telemetry/observer.ts";
 import { areRunsGoingOn } from "../../store/runs.ts";
 
 export interface MaintenanceDeps {
@@ -30,7 +31,7 @@ export interface MaintenanceDeps {
   signal: AbortSignal;
   /** Told each task that has ended, and the end of the whole. */
   onTask?: ((task: MaintenanceTask, end: TaskEnd) => void) | undefined;
-  onEnd?: ((end: Omit<TaskEnd, "wholeRun">) => void) | undefined;
+  onEnd?: ((end: Omit<TaskEnd, "wholeRun">, figures: Maintained) => void) | undefined;
   /** Rows of a batch; default 2,000. */
   batchRows?: number | undefined;
 }
@@ -57,7 +58,29 @@ export async function runMaintenance(id: string, deps: MaintenanceDeps): Promise
   const state = await finishMaintenance(deps.sql, current);
   const elapsedMs = performance.now() - started;
   log.info("maintenance ended", { state, elapsed_ms: Math.round(elapsedMs) });
-  deps.onEnd?.({ ok: state === "succeeded", startedAt, elapsedMs });
+  deps.onEnd?.({ ok: state === "succeeded", startedAt, elapsedMs }, await figures(deps.sql, id));
+}
+
+/** What a maintenance that has ended did, for StatsD. */
+async function figures(sql: Sql, id: string): Promise<Maintained> {
+  const view = (await maintenanceView(sql, id))!;
+  const tasks = new Map(view.tasks.map((task) => [task.task, task]));
+  const kinds = ["metrics", "audit", "alerts", "events"] as const;
+  const vacuum = tasks.get("vacuum_analyze")!;
+  const tables = (await vacuumedTables(sql)).length;
+  return {
+    deleted: Object.fromEntries(
+      kinds.map((kind) => [kind, tasks.get(`clean_old_${kind}`)!.deleted]),
+    ),
+    retentionDays: Object.fromEntries(
+      kinds.map((kind) => [kind, view.params[`retention_days_${kind}`]!]),
+    ),
+    refreshed: tasks.get("refresh_mvs")!.state === "succeeded" ? 2 : 0,
+    vacuumed: {
+      tables: vacuum.error === null ? tables - vacuum.warnings.length : 0,
+      failed: vacuum.error === null ? vacuum.warnings.length : tables,
+    },
+  };
 }
 
 async function runTask(
@@ -72,7 +95,7 @@ async function runTask(
   let error: string | undefined;
   try {
     if (task === "refresh_mvs") await refreshDailyViews(deps.sql);
-    else if (task === "vacuum_analyze") warnings.push(...await vacuum(current, deps));
+    else if (task === "vacuum_analyze") warnings.push(...await vacuum(deps));
     else warnings.push(...await clean(current, task, deps));
   } catch (cause) {
     if (deps.signal.aborted || isTransient(cause) || isSuperseded(cause)) throw cause;
@@ -135,11 +158,8 @@ async function clean(
   return warnings;
 }
 
-async function vacuum(
-  { id }: MaintenanceAttempt,
-  { sql, dsn, signal }: MaintenanceDeps,
-): Promise<string[]> {
-  const tables = await touchedTables(sql, id);
+async function vacuum({ sql, dsn, signal }: MaintenanceDeps): Promise<string[]> {
+  const tables = await vacuumedTables(sql);
   const busy = await areRunsGoingOn(sql);
   const refused = await vacuumTables(tables, { dsn, busy, signal });
   return refused.map((table) =>

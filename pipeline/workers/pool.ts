@@ -5,6 +5,7 @@ import { type Host, startHost } from "../user_code/host.ts";
 import type {
   FromWorker,
   ModuleLines,
+  Retry,
   RunContext,
   TaskKind,
   Tasks,
@@ -53,7 +54,7 @@ export interface PoolOptions {
   /** Deno permissions of a worker. */
   permissions: Deno.PermissionOptionsObject;
   /** A database operation failed transiently and is tried again. */
-  onRetry?: ((runId: string, message: string) => void) | undefined;
+  onRetry?: ((runId: string, retry: Retry) => void) | undefined;
   /** A run's transform module printed something. */
   onLines?: ((runId: string, lines: ModuleLines) => void) | undefined;
 }
@@ -200,7 +201,7 @@ export class WorkerPool {
 
   #receive(slot: Slot, message: FromWorker): void {
     if (message.type === "retry") {
-      this.#options.onRetry?.(message.runId, message.message);
+      this.#options.onRetry?.(message.runId, message.retry);
       return;
     }
     if (message.type === "lines") {

@@ -118,8 +118,16 @@ export type FromWorker =
   | { type: "ready" }
   | { type: "done"; id: number; output: unknown }
   | { type: "failed"; id: number; error: WireError }
-  | { type: "retry"; runId: string; message: string }
+  | { type: "retry"; runId: string; retry: Retry }
   | { type: "lines"; runId: string; lines: ModuleLines };
+
+/** A database operation that failed transiently and is tried again. */
+export interface Retry {
+  kind: TaskKind;
+  /** The tries so far. */
+  attempt: number;
+  message: string;
+}
 
 /** What a module of the user's printed. */
 export type ModuleLines = Lines & { module: string; chunkNo: number | null };

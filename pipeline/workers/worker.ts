@@ -5,6 +5,7 @@ import { stageOf } from "../stage_tracker.ts";
 import type {
   FromWorker,
   ModuleLines,
+  Retry,
   RunContext,
   TaskKind,
   Tasks,
@@ -37,12 +38,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {
     case "start":
       runner = new TaskRunner(data.config, {
-        onRetry: (runId, error) =>
-          send({
-            type: "retry",
-            runId,
-            message: error instanceof Error ? error.message : `${error}`,
-          }),
+        onRetry: (runId, retry) => send({ type: "retry", runId, retry }),
         onLines: (runId, lines) => send({ type: "lines", runId, lines }),
       });
       send({ type: "ready" });
@@ -94,7 +90,7 @@ interface OpenRun {
 /** What a task tells besides its output. */
 export interface RunnerEvents {
   /** A database operation failed transiently and is tried again. */
-  onRetry(runId: string, error: unknown): void;
+  onRetry(runId: string, retry: Retry): void;
   /** A run's module printed something. */
   onLines(runId: string, lines: ModuleLines): void;
 }
@@ -172,7 +168,12 @@ export class TaskRunner {
           attempts: context.params.db_max_retries,
           initialMs: context.params.db_retry_initial_ms,
           signal: abort.signal,
-          onRetry: (error) => this.#events.onRetry(runId, error),
+          onRetry: (error, attempt) =>
+            this.#events.onRetry(runId, {
+              kind,
+              attempt,
+              message: error instanceof Error ? error.message : `${error}`,
+            }),
         },
         readUpload: (uploadId) => readUpload(this.#connection, uploadId),
       };

@@ -57,6 +57,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/metrics/history": { role: "viewer" },
   "GET /api/alerts/recent": { role: "viewer" },
   "GET /api/alerts/open": { role: "viewer" },
+  "GET /api/etl/consumer": { role: "viewer" },
   "POST /api/alerts/handle": { role: "operator" },
   "POST /api/alerts/test": { role: "operator" },
   "GET /api/datasets": { role: "viewer" },

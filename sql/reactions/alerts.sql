@@ -131,6 +131,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from etl.validations as r where r.run_id = failed_expectations.run_id
 $$;
 
+-- The parameters of etl_consumer and where each came from, first wins: variable etl_consumer__<name>, the servers'
+-- environment (etl.reaction_settings). A variable of another kind or beyond the limits counts as none.
+create or replace function etl.consumer_params(out trend_window integer, out drop_threshold_pct double precision, out origins jsonb)
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(w.value::integer, s.trend_window), coalesce(d.value, round((s.ratio_drop * 100)::numeric, 6)::double precision),
+    jsonb_build_object('trend_window', case when w.value is null then 'environment' else 'variable' end,
+      'drop_threshold_pct', case when d.value is null then 'environment' else 'variable' end)
+  from etl.reaction_settings as s
+  left join lateral (select trunc((v.value #>> '{}')::numeric) as value from etl.variables as v
+    where v.name = 'etl_consumer__trend_window' and jsonb_typeof(v.value) = 'number'
+      and (v.value #>> '{}')::numeric between 3 and 1000) as w on true
+  left join lateral (select (v.value #>> '{}')::double precision as value from etl.variables as v
+    where v.name = 'etl_consumer__drop_threshold_pct' and jsonb_typeof(v.value) = 'number'
+      and (v.value #>> '{}')::numeric between 0 and 100) as d on true
+$$;
+comment on function etl.consumer_params() is 'how a run is compared with those before it, and where that is said';
+
 -- Judges a run that has ended: raises what it shows, ends the incidents that it disproves.
 -- Dry runs and replays raise nothing, a cancelled run neither raises nor disproves. One cause, one alert.
 create or replace function etl.detect_alerts(run etl.runs) returns void
@@ -142,6 +159,7 @@ declare
   validation jsonb := etl.failed_expectations(run.run_id);
   ge_failed boolean;
   trend record;
+  compared record;
   bound double precision;
 begin
   if run.dry_run or run.replay_of is not null or run.state = 'cancelled' then return; end if;
@@ -192,26 +210,28 @@ begin
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
+  select * into compared from etl.consumer_params();
   select count(*) as runs, avg(m.ratio) as ratio, avg(m.total_rows) as total_rows into trend
   from (
     select m.ratio, m.total_rows from public.etl_improved_metrics as m
     where m.run_label = run.run_label and m.created_at < run.ended_at and m.run_id <> run.run_id
       and not m.dry_run and m.replay_of is null and m.ratio is not null
-    order by m.created_at desc limit settings.trend_window) as m;
+    order by m.created_at desc limit compared.trend_window) as m;
   if trend.runs < 3 then
     if run.total_rows > 0 then
       perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
     end if;
     return;
   end if;
-  bound := trend.ratio * (1 - settings.ratio_drop);
+  bound := trend.ratio * (1 - compared.drop_threshold_pct / 100);
   if run.ratio < bound then
-    perform etl.raise_alert('ratio_drop', run.run_label,
+    perform etl.raise_alert('trend_drop', run.run_label,
       format('The ratio fell to %s; the mean of the last %s runs of this label is %s.', round(run.ratio::numeric, 4), trend.runs,
         round(trend.ratio::numeric, 4)),
-      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'mean', trend.ratio, 'runs', trend.runs)));
+      about || jsonb_build_object('details', jsonb_build_object('ratio', run.ratio, 'avg_ratio', trend.ratio,
+        'threshold_pct', compared.drop_threshold_pct, 'runs', trend.runs)));
   else
-    perform etl.resolve_alert('ratio_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
+    perform etl.resolve_alert('trend_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
   end if;
   -- an incremental source gives what changed, however much that is
   if run.params #>> '{source,cursor}' is not null then return; end if;
@@ -239,7 +259,7 @@ begin
       when state.kind = 'run_failed' and state.subject like 'schedule %' then
         (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
          from etl.schedules as c where 'schedule ' || c.name = state.subject)
-      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'ratio_drop', 'volume_drop', 'sla_miss') then
+      when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'trend_drop', 'volume_drop', 'sla_miss') then
         case when not exists (select from etl.runs as r where r.run_label = state.subject
             -- a deadline of a stage has it behind the label
             or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end

@@ -50,6 +50,7 @@ begin
       'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = run.run_id), '[]'),
       'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'message', a.message, 'suppressed', a.suppressed))
         from public.etl_improved_alerts as a where a.run_id = run.run_id and a.created_at >= ended.ended_at), '[]'),
+      'expectations_failed', etl.failed_expectations(run.run_id) -> 'failed',
       'dataset_event', exists (select from etl.dataset_events as d where d.run_id = run.run_id));
     perform etl.request_view_refresh();
   exception when others then

@@ -12,8 +12,8 @@ create table if not exists etl.reaction_settings (
   channels text[] not null default '{}',
   openlineage boolean not null default false,
   suppress_seconds double precision not null default 3600,
-  trend_window integer not null default 10,
-  ratio_drop double precision not null default 0.1,
+  trend_window integer not null default 7,
+  ratio_drop double precision not null default 0.2,
   volume_drop double precision not null default 0.5,
   stale_after_seconds double precision,
   log_lines integer not null default 1000

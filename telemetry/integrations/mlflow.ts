@@ -54,7 +54,7 @@ function mlflowRun({ run, stages, validation }: ExportFacts): MlflowRun {
     }
   }
   return {
-    name: `${run.run_label} ${run.run_id}`.slice(0, MAX_KEY),
+    name: run.run_label.slice(0, MAX_KEY),
     status: STATUS[run.state],
     start,
     end,
@@ -68,10 +68,18 @@ function mlflowRun({ run, stages, validation }: ExportFacts): MlflowRun {
   };
 }
 
-/** Parameters as text; the source by its kind only, as its address may hold secrets. */
+/** Parameters as text, the original's first; the source by its kind only, as its address may hold secrets. */
 function paramsOf(run: EndedRun): { key: string; value: string }[] {
   const { source, ...params } = run.params;
-  const flat = { ...params, "source.type": source?.type, "source.name": source?.name };
+  const flat = {
+    dag: "etl_improved",
+    task: "finalize",
+    dry_run: run.dry_run,
+    num_chunks: run.num_chunks,
+    ...params,
+    "source.type": source?.type,
+    "source.name": source?.name,
+  };
   return Object.entries(flat)
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([key, value]) => ({

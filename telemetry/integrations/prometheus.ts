@@ -123,7 +123,8 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
     gauge("etl_workers", "Workers of this server.").set(server.workers);
     gauge("etl_workers_busy", "Workers of this server that have a task.").set(server.workersBusy);
     gauge("process_resident_memory_bytes", "Memory of this server.").set(Deno.memoryUsage().rss);
-    if (scrape !== null) databaseGauges(scrape, gauge);
+    const counter = (name: string, help: string) => new Counter({ name, help, registers: [now] });
+    if (scrape !== null) databaseMetrics(scrape, { gauge, counter });
     return `${await now.metrics()}\n${await this.#registry.metrics()}`;
   }
 
@@ -148,9 +149,12 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
 
 const seconds = (from: string, to: string) => Math.max(0, Date.parse(to) - Date.parse(from)) / 1000;
 
-type MakeGauge = (name: string, help: string, labelNames?: string[]) => Gauge;
+interface Make {
+  gauge: (name: string, help: string, labelNames?: string[]) => Gauge;
+  counter: (name: string, help: string) => Counter;
+}
 
-function databaseGauges(scrape: Scrape, gauge: MakeGauge): void {
+function databaseMetrics(scrape: Scrape, { gauge, counter }: Make): void {
   const { latest, daily, alerts, totals, pools, pending } = scrape;
   if (latest !== null) {
     const set = (name: string, help: string, value: number | null) => {
@@ -181,9 +185,9 @@ function databaseGauges(scrape: Scrape, gauge: MakeGauge): void {
   for (const kind of new Set([...Object.keys(ALERT_KINDS), ...Object.keys(alerts)])) {
     alertGauge.set({ kind }, alerts[kind] ?? 0);
   }
-  gauge("etl_total_runs_all_time", "Runs that ever ended.").set(totals.runs);
-  gauge("etl_low_ratio_runs_all_time", "Runs that ever ended with a low ratio.")
-    .set(totals.low_ratio_runs);
+  counter("etl_total_runs_all_time", "Runs that ever ended.").inc(totals.runs);
+  counter("etl_low_ratio_runs_all_time", "Runs that ever ended with a low ratio.")
+    .inc(totals.low_ratio_runs);
   const average = gauge("etl_avg_ratio_all_time", "Mean ratio of all runs.");
   average.set(totals.ratio_avg ?? NaN);
 

@@ -1,11 +1,23 @@
 import { StatsD } from "hot-shots";
 import type { RunRow } from "../../store/runs.ts";
-import type { RunEndObserver, RunObserver, TaskEnd, TaskObserver } from "../observer.ts";
+import type {
+  Maintained,
+  RunEndObserver,
+  RunObserver,
+  TaskEnd,
+  TaskObserver,
+} from "../observer.ts";
 import type { EndedStage, RunEnd } from "../../store/reactions.ts";
 import type { TelemetrySettings } from "../settings_schema.ts";
 
 /** The DAG whose tasks the stages of a run are. */
 const DAG = "etl_improved";
+
+/** What the original calls tasks of its consumer. */
+const ORIGINAL_TASKS: Record<string, string> = {
+  "etl_consumer.summarize": "summarize",
+  "etl_consumer.refresh_mvs": "mv_refresh",
+};
 
 /** Airflow's words for the states of a task. */
 const TASK_STATES: Partial<Record<EndedStage["state"], string>> = {
@@ -17,8 +29,9 @@ const TASK_STATES: Partial<Record<EndedStage["state"], string>> = {
 
 /**
  * Tells a StatsD server what Airflow would tell it of the same pipeline, so
- * that dashboards made for Airflow go on working. Timers are in ms. UDP: a
- * server that is not there is not noticed.
+ * that dashboards made for Airflow go on working, and beside it the names that
+ * the original's own code sends. Timers are in ms. UDP: a server that is not there
+ * is not noticed.
  */
 export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver {
   readonly #client: StatsD;
@@ -42,6 +55,11 @@ export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver
 
   stageStarted(run: RunRow, stage: string): void {
     this.#count(`ti.start.${DAG}.${stage}`, { task_id: stage, run_label: run.run_label });
+    this.#count(`${DAG}.${stage}.start`, { run_label: run.run_label });
+  }
+
+  retried(_runId: string, { kind, attempt }: { kind: string; attempt: number }): void {
+    if (kind === "publish") this.#count(`${DAG}.load.retry`, { attempt: String(attempt) });
   }
 
   attemptStarted(run: RunRow): void {
@@ -50,7 +68,9 @@ export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver
     this.#time(`dagrun.schedule_delay.${DAG}`, delayMs, { run_label: run.run_label });
   }
 
-  runEnded({ run, stages, dataset_event: datasetEvent }: RunEnd): void {
+  runEnded(
+    { run, stages, expectations_failed: failed, dataset_event: datasetEvent }: RunEnd,
+  ): void {
     const tags = { run_label: run.run_label };
     if (run.state !== "cancelled") {
       const outcome = run.state === "succeeded" ? "success" : "failed";
@@ -64,12 +84,22 @@ export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver
     for (const { stage, state, started_at: from, ended_at: to } of stages) {
       const word = TASK_STATES[state];
       if (word === undefined) continue;
+      if (state === "succeeded") this.#count(`${DAG}.${stage}.success`, tags);
+      if (state === "failed") this.#count(`${DAG}.task_failure`, { task: stage, ...tags });
+      if (from !== null && to !== null) {
+        this.#time(`${DAG}.${stage}.ms`, Date.parse(to) - Date.parse(from), tags);
+      }
       this.#taskEnded(DAG, stage, {
         word,
         ms: from === null || to === null ? null : Date.parse(to) - Date.parse(from),
         tags,
       });
     }
+    if (run.dry_run && run.state === "succeeded") {
+      this.#count(`${DAG}.load.dry_run`, { rows: String(run.total_rows ?? 0), ...tags });
+    }
+    if (failed === null) this.#count(`${DAG}.ge_validate.skipped`, tags);
+    else if (failed > 0) this.#count(`${DAG}.ge_validate.fail`, tags);
     if (datasetEvent) {
       this.#count("dataset.updates", tags);
       this.#count("dataset.triggered_dagruns", tags);
@@ -81,12 +111,34 @@ export class StatsdReporter implements RunObserver, RunEndObserver, TaskObserver
     this.#count(`ti.start.${dag}.${task}`, { task_id: task }, dag);
     const word = end.ok ? "success" : "failed";
     this.#taskEnded(dag, task, { word, ms: end.elapsedMs, tags: {} });
+    const original = ORIGINAL_TASKS[`${dag}.${task}`];
+    if (original !== undefined) {
+      this.#count(`${dag}.${original}.${end.ok ? "success" : "failure"}`, {}, dag);
+      if (original === "summarize") {
+        this.#time(`${dag}.${original}.duration_ms`, end.elapsedMs, {}, dag);
+      }
+    }
     if (end.wholeRun) this.dagEnded(dag, end);
   }
 
   /** All tasks of a DAG outside of runs have ended. */
   dagEnded(dag: string, { ok, elapsedMs }: Pick<TaskEnd, "ok" | "elapsedMs">): void {
     this.#time(`dagrun.duration.${ok ? "success" : "failed"}.${dag}`, elapsedMs, {}, dag);
+  }
+
+  /** What an etl_maintenance that has ended did. */
+  maintained({ deleted, retentionDays, refreshed, vacuumed }: Maintained): void {
+    const dag = "etl_maintenance";
+    const gauge = (name: string, value: number) =>
+      this.#client.gauge(`${dag}.${name}`, value, this.#tagsOf({ dag_id: dag }));
+    for (const [kind, rows] of Object.entries(deleted)) {
+      this.#client.increment(`${dag}.${kind}_deleted`, rows, this.#tagsOf({ dag_id: dag }));
+    }
+    for (const [kind, days] of Object.entries(retentionDays)) gauge(`${kind}_retention_days`, days);
+    gauge("mvs_refreshed", refreshed);
+    gauge("vacuum_completed", vacuumed.failed === 0 ? 1 : 0);
+    gauge("vacuum_tables_count", vacuumed.tables);
+    gauge("vacuum_failed_count", vacuumed.failed);
   }
 
   slaMissed(): void {

@@ -51,7 +51,7 @@ async function mlflowServer() {
 }
 
 interface MlflowRun {
-  info: { run_id: string; status: string; start_time: number; end_time: number };
+  info: { run_name: string; run_id: string; status: string; start_time: number; end_time: number };
   data: {
     metrics?: { key: string; value: number }[];
     params?: { key: string; value: string }[];
@@ -130,7 +130,16 @@ Deno.test(
     assert.ok(metrics["stage.load.busy_seconds"]! >= 0);
     const params = map(first.data.params);
     assert.equal(params.batch_size, "20");
-    assert.equal(params.dry_run, "false");
+    // what the original logs, under its names
+    assert.equal(first.info.run_name, "etl_improved");
+    const { dag, task, dry_run, num_chunks } = params;
+    assert.deepEqual({ dag, task, dry_run, num_chunks }, {
+      dag: "etl_improved",
+      task: "finalize",
+      dry_run: "false",
+      num_chunks: "4",
+    });
+    assert.equal(metrics.expected_rows, 20);
     assert.equal(params["source.type"], "synthetic");
     assert.equal(map(first.data.tags)["etl.dataset"], "public.etl_improved_events");
     assert.equal(byId.get(low.run_id)!.info.status, "FAILED");

@@ -248,7 +248,7 @@ export async function startEngine(
         spoolDir: config.spoolDir,
         transformsDir: config.transformsDir,
       }),
-      onRetry: (runId, message) => log.warn("tried again", { run_id: runId, error: message }),
+      onRetry: (runId, retry) => log.warn("tried again", { run_id: runId, ...retry }),
       onLines: (runId, lines) => logModuleLines(log, runId, lines),
     });
   const stopping = new AbortController();

@@ -191,7 +191,7 @@ async function pastRuns(sql: Sql, label: string, runs: { rows: number; ratio: nu
 
 const steady = (rows: number, ratio = 1) => Array.from({ length: 5 }, () => ({ rows, ratio }));
 
-Deno.test("volume_drop compares with the runs of the label, ratio_drop too; recovery ends both", async (t) => {
+Deno.test("volume_drop compares with the runs of the label, trend_drop too; recovery ends both", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
   await pastRuns(sql, "daily", steady(100));
@@ -204,13 +204,20 @@ Deno.test("volume_drop compares with the runs of the label, ratio_drop too; reco
   assert.deepEqual(await kindsOf(sql), [], "40 % less is within the tolerance");
   await endAndConsume(engine, conf(20));
   assert.deepEqual(await kindsOf(sql), ["volume_drop"]);
-  await endAndConsume(engine, { ...conf(80), batch_size: 100 });
-  assert.deepEqual(await kindsOf(sql), ["volume_drop", "low_ratio", "ratio_drop"]);
+  await endAndConsume(engine, { ...conf(70), batch_size: 100 });
+  assert.deepEqual(await kindsOf(sql), ["volume_drop", "low_ratio", "trend_drop"]);
+  const [drop] =
+    await sql`select ratio, avg_ratio, threshold_pct from public.etl_improved_alerts where kind = 'trend_drop'`;
+  assert.deepEqual(
+    { ...drop },
+    { ratio: 0.7, avg_ratio: 1, threshold_pct: 20 },
+    "as the original stores it",
+  );
   await endAndConsume(engine, conf(90));
   assert.deepEqual((await alertsOf(sql)).map(({ kind, resolved }) => [kind, resolved]), [
     ["volume_drop", true],
     ["low_ratio", true],
-    ["ratio_drop", true],
+    ["trend_drop", true],
   ]);
 });
 
@@ -229,6 +236,51 @@ Deno.test("volume_drop leaves incremental sources alone, and labels with fewer t
   await sql`update etl.runs set params = jsonb_set(params, '{source,cursor}', '"updated_at"') where run_id = ${run.run_id}`;
   await consumeEnds(sql);
   assert.deepEqual(await kindsOf(sql), []);
+});
+
+Deno.test("trend_window and drop_threshold_pct are variables of etl_consumer, shown by the API", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const shown = async () => await (await engine.request("/api/etl/consumer")).json();
+  assert.deepEqual(await shown(), {
+    params: { trend_window: 7, drop_threshold_pct: 20 },
+    origins: { trend_window: "environment", drop_threshold_pct: "environment" },
+  });
+  const put = async (name: string, value: unknown) =>
+    await engine.request(`/api/variables/etl_consumer__${name}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ value }),
+    });
+  for (
+    const [name, value] of [["trend_window", 2], ["trend_windw", 9], [
+      "drop_threshold_pct",
+      101,
+    ]] as const
+  ) {
+    assert.equal((await put(name, value)).status, 422, name);
+  }
+  assert.equal((await put("trend_window", 3)).status, 201);
+  assert.equal((await put("drop_threshold_pct", 5)).status, 201);
+  assert.deepEqual(await shown(), {
+    params: { trend_window: 3, drop_threshold_pct: 5 },
+    origins: { trend_window: "variable", drop_threshold_pct: "variable" },
+  });
+  // of the last three runs the mean is 0.5
+  await pastRuns(sql, "daily", [...steady(100), ...steady(50, 0.5)]);
+  const conf = (count: number) => ({
+    run_label: "daily",
+    min_acceptance_ratio: 0,
+    batch_size: 100,
+    source: { type: "inline", name: "daily", key: "id", records: records(count) },
+  });
+  await endAndConsume(engine, conf(49));
+  assert.deepEqual(await kindsOf(sql), ["low_ratio"]);
+  await endAndConsume(engine, conf(46));
+  assert.ok((await kindsOf(sql)).includes("trend_drop"));
+  const [drop] =
+    await sql`select threshold_pct, details ->> 'runs' as runs from public.etl_improved_alerts where kind = 'trend_drop'`;
+  assert.deepEqual({ ...drop }, { threshold_pct: 5, runs: "3" });
 });
 
 Deno.test("trend thresholds and window are settings", async (t) => {

@@ -9,8 +9,18 @@ import { waitFor } from "../helpers/wait_for.ts";
 
 type Engine = Awaited<ReturnType<typeof startEngine>>;
 
+/** Names whose type is another than gauge, of those of the database. */
+const COUNTERS = ["etl_total_runs_all_time", "etl_low_ratio_runs_all_time"];
+
 async function samples(engine: Engine): Promise<Map<string, number>> {
   const text = await (await engine.request("/api/etl/metrics")).text();
+  for (
+    const [, name, type] of text.matchAll(
+      /^# TYPE (etl_(?:latest|daily|alerts|total|low|avg)\S+) (\w+)$/gm,
+    )
+  ) {
+    assert.equal(type, COUNTERS.includes(name!) ? "counter" : "gauge", name!);
+  }
   return new Map(
     text.split("\n").filter((line) => line !== "" && !line.startsWith("#")).map((line) => {
       const at = line.lastIndexOf(" ");
@@ -172,7 +182,8 @@ Deno.test("the server counts runs, stages, chunks and requests", async (t) => {
 });
 
 Deno.test({
-  name: "promtool finds nothing wrong but the two names of the original that end in _count",
+  name:
+    "promtool finds nothing wrong but names of the original: two that end in _count, two counters without _total",
   ignore: !prometheusIsInstalled(),
   fn: async (t) => {
     await using engine = await startEngine(t);
@@ -197,6 +208,8 @@ Deno.test({
     assert.deepEqual(found.map((line) => line.split(" ")[0]), [
       "etl_alerts_24h_count",
       "etl_daily_low_ratio_count",
+      "etl_low_ratio_runs_all_time",
+      "etl_total_runs_all_time",
     ], found.join("\n"));
   },
 });

@@ -3,6 +3,7 @@ import { createSocket } from "node:dgram";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
 import { testDatabase } from "../helpers/postgres.ts";
+import { withClient } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -41,6 +42,28 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
   await post(server.address, "/api/etl/run?wait=true", { batch_size: 5, sla_seconds: 0.001 });
   const failing = { source: { type: "file", path: "missing.csv", key: "id" } };
   await post(server.address, "/api/etl/run?wait=true", failing);
+  await post(server.address, "/api/etl/run?wait=true", { batch_size: 3, dry_run: true });
+  // a suite that fails, and a database that refuses once
+  await withClient(db.dsn, (client) =>
+    client.query(`create sequence public.tries;
+      create function public.refuse_once() returns trigger language plpgsql as $$
+      begin
+        if nextval('public.tries') = 1 then raise exception 'once' using errcode = '40001'; end if;
+        return new;
+      end $$;
+      create trigger refuse_once before insert on public.etl_improved_events for each row execute function public.refuse_once()`));
+  await fetch(`${server.address}/api/suites/hundred`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      expectations: [{ type: "expect_table_row_count_to_equal", kwargs: { value: 100 } }],
+    }),
+  }).then((response) => response.body?.cancel());
+  const again = await post(server.address, "/api/etl/run?wait=true", {
+    suite: "hundred",
+    source: { type: "inline", key: "id", records: [{ id: "a" }] },
+  });
+  assert.equal(again.state, "succeeded", JSON.stringify(again));
   await post(server.address, "/api/etl/maintenance?wait=true", {});
   const names = () => new Set(statsd.lines.map((line) => line.split(":")[0]));
   const expected = [
@@ -71,6 +94,24 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
       `dag.etl_maintenance.${task}.duration`,
     ]),
     "dagrun.duration.success.etl_maintenance",
+    // what the original's own code sends
+    ...STAGES.flatMap((stage) =>
+      ["start", "success", "ms"].map((what) => `etl_improved.${stage}.${what}`)
+    ),
+    "etl_improved.load.retry",
+    "etl_improved.load.dry_run",
+    "etl_improved.ge_validate.fail",
+    "etl_improved.ge_validate.skipped",
+    "etl_improved.task_failure",
+    "etl_consumer.summarize.success",
+    "etl_consumer.summarize.duration_ms",
+    "etl_consumer.mv_refresh.success",
+    ...["metrics", "audit", "alerts", "events"].flatMap((kind) => [
+      `etl_maintenance.${kind}_deleted`,
+      `etl_maintenance.${kind}_retention_days`,
+    ]),
+    ...["mvs_refreshed", "vacuum_completed", "vacuum_tables_count", "vacuum_failed_count"]
+      .map((name) => `etl_maintenance.${name}`),
   ].map((name) => `airflow.${name}`);
   await waitFor(() => expected.every((name) => names().has(name)), { timeoutMs: 20_000 })
     .catch((error) => {
@@ -81,10 +122,28 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
   const ends = statsd.lines.filter((line) =>
     line.startsWith("airflow.dagrun.duration.success.etl_improved:")
   );
-  assert.equal(ends.length, 1, "once for a run");
+  assert.equal(ends.length, 3, "once for a run");
   assert.match(ends[0]!, /:\d+(\.\d+)?\|ms$/, "a timer in ms, without tags");
   await waitFor(() => statsd.lines.includes("airflow.pool.open_slots.default_pool:4|g"));
   assert.ok(statsd.lines.includes("airflow.ti.finish.etl_improved.load.success:1|c"));
+  for (
+    const line of [
+      "etl_maintenance.events_retention_days:365|g",
+      "etl_maintenance.metrics_retention_days:90|g",
+      "etl_maintenance.mvs_refreshed:2|g",
+      "etl_maintenance.vacuum_completed:1|g",
+      "etl_maintenance.vacuum_tables_count:4|g",
+      "etl_maintenance.vacuum_failed_count:0|g",
+      // the synthetic events of the first run are of a day long ago
+      "etl_maintenance.events_deleted:5|c",
+      "etl_improved.load.retry:1|c",
+    ]
+  ) {
+    assert.ok(
+      statsd.lines.includes(`airflow.${line}`),
+      `${line} of ${statsd.lines.filter((each) => each.includes("etl_maintenance.")).join(" ")}`,
+    );
+  }
 });
 
 Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not missed when it is gone", async (t) => {
@@ -109,6 +168,17 @@ Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not 
     );
     const tags = line.split("|#")[1]!.split(",").sort();
     assert.deepEqual(tags, ["dag_id:etl_improved", "run_label:daily", "task_id:load"]);
+    await post(server.address, "/api/etl/run?wait=true", { batch_size: 6, dry_run: true });
+    const dry = await waitFor(() =>
+      statsd.lines.find((line) => line.startsWith("acme.etl.etl_improved.load.dry_run:1|c"))
+    );
+    assert.ok(dry.split("|#")[1]!.split(",").includes("rows:6"), dry);
+    const failing = { source: { type: "file", path: "missing.csv", key: "id" } };
+    await post(server.address, "/api/etl/run?wait=true", failing);
+    const failure = await waitFor(() =>
+      statsd.lines.find((line) => line.startsWith("acme.etl.etl_improved.task_failure:1|c"))
+    );
+    assert.ok(failure.split("|#")[1]!.split(",").includes("task:extract"), failure);
   }
   await using server = await startServer({
     dsn: db.dsn,

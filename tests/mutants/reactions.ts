@@ -135,7 +135,7 @@ export const REACTIONS: Mutant[] = [
     id: "reactions/volume",
     file: "sql/reactions/alerts.sql",
     find: "run.total_rows <= trend.total_rows * (1 - settings.volume_drop)",
-    replace: "run.total_rows <= trend.total_rows * (1 - settings.ratio_drop)",
+    replace: "run.total_rows <= trend.total_rows * (1 - compared.drop_threshold_pct / 100)",
     breaks: "each threshold is a setting of its own",
     tests: [
       "integration/alerts_test.ts: volume_drop compares",
@@ -145,10 +145,26 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/trend-window",
     file: "sql/reactions/alerts.sql",
-    find: "order by m.created_at desc limit settings.trend_window",
+    find: "order by m.created_at desc limit compared.trend_window",
     replace: "order by m.created_at desc",
     breaks: "the window of the trend is a setting",
     tests: ["integration/alerts_test.ts: trend thresholds and window"],
+  },
+  {
+    id: "reactions/drop-threshold",
+    file: "sql/reactions/alerts.sql",
+    find: "bound := trend.ratio * (1 - compared.drop_threshold_pct / 100);",
+    replace: "bound := trend.ratio * (1 - settings.ratio_drop);",
+    breaks: "drop_threshold_pct can be set by a variable",
+    tests: ["integration/alerts_test.ts: trend_window and drop_threshold_pct are variables"],
+  },
+  {
+    id: "reactions/drop-columns",
+    file: "sql/reactions/alerts.sql",
+    find: "'threshold_pct', compared.drop_threshold_pct, ",
+    replace: "",
+    breaks: "trend_drop stores what the original's panels read",
+    tests: ["integration/alerts_test.ts: volume_drop compares"],
   },
   {
     id: "reactions/recovery",

@@ -20,8 +20,8 @@ export const maintenance: Command = {
   summary: "delete what is older than its retention, refresh the views, vacuum",
   description:
     `Runs etl_maintenance now and waits for its end: six tasks delete old metrics, audit lines,
-alerts and events in batches that get in no load's way, refresh the daily views and vacuum what
-was touched. It also runs by itself every week.
+alerts and events in batches that get in no load's way, refresh the daily views and vacuum the
+tables. It also runs by itself every week.
 
   etl maintenance          run it now
   etl maintenance list     the last ones, with what they have deleted
