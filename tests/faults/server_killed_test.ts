@@ -48,7 +48,8 @@ Deno.test("a server that is stopped in any stage ends within 15 s, and its runs 
 });
 
 Deno.test("a server that was frozen and replaced in any stage writes nothing when it wakes", async (t) => {
-  const at = places("transform");
+  // finalize is one statement, which goes on without its server
+  const at = places("transform").filter((place) => place !== "finalize");
   await using db = await testDatabase(t);
   await using world = await World.create({ dsn: db.dsn, env: roomFor(at) });
   const first = await world.start({ name: "a" });
