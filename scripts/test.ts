@@ -74,7 +74,15 @@ const ON_POSTGRES = [
   ...["connections", "database_role", "database_statements", "doctor", "migration"],
   ...["rights_attacks", "rights_matrix", "schema_dump", "schema_version", "setup_busy"],
   // sources, the load and its locks
-  ...["incremental", "load_json", "load_lookup", "load_model", "load_text", "load_versions"],
+  ...[
+    "destination_contract",
+    "incremental",
+    "load_json",
+    "load_lookup",
+    "load_model",
+    "load_text",
+    "load_versions",
+  ],
   ...["races_load", "resolve_memory", "row_encoder", "source_postgres"],
   // the queue, runs, schedules
   ...["leases", "outages", "queue", "replay", "run_states", "schedules_backfill"],

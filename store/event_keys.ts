@@ -14,7 +14,6 @@ export interface ForeignRows {
 
 /** A run and the table that it loads. */
 export interface KeyedRun extends Precedence {
-  runId: string;
   orderRunId: string;
   sourceName: string;
   params: { schema_name: string; table_name: string };
@@ -41,13 +40,16 @@ export async function destinationSize(
   schema: string,
   table: string,
 ): Promise<{ filled: boolean; rows: number }> {
-  const [known] = await sql<{ rows: number }[]>`
-    select greatest(c.reltuples, 0)::float8 as rows from pg_class as c
-    where c.oid = to_regclass(format('%I.%I', ${schema}::text, ${table}::text))`;
-  if (known === undefined) return { filled: false, rows: 0 };
+  const [known] = await sql<{ rows: number | null }[]>`
+    select sum(greatest(c.reltuples, 0))::float8 as rows
+    from (select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) as oid) as t
+    -- autovacuum analyses the partitions of a table, never the table
+    cross join lateral (select t.oid union select p.relid from pg_partition_tree(t.oid) as p where p.isleaf) as stored
+    join pg_class as c on c.oid = stored.oid and c.relkind <> 'p'`;
+  if (known!.rows === null) return { filled: false, rows: 0 };
   const [row] = await sql<{ filled: boolean }[]>`
     select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
-  return { filled: row!.filled, rows: known.rows };
+  return { filled: row!.filled, rows: known!.rows };
 }
 
 /** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
@@ -156,7 +158,8 @@ export interface Decided {
   chunk_no: number;
   /** held: another content, which a late run leaves as it is. */
   decision: "insert" | "update" | "held" | "foreign";
-  /** Sorted; null: all of the chunk. */
+  events: number;
+  /** Sorted; null: the first `events` of the chunk. */
   positions: number[] | null;
 }
 
@@ -168,14 +171,12 @@ export async function* compareKeys(
 ): AsyncGenerator<Decided> {
   await client.query(
     `declare etl_decisions no scroll cursor for
-    select chunk_no, decision,
-      case when decision <> 'insert'
-          or count(*) < (select c.events from etl.chunks as c where c.run_id = $2 and c.chunk_no = compared.chunk_no)
-        then array_agg(position order by position) end as positions
+    select chunk_no, decision, count(*)::integer as events,
+      case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
     from (
       select m.chunk_no, m.position, case
         when t.event_id is null then 'insert'
-        when t.source <> $3 then 'foreign'
+        when t.source <> $2 then 'foreign'
         when t.fingerprint = m.fingerprint then null
         when ${isNewer(run, { event: "m", row: "t", orderRunId: "$1" })} then 'update'
         when ${run.late} and coalesce(m.version, ${NO_VERSION}) = coalesce(t.version, ${NO_VERSION}) then 'held'
@@ -184,7 +185,7 @@ export async function* compareKeys(
     ) as compared
     where decision is not null
     group by chunk_no, decision`,
-    [run.orderRunId, run.runId, run.sourceName],
+    [run.orderRunId, run.sourceName],
   );
   yield* fetchAll<Decided>(client, "etl_decisions");
 }

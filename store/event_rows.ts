@@ -59,7 +59,8 @@ export async function createStage(client: Client, destination: string): Promise<
 
 /**
  * Upserts the staged rows where they are newer than what is there. `foreign` are up to three rows of another source,
- * which are never changed.
+ * which are never changed. Portable: a partitioned table cannot return system columns such as xmax, and a distributed
+ * one calls no function in `do update`, so a row is new where both of its times are those of this transaction.
  */
 export async function upsertStaged(
   client: Client,
@@ -68,17 +69,17 @@ export async function upsertStaged(
 ): Promise<
   { inserted: number; updated: number; foreign: { event_id: string; source: string }[] }
 > {
-  const assignments = ROW_COLUMNS.filter((column) => column !== "event_id")
+  const assignments = [...ROW_COLUMNS.filter((column) => column !== "event_id"), "updated_at"]
     .map((column) => `${quoteIdent(column)} = excluded.${quoteIdent(column)}`).join(", ");
   const { rows } = await client.query<{ inserted: number; updated: number }>(
     `with upserted as (
-      insert into ${destination} as t (${COLUMNS})
+      insert into ${destination} as t (${COLUMNS}, first_seen_at, updated_at)
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
-      select ${COLUMNS} from pg_temp.etl_stage order by event_id collate "C"
-      on conflict (event_id) do update set ${assignments}, updated_at = now()
+      select ${COLUMNS}, now(), now() from pg_temp.etl_stage order by event_id collate "C"
+      on conflict (event_id) do update set ${assignments}
       where t.source = excluded.source and t.fingerprint <> excluded.fingerprint
         and ${isNewer(precedence, { event: "excluded", row: "t", orderRunId: "excluded.run_id" })}
-      returning xmax = 0 as is_new)
+      returning first_seen_at = updated_at as is_new)
     select count(*) filter (where is_new)::integer as inserted,
       count(*) filter (where not is_new)::integer as updated
     from upserted`,

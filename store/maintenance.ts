@@ -96,9 +96,11 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
     const days = params[name]!;
     const cutoff = days === -1 ? null : new Date(Date.now() - days * 86_400_000).toISOString();
     const tables = [];
-    for (const { name: table } of cutoff === null ? [] : await maintainedTables(sql, task)) {
+    for (
+      const { name: table, rows: from } of cutoff === null ? [] : await maintainedTables(sql, task)
+    ) {
       const [row] = await sql.unsafe<{ rows: number }[]>(
-        `select count(*)::float8 as rows from only ${table} where ${
+        `select count(*)::float8 as rows from ${from} where ${
           AGES[task] ?? "created_at"
         } < $1::text::timestamptz`,
         [cutoff],
@@ -131,9 +133,9 @@ export async function eventsOfNewRule(sql: Sql, id: string): Promise<number> {
     where t.maintenance_id = ${id} and t.task = 'clean_old_events'`;
   if (asked!.agreed) return 0;
   let more = 0;
-  for (const { name } of await maintainedTables(sql, "clean_old_events")) {
+  for (const { rows: from } of await maintainedTables(sql, "clean_old_events")) {
     const [row] = await sql.unsafe<{ rows: number }[]>(
-      `select count(*)::float8 as rows from only ${name}
+      `select count(*)::float8 as rows from ${from}
        where ${AGES.clean_old_events} < $1::text::timestamptz and updated_at >= $1::text::timestamptz`,
       [asked!.cutoff],
     );
@@ -289,13 +291,22 @@ export async function restMaintenance(
     where maintenance_id = ${id} and state in ('queued', 'running')`;
 }
 
-/** The tables that a task cleans, by object id: `{"16442": "public.etl_improved_metrics"}`. */
+/** A table that a task cleans. */
+export interface MaintainedTable {
+  oid: number;
+  /** Quoted, `schema.name`. */
+  name: string;
+  /** What comes after "from" to get its rows. */
+  rows: string;
+  may_delete: boolean;
+}
+
 export async function maintainedTables(
   sql: Sql,
   task: MaintenanceTask,
-): Promise<{ oid: number; name: string; may_delete: boolean }[]> {
-  return await sql<{ oid: number; name: string; may_delete: boolean }[]>`
-    select c.oid, format('%I.%I', n.nspname, c.relname) as name,
+): Promise<MaintainedTable[]> {
+  return await sql<MaintainedTable[]>`
+    select c.oid, format('%I.%I', n.nspname, c.relname) as name, etl.rows_of(c.oid) as rows,
       case when ${task} = 'clean_old_audit'
         then has_function_privilege('etl.delete_audit(regclass, tid[], timestamptz)', 'execute')
         else has_table_privilege(c.oid, 'delete') and has_table_privilege(c.oid, 'update') end as may_delete
@@ -381,11 +392,16 @@ export async function vacuumTables(
       await client.query(`set vacuum_cost_delay = '${busy ? BUSY_COST_DELAY_MS : 0}ms'`);
     }
     // from 18 on the tables that inherit from one are vacuumed with it, asked for or not
-    const only = server!.major >= 18 ? "only " : "";
-    for (const table of tables) {
+    const listed = await client.query<{ name: string; spread: boolean }>(
+      "select t.name, etl.is_spread(t.name::regclass) as spread from unnest($1::text[]) as t (name)",
+      [tables],
+    );
+    for (const { name: table, spread } of listed.rows) {
       signal.throwIfAborted();
       denied = false;
-      await client.query(`vacuum (analyze) ${only}${table}`);
+      await client.query(
+        `vacuum (analyze) ${server!.major >= 18 && !spread ? "only " : ""}${table}`,
+      );
       if (denied) refused.push(table);
     }
   } finally {

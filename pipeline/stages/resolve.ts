@@ -5,6 +5,7 @@ import {
   copyKeys,
   countKeys,
   createKeyTable,
+  type Decided,
   emptyKeys,
   type ForeignRows,
   foreignRows,
@@ -230,11 +231,11 @@ async function compare(
     }
     const chunk = decisions.get(row.chunk_no)!;
     if (row.decision === "held") {
-      chunk.heldBack = row.positions!.length;
+      chunk.heldBack = row.events;
       continue;
     }
     const kind = row.decision === "insert" ? "inserts" : "updates";
-    chunk[kind] = await writeWinners(context, chunk, kind, row.positions);
+    chunk[kind] = await writeWinners(context, chunk, kind, row);
   }
   return { decisions: [...decisions.values()], foreign: null };
 }
@@ -244,13 +245,15 @@ async function writeWinners(
   context: RunContext,
   { chunkNo, events, duplicates }: ChunkDecision,
   kind: "inserts" | "updates",
-  positions: number[] | null,
+  decided: Decided,
 ): Promise<number> {
-  if (positions === null && duplicates === 0) return events;
+  if (decided.events === events && duplicates === 0) return events;
   const lost = duplicates === 0
     ? new Int32Array(0)
     : await readPositions(context, chunkNo, "losers");
-  const winners = positions === null ? complement(events, lost) : without(positions, lost);
+  const winners = decided.positions === null
+    ? complement(decided.events, lost.filter((position) => position < decided.events))
+    : without(decided.positions, lost);
   await writePositions(context, chunkNo, kind, winners);
   return winners.length;
 }

@@ -33,7 +33,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select exists (
     select from pg_index as i
     join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'event_id')
+    where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
+      and i.indisvalid and i.indimmediate and a.attname = 'event_id')
 $$;
 
 -- Whether a table has the columns of an audit table.

@@ -66,6 +66,7 @@ begin
     join pg_constraint as c on c.confrelid = e.relation and c.contype = 'f'
     join pg_class as k on k.oid = c.conrelid and k.relnamespace = 'etl'::regnamespace
   )
-  select string_agg('only ' || e.relation::regclass, ', ') into missing from emptied as e;
+  select string_agg(case c.relkind when 'p' then '' else 'only ' end || e.relation::regclass, ', ') into missing
+  from emptied as e join pg_class as c on c.oid = e.relation;
   execute 'truncate ' || missing;
 end $etl_restore$;

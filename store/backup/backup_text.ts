@@ -55,10 +55,18 @@ export async function* backupText(
   const { rows: [knows] } = await client.query<{ secrets: boolean }>(
     "select to_regprocedure('etl.secrets_of(jsonb, text[])') is not null as secrets",
   );
+  const partitioned = await client.query<{ name: string }>(
+    `select n.nspname || '.' || c.relname as name from pg_class as c
+    join pg_namespace as n on n.oid = c.relnamespace where c.relkind = 'p'`,
+  );
+  const inPartitions = new Set(partitioned.rows.map(({ name }) => name));
   for (const table of manifest.tables) {
     yield text(copyLine(table));
-    const what = knows!.secrets ? withoutSecrets(table) : undefined;
-    const rows = copyOut(client, `${what ?? copyColumns(table)} to stdout`);
+    const what = (knows!.secrets ? withoutSecrets(table) : undefined) ??
+      (inPartitions.has(`${table.schema_name}.${table.table_name}`)
+        ? copySelected(table)
+        : copyColumns(table));
+    const rows = copyOut(client, `${what} to stdout`);
     for await (const block of rows) yield counted(block);
     yield text(END_OF_TABLE);
     total.tables++;
@@ -91,6 +99,14 @@ function withoutSecrets(table: BackedUpTable): string | undefined {
         `and exists (select from etl.secrets_of(${column})) then etl.without_secrets(${column}) else ${column} end`
       : column;
   });
+  return copySelected(table, columns);
+}
+
+/** Begins a COPY of what a table and its partitions hold, which PostgreSQL does not read by the table's name alone. */
+function copySelected(
+  table: BackedUpTable,
+  columns = table.columns.map(({ name }) => quoteIdent(name)),
+): string {
   return `copy (select ${columns.join(", ")} from ${
     quoteTable(table.schema_name, table.table_name)
   })`;

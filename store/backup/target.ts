@@ -25,16 +25,17 @@ export async function readTarget(client: Client, manifest: Manifest): Promise<Re
     "select run_id from etl.runs where state in ('queued', 'running') order by requested_at limit 5",
   );
   target.activeRuns = active.rows.map(({ run_id }) => run_id);
-  const there = await client.query<{ place: number }>(
-    `select t.place::integer from unnest($1::text[]) with ordinality as t (name, place)
-    where to_regclass(t.name) is not null order by t.place`,
+  const there = await client.query<{ place: number; rows: string }>(
+    `select t.place::integer, case c.relkind when 'p' then t.name else 'only ' || t.name end as rows
+    from unnest($1::text[]) with ordinality as t (name, place)
+    join pg_class as c on c.oid = to_regclass(t.name) order by t.place`,
     [manifest.tables.map(({ schema_name, table_name }) => quoteTable(schema_name, table_name))],
   );
-  for (const { place } of there.rows) {
+  for (const { place, rows } of there.rows) {
     const { schema_name, table_name } = manifest.tables[place - 1]!;
     const counted = await client.query<{ n: number }>(
       `select count(*)::integer as n
-      from (select from only ${quoteTable(schema_name, table_name)} limit ${COUNT_LIMIT + 1}) as t`,
+      from (select from ${rows} limit ${COUNT_LIMIT + 1}) as t`,
     );
     const n = counted.rows[0]!.n;
     if (n === 0) continue;

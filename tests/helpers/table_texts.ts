@@ -13,14 +13,14 @@ export async function tableTexts(
     for (const table of tables) {
       const hash = createHash("sha256");
       // columns in the order of their names: tables may have been made in other ways
-      const { rows } = await client.query<{ columns: string }>(
-        `select string_agg(quote_ident(attname), ', ' order by attname) as columns from pg_attribute
-        where attrelid = $1::regclass and attnum > 0 and not attisdropped`,
+      const { rows } = await client.query<{ columns: string; source: string }>(
+        `select string_agg(quote_ident(attname), ', ' order by attname) as columns, etl.rows_of($1::regclass) as source
+        from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped`,
         [table],
       );
       const stream = copyOut(
         client,
-        `copy (select ${rows[0]!.columns} from only ${table} order by row(${
+        `copy (select ${rows[0]!.columns} from ${rows[0]!.source} order by row(${
           rows[0]!.columns
         })::text collate "C") to stdout`,
       );

@@ -247,6 +247,22 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/maintenance_test.ts: a retention is 7 to 1,095 days"],
   },
   {
+    id: "reactions/partitions",
+    file: "sql/maintenance/maintenance.sql",
+    find: "a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r', 'p')",
+    replace: "a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r')",
+    breaks: "a partitioned destination is cleaned",
+    tests: ["integration/destination_contract_test.ts: a partitioned destination: retention"],
+  },
+  {
+    id: "reactions/undated-in-partitions",
+    file: "sql/maintenance/maintenance.sql",
+    find: "chosen := chosen || coalesce(undated, '{}');",
+    replace: "chosen := chosen;",
+    breaks: "events of partitions without a time go by first_seen_at",
+    tests: ["integration/destination_contract_test.ts: a partitioned destination: retention"],
+  },
+  {
     id: "reactions/occurred",
     file: "sql/maintenance/maintenance.sql",
     find: "'coalesce(occurred_at, first_seen_at)'",
