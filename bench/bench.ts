@@ -1,6 +1,6 @@
 import type { World } from "./world.ts";
 
-export type Unit = "s" | "ms" | "rows/s" | "runs/s" | "MB" | "%" | "row versions";
+export type Unit = "s" | "ms" | "rows/s" | "runs/s" | "MB" | "%" | "row versions" | "µs";
 
 /** One line of the result: what was measured, against what, and whether it is enough. */
 export interface Row {

@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { cpus, totalmem } from "node:os";
 import type { Measure, Row } from "./bench.ts";
+import { duplicates } from "./measures/duplicates.ts";
 import { defaultRun } from "./measures/default_run.ts";
 import { hostile } from "./measures/hostile.ts";
 import { load, loadSequential } from "./measures/load.ts";
@@ -24,6 +25,7 @@ const MEASURES: Measure[] = [
   smallLoad,
   loadingOnly,
   scale,
+  duplicates,
   validation,
   defaultRun,
   smallRuns,

@@ -2294,7 +2294,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select exists (
     select from pg_index as i
     join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'event_id')
+    where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
+      and i.indisvalid and i.indimmediate and a.attname = 'event_id')
 $$;
 
 -- Whether a table has the columns of an audit table.
@@ -4949,6 +4950,25 @@ begin
 end $$;
 comment on function etl.request_maintenance(jsonb, jsonb) is 'asks for etl_maintenance with these retention_days_*; answers its id';
 
+-- Whether the rows of a table lie in other tables: its partitions, or the shards of a distributed table (Citus).
+create or replace function etl.is_spread(relation regclass) returns boolean
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  spread boolean := (select c.relkind = 'p' from pg_class as c where c.oid = relation);
+begin
+  if not spread and to_regclass('pg_catalog.pg_dist_partition') is not null then
+    execute 'select exists (select 1 from pg_catalog.pg_dist_partition where logicalrelid = $1)' into spread using relation;
+  end if;
+  return spread;
+end $$;
+
+-- What comes after "from" to get the rows of a table, without those of the tables that inherit from it.
+create or replace function etl.rows_of(relation regclass) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when etl.is_spread(relation) then '' else 'only ' end || format('%I.%I', n.nspname, c.relname)
+  from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation
+$$;
+
 -- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age;
 -- events without occurred_at are as old as first_seen_at says.
 create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
@@ -4963,11 +4983,16 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   )
   select f.relation::regclass, 'created_at'::name from family as f
   union all
-  select t.relation, 'occurred_at'
+  select stored.relation, 'occurred_at'
   from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d where d.maintained) as t
+  -- the partitions of a table one by one, where this role may clean them, else all through their table
+  cross join lateral (select array_agg(p.relid) as relations, bool_and(has_table_privilege(p.relid, 'select')
+      and has_table_privilege(p.relid, 'update') and has_table_privilege(p.relid, 'delete') and etl.is_trusted(p.relid)) as may
+    from pg_partition_tree(t.relation) as p where p.isleaf and p.relid <> t.relation) as parts
+  cross join lateral unnest(case when parts.may then parts.relations else array[t.relation] end) as stored (relation)
   where maintained_tables.task = 'clean_old_events' and exists (
     select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attrelid = t.relation and a.attname = 'occurred_at' and not a.attisdropped and c.relkind = 'r')
+    where a.attrelid = t.relation and a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r', 'p'))
     and etl.is_trusted(t.relation)
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';
@@ -4978,7 +5003,7 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_se
 declare
   found_one boolean;
 begin
-  execute format('select exists (select from only %s where %I < $1%s)', relation, time_column,
+  execute format('select exists (select 1 from %s where %I < $1%s)', etl.rows_of(relation), time_column,
     case time_column when 'occurred_at' then ' or occurred_at is null and first_seen_at < $1' else '' end) into found_one using cutoff;
   return found_one;
 end $$;
@@ -5000,6 +5025,36 @@ begin
   return gone;
 end $$;
 comment on function etl.delete_audit(regclass, tid[], timestamptz) is 'deletes old lines of an audit table, none of the last 7 days';
+
+-- Deletes a batch of the old events of a table whose rows lie in others (etl.is_spread), oldest first: by the index on
+-- occurred_at, then those without one. `place` says from where on, and is brought up to date.
+create or replace function etl.delete_old_by_age(relation regclass, cutoff timestamptz, batch integer, inout place jsonb,
+  out deleted bigint, out done boolean)
+language plpgsql set search_path = pg_catalog, etl, pg_temp set jit = off set enable_seqscan = off
+set enable_indexscan = on set enable_indexonlyscan = on set enable_bitmapscan = on as $$
+declare
+  -- what a load has locked is left for the next maintenance; several shards cannot be locked by one statement
+  locked text := case when (select c.relkind = 'p' from pg_class as c where c.oid = relation) then 'for update skip locked' else '' end;
+  chosen text[];
+  undated text[];
+  last timestamptz;
+begin
+  execute format('select array_agg(k.event_id), max(k.occurred_at) from (
+      select event_id, occurred_at from %s where occurred_at >= $1 and occurred_at < $2 order by occurred_at limit $3 %s) as k',
+    relation, locked) into chosen, last using coalesce(place ->> 'after', '-infinity')::timestamptz, cutoff, batch;
+  chosen := coalesce(chosen, '{}');
+  if cardinality(chosen) < batch then
+    execute format('select array_agg(k.event_id) from (
+        select event_id from %s where occurred_at is null and first_seen_at < $1 limit $2 %s) as k',
+      relation, locked) into undated using cutoff, batch - cardinality(chosen);
+    chosen := chosen || coalesce(undated, '{}');
+  end if;
+  execute format('delete from %s where event_id = any ($1) and coalesce(occurred_at, first_seen_at) < $2', relation)
+    using chosen, cutoff;
+  get diagnostics deleted = row_count;
+  done := cardinality(chosen) < batch;
+  place := place || jsonb_strip_nulls(jsonb_build_object('after', last));
+end $$;
 
 -- Deletes a batch of a table's old rows and notes in the same transaction how far it got, so that whoever
 -- carries on after a crash counts nothing twice. The table is walked once in the order of its blocks: no
@@ -5044,6 +5099,14 @@ begin
       'deleted', 0, 'last', '(0,0)', 'done', false,
       'blocks', case when etl.has_older(relation, column_name, current.cutoff)
         then pg_relation_size(relation) / current_setting('block_size')::bigint else 0 end);
+  end if;
+  if etl.is_spread(relation) then
+    select d.place, d.deleted, d.done into place, deleted, done from etl.delete_old_by_age(relation, current.cutoff, batch, place) as d;
+    place := place || jsonb_build_object('deleted', (place ->> 'deleted')::bigint + deleted, 'done', done);
+    update etl.maintenance_tasks as t set deleted = t.deleted + delete_old.deleted, batches = t.batches + 1,
+      progress = t.progress || jsonb_build_object(relation::oid::text, place)
+      where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task;
+    return;
   end if;
   last := (place ->> 'last')::tid;
   upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
@@ -5400,6 +5463,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.decide_slots', 'server', 'execute'),
     ('function', 'etl.delete_audit', 'server', 'execute'),
     ('function', 'etl.delete_old', 'server', 'execute'),
+    ('function', 'etl.delete_old_by_age', 'server', 'execute'),
     ('function', 'etl.detect_alerts', 'server', 'execute'),
     ('function', 'etl.drop_leftover_manifests', 'server', 'execute'),
     ('function', 'etl.drop_manifests', 'server', 'execute'),
@@ -5421,6 +5485,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.is_alive', 'server', 'execute'),
     ('function', 'etl.is_audit', 'server', 'execute'),
     ('function', 'etl.is_paused', 'server', 'execute'),
+    ('function', 'etl.is_spread', 'server', 'execute'),
     ('function', 'etl.is_trusted', 'server', 'execute'),
     ('function', 'etl.is_typed_view', 'server', 'execute'),
     ('function', 'etl.iso', 'server', 'execute'),
@@ -5468,6 +5533,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.resolve_request', 'server', 'execute'),
     ('function', 'etl.retry_run', 'server', 'execute'),
     ('function', 'etl.rights', 'server', 'execute'),
+    ('function', 'etl.rows_of', 'server', 'execute'),
     ('function', 'etl.run_schedule', 'server', 'execute'),
     ('function', 'etl.percent_decoded', 'server', 'execute'),
     ('function', 'etl.looks_drawn', 'server', 'execute'),
@@ -5544,7 +5610,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('e3f3b7e420798040c0be3e8d52f35e5f75834a3fbcf40557d9f602d9a9a54b8a')
+insert into etl.setups (checksum) values ('3c80e026ae37c266bb43273f5429db4978b5a36724ade493690b7d27d7e75d61')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5552,4 +5618,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"e3f3b7e420798040c0be3e8d52f35e5f75834a3fbcf40557d9f602d9a9a54b8a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}
+-- etl-improved setup: {"checksum":"3c80e026ae37c266bb43273f5429db4978b5a36724ade493690b7d27d7e75d61","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}

@@ -1,47 +1,119 @@
-import { chunkFile } from "./layout.ts";
+import {
+  chunkFile,
+  HASH_GROUPS,
+  hashFileBytes,
+  type PositionsOwner,
+  writePositions,
+} from "./layout.ts";
 
 /** Keys that one pass over the hashes holds in memory (about 36 MB). */
 const KEYS_A_PASS = 2_000_000;
+const GROUP_SHIFT = 32 - Math.log2(HASH_GROUPS);
+const HEAD_BYTES = hashFileBytes(0);
+const ENTRY_WORDS = (hashFileBytes(1) - HEAD_BYTES) / 4;
+
+/**
+ * The .hash file of a chunk: for each of its events two words of hash and its position, in groups that a pass can read
+ * without the others. `hashes` has two words an event, in the order of positions.
+ */
+export function groupHashes(hashes: Uint32Array): Uint8Array<ArrayBuffer> {
+  const events = hashes.length / 2;
+  const bytes = new Uint8Array(hashFileBytes(events));
+  const starts = new Uint32Array(bytes.buffer, 0, HASH_GROUPS + 1);
+  for (let i = 0; i < hashes.length; i += 2) starts[(hashes[i]! >>> GROUP_SHIFT) + 1]!++;
+  for (let group = 1; group <= HASH_GROUPS; group++) starts[group]! += starts[group - 1]!;
+  const entries = new Uint32Array(bytes.buffer, HEAD_BYTES);
+  const next = starts.slice(0, HASH_GROUPS);
+  for (let position = 0; position < events; position++) {
+    const at = next[hashes[position * 2]! >>> GROUP_SHIFT]!++ * ENTRY_WORDS;
+    entries[at] = hashes[position * 2]!;
+    entries[at + 1] = hashes[position * 2 + 1]!;
+    entries[at + 2] = position;
+  }
+  return bytes;
+}
 
 /**
  * Finds the events whose key may occur more than once in a run: every event of
  * equal keys is among them, and now and then one more. Reads only the .hash
- * files, in as many passes as memory asks for (`keysAPass`, by default two
- * million). Yields sorted positions by chunk.
+ * files, each entry once, and once more where its group has an equal one; takes
+ * as many passes as memory asks for (`keysAPass`, by default two million), each
+ * over groups of its own. Yields sorted positions of a chunk, in each pass that
+ * finds some; answers how many entries were read.
  */
 export async function* possibleDuplicates(
   dir: string,
   chunks: { chunkNo: number; events: number }[],
   options: { keysAPass?: number | undefined } = {},
-): AsyncGenerator<{ chunkNo: number; positions: Int32Array }> {
+): AsyncGenerator<{ chunkNo: number; positions: Int32Array }, number> {
   const total = chunks.reduce((sum, chunk) => sum + chunk.events, 0);
-  const passes = Math.max(1, Math.ceil(total / (options.keysAPass ?? KEYS_A_PASS)));
+  const wanted = Math.ceil(total / (options.keysAPass ?? KEYS_A_PASS));
+  const passes = Math.max(1, Math.min(HASH_GROUPS, wanted));
   const table = new HashTable(Math.ceil(total / passes));
+  let read = 0;
   for (let pass = 0; pass < passes; pass++) {
+    const groups = [pass, pass + 1].map((n) => Math.floor(n * HASH_GROUPS / passes));
     table.clear();
-    for (const { chunkNo, events } of chunks) {
-      const hashes = await readHashes(dir, chunkNo, events);
-      for (let i = 0; i < hashes.length; i += 2) {
-        if (hashes[i]! % passes === pass) table.add(hashes[i]!, hashes[i + 1]!);
-      }
+    for (const { chunkNo } of chunks) {
+      const entries = await readEntries(dir, chunkNo, groups);
+      read += entries.length / ENTRY_WORDS;
+      for (let i = 0; i < entries.length; i += ENTRY_WORDS) table.add(entries[i]!, entries[i + 1]!);
     }
     if (table.repeated === 0) continue;
-    for (const { chunkNo, events } of chunks) {
-      const hashes = await readHashes(dir, chunkNo, events);
+    for (const { chunkNo } of chunks) {
+      const entries = await readEntries(dir, chunkNo, groups);
+      read += entries.length / ENTRY_WORDS;
       const positions: number[] = [];
-      for (let i = 0; i < hashes.length; i += 2) {
-        if (hashes[i]! % passes === pass && table.isRepeated(hashes[i]!, hashes[i + 1]!)) {
-          positions.push(i / 2);
-        }
+      for (let i = 0; i < entries.length; i += ENTRY_WORDS) {
+        if (table.isRepeated(entries[i]!, entries[i + 1]!)) positions.push(entries[i + 2]!);
       }
-      if (positions.length > 0) yield { chunkNo, positions: Int32Array.from(positions) };
+      if (positions.length > 0) yield { chunkNo, positions: Int32Array.from(positions).sort() };
     }
   }
+  return read;
 }
 
-async function readHashes(dir: string, chunkNo: number, events: number): Promise<Uint32Array> {
-  const bytes = await Deno.readFile(chunkFile(dir, chunkNo, "hash"));
-  return new Uint32Array(bytes.buffer, bytes.byteOffset, events * 2);
+/** Writes the positions of events whose key may occur again in the run; answers the chunks that have some. */
+export async function writeRepeated(
+  owner: PositionsOwner,
+  chunks: { chunkNo: number; events: number }[],
+  options: { keysAPass?: number | undefined } = {},
+): Promise<Set<number>> {
+  const found = new Set<number>();
+  for await (
+    const { chunkNo, positions } of possibleDuplicates(owner.spillDir, chunks, options)
+  ) {
+    await writePositions(owner, chunkNo, "repeated", positions, { append: found.has(chunkNo) });
+    found.add(chunkNo);
+  }
+  return found;
+}
+
+/** The entries of some groups of a chunk: from the first number on, before the second. */
+async function readEntries(
+  dir: string,
+  chunkNo: number,
+  [from, to]: number[],
+): Promise<Uint32Array> {
+  using file = await Deno.open(chunkFile(dir, chunkNo, "hash"));
+  const starts = readWords(file, 0, HASH_GROUPS + 1);
+  return readWords(
+    file,
+    hashFileBytes(starts[from!]!),
+    (starts[to!]! - starts[from!]!) * ENTRY_WORDS,
+  );
+}
+
+/** Words of a file at a place that has so many; small reads, for which a turn of the event loop would cost more. */
+function readWords(file: Deno.FsFile, at: number, count: number): Uint32Array {
+  const bytes = new Uint8Array(count * 4);
+  file.seekSync(at, Deno.SeekMode.Start);
+  for (let done = 0; done < bytes.length;) {
+    const read = file.readSync(bytes.subarray(done));
+    if (read === null) throw new Error("A .hash file is shorter than its beginning says");
+    done += read;
+  }
+  return new Uint32Array(bytes.buffer);
 }
 
 /** A set of 64-bit hashes with open addressing that knows which were added more than once. */

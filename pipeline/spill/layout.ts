@@ -9,8 +9,9 @@ import type { Plain } from "../sources/source.ts";
  *   <n>.rows   rows in PostgreSQL's binary COPY format, in source order (row_encoder.ts)
  *   <n>.ends   where each row ends in .rows (float64)
  *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
- *   <n>.hash   64 bits of hash of each event_id (two little-endian uint32)
+ *   <n>.hash   64 bits of hash of each event_id, with its position, in groups (duplicates.ts)
  *   <n>.ge<i>.<attempt>   what accumulator i of the expectation suite keeps of its values
+ *   <n>.repeated.<attempt>   positions of events whose key may occur again in the run (int32)
  *   <n>.losers.<attempt>   sorted positions that lost against another event of their key (int32)
  *   <n>.inserts.<attempt>, <n>.updates.<attempt>
  *                          sorted positions to publish, where it is not all of them (int32)
@@ -49,12 +50,21 @@ export interface PreparedCounts {
   key_types?: KeyTypes[];
 }
 
+/** Groups of a .hash file, by the upper bits of the hash. */
+export const HASH_GROUPS = 512;
+
+/**
+ * Size of the .hash file of a chunk: where each group begins and the last ends, then three words an event, its hash and
+ * its position (all little-endian uint32).
+ */
+export const hashFileBytes = (events: number): number => (HASH_GROUPS + 1 + events * 3) * 4;
+
 export function runDir(spoolDir: string, runId: string): string {
   return `${spoolDir}/${runId}`;
 }
 
 export type ChunkFileKind = "rows" | "ends" | "keys" | "hash" | "json" | PositionsKind;
-export type PositionsKind = "losers" | "inserts" | "updates";
+export type PositionsKind = "repeated" | "losers" | "inserts" | "updates";
 
 export function chunkFile(dir: string, chunkNo: number, kind: ChunkFileKind): string {
   return `${dir}/${chunkNo}.${kind}`;
@@ -87,7 +97,7 @@ export async function readMeta(
       Deno.stat(chunkFile(dir, chunkNo, "hash")),
     ]);
     const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes &&
-      hash.size === meta.events * 8;
+      hash.size === hashFileBytes(meta.events);
     return whole && meta.maker === maker ? meta : null;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return null;
@@ -95,16 +105,18 @@ export async function readMeta(
   }
 }
 
+/** Writes positions; `append` adds them to those that are there. */
 export async function writePositions(
   owner: PositionsOwner,
   chunkNo: number,
   kind: PositionsKind,
   positions: Int32Array,
+  { append = false } = {},
 ): Promise<void> {
   const { buffer, byteOffset, byteLength } = positions;
   const bytes = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
   try {
-    await Deno.writeFile(positionsFile(owner, chunkNo, kind), bytes);
+    await Deno.writeFile(positionsFile(owner, chunkNo, kind), bytes, { append });
   } catch (error) {
     throw diskProblem(error, owner.spillDir);
   }

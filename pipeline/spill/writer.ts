@@ -1,4 +1,5 @@
 import type { Event } from "../event.ts";
+import { groupHashes } from "./duplicates.ts";
 import { chunkFile, type ChunkFileKind, diskProblem, type SpillMeta } from "./layout.ts";
 import { RowEncoder } from "./row_encoder.ts";
 
@@ -116,7 +117,7 @@ export class SpillWriter {
     };
     try {
       const used = this.#hashes.subarray(0, this.#events * 2);
-      await Deno.writeFile(this.#file("hash"), new Uint8Array(used.buffer, 0, used.byteLength));
+      await Deno.writeFile(this.#file("hash"), groupHashes(used));
       await Deno.writeFile(
         this.#file("ends"),
         new Uint8Array(this.#ends.buffer, 0, this.#events * 8),

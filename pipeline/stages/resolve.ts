@@ -15,7 +15,7 @@ import {
 } from "../../store/event_keys.ts";
 import type { Client } from "../../store/pg.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { possibleDuplicates } from "../spill/duplicates.ts";
+import { writeRepeated } from "../spill/duplicates.ts";
 import { readPositions, writePositions } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
@@ -75,9 +75,10 @@ export async function resolveRun(
   { chunks, comparison, destinationRows }: Tasks["resolve"]["input"],
 ): Promise<Tasks["resolve"]["output"]> {
   const { context, connection } = env;
+  const repeated = await writeRepeated(context, chunks);
   return await connection.transaction(transactionOptions(env), async (client) => {
     await allowLargeJoins(client);
-    const losers = await findLosers(client, context, chunks);
+    const losers = await findLosers(client, context, repeated);
     if (comparison === "none") {
       return { decisions: await decideAllNew(context, chunks, losers), compared: true };
     }
@@ -119,15 +120,15 @@ export async function lookUpChunk(
 async function findLosers(
   client: Client,
   context: RunContext,
-  chunks: Chunks,
+  chunks: Set<number>,
 ): Promise<Map<number, number>> {
   const losers = new Map<number, number>();
-  let repeated: string | null = null;
-  for await (const { chunkNo, positions } of possibleDuplicates(context.spillDir, chunks)) {
-    repeated ??= await createKeyTable(client, "etl_repeated");
+  if (chunks.size === 0) return losers;
+  const repeated = await createKeyTable(client, "etl_repeated");
+  for (const chunkNo of chunks) {
+    const positions = (await readPositions(context, chunkNo, "repeated")).sort();
     await copyKeys(client, repeated, readKeys(context.spillDir, chunkNo, { positions }));
   }
-  if (repeated === null) return losers;
   for await (const { chunk_no, positions } of losingPositions(client, repeated)) {
     await writePositions(context, chunk_no, "losers", Int32Array.from(positions));
     losers.set(chunk_no, positions.length);

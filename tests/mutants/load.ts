@@ -276,6 +276,22 @@ export const LOAD: Mutant[] = [
     tests: ["unit/duplicates_test.ts: possibleDuplicates() finds every event"],
   },
   {
+    id: "load/duplicates-linear",
+    file: "pipeline/spill/duplicates.ts",
+    find: "[pass, pass + 1].map((n) => Math.floor(n * HASH_GROUPS / passes))",
+    replace: "[0, HASH_GROUPS]",
+    breaks: "the filter of duplicates reads each key once",
+    tests: ["unit/duplicates_test.ts: possibleDuplicates() reads each key as often"],
+  },
+  {
+    id: "load/duplicates-append",
+    file: "pipeline/spill/duplicates.ts",
+    find: "{ append: found.has(chunkNo) }",
+    replace: "{}",
+    breaks: "positions that several passes find are all compared",
+    tests: ["unit/duplicates_test.ts: writeRepeated() keeps what every pass finds"],
+  },
+  {
     id: "load/duplicates-low",
     file: "pipeline/spill/duplicates.ts",
     find: "if (positions.length > 0) yield",

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { possibleDuplicates } from "../../pipeline/spill/duplicates.ts";
+import { groupHashes, possibleDuplicates, writeRepeated } from "../../pipeline/spill/duplicates.ts";
 import { keyHash } from "../../pipeline/spill/writer.ts";
-import { chunkFile } from "../../pipeline/spill/layout.ts";
+import { chunkFile, readPositions } from "../../pipeline/spill/layout.ts";
 
 async function writeHashes(dir: string, chunks: string[][]): Promise<void> {
   for (const [chunkNo, keys] of chunks.entries()) {
     const hashes = new Uint32Array(keys.length * 2);
     keys.forEach((key, i) => keyHash(key, hashes, i * 2));
-    await Deno.writeFile(chunkFile(dir, chunkNo, "hash"), new Uint8Array(hashes.buffer));
+    await Deno.writeFile(chunkFile(dir, chunkNo, "hash"), groupHashes(hashes));
   }
 }
 
@@ -66,6 +66,52 @@ Deno.test("possibleDuplicates() flags nothing among 200,000 different keys that 
       await writeHashes(dir, chunks);
       // the passes' tables are sized for fewer keys than come, and grow
       assert.deepEqual(await flagged(dir, chunks, 60_000), []);
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("possibleDuplicates() reads each key as often however many passes its memory asks for", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_duplicates_" });
+  try {
+    const reads = async (keys: number, again: number) => {
+      const chunks = [0, 1, 2, 3].map((c) =>
+        Array.from({ length: keys / 4 }, (_, i) => `${(c * keys / 4 + i) % (keys - again)}`)
+      );
+      await writeHashes(dir, chunks);
+      const described = chunks.map((each, chunkNo) => ({ chunkNo, events: each.length }));
+      const found = possibleDuplicates(dir, described, { keysAPass: 1_000 });
+      for (;;) {
+        const { done, value } = await found.next();
+        if (done) return value / keys;
+      }
+    };
+    assert.equal(await reads(4_000, 0), 1);
+    assert.equal(await reads(64_000, 0), 1);
+    // one group of all has an equal key, so one pass reads its keys again
+    assert.ok(await reads(64_000, 1) < 1.1);
+    assert.ok(await reads(64_000, 32_000) <= 2);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("writeRepeated() keeps what every pass finds, and nothing of an earlier time", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_duplicates_" });
+  try {
+    const chunks = [0, 1].map(() => Array.from({ length: 50 }, (_, i) => `k${i}`));
+    await writeHashes(dir, chunks);
+    const described = chunks.map((each, chunkNo) => ({ chunkNo, events: each.length }));
+    const owner = { spillDir: dir, attempt: 1 };
+    for (const keysAPass of [7, 7, 1_000]) {
+      assert.deepEqual([...await writeRepeated(owner, described, { keysAPass })].sort(), [0, 1]);
+      for (const { chunkNo } of described) {
+        assert.deepEqual(
+          [...(await readPositions(owner, chunkNo, "repeated")).sort()],
+          Array.from({ length: 50 }, (_, i) => i),
+        );
+      }
     }
   } finally {
     await Deno.remove(dir, { recursive: true });
