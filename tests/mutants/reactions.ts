@@ -337,8 +337,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/locked-row",
     file: "sql/maintenance/maintenance.sql",
-    find: "'for update skip locked'",
-    replace: "'for update nowait'",
+    find: "else 'for update skip locked' end",
+    replace: "else 'for update nowait' end",
     breaks: "a row that somebody has locked is left",
     tests: ["integration/maintenance_test.ts: a row that somebody has locked"],
   },
