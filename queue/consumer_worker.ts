@@ -68,45 +68,17 @@ async function execute(
   const told = (ok: boolean) =>
     onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started });
   try {
-    // not repeated when it fails: what was done outside of the database would be done again
-    const once = {
-      retry: { attempts: 1, initialMs: 0, signal: lease.signal },
-      statementTimeoutMs: 0,
-    };
-    await connection.transaction(once, async (client) => {
-      // its code may wait for something that has nothing to do with a connection that is lost
-      const interrupted = Promise.withResolvers<never>();
-      const alive = setInterval(
-        () => void ping(client).catch(interrupted.reject),
-        HEARTBEAT_MS,
-      );
-      const lost = () => interrupted.reject(new Error("another server has taken over"));
-      lease.lostSignal.addEventListener("abort", lost);
-      let open = true;
-      let inHand = 0;
-      const db: Queryable = {
-        query: (async (...args: Parameters<Client["query"]>) => {
-          if (!open) throw new Error("the consumer's transaction has ended");
-          inHand++;
-          try {
-            return await client.query(...args);
-          } finally {
-            inHand--;
-          }
-        }) as unknown as Client["query"],
-      };
-      try {
-        const executed = run(consumer, deliveries, { db, log, signal: lease.signal });
-        const result = await Promise.race([executed, interrupted.promise]);
-        await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, result });
-      } finally {
-        open = false;
-        // a statement of one that was ended would hold up the rollback
-        if (inHand > 0) await connection.cancel().catch(() => {});
-        clearInterval(alive);
-        lease.lostSignal.removeEventListener("abort", lost);
-      }
-    });
+    const transaction = new LateTransaction(connection, lease);
+    try {
+      const executed = run(consumer, deliveries, { db: transaction.db, log, signal: lease.signal });
+      const result = await Promise.race([executed, transaction.interrupted]);
+      const client = await transaction.open();
+      await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, result });
+      await transaction.commit();
+    } catch (error) {
+      await transaction.rollback(error);
+      throw error;
+    }
     told(true);
   } catch (error) {
     const replaced = raisedProblem(error)?.type === "superseded";
@@ -123,6 +95,90 @@ async function execute(
       error: error instanceof Error ? error.message : String(error),
       maxAttempts: MAX_ATTEMPTS,
     });
+  }
+}
+
+/**
+ * A transaction that begins with its first query, so that a consumer that computes or asks others first holds nothing up.
+ * It is not repeated when it fails: what was done outside of the database would be done again.
+ */
+class LateTransaction {
+  readonly db: Queryable;
+  /** Rejects when the connection is lost, or the lease: the consumer may wait for something that has nothing to do with either. */
+  readonly interrupted: Promise<never>;
+  readonly #connection: Connection;
+  readonly #lease: Lease;
+  readonly #interrupt: (error: unknown) => void;
+  readonly #over = Promise.withResolvers<void>();
+  #opened: Promise<Client> | undefined;
+  #ended: Promise<void> = Promise.resolve();
+  #inHand = 0;
+  #closed = false;
+
+  constructor(connection: Connection, lease: Lease) {
+    this.#connection = connection;
+    this.#lease = lease;
+    const interrupted = Promise.withResolvers<never>();
+    this.interrupted = interrupted.promise;
+    this.interrupted.catch(() => {});
+    this.#interrupt = interrupted.reject;
+    this.#over.promise.catch(() => {});
+    lease.lostSignal.addEventListener("abort", this.#lost);
+    this.db = {
+      query: (async (...args: Parameters<Client["query"]>) => {
+        if (this.#closed) throw new Error("the consumer's transaction has ended");
+        this.#inHand++;
+        try {
+          return await (await this.open()).query(...args);
+        } finally {
+          this.#inHand--;
+        }
+      }) as unknown as Client["query"],
+    };
+  }
+
+  open(): Promise<Client> {
+    this.#opened ??= new Promise((resolve, reject) => {
+      const once = {
+        retry: { attempts: 1, initialMs: 0, signal: this.#lease.signal },
+        statementTimeoutMs: 0,
+      };
+      this.#ended = this.#connection.transaction(once, async (client) => {
+        const alive = setInterval(() => void ping(client).catch(this.#interrupt), HEARTBEAT_MS);
+        resolve(client);
+        try {
+          await this.#over.promise;
+        } finally {
+          clearInterval(alive);
+        }
+      });
+      this.#ended.catch((error) => {
+        reject(error);
+        this.#interrupt(error);
+      });
+    });
+    return this.#opened;
+  }
+
+  async commit(): Promise<void> {
+    this.#close();
+    this.#over.resolve();
+    await this.#ended;
+  }
+
+  async rollback(error: unknown): Promise<void> {
+    this.#close();
+    // a statement of one that was ended would hold up the rollback
+    if (this.#inHand > 0) await this.#connection.cancel().catch(() => {});
+    this.#over.reject(error);
+    await this.#ended.catch(() => {});
+  }
+
+  readonly #lost = () => this.#interrupt(new Error("another server has taken over"));
+
+  #close(): void {
+    this.#closed = true;
+    this.#lease.lostSignal.removeEventListener("abort", this.#lost);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { downstreamExample } from "../pipeline/consumers/downstream_example.ts";
 import { listConsumers, listDatasetEvents, listDatasets } from "../store/datasets.ts";
-import { deliveryState, requestDelivery } from "../store/deliveries.ts";
+import { deliveryState, redeliver, requestDelivery } from "../store/deliveries.ts";
 import { latestReport } from "../store/reports.ts";
 import { delay } from "../store/retry.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -98,6 +98,35 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       responses: { 200: jsonOf(z.object({ items: z.array(consumerSchema) }), "the consumers") },
     }),
     async (c) => c.json({ items: await listConsumers(deps.sql) }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/consumers/{consumer}/redeliver",
+      summary: "Deliver again what a consumer has given up",
+      request: {
+        params: z.object({ consumer: z.string() }),
+        query: z.object({ delivery_id: z.coerce.number().int().positive().optional() }),
+      },
+      responses: {
+        200: jsonOf(z.object({ redelivered: z.number().int() }), "how many wait again"),
+        ...problemResponses(404),
+      },
+    }),
+    async (c) => {
+      const { consumer } = c.req.valid("param");
+      const known = (await listConsumers(deps.sql)).map((each) => each.consumer);
+      if (!known.includes(consumer)) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `There is no consumer of that name. There are: ${known.join(", ") || "none"}.`,
+        });
+      }
+      const { delivery_id: deliveryId = null } = c.req.valid("query");
+      const redelivered = await redeliver(deps.sql, consumer, { deliveryId, actor: actorOf(c) });
+      return c.json({ redelivered }, 200);
+    },
   );
 }
 

@@ -196,6 +196,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.require_lease": { server: RUN },
   "etl.take_create": {},
   "etl.require_role": {},
+  "etl.redeliver": { server: RUN },
   "etl.resolve_alert": { server: RUN },
   "etl.resolve_maintenance": { server: RUN },
   "etl.resolve_params": { server: RUN },

@@ -2836,7 +2836,8 @@ $$;
 -- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
--- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
+-- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request. A run that waits for
+-- the end of an outage has no place and keeps both busy.
 create or replace function etl.admit_runs() returns integer
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
@@ -2861,18 +2862,19 @@ begin
     taken := '{}';
     for chosen in
       with active as materialized (
-        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+        select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+        where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
       ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at, etl.turn_of(r) as turn
         from etl.runs as r
         where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          and r.run_label not in (select a.run_label from active as a)
-          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
-            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+          and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
+            and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
+          and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
               and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
         order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
       )
-      select * from ready as r order by r.turn, r.requested_at, r.run_id
+      select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
     loop
       exit when pool.free <= 0;
       continue when chosen.cursor_key = any (taken);
@@ -3015,6 +3017,7 @@ begin
 end $$;
 
 -- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
+-- In an outage it gives its place in the pool back and keeps its label and its order key, so that nothing passes it there.
 -- What the environment causes (`error` has outage_minutes) is no attempt of the run's: it is waited for by time, in pauses that
 -- grow to 60 s, and ends the run after so many minutes. An attempt that worked for five minutes had what it needs: a new outage.
 create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
@@ -3039,13 +3042,14 @@ begin
     end if;
   end if;
   update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+    admitted_at = case when since is null then r.admitted_at end,
     -- neither a server that stops in an orderly way nor an outage has used the attempt up
     attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
     next_attempt_at = case when problem is null then '-infinity'
       when since is not null then clock_timestamp() + least(interval '60 seconds', greatest(interval '1 second', (clock_timestamp() - since) / 2))
       else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
     where r.run_id = run.run_id;
-  perform etl.wake('runs');
+  perform etl.wake(case when since is null then 'runs' else 'requests' end);
   return true;
 end $$;
 
@@ -3366,7 +3370,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', server_id = null,
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', outage_since = null, server_id = null,
     accepted_at = coalesce(r.accepted_at, clock_timestamp())
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
@@ -4191,7 +4195,9 @@ begin
 
   -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
   if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
-    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
+    perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
+        when 0 then 'Nothing was read: the source had no records.'
+        else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
@@ -4253,7 +4259,7 @@ begin
             and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
             and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
           then 'The dataset is gone, or may be as old as it likes.' end
-      when state.kind = 'consumer_failed' then
+      when state.kind in ('consumer_failed', 'consumer_late') then
         case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
           then 'The consumer is gone.' end
     end;
@@ -4279,10 +4285,22 @@ begin
     cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
     where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
   loop
-    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
+    if each.last_at >= clock_timestamp() - each.allowed * interval '1 second' then
+      perform etl.set_condition('stale', each.dataset, false, format('%s has been updated.', each.dataset));
+    else
       perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
         etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
     end if;
+  end loop;
+  for each in
+    select c.consumer, o.since, coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late
+    from etl.consumers as c, lateral (select min(d.created_at) as since from etl.deliveries as d
+      where d.consumer = c.consumer and d.state = 'pending') as o
+    where c.active
+  loop
+    perform etl.set_condition('consumer_late', each.consumer, each.late, case when each.late
+        then format('An event has waited for consumer %s since %s. GET /api/consumers shows what holds it up.', each.consumer, etl.iso(each.since))
+        else format('Consumer %s has caught up.', each.consumer) end, jsonb_build_object('severity', 'error'));
   end loop;
   perform etl.end_gone_incidents();
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;
@@ -4536,9 +4554,12 @@ begin
       perform etl.wake('consumer ' || consumer.consumer);
     end if;
   end loop;
-  -- news of a dataset ends its being stale
-  perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
-    jsonb_build_object('run_id', new.run_id));
+  -- news of a dataset ends its being stale; where somebody has that incident locked the next sweep ends it
+  perform from etl.alert_states as s where s.fingerprint = 'stale:' || new.dataset and s.resolved_at is null for update skip locked;
+  if found then
+    perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
+      jsonb_build_object('run_id', new.run_id));
+  end if;
   return null;
 end $$;
 create or replace trigger deliver_dataset_event after insert on etl.dataset_events
@@ -4642,6 +4663,24 @@ language sql set search_path = pg_catalog, etl, pg_temp as $$
   where d.delivery_id = any (ids) and d.state = 'pending'
 $$;
 
+-- Puts deliveries that were given up back, with all their attempts: those of a consumer, or one of them. Answers how many.
+create or replace function etl.redeliver(consumer text, delivery_id bigint default null, actor text default session_user) returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  back bigint;
+begin
+  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity'
+    where d.consumer = redeliver.consumer and d.state = 'failed' and d.delivery_id = coalesce(redeliver.delivery_id, d.delivery_id);
+  get diagnostics back = row_count;
+  if back > 0 then
+    insert into public.etl_improved_audit (event, actor, details) values ('redelivered', actor,
+      jsonb_build_object('consumer', redeliver.consumer, 'deliveries', back));
+    perform etl.wake('consumer ' || redeliver.consumer);
+  end if;
+  return back;
+end $$;
+comment on function etl.redeliver(text, bigint, text) is 'delivers again what a consumer has given up; answers how many';
+
 -- sql/metrics/totals.sql
 -- All-time figures, and what Prometheus scrapes.
 
@@ -4650,6 +4689,7 @@ create or replace function etl.count_metrics() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   delta etl.metrics_totals;
+  free integer;
 begin
   if tg_op = 'INSERT' then
     select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
@@ -4671,11 +4711,17 @@ begin
     and coalesce(delta.ratio_sum, 0) = 0 then
     return null;
   end if;
-  insert into etl.metrics_totals as t (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
-  values (pg_backend_pid() % 16, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0), coalesce(delta.ratio_runs, 0),
-    coalesce(delta.ratio_sum, 0))
-  on conflict (shard) do update set runs = t.runs + excluded.runs, low_ratio_runs = t.low_ratio_runs + excluded.low_ratio_runs,
-    ratio_runs = t.ratio_runs + excluded.ratio_runs, ratio_sum = t.ratio_sum + excluded.ratio_sum;
+  -- a sum that somebody's open transaction has changed is passed over: who ends a run waits for nobody
+  select t.shard into free from etl.metrics_totals as t limit 1 for no key update skip locked;
+  update etl.metrics_totals as t set runs = t.runs + coalesce(delta.runs, 0),
+    low_ratio_runs = t.low_ratio_runs + coalesce(delta.low_ratio_runs, 0),
+    ratio_runs = t.ratio_runs + coalesce(delta.ratio_runs, 0), ratio_sum = t.ratio_sum + coalesce(delta.ratio_sum, 0)
+    where t.shard = free;
+  if not found then
+    insert into etl.metrics_totals (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+    values (floor(random() * 2147483647)::integer, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0),
+      coalesce(delta.ratio_runs, 0), coalesce(delta.ratio_sum, 0));
+  end if;
   return null;
 end $$;
 
@@ -5527,6 +5573,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.request_slot', 'server', 'execute'),
     ('function', 'etl.request_view_refresh', 'server', 'execute'),
     ('function', 'etl.require_lease', 'server', 'execute'),
+    ('function', 'etl.redeliver', 'server', 'execute'),
     ('function', 'etl.resolve_alert', 'server', 'execute'),
     ('function', 'etl.resolve_maintenance', 'server', 'execute'),
     ('function', 'etl.resolve_params', 'server', 'execute'),
@@ -5610,7 +5657,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3c80e026ae37c266bb43273f5429db4978b5a36724ade493690b7d27d7e75d61')
+insert into etl.setups (checksum) values ('3ac7d38b5a1950249d08531ea026eaee266e3eb7cd1ed0ed473af4f317d17bbd')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5618,4 +5665,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3c80e026ae37c266bb43273f5429db4978b5a36724ade493690b7d27d7e75d61","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}
+-- etl-improved setup: {"checksum":"3ac7d38b5a1950249d08531ea026eaee266e3eb7cd1ed0ed473af4f317d17bbd","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}

@@ -89,6 +89,17 @@ export async function requestDelivery(
   return Number(row!.id);
 }
 
+/** Delivers again what a consumer has given up, all of it or one delivery; answers how many. */
+export async function redeliver(
+  sql: Sql,
+  consumer: string,
+  { deliveryId, actor }: { deliveryId: number | null; actor: string },
+): Promise<number> {
+  const [row] = await sql<{ back: string }[]>`
+    select etl.redeliver(${consumer}, ${deliveryId}, ${actor}) as back`;
+  return Number(row!.back);
+}
+
 export interface DeliveryState {
   delivery_id: number;
   consumer: string;

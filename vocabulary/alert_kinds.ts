@@ -51,7 +51,12 @@ export const ALERT_KINDS = {
   },
   consumer_failed: {
     title: "Consumer failed",
-    when: "a consumer of datasets gave up on an event",
+    when:
+      "a consumer of datasets gave up on an event; `etl redeliver CONSUMER` delivers it again when the cause is gone",
+  },
+  consumer_late: {
+    title: "Consumer is late",
+    when: "a dataset event has waited for its consumer for more than 15 minutes",
   },
 } as const satisfies Record<string, AlertKindText>;
 export type AlertKind = keyof typeof ALERT_KINDS;

@@ -432,6 +432,7 @@ export const es = {
   "alert.volume_drop": "Menos filas de lo normal",
   "alert.stale": "Datos anticuados",
   "alert.consumer_failed": "Consumidor fallido",
+  "alert.consumer_late": "Consumidor con retraso",
   "severity.info": "información",
   "severity.warning": "aviso",
   "severity.error": "error",

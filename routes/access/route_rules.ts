@@ -67,6 +67,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "DELETE /api/datasets/{dataset}/columns": { role: "admin" },
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },
   "GET /api/consumers": { role: "viewer" },
+  "POST /api/consumers/{consumer}/redeliver": { role: "operator", startsWork: true },
   "GET /api/deliveries/{id}": { role: "viewer" },
   "GET /api/reports/latest": { role: "viewer" },
   "POST /api/etl/downstream": { role: "operator", startsWork: true, maxBytes: MIB },

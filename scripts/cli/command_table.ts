@@ -1,6 +1,6 @@
 import type { Command } from "./command.ts";
 import { completion } from "./completion.ts";
-import { alert } from "./commands/alert.ts";
+import { alert, redeliver } from "./commands/alert.ts";
 import { dataset } from "./commands/dataset.ts";
 import { load } from "./commands/load.ts";
 import { jobs, maintenance } from "./commands/maintenance.ts";
@@ -32,6 +32,7 @@ export const COMMANDS: Command[] = [
   backfill,
   maintenance,
   alert,
+  redeliver,
   jobs,
   token,
   dataset,

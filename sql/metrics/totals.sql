@@ -5,6 +5,7 @@ create or replace function etl.count_metrics() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   delta etl.metrics_totals;
+  free integer;
 begin
   if tg_op = 'INSERT' then
     select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
@@ -26,11 +27,17 @@ begin
     and coalesce(delta.ratio_sum, 0) = 0 then
     return null;
   end if;
-  insert into etl.metrics_totals as t (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
-  values (pg_backend_pid() % 16, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0), coalesce(delta.ratio_runs, 0),
-    coalesce(delta.ratio_sum, 0))
-  on conflict (shard) do update set runs = t.runs + excluded.runs, low_ratio_runs = t.low_ratio_runs + excluded.low_ratio_runs,
-    ratio_runs = t.ratio_runs + excluded.ratio_runs, ratio_sum = t.ratio_sum + excluded.ratio_sum;
+  -- a sum that somebody's open transaction has changed is passed over: who ends a run waits for nobody
+  select t.shard into free from etl.metrics_totals as t limit 1 for no key update skip locked;
+  update etl.metrics_totals as t set runs = t.runs + coalesce(delta.runs, 0),
+    low_ratio_runs = t.low_ratio_runs + coalesce(delta.low_ratio_runs, 0),
+    ratio_runs = t.ratio_runs + coalesce(delta.ratio_runs, 0), ratio_sum = t.ratio_sum + coalesce(delta.ratio_sum, 0)
+    where t.shard = free;
+  if not found then
+    insert into etl.metrics_totals (shard, runs, low_ratio_runs, ratio_runs, ratio_sum)
+    values (floor(random() * 2147483647)::integer, coalesce(delta.runs, 0), coalesce(delta.low_ratio_runs, 0),
+      coalesce(delta.ratio_runs, 0), coalesce(delta.ratio_sum, 0));
+  end if;
   return null;
 end $$;
 

@@ -206,7 +206,9 @@ begin
 
   -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
   if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
-    perform etl.raise_alert('volume_drop', run.run_label, 'Nothing was read: the source had no records.',
+    perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
+        when 0 then 'Nothing was read: the source had no records.'
+        else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
@@ -268,7 +270,7 @@ begin
             and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
             and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
           then 'The dataset is gone, or may be as old as it likes.' end
-      when state.kind = 'consumer_failed' then
+      when state.kind in ('consumer_failed', 'consumer_late') then
         case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
           then 'The consumer is gone.' end
     end;
@@ -294,10 +296,22 @@ begin
     cross join lateral (select v.created_at from etl.dataset_events as v where v.dataset = d.dataset order by v.event_no desc limit 1) as e
     where coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
   loop
-    if each.last_at < clock_timestamp() - each.allowed * interval '1 second' then
+    if each.last_at >= clock_timestamp() - each.allowed * interval '1 second' then
+      perform etl.set_condition('stale', each.dataset, false, format('%s has been updated.', each.dataset));
+    else
       perform etl.set_condition('stale', each.dataset, true, format('%s was last updated at %s, more than %s s ago.', each.dataset,
         etl.iso(each.last_at), each.allowed), jsonb_build_object('details', jsonb_build_object('last_at', etl.iso(each.last_at))));
     end if;
+  end loop;
+  for each in
+    select c.consumer, o.since, coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late
+    from etl.consumers as c, lateral (select min(d.created_at) as since from etl.deliveries as d
+      where d.consumer = c.consumer and d.state = 'pending') as o
+    where c.active
+  loop
+    perform etl.set_condition('consumer_late', each.consumer, each.late, case when each.late
+        then format('An event has waited for consumer %s since %s. GET /api/consumers shows what holds it up.', each.consumer, etl.iso(each.since))
+        else format('Consumer %s has caught up.', each.consumer) end, jsonb_build_object('severity', 'error'));
   end loop;
   perform etl.end_gone_incidents();
   if to_regprocedure('etl.overdue_schedules()') is null then return; end if;

@@ -13,9 +13,12 @@ begin
       perform etl.wake('consumer ' || consumer.consumer);
     end if;
   end loop;
-  -- news of a dataset ends its being stale
-  perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
-    jsonb_build_object('run_id', new.run_id));
+  -- news of a dataset ends its being stale; where somebody has that incident locked the next sweep ends it
+  perform from etl.alert_states as s where s.fingerprint = 'stale:' || new.dataset and s.resolved_at is null for update skip locked;
+  if found then
+    perform etl.resolve_alert('stale', new.dataset, format('%s has been updated.', new.dataset),
+      jsonb_build_object('run_id', new.run_id));
+  end if;
   return null;
 end $$;
 create or replace trigger deliver_dataset_event after insert on etl.dataset_events
@@ -118,3 +121,21 @@ language sql set search_path = pg_catalog, etl, pg_temp as $$
   update etl.deliveries as d set attempts = greatest(0, d.attempts - 1), next_attempt_at = clock_timestamp() + pause
   where d.delivery_id = any (ids) and d.state = 'pending'
 $$;
+
+-- Puts deliveries that were given up back, with all their attempts: those of a consumer, or one of them. Answers how many.
+create or replace function etl.redeliver(consumer text, delivery_id bigint default null, actor text default session_user) returns bigint
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  back bigint;
+begin
+  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity'
+    where d.consumer = redeliver.consumer and d.state = 'failed' and d.delivery_id = coalesce(redeliver.delivery_id, d.delivery_id);
+  get diagnostics back = row_count;
+  if back > 0 then
+    insert into public.etl_improved_audit (event, actor, details) values ('redelivered', actor,
+      jsonb_build_object('consumer', redeliver.consumer, 'deliveries', back));
+    perform etl.wake('consumer ' || redeliver.consumer);
+  end if;
+  return back;
+end $$;
+comment on function etl.redeliver(text, bigint, text) is 'delivers again what a consumer has given up; answers how many';

@@ -12,7 +12,8 @@ $$;
 -- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
--- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request.
+-- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request. A run that waits for
+-- the end of an outage has no place and keeps both busy.
 create or replace function etl.admit_runs() returns integer
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
 declare
@@ -37,18 +38,19 @@ begin
     taken := '{}';
     for chosen in
       with active as materialized (
-        select a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+        select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
+        where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
       ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, etl.turn_of(r) as turn
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at, etl.turn_of(r) as turn
         from etl.runs as r
         where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
-          and r.run_label not in (select a.run_label from active as a)
-          and (r.cursor_key is null or not exists (select from active as a where a.cursor_key = r.cursor_key)
-            and not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
+          and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
+            and (a.admitted_at is not null or r.outage_since is null or (a.requested_at, a.run_id) < (r.requested_at, r.run_id)))
+          and (r.cursor_key is null or r.outage_since is not null or not exists (select from etl.runs as e where e.cursor_key = r.cursor_key and e.state = 'queued' and e.admitted_at is null
               and (e.requested_at, e.run_id) < (r.requested_at, r.run_id)))
         order by r.run_label, r.requested_at - r.priority * interval '1 minute', r.run_id
       )
-      select * from ready as r order by r.turn, r.requested_at, r.run_id
+      select * from ready as r where r.next_attempt_at <= clock_timestamp() order by r.turn, r.requested_at, r.run_id
     loop
       exit when pool.free <= 0;
       continue when chosen.cursor_key = any (taken);

@@ -41,6 +41,7 @@ begin
 end $$;
 
 -- Returns a running run to the queue, still admitted: at once when its server stops, after 1 to 10 s when it failed transiently.
+-- In an outage it gives its place in the pool back and keeps its label and its order key, so that nothing passes it there.
 -- What the environment causes (`error` has outage_minutes) is no attempt of the run's: it is waited for by time, in pauses that
 -- grow to 60 s, and ends the run after so many minutes. An attempt that worked for five minutes had what it needs: a new outage.
 create or replace function etl.give_back_run(run_id uuid, attempt integer, error jsonb default null) returns boolean
@@ -65,13 +66,14 @@ begin
     end if;
   end if;
   update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+    admitted_at = case when since is null then r.admitted_at end,
     -- neither a server that stops in an orderly way nor an outage has used the attempt up
     attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
     next_attempt_at = case when problem is null then '-infinity'
       when since is not null then clock_timestamp() + least(interval '60 seconds', greatest(interval '1 second', (clock_timestamp() - since) / 2))
       else clock_timestamp() + least(10, power(2, r.attempt - r.attempt_base - 1)) * interval '1 second' end
     where r.run_id = run.run_id;
-  perform etl.wake('runs');
+  perform etl.wake(case when since is null then 'runs' else 'requests' end);
   return true;
 end $$;
 

@@ -5,9 +5,12 @@ import {
   type Consumer,
   defineConsumer,
 } from "../../pipeline/consumers/consumer.ts";
+import { redeliver } from "../../store/deliveries.ts";
+import { sweepConditions } from "../../store/reactions.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
+import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 const EVENTS = "postgres://etl_improved/etl_improved_events";
@@ -150,6 +153,10 @@ Deno.test("a consumer that always fails is given up after five attempts, and is 
   broken = false;
   await emit(engine);
   await waitFor(async () => (await statesOf(engine, "hopeless"))[1] === "done");
+  const options = { deliveryId: null, actor: "ann" };
+  assert.equal(await redeliver(engine.sql, "steady", options), 0);
+  assert.equal(await redeliver(engine.sql, "hopeless", options), 1, "only what was given up");
+  await waitFor(async () => (await statesOf(engine, "hopeless"))[0] === "done");
   const [resolved] = await engine.sql`select resolved_at from public.etl_improved_alerts`;
   assert.notEqual(resolved!.resolved_at, null);
 });
@@ -199,4 +206,83 @@ Deno.test("defineConsumer() says what is wrong with a definition", () => {
   assert.throws(define({ params: z.object({ n: z.number() }) }), /needs a default: n/);
   const { datasets } = define({ datasets: [EVENTS] })();
   assert.deepEqual(datasets, ["public.etl_improved_events"]);
+});
+
+Deno.test("a consumer's transaction begins with its first query", async (t) => {
+  await using engine = await startEngine(t);
+  const computing = Promise.withResolvers<void>();
+  const computed = Promise.withResolvers<void>();
+  const open = async () =>
+    (await engine.sql`select from pg_stat_activity where datname = current_database()
+      and application_name = 'etl-lease consumer slow' and xact_start is not null`).length;
+  let inTransaction = -1;
+  const slow = recorder("slow", {
+    run: async ({ db }) => {
+      computing.resolve();
+      await computed.promise;
+      await db.query("select 1");
+      inTransaction = await open();
+    },
+  });
+  await using _reacting = await startReacting(engine, { consumers: [slow.consumer] });
+  await emit(engine);
+  await computing.promise;
+  assert.equal(await open(), 0);
+  computed.resolve();
+  await waitFor(settled(engine, "slow"));
+  assert.deepEqual(await statesOf(engine, "slow"), ["done"]);
+  assert.equal(inTransaction, 1);
+});
+
+Deno.test("an event that waits for its consumer too long is an alert, until the consumer has caught up", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`select etl.register_consumers('[{"name": "late", "datasets": ["public.etl_improved_events"], "emits": [], "mode": "each", "skip_unchanged": false}]')`;
+  await emit(engine);
+  const open = async () => {
+    await sweepConditions(sql);
+    return (await sql<{ fingerprint: string }[]>`
+      select fingerprint from etl.alert_states where resolved_at is null`)
+      .map(({ fingerprint }) => fingerprint);
+  };
+  assert.deepEqual(await open(), []);
+  await sql`update etl.deliveries set created_at = created_at - interval '16 minutes'`;
+  assert.deepEqual(await open(), ["consumer_late:late"]);
+  await sql`update etl.deliveries set state = 'done'`;
+  assert.deepEqual(await open(), []);
+});
+
+Deno.test("a server that is frozen with a consumer in hand holds its events for nobody", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create sequence public.tries`;
+  await engine.sql`grant usage on sequence public.tries to public`;
+  const dir = await Deno.makeTempDir();
+  await Deno.writeTextFile(
+    `${dir}/stuck.ts`,
+    `export const stuck = { name: "stuck", datasets: ["public.etl_improved_events"], run: async ({ db }) => {
+      const { rows: [{ n }] } = await db.query("select nextval('public.tries')::int as n");
+      if (n === 1) await new Promise(() => {});
+      return { n };
+    } };`,
+  );
+  const env = { ETL_CONSUMERS_DIR: dir };
+  await using frozen = await startServer({ dsn: engine.db.dsn, env });
+  await emit(engine);
+  await waitFor(async () =>
+    (await engine.sql<{ is_called: boolean }[]>`select is_called from public.tries`)[0]!.is_called
+  );
+  frozen.kill("SIGSTOP");
+  try {
+    await emit(engine);
+    await using _other = await startServer({ dsn: engine.db.dsn, env });
+    await waitFor(
+      async () => (await statesOf(engine, "stuck")).every((state) => state === "done"),
+      {
+        timeoutMs: 60_000,
+        what: "the other server to take over",
+      },
+    );
+  } finally {
+    frozen.kill("SIGCONT");
+  }
 });

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { giveBackRun } from "../../store/runs.ts";
+import { connect } from "../../store/pg.ts";
+import { sweepConditions } from "../../store/reactions.ts";
+import { admitRuns, giveBackRun } from "../../store/runs.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 Deno.test("an outage is waited for by time, in pauses that grow, and uses no attempt up", async (t) => {
@@ -48,4 +50,53 @@ Deno.test("an outage is waited for by time, in pauses that grow, and uses no att
   const over = await giveBack(30);
   assert.equal(over.state, "failed");
   assert.match(over.error.detail, /no space .*waited for since .*30 minutes of ETL_OUTAGE_MINUTES/);
+});
+
+Deno.test("a run in an outage gives its place in the pool back, and keeps its label and its order", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`update etl.pools set slots = 1`;
+  const unversioned = (run_label: string, name: string) =>
+    engine.submit({ run_label, source: { type: "inline", name, key: "id", records: [{ id: 1 }] } });
+  const resting = await unversioned("v", "shop");
+  await admitRuns(sql);
+  await sql`update etl.runs set state = 'running', attempt = 1 where run_id = ${resting.run_id}`;
+  const error = { type: "t", status: 503, detail: "away.", outage_minutes: 30 };
+  assert.equal(await giveBackRun(sql, { run_id: resting.run_id, attempt: 1 }, error), true);
+  await unversioned("v", "other");
+  await unversioned("x", "shop");
+  const other = await unversioned("w", "third");
+  const admitted = async () =>
+    (await sql<{ run_id: string }[]>`
+      select run_id from etl.runs where admitted_at is not null and ended_at is null`)
+      .map(({ run_id }) => run_id);
+  await sql`update etl.pools set slots = 5`;
+  await sql`update etl.runs set next_attempt_at = clock_timestamp() + interval '1 minute' where run_id = ${resting.run_id}`;
+  await admitRuns(sql);
+  assert.deepEqual(await admitted(), [other.run_id], "others go on, none of its label or order");
+  await sql`update etl.runs set next_attempt_at = '-infinity' where run_id = ${resting.run_id}`;
+  await admitRuns(sql);
+  assert.deepEqual((await admitted()).toSorted(), [resting.run_id, other.run_id].toSorted());
+});
+
+Deno.test("a run ends although a client keeps sums and incidents locked", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await engine.succeed({ batch_size: 5 });
+  await sql`select etl.raise_alert('stale', 'public.etl_improved_events', 'm')`;
+  const client = await connect(engine.db.dsn);
+  try {
+    await client.query(`begin; update etl.metrics_totals set runs = runs;
+      select from etl.alert_states for update`);
+    await engine.succeed({ batch_size: 6, run_label: "b" });
+    const [sum] = await sql`select sum(runs)::int as n from etl.metrics_totals`;
+    assert.equal(sum!.n, 2);
+  } finally {
+    await client.end();
+  }
+  const open = () => sql`select from etl.alert_states where resolved_at is null`;
+  assert.equal((await open()).length, 1);
+  await sql`update etl.reaction_settings set stale_after_seconds = 3600`;
+  await sweepConditions(sql);
+  assert.equal((await open()).length, 0, "the next sweep ends what was passed over");
 });

@@ -3,6 +3,30 @@ import type { Mutant } from "./mutant.ts";
 /** The queue: who goes when, who takes over, leases. */
 export const QUEUE: Mutant[] = [
   {
+    id: "queue/outage-place",
+    file: "sql/runs/attempt.sql",
+    find: "admitted_at = case when since is null then r.admitted_at end,",
+    replace: "",
+    breaks: "a run in an outage gives its place back",
+    tests: ["integration/outage_minutes_test.ts: a run in an outage"],
+  },
+  {
+    id: "queue/outage-label",
+    file: "sql/runs/admit.sql",
+    find: "or a.state = 'queued' and a.outage_since is not null",
+    replace: "",
+    breaks: "a run in an outage keeps its label and its order",
+    tests: ["integration/outage_minutes_test.ts: a run in an outage"],
+  },
+  {
+    id: "queue/finish-waits",
+    file: "sql/metrics/totals.sql",
+    find: "limit 1 for no key update skip locked",
+    replace: "limit 1 for no key update",
+    breaks: "a run ends although a client keeps the sums locked",
+    tests: ["integration/outage_minutes_test.ts: a run ends although"],
+  },
+  {
     id: "queue/own-run",
     file: "sql/runs/admit.sql",
     find: "r.server_id = claim_run.server_id or r.admitted_at <",
@@ -23,16 +47,16 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/busy-label",
     file: "sql/runs/admit.sql",
-    find: "and r.run_label not in (select a.run_label from active as a)",
-    replace: "",
+    find: "(a.run_label = r.run_label or a.cursor_key",
+    replace: "(false or a.cursor_key",
     breaks: "two runs of one label never run at once",
     tests: ["integration/run_states_test.ts: a waiting run of the same label"],
   },
   {
     id: "queue/busy-key",
     file: "sql/runs/admit.sql",
-    find: "not exists (select from active as a where a.cursor_key = r.cursor_key)",
-    replace: "true",
+    find: "or a.cursor_key = r.cursor_key) and",
+    replace: "or false) and",
     breaks: "runs on one cursor never run at once",
     tests: ["integration/incremental_test.ts: runs on one cursor follow each other"],
   },

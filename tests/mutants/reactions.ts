@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** After runs: alerts, deadlines, maintenance, history, logs. */
 export const REACTIONS: Mutant[] = [
   {
+    id: "reactions/late-consumer",
+    file: "sql/reactions/alerts.sql",
+    find: "coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late",
+    replace: "false as late",
+    breaks: "an event that waits for its consumer too long is an alert",
+    tests: ["integration/consumer_test.ts: an event that waits"],
+  },
+  {
+    id: "reactions/redelivered",
+    file: "sql/reactions/deliveries.sql",
+    find: "d.consumer = redeliver.consumer and d.state = 'failed'",
+    replace: "d.consumer = redeliver.consumer and d.state = 'none'",
+    breaks: "what a consumer has given up is delivered again when somebody asks for it",
+    tests: ["integration/consumer_test.ts: a consumer that always fails"],
+  },
+  {
     id: "reactions/alone",
     file: "queue/outbox.ts",
     find: "if (retryMs === null && rows.length > 1) {",

@@ -73,3 +73,26 @@ silence: nobody is told for --minutes. close: it is over. test: sends one messag
     return EXIT.succeeded;
   },
 };
+
+export const redeliver: Command = {
+  name: "redeliver",
+  summary: "deliver again what a consumer of datasets has given up",
+  description:
+    `Puts the events on which CONSUMER gave up (alert consumer_failed) back, all of them or one, with all
+their attempts. GET /api/consumers counts them.`,
+  arguments: [{ name: "consumer", help: "name of the consumer" }],
+  options: { delivery: { type: "string", value: "ID", help: "only this delivery" } },
+  examples: ["etl redeliver daily_extract"],
+  async run({ args: [consumer], text, out, connect }) {
+    const query = text.delivery === undefined
+      ? ""
+      : `?delivery_id=${encodeURIComponent(text.delivery)}`;
+    const { redelivered } = await post<{ redelivered: number }>(
+      await connect(),
+      `/api/consumers/${encodeURIComponent(consumer!)}/redeliver${query}`,
+      {},
+    );
+    out.line(`${redelivered} ${redelivered === 1 ? "event waits" : "events wait"} again.`);
+    return EXIT.succeeded;
+  },
+};
