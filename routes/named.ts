@@ -19,7 +19,7 @@ import {
 import { admitSoon } from "../store/runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { json, problemResponses } from "./shared/schemas.ts";
+import { anyMembers, json, problemResponses } from "./shared/schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";
 
@@ -49,11 +49,7 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     noun: "configuration",
     table: CONFIGURATIONS,
     body: z.strictObject({
-      // not z.record(), which loses __proto__ before parseConf can refuse it
-      conf: z.any().refine(
-        (conf) => typeof conf === "object" && conf !== null && !Array.isArray(conf),
-        "must be a JSON object",
-      ).openapi({ type: "object", description: "the conf of a run" }),
+      conf: anyMembers("the conf of a run"),
       description: z.string().max(1000).nullable().optional(),
     }),
     check: ({ conf }) => {

@@ -12,7 +12,7 @@ import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { runDetailSchema, submittedSchema } from "../vocabulary/run_schema.ts";
-import { pageOf, problemResponses } from "./shared/schemas.ts";
+import { anyMembers, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();
@@ -43,10 +43,9 @@ const quarantined = z.object({
 /** What a replay may say in its body. */
 const replayBody = z.strictObject({
   rule: rule.openapi({ description: "only records that this rule rejected" }),
-  set: z.record(z.string(), z.unknown()).default({}).openapi({
-    description:
-      "parameters over the original's, such as a corrected transform; members of source one by one, null takes one away",
-  }),
+  set: anyMembers(
+    "parameters over the original's, such as a corrected transform; members of source one by one, null takes one away",
+  ).default({}),
   dry_run: z.boolean().default(false).openapi({
     description: "only say what would become of them",
   }),

@@ -10,6 +10,7 @@ import {
   type ScheduleValues,
 } from "../store/schedules.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { anyMembers } from "./shared/schemas.ts";
 
 const time = z.iso.datetime({ offset: true });
 const named = z.string().regex(
@@ -39,9 +40,7 @@ export const scheduleBody = z.strictObject({
   description: z.string().max(1000).nullable().optional(),
   cron: cronText,
   time_zone: zoneText.optional(),
-  conf: z.record(z.string(), z.unknown()).optional().openapi({
-    description: "conf of its runs, as POST /api/etl/run takes it",
-  }),
+  conf: anyMembers("conf of its runs, as POST /api/etl/run takes it").optional(),
   configuration: named.nullable().optional().openapi({
     description: "saved configuration; the same as conf.configuration",
   }),

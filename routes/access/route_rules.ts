@@ -8,6 +8,8 @@ export type Needed = Role | "anyone";
 /** Bytes of a form: nobody needs to be known to send some of them. */
 export const MAX_FORM_BYTES = 16 << 10;
 const MIB = 1 << 20;
+/** Bytes of a conf that may hold records. */
+const RECORDS_BYTES = 8 * MIB;
 
 /** What holds for a route before its handler is called. */
 export interface RouteRule {
@@ -18,7 +20,7 @@ export interface RouteRule {
   role: Needed;
   /** Whether it starts work: so many a minute, ETL_TRIGGERS_PER_MINUTE. Default false. */
   startsWork?: boolean;
-  /** Bytes that its body may have; default those of a conf. */
+  /** Bytes that its body may have; default 1 MiB, which is more than any conf without records needs. */
   maxBytes?: number;
 }
 
@@ -37,8 +39,8 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/docs": { role: "viewer" },
   "GET /api/docs/style.css": { role: "anyone" },
 
-  "POST /api/etl/run": { role: "operator", startsWork: true },
-  "POST /api/etl/preview": { role: "operator", startsWork: true },
+  "POST /api/etl/run": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
+  "POST /api/etl/preview": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
   "GET /api/etl/runs": { role: "viewer" },
   "GET /api/etl/runs/{id}": { role: "viewer" },
   "GET /api/etl/runs/{id}/chunks": { role: "viewer" },
@@ -47,8 +49,8 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/etl/runs/{id}/logs": { role: "viewer" },
   "GET /api/etl/runs/{id}/quarantine": { role: "viewer" },
   "GET /api/etl/runs/{id}/validation": { role: "viewer" },
-  "POST /api/etl/runs/{id}/cancel": { role: "operator", maxBytes: MIB },
-  "POST /api/etl/runs/{id}/retry": { role: "operator", startsWork: true, maxBytes: MIB },
+  "POST /api/etl/runs/{id}/cancel": { role: "operator" },
+  "POST /api/etl/runs/{id}/retry": { role: "operator", startsWork: true },
   "POST /api/etl/runs/{id}/quarantine/replay": { role: "operator", startsWork: true },
 
   "GET /api/etl/health": { role: "viewer" },
@@ -63,15 +65,15 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/datasets": { role: "viewer" },
   "GET /api/datasets/events": { role: "viewer" },
   "GET /api/datasets/{dataset}/columns": { role: "viewer" },
-  "PUT /api/datasets/{dataset}/columns": { role: "admin", maxBytes: MIB },
+  "PUT /api/datasets/{dataset}/columns": { role: "admin" },
   "DELETE /api/datasets/{dataset}/columns": { role: "admin" },
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },
   "GET /api/consumers": { role: "viewer" },
   "POST /api/consumers/{consumer}/redeliver": { role: "operator", startsWork: true },
   "GET /api/deliveries/{id}": { role: "viewer" },
   "GET /api/reports/latest": { role: "viewer" },
-  "POST /api/etl/downstream": { role: "operator", startsWork: true, maxBytes: MIB },
-  "POST /api/etl/maintenance": { role: "operator", startsWork: true, maxBytes: MIB },
+  "POST /api/etl/downstream": { role: "operator", startsWork: true },
+  "POST /api/etl/maintenance": { role: "operator", startsWork: true },
   "GET /api/etl/maintenance": { role: "viewer" },
   "GET /api/etl/maintenance/{id}": { role: "viewer" },
   "GET /api/jobs": { role: "viewer" },
@@ -79,14 +81,14 @@ export const ROUTES: Record<string, RouteRule> = {
 
   "GET /api/schedules": { role: "viewer" },
   "GET /api/schedules/{name}": { role: "viewer" },
-  "PUT /api/schedules/{name}": { role: "admin", maxBytes: MIB },
+  "PUT /api/schedules/{name}": { role: "admin" },
   "DELETE /api/schedules/{name}": { role: "admin" },
-  "POST /api/schedules/{name}/pause": { role: "operator", maxBytes: MIB },
-  "POST /api/schedules/{name}/resume": { role: "operator", maxBytes: MIB },
-  "POST /api/schedules/{name}/run": { role: "operator", startsWork: true, maxBytes: MIB },
-  "POST /api/schedules/{name}/backfill": { role: "operator", startsWork: true, maxBytes: MIB },
+  "POST /api/schedules/{name}/pause": { role: "operator" },
+  "POST /api/schedules/{name}/resume": { role: "operator" },
+  "POST /api/schedules/{name}/run": { role: "operator", startsWork: true },
+  "POST /api/schedules/{name}/backfill": { role: "operator", startsWork: true },
   "GET /api/schedules/{name}/slots": { role: "viewer" },
-  "POST /api/schedules/preview": { role: "viewer", maxBytes: MIB },
+  "POST /api/schedules/preview": { role: "viewer" },
 
   "GET /api/configurations": { role: "viewer" },
   "GET /api/configurations/{name}": { role: "viewer" },
@@ -98,17 +100,17 @@ export const ROUTES: Record<string, RouteRule> = {
   "DELETE /api/variables/{name}": { role: "admin" },
   "GET /api/pools": { role: "viewer" },
   "GET /api/pools/{name}": { role: "viewer" },
-  "PUT /api/pools/{name}": { role: "admin", maxBytes: MIB },
+  "PUT /api/pools/{name}": { role: "admin" },
   "DELETE /api/pools/{name}": { role: "admin" },
   "GET /api/suites": { role: "viewer" },
   "GET /api/suites/{name}": { role: "viewer" },
   "PUT /api/suites/{name}": { role: "admin", maxBytes: 4 * MIB },
   "DELETE /api/suites/{name}": { role: "admin" },
-  "POST /api/suites/try": { role: "operator", startsWork: true },
-  "POST /api/suites/profile": { role: "operator", startsWork: true },
+  "POST /api/suites/try": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
+  "POST /api/suites/profile": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
 
   "GET /api/tokens": { role: "admin" },
-  "POST /api/tokens": { role: "admin", maxBytes: MIB },
+  "POST /api/tokens": { role: "admin" },
   "DELETE /api/tokens/{name}": { role: "admin" },
   "DELETE /api/tokens/{name}/sessions": { role: "admin" },
 
@@ -159,9 +161,9 @@ export function startsWork(name: string | undefined): boolean {
   return name !== undefined && (ROUTES[name]?.startsWork ?? false);
 }
 
-/** Bytes that the body of a route may have; undefined where nothing else is said than for all. */
-export function bodyBytesOf(name: string | undefined): number | undefined {
-  return name === undefined ? undefined : ROUTES[name]?.maxBytes;
+/** Bytes that the body of a route may have. */
+export function bodyBytesOf(name: string | undefined): number {
+  return (name === undefined ? undefined : ROUTES[name]?.maxBytes) ?? MIB;
 }
 
 /** Throws where a route has no role, or answers to every method so that none can be looked up. */

@@ -1,16 +1,20 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { Buffer } from "node:buffer";
 import { MAX_DEPTH, MAX_NAMES } from "../../pipeline/canonical.ts";
+import { MAX_NUMBER_DIGITS } from "../../pipeline/numbers.ts";
 import { eachLongNumber, parseJson } from "../../pipeline/sources/json_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { bodyBytesOf, MAX_FORM_BYTES, routeOf } from "../access/route_rules.ts";
 
-/** Bytes that a body of JSON may have. */
-const MAX_JSON_BYTES = 8 << 20;
+/** Values that a body of JSON may have, lists and objects included: parsing more would keep the main thread. */
+const MAX_BODY_VALUES = 500_000;
+
+/** Of these, numbers that JSON.parse alone would change, each of which costs as much as fifty others. */
+const MAX_LONG_NUMBERS = 50_000;
 
 /** The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. */
 export async function readJson(c: Context): Promise<unknown> {
-  const text = utf8(await readBytes(c.req.raw, MAX_JSON_BYTES));
+  const text = utf8(await readBytes(c.req.raw, Infinity));
   if (text.trim() === "") return {};
   try {
     return parseJson(text);
@@ -98,8 +102,8 @@ const FORMS = ["application/x-www-form-urlencoded", "multipart/form-data"];
 
 /**
  * Reads a body before any route does, within the limit of its route, and keeps away what is no text,
- * nested so deeply that whoever walks through it runs out of stack, or an object of more names than can
- * be stored. Each look is one pass over the bytes. A form is no JSON and is not looked at as such; data is stored as it comes, and each record
+ * nested so deeply that whoever walks through it runs out of stack, an object of more names than can
+ * be stored, or so many values that parsing them would keep all others waiting. Each look is one pass over the bytes. A form is no JSON and is not looked at as such; data is stored as it comes, and each record
  * is judged by itself.
  */
 export function bodyLimits(): MiddlewareHandler {
@@ -112,7 +116,7 @@ export function bodyLimits(): MiddlewareHandler {
     if (dataFormat(c) !== undefined) return await next();
     const isForm = FORMS.includes(type);
     const maxBytes = Math.min(
-      bodyBytesOf(routeOf(c)) ?? MAX_JSON_BYTES,
+      bodyBytesOf(routeOf(c)),
       isForm ? MAX_FORM_BYTES : Infinity,
     );
     const bytes = await readBytes(c.req.raw, maxBytes);
@@ -121,7 +125,8 @@ export function bodyLimits(): MiddlewareHandler {
       if (excess !== null) {
         throw new Problem("bad-request", {
           status: 400,
-          detail: `The body ${excess}, which nothing here can.`,
+          detail: `The body ${excess}, which nothing here takes. Send records as CSV or NDJSON ` +
+            "to POST /api/etl/run, or put them where a file or http source can read them.",
         });
       }
       const text = utf8(bytes);
@@ -158,24 +163,51 @@ function refuseEndlessNumbers(text: string): void {
 /** What a JSON text in UTF-8 has too much of, without parsing it; null where it can be parsed. */
 export function excessOf(text: Uint8Array): string | null {
   let depth = 0;
+  let values = 1;
+  let longNumbers = 0;
   const names = new Uint32Array(MAX_DEPTH + 1);
   for (let i = 0; i < text.length; i++) {
-    switch (text[i]) {
+    const byte = text[i]!;
+    switch (byte) {
       case 0x22: // a string, whole: brackets in it do not count
         for (i++; i < text.length && text[i] !== 0x22; i++) if (text[i] === 0x5c) i++;
         break;
       case 0x5b: // [
       case 0x7b: // {
         if (++depth > MAX_DEPTH) return `is nested deeper than ${MAX_DEPTH} levels`;
+        if (++values > MAX_BODY_VALUES) return MANY_VALUES;
         names[depth] = 0;
         break;
       case 0x5d:
       case 0x7d:
         depth--;
         break;
+      case 0x2c: // ,
+        if (++values > MAX_BODY_VALUES) return MANY_VALUES;
+        break;
       case 0x3a: // :
         if (++names[depth]! > MAX_NAMES) return `has an object of more than ${MAX_NAMES} names`;
+        break;
+      default: {
+        if (byte !== 0x2d && (byte < 0x30 || byte > 0x39)) break;
+        const from = i;
+        let exponentAt = Infinity;
+        for (i++; i < text.length; i++) {
+          const part = text[i]!;
+          if (part === 0x65 || part === 0x45) exponentAt = i;
+          else if ((part < 0x30 || part > 0x39) && ![0x2e, 0x2b, 0x2d].includes(part)) break;
+        }
+        if (i - from > MAX_NUMBER_DIGITS) {
+          return `has a number of more than ${MAX_NUMBER_DIGITS} digits`;
+        }
+        if ((i - from >= 16 || i - exponentAt > 3) && ++longNumbers > MAX_LONG_NUMBERS) {
+          return `has more than ${MAX_LONG_NUMBERS} numbers of 16 or more digits`;
+        }
+        i--;
+      }
     }
   }
   return null;
 }
+
+const MANY_VALUES = `has more than ${MAX_BODY_VALUES} values`;

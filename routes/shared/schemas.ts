@@ -4,6 +4,13 @@ import { problemSchema } from "../../vocabulary/run_schema.ts";
 /** A body of JSON, as OpenAPI describes it. */
 export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
 
+/** A JSON object of any members in a request, as it came: z.record() loses `__proto__` before anybody can refuse it. */
+export const anyMembers = (description: string) =>
+  z.any().refine(
+    (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+    "must be a JSON object",
+  ).openapi({ type: "object", description }) as unknown as z.ZodType<Record<string, unknown>>;
+
 /** An answer of JSON. */
 export const jsonOf = <T extends z.ZodType>(schema: T, description: string) => ({
   description,

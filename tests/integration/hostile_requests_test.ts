@@ -138,12 +138,18 @@ Deno.test("hostile requests: a variable keeps its digits or is refused", async (
 
 Deno.test("hostile requests: names that objects inherit are names like any other", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
+  const { run_id: id } = await engine.submit({
+    source: { type: "inline", key: "id", records: [{ id: null }] },
+  });
+  await engine.toEnd(id);
   await refused(engine, 422, [
     ["/api/etl/run", json("POST", '{"__proto__":{"batch_size":3}}')],
     ["/api/etl/run", json("POST", '{"constructor":{"prototype":{"batch_size":3}}}')],
     ["/api/etl/run", json("POST", '{"source":{"type":"synthetic","__proto__":{"seed":3}}}')],
     ["/api/configurations/n", json("PUT", '{"conf":{"__proto__":{"batch_size":3}}}')],
     ["/api/configurations/n", json("PUT", '{"conf":{"toString":1}}')],
+    ["/api/schedules/n", json("PUT", '{"cron":"@daily","conf":{"__proto__":{"batch_size":3}}}')],
+    [`/api/etl/runs/${id}/quarantine/replay`, json("POST", '{"set":{"__proto__":{"a":3}}}')],
   ]);
   for (const conf of ["null", "1", '"x"', "[]"]) {
     await refused(engine, 400, [["/api/configurations/n", json("PUT", `{"conf":${conf}}`)]]);

@@ -92,23 +92,32 @@ Deno.test("hostile work: a body is bounded by its route before anything looks at
 
 Deno.test("hostile work: JSON of any shape costs what its size costs", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
-  const shapes = {
-    "quotes that do not end": repeated('\\"', 7 * MIB),
-    "half a text": `"${repeated("\\\\", 7 * MIB)}`,
-    "exact numbers": `[1234567890123456789${repeated(",0", 7 * MIB)}]`,
-    "large numbers": `[1${repeated(",12345678901234567890", 7 * MIB)}]`,
-    "long numbers": `[1${repeated(`,${"9".repeat(3000)}`, 7 * MIB)}]`,
-    "exponents": `[1${repeated(",1e100", 7 * MIB)}]`,
-    "one number": "9".repeat(7 * MIB),
-    "brackets": repeated("[", 7 * MIB),
-    "brackets and quotes": repeated('["', 7 * MIB),
-    "names": `{${Array.from({ length: 500_000 }, (_, i) => `"k${i}":1`).join(",")}}`,
-    "names in a list": `[{${Array.from({ length: 10_001 }, (_, i) => `"k${i}":1`).join(",")}}]`,
+  const shapes: Record<string, (bytes: number) => string> = {
+    "quotes that do not end": (bytes) => repeated('\\"', bytes),
+    "half a text": (bytes) => `"${repeated("\\\\", bytes)}`,
+    "exact numbers": (bytes) => `[1234567890123456789${repeated(",0", bytes)}]`,
+    "large numbers": (bytes) => `[1${repeated(",12345678901234567890", bytes)}]`,
+    "long numbers": (bytes) => `[1${repeated(`,${"9".repeat(3000)}`, bytes)}]`,
+    "exponents": (bytes) => `[1${repeated(",1e100", bytes)}]`,
+    "one number": (bytes) => "9".repeat(bytes),
+    "decimals": (bytes) => `[1${repeated(",0.12345678901234567890", bytes)}]`,
+    "empty objects": (bytes) => `[{}${repeated(",{}", bytes)}]`,
+    "objects": (bytes) => `[{}${repeated(',{"a":1}', bytes)}]`,
+    "brackets": (bytes) => repeated("[", bytes),
+    "brackets and quotes": (bytes) => repeated('["', bytes),
+    "names": () => `{${Array.from({ length: 70_000 }, (_, i) => `"k${i}":1`).join(",")}}`,
+    "names in a list": () =>
+      `[{${Array.from({ length: 10_001 }, (_, i) => `"k${i}":1`).join(",")}}]`,
   };
-  for (const [name, body] of Object.entries(shapes)) {
+  const variable = { method: "PUT", path: "/api/variables/v" };
+  for (const [name, shape] of Object.entries(shapes)) {
+    const body = shape(7 * MIB);
     await withstands(engine, [
       { name, path: "/api/etl/run", body, status: 400 },
-      { name: `variable: ${name}`, method: "PUT", path: "/api/variables/v", body, status: 400 },
+      { name: `variable: ${name}`, ...variable, body: shape(MIB - 100), status: 400 },
+      ...body.length > MIB
+        ? [{ name: `large variable: ${name}`, ...variable, body, status: 413 }]
+        : [],
     ]);
   }
 });

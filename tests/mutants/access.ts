@@ -207,6 +207,31 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/hostile_work_test.ts: JSON of any shape"],
   },
   {
+    id: "access/body-values",
+    file: "routes/shared/body.ts",
+    find: "case 0x2c: // ,",
+    replace: "case 0: // ,",
+    breaks: "a body of so many values that parsing it would keep others waiting is refused before",
+    tests: ["unit/body_test.ts: a body of more values"],
+  },
+  {
+    id: "access/body-long-numbers",
+    file: "routes/shared/body.ts",
+    find: "++longNumbers > MAX_LONG_NUMBERS",
+    replace: "++longNumbers < 0",
+    breaks:
+      "a body of so many long numbers that parsing it would keep others waiting is refused before",
+    tests: ["unit/body_test.ts: a body of more values"],
+  },
+  {
+    id: "access/any-members",
+    file: "routes/shared/schemas.ts",
+    find: "z.any().refine(",
+    replace: "z.record(z.string(), z.unknown()).refine(",
+    breaks: "what a conf says under __proto__ is refused and not lost",
+    tests: ["integration/hostile_requests_test.ts: names that objects inherit"],
+  },
+  {
     id: "access/depth",
     file: "routes/shared/body.ts",
     find: "if (++depth > MAX_DEPTH) return",
