@@ -1,3 +1,4 @@
+import { fillAllFingerprints } from "../pipeline/fingerprints.ts";
 import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/run.ts";
 import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
 import type { Sql } from "../store/database.ts";
@@ -41,6 +42,14 @@ export function workOnRuns(
     const run = await claim(sql, { serverId, maxAttempts });
     return run === null ? null : () => executeClaimed(run, deps);
   }, slots);
+}
+
+/** Computes the fingerprints of rows that were taken over from the original, one server at a time. */
+export function workOnFingerprints(loop: WorkLoop, { sql, log }: { sql: Sql; log: Log }): void {
+  loop.onLeased(
+    "fingerprints",
+    (lease) => fillAllFingerprints({ sql, log, signal: lease.signal }),
+  );
 }
 
 /** Attempts after which a maintenance that always fails is given up. */

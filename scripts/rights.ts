@@ -31,7 +31,10 @@ export const TABLES: Record<string, Rights> = {
   "etl.consumers": { server: ROWS },
   "etl.cursors": { server: ROWS },
   "etl.dataset_events": { server: ROWS },
-  "etl.datasets": { server: "select", reader: "select (schema_name, table_name)" },
+  "etl.datasets": {
+    server: "select, update (fingerprints_from)",
+    reader: "select (schema_name, table_name)",
+  },
   "etl.deadlines": { server: ROWS },
   "etl.deliveries": { server: ROWS },
   "etl.exports": { server: ROWS },

@@ -17,7 +17,7 @@ export interface SetupSqlOptions {
  * or an index needs what it names; PL/pgSQL looks when it runs.
  */
 const PARTS = {
-  beforeMigrations: ["setup/set_aside", "setup/migrations"],
+  beforeMigrations: ["setup/original_tables", "setup/set_aside", "setup/migrations"],
   tables: [
     "datasets/destination_tables",
     "setup/take_over",
@@ -186,6 +186,7 @@ export function migrationSql(): string {
     `-- Makes the tables of the Airflow system etl_improved into those of this project, without losing a row.
 -- etl_setup.sql does the same by itself; run this before or after it, as often as you like.
 ${GENERATED}${BEGINNING}`,
+    section("setup/original_tables"),
     section("setup/set_aside"),
     section("datasets/destination_tables"),
     section("setup/take_over"),

@@ -15,6 +15,7 @@ import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_clie
 import { workerPermissions } from "../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../pipeline/workers/pool.ts";
 import {
+  workOnFingerprints,
   workOnJobs,
   workOnMaintenance,
   workOnRequests,
@@ -191,6 +192,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     }));
     workOnRuns(loop, deps, { slots: config.runSlots, ownOnly: options.ownRuns === "only" });
     if (jobs) await workOnJobs(loop, { sql, log });
+    workOnFingerprints(loop, { sql, log });
     workOnMaintenance(loop, {
       sql,
       dsn: config.dsn,

@@ -52,161 +52,220 @@ begin
   end if;
 end $etl_owner$;
 
--- sql/setup/set_aside.sql
--- Tables of the Airflow system that this project replaces. Events become ours where they are; audit, metrics and
--- alerts are set aside in schema etl_original, and take_over.sql copies their rows into ours. A table of a third shape
--- is refused, saying what differs, before anything is changed. Where there is nothing of the kind, nothing happens.
-do $etl_original$
+-- sql/setup/original_tables.sql
+-- Tables of the Airflow system that this project replaces, wherever they are: those of its own names in public, others
+-- by their columns where they have the same owner. kind is events, audit, metrics or alerts; differences says why a table
+-- cannot be taken over. `deno task doctor` asks before the set-up what it will find.
+create or replace function pg_temp.original_tables()
+returns table (relation regclass, schema_name text, table_name text, kind text, differences text, columns text)
+language plpgsql stable as $$
 declare
-  -- what makes a table the original's; further columns are welcome, and kept
+  -- what makes a table the original's, by our names; further columns are welcome, and kept
   needed constant jsonb := '{
-    "etl_improved_events": {"event_id": "text", "event_type": "text", "payload": "json"},
-    "etl_improved_audit": {"run_label": "text", "created_at": "time"},
-    "etl_improved_metrics": {"run_label": "text", "total_rows": "number", "expected_rows": "number", "ratio": "number", "created_at": "time"},
-    "etl_improved_alerts": {"kind": "text", "message": "text", "created_at": "time"}}';
-  -- what our table has and the original's has not
-  ours constant jsonb := '{"etl_improved_events": "first_seen_at", "etl_improved_audit": "audit_id", "etl_improved_metrics": "stages", "etl_improved_alerts": "alert_id"}';
+    "events": {"event_id": "text", "event_type": "text", "payload": "json"},
+    "audit": {"run_label": "text", "created_at": "time"},
+    "metrics": {"run_label": "text", "total_rows": "number", "expected_rows": "number", "ratio": "number", "created_at": "time"},
+    "alerts": {"kind": "text", "message": "text", "created_at": "time"}}';
+  -- what the original calls them
+  names constant jsonb := '{"event_id": "pk", "payload": "attributes", "created_at": "at"}';
   families constant jsonb := '{
     "text": ["text", "character varying", "character"], "json": ["jsonb", "json"],
     "number": ["integer", "bigint", "smallint", "numeric", "double precision", "real"],
     "time": ["timestamp with time zone", "timestamp without time zone"]}';
-  -- what the original calls them
-  names constant jsonb := '{
-    "etl_improved_events": {"pk": "event_id", "event_time": "occurred_at", "attributes": "payload", "inserted_at": "first_seen_at"},
-    "etl_improved_audit": {"at": "created_at"}, "etl_improved_metrics": {"at": "created_at"}, "etl_improved_alerts": {"at": "created_at"}}';
-  old text[] := '{}';
   each record;
-  renamed record;
-  differences text;
-  found text;
-  zone text := current_setting('timezone');
 begin
-  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
   for each in
-    select t.name, c.oid as relation, c.relkind from jsonb_object_keys(needed) as t (name)
-    join pg_class as c on c.oid = to_regclass('public.' || t.name)
-    where not exists (select from pg_attribute as a where a.attrelid = c.oid and a.attname = ours ->> t.name and not a.attisdropped)
-    order by 1
+    with tables as (
+      select c.oid, n.nspname, c.relname, c.relkind, c.relowner, array(select a.attname::text from pg_attribute as a
+        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as has
+      from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+      where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'etl', 'etl_original', 'cron')
+        and (c.relkind in ('r', 'p') or n.nspname = 'public' and c.relname in ('etl_improved_events', 'etl_improved_audit',
+          'etl_improved_metrics', 'etl_improved_alerts'))
+    ), kinds as (
+      select t.*, case
+          when t.nspname = 'public' and t.relname = 'etl_improved_events' and not 'first_seen_at' = any (t.has) then 'events'
+          when t.nspname = 'public' and t.relname = 'etl_improved_audit' and not 'audit_id' = any (t.has) then 'audit'
+          when t.nspname = 'public' and t.relname = 'etl_improved_metrics' and not 'stages' = any (t.has) then 'metrics'
+          when t.nspname = 'public' and t.relname = 'etl_improved_alerts' and not 'alert_id' = any (t.has) then 'alerts'
+          -- what another role has attached to its table would run with our rights
+          when t.relkind <> 'r' or pg_get_userbyid(t.relowner) <> current_user and t.relowner not in (
+            select o.relowner from tables as o where o.nspname = 'public' and o.relname in ('etl_improved_events', 'etl_improved_metrics')) then null
+          when t.has @> array['pk', 'event_time', 'attributes', 'inserted_at', 'updated_at'] then 'events'
+          when t.has @> array['id', 'run_label', 'num_rows', 'at'] and not 'audit_id' = any (t.has) then 'audit'
+          when t.relname = 'etl_improved_metrics' and t.has @> array['id', 'run_label', 'total_rows', 'expected_rows', 'ratio', 'num_chunks', 'at']
+            and not 'stages' = any (t.has) then 'metrics' end as what
+      from tables as t)
+    select * from kinds as k where k.what is not null order by k.nspname <> 'public', k.nspname, k.relname
   loop
-    -- taken back with all else where a table is refused
-    found := null;
-    if each.relkind = 'r' then
-      for renamed in
-        select n.key as name, n.value as to_name from jsonb_each_text(names -> each.name) as n
-        where exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.key and not a.attisdropped)
-          and not exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.value and not a.attisdropped)
-      loop
-        found := concat_ws(', ', found, renamed.name);
-        execute format('alter table public.%I rename column %I to %I', each.name, renamed.name, renamed.to_name);
-      end loop;
-      if each.name = 'etl_improved_events' and found is not null then
-        alter table public.etl_improved_events add column if not exists event_type text;
-        alter index if exists public.etl_improved_events_event_time_idx rename to etl_improved_events_occurred_at;
-      end if;
-    end if;
+    relation := each.oid;
+    schema_name := each.nspname;
+    table_name := each.relname;
+    kind := each.what;
     select string_agg(format('%s expected %s, found %s', w.name,
         (select string_agg(f #>> '{}', ' or ') from jsonb_array_elements(families -> w.family) as f),
         coalesce(format_type(a.atttypid, a.atttypmod), 'no such column')), '; ' order by w.name) into differences
-    from jsonb_each_text(needed -> each.name) as w (name, family)
-    left join pg_attribute as a on a.attrelid = each.relation and a.attname = w.name and not a.attisdropped
-    where a.attname is null or not (families -> w.family) ? format_type(a.atttypid, null);
-    select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) into found
-    from pg_attribute as a where a.attrelid = each.relation and a.attnum > 0 and not a.attisdropped;
+    from jsonb_each_text(needed -> kind) as w (name, family)
+    left join pg_attribute as a on a.attrelid = relation and not a.attisdropped and a.attname = case
+      when w.name = any (each.has) then w.name else names ->> w.name end
+    where (a.attname is null or not (families -> w.family) ? format_type(a.atttypid, null))
+      -- the original has no event_type
+      and not (w.name = 'event_type' and 'pk' = any (each.has) and a.attname is null);
     if each.relkind <> 'r' then
       differences := concat_ws('; ', 'expected a table, found something else', differences);
     end if;
-    if each.name = 'etl_improved_events' and not exists (
+    if kind = 'events' and not exists (
         select from pg_index as i join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-        where i.indrelid = each.relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'event_id') then
+        where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname in ('event_id', 'pk')) then
       differences := concat_ws('; ', differences, 'expected a primary key on event_id, found none');
     end if;
-    if differences is not null then
-      differences := format('public.%s is neither a table of etl-improved nor of the system that it replaces: %s. It has: %s. Nothing was changed. Rename the table, or bring it into that shape, then run this again.',
-        each.name, differences, found);
-      raise exception '%', differences using errcode = 'ET409', detail = jsonb_build_object('type', 'destination-mismatch',
-        'status', 409, 'detail', differences, 'errors', '[]'::jsonb)::text;
-    end if;
-    old := old || each.name;
+    select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) into columns
+    from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
+    return next;
   end loop;
-  if old = '{}' then return; end if;
+end $$;
+
+-- sql/setup/set_aside.sql
+-- Tables of the Airflow system that this project replaces, as pg_temp.original_tables() finds them. Events become ours
+-- where they are, without being rewritten; audit, metrics and alerts are set aside in schema etl_original, and take_over.sql
+-- copies their rows into ours. A table of a third shape is refused, saying what differs, before anything is changed. Where
+-- there is nothing of the kind, nothing happens.
+do $etl_original$
+declare
+  -- what ours is called, by what the original calls it
+  names constant jsonb := '{"events": {"pk": "event_id", "event_time": "occurred_at", "attributes": "payload", "inserted_at": "first_seen_at"},
+    "audit": {"at": "created_at"}, "metrics": {"at": "created_at"}, "alerts": {"at": "created_at"}}';
+  each record;
+  part record;
+  refused text;
+  others boolean := false;
+  aside text;
+  zone text := current_setting('timezone');
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
+  for each in select * from pg_temp.original_tables() as t where t.differences is not null loop
+    refused := format('%I.%I is neither a table of etl-improved nor of the system that it replaces: %s. It has: %s. Nothing was changed. Rename the table, or bring it into that shape, then run this again.',
+      each.schema_name, each.table_name, each.differences, each.columns);
+    raise exception '%', refused using errcode = 'ET409', detail = jsonb_build_object('type', 'destination-mismatch',
+      'status', 409, 'detail', refused, 'errors', '[]'::jsonb)::text;
+  end loop;
+  if not exists (select from pg_temp.original_tables()) then return; end if;
 
   -- times without a zone were written by Airflow in UTC
   perform set_config('timezone', 'UTC', true);
-  if old && array['etl_improved_audit', 'etl_improved_metrics', 'etl_improved_alerts'] then
-    if exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) <> current_user) then
-      raise exception 'Schema etl_original is another role''s, so what is in it is not ours to run. Rename it, then run this again.';
-    end if;
-    create schema if not exists etl_original;
-    -- views are made again over our tables; of the same name, with other columns
-    for each in
-      select c.oid::regclass as relation, c.relkind from pg_class as c
-      where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
-        and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily')
+  for each in select * from pg_temp.original_tables() loop
+    for part in
+      select n.key as name, n.value as to_name from jsonb_each_text(names -> each.kind) as n
+      where exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.key and not a.attisdropped)
+        and not exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = n.value and not a.attisdropped)
     loop
-      execute format('drop %s %s', case each.relkind when 'v' then 'view' else 'materialized view' end, each.relation);
+      execute format('alter table %s rename column %I to %I', each.relation, part.name, part.to_name);
     end loop;
-    drop function if exists public.refresh_etl_mvs();
-  end if;
-  for each in select t.name from unnest(old) as t (name) where t.name <> 'etl_improved_events' loop
-    execute format('alter table public.%I set schema etl_original', each.name);
-  end loop;
-
-  if 'etl_improved_events' = any (old) then
-    -- what its owner would attach to it later would run with the rights of whoever loads
-    select pg_get_userbyid(c.relowner) as owner into each from pg_class as c where c.oid = 'public.etl_improved_events'::regclass;
-    if each.owner <> current_user then
-      execute format('alter table public.etl_improved_events owner to %I', current_user);
-      execute format('grant select, insert, update, delete on public.etl_improved_events to %I', each.owner);
+    if each.kind <> 'events' then
+      if not others then
+        others := true;
+        if exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) <> current_user) then
+          raise exception 'Schema etl_original is another role''s, so what is in it is not ours to run. Rename it, then run this again.';
+        end if;
+        create schema if not exists etl_original;
+        -- views are made again over our tables; of the same name, with other columns
+        for part in
+          select c.oid::regclass as relation, c.relkind from pg_class as c
+          where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm')
+            and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily')
+        loop
+          execute format('drop %s %s', case part.relkind when 'v' then 'view' else 'materialized view' end, part.relation);
+        end loop;
+        drop function if exists public.refresh_etl_mvs();
+      end if;
+      aside := format('%s_%s', each.kind, each.relation::oid);
+      -- indexes and sequences go with it, and tables of two schemas have some of one name
+      for part in
+        select case c.relkind when 'S' then 'sequence' else 'index' end as what, c.oid::regclass as name, row_number() over (order by c.oid) as n
+        from pg_class as c where c.oid in (select i.indexrelid from pg_index as i where i.indrelid = each.relation
+          union all select d.objid from pg_depend as d where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
+            and d.refobjid = each.relation and d.deptype = 'a')
+          and c.relkind in ('S', 'i')
+      loop
+        execute format('alter %s %s rename to %I', part.what, part.name, format('%s_part_%s', aside, part.n));
+      end loop;
+      execute format('alter table %s set schema etl_original', each.relation);
+      execute format('alter table etl_original.%I rename to %I', each.table_name, aside);
+      execute format('comment on table etl_original.%I is %L', aside,
+        jsonb_build_object('kind', each.kind, 'schema_name', each.schema_name, 'table_name', each.table_name)::text);
+      continue;
     end if;
-    for each in select a.attname as name from pg_attribute as a
-      where a.attrelid = 'public.etl_improved_events'::regclass and a.attnum > 0 and not a.attisdropped
+
+    -- what its owner would attach to it later would run with the rights of whoever loads
+    select pg_get_userbyid(c.relowner) as owner into part from pg_class as c where c.oid = each.relation;
+    if part.owner <> current_user then
+      execute format('alter table %s owner to %I', each.relation, current_user);
+      execute format('grant select, insert, update, delete on %s to %I', each.relation, part.owner);
+    end if;
+    for part in select a.attname as name from pg_attribute as a
+      where a.attrelid = each.relation and a.attnum > 0 and not a.attisdropped
     loop
-      case each.name
-        when 'created_at' then alter table public.etl_improved_events rename column created_at to first_seen_at;
+      case part.name
+        when 'created_at' then
+          if not exists (select from pg_attribute as a where a.attrelid = each.relation and a.attname = 'first_seen_at' and not a.attisdropped) then
+            execute format('alter table %s rename column created_at to first_seen_at', each.relation);
+          end if;
         -- an id of Airflow's becomes ours, the same in every table
         when 'run_id' then
-          alter table public.etl_improved_events alter column run_id drop default, alter column run_id type uuid
-            using case when run_id::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::text::uuid else md5(run_id::text)::uuid end;
+          execute format($ddl$alter table %s alter column run_id drop default, alter column run_id type uuid
+            using case when run_id::text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::text::uuid else md5(run_id::text)::uuid end$ddl$, each.relation);
         when 'fingerprint' then
-          alter table public.etl_improved_events alter column fingerprint drop default, alter column fingerprint type bytea
-            using case when fingerprint::text ~ '^([0-9a-f]{2})+$' then decode(fingerprint::text, 'hex') else convert_to(fingerprint::text, 'UTF8') end;
+          execute format($ddl$alter table %s alter column fingerprint drop default, alter column fingerprint drop not null, alter column fingerprint type bytea
+            using case when fingerprint::text ~ '^([0-9a-f]{2})+$' then decode(fingerprint::text, 'hex') else convert_to(fingerprint::text, 'UTF8') end$ddl$, each.relation);
         when 'version' then
-          alter table public.etl_improved_events alter column version drop default, alter column version type numeric using version::text::numeric;
+          execute format('alter table %s alter column version drop default, alter column version type numeric using version::text::numeric', each.relation);
         else null;
       end case;
     end loop;
-    alter table public.etl_improved_events
-      add column if not exists occurred_at timestamptz,
-      add column if not exists source text,
-      add column if not exists version numeric,
-      add column if not exists fingerprint bytea,
-      add column if not exists event_date date,
-      add column if not exists event_hour smallint,
-      add column if not exists run_id uuid,
-      add column if not exists first_seen_at timestamptz,
-      add column if not exists updated_at timestamptz;
-    alter table public.etl_improved_events
-      alter column event_id type text, alter column event_type type text, alter column source type text,
-      alter column payload type jsonb using payload::jsonb,
-      alter column payload drop default, alter column event_type drop default, alter column occurred_at drop not null,
-      alter column occurred_at type timestamptz, alter column first_seen_at type timestamptz, alter column updated_at type timestamptz;
-    -- the synthetic source and sources without a name of runs labelled etl_improved own them
-    update public.etl_improved_events set
-      event_type = coalesce(event_type, 'unknown'), source = coalesce(source, 'etl_improved'), payload = coalesce(payload, '{}'),
-      fingerprint = coalesce(fingerprint, ''), run_id = coalesce(run_id, '00000000-0000-0000-0000-000000000000'),
-      first_seen_at = coalesce(first_seen_at, updated_at, now()), updated_at = coalesce(updated_at, first_seen_at, now())
-    where event_type is null or source is null or payload is null or fingerprint is null or run_id is null
-      or first_seen_at is null or updated_at is null;
-    alter table public.etl_improved_events
-      alter column event_type set not null, alter column source set not null, alter column payload set not null,
-      alter column fingerprint set not null, alter column run_id set not null,
-      alter column first_seen_at set not null, alter column first_seen_at set default now(),
-      alter column updated_at set not null, alter column updated_at set default now();
-    create index if not exists etl_improved_events_occurred_at on public.etl_improved_events (occurred_at);
-    drop index if exists public.etl_improved_events_updated_at;
-    create index etl_improved_events_updated_at on public.etl_improved_events using brin (updated_at);
-    comment on table public.etl_improved_events is 'events loaded by etl_improved';
-  end if;
+    -- constants, so that no row is written: the type that sources have which say none; the synthetic source, and sources without a name of runs labelled
+    -- etl_improved, own the rows
+    execute format($ddl$
+      alter table %1$s
+        add column if not exists event_type text not null default 'record',
+        add column if not exists occurred_at timestamptz,
+        add column if not exists source text not null default 'etl_improved',
+        add column if not exists version numeric,
+        add column if not exists fingerprint bytea,
+        add column if not exists event_date date,
+        add column if not exists event_hour smallint,
+        add column if not exists run_id uuid not null default '00000000-0000-0000-0000-000000000000',
+        add column if not exists first_seen_at timestamptz not null default now(),
+        add column if not exists updated_at timestamptz not null default now()$ddl$, each.relation);
+    for part in
+      select w.name, w.type, a.attnotnull, w.missing from (values
+        ('event_id', 'text', null), ('event_type', 'text', '''record'''), ('source', 'text', '''etl_improved'''), ('payload', 'jsonb', '''{}'''),
+        ('run_id', 'uuid', '''00000000-0000-0000-0000-000000000000'''), ('occurred_at', 'timestamp with time zone', null),
+        ('first_seen_at', 'timestamp with time zone', 'now()'), ('updated_at', 'timestamp with time zone', 'now()')) as w (name, type, missing)
+      join pg_attribute as a on a.attrelid = each.relation and a.attname = w.name
+    loop
+      if (select format_type(a.atttypid, null) from pg_attribute as a where a.attrelid = each.relation and a.attname = part.name) <> part.type then
+        execute format('alter table %1$s alter column %2$I drop default, alter column %2$I type %3$s using %2$I::%3$s', each.relation, part.name, part.type);
+      end if;
+      if not part.attnotnull and part.missing is not null then
+        -- its triggers are its old owner's
+        execute format('alter table %s disable trigger user', each.relation);
+        execute format('update %1$s set %2$I = %3$s where %2$I is null', each.relation, part.name, part.missing);
+        execute format('alter table %s enable trigger user', each.relation);
+        execute format('alter table %s alter column %I set not null', each.relation, part.name);
+      end if;
+    end loop;
+    execute format('alter table %s alter column occurred_at drop not null, alter column event_type drop default, alter column source drop default,
+      alter column run_id drop default, alter column payload drop default, alter column first_seen_at set default now(), alter column updated_at set default now()', each.relation);
+    -- as etl.create_destination names them
+    aside := case when length(each.table_name) <= 50 then each.table_name else left(each.table_name, 41) || '_' || left(md5(each.table_name), 8) end;
+    if to_regclass(format('%I.%I', each.schema_name, aside || '_occurred_at')) is null then
+      execute format('alter index if exists %I.%I rename to %I', each.schema_name, each.table_name || '_event_time_idx', aside || '_occurred_at');
+    end if;
+    execute format('create index if not exists %I on %s (occurred_at)', aside || '_occurred_at', each.relation);
+    execute format('drop index if exists %I.%I', each.schema_name, aside || '_updated_at');
+    execute format('create index %I on %s using brin (updated_at)', aside || '_updated_at', each.relation);
+    execute format('comment on table %s is %L', each.relation, 'events loaded by etl_improved, taken over');
+  end loop;
   perform set_config('timezone', zone, true);
 end $etl_original$;
 
@@ -272,7 +331,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views', '0008_trend_drop']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views', '0008_trend_drop', '0009_unknown_fingerprints']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -336,6 +395,26 @@ update public.etl_improved_alerts set fingerprint = regexp_replace(fingerprint, 
   where fingerprint like 'ratio\_drop:%' and resolved_at is null;
 update etl.alert_states set fingerprint = regexp_replace(fingerprint, '^ratio_drop:', 'trend_drop:'), kind = 'trend_drop'
   where kind = 'ratio_drop';
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0009_unknown_fingerprints', '3c9d08bd2fd1c25f52168519d203a7e7f77ed4e6032781dd5c47d41f0243e00d', $etl_migration$
+-- The fingerprint of a row that was taken over from the original is null until a server has computed it. Version 0.1.0
+-- took events over with an empty one.
+do $$
+declare
+  each record;
+begin
+  for each in
+    select c.oid::regclass as relation from etl.datasets as d
+    join pg_class as c on c.oid = to_regclass(format('%I.%I', d.schema_name, d.table_name))
+    join pg_attribute as a on a.attrelid = c.oid and a.attname = 'fingerprint' and a.attnotnull
+    where pg_has_role(c.relowner, 'usage')
+  loop
+    execute format('alter table %s alter column fingerprint drop not null', each.relation);
+  end loop;
+  alter table etl.datasets add column if not exists fingerprints_from bigint;
+  update etl.datasets set fingerprints_from = 0 where dataset = 'public.etl_improved_events'
+    and exists (select from public.etl_improved_audit as a where a.event = 'migrated');
+end $$;
 $etl_migration$); end $etl_apply$;
 
 -- sql/datasets/destination_tables.sql
@@ -431,11 +510,14 @@ comment on table public.etl_improved_alerts is 'what the consumer found and told
 
 -- sql/setup/take_over.sql
 -- Copies the rows that set_aside.sql has set aside into our tables. Nothing of a row is lost: what has no column
--- here is in the audit table's details, or in the alert's. The ids of Airflow's runs become UUIDs, the same for the same.
+-- here is in the audit table's details, or in the alert's. Tables of other schemas and names become children of the public
+-- ones. The ids of Airflow's runs become UUIDs, the same for the same.
 do $etl_original$
 declare
   each record;
   granted record;
+  parent text;
+  target text;
   zone text := current_setting('timezone');
 begin
   perform pg_advisory_xact_lock(hashtextextended('etl setup', 0));
@@ -446,60 +528,84 @@ begin
     select case when run_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then run_id::uuid else md5(run_id)::uuid end
   $$;
 
-  if to_regclass('etl_original.etl_improved_metrics') is not null then
-    create temp table etl_take_over as
-    select to_jsonb(o) as j, o.created_at::timestamptz as created_at, o.run_label::text as run_label,
-      -- several rows of one run stay several rows
-      case when to_jsonb(o) ->> 'run_id' is null then md5('etl_improved_metrics ' || o.ctid)::uuid
-        when row_number() over (partition by to_jsonb(o) ->> 'run_id' order by o.created_at desc, o.ctid desc) = 1
-          then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
-        else md5(format('%s %s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
-      o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
-      coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
-    from etl_original.etl_improved_metrics as o;
-    insert into public.etl_improved_metrics (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
-      num_chunks, dry_run, schema_name, table_name, created_at, id)
-    select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
-      t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
-      coalesce((t.j ->> 'dry_run')::boolean, false), 'public', coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now()),
-      coalesce((t.j ->> 'id')::bigint, nextval('public.etl_improved_metrics_id_seq'))
-    from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
-      o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
-    order by t.created_at;
-    insert into public.etl_improved_audit (run_id, run_label, event, actor, details, created_at)
-    select t.run_id, t.run_label, 'migrated', 'etl_migration', jsonb_build_object('metrics', t.j), coalesce(t.created_at, now())
-    from pg_temp.etl_take_over as t order by t.created_at;
-    drop table pg_temp.etl_take_over;
-  end if;
-  if to_regclass('etl_original.etl_improved_audit') is not null then
-    insert into public.etl_improved_audit (run_id, run_label, event, status, actor, details, created_at)
-    select pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), o.run_label, coalesce(to_jsonb(o) ->> 'event', 'finished'), to_jsonb(o) ->> 'status',
-      coalesce(to_jsonb(o) ->> 'actor', 'airflow'), jsonb_build_object('audit', to_jsonb(o)), coalesce(o.created_at::timestamptz, now())
-    from etl_original.etl_improved_audit as o order by o.created_at, o.ctid;
-  end if;
-  if to_regclass('etl_original.etl_improved_alerts') is not null then
-    insert into public.etl_improved_alerts (kind, severity, message, run_id, run_label, details, created_at)
-    select coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
-      pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
-        || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
-          'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
-      coalesce(o.created_at::timestamptz, now())
-    from etl_original.etl_improved_alerts as o order by o.created_at, o.ctid;
-  end if;
-
   for each in
-    select c.relname as name, c.oid::regclass as old, to_regclass(format('public.%I', c.relname)) as new, c.relacl as acl, c.relowner as owner
-    from pg_class as c where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r'
+    select c.oid::regclass as old, c.relacl as acl, c.relowner as owner, said.place ->> 'kind' as kind,
+      said.place ->> 'schema_name' as schema_name, said.place ->> 'table_name' as table_name
+    from pg_class as c cross join lateral (select obj_description(c.oid, 'pg_class')::jsonb as place) as said
+    where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r'
+    -- the audit lines of metrics go where those of their schema do
+    order by said.place ->> 'kind' = 'metrics', said.place ->> 'schema_name' <> 'public', c.oid
   loop
+    parent := 'public.etl_improved_' || each.kind;
+    target := format('%I.%I', each.schema_name, each.table_name);
+    if to_regclass(target) is null then
+      execute format('create table %1$s (like %2$s including all excluding generated) inherits (%2$s)', target, parent);
+    end if;
+    if each.kind = 'metrics' then
+      execute format($sql$
+        create temp table etl_take_over as
+        select to_jsonb(o) as j, o.created_at::timestamptz as created_at, o.run_label::text as run_label,
+          -- several rows of one run stay several rows
+          case when to_jsonb(o) ->> 'run_id' is null then md5(%2$L || o.ctid)::uuid
+            when row_number() over (partition by to_jsonb(o) ->> 'run_id' order by o.created_at desc, o.ctid desc) = 1
+              then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
+            else md5(format('%%s %%s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
+          o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
+          coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
+        from %1$s as o$sql$, each.old, case each.schema_name when 'public' then '' else each.schema_name || '.' end || 'etl_improved_metrics ');
+      execute format($sql$
+        insert into %s (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
+          num_chunks, dry_run, schema_name, table_name, created_at, id)
+        select t.run_id, coalesce(t.run_label, 'etl_improved'), case when t.low then 'failed' else 'succeeded' end,
+          t.total_rows, t.expected_rows, t.ratio, t.min_ratio, t.low, (t.j ->> 'num_chunks')::integer,
+          coalesce((t.j ->> 'dry_run')::boolean, false), $1, coalesce(t.j ->> 'table_name', 'etl_improved_events'), coalesce(t.created_at, now()),
+          coalesce((t.j ->> 'id')::bigint, nextval('public.etl_improved_metrics_id_seq'))
+        from (select o.*, (o.j ->> 'min_acceptance_ratio')::double precision as min_ratio,
+          o.ratio < coalesce((o.j ->> 'min_acceptance_ratio')::double precision, 1) as low from pg_temp.etl_take_over as o) as t
+        order by t.created_at$sql$, target) using each.schema_name;
+      perform setval('public.etl_improved_metrics_id_seq', greatest((select max(m.id) from public.etl_improved_metrics as m), 1));
+      target := coalesce(to_regclass(format('%I.etl_improved_audit', each.schema_name))::text, 'public.etl_improved_audit');
+      execute format($sql$
+        insert into %s (run_id, run_label, event, actor, details, created_at)
+        select t.run_id, t.run_label, 'migrated', 'etl_migration', jsonb_build_object('metrics', t.j), coalesce(t.created_at, now())
+        from pg_temp.etl_take_over as t order by t.created_at$sql$, target);
+      drop table pg_temp.etl_take_over;
+      target := format('%I.%I', each.schema_name, each.table_name);
+      if to_regprocedure('etl.watch_metrics(regclass)') is not null then
+        perform etl.watch_metrics(target::regclass);
+        perform etl.recount_metrics();
+      end if;
+    elsif each.kind = 'audit' then
+      execute format($sql$
+        insert into %1$s (audit_id, run_id, run_label, event, status, actor, details, created_at) overriding system value
+        select coalesce((to_jsonb(o) ->> 'id')::bigint, nextval(%3$L)), pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), o.run_label,
+          coalesce(to_jsonb(o) ->> 'event', 'finished'), to_jsonb(o) ->> 'status',
+          coalesce(to_jsonb(o) ->> 'actor', 'airflow'), jsonb_build_object('audit', to_jsonb(o)), coalesce(o.created_at::timestamptz, now())
+        from %2$s as o order by o.created_at, o.ctid$sql$, target, each.old, pg_get_serial_sequence(target, 'audit_id'));
+      execute format('select setval(%L, greatest((select max(audit_id) from only %s), 1))', pg_get_serial_sequence(target, 'audit_id'), target);
+    else
+      execute format($sql$
+        insert into %1$s (alert_id, kind, severity, message, run_id, run_label, details, created_at) overriding system value
+        select coalesce((to_jsonb(o) ->> 'id')::bigint, nextval(%3$L)), coalesce(o.kind, 'unknown'), coalesce(to_jsonb(o) ->> 'severity', 'warning'), coalesce(o.message, ''),
+          pg_temp.run_uuid(to_jsonb(o) ->> 'run_id'), to_jsonb(o) ->> 'run_label', jsonb_build_object('alert', to_jsonb(o))
+            || jsonb_strip_nulls(jsonb_build_object('ratio', to_jsonb(o) -> 'ratio', 'avg_ratio', to_jsonb(o) -> 'avg_ratio',
+              'threshold_pct', to_jsonb(o) -> 'threshold_pct')),
+          coalesce(o.created_at::timestamptz, now())
+        from %2$s as o order by o.created_at, o.ctid$sql$, target, each.old, pg_get_serial_sequence(target, 'alert_id'));
+      execute format('select setval(%L, greatest((select max(alert_id) from %s), 1))', pg_get_serial_sequence(target, 'alert_id'), target);
+    end if;
+
     -- who could read the old table can read the new one
     for granted in
       select a.privilege_type as privilege, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
       from aclexplode(each.acl) as a where a.grantee <> each.owner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
     loop
-      execute format('grant %s on %s to %s', granted.privilege, each.new, granted.grantee);
+      execute format('grant %s on %s to %s', granted.privilege, target, granted.grantee);
     end loop;
-    execute format('drop table %s', each.old);
   end loop;
+  -- at once, as one may count with the sequence of another
+  select string_agg(c.oid::regclass::text, ', ') into target from pg_class as c where c.relnamespace = to_regnamespace('etl_original') and c.relkind = 'r';
+  execute coalesce('drop table ' || target, 'select 1');
   drop schema etl_original;
   drop function pg_temp.run_uuid(text);
   perform set_config('timezone', zone, true);
@@ -823,6 +929,8 @@ create table if not exists etl.dataset_events (
 );
 create index if not exists dataset_events_dataset on etl.dataset_events (dataset, event_no);
 
+alter table etl.datasets add column if not exists fingerprints_from bigint;
+comment on column etl.datasets.fingerprints_from is 'taken over from the original: block of the table from which on fingerprints may not be known yet; null: all are';
 alter table etl.datasets add column if not exists stale_after_seconds double precision;
 comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
 alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
@@ -2433,7 +2541,8 @@ begin
         source text not null,
         version numeric,
         payload jsonb not null,
-        fingerprint bytea not null,
+        -- null where a row was taken over from the original, and it is not known yet
+        fingerprint bytea,
         event_date date,
         event_hour smallint,
         run_id uuid not null,
@@ -3980,6 +4089,9 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     union all
     select 'maintenance' from etl.maintenance_runs as m where m.state in ('queued', 'running') and m.next_attempt_at <= clock_timestamp()
     union all
+    select 'fingerprints' where exists (select from etl.datasets as d where d.fingerprints_from is not null
+      and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
+    union all
     select 'job ' || j.name from etl.jobs as j where j.next_at <= clock_timestamp()
   ) as w
   where not exists (select from etl.leases as l where l.name = w.kind and l.held_until > clock_timestamp())
@@ -5428,7 +5540,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.consumers', 'server', 'select, insert, update, delete'),
     ('table', 'etl.cursors', 'server', 'select, insert, update, delete'),
     ('table', 'etl.dataset_events', 'server', 'select, insert, update, delete'),
-    ('table', 'etl.datasets', 'server', 'select'),
+    ('table', 'etl.datasets', 'server', 'select, update (fingerprints_from)'),
     ('table', 'etl.datasets', 'reader', 'select (schema_name, table_name)'),
     ('table', 'etl.deadlines', 'server', 'select, insert, update, delete'),
     ('table', 'etl.deliveries', 'server', 'select, insert, update, delete'),
@@ -5626,6 +5738,27 @@ comment on function etl.rights() is 'what each kind of role may do with the prog
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
 
+-- Tables that were taken over, whose comment says that they hold events, are datasets; servers compute their fingerprints.
+insert into etl.datasets (dataset, schema_name, table_name, maintained, fingerprints_from)
+select n.nspname || '.' || c.relname, n.nspname, c.relname, c.relname = 'etl_improved_events', 0
+from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+where c.relkind = 'r' and pg_get_userbyid(c.relowner) = etl.owner() and n.nspname not in ('etl', 'etl_original')
+  and obj_description(c.oid, 'pg_class') = 'events loaded by etl_improved, taken over'
+  and etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)
+on conflict (dataset) do update set fingerprints_from = 0;
+do $$
+declare
+  each record;
+begin
+  for each in
+    select c.oid::regclass as relation from pg_class as c join etl.datasets as d on c.oid = to_regclass(format('%I.%I', d.schema_name, d.table_name))
+    where d.fingerprints_from is not null and obj_description(c.oid, 'pg_class') = 'events loaded by etl_improved, taken over'
+      and pg_get_userbyid(c.relowner) = etl.owner()
+  loop
+    execute format('comment on table %s is %L', each.relation, 'events loaded by etl_improved');
+  end loop;
+end $$;
+
 -- A newer version may make views differently; those that are as they should be are not touched.
 select etl.refresh_typed_views();
 
@@ -5657,7 +5790,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3ac7d38b5a1950249d08531ea026eaee266e3eb7cd1ed0ed473af4f317d17bbd')
+insert into etl.setups (checksum) values ('99c78e93424c0214d02590dddb7aa8f9ac7f8f5d13b272b7950c17db33ca07c0')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5665,4 +5798,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3ac7d38b5a1950249d08531ea026eaee266e3eb7cd1ed0ed473af4f317d17bbd","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop"]}
+-- etl-improved setup: {"checksum":"99c78e93424c0214d02590dddb7aa8f9ac7f8f5d13b272b7950c17db33ca07c0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}

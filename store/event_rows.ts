@@ -77,7 +77,7 @@ export async function upsertStaged(
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
       select ${COLUMNS}, now(), now() from pg_temp.etl_stage order by event_id collate "C"
       on conflict (event_id) do update set ${assignments}
-      where t.source = excluded.source and t.fingerprint <> excluded.fingerprint
+      where t.source = excluded.source and t.fingerprint is distinct from excluded.fingerprint
         and ${isNewer(precedence, { event: "excluded", row: "t", orderRunId: "excluded.run_id" })}
       returning first_seen_at = updated_at as is_new)
     select count(*) filter (where is_new)::integer as inserted,

@@ -155,3 +155,43 @@ export async function storedSecrets(
   );
   return rows;
 }
+
+/** A table of the Airflow system that this program replaces. */
+export interface OriginalTable {
+  /** "schema.table" */
+  name: string;
+  kind: "events" | "audit" | "metrics" | "alerts";
+  /** As the statistics have it, else counted. */
+  rows: number;
+  /** Why it cannot be taken over; null where it can. */
+  differences: string | null;
+}
+
+/** What a set-up would take over; `text` is sql/setup/original_tables.sql. */
+export async function originalTables(client: Client, text: string): Promise<OriginalTable[]> {
+  await client.query("begin");
+  try {
+    await client.query("set local search_path = pg_catalog, pg_temp");
+    await client.query(text);
+    const { rows } = await client.query<OriginalTable & { estimate: number; relation: string }>(
+      `select format('%I.%I', t.schema_name, t.table_name) as name, t.kind, t.differences, t.relation::text as relation,
+        (select c.reltuples::float8 from pg_class as c where c.oid = t.relation) as estimate
+      from pg_temp.original_tables() as t`,
+    );
+    const all: OriginalTable[] = [];
+    for (const { name, kind, differences, estimate, relation } of rows) {
+      let count = Math.round(estimate);
+      // never analyzed
+      if (estimate < 0) {
+        const counted = await client.query<{ n: number }>(
+          `select count(*)::float8 as n from only ${relation}`,
+        );
+        count = counted.rows[0]!.n;
+      }
+      all.push({ name, kind, differences, rows: count });
+    }
+    return all;
+  } finally {
+    await client.query("rollback");
+  }
+}

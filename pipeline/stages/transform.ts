@@ -114,14 +114,14 @@ export class Transformer {
       const eventType = this.#mapping.eventType(payload);
       const occurredAt = this.#mapping.occurredAt(payload);
       const version = this.#mapping.version(payload);
-      const fingerprint = hash(
-        "sha256",
-        // the canonical JSON of the event: keys in order, the payload as it is
-        `{"event_id":${JSON.stringify(eventId)},"event_type":${JSON.stringify(eventType)},` +
-          `"occurred_at":${occurredAt === null ? "null" : `"${occurredAt}"`},"payload":${text},` +
-          `"source":${this.#sourceText},"version":${version ?? "null"}}`,
-        "hex",
-      );
+      const fingerprint = eventFingerprint({
+        eventId,
+        eventType,
+        occurredAt,
+        version,
+        text,
+        sourceText: this.#sourceText,
+      });
       result.events.push({
         position,
         output,
@@ -215,4 +215,20 @@ function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {
     }
   }
   return outputs;
+}
+
+/** SHA-256 in hex of the canonical JSON of an event; `sourceText` is its source's name as JSON. */
+export function eventFingerprint(
+  { eventId, eventType, occurredAt, version, text, sourceText }:
+    & Pick<Event, "eventId" | "eventType" | "occurredAt" | "version" | "text">
+    & { sourceText: string },
+): string {
+  return hash(
+    "sha256",
+    // keys in order, the payload as it is
+    `{"event_id":${JSON.stringify(eventId)},"event_type":${JSON.stringify(eventType)},` +
+      `"occurred_at":${occurredAt === null ? "null" : `"${occurredAt}"`},"payload":${text},` +
+      `"source":${sourceText},"version":${version ?? "null"}}`,
+    "hex",
+  );
 }

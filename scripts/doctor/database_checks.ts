@@ -10,6 +10,8 @@ import {
   missingGrants,
   missingOf,
   notifies,
+  type OriginalTable,
+  originalTables,
   type ServerFacts,
   serverFacts,
   storedSecrets,
@@ -51,6 +53,7 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
       ...settings(facts),
       ...await guarded("pooler", () => pooler(facts, client, options)),
     ];
+    checks.push(...await guarded("original", () => original(client, options)));
     const schema = await guarded("schema", () => schemaVersion(client, options));
     checks.push(...schema);
     if (schema.every(({ state }) => state !== "fail")) {
@@ -61,6 +64,35 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** Tables of the Airflow system that this program replaces, and what the set-up will do with each. */
+async function original(client: Client, { projectDir }: DatabaseCheckOptions): Promise<Check[]> {
+  const found = await originalTables(
+    client,
+    await Deno.readTextFile(join(projectDir, "sql", "setup", "original_tables.sql")),
+  );
+  const becomes: Record<OriginalTable["kind"], string> = {
+    events: "becomes a dataset where it is, its columns renamed, no row written",
+    metrics: "its rows become runs",
+    audit: "its rows become audit lines",
+    alerts: "its rows become alerts",
+  };
+  return found.map(({ name, kind, rows, differences }) =>
+    differences === null
+      ? warn(
+        "original",
+        `${name} is the Airflow system's (about ${rows.toLocaleString("en")} rows): ${
+          becomes[kind]
+        }`,
+        "Pause its DAGs and back up; then deno task setup-db takes it over. docs/airflow_migration.md has the order.",
+      )
+      : fail(
+        "original",
+        `${name} would stop the set-up: ${differences}`,
+        "Rename the table, or bring it into that shape.",
+      )
+  );
 }
 
 /** Confs in which an earlier version has stored secrets; the secrets are not shown. */

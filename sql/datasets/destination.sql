@@ -172,7 +172,8 @@ begin
         source text not null,
         version numeric,
         payload jsonb not null,
-        fingerprint bytea not null,
+        -- null where a row was taken over from the original, and it is not known yet
+        fingerprint bytea,
         event_date date,
         event_hour smallint,
         run_id uuid not null,

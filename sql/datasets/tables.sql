@@ -18,6 +18,8 @@ create table if not exists etl.dataset_events (
 );
 create index if not exists dataset_events_dataset on etl.dataset_events (dataset, event_no);
 
+alter table etl.datasets add column if not exists fingerprints_from bigint;
+comment on column etl.datasets.fingerprints_from is 'taken over from the original: block of the table from which on fingerprints may not be known yet; null: all are';
 alter table etl.datasets add column if not exists stale_after_seconds double precision;
 comment on column etl.datasets.stale_after_seconds is 'without a dataset event for so long the dataset is stale; null: what ETL_ALERT_STALE_SECONDS says';
 alter table etl.dataset_events add column if not exists details jsonb not null default '{}';

@@ -1,6 +1,27 @@
 -- The default destination.
 select etl.ensure_destination('public', 'etl_improved_events', 'etl_improved_audit');
 
+-- Tables that were taken over, whose comment says that they hold events, are datasets; servers compute their fingerprints.
+insert into etl.datasets (dataset, schema_name, table_name, maintained, fingerprints_from)
+select n.nspname || '.' || c.relname, n.nspname, c.relname, c.relname = 'etl_improved_events', 0
+from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+where c.relkind = 'r' and pg_get_userbyid(c.relowner) = etl.owner() and n.nspname not in ('etl', 'etl_original')
+  and obj_description(c.oid, 'pg_class') = 'events loaded by etl_improved, taken over'
+  and etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)
+on conflict (dataset) do update set fingerprints_from = 0;
+do $$
+declare
+  each record;
+begin
+  for each in
+    select c.oid::regclass as relation from pg_class as c join etl.datasets as d on c.oid = to_regclass(format('%I.%I', d.schema_name, d.table_name))
+    where d.fingerprints_from is not null and obj_description(c.oid, 'pg_class') = 'events loaded by etl_improved, taken over'
+      and pg_get_userbyid(c.relowner) = etl.owner()
+  loop
+    execute format('comment on table %s is %L', each.relation, 'events loaded by etl_improved');
+  end loop;
+end $$;
+
 -- A newer version may make views differently; those that are as they should be are not touched.
 select etl.refresh_typed_views();
 

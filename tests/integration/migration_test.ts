@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { createLog } from "../../telemetry/log.ts";
+import { fillAllFingerprints } from "../../pipeline/fingerprints.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { originalTables } from "../../store/installation.ts";
 import { type Client, connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -62,7 +65,13 @@ for (
       from public.etl_improved_events where event_id = 'evt-7'`,
     );
     assert.deepEqual(event, {
-      payload: { id: 7, text: "ñ7", fingerprint: "7902699be42c8a8e" },
+      payload: {
+        id: "evt-7",
+        ts: "2024-10-31T17:00:00Z",
+        text: "ñ7",
+        amount: 10.5,
+        fingerprint: "7902699be42c8a8e",
+      },
       source: "etl_improved",
       occurred_at: new Date("2024-10-31T17:00:00Z"),
       first_seen_at: new Date("2024-11-01T17:00:00Z"),
@@ -126,6 +135,156 @@ Deno.test("an original installation without alerts table, and with an event_type
     "select distinct event_type from public.etl_improved_events",
   );
   assert.deepEqual(types, [{ event_type: "view" }]);
+});
+
+/** The records that the original made the fixture's events from. */
+const RECORDS = Array.from({ length: 700 }, (_, n) => {
+  const i = n + 1;
+  const ts = new Date(Date.parse("2024-10-31T10:00:00Z") + i * 3_600_000).toISOString();
+  return { id: `evt-${i}`, ts: ts.replace(".000", ""), text: `ñ${i}`, amount: i * 1.5 };
+});
+
+Deno.test("the first run on the data of an original installation writes only what differs", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  await using sql = await client(db.dsn);
+  await sql.query(ORIGINAL);
+  const { rows: [before] } = await sql.query(
+    "select md5(string_agg(e.pk || e.attributes || e.updated_at, '' order by e.pk)) as md5 from public.etl_improved_events as e",
+  );
+  await setupDatabase(db.dsn);
+  await using engine = await startEngine(t, { database: db });
+  const due = async () =>
+    (await engine.sql`select kind from etl.due_work() as kind`).map((row) => row.kind);
+  assert.ok((await due()).includes("fingerprints"));
+  const health = await (await engine.request("/api/etl/health")).json();
+  assert.match(
+    health.warnings.join(),
+    /fingerprints of public.etl_improved_events, which was taken over/,
+  );
+  await fillAllFingerprints({
+    sql: engine.sql,
+    log: createLog({ level: "debug", format: "text", write: () => {} }),
+    signal: new AbortController().signal,
+  });
+  assert.ok(!(await due()).includes("fingerprints"));
+  const { rows: [after] } = await sql.query(
+    `select md5(string_agg(event_id || payload || updated_at, '' order by event_id)) as md5,
+      count(*) filter (where fingerprint is null)::integer as unknown,
+      count(*) filter (where event_date = occurred_at::date and event_hour = extract(hour from occurred_at at time zone 'UTC'))::integer as dated
+    from public.etl_improved_events`,
+  );
+  assert.deepEqual(after, { md5: before.md5, unknown: 0, dated: 700 });
+  const changed = RECORDS.map((each) => each.id === "evt-9" ? { ...each, amount: 1 } : each);
+  const run = await engine.succeed({
+    source: {
+      type: "inline",
+      name: "etl_improved",
+      key: "id",
+      occurred_at: "ts",
+      records: [...changed, { id: "new", ts: "2024-12-24" }],
+    },
+  });
+  const { inserted, updated, unchanged } = run.counts!;
+  assert.deepEqual({ inserted, updated, unchanged }, { inserted: 1, updated: 1, unchanged: 699 });
+});
+
+Deno.test("a row whose fingerprint is not known yet is written by the first run, whatever it holds", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  await using sql = await client(db.dsn);
+  await sql.query(ORIGINAL);
+  await setupDatabase(db.dsn);
+  await using engine = await startEngine(t, { database: db });
+  const run = await engine.succeed({
+    source: {
+      type: "inline",
+      name: "etl_improved",
+      key: "id",
+      occurred_at: "ts",
+      records: RECORDS.slice(0, 3),
+    },
+  });
+  assert.equal(run.counts!.updated, 3);
+});
+
+Deno.test("doctor says before the take-over what becomes of each table", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  await using sql = await client(db.dsn);
+  const text = await read("sql/setup/original_tables.sql");
+  assert.deepEqual(await originalTables(sql, text), []);
+  await sql.query(ORIGINAL);
+  await sql.query(
+    "create table public.orders (like public.etl_improved_events including all); alter table public.etl_improved_audit drop column run_label",
+  );
+  const shown = async () =>
+    (await originalTables(sql, text)).map(({ name, kind, rows, differences }) =>
+      `${name} ${kind} ${rows} ${differences ?? "fine"}`
+    );
+  assert.deepEqual(await shown(), [
+    "public.etl_improved_alerts alerts 40 fine",
+    "public.etl_improved_audit audit 300 run_label expected text or character varying or character, found no such column",
+    "public.etl_improved_events events 700 fine",
+    "public.etl_improved_metrics metrics 300 fine",
+    "public.orders events 0 fine",
+  ]);
+  await sql.query("alter table public.etl_improved_audit add column run_label text");
+  await setupDatabase(db.dsn);
+  assert.deepEqual(await originalTables(sql, text), []);
+});
+
+Deno.test("tables of other schemas and names are taken over too, and rows of other tables are not touched", async (t) => {
+  for (const order of [["setup", "migration"], ["migration", "setup"]] as const) {
+    await using db = await testDatabase(t, { setUp: false });
+    await using sql = await client(db.dsn);
+    await sql.query(ORIGINAL);
+    await sql.query(`create schema sales;
+      create table sales.etl_improved_events (like public.etl_improved_events including all);
+      insert into sales.etl_improved_events select * from public.etl_improved_events limit 5;
+      create table sales.etl_improved_metrics (like public.etl_improved_metrics including all);
+      insert into sales.etl_improved_metrics select * from public.etl_improved_metrics where id <= 7;
+      create table sales.loads (like public.etl_improved_audit including all);
+      insert into sales.loads select * from public.etl_improved_audit where id <= 6;
+      create table public.orders (like public.etl_improved_events including all);
+      insert into public.orders select * from public.etl_improved_events limit 4;
+      create table sales.other (id int primary key, run_label text, at timestamptz)`);
+    for (const name of order) await sql.query(FILES[name]);
+    assert.deepEqual(await rows(sql), {
+      ...ALL,
+      metrics: 307,
+      runs: 307,
+      low: 30 + 1,
+      audit: 306,
+      num_rows: ALL.num_rows + 2950,
+    });
+    const { rows: [seen] } = await sql.query(`select
+      (select count(*) from sales.etl_improved_events where source = 'etl_improved')::int as events,
+      (select count(*) from public.orders where event_type = 'record')::int as orders,
+      (select count(*) from only sales.etl_improved_metrics where schema_name = 'sales')::int as metrics,
+      (select sum(num_rows) from sales.loads)::int as loaded,
+      (select sum(runs) from etl.metrics_totals)::int as totals,
+      (select string_agg(dataset, ' ' order by dataset) from etl.datasets where fingerprints_from = 0) as datasets,
+      (select string_agg(attname, ' ' order by attnum) from pg_attribute where attrelid = 'sales.other'::regclass and attnum > 0) as other`);
+    assert.deepEqual(seen, {
+      events: 5,
+      orders: 4,
+      metrics: 7,
+      loaded: 2950,
+      totals: 307,
+      datasets: "public.etl_improved_events public.orders sales.etl_improved_events",
+      other: "id run_label at",
+    });
+    // runs write there as before
+    await using engine = await startEngine(t, { database: db });
+    const run = await engine.succeed({
+      schema_name: "sales",
+      audit_table_name: "loads",
+      batch_size: 3,
+    });
+    assert.equal(run.counts!.inserted, 3);
+    const { rows: [after] } = await sql.query(
+      "select (select sum(num_rows) from sales.loads)::int as loaded, (select count(*) from only sales.etl_improved_metrics)::int as metrics",
+    );
+    assert.deepEqual(after, { loaded: 2953, metrics: 8 });
+  }
 });
 
 Deno.test("tables of a third shape are refused, saying what differs, and nothing is changed", async (t) => {

@@ -236,7 +236,8 @@ Deno.test("readers and strangers run nothing of the program and see no conf, rec
         "select value from etl.variables",
         "select raw from etl.quarantine",
         "select data from etl.uploads",
-        "select from public.etl_improved_audit",
+        "select params from public.etl_improved_audit",
+        "select details from public.etl_improved_audit",
         "select from public.etl_improved_events",
       ]
     ) {

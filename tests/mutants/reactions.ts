@@ -319,6 +319,22 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/metrics_test.ts: history as CSV"],
   },
   {
+    id: "reactions/taken-over-fingerprint",
+    file: "store/event_rows.ts",
+    find: "t.fingerprint is distinct from excluded.fingerprint",
+    replace: "t.fingerprint <> excluded.fingerprint",
+    breaks: "a row whose fingerprint is not known is written by the first run",
+    tests: ["integration/migration_test.ts: a row whose fingerprint is not known yet"],
+  },
+  {
+    id: "reactions/original-fingerprint",
+    file: "pipeline/fingerprints.ts",
+    find: "delete record.fingerprint;",
+    replace: "record.fingerprint = own;",
+    breaks: "the original's own fingerprint in a payload is no part of the record",
+    tests: ["integration/migration_test.ts: the first run on the data of an original installation"],
+  },
+  {
     id: "reactions/taken-over-times",
     file: "sql/setup/set_aside.sql",
     find: "alter column occurred_at drop not null,",
