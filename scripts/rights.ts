@@ -124,6 +124,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.delete_old": { server: RUN },
   "etl.delete_old_by_age": { server: RUN },
   "etl.deliver_dataset_event": {},
+  "etl.database_identity": { server: RUN },
   "etl.detect_alerts": { server: RUN },
   "etl.drop_leftover_manifests": { server: RUN },
   "etl.drop_manifests": { server: RUN },

@@ -1057,7 +1057,12 @@ create table if not exists etl.job_scheduler (
 );
 alter table etl.job_scheduler
   -- when etl.tick_schedules() was last called
-  add column if not exists ticked_at timestamptz;
+  add column if not exists ticked_at timestamptz,
+  -- when pg_cron did so, and since when it should
+  add column if not exists cron_ticked_at timestamptz,
+  add column if not exists cron_since timestamptz,
+  -- which database noted it: a copy doesn't believe it
+  add column if not exists database_identity text;
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';
 
 -- sql/reactions/tables.sql
@@ -1458,6 +1463,24 @@ begin
   end loop;
   return best;
 end $$;
+
+-- What tells this database from every other, a copy of it among them; the same for its whole life and whoever asks.
+create or replace function etl.database_identity() returns text
+language plpgsql stable security definer set search_path = pg_catalog, etl, pg_temp set timezone = 'UTC' as $$
+declare
+  cluster text := '';
+  first_setup text;
+begin
+  begin
+    select c.system_identifier::text into cluster from pg_control_system() as c;
+  exception when insufficient_privilege then
+    -- some providers keep it from ordinary roles; the time of the first set-up is in microseconds
+    null;
+  end;
+  select min(s.first_applied_at)::text into first_setup from etl.setups as s;
+  return (select concat_ws('/', d.oid, d.datname, first_setup, cluster) from pg_database as d where d.datname = current_database());
+end $$;
+comment on function etl.database_identity() is 'tells this database from every other, a copy of it among them';
 
 -- sql/conf/schema_errors.sql
 -- Checks a value against the part of JSON Schema that etl.param_schema uses and
@@ -3931,7 +3954,8 @@ declare
   counts jsonb := etl.tick_schedules_at(clock_timestamp());
 begin
   -- by which health sees that somebody calls it, whoever that is
-  update etl.job_scheduler set ticked_at = clock_timestamp();
+  update etl.job_scheduler set ticked_at = clock_timestamp(),
+    cron_ticked_at = case when current_setting('application_name') like 'etl-improved%' then cron_ticked_at else clock_timestamp() end;
   return counts;
 end $$;
 comment on function etl.tick_schedules() is
@@ -5622,6 +5646,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.delete_audit', 'server', 'execute'),
     ('function', 'etl.delete_old', 'server', 'execute'),
     ('function', 'etl.delete_old_by_age', 'server', 'execute'),
+    ('function', 'etl.database_identity', 'server', 'execute'),
     ('function', 'etl.detect_alerts', 'server', 'execute'),
     ('function', 'etl.drop_leftover_manifests', 'server', 'execute'),
     ('function', 'etl.drop_manifests', 'server', 'execute'),
@@ -5790,7 +5815,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('99c78e93424c0214d02590dddb7aa8f9ac7f8f5d13b272b7950c17db33ca07c0')
+insert into etl.setups (checksum) values ('f09829fb7bc908b8430c69e3f98536ad0ff3593db199285b5595846231eede29')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5798,4 +5823,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"99c78e93424c0214d02590dddb7aa8f9ac7f8f5d13b272b7950c17db33ca07c0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}
+-- etl-improved setup: {"checksum":"f09829fb7bc908b8430c69e3f98536ad0ff3593db199285b5595846231eede29","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}

@@ -49,13 +49,8 @@ export async function serverFacts(client: Client, now: () => number): Promise<Se
 
 /** What tells this database from every other, a copy of it among them; the same for its whole life. */
 export async function databaseIdentity(sql: Sql): Promise<string> {
-  const [row] = await sql<{ identity: string }[]>`
-    select concat_ws('/', d.oid, d.datname, (select min(first_applied_at)::text from etl.setups)) as identity
-    from pg_database as d where d.datname = current_database()`;
-  // some providers keep it from ordinary roles; the time of the first set-up is in microseconds
-  const [cluster] = await sql<{ id: string }[]>`
-    select system_identifier::text as id from pg_control_system()`.catch(() => [{ id: "" }]);
-  return `${row!.identity}/${cluster!.id}`;
+  const [row] = await sql<{ identity: string }[]>`select etl.database_identity() as identity`;
+  return row!.identity;
 }
 
 /** Relations of `names` ("schema.name") that are missing. */

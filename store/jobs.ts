@@ -52,16 +52,20 @@ const TICK_LATE_SECONDS = 180;
 /** The periodic jobs with their last runs. */
 export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsReport> {
   const jobs = await readJobFiles();
-  const [decided] = await sql<(JobScheduler & { target: string; untold_seconds: number })[]>`
-    select kind, cron_database, cron_role, reason, grants, current_database() as target,
+  const [noted] = await sql<
+    (JobScheduler & { target: string; untold_seconds: number; of_another: boolean })[]
+  >`
+    select coalesce(database_identity <> etl.database_identity(), false) as of_another, kind, cron_database, cron_role, reason, grants, current_database() as target,
       extract(epoch from clock_timestamp() - greatest(decided_at, ticked_at))::double precision as untold_seconds
     from etl.job_scheduler`;
+  const decided = noted?.of_another ? undefined : noted;
+  const takenOver = decided?.kind === "servers" && decided.cron_role !== null;
   const cron = decided?.cron_database == null ? null : await lookIntoCron(jobs, options, decided);
   const own = await ownJobs(sql);
   const items: JobView[] = [];
   for (const job of jobs) {
     const seen = cron?.get(job.name);
-    if (decided?.kind === "pg_cron" || seen !== undefined) {
+    if (decided?.kind === "pg_cron" || seen !== undefined && (!takenOver || job.pgCronOnly)) {
       items.push(viewOf(job, "pg_cron", seen ?? (cron === null ? UNKNOWN : MISSING)));
     } else if (!job.pgCronOnly) {
       const state = own.has(job.name) ? "scheduled" : "missing";
@@ -73,6 +77,13 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
   const scheduler = schedulerView(decided);
   // before the first server has started nothing is late
   const warnings = decided === undefined ? [] : warningsOf(items, decided.untold_seconds);
+  if (takenOver) warnings.unshift(decided.reason!);
+  if (noted?.of_another) {
+    warnings.unshift(
+      "nobody runs the periodic jobs: this database is a copy, and who runs them was noted by the other one; " +
+        "start a server or run `deno task setup-db`",
+    );
+  }
   return { scheduler, items, warnings };
 }
 
@@ -276,12 +287,39 @@ export interface JobScheduler {
   grants: string[];
 }
 
-/** What was decided last; null before the first time. */
+/** What was decided last; null before the first time, and in a copy of the database that noted it. */
 export async function readJobScheduler(db: Queryable): Promise<JobScheduler | null> {
   const { rows } = await db.query<JobScheduler>(
-    "select kind, cron_database, cron_role, reason, grants from etl.job_scheduler",
+    `select kind, cron_database, cron_role, reason, grants from etl.job_scheduler
+     where coalesce(database_identity = etl.database_identity(), true)`,
   );
   return rows[0] ?? null;
+}
+
+/**
+ * Since when pg_cron, which has the jobs, has not called etl.tick_schedules(); null within three minutes. `given`: it has
+ * just been given them. Whatever an installation notes of pg_cron, what counts is that it ticks.
+ */
+export async function cronSilence(db: Queryable, given: boolean): Promise<string | null> {
+  const { rows } = await db.query<{ since: string | null }>(
+    `with known as (
+       update etl.job_scheduler set cron_since = case
+         when $1 or cron_since is null or database_identity is distinct from etl.database_identity() then clock_timestamp() else cron_since end
+       returning *)
+     select to_char(greatest(cron_since, cron_ticked_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since from known as s where ${SILENT}`,
+    [given],
+  );
+  return rows[0]?.since ?? null;
+}
+
+const SILENT =
+  "greatest(s.cron_since, s.cron_ticked_at) < clock_timestamp() - interval '3 minutes'";
+
+/** Whether pg_cron has fallen silent, or ticks again, since it was decided who runs the jobs. */
+export async function schedulerIsWrong(sql: Sql): Promise<boolean> {
+  const rows = await sql.unsafe(`select from etl.job_scheduler as s
+    where s.cron_role is not null and (s.kind = 'pg_cron') = coalesce(${SILENT}, false)`);
+  return rows.length > 0;
 }
 
 /** Whether servers log in as this role, as a set-up was told. */
@@ -293,12 +331,14 @@ export async function isServerRole(db: Queryable, role: string): Promise<boolean
 /** Notes a decision; its time changes only if the decision does. */
 export async function writeJobScheduler(db: Queryable, scheduler: JobScheduler): Promise<void> {
   await db.query(
-    `insert into etl.job_scheduler as s (kind, cron_database, cron_role, reason, grants)
-     select kind, cron_database, cron_role, reason, grants from jsonb_populate_record(null::etl.job_scheduler, $1::jsonb)
+    `insert into etl.job_scheduler as s (kind, cron_database, cron_role, reason, grants, cron_since, database_identity)
+     select kind, cron_database, cron_role, reason, grants, clock_timestamp(), etl.database_identity()
+     from jsonb_populate_record(null::etl.job_scheduler, $1::jsonb)
      on conflict (singleton) do update set kind = excluded.kind, cron_database = excluded.cron_database,
-       cron_role = excluded.cron_role, reason = excluded.reason, grants = excluded.grants, decided_at = now(), decided_by = current_user
-     where (s.kind, s.cron_database, s.cron_role, s.reason, s.grants)
-       is distinct from (excluded.kind, excluded.cron_database, excluded.cron_role, excluded.reason, excluded.grants)`,
+       cron_role = excluded.cron_role, reason = excluded.reason, grants = excluded.grants,
+       database_identity = excluded.database_identity, decided_at = now(), decided_by = current_user
+     where (s.kind, s.cron_database, s.cron_role, s.reason, s.grants, s.database_identity) is distinct from
+       (excluded.kind, excluded.cron_database, excluded.cron_role, excluded.reason, excluded.grants, excluded.database_identity)`,
     [JSON.stringify(scheduler)],
   );
 }

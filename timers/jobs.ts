@@ -15,6 +15,7 @@ import {
 import {
   beginDecision,
   commitDecision,
+  cronSilence,
   dropOwnJobs,
   isServerRole,
   type JobDefinition,
@@ -22,6 +23,7 @@ import {
   keepOwnJobs,
   readJobFiles,
   readJobScheduler,
+  schedulerIsWrong,
   writeJobScheduler,
 } from "../store/jobs.ts";
 import { type Client, connect } from "../store/pg.ts";
@@ -29,6 +31,8 @@ import type { Log } from "../telemetry/log.ts";
 
 /** Somebody may have dropped a job, or pg_cron itself: looked at again after so long. */
 const INTERVAL_MS = 600_000;
+/** Whether pg_cron ticks is looked at more often. */
+const SILENCE_MS = 60_000;
 
 interface JobKeeperOptions extends ReconcileOptions {
   sql: Sql;
@@ -56,7 +60,10 @@ export async function keepJobs({ sql, log, ...options }: JobKeeperOptions): Prom
   };
   await look();
   const timer = setInterval(look, INTERVAL_MS);
-  return () => clearInterval(timer);
+  const silence = setInterval(async () => {
+    if (await schedulerIsWrong(sql).catch(() => false)) await look();
+  }, SILENCE_MS);
+  return () => [timer, silence].forEach(clearInterval);
 }
 
 /** When a job is due next, after a time. */
@@ -113,9 +120,8 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
     });
     if ("reason" in found) return await decide(db, jobs, serversOf(found.reason));
     cron = found;
-    const others = before?.kind === "pg_cron" && before.cron_role !== cron.role && !cron.superuser;
-    if (others) {
-      const owner = before.cron_role!;
+    const owner = before?.cron_role ?? cron.role;
+    if (owner !== cron.role && !cron.superuser) {
       // the servers, which have the role, see to them: to a set-up by somebody else nothing is wrong
       const looksAfter = (options.create ?? false) && await isServerRole(db, owner);
       return await decide(db, jobs, foreignJobs(cron, owner, { looksAfter }));
@@ -135,19 +141,34 @@ interface Decision {
   repaired: string[];
   /** Names of the jobs that pg_cron has; null: all. */
   inCron: string[] | null;
+  /** Whether somebody has switched the tick off; default false. */
+  tickIsOff?: boolean;
 }
 
 async function decide(
   db: Client,
   jobs: JobDefinition[],
-  { scheduler, repaired, inCron }: Decision,
+  decision: Decision,
 ): Promise<Reconciled> {
+  const { scheduler, repaired, inCron } = await unlessSilent(db, decision);
   await writeJobScheduler(db, scheduler);
   const taken = inCron ?? jobs.map(({ name }) => name);
   await dropOwnJobs(db, taken);
   await commitDecision(db);
   const forServers = jobs.filter(({ name, pgCronOnly }) => !pgCronOnly && !taken.includes(name));
   return { scheduler, repaired, forServers };
+}
+
+/** pg_cron is believed while it ticks: after three minutes without, the servers run the jobs until it does. */
+async function unlessSilent(db: Client, decision: Decision): Promise<Decision> {
+  const { scheduler, repaired, tickIsOff = false } = decision;
+  if (scheduler.kind !== "pg_cron" || tickIsOff) return decision;
+  const since = await cronSilence(db, repaired.length > 0);
+  if (since === null) return decision;
+  const reason =
+    `pg_cron in database ${scheduler.cron_database} has not run etl_schedule_tick since ${since}: the servers run the ` +
+    "jobs until it does. Look at cron.job_run_details and PostgreSQL's log";
+  return { scheduler: { ...scheduler, kind: "servers", reason }, repaired, inCron: [] };
 }
 
 function serversOf(reason: string, grants: string[] = []): Decision {
@@ -232,7 +253,9 @@ async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Prom
     reason: null,
     grants: [],
   };
-  return { scheduler, repaired, inCron };
+  const tick = cronName(cron, "etl_schedule_tick");
+  const tickIsOff = present.some(({ jobname, active }) => jobname === tick && !active);
+  return { scheduler, repaired, inCron, tickIsOff };
 }
 
 function wantedJob(

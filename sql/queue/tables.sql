@@ -46,5 +46,10 @@ create table if not exists etl.job_scheduler (
 );
 alter table etl.job_scheduler
   -- when etl.tick_schedules() was last called
-  add column if not exists ticked_at timestamptz;
+  add column if not exists ticked_at timestamptz,
+  -- when pg_cron did so, and since when it should
+  add column if not exists cron_ticked_at timestamptz,
+  add column if not exists cron_since timestamptz,
+  -- which database noted it: a copy doesn't believe it
+  add column if not exists database_identity text;
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';

@@ -186,7 +186,8 @@ declare
   counts jsonb := etl.tick_schedules_at(clock_timestamp());
 begin
   -- by which health sees that somebody calls it, whoever that is
-  update etl.job_scheduler set ticked_at = clock_timestamp();
+  update etl.job_scheduler set ticked_at = clock_timestamp(),
+    cron_ticked_at = case when current_setting('application_name') like 'etl-improved%' then cron_ticked_at else clock_timestamp() end;
   return counts;
 end $$;
 comment on function etl.tick_schedules() is

@@ -83,3 +83,21 @@ begin
   end loop;
   return best;
 end $$;
+
+-- What tells this database from every other, a copy of it among them; the same for its whole life and whoever asks.
+create or replace function etl.database_identity() returns text
+language plpgsql stable security definer set search_path = pg_catalog, etl, pg_temp set timezone = 'UTC' as $$
+declare
+  cluster text := '';
+  first_setup text;
+begin
+  begin
+    select c.system_identifier::text into cluster from pg_control_system() as c;
+  exception when insufficient_privilege then
+    -- some providers keep it from ordinary roles; the time of the first set-up is in microseconds
+    null;
+  end;
+  select min(s.first_applied_at)::text into first_setup from etl.setups as s;
+  return (select concat_ws('/', d.oid, d.datname, first_setup, cluster) from pg_database as d where d.datname = current_database());
+end $$;
+comment on function etl.database_identity() is 'tells this database from every other, a copy of it among them';

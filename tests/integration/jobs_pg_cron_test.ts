@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
-import type { JobsReport } from "../../store/jobs.ts";
+import { Database } from "../../store/database.ts";
+import { inDatabase } from "../../store/dsn.ts";
+import { type JobsReport, jobsReport, schedulerIsWrong } from "../../store/jobs.ts";
+import { reconcileJobs } from "../../timers/jobs.ts";
 import { debian15IsInstalled } from "../helpers/clusters.ts";
 import { ownCluster } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
@@ -151,7 +154,7 @@ Deno.test({
       dsn,
       `create role other login password 'x'; grant usage on schema cron, etl to other;
       grant select on etl.server_roles to other; grant select, insert, update on etl.job_scheduler to other;
-      grant select, delete on etl.jobs to other`,
+      grant select, delete on etl.jobs to other; grant execute on function etl.database_identity() to other`,
     );
     const owner = new URL(own);
     owner.username = "other";
@@ -166,5 +169,62 @@ Deno.test({
     const report = await jobsOf(server.address);
     assert.ok(report.items.every(({ state }) => state === "scheduled"), JSON.stringify(report));
     assert.equal(report.scheduler.role, "app");
+  },
+});
+
+Deno.test({
+  name:
+    "a pg_cron that does not tick is not believed: the servers run the jobs until it does, and a copy begins anew",
+  ignore,
+  async fn() {
+    await using cluster = await ownCluster({ kind: "debian15" });
+    const { dsn } = cluster;
+    await setupDatabase(dsn);
+    await setUpJobs(dsn);
+    // it cannot log in any more
+    await query(dsn, "update cron.job set nodeport = 1");
+    const options = { dsn };
+    assert.equal((await reconcileJobs(options)).scheduler.kind, "pg_cron", "it has three minutes");
+    const noted = (column: string, ago: string) =>
+      query(dsn, `update etl.job_scheduler set ${column} = now() - interval '${ago}'`);
+    await noted("cron_ticked_at", "190 seconds");
+    await noted("cron_since", "200 seconds");
+    const { scheduler, forServers } = await reconcileJobs(options);
+    assert.equal(scheduler.kind, "servers");
+    assert.equal(forServers.length, 3);
+    const database = new Database(dsn, { applicationName: "etl-improved", max: 2 });
+    const { sql } = database;
+    assert.match(
+      (await jobsReport(sql, options)).warnings[0]!,
+      /pg_cron in database etl has not run .*cron\.job_run_details/,
+    );
+    await sql`select etl.tick_schedules()`;
+    assert.equal(await schedulerIsWrong(sql), false, "that it was a server that ticked is no news");
+    await query(dsn, "set application_name = 'pg_cron'; select etl.tick_schedules()");
+    assert.equal(await schedulerIsWrong(sql), true);
+    assert.equal((await reconcileJobs(options)).scheduler.kind, "pg_cron");
+
+    await query(
+      dsn,
+      "select cron.alter_job(jobid, active => false) from cron.job where jobname = 'etl_schedule_tick'",
+    );
+    await noted("cron_ticked_at", "190 seconds");
+    assert.equal(
+      (await reconcileJobs(options)).scheduler.kind,
+      "pg_cron",
+      "somebody wants no ticks",
+    );
+
+    const copy = inDatabase(dsn, "copy");
+    await query(
+      dsn,
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'etl' and pid <> pg_backend_pid()",
+    );
+    await database.close({ timeoutSeconds: 1 });
+    await query(inDatabase(dsn, "postgres"), "create database copy template etl");
+    const copied = new Database(copy, { applicationName: "etl-improved", max: 2 });
+    const report = await jobsReport(copied.sql, { dsn: copy });
+    assert.match(report.warnings[0]!, /nobody runs the periodic jobs: this database is a copy/);
+    await copied.close({ timeoutSeconds: 1 });
   },
 });

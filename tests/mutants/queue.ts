@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** The queue: who goes when, who takes over, leases. */
 export const QUEUE: Mutant[] = [
   {
+    id: "queue/silent-cron",
+    file: "timers/jobs.ts",
+    find: "if (since === null) return decision;",
+    replace: "return decision;",
+    breaks: "the servers run the jobs while pg_cron does not tick",
+    tests: ["integration/jobs_pg_cron_test.ts: a pg_cron that does not tick"],
+  },
+  {
+    id: "queue/copied-scheduler",
+    file: "store/jobs.ts",
+    find: "const decided = noted?.of_another ? undefined : noted;",
+    replace: "const decided = noted;",
+    breaks: "who runs the jobs is not believed in a copy of the database",
+    tests: ["integration/jobs_pg_cron_test.ts: a pg_cron that does not tick"],
+  },
+  {
     id: "queue/outage-place",
     file: "sql/runs/attempt.sql",
     find: "admitted_at = case when since is null then r.admitted_at end,",

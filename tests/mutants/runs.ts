@@ -4,9 +4,9 @@ import type { Mutant } from "./mutant.ts";
 export const RUNS: Mutant[] = [
   {
     id: "runs/spool-identity",
-    file: "store/installation.ts",
-    find: "select min(first_applied_at)::text",
-    replace: "select min(applied_at)::text",
+    file: "sql/shared/basics.sql",
+    find: "select min(s.first_applied_at)::text into first_setup",
+    replace: "select min(s.applied_at)::text into first_setup",
     breaks: "a server finds what it left on its disk after the database was set up again",
     tests: ["integration/spool_test.ts: what a server left"],
   },
