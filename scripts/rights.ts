@@ -225,6 +225,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.schema_errors": { server: RUN },
   "etl.scope_ended_at": { server: RUN },
   "etl.scrape": { server: RUN },
+  "etl.servers_may_make": { server: RUN },
   "etl.set_condition": { server: RUN },
   "etl.set_dataset_columns": { server: RUN },
   "etl.settle_deadlines": { server: RUN },

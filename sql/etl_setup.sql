@@ -2616,6 +2616,26 @@ begin
 end $$;
 comment on function etl.register_dataset(text, text) is 'notes a table of the right shape as a dataset';
 
+-- Whether a schedule may have a destination made. A server's role may write schedules, and the tick of pg_cron has the
+-- owner's rights: what no role that servers have may create, it does not create for them. Refuses what would be missing.
+create or replace function etl.servers_may_make(schema_name text, table_name text, audit_table_name text) returns boolean
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  server name;
+begin
+  if not pg_has_role(etl.owner(), 'usage') or exists (select from etl.server_roles as s where s.may_create) then
+    return true;
+  end if;
+  select s.role_name into server from etl.server_roles as s order by s.role_name limit 1;
+  if server is not null and exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+      where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
+    perform etl.raise_problem('missing-grant',
+      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s --audit-table %s --role %s` as the owner.',
+        schema_name, table_name, server, schema_name, table_name, audit_table_name, server));
+  end if;
+  return true;
+end $$;
+
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
 returns text[]
@@ -2838,7 +2858,7 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if immediate and not run.dry_run then
+  if immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name, run.table_name, run.audit_table_name)) then
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
   else
     perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
@@ -5730,6 +5750,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.schema_errors', 'server', 'execute'),
     ('function', 'etl.scope_ended_at', 'server', 'execute'),
     ('function', 'etl.scrape', 'server', 'execute'),
+    ('function', 'etl.servers_may_make', 'server', 'execute'),
     ('function', 'etl.set_condition', 'server', 'execute'),
     ('function', 'etl.set_dataset_columns', 'server', 'execute'),
     ('function', 'etl.settle_deadlines', 'server', 'execute'),
@@ -5815,7 +5836,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('f09829fb7bc908b8430c69e3f98536ad0ff3593db199285b5595846231eede29')
+insert into etl.setups (checksum) values ('c652d7ddfbe3d680173d4490ab7d3578c8964718a8178483f10bd229c4caa7ef')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5823,4 +5844,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"f09829fb7bc908b8430c69e3f98536ad0ff3593db199285b5595846231eede29","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}
+-- etl-improved setup: {"checksum":"c652d7ddfbe3d680173d4490ab7d3578c8964718a8178483f10bd229c4caa7ef","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}

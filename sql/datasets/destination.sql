@@ -224,6 +224,26 @@ begin
 end $$;
 comment on function etl.register_dataset(text, text) is 'notes a table of the right shape as a dataset';
 
+-- Whether a schedule may have a destination made. A server's role may write schedules, and the tick of pg_cron has the
+-- owner's rights: what no role that servers have may create, it does not create for them. Refuses what would be missing.
+create or replace function etl.servers_may_make(schema_name text, table_name text, audit_table_name text) returns boolean
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  server name;
+begin
+  if not pg_has_role(etl.owner(), 'usage') or exists (select from etl.server_roles as s where s.may_create) then
+    return true;
+  end if;
+  select s.role_name into server from etl.server_roles as s order by s.role_name limit 1;
+  if server is not null and exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+      where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
+    perform etl.raise_problem('missing-grant',
+      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s --audit-table %s --role %s` as the owner.',
+        schema_name, table_name, server, schema_name, table_name, audit_table_name, server));
+  end if;
+  return true;
+end $$;
+
 -- Creates what a run writes to, where the role may, and refuses a table of another shape.
 create or replace function etl.ensure_destination(schema_name text, table_name text, audit_table_name text)
 returns text[]

@@ -121,7 +121,7 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if immediate and not run.dry_run then
+  if immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name, run.table_name, run.audit_table_name)) then
     perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
   else
     perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);

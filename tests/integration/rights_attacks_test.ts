@@ -150,6 +150,41 @@ Deno.test("what a role attaches to tables of its own never runs with the owner's
   assert.deepEqual(await ranAs(), [w.names.creator]);
 });
 
+Deno.test("the owner's tick makes no destination for a role that may make none", async (t) => {
+  await using w = await rolesWorld(t);
+  const { server, owner } = w.as;
+  await w.setUp({ role: w.names.creator, mayCreate: false });
+  const tick = async (name: string) => {
+    await server.query(
+      "insert into etl.schedules (name, cron, conf) values ($1, '* * * * *', $2)",
+      [
+        name,
+        { schema_name: name, run_label: name },
+      ],
+    );
+    await server.query(
+      "insert into etl.slots (schedule, slot) values ($1, now() - interval '1 second')",
+      [name],
+    );
+    await owner.query("select etl.tick_schedules()");
+    const { rows: [slot] } = await w.admin.query(
+      "select state, problem ->> 'detail' as detail, to_regnamespace($1) is not null as made from etl.slots where schedule = $1",
+      [name],
+    );
+    return slot;
+  };
+  const slot = await tick("sneaky");
+  assert.deepEqual([slot.state, slot.made], ["failed", false]);
+  assert.match(
+    slot.detail,
+    /may not create it.* setup-db --schema sneaky --table etl_improved_events/,
+  );
+  assert.equal((await tick("public")).state, "requested");
+  await w.setUp({ role: w.names.server, mayCreate: true });
+  const made = await tick("wanted");
+  assert.deepEqual([made.state, made.made], ["requested", true]);
+});
+
 Deno.test("a role that owns a schema cannot put a table of its own in the place of one that the owner runs", async (t) => {
   await using w = await rolesWorld(t);
   await w.as.creator.query(

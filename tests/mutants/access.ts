@@ -207,6 +207,15 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/hostile_work_test.ts: JSON of any shape"],
   },
   {
+    id: "access/tick-makes",
+    file: "sql/runs/request.sql",
+    find:
+      "(run.schedule is null or etl.servers_may_make(run.schema_name, run.table_name, run.audit_table_name))",
+    replace: "true",
+    breaks: "the owner's tick makes no destination for a role that may make none",
+    tests: ["integration/rights_attacks_test.ts: the owner's tick makes no destination"],
+  },
+  {
     id: "access/body-values",
     file: "routes/shared/body.ts",
     find: "case 0x2c: // ,",
