@@ -154,6 +154,9 @@ export class RecordChain implements Disposable {
     const { params: { source }, module } = this.#options;
     const cursor = cursorOf(source);
     if (cursor !== undefined) counts.cursor_nulls += nullCount(records, cursor);
+    if (records.file !== undefined && counts.files?.at(-1)?.file !== records.file) {
+      (counts.files ??= []).push({ file: records.file, from: counts.events });
+    }
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     if (module === null) {
       counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);

@@ -16,7 +16,12 @@ import type { RunObserver } from "../telemetry/observer.ts";
 import { traced } from "../telemetry/integrations/opentelemetry.ts";
 import type { ValidationResult } from "./expectations/expectations.ts";
 import { forEachLane } from "./lanes.ts";
-import { chooseComparison, type Comparison, foreignRowsProblem } from "./stages/resolve.ts";
+import {
+  chooseComparison,
+  type Comparison,
+  foreignRowsProblem,
+  keysOfFilesWarning,
+} from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -30,7 +35,7 @@ import {
 } from "./run_outcome.ts";
 import { adapterFor, cursorOf, mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
-import { type HttpConnection, httpTarget } from "./sources/http/connection.ts";
+import type { HttpConnection } from "./sources/http/connection.ts";
 import type { Plain, Slice, SourceLimits } from "./sources/source.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
@@ -115,6 +120,8 @@ class RunExecution {
   readonly #control: RunControl;
   #context!: RunContext;
   #validation: ValidationResult | null = null;
+  /** What was found on the way. */
+  readonly #warnings: string[] = [];
 
   constructor(run: RunRow, deps: RunDeps) {
     this.#run = run;
@@ -224,6 +231,7 @@ class RunExecution {
         ...warnings,
         ...repeatedNamesWarning(repeated),
         ...keyTypesWarnings(key, metas.map(({ counts }) => counts.key_types)),
+        ...this.#warnings,
         ...heldBackWarning(decisions),
       ],
       ...rest,
@@ -263,14 +271,15 @@ class RunExecution {
   /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
   async #fetch(): Promise<void> {
     const { params: { source }, spillDir, limits, traceparent, runId } = this.#context;
-    if (source.type !== "http") return;
+    if (adapterFor(source).fetch === undefined) return;
     const { signal } = this.#control;
-    const target = httpTarget(source, this.#deps.settings.httpConnections);
+    const { httpConnections } = this.#deps.settings;
     await traced(
       "etl.fetch",
       { traceparent, attributes: { "etl.run_id": runId } },
       () =>
-        fetchAside({ conf: source, target, spoolDir: spillDir, limits, preview: false }, {
+        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false }, {
+          httpConnections,
           timeoutMs: Infinity,
           signal,
         }),
@@ -319,10 +328,19 @@ class RunExecution {
     how: { comparison: Comparison; destinationRows: number },
   ): Promise<ChunkDecision[]> {
     const started = performance.now();
-    const chunks = metas.map(({ chunkNo, events }) => ({ chunkNo, events }));
-    const { decisions, compared } = await this.#submit("resolve", { chunks, ...how }, null);
+    const chunks = metas.map(({ chunkNo, events, counts: { files } }) => ({
+      chunkNo,
+      events,
+      ...(files === undefined ? {} : { files }),
+    }));
+    const { decisions, compared, keysOfFiles } = await this.#submit(
+      "resolve",
+      { chunks, ...how },
+      null,
+    );
     if (!compared) await this.#lookUp(decisions, how.destinationRows);
     this.#tracker.add("load", { busyMs: performance.now() - started });
+    this.#warnings.push(...keysOfFilesWarning(keysOfFiles));
     return decisions;
   }
 

@@ -153,6 +153,51 @@ export async function* losingPositions(
   yield* fetchAll<{ chunk_no: number; positions: number[] }>(client, "etl_losers");
 }
 
+/** Keys that several files have, with different contents. */
+export interface KeysOfFiles {
+  keys: number;
+  /** One of them, and the first and last of its files. */
+  example: string;
+  files: [string, string];
+}
+
+/** Which of the repeated keys come from several files with different contents; `files` say where each begins in its chunk. */
+export async function keysOfSeveralFiles(
+  client: Client,
+  table: string,
+  chunks: { chunkNo: number; files?: { file: string; from: number }[] }[],
+): Promise<KeysOfFiles | undefined> {
+  const names = [...new Set(chunks.flatMap(({ files }) => files ?? []).map(({ file }) => file))];
+  if (names.length < 2) return undefined;
+  const numbers = new Map(names.map((name, i) => [name, i]));
+  const places = chunks.map(({ chunkNo, files = [] }) => ({
+    chunk_no: chunkNo,
+    starts: files.map(({ from }) => from),
+    files: files.map(({ file }) => numbers.get(file)!),
+  }));
+  const { rows: [row] } = await client.query<
+    { keys: number; event_id: string; first: number; last: number }
+  >({
+    text: `select count(*) over ()::float8 as keys, event_id, min(file) as first, max(file) as last
+      from (
+        select k.event_id, k.fingerprint, p.files[width_bucket(k.position, p.starts)] as file
+        from ${table} as k
+        join jsonb_to_recordset($1::jsonb) as p (chunk_no integer, starts integer[], files integer[])
+          on p.chunk_no = k.chunk_no
+      ) as placed
+      group by event_id collate "C", event_id
+      having min(file) < max(file) and count(distinct fingerprint) > 1
+      order by event_id collate "C" limit 1`,
+    values: [JSON.stringify(places)],
+  });
+  if (row === undefined) return undefined;
+  return {
+    keys: row.keys,
+    example: row.event_id,
+    files: [names[row.first]!, names[row.last]!],
+  };
+}
+
 /** What becomes of the events of a chunk that are not as the destination has them. */
 export interface Decided {
   chunk_no: number;

@@ -6,6 +6,7 @@ export function sliceBatch(batch: RecordBatch, from: number, to = batch.length):
   const part: RecordBatch = batch.slice(from, to);
   const { origin } = batch;
   if (origin !== undefined) part.origin = (index) => origin(from + index);
+  if (batch.file !== undefined) part.file = batch.file;
   // told once
   if (from === 0 && batch.repeatedNames !== undefined) part.repeatedNames = batch.repeatedNames;
   return part;

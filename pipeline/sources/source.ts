@@ -1,5 +1,6 @@
 import type { Json, SourceRecord } from "../numbers.ts";
 import type { MappingConf } from "../mapping.ts";
+import type { HttpConnection, HttpTarget } from "./http/connection.ts";
 import type { SourceConf } from "./schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
@@ -33,6 +34,8 @@ export interface Origin {
 
 /** Records in source order. Where one stands is asked only of those that are rejected or shown. */
 export interface RecordBatch extends Array<SourceRecord | Unreadable> {
+  /** The file or URL of all its records, where there is one. */
+  file?: string;
   /** Of the record at an index of this batch; valid until the next batch is asked for. */
   origin?: (index: number) => Origin;
   /** Records in which an object has a name twice, of which the last was read: how many, and the first. */
@@ -129,6 +132,17 @@ export interface SourceAdapter<C extends SourceConf> {
   cursor?(conf: C): string | undefined;
   /** The named connection whose database is read. */
   connection?(conf: C): string;
+  /** What it has elsewhere, downloaded before it is planned by a worker that loads no module; default: nothing. */
+  fetch?: {
+    /** From where, with the secrets of its connection. */
+    target(conf: C, connections: Record<string, HttpConnection>): HttpTarget;
+    /** Puts it, or for a preview its beginning, into the spool directory, where `plan` finds it. */
+    download(
+      conf: C,
+      ctx: Pick<PlanContext, "spoolDir" | "limits" | "signal">,
+      options: { preview: boolean; target: HttpTarget },
+    ): Promise<unknown>;
+  };
   /** The first records without a plan; default: those of the first slices. */
   first?(conf: C, ctx: PlanContext, count: number): Promise<RecordBatch>;
   /** Plans the first records, which may be a few more; pins nothing. Default: plan, with maxRecords. */

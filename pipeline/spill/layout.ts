@@ -37,6 +37,12 @@ export interface SpillMeta {
   validation?: Plain;
 }
 
+/** Events from a position on are of a file. */
+export interface FileStart {
+  file: string;
+  from: number;
+}
+
 export interface PreparedCounts {
   records_read: number;
   rejected: number;
@@ -46,6 +52,8 @@ export interface PreparedCounts {
   cursor_nulls: number;
   /** Records in which an object has a name twice, and the first of them, in words. */
   repeated_names?: { records: number; example: string } | undefined;
+  /** The files of the events: each begins with the event of that position. None where the source has no files. */
+  files?: FileStart[];
   /** Of each field of the key; not where a module makes the keys. */
   key_types?: KeyTypes[];
 }

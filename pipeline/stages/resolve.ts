@@ -9,11 +9,14 @@ import {
   emptyKeys,
   type ForeignRows,
   foreignRows,
+  type KeysOfFiles,
+  keysOfSeveralFiles,
   losingPositions,
   manifestTable,
   preferLookups,
 } from "../../store/event_keys.ts";
 import type { Client } from "../../store/pg.ts";
+import { mappingOf } from "../sources/adapters.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { writeRepeated } from "../spill/duplicates.ts";
 import { readPositions, writePositions } from "../spill/layout.ts";
@@ -78,9 +81,13 @@ export async function resolveRun(
   const repeated = await writeRepeated(context, chunks);
   return await connection.transaction(transactionOptions(env), async (client) => {
     await allowLargeJoins(client);
-    const losers = await findLosers(client, context, repeated);
+    const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
     if (comparison === "none") {
-      return { decisions: await decideAllNew(context, chunks, losers), compared: true };
+      return {
+        decisions: await decideAllNew(context, chunks, losers),
+        compared: true,
+        keysOfFiles,
+      };
     }
     const undecided = chunks.map(({ chunkNo, events }): ChunkDecision => ({
       chunkNo,
@@ -91,13 +98,13 @@ export async function resolveRun(
       heldBack: 0,
     }));
     if (comparison === "lookup" && undecided.length > 1) {
-      return { decisions: undecided, compared: false };
+      return { decisions: undecided, compared: false, keysOfFiles };
     }
     const { decisions, foreign } = comparison === "lookup"
       ? await lookUp(client, context, undecided, destinationRows)
       : await compare(client, context, undecided, await completeManifest(client, context, chunks));
     if (foreign !== null) throw foreignRowsProblem(context, foreign);
-    return { decisions, compared: true };
+    return { decisions, compared: true, keysOfFiles };
   });
 }
 
@@ -116,16 +123,23 @@ export async function lookUpChunk(
   });
 }
 
-/** Writes the positions that lose against another event of their key; answers how many, by chunk. */
+/**
+ * Writes the positions that lose against another event of their key; answers how many, by chunk, and which keys
+ * several files have.
+ */
 async function findLosers(
   client: Client,
   context: RunContext,
-  chunks: Set<number>,
-): Promise<Map<number, number>> {
+  { repeated: inChunks, chunks }: {
+    /** Those that hold repeated keys. */
+    repeated: Set<number>;
+    chunks: Chunks;
+  },
+): Promise<{ losers: Map<number, number>; keysOfFiles?: KeysOfFiles | undefined }> {
   const losers = new Map<number, number>();
-  if (chunks.size === 0) return losers;
+  if (inChunks.size === 0) return { losers };
   const repeated = await createKeyTable(client, "etl_repeated");
-  for (const chunkNo of chunks) {
+  for (const chunkNo of inChunks) {
     const positions = (await readPositions(context, chunkNo, "repeated")).sort();
     await copyKeys(client, repeated, readKeys(context.spillDir, chunkNo, { positions }));
   }
@@ -133,7 +147,23 @@ async function findLosers(
     await writePositions(context, chunk_no, "losers", Int32Array.from(positions));
     losers.set(chunk_no, positions.length);
   }
-  return losers;
+  const { source } = context.params;
+  if (mappingOf(source).version !== undefined) return { losers };
+  return { losers, keysOfFiles: await keysOfSeveralFiles(client, repeated, chunks) };
+}
+
+/** What the user is told of keys that several files have. */
+export function keysOfFilesWarning(found: KeysOfFiles | undefined): string[] {
+  if (found === undefined) return [];
+  const { keys, example, files } = found;
+  return [
+    `${
+      keys === 1 ? "1 key has" : `${keys} keys have`
+    } different contents in several files, of which ` +
+    `the last file won, as there is no source.version: ${JSON.stringify(example)} in ${
+      files.join(" and ")
+    }`,
+  ];
 }
 
 async function decideAllNew(

@@ -1,6 +1,6 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
+import type { HttpConnection } from "../sources/http/connection.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
@@ -43,16 +43,13 @@ export async function asideOnSource<K extends SourceTask>(
   const { context, preview, httpConnections, timeoutMs, ...limits } = options;
   const { params, transformsDir, source } = context;
   const deadline = performance.now() + timeoutMs;
-  if (params.source.type === "http") {
-    const { spoolDir, limits: sizes } = source;
-    const target = httpTarget(params.source, httpConnections);
-    const wanted = { conf: params.source, target, spoolDir, limits: sizes, preview };
-    await fetchAside(wanted, { timeoutMs, ...limits });
-  }
+  const { spoolDir, limits: sizes } = source;
+  const wanted = { conf: params.source, spoolDir, limits: sizes, preview };
+  await fetchAside(wanted, { httpConnections, timeoutMs, ...limits });
   const permissions = workerPermissions({
     dsns: dsnsOf(params.source, source.connections),
     dataDir: source.dataDir,
-    spoolDir: source.spoolDir,
+    spoolDir,
     transformsDir,
   });
   return await aside(task, input, {
@@ -63,12 +60,15 @@ export async function asideOnSource<K extends SourceTask>(
   });
 }
 
-/** Downloads what an http source names to its spool directory, in a worker that may use the network. */
-export function fetchAside(
-  input: AsideTasks["fetch"]["input"],
-  limits: AsideLimits,
+/** Downloads what a source has elsewhere, if it has, to its spool directory, in a worker that may use the network. */
+export async function fetchAside(
+  input: Omit<AsideTasks["fetch"]["input"], "target">,
+  { httpConnections, ...limits }: AsideLimits & { httpConnections: Record<string, HttpConnection> },
 ): Promise<void> {
-  return aside("fetch", input, { ...limits, permissions: fetchPermissions(input.spoolDir) });
+  const target = adapterFor(input.conf).fetch?.target(input.conf, httpConnections);
+  if (target === undefined) return;
+  const permissions = fetchPermissions(input.spoolDir);
+  await aside("fetch", { ...input, target }, { ...limits, permissions });
 }
 
 /** The connection string that a source needs; none for an unknown connection, of which it will speak. */

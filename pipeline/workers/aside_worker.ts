@@ -3,9 +3,9 @@ import { Canonicalizer } from "../canonical.ts";
 import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
-import { fetchHttpSource } from "../sources/http/source.ts";
+import { adapterFor } from "../sources/adapters.ts";
 import type { HttpTarget } from "../sources/http/connection.ts";
-import type { HttpConf } from "../sources/schema.ts";
+import type { SourceConf } from "../sources/schema.ts";
 import type { Json, SourceLimits } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 import { Guard, TimeLimit } from "../user_code/guard.ts";
@@ -32,7 +32,7 @@ async function previewText(
 /** Downloads what a source names; who reads the source finds it in the spool directory. */
 async function fetchSource(
   { conf, target, spoolDir, limits, preview }: {
-    conf: HttpConf;
+    conf: SourceConf;
     /** With the secrets of its connection. */
     target: HttpTarget;
     spoolDir: string;
@@ -42,7 +42,7 @@ async function fetchSource(
   },
 ): Promise<void> {
   const { signal } = new AbortController();
-  await fetchHttpSource(conf, { spoolDir, limits, signal }, { preview, target });
+  await adapterFor(conf).fetch?.download(conf, { spoolDir, limits, signal }, { preview, target });
 }
 
 /** What can be done in a worker of its own: what it takes and what it gives. */

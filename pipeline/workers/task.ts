@@ -1,9 +1,9 @@
 import type { ValidationResult } from "../expectations/expectations.ts";
-import type { ForeignRows } from "../../store/event_keys.ts";
+import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
-import type { SpillMeta } from "../spill/layout.ts";
+import type { FileStart, SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../../vocabulary/words.ts";
 import type { Lines } from "../user_code/messages.ts";
 import type { CursorPosition, Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
@@ -87,13 +87,18 @@ export interface Tasks {
   judge: { input: { states: Plain[] }; output: ValidationResult };
   resolve: {
     input: {
-      chunks: { chunkNo: number; events: number }[];
+      chunks: { chunkNo: number; events: number; files?: FileStart[] }[];
       comparison: Comparison;
       /** What PostgreSQL thinks the destination has. */
       destinationRows: number;
     };
     /** Without `compared`, each chunk is still to be looked up. */
-    output: { decisions: ChunkDecision[]; compared: boolean };
+    output: {
+      decisions: ChunkDecision[];
+      compared: boolean;
+      /** Keys that several files have, with different contents, where no version says which is newest. */
+      keysOfFiles?: KeysOfFiles | undefined;
+    };
   };
   /** Looks the keys of one chunk up in the destination. */
   lookup: {

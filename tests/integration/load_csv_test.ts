@@ -273,3 +273,26 @@ Deno.test("CSV bodies: header=absent and the dialect of the query are obeyed", a
   );
   assert.deepEqual(await loads.payloads("b"), { "1": '{"n": 1.50, "id": 1}' });
 });
+
+Deno.test("a key that files of a glob have with different contents is warned of, where no version says which is newest", async (t) => {
+  const files = Object.fromEntries(
+    [1, 2, 9, 10, 11].map((n) => [`part-${n}.csv`, `id,n\nA,${n}\nB${n},0\nsame,0\n`]),
+  );
+  await using engine = await startEngine(t, { files });
+  const load = (table: string, source: object, params: object = {}) =>
+    engine.succeed({
+      ...params,
+      table_name: table,
+      source: { type: "file", path: "part-*.csv", key: "id", ...source },
+    });
+  const warned = [
+    '1 key has different contents in several files, of which the last file won, as there is no source.version: "A" in part-1.csv and part-11.csv',
+  ];
+  assert.deepEqual((await load("one_chunk", {})).warnings, warned);
+  assert.deepEqual((await engine.payloads("public.one_chunk")).A, { id: "A", n: 11 });
+  assert.deepEqual((await load("chunks", {}, { chunk_size: 4 })).warnings, warned);
+  assert.deepEqual((await load("chunks", {}, { chunk_size: 1 })).warnings, warned);
+  assert.deepEqual((await load("versions", { version: "n" })).warnings, []);
+  assert.deepEqual((await load("one_file", { path: "part-9.csv" })).warnings, []);
+  assert.deepEqual((await load("hashes", { key: undefined })).warnings, []);
+});

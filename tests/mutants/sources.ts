@@ -390,4 +390,32 @@ export const SOURCES: Mutant[] = [
     breaks: "a key of two JSON types is warned of",
     tests: ["integration/load_json_test.ts: what is stored is what was read"],
   },
+  {
+    id: "sources/keys-of-files",
+    file: "pipeline/record_chain.ts",
+    find: "counts.files?.at(-1)?.file !== records.file",
+    replace: "counts.files === undefined",
+    breaks: "a key with different contents in several files is warned of",
+    tests: [
+      "integration/load_csv_test.ts: a key that files of a glob have with different contents",
+    ],
+  },
+  {
+    id: "sources/keys-of-files-equal",
+    file: "store/event_keys.ts",
+    find: "having min(file) < max(file) and count(distinct fingerprint) > 1",
+    replace: "having min(file) < max(file)",
+    breaks: "equal records of several files are no matter for a warning",
+    tests: [
+      "integration/load_csv_test.ts: a key that files of a glob have with different contents",
+    ],
+  },
+  {
+    id: "sources/mixed-records-path",
+    file: "pipeline/sources/local/json_array_finder.ts",
+    find: "if (!this.#found || this.#elsewise === 0) return;",
+    replace: "return;",
+    breaks: "records beside an array at records_path are not lost without a word",
+    tests: ["unit/sources_json_document_test.ts: JSON: both arrays of a name"],
+  },
 ];

@@ -220,6 +220,13 @@ Deno.test("UTF-16 is told by its mark; what cannot be the declared encoding is r
   }
   await assert.rejects(read("\ufffe" + text), /U\+FFFE/);
   await assert.rejects(read("\ufeff" + text, { encoding: "utf-16le" }), /mark of UTF-8/);
+  for (const encoding of [undefined, "utf-16le", "latin1"]) {
+    const utf32 = Uint8Array.from([..."\ufeffid,n\n1,x\n"].flatMap((c) => {
+      const code = c.codePointAt(0)!;
+      return [code & 255, code >> 8, 0, 0];
+    }));
+    await assert.rejects(read(utf32, { encoding }), /UTF-32.*iconv/);
+  }
 });
 
 Deno.test("files of a glob come in natural order, the same everywhere", async () => {

@@ -140,6 +140,14 @@ Deno.test("JSON: both arrays of a name that stands twice are read", async () => 
   const document = '{"features":[{"id":1}],"meta":1,"features":[{"id":2},{"id":3}]}';
   const { records } = await read(document, { records_path: "features" });
   assert.deepEqual(records, [{ id: 1 }, { id: 2 }, { id: 3 }]);
+  for (const more of ['"features":{"id":4}', '"features":null', '"features":"x"']) {
+    for (const members of [`"features":[{"id":1}],${more}`, `${more},"features":[{"id":1}]`]) {
+      await assert.rejects(
+        read(`{${members}}`, { records_path: "features" }),
+        /"features" occurs more than once, and not always as an array/,
+      );
+    }
+  }
   const empty = await read('{"a":[{"x":1}],"a":[],"a":[ ]}', { records_path: "a" });
   assert.deepEqual([empty.records, empty.unreadable], [[{ x: 1 }], []]);
 });

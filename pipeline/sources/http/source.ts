@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { type Download, download, publicUrl } from "./download.ts";
-import type { HttpTarget } from "./connection.ts";
+import { type HttpTarget, httpTarget } from "./connection.ts";
 import { hasKnownExtension } from "../local/detect_format.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
 import { PREVIEW_BYTES, type RawFile } from "../local/prepare_input.ts";
@@ -138,6 +138,7 @@ function parseUrl(text: string): URL {
 
 /** A file in any of the formats, from a URL: spooled to disk, resumed when interrupted. */
 export const httpAdapter: SourceAdapter<HttpConf> = {
+  fetch: { target: httpTarget, download: fetchHttpSource },
   planFirst: (conf, ctx, previewRecords) => planHttpSource(conf, { ctx, previewRecords }),
   plan: (conf: HttpConf, ctx: PlanContext) => planHttpSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),

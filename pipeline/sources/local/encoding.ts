@@ -28,6 +28,9 @@ const MARKS: [name: "UTF-8" | "UTF-16LE" | "UTF-16BE", bytes: number[]][] = [
   ["UTF-16BE", [0xfe, 0xff]],
 ];
 
+/** The first of them begins like the mark of UTF-16LE. */
+const UTF_32_MARKS = [[0xff, 0xfe, 0, 0], [0, 0, 0xfe, 0xff]];
+
 function markOf(head: Uint8Array): typeof MARKS[number][0] | undefined {
   return MARKS.find(([, bytes]) => bytes.every((byte, i) => head[i] === byte))?.[0];
 }
@@ -52,6 +55,12 @@ export function textEncoding(
 ): string {
   const refuse = (what: string, next: string) =>
     new Problem("source-unreadable", { detail: `${label}: ${what}. ${next}` });
+  if (UTF_32_MARKS.some((bytes) => bytes.every((byte, i) => head[i] === byte))) {
+    throw refuse(
+      "the text is UTF-32, which is not read",
+      "Convert it to UTF-8: iconv -f UTF-32 -t UTF-8.",
+    );
+  }
   const mark = markOf(head);
   const wide = declared?.startsWith("utf-16") === true;
   if (mark === "UTF-16LE" || mark === "UTF-16BE") {

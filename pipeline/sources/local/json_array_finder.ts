@@ -48,6 +48,8 @@ export class JsonArrayFinder {
   #elementStart = 0;
   #elementTokens = 0;
   #elements = 0;
+  /** Values at the path that are no array. */
+  #elsewise = 0;
   /** Arrays of objects inside of objects that are records. */
   readonly objectArrays = new Set<string>();
 
@@ -177,11 +179,16 @@ export class JsonArrayFinder {
       path.every((name, i) => name === wantedPath[i]);
     if (array && wanted) {
       this.#found = true;
+      this.#refuseMixed();
       this.#depth = 0;
       this.#elements = 0;
       this.#elementTokens = 0;
       this.#elementStart = offset + 1;
       return;
+    }
+    if (wanted && wantedPath.length > 0) {
+      this.#elsewise++;
+      this.#refuseMixed();
     }
     if (array && path !== undefined && path.length > 0 && this.#arrays.length < MAX_SUGGESTIONS) {
       this.#arrays.push(joinPath(path));
@@ -201,6 +208,15 @@ export class JsonArrayFinder {
       }
       this.#frames.push({ array, path, key: undefined, atName: !array });
     } else if (frame === undefined) this.#ended = true;
+  }
+
+  /** The names of the path occur more than once: what is no array there holds records, or says that there are none. */
+  #refuseMixed(): void {
+    if (!this.#found || this.#elsewise === 0) return;
+    throw new DocumentError(
+      `"${joinPath(this.#options.path)}" occurs more than once, and not always as an array; ` +
+        "make it one array of records",
+    );
   }
 
   #pathOf(frame: Frame | undefined): string[] | undefined {

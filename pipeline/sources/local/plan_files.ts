@@ -54,7 +54,7 @@ export async function planFiles(
   for (const prepared of inputs) {
     ctx.signal.throwIfAborted();
     if (packer.full) break;
-    await planOne(prepared, { packer, ctx });
+    await planOne(prepared, { packer, ctx, quote: conf.quote });
   }
   const { slices, records } = packer.finish();
   return {
@@ -83,10 +83,13 @@ export async function* readParts(
   conf: CsvConf & ColumnsConf & { cells?: boolean | undefined },
 ): AsyncGenerator<RecordBatch> {
   for (const part of (slice as PartsSlice).parts) {
-    if (part.format === "csv") yield* readCsv(part, ctx, conf);
-    else {
-      const batches = part.format === "parquet" ? readParquet(part, ctx) : readNdjson(part, ctx);
-      yield* withColumns(batches, conf);
+    const batches = part.format === "csv" ? readCsv(part, ctx, conf) : withColumns(
+      part.format === "parquet" ? readParquet(part, ctx) : readNdjson(part, ctx),
+      conf,
+    );
+    for await (const batch of batches) {
+      batch.file = part.label;
+      yield batch;
     }
   }
 }
@@ -114,7 +117,12 @@ export async function* withColumns(
 
 async function planOne(
   prepared: PreparedInput | CsvInput,
-  { packer, ctx }: { packer: SlicePacker; ctx: PlanContext },
+  { packer, ctx, quote }: {
+    packer: SlicePacker;
+    ctx: PlanContext;
+    /** As the conf has it. */
+    quote: ParsingConf["quote"];
+  },
 ): Promise<void> {
   const { input } = prepared;
   if ("head" in prepared) {
@@ -122,7 +130,7 @@ async function planOne(
       prepared.warnings.push(`${input.label}: the file is empty.`);
       return;
     }
-    if (prepared.head.looksQuoted) {
+    if (prepared.head.looksQuoted && quote === undefined) {
       prepared.warnings.push(
         `${input.label}: fields stand in quotes, which TSV does not have, and keep them. ` +
           'If they are to be taken off, set source.quote to "\\"".',
