@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "./lib/base.ts";
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Preview } from "../pipeline/preview.ts";
 import type { FieldError } from "../vocabulary/problem.ts";
@@ -84,7 +85,7 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
         headers: { "idempotency-key": key.current },
         offline,
       });
-      location.assign(`/etl/runs/${run_id}`);
+      location.assign(at(`/etl/runs/${run_id}`));
     });
   const show = () =>
     attempt("preview", async () => {

@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 import { reloadIfSignedOut } from "./lib/api.ts";
+import { at } from "./lib/base.ts";
 
 /** The page is looked up again at most so often. */
 const MIN_INTERVAL_MS = 1500;
@@ -16,7 +17,7 @@ function followHistory(): void {
   let newest = "";
   const open = () => {
     if (source !== null || document.hidden) return;
-    const opened = source = new EventSource("/etl/events");
+    const opened = source = new EventSource(at("/etl/events"));
     source.onerror = () => void reloadIfSignedOut(opened);
     source.addEventListener("parts", (event) => {
       const { recent } = JSON.parse((event as MessageEvent<string>).data) as {

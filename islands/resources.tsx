@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "./lib/base.ts";
 import { useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
@@ -62,7 +63,7 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
         body: { configuration: row.name },
         offline,
       });
-      location.assign(`/etl/runs/${run_id}`);
+      location.assign(at(`/etl/runs/${run_id}`));
       return null;
     });
   return (

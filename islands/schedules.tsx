@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "./lib/base.ts";
 import type { ScheduleRow } from "../store/schedules.ts";
 import { useEffect, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
@@ -87,7 +88,7 @@ export function ScheduleList({ items: initial }: { items: ScheduleView[] }) {
     if (action === "run") {
       void attempt(async () => {
         const { run_id } = await call<Submitted>(`${url}/run`, { method: "POST", offline });
-        location.assign(`/etl/runs/${run_id}`);
+        location.assign(at(`/etl/runs/${run_id}`));
         return null;
       });
     } else if (action === "resume") {

@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
+import { at } from "./lib/base.ts";
 import type { Messages } from "./i18n/en.ts";
 import { createLocale, type Lang, type TimeStyle } from "./lib/locale.ts";
 
@@ -54,9 +55,9 @@ const YEAR_SECONDS = 365 * 24 * 3600;
 
 /** Keeps a preference, for the server's next page. */
 function setPreference(name: "theme" | "zone", value: string): void {
-  document.cookie = `etl_${name}=${
-    encodeURIComponent(value)
-  }; path=/etl; max-age=${YEAR_SECONDS}; samesite=lax`;
+  document.cookie = `etl_${name}=${encodeURIComponent(value)}; path=${
+    at("/etl")
+  }; max-age=${YEAR_SECONDS}; samesite=lax`;
 }
 
 /** "g" waits so long for what follows, in ms. */

@@ -1,3 +1,4 @@
+import { baseOf, htmlBelow } from "./shared/base_path.ts";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { html } from "hono/html";
@@ -32,14 +33,21 @@ const HEADERS = {
  */
 export function docsRoutes(app: OpenAPIHono): void {
   const document = () => withAccess(app.getOpenAPI31Document(DOCUMENT) as never) as OpenApiDocument;
-  app.get("/api/openapi.json", (c) => c.json(document() as never));
-  app.get("/api/docs", (c) => c.html(apiPage(document()), 200, HEADERS));
+  app.get(
+    "/api/openapi.json",
+    (c) => c.json({ ...document(), servers: [{ url: baseOf(c) || "/" }] } as never),
+  );
+  app.get("/api/docs", (c) => c.html(htmlBelow(c, String(apiPage(document()))), 200, HEADERS));
   app.get("/api/docs/style.css", (c) => c.body(DOCS_STYLE, 200, { "content-type": "text/css" }));
   app.get(
     "/api/problems",
     (c) =>
       wantsHtml(c)
-        ? c.html(problemsPage(Object.keys(PROBLEM_TYPES).map(explained)), 200, HEADERS)
+        ? c.html(
+          htmlBelow(c, String(problemsPage(Object.keys(PROBLEM_TYPES).map(explained)))),
+          200,
+          HEADERS,
+        )
         : c.json({ items: Object.keys(PROBLEM_TYPES).map(explained) }),
   );
   app.get("/api/problems/:type", (c) => {
@@ -51,7 +59,9 @@ export function docsRoutes(app: OpenAPIHono): void {
       });
     }
     const problem = explained(type);
-    return wantsHtml(c) ? c.html(problemPage(problem), 200, HEADERS) : c.json(problem);
+    return wantsHtml(c)
+      ? c.html(htmlBelow(c, String(problemPage(problem))), 200, HEADERS)
+      : c.json(problem);
   });
 }
 

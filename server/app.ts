@@ -19,6 +19,7 @@ import { previewRoutes } from "../routes/preview.ts";
 import { quarantineRoutes } from "../routes/quarantine.ts";
 import { exportRoutes, logRoutes, runRoutes } from "../routes/runs.ts";
 import { scheduleRoutes } from "../routes/schedules.ts";
+import { belowBase, withoutBase } from "../routes/shared/base_path.ts";
 import { bodyLimits } from "../routes/shared/body.ts";
 import type { AppDeps } from "../routes/shared/deps.ts";
 import { limitLoad, limitRequests } from "../routes/shared/load.ts";
@@ -92,6 +93,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       deps.log,
     );
   });
+  app.use(belowBase(deps.config));
   app.use(countRequests(deps));
   app.use(answerHeaders());
   app.use(noteRefused(deps));
@@ -132,6 +134,8 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   tokenRoutes(app, deps, access);
   docsRoutes(app);
   requireRoles(app.routes);
+  const answer = app.fetch;
+  app.fetch = (request, ...rest) => answer(withoutBase(request, deps.config.basePath), ...rest);
   return app;
 }
 

@@ -34,6 +34,13 @@ export const environmentSchema = z.object({
     ),
   ETL_HOST: z.string().default("127.0.0.1").describe("address to listen on"),
   ETL_PORT: whole(0, 65535).default(8080).describe("port to listen on; 0: any free one"),
+  ETL_BASE_PATH: z.string().regex(
+    /^(\/(?!\.{1,2}(\/|$))[A-Za-z0-9._~-]+)+$/,
+    "must be a path such as /tools/etl, without a slash at its end",
+  ).optional()
+    .describe(
+      "path under which a proxy publishes the server, where it sends no X-Forwarded-Prefix; default: that of ETL_PUBLIC_URL",
+    ),
   ETL_ROLE: z.enum(["all", "api", "worker"]).default("all")
     .describe("api: answers requests; worker: executes runs; all: both"),
   ETL_DATA_DIR: z.string().default("data").describe("directory that file sources may read"),
@@ -139,6 +146,8 @@ export function readConfig(env: Record<string, string>, cores: number) {
     cronDsn: values.ETL_PG_CRON_DSN,
     host: values.ETL_HOST,
     port: values.ETL_PORT,
+    /** What a proxy has in front of our paths, "/tools/etl"; "" without. */
+    basePath: values.ETL_BASE_PATH ?? pathOf(values.ETL_PUBLIC_URL),
     role: values.ETL_ROLE,
     dataDir: values.ETL_DATA_DIR,
     spoolDir: values.ETL_SPOOL_DIR,
@@ -182,6 +191,10 @@ export function readConfig(env: Record<string, string>, cores: number) {
     telemetry: telemetrySettings(set),
   };
 }
+
+/** The path of an address without a slash at its end; "" where it has none. */
+const pathOf = (url: string | undefined): string =>
+  url === undefined ? "" : new URL(url).pathname.replace(/\/+$/, "");
 
 function list(text: string): string[] {
   return text.split(",").map((item) => item.trim()).filter((item) => item !== "");

@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "./base.ts";
 import type { FieldError, ProblemDetails } from "../../vocabulary/problem.ts";
 
 /** What the server says is wrong with a request, in the terms of RFC 9457. */
@@ -27,7 +28,7 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
   const { method = "GET", body, headers = {}, offline } = options;
   let response: Response;
   try {
-    response = await fetch(url, {
+    response = await fetch(at(url), {
       method,
       headers: {
         accept: "application/json",
@@ -53,7 +54,7 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
  */
 export async function reloadIfSignedOut(source: EventSource): Promise<void> {
   if (source.readyState !== EventSource.CLOSED) return;
-  const answer = await fetch("/etl/data/pools", { headers: { accept: "application/json" } })
+  const answer = await fetch(at("/etl/data/pools"), { headers: { accept: "application/json" } })
     .catch(() => null);
   if (answer?.status === 401) location.reload();
 }

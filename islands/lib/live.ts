@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 import { useEffect, useState } from "preact/hooks";
 import { reloadIfSignedOut } from "./api.ts";
+import { at } from "./base.ts";
 
 export type Connection = "connecting" | "live" | "lost";
 
@@ -24,7 +25,7 @@ export function useEvents(
     };
     const open = () => {
       if (source !== null || document.hidden) return;
-      const opened = source = new EventSource(url);
+      const opened = source = new EventSource(at(url));
       source.onopen = () => setConnection("live");
       source.onerror = () => {
         setConnection("lost");

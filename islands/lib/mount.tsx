@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import type { Messages } from "../i18n/en.ts";
 import type { Role } from "../../vocabulary/words.ts";
 import type { Lang } from "./locale.ts";
+import "./addresses.ts";
 import { LocaleProvider, ViewerContext } from "./context.tsx";
 
 function Hydrated({ element }: { element: Element }) {

@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "../lib/base.ts";
 import {
   BarController,
   BarElement,
@@ -215,7 +216,7 @@ function common(points: HistoryPoint[], locale: Locale, color: Color): Options {
     interaction: { mode: "index", intersect: false },
     onClick: (_event, elements) => {
       const point = points[elements[0]?.index ?? -1];
-      if (point !== undefined) location.assign(`/etl/runs/${point.run_id}`);
+      if (point !== undefined) location.assign(at(`/etl/runs/${point.run_id}`));
     },
     onHover: (event, elements) => {
       const target = event.native?.target as HTMLElement | undefined;

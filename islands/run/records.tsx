@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { at } from "../lib/base.ts";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { QuarantineView } from "../../store/quarantine.ts";
@@ -62,7 +63,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
         `${url}/replay${rule === null ? "" : `?rule=${encodeURIComponent(rule)}`}`,
         { method: "POST", offline },
       );
-      location.assign(`/etl/runs/${submitted.run_id}`);
+      location.assign(at(`/etl/runs/${submitted.run_id}`));
     });
 
   return (

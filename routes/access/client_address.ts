@@ -21,8 +21,7 @@ export interface Client {
  * in X-Forwarded-For and -Proto. What anybody else puts there does not count.
  */
 export function clientOfRequest(c: Context, trustedProxies: string[]): Client {
-  const env = c.env as { remoteAddr?: { hostname?: string } } | undefined;
-  const peer = env?.remoteAddr?.hostname ?? "127.0.0.1";
+  const peer = peerOf(c);
   if (!isIn(peer, trustedProxies)) return { address: peer, https: false };
   const https = c.req.header("x-forwarded-proto")?.split(",").at(-1)?.trim() === "https";
   const named = (c.req.header("x-forwarded-for") ?? "").split(",").map((each) => each.trim());
@@ -31,6 +30,16 @@ export function clientOfRequest(c: Context, trustedProxies: string[]): Client {
     ipaddr.isValid(each) && !isIn(each, trustedProxies)
   );
   return { address: address ?? peer, https };
+}
+
+/** Whether a request comes from one of `trustedProxies`. */
+export function isTrustedPeer(c: Context, trustedProxies: string[]): boolean {
+  return isIn(peerOf(c), trustedProxies);
+}
+
+function peerOf(c: Context): string {
+  const env = c.env as { remoteAddr?: { hostname?: string } } | undefined;
+  return env?.remoteAddr?.hostname ?? "127.0.0.1";
 }
 
 /** An address as limits count it: of IPv6 the network, which one caller has for itself. */

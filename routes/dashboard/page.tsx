@@ -1,3 +1,6 @@
+import "../../islands/lib/addresses.ts";
+import { at, renderBelow } from "../../islands/lib/base.ts";
+import { baseOf } from "../shared/base_path.ts";
 import type { Context } from "hono";
 import { type ComponentChildren, type ComponentType, createContext } from "preact";
 import { useContext } from "preact/hooks";
@@ -111,7 +114,9 @@ export async function renderPage(
     needsToken: identity !== undefined && identity.via !== "open",
   };
   const scripts = new Set(["shell"]);
+  const base = baseOf(c);
   const html = await rendering.take(async () => {
+    renderBelow(base);
     const body = renderToString(
       <LocaleContext.Provider value={{ locale, now }}>
         <ViewerContext.Provider value={viewer}>
@@ -136,7 +141,8 @@ export async function renderPage(
         data-theme={theme}
         data-role={viewer.role}
         data-needs-token={viewer.needsToken ? "" : undefined}
-        data-messages={manifest === null ? undefined : path(manifest.scripts[lang]!.file)}
+        data-messages={manifest === null ? undefined : at(path(manifest.scripts[lang]!.file))}
+        data-base={base === "" ? undefined : base}
       >
         <head>
           <meta charset="utf-8" />

@@ -1,3 +1,4 @@
+import { baseOf } from "../shared/base_path.ts";
 import type { Context, Hono } from "hono";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
@@ -68,7 +69,9 @@ export function signInRoutes(pages: Hono, deps: DashboardDeps, access: Access): 
 function askAgain(c: Context, to: string): Response {
   const again = `/etl/sign-in?to=${encodeURIComponent(to)}`;
   return c.html(
-    `<!doctype html><title>etl-improved</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=${again}">`,
+    `<!doctype html><title>etl-improved</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=${
+      baseOf(c)
+    }${again}">`,
     200,
     { ...SECURITY_HEADERS, "cache-control": "no-store" },
   );

@@ -32,7 +32,7 @@ export function remoteApi(address: string, { token, signal }: RemoteOptions = {}
     inProcess: false,
     async fetch(path, init = {}) {
       try {
-        return await fetch(new URL(path, base), {
+        return await fetch(new URL(base.pathname.replace(/\/+$/, "") + path, base), {
           ...init,
           headers: clientHeaders(init, token),
           ...(signal === undefined ? {} : { signal }),

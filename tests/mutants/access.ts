@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Access: who may ask, and how much at once. */
 export const ACCESS: Mutant[] = [
   {
+    id: "access/prefix-trusted",
+    file: "routes/shared/base_path.ts",
+    find: "const believed = given !== undefined && isTrustedPeer(c, config.trustedProxies);",
+    replace: "const believed = false;",
+    breaks: "the prefix that a trusted proxy tells is in all addresses",
+    tests: ["browser/base_path_test.ts: behind a proxy"],
+  },
+  {
+    id: "access/prefix-kept",
+    file: "server/app.ts",
+    find: "answer(withoutBase(request, deps.config.basePath), ...rest)",
+    replace: "answer(request, ...rest)",
+    breaks: "a prefix that a proxy leaves in the path is taken away",
+    tests: ["browser/base_path_test.ts: behind a proxy"],
+  },
+  {
     id: "access/revoked",
     file: "routes/access/access.ts",
     find: 'if (revoked_at !== null) return "revoked";',
