@@ -1,7 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
-import { downstreamExample } from "../pipeline/consumers/downstream_example.ts";
+import { ANALYSES, downstreamExample } from "../pipeline/consumers/downstream_example.ts";
+import { compareRun, compareTables } from "../store/compare.ts";
 import { listConsumers, listDatasetEvents, listDatasets } from "../store/datasets.ts";
 import { deliveryState, redeliver, requestDelivery } from "../store/deliveries.ts";
 import { latestReport } from "../store/reports.ts";
@@ -48,6 +49,23 @@ const consumerSchema = z.object({
   last_error: z.string().nullable(),
 }).openapi("Consumer");
 
+const rowCount = z.number().int();
+const comparisonSchema = z.object({
+  dataset: z.string(),
+  other: z.string(),
+  rows: z.object({ dataset: rowCount, other: rowCount }),
+  equal: rowCount,
+  different: rowCount,
+  only_in_dataset: rowCount,
+  only_in_other: rowCount,
+  differences: z.array(z.object({
+    event_id: z.string(),
+    what: z.enum(["only_in_dataset", "only_in_other", "occurred_at", "payload"]),
+    dataset: z.any(),
+    other: z.any(),
+  })),
+}).openapi("Comparison");
+
 /** Datasets, their events, and who reads them. */
 export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
@@ -87,6 +105,47 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const page = items.slice(0, limit);
       const next = items.length > limit ? encodeCursor([page.at(-1)!.event_no]) : null;
       return c.json({ items: page, next }, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/datasets/{dataset}/compare",
+      summary: "Compare a dataset with another table, or with what a dry run has read",
+      description: "Keys, times and payloads; the original's tables too. Nothing is written.",
+      request: {
+        params: z.object({ dataset: z.string().max(200) }),
+        body: {
+          required: true,
+          content: {
+            "application/json": {
+              schema: z.union([
+                z.strictObject({ table: z.string().max(200) }),
+                z.strictObject({ run_id: z.uuid() }),
+              ]),
+            },
+          },
+        },
+      },
+      responses: {
+        200: jsonOf(comparisonSchema, "how they differ"),
+        ...problemResponses(400, 404, 415, 422),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      const body = c.req.valid("json");
+      if (!(await listDatasets(deps.sql)).some((each) => each.dataset === dataset)) {
+        throw new Problem("not-found", {
+          status: 404,
+          detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
+        });
+      }
+      const found = "run_id" in body
+        ? await compareRun(deps.sql, { dataset, runId: body.run_id })
+        : await compareTables(deps.sql, { dataset, table: body.table });
+      return c.json(found, 200);
     },
   );
 
@@ -156,7 +215,10 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
         content: {
           "application/json": {
             schema: z.strictObject({
-              analysis_type: z.enum(["daily_summary"]).optional(),
+              analysis_type: z.string().max(63).optional().openapi({
+                description:
+                  "daily_summary, by_type or anomalies, or the name of a consumer of your own, which then takes the other members",
+              }),
               top_n: z.number().int().min(1).max(1000).optional(),
               cleanup: z.boolean().optional(),
             }),
@@ -197,10 +259,9 @@ async function requestDownstream(
   wait: boolean,
 ): Promise<Response> {
   const given = await readJson(c);
-  downstreamExample.parseParams(given);
-  const { name } = downstreamExample;
+  const { name, params } = await chosenConsumer(deps, given as Record<string, unknown>);
   const id = await requestDelivery(deps.sql, name, {
-    params: given as Record<string, unknown>,
+    params,
     actor: actorOf(c),
   });
   const read = async () => (await deliveryState(deps.sql, id))!;
@@ -214,6 +275,26 @@ async function requestDownstream(
     delivery = await read();
   }
   return c.json(delivery, delivery.state === "pending" ? 202 : 200);
+}
+
+/** The consumer that an analysis_type names, and its parameters: the example, or one of the user's own. */
+async function chosenConsumer(
+  deps: AppDeps,
+  given: Record<string, unknown>,
+): Promise<{ name: string; params: Record<string, unknown> }> {
+  const { analysis_type: type, ...params } = given ?? {};
+  if (typeof type === "string" && !(ANALYSES as readonly string[]).includes(type)) {
+    const own = (await listConsumers(deps.sql)).filter(({ active }) => active)
+      .map(({ consumer }) => consumer);
+    if (own.includes(type)) return { name: type, params };
+    const expected = `one of ${ANALYSES.join(", ")}, or a consumer: ${own.join(", ")}`;
+    throw new Problem("invalid-conf", {
+      detail: `analysis_type ${type} is neither an analysis nor a consumer; ${expected}.`,
+      errors: [{ field: "analysis_type", value: type, message: "is not known", expected }],
+    });
+  }
+  downstreamExample.parseParams(given);
+  return { name: downstreamExample.name, params: given };
 }
 
 const reportSchema = z.object({

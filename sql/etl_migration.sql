@@ -91,6 +91,9 @@ begin
           -- what another role has attached to its table would run with our rights
           when t.relkind <> 'r' or pg_get_userbyid(t.relowner) <> current_user and t.relowner not in (
             select o.relowner from tables as o where o.nspname = 'public' and o.relname in ('etl_improved_events', 'etl_improved_metrics')) then null
+          -- copies that somebody has made by `create table … as` have no key, and stay what they are
+          when not exists (select from pg_index as i join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+            where i.indrelid = t.oid and i.indisprimary and i.indnkeyatts = 1 and a.attname in ('pk', 'id')) then null
           when t.has @> array['pk', 'event_time', 'attributes', 'inserted_at', 'updated_at'] then 'events'
           when t.has @> array['id', 'run_label', 'num_rows', 'at'] and not 'audit_id' = any (t.has) then 'audit'
           when t.relname = 'etl_improved_metrics' and t.has @> array['id', 'run_label', 'total_rows', 'expected_rows', 'ratio', 'num_chunks', 'at']

@@ -91,6 +91,9 @@ begin
           -- what another role has attached to its table would run with our rights
           when t.relkind <> 'r' or pg_get_userbyid(t.relowner) <> current_user and t.relowner not in (
             select o.relowner from tables as o where o.nspname = 'public' and o.relname in ('etl_improved_events', 'etl_improved_metrics')) then null
+          -- copies that somebody has made by `create table … as` have no key, and stay what they are
+          when not exists (select from pg_index as i join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+            where i.indrelid = t.oid and i.indisprimary and i.indnkeyatts = 1 and a.attname in ('pk', 'id')) then null
           when t.has @> array['pk', 'event_time', 'attributes', 'inserted_at', 'updated_at'] then 'events'
           when t.has @> array['id', 'run_label', 'num_rows', 'at'] and not 'audit_id' = any (t.has) then 'audit'
           when t.relname = 'etl_improved_metrics' and t.has @> array['id', 'run_label', 'total_rows', 'expected_rows', 'ratio', 'num_chunks', 'at']
@@ -5836,7 +5839,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('c652d7ddfbe3d680173d4490ab7d3578c8964718a8178483f10bd229c4caa7ef')
+insert into etl.setups (checksum) values ('a77f7b576e51c074a359182daccc209f52159192a4028b9f536013bf726f45a8')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5844,4 +5847,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"c652d7ddfbe3d680173d4490ab7d3578c8964718a8178483f10bd229c4caa7ef","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}
+-- etl-improved setup: {"checksum":"a77f7b576e51c074a359182daccc209f52159192a4028b9f536013bf726f45a8","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}

@@ -32,19 +32,6 @@ export async function insertReport(db: Queryable, report: NewReport): Promise<nu
   return Number(rows[0]!.report_id);
 }
 
-/** Deletes a consumer's reports before the given one; answers how many. */
-export async function removeOlderReports(
-  db: Queryable,
-  consumer: string,
-  before: number,
-): Promise<number> {
-  const { rowCount } = await db.query(
-    "delete from etl.reports where consumer = $1 and report_id < $2",
-    [consumer, before],
-  );
-  return rowCount ?? 0;
-}
-
 /** The newest report, of a consumer or an analysis if given; null where there is none. */
 export async function latestReport(
   sql: Sql,

@@ -9,18 +9,21 @@
 import { z } from "zod";
 import type { Queryable } from "../../store/pg.ts";
 import { quoteTable } from "../../store/pg.ts";
-import { insertReport, removeOlderReports } from "../../store/reports.ts";
+import { insertReport } from "../../store/reports.ts";
 import { type ConsumerContext, defineConsumer } from "./consumer.ts";
 
 const NAME = "etl_downstream_example";
 const DATASET = "postgres://etl_improved/etl_improved_events";
 
+/** What a report may be about: the newest day, all events by type and source, days that are unlike the others. */
+export const ANALYSES = ["daily_summary", "by_type", "anomalies"] as const;
+
 /** Parameters, with the defaults that a dataset event starts it with. */
 const params = z.object({
-  analysis_type: z.enum(["daily_summary"]).default("daily_summary"),
-  /** How many event types, sources and days the report lists. */
+  analysis_type: z.enum(ANALYSES).default("daily_summary"),
+  /** How many event types, sources, days or anomalies the report lists. */
   top_n: z.number().int().min(1).max(1000).default(10),
-  /** Whether to delete its own older reports and its scratch tables. */
+  /** Whether to drop what the run itself has made besides its report, instead of leaving that to the transaction's end. */
   cleanup: z.boolean().default(false),
 });
 
@@ -33,7 +36,7 @@ export const downstreamExample = defineConsumer({
   run: async ({ events, params, db, log }) => {
     const dataset = events.at(-1)?.dataset ?? "public.etl_improved_events";
     const metrics = await readLatestMetrics(db);
-    const analysis = await analyse(db, dataset, params.top_n);
+    const analysis = await ANALYSE[params.analysis_type](db, dataset, params.top_n);
     const report = { ...analysis, metrics, loaded: loadedBy(events) };
     const reportId = await insertReport(db, {
       consumer: NAME,
@@ -42,7 +45,7 @@ export const downstreamExample = defineConsumer({
       runIds: events.flatMap((event) => event.run_id ?? []),
       report,
     });
-    const removed = params.cleanup ? await cleanUp(db, reportId) : null;
+    const removed = params.cleanup ? await cleanUp(db) : null;
     log.info("report written", { report_id: reportId, dataset, removed });
     return { report_id: reportId, ...(removed === null ? {} : { removed }) };
   },
@@ -59,17 +62,17 @@ async function readLatestMetrics(db: Queryable): Promise<Record<string, unknown>
 }
 
 /** Figures of the newest day that has events, and of the days before. */
-async function analyse(
+async function dailySummary(
   db: Queryable,
   dataset: string,
   topN: number,
 ): Promise<Record<string, unknown>> {
-  const [schema, table] = dataset.split(".") as [string, string];
+  const table = tableOf(dataset);
   // a table of the day's rows, as pipelines have them; gone with the transaction
   await db.query(
     `create temporary table downstream_day on commit drop as
-     select event_type, source, event_date, occurred_at from ${quoteTable(schema, table)}
-     where event_date = (select max(event_date) from ${quoteTable(schema, table)})`,
+     select event_type, source, event_date, occurred_at from ${table}
+     where event_date = (select max(event_date) from ${table})`,
   );
   const { rows } = await db.query<{ analysis: Record<string, unknown> }>(
     `select jsonb_build_object(
@@ -84,11 +87,50 @@ async function analyse(
          select source, count(*) as events from downstream_day
          group by source order by events desc, source limit $1) as t),
        'days', (select coalesce(jsonb_agg(t), '[]') from (
-         select event_date as day, count(*) as events from ${quoteTable(schema, table)}
+         select event_date as day, count(*) as events from ${table}
          where event_date is not null group by event_date order by event_date desc limit $1) as t)) as analysis`,
     [topN],
   );
   return rows[0]!.analysis;
+}
+
+/** All events by type and source, with the time that each covers. */
+async function byType(db: Queryable, dataset: string, topN: number) {
+  const { rows } = await db.query<{ analysis: Record<string, unknown> }>(
+    `select jsonb_build_object('events', coalesce(sum(t.events), 0), 'types', coalesce(jsonb_agg(t order by t.events desc, t.event_type)
+       filter (where t.place <= $1), '[]')) as analysis
+     from (select event_type, source, count(*) as events, etl.iso(min(occurred_at)) as first_at, etl.iso(max(occurred_at)) as last_at,
+         row_number() over (order by count(*) desc, event_type, source) as place
+       from ${tableOf(dataset)} group by event_type, source) as t`,
+    [topN],
+  );
+  return rows[0]!.analysis;
+}
+
+/** Days whose number of events is more than two standard deviations away from the mean of all days, the farthest first. */
+async function anomalies(db: Queryable, dataset: string, topN: number) {
+  const { rows } = await db.query<{ analysis: Record<string, unknown> }>(
+    `with days as (
+       select event_date as day, count(*) as events from ${
+      tableOf(dataset)
+    } where event_date is not null group by event_date),
+     figures as (select avg(events) as mean, stddev_samp(events) as deviation, count(*) as days from days)
+     select jsonb_build_object('days', f.days, 'mean', round(f.mean, 2), 'deviation', round(f.deviation, 2),
+       'anomalies', coalesce((select jsonb_agg(a) from (
+         select d.day, d.events, round((d.events - f.mean) / f.deviation, 2) as deviations from days as d
+         where f.deviation > 0 and abs(d.events - f.mean) > 2 * f.deviation
+         order by abs(d.events - f.mean) desc, d.day limit $1) as a), '[]')) as analysis
+     from figures as f`,
+    [topN],
+  );
+  return rows[0]!.analysis;
+}
+
+const ANALYSE = { daily_summary: dailySummary, by_type: byType, anomalies };
+
+function tableOf(dataset: string): string {
+  const [schema, table] = dataset.split(".") as [string, string];
+  return quoteTable(schema, table);
 }
 
 type Events = ConsumerContext<z.infer<typeof params>>["events"];
@@ -103,18 +145,11 @@ function loadedBy(events: Events): Record<string, number> {
   return loaded;
 }
 
-/** Deletes its own reports before this one, and scratch tables that a copy of this file may have left. */
-async function cleanUp(
-  db: Queryable,
-  reportId: number,
-): Promise<{ reports: number; scratch_tables: number }> {
-  const reports = await removeOlderReports(db, NAME, reportId);
-  const { rows } = await db.query<{ name: string }>(
-    `select relname as name from pg_class
-     where relnamespace = 'etl'::regnamespace and relkind = 'r' and starts_with(relname, $1)
-       and pg_has_role(relowner, 'usage')`,
-    [`scratch_${NAME}_`],
+/** Drops the table of the day's rows, where the run has made one. Older reports are not its business. */
+async function cleanUp(db: Queryable): Promise<{ tables: number }> {
+  const { rows } = await db.query<{ is_there: boolean }>(
+    "select to_regclass('pg_temp.downstream_day') is not null as is_there",
   );
-  for (const { name } of rows) await db.query(`drop table if exists ${quoteTable("etl", name)}`);
-  return { reports, scratch_tables: rows.length };
+  await db.query("drop table if exists pg_temp.downstream_day");
+  return { tables: rows[0]!.is_there ? 1 : 0 };
 }

@@ -72,6 +72,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "POST /api/consumers/{consumer}/redeliver": { role: "operator", startsWork: true },
   "GET /api/deliveries/{id}": { role: "viewer" },
   "GET /api/reports/latest": { role: "viewer" },
+  "POST /api/datasets/{dataset}/compare": { role: "operator", startsWork: true },
   "POST /api/etl/downstream": { role: "operator", startsWork: true },
   "POST /api/etl/maintenance": { role: "operator", startsWork: true },
   "GET /api/etl/maintenance": { role: "viewer" },

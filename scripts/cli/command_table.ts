@@ -4,6 +4,8 @@ import { alert, redeliver } from "./commands/alert.ts";
 import { dataset } from "./commands/dataset.ts";
 import { load } from "./commands/load.ts";
 import { jobs, maintenance } from "./commands/maintenance.ts";
+import { compare } from "./commands/compare.ts";
+import { downstream, reports } from "./commands/downstream.ts";
 import { configuration, pool, variable } from "./commands/named.ts";
 import { preview, profile } from "./commands/preview.ts";
 import { cancel, logs, quarantine, replay, retry, run, runs, show } from "./commands/runs.ts";
@@ -36,5 +38,8 @@ export const COMMANDS: Command[] = [
   jobs,
   token,
   dataset,
+  compare,
+  downstream,
+  reports,
   completion(() => COMMANDS),
 ];

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { z } from "zod";
+import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
 import { downstreamExample } from "../../pipeline/consumers/downstream_example.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
@@ -30,11 +32,6 @@ Deno.test("etl_downstream_example writes a report after a run, readable at /api/
 Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", async (t) => {
   await using engine = await startEngine(t);
   await using _reacting = await startReacting(engine, { consumers: [downstreamExample] });
-  await engine.sql`create table etl.scratch_etl_downstream_example_old (x int)`;
-  const [server] = await engine.deps.sql<{ role: string }[]>`select current_user as role`;
-  await engine
-    .sql`alter table etl.scratch_etl_downstream_example_old owner to ${engine.sql(server!.role)}`;
-  await engine.sql`create table etl.scratch_other (x int)`;
   const wrong = await engine.post("/api/etl/downstream", { top_n: 0, topn: 3 });
   assert.equal(wrong.status, 422);
   assert.equal(wrong.headers.get("content-type"), "application/problem+json");
@@ -50,16 +47,66 @@ Deno.test("POST /api/etl/downstream runs it now, with its parameters checked", a
   assert.equal(answer.status, 200);
   const delivery = await answer.json();
   assert.equal(delivery.state, "done");
-  assert.equal(delivery.result.removed.scratch_tables, 1);
-  assert.ok(delivery.result.removed.reports >= 1);
-  const reports = await engine.sql`select report_id::int as id, report from etl.reports`;
-  assert.deepEqual(reports.map((row) => row.id), [delivery.result.report_id]);
-  assert.equal(reports[0]!.report.top_event_types.length, 2);
-  const [left] = await engine.sql`select to_regclass('etl.scratch_other') is not null as other,
-    to_regclass('etl.scratch_etl_downstream_example_old') is null as own`;
-  assert.deepEqual({ ...left }, { other: true, own: true });
+  assert.deepEqual(delivery.result.removed, { tables: 1 });
+  const reports = await engine.sql`select report_id::int as id, report from etl.reports order by 1`;
+  assert.equal(reports.at(-1)!.id, delivery.result.report_id);
+  assert.ok(reports.some(({ id }) => id === first.result.report_id), "older reports stay");
+  assert.equal(reports.at(-1)!.report.top_event_types.length, 2);
   const shown = await engine.request(answer.headers.get("location")!);
   assert.equal((await shown.json()).state, "done");
+});
+
+Deno.test("a report is of the newest day, by type, or of days unlike the others; another name is a consumer's", async (t) => {
+  await using engine = await startEngine(t);
+  const own = defineConsumer({
+    name: "my_analysis",
+    datasets: [],
+    params: z.object({ depth: z.number().default(1) }),
+    run: async ({ params }) => await Promise.resolve({ depth: params.depth }),
+  });
+  await using _reacting = await startReacting(engine, { consumers: [downstreamExample, own] });
+  const day = (n: number) => `2026-01-${String(n).padStart(2, "0")}`;
+  const records = Array.from({ length: 20 }, (_, n) => n + 1).flatMap((n) =>
+    Array.from(
+      { length: n === 20 ? 30 : 2 },
+      (_, i) => ({ id: `${n}-${i}`, ts: day(n), kind: i % 2 ? "odd" : "even" }),
+    )
+  );
+  await engine.succeed({
+    source: {
+      type: "inline",
+      key: "id",
+      occurred_at: "ts",
+      event_type: { field: "kind" },
+      records,
+    },
+  });
+  const made = async (body: object) =>
+    await (await engine.post("/api/etl/downstream?wait=true", body)).json();
+  const latest = async (type: string) =>
+    (await (await engine.request(`/api/reports/latest?analysis_type=${type}`)).json()).report;
+  assert.equal((await made({ analysis_type: "by_type", top_n: 1 })).state, "done");
+  const types = await latest("by_type");
+  assert.equal(types.events, 68);
+  assert.deepEqual(
+    types.types.map(({ event_type, events }: Record<string, unknown>) => [event_type, events]),
+    [["even", 34]],
+  );
+  assert.equal((await made({ analysis_type: "anomalies" })).state, "done");
+  const { anomalies, days } = await latest("anomalies");
+  assert.equal(days, 20);
+  assert.deepEqual(anomalies.map(({ day, events }: Record<string, unknown>) => [day, events]), [[
+    "2026-01-20",
+    30,
+  ]]);
+  const mine = await made({ analysis_type: "my_analysis", depth: 3 });
+  assert.deepEqual([mine.consumer, mine.result], ["my_analysis", { depth: 3 }]);
+  const wrong = await engine.post("/api/etl/downstream", { analysis_type: "weekly" });
+  assert.equal(wrong.status, 422);
+  assert.match(
+    (await wrong.json()).detail,
+    /daily_summary, by_type, anomalies, or a consumer: .*my_analysis/,
+  );
 });
 
 Deno.test("several runs that ended while a report was made share the next one", async (t) => {

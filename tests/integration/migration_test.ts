@@ -245,6 +245,8 @@ Deno.test("tables of other schemas and names are taken over too, and rows of oth
       insert into sales.loads select * from public.etl_improved_audit where id <= 6;
       create table public.orders (like public.etl_improved_events including all);
       insert into public.orders select * from public.etl_improved_events limit 4;
+      create table sales.copied as select * from public.etl_improved_events;
+      create table sales.loads_copied as select * from public.etl_improved_audit;
       create table sales.other (id int primary key, run_label text, at timestamptz)`);
     for (const name of order) await sql.query(FILES[name]);
     assert.deepEqual(await rows(sql), {

@@ -319,6 +319,31 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/metrics_test.ts: history as CSV"],
   },
   {
+    id: "reactions/compare-times",
+    file: "store/compare.ts",
+    find:
+      "count(*) filter (where a.id = b.id and (a.at is distinct from b.at or a.payload is distinct from b.payload))",
+    replace: "count(*) filter (where a.id = b.id and a.payload is distinct from b.payload)",
+    breaks: "compare sees another time",
+    tests: ["integration/original_afternoon_test.ts: the afternoon of docs/airflow_migration.md"],
+  },
+  {
+    id: "reactions/imported-booleans",
+    file: "scripts/cli/commands/named.ts",
+    find: 'if (text === "True" || text === "False") return text === "True";',
+    replace: "",
+    breaks: "Python's True and False are booleans",
+    tests: ["integration/original_afternoon_test.ts: the afternoon of docs/airflow_migration.md"],
+  },
+  {
+    id: "reactions/taken-over-copies",
+    file: "sql/setup/original_tables.sql",
+    find: "and a.attname in ('pk', 'id')) then null",
+    replace: "and a.attname in ('pk', 'id')) and false then null",
+    breaks: "copies of the original's tables are not taken over",
+    tests: ["integration/migration_test.ts: tables of other schemas and names"],
+  },
+  {
     id: "reactions/taken-over-fingerprint",
     file: "store/event_rows.ts",
     find: "t.fingerprint is distinct from excluded.fingerprint",

@@ -7,6 +7,7 @@ import {
   type Command,
   type Option,
   printTable,
+  readJsonFile,
   remove,
   runAction,
 } from "../command.ts";
@@ -44,6 +45,8 @@ interface NamedKind {
     name: string,
     given: { value: string | undefined; present: () => Promise<NamedJson | null> },
   ): Promise<Record<string, unknown>>;
+  /** Further actions, by name. */
+  actions?: Record<string, Action>;
 }
 
 /** `etl <noun> list | show | set | delete` over the API of named resources. */
@@ -55,13 +58,14 @@ function namedCommand(kind: NamedKind): Command {
     show: { needs, run: (call, name) => show(call, kind, name!) },
     set: { needs, run: (call, name, given) => set(call, kind, { name: name!, given }) },
     delete: { needs, run: (call, name) => removeNamed(call, kind, name!) },
+    ...kind.actions,
   };
   return {
     name: noun,
     summary: kind.summary,
     description: kind.description,
     arguments: [
-      { name: "ACTION", help: "list, show, set or delete" },
+      { name: "ACTION", help: orList(Object.keys(actions)) },
       { name: "NAME", help: `the ${noun}`, optional: true },
       ...(value === undefined ? [] : [{ ...value, optional: true }]),
     ],
@@ -71,6 +75,8 @@ function namedCommand(kind: NamedKind): Command {
     run: (call) => runAction(noun, actions, call),
   };
 }
+
+const orList = (names: string[]) => `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 
 const pathOf = ({ path }: NamedKind, name: string) => `${path}/${encodeURIComponent(name)}`;
 
@@ -234,13 +240,16 @@ configuration says anything; etl_maintenance__<parameter> is the same for the ma
   etl variable show NAME         the value alone, as JSON
   etl variable set NAME VALUE    create or change one; VALUE is JSON, else it is taken as text;
                                  @FILE reads it from a file, @- from the standard input
+  etl variable import FILE       those of \`airflow variables export FILE\` that are parameters here
   etl variable delete NAME       remove it: the environment counts again, or the default`,
   value: { name: "VALUE", help: "set: JSON or text" },
   examples: [
     "etl variable set etl_improved__batch_size 1000",
     "etl variable show etl_improved__batch_size",
     "etl variable delete etl_improved__batch_size",
+    "airflow variables export - | etl variable import -",
   ],
+  actions: { import: { needs: "a file, or - for the standard input", run: importVariables } },
   columns: [{ title: "VALUE", maxWidth: 60 }],
   cells: ({ value }) => [JSON.stringify(value)],
   shown: ({ value }) => JSON.stringify(value, null, 2),
@@ -252,6 +261,67 @@ configuration says anything; etl_maintenance__<parameter> is the same for the ma
     return { value: settingValue([OF_A_RUN.exec(name)?.[1] ?? ""], text) };
   },
 });
+
+/** Variables of this beginning are parameters of the original's DAGs, and of what takes their place. */
+const OF_THE_ORIGINAL = /^etl_(?:improved|maintenance|consumer)__(.*)$/;
+
+/**
+ * Sets what `airflow variables export` has written: an object of texts, or of {value, description}. Python's True and False are
+ * booleans; what is no parameter is left out and named. What is refused is told, and the rest is set.
+ */
+async function importVariables(call: Call, path?: string): Promise<ExitCode> {
+  const exported: unknown = await readJsonFile(call, path!);
+  if (typeof exported !== "object" || exported === null || Array.isArray(exported)) {
+    throw new UsageError(
+      `${path} is no JSON object of variables, as \`airflow variables export\` writes it`,
+    );
+  }
+  const api = await call.connect();
+  const result = {
+    imported: [] as string[],
+    refused: {} as Record<string, string>,
+    left_out: [] as string[],
+  };
+  for (const [name, given] of Object.entries(exported)) {
+    const parameter = OF_THE_ORIGINAL.exec(name)?.[1];
+    if (parameter === undefined) {
+      result.left_out.push(name);
+      continue;
+    }
+    const isWrapped = typeof given === "object" && given !== null && "value" in given;
+    const value: unknown = isWrapped ? (given as { value: unknown }).value : given;
+    const response = await api.fetch(`/api/variables/${encodeURIComponent(name)}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: confText({
+        value: typeof value === "string" ? importedValue(parameter, value) : value,
+      }),
+    });
+    const answer = await response.text();
+    if (response.ok) result.imported.push(name);
+    else result.refused[name] = problemOf(response, answer).message;
+  }
+  const { out } = call;
+  if (call.flags.json) out.line(JSON.stringify(result));
+  else {
+    for (const name of result.imported) out.line(`${name}: set`);
+    for (const [name, why] of Object.entries(result.refused)) {
+      out.line(printable(`${name}: refused: ${why}`));
+    }
+    if (result.left_out.length > 0) {
+      out.line(
+        printable(`Left out, as no parameters of this program: ${result.left_out.join(", ")}`),
+      );
+    }
+  }
+  return Object.keys(result.refused).length === 0 ? EXIT.succeeded : EXIT.failed;
+}
+
+/** A text of Airflow as the parameter takes it. */
+function importedValue(parameter: string, text: string): unknown {
+  if (text === "True" || text === "False") return text === "True";
+  return settingValue([parameter], text);
+}
 
 export const pool = namedCommand({
   noun: "pool",

@@ -29,11 +29,15 @@ export const schedule: Command = {
   etl schedule run NAME        ask for a run with its conf now
   etl schedule next NAME       when it is due next; with --cron instead of a name, any expression
   etl schedule delete NAME     remove it; its runs stay
+  etl schedule import-original make the original's: configuration and schedule etl_improved, off
 
 \`etl backfill\` runs past slots. docs/schedules.md says what happens to missed slots and when
 clocks change. Something has to be running for slots to become runs: a server, or pg_cron.`,
   arguments: [
-    { name: "ACTION", help: "list, show, set, pause, resume, run, next or delete" },
+    {
+      name: "ACTION",
+      help: "list, show, set, pause, resume, run, next, delete or import-original",
+    },
     { name: "NAME", help: "the schedule", optional: true },
   ],
   options: {
@@ -98,7 +102,62 @@ const ACTIONS: Record<string, Action> = {
   run: { needs, run: runNow },
   next: { run: next },
   delete: { needs, run: removeSchedule },
+  "import-original": { run: importOriginal },
 };
+
+/** The DAG etl_improved as a configuration: 45 minutes a run, of which 15 for load, until somebody is told. */
+const ORIGINAL_CONF = {
+  run_label: "etl_improved",
+  sla_seconds: { run: 2_700, stages: { load: 900 } },
+};
+/** Its schedule: daily at midnight UTC, one run at a time, nothing caught up. */
+const ORIGINAL_SCHEDULE = {
+  cron: "@daily",
+  time_zone: "UTC",
+  configuration: "etl_improved",
+  overlap: "queue",
+  missed: "none",
+  active: false,
+  description: "the DAG etl_improved of the original",
+};
+
+/** Makes configuration and schedule of the original's DAG, switched off; what is there already stays as it is. */
+async function importOriginal({ connect, flags, out }: Call): Promise<ExitCode> {
+  const api = await connect();
+  const made: string[] = [];
+  for (
+    const [what, path, body] of [
+      ["configuration", "/api/configurations/etl_improved", {
+        conf: ORIGINAL_CONF,
+        description: ORIGINAL_SCHEDULE.description,
+      }],
+      ["schedule", pathOf("etl_improved"), ORIGINAL_SCHEDULE],
+    ] as const
+  ) {
+    const there = await api.fetch(path);
+    const shown = await there.text();
+    if (there.ok) continue;
+    if (there.status !== 404) throw problemOf(there, shown);
+    const response = await api.fetch(path, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw problemOf(response, text);
+    made.push(what);
+  }
+  if (flags.json) out.line(JSON.stringify({ made }));
+  else {
+    out.line(
+      made.length === 0
+        ? "Configuration and schedule etl_improved are there already."
+        : `Made: ${made.map((what) => `${what} etl_improved`).join(", ")}. The schedule is off: ` +
+          "`etl schedule resume etl_improved` switches it on.",
+    );
+  }
+  return EXIT.succeeded;
+}
 
 const pathOf = (name: string) => `/api/schedules/${encodeURIComponent(name)}`;
 
