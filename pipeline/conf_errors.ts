@@ -249,8 +249,7 @@ const SHOWN = 200;
 function shortened(given: unknown): unknown {
   if (typeof given === "bigint") return `${given}`.slice(0, SHOWN);
   if (typeof given === "string") {
-    const value = given.slice(0, 2 * SHOWN).replace(/\/\/[^/?#\s]*@/, "//***@");
-    return cut(withoutCredentials(value));
+    return cut(withoutCredentials(given.slice(0, 2 * SHOWN)));
   }
   if (typeof given !== "object" || given === null) return given;
   const text = withoutCredentials(jsonBeginning(given, 2 * SHOWN));
@@ -259,7 +258,10 @@ function shortened(given: unknown): unknown {
 }
 
 const cut = (text: string) => text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
-const withoutCredentials = (text: string) => text.replaceAll(/(:\/\/)[^/?#\s"]*@/g, "$1***@");
+/** What is no URL may have been meant as one: a user by any sign of one, the query and what follows. */
+const withoutCredentials = (text: string) =>
+  text.replaceAll(/((?:^|:)[/\\]{2,})[^/\\?#\s"]*(?:[@\uff20\ufe6b]|%40)/gi, "$1***@")
+    .replaceAll(/([/\\]{2}[^\s"?#]*[?#])[^\s"]+/g, "$1***");
 
 /** The JSON of a value, or the beginning of it: whatever its size, little more than `length` is made. */
 function jsonBeginning(value: unknown, length: number): string {

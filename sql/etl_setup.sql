@@ -1652,9 +1652,11 @@ create or replace function etl.names_secret(name text) returns boolean
 language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
   select n.name ~ ('^(x-)?(proxy-)?(authorization|auth|cookie|set-cookie|password|passwd|passphrase|pass|pwd|secret|sig|signature|hmac|jwt|bearer|credentials?|sas|sslpassword)$'
       || '|(^|-)(token|secret|password|passwd|signature|credential|api-?key|access-?key(-?id)?|private-?key|auth-?key|subscription-?key|session-?(id|key|token)|accessid)$'
-      || '|^(access|api|auth|security|session|refresh|id|bearer)?token$|^(api|access|private|secret|auth)key$|^(client|app)secret$|^(awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|hdnea|hdnts|q-ak)$')
+      || '|^(access|api|auth|security|session|refresh|id|bearer)?token$|^(api|access|private|secret|auth)key$|^(client|app)secret$|^(wskey|hapikey|jsessionid|phpsessid|awsaccesskeyid|googleaccessid|ossaccesskeyid|key-pair-id|hdnea|hdnts|q-ak)$')
     and n.name !~ '^(next-?|previous-?|prev-?)?(page|continuation|sync|cursor|next)-?token$'
-  from (select replace(lower(etl.percent_decoded(name)), '_', '-') as name) as n
+  -- accessToken, access_token, access.token, auth[token] and access%5Ftoken are one name
+  from (select lower(trim(both '-' from regexp_replace(regexp_replace(etl.percent_decoded(etl.percent_decoded(name)),
+    '([a-z0-9])([A-Z])', '\1-\2', 'g'), '[^A-Za-z0-9]+', '-', 'g'))) as name) as n
 $$;
 
 -- What kind of secret a text holds, in words without it; null where none is found. SQL is allowed to speak of passwords.
@@ -1670,6 +1672,10 @@ begin
   if value ~* '[a-z][a-z0-9+.-]*:[/\\]{2,}[^/\\?#\s@]*@|^\s*https?:[/\\]*[^/\\?#\s@]*@' then
     return 'a user or password before the host';
   end if;
+  -- a URL may have tabs and line ends anywhere: whoever reads it takes them out
+  if value ~* '^\s*[a-z]+:' and value ~ E'[\t\n\r]' and translate(value, E'\t\n\r', '') ~* '^\s*[a-z][a-z0-9+.-]*:[/\\]*[^/\\?#\s@]*@' then
+    return 'a user or password before the host';
+  end if;
   if value ~* '^\s*[a-z][a-z0-9+.-]*:|^[/.?]|\.[a-z0-9]+\?' then
     for parameter in
       select split_part(p.text, '=', 1) as name, case when p.text ~ '=' then substr(p.text, strpos(p.text, '=') + 1) end as value
@@ -1677,18 +1683,42 @@ begin
       where value ~ '[?#]' and p.text <> ''
     loop
       -- a look that costs next to nothing before those that cost a call
-      if parameter.value <> '' and parameter.name ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|accessid|hdn|q-ak'
+      if parameter.value <> '' and parameter.name ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q-ak'
         and etl.names_secret(parameter.name) then
         return format('a token or signature in the query (%s)', left(etl.percent_decoded(parameter.name), 40));
       elsif parameter.value is null and length(parameter.name) >= 16 and etl.looks_drawn(parameter.name) then
         return 'a token as its query';
       elsif length(parameter.value) >= 16 and etl.looks_drawn(parameter.value)
-        and lower(etl.percent_decoded(parameter.name)) in ('key', 'code', 'policy', 'hash', 'sign', 'ticket', 'sid', 'k') then
+        and lower(etl.percent_decoded(parameter.name)) in ('key', 'code', 'policy', 'hash', 'sign', 'ticket', 'sid', 'k', 'appid', 'app_id', 'consumer_key', 'oauth_consumer_key') then
         return format('a token or signature in the query (%s)', left(etl.percent_decoded(parameter.name), 40));
       end if;
     end loop;
   end if;
-  if value ~* '(^|[\s;''"])(password|passwd|pwd|sslpassword)\s*=\s*[^\s;''"]' and value ~* '(^|[\s;''"])(host|hostaddr|dbname|user|server|data source|uid)\s*=' then
+  -- what follows looks at the whole text; no field that may hold one is that long
+  if length(value) <= 20000 and value ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|session|hook' then
+    if value !~* '^\s*(select|with|table|values)\y' then
+      for parameter in
+        select m.found[1] as name, m.found[2] as value
+        from regexp_matches(value, '(?:^|[^A-Za-z0-9%_.-])([A-Za-z][A-Za-z0-9%_.-]{1,40})["'']?\s?[=:](?!//)\s?["'']?([A-Za-z0-9._~+%|-]{16,})', 'g') as m (found)
+      loop
+        if etl.names_secret(parameter.name) and etl.looks_drawn(parameter.value) then
+          return format('a token or password (%s)', left(etl.percent_decoded(parameter.name), 40));
+        end if;
+      end loop;
+      for parameter in
+        select m.found[1] as name, m.found[2] as value
+        from regexp_matches(value, '/(tokens?|api[_-]?keys?|secrets?|auth|(?:web)?hooks?(?:/[0-9]+)?)/([^/?#]{16,})', 'gi') as m (found)
+      loop
+        if etl.looks_drawn(parameter.value) then
+          return format('a token in the path (%s)', parameter.name);
+        end if;
+      end loop;
+    end if;
+    if value ~* '%(25)*(3a|3d|40)' then
+      return etl.secret_in(etl.percent_decoded(value));
+    end if;
+  end if;
+  if value ~* '(^|[\s;''"])(password|passwd|pwd|sslpassword)\s*=\s*[''"]*[^\s;''"]' and value ~* '(^|[\s;''"])(host|hostaddr|dbname|user|server|data source|uid)\s*=' then
     return 'a connection string with a password';
   end if;
   return case
@@ -1696,7 +1726,7 @@ begin
     when value ~* '^\s*(bearer|basic|digest|apikey)\s+[A-Za-z0-9._~+/=:-]{8,}\s*$' then 'a header that authorises'
     when value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' then 'a private key'
     when value ~ '(^|[^A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*' then 'a JSON web token'
-    when value ~ '(^|[^A-Za-z0-9])(AKIA|ASIA)[0-9A-Z]{16}($|[^A-Za-z0-9])|(^|[^A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}|(^|[^A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}|(^|[^A-Za-z0-9])etl_[A-Za-z0-9]{10}_[A-Za-z0-9_-]{32,}|hooks\.slack\.com/services/[^/\s]+/[^/\s]+/[^/\s]+'
+    when value ~ '(^|[^A-Za-z0-9])(AKIA|ASIA)[0-9A-Z]{16}($|[^A-Za-z0-9])|(^|[^A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}|(^|[^A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}|(^|[^A-Za-z0-9])etl_[A-Za-z0-9]{10}_[A-Za-z0-9_-]{32,}|hooks\.slack\.com/services/[^/\s]+/[^/\s]+/[^/\s]+|/bot[0-9]+:[A-Za-z0-9_-]{16,}|(^|[^A-Za-z0-9])(glpat-|github_pat_|npm_|hf_|shp(at|ss|ca|pa)_|dop_v1_|[srp]k_(live|test)_|sk-|xapp-|ya29\.|AIza)[A-Za-z0-9_.-]{16,}|(^|[^A-Za-z0-9])SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}'
       then 'an access token'
   end;
 end $$;
@@ -1810,9 +1840,13 @@ declare
     when jsonb_typeof(conf) = 'object' and jsonb_typeof(conf -> 'url') = 'string'
       then jsonb_set(conf, '{url}', to_jsonb(etl.public_url(conf ->> 'url')))
     else conf end;
+  url text[] := case when jsonb_typeof(conf #> '{source,url}') = 'string' then '{source,url}' else '{url}' end;
+  -- what is left of a URL that is shown may hold one in its path
+  rest jsonb := case when jsonb_typeof(shown #> url) = 'string'
+    then jsonb_set(shown, url, to_jsonb(replace(replace(shown #>> url, '***@', ''), '***', ''))) else conf end;
   hidden text[];
 begin
-  for hidden in select s.at from etl.secrets_of(conf) as s where s.at not in ('{source,url}', '{url}') loop
+  for hidden in select s.at from etl.secrets_of(rest) as s loop
     shown := case when hidden = '{}' then '"***"' else jsonb_set(shown, hidden, '"***"') end;
   end loop;
   return shown;
@@ -5839,7 +5873,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('a77f7b576e51c074a359182daccc209f52159192a4028b9f536013bf726f45a8')
+insert into etl.setups (checksum) values ('007efb43b248d65d49c51fa956ca89ef996c2c1e2179547038ae4fbc008f76e0')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5847,4 +5881,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"a77f7b576e51c074a359182daccc209f52159192a4028b9f536013bf726f45a8","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}
+-- etl-improved setup: {"checksum":"007efb43b248d65d49c51fa956ca89ef996c2c1e2179547038ae4fbc008f76e0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}

@@ -95,7 +95,7 @@ function withoutSecrets(table: BackedUpTable): string | undefined {
     const column = quoteIdent(name);
     // of many runs few have anything in which one could be
     return hidden.includes(name)
-      ? `case when ${column}::text ~* '//|password|bearer |basic |private key|eyJ' ` +
+      ? `case when ${column}::text ~* '//|password|pwd|token|secret|cookie|bearer |basic |private key|eyJ|[A-Za-z0-9]{2}[-_.][A-Za-z0-9_-]{16}' ` +
         `and exists (select from etl.secrets_of(${column})) then etl.without_secrets(${column}) else ${column} end`
       : column;
   });

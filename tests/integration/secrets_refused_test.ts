@@ -27,6 +27,33 @@ const REFUSED: [field: string, conf: unknown][] = [
   ["source.url", at(`https://example.org/a.csv?a=1;sessionid=${SECRET}`)],
   ["source.url", at(`https://example.org/a.csv?${SECRET}`)],
   ["source.url", at(`https://example.org/a.csv#access_token=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?auth[token]=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?auth%5Btoken%5D=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?api.key=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?apiSecret=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?userPassword=${SECRET.slice(0, 8)}`)],
+  ["source.url", at(`https://example.org/a.csv?x%252Dapi%252Dkey=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?appid=${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv;jsessionid=${SECRET}`)],
+  ["source.url", at(`https://example.org/token=${SECRET}/a.csv`)],
+  ["source.url", at(`https://example.org/token/${SECRET}/a.csv`)],
+  ["source.url", at(`https://example.org/api/webhooks/123456/${SECRET}`)],
+  ["source.url", at(`https://example.org/bot123456:${SECRET}/a.csv`)],
+  ["source.url", at(`https://example.org/a.csv?next=https%3A%2F%2Fu%3A${SECRET}%40b%2F`)],
+  ["source.url", at(`https://example.org/a.csv?next=https%3A%2F%2Fb%2F%3Ftoken%3D${SECRET}`)],
+  ["source.url", at(`https://example.org/a.csv?q={"token":"${SECRET}"}`)],
+  ["source.url", at(`https://example.org/a.csv?q=%7B%22token%22%3A%22${SECRET}%22%7D`)],
+  ["source.url", at(`https://us\ter:${SECRET}@example.org/a.csv`)],
+  ["run_label", { run_label: `token=${SECRET}` }],
+  ["run_label", { run_label: `see glpat-${SECRET}` }],
+  ["run_label", { run_label: `sk_live_${SECRET}` }],
+  ["source.query", {
+    source: {
+      type: "postgres",
+      connection: "a",
+      query: `select * from dblink('host=b password=''${SECRET}''', 'select 1') as t (x int)`,
+    },
+  }],
   ["source.query", {
     source: {
       type: "postgres",
@@ -71,6 +98,16 @@ const ACCEPTED: unknown[] = [
     },
   },
   { run_label: "tokens of the day" },
+  { run_label: "key: orders_2026_11_27_v2" },
+  at("https://example.org/v1/keys/a.csv?nextPageToken=&sortKey=orders_2026_11_27"),
+  at("https://example.org/year=2026/month=11/a.csv?select=id%3D1&at=2026-01-01T00%3A00%3A00Z"),
+  {
+    source: {
+      type: "postgres",
+      connection: "a",
+      query: "select * from sessions where token=archived_tokens_2024.token",
+    },
+  },
 ];
 
 Deno.test("secrets: a conf with one is refused in every place that takes confs, naming the field and the connection, never showing it", async (t) => {

@@ -223,6 +223,38 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/hostile_work_test.ts: JSON of any shape"],
   },
   {
+    id: "access/secret-names",
+    file: "sql/conf/secrets.sql",
+    find: "'([a-z0-9])([A-Z])', '\\1-\\2', 'g')",
+    replace: "'([a-z0-9])([A-Z])', '\\1\\2', 'g')",
+    breaks: "apiSecret is the name of a secret as api_secret is",
+    tests: ["integration/secrets_refused_test.ts: secrets: a conf with one is refused"],
+  },
+  {
+    id: "access/secret-encoded",
+    file: "sql/conf/secrets.sql",
+    find: "if value ~* '%(25)*(3a|3d|40)' then",
+    replace: "if false then",
+    breaks: "a secret in a URL within a URL is refused",
+    tests: ["integration/secrets_refused_test.ts: secrets: a conf with one is refused"],
+  },
+  {
+    id: "access/secret-path",
+    file: "sql/conf/secrets.sql",
+    find: "if etl.looks_drawn(parameter.value) then\n          return format('a token in the path",
+    replace: "if false then\n          return format('a token in the path",
+    breaks: "a token in the path of a URL is refused",
+    tests: ["integration/secrets_refused_test.ts: secrets: a conf with one is refused"],
+  },
+  {
+    id: "access/secret-in-error",
+    file: "pipeline/conf_errors.ts",
+    find: '.replaceAll(/([/\\\\]{2}[^\\s"?#]*[?#])[^\\s"]+/g, "$1***")',
+    replace: "",
+    breaks: "the error of a wrong URL does not repeat its secrets",
+    tests: ["unit/conf_errors_test.ts: parseConf() shows no credentials"],
+  },
+  {
     id: "access/tick-makes",
     file: "sql/runs/request.sql",
     find:

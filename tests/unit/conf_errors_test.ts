@@ -108,6 +108,27 @@ Deno.test("parseConf() shows a long value shortened and an integer with every di
   );
 });
 
+Deno.test("parseConf() shows no credentials of what was meant as a URL", () => {
+  const secret = "Xq9aa7sEcReT0000000000";
+  for (
+    const url of [
+      `https://user:${secret}\uff20example.org/a.csv`,
+      `https://user:${secret}%40example.org/a.csv`,
+      `ftp://example.org/a.csv?token=${secret}`,
+      `//example.org/a.csv?page=1&token=${secret}`,
+      `https://example.org:99999/a.csv#${secret}`,
+    ]
+  ) {
+    for (const source of [{ type: "http", url }, { type: "synthetic", seed: url }, { type: url }]) {
+      assert.ok(!JSON.stringify(problemOf({ source }).errors).includes(secret), url);
+    }
+    assert.ok(
+      !JSON.stringify(problemOf({ batch_size: { a: [url] } }).errors).includes(secret),
+      url,
+    );
+  }
+});
+
 Deno.test("parseConf() refuses text that PostgreSQL cannot store, except in records", () => {
   assert.match(
     errorAt({ source: { type: "synthetic", name: "a\u0000" } }, "source").message,
