@@ -7,6 +7,14 @@ declare
   delta etl.metrics_totals;
   free integer;
 begin
+  if tg_op in ('INSERT', 'UPDATE') then
+    insert into etl.days_changed (of, day)
+    select distinct 'metrics', (n.created_at at time zone 'UTC')::date from new_rows as n;
+  end if;
+  if tg_op in ('UPDATE', 'DELETE') then
+    insert into etl.days_changed (of, day)
+    select distinct 'metrics', (o.created_at at time zone 'UTC')::date from old_rows as o;
+  end if;
   if tg_op = 'INSERT' then
     select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
       coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
@@ -41,6 +49,45 @@ begin
   return null;
 end $$;
 
+-- Has the figures of every day computed anew by the next refresh.
+create or replace function etl.recount_days() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.days_changed (of, day)
+  select 'metrics', d.day from etl.metrics_daily as d
+  union select 'metrics', (m.created_at at time zone 'UTC')::date from public.etl_improved_metrics as m
+  union select 'alerts', d.day from etl.alerts_daily as d
+  union select 'alerts', (a.created_at at time zone 'UTC')::date from public.etl_improved_alerts as a;
+end $$;
+comment on function etl.recount_days() is 'has the figures of every day computed anew by the next refresh of the daily views';
+
+-- Notes the days of alerts that came, changed or went.
+create or replace function etl.note_alert_days() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if tg_op in ('INSERT', 'UPDATE') then
+    insert into etl.days_changed (of, day) select distinct 'alerts', (n.created_at at time zone 'UTC')::date from new_rows as n;
+  end if;
+  if tg_op in ('UPDATE', 'DELETE') then
+    insert into etl.days_changed (of, day) select distinct 'alerts', (o.created_at at time zone 'UTC')::date from old_rows as o;
+  end if;
+  return null;
+end $$;
+create or replace function etl.note_alert_days_after_truncate() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.recount_days();
+  return null;
+end $$;
+create or replace trigger note_inserted_days after insert on public.etl_improved_alerts referencing new table as new_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_updated_days after update on public.etl_improved_alerts referencing old table as old_rows new table as new_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_deleted_days after delete on public.etl_improved_alerts referencing old table as old_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_truncated_days after truncate on public.etl_improved_alerts
+  for each statement execute function etl.note_alert_days_after_truncate();
+
 -- Counts all rows anew.
 create or replace function etl.recount_metrics() returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -52,6 +99,7 @@ begin
     coalesce(sum(m.ratio) filter (where m.counts), 0)
   from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts
     from public.etl_improved_metrics as r) as m;
+  perform etl.recount_days();
 end $$;
 comment on function etl.recount_metrics() is 'counts etl.metrics_totals anew from the metrics tables of all schemas';
 

@@ -93,6 +93,9 @@ comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
 create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at is not null;
+-- lists and counts by state: most runs have succeeded
+create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
+  where state <> 'succeeded';
 create index if not exists runs_waiting on etl.runs (pool, run_label, requested_at)
   where state = 'queued' and admitted_at is null;
 create index if not exists runs_active on etl.runs (pool)

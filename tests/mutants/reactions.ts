@@ -279,6 +279,24 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/destination_contract_test.ts: a partitioned destination: retention"],
   },
   {
+    id: "reactions/day-of-deleted",
+    file: "sql/metrics/totals.sql",
+    find: "select distinct 'metrics', (o.created_at at time zone 'UTC')::date from old_rows as o;",
+    replace:
+      "select distinct 'metrics', (o.created_at at time zone 'UTC')::date from old_rows as o where false;",
+    breaks: "the daily views lose the runs that were deleted",
+    tests: ["integration/daily_views_test.ts: the daily views show what there is"],
+  },
+  {
+    id: "reactions/changed-days",
+    file: "sql/metrics/views.sql",
+    find: "with gone as (delete from etl.days_changed where of = 'metrics' returning day)",
+    replace:
+      "perform etl.recount_days(); with gone as (delete from etl.days_changed where of = 'metrics' returning day)",
+    breaks: "a refresh of the daily views does not read the history",
+    tests: ["integration/daily_views_test.ts: a refresh of the daily views reads the days"],
+  },
+  {
     id: "reactions/occurred",
     file: "sql/maintenance/maintenance.sql",
     find: "'coalesce(occurred_at, first_seen_at)'",
