@@ -334,7 +334,7 @@ begin
 end $$;
 
 -- sql/migrations
-do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views', '0008_trend_drop', '0009_unknown_fingerprints']); end $$;
+do $$ begin perform etl.require_known_migrations(array['0001_baseline', '0002_replayed_records', '0003_queue', '0004_low_ratio', '0005_events_by_occurred_at', '0006_daily_views', '0007_latest_views', '0008_trend_drop', '0009_unknown_fingerprints', '0010_days']); end $$;
 do $etl_apply$ begin perform etl.apply_migration('0001_baseline', 'd088e401ac24ee09282ef2ff037dab386547adfb1f4a452fbf96ada1c76fe8b9', $etl_migration$
 -- The schema of version 0.1.0 as sql/schema makes it. Migrations that come after it change what setting up again cannot:
 -- types, names, data. docs/upgrading.md says how to write one.
@@ -418,6 +418,11 @@ begin
   update etl.datasets set fingerprints_from = 0 where dataset = 'public.etl_improved_events'
     and exists (select from public.etl_improved_audit as a where a.event = 'migrated');
 end $$;
+$etl_migration$); end $etl_apply$;
+do $etl_apply$ begin perform etl.apply_migration('0010_days', '5db4ae681dab71e7373e25778372150865284dc432694a9cdb2889d6b72ba32b', $etl_migration$
+-- The daily views are made again on figures that are kept by the day.
+drop materialized view if exists public.mv_etl_metrics_daily;
+drop materialized view if exists public.mv_etl_alerts_daily;
 $etl_migration$); end $etl_apply$;
 
 -- sql/datasets/destination_tables.sql
@@ -747,6 +752,9 @@ comment on table etl.runs is 'one row a run, from its request on';
 create index if not exists runs_requested_at on etl.runs (requested_at desc, run_id desc);
 create index if not exists runs_label_requested_at on etl.runs (run_label, requested_at desc);
 create index if not exists runs_ended_at on etl.runs (ended_at) where ended_at is not null;
+-- lists and counts by state: most runs have succeeded
+create index if not exists runs_not_succeeded on etl.runs (state, requested_at desc, run_id desc)
+  where state <> 'succeeded';
 create index if not exists runs_waiting on etl.runs (pool, run_label, requested_at)
   where state = 'queued' and admitted_at is null;
 create index if not exists runs_active on etl.runs (pool)
@@ -1270,6 +1278,42 @@ comment on table etl.metrics_totals is 'sums over the rows that etl_improved_met
 
 create index if not exists etl_improved_metrics_succeeded on public.etl_improved_metrics (created_at desc)
   where status = 'succeeded' and not dry_run;
+
+-- What the daily views show. Kept up to date by the day: etl.refresh_daily() computes those of etl.days_changed anew.
+create table if not exists etl.metrics_daily (
+  day date primary key,
+  num_runs bigint not null,
+  total_rows_sum bigint,
+  total_rows_avg double precision,
+  expected_rows_sum bigint,
+  expected_rows_avg double precision,
+  ratio_avg double precision,
+  ratio_min double precision,
+  ratio_max double precision,
+  low_ratio_count bigint not null,
+  dry_run_count bigint not null,
+  chunks_sum bigint,
+  last_run_at timestamptz not null,
+  runs bigint not null,
+  total_rows bigint
+);
+comment on table etl.metrics_daily is 'figures of each day over the metrics tables of all schemas';
+
+create table if not exists etl.alerts_daily (
+  day date not null,
+  kind text not null,
+  alert_count bigint not null,
+  last_alert_at timestamptz not null,
+  primary key (day, kind)
+);
+comment on table etl.alerts_daily is 'alerts of each day';
+
+create table if not exists etl.days_changed (
+  of text not null constraint days_changed_of_known check (of in ('metrics', 'alerts')),
+  -- more than once, so that runs that end at the same time do not wait for each other
+  day date not null
+);
+comment on table etl.days_changed is 'days whose figures are computed anew by the next refresh of the daily views';
 
 -- sql/access/tables.sql
 -- Who may use the HTTP interface: API tokens, and the sessions of people who have signed in with one.
@@ -4884,6 +4928,14 @@ declare
   delta etl.metrics_totals;
   free integer;
 begin
+  if tg_op in ('INSERT', 'UPDATE') then
+    insert into etl.days_changed (of, day)
+    select distinct 'metrics', (n.created_at at time zone 'UTC')::date from new_rows as n;
+  end if;
+  if tg_op in ('UPDATE', 'DELETE') then
+    insert into etl.days_changed (of, day)
+    select distinct 'metrics', (o.created_at at time zone 'UTC')::date from old_rows as o;
+  end if;
   if tg_op = 'INSERT' then
     select null, count(*), count(*) filter (where n.low_ratio and n.counts), count(*) filter (where n.counts),
       coalesce(sum(n.ratio) filter (where n.counts), 0) into delta
@@ -4918,6 +4970,45 @@ begin
   return null;
 end $$;
 
+-- Has the figures of every day computed anew by the next refresh.
+create or replace function etl.recount_days() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  insert into etl.days_changed (of, day)
+  select 'metrics', d.day from etl.metrics_daily as d
+  union select 'metrics', (m.created_at at time zone 'UTC')::date from public.etl_improved_metrics as m
+  union select 'alerts', d.day from etl.alerts_daily as d
+  union select 'alerts', (a.created_at at time zone 'UTC')::date from public.etl_improved_alerts as a;
+end $$;
+comment on function etl.recount_days() is 'has the figures of every day computed anew by the next refresh of the daily views';
+
+-- Notes the days of alerts that came, changed or went.
+create or replace function etl.note_alert_days() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if tg_op in ('INSERT', 'UPDATE') then
+    insert into etl.days_changed (of, day) select distinct 'alerts', (n.created_at at time zone 'UTC')::date from new_rows as n;
+  end if;
+  if tg_op in ('UPDATE', 'DELETE') then
+    insert into etl.days_changed (of, day) select distinct 'alerts', (o.created_at at time zone 'UTC')::date from old_rows as o;
+  end if;
+  return null;
+end $$;
+create or replace function etl.note_alert_days_after_truncate() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform etl.recount_days();
+  return null;
+end $$;
+create or replace trigger note_inserted_days after insert on public.etl_improved_alerts referencing new table as new_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_updated_days after update on public.etl_improved_alerts referencing old table as old_rows new table as new_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_deleted_days after delete on public.etl_improved_alerts referencing old table as old_rows
+  for each statement execute function etl.note_alert_days();
+create or replace trigger note_truncated_days after truncate on public.etl_improved_alerts
+  for each statement execute function etl.note_alert_days_after_truncate();
+
 -- Counts all rows anew.
 create or replace function etl.recount_metrics() returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -4929,6 +5020,7 @@ begin
     coalesce(sum(m.ratio) filter (where m.counts), 0)
   from (select r.ratio, r.low_ratio, not r.dry_run and r.replay_of is null and r.ratio is not null as counts
     from public.etl_improved_metrics as r) as m;
+  perform etl.recount_days();
 end $$;
 comment on function etl.recount_metrics() is 'counts etl.metrics_totals anew from the metrics tables of all schemas';
 
@@ -5027,46 +5119,83 @@ order by created_at desc, alert_id desc
 limit 50;
 comment on view public.v_etl_recent_alerts is 'the newest alerts of the last 24 hours, 50 at most';
 
+-- Computes the days anew that have changed since the last time, so that its cost follows what has changed and not what
+-- there is.
+create or replace function etl.refresh_daily() returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set enable_seqscan = off set jit = off as $$
+declare
+  days date[];
+begin
+  -- of two at once the second would write what the first has seen later
+  perform pg_advisory_xact_lock(hashtextextended('etl daily figures', 0));
+  with gone as (delete from etl.days_changed where of = 'metrics' returning day)
+  select array_agg(distinct g.day) into days from gone as g;
+  if days is not null then
+    delete from etl.metrics_daily as d where d.day = any (days);
+    insert into etl.metrics_daily
+    select c.day, m.*
+    from unnest(days) as c (day) cross join lateral (
+      select
+        -- the original's columns, in its order; dry runs are counted, and in no other figure
+        count(*) as num_runs,
+        (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+        (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
+        (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+        (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
+        avg(ratio) filter (where not dry_run) as ratio_avg,
+        min(ratio) filter (where not dry_run) as ratio_min,
+        max(ratio) filter (where not dry_run) as ratio_max,
+        count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
+        count(*) filter (where dry_run) as dry_run_count,
+        (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+        max(created_at) as last_run_at,
+        -- ours
+        count(*) filter (where not dry_run) as runs,
+        (sum(total_rows) filter (where not dry_run))::bigint as total_rows
+      from public.etl_improved_metrics
+      where replay_of is null and ratio is not null
+        and created_at >= c.day::timestamp at time zone 'UTC' and created_at < (c.day + 1)::timestamp at time zone 'UTC') as m
+    where m.runs > 0;
+  end if;
+  with gone as (delete from etl.days_changed where of = 'alerts' returning day)
+  select array_agg(distinct g.day) into days from gone as g;
+  if days is not null then
+    delete from etl.alerts_daily as d where d.day = any (days);
+    insert into etl.alerts_daily
+    select c.day, a.*
+    from unnest(days) as c (day) cross join lateral (
+      select kind, count(*), max(created_at) from public.etl_improved_alerts
+      where created_at >= c.day::timestamp at time zone 'UTC' and created_at < (c.day + 1)::timestamp at time zone 'UTC'
+      group by kind) as a;
+  end if;
+end $$;
+comment on function etl.refresh_daily() is 'computes the figures of the days anew that have changed';
+
+-- views that are made now show what there is
+do $$
+begin
+  if to_regclass('public.mv_etl_metrics_daily') is null or to_regclass('public.mv_etl_alerts_daily') is null then
+    perform etl.recount_days();
+    perform etl.refresh_daily();
+  end if;
+end $$;
+
 create materialized view if not exists public.mv_etl_metrics_daily as
-select
-  (created_at at time zone 'UTC')::date as day,
-  -- the original's columns, in its order; dry runs are counted, and in no other figure
-  count(*) as num_runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
-  (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
-  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
-  (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
-  avg(ratio) filter (where not dry_run) as ratio_avg,
-  min(ratio) filter (where not dry_run) as ratio_min,
-  max(ratio) filter (where not dry_run) as ratio_max,
-  count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
-  count(*) filter (where dry_run) as dry_run_count,
-  (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
-  max(created_at) as last_run_at,
-  -- ours
-  count(*) filter (where not dry_run) as runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
-from public.etl_improved_metrics
-where replay_of is null and ratio is not null
-group by 1
-having count(*) filter (where not dry_run) > 0;
+select day, num_runs, total_rows_sum, total_rows_avg, expected_rows_sum, expected_rows_avg, ratio_avg, ratio_min, ratio_max,
+  low_ratio_count, dry_run_count, chunks_sum, last_run_at, runs, total_rows
+from etl.metrics_daily;
 create unique index if not exists mv_etl_metrics_daily_day on public.mv_etl_metrics_daily (day);
 
 create materialized view if not exists public.mv_etl_alerts_daily as
-select
-  (created_at at time zone 'UTC')::date as day,
-  kind,
-  count(*) as alert_count,
-  max(created_at) as last_alert_at,
-  count(*) as alerts
-from public.etl_improved_alerts
-group by 1, 2;
+select day, kind, alert_count, last_alert_at, alert_count as alerts
+from etl.alerts_daily;
 create unique index if not exists mv_etl_alerts_daily_day_kind on public.mv_etl_alerts_daily (day, kind);
 
 create or replace function public.refresh_etl_mvs() returns void
 -- only the owner of a materialized view may refresh it
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  perform etl.refresh_daily();
   refresh materialized view concurrently public.mv_etl_metrics_daily;
   refresh materialized view concurrently public.mv_etl_alerts_daily;
   update etl.view_refresh set refreshed_at = clock_timestamp();
@@ -5634,6 +5763,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.maintenance_runs', 'server', 'select, insert, update, delete'),
     ('table', 'etl.maintenance_tasks', 'server', 'select, insert, update, delete'),
     ('table', 'etl.metrics_totals', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.days_changed', 'server', 'insert'),
     ('table', 'etl.migrations', 'server', 'select'),
     ('table', 'etl.notification_channels', 'server', 'select, insert, update, delete'),
     ('table', 'etl.notifications', 'server', 'select, insert, update, delete'),
@@ -5873,7 +6003,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('007efb43b248d65d49c51fa956ca89ef996c2c1e2179547038ae4fbc008f76e0')
+insert into etl.setups (checksum) values ('be039ba8689e424118fe51aede87a098b45a22f13b9b47b6f53645572729af4e')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -5881,4 +6011,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"007efb43b248d65d49c51fa956ca89ef996c2c1e2179547038ae4fbc008f76e0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints"]}
+-- etl-improved setup: {"checksum":"be039ba8689e424118fe51aede87a098b45a22f13b9b47b6f53645572729af4e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
