@@ -244,6 +244,8 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
         query: z.strictObject({
           limit: z.coerce.number().int().min(1).max(5000).default(1000),
           cursor: z.string().max(500).optional(),
+          after: z.coerce.number().int().min(0).max(2 ** 31 - 1).default(0)
+            .openapi({ description: "only lines behind this line_no" }),
         }),
       },
       responses: {
@@ -256,9 +258,9 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
     }),
     async (c) => {
       const { id } = c.req.valid("param");
-      const { limit, cursor } = c.req.valid("query");
+      const { limit, cursor, after: from } = c.req.valid("query");
       await knownRun(deps, id);
-      const after = cursor === undefined ? 0 : Number(decodeCursor(cursor, ["integer"])[0]);
+      const after = cursor === undefined ? from : Number(decodeCursor(cursor, ["integer"])[0]);
       const lines = await runLogs(deps.sql, id, { after, limit: limit + 1 });
       const items = lines.slice(0, limit);
       const next = lines.length > limit ? encodeCursor([items.at(-1)!.line_no]) : null;

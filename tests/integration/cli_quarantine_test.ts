@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import Papa from "papaparse";
 import { runCli } from "../helpers/cli.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer } from "../helpers/server.ts";
@@ -69,6 +70,13 @@ Deno.test("etl in process: what a run rejected is shown with its rule, replayed 
   assert.equal(kept.length, log.out.split("\n").length);
   assert.equal((await etl("logs", id, "--limit", "1")).out, log.out.split("\n").at(-1));
 
+  const warned = (await etl("logs", id, "--level", "warn", "--json")).json() as unknown as {
+    level: string;
+  }[];
+  assert.ok(warned.length < kept.length && warned.every(({ level }) => level !== "info"));
+  assert.match((await etl("logs", id, "--search", "RUN ENDED")).out, /^[^\n]*run ended[^\n]*$/);
+  assert.match((await etl("logs", id, "--search", "no such")).out, /None of its \d+ lines/);
+
   const replayed = await etl("replay", id, "--rule", "key_missing", "--json");
   assert.equal(replayed.code, 0, replayed.err);
   assert.deepEqual([replayed.json().rejected, replayed.json().inserted], [2, 0]);
@@ -109,10 +117,52 @@ Deno.test("etl quarantine, replay and logs with a server: what it keeps, and --w
   assert.match(again.out, /rejected +3/);
 });
 
+Deno.test("etl quarantine --all exports every record with file, line and field; etl logs --follow goes on to the run's end", async (t) => {
+  await using db = await testDatabase(t);
+  await using server = await startServer({ dsn: db.dsn });
+  const etl = (...args: string[]) => runCli(args, { env: { ETL_SERVER: server.address } });
+  const records = Array.from(
+    { length: 2500 },
+    (_, n) => ({ n, text: n === 1 ? '=1+1;"a\nb' : "é" }),
+  );
+  const run = await etl(
+    "run",
+    "--source",
+    JSON.stringify({ type: "inline", key: "id", records }),
+    "--json",
+  );
+  const id = String(run.json().run_id);
+  const followed = await etl("logs", id, "--follow");
+  assert.equal(followed.code, 0, followed.err);
+  assert.match(followed.out, /run started[\s\S]*run ended/);
+  assert.equal(new Set(followed.out.split("\n")).size, followed.out.split("\n").length);
+  assert.match(followed.err, /has failed/);
+
+  const exact = (await etl("quarantine", id, "--all", "--format", "ndjson")).out.split("\n")
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(exact.map(({ line }) => line), records.map((_, n) => n + 1));
+  assert.ok(exact.every(({ field, rule }) => field === "id" && rule === "key_missing"));
+  assert.deepEqual(JSON.parse(exact[1].raw).text, records[1]!.text);
+  const csv = Papa.parse<Record<string, string>>(
+    (await etl("quarantine", id, "--all", "--format", "csv")).out,
+    { header: true },
+  );
+  assert.deepEqual(csv.errors, []);
+  assert.deepEqual(csv.data.map(({ line }) => Number(line)), records.map((_, n) => n + 1));
+  assert.equal(csv.data[2]!.raw, exact[2].raw);
+  assert.match((await etl("quarantine", id, "--all")).out, /"n":2499/);
+  const few = (await etl("quarantine", id, "--limit", "2", "--format", "csv")).out;
+  assert.equal(Papa.parse(few, { header: true }).data.length, 2);
+});
+
 Deno.test("etl quarantine, replay and logs say what is wrong with how they are called", async () => {
   const cases: [string[], RegExp][] = [
     [["quarantine"], /needs RUN: the run's id/],
     [["quarantine", "latest", "--limit", "0"], /whole number from 1 to 1000, not '0'/],
+    [["quarantine", "latest", "--all", "--limit", "5"], /exclude each other/],
+    [["quarantine", "latest", "--format", "xml"], /csv or ndjson, not 'xml'/],
+    [["logs", "latest", "--level", "loud"], /one of debug, info, warn, error, not 'loud'/],
+    [["logs", "latest", "-f", "--json"], /leave one out/],
     [["replay"], /needs RUN/],
     [["logs", "latest", "--limit", "x"], /whole number from 1 to 1000000, not 'x'/],
   ];

@@ -120,7 +120,8 @@ Deno.test("every task and command that the documents name is there", async () =>
       if (!(task in tasks)) unknown.push(`${name}: deno task ${task}`);
     }
     for (const [, command = ""] of text.matchAll(/(?:deno task etl|`etl|^etl) ([\w-]+)/gm)) {
-      if (!commands.has(command)) unknown.push(`${name}: etl ${command}`);
+      // the installed command has the tasks, too
+      if (!commands.has(command) && !(command in tasks)) unknown.push(`${name}: etl ${command}`);
     }
   }
   assert.deepEqual(unknown, []);

@@ -3,6 +3,7 @@ import type { RunDetail, RunView } from "../../../vocabulary/run_schema.ts";
 import type { RunLogLine } from "../../../store/run_views.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
 import type { Submitted } from "../../../vocabulary/run_schema.ts";
+import { csvText } from "../../../routes/shared/csv.ts";
 import { isOver, RUN_STATES } from "../../../vocabulary/words.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import { type Api, post, request } from "../api.ts";
@@ -10,7 +11,7 @@ import { type Call, type Command, printTable, wholeNumber } from "../command.ts"
 import { confText, readConf } from "../conf_input.ts";
 import { EXIT, UsageError } from "../exit_codes.ts";
 import { paramsHelp } from "../help.ts";
-import { findRun, runIdOf, watchToEnd } from "../run_follow.ts";
+import { findRun, followRun, runIdOf, watchToEnd } from "../run_follow.ts";
 import { progressText, runSummary, summaryLines } from "../run_screen.ts";
 import { cropped, printable, table } from "../text.ts";
 
@@ -268,6 +269,12 @@ function utc(text: string | null): string {
 
 const COLOURS = { warn: "yellow", error: "red" } as const;
 
+/** The last lines of a log are there so long after the run's end, or its server is gone. */
+const LAST_LINES_MS = 5000;
+
+/** From the most talkative. */
+const LEVELS = ["debug", "info", "warn", "error"];
+
 export const logs: Command = {
   name: "logs",
   summary: "what was logged about a run, oldest line first",
@@ -275,24 +282,90 @@ export const logs: Command = {
     `Prints the lines that the database keeps of a run's log, oldest first: of each run the last
 ETL_RUN_LOG_LINES (1,000), at least as grave as ETL_LOG_LEVEL was.`,
   arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
-  options: { limit: { type: "string", value: "N", help: "only the last N lines" } },
-  examples: ["etl logs latest", "etl logs latest --limit 20", "etl logs latest --json | jq '.[]'"],
+  options: {
+    limit: { type: "string", value: "N", help: "only the last N lines" },
+    level: {
+      type: "string",
+      value: "LEVEL",
+      help: `only lines at least as grave: ${LEVELS.join(", ")}`,
+    },
+    search: {
+      type: "string",
+      value: "TEXT",
+      help: "only lines that hold this text, in their message or fields, in any case",
+    },
+    follow: { type: "boolean", short: "f", help: "go on with new lines until the run has ended" },
+  },
+  examples: [
+    "etl logs latest",
+    "etl logs latest --follow --level warn",
+    "etl logs latest --search 'sales/2026-01' --limit 20",
+    "etl logs latest --json | jq '.[]'",
+  ],
   async run(call) {
     const limit = wholeNumber(call, "limit", { least: 1, most: 1_000_000, otherwise: 1_000_000 });
-    const { flags, out } = call;
+    const wanted = lineFilter(call);
+    const { flags, out, err, signals } = call;
+    if (flags.follow && flags.json) throw new UsageError("--follow writes no JSON: leave one out");
     const api = await call.connect();
     const id = await runIdOf(api, call.args[0]!);
-    const lines = (await allLines(api, id)).slice(-limit);
-    if (flags.json) out.line(JSON.stringify(lines));
-    else if (lines.length === 0) out.line(`Nothing is kept of the log of run ${id}.`);
-    else for (const line of lines) out.line(logText(out, line));
+    const kept = await linesAfter(api, id, 0);
+    const lines = kept.filter(wanted).slice(-limit);
+    if (flags.json) {
+      out.line(JSON.stringify(lines));
+      return EXIT.succeeded;
+    }
+    for (const line of lines) out.line(logText(out, line));
+    if (flags.follow) {
+      let last = kept.at(-1)?.line_no ?? 0;
+      let ended = kept.at(-1)?.message === "run ended";
+      const more = async () => {
+        for (const line of await linesAfter(api, id, last)) {
+          last = line.line_no;
+          ended ||= line.message === "run ended";
+          if (wanted(line)) out.line(logText(out, line));
+        }
+      };
+      let reading = Promise.resolve();
+      const run = await followRun(api, id, {
+        onChange: () => void (reading = reading.then(more)),
+        signal: signals.signal,
+      });
+      await reading;
+      // servers store lines in batches, so the last ones come after the end
+      const deadline = performance.now() + LAST_LINES_MS;
+      for (await more(); !ended && performance.now() < deadline; await more()) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        signals.signal.throwIfAborted();
+      }
+      err.line(err.paint("dim", `Run ${id} has ${run.state}.`));
+    } else if (lines.length === 0) {
+      out.line(
+        kept.length === 0
+          ? `Nothing is kept of the log of run ${id}.`
+          : `None of its ${count(kept.length)} lines is one of those.`,
+      );
+    }
     return EXIT.succeeded;
   },
 };
 
-async function allLines(api: Api, id: string): Promise<RunLogLine[]> {
+/** What --level and --search leave of a log. */
+function lineFilter({ text: { level = "debug", search = "" } }: Call) {
+  const least = LEVELS.indexOf(level);
+  if (least < 0) {
+    throw new UsageError(`--level must be one of ${LEVELS.join(", ")}, not '${level}'`);
+  }
+  const sought = search.toLowerCase();
+  return ({ level, message, fields }: RunLogLine) =>
+    LEVELS.indexOf(level) >= least &&
+    `${message}\n${JSON.stringify(fields)}`.toLowerCase().includes(sought);
+}
+
+/** Lines of a run's log behind a number. */
+async function linesAfter(api: Api, id: string, after: number): Promise<RunLogLine[]> {
   const lines: RunLogLine[] = [];
-  let cursor = "";
+  let cursor = `&after=${after}`;
   for (;;) {
     const { items, next } = await request<{ items: RunLogLine[]; next: string | null }>(
       api,
@@ -425,25 +498,53 @@ the data is wrong, correct that and ask for a new run.`,
   options: {
     rule: { type: "string", value: "RULE", help: "only records that this rule has rejected" },
     limit: { type: "string", value: "N", help: "how many records, 1 to 1000; default 20" },
+    all: { type: "boolean", help: "all records" },
+    format: {
+      type: "string",
+      value: "csv|ndjson",
+      help: "records for a file: rule, field, why, file, line and the record as it was read",
+    },
   },
   examples: [
     "etl quarantine latest",
+    "etl quarantine latest --all --format csv > rejected.csv",
     "etl quarantine latest --rule key_missing --limit 100",
     "etl quarantine 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --json | jq -r '.items[].raw'",
   ],
   async run(call) {
     const limit = wholeNumber(call, "limit", { least: 1, most: 1000, otherwise: 20 });
-    const { rule } = call.text;
+    const { rule, format } = call.text;
+    const all = call.flags.all ?? false;
+    if (all && call.text.limit !== undefined) {
+      throw new UsageError("--all and --limit exclude each other: leave one out");
+    }
+    if (format !== undefined && format !== "csv" && format !== "ndjson") {
+      throw new UsageError(`--format must be csv or ndjson, not '${format}'`);
+    }
     const query = new URLSearchParams({
-      limit: String(limit),
+      limit: String(all ? 1000 : limit),
       ...(rule === undefined ? {} : { rule }),
     });
     const api = await call.connect();
     const id = await runIdOf(api, call.args[0]!);
-    const { items, next, rules } = await request<Page>(
-      api,
-      `/api/etl/runs/${id}/quarantine?${query}`,
-    );
+    const pageAt = (cursor: string | null) => {
+      if (cursor !== null) query.set("cursor", cursor);
+      return request<Page>(api, `/api/etl/runs/${id}/quarantine?${query}`);
+    };
+    let { items, next, rules } = await pageAt(null);
+    if (format !== undefined) {
+      // page by page, so that millions need no memory
+      for (let first = true;; first = false) {
+        for (const line of exported(items, { format, first })) call.out.line(line);
+        if (!all || next === null) return EXIT.succeeded;
+        ({ items, next } = await pageAt(next));
+      }
+    }
+    while (all && next !== null) {
+      const page = await pageAt(next);
+      items = items.concat(page.items);
+      next = page.next;
+    }
     if (call.flags.json) call.out.line(JSON.stringify({ items, rules }));
     else if (rules.length === 0) call.out.line(`Run ${id} has rejected no record.`);
     else print(call, { items, next, rules });
@@ -453,6 +554,23 @@ the data is wrong, correct that and ask for a new run.`,
     return EXIT.succeeded;
   },
 };
+
+/** Columns of an export, in their order. */
+const EXPORTED = [
+  ...["rule", "field", "message", "file", "line", "chunk_no", "position", "output"],
+  ...["state", "tries", "replayed_by", "raw", "raw_base64"],
+] as const;
+
+/** Lines of an export, without the end of the last; NDJSON is exact, CSV harmless to spreadsheets. */
+function exported(
+  items: QuarantineView[],
+  { format, first }: { format: "csv" | "ndjson"; first: boolean },
+): string[] {
+  if (format === "ndjson") return items.map((item) => JSON.stringify(item));
+  const text = csvText(EXPORTED, items).slice(0, -1); // the terminal ends the line
+  if (first) return [text];
+  return items.length === 0 ? [] : [text.slice(text.indexOf("\n") + 1)];
+}
 
 /** Where a record stands: its file and line, else its number in the run. */
 export function placeOf({ file, line, chunk_no, position }: QuarantineView): string {
@@ -486,5 +604,7 @@ function print(call: Call, { items, next, rules }: Page): void {
     }
     out.line(`  ${printable(raw)}`);
   }
-  if (next !== null) out.line(out.paint("dim", "\nThere are more: --limit shows up to 1000."));
+  if (next !== null) {
+    out.line(out.paint("dim", "\nThere are more: --limit shows up to 1000, --all all of them."));
+  }
 }

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { join, resolve } from "node:path";
+import { testDatabase } from "../helpers/postgres.ts";
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
+
+/** Pages whose blocks are executed; a block of them that is not says so by having no `run`. */
+const EXECUTED = ["docs/first_table.md"];
+
+interface Block {
+  command: string;
+  /** Lines of the answer in their order; … stands for anything. Empty: nothing is promised. */
+  promised: string[];
+}
+
+/** ```sh run blocks of a page, each with the ```out block behind it. */
+function blocksOf(page: string): Block[] {
+  const blocks: Block[] = [];
+  for (const [, info, body = ""] of page.matchAll(/^```(sh run|out)\n([\s\S]*?)^```$/gm)) {
+    if (info === "sh run") blocks.push({ command: body, promised: [] });
+    else blocks.at(-1)!.promised.push(...body.split("\n").filter((line) => line.trim() !== ""));
+  }
+  return blocks;
+}
+
+const spaced = (line: string) => line.trim().replace(/\s+/g, " ");
+
+/** The first promised line that an answer does not have, in order; undefined: it has all. */
+function missing({ promised }: Block, answer: string): string | undefined {
+  const lines = answer.split("\n").map(spaced);
+  let at = 0;
+  return promised.find((line) => {
+    const pattern = new RegExp(`^${spaced(line).split("…").map(RegExp.escape).join(".*")}$`);
+    const found = lines.findIndex((each, n) => n >= at && pattern.test(each));
+    at = found + 1;
+    return found < 0;
+  });
+}
+
+/** A folder with `etl` in its path, as docs/first_table.md makes it. */
+async function folder() {
+  const dir = await Deno.makeTempDir({ prefix: "etl_document_" });
+  await Deno.mkdir(`${dir}/bin`);
+  await Deno.mkdir(`${dir}/work`);
+  await Deno.writeTextFile(
+    `${dir}/bin/etl`,
+    `#!/bin/sh\nINIT_CWD=$PWD ETL_TOOL=etl exec '${Deno.execPath()}' run --quiet -A --no-prompt '${
+      join(ROOT, "scripts", "etl.ts")
+    }' "$@"\n`,
+    { mode: 0o755 },
+  );
+  return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+}
+
+for (const name of EXECUTED) {
+  Deno.test(`${name}: its commands run in order and answer what it promises`, async (t) => {
+    await using db = await testDatabase(t);
+    await using place = await folder();
+    const blocks = blocksOf(await Deno.readTextFile(join(ROOT, name)));
+    assert.ok(blocks.some(({ promised }) => promised.length > 0));
+    // one shell, so that a later block has what an earlier one set
+    const script = blocks.map(({ command }, n) =>
+      `{\n${command}\n} >"$OUT/${n}" 2>&1 || { echo "block ${n}: exit code $?" >&2; exit 1; }`
+    );
+    const { code, stderr } = await new Deno.Command("bash", {
+      args: ["-c", script.join("\n")],
+      cwd: `${place.dir}/work`,
+      env: {
+        PATH: `${place.dir}/bin:${Deno.env.get("PATH")}`,
+        KPIS_PG_DSN: db.dsn,
+        ETL_DATA_DIR: `${place.dir}/work`,
+        ETL_SPOOL_DIR: `${place.dir}/spool`,
+        ETL_WORKERS: "1",
+        NO_COLOR: "1",
+        PAGER: "cat",
+        OUT: place.dir,
+      },
+      stdin: "null",
+    }).output();
+    const answers = blocks.map((_, n) => {
+      try {
+        return Deno.readTextFileSync(`${place.dir}/${n}`);
+      } catch {
+        return "(did not run)";
+      }
+    });
+    assert.equal(code, 0, `${new TextDecoder().decode(stderr)}\n${answers.join("\n---\n")}`);
+    for (const [n, block] of blocks.entries()) {
+      const line = missing(block, answers[n]!);
+      assert.equal(line, undefined, `block ${n} does not answer: ${line}\n${answers[n]}`);
+    }
+  });
+}
+
+Deno.test("every page that is executed has commands, and pages that say why not have none", async () => {
+  for await (const { name } of Deno.readDir(join(ROOT, "docs"))) {
+    if (!name.endsWith(".md")) continue;
+    const text = await Deno.readTextFile(join(ROOT, "docs", name));
+    const blocks = blocksOf(text);
+    if (EXECUTED.includes(`docs/${name}`)) assert.ok(blocks.length > 0, name);
+    else assert.equal(blocks.length, 0, `${name} has commands marked as run: add it to EXECUTED`);
+    if (/<!-- not run: /.test(text)) assert.equal(blocks.length, 0, name);
+  }
+});
