@@ -52,7 +52,7 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
   );
   refuseQuery(c);
   try {
-    const conf = await readJson(c);
+    const conf = ofAirflow(await readJson(c));
     return await storeRecords(await checkedConf(conf, deps), c, deps);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -60,6 +60,32 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
       detail: `The conf holds what PostgreSQL cannot store: ${error.message}.`,
     });
   }
+}
+
+/** What Airflow's REST API takes beside the conf of a DAG run. */
+const AIRFLOW_FIELDS = [
+  "dag_run_id",
+  "logical_date",
+  "execution_date",
+  "data_interval_start",
+  "data_interval_end",
+  "note",
+];
+
+/** The conf of `{"conf": {…}}`, as scripts send it to Airflow's REST API; anything else as it is. */
+function ofAirflow(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || !("conf" in body)) return body;
+  const { conf, ...others } = body as { conf: unknown };
+  const names = Object.keys(others);
+  if (names.some((name) => !AIRFLOW_FIELDS.includes(name))) return body;
+  if (names.length > 0) {
+    throw new Problem("unknown-parameter", {
+      detail: `Of a DAG run of Airflow only conf is taken, not ${names.join(", ")}. Send the ` +
+        'members of conf, or {"conf": {…}} alone; the header Idempotency-Key takes the place of dag_run_id.',
+      errors: names.map((field) => ({ field, message: "is Airflow's, and has no meaning here" })),
+    });
+  }
+  return conf ?? {};
 }
 
 /** Parameters of a JSON request are in its body: what the query says would be lost. */

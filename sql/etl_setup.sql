@@ -1993,7 +1993,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
-create or replace function etl.reference_errors(params jsonb) returns jsonb
+drop function if exists etl.reference_errors(jsonb);
+create or replace function etl.reference_errors(params jsonb, origins jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   errors jsonb := '[]';
@@ -2001,8 +2002,11 @@ declare
 begin
   if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
     errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
-      'code', 'not-found', 'message', 'is not a known pool',
-      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+      'code', 'not-found', 'message', 'is not a known pool' ||
+        case origins ->> 'pool' when 'environment' then ' (from the servers'' environment: ETL_POOL)' when 'variable' then ' (from the variable etl_improved__pool)'
+          when 'configuration' then ' (from the configuration)' else '' end,
+      'expected', format('one of: %s; or make it: etl pool set %s 4', (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p),
+        params ->> 'pool'));
   end if;
   chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   if params ->> 'suite' is not null and chosen_suite is null then
@@ -2038,7 +2042,7 @@ $$;
 -- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
 create or replace function etl.conf_errors(conf jsonb) returns jsonb
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select r.errors || etl.new_errors(etl.reference_errors(r.params), r.errors) from etl.resolve_params(conf) as r
+  select r.errors || etl.new_errors(etl.reference_errors(r.params, r.origins), r.errors) from etl.resolve_params(conf) as r
 $$;
 comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
 
@@ -2053,7 +2057,7 @@ begin
   select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
   params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
   origins := resolved.origins;
-  errors := resolved.errors || etl.new_errors(etl.reference_errors(params), resolved.errors);
+  errors := resolved.errors || etl.new_errors(etl.reference_errors(params, origins), resolved.errors);
 end $$;
 
 -- sql/datasets/typed_values.sql
@@ -4402,7 +4406,10 @@ begin
     perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
         else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
           (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
-          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
+          case when run.state = 'failed' then 'Nothing was loaded.'
+            when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
+              coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
+            else 'The data was loaded all the same.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;
@@ -6003,7 +6010,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('be039ba8689e424118fe51aede87a098b45a22f13b9b47b6f53645572729af4e')
+insert into etl.setups (checksum) values ('cae91222ea0a09e9c3847a965893539c67f22f83f27249f4065376efa106cc8f')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6011,4 +6018,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"be039ba8689e424118fe51aede87a098b45a22f13b9b47b6f53645572729af4e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"cae91222ea0a09e9c3847a965893539c67f22f83f27249f4065376efa106cc8f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

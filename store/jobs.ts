@@ -195,7 +195,7 @@ function warningsOfJob({ name, state, scheduler, last_runs: runs }: JobView): st
   return [
     ...(state === "changed"
       ? [
-        `job ${name} is not as sql/cron/${name}.sql says: the next server that starts puts it right`,
+        `job ${name} is not as sql/cron/${name}.sql says: another command is put right by the next server that starts, another schedule is kept; cron.alter_job(job_id, schedule => …) sets it`,
       ]
       : []),
     ...(ended?.status === "failed"

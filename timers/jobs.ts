@@ -235,6 +235,8 @@ async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Prom
     const wanted = wantedJob(cron, job, owner);
     const same = present.filter(({ jobname }) => jobname === wanted.jobname);
     const mine = same.find(({ username }) => username === owner);
+    // another time is somebody's wish, told by health; another command is not
+    if (mine !== undefined) wanted.schedule = mine.schedule;
     if (mine === undefined || differs(mine, wanted)) {
       if (mayPut) {
         await putCronJob(cron, { ...wanted, jobid: mine?.jobid });

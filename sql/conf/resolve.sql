@@ -86,7 +86,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
-create or replace function etl.reference_errors(params jsonb) returns jsonb
+drop function if exists etl.reference_errors(jsonb);
+create or replace function etl.reference_errors(params jsonb, origins jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   errors jsonb := '[]';
@@ -94,8 +95,11 @@ declare
 begin
   if not exists (select from etl.pools as p where p.pool = params ->> 'pool') then
     errors := errors || jsonb_build_object('field', 'pool', 'value', params -> 'pool',
-      'code', 'not-found', 'message', 'is not a known pool',
-      'expected', 'one of: ' || (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p));
+      'code', 'not-found', 'message', 'is not a known pool' ||
+        case origins ->> 'pool' when 'environment' then ' (from the servers'' environment: ETL_POOL)' when 'variable' then ' (from the variable etl_improved__pool)'
+          when 'configuration' then ' (from the configuration)' else '' end,
+      'expected', format('one of: %s; or make it: etl pool set %s 4', (select string_agg(p.pool, ', ' order by p.pool) from etl.pools as p),
+        params ->> 'pool'));
   end if;
   chosen_suite := etl.suite_name(params ->> 'suite', concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   if params ->> 'suite' is not null and chosen_suite is null then
@@ -131,7 +135,7 @@ $$;
 -- Everything that is wrong with a conf: [{field, value, message, expected}, …]; makes no run.
 create or replace function etl.conf_errors(conf jsonb) returns jsonb
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select r.errors || etl.new_errors(etl.reference_errors(r.params), r.errors) from etl.resolve_params(conf) as r
+  select r.errors || etl.new_errors(etl.reference_errors(r.params, r.origins), r.errors) from etl.resolve_params(conf) as r
 $$;
 comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a conf; empty where a run can be asked for with it';
 
@@ -146,5 +150,5 @@ begin
   select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
   params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
   origins := resolved.origins;
-  errors := resolved.errors || etl.new_errors(etl.reference_errors(params), resolved.errors);
+  errors := resolved.errors || etl.new_errors(etl.reference_errors(params, origins), resolved.errors);
 end $$;

@@ -176,7 +176,10 @@ begin
     perform etl.raise_alert('ge_failed', run.run_label, case when validation is null then run.error ->> 'detail'
         else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
           (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
-          case when run.state = 'failed' then 'Nothing was loaded.' else 'The data was loaded all the same.' end) end,
+          case when run.state = 'failed' then 'Nothing was loaded.'
+            when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
+              coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
+            else 'The data was loaded all the same.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;

@@ -238,6 +238,32 @@ Deno.test("volume_drop leaves incremental sources alone, and labels with fewer t
   assert.deepEqual(await kindsOf(sql), []);
 });
 
+Deno.test("the alert of a suite with on_failure=quarantine says what became of the rows", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.request("/api/suites/small", {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      expectations: [{
+        type: "expect_column_values_to_be_between",
+        kwargs: { column: "n", max_value: 5 },
+      }],
+    }),
+  });
+  await endAndConsume(engine, {
+    suite: "small",
+    on_failure: "quarantine",
+    min_acceptance_ratio: 0,
+    source: {
+      type: "inline",
+      key: "id",
+      records: [{ id: 1, n: 1 }, { id: 2, n: 9 }, { id: 3, n: 2 }],
+    },
+  });
+  const alert = (await alertsOf(engine.sql)).find(({ kind }) => kind === "ge_failed");
+  assert.match(alert!.message, /1 records are in the quarantine, 2 rows are in the table\./);
+});
+
 Deno.test("trend_window and drop_threshold_pct are variables of etl_consumer, shown by the API", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

@@ -171,3 +171,23 @@ Deno.test("a body of JSON without a byte is no body, wherever one may be left ou
   const put = await engine.request("/api/variables/v", { ...init, method: "PUT", body: "" });
   assert.deepEqual((await problemOf(put)).errors!.map(({ field }) => field), ["value"]);
 });
+
+Deno.test("the body of Airflow's REST API is understood: {conf: {…}}, and nothing beside it is lost without a word", async (t) => {
+  await using engine = await startEngine(t);
+  const run = await (await engine.post("/api/etl/run", { conf: { batch_size: 3, dry_run: true } }))
+    .json();
+  assert.equal((await engine.toEnd(run.run_id)).counts!.inserted, 3);
+  const refused = await engine.post("/api/etl/run", { dag_run_id: "x", conf: {} });
+  assert.equal(refused.status, 422);
+  assert.match(
+    (await refused.json()).detail,
+    /only conf is taken, not dag_run_id.*Idempotency-Key/,
+  );
+  await engine.sql`insert into etl.variables (name, value) values ('etl_improved__pool', '"nope"')`;
+  const problem = await (await engine.post("/api/etl/run", {})).json();
+  assert.match(
+    problem.errors[0].message,
+    /is not a known pool \(from the variable etl_improved__pool\)/,
+  );
+  assert.match(problem.errors[0].expected, /one of: default_pool; or make it: etl pool set nope 4/);
+});

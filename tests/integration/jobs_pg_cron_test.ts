@@ -47,7 +47,7 @@ Deno.test({
     await query(
       dsn,
       `select cron.unschedule('etl_refresh_mvs');
-      select cron.alter_job(jobid, command => 'select 1') from cron.job where jobname = 'etl_maintenance';
+      select cron.alter_job(jobid, schedule => '30 3 * * *', command => 'select 1') from cron.job where jobname = 'etl_maintenance';
       select cron.alter_job(jobid, active => false) from cron.job where jobname = 'etl_purge_cron_details'`,
     );
     await using server = await startServer({ dsn });
@@ -55,12 +55,23 @@ Deno.test({
     assert.equal(report.scheduler.in_use, "pg_cron");
     assert.equal(report.scheduler.reason, null);
     assert.deepEqual(report.items.map(({ name, scheduler, state }) => [name, scheduler, state]), [
-      ["etl_maintenance", "pg_cron", "scheduled"],
+      // its command is put right, its time is somebody's wish
+      ["etl_maintenance", "pg_cron", "changed"],
       ["etl_purge_cron_details", "pg_cron", "off"],
       ["etl_refresh_mvs", "pg_cron", "scheduled"],
       ["etl_schedule_tick", "pg_cron", "scheduled"],
     ]);
-    assert.match(report.warnings.join(), /^job etl_purge_cron_details is switched off/);
+    assert.match(
+      report.warnings.join(),
+      /^job etl_maintenance is not as .* another schedule is kept.*,job etl_purge_cron_details is switched off/,
+    );
+    assert.deepEqual(
+      await query(
+        dsn,
+        "select schedule, command ~ 'request_maintenance' as ours from cron.job where jobname = 'etl_maintenance'",
+      ),
+      [{ schedule: "30 3 * * *", ours: true }],
+    );
     assert.ok(server.logs.some((line) => /put right/.test(line) && /etl_refresh_mvs/.test(line)));
     assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
 
