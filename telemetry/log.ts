@@ -51,7 +51,7 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
         format === "json"
           // a field of the same name takes no other's place
           ? JSON.stringify({ ...head, ...fields, ...head })
-          : `${time} ${level.padEnd(5)} ${oneLine(message)}${asText(fields)}`,
+          : `${time} ${level.padEnd(5)} ${visible(`${oneLine(message)}${asText(fields)}`)}`,
       );
     }
     onEntry?.({ ...head, fields });
@@ -84,6 +84,14 @@ function plainFields(fields: Fields, hidden: (text: string) => string): Fields {
 
 function oneLine(text: string): string {
   return text.replace(/[\r\n]+/g, " ");
+}
+
+/** What steers a terminal or the order of letters, as an escape: a line shows what was logged and nothing else. */
+function visible(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function asText(fields: Fields): string {

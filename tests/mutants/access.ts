@@ -255,6 +255,14 @@ export const ACCESS: Mutant[] = [
     tests: ["unit/conf_errors_test.ts: parseConf() shows no credentials"],
   },
   {
+    id: "access/log-terminal",
+    file: "telemetry/log.ts",
+    find: "${visible(`${oneLine(message)}${asText(fields)}`)}",
+    replace: "${oneLine(message)}${asText(fields)}",
+    breaks: "a line of the log holds nothing that steers a terminal",
+    tests: ["unit/log_test.ts: a line of text holds nothing that steers a terminal"],
+  },
+  {
     id: "access/tick-makes",
     file: "sql/runs/request.sql",
     find:

@@ -96,3 +96,13 @@ Deno.test("log: secrets are hidden, also as JSON writes them; an empty one hides
     assert.match(line!, /u:\*\*\*@h/, format);
   }
 });
+
+Deno.test("a line of text holds nothing that steers a terminal, whatever was logged", () => {
+  const lines: string[] = [];
+  const log = createLog({ level: "info", format: "text", write: (line) => lines.push(line) });
+  const hostile = "a\x1b[2J\x9b31m\u202eb\u2028c\x07\x7f\r\nd";
+  log.with({ run_label: hostile, [hostile]: 1 }).info(hostile, { list: [hostile] });
+  assert.equal(lines.length, 1);
+  assert.doesNotMatch(lines[0]!, /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+  assert.match(lines[0]!, /a\\u001b\[2J\\u009b31m\\u202eb\\u2028c\\u0007\\u007f d/);
+});
