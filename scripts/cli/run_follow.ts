@@ -129,7 +129,7 @@ export async function watchToEnd(call: Call, api: Api, runId: string): Promise<E
     if (signals.signal.aborted && !api.inProcess) {
       err.line(`Run ${runId} goes on.`);
       err.line(`Watch it: etl show ${runId} --follow`);
-      err.line(`Stop it:  etl cancelRun ${runId}`);
+      err.line(`Stop it:  etl cancel ${runId}`);
     }
     throw error;
   }
@@ -139,7 +139,7 @@ export async function watchToEnd(call: Call, api: Api, runId: string): Promise<E
 }
 
 async function cancelRun(api: Api, runId: string): Promise<void> {
-  await post(api, `/api/etl/runs/${runId}/cancelRun`, {});
+  await post(api, `/api/etl/runs/${runId}/cancel`, {});
 }
 
 function printEnded(call: Call, run: RunDetail): void {
