@@ -223,8 +223,10 @@ export function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkState
   const start = run.started_at === null ? null : Date.parse(run.started_at);
   const end = run.ended_at === null ? now : Date.parse(run.ended_at);
   const elapsed = end - Date.parse(run.requested_at);
-  const working = start === null ? 0 : Math.max(1, end - start);
-  const waited = (start ?? end) - Date.parse(run.requested_at);
+  // a run that is worked on waits no longer, one in the queue works no longer
+  const worked = run.state === "running" ? elapsed - run.waited_ms : run.duration_ms ?? 0;
+  const working = Math.max(1, worked);
+  const waited = elapsed - worked;
   const total = chunks.states.length;
   const done = run.dry_run ? count(chunks, "r") + count(chunks, "p") : count(chunks, "p");
   const read = counts.records_read ?? 0;
@@ -272,7 +274,7 @@ export function RunFigures({ run, chunks }: { run: RunDetail; chunks: ChunkState
       </div>
       <div class="figure">
         <dt>{t("field.duration")}</dt>
-        <dd class="figure-main">{duration(Math.max(0, elapsed))}</dd>
+        <dd class="figure-main">{duration(Math.max(0, worked))}</dd>
         <dd class="figure-note">{t("run.waited", { time: duration(Math.max(0, waited)) })}</dd>
       </div>
     </dl>

@@ -39,6 +39,7 @@ const metricsSchema = z.object({
   schema_name: z.string().nullable(),
   table_name: z.string().nullable(),
   duration_ms: z.number().nullable(),
+  waited_ms: z.number().nullable(),
   stages: z.record(z.string(), z.any()),
   attempt: count,
   requested_at: time.nullable(),

@@ -28,6 +28,7 @@ const COLUMNS = [
   "replay_of",
   "requested_at",
   "started_at",
+  "waited_ms",
 ] as const satisfies (keyof MetricsRow | "at")[];
 
 /** Rows as CSV. */

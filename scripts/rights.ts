@@ -150,6 +150,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.has_older": { server: RUN },
   "etl.home_of": { server: RUN },
   "etl.is_alive": { server: RUN },
+  "etl.worked_ms": { server: RUN },
   "etl.is_audit": { server: RUN },
   "etl.is_paused": { server: RUN },
   "etl.is_spread": { server: RUN },

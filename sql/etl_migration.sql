@@ -324,6 +324,7 @@ alter table public.etl_improved_metrics
   add column if not exists schema_name text,
   add column if not exists table_name text,
   add column if not exists duration_ms double precision,
+  add column if not exists waited_ms double precision,
   add column if not exists stages jsonb not null default '{}',
   add column if not exists attempt integer not null default 1,
   add column if not exists requested_at timestamptz,

@@ -102,7 +102,7 @@ export async function historyPage(sql: Sql, filter: HistoryFilter): Promise<Hist
       select jsonb_build_object('run_id', r.run_id, 'run_label', r.run_label, 'state', r.state,
         'trigger', r.trigger, 'dry_run', r.dry_run, 'replay', r.replay_of is not null,
         'requested_at', etl.iso(r.requested_at), 'ended_at', etl.iso(r.ended_at),
-        'duration_ms', round((extract(epoch from coalesce(r.ended_at, case when r.state = 'running' then now() end) - r.requested_at) * 1000)::numeric, 1),
+        'duration_ms', round(etl.worked_ms(r)::numeric, 1),
         'num_chunks', r.num_chunks, 'total_rows', r.total_rows, 'expected_rows', r.expected_rows,
         'inserted', r.counts -> 'inserted', 'updated', r.counts -> 'updated',
         'unchanged', r.counts -> 'unchanged', 'rejected', r.counts -> 'rejected',
@@ -146,7 +146,7 @@ function sortExpression(sql: Sql, column: SortColumn) {
       return { value: sql`r.${sql(column)}`, type: sql`text` };
     case "duration_ms":
       return {
-        value: sql`coalesce(extract(epoch from r.ended_at - r.requested_at), -1)::double precision`,
+        value: sql`coalesce(case when r.ended_at is not null then etl.worked_ms(r) end, -1)`,
         type: sql`double precision`,
       };
     case "rejected":

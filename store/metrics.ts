@@ -16,7 +16,10 @@ export interface MetricsRow extends Record<(typeof METRIC_COUNTERS)[number], num
   replay_of: string | null;
   schema_name: string | null;
   table_name: string | null;
+  /** What attempts worked on it. */
   duration_ms: number | null;
+  /** What lay before, between and after them; null where a run of version 0.1.0 ended. */
+  waited_ms: number | null;
   stages: Record<string, unknown>;
   attempt: number;
   requested_at: string | null;

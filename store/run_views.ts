@@ -12,7 +12,8 @@ function runJson(sql: Sql) {
   || jsonb_build_object(
     'requested_at', etl.iso(r.requested_at), 'admitted_at', etl.iso(r.admitted_at), 'started_at', etl.iso(r.started_at),
     'ended_at', etl.iso(r.ended_at), 'cancel_requested_at', etl.iso(r.cancel_requested_at), 'deadline_at', etl.iso(r.deadline_at),
-    'duration_ms', round((extract(epoch from coalesce(r.ended_at, case when r.state = 'running' then clock_timestamp() end) - r.requested_at) * 1000)::numeric, 1),
+    'duration_ms', round(etl.worked_ms(r)::numeric, 1),
+    'waited_ms', round((extract(epoch from coalesce(r.ended_at, clock_timestamp()) - r.requested_at) * 1000 - coalesce(etl.worked_ms(r), 0))::numeric, 1),
     'queue_position', case when r.state = 'queued' and r.admitted_at is null then (
       select count(*) from etl.runs as w where w.pool = r.pool and w.state = 'queued' and w.admitted_at is null
         and (w.requested_at, w.run_id) <= (r.requested_at, r.run_id)) end,

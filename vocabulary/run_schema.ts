@@ -48,7 +48,10 @@ export const runSchema = z.object({
   ended_at: time.nullable(),
   cancel_requested_at: time.nullable(),
   deadline_at: time.nullable(),
+  /** What attempts worked on it; null before the first. */
   duration_ms: z.number().nullable(),
+  /** What lay before, between and after attempts, since the request. */
+  waited_ms: z.number(),
   queue_position: z.number().int().nullable(),
   num_chunks: z.number().int().nullable(),
   total_rows: z.number().int().nullable(),

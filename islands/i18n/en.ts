@@ -199,7 +199,7 @@ export const en = {
   "run.expected": "{n} row expected|{n} rows expected",
   "run.throughput": "Throughput",
   "run.records_per_second": "records a second",
-  "run.waited": "{time} of it in the queue",
+  "run.waited": "and {time} waiting",
   "run.stages": "Stages",
   "run.stage": "Stage",
   "run.timeline": "Timeline",

@@ -200,7 +200,7 @@ export const es = {
   "run.expected": "{n} fila esperada|{n} filas esperadas",
   "run.throughput": "Rendimiento",
   "run.records_per_second": "registros por segundo",
-  "run.waited": "{time} en la cola",
+  "run.waited": "y {time} esperando",
   "run.stages": "Etapas",
   "run.stage": "Etapa",
   "run.timeline": "Línea de tiempo",

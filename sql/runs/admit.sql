@@ -94,6 +94,17 @@ exception when insufficient_privilege then
   null;
 end $$;
 
+-- Milliseconds that attempts worked on a run until a time; what lay before and between them is no part of it. Null for one
+-- that never began.
+create or replace function etl.worked_ms(run etl.runs, until timestamptz default clock_timestamp()) returns double precision
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case
+    when run.attempt = 0 then null
+    when run.state = 'running' then coalesce(run.worked_ms, 0)
+      + greatest(0, extract(epoch from until - coalesce(run.attempt_started_at, run.started_at)) * 1000)
+    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end
+$$;
+
 -- A server takes a run up: a new attempt, which fences every earlier one out.
 -- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
@@ -120,6 +131,8 @@ begin
     perform etl.end_backends(format('etl-run %s %%', run.run_id));
   end if;
   update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
+    -- one that died worked until its last sign of life
+    worked_ms = etl.worked_ms(r, r.seen_at), attempt_started_at = clock_timestamp(),
     seen_at = clock_timestamp(), started_at = coalesce(r.started_at, clock_timestamp())
     where r.run_id = start_run.run_id returning * into run;
   insert into etl.stages (run_id, stage, state)

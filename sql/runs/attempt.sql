@@ -65,7 +65,7 @@ begin
       return true;
     end if;
   end if;
-  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+  update etl.runs as r set state = 'queued', worked_ms = etl.worked_ms(r), server_id = null, error = coalesce(problem, r.error), outage_since = since,
     admitted_at = case when since is null then r.admitted_at end,
     -- neither a server that stops in an orderly way nor an outage has used the attempt up
     attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,

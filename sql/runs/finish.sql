@@ -25,19 +25,19 @@ begin
   execute format($sql$
     insert into %s as m (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
       num_chunks, dry_run, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra, schema_name,
-      table_name, duration_ms, stages, attempt, requested_at, started_at, created_at)
+      table_name, duration_ms, waited_ms, stages, attempt, requested_at, started_at, created_at)
     select $1.run_id, $1.run_label, $1.state, $1.total_rows, $1.expected_rows, $1.ratio,
       ($1.params ->> 'min_acceptance_ratio')::double precision, coalesce($1.low_ratio, false), $1.num_chunks, $1.dry_run,
       $1.replay_of, coalesce(c.inserted, 0), coalesce(c.updated, 0), coalesce(c.unchanged, 0), coalesce(c.rejected, 0),
       coalesce(c.duplicates, 0), coalesce(c.filtered, 0), coalesce(c.extra, 0), $1.schema_name, $1.table_name,
-      extract(epoch from $1.ended_at - $1.requested_at) * 1000, $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at
+      coalesce($1.worked_ms, 0), extract(epoch from $1.ended_at - $1.requested_at) * 1000 - coalesce($1.worked_ms, 0), $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at
     from jsonb_to_record(coalesce($1.counts, '{}')) as c (inserted bigint, updated bigint, unchanged bigint, rejected bigint,
       duplicates bigint, filtered bigint, extra bigint)
     on conflict (run_id) do update set (status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio, num_chunks,
-      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, stages, attempt, started_at, created_at)
+      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, waited_ms, stages, attempt, started_at, created_at)
     = (excluded.status, excluded.total_rows, excluded.expected_rows, excluded.ratio, excluded.min_acceptance_ratio,
       excluded.low_ratio, excluded.num_chunks, excluded.inserted, excluded.updated, excluded.unchanged, excluded.rejected,
-      excluded.duplicates, excluded.filtered, excluded.extra, excluded.duration_ms, excluded.stages, excluded.attempt,
+      excluded.duplicates, excluded.filtered, excluded.extra, excluded.duration_ms, excluded.waited_ms, excluded.stages, excluded.attempt,
       excluded.started_at, excluded.created_at)
     $sql$, metrics_table) using run, stages;
 end $$;
@@ -121,7 +121,7 @@ begin
       'records_in', s.records_in, 'records_out', s.records_out)), '{}')
     into stage_times from etl.stages as s where s.run_id = finish_run.run_id;
 
-  update etl.runs as r set state = final_state, ended_at = clock_timestamp(),
+  update etl.runs as r set state = final_state, worked_ms = coalesce(etl.worked_ms(r), 0), ended_at = clock_timestamp(),
     started_at = coalesce(r.started_at, case when r.attempt > 0 then clock_timestamp() end),
     num_chunks = run.num_chunks, total_rows = run.total_rows, expected_rows = run.expected_rows, ratio = run.ratio,
     low_ratio = run.ratio < 1, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),

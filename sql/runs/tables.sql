@@ -80,6 +80,10 @@ create table if not exists etl.runs (
 );
 alter table etl.runs
   add column if not exists seen_at timestamptz,
+  -- ms that attempts which have ended worked on it; null where the run ended before there was this column
+  add column if not exists worked_ms double precision,
+  -- when the attempt that runs began
+  add column if not exists attempt_started_at timestamptz,
   -- a step counts as a minute of waiting
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
 import { cancelRun, finishRun, planChunks, startRun } from "../../store/runs.ts";
+import { historyPage } from "../../store/history.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -218,4 +219,55 @@ Deno.test("a higher priority goes first, and not before what has waited 20 minut
     delete (names as Record<string, string>)[name];
   }
   assert.deepEqual(order, ["waited", "high", "plain", "low"]);
+});
+
+Deno.test("a run's duration is what attempts worked on it; what lay before, between and after them is told apart", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  const hours = (ms: number | null) => Math.floor(ms! / 3_600_000);
+  const { run_id } = await engine.submit({ batch_size: 1 });
+  const waited = (many: string) =>
+    sql`update etl.runs set requested_at = requested_at - ${many}::text::interval where run_id = ${run_id}`;
+  const worked = (many: string) =>
+    sql`update etl.runs set requested_at = requested_at - ${many}::text::interval,
+      attempt_started_at = attempt_started_at - ${many}::text::interval where run_id = ${run_id}`;
+  const times = async () => {
+    const { duration_ms, waited_ms } = await engine.run(run_id);
+    return [hours(duration_ms), hours(waited_ms)];
+  };
+  const begin = async () => {
+    await sql`select etl.admit_runs()`;
+    // a server of PostgreSQL that has just begun takes everybody for alive
+    await waitFor(async () =>
+      (await sql`select * from etl.start_run(${run_id}, 'elsewhere', 9)`).length > 0
+    );
+  };
+  await waited("2 hours");
+  assert.equal((await engine.run(run_id)).duration_ms, null);
+  await begin();
+  await worked("1 hour");
+  assert.deepEqual(await times(), [1, 2]);
+  await sql`select etl.give_back_run(${run_id}, 1)`;
+  await waited("4 hours");
+  assert.deepEqual(await times(), [1, 6]);
+  await begin();
+  await worked("3 hours");
+  // its server dies half an hour before another takes the run up
+  await sql`update etl.runs set seen_at = clock_timestamp() - interval '90 minutes' where run_id = ${run_id}`;
+  await begin();
+  assert.deepEqual(await times(), [2, 7]);
+  await sql`select etl.finish_run(${run_id}, 3, '{"state": "failed", "error": {}}')`;
+  assert.deepEqual(await times(), [2, 7]);
+  await sql`select etl.retry_run(${run_id})`;
+  await waited("10 hours");
+  await begin();
+  await worked("5 hours");
+  await sql`select etl.finish_run(${run_id}, 4, '{"state": "cancelled"}')`;
+  assert.deepEqual(await times(), [7, 17]);
+  const metrics = await (await engine.request("/api/metrics/history")).json();
+  assert.match(JSON.stringify(metrics), /"waited_ms":63\d{6}[.,]/, "17.5 hours");
+  const [row] = await sql`select * from public.etl_improved_metrics where run_id = ${run_id}`;
+  assert.deepEqual([hours(row!.duration_ms), hours(row!.waited_ms)], [7, 17]);
+  const { rows } = await historyPage(sql, { limit: 1, sort: "duration_ms", descending: true });
+  assert.equal(hours(rows[0]!.duration_ms), 7);
 });

@@ -253,4 +253,20 @@ export const RUNS: Mutant[] = [
     breaks: "every change of a run is announced",
     tests: ["integration/run_states_test.ts: every change of a run is told"],
   },
+  {
+    id: "runs/worked-dead",
+    file: "sql/runs/admit.sql",
+    find: "worked_ms = etl.worked_ms(r, r.seen_at), ",
+    replace: "worked_ms = etl.worked_ms(r), ",
+    breaks: "a dead server worked on its run until its last sign of life",
+    tests: ["integration/run_states_test.ts: a run's duration is what attempts worked on it"],
+  },
+  {
+    id: "runs/worked-given-back",
+    file: "sql/runs/attempt.sql",
+    find: "state = 'queued', worked_ms = etl.worked_ms(r), ",
+    replace: "state = 'queued', ",
+    breaks: "a run that was given back keeps the time that was worked on it",
+    tests: ["integration/run_states_test.ts: a run's duration is what attempts worked on it"],
+  },
 ];
