@@ -149,6 +149,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.has_event_key": { server: RUN },
   "etl.has_older": { server: RUN },
   "etl.home_of": { server: RUN },
+  "etl.order_dataset_events": {},
   "etl.is_alive": { server: RUN },
   "etl.worked_ms": { server: RUN },
   "etl.is_audit": { server: RUN },

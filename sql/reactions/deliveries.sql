@@ -1,3 +1,14 @@
+-- Events get their numbers in the order in which they are committed: whoever sees one sees all before it, so that no
+-- consumer is told of a later end of a run first. Taken before numbers are drawn, held until the transaction's end.
+create or replace function etl.order_dataset_events() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl dataset_events', 0));
+  return null;
+end $$;
+create or replace trigger order_dataset_events before insert on etl.dataset_events
+  for each statement execute function etl.order_dataset_events();
+
 -- A dataset event becomes one delivery for each consumer of the dataset, in the transaction that writes it.
 create or replace function etl.deliver_dataset_event() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$

@@ -11,6 +11,7 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { startServer } from "../helpers/server.ts";
+import { withClient } from "../helpers/query.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 const EVENTS = "postgres://etl_improved/etl_improved_events";
@@ -101,6 +102,42 @@ Deno.test("two servers deliver each event once to each consumer", async (t) => {
   await waitFor(settled(engine), { timeoutMs: 30_000 });
   const seen = [...a.seen, ...b.seen].flat().sort((x, y) => x - y);
   assert.deepEqual(seen, numbers.sort((x, y) => x - y));
+});
+
+Deno.test("on two servers, consumers are told of ends of runs in the order of their events, though one is stored while another commits", async (t) => {
+  await using engine = await startEngine(t);
+  const [a, b] = [recorder("ordered"), recorder("ordered")];
+  const seen: number[] = [];
+  for (const { consumer } of [a, b]) {
+    const { run } = consumer;
+    consumer.run = (context) => {
+      seen.push(...context.events.map((event) => event.event_no));
+      return run(context);
+    };
+  }
+  await using _one = await startReacting(engine, { consumers: [a.consumer] });
+  await using _two = await startReacting(engine, { consumers: [b.consumer] });
+  const insert =
+    "insert into etl.dataset_events (dataset, emitted_by) values ('public.etl_improved_events', 'test')";
+  for (let i = 0; i < 5; i++) {
+    // the first has its number and takes its time to commit
+    const later: Promise<unknown>[] = [];
+    await withClient(engine.db.dsn, async (slow) => {
+      await slow.query("begin");
+      await slow.query(insert);
+      for (let n = 0; n < 3; n++) later.push(emit(engine));
+      await waitFor(async () => {
+        const [row] = await engine.sql`select count(*)::int as n from pg_stat_activity
+          where datname = current_database() and wait_event = 'advisory' and query like '%into etl.dataset_events%'`;
+        return row!.n === 3;
+      }, { what: "three inserts wait for the one before them" });
+      await slow.query("commit");
+    });
+    await Promise.all(later);
+  }
+  await waitFor(settled(engine), { timeoutMs: 30_000 });
+  assert.equal(seen.length, 20);
+  assert.deepEqual(seen, seen.toSorted((x, y) => x - y));
 });
 
 Deno.test("a consumer that throws comes again without what it wrote, and holds up no other", async (t) => {

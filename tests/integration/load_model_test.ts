@@ -1,6 +1,33 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+
+const LONG = Deno.env.get("ETL_TEST_LONG") !== undefined;
+
+/** Of the whole suite's time each of the three long tests may take this much. */
+const LIMIT_MS = 80_000;
+
+/** Random runs of a property; each failure names its seed, with which ETL_TEST_SEED repeats it. */
+async function check<T>(
+  inputs: fc.Arbitrary<T>,
+  { normal, long }: { normal: number; long: number },
+  property: (input: T) => Promise<void>,
+): Promise<void> {
+  const seed = Number(Deno.env.get("ETL_TEST_SEED") ?? Date.now() % 2 ** 31);
+  const deadline = LONG ? performance.now() + LIMIT_MS : Infinity;
+  let runs = 0;
+  await fc.assert(
+    fc.asyncProperty(inputs, async (input) => {
+      if (performance.now() > deadline) return;
+      await property(input);
+      runs++;
+    }),
+    { seed, numRuns: LONG ? long : normal },
+  );
+  if (LONG) console.log(`seed ${seed}, ${runs} random runs`);
+}
 
 const source = (records: unknown[], rest: object = {}) => ({
   type: "inline",
@@ -44,8 +71,10 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 Deno.test("any small batches, in any order of execution, repeated and broken off, end as a simple model says", async (t) => {
   await using engine = await startEngine(t, { workers: 2 });
   let tables = 0;
-  await fc.assert(
-    fc.asyncProperty(steps, fc.boolean(), fc.boolean(), async (given, versioned, backwards) => {
+  await check(
+    fc.tuple(steps, fc.boolean(), fc.boolean()),
+    { normal: 25, long: 300 },
+    async ([given, versioned, backwards]) => {
       const table_name = `model_${tables++}`;
       const confs = [...given, ...given.slice(-1)].map((step, run) => ({
         run,
@@ -101,8 +130,7 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
           row.run,
         ]),
       );
-    }),
-    { numRuns: 25 },
+    },
   );
   const [row] = await engine.sql`select count(*)::int as n from etl.runs where attempt > 1`;
   assert.ok(row!.n > 0, "some runs were taken up again");
@@ -127,13 +155,13 @@ async function breakOff(engine: Engine, runId: string): Promise<void> {
 }
 
 /** The rules of product.md: highest version, then later request; within a run the last in source order. */
-function apply(
-  table: Map<number, ModelRow>,
+function apply<K>(
+  table: Map<K, ModelRow>,
   run: number,
-  records: { id?: number; v: number }[],
+  records: { id?: K; v: number }[],
   versioned: boolean,
 ) {
-  const winners = new Map<number, { text: string; version: number }>();
+  const winners = new Map<K, { text: string; version: number }>();
   let keyed = 0;
   for (const record of records) {
     if (record.id === undefined) continue;
@@ -159,3 +187,247 @@ function apply(
   }
   return result;
 }
+
+/** A record as a source writes it: its key (none: rejected), its version and what else it says. */
+type Written = [key: string | null, version: number, content: string];
+
+/** Ways to write records down; a record without a key is one that lacks it. */
+const DIALECTS: Record<string, { ext: string; conf?: object; write(records: Written[]): string }> =
+  {
+    csv: { ext: "csv", write: (records) => delimited(records, ",", true) },
+    semicolons: {
+      ext: "csv",
+      conf: { delimiter: ";" },
+      write: (records) => delimited(records, ";", true).replaceAll("\n", "\r\n"),
+    },
+    tsv: { ext: "tsv", write: (records) => delimited(records, "\t", false) },
+    ndjson: { ext: "ndjson", write: (records) => records.map((r) => json(r) + "\n").join("") },
+    json: { ext: "json", write: (records) => `{"rows": [${records.map(json).join(",\n ")}]}` },
+  };
+
+function delimited(records: Written[], delimiter: string, quotes: boolean): string {
+  const cell = (text: string) =>
+    quotes && /["\s,;]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return [["id", "v", "x"], ...records.map(([key, v, x]) => [key ?? "", String(v), x])]
+    .map((cells) => cells.map(cell).join(delimiter) + "\n").join("");
+}
+
+const json = ([key, v, x]: Written) =>
+  JSON.stringify({ ...(key === null ? {} : { id: key }), v, x });
+
+interface FileStep {
+  /** Records of each file of the step, which are called part-1, part-2, part-10. */
+  files: Written[][];
+  chunkSize: number;
+  breaks: number;
+  replay: boolean;
+}
+
+/** Keys that are equal as numbers, or differ in what is easily lost, are different keys. */
+const KEYS = ["1", "1.0", "1.00", "01", "true", "True", "a", "A", "é", "e\u0301", "x|y", "-0", "0"];
+/** Texts that no dialect may change. */
+const CONTENTS = ["plain", "5'9\"", '"', "a;b", "c,d", "NA", "0x1"];
+
+const fileSteps: fc.Arbitrary<FileStep[]> = fc.array(
+  fc.record({
+    files: fc.array(
+      fc.array(
+        fc.tuple(
+          fc.option(fc.constantFrom(...KEYS), { freq: 8 }),
+          fc.integer({ min: 1, max: 3 }),
+          fc.constantFrom(...CONTENTS),
+        ),
+        { minLength: 1, maxLength: 4 },
+      ),
+      { minLength: 1, maxLength: 3 },
+    ),
+    chunkSize: fc.integer({ min: 1, max: 5 }),
+    breaks: fc.integer({ min: 0, max: 1 }),
+    replay: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 3 },
+);
+
+Deno.test("files in any dialect, in any order, at once, broken off and replayed, end as the model says", async (t) => {
+  await using engine = await startEngine(t, { workers: 2 });
+  let tables = 0;
+  await check(
+    fc.tuple(
+      fileSteps,
+      fc.constantFrom(...Object.keys(DIALECTS)),
+      fc.boolean(),
+      fc.constantFrom("in order", "backwards", "at once"),
+    ),
+    { normal: 12, long: 500 },
+    async ([given, name, versioned, order]) => {
+      const table_name = `files_${tables++}`;
+      const { ext, conf, write } = DIALECTS[name]!;
+      const ids: string[] = [];
+      for (const [i, { files, chunkSize }] of given.entries()) {
+        const dir = `${engine.dataDir}/${table_name}/${i}`;
+        await Deno.mkdir(dir, { recursive: true });
+        for (const [n, records] of files.entries()) {
+          await Deno.writeTextFile(`${dir}/part-${[1, 2, 10][n]}.${ext}`, write(records));
+        }
+        const { run_id } = await engine.submit({
+          table_name,
+          run_label: `${table_name} ${i}`,
+          chunk_size: chunkSize,
+          min_acceptance_ratio: 0,
+          source: {
+            type: "file",
+            path: `${table_name}/${i}/*`,
+            name: "test",
+            key: "id",
+            ...conf,
+            // what a cell becomes is not what this is about
+            columns: { id: "text" },
+            ...(ext === "json" ? { records_path: "rows" } : {}),
+            ...(versioned ? { version: "v" } : {}),
+          },
+        });
+        ids.push(run_id);
+      }
+      await engine.sideBySide();
+      const table = new Map<string, ModelRow>();
+      const records = given.map(({ files }) =>
+        files.flat().map(([id, v, x]) => ({ ...(id === null ? {} : { id }), v, x }))
+      );
+      const run = async (i: number) => {
+        for (let n = 0; n < given[i]!.breaks; n++) await breakOff(engine, ids[i]!);
+        const ended = await engine.toEnd(ids[i]!);
+        assert.equal(ended.state, "succeeded", JSON.stringify(ended.error));
+        assert.equal(ended.counts.records_read, records[i]!.length);
+        assert.equal(
+          ended.counts.rejected,
+          records[i]!.filter(({ id }) => id === undefined).length,
+        );
+        return ended;
+      };
+      const indices = given.map((_, i) => i);
+      if (order === "backwards") indices.reverse();
+      const ended = order === "at once" ? await Promise.all(indices.map(run)) : [];
+      for (const i of indices) {
+        if (order !== "at once") ended.push(await run(i));
+        const said = apply(table, i, records[i]!, versioned);
+        const { counts, warnings } = ended.at(order === "at once" ? i : -1)!;
+        assert.equal(counts.duplicates, said.duplicates);
+        assert.equal(
+          warnings.some((text) => /different contents in several files/.test(text)),
+          !versioned && differsBetweenFiles(given[i]!.files),
+        );
+        if (order === "at once") continue;
+        assert.deepEqual(
+          [counts.inserted, counts.updated, counts.unchanged],
+          [said.inserted, said.updated, said.unchanged],
+        );
+      }
+      // what has no key has none when it is replayed, and changes nothing
+      for (const i of indices) {
+        if (!given[i]!.replay) continue;
+        const url = `/api/etl/runs/${ids[i]}/quarantine/replay`;
+        const answer = await engine.post(url);
+        const { run_id } = await answer.json();
+        if (records[i]!.every(({ id }) => id !== undefined)) continue;
+        assert.equal(answer.status, 202);
+        assert.equal(
+          (await engine.toEnd(run_id)).counts.rejected,
+          0 + records[i]!.filter(({ id }) => id === undefined).length,
+        );
+      }
+      const rows = await engine.rows(`public.${table_name}`);
+      assert.deepEqual(
+        new Map(
+          rows.map(({ event_id, payload, run_id }) => [event_id, [payload, ids.indexOf(run_id)]]),
+        ),
+        new Map([...table].map(([id, row]) => [id, [JSON.parse(row.text), row.run]])),
+      );
+    },
+  );
+});
+
+/** Whether a key stands in several files with different contents. */
+function differsBetweenFiles(files: Written[][]): boolean {
+  const found = new Map<string, { files: Set<number>; texts: Set<string> }>();
+  for (const [n, records] of files.entries()) {
+    for (const record of records) {
+      if (record[0] === null) continue;
+      const of = found.get(record[0]) ?? { files: new Set(), texts: new Set() };
+      found.set(record[0], of);
+      of.files.add(n);
+      of.texts.add(json(record));
+    }
+  }
+  return [...found.values()].some((of) => of.files.size > 1 && of.texts.size > 1);
+}
+
+/** What happens to a table between runs: rows written with a cursor late by up to the lookback; then a run. */
+const changes = fc.array(
+  fc.record({
+    rows: fc.array(
+      fc.record({ id: fc.integer({ min: 1, max: 8 }), late: fc.integer({ min: 0, max: 5 }) }),
+      {
+        maxLength: 5,
+      },
+    ),
+    full: fc.boolean(),
+    breaks: fc.integer({ min: 0, max: 1 }),
+    chunkSize: fc.integer({ min: 1, max: 4 }),
+  }),
+  { minLength: 2, maxLength: 4 },
+);
+
+Deno.test("incremental runs, late rows, breaks and full_refresh in any order leave nothing behind", async (t) => {
+  await using shop = await testDatabase({ name: `shop of ${t.name}` }, { setUp: false });
+  await using engine = await startEngine(t, { env: { ETL_CONNECTION_SHOP: shop.dsn } });
+  let tables = 0;
+  await check(
+    fc.tuple(changes, fc.constantFrom("window", "exact")),
+    { normal: 6, long: 200 },
+    async ([given, cursor_mode]) => {
+      const table = `orders_${tables++}`;
+      await query(
+        shop.dsn,
+        `create table ${table} (id integer primary key, changed bigint, v integer)`,
+      );
+      const rows = new Map<number, { id: number; changed: number; v: number }>();
+      let clock = 100;
+      for (const [i, { rows: written, full, breaks, chunkSize }] of given.entries()) {
+        for (const { id, late } of written) {
+          // exact loses nothing however late it is
+          const changed = ++clock - (cursor_mode === "exact" ? late * 15 : late);
+          rows.set(id, { id, changed, v: clock });
+          await query(
+            shop.dsn,
+            `insert into ${table} values (${id}, ${changed}, ${clock})
+             on conflict (id) do update set changed = excluded.changed, v = excluded.v`,
+          );
+        }
+        const { run_id } = await engine.submit({
+          table_name: table,
+          run_label: `${table} ${i}`,
+          chunk_size: chunkSize,
+          full_refresh: full,
+          source: {
+            type: "postgres",
+            connection: "shop",
+            table,
+            name: table,
+            key: "id",
+            cursor: "changed",
+            cursor_mode,
+            lookback: 10,
+          },
+        });
+        await engine.sideBySide();
+        for (let n = 0; n < breaks; n++) await breakOff(engine, run_id);
+        const ended = await engine.toEnd(run_id);
+        assert.equal(ended.state, "succeeded", JSON.stringify(ended.error));
+        assert.deepEqual(
+          (await engine.rows(`public.${table}`)).map(({ payload }) => payload),
+          [...rows.values()].sort((a, b) => a.id - b.id),
+        );
+      }
+    },
+  );
+});

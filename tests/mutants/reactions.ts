@@ -465,4 +465,14 @@ export const REACTIONS: Mutant[] = [
     breaks: "text of others is no link and no mention",
     tests: ["integration/alerts_slack_test.ts: slackMessage() shows foreign text"],
   },
+  {
+    id: "reactions/event-order",
+    file: "sql/reactions/deliveries.sql",
+    find: "perform pg_advisory_xact_lock(hashtextextended('etl dataset_events', 0));",
+    replace: "",
+    breaks: "events have their numbers in the order of their commits",
+    tests: [
+      "integration/consumer_test.ts: on two servers, consumers are told of ends of runs in the order",
+    ],
+  },
 ];
