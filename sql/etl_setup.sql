@@ -477,6 +477,7 @@ alter table public.etl_improved_metrics
   add column if not exists schema_name text,
   add column if not exists table_name text,
   add column if not exists duration_ms double precision,
+  add column if not exists waited_ms double precision,
   add column if not exists stages jsonb not null default '{}',
   add column if not exists attempt integer not null default 1,
   add column if not exists requested_at timestamptz,
@@ -739,6 +740,10 @@ create table if not exists etl.runs (
 );
 alter table etl.runs
   add column if not exists seen_at timestamptz,
+  -- ms that attempts which have ended worked on it; null where the run ended before there was this column
+  add column if not exists worked_ms double precision,
+  -- when the attempt that runs began
+  add column if not exists attempt_started_at timestamptz,
   -- a step counts as a minute of waiting
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure
@@ -3155,6 +3160,17 @@ exception when insufficient_privilege then
   null;
 end $$;
 
+-- Milliseconds that attempts worked on a run until a time; what lay before and between them is no part of it. Null for one
+-- that never began.
+create or replace function etl.worked_ms(run etl.runs, until timestamptz default clock_timestamp()) returns double precision
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case
+    when run.attempt = 0 then null
+    when run.state = 'running' then coalesce(run.worked_ms, 0)
+      + greatest(0, extract(epoch from until - coalesce(run.attempt_started_at, run.started_at)) * 1000)
+    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end
+$$;
+
 -- A server takes a run up: a new attempt, which fences every earlier one out.
 -- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
@@ -3181,6 +3197,8 @@ begin
     perform etl.end_backends(format('etl-run %s %%', run.run_id));
   end if;
   update etl.runs as r set state = 'running', attempt = r.attempt + 1, server_id = start_run.server_id,
+    -- one that died worked until its last sign of life
+    worked_ms = etl.worked_ms(r, r.seen_at), attempt_started_at = clock_timestamp(),
     seen_at = clock_timestamp(), started_at = coalesce(r.started_at, clock_timestamp())
     where r.run_id = start_run.run_id returning * into run;
   insert into etl.stages (run_id, stage, state)
@@ -3278,7 +3296,7 @@ begin
       return true;
     end if;
   end if;
-  update etl.runs as r set state = 'queued', server_id = null, error = coalesce(problem, r.error), outage_since = since,
+  update etl.runs as r set state = 'queued', worked_ms = etl.worked_ms(r), server_id = null, error = coalesce(problem, r.error), outage_since = since,
     admitted_at = case when since is null then r.admitted_at end,
     -- neither a server that stops in an orderly way nor an outage has used the attempt up
     attempt_base = case when problem is null or outage_minutes is not null then r.attempt_base + 1 else r.attempt_base end,
@@ -3409,19 +3427,19 @@ begin
   execute format($sql$
     insert into %s as m (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
       num_chunks, dry_run, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra, schema_name,
-      table_name, duration_ms, stages, attempt, requested_at, started_at, created_at)
+      table_name, duration_ms, waited_ms, stages, attempt, requested_at, started_at, created_at)
     select $1.run_id, $1.run_label, $1.state, $1.total_rows, $1.expected_rows, $1.ratio,
       ($1.params ->> 'min_acceptance_ratio')::double precision, coalesce($1.low_ratio, false), $1.num_chunks, $1.dry_run,
       $1.replay_of, coalesce(c.inserted, 0), coalesce(c.updated, 0), coalesce(c.unchanged, 0), coalesce(c.rejected, 0),
       coalesce(c.duplicates, 0), coalesce(c.filtered, 0), coalesce(c.extra, 0), $1.schema_name, $1.table_name,
-      extract(epoch from $1.ended_at - $1.requested_at) * 1000, $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at
+      coalesce($1.worked_ms, 0), extract(epoch from $1.ended_at - $1.requested_at) * 1000 - coalesce($1.worked_ms, 0), $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at
     from jsonb_to_record(coalesce($1.counts, '{}')) as c (inserted bigint, updated bigint, unchanged bigint, rejected bigint,
       duplicates bigint, filtered bigint, extra bigint)
     on conflict (run_id) do update set (status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio, num_chunks,
-      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, stages, attempt, started_at, created_at)
+      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, waited_ms, stages, attempt, started_at, created_at)
     = (excluded.status, excluded.total_rows, excluded.expected_rows, excluded.ratio, excluded.min_acceptance_ratio,
       excluded.low_ratio, excluded.num_chunks, excluded.inserted, excluded.updated, excluded.unchanged, excluded.rejected,
-      excluded.duplicates, excluded.filtered, excluded.extra, excluded.duration_ms, excluded.stages, excluded.attempt,
+      excluded.duplicates, excluded.filtered, excluded.extra, excluded.duration_ms, excluded.waited_ms, excluded.stages, excluded.attempt,
       excluded.started_at, excluded.created_at)
     $sql$, metrics_table) using run, stages;
 end $$;
@@ -3505,7 +3523,7 @@ begin
       'records_in', s.records_in, 'records_out', s.records_out)), '{}')
     into stage_times from etl.stages as s where s.run_id = finish_run.run_id;
 
-  update etl.runs as r set state = final_state, ended_at = clock_timestamp(),
+  update etl.runs as r set state = final_state, worked_ms = coalesce(etl.worked_ms(r), 0), ended_at = clock_timestamp(),
     started_at = coalesce(r.started_at, case when r.attempt > 0 then clock_timestamp() end),
     num_chunks = run.num_chunks, total_rows = run.total_rows, expected_rows = run.expected_rows, ratio = run.ratio,
     low_ratio = run.ratio < 1, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
@@ -4783,6 +4801,17 @@ begin
 end $$;
 
 -- sql/reactions/deliveries.sql
+-- Events get their numbers in the order in which they are committed: whoever sees one sees all before it, so that no
+-- consumer is told of a later end of a run first. Taken before numbers are drawn, held until the transaction's end.
+create or replace function etl.order_dataset_events() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('etl dataset_events', 0));
+  return null;
+end $$;
+create or replace trigger order_dataset_events before insert on etl.dataset_events
+  for each statement execute function etl.order_dataset_events();
+
 -- A dataset event becomes one delivery for each consumer of the dataset, in the transaction that writes it.
 create or replace function etl.deliver_dataset_event() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -5110,7 +5139,7 @@ comment on function etl.scrape() is 'what GET /api/etl/metrics shows of the data
 create or replace view public.v_etl_latest_metrics as
 select run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, at,
   id, run_id, status, min_acceptance_ratio, low_ratio, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra,
-  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at
+  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at, waited_ms
 from public.etl_improved_metrics
 where ratio is not null
 order by created_at desc, run_id desc
@@ -5860,6 +5889,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.has_older', 'server', 'execute'),
     ('function', 'etl.home_of', 'server', 'execute'),
     ('function', 'etl.is_alive', 'server', 'execute'),
+    ('function', 'etl.worked_ms', 'server', 'execute'),
     ('function', 'etl.is_audit', 'server', 'execute'),
     ('function', 'etl.is_paused', 'server', 'execute'),
     ('function', 'etl.is_spread', 'server', 'execute'),
@@ -6010,7 +6040,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('cae91222ea0a09e9c3847a965893539c67f22f83f27249f4065376efa106cc8f')
+insert into etl.setups (checksum) values ('a0d23ad2074bb5f33dfca8d9061b5834d3a96038e0d228f22469edb1117a15ad')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6018,4 +6048,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"cae91222ea0a09e9c3847a965893539c67f22f83f27249f4065376efa106cc8f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"a0d23ad2074bb5f33dfca8d9061b5834d3a96038e0d228f22469edb1117a15ad","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
