@@ -1,3 +1,4 @@
+import { databaseNow } from "../store/database.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { cronWords, SlotClock } from "../pipeline/schedules/cron.ts";
 import { readMoment } from "../pipeline/schedules/moment.ts";
@@ -146,7 +147,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const end = until === null
         ? null
         : readMoment(until, { field: "until", timeZone: time_zone });
-      if (end !== null && end.getTime() <= Date.now()) {
+      if (end !== null && end <= await databaseNow(deps.sql)) {
         throw new Problem("invalid-conf", {
           detail: "A pause ends in the future.",
           errors: [{

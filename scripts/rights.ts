@@ -132,6 +132,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.drop_leftover_manifests": { server: RUN },
   "etl.drop_manifests": { server: RUN },
   "etl.drop_typed_view": { server: RUN },
+  "etl.dropped_version": { server: RUN },
   "etl.due_work": { server: RUN },
   "etl.end_backends": { server: RUN },
   "etl.end_gone_incidents": { server: RUN },

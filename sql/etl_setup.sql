@@ -3256,13 +3256,30 @@ begin
   return query select true, run.cancel_requested_at is not null;
 end $$;
 
+-- The version that the last run of this label, source and table had, where this one has none; null else.
+create or replace function etl.dropped_version(run_id uuid) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select (past.params #> '{source,version}')::text
+  from etl.runs as r, lateral (
+    select p.params from etl.runs as p
+    where p.run_label = r.run_label and p.run_id <> r.run_id and p.state = 'succeeded' and not p.dry_run and p.replay_of is null
+      and p.requested_at < r.requested_at and p.schema_name = r.schema_name and p.table_name = r.table_name
+      and etl.source_name(p.params, p.run_label) = etl.source_name(r.params, r.run_label)
+    order by p.requested_at desc limit 1) as past
+  where r.run_id = dropped_version.run_id and r.replay_of is null and r.params #>> '{source,version}' is null
+$$;
+
 -- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
 create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
 returns table (chunk_no integer, state text)
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  dropped text := etl.dropped_version(plan_chunks.run_id);
 begin
   update etl.runs as r set pin = coalesce(r.pin, plan_chunks.pin), num_chunks = jsonb_array_length(slices),
-    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end
+    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings || case when dropped is null then '[]' else
+      jsonb_build_array(format('The records have no version, and the run of this label before had "version": %s. Without it the record '
+        'that is read last wins, also over newer rows. Put source.version back, unless that is meant.', dropped)) end else r.warnings end
     where r.run_id = plan_chunks.run_id and r.attempt = plan_chunks.attempt and r.state = 'running';
   if not found then return; end if;
   insert into etl.chunks (run_id, chunk_no, slice)
@@ -5874,6 +5891,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.drop_leftover_manifests', 'server', 'execute'),
     ('function', 'etl.drop_manifests', 'server', 'execute'),
     ('function', 'etl.drop_typed_view', 'server', 'execute'),
+    ('function', 'etl.dropped_version', 'server', 'execute'),
     ('function', 'etl.due_work', 'server', 'execute'),
     ('function', 'etl.end_backends', 'server', 'execute'),
     ('function', 'etl.end_gone_incidents', 'server', 'execute'),
@@ -6040,7 +6058,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('a0d23ad2074bb5f33dfca8d9061b5834d3a96038e0d228f22469edb1117a15ad')
+insert into etl.setups (checksum) values ('516d6da286f7afa0cb5c87ddeb2f6e6cf275633c6386811b4245a48e1c95e8bf')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6048,4 +6066,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"a0d23ad2074bb5f33dfca8d9061b5834d3a96038e0d228f22469edb1117a15ad","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"516d6da286f7afa0cb5c87ddeb2f6e6cf275633c6386811b4245a48e1c95e8bf","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

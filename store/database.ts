@@ -183,3 +183,17 @@ export class StatementWatch {
     );
   }
 }
+
+/** The time by the database's clock: what is stored goes by it, whatever the clocks of servers say. */
+export async function databaseNow(sql: Sql): Promise<Date> {
+  const [row] = await sql<{ now: Date }[]>`select clock_timestamp() as now`;
+  return row!.now;
+}
+
+/** Milliseconds by which the database's clock is ahead of this server's, give or take half of the way there and back. */
+export async function clockSkewMs(sql: Sql): Promise<{ aheadMs: number; uncertainMs: number }> {
+  const sent = Date.now();
+  const now = (await databaseNow(sql)).getTime();
+  const received = Date.now();
+  return { aheadMs: now - (sent + received) / 2, uncertainMs: (received - sent) / 2 };
+}

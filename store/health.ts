@@ -1,5 +1,5 @@
 import { connectionTarget } from "./connection_target.ts";
-import type { Sql } from "./database.ts";
+import { clockSkewMs, type Sql } from "./database.ts";
 import { takenOverTables } from "./fingerprints.ts";
 import { type Blocker, blockers, blockerText } from "./blockers.ts";
 import { databasePlace, isNear } from "./dsn.ts";
@@ -168,6 +168,7 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
         from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
   const overdue = await overdueSchedules(sql);
   const plain = await unencrypted(sql, jobs.dsn);
+  const skew = skewText(await clockSkewMs(sql));
   const holders = await blockers(sql, BLOCKING_SECONDS);
   const takenOver = (await takenOverTables(sql)).map(({ dataset, next, blocks }) =>
     `fingerprints of ${dataset}, which was taken over, are not all known yet (block ${next} of ${blocks}): until then a run writes its rows once`
@@ -181,10 +182,25 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
       ...jobWarnings,
       ...takenOver,
       ...plain,
+      ...skew,
       ...holders.map(blockingText),
     ],
     facts: { ...facts, scheduler, overdue_schedules: overdue },
   };
+}
+
+/** A clock that is wrong by so much is told of. */
+const SKEW_MS = 5_000;
+
+function skewText({ aheadMs, uncertainMs }: { aheadMs: number; uncertainMs: number }): string[] {
+  if (Math.abs(aheadMs) - uncertainMs < SKEW_MS) return [];
+  const seconds = Math.round(Math.abs(aheadMs) / 1000);
+  return [
+    `this server's clock is ${seconds} s ${
+      aheadMs > 0 ? "behind" : "ahead of"
+    } the database's, by which ` +
+    "schedules, deadlines and retentions go: synchronize both with NTP",
+  ];
 }
 
 /** A connection that was meant to be encrypted where possible, and is not. */

@@ -1,4 +1,4 @@
-import type { Sql } from "./database.ts";
+import { databaseNow, type Sql } from "./database.ts";
 import { connect, type Queryable } from "./pg.ts";
 
 /** The tasks of etl_maintenance, in their order. */
@@ -90,11 +90,12 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
   if (errors.length > 0) {
     await requestMaintenance(sql, conf, { trigger: "preview", requested_by: "" });
   }
+  const now = (await databaseNow(sql)).getTime();
   const tasks = [];
   for (const task of MAINTENANCE_TASKS.filter((each) => each.startsWith("clean_old_"))) {
     const name = task.replace("clean_old_", "retention_days_");
     const days = params[name]!;
-    const cutoff = days === -1 ? null : new Date(Date.now() - days * 86_400_000).toISOString();
+    const cutoff = days === -1 ? null : new Date(now - days * 86_400_000).toISOString();
     const tables = [];
     for (
       const { name: table, rows: from } of cutoff === null ? [] : await maintainedTables(sql, task)

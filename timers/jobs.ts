@@ -1,5 +1,5 @@
 import { SlotClock } from "../pipeline/schedules/cron.ts";
-import type { Sql } from "../store/database.ts";
+import { databaseNow, type Sql } from "../store/database.ts";
 import {
   type CronJob,
   cronJobs,
@@ -77,7 +77,7 @@ async function scheduleJobs(
   sql: Sql,
   jobs: { name: string; schedule: string }[],
 ): Promise<void> {
-  const now = new Date();
+  const now = await databaseNow(sql);
   await keepOwnJobs(
     sql,
     jobs.map(({ name, schedule }) => ({ name, schedule, next_at: nextTime(schedule, now) })),

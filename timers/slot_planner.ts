@@ -1,6 +1,6 @@
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { Problem } from "../vocabulary/problem.ts";
-import type { Database, Sql } from "../store/database.ts";
+import { type Database, databaseNow, type Sql } from "../store/database.ts";
 import { delay } from "../store/retry.ts";
 import {
   type ComputedSlot,
@@ -30,8 +30,9 @@ const BREATH = 500;
  */
 export async function planSlots(
   sql: Sql,
-  { now = new Date(), name = null }: { now?: Date; name?: string | null } = {},
+  { now: given, name = null }: { now?: Date; name?: string | null } = {},
 ): Promise<number> {
+  const now = given ?? await databaseNow(sql);
   const due = new Date(now.getTime() + AHEAD_MS - REFRESH_MS);
   const schedules = await schedulesToPlan(sql, due, name);
   let failure: unknown;

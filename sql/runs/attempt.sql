@@ -25,13 +25,30 @@ begin
   return query select true, run.cancel_requested_at is not null;
 end $$;
 
+-- The version that the last run of this label, source and table had, where this one has none; null else.
+create or replace function etl.dropped_version(run_id uuid) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select (past.params #> '{source,version}')::text
+  from etl.runs as r, lateral (
+    select p.params from etl.runs as p
+    where p.run_label = r.run_label and p.run_id <> r.run_id and p.state = 'succeeded' and not p.dry_run and p.replay_of is null
+      and p.requested_at < r.requested_at and p.schema_name = r.schema_name and p.table_name = r.table_name
+      and etl.source_name(p.params, p.run_label) = etl.source_name(r.params, r.run_label)
+    order by p.requested_at desc limit 1) as past
+  where r.run_id = dropped_version.run_id and r.replay_of is null and r.params #>> '{source,version}' is null
+$$;
+
 -- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
 create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
 returns table (chunk_no integer, state text)
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  dropped text := etl.dropped_version(plan_chunks.run_id);
 begin
   update etl.runs as r set pin = coalesce(r.pin, plan_chunks.pin), num_chunks = jsonb_array_length(slices),
-    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end
+    warnings = case when r.pin is null then r.warnings || plan_chunks.warnings || case when dropped is null then '[]' else
+      jsonb_build_array(format('The records have no version, and the run of this label before had "version": %s. Without it the record '
+        'that is read last wins, also over newer rows. Put source.version back, unless that is meant.', dropped)) end else r.warnings end
     where r.run_id = plan_chunks.run_id and r.attempt = plan_chunks.attempt and r.state = 'running';
   if not found then return; end if;
   insert into etl.chunks (run_id, chunk_no, slice)

@@ -230,3 +230,12 @@ Deno.test("load: a repeated run writes no row version and next to no WAL", async
   });
   assert.deepEqual({ ...stats }, { ins: 20_000, upd: 0, del: 0 });
 });
+
+Deno.test("a conf that has lost its version is warned of, once its label had one", async (t) => {
+  await using engine = await startEngine(t);
+  const load = (source: object) => engine.load([{ id: 1, v: 1 }], { source });
+  assert.deepEqual((await load({})).warnings, []);
+  assert.deepEqual((await load({ version: "v" })).warnings, []);
+  const [warning] = (await load({})).warnings;
+  assert.match(warning!, /no version, .* before had "version": "v"\. .*read last wins/);
+});

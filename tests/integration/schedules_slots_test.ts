@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { planSlots } from "../../timers/slot_planner.ts";
+import { databaseHealth } from "../../store/health.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -129,4 +130,31 @@ Deno.test("a schedule that SQL makes wakes the server, which stores its slots", 
     await sql.query("update etl.schedules set cron = '*/30 * * * *'");
     await waitFor(async () => await stored("*/30 * * * *") >= 383, { timeoutMs: 20_000 });
   });
+});
+
+Deno.test("the database's clock decides: a server 30 days ahead plans what is due now, and health tells of its clock", async (t) => {
+  await using engine = await startEngine(t);
+  await ok(await put(engine, "minutely", { cron: "* * * * *" }));
+  await engine.sql`delete from etl.slots`;
+  await engine.sql`update etl.schedules set slots_until = null`;
+  const RealDate = Date;
+  const ahead = 30 * 86_400_000;
+  globalThis.Date = class extends RealDate {
+    constructor(...given: [] | [string | number]) {
+      super(...(given.length === 0 ? [RealDate.now() + ahead] : given) as [number]);
+    }
+    static override now = () => RealDate.now() + ahead;
+  } as DateConstructor;
+  try {
+    await planSlots(engine.sql);
+    const { warnings } = await databaseHealth(engine.sql, { dsn: engine.db.dsn });
+    assert.match(warnings.join("; "), /this server's clock is 25\d{5} s ahead of the database's/);
+  } finally {
+    globalThis.Date = RealDate;
+  }
+  const [slot] = await engine.sql`
+    select count(*)::int as n from etl.slots where slot between now() and now() + interval '2 minutes'`;
+  assert.ok(slot!.n >= 1);
+  const { warnings } = await databaseHealth(engine.sql, { dsn: engine.db.dsn });
+  assert.doesNotMatch(warnings.join("; "), /clock/);
 });

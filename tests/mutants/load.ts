@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** Load: what of a run reaches its table, and how often. */
 export const LOAD: Mutant[] = [
   {
+    id: "load/dropped-version",
+    file: "sql/runs/attempt.sql",
+    find: "r.replay_of is null and r.params #>> '{source,version}' is null",
+    replace: "false",
+    breaks: "a conf that has lost its version is warned of",
+    tests: ["integration/load_versions_test.ts: a conf that has lost its version"],
+  },
+  {
     id: "load/updated-at",
     file: "store/event_rows.ts",
     find: '!== "event_id"), "updated_at"]',
@@ -437,16 +445,16 @@ export const LOAD: Mutant[] = [
   {
     id: "load/warnings-plan",
     file: "sql/runs/attempt.sql",
-    find: "case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end",
-    replace: "r.warnings",
+    find: "r.warnings || plan_chunks.warnings ||",
+    replace: "r.warnings ||",
     breaks: "a run shows the warnings of its plan",
     tests: ["integration/run_states_test.ts: a run keeps the warnings"],
   },
   {
     id: "load/warnings-twice",
     file: "sql/runs/attempt.sql",
-    find: "case when r.pin is null then r.warnings || plan_chunks.warnings else r.warnings end",
-    replace: "r.warnings || plan_chunks.warnings",
+    find: "warnings = case when r.pin is null then",
+    replace: "warnings = case when true then",
     breaks: "another attempt does not repeat the warnings",
     tests: ["integration/run_states_test.ts: a run keeps the warnings"],
   },

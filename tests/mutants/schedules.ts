@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** Schedules: what becomes of a slot. */
 export const SCHEDULES: Mutant[] = [
   {
+    id: "schedules/database-clock",
+    file: "timers/slot_planner.ts",
+    find: "given ?? await databaseNow(sql)",
+    replace: "given ?? new Date()",
+    breaks: "the database's clock decides what is due",
+    tests: ["integration/schedules_slots_test.ts: the database's clock decides"],
+  },
+  {
     id: "schedules/pause-start",
     file: "sql/schedules/tick.sql",
     find: "s.slot >= schedule.paused_at",
