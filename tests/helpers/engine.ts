@@ -108,7 +108,7 @@ export class Engine implements AsyncDisposable {
   /** Executes a run, again where it is given back, until it has ended. */
   async toEnd(runId: string): Promise<RunDetail> {
     for (let attempt = 0; attempt < 10; attempt++) {
-      await this.#admit();
+      await this.afterPause();
       await this.execute(runId);
       const run = await this.run(runId);
       if (["queued", "running"].includes(run.state)) continue;
@@ -116,6 +116,13 @@ export class Engine implements AsyncDisposable {
       return run;
     }
     throw new Error(`run ${runId} does not end`);
+  }
+
+  /** Ends the pauses of runs that wait for the end of an outage, and admits what may go on. */
+  async afterPause(): Promise<void> {
+    await this.deps.sql`update etl.runs set next_attempt_at = '-infinity'
+      where state = 'queued' and next_attempt_at > now()`;
+    await this.#admit();
   }
 
   /** Lets waiting runs of one source go in any order, side by side: what publish holds does not rest on the queue's order. */

@@ -123,6 +123,7 @@ Deno.test("ETL_RUN_MAX_ATTEMPTS bounds the attempts of a run that is always give
     create function public.conflict() returns trigger language plpgsql as
       $$ begin raise exception 'in conflict with another' using errcode = 'serialization_failure'; end $$;
     create trigger conflict before insert on public.etl_improved_events for each statement execute function public.conflict()`);
+  await engine.afterPause();
   for (let i = 0; i < 2; i++) assert.equal(await engine.execute(run_id), "given back");
   assert.equal(await engine.execute(run_id), "nothing to do");
   const run = await engine.run(run_id);
