@@ -36,6 +36,7 @@ signed() { # name, subject, names
 signed server localhost 'subjectAltName=DNS:localhost,IP:127.0.0.1'
 signed elsewhere elsewhere 'subjectAltName=DNS:elsewhere'
 signed client etl ''
+chmod 644 *.crt
 chmod 600 *.key`;
 
 /** Makes an authority, another one, and certificates for a server and a client. */

@@ -193,8 +193,10 @@ Deno.test("SQL: set-up run several times, also at once, by several users of seve
   await sql.query(text);
   await sql.query("commit");
   assert.equal(
-    (await sql.query("select count(*)::int as n from pg_locks where locktype = 'advisory'")).rows[0]
-      .n,
+    (await sql.query(
+      `select count(*)::int as n from pg_locks
+      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+    )).rows[0].n,
     0,
   );
 });

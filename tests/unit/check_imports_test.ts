@@ -24,7 +24,7 @@ Deno.test("violations() lets islands import types only", () => {
 import { type Chunk, type Stage } from "../store/chunks.ts";
 import { type Chunk, read } from "../store/chunks.ts";`;
   assert.deepEqual(violations("islands/progress.tsx", text), [
-    "islands/progress.tsx:3: islands import types only, not store/chunks.ts",
+    "islands/progress.tsx:3: islands import types and words only, not store/chunks.ts",
   ]);
 });
 

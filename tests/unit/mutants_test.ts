@@ -23,7 +23,8 @@ Deno.test("every mutant names tests that are there", () => {
     if (tests.length === 0) wrong.push(`${id}: names no test`);
     for (const test of tests) {
       const { file, name } = namedTest(test);
-      if (!read(file).includes(name)) wrong.push(`${id}: ${test}`);
+      // what stands before the last colon may be put together
+      if (!read(file).includes(name.split(": ").at(-1)!)) wrong.push(`${id}: ${test}`);
     }
   }
   assert.deepEqual(wrong, []);
