@@ -56,7 +56,10 @@ Deno.test("eventId of several fields: other values give another id", () => {
       const same = a === c && b === d;
       assert.equal(eventId({ a, b }) === eventId({ a: c, b: d }), same);
     }),
-    { numRuns: 5000 },
+    {
+      numRuns: 5000,
+      examples: [["a|a", "a", "a", "a|a"], ["a\\", "a", "a", "\\a"], ["\\", "|a", "\\|", "a"]],
+    },
   );
 });
 
