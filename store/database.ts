@@ -53,7 +53,7 @@ export class Database {
     const { applicationName, prepare = true } = this.#options;
     const { hosts, user, password, database, ssl, session, ...target } = this.#target;
     const socket = hosts.find(({ host }) => host.startsWith("/"));
-    return postgres({
+    const sql = postgres({
       ...(socket === undefined
         // its types leave the lists out that it takes
         ? {
@@ -84,6 +84,10 @@ export class Database {
       },
       onnotice: () => {},
     });
+    // the driver asks how lists are written, and may send the first query before it has taken the answer in
+    const serializers = sql.options.serializers as Record<number, unknown>;
+    for (const oid of LIST_TYPES) serializers[oid] = listText;
+    return sql;
   }
 
   /** Calls back with each notification on a channel, for as long as the database is open. */
@@ -182,6 +186,27 @@ export class StatementWatch {
       since <= before && state?.pid !== undefined ? [state.pid] : []
     );
   }
+}
+
+/** pg_type: bool, bytea, int2, int4, text, varchar, int8, float8, timestamptz, numeric, uuid and jsonb, as lists. */
+const LIST_TYPES = [1000, 1001, 1005, 1007, 1009, 1015, 1016, 1022, 1185, 1231, 2951, 3807];
+
+/** A list as PostgreSQL reads it (Documentation, "Arrays", Array Input and Output Syntax). */
+export function listText(values: readonly unknown[]): string {
+  return `{${
+    values.map((value) => {
+      if (value === null || value === undefined) return "NULL";
+      if (Array.isArray(value)) return listText(value);
+      const text = value instanceof Date
+        ? value.toISOString()
+        : value instanceof Uint8Array
+        ? `\\x${value.toHex()}`
+        : typeof value === "object"
+        ? JSON.stringify(value)
+        : String(value);
+      return `"${text.replace(/["\\]/g, "\\$&")}"`;
+    }).join(",")
+  }}`;
 }
 
 /** The time by the database's clock: what is stored goes by it, whatever the clocks of servers say. */

@@ -95,7 +95,10 @@ Deno.test("replay: records that stay wrong do not keep those behind them from be
     source: SOURCE,
     chunk_size: 5_000,
   });
-  const mended = await replay(engine, loaded.run_id, MENDED);
+  // all in one chunk, whose first 1,000 records are wrong
+  const mended = await replay(engine, loaded.run_id, {
+    set: { ...MENDED.set, chunk_size: 5_000 },
+  });
   assert.equal(mended.state, "succeeded", JSON.stringify(mended.error));
   assert.deepEqual([mended.counts!.inserted, mended.counts!.rejected], [100, 1_100]);
 });

@@ -170,8 +170,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/replay-once",
     file: "sql/runs/replay.sql",
-    find: "where q.run_id = replay_run.run_id and q.state = 'open' and (only_rule",
-    replace: "where q.run_id = replay_run.run_id and q.state <> 'replayed' and (only_rule",
+    find: "where q.run_id = replay_run.run_id and q.state = 'replaying' and (only_rule",
+    replace: "where q.run_id = replay_run.run_id and q.state = 'replayed' and (only_rule",
     breaks: "replays that are asked for at once are one",
     tests: ["integration/replay_test.ts: five requests at once are one run"],
   },
