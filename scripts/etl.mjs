@@ -32,7 +32,11 @@ const [deno, ...before] = denoCommand();
 const child = spawn(
   deno,
   [...before, "task", "--quiet", "--config", join(program, "deno.json"), task, ...args],
-  { stdio: "inherit", env: { ...process.env, ETL_TOOL: "etl", ...places() } },
+  {
+    stdio: "inherit",
+    // one that npm or another task has set is where that was called
+    env: { ...process.env, INIT_CWD: process.cwd(), ETL_TOOL: "etl", ...places() },
+  },
 );
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, () => child.kill(signal));

@@ -1,5 +1,5 @@
 /**
- * `deno task test [--full | --quick] [paths…]`: starts the PostgreSQL that the tests
+ * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: starts the PostgreSQL that the tests
  * share, runs `deno test` suite by suite, says what skipped tests need, and ends with
  * one line that sums them up. `--quick` runs what needs no database. `--full` adds what needs more
  * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
@@ -126,6 +126,8 @@ async function main(): Promise<number> {
     options: {
       full: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
+      // only those suites whose title begins so
+      suite: { type: "string", default: "" },
       // failed checks of `deno task ok`, to be in the sum
       "failed-before": { type: "string", default: "0" },
     },
@@ -147,6 +149,7 @@ async function main(): Promise<number> {
     if (current) void killTree(current.pid);
   });
   for (const suite of suites) {
+    if (!suite.title.startsWith(values.suite)) continue;
     const files = await testFiles(suite);
     if (files.length === 0) continue;
     console.log(`\n# ${suite.title}`);

@@ -74,6 +74,7 @@ Deno.test("a link to scripts/etl.mjs of a checkout is etl, from any folder", asy
   const loaded = await place.say("./etl", ["load", "my orders.csv", "--key", "id", "--to", "t"], {
     KPIS_PG_DSN: db.dsn,
     ETL_SPOOL_DIR: `${place.dir}/spool`,
+    INIT_CWD: PROJECT_DIR, // of an npm or a task around it
   });
   assert.equal(loaded.code, 0, loaded.err);
   assert.deepEqual(await query(db.dsn, "select payload->>'note' as note from t"), [
