@@ -8,7 +8,7 @@ import { query } from "../helpers/query.ts";
 const LONG = Deno.env.get("ETL_TEST_LONG") !== undefined;
 
 /** Of the whole suite's time each of the three long tests may take this much. */
-const LIMIT_MS = 80_000;
+const LIMIT_MS = 50_000;
 
 /** Random runs of a property; each failure names its seed, with which ETL_TEST_SEED repeats it. */
 async function check<T>(
