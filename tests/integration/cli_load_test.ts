@@ -47,6 +47,7 @@ Deno.test("etl load: one line takes a file from where one is to a table with col
   );
   assert.equal(loaded.code, 0, loaded.err);
   assert.match(loaded.err, /orders\.csv:4 .*occurred_at/);
+  assert.match(loaded.err, /"amount":19\.90[,}]/, "what is shown is what is stored");
   assert.match(
     loaded.err,
     /Look at it: psql "\$KPIS_PG_DSN" -c 'select \* from public\.orders_typed/,

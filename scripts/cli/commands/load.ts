@@ -1,6 +1,6 @@
 import { basename, dirname } from "node:path";
 import type { Preview } from "../../../pipeline/preview.ts";
-import { parseJson } from "../../../pipeline/sources/json_text.ts";
+import { parseVerbatim } from "../../../pipeline/numbers.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
 import type { RunDetail } from "../../../vocabulary/run_schema.ts";
 import type { Submitted } from "../../../vocabulary/run_schema.ts";
@@ -206,7 +206,7 @@ async function previewOf(api: Api, conf: Conf): Promise<Preview> {
   });
   const body = await response.text();
   if (!response.ok) throw problemOf(response, body);
-  return parseJson(body) as unknown as Preview;
+  return parseVerbatim(body) as unknown as Preview;
 }
 
 /** Says which fields there are where the key or the time names another. */
