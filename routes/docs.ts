@@ -394,6 +394,9 @@ function withAccess<T extends GuardedDocument>(document: T): T {
         answers[403] = `the role ${needed} is needed, or another host or origin asks`;
         answers[503] = "the database cannot be reached";
       }
+      if (operation.parameters !== undefined || operation.requestBody !== undefined) {
+        answers[400] = "a parameter is wrong; errors names each with its field";
+      }
       if (operation.requestBody !== undefined) {
         answers[413] = "the body is too large";
         answers[415] = "the body is of a type that is not taken here";

@@ -1,9 +1,10 @@
 /**
  * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: starts the PostgreSQL that the tests
  * share, runs `deno test` suite by suite, says what skipped tests need, and ends with
- * one line that sums them up. `--quick` runs what needs no database. `--full` adds what needs more
+ * one line that sums them up, after what was said of each failure. `--quick` runs what needs no database. `--full` adds what needs more
  * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
- * out without `ETL_TEST_LONG=1`.
+ * out without `ETL_TEST_LONG=1`; there the files of failed tests run a second time, alone: what
+ * passes then hangs on what ran beside it, and is listed as unstable, with what it said.
  */
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +13,7 @@ import { onEndingSignal } from "./launch.ts";
 import { killTree } from "./process_tree.ts";
 import { runScript } from "./run_script.ts";
 import { lines } from "./server_process.ts";
-import { type Counts, countsLine, parseSummary } from "./test_counts.ts";
+import { type Counts, countsLine, FailureReader, parseSummary } from "./test_counts.ts";
 import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
 
 interface Suite {
@@ -117,6 +118,9 @@ const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: 2 }];
 /** What tests that were skipped need, as tests/helpers/needs.ts says it. */
 const missing = new Set<string>();
 
+/** What was said of failures, and of tests that failed beside others and passed alone. */
+const said: { failed: string[]; unstable: string[] } = { failed: [], unstable: [] };
+
 /** The `deno test` that runs now, for Ctrl-C. */
 let current: Deno.ChildProcess | undefined;
 
@@ -153,7 +157,7 @@ async function main(): Promise<number> {
     const files = await testFiles(suite);
     if (files.length === 0) continue;
     console.log(`\n# ${suite.title}`);
-    const counts = await runSuite(suite, files, deadline);
+    const counts = await runSuite(suite, files, { deadline, again: values.full });
     for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
     if (interrupted.by) return 130;
   }
@@ -162,6 +166,9 @@ async function main(): Promise<number> {
     total.failed = 1;
   }
   for (const remedy of [...missing].sort()) console.log(`skipped: ${remedy}`);
+  for (const lines of [said.unstable, said.failed]) {
+    if (lines.length > 0) console.log(`\n${lines.join("\n")}`);
+  }
   console.log(`\n${countsLine(total)}`);
   return total.failed === 0 ? 0 : 1;
 }
@@ -186,7 +193,7 @@ async function testFiles({ paths, except }: Suite): Promise<string[]> {
 async function runSuite(
   suite: Suite,
   files: string[],
-  deadline: number,
+  { deadline, again }: { deadline: number; again: boolean },
 ): Promise<Counts> {
   const dir = testClusterDir(`run-${Deno.pid}-${suite.kind ?? suite.role ?? "default"}`);
   let cluster: Cluster | undefined;
@@ -195,7 +202,7 @@ async function runSuite(
     if (needsDatabase) {
       cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
     }
-    return await denoTest(suite, files, {
+    const options = {
       deadline,
       env: {
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
@@ -203,7 +210,36 @@ async function runSuite(
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
         ...(suite.long ? { ETL_TEST_LONG: "1" } : {}),
       },
-    });
+    };
+    const first = await denoTest(suite, files, options);
+    if (first.counts.failed === 0) return first.counts;
+    const suspects = [...new Set(first.failed.map(({ file }) => resolve(PROJECT_DIR, file)))];
+    // more than a handful is no coincidence
+    if (!again || suspects.length === 0 || suspects.length > 5) {
+      said.failed.push(`# ${suite.title}: failed`, ...first.errors.slice(-400));
+      return first.counts;
+    }
+    console.log(`\n# ${suite.title}: the files of failed tests once more, alone`);
+    const second = await denoTest({ ...suite, parallel: 1 }, suspects, options);
+    const still = new Set(second.failed.map(({ name, file }) => `${file} ${name}`));
+    const unstable = second.counts.failed > 0 && still.size === 0
+      ? []
+      : first.failed.filter(({ name, file }) => !still.has(`${file} ${name}`));
+    if (unstable.length > 0) {
+      said.unstable.push(
+        ...unstable.map(({ name, file }) => `unstable: ${file}: ${name}`),
+        ...first.errors.slice(-400),
+      );
+    }
+    if (second.counts.failed > 0) {
+      said.failed.push(`# ${suite.title}: failed`, ...second.errors.slice(-400));
+    }
+    const { passed, failed, skipped } = first.counts;
+    return {
+      passed: passed + failed - second.counts.failed,
+      failed: second.counts.failed,
+      skipped,
+    };
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     return { passed: 0, failed: 1, skipped: 0 };
@@ -217,7 +253,7 @@ async function denoTest(
   suite: Suite,
   files: string[],
   options: { deadline: number; env: Record<string, string> },
-): Promise<Counts> {
+): Promise<{ counts: Counts } & Pick<FailureReader, "failed" | "errors">> {
   const child = current = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
@@ -242,12 +278,14 @@ async function denoTest(
     void killTree(child.pid);
   }, Math.max(0, options.deadline - performance.now()));
   let counts: Counts | undefined;
+  const failures = new FailureReader();
   const read = async (stream: ReadableStream<Uint8Array>, print: (line: string) => void) => {
     for await (const line of lines(stream)) {
       print(line);
       const [, remedy] = /^skipped: (.+)/.exec(line) ?? [];
       if (remedy !== undefined) missing.add(remedy);
       counts = parseSummary(line) ?? counts;
+      failures.take(line);
     }
   };
   const [status] = await Promise.all([
@@ -261,7 +299,7 @@ async function denoTest(
   counts ??= { passed: 0, failed: 0, skipped: 0 };
   // A module that does not load, or an end before the summary, is a failure that no line counts.
   if (!status.success && counts.failed === 0) counts.failed = 1;
-  return counts;
+  return { counts, failed: failures.failed, errors: failures.errors };
 }
 
 await runScript(main);

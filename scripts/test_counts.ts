@@ -22,3 +22,30 @@ export function parseSummary(line: string): Counts | undefined {
 export function countsLine({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 }
+
+/** A test that failed, and the file that it stands in. */
+export interface FailedTest {
+  name: string;
+  file: string;
+}
+
+/** What `deno test` says of failures: which tests, and the text of its section ERRORS. */
+export class FailureReader {
+  readonly failed: FailedTest[] = [];
+  readonly errors: string[] = [];
+  #section: "errors" | "failures" | undefined;
+
+  take(line: string): void {
+    const plain = line.replaceAll(COLOURS, "").trimEnd();
+    if (/^\s*ERRORS\s*$/.test(plain)) this.#section = "errors";
+    else if (/^\s*FAILURES\s*$/.test(plain)) this.#section = "failures";
+    else if (parseSummary(plain)) this.#section = undefined;
+    else if (this.#section === "errors") this.errors.push(plain);
+    else if (this.#section === "failures") {
+      const [, name, file] = /^(.+) => (\S+?):\d+:\d+$/.exec(plain) ?? [];
+      if (name !== undefined && file !== undefined) this.failed.push({ name, file });
+      const [, module] = /^(\S+_test\.tsx?) \(uncaught error\)$/.exec(plain) ?? [];
+      if (module !== undefined) this.failed.push({ name: "the file itself", file: module });
+    }
+  }
+}
