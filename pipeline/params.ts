@@ -10,8 +10,8 @@ const identifier = z.string().min(1).max(63).regex(
 
 const label = z.string().min(1).max(200).regex(
   // deno-lint-ignore no-control-regex
-  /^[^\u0000-\u001f\u007f]+$/,
-  "text without control characters",
+  /^[^\u0000-\u001f\u007f-\u009f\u200b\u2028-\u202e\u2060-\u206f\ufeff]+$/,
+  "text without control characters and such as cannot be seen",
 );
 
 const name = z.string().regex(

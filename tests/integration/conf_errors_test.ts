@@ -25,6 +25,11 @@ const WRONG: unknown[] = [
   { table_name: 7 },
   { run_label: "" },
   { run_label: "a\nb" },
+  // what shows as another label than it is
+  { run_label: "orders\u200b" },
+  { run_label: "a\u202eb" },
+  { run_label: "a\u0085b" },
+  { run_label: "\ufeffa" },
   { run_label: "x".repeat(201) },
   { overlap: "maybe" },
   { overlap: 3 },

@@ -205,6 +205,25 @@ Deno.test("previewSource() drops a record that its beginning cuts off", async ()
   assert.deepEqual([...records], [{ a: 1, b: 2 }]);
 });
 
+Deno.test("previewSource() says so where no record ends in what it reads of a file", async () => {
+  await using folder = await SourceFolder.create();
+  const long = "y".repeat(3 << 20);
+  await folder.write("a.csv.gz", gzipSync(`a\n"${long}"\n`));
+  await folder.write("a.ndjson.gz", gzipSync(`{"a":"${long}"}\n`));
+  await folder.write("a.json.gz", gzipSync(`[{"a":"${long}"}]`));
+  for (const name of ["a.csv.gz", "a.ndjson.gz", "a.json.gz"]) {
+    const { records, warnings } = await previewSource(sourceConf(file(name)), folder.ctx);
+    assert.equal(records.length, 0);
+    assert.match(
+      warnings.join(),
+      /no record ends in the first 1048576 bytes.*A run reads it whole/,
+    );
+  }
+  await folder.write("b.csv.gz", gzipSync("a\n"));
+  const { warnings } = await previewSource(sourceConf(file("b.csv.gz")), folder.ctx);
+  assert.doesNotMatch(warnings.join(), /no record ends/);
+});
+
 Deno.test("a cancelled run stops planning and reading", async () => {
   const controller = new AbortController();
   await using folder = await SourceFolder.create({ signal: controller.signal });

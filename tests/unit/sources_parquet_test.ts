@@ -218,6 +218,17 @@ Deno.test("Parquet: a damaged or truncated file fails the run, and hangs nothing
   await failing(bytes.subarray(0, bytes.length / 2));
   await failing(Uint8Array.from(bytes).fill(0x55, 4, 200));
   await failing(new TextEncoder().encode("PAR1PAR1"));
+  // a footer of no, one or more bytes than there are; one that ends within its first field
+  for (const length of [0, 1, 5, 2 ** 31 - 1, 2 ** 32 - 1]) {
+    const end = new Uint8Array(4);
+    new DataView(end.buffer).setUint32(0, length, true);
+    const text = new TextEncoder();
+    for (const body of ["", "x", "\0\0\0\0\0", "\x15\x15\x15\x15\x15", "\xff\xff\xff\xff\x0f"]) {
+      const inner = Uint8Array.from(body, (char) => char.charCodeAt(0));
+      const parts = [text.encode("PAR1"), inner, end, text.encode("PAR1")];
+      await failing(Uint8Array.from(parts.flatMap((part) => [...part])));
+    }
+  }
 });
 
 Deno.test("previewSource() of a Parquet file reads its first rows", async () => {
@@ -331,6 +342,23 @@ Deno.test("Parquet: infinity as PostgreSQL and DuckDB write it, and what no cale
       local: "1969-12-31T23:59:59.999999999",
       day: "-000001-12-31",
     },
+  ]);
+});
+
+Deno.test("Parquet: INT96, as older writers keep times, has its nanoseconds before 1970, too", async () => {
+  // pyarrow 26, use_deprecated_int96_timestamps: 2024-02-29 23:59:59.123456, null, 1969-12-31 23:59:59.999999, 1677-09-22 00:12:44
+  const file =
+    "UEFSMRUAFVQVVCwVCBUAFQYVBhwAAAACAAAAAw0AABBdlE4AANKKJQAY/E6RlE4AAIs9JQAA2PLhsQAAAI2cIwAVBBks" +
+    "NQAYBnNjaGVtYRUCABUGJQIYAmF0ABYIGRwZHCYAHBUGGSUGABkYAmF0FQAWCBZ6FnomCEkcFQAVABUCADwpBhkmAgYAAAAWehYI" +
+    "JggWegAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4xGRwcAAAAfAAAAFBBUjE=";
+  await using folder = await SourceFolder.create();
+  await folder.write("a.parquet", Uint8Array.fromBase64(file));
+  const { records } = await readAll({ type: "file", path: "a.parquet" }, folder.ctx);
+  assert.deepEqual(records.map((record) => (record as { at: unknown }).at), [
+    "2024-02-29T23:59:59.123456000Z",
+    null,
+    "1969-12-31T23:59:59.999999000Z",
+    "1677-09-22T00:12:44.000Z",
   ]);
 });
 

@@ -20,6 +20,7 @@ import {
   type ParsingConf,
   type PreparedInput,
   prepareInput,
+  PREVIEW_BYTES,
   type RawFile,
 } from "./prepare_input.ts";
 import { csvScanner } from "./record_scanner.ts";
@@ -54,7 +55,14 @@ export async function planFiles(
   for (const prepared of inputs) {
     ctx.signal.throwIfAborted();
     if (packer.full) break;
+    const before = packer.records;
     await planOne(prepared, { packer, ctx, quote: conf.quote });
+    if (prepared.beginning && packer.records === before) {
+      prepared.warnings.push(
+        `${prepared.input.label}: no record ends in the first ${PREVIEW_BYTES} bytes, which are all that a ` +
+          "preview reads of this file. A run reads it whole.",
+      );
+    }
   }
   const { slices, records } = packer.finish();
   return {

@@ -54,6 +54,8 @@ export interface PreparedInput {
   /** JSON documents and Arrow tables have become NDJSON. */
   format: Exclude<DataFormat, "json" | "arrow">;
   warnings: string[];
+  /** There may be more than was read, since a preview reads the beginning of a compressed or fetched text. */
+  beginning: boolean;
 }
 
 export interface PrepareOptions {
@@ -105,13 +107,14 @@ export async function prepareInput(
   const binary = isParquet(head) || isArrow(head) || conf.format === "parquet" ||
     conf.format === "arrow";
   const warnings: string[] = [];
+  let beginning = truncated;
   const encoding = binary ? "utf-8" : encodingOf(raw, { conf, head, warnings });
   const transcode = encoding !== "utf-8";
   if (layers.length > 0 || transcode) {
     const make = () => {
       let bytes = unpacked();
       // A Parquet file has its index at the end, so a preview needs all of it too.
-      if (preview && !binary) bytes = takeBytes(bytes, PREVIEW_BYTES);
+      if (preview && !binary) bytes = takeBytes(bytes, PREVIEW_BYTES, () => beginning = true);
       return transcode ? toUtf8(bytes, { encoding, label: raw.label }) : bytes;
     };
     const name = spoolName(`${raw.identity}:${encoding}${mark}`, "data");
@@ -126,7 +129,8 @@ export async function prepareInput(
     recordsPath: conf.records_path,
   };
   if (isEmpty(head) && !isSeparated(hints)) {
-    return { input, format: "ndjson", warnings: [...warnings, `${raw.label}: the file is empty.`] };
+    warnings.push(`${raw.label}: the file is empty.`);
+    return { input, format: "ndjson", warnings, beginning };
   }
   const format = detectFormat(head, hints);
   if (format === "arrow") {
@@ -141,18 +145,13 @@ export async function prepareInput(
         }),
       false,
     );
-    return { input: { ...lines, made: true }, format: "ndjson", warnings };
+    return { input: { ...lines, made: true }, format: "ndjson", warnings, beginning: false };
   }
   if (format !== "json") {
     const asLines = format === "ndjson" && conf.format === undefined && /json$/i.test(raw.name) &&
       !/nd\.?json$|ldjson$/i.test(raw.name);
-    return {
-      input,
-      format,
-      warnings: asLines
-        ? [...warnings, `${raw.label}: read as NDJSON, one object a line.`]
-        : warnings,
-    };
+    if (asLines) warnings.push(`${raw.label}: read as NDJSON, one object a line.`);
+    return { input, format, warnings, beginning };
   }
   const recordsPath = conf.records_path ?? "";
   const name = spoolName(`${raw.identity}:${encoding}:${recordsPath}${mark}`, "ndjson");
@@ -170,7 +169,7 @@ export async function prepareInput(
       }),
     source.truncated === true,
   );
-  return { input: { ...lines, made: true }, format: "ndjson", warnings };
+  return { input: { ...lines, made: true }, format: "ndjson", warnings, beginning };
 }
 
 function asInput(raw: RawFile, file: SpoolFile, truncated: boolean): InputFile {

@@ -44,6 +44,11 @@ export class SlicePacker {
     return Math.max(1, this.#maxBytes - this.#openBytes);
   }
 
+  /** Records of all parts so far; estimated where they are not counted. */
+  get records(): number {
+    return this.#records;
+  }
+
   get full(): boolean {
     return this.#left <= 0;
   }

@@ -164,15 +164,16 @@ export async function* limitBytes(
   }
 }
 
-/** The first `maxBytes`; the rest is not asked for. */
+/** The first `maxBytes`; the rest is not asked for. `onCut` hears that there may be more. */
 export async function* takeBytes(
   source: AsyncIterable<Uint8Array>,
   maxBytes: number,
+  onCut?: () => void,
 ): AsyncGenerator<Uint8Array, void, void> {
   let left = maxBytes;
   for await (const chunk of source) {
     yield chunk.subarray(0, left);
     left -= chunk.length;
-    if (left <= 0) return;
+    if (left <= 0) return onCut?.();
   }
 }
