@@ -277,14 +277,18 @@ const HEALTH_ICONS = { ok: "check", warning: "warning", problem: "close" } as co
 
 export function HealthList({ lines }: { lines: OverviewData["health"] }) {
   const { t } = useLocale();
-  const problems = lines.filter((line) => line.level === "problem").length;
+  const count = (level: OverviewData["health"][number]["level"]) =>
+    lines.filter((line) => line.level === level).length;
+  const [look, key] = count("problem") > 0
+    ? ["is-bad", "health.unhealthy"] as const
+    : count("warning") > 0
+    ? ["is-warning", "health.warnings"] as const
+    : ["is-good", "health.healthy"] as const;
   return (
     <section class="card" aria-labelledby="health-title">
       <div class="card-head">
         <h2 id="health-title">{t("overview.health")}</h2>
-        <span class={problems === 0 ? "is-good" : "is-bad"}>
-          {t(problems === 0 ? "health.healthy" : "health.unhealthy")}
-        </span>
+        <span class={look}>{t(key, { n: count("warning") })}</span>
       </div>
       <ul class="rows">
         {lines.map((line) => (

@@ -119,6 +119,7 @@ export const en = {
   "overview.health": "Health",
   "health.healthy": "Healthy",
   "health.unhealthy": "Needs attention",
+  "health.warnings": "Works, with {n} warning|Works, with {n} warnings",
   "health.database": "The database answers and has all tables and views",
   "health.alerts": "{n} alert is open|{n} alerts are open",
   "health.last_run_failed": "The last run failed",

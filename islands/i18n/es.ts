@@ -118,6 +118,7 @@ export const es = {
   "overview.health": "Salud",
   "health.healthy": "Correcta",
   "health.unhealthy": "Requiere atención",
+  "health.warnings": "Funciona, con {n} advertencia|Funciona, con {n} advertencias",
   "health.database": "La base de datos responde y tiene todas las tablas y vistas",
   "health.alerts": "{n} alerta está abierta|{n} alertas están abiertas",
   "health.last_run_failed": "La última ejecución ha fallado",

@@ -19,7 +19,7 @@ Deno.test({
           .innerText(),
         "first",
       );
-      assert.match(await figures.innerText(), /100%/);
+      await figures.getByText("100%").waitFor();
 
       await site.run({ run_label: "second", batch_size: 100 });
       await page.locator('[aria-labelledby="recent-title"]').getByText("second").waitFor();

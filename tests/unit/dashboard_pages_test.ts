@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
-import { seriesOf } from "../../islands/overview.tsx";
+import { h } from "preact";
+import { renderToString } from "preact-render-to-string";
+import { HealthList, seriesOf } from "../../islands/overview.tsx";
+import { LocaleProvider } from "../../islands/lib/context.tsx";
+import { en } from "../../islands/i18n/en.ts";
 import {
   historyFilter,
   historyUrl,
@@ -31,6 +35,20 @@ Deno.test("seriesOf() joins the rarest labels when there are more than can be to
   const series = seriesOf(points, "others");
   assert.deepEqual(series.map(({ label }) => label), ["a", "b", "c", "d", "e", "others"]);
   assert.deepEqual(series.at(-1)!.indexes, [12, 13, 14]);
+});
+
+Deno.test("health is called healthy only where nothing below it says otherwise", () => {
+  const title = (levels: ("ok" | "warning" | "problem")[]) => {
+    const lines = levels.map((level) => ({ key: "health.database", level, text: level }));
+    const settings = { lang: "en", tag: "en", zone: "UTC", messages: en } as const;
+    const children = h(HealthList, { lines } as never);
+    const list = h(LocaleProvider, { settings, now: 0, children });
+    return /<span class="is-[a-z]+">([^<]+)</.exec(renderToString(list))?.[1];
+  };
+  assert.equal(title(["ok", "ok"]), "Healthy");
+  assert.equal(title(["ok", "warning"]), "Works, with 1 warning");
+  assert.equal(title(["warning", "warning"]), "Works, with 2 warnings");
+  assert.equal(title(["warning", "problem"]), "Needs attention");
 });
 
 Deno.test("assetReferences() finds what a bundle imports at once, not later", () => {
