@@ -19,7 +19,7 @@ Deno.test({
           .innerText(),
         "first",
       );
-      await figures.getByText("100%").waitFor();
+      await figures.getByText("100%").first().waitFor();
 
       await site.run({ run_label: "second", batch_size: 100 });
       await page.locator('[aria-labelledby="recent-title"]').getByText("second").waitFor();
