@@ -34,11 +34,12 @@ const PARTS: Record<string, () => string> = {
     Object.entries(PROBLEM_TYPES).map(([type, { meaning, remedies }]) =>
       `### ${type}\n${meaning}\n\n${remedies.map((each) => `- ${each}`).join("\n")}`
     ).join("\n\n"),
-  alert_kinds: () =>
-    table(
-      ["Kind", "When"],
-      Object.entries(ALERT_KINDS).map(([kind, { when }]) => [code(kind), when]),
-    ),
+  ...Object.fromEntries(
+    Object.entries(ALERT_KINDS).map(([kind, { title, when }]) => [
+      `alert_${kind}`,
+      () => `**${title}.** It opens when ${when}.`,
+    ]),
+  ),
   rights: () =>
     [TABLES, FUNCTIONS].map((all, index) => {
       const of = index === 0 ? "Tables and views" : "Functions";

@@ -1,7 +1,7 @@
 /** A kind of alert: what it is called in messages and on the dashboard, and when it is raised. */
 interface AlertKindText {
   title: string;
-  /** Markdown, for docs/observability.md. */
+  /** Markdown, for docs/alerts.md: what comes after "It opens when". */
   when: string;
 }
 
@@ -13,7 +13,7 @@ export const ALERT_KINDS = {
   run_failed: {
     title: "Run failed",
     when:
-      "a run failed, and not for one of the next two reasons; or a schedule could not ask for its run",
+      "a run failed for another reason than `low_ratio` or `ge_failed`, or a schedule could not ask for its run",
   },
   low_ratio: {
     title: "Low acceptance ratio",
@@ -32,7 +32,7 @@ export const ALERT_KINDS = {
   volume_drop: {
     title: "Fewer rows than usual",
     when:
-      "the same for rows, `ETL_ALERT_VOLUME_DROP` (0.5), or nothing was read, at the first run too; not for incremental sources",
+      "the rows of a run are `ETL_ALERT_VOLUME_DROP` (0.5: half) or more below the mean of the last `trend_window` (7) runs of the label, at least three; or there are no rows, at the first run too. Never for incremental sources",
   },
   sla_miss: {
     title: "Deadline missed",
@@ -51,8 +51,7 @@ export const ALERT_KINDS = {
   },
   consumer_failed: {
     title: "Consumer failed",
-    when:
-      "a consumer of datasets gave up on an event; `etl redeliver CONSUMER` delivers it again when the cause is gone",
+    when: "a consumer of datasets has failed five times with an event, and gives up on it",
   },
   consumer_late: {
     title: "Consumer is late",

@@ -13,6 +13,14 @@ export const WORDS: Mutant[] = [
     tests: ["unit/vocabulary_test.ts: SQL raises and ends the kinds of alert"],
   },
   {
+    id: "words/alert-section",
+    file: "docs/alerts.md",
+    find: "## `stale`",
+    replace: "## `outdated`",
+    breaks: "each kind of alert has its section in docs/alerts.md",
+    tests: ["unit/alerts_document_test.ts: docs/alerts.md has a section for each kind"],
+  },
+  {
     id: "words/run-state",
     file: "vocabulary/words.ts",
     find: 'export const END_STATES = ["succeeded", "failed", "cancelled"] as const;',
