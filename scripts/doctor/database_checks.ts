@@ -156,8 +156,17 @@ function clock({ clockAheadMs }: ServerFacts): Check {
   return seconds >= 2 ? warn("clock", found, remedy) : ok("clock", "both agree");
 }
 
-function connections(facts: ServerFacts, { runSlots, workers, role }: Config): Check {
-  const needed = 6 + 2 * runSlots + 7 + (role === "api" ? 0 : workers + 4);
+/**
+ * Connections that a server may open: its pool (6 + 2 a slot, `server/server.ts`), 7 for the probe, LISTEN, jobs, maintenance
+ * and consumers, and where runs are executed one a worker and 4 for coordinators.
+ */
+export function connectionsNeeded(config: Pick<Config, "runSlots" | "workers" | "role">): number {
+  const { runSlots, workers, role } = config;
+  return 6 + 2 * runSlots + 7 + (role === "api" ? 0 : workers + 4);
+}
+
+function connections(facts: ServerFacts, config: Config): Check {
+  const needed = connectionsNeeded(config);
   const free = facts.maxConnections - facts.usedConnections;
   const found = `a server uses up to ${needed}; ${free} of ${facts.maxConnections} are free`;
   return free < needed

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { dirname, join, relative, resolve } from "node:path";
 import { KNOWN_VARIABLES } from "../../server/environment_names.ts";
+import { connectionsNeeded } from "../../scripts/doctor/database_checks.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -82,6 +83,27 @@ Deno.test("every variable that the documents name is one that the program reads"
     }
   }
   assert.deepEqual(unknown, []);
+});
+
+Deno.test("docs/configuration.md has every variable that the program reads", () => {
+  const { text } = PAGES.find(({ name }) => name === "docs/configuration.md")!;
+  const missing = KNOWN_VARIABLES.filter((name) =>
+    // the launcher hands it to the server that it starts
+    name !== "ETL_ENVIRONMENT" && !/^ETL_(IMPROVED|MAINTENANCE)__/.test(name) &&
+    !text.includes(`| \`${name}\` |`)
+  );
+  assert.deepEqual(missing, []);
+  for (const group of ["ETL_IMPROVED__<PARAMETER>", "ETL_MAINTENANCE__<PARAMETER>", "OTEL_*"]) {
+    assert.ok(text.includes(`| \`${group}\` |`), group);
+  }
+});
+
+Deno.test("docs/operations.md counts a server's connections as doctor does", () => {
+  const { text } = PAGES.find(({ name }) => name === "docs/operations.md")!;
+  const needed = connectionsNeeded({ runSlots: 4, workers: 2, role: "all" });
+  assert.ok(text.includes(`${needed} with two workers and four slots`), String(needed));
+  const other = PAGES.filter(({ text }) => /uses up to \d+ .*workers and .*slots/.test(text));
+  assert.deepEqual(other.map(({ name }) => name), []);
 });
 
 /** Folders of the project; a path in backticks that begins with one has to be there. */
