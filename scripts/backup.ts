@@ -56,6 +56,9 @@ async function backUp(): Promise<number> {
           `${bytes(taken.size)}, ${duration(performance.now() - started)}`,
       );
       if (taken.deleted.length > 0) console.log(`Deleted: ${taken.deleted.join(", ")}`);
+      if (taken.ofOthers.length > 0) {
+        console.log(`Kept, as of another database or damaged: ${taken.ofOthers.join(", ")}`);
+      }
       code = 0;
     } catch (error) {
       if (!ending.signal.aborted) throw error;

@@ -8,6 +8,7 @@ import {
   DATA_MARK,
   END_OF_TABLE,
   FIRST_LINE,
+  type Manifest,
   manifestLine,
   openingSql,
   PSQL_CLOSING,
@@ -23,6 +24,8 @@ export interface BackupTextOptions {
   /** sql/etl_setup.sql, for restoring into an empty database with psql. */
   setupSql: string;
   restoreSql: RestoreSql;
+  /** Told what the backup says of itself, before its rows. */
+  onManifest?: (manifest: Manifest) => void;
   /** Told the rows of each table when they have been read. */
   onTable?: (table: BackedUpTable, rows: number) => void;
   /** Told the trailer when the text is complete. */
@@ -48,6 +51,7 @@ export async function* backupText(
   const text = (value: string) => counted(encoder.encode(value));
 
   const manifest = await beginSnapshot(client, options.takenAt);
+  options.onManifest?.(manifest);
   yield text(
     FIRST_LINE + manifestLine(manifest) + psqlOpening(options.setupSql) +
       openingSql(manifest, options.restoreSql.opening) + DATA_MARK,

@@ -80,12 +80,19 @@ export async function readManifest(client: Client, takenAt: Date): Promise<Manif
   const about = await client.query<{ database: string; server_version: string }>(
     "select current_database() as database, current_setting('server_version') as server_version",
   );
+  const identity = await client.query<{ known: boolean }>(
+    "select to_regprocedure('etl.database_identity()') is not null as known",
+  );
+  const { rows: [own] } = identity.rows[0]!.known
+    ? await client.query<{ identity: string }>("select etl.database_identity() as identity")
+    : { rows: [] };
   const tables = await client.query(TABLES, [HELD]);
   const destinations = await client.query(DESTINATIONS);
   return {
     format: 1,
     taken_at: takenAt.toISOString().replace(/\.\d+Z$/, "Z"),
     ...about.rows[0]!,
+    database_identity: own?.identity ?? null,
     destinations: destinations.rows,
     tables: tables.rows,
   };

@@ -72,6 +72,21 @@ export async function checkBackup(path: string): Promise<CheckedBackup> {
   return { path, manifest, trailer };
 }
 
+/** What a backup says of itself, without a look at the rest; null where the file is none, or damaged. */
+export async function readManifestOf(path: string): Promise<Manifest | null> {
+  let head: Buffer = Buffer.alloc(0);
+  try {
+    for await (const block of readBlocks(path)) {
+      head = Buffer.concat([head, block]);
+      const manifest = parseHead(head, path);
+      if (manifest !== undefined) return manifest;
+    }
+  } catch {
+    return null;
+  }
+  return null;
+}
+
 /** The manifest, when enough of the file is there. */
 function parseHead(head: Buffer, path: string): Manifest | undefined {
   if (head.length < FIRST_LINE.length) return undefined;

@@ -144,6 +144,8 @@ export const manifestSchema = z.object({
   format: z.literal(1),
   taken_at: z.string(),
   database: z.string(),
+  /** etl.database_identity() there; version 0.1.0 did not note it. */
+  database_identity: z.string().nullish(),
   server_version: z.string(),
   /** Arguments of etl.ensure_destination. */
   destinations: z.array(z.object({

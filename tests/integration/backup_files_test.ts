@@ -85,6 +85,24 @@ Deno.test("backups have names of their own, only their owner reads them, and the
   ]);
 });
 
+Deno.test("a backup deletes older ones of its own database only, and names those that it leaves", async (t) => {
+  await using db = await testDatabase(t);
+  await using other = await testDatabase(t);
+  await using dir = await backupDir();
+  const take = (dsn: string, day: number) =>
+    takeBackup(dsn, { dir: dir.path, keepCount: 1, now: new Date(Date.UTC(2026, 0, day)) });
+  await take(other.dsn, 1);
+  await take(db.dsn, 2);
+  await Deno.writeTextFile(`${dir.path}/etl_backup_20250101_000000.sql.gz`, "damaged");
+  const { deleted, ofOthers } = await take(db.dsn, 3);
+  assert.deepEqual(deleted, ["etl_backup_20260102_000000.sql.gz"]);
+  assert.deepEqual(ofOthers, [
+    "etl_backup_20250101_000000.sql.gz",
+    "etl_backup_20260101_000000.sql.gz",
+  ]);
+  assert.deepEqual(names(dir.path), [...ofOthers, "etl_backup_20260103_000000.sql.gz"]);
+});
+
 Deno.test("a backup that fails leaves the older ones and nothing of its own", async (t) => {
   await using db = await testDatabase(t);
   await using unset = await testDatabase(t, { setUp: false });

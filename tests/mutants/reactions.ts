@@ -475,4 +475,12 @@ export const REACTIONS: Mutant[] = [
       "integration/consumer_test.ts: on two servers, consumers are told of ends of runs in the order",
     ],
   },
+  {
+    id: "reactions/backup-of-others",
+    file: "scripts/backup/take_backup.ts",
+    find: "if (identity && own.database_identity) return identity === own.database_identity;",
+    replace: "if (identity && own.database_identity) return true;",
+    breaks: "a backup deletes older ones of its own database only",
+    tests: ["integration/backup_files_test.ts: a backup deletes older ones"],
+  },
 ];
