@@ -4347,7 +4347,8 @@ begin
 end $$;
 comment on function etl.resolve_alert(text, text, text, jsonb) is 'ends an incident and tells of the recovery; false where none was open';
 
--- For what is looked at again and again: one alert when it begins, one recovery when it ends.
+-- For what is looked at again and again: one alert when it begins, or when the silence in which it began is over; one
+-- recovery when it ends.
 create or replace function etl.set_condition(kind text, subject text, holds boolean, message text, about jsonb default '{}') returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
@@ -4355,7 +4356,8 @@ begin
     perform etl.resolve_alert(kind, subject, message, about);
   elsif not exists (
       select from etl.alert_states as s
-      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null) then
+      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null
+        and (s.notified_at is not null or s.acknowledged_at is not null or s.silenced_until > clock_timestamp())) then
     perform etl.raise_alert(kind, subject, message, about);
   end if;
 end $$;
@@ -6058,7 +6060,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('2e683632094a05b5f8a734ea9eca07344cfdb8638a8debd6f14c46e0457719ce')
+insert into etl.setups (checksum) values ('f13994ce13bf2a88a5f67ae863c2a2abb04d5624ed3b94d4264df0763afd424b')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6066,4 +6068,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"2e683632094a05b5f8a734ea9eca07344cfdb8638a8debd6f14c46e0457719ce","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"f13994ce13bf2a88a5f67ae863c2a2abb04d5624ed3b94d4264df0763afd424b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

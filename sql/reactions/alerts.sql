@@ -82,7 +82,8 @@ begin
 end $$;
 comment on function etl.resolve_alert(text, text, text, jsonb) is 'ends an incident and tells of the recovery; false where none was open';
 
--- For what is looked at again and again: one alert when it begins, one recovery when it ends.
+-- For what is looked at again and again: one alert when it begins, or when the silence in which it began is over; one
+-- recovery when it ends.
 create or replace function etl.set_condition(kind text, subject text, holds boolean, message text, about jsonb default '{}') returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
@@ -90,7 +91,8 @@ begin
     perform etl.resolve_alert(kind, subject, message, about);
   elsif not exists (
       select from etl.alert_states as s
-      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null) then
+      where s.fingerprint = set_condition.kind || ':' || set_condition.subject and s.resolved_at is null
+        and (s.notified_at is not null or s.acknowledged_at is not null or s.silenced_until > clock_timestamp())) then
     perform etl.raise_alert(kind, subject, message, about);
   end if;
 end $$;

@@ -81,6 +81,29 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
   assert.equal(await told(), 4);
 });
 
+Deno.test("a condition that began in a silence is told when that is over and it still holds, once", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`update etl.reaction_settings set channels = '{slack}'`;
+  const told = async () => (await sql`select from etl.notifications`).length;
+  const look = (holds: boolean) => sql`select etl.set_condition('stale', 'd', ${holds}, 'm')`;
+  await look(true);
+  await look(true);
+  assert.equal(await told(), 1, "once");
+  await sql`select etl.handle_alert('stale:d', 'silence', 'ann', now() + interval '1 hour')`;
+  await look(false);
+  await look(true);
+  await look(true);
+  assert.equal(await told(), 2, "the recovery only");
+  const [{ raised }] = await sql<[{ raised: number }]>`
+    select count(*)::int as raised from public.etl_improved_alerts`;
+  assert.equal(raised, 2, "no alert for each look");
+  await sql`update etl.alert_states set silenced_until = now() - interval '1 second'`;
+  await look(true);
+  await look(true);
+  assert.equal(await told(), 3);
+});
+
 Deno.test("a run that reads nothing raises an alert, the first of its label too", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

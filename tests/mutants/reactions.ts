@@ -483,4 +483,13 @@ export const REACTIONS: Mutant[] = [
     breaks: "a backup deletes older ones of its own database only",
     tests: ["integration/backup_files_test.ts: a backup deletes older ones"],
   },
+  {
+    id: "reactions/told-after-silence",
+    file: "sql/reactions/alerts.sql",
+    find:
+      "s.notified_at is not null or s.acknowledged_at is not null or s.silenced_until > clock_timestamp()",
+    replace: "true",
+    breaks: "what began in a silence is told when that is over",
+    tests: ["integration/alert_incidents_test.ts: a condition that began in a silence"],
+  },
 ];
