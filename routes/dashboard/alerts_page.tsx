@@ -1,14 +1,18 @@
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Icon, Time } from "../../islands/ui/elements.tsx";
-import { type AlertView, recentAlerts } from "../../store/alerts.ts";
-import type { Page } from "./page.tsx";
+import { type IncidentLine, Incidents } from "../../islands/incidents.tsx";
+import { type AlertView, openIncidents, recentAlerts } from "../../store/alerts.ts";
+import { Island, type Page } from "./page.tsx";
+
+/** Those that happened last; `GET /api/alerts/open` has all. */
+const SHOWN_INCIDENTS = 100;
 
 interface AlertFilter {
   kind: string;
   state: string;
 }
 
-/** The newest alerts, by the filters in the URL. */
+/** Incidents that are open with what can be done about them, and the newest alerts, by the filters in the URL. */
 export const alertsPage: Page = {
   path: "/alerts",
   role: "viewer",
@@ -16,14 +20,31 @@ export const alertsPage: Page = {
   menu: { group: "quality", key: "a" },
   async load(c, deps) {
     const filter = { kind: c.req.query("kind") ?? "", state: c.req.query("state") ?? "" };
-    const all = await recentAlerts(deps.sql);
+    const [all, open] = await Promise.all([recentAlerts(deps.sql), openIncidents(deps.sql)]);
+    const incidents = open.slice(0, SHOWN_INCIDENTS).map((incident): IncidentLine => {
+      const last = all.find(({ fingerprint }) => fingerprint === incident.fingerprint);
+      const { fingerprint, kind, subject, opened_at, occurrences } = incident;
+      const { acknowledged_at, acknowledged_by, silenced_until, silenced_by } = incident;
+      return {
+        ...{ fingerprint, kind, subject, opened_at, occurrences },
+        ...{ acknowledged_at, acknowledged_by, silenced_until, silenced_by },
+        message: last?.message ?? null,
+        run_id: last?.run_id ?? null,
+      };
+    });
     return {
-      main: <Alerts all={all} filter={filter} />,
+      main: <Alerts all={all} incidents={incidents} filter={filter} />,
     };
   },
 };
 
-function Alerts({ all, filter }: { all: AlertView[]; filter: AlertFilter }) {
+interface AlertsProps {
+  all: AlertView[];
+  incidents: IncidentLine[];
+  filter: AlertFilter;
+}
+
+function Alerts({ all, incidents, filter }: AlertsProps) {
   const { t, maybe } = useLocale();
   const shown = all.filter(({ kind, resolved_at }) =>
     (filter.kind === "" || kind === filter.kind) &&
@@ -36,6 +57,9 @@ function Alerts({ all, filter }: { all: AlertView[]; filter: AlertFilter }) {
         <h1>{t("nav.alerts")}</h1>
       </div>
       <p class="lead">{t("alerts.about")}</p>
+      {incidents.length > 0 && (
+        <Island name="incidents" component={Incidents} props={{ incidents }} />
+      )}
       <section class="card" aria-label={t("nav.alerts")}>
         {all.length > 0 && (
           <form class="filters" action="/etl/alerts" aria-label={t("history.filters")}>

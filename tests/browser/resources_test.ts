@@ -112,3 +112,37 @@ Deno.test({
     });
   },
 });
+
+Deno.test({
+  name: "an open incident is acknowledged, silenced and closed on the page of alerts",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.run({ run_label: "broken", source: { type: "file", path: "nowhere.csv" } });
+    await site.visit("/etl/alerts", {}, async (page) => {
+      const card = page.locator('[aria-labelledby="incidents-title"]');
+      // the consumer finds it soon after the run has ended
+      for (let tries = 0; tries < 50 && await card.count() === 0; tries++) {
+        await page.waitForTimeout(100);
+        await page.reload();
+      }
+      await card.getByText("broken", { exact: true }).waitFor();
+      await card.getByText(/nowhere\.csv/).waitFor();
+      const press = async (name: RegExp) => {
+        await page.locator('[data-island="incidents"].ready').waitFor();
+        await card.getByRole("button", { name }).click();
+      };
+      await press(/^Acknowledge/);
+      await card.getByText("acknowledged").waitFor();
+      assert.equal(await card.getByRole("button", { name: /^Acknowledge/ }).count(), 0);
+      await press(/^Silence/);
+      await card.getByText(/^silenced until/).waitFor();
+      await press(/^Close/);
+      await card.waitFor({ state: "detached" });
+      const { items } = await site.api<{ items: unknown[] }>("/api/alerts/open");
+      assert.deepEqual(items, []);
+    });
+  },
+});
