@@ -1,6 +1,7 @@
 import type { Sql } from "./database.ts";
 import type { DatasetEventView } from "./datasets.ts";
 import type { Queryable } from "./pg.ts";
+import { storableText } from "./storable.ts";
 
 /** A delivery in hand, with its event. */
 export interface Delivery {
@@ -43,7 +44,9 @@ export async function failDeliveries(
   consumer: string,
   failure: { ids: string[]; error: string; maxAttempts: number },
 ): Promise<void> {
-  await sql`select etl.fail_deliveries(${consumer}, ${failure.ids}::bigint[], ${failure.error},
+  await sql`select etl.fail_deliveries(${consumer}, ${failure.ids}::bigint[], ${
+    storableText(failure.error)
+  },
     ${failure.maxAttempts})`;
 }
 

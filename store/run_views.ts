@@ -1,6 +1,7 @@
 import type { RunDetail, RunView } from "../vocabulary/run_schema.ts";
 import { COUNTERS, STAGES } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
+import { storableJson } from "./storable.ts";
 
 /** Columns of RunView, as one JSON object. */
 function runJson(sql: Sql) {
@@ -218,7 +219,7 @@ export interface RunLogLine {
 
 /** Adds lines to the logs of runs and drops those beyond each run's tail. */
 export async function appendLogs(sql: Sql, lines: unknown[]): Promise<void> {
-  await sql`select etl.append_logs(${JSON.stringify(lines)}::text::jsonb)`;
+  await sql`select etl.append_logs(${storableJson(lines)}::text::jsonb)`;
 }
 
 /** Lines of a run's log in order, a page. */

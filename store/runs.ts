@@ -2,6 +2,7 @@ import type { Submitted } from "../vocabulary/run_schema.ts";
 import type { ChunkState, EndState, RunState, Stage, StageState } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 import { withoutConflicts } from "./retry.ts";
+import { storableJson } from "./storable.ts";
 
 /** A row of etl.runs. Times are Dates, counts numbers. */
 export interface RunRow {
@@ -207,7 +208,7 @@ export async function planChunks(
     select p.chunk_no, p.state, coalesce(c.events, 0)::float8 as events,
       coalesce(c.inserted + c.updated, 0)::float8 as written
     from etl.plan_chunks(${run.run_id}, ${run.attempt}, ${json(plan.pin)}::text::jsonb,
-      ${json(plan.slices)}::text::jsonb, ${json(plan.warnings)}::text::jsonb) as p
+      ${json(plan.slices)}::text::jsonb, ${storableJson(plan.warnings)}::text::jsonb) as p
     left join etl.chunks as c on c.run_id = ${run.run_id} and c.chunk_no = p.chunk_no
     order by p.chunk_no`;
 }
@@ -218,7 +219,9 @@ export async function reportProgress(
   stages: StageReport[],
 ): Promise<{ is_current: boolean; cancel_requested: boolean }> {
   const [row] = await sql<{ is_current: boolean; cancel_requested: boolean }[]>`
-    select * from etl.report_progress(${run.run_id}, ${run.attempt}, ${json(stages)}::text::jsonb)`;
+    select * from etl.report_progress(${run.run_id}, ${run.attempt}, ${
+    storableJson(stages)
+  }::text::jsonb)`;
   return row!;
 }
 
@@ -239,7 +242,9 @@ export async function finishRun(
   outcome: Outcome,
 ): Promise<RunRow | null> {
   const [row] = await sql<RunRow[]>`
-    select * from etl.finish_run(${run.run_id}, ${run.attempt}, ${json(outcome)}::text::jsonb)`;
+    select * from etl.finish_run(${run.run_id}, ${run.attempt}, ${
+    storableJson(outcome)
+  }::text::jsonb)`;
   return row ?? null;
 }
 
@@ -251,7 +256,7 @@ export async function giveBackRun(
 ): Promise<boolean> {
   const [row] = await sql<{ done: boolean }[]>`
     select etl.give_back_run(${run.run_id}, ${run.attempt},
-      ${error === null ? null : json(error)}::text::jsonb) as done`;
+      ${error === null ? null : storableJson(error)}::text::jsonb) as done`;
   return row!.done;
 }
 

@@ -2,7 +2,13 @@ import { dirname, join } from "node:path";
 import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type Host, startHost } from "./host.ts";
-import type { ConsumerDefinition, FromHost, Lines, ToHost } from "./messages.ts";
+import {
+  type ConsumerDefinition,
+  type FromHost,
+  readLines,
+  textOf,
+  type ToHost,
+} from "./messages.ts";
 
 /** A host that does not keep to its limit by itself is ended so much later. */
 const GRACE_MS = 3_000;
@@ -116,12 +122,14 @@ async function runInHost(
         return resolve(data.result);
       case "failed":
         say(data.lines);
-        return data.why === "time" ? tooLong() : reject(new Error(data.message));
+        return data.why === "time" ? tooLong() : reject(new Error(textOf(data.message)));
       default:
         reject(new Error(`it disturbs its host`));
     }
   };
-  const say = ({ lines, dropped }: Lines) => {
+  // an error here would be the server's end
+  const say = (printed: unknown) => {
+    const { lines, dropped } = readLines(printed);
     for (const { level, text } of lines) log[level](text);
     if (dropped > 0) log.warn(`the consumer printed ${dropped} lines more`);
   };

@@ -73,6 +73,26 @@ export interface Line {
 export const MAX_LINES_A_BATCH = 20;
 export const MAX_LINE_LENGTH = 500;
 
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** Lines as they came from a host, where the user's code may have put anything in them. */
+export function readLines(value: unknown): Lines {
+  const { lines, dropped } = (value ?? {}) as Partial<Lines>;
+  return {
+    dropped: typeof dropped === "number" ? dropped : 0,
+    lines: (Array.isArray(lines) ? lines : []).slice(0, MAX_LINES_A_BATCH).map((line) => ({
+      level: LEVELS.find((level) => level === line?.level) ?? "info",
+      text: textOf(line?.text).slice(0, MAX_LINE_LENGTH),
+      position: typeof line?.position === "number" ? line.position : null,
+    })),
+  };
+}
+
+/** What came as text; an object that crossed may have what throws when it is made one. */
+export function textOf(value: unknown): string {
+  return typeof value === "object" && value !== null ? "(no text)" : String(value);
+}
+
 /** Lines that are kept of a host in all. */
 const MAX_LINES = 500;
 

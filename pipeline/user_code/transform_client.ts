@@ -3,13 +3,7 @@ import { Problem } from "../../vocabulary/problem.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import type { TransformedBatch } from "../stages/transform.ts";
 import { BadAnswer, packRecords, unpackEvents } from "./crossing.ts";
-import {
-  type FromHost,
-  type Lines,
-  MAX_LINE_LENGTH,
-  MAX_LINES_A_BATCH,
-  type ToHost,
-} from "./messages.ts";
+import { type FromHost, type Lines, readLines, textOf, type ToHost } from "./messages.ts";
 
 export interface TransformClientOptions {
   /** Name of the module. */
@@ -172,7 +166,7 @@ function readAnswer(data: unknown): FromHost {
       return {
         type: "failed",
         why: WHY.find((why) => why === answer.why) ?? "error",
-        message: String(answer.message).slice(0, 1000),
+        message: textOf(answer.message).slice(0, 1000),
         position: typeof answer.position === "number" ? answer.position : null,
         lines,
       };
@@ -180,20 +174,6 @@ function readAnswer(data: unknown): FromHost {
 }
 
 const WHY = ["time", "memory", "load", "error"] as const;
-const LEVELS = ["debug", "info", "warn", "error"] as const;
-
-function readLines(value: unknown): Lines {
-  const { lines, dropped } = (value ?? {}) as Partial<Lines>;
-  return {
-    dropped: typeof dropped === "number" ? dropped : 0,
-    lines: (Array.isArray(lines) ? lines : []).slice(0, MAX_LINES_A_BATCH).map((line) => ({
-      level: LEVELS.find((level) => level === line?.level) ?? "info",
-      text: String(line?.text).slice(0, MAX_LINE_LENGTH),
-      position: typeof line?.position === "number" ? line.position : null,
-    })),
-  };
-}
-
 async function isFile(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isFile;

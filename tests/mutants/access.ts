@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Access: who may ask, and how much at once. */
 export const ACCESS: Mutant[] = [
   {
+    id: "access/consumer-lines",
+    file: "pipeline/user_code/consumer_client.ts",
+    find: "readLines(printed)",
+    replace: "printed as ReturnType<typeof readLines>",
+    breaks: "what a consumer's host sends cannot end the server",
+    tests: ["integration/hostile_answers_test.ts: hostile user code: a consumer that changes"],
+  },
+  {
+    id: "access/storable-error",
+    file: "store/storable.ts",
+    find: 'if (!json.includes("\\\\u")) return json;',
+    replace: "if (json !== undefined) return json;",
+    breaks: "a run ends whatever its error's text holds",
+    tests: ["integration/hostile_answers_test.ts: hostile user code: text that PostgreSQL"],
+  },
+  {
     id: "access/prefix-trusted",
     file: "routes/shared/base_path.ts",
     find: "const believed = given !== undefined && isTrustedPeer(c, config.trustedProxies);",

@@ -327,6 +327,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_http_answers_test.ts: content that changes on the way"],
   },
   {
+    id: "sources/http-silence",
+    file: "pipeline/sources/http/download.ts",
+    find: "response.destroy(new Interrupted(`no byte of content for ${idleTimeoutMs} ms`))",
+    replace: "{}",
+    breaks: "what is no content does not keep a download going",
+    tests: ["integration/hostile_answers_test.ts: hostile answers: what keeps the connection busy"],
+  },
+  {
+    id: "sources/pipe",
+    file: "pipeline/sources/local/streams.ts",
+    find: "if ((await Deno.stat(path)).isFile)",
+    replace: "if (path !== '')",
+    breaks: "a pipe in a file's place is not waited for",
+    tests: ["integration/hostile_answers_test.ts: hostile files: a pipe in the place"],
+  },
+  {
     id: "sources/html",
     file: "pipeline/sources/local/detect_format.ts",
     find: "const page = HTML.test(text);",

@@ -29,6 +29,10 @@ const MAX_DELAY_MS = 30_000;
 const MAX_WAIT_MS = 300_000;
 /** Partial answers that one download may be made of. */
 const MAX_PARTS = 10_000;
+/** Codings of Content-Encoding that are undone one within the other; curl takes as many. */
+const MAX_CODINGS = 5;
+/** Characters of a server's words that are shown. */
+const MAX_WORDS = 100;
 
 export interface DownloadOptions {
   limits: SourceLimits;
@@ -189,9 +193,19 @@ class Transfer {
         : await this.#restart(response, url);
       const length = response.headers["content-length"];
       this.#checkSize(this.#received + Number(length ?? 0));
-      for await (const chunk of response as AsyncIterable<Uint8Array>) {
-        await this.#write(chunk);
-        if (this.#isPreviewed()) return "previewed";
+      // what comes and is no content (extensions of chunks, trailers) keeps the socket busy
+      const silence = setTimeout(
+        () => response.destroy(new Interrupted(`no byte of content for ${idleTimeoutMs} ms`)),
+        idleTimeoutMs,
+      );
+      try {
+        for await (const chunk of response as AsyncIterable<Uint8Array>) {
+          await this.#write(chunk);
+          silence.refresh();
+          if (this.#isPreviewed()) return "previewed";
+        }
+      } finally {
+        clearTimeout(silence);
       }
       if (!response.complete) throw new Interrupted("the connection was closed early");
       return this.#outcome(partEnd);
@@ -218,7 +232,8 @@ class Transfer {
   #checkStatus(response: IncomingMessage): void {
     const status = response.statusCode ?? 0;
     if (status === 200 || status === 206) return;
-    const what = `${this.#label} answered ${status} ${response.statusMessage ?? ""}`.trim();
+    const words = shown(response.statusMessage ?? "");
+    const what = `${this.#label} answered ${status} ${words}`.trim();
     if (status === 408 || status === 416 || status === 425 || status === 429 || status >= 500) {
       if (status === 416) this.#validator = undefined;
       throw new Interrupted(what, retryAfterMs(response.headers));
@@ -242,7 +257,7 @@ class Transfer {
     if (!asked) {
       throw this.#refused(
         `answered 206 with a part of the content (${
-          headers["content-range"] ?? "which is not said"
+          shown(headers["content-range"] ?? "which is not said")
         }) ` +
           "although all of it was asked for",
       );
@@ -251,7 +266,8 @@ class Transfer {
     const same = sameContent(this.#headers, headers) &&
       (total === undefined || this.#total === undefined || total === this.#total);
     const end = Number(range?.[2]) + 1;
-    if (range === null || Number(range[1]) !== this.#received || end <= this.#received || !same) {
+    const within = end > this.#received && end <= (total ?? this.#total ?? Number.MAX_SAFE_INTEGER);
+    if (range === null || Number(range[1]) !== this.#received || !within || !same) {
       // Asking again without a range is the only way to get what we need.
       this.#validator = undefined;
       throw new Interrupted(
@@ -268,7 +284,8 @@ class Transfer {
   async #restart(response: IncomingMessage, url: URL): Promise<undefined> {
     const { "content-length": length, "transfer-encoding": transfer } = response.headers;
     this.#total = length === undefined ? undefined : Number(length);
-    this.#openEnded = length === undefined && transfer === undefined;
+    // only chunks tell where they end (RFC 9112, 6.3)
+    this.#openEnded = length === undefined && !/\bchunked\s*$/i.test(transfer ?? "");
     this.#finalUrl = url;
     this.#received = 0;
     this.#head = new Uint8Array(0);
@@ -378,6 +395,12 @@ const CODINGS: Record<string, Compression> = {
 function contentEncodings(label: string, headers: IncomingMessage["headers"]): Compression[] {
   const names = (headers["content-encoding"] ?? "").toLowerCase().split(",")
     .map((name) => name.trim()).filter((name) => name !== "" && name !== "identity");
+  if (names.length > MAX_CODINGS) {
+    throw new Problem("source-unreadable", {
+      detail: `${label} answers with ${names.length} codings of Content-Encoding; at most ` +
+        `${MAX_CODINGS} are undone: let its server send the data as it is, or with one of them.`,
+    });
+  }
   return names.reverse().map((name) => {
     const coding = CODINGS[name];
     if (coding !== undefined) return coding;
@@ -386,6 +409,11 @@ function contentEncodings(label: string, headers: IncomingMessage["headers"]): C
         "let its server send the data as it is, or with gzip, deflate, br or zstd.",
     });
   });
+}
+
+/** A server's own words in a message: short, and nothing in them that steers a terminal. */
+function shown(words: string): string {
+  return words.slice(0, MAX_WORDS).replaceAll(/\p{Cc}/gu, "�");
 }
 
 /** The name that the server gives the content, for its format. */
@@ -466,6 +494,17 @@ function redirected(from: URL, location: string): URL {
   return to;
 }
 
+function credentialsOf(url: URL): string {
+  try {
+    return `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+  } catch {
+    throw new Problem("source-refused", {
+      detail: `${publicUrl(url)}: the user or password in the address is not percent-encoded: ` +
+        "write % as %25.",
+    });
+  }
+}
+
 function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const settings: RequestOptions = {
@@ -482,9 +521,24 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
     },
   };
   if (url.username !== "" || url.password !== "") {
-    settings.auth = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+    settings.auth = credentialsOf(url);
   }
   const request = (url.protocol === "https:" ? https : http).get(settings, resolve);
+  // interim answers and slow headers keep the socket busy and are no answer
+  const silence = setTimeout(() => {
+    request.destroy(new Interrupted(`no answer for ${options.idleTimeoutMs} ms`));
+  }, options.idleTimeoutMs);
+  // after this there is no answer any more, whoever still waits for one
+  request.on("upgrade", (_response, socket) => {
+    socket.destroy();
+    reject(
+      new Problem("source-unreadable", {
+        detail: `${
+          publicUrl(url)
+        } switches to another protocol instead of answering. Check the URL.`,
+      }),
+    );
+  });
   request.on("error", (error: Error & { code?: string }) => {
     const forbidden = error.code === "EPERM" || error.name === "NotCapable";
     reject(forbidden ? notPermitted(url.host, error) : error);
@@ -492,8 +546,13 @@ function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<I
   request.setTimeout(options.idleTimeoutMs, () => {
     request.destroy(new Error(`no byte for ${options.idleTimeoutMs} ms`));
   });
-  const abort = () => request.destroy(options.signal.reason);
+  const abort = () => {
+    request.destroy(options.signal.reason);
+    reject(options.signal.reason);
+  };
   options.signal.addEventListener("abort", abort, { once: true });
   request.on("close", () => options.signal.removeEventListener("abort", abort));
+  const answered = () => clearTimeout(silence);
+  promise.then(answered, answered);
   return promise;
 }

@@ -1,6 +1,7 @@
 import { join, sep } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { InputFile, Part } from "./slice_packer.ts";
+import { openFile } from "./streams.ts";
 
 export interface Roots {
   dataDir: string;
@@ -99,8 +100,9 @@ async function refuseSwapped(file: Deno.FsFile, path: string, root: string): Pro
 export async function openInput(input: InputFile): Promise<OpenInput> {
   let file: Deno.FsFile;
   try {
-    file = await Deno.open(input.absolutePath);
+    file = await openFile(input.absolutePath);
   } catch (error) {
+    if (error instanceof Problem) throw error;
     throw new Problem("source-unreadable", {
       detail: `The file ${input.label} cannot be opened: check its permissions.`,
       cause: error,

@@ -231,7 +231,10 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
     declared = /^utf-16$/i.test(charset) ? "utf-16" : new TextDecoder(charset).encoding;
   } catch (error) {
     throw new Problem("source-unreadable", {
-      detail: `${label}: the server says that the text is in ${charset}, which is not known. ` +
+      detail:
+        `${label}: the server says that the text is in ${
+          charset.slice(0, 40)
+        }, which is not known. ` +
         "Set source.encoding to what it is.",
       cause: error,
     });

@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -5,9 +6,17 @@ import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;
 
+/** Opens what is a file still: to open a pipe that was put in its place would wait for who writes into it. */
+export async function openFile(path: string): Promise<Deno.FsFile> {
+  if ((await Deno.stat(path)).isFile) return await Deno.open(path);
+  throw new Problem("source-changed", {
+    detail: `${basename(path)} is not a regular file any more: start a new run.`,
+  });
+}
+
 /** The bytes of a file from its beginning; closes the file at the end. */
 export async function* fileBytes(path: string): AsyncGenerator<Uint8Array, void, void> {
-  using file = await Deno.open(path);
+  using file = await openFile(path);
   while (true) {
     const buffer = new Uint8Array(CHUNK_BYTES);
     const got = await file.read(buffer);
