@@ -170,9 +170,9 @@ Deno.test("hostile names: a label cannot add a metric, a tag or a line to StatsD
       await response.body?.cancel();
       return response.status;
     };
-    const label = "a|c|#admin:true,b:1@0.1\u2028evil:1|c";
+    const label = "a|c|#admin:true,b:1@0.1 evil:1|c";
     assert.equal(await run(label), 200);
-    for (const bad of ["a\nevil:1|c", "a\r\nX-Evil: 1", "a\0"]) {
+    for (const bad of ["a\nevil:1|c", "a\r\nX-Evil: 1", "a\0", "a\u2028evil:1|c"]) {
       assert.equal(await run(bad), 422, bad);
     }
     await waitFor(() => lines.some((line) => line.includes("dagrun.duration.success")), {
