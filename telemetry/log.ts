@@ -51,7 +51,7 @@ export function createLog(options: LogOptions, bound: Fields = {}): Log {
         format === "json"
           // a field of the same name takes no other's place
           ? JSON.stringify({ ...head, ...fields, ...head })
-          : `${time} ${level.padEnd(5)} ${visible(`${oneLine(message)}${asText(fields)}`)}`,
+          : `${time} ${level.padEnd(5)} ${visible(`${message}${asText(fields)}`)}`,
       );
     }
     onEntry?.({ ...head, fields });
@@ -80,10 +80,6 @@ function plainFields(fields: Fields, hidden: (text: string) => string): Fields {
   } catch (error) {
     return { unprintable: hidden(String(error)) };
   }
-}
-
-function oneLine(text: string): string {
-  return text.replace(/[\r\n]+/g, " ");
 }
 
 /** What steers a terminal or the order of letters, as an escape: a line shows what was logged and nothing else. */

@@ -221,7 +221,7 @@ export const LOAD: Mutant[] = [
     find: "return keys * LOOKUP_ROWS < rows;",
     replace: "return false;",
     breaks: "a run that is small against its table does not read the table",
-    tests: ["integration/load_lookup_test.ts: a run that is small against its table"],
+    tests: ["unit/comparison_test.ts: a run is compared with its destination by the cheaper"],
   },
   {
     id: "load/lookup-foreign",

@@ -444,8 +444,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/one-line",
     file: "telemetry/log.ts",
-    find: 'return text.replace(/[\\r\\n]+/g, " ");',
-    replace: "return text;",
+    find: "/[\\p{Cc}\\p{Zl}\\p{Zp}\\p{Bidi_Control}]/gu",
+    replace: "/[\\p{Zl}\\p{Zp}\\p{Bidi_Control}]/gu",
     breaks: "an entry is one line",
     tests: ["unit/log_test.ts: an entry is one line"],
   },
