@@ -1,3 +1,5 @@
+import { pythonVenv } from "../helpers/python.ts";
+
 /** One data set with a suite, evaluated by both sides. */
 export interface Case {
   name: string;
@@ -31,7 +33,7 @@ const here = new URL(".", import.meta.url).pathname;
 
 /** Results of Great Expectations, by case and expectation. */
 export async function evaluateByReference(cases: Case[]): Promise<Reference[][]> {
-  const python = await ensurePython();
+  const python = await pythonVenv("great_expectations", `${here}requirements.txt`);
   const dir = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${dir}/cases.json`, casesJson(cases));
@@ -47,31 +49,6 @@ export async function evaluateByReference(cases: Case[]): Promise<Reference[][]>
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
-}
-
-/** A Python with Great Expectations, made once and kept for as long as the pins are the same. */
-async function ensurePython(): Promise<string> {
-  const requirements = await Deno.readTextFile(`${here}requirements.txt`);
-  const pins = Array.from(
-    new Uint8Array(
-      await crypto.subtle.digest("SHA-256", new TextEncoder().encode(requirements)),
-    ),
-    (byte) => byte.toString(16).padStart(2, "0"),
-  ).join("").slice(0, 12);
-  const cache = Deno.env.get("ETL_TEST_CACHE") ?? `${here}../../.data/test_cache`;
-  const venv = `${cache}/great_expectations-${pins}`;
-  const python = `${venv}/bin/python`;
-  try {
-    await Deno.stat(`${venv}/complete`);
-    return python;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  await Deno.mkdir(cache, { recursive: true });
-  await run("python3", ["-m", "venv", "--clear", venv]);
-  await run(python, ["-m", "pip", "install", "--quiet", "-r", `${here}requirements.txt`]);
-  await Deno.writeTextFile(`${venv}/complete`, "");
-  return python;
 }
 
 async function run(command: string, args: string[]): Promise<void> {
