@@ -85,11 +85,11 @@ const ON_POSTGRES = [
     "load_versions",
   ],
   ...["races_load", "resolve_memory", "row_encoder", "source_postgres"],
-  // the queue, runs, schedules
-  ...["leases", "outages", "queue", "replay", "run_states", "schedules_backfill"],
+  // leases, runs, schedules
+  ...["leases", "replay", "run_states", "schedules_backfill"],
   ...["schedules_policies", "schedules_slots", "schedules_tick", "sql_requests"],
   // what is computed in the database
-  ...["alert_incidents", "alerts", "consumer", "metrics", "sql_destinations", "typed_views"],
+  ...["alert_incidents", "alerts", "metrics", "sql_destinations", "typed_views"],
   // maintenance, backups
   ...["backup_psql", "backup_restore", "maintenance", "test_database"],
 ];
