@@ -273,8 +273,8 @@ export const ACCESS: Mutant[] = [
   {
     id: "access/log-terminal",
     file: "telemetry/log.ts",
-    find: "${visible(`${oneLine(message)}${asText(fields)}`)}",
-    replace: "${oneLine(message)}${asText(fields)}",
+    find: "${visible(`${message}${asText(fields)}`)}",
+    replace: "${message}${asText(fields)}",
     breaks: "a line of the log holds nothing that steers a terminal",
     tests: ["unit/log_test.ts: a line of text holds nothing that steers a terminal"],
   },
