@@ -236,6 +236,11 @@ Deno.test({
     const copied = new Database(copy, { applicationName: "etl-improved", max: 2 });
     const report = await jobsReport(copied.sql, { dsn: copy });
     assert.match(report.warnings[0]!, /nobody runs the periodic jobs: this database is a copy/);
+    assert.equal(
+      report.scheduler.kind,
+      "servers",
+      "what the other database has noted is not shown",
+    );
     await copied.close({ timeoutSeconds: 1 });
   },
 });

@@ -56,14 +56,20 @@ Deno.test("a run in an outage gives its place in the pool back, and keeps its la
   await using engine = await startEngine(t);
   const { sql } = engine;
   await sql`update etl.pools set slots = 1`;
-  const unversioned = (run_label: string, name: string) =>
-    engine.submit({ run_label, source: { type: "inline", name, key: "id", records: [{ id: 1 }] } });
+  const unversioned = (run_label: string, name: string, priority = 0) =>
+    engine.submit({
+      run_label,
+      priority,
+      source: { type: "inline", name, key: "id", records: [{ id: 1 }] },
+    });
   const resting = await unversioned("v", "shop");
   await admitRuns(sql);
   await sql`update etl.runs set state = 'running', attempt = 1 where run_id = ${resting.run_id}`;
   const error = { type: "t", status: 503, detail: "away.", outage_minutes: 30 };
   assert.equal(await giveBackRun(sql, { run_id: resting.run_id, attempt: 1 }, error), true);
   await unversioned("v", "other");
+  // a priority comes first among those that wait, but not before what its label is at
+  await unversioned("v", "another", 10);
   await unversioned("x", "shop");
   const other = await unversioned("w", "third");
   const admitted = async () =>

@@ -318,7 +318,7 @@ export const ACCESS: Mutant[] = [
     find: "if (++depth > MAX_DEPTH) return",
     replace: "if (++depth > MAX_DEPTH * 10) return",
     breaks: "a body that is nested too deeply is refused",
-    tests: ["integration/hostile_requests_test.ts: JSON of any depth"],
+    tests: ["unit/body_test.ts: a body of more values than"],
   },
   {
     id: "access/cursor-parts",

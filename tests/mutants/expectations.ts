@@ -211,7 +211,7 @@ export const EXPECTATIONS: Mutant[] = [
     find: "`${column}\\u0000${conditionKey(condition)}`",
     replace: "column",
     breaks: "each row condition has accumulators of its own",
-    tests: ["unit/expectations_engine_test.ts: samples of duplicates are found"],
+    tests: ["unit/expectations_engine_test.ts: each row condition has figures"],
   },
   {
     id: "expectations/condition-digits",

@@ -16,6 +16,10 @@ Deno.test("a body of more values than the main thread parses in a moment is refu
     [list("1234567890.123456", 50_000), null],
     [`{"a":${"9".repeat(1001)}}`, /a number of more than 1000 digits/],
     [`{"a":${"9".repeat(1000)}}`, null],
+    ["[".repeat(1001) + "]".repeat(1001), /nested deeper than 1000 levels/],
+    ['{"a":'.repeat(1001) + "1" + "}".repeat(1001), /nested deeper than 1000 levels/],
+    ["[".repeat(1000) + "]".repeat(1000), null],
+    [`[${Array(2000).fill("[]").join(",")}]`, null],
     // what stands in a text is no value
     [`"${"1234567890.123456,[".repeat(60_000)}"`, null],
     [`["\\"${",".repeat(600_000)}"]`, null],

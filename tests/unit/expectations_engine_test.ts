@@ -334,6 +334,17 @@ Deno.test("samples of duplicates are found under several row conditions, in any 
   assert.deepEqual(duplicates!.result.partial_unexpected_index_list, [1, 3, 5, 7, 9, 11]);
 });
 
+Deno.test("each row condition has figures of its own", () => {
+  const records = [1, 2, 3, 4].map((v) => ({ g: v % 2, v }));
+  const max = (row_condition?: string): Given => [
+    "expect_column_max_to_be_between",
+    { column: "v", max_value: 9, ...(row_condition === undefined ? {} : { row_condition }) },
+  ];
+  const observed = alike([max(), max("g == 1"), max("g == 0")], records, 4, 1)
+    .map(({ result }) => result.observed_value);
+  assert.deepEqual(observed, [4, 3, 4]);
+});
+
 Deno.test("sum, mean and deviation are exact to the last digit, whatever the chunks", () => {
   const given: Given[] = ["sum", "mean", "stdev"].map((
     what,

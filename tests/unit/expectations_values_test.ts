@@ -19,6 +19,9 @@ Deno.test("compareText() orders by code point", () => {
     const expected = i < 0 ? x.length - y.length : i >= y.length ? 1 : x[i]! - y[i]!;
     assert.equal(Math.sign(compareText(a, b)), Math.sign(expected));
   }));
+  // by UTF-16 unit, U+10000 would come before U+FFFF
+  assert.ok(compareText("\u{10000}", "\uffff") > 0);
+  assert.ok(compareText("\uffff", "\u{10000}") < 0);
 });
 
 Deno.test("codePointLength() counts what Python counts", () => {
