@@ -1,17 +1,25 @@
-import { type Consumer, type DatasetEvent, datasetName } from "../pipeline/consumers/consumer.ts";
+import type { Consumer, DatasetEvent } from "../pipeline/consumers/consumer.ts";
+import {
+  emissionOf,
+  MAX_ANSWER_BYTES,
+  resultText,
+  statementOf,
+} from "../pipeline/user_code/consumer_calls.ts";
 import { Connection } from "../store/connection.ts";
 import type { Sql } from "../store/database.ts";
 import {
+  beginConsumerTransaction,
   claimDeliveries,
   type Delivery,
   emitDatasetEvent,
   failDeliveries,
   finishDeliveries,
+  hasConsumerTransaction,
   releaseDeliveries,
 } from "../store/deliveries.ts";
 import { passing, raisedProblem } from "../store/errors.ts";
 import type { Lease } from "../store/leases.ts";
-import { type Client, ping, type Queryable } from "../store/pg.ts";
+import { type Client, ping, type Queryable, queryWithin } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/observer.ts";
 
@@ -30,6 +38,8 @@ const MAX_ATTEMPTS = 5;
 const MAX_BATCH = 1_000;
 /** Pause after an execution that a lost connection has interrupted. */
 const INTERRUPTED_PAUSE_MS = 1_000;
+/** A consumer whose transaction is over has so long to end; its host is thrown away before. */
+const LATE_MS = 10_000;
 /** So often a transaction whose client is busy elsewhere shows that it is alive. */
 const HEARTBEAT_MS = 5_000;
 
@@ -69,14 +79,17 @@ async function execute(
     onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started });
   try {
     const transaction = new LateTransaction(connection, lease);
+    // nothing that it does without its transaction counts
+    const signal = AbortSignal.any([lease.signal, transaction.over]);
+    const executed = run(consumer, deliveries, { db: transaction.db, log, signal });
     try {
-      const executed = run(consumer, deliveries, { db: transaction.db, log, signal: lease.signal });
-      const result = await Promise.race([executed, transaction.interrupted]);
+      const json = resultText(await Promise.race([executed, transaction.interrupted]));
       const client = await transaction.open();
-      await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, result });
+      await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, json });
       await transaction.commit();
     } catch (error) {
       await transaction.rollback(error);
+      await endOf(executed);
       throw error;
     }
     told(true);
@@ -98,6 +111,14 @@ async function execute(
   }
 }
 
+/** Waits until a consumer has ended, so that it does not run twice at the same moment. */
+async function endOf(executed: Promise<unknown>): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, LATE_MS);
+  await Promise.race([executed.catch(() => {}), late.promise]);
+  clearTimeout(timer);
+}
+
 /**
  * A transaction that begins with its first query, so that a consumer that computes or asks others first holds nothing up.
  * It is not repeated when it fails: what was done outside of the database would be done again.
@@ -106,12 +127,14 @@ class LateTransaction {
   readonly db: Queryable;
   /** Rejects when the connection is lost, or the lease: the consumer may wait for something that has nothing to do with either. */
   readonly interrupted: Promise<never>;
+  readonly #ending = new AbortController();
   readonly #connection: Connection;
   readonly #lease: Lease;
   readonly #interrupt: (error: unknown) => void;
   readonly #over = Promise.withResolvers<void>();
   #opened: Promise<Client> | undefined;
   #ended: Promise<void> = Promise.resolve();
+  #turn: Promise<void> = Promise.resolve();
   #inHand = 0;
   #closed = false;
 
@@ -120,21 +143,63 @@ class LateTransaction {
     this.#lease = lease;
     const interrupted = Promise.withResolvers<never>();
     this.interrupted = interrupted.promise;
-    this.interrupted.catch(() => {});
+    this.interrupted.catch((error) => this.#ending.abort(error));
     this.#interrupt = interrupted.reject;
     this.#over.promise.catch(() => {});
     lease.lostSignal.addEventListener("abort", this.#lost);
     this.db = {
-      query: (async (...args: Parameters<Client["query"]>) => {
-        if (this.#closed) throw new Error("the consumer's transaction has ended");
-        this.#inHand++;
-        try {
-          return await (await this.open()).query(...args);
-        } finally {
-          this.#inHand--;
-        }
+      query: ((...args: unknown[]) => {
+        const answer = this.#turn.then(() => this.#query(args));
+        this.#turn = answer.then(() => {}, () => {});
+        return answer;
       }) as unknown as Client["query"],
     };
+  }
+
+  /** Aborted when the transaction has ended otherwise than by its commit. */
+  get over(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** One statement of the consumer's, none beside it: what it did to the transaction is known before the next one. */
+  async #query(args: unknown[]): Promise<unknown> {
+    const statement = statementOf(args);
+    if (this.#closed) throw new Error("the consumer's transaction has ended");
+    this.#inHand++;
+    try {
+      const client = await this.open();
+      let command: string | undefined;
+      try {
+        const result = await queryWithin(client, statement, {
+          maxBytes: MAX_ANSWER_BYTES,
+          onTooLarge: () => this.#end(new AnswerTooLarge()),
+        });
+        command = result.command;
+        return result;
+      } finally {
+        await this.#requireTransaction(client, command);
+      }
+    } finally {
+      this.#inHand--;
+    }
+  }
+
+  /** Ends the execution where a statement has ended the transaction: what came after it would be outside of any. */
+  async #requireTransaction(client: Client, command: string | undefined): Promise<void> {
+    if (this.#closed) return;
+    const status = client.getTransactionStatus();
+    // to a savepoint, or all of it and the next transaction begun
+    const unsure = status === "T" && command === "ROLLBACK";
+    if (status === "I" || unsure && !await hasConsumerTransaction(client)) {
+      const error = new TransactionEnded();
+      this.#end(error);
+      throw error;
+    }
+  }
+
+  #end(error: Error): void {
+    this.#closed = true;
+    this.#interrupt(error);
   }
 
   open(): Promise<Client> {
@@ -145,6 +210,7 @@ class LateTransaction {
       };
       this.#ended = this.#connection.transaction(once, async (client) => {
         const alive = setInterval(() => void ping(client).catch(this.#interrupt), HEARTBEAT_MS);
+        await beginConsumerTransaction(client);
         resolve(client);
         try {
           await this.#over.promise;
@@ -182,6 +248,24 @@ class LateTransaction {
   }
 }
 
+class TransactionEnded extends Error {
+  constructor() {
+    super(
+      "the consumer has ended its transaction, which is the one in which its events are ticked off: " +
+        "leave commit and rollback to the server; throw to undo what was written, or use a savepoint",
+    );
+  }
+}
+
+class AnswerTooLarge extends Error {
+  constructor() {
+    super(
+      `a query of the consumer's answered more than ${MAX_ANSWER_BYTES / 1024 ** 2} MiB: ` +
+        "read in parts (declare … cursor, fetch 1000 from …), or leave the work to the database (insert … select)",
+    );
+  }
+}
+
 /** The consumer's own code, on the connection of the transaction in which its events are ticked off. */
 async function run(
   consumer: Consumer,
@@ -195,8 +279,8 @@ async function run(
     db,
     log,
     signal,
-    emit: async (name, counts = {}) => {
-      const dataset = datasetName(name);
+    emit: async (...args) => {
+      const { dataset, counts } = emissionOf(...args);
       if (!consumer.emits.includes(dataset)) {
         throw new Error(
           `Consumer ${consumer.name} emits ${dataset}, which its definition does not list`,

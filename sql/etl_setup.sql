@@ -1207,6 +1207,11 @@ create index if not exists deliveries_waiting on etl.deliveries (consumer, event
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
 
+create table if not exists etl.consumer_transactions (
+  xact xid8 primary key
+);
+comment on table etl.consumer_transactions is 'a row while a consumer''s transaction lasts, which only the tick-off of its deliveries takes away';
+
 create table if not exists etl.reports (
   report_id bigint generated always as identity primary key,
   consumer text not null,
@@ -4917,11 +4922,39 @@ begin
     where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
 end $$;
 
--- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
+-- A consumer's statements run in the transaction in which its deliveries are ticked off. However they end it
+-- (commit, commit and chain, prepare transaction), the database refuses what has not been ticked off.
+create or replace function etl.require_tick_off() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if exists (select from etl.consumer_transactions as t where t.xact = new.xact) then
+    raise exception 'A consumer does not commit: its transaction is the one in which its events are ticked off.'
+      using errcode = 'invalid_transaction_termination', hint = 'Leave commit to the server; "set constraints all immediate" needs the names of the constraints.';
+  end if;
+  return null;
+end $$;
+do $$ begin
+  if not exists (select from pg_trigger where tgname = 'require_tick_off' and tgrelid = 'etl.consumer_transactions'::regclass) then
+    create constraint trigger require_tick_off after insert on etl.consumer_transactions
+      deferrable initially deferred for each row execute function etl.require_tick_off();
+  end if;
+end $$;
+
+create or replace function etl.begin_consumer_transaction() returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  insert into etl.consumer_transactions (xact) values (pg_current_xact_id())
+$$;
+
+-- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease, and where the consumer
+-- has put another transaction in the place of its own.
 create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   perform etl.require_lease('consumer ' || consumer, holder);
+  delete from etl.consumer_transactions as t where t.xact = pg_current_xact_id();
+  if not found then
+    raise exception 'The consumer has ended its transaction.' using errcode = 'invalid_transaction_termination';
+  end if;
   update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
     where d.delivery_id = any (ids) and d.state = 'pending';
   perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
@@ -5802,6 +5835,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.cancel_requests', 'server', 'select, insert, update, delete'),
     ('table', 'etl.chunks', 'server', 'select, insert, update, delete'),
     ('table', 'etl.configurations', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.consumer_transactions', 'server', 'select, insert, update, delete'),
     ('table', 'etl.consumers', 'server', 'select, insert, update, delete'),
     ('table', 'etl.cursors', 'server', 'select, insert, update, delete'),
     ('table', 'etl.dataset_events', 'server', 'select, insert, update, delete'),
@@ -5876,6 +5910,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.check_destination', 'server', 'execute'),
     ('function', 'etl.check_schema', 'server', 'execute'),
     ('function', 'etl.check_shape', 'server', 'execute'),
+    ('function', 'etl.begin_consumer_transaction', 'server', 'execute'),
     ('function', 'etl.claim_deliveries', 'server', 'execute'),
     ('function', 'etl.claim_lease', 'server', 'execute'),
     ('function', 'etl.claim_run', 'server', 'execute'),
@@ -6060,7 +6095,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('f13994ce13bf2a88a5f67ae863c2a2abb04d5624ed3b94d4264df0763afd424b')
+insert into etl.setups (checksum) values ('024c2de340dc0eda47d225145ab6397b0b2177d89a2cecb92baf3ec4794c6d20')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6068,4 +6103,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"f13994ce13bf2a88a5f67ae863c2a2abb04d5624ed3b94d4264df0763afd424b","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"024c2de340dc0eda47d225145ab6397b0b2177d89a2cecb92baf3ec4794c6d20","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -23,13 +23,25 @@ export async function claimDeliveries(
     select * from etl.claim_deliveries(${consumer}, ${holder}, ${limit}, ${maxAttempts})`;
 }
 
+/** Marks a transaction as a consumer's: the database commits it only with its deliveries ticked off. */
+export async function beginConsumerTransaction(db: Queryable): Promise<void> {
+  await db.query("select etl.begin_consumer_transaction()");
+}
+
+/** Whether the transaction is the one that was marked. */
+export async function hasConsumerTransaction(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query(
+    "select from etl.consumer_transactions where xact = pg_current_xact_id_if_assigned()",
+  );
+  return rows.length > 0;
+}
+
 /** Ticks deliveries off, in the consumer's transaction; refused to who has lost the consumer's lease. */
 export async function finishDeliveries(
   db: Queryable,
   consumer: string,
-  { holder, ids, result }: { holder: string; ids: string[]; result: unknown },
+  { holder, ids, json }: { holder: string; ids: string[]; json: string | null },
 ): Promise<void> {
-  const json = result === undefined ? null : JSON.stringify(result);
   await db.query("select etl.finish_deliveries($1, $2, $3, $4)", [consumer, holder, ids, json]);
 }
 

@@ -151,6 +151,43 @@ export function quoteTable(schema: string, name: string): string {
   return `${quoteIdent(schema)}.${quoteIdent(name)}`;
 }
 
+/** What the driver's types leave out. */
+type Statement = pg.QueryConfig & { queryMode: "extended" };
+interface ClientInternals {
+  connection?: { stream?: NodeStream };
+}
+interface NodeStream {
+  on(event: "data", listener: (bytes: Uint8Array) => void): void;
+  off(event: "data", listener: (bytes: Uint8Array) => void): void;
+  destroy(): void;
+}
+
+/**
+ * One statement, never several in one text. Where its answer has more than
+ * `maxBytes`, `onTooLarge` is called and the connection is cut: a value that
+ * is on its way cannot be stopped otherwise.
+ */
+export async function queryWithin(
+  client: Client,
+  { text, values }: { text: string; values: unknown[] },
+  { maxBytes, onTooLarge }: { maxBytes: number; onTooLarge: () => void },
+): Promise<pg.QueryResult> {
+  const stream = (client as unknown as ClientInternals).connection?.stream;
+  let received = 0;
+  const count = (bytes: Uint8Array) => {
+    received += bytes.length;
+    if (received <= maxBytes) return;
+    onTooLarge();
+    stream?.destroy();
+  };
+  stream?.on("data", count);
+  try {
+    return await client.query({ text, values, queryMode: "extended" } as Statement);
+  } finally {
+    stream?.off("data", count);
+  }
+}
+
 /** Fails where the connection is lost. */
 export async function ping(client: Queryable): Promise<void> {
   await client.query("select");

@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { MAX_RESULT_LENGTH } from "./consumer_calls.ts";
 import { type Host, startHost } from "./host.ts";
 import {
   type ConsumerDefinition,
@@ -111,6 +112,7 @@ async function runInHost(
   port.onmessage = ({ data }: MessageEvent<FromHost>) => {
     switch (data?.type) {
       case "query":
+        if (typeof data.text !== "string" || !Array.isArray(data.values)) break;
         return carryOut(data.id, async () => {
           const { rows, rowCount, command } = await db.query(data.text, data.values);
           return { rows, rowCount, command };
@@ -118,14 +120,14 @@ async function runInHost(
       case "emit":
         return carryOut(data.id, () => emit(data.dataset, data.counts));
       case "consumed":
+        if (!isResult(data.result)) break;
         say(data.lines);
-        return resolve(data.result);
+        return resolve(data.result === null ? undefined : JSON.parse(data.result));
       case "failed":
         say(data.lines);
         return data.why === "time" ? tooLong() : reject(new Error(textOf(data.message)));
-      default:
-        reject(new Error(`it disturbs its host`));
     }
+    reject(new Error(`it disturbs its host`));
   };
   // an error here would be the server's end
   const say = (printed: unknown) => {
@@ -155,6 +157,10 @@ function reaching(path: string, hosts: readonly string[]): Host {
     throw new Error(`it wants to reach ${hosts.join(", ")}, which ETL_CONSUMER_HOSTS must list`);
   }
 }
+
+/** Code of the user's can have changed what its host checks with. */
+const isResult = (text: unknown) =>
+  text === null || typeof text === "string" && text.length <= MAX_RESULT_LENGTH;
 
 /** What an error of the database says, as it crosses: message, code, and what PostgreSQL tells besides. */
 function plainError(error: unknown): { message: string } & Record<string, unknown> {

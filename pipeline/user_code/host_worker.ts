@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import threads from "node:worker_threads";
+import { resultText } from "./consumer_calls.ts";
 import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
 import { consumersOf, definitionOf, HostedConsumer, HostedTransform } from "./hosted_modules.ts";
@@ -102,8 +103,7 @@ function serve(port: MessagePort): void {
         printed,
         done: (result) => {
           if (over) return;
-          // what it answers is kept as JSON
-          const kept = result === undefined ? null : JSON.parse(JSON.stringify(result) ?? "null");
+          const kept = resultText(result);
           over = true;
           answer({ type: "consumed", result: kept, lines: printed.take() });
         },

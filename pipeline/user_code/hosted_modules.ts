@@ -10,6 +10,7 @@ import {
   type ConsumerOptions,
   defineConsumer,
 } from "../consumers/consumer.ts";
+import { emissionOf, statementOf } from "./consumer_calls.ts";
 import type { Guard } from "./guard.ts";
 import type { ConsumerDefinition, FromHost, Line, Printed, ToHost } from "./messages.ts";
 
@@ -134,14 +135,15 @@ export class HostedConsumer {
 
   start({ events, params }: ToHost & { type: "consume" }): void {
     const { done, failed, printed } = this.#tools;
-    const say = (level: Line["level"]) => (message: string, fields: object = {}) =>
-      printed.add(level, [message, ...Object.keys(fields).length === 0 ? [] : [fields]]);
+    const say = (level: Line["level"]) => (message: unknown, fields?: unknown) =>
+      printed.add(level, Object.keys(fields ?? {}).length === 0 ? [message] : [message, fields]);
     const log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
     const context = {
       events,
       db: { query: (...args: unknown[]) => this.#query(args) },
-      emit: async (dataset: string, counts: Record<string, number> = {}) => {
-        await this.#call((id) => ({ type: "emit", id, dataset, counts: { ...counts } }));
+      emit: async (dataset: unknown, counts: unknown) => {
+        const emission = emissionOf(dataset, counts);
+        await this.#call((id) => ({ type: "emit", id, ...emission }));
       },
       log: { ...log, with: () => log },
       signal: this.#abort.signal,
@@ -174,16 +176,9 @@ export class HostedConsumer {
     });
   }
 
-  #query([query, given]: unknown[]): Promise<unknown> {
-    const { text, values } = typeof query === "string"
-      ? { text: query, values: given }
-      : query as { text: string; values?: unknown };
-    return this.#call((id) => ({
-      type: "query",
-      id,
-      text: String(text),
-      values: Array.isArray(values) ? values : [],
-    }));
+  async #query(args: unknown[]): Promise<unknown> {
+    const statement = statementOf(args);
+    return await this.#call((id) => ({ type: "query", id, ...statement }));
   }
 
   #call(message: (id: number) => FromHost): Promise<unknown> {
@@ -194,7 +189,6 @@ export class HostedConsumer {
     }
     const id = this.#nextCall++;
     const call = Promise.withResolvers<unknown>();
-    // throws where a value cannot cross
     this.#tools.answer(message(id));
     this.#calls.set(id, call);
     return call.promise;

@@ -1,5 +1,6 @@
 import type { Consumer, DatasetEvent } from "../consumers/consumer.ts";
 import type { MappingConf } from "../mapping.ts";
+import type { Parameter } from "./consumer_calls.ts";
 import type { PackedEvents, PackedRecords } from "./crossing.ts";
 
 /** What a host is asked. */
@@ -37,10 +38,11 @@ export type FromHost =
   | { type: "batch"; events: PackedEvents; lines: Lines }
   | { type: "described"; consumers: ConsumerDefinition[] }
   /** What a consumer asks its server for. */
-  | { type: "query"; id: number; text: string; values: unknown[] }
+  | { type: "query"; id: number; text: string; values: Parameter[] }
   | { type: "emit"; id: number; dataset: string; counts: Record<string, number> }
   | { type: "lines"; lines: Lines }
-  | { type: "consumed"; result: unknown; lines: Lines }
+  /** With the JSON of what a consumer answered. */
+  | { type: "consumed"; result: string | null; lines: Lines }
   | {
     type: "failed";
     why: "time" | "memory" | "load" | "error";

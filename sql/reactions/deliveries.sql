@@ -95,11 +95,39 @@ begin
     where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
 end $$;
 
--- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease.
+-- A consumer's statements run in the transaction in which its deliveries are ticked off. However they end it
+-- (commit, commit and chain, prepare transaction), the database refuses what has not been ticked off.
+create or replace function etl.require_tick_off() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  if exists (select from etl.consumer_transactions as t where t.xact = new.xact) then
+    raise exception 'A consumer does not commit: its transaction is the one in which its events are ticked off.'
+      using errcode = 'invalid_transaction_termination', hint = 'Leave commit to the server; "set constraints all immediate" needs the names of the constraints.';
+  end if;
+  return null;
+end $$;
+do $$ begin
+  if not exists (select from pg_trigger where tgname = 'require_tick_off' and tgrelid = 'etl.consumer_transactions'::regclass) then
+    create constraint trigger require_tick_off after insert on etl.consumer_transactions
+      deferrable initially deferred for each row execute function etl.require_tick_off();
+  end if;
+end $$;
+
+create or replace function etl.begin_consumer_transaction() returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  insert into etl.consumer_transactions (xact) values (pg_current_xact_id())
+$$;
+
+-- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease, and where the consumer
+-- has put another transaction in the place of its own.
 create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   perform etl.require_lease('consumer ' || consumer, holder);
+  delete from etl.consumer_transactions as t where t.xact = pg_current_xact_id();
+  if not found then
+    raise exception 'The consumer has ended its transaction.' using errcode = 'invalid_transaction_termination';
+  end if;
   update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
     where d.delivery_id = any (ids) and d.state = 'pending';
   perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));

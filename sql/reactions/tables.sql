@@ -123,6 +123,11 @@ create index if not exists deliveries_waiting on etl.deliveries (consumer, event
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
 
+create table if not exists etl.consumer_transactions (
+  xact xid8 primary key
+);
+comment on table etl.consumer_transactions is 'a row while a consumer''s transaction lasts, which only the tick-off of its deliveries takes away';
+
 create table if not exists etl.reports (
   report_id bigint generated always as identity primary key,
   consumer text not null,

@@ -130,6 +130,7 @@ export const HELD = [
 export const LEFT_OUT: Record<string, string> = {
   api_tokens: "secrets, and who may use one database may not use another",
   cancel_requests: "taken out by a server within a second",
+  consumer_transactions: "empty but within a consumer's transaction",
   consumers: "published by the servers when they start",
   exports: "belongs to what other systems know; a restored one would be sent again",
   idempotency_keys: "a repeated request is for the database that it was made to",

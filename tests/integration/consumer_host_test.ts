@@ -240,3 +240,179 @@ Deno.test("a consumer whose connection is cut comes again, and its attempt does 
   assert.equal(alert!.kind, "consumer_failed");
   assert.match(alert!.message, /poison failed 5 times.*did not end within 200 ms/);
 });
+
+Deno.test("a consumer that ends its own transaction has written nothing and ticked nothing off; savepoints are its own", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create table public.written (who text)`;
+  await engine.sql`grant select, insert on public.written to public`;
+  await engine.sql`create procedure public.commits() language plpgsql as 'begin commit; end'`;
+  const ends = {
+    commit: "commit",
+    ending: "end",
+    chained: "commit and chain",
+    prepared: "prepare transaction 'x'",
+    undone: "rollback",
+    undone_chained: "rollback and chain",
+    commented: "/* select */ abort",
+    several: "rollback; insert into public.written values ('several'); select 1",
+    several_begun: "commit; begin",
+    block: "do $$ begin commit; end $$",
+    procedure: "call public.commits()",
+    immediate: "set constraints all immediate",
+  };
+  const consumers = await consumersOf({
+    ends: Object.entries(ends).map(([name, statement]) =>
+      `export const ${name} = { name: "${name}", datasets: ${EVENTS}, run: async ({ db }) => {
+        await db.query("insert into public.written values ('${name}')");
+        await db.query(${JSON.stringify(statement)}).catch(() => {});
+        await db.query("insert into public.written values ('${name}, later')");
+        return "done";
+      } };
+      export const ${name}_alone = { name: "${name}_alone", datasets: ${EVENTS}, run: async ({ db }) => {
+        await db.query("insert into public.written values ('${name} alone')");
+        db.query(${JSON.stringify(statement)});
+        return "done";
+      } };`
+    ).join("\n"),
+    savepoints:
+      `export const savepoints = { name: "savepoints", datasets: ${EVENTS}, run: async ({ db }) => {
+      await db.query("savepoint a");
+      await db.query("insert into public.written values (1 / 0)").catch(() => {});
+      await db.query("rollback to savepoint a");
+      await db.query("begin").catch(() => {});
+      await db.query("insert into public.written values ('savepoints')");
+      return "done";
+    } };`,
+  });
+  await using _reacting = await startReacting(engine, { consumers });
+  await emit(engine);
+  await delivery(engine, "savepoints", done);
+  const found = new Map<string, string>();
+  for (const name of Object.keys(ends)) {
+    found.set(name, (await delivery(engine, name, failedOnce)).error!);
+  }
+  for (const name of ["commit", "chained", "undone", "undone_chained", "commented"]) {
+    assert.match(found.get(name)!, /has ended its transaction.*leave commit and rollback/, name);
+  }
+  assert.match(found.get("several")!, /multiple commands|aborted/);
+  for (const name of Object.keys(ends)) {
+    const alone = await delivery(
+      engine,
+      `${name}_alone`,
+      (d) => d.state === "done" || failedOnce(d),
+    );
+    assert.equal(alone.state, "pending", name);
+  }
+  const written = await engine.sql<{ who: string }[]>`select who from public.written`;
+  assert.deepEqual([...written.map(({ who }) => who)], ["savepoints"]);
+});
+
+Deno.test("what a consumer hands over has a limit, and is refused in words that say what to do", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql`create table public.big (text text)`;
+  await engine.sql`insert into public.big select repeat('x', 20_000_000)`;
+  await engine.sql`grant select on public.big to public`;
+  const runs: Record<string, [run: string, said: RegExp]> = {
+    result: [
+      `() => "x".repeat(200_000_000)`,
+      /at most 1 MiB of JSON, and this has 190\.8 MiB: write it into a table/,
+    ],
+    result_list: [`() => Array(300_000).fill(12345)`, /at most 1 MiB of JSON/],
+    result_bigint: [`() => ({ n: 1n })`, /kept as JSON, and cannot be written so: .*BigInt/],
+    result_circle: [
+      `() => { const a = {}; a.a = a; return a; }`,
+      /kept as JSON, and cannot be written so: .*circular/,
+    ],
+    result_nul: [String.raw`() => ({ "a\0": 1 })`, /answers holds a NUL character/],
+    result_half: [String.raw`() => ["\ud800"]`, /half of a surrogate pair/],
+    error: [`() => { throw new Error("e".repeat(200_000_000)); }`, /^e{1000}$/],
+    no_error: [`() => { throw null; }`, /^null$/],
+    query_null: [
+      `({ db }) => db.query(null)`,
+      /takes the statement as text, or \{ text, values \}; it was given null/,
+    ],
+    query_list: [`({ db }) => db.query(["select 1"])`, /it was given a list/],
+    query_nul: [
+      String.raw`({ db }) => db.query("select 1\0")`,
+      /the statement of db\.query\(\) holds a NUL/,
+    ],
+    query_long: [
+      `({ db }) => db.query("select '" + "x".repeat(17_000_000) + "'")`,
+      /at most 16 MiB with its parameters, and this one has 16\.3 MiB/,
+    ],
+    values: [
+      `({ db }) => db.query("select $1", 5)`,
+      /values of \$1, \$2, … as a list; it was given a number/,
+    ],
+    values_nul: [
+      String.raw`({ db }) => db.query("select $1, $2", ["a", "\0"])`,
+      /parameter \$2 of db\.query\(\) holds a NUL/,
+    ],
+    values_code: [
+      `({ db }) => db.query("select $1", [() => 1])`,
+      /parameter \$1 of db\.query\(\) is a function/,
+    ],
+    values_circle: [
+      `({ db }) => { const a = {}; a.a = a; return db.query("select $1::jsonb", [a]); }`,
+      /parameter \$1 of db\.query\(\) cannot be sent: .*circular/,
+    ],
+    values_long: [
+      `({ db }) => db.query("select $1::text", ["x".repeat(17_000_000)])`,
+      /write in several calls/,
+    ],
+    several: [`({ db }) => db.query("select 1; select 2")`, /multiple commands/],
+    answer_rows: [
+      `({ db }) => db.query("select repeat('x', 1000) from generate_series(1, 1e6)")`,
+      /answered more than 8 MiB: read in parts/,
+    ],
+    answer_value: [
+      `({ db }) => db.query("select text from public.big").catch(() => 1)`,
+      /answered more than 8 MiB/,
+    ],
+    emit_null: [
+      `({ emit }) => emit(null)`,
+      /takes a dataset as "schema\.table"; it was given null/,
+    ],
+    emit_object: [`({ emit }) => emit({})`, /it was given an object/],
+    emit_counts: [
+      `({ emit }) => emit("s.t", 7)`,
+      /takes counts as an object.* it was given a number/,
+    ],
+    emit_nan: [
+      `({ emit }) => emit("s.t", { inserted: NaN })`,
+      /takes numbers as counts, and "inserted" is NaN/,
+    ],
+    emit_many: [
+      `({ emit }) => emit("s.t", Object.fromEntries(Array.from({ length: 101 }, (_, i) => [i, 1])))`,
+      /at most 100 counts/,
+    ],
+    emit_other: [
+      `({ emit }) => emit("s".repeat(200_000_000))`,
+      /takes a dataset as "schema\.table"; it was given "s{60}…"/,
+    ],
+  };
+  const consumers = await consumersOf({
+    hands: Object.entries(runs).map(([name, [run]]) =>
+      `export const ${name} = { name: "${name}", datasets: ${EVENTS}, run: async (context) => (${run})(context) };`
+    ).join("\n") +
+      `export const fine = { name: "fine", datasets: ${EVENTS}, run: async ({ db, log }) => {
+        log.info(null, null);
+        const { rows } = await db.query({ text: "select $1::int[] as list, $2::jsonb as json, $3::bytea as bytes, $4::text as none",
+          values: [[1, 2], { a: [1] }, new Uint8Array([1, 2]), undefined] });
+        return { ...rows[0], bytes: [...rows[0].bytes] };
+      } };`,
+  });
+  await using _reacting = await startReacting(engine, { consumers });
+  await emit(engine);
+  const { result } = await delivery(engine, "fine", done);
+  assert.deepEqual(result, { list: [1, 2], json: { a: [1] }, bytes: [1, 2], none: null });
+  for (const [name, [, said]] of Object.entries(runs)) {
+    const { error } = await delivery(
+      engine,
+      name,
+      ({ state, error }) => state === "done" || error !== null,
+    );
+    assert.match(error ?? "", said, name);
+    assert.ok(error!.length <= 1000, name);
+  }
+});

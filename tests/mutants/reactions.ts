@@ -3,6 +3,46 @@ import type { Mutant } from "./mutant.ts";
 /** After runs: alerts, deadlines, maintenance, history, logs. */
 export const REACTIONS: Mutant[] = [
   {
+    id: "reactions/consumer-commits",
+    file: "sql/reactions/deliveries.sql",
+    find: "if exists (select from etl.consumer_transactions as t where t.xact = new.xact) then",
+    replace: "if false then",
+    breaks: "what a consumer commits itself is not kept",
+    tests: ["integration/consumer_host_test.ts: a consumer that ends its own transaction"],
+  },
+  {
+    id: "reactions/consumer-chained",
+    file: "queue/consumer_worker.ts",
+    find: 'if (status === "I" || unsure',
+    replace: 'if (status === "I" && unsure',
+    breaks: "nothing that a consumer writes after its rollback is kept",
+    tests: ["integration/consumer_host_test.ts: a consumer that ends its own transaction"],
+  },
+  {
+    id: "reactions/consumer-other-transaction",
+    file: "sql/reactions/deliveries.sql",
+    find: "  if not found then\n    raise exception 'The consumer has ended its transaction.'",
+    replace: "  if false then\n    raise exception 'The consumer has ended its transaction.'",
+    breaks: "events are ticked off in the consumer's own transaction alone",
+    tests: ["integration/consumer_host_test.ts: a consumer that ends its own transaction"],
+  },
+  {
+    id: "reactions/consumer-result",
+    file: "pipeline/user_code/consumer_calls.ts",
+    find: "if (text.length > MAX_RESULT_LENGTH) {",
+    replace: "if (false) {",
+    breaks: "what a consumer answers is bounded",
+    tests: ["integration/consumer_host_test.ts: what a consumer hands over"],
+  },
+  {
+    id: "reactions/consumer-answer",
+    file: "store/pg.ts",
+    find: "if (received <= maxBytes) return;",
+    replace: "if (received > 0) return;",
+    breaks: "what a query of a consumer's answers is bounded",
+    tests: ["integration/consumer_host_test.ts: what a consumer hands over"],
+  },
+  {
     id: "reactions/late-consumer",
     file: "sql/reactions/alerts.sql",
     find: "coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late",
