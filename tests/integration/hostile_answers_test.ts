@@ -105,6 +105,75 @@ Deno.test("hostile answers: what keeps the connection busy and is no content is 
   }
 });
 
+Deno.test("hostile answers: a body that drips, or that is cut after each few bytes, is given up by what it brings", async () => {
+  const tries: Record<string, Answer> = {
+    // below the limit of silence, for ever
+    "bytes in \\d+ s; the least is 64 KiB in 0.5 s": async (send) => {
+      await send(`${HEAD}content-length: 9999999\r\netag: "1"\r\n\r\n`);
+      for (;;) {
+        await send("x");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
+    "could not be fetched in 5 attempts": async (send, request) => {
+      const from = Number(/range: bytes=(\d+)-/i.exec(request)?.[1] ?? 0);
+      const status = from === 0 ? "200 OK" : `206 P\r\ncontent-range: bytes ${from}-999/1000`;
+      await send(
+        `HTTP/1.1 ${status}\r\netag: "1"\r\ncontent-length: ${1000 - from}\r\n\r\n${
+          "x".repeat(10)
+        }`,
+      );
+    },
+  };
+  for (const [said, answer] of Object.entries(tries)) {
+    let requests = 0;
+    await using server = peer((...args) => {
+      requests++;
+      return answer(...args);
+    });
+    await using folder = await folderFor(server.host);
+    const limits = { ...folder.ctx.limits, maxSpoolBytes: 1 << 24 };
+    const { message, transient } = await problemOf(
+      download(new URL(`http://${server.host}/`), { dir: folder.ctx.spoolDir, name: "x" }, {
+        limits,
+        signal: AbortSignal.timeout(30_000),
+        idleTimeoutMs: 10_000,
+        paceMs: 500,
+        retryInitialMs: 1,
+      }),
+    );
+    assert.match(message, new RegExp(said));
+    assert.equal(transient, true);
+    assert.ok(requests <= 5, `${requests} requests`);
+  }
+});
+
+Deno.test("hostile answers: a large body that is cut again and again is had as long as each answer brings enough", async () => {
+  const [size, piece] = [6_000_000, 100_000];
+  await using server = peer(async (send, request) => {
+    const from = Number(/range: bytes=(\d+)-/i.exec(request)?.[1] ?? 0);
+    const status = from === 0
+      ? "200 OK"
+      : `206 P\r\ncontent-range: bytes ${from}-${size - 1}/${size}`;
+    await send(
+      `HTTP/1.1 ${status}\r\netag: "1"\r\ncontent-length: ${size - from}\r\n\r\n${
+        "x".repeat(piece)
+      }`,
+    );
+  });
+  await using folder = await folderFor(server.host);
+  const { size: had } = await download(
+    new URL(`http://${server.host}/`),
+    { dir: folder.ctx.spoolDir, name: "x" },
+    {
+      limits: { ...folder.ctx.limits, maxSpoolBytes: 1 << 24 },
+      signal: AbortSignal.timeout(60_000),
+      retryInitialMs: 1,
+    },
+  );
+  assert.equal(had, size);
+});
+
 Deno.test("hostile answers: a server's words are short and plain, its secrets and tricks nobody's", async () => {
   await using target = peer((send) => send(`${HEAD}content-length: ${CSV.length}\r\n\r\n${CSV}`));
   const answers: [string, RegExp][] = [

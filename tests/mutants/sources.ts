@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Sources: what is read, and from where on. */
 export const SOURCES: Mutant[] = [
   {
+    id: "sources/http-pace",
+    file: "pipeline/sources/http/download.ts",
+    find: "if (this.#pace.bytes < MIN_PACE_BYTES) {",
+    replace: "if (this.#pace.bytes < 0) {",
+    breaks: "a body that drips is given up",
+    tests: ["integration/hostile_answers_test.ts: hostile answers: a body that drips"],
+  },
+  {
+    id: "sources/http-progress",
+    file: "pipeline/sources/http/download.ts",
+    find: "return this.#received - before >= least;",
+    replace: "return this.#received > before;",
+    breaks: "a server that cuts after each few bytes costs five attempts",
+    tests: ["integration/hostile_answers_test.ts: hostile answers: a body that drips"],
+  },
+  {
     id: "sources/preview-suite",
     file: "pipeline/preview.ts",
     find: "    suite,\n    maxPayloadBytes",

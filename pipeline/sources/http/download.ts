@@ -19,9 +19,12 @@ import {
 } from "./address_guard.ts";
 import type { Compression } from "../local/streams.ts";
 
-/** Attempts in a row that may bring no byte. */
+/** Attempts in a row that may bring less than {@linkcode MIN_PROGRESS_BYTES}. */
 const MAX_FRUITLESS = 5;
-const MAX_ATTEMPTS = 50;
+/** What an attempt that is cut must have brought, unless all is there: so much, and a thousandth of the whole. */
+const MIN_PROGRESS_BYTES = 16 * 1024;
+/** What must come in each window of {@linkcode DownloadOptions.paceMs}: 218 bytes a second. */
+const MIN_PACE_BYTES = 64 * 1024;
 /** Enough to know a format by its first bytes. */
 const HEAD_BYTES = 16;
 const MAX_DELAY_MS = 30_000;
@@ -43,6 +46,8 @@ export interface DownloadOptions {
   retryInitialMs?: number;
   /** Default 30,000. */
   idleTimeoutMs?: number;
+  /** Milliseconds in which 64 KiB must come, while content comes. Default 300,000. */
+  paceMs?: number;
   /** Default dns.lookup. */
   lookup?: Lookup;
   /** Headers for the server of the URL. */
@@ -73,6 +78,9 @@ class Interrupted extends Error {
     super(message);
   }
 }
+
+/** Content comes, but so slowly that it might never end. */
+class TooSlow extends Error {}
 
 /** How one request ended: with all of the content, one part of it, or as much as was wanted. */
 type Outcome = "complete" | "part" | "previewed";
@@ -116,6 +124,7 @@ class Transfer {
   /** Bytes of the whole content, once the server has told. */
   #total: number | undefined;
   #openEnded = false;
+  #pace = { since: performance.now(), bytes: 0 };
 
   constructor(url: URL, target: { dir: string; name: string }, options: DownloadOptions) {
     this.#url = url;
@@ -143,9 +152,10 @@ class Transfer {
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof Problem && !error.transient) throw error;
+        if (error instanceof TooSlow) throw this.#givenUp(error, attempt);
         if (!isPassing(error)) throw error;
-        fruitless = this.#received > before ? 0 : fruitless + 1;
-        if (fruitless >= MAX_FRUITLESS || attempt >= MAX_ATTEMPTS) {
+        fruitless = this.#hasProgressed(before) ? 0 : fruitless + 1;
+        if (fruitless >= MAX_FRUITLESS) {
           throw this.#givenUp(error, attempt);
         }
         attempt++;
@@ -155,8 +165,16 @@ class Transfer {
         waited = fruitless === 0 ? wait : waited + wait;
         if (waited > MAX_WAIT_MS) throw this.#givenUp(error, attempt, asked);
         await delay(wait, undefined, { signal });
+        // what the pause took is not the server's
+        this.#pace.since += wait;
       }
     }
+  }
+
+  /** A server that cuts every answer short must not cost an attempt for each few bytes. */
+  #hasProgressed(before: number): boolean {
+    const least = Math.max(MIN_PROGRESS_BYTES, (this.#total ?? this.#received) / 1000);
+    return this.#received - before >= least;
   }
 
   async close(): Promise<void> {
@@ -201,6 +219,7 @@ class Transfer {
       try {
         for await (const chunk of response as AsyncIterable<Uint8Array>) {
           await this.#write(chunk);
+          this.#checkPace(chunk.length);
           silence.refresh();
           if (this.#isPreviewed()) return "previewed";
         }
@@ -321,6 +340,23 @@ class Transfer {
       detail: `${this.#label} is larger than ${maxSpoolBytes} bytes, which is the limit. ` +
         "Load it in smaller files, or raise the limit.",
     });
+  }
+
+  /** Windows go on over attempts and parts, so that many short answers are no way around them. */
+  #checkPace(bytes: number): void {
+    const { paceMs = 300_000 } = this.#options;
+    const now = performance.now();
+    this.#pace.bytes += bytes;
+    const ms = now - this.#pace.since;
+    if (ms < paceMs) return;
+    if (this.#pace.bytes < MIN_PACE_BYTES) {
+      throw new TooSlow(
+        `${this.#pace.bytes} bytes in ${Math.round(ms / 1000)} s; the least is ${
+          MIN_PACE_BYTES / 1024
+        } KiB in ${paceMs / 1000} s`,
+      );
+    }
+    this.#pace = { since: now, bytes: 0 };
   }
 
   #isPreviewed(): boolean {
