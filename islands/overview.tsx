@@ -4,9 +4,10 @@ import type { NextSchedule } from "../store/schedules.ts";
 import type { RunView } from "../vocabulary/run_schema.ts";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { mount } from "./lib/mount.tsx";
-import { useCurlHeader, useLocale } from "./lib/context.tsx";
+import { useLocale } from "./lib/context.tsx";
 import { useEvents } from "./lib/live.ts";
 import { Icon, LiveMark, StateBadge, Time } from "./ui/elements.tsx";
+import { FirstSteps } from "./ui/first_steps.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import type { ChartKind, DrawnChart } from "./overview/charts.ts";
 
@@ -49,7 +50,14 @@ export function Overview({ data: initial, labels, label }: OverviewProps) {
   return (
     <>
       <div class="page-head">
-        <h1>{t("nav.overview")}</h1>
+        <div>
+          {label !== null && (
+            <p class="crumb">
+              <a href="/etl">{t("nav.pipelines")}</a>
+            </p>
+          )}
+          <h1 class="clip">{label ?? t("nav.overview")}</h1>
+        </div>
         <LiveMark connection={connection} />
         <div class="page-actions">
           <LabelFilter labels={labels} label={label} />
@@ -81,7 +89,7 @@ function LabelFilter({ labels, label }: Pick<OverviewProps, "labels" | "label">)
   const { t } = useLocale();
   if (labels.length < 2 && label === null) return null;
   return (
-    <form action="/etl" class="inline-form">
+    <form action="/etl/overview" class="inline-form">
       <label class="visually-hidden" for="run_label">{t("field.run_label")}</label>
       <select id="run_label" name="run_label" data-submit>
         <option value="">{t("overview.all_labels")}</option>
@@ -94,34 +102,16 @@ function LabelFilter({ labels, label }: Pick<OverviewProps, "labels" | "label">)
   );
 }
 
-function FirstSteps({ filtered }: { filtered: boolean }) {
-  const { t } = useLocale();
-  const header = useCurlHeader();
-  return (
-    <section class="card empty large">
-      <h2>{t(filtered ? "overview.no_runs_of_label" : "overview.welcome")}</h2>
-      <p>{t("overview.first_steps")}</p>
-      <pre class="code">
-        <code>{`curl -X POST${header} -H 'content-type: application/json' -d '{"batch_size": 500}' \\\n  http://localhost:8080/api/etl/run`}</code>
-      </pre>
-      <a class="button primary" href="/etl/new">
-        <Icon name="plus" /> {t("nav.new")}
-      </a>
-    </section>
-  );
-}
-
-/** What one wants to know first: the latest run, its ratio and rows, and what is going on. */
+/** What one wants to know first: how the latest run went, every figure of that one run, and what is going on. */
 export function KeyFigures({ data }: { data: OverviewData }) {
   const { t, number, percent, duration } = useLocale();
-  const latest = data.recent[0]!;
-  const measured = data.history.findLast((point) => point.ratio !== null);
-  const required = measured?.min_acceptance_ratio ?? 1;
+  const latest = data.recent.find(({ ended_at }) => ended_at !== null) ?? data.recent[0]!;
+  const required = data.history.find(({ run_id }) => run_id === latest.run_id)
+    ?.min_acceptance_ratio;
+  const { inserted = 0, updated = 0, unchanged = 0 } = latest.counts as Record<string, number>;
+  const rows = latest.total_rows;
   const running = data.active.filter((run) => run.state === "running").length;
   const waiting = data.active.length - running;
-  const rows = measured === undefined
-    ? undefined
-    : measured.inserted + measured.updated + measured.unchanged;
   return (
     <dl class="figures">
       <div class="figure">
@@ -138,38 +128,36 @@ export function KeyFigures({ data }: { data: OverviewData }) {
       </div>
       <div class="figure">
         <dt>{t("overview.ratio")}</dt>
-        <dd class={`figure-main ${measured?.low_ratio ? "is-bad" : ""}`}>
-          {measured?.ratio == null ? "–" : percent(measured.ratio)}
+        <dd class={`figure-main ${latest.low_ratio ? "is-bad" : ""}`}>
+          {latest.ratio === null ? "–" : percent(latest.ratio)}
         </dd>
         <dd class="figure-note">
-          {measured === undefined
+          {latest.ratio === null || required == null
             ? t("overview.not_measured")
-            : t(measured.ratio! < required ? "overview.below_threshold" : "overview.threshold", {
+            : t(latest.ratio < required ? "overview.below_threshold" : "overview.threshold", {
               ratio: percent(required),
             })}
         </dd>
       </div>
       <div class="figure">
         <dt>{t("overview.rows")}</dt>
-        <dd class="figure-main">{rows === undefined ? "–" : number(rows)}</dd>
+        <dd class="figure-main">{rows === null ? "–" : number(rows)}</dd>
         <dd class="figure-note">
-          {measured === undefined ? t("overview.not_measured") : t("overview.rows_split", {
-            inserted: measured.inserted,
-            updated: measured.updated,
-            unchanged: measured.unchanged,
-          })}
+          {rows === null
+            ? t("overview.not_measured")
+            : t("overview.rows_split", { inserted, updated, unchanged })}
         </dd>
       </div>
       <div class="figure">
         <dt>{t("overview.duration")}</dt>
         <dd class="figure-main">
-          {measured?.duration_ms == null ? "–" : duration(measured.duration_ms)}
+          {latest.duration_ms === null ? "–" : duration(latest.duration_ms)}
         </dd>
         <dd class="figure-note">
-          {measured?.duration_ms == null || rows === undefined || measured.duration_ms === 0
+          {latest.duration_ms === null || rows === null || latest.duration_ms === 0
             ? t("overview.not_measured")
             : t("overview.rate", {
-              rate: number(Math.round(rows / (measured.duration_ms / 1000))),
+              rate: number(Math.round(rows / (latest.duration_ms / 1000))),
             })}
         </dd>
       </div>

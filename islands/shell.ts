@@ -29,6 +29,7 @@ function showTimes(): void {
   };
   show();
   setInterval(show, TICK_MS);
+  addEventListener("contentchange", show);
 }
 
 /** Switches colours at once; without this the form does it with a new page. */

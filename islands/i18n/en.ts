@@ -9,6 +9,7 @@ export const en = {
   "nav.skip": "Skip to the content",
   "nav.menu": "Menu",
   "nav.main": "Main",
+  "nav.pipelines": "Pipelines",
   "nav.overview": "Overview",
   "nav.runs": "Runs",
   "nav.new": "New run",
@@ -71,7 +72,7 @@ export const en = {
   "error.not_found": "There is nothing here",
   "error.unavailable": "The database cannot be reached",
   "error.network": "The server did not answer. Check that it is running, then try again.",
-  "error.back": "Go to the overview",
+  "error.back": "Go to the pipelines",
   "noscript.action": "This needs JavaScript. Without it, ask for it over the API or with psql:",
 
   // sign-in and roles
@@ -93,6 +94,23 @@ export const en = {
   "role.needed": "This needs the role {role}.",
 
   // overview
+  // pipelines
+  "pipelines.pipeline": "Pipeline",
+  "pipelines.last_run": "Last run",
+  "pipelines.bars": "Last 20 runs",
+  "pipelines.last_success": "Last success",
+  "pipelines.next_slot": "Next",
+  "pipelines.incidents": "Incidents",
+  "pipelines.search": "Find a pipeline",
+  "pipelines.none_found": "No pipeline has this in its name.",
+  "pipelines.never": "Not run yet",
+  "pipelines.by_schedules": "Schedule {names}",
+  "pipelines.rows": "{rows} row|{rows} rows",
+  "pipelines.open": "{n} open|{n} open",
+  "pipelines.count": "{n} pipeline|{n} pipelines",
+  "pipelines.truncated": "There are more labels than are shown: search for one by its name.",
+  "pipelines.bars_text": "The last run: {failed} failed|The last {n} runs: {failed} failed",
+
   "overview.all_labels": "All labels",
   "overview.other_labels": "Other labels",
   "overview.welcome": "No run yet",
@@ -103,8 +121,8 @@ export const en = {
   "overview.ratio": "Acceptance ratio",
   "overview.threshold": "at least {ratio} is required",
   "overview.below_threshold": "below the required {ratio}",
-  "overview.not_measured": "no run has got so far yet",
-  "overview.rows": "Rows of the latest load",
+  "overview.not_measured": "the run did not get so far",
+  "overview.rows": "Rows",
   "overview.rows_split": "{inserted} new · {updated} changed · {unchanged} the same",
   "overview.duration": "Duration",
   "overview.rate": "{rate} rows/s, queue included",

@@ -6,6 +6,7 @@ export const es = {
   "nav.skip": "Ir al contenido",
   "nav.menu": "Menú",
   "nav.main": "Principal",
+  "nav.pipelines": "Pipelines",
   "nav.overview": "Resumen",
   "nav.runs": "Ejecuciones",
   "nav.new": "Nueva ejecución",
@@ -69,7 +70,7 @@ export const es = {
   "error.unavailable": "No se puede acceder a la base de datos",
   "error.network":
     "El servidor no ha respondido. Compruebe que está en marcha y vuelva a intentarlo.",
-  "error.back": "Ir al resumen",
+  "error.back": "Ir a los pipelines",
   "noscript.action": "Esto necesita JavaScript. Sin él, use la API o psql:",
 
   // sign-in and roles
@@ -91,6 +92,24 @@ export const es = {
   "role.needed": "Esto requiere el rol {role}.",
 
   // overview
+  // pipelines
+  "pipelines.pipeline": "Pipeline",
+  "pipelines.last_run": "Última ejecución",
+  "pipelines.bars": "Últimas 20 ejecuciones",
+  "pipelines.last_success": "Último éxito",
+  "pipelines.next_slot": "Siguiente",
+  "pipelines.incidents": "Incidencias",
+  "pipelines.search": "Buscar un pipeline",
+  "pipelines.none_found": "Ningún pipeline tiene esto en su nombre.",
+  "pipelines.never": "Aún sin ejecuciones",
+  "pipelines.by_schedules": "Programación {names}",
+  "pipelines.rows": "{rows} fila|{rows} filas",
+  "pipelines.open": "{n} abierta|{n} abiertas",
+  "pipelines.count": "{n} pipeline|{n} pipelines",
+  "pipelines.truncated": "Hay más etiquetas de las que se muestran: busca una por su nombre.",
+  "pipelines.bars_text":
+    "La última ejecución: {failed} fallida|Las últimas {n} ejecuciones: {failed} fallidas",
+
   "overview.all_labels": "Todas las etiquetas",
   "overview.other_labels": "Otras etiquetas",
   "overview.welcome": "Todavía no hay ejecuciones",
@@ -101,8 +120,8 @@ export const es = {
   "overview.ratio": "Ratio de aceptación",
   "overview.threshold": "se exige al menos el {ratio}",
   "overview.below_threshold": "por debajo del {ratio} exigido",
-  "overview.not_measured": "ninguna ejecución ha llegado aún",
-  "overview.rows": "Filas de la última carga",
+  "overview.not_measured": "la ejecución no llegó tan lejos",
+  "overview.rows": "Filas",
   "overview.rows_split": "{inserted} nuevas · {updated} cambiadas · {unchanged} iguales",
   "overview.duration": "Duración",
   "overview.rate": "{rate} filas/s, cola incluida",

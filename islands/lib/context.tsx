@@ -46,9 +46,18 @@ export interface Viewer {
   role: Role;
   /** Whether the server wants an API token. */
   needsToken: boolean;
+  /** Where the server is, as the viewer's browser has it: "https://etl.example/tools". */
+  origin: string;
 }
 
-export const ViewerContext = createContext<Viewer>({ role: "admin", needsToken: false });
+export const ViewerContext = createContext<Viewer>({
+  role: "admin",
+  needsToken: false,
+  origin: "",
+});
+
+/** The server's address, for examples. */
+export const useOrigin = (): string => useContext(ViewerContext).origin;
 
 /** What a request with curl needs besides: a header with the token, in a line of its own. */
 export function useCurlHeader(): string {

@@ -30,7 +30,11 @@ async function hydrateAll<P extends object>(
     zone: dataset.zone!,
     messages,
   };
-  const viewer = { role: dataset.role as Role, needsToken: dataset.needsToken !== undefined };
+  const viewer = {
+    role: dataset.role as Role,
+    needsToken: dataset.needsToken !== undefined,
+    origin: dataset.origin!,
+  };
   for (const element of document.querySelectorAll(`[data-island="${name}"]`)) {
     const props = JSON.parse(element.nextElementSibling!.textContent!) as P;
     hydrate(

@@ -6,6 +6,7 @@ import type { Connection } from "../lib/live.ts";
 
 const PATHS = {
   overview: "M3 3h7v9H3zM14 3h7v5h-7zM14 12h7v9h-7zM3 16h7v5H3z",
+  pipelines: "M3 6h8M3 12h8M3 18h8M15 9V4h2v5zM19 9V6h2v3zM15 15v-4h2v4zM19 20v-6h2v6z",
   runs: "M8 6h13M8 12h13M8 18h13M3.5 6h.01M3.5 12h.01M3.5 18h.01",
   plus: "M12 5v14M5 12h14",
   schedules: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 7.5V12l3 2",

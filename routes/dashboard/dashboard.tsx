@@ -18,6 +18,7 @@ import { runsPage } from "./history_page.tsx";
 import { LiveOverview, streamOverview } from "./live_overview.ts";
 import { overviewPage } from "./overview_page.tsx";
 import { type DashboardDeps, type Page, renderPage } from "./page.tsx";
+import { pipelinesPage } from "./pipelines_page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { resourcePages } from "./resource_pages.tsx";
 import { runPage } from "./run_page.tsx";
@@ -27,6 +28,7 @@ import type { MenuItem } from "./layout.tsx";
 
 /** Every page, in the order of the menu. A new one is a line here. */
 const PAGES: Page[] = [
+  pipelinesPage,
   overviewPage,
   runsPage,
   runPage,

@@ -8,7 +8,7 @@ import { listRuns, runsOfLabels } from "../../store/run_views.ts";
 import type { AppDeps } from "../shared/deps.ts";
 
 export const overviewPage: Page = {
-  path: "/",
+  path: "/overview",
   role: "viewer",
   nav: "overview",
   menu: { key: "o" },
@@ -19,6 +19,7 @@ export const overviewPage: Page = {
       knownLabels(deps),
     ]);
     return {
+      ...(label === null ? {} : { title: () => label }),
       main: <Island name="overview" component={Overview} props={{ data, labels, label }} />,
     };
   },

@@ -86,6 +86,12 @@ export function knownLabels({ briefly, sql }: DashboardDeps): Promise<string[]> 
   return briefly.get("labels", () => runLabels(sql, { limit: MAX_LABELS }));
 }
 
+/** Where the browser asked: what a proxy says of the protocol counts for an example, nothing else. */
+function originOf(c: Context, url: URL): string {
+  const forwarded = c.req.header("x-forwarded-proto");
+  return forwarded === "https" ? `https://${url.host}` : url.origin;
+}
+
 /** The islands that a page has turned out to have. */
 const Scripts = createContext(new Set<string>());
 
@@ -112,6 +118,7 @@ export async function renderPage(
   const viewer: Viewer = {
     role: identity?.role ?? "viewer",
     needsToken: identity !== undefined && identity.via !== "open",
+    origin: originOf(c, url) + baseOf(c),
   };
   const scripts = new Set(["shell"]);
   const base = baseOf(c);
@@ -140,6 +147,7 @@ export async function renderPage(
         data-now={now}
         data-theme={theme}
         data-role={viewer.role}
+        data-origin={viewer.origin}
         data-needs-token={viewer.needsToken ? "" : undefined}
         data-messages={manifest === null ? undefined : at(path(manifest.scripts[lang]!.file))}
         data-base={base === "" ? undefined : base}

@@ -263,3 +263,8 @@ create index if not exists runs_schedule on etl.runs (schedule, requested_at des
 
 -- What the pages of the dashboard look up by.
 create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
+-- the last load that succeeded of a label, however many runs have failed since
+create index if not exists runs_label_succeeded on etl.runs (run_label, requested_at desc)
+  where state = 'succeeded' and not dry_run;
+create index if not exists runs_schedule_succeeded on etl.runs (schedule, requested_at desc)
+  where schedule is not null and state = 'succeeded' and not dry_run;

@@ -106,7 +106,7 @@ Deno.test({
           const { pathname } = new URL(request.url());
           if (!pathname.startsWith(`${prefix}/`)) strayed.push(pathname);
         });
-        await page.goto(`${nginx.address}${prefix}/etl`);
+        await page.goto(`${nginx.address}${prefix}/etl/overview`);
         await page.locator("html[lang] .island.ready").first().waitFor();
         await page.goto(`${nginx.address}${prefix}/etl/new`);
         await page.locator(".island.ready").first().waitFor();

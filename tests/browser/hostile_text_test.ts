@@ -129,6 +129,7 @@ async function seedEvil(site: Site) {
   await site.api("/api/etl/downstream?wait=true", { method: "POST", body: "{}" });
   const pages: Record<string, string[]> = {
     "/etl": ["label", "failed"],
+    "/etl/overview": ["label", "failed"],
     "/etl/runs": ["label", "failed", "judged"],
     [`/etl/runs?run_label=${encodeURIComponent(short("label"))}`]: ["label"],
     [`/etl/runs/${loaded}`]: ["label", "raw", "payload", "experiment", "source"],

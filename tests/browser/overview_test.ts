@@ -8,7 +8,7 @@ Deno.test({
   sanitizeResources: false,
   async fn(t) {
     await using site = await Site.open(t);
-    await site.visit("/etl", {}, async (page) => {
+    await site.visit("/etl/overview", {}, async (page) => {
       await page.getByRole("heading", { name: "No run yet" }).waitFor();
       await page.locator(".live-mark.is-live").waitFor();
       const id = await site.run({ run_label: "first" });
@@ -29,9 +29,9 @@ Deno.test({
       await page.mouse.click(box.x + 60 + (box.width - 60) / 4, box.y + box.height / 2);
       await page.waitForURL(`**/etl/runs/${id}`);
     });
-    await site.visit("/etl", {}, async (page) => {
+    await site.visit("/etl/overview", {}, async (page) => {
       await page.getByLabel("Label").selectOption("second");
-      await page.waitForURL("**/etl?run_label=second");
+      await page.waitForURL("**/etl/overview?run_label=second");
       assert.equal(await page.locator(".card .table").first().getByText("first").count(), 0);
       await page.getByText("Show as a table").click();
       assert.equal(await page.locator(".as-table tbody tr").count(), 1);

@@ -13,7 +13,8 @@ Deno.test({
     await using site = await Site.open(t);
     const { succeeded, failed, quarantined } = await seed(site);
     const pages: Record<string, string> = {
-      overview: "/etl",
+      pipelines: "/etl",
+      overview: "/etl/overview",
       runs: "/etl/runs",
       run: `/etl/runs/${succeeded}`,
       run_failed: `/etl/runs/${failed}`,
@@ -72,6 +73,7 @@ Deno.test({
     await using site = await Site.open(t);
     const texts: Record<string, RegExp> = {
       "/etl": /No run yet/,
+      "/etl/overview": /No run yet/,
       "/etl/runs": /No run yet/,
       "/etl/schedules": /No schedule yet/,
       "/etl/configurations": /Save one here/,
@@ -107,7 +109,7 @@ Deno.test({
       await page.getByRole("heading", { name: "Ejecuciones", level: 1 }).waitFor();
       assert.equal(new URL(page.url()).pathname, "/etl/runs");
     });
-    await site.visit("/etl", { javaScriptEnabled: false }, async (page) => {
+    await site.visit("/etl/overview", { javaScriptEnabled: false }, async (page) => {
       await page.locator(".sidebar").getByRole("button", { name: "Dark" }).click();
       assert.equal(await page.getAttribute("html", "data-theme"), "dark");
       await page.locator(".sidebar").getByRole("button", { name: "Español" }).click();

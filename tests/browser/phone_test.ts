@@ -34,7 +34,8 @@ Deno.test({
       description: LONG,
     });
     const paths = {
-      overview: "/etl",
+      pipelines: "/etl",
+      overview: "/etl/overview",
       runs: "/etl/runs",
       run: `/etl/runs/${partial}`,
       run_failed: `/etl/runs/${failed}`,

@@ -81,7 +81,7 @@ Deno.test({
       await page.getByRole("button", { name: "Run hourly now" }).click();
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
     });
-    await site.visit("/etl", {}, async (page) => {
+    await site.visit("/etl/overview", {}, async (page) => {
       await page.locator(".schedule-row").getByText("hourly", { exact: true }).waitFor();
     });
   },

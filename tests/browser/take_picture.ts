@@ -64,7 +64,7 @@ const { run_id } = await site.api<{ run_id: string }>("/api/etl/run", {
   body: JSON.stringify({ run_label: "backfill_2025", batch_size: 1_500_000, chunk_size: 5000 }),
 });
 await site.visit(
-  "/etl",
+  "/etl/overview",
   { viewport: { width: 1440, height: 1130 }, deviceScaleFactor: 1.5, colorScheme: "light" },
   async (page) => {
     await hydrated(page);

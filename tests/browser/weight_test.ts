@@ -36,7 +36,7 @@ Deno.test({
     await using site = await Site.open(t);
     for (let size = 1; size <= 12; size++) await site.run({ batch_size: size * 10 });
     const id = await site.run({ batch_size: 500, chunk_size: 10 });
-    for (const path of ["/etl", "/etl/runs", `/etl/runs/${id}`, "/etl/new", "/etl/pools"]) {
+    for (const path of ["/etl", "/etl/overview", `/etl/runs/${id}`, "/etl/new", "/etl/pools"]) {
       await site.visit(path, {}, async (page, context) => {
         await context.addInitScript(OBSERVE);
         const { scripts, paintMs, shift } = await steady(page);
@@ -45,7 +45,7 @@ Deno.test({
         const chartBytes = charts.reduce((sum, { bytes }) => sum + bytes, 0);
         assert.ok(all - chartBytes <= BUDGET.beforeCharts, `${path}: ${all - chartBytes} bytes`);
         assert.ok(all <= BUDGET.withCharts, `${path} with its charts: ${all} bytes`);
-        assert.equal(charts.length, path === "/etl" ? 1 : 0, path);
+        assert.equal(charts.length, path === "/etl/overview" ? 1 : 0, path);
         assert.ok(paintMs < FIRST_PAINT_MS, `${path}: painted after ${paintMs} ms`);
         assert.ok(shift < 0.001, `${path} moves by ${shift}`);
       });
@@ -75,7 +75,12 @@ Deno.test({
   async fn(t) {
     await using site = await Site.open(t);
     for (let size = 1; size <= 10; size++) await site.run({ batch_size: size });
-    const paths = ["/etl", "/etl/runs?limit=10", "/etl/runs?limit=10&sort=duration_ms"];
+    const paths = [
+      "/etl",
+      "/etl/overview",
+      "/etl/runs?limit=10",
+      "/etl/runs?limit=10&sort=duration_ms",
+    ];
     const few = await Promise.all(paths.map((path) => fastest(site, path)));
     await multiplyRuns(site.dsn);
     for (const [index, path] of paths.entries()) {

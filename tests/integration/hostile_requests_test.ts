@@ -34,7 +34,8 @@ Deno.test("hostile requests: a NUL in a query is refused, on pages too", async (
     ["/api/reports/latest?consumer=%00"],
     [`/api/etl/runs/${id}/quarantine?rule=%00`],
     ["/api/variables/%00"],
-    ["/etl?run_label=%00"],
+    ["/etl/overview?run_label=%00"],
+    ["/etl?q=%00"],
     ["/etl/runs?run_label=%00"],
     ["/etl/runs.csv?run_label=%00"],
   ]);

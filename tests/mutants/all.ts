@@ -2,6 +2,7 @@ import type { Mutant } from "./mutant.ts";
 import { ACCESS } from "./access.ts";
 import { EXPECTATIONS } from "./expectations.ts";
 import { LOAD } from "./load.ts";
+import { PAGES } from "./pages.ts";
 import { QUEUE } from "./queue.ts";
 import { REACTIONS } from "./reactions.ts";
 import { RUNS } from "./runs.ts";
@@ -15,6 +16,7 @@ export const MUTANTS: Mutant[] = [
   ...ACCESS,
   ...EXPECTATIONS,
   ...LOAD,
+  ...PAGES,
   ...QUEUE,
   ...REACTIONS,
   ...RUNS,

@@ -1,0 +1,153 @@
+import type { Sql } from "./database.ts";
+
+/** A run as a bar of its pipeline. */
+export interface PipelineBar {
+  run_id: string;
+  state: string;
+  dry_run: boolean;
+  low_ratio: boolean;
+  rows: number | null;
+  /** Work without waiting; null before it began. */
+  duration_ms: number | null;
+  requested_at: string;
+}
+
+/** What belongs to one run label, or to a schedule whose runs each have a label of their own. */
+export interface PipelineRow {
+  name: string;
+  /** Whether `name` is a schedule that makes a label for each run. */
+  of_schedule: boolean;
+  /** Newest first, at most 20; empty where it has not run yet. */
+  runs: PipelineBar[];
+  /** The newest load that succeeded: not a dry run. */
+  last_success: { run_id: string; ended_at: string; rows: number | null } | null;
+  next_slot: string | null;
+  /** Schedules that make its runs. */
+  schedules: string[];
+  incidents: number;
+  /** 2: failed or an incident is open; 1: at work; 0: the rest. */
+  urgency: 0 | 1 | 2;
+}
+
+export interface Pipelines {
+  rows: PipelineRow[];
+  /** All that were found. */
+  total: number;
+  /** Whether there are more labels than are looked at. */
+  truncated: boolean;
+}
+
+export interface PipelineFilter {
+  /** Part of a label or of a schedule's name, in any case; "": all. */
+  search: string;
+  limit: number;
+  offset: number;
+}
+
+const BARS = 20;
+/** Labels that are looked at; each costs two looks into an index. */
+const MAX_LABELS = 2000;
+
+/**
+ * What runs here, a row a label, problems first. Each label has its own look into the index of labels, so that a label
+ * with very many runs costs, and shows, as much as one with few.
+ */
+export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipelines> {
+  const { search, limit, offset } = filter;
+  const rows = await sql<{ row: PipelineRow; total: number; truncated: boolean }[]>`
+    with recursive jumps as (
+      (select run_label, 1 as n from etl.runs order by run_label limit 1)
+      union all
+      select (select r.run_label from etl.runs as r where r.run_label > j.run_label order by r.run_label limit 1), j.n + 1
+      from jumps as j where j.run_label is not null and j.n <= ${MAX_LABELS}
+    ),
+    usual as (
+      select coalesce((select v.value #>> '{}' from etl.variables as v where v.name = 'etl_improved__run_label'),
+        (select coalesce(p.environment ->> 'run_label', p.schema #>> '{properties,run_label,default}')
+         from etl.param_schema as p limit 1)) as label
+    ),
+    feeding as materialized (
+      select s.name, coalesce(s.conf ->> 'run_label', c.conf ->> 'run_label', u.label) as label,
+        (select min(n.slot) from etl.slots as n where s.active and n.schedule = s.name and n.state = 'pending'
+          and n.slot > greatest(clock_timestamp(), s.paused_until - interval '1 microsecond')) as next_slot
+      from etl.schedules as s cross join usual as u
+      left join etl.configurations as c on c.name = s.conf ->> 'configuration'
+    ),
+    -- a label with a slot in it is another one for each run
+    own as materialized (
+      select case when f.label like '%{{%' then f.name else f.label end as name, f.label like '%{{%' as of_schedule,
+        min(f.next_slot) as next_slot, array_agg(f.name order by f.name) as schedules
+      from feeding as f group by 1, 2
+    ),
+    named as (
+      select j.run_label as name, false as of_schedule from jumps as j where j.run_label is not null
+      union select o.name, o.of_schedule from own as o
+      union select c.conf ->> 'run_label', false from etl.configurations as c
+        where c.conf ->> 'run_label' is not null and c.conf ->> 'run_label' not like '%{{%'
+    ),
+    open_incidents as materialized (
+      select i.subject, case i.kind when 'sla_miss' then regexp_replace(i.subject, ' [a-z_]+$', '') else i.subject end as label,
+        case when i.kind = 'schedule_overdue' then i.subject when i.subject like 'schedule %' then substr(i.subject, 10) end as schedule
+      from etl.alert_states as i
+      where i.resolved_at is null and i.kind not in ('stale', 'consumer_failed', 'consumer_late')
+    ),
+    looked as (
+      select n.name, n.of_schedule, o.next_slot, coalesce(o.schedules, '{}') as schedules, i.incidents, l.active, e.bad
+      from named as n
+      left join own as o on o.name = n.name and o.of_schedule = n.of_schedule
+      left join lateral (
+        select r.state, r.schedule, r.low_ratio, r.dry_run, r.state in ('queued', 'running') as active from etl.runs as r
+        where not n.of_schedule and r.run_label = n.name
+        order by r.requested_at desc limit 1) as l on true
+      -- what has ended last says whether all is well, also while the next run is at work
+      left join lateral (
+        select r.state = 'failed' or (r.low_ratio and r.state <> 'succeeded') as bad from (
+          (select r.state, r.low_ratio, r.requested_at from etl.runs as r
+           where not n.of_schedule and r.run_label = n.name order by r.requested_at desc limit 5)
+          union all
+          (select r.state, r.low_ratio, r.requested_at from etl.runs as r
+           where n.of_schedule and r.schedule = n.name order by r.requested_at desc limit 5)) as r
+        where r.state in ('succeeded', 'failed', 'cancelled') order by r.requested_at desc limit 1) as e on true
+      cross join lateral (
+        select count(*)::integer as incidents from open_incidents as i
+        where (not n.of_schedule and i.schedule is null and i.label = n.name) or i.schedule = any (o.schedules)) as i
+      where (${search}::text = '' or strpos(lower(n.name), lower(${search}::text)) > 0
+          or exists (select from unnest(o.schedules) as s where strpos(lower(s), lower(${search}::text)) > 0))
+        -- its schedule has the row
+        and (n.of_schedule or l.schedule is null or not exists (select from own as t where t.of_schedule and t.name = l.schedule))
+    ),
+    ranked as (
+      select k.*, case when k.incidents > 0 or k.bad then 2 when k.active then 1 else 0 end as urgency,
+        count(*) over ()::integer as total
+      from looked as k
+    ),
+    shown as (
+      select * from ranked as k order by k.urgency desc, k.name, k.of_schedule limit ${limit} offset ${offset}
+    )
+    select jsonb_build_object('name', k.name, 'of_schedule', k.of_schedule, 'runs', coalesce(b.runs, '[]'),
+        'last_success', b.last_success, 'next_slot', etl.iso(k.next_slot), 'schedules', to_jsonb(k.schedules),
+        'incidents', k.incidents, 'urgency', k.urgency) as row, k.total,
+      (select count(*) > ${MAX_LABELS} from jumps as j where j.run_label is not null) as truncated
+    from shown as k cross join lateral (
+      select (select jsonb_agg(jsonb_build_object('run_id', r.run_id, 'state', r.state, 'dry_run', r.dry_run,
+            'low_ratio', coalesce(r.low_ratio, false), 'rows', r.total_rows, 'requested_at', etl.iso(r.requested_at),
+            'duration_ms', round(etl.worked_ms(r)::numeric)) order by r.requested_at desc, r.run_id desc)
+          from etl.runs as r where r.run_id in (
+            (select n.run_id from etl.runs as n where not k.of_schedule and n.run_label = k.name
+             order by n.requested_at desc limit ${BARS})
+            union all
+            (select n.run_id from etl.runs as n where k.of_schedule and n.schedule = k.name
+             order by n.requested_at desc limit ${BARS}))) as runs,
+        (select jsonb_build_object('run_id', r.run_id, 'ended_at', etl.iso(r.ended_at), 'rows', r.total_rows) from (
+          (select * from etl.runs as r where not k.of_schedule and r.run_label = k.name
+             and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)
+          union all
+          (select * from etl.runs as r where k.of_schedule and r.schedule = k.name
+             and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)) as r limit 1) as last_success) as b
+    order by k.urgency desc, k.name, k.of_schedule`;
+  return {
+    rows: rows.map(({ row }) => row),
+    total: rows[0]?.total ?? 0,
+    truncated: rows[0]?.truncated ?? false,
+  };
+}

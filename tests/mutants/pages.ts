@@ -1,0 +1,22 @@
+import type { Mutant } from "./mutant.ts";
+
+/** What the pages of the dashboard show. */
+export const PAGES: Mutant[] = [
+  {
+    id: "pages/pipelines-problems-first",
+    file: "store/pipelines.ts",
+    find: "case when k.incidents > 0 or k.bad then 2",
+    replace: "case when k.bad then 2",
+    breaks: "a pipeline with an open incident is listed first",
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
+  },
+  {
+    id: "pages/pipelines-never-succeeded",
+    file: "sql/runs/tables.sql",
+    find:
+      "where state = 'succeeded' and not dry_run;\ncreate index if not exists runs_schedule_succeeded",
+    replace: "where run_label = '';\ncreate index if not exists runs_schedule_succeeded",
+    breaks: "a label that never succeeds costs the list of pipelines as much as another",
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
+  },
+];
