@@ -237,7 +237,13 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
             return (
               <tr key={name}>
                 <th scope="row">
-                  <span class="resource-name">{name}</span>
+                  {kind === "datasets"
+                    ? (
+                      <a class="resource-name" href={`/etl/datasets/${encodeURIComponent(name)}`}>
+                        {name}
+                      </a>
+                    )
+                    : <span class="resource-name">{name}</span>}
                   {typeof row.description === "string" && (
                     <span class="quiet second-line">{row.description}</span>
                   )}

@@ -179,6 +179,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.plan_chunks": { server: RUN },
   "etl.prolong_lease": { server: RUN },
   "etl.propose_dataset_columns": { server: RUN },
+  "etl.profile_dataset": { server: RUN },
   "etl.public_url": { server: RUN },
   "etl.purge": { server: RUN },
   "etl.purge_reactions": { server: RUN },

@@ -38,6 +38,7 @@ const PARTS = {
     "conf/resolve",
     "datasets/typed_values",
     "datasets/typed_views",
+    "datasets/profile",
     "datasets/destination",
     "runs/order",
     "runs/request",

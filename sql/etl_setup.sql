@@ -923,6 +923,11 @@ create index if not exists runs_schedule on etl.runs (schedule, requested_at des
 
 -- What the pages of the dashboard look up by.
 create index if not exists runs_replay_of on etl.runs (replay_of) where replay_of is not null;
+-- the last load that succeeded of a label, however many runs have failed since
+create index if not exists runs_label_succeeded on etl.runs (run_label, requested_at desc)
+  where state = 'succeeded' and not dry_run;
+create index if not exists runs_schedule_succeeded on etl.runs (schedule, requested_at desc)
+  where schedule is not null and state = 'succeeded' and not dry_run;
 
 -- sql/datasets/tables.sql
 -- Datasets, their events and their typed views.
@@ -2482,6 +2487,73 @@ begin
     relation, case when estimate > 4 * sample then format('tablesample system (%s)', 150.0 * sample / estimate) else '' end)
   into result using sample;
   return result;
+end $$;
+
+-- sql/datasets/profile.sql
+-- What a dataset's table holds, from some of its rows: for the dashboard. Columns of the table and members of payload, each
+-- {name, type, nulls, distinct, least, greatest, common: [{value, rows}]}; nulls counts rows without a value. Values are
+-- cut at 120 characters. Null where there is no table.
+create or replace function etl.profile_dataset(dataset text, sample integer default 1000) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  estimate double precision;
+  part boolean;
+  result jsonb;
+begin
+  select * into target from etl.datasets as d where d.dataset = profile_dataset.dataset;
+  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if relation is null then
+    return null;
+  end if;
+  -- pages and rows of the last vacuum or analyze, projected onto the pages there are now
+  select case when c.reltuples > 0 and c.relpages > 0
+    then c.reltuples / c.relpages * (pg_relation_size(relation) / current_setting('block_size')::integer) else c.reltuples end
+    into estimate from pg_class as c where c.oid = relation;
+  part := estimate > 4 * sample;
+  execute format($query$
+    with looked as materialized (select row_number() over () as place, to_jsonb(t) - 'fingerprint' as whole from (
+      select * from %s as t %s limit $1) as t),
+    cells as (
+      select l.place, 0 as depth, e.key as name, e.value from looked as l, jsonb_each(l.whole) as e where e.key <> 'payload'
+      union all
+      select l.place, 1, 'payload.' || e.key, e.value from looked as l,
+        jsonb_each(case when jsonb_typeof(l.whole -> 'payload') = 'object' then l.whole -> 'payload' else '{}' end) as e),
+    valued as (
+      select name, depth, jsonb_typeof(value) as kind, value, left(value #>> '{}', 120) as shown,
+        case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric end as amount
+      from cells where value <> 'null'),
+    counted as (
+      select name, shown, count(*) as rows, row_number() over (partition by name order by count(*) desc, shown) as rank
+      from valued group by name, shown),
+    common as (
+      select name, jsonb_agg(jsonb_build_object('value', shown, 'rows', rows) order by rank) as values
+      from counted where rank <= 5 group by name),
+    columns as (
+      select v.name, max(v.depth) as depth, string_agg(distinct v.kind, ' | ') as kinds, count(*) as present, count(distinct v.value) as different,
+        case when bool_and(v.kind = 'number') then min(v.amount)::text when bool_and(v.kind = 'string') then min(v.shown collate "C") end as least,
+        case when bool_and(v.kind = 'number') then max(v.amount)::text when bool_and(v.kind = 'string') then max(v.shown collate "C") end as greatest
+      from valued as v group by v.name
+      union all
+      -- columns that have no value in any of the rows
+      select a.attname, 0, null, 0, 0, null, null from pg_attribute as a
+      where a.attrelid = $2 and a.attnum > 0 and not a.attisdropped and a.attname <> 'fingerprint' and a.attname <> 'payload'
+        and not exists (select from valued as v where v.depth = 0 and v.name = a.attname))
+    select jsonb_build_object('rows', (select count(*) from looked),
+      'columns', coalesce((select jsonb_agg(jsonb_build_object('name', c.name,
+          'type', coalesce(case when c.depth = 0 then (select format_type(a.atttypid, a.atttypmod) from pg_attribute as a
+            where a.attrelid = $2 and a.attname = c.name and not a.attisdropped)
+            else (select d ->> 'type' from jsonb_array_elements($3) as d where 'payload.' || (d ->> 'path') = c.name limit 1) end, c.kinds, 'unknown'),
+          'nulls', (select count(*) from looked) - c.present, 'distinct', c.different,
+          'least', c.least, 'greatest', c.greatest, 'common', coalesce(m.values, '[]'))
+          order by c.depth desc, (select a.attnum from pg_attribute as a where a.attrelid = $2 and c.depth = 0 and a.attname = c.name), c.name)
+        from (select * from columns order by depth desc, present desc, name limit 200) as c left join common as m on m.name = c.name), '[]'),
+      'examples', coalesce((select jsonb_agg(l.whole order by l.place) from looked as l where l.place <= 20), '[]')) $query$,
+    relation, case when part then format('tablesample system (%s)', least(100, 150.0 * sample / estimate)) else '' end)
+  into result using sample, relation, coalesce(target.columns, '[]');
+  return result || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
+    'sampled', part, 'bytes', pg_total_relation_size(relation));
 end $$;
 
 -- sql/datasets/destination.sql
@@ -5966,6 +6038,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.plan_chunks', 'server', 'execute'),
     ('function', 'etl.prolong_lease', 'server', 'execute'),
     ('function', 'etl.propose_dataset_columns', 'server', 'execute'),
+    ('function', 'etl.profile_dataset', 'server', 'execute'),
     ('function', 'etl.public_url', 'server', 'execute'),
     ('function', 'etl.purge', 'server', 'execute'),
     ('function', 'etl.purge_reactions', 'server', 'execute'),
@@ -6095,7 +6168,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('024c2de340dc0eda47d225145ab6397b0b2177d89a2cecb92baf3ec4794c6d20')
+insert into etl.setups (checksum) values ('cf2e6841f9314ccc466bfbeb5cbebb782824e0a65df18a69eefdf06429d5997f')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6103,4 +6176,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"024c2de340dc0eda47d225145ab6397b0b2177d89a2cecb92baf3ec4794c6d20","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"cf2e6841f9314ccc466bfbeb5cbebb782824e0a65df18a69eefdf06429d5997f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -94,6 +94,42 @@ export const en = {
   "role.needed": "This needs the role {role}.",
 
   // overview
+  // a dataset
+  "dataset.freshness": "Last written",
+  "dataset.stale": "Stale: nothing has been written for longer than {duration}",
+  "dataset.stale_after": "stale after {duration}",
+  "dataset.never": "Never",
+  "dataset.rows": "Rows",
+  "dataset.estimate": "about {rows}",
+  "dataset.size": "{size} with indexes",
+  "dataset.view": "Typed view",
+  "dataset.no_view": "None yet",
+  "dataset.declare": "Declare columns",
+  "dataset.days": "Rows written by day",
+  "dataset.days_text": "{inserted} new and {updated} changed rows in the last 30 days",
+  "dataset.day": "{day}: {inserted} new, {updated} changed",
+  "dataset.no_days": "Nothing was written in the last 30 days.",
+  "dataset.columns": "Columns",
+  "dataset.sample":
+    "From a sample of {n} row, not from the whole table|From a sample of {n} rows, not from the whole table",
+  "dataset.all_rows": "From the only row|From all {n} rows",
+  "dataset.type": "Type",
+  "dataset.nulls": "Without value",
+  "dataset.distinct": "Different",
+  "dataset.least": "Least",
+  "dataset.greatest": "Greatest",
+  "dataset.common": "Most frequent",
+  "dataset.examples": "{n} row|{n} rows",
+  "dataset.hidden": "What the rows hold is shown to operators and admins.",
+  "dataset.empty": "The table has no rows.",
+  "dataset.slow":
+    "The table could not be looked at within 3 seconds. Try again when the database is less busy.",
+  "dataset.no_table": "The table is not there any more.",
+  "dataset.writers": "Written by",
+  "dataset.readers": "Consumers",
+  "dataset.no_readers": "No consumer reads it.",
+  "dataset.inactive": "not active",
+
   // pipelines
   "pipelines.pipeline": "Pipeline",
   "pipelines.last_run": "Last run",

@@ -92,6 +92,42 @@ export const es = {
   "role.needed": "Esto requiere el rol {role}.",
 
   // overview
+  // a dataset
+  "dataset.freshness": "Última escritura",
+  "dataset.stale": "Anticuado: no se ha escrito nada desde hace más de {duration}",
+  "dataset.stale_after": "anticuado tras {duration}",
+  "dataset.never": "Nunca",
+  "dataset.rows": "Filas",
+  "dataset.estimate": "unas {rows}",
+  "dataset.size": "{size} con índices",
+  "dataset.view": "Vista tipada",
+  "dataset.no_view": "Ninguna aún",
+  "dataset.declare": "Declarar columnas",
+  "dataset.days": "Filas escritas por día",
+  "dataset.days_text": "{inserted} filas nuevas y {updated} cambiadas en los últimos 30 días",
+  "dataset.day": "{day}: {inserted} nuevas, {updated} cambiadas",
+  "dataset.no_days": "No se ha escrito nada en los últimos 30 días.",
+  "dataset.columns": "Columnas",
+  "dataset.sample":
+    "De una muestra de {n} fila, no de toda la tabla|De una muestra de {n} filas, no de toda la tabla",
+  "dataset.all_rows": "De la única fila|De las {n} filas",
+  "dataset.type": "Tipo",
+  "dataset.nulls": "Sin valor",
+  "dataset.distinct": "Distintos",
+  "dataset.least": "Menor",
+  "dataset.greatest": "Mayor",
+  "dataset.common": "Más frecuentes",
+  "dataset.examples": "{n} fila|{n} filas",
+  "dataset.hidden": "Lo que contienen las filas se muestra a operadores y administradores.",
+  "dataset.empty": "La tabla no tiene filas.",
+  "dataset.slow":
+    "No se pudo mirar la tabla en 3 segundos. Inténtalo cuando la base de datos esté menos ocupada.",
+  "dataset.no_table": "La tabla ya no está.",
+  "dataset.writers": "Escrito por",
+  "dataset.readers": "Consumidores",
+  "dataset.no_readers": "Ningún consumidor lo lee.",
+  "dataset.inactive": "inactivo",
+
   // pipelines
   "pipelines.pipeline": "Pipeline",
   "pipelines.last_run": "Última ejecución",

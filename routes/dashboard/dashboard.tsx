@@ -13,6 +13,7 @@ import { Briefly } from "../shared/lookups.ts";
 import { problemResponse, toProblem } from "../shared/problems.ts";
 import { alertsPage } from "./alerts_page.tsx";
 import { Assets } from "./assets.ts";
+import { datasetPage } from "./dataset_page.tsx";
 import { formPage } from "./form_page.tsx";
 import { runsPage } from "./history_page.tsx";
 import { LiveOverview, streamOverview } from "./live_overview.ts";
@@ -34,6 +35,7 @@ const PAGES: Page[] = [
   runPage,
   formPage,
   resourcePages.datasets,
+  datasetPage,
   schedulesPage,
   resourcePages.configurations,
   resourcePages.variables,

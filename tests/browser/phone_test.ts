@@ -46,6 +46,7 @@ Deno.test({
       pools: "/etl/pools",
       suites: "/etl/suites",
       datasets: "/etl/datasets",
+      dataset: "/etl/datasets/public.etl_improved_events",
       alerts: "/etl/alerts",
       reports: "/etl/reports",
     };

@@ -19,4 +19,20 @@ export const PAGES: Mutant[] = [
     breaks: "a label that never succeeds costs the list of pipelines as much as another",
     tests: ["integration/pipelines_test.ts: the list of pipelines"],
   },
+  {
+    id: "pages/dataset-values",
+    file: "routes/dashboard/dataset_page.tsx",
+    find: 'mayRead={identity !== undefined && mayAct(identity.role, "operator")}',
+    replace: "mayRead={identity !== undefined}",
+    breaks: "what rows hold is shown to whoever may preview only",
+    tests: ["browser/dataset_test.ts: a dataset says"],
+  },
+  {
+    id: "pages/dataset-sample",
+    file: "sql/datasets/profile.sql",
+    find: "part := estimate > 4 * sample;",
+    replace: "part := false;",
+    breaks: "the page of a large dataset says that it shows a sample",
+    tests: ["browser/dataset_test.ts: a dataset says"],
+  },
 ];

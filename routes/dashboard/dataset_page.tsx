@@ -1,0 +1,422 @@
+import type { ComponentChildren } from "preact";
+import { useLocale } from "../../islands/lib/context.tsx";
+import { Notice, StateBadge, Time } from "../../islands/ui/elements.tsx";
+import {
+  type DatasetFacts,
+  datasetFacts,
+  type DatasetProfile,
+  profileDataset,
+} from "../../store/dataset_page.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { identityOf, mayAct } from "../access/identity.ts";
+import { Turns } from "../shared/load.ts";
+import { Briefly } from "../shared/lookups.ts";
+import type { DashboardDeps, Page } from "./page.tsx";
+import { readPreferences } from "./preferences.ts";
+
+/** What a profile says is true for a while; what is written meanwhile changes little of it. */
+const PROFILE_KEPT_MS = 30_000;
+/** Profiles that are made at once. */
+const AT_ONCE = 2;
+const kept = new WeakMap<DashboardDeps["sql"], Briefly>();
+const turns = new Turns(AT_ONCE);
+
+type Profiled = DatasetProfile | "no_table" | "slow";
+
+/** One dataset: how fresh, how many rows, what they hold, who writes and reads it. */
+export const datasetPage: Page = {
+  path: "/datasets/:dataset",
+  role: "viewer",
+  nav: "datasets",
+  async load(c, deps) {
+    const name = c.req.param("dataset") ?? "";
+    const { zone } = readPreferences(c);
+    const facts = await deps.briefly.get(
+      `dataset ${JSON.stringify([name, zone])}`,
+      () => datasetFacts(deps.sql, name, zone),
+    );
+    if (facts === null) {
+      throw new Problem("not-found", {
+        status: 404,
+        detail: `No run has written a dataset ${name.slice(0, 200)}. /etl/datasets lists them.`,
+      });
+    }
+    const identity = identityOf(c);
+    return {
+      title: () => name,
+      main: (
+        <Dataset
+          facts={facts}
+          profile={await profileOf(deps, name)}
+          mayRead={identity !== undefined && mayAct(identity.role, "operator")}
+        />
+      ),
+    };
+  },
+};
+
+/** Made once for all who look within half a minute; one that takes too long is not tried again sooner. */
+function profileOf({ sql }: DashboardDeps, dataset: string): Promise<Profiled> {
+  let briefly = kept.get(sql);
+  if (briefly === undefined) kept.set(sql, briefly = new Briefly(PROFILE_KEPT_MS));
+  return briefly.get(dataset, () =>
+    turns.take(async () => {
+      try {
+        return await profileDataset(sql, dataset) ?? "no_table";
+      } catch (error) {
+        if ((error as { code?: string }).code === "57014") return "slow";
+        throw error;
+      }
+    }));
+}
+
+interface DatasetProps {
+  facts: DatasetFacts;
+  profile: Profiled;
+  /** Whether the viewer's role may see what rows hold: the one that may preview. */
+  mayRead: boolean;
+}
+
+function Dataset({ facts, profile, mayRead }: DatasetProps) {
+  const { t, duration } = useLocale();
+  const { dataset, stale, stale_after_seconds, writers, readers } = facts;
+  const known = typeof profile === "object" ? profile : null;
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <p class="crumb">
+            <a href="/etl/datasets">{t("nav.datasets")}</a>
+          </p>
+          <h1 class="clip">{dataset}</h1>
+        </div>
+      </div>
+      {stale && stale_after_seconds !== null && (
+        <Notice
+          kind="problem"
+          title={t("dataset.stale", { duration: duration(stale_after_seconds * 1000) })}
+        />
+      )}
+      <Figures facts={facts} profile={known} />
+      <div class="columns halves">
+        <Days facts={facts} />
+        <section class="card" aria-labelledby="readers-title">
+          <div class="card-head">
+            <h2 id="readers-title">{t("dataset.readers")}</h2>
+          </div>
+          {readers.length === 0 ? <p class="empty">{t("dataset.no_readers")}</p> : (
+            <ul class="rows">
+              {readers.map((reader) => (
+                <li key={reader.consumer}>
+                  <p class="alert-kind">
+                    <span>
+                      <code>{reader.consumer}</code>
+                      {!reader.active && <span class="tag">{t("dataset.inactive")}</span>}
+                    </span>
+                    {reader.last_done_at !== null && (
+                      <span class="quiet">
+                        <Time at={reader.last_done_at} style="relative" />
+                      </span>
+                    )}
+                  </p>
+                  <p class={reader.failed > 0 ? "is-bad" : "quiet"}>
+                    {t("reports.deliveries", { pending: reader.pending, failed: reader.failed })}
+                  </p>
+                  {reader.last_error !== null && <p class="is-bad" lang="en">{reader.last_error}
+                  </p>}
+                </li>
+              ))}
+            </ul>
+          )}
+        </section>
+      </div>
+      {known === null
+        ? <Notice kind="warning" title={t(`dataset.${profile as "slow" | "no_table"}`)} />
+        : known.rows === 0
+        ? (
+          <section class="card">
+            <p class="empty">{t("dataset.empty")}</p>
+          </section>
+        )
+        : (
+          <>
+            <Columns profile={known} mayRead={mayRead} />
+            {mayRead && <Examples profile={known} />}
+          </>
+        )}
+      <section class="card" aria-labelledby="writers-title">
+        <div class="card-head">
+          <h2 id="writers-title">{t("dataset.writers")}</h2>
+        </div>
+        {writers.length === 0
+          ? <p class="empty">{t("overview.no_runs")}</p>
+          : (
+            <Scroll label={t("dataset.writers")}>
+              <table class="table">
+                <thead>
+                  <tr>
+                    <th scope="col">{t("field.state")}</th>
+                    <th scope="col">{t("field.run_label")}</th>
+                    <th scope="col">{t("field.ended_at")}</th>
+                    <th scope="col" class="num">{t("field.inserted")}</th>
+                    <th scope="col" class="num">{t("field.updated")}</th>
+                    <th scope="col" class="num">{t("field.unchanged")}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {writers.map((writer) => <Writer key={writer.created_at} {...writer} />)}
+                </tbody>
+              </table>
+            </Scroll>
+          )}
+      </section>
+    </>
+  );
+}
+
+/** A table that is wider than a phone: scrolled with the keyboard, too. */
+function Scroll({ label, children }: { label: string; children: ComponentChildren }) {
+  return <div class="table-scroll" role="group" aria-label={label} tabindex={0}>{children}</div>;
+}
+
+function Writer(writer: DatasetFacts["writers"][number]) {
+  const { number } = useLocale();
+  return (
+    <tr>
+      <td>
+        <StateBadge state={writer.state} />
+      </td>
+      <th scope="row">
+        <a class="row-link clip" href={`/etl/runs/${writer.run_id}`}>{writer.run_label}</a>
+      </th>
+      <td class="quiet">
+        <Time at={writer.created_at} />
+      </td>
+      <td class="num">{number(writer.inserted)}</td>
+      <td class="num">{number(writer.updated)}</td>
+      <td class="num">{number(writer.unchanged)}</td>
+    </tr>
+  );
+}
+
+function Figures({ facts, profile }: { facts: DatasetFacts; profile: DatasetProfile | null }) {
+  const { t, number, duration } = useLocale();
+  const { last_written_at, stale, stale_after_seconds, view } = facts;
+  return (
+    <dl class="figures">
+      <div class="figure">
+        <dt>{t("dataset.freshness")}</dt>
+        <dd class={`figure-main ${stale ? "is-bad" : ""}`}>
+          {last_written_at === null
+            ? t("dataset.never")
+            : <Time at={last_written_at} style="relative" />}
+        </dd>
+        <dd class="figure-note">
+          {stale_after_seconds === null
+            ? ""
+            : t("dataset.stale_after", { duration: duration(stale_after_seconds * 1000) })}
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{t("dataset.rows")}</dt>
+        <dd class="figure-main">
+          {profile === null
+            ? "–"
+            : profile.sampled
+            ? t("dataset.estimate", { rows: rounded(profile.estimate, number) })
+            : number(profile.estimate)}
+        </dd>
+        <dd class="figure-note">
+          {profile === null ? "" : t("dataset.size", { size: bytes(profile.bytes, number) })}
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{t("dataset.view")}</dt>
+        <dd class="figure-main figure-text clip" title={view ?? undefined}>
+          {view ?? t("dataset.no_view")}
+        </dd>
+        <dd class="figure-note">
+          <a href="/etl/datasets">{t("dataset.declare")}</a>
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+type Format = (value: number, options?: Intl.NumberFormatOptions) => string;
+
+/** An estimate is no more exact than three digits. */
+const rounded = (value: number, number: Format) => number(value, { maximumSignificantDigits: 3 });
+
+function bytes(value: number, number: Format): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  return `${number(value / 1000 ** power, { maximumSignificantDigits: 3 })} ${units[power]}`;
+}
+
+const CHART = { days: 30, width: 14, gap: 4, height: 96 };
+
+/** A bar for each of the last 30 days: new rows below, changed ones on top. */
+function Days({ facts }: { facts: DatasetFacts }) {
+  const { t, number, dateTime } = useLocale();
+  const { days } = facts;
+  const total = (what: "inserted" | "updated") => days.reduce((sum, each) => sum + each[what], 0);
+  const most = Math.max(1, ...days.map(({ inserted, updated }) => inserted + updated));
+  const step = CHART.width + CHART.gap;
+  const width = CHART.days * step;
+  const newest = days.at(-1);
+  const name = (day: string) => dateTime(`${day}T12:00:00Z`, "day");
+  const inserted = number(total("inserted"));
+  const updated = number(total("updated"));
+  return (
+    <section class="card" aria-labelledby="days-title">
+      <div class="card-head">
+        <h2 id="days-title">{t("dataset.days")}</h2>
+      </div>
+      {newest === undefined ? <p class="empty">{t("dataset.no_days")}</p> : (
+        <>
+          <svg
+            class="days"
+            viewBox={`0 0 ${width} ${CHART.height}`}
+            role="img"
+            aria-label={t("dataset.days_text", { inserted, updated })}
+          >
+            {days.map((each) => {
+              const back = Math.round((Date.parse(newest.day) - Date.parse(each.day)) / 86_400_000);
+              const x = width - (back + 1) * step;
+              const high = (rows: number) => rows / most * (CHART.height - 4);
+              const whole = Math.max(2, high(each.inserted + each.updated));
+              const upper = Math.min(whole, high(each.updated));
+              return (
+                <g key={each.day}>
+                  <title>
+                    {t("dataset.day", {
+                      day: name(each.day),
+                      inserted: number(each.inserted),
+                      updated: number(each.updated),
+                    })}
+                  </title>
+                  <rect
+                    class="day-inserted"
+                    x={x}
+                    y={CHART.height - whole}
+                    width={CHART.width}
+                    height={whole}
+                  />
+                  <rect
+                    class="day-updated"
+                    x={x}
+                    y={CHART.height - whole}
+                    width={CHART.width}
+                    height={upper}
+                  />
+                </g>
+              );
+            })}
+          </svg>
+          <p class="quiet">{t("dataset.days_text", { inserted, updated })}</p>
+        </>
+      )}
+    </section>
+  );
+}
+
+function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boolean }) {
+  const { t, number, percent } = useLocale();
+  const { rows, sampled, columns } = profile;
+  return (
+    <section class="card" aria-labelledby="columns-title">
+      <div class="card-head">
+        <h2 id="columns-title">{t("dataset.columns")}</h2>
+        <span class="quiet">{t(sampled ? "dataset.sample" : "dataset.all_rows", { n: rows })}</span>
+      </div>
+      {!mayRead && <p class="quiet">{t("dataset.hidden")}</p>}
+      <Scroll label={t("dataset.columns")}>
+        <table class="table profile">
+          <thead>
+            <tr>
+              <th scope="col">{t("form.name")}</th>
+              <th scope="col">{t("dataset.type")}</th>
+              <th scope="col" class="num">{t("dataset.nulls")}</th>
+              <th scope="col" class="num">{t("dataset.distinct")}</th>
+              {mayRead && <th scope="col">{t("dataset.least")}</th>}
+              {mayRead && <th scope="col">{t("dataset.greatest")}</th>}
+              {mayRead && <th scope="col">{t("dataset.common")}</th>}
+            </tr>
+          </thead>
+          <tbody>
+            {columns.map((column) => (
+              <tr key={column.name}>
+                <th scope="row">
+                  <code>{column.name}</code>
+                </th>
+                <td class="quiet">{column.type}</td>
+                <td class="num">{percent(column.nulls / rows)}</td>
+                <td class="num">{number(column.distinct)}</td>
+                {mayRead && <td class="cell">{column.least ?? "–"}</td>}
+                {mayRead && <td class="cell">{column.greatest ?? "–"}</td>}
+                {mayRead && (
+                  <td>
+                    {column.distinct < rows - column.nulls || rows === 1
+                      ? (
+                        <span class="common">
+                          {column.common.map(({ value, rows: n }) => (
+                            <span key={value} class="common-value">
+                              <span class="cell">{value}</span>{" "}
+                              <span class="quiet">{number(n)}</span>
+                            </span>
+                          ))}
+                        </span>
+                      )
+                      : <span class="quiet">–</span>}
+                  </td>
+                )}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </section>
+  );
+}
+
+/** Rows as the table has them, with what is in payload as columns of its own. */
+function Examples({ profile }: { profile: DatasetProfile }) {
+  const { t } = useLocale();
+  const { examples, columns } = profile;
+  const shown = columns.slice(0, 40);
+  const text = (value: unknown) =>
+    value === undefined || value === null
+      ? "–"
+      : (typeof value === "string" ? value : JSON.stringify(value)).slice(0, 200);
+  const valueOf = (row: Record<string, unknown>, name: string) =>
+    name.startsWith("payload.")
+      ? (row.payload as Record<string, unknown> | null)?.[name.slice("payload.".length)]
+      : row[name];
+  return (
+    <section class="card" aria-labelledby="examples-title">
+      <div class="card-head">
+        <h2 id="examples-title">{t("dataset.examples", { n: examples.length })}</h2>
+      </div>
+      <Scroll label={t("dataset.examples", { n: examples.length })}>
+        <table class="table">
+          <thead>
+            <tr>
+              {shown.map(({ name }) => (
+                <th scope="col" key={name}>{name.replace(/^payload\./, "")}</th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {examples.map((row, index) => (
+              <tr key={index}>
+                {shown.map(({ name }) => <td class="cell" key={name}>{text(valueOf(row, name))}
+                </td>)}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </section>
+  );
+}

@@ -1,0 +1,132 @@
+import type { Sql } from "./database.ts";
+
+/** A column of a table, or a member of its payload, as some rows have it. */
+export interface ProfiledColumn {
+  name: string;
+  type: string;
+  /** Rows without a value. */
+  nulls: number;
+  distinct: number;
+  /** Null where the values are no numbers and no texts. */
+  least: string | null;
+  greatest: string | null;
+  /** At most 5, the most frequent first. */
+  common: { value: string; rows: number }[];
+}
+
+export interface DatasetProfile {
+  /** Rows that were looked at. */
+  rows: number;
+  /** Rows that there are: estimated where `sampled`. */
+  estimate: number;
+  /** Whether there are more rows than were looked at. */
+  sampled: boolean;
+  /** Of table and indexes. */
+  bytes: number;
+  columns: ProfiledColumn[];
+  /** At most 20 rows. */
+  examples: Record<string, unknown>[];
+}
+
+/** A profile may take so long: it is a page that somebody waits for. */
+const PROFILE_MS = 3000;
+
+/**
+ * A dataset from some of its rows; null where it has no table. Rejects with the code 57014 where it takes longer than
+ * 3 s.
+ */
+export async function profileDataset(sql: Sql, dataset: string): Promise<DatasetProfile | null> {
+  // two statements of one message are one transaction, in which the limit holds; the pool's driver offers no other
+  const [, rows] = await sql.unsafe(
+    `select set_config('statement_timeout', '${PROFILE_MS}', true);
+    select etl.profile_dataset('${dataset.replaceAll("'", "''")}') as profile`,
+  ) as unknown as [unknown, { profile: DatasetProfile | null }[]];
+  return rows[0]!.profile;
+}
+
+/** A day of a dataset, in the zone that was asked for. */
+export interface DatasetDay {
+  /** "2026-11-27" */
+  day: string;
+  inserted: number;
+  updated: number;
+}
+
+export interface DatasetWriter {
+  run_id: string;
+  run_label: string;
+  state: string;
+  inserted: number;
+  updated: number;
+  unchanged: number;
+  created_at: string;
+}
+
+export interface DatasetReader {
+  consumer: string;
+  active: boolean;
+  pending: number;
+  failed: number;
+  last_done_at: string | null;
+  last_error: string | null;
+}
+
+/** What is known of a dataset without a look at its rows. */
+export interface DatasetFacts {
+  dataset: string;
+  last_written_at: string | null;
+  stale_after_seconds: number | null;
+  /** Whether its incident is open. */
+  stale: boolean;
+  view: string | null;
+  days: DatasetDay[];
+  writers: DatasetWriter[];
+  readers: DatasetReader[];
+}
+
+/** Events that are added up by day. */
+const EVENTS = 5000;
+const DAYS = 30;
+const WRITERS = 10;
+/** Deliveries of each consumer that are counted. */
+const DELIVERIES = 2000;
+
+/** Null where no run has written a dataset of this name. */
+export async function datasetFacts(
+  sql: Sql,
+  dataset: string,
+  zone: string,
+): Promise<DatasetFacts | null> {
+  const [row] = await sql<{ facts: DatasetFacts }[]>`
+    with newest as materialized (
+      select e.event_no, e.run_id, e.created_at, coalesce((e.counts ->> 'inserted')::bigint, 0) as inserted,
+        coalesce((e.counts ->> 'updated')::bigint, 0) as updated, coalesce((e.counts ->> 'unchanged')::bigint, 0) as unchanged
+      from etl.dataset_events as e where e.dataset = ${dataset} order by e.event_no desc limit ${EVENTS}),
+    days as (
+      select (n.created_at at time zone ${zone})::date as day, sum(n.inserted) as inserted, sum(n.updated) as updated
+      from newest as n where n.created_at > now() - ${DAYS} * interval '1 day' group by 1),
+    writers as (
+      select n.*, r.run_label, r.state from newest as n join etl.runs as r on r.run_id = n.run_id
+      order by n.event_no desc limit ${WRITERS})
+    select jsonb_build_object('dataset', d.dataset,
+      'last_written_at', (select etl.iso(max(n.created_at)) from newest as n),
+      'stale_after_seconds', coalesce(d.stale_after_seconds, (select s.stale_after_seconds from etl.reaction_settings as s)),
+      'stale', exists (select from etl.alert_states as i where i.fingerprint = 'stale:' || d.dataset and i.resolved_at is null),
+      'view', d.schema_name || '.' || d.view_name,
+      'days', coalesce((select jsonb_agg(jsonb_build_object('day', y.day, 'inserted', y.inserted, 'updated', y.updated) order by y.day)
+        from days as y), '[]'),
+      'writers', coalesce((select jsonb_agg(jsonb_build_object('run_id', w.run_id, 'run_label', w.run_label, 'state', w.state,
+          'inserted', w.inserted, 'updated', w.updated, 'unchanged', w.unchanged, 'created_at', etl.iso(w.created_at))
+        order by w.event_no desc) from writers as w), '[]'),
+      'readers', coalesce((select jsonb_agg(jsonb_build_object('consumer', c.consumer, 'active', c.active,
+          'pending', x.pending, 'failed', x.failed, 'last_done_at', etl.iso(x.last_done_at), 'last_error', x.last_error) order by c.consumer)
+        from etl.consumers as c cross join lateral (
+          select count(*) filter (where v.state = 'pending') as pending, count(*) filter (where v.state = 'failed') as failed,
+            max(v.ended_at) filter (where v.state = 'done') as last_done_at,
+            (array_agg(v.error order by v.delivery_id desc) filter (where v.state = 'failed'))[1] as last_error
+          from (select * from etl.deliveries as v where v.consumer = c.consumer and v.event_no is not null
+            order by v.event_no desc limit ${DELIVERIES}) as v) as x
+        where d.dataset = any (c.datasets)), '[]')) as facts
+    from etl.datasets as d where d.dataset = ${dataset}`;
+  return row?.facts ?? null;
+}
