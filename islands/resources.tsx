@@ -153,6 +153,7 @@ const COLUMNS: Record<ResourceKind, Column[]> = {
   ],
   pools: [
     { title: "resource.slots", className: "num", cell: (row) => <Amount value={row.slots} /> },
+    { title: "resource.per_server", cell: (row) => <Flag value={row.per_server} /> },
     { title: "state.running", className: "num", cell: (row) => <Amount value={row.running} /> },
     { title: "resource.waiting", className: "num", cell: (row) => <Amount value={row.waiting} /> },
   ],
@@ -180,6 +181,11 @@ const COLUMNS: Record<ResourceKind, Column[]> = {
 function Amount({ value }: { value: unknown }) {
   const { number } = useLocale();
   return <>{number(Number(value))}</>;
+}
+
+function Flag({ value }: { value: unknown }) {
+  const { t } = useLocale();
+  return <>{t(value === true ? "form.yes" : "form.no")}</>;
 }
 
 function SuiteOrigin({ row }: { row: Row }) {
@@ -274,7 +280,7 @@ export type Row = Record<string, unknown>;
 export interface EditorField {
   name: string;
   label: MessageKey;
-  kind: "text" | "whole" | "json";
+  kind: "text" | "whole" | "flag" | "json";
   help: MessageKey;
   /** Whether an empty input is sent as null. */
   optional?: boolean;
@@ -362,6 +368,13 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
         kind: "whole",
         help: "resource.slots_help",
         initial: "2",
+      },
+      {
+        name: "per_server",
+        label: "resource.per_server",
+        kind: "flag",
+        help: "resource.per_server_help",
+        initial: "false",
       },
       {
         name: "description",
@@ -537,6 +550,16 @@ function Input({ field, text, onInput }: InputProps) {
             onInput={(event) => onInput(event.currentTarget.value)}
           />
         )
+        : field.kind === "flag"
+        ? (
+          <input
+            id={id}
+            type="checkbox"
+            aria-describedby={`${id}-help`}
+            checked={text === "true"}
+            onChange={(event) => onInput(String(event.currentTarget.checked))}
+          />
+        )
         : (
           <input
             id={id}
@@ -567,6 +590,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
 function valueOf({ kind, optional }: EditorField, text: string): unknown {
   if (optional && text.trim() === "") return null;
   if (kind === "json") return JSON.parse(text);
+  if (kind === "flag") return text === "true";
   return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
 }
 

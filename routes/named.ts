@@ -81,6 +81,9 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
     table: POOLS,
     body: z.strictObject({
       slots: z.number().int().min(0).max(1000),
+      per_server: z.boolean().default(false).describe(
+        "whether each server adds so many slots; else they are those of all servers together",
+      ),
       description: z.string().max(1000).nullable().optional(),
     }),
     keep: "default_pool",

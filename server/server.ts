@@ -35,6 +35,8 @@ import { readSetupMark, requireSchemaVersion } from "../store/schema_version.ts"
 import { storeFileSuites } from "../store/suites.ts";
 import type { Log, LogTail } from "../telemetry/log.ts";
 import { Reporting } from "../telemetry/reporting.ts";
+import { delay } from "../store/retry.ts";
+import { prolongServer, removeServer } from "../store/servers.ts";
 import { keepJobs } from "../timers/jobs.ts";
 import { repeat } from "../timers/repeat.ts";
 import { startSlotPlanner } from "../timers/slot_planner.ts";
@@ -45,6 +47,8 @@ import type { Config } from "./config.ts";
 /** Where a host finds the consumers of the program. */
 const REGISTERED = fileURLToPath(new URL("../pipeline/consumers/registered.ts", import.meta.url));
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
+/** A server counts for 20 s after each. */
+const SIGN_OF_LIFE_MS = 5_000;
 const LEFTOVERS_INTERVAL_MS = 5_000;
 
 export interface ServicesOptions {
@@ -191,6 +195,25 @@ export async function startServices(config: Config, options: ServicesOptions): P
       warning: "leftovers could not be removed",
     }));
     workOnRuns(loop, deps, { slots: config.runSlots, ownOnly: options.ownRuns === "only" });
+    if (options.ownRuns !== "only") {
+      const here = () => prolongServer(sql, { server_id: serverId, run_slots: config.runSlots });
+      await here();
+      const prolonged = repeat(here, {
+        everyMs: SIGN_OF_LIFE_MS,
+        log,
+        warning: "the database could not be told that this server is here",
+      });
+      endings.push(async () => {
+        await prolonged();
+        // where the database is away, it does not count for longer than 20 s either way
+        const late = new AbortController();
+        await Promise.race([
+          removeServer(sql, serverId).catch(() => {}),
+          delay(1_000, late.signal),
+        ]);
+        late.abort();
+      });
+    }
     if (jobs) await workOnJobs(loop, { sql, log });
     workOnFingerprints(loop, { sql, log });
     workOnMaintenance(loop, {

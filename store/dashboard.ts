@@ -72,12 +72,12 @@ export async function pointsOfLabels(
 /** Pools with how many runs have a place and how many wait for one. */
 export async function poolUse(sql: Sql): Promise<PoolUse[]> {
   return await sql<PoolUse[]>`
-    select p.pool, p.slots,
+    select p.pool, etl.pool_slots(p) as slots,
       count(r.run_id) filter (where r.admitted_at is not null)::integer as running,
       count(r.run_id) filter (where r.admitted_at is null)::integer as waiting
     from etl.pools as p
     left join etl.runs as r on r.pool = p.pool and r.state in ('queued', 'running')
-    group by p.pool, p.slots order by p.pool`;
+    group by p.pool order by p.pool`;
 }
 
 /** The newest alerts. */

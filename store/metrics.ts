@@ -104,6 +104,8 @@ export interface Scrape {
   alerts: Record<string, number>;
   totals: { runs: number; low_ratio_runs: number; ratio_avg: number | null };
   pools: { pool: string; slots: number; active: number; waiting: number }[];
+  /** Runs that servers execute, or could if there were more of them. */
+  runnable_runs: number;
   /** Seconds since 1970. */
   last_success: number | null;
   pending: { run_ends: number; notifications: number; deliveries: number; exports: number };

@@ -30,7 +30,7 @@ export const POOLS: NamedTable = {
   schema: "etl",
   table: "pools",
   key: "pool",
-  columns: ["slots", "description"],
+  columns: ["slots", "per_server", "description"],
   json: [],
 };
 

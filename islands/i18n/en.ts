@@ -433,6 +433,9 @@ export const en = {
   "resource.variable_removal":
     "Runs that are asked for from now on fall back to the environment or the default.",
   "resource.slots": "Slots",
+  "resource.per_server": "Each server's",
+  "resource.per_server_help":
+    "Each server adds so many slots; else they are those of all servers together",
   "resource.slots_help": "Runs at once; 0 stops the pool, running ones go on",
   "resource.pools_about":
     "A pool limits how many of its runs go on at once; further ones wait in the order in which they were asked for.",

@@ -440,6 +440,9 @@ export const es = {
   "resource.variable_removal":
     "Las ejecuciones que se soliciten desde ahora usarán el entorno o el valor por defecto.",
   "resource.slots": "Plazas",
+  "resource.per_server": "Por servidor",
+  "resource.per_server_help":
+    "Cada servidor añade tantas plazas; si no, son las de todos los servidores juntos",
   "resource.slots_help": "Ejecuciones a la vez; 0 detiene el pool, las que están en curso siguen",
   "resource.pools_about":
     "Un pool limita cuántas de sus ejecuciones están en curso a la vez; las demás esperan en el orden en que se solicitaron.",

@@ -40,7 +40,7 @@ async function itemsOf({ sql }: DashboardDeps, kind: ResourceKind): Promise<Row[
     case "pools": {
       const [pools, use] = await Promise.all([listNamed(sql, POOLS), poolUse(sql)]);
       const byName = new Map(use.map((each) => [each.pool, each]));
-      return pools.map((pool) => ({ ...pool, ...byName.get(String(pool.pool)) }));
+      return pools.map((pool) => ({ ...byName.get(String(pool.pool)), ...pool }));
     }
     case "datasets":
       return (await listTypedViews(sql)).map((view) => ({ ...view }));

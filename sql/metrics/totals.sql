@@ -161,10 +161,11 @@ begin
         'ratio_avg', case when sum(t.ratio_runs) > 0 then sum(t.ratio_sum) / sum(t.ratio_runs) end)
       from (select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.metrics_totals
         union all select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.totals) as t),
-    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', p.slots,
+    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', etl.pool_slots(p),
         'active', (select count(*) from etl.runs as r where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')),
         'waiting', (select count(*) from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)))
       from etl.pools as p), '[]'),
+    'runnable_runs', etl.runnable_runs(),
     'last_success', (select extract(epoch from m.created_at) from public.etl_improved_metrics as m
       where m.status = 'succeeded' and not m.dry_run order by m.created_at desc limit 1),
     'pending', jsonb_build_object(

@@ -9,6 +9,42 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     - (run).priority * interval '1 minute'
 $$;
 
+-- A server that executes runs says every few seconds that it is there; one that has not for 20 s does not count.
+create or replace function etl.prolong_server(server_id text, version text, run_slots integer) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.servers as s where s.seen_until < clock_timestamp() - interval '1 hour';
+  insert into etl.servers as s (server_id, version, run_slots, seen_until)
+  values (prolong_server.server_id, prolong_server.version, prolong_server.run_slots, clock_timestamp() + interval '20 seconds')
+  on conflict on constraint servers_pkey do update set seen_until = excluded.seen_until
+$$;
+
+-- Runs of a pool that may go on at once, over all servers. A command that executes its own run is no server, and has slots.
+create or replace function etl.pool_slots(pool etl.pools) returns integer
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when not pool.per_server then pool.slots
+    else pool.slots * greatest((select count(*) from etl.servers as s where s.seen_until > clock_timestamp()), 1)::integer end
+$$;
+
+-- Runs that servers execute or could: what waits for its label, its order, its time or the slots of a pool that more
+-- servers would not add to does not count. Divided by the runs that a server executes at once, it is how many to have.
+create or replace function etl.runnable_runs() returns integer
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  with active as materialized (
+    select a.pool, a.run_id, a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+  ), ready as (
+    select r.pool, count(distinct r.run_label) as runs from etl.runs as r
+    where r.state = 'queued' and r.admitted_at is null and r.next_attempt_at <= clock_timestamp()
+      and not exists (select from active as a where a.run_label = r.run_label or a.cursor_key = r.cursor_key)
+    group by r.pool
+  )
+  select coalesce(sum(here.runs + case when p.per_server then least(coalesce(r.runs, 0), p.slots::bigint * 1000)
+      else least(coalesce(r.runs, 0), greatest(p.slots - here.runs, 0)) end), 0)::integer
+  from etl.pools as p left join ready as r on r.pool = p.pool,
+    lateral (select count(*) as runs from active as a where a.pool = p.pool) as here
+$$;
+comment on function etl.runnable_runs() is 'what an autoscaler follows: runs that servers execute, or could if there were more of them';
+
+
 -- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
@@ -27,7 +63,7 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
   for pool in
-    select p.pool, p.slots - (select count(*) from etl.runs as r
+    select p.pool, etl.pool_slots(p) - (select count(*) from etl.runs as r
       where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
     from etl.pools as p where exists (
       select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)

@@ -5,8 +5,21 @@ create table if not exists etl.pools (
   description text,
   updated_at timestamptz not null default now()
 );
-insert into etl.pools (pool, slots, description)
-values ('default_pool', 4, 'runs that name no pool') on conflict do nothing;
+-- whether its slots are each server's, so that more servers have more of them, or those of all servers together
+alter table etl.pools add column if not exists per_server boolean not null default false;
+insert into etl.pools (pool, slots, description, per_server)
+values ('default_pool', 4, 'runs that name no pool', true) on conflict do nothing;
+
+create table if not exists etl.servers (
+  server_id text primary key,
+  version text not null,
+  -- runs that it executes at once
+  run_slots integer not null,
+  started_at timestamptz not null default clock_timestamp(),
+  -- prolonged while it serves; then it counts no more
+  seen_until timestamptz not null
+);
+comment on table etl.servers is 'servers that execute runs; see etl.prolong_server';
 
 create table if not exists etl.run_transitions (
   from_state text not null,

@@ -199,6 +199,8 @@ function databaseMetrics(scrape: Scrape, { gauge, counter }: Make): void {
     active.set({ pool: each.pool }, each.active);
     waiting.set({ pool: each.pool }, each.waiting);
   }
+  gauge("etl_runnable_runs", "Runs that servers execute, or could if there were more of them.")
+    .set(scrape.runnable_runs);
   const work = gauge("etl_pending_reactions", "What waits to be done after runs.", ["kind"]);
   for (const [kind, value] of Object.entries(pending)) work.set({ kind }, value);
   if (scrape.last_success !== null) {

@@ -74,7 +74,7 @@ Deno.test("make_secrets.sh makes secrets once, long enough for a token", async (
 
 Deno.test("Kubernetes' own schemas accept the manifests, of the newest version and an older one", async () => {
   const files = [...Deno.readDirSync(KUBERNETES)].map(({ name }) => name)
-    .filter((name) => name !== "kustomization.yaml").sort();
+    .filter((name) => name.endsWith(".yaml") && name !== "kustomization.yaml").sort();
   for (const version of ["1.37", "1.30"]) {
     await python("kubernetes-validate", ["--strict", "-k", version, ...files], KUBERNETES);
   }
@@ -113,6 +113,32 @@ Deno.test("pods run as nobody in particular, with nothing to write but volumes, 
     assert.equal(env.get("ETL_ROLE"), role);
     assert.match(String(env.get("ETL_ALLOWED_HOSTS")), /\$\(POD_IP\)/);
   }
+});
+
+Deno.test("KEDA's models and Kubernetes' schemas accept what scales the workers, by one number", async () => {
+  const dir = join(KUBERNETES, "autoscaling");
+  for (const version of ["1.37", "1.30"]) {
+    await python("kubernetes-validate", ["--strict", "-k", version, "hpa.yaml"], dir);
+  }
+  const keda = documents(await Deno.readTextFile(join(dir, "keda.yaml")));
+  const packages = await npmPackages("keda", ["@kubernetes-models/keda@2.0.0"]);
+  for (const kind of ["TriggerAuthentication", "ScaledObject"]) {
+    const module = `@kubernetes-models/keda/keda.sh/v1alpha1/${kind}`;
+    const validate = `import { ${kind} } from "${module}";
+      new ${kind}(JSON.parse(Deno.args[0])).validate();`;
+    const path = join(packages, `${kind}.ts`);
+    await Deno.writeTextFile(path, validate);
+    const check = (value: unknown) =>
+      run(Deno.execPath(), [
+        ...["run", "--no-lock", "--node-modules-dir=manual", "-A", path, JSON.stringify(value)],
+      ], { cwd: packages, env: { NO_COLOR: "1" } });
+    const manifest = keda.find((each) => each.kind === kind)!;
+    await check(manifest);
+    await assert.rejects(check({ ...manifest, spec: 3 }), /spec/);
+  }
+  // deno-lint-ignore no-explicit-any
+  const [trigger] = (keda.find(({ kind }) => kind === "ScaledObject") as any).spec.triggers;
+  assert.equal(trigger.metadata.query, "select etl.runnable_runs()");
 });
 
 Deno.test("the models of the Prometheus Operator accept the monitor and the rules, and know every member", async () => {

@@ -10,6 +10,7 @@ import { startPeer } from "../helpers/peer.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startReacting } from "../helpers/reacting.ts";
+import { startServer } from "../helpers/server.ts";
 import { client } from "../helpers/sql_problems.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -207,6 +208,56 @@ Deno.test("an older request waits for no more turns than were asked for before i
     turns.push(going!);
   }
   assert.deepEqual(turns, [...before, nightly]);
+});
+
+Deno.test("a pool's slots are each server's where it says so: more servers, more runs at once", async (t) => {
+  await using db = await testDatabase(t);
+  await using sql = await client(db.dsn);
+  const runnable = async () =>
+    (await sql.query("select etl.runnable_runs() as n")).rows[0].n as number;
+  const serve = (id: string) => sql.query("select etl.prolong_server($1, 'v', 4)", [id]);
+  await sql.query("insert into etl.pools (pool, slots) values ('shared', 1)");
+  await sql.query("update etl.pools set slots = 1 where pool = 'default_pool'");
+  for (const run_label of ["a", "b", "c", "d"]) await ask(sql, { run_label });
+  await ask(sql, { run_label: "a" });
+  for (const run_label of ["e", "f"]) await ask(sql, { run_label, pool: "shared" });
+  await settle(sql);
+  // no server yet: a command that executes its own run is none
+  assert.equal((await admitted(sql)).length, 2);
+  assert.equal(
+    await runnable(),
+    5,
+    "neither the second of a label nor what a shared pool has no slot for",
+  );
+  await serve("one");
+  await settle(sql);
+  assert.equal((await admitted(sql)).length, 2);
+  await serve("two");
+  await serve("three");
+  await settle(sql);
+  assert.equal((await admitted(sql)).length, 4, "three of the default pool, one of the shared one");
+  assert.equal(await runnable(), 5);
+  // one that has not been seen for 20 s counts no more; what it was given stays
+  await sql.query(
+    "update etl.servers set seen_until = clock_timestamp() where server_id = 'three'",
+  );
+  for (const id of (await admitted(sql)).slice(0, 2)) await finish(sql, id);
+  await settle(sql);
+  const going = await sql.query(
+    "select pool, count(*)::integer as n from etl.runs where admitted_at is not null and ended_at is null group by pool order by pool",
+  );
+  assert.deepEqual(going.rows, [{ pool: "default_pool", n: 2 }, { pool: "shared", n: 1 }]);
+});
+
+Deno.test("a server says while it runs that it executes runs, and no more when it has stopped", async (t) => {
+  await using db = await testDatabase(t);
+  const servers = () =>
+    query(db.dsn, "select run_slots, seen_until > now() as here from etl.servers");
+  {
+    await using _server = await startServer({ dsn: db.dsn });
+    assert.deepEqual(await servers(), [{ run_slots: 4, here: true }]);
+  }
+  assert.deepEqual(await servers(), []);
 });
 
 Deno.test("a higher priority goes first, and makes nobody wait for longer than its minutes", async (t) => {

@@ -329,8 +329,9 @@ export const pool = namedCommand({
   key: "pool",
   summary: "pools, how many runs go on at once: list, show, set, delete",
   description:
-    `A pool is a named limit on the runs that go on at once, over all servers. A run names one with
-its parameter pool; else it is in default_pool, unless ETL_POOL names another.
+    `A pool is a named limit on the runs that go on at once: over all servers together, or for each
+of them (--per server), so that more servers do more. A run names one with its parameter pool;
+else it is in default_pool, unless ETL_POOL names another.
 
   etl pool list              all of them
   etl pool show NAME         how many slots one has
@@ -344,14 +345,27 @@ its parameter pool; else it is in default_pool, unless ETL_POOL names another.
       value: "TEXT",
       help: "set: what it is for; default: what is there",
     },
+    per: {
+      type: "string",
+      value: "WHAT",
+      help:
+        "set: whose slots they are: server (each one's) or installation; default: what is there",
+    },
   },
   examples: [
     `etl pool set nightly 2 --description "no more than two of the heavy ones"`,
     "etl pool list",
     "etl run --set pool=nightly",
   ],
-  columns: [{ title: "SLOTS", align: "right" }, { title: "DESCRIPTION", maxWidth: 60 }],
-  cells: ({ slots, description }) => [String(slots), String(description ?? "")],
+  columns: [{ title: "SLOTS", align: "right" }, { title: "PER" }, {
+    title: "DESCRIPTION",
+    maxWidth: 60,
+  }],
+  cells: ({ slots, per_server, description }) => [
+    String(slots),
+    per_server === true ? "server" : "installation",
+    String(description ?? ""),
+  ],
   shown: ({ slots }) => String(slots),
   async put({ text }, _name, { value, present }) {
     if (value === undefined) throw new UsageError("etl pool set needs a name and its slots");
@@ -359,7 +373,12 @@ its parameter pool; else it is in default_pool, unless ETL_POOL names another.
     if (!/^\d+$/.test(value) || slots > 1000) {
       throw new UsageError(`slots must be a whole number from 0 to 1000, not '${value}'`);
     }
-    const description = text.description ?? (await present())?.description;
-    return { slots, ...(description === undefined ? {} : { description }) };
+    if (text.per !== undefined && !["server", "installation"].includes(text.per)) {
+      throw new UsageError(`--per must be server or installation, not '${text.per}'`);
+    }
+    const there = await present();
+    const description = text.description ?? there?.description;
+    const per_server = text.per === undefined ? there?.per_server === true : text.per === "server";
+    return { slots, per_server, ...(description === undefined ? {} : { description }) };
   },
 });
