@@ -665,8 +665,21 @@ create table if not exists etl.pools (
   description text,
   updated_at timestamptz not null default now()
 );
-insert into etl.pools (pool, slots, description)
-values ('default_pool', 4, 'runs that name no pool') on conflict do nothing;
+-- whether its slots are each server's, so that more servers have more of them, or those of all servers together
+alter table etl.pools add column if not exists per_server boolean not null default false;
+insert into etl.pools (pool, slots, description, per_server)
+values ('default_pool', 4, 'runs that name no pool', true) on conflict do nothing;
+
+create table if not exists etl.servers (
+  server_id text primary key,
+  version text not null,
+  -- runs that it executes at once
+  run_slots integer not null,
+  started_at timestamptz not null default clock_timestamp(),
+  -- prolonged while it serves; then it counts no more
+  seen_until timestamptz not null
+);
+comment on table etl.servers is 'servers that execute runs; see etl.prolong_server';
 
 create table if not exists etl.run_transitions (
   from_state text not null,
@@ -3152,6 +3165,42 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     - (run).priority * interval '1 minute'
 $$;
 
+-- A server that executes runs says every few seconds that it is there; one that has not for 20 s does not count.
+create or replace function etl.prolong_server(server_id text, version text, run_slots integer) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  delete from etl.servers as s where s.seen_until < clock_timestamp() - interval '1 hour';
+  insert into etl.servers as s (server_id, version, run_slots, seen_until)
+  values (prolong_server.server_id, prolong_server.version, prolong_server.run_slots, clock_timestamp() + interval '20 seconds')
+  on conflict on constraint servers_pkey do update set seen_until = excluded.seen_until
+$$;
+
+-- Runs of a pool that may go on at once, over all servers. A command that executes its own run is no server, and has slots.
+create or replace function etl.pool_slots(pool etl.pools) returns integer
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when not pool.per_server then pool.slots
+    else pool.slots * greatest((select count(*) from etl.servers as s where s.seen_until > clock_timestamp()), 1)::integer end
+$$;
+
+-- Runs that servers execute or could: what waits for its label, its order, its time or the slots of a pool that more
+-- servers would not add to does not count. Divided by the runs that a server executes at once, it is how many to have.
+create or replace function etl.runnable_runs() returns integer
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  with active as materialized (
+    select a.pool, a.run_id, a.run_label, a.cursor_key from etl.runs as a where a.admitted_at is not null and a.state in ('queued', 'running')
+  ), ready as (
+    select r.pool, count(distinct r.run_label) as runs from etl.runs as r
+    where r.state = 'queued' and r.admitted_at is null and r.next_attempt_at <= clock_timestamp()
+      and not exists (select from active as a where a.run_label = r.run_label or a.cursor_key = r.cursor_key)
+    group by r.pool
+  )
+  select coalesce(sum(here.runs + case when p.per_server then least(coalesce(r.runs, 0), p.slots::bigint * 1000)
+      else least(coalesce(r.runs, 0), greatest(p.slots - here.runs, 0)) end), 0)::integer
+  from etl.pools as p left join ready as r on r.pool = p.pool,
+    lateral (select count(*) as runs from active as a where a.pool = p.pool) as here
+$$;
+comment on function etl.runnable_runs() is 'what an autoscaler follows: runs that servers execute, or could if there were more of them';
+
+
 -- Gives the free places of every pool to waiting runs; answers how many it gave. Servers call it after the commit of
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
@@ -3170,7 +3219,7 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended('etl admission', 0));
   for pool in
-    select p.pool, p.slots - (select count(*) from etl.runs as r
+    select p.pool, etl.pool_slots(p) - (select count(*) from etl.runs as r
       where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')) as free
     from etl.pools as p where exists (
       select from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)
@@ -5242,10 +5291,11 @@ begin
         'ratio_avg', case when sum(t.ratio_runs) > 0 then sum(t.ratio_sum) / sum(t.ratio_runs) end)
       from (select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.metrics_totals
         union all select runs, low_ratio_runs, ratio_runs, ratio_sum from etl.totals) as t),
-    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', p.slots,
+    'pools', coalesce((select jsonb_agg(jsonb_build_object('pool', p.pool, 'slots', etl.pool_slots(p),
         'active', (select count(*) from etl.runs as r where r.pool = p.pool and r.admitted_at is not null and r.state in ('queued', 'running')),
         'waiting', (select count(*) from etl.runs as r where r.pool = p.pool and r.state = 'queued' and r.admitted_at is null)))
       from etl.pools as p), '[]'),
+    'runnable_runs', etl.runnable_runs(),
     'last_success', (select extract(epoch from m.created_at) from public.etl_improved_metrics as m
       where m.status = 'succeeded' and not m.dry_run order by m.created_at desc limit 1),
     'pending', jsonb_build_object(
@@ -5930,7 +5980,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.notifications', 'server', 'select, insert, update, delete'),
     ('table', 'etl.param_schema', 'server', 'select, update (environment, maintenance_environment, events_by_occurred_at)'),
     ('table', 'etl.pools', 'server', 'select, insert, update, delete'),
-    ('table', 'etl.pools', 'reader', 'select (pool, slots)'),
+    ('table', 'etl.pools', 'reader', 'select (pool, slots, per_server)'),
     ('table', 'etl.quarantine', 'server', 'select, insert, update, delete'),
     ('table', 'etl.quarantine', 'reader', 'select (run_id, rule, created_at)'),
     ('table', 'etl.reaction_settings', 'server', 'select, insert, update, delete'),
@@ -5939,9 +5989,10 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.run_logs', 'server', 'select, insert, update, delete'),
     ('table', 'etl.run_transitions', 'server', 'select'),
     ('table', 'etl.runs', 'server', 'select, insert, update, delete'),
-    ('table', 'etl.runs', 'reader', 'select (run_id, run_label, state, pool, requested_at, admitted_at, started_at, ended_at, error)'),
+    ('table', 'etl.runs', 'reader', 'select (run_id, run_label, cursor_key, state, pool, requested_at, next_attempt_at, admitted_at, started_at, ended_at, error)'),
     ('table', 'etl.schedules', 'server', 'select, insert, update, delete'),
     ('table', 'etl.server_roles', 'server', 'select'),
+    ('table', 'etl.servers', 'server', 'select, insert, update, delete'),
     ('table', 'etl.sessions', 'server', 'select, insert, update, delete'),
     ('table', 'etl.setups', 'server', 'select'),
     ('table', 'etl.slots', 'server', 'select, insert, update, delete'),
@@ -6036,7 +6087,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.owner', 'server', 'execute'),
     ('function', 'etl.payload_value', 'server', 'execute'),
     ('function', 'etl.plan_chunks', 'server', 'execute'),
+    ('function', 'etl.pool_slots', 'server', 'execute'),
     ('function', 'etl.prolong_lease', 'server', 'execute'),
+    ('function', 'etl.prolong_server', 'server', 'execute'),
     ('function', 'etl.propose_dataset_columns', 'server', 'execute'),
     ('function', 'etl.profile_dataset', 'server', 'execute'),
     ('function', 'etl.public_url', 'server', 'execute'),
@@ -6078,6 +6131,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.secrets_of', 'server', 'execute'),
     ('function', 'etl.secret_errors', 'server', 'execute'),
     ('function', 'etl.stored_secrets', 'server', 'execute'),
+    ('function', 'etl.runnable_runs', 'server', 'execute'),
+    ('function', 'etl.runnable_runs', 'reader', 'execute'),
     ('function', 'etl.schedule_conf', 'server', 'execute'),
     ('function', 'etl.schema_errors', 'server', 'execute'),
     ('function', 'etl.scope_ended_at', 'server', 'execute'),
@@ -6168,7 +6223,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('cf2e6841f9314ccc466bfbeb5cbebb782824e0a65df18a69eefdf06429d5997f')
+insert into etl.setups (checksum) values ('c2cf9db82db07dd50300f774c8cebbcfa24c96db37f8b7f612162714dcc5e268')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6176,4 +6231,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"cf2e6841f9314ccc466bfbeb5cbebb782824e0a65df18a69eefdf06429d5997f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"c2cf9db82db07dd50300f774c8cebbcfa24c96db37f8b7f612162714dcc5e268","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

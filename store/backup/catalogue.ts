@@ -154,6 +154,7 @@ export const LEFT_OUT: Record<string, string> = {
   run_logs: "for looking into a fault, and as large as the data",
   run_transitions: "part of the program",
   sessions: "secrets",
+  servers: "belong to the servers of one database",
   setups: "the same as migrations",
   uploads: "request bodies, kept for a week only",
   view_refresh: "the views are refreshed by the restore",
