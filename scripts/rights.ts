@@ -175,6 +175,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.order_key": { server: RUN },
   "etl.notify_channels": { server: RUN },
   "etl.overdue_schedules": { server: RUN },
+  "etl.owes_deliveries": { server: RUN },
   "etl.owner": { server: RUN },
   "etl.payload_value": { server: RUN },
   "etl.plan_chunks": { server: RUN },

@@ -147,9 +147,9 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
         'deliveries', (select count(*) from etl.deliveries where state = 'pending'),
         'late_consumers', coalesce((select jsonb_agg(jsonb_build_object('consumer', l.consumer, 'oldest_seconds', l.seconds,
             'deliveries', l.deliveries) order by l.consumer) from (
-          select consumer, count(*) as deliveries, round(extract(epoch from clock_timestamp() - min(created_at))::numeric, 1) as seconds
+          select consumer, count(*) as deliveries, round(extract(epoch from clock_timestamp() - min(coalesce(redelivered_at, created_at)))::numeric, 1) as seconds
           from etl.deliveries where state = 'pending' group by consumer) as l where l.seconds > ${UNDELIVERED_SECONDS}::integer), '[]'),
-        'oldest_delivery_seconds', (select coalesce(round(extract(epoch from clock_timestamp() - min(created_at))::numeric, 1), 0)
+        'oldest_delivery_seconds', (select coalesce(round(extract(epoch from clock_timestamp() - min(coalesce(redelivered_at, created_at)))::numeric, 1), 0)
           from etl.deliveries where state = 'pending'),
         'exports', (select count(*) from etl.exports where state = 'pending')),
       'views', (select jsonb_build_object('refreshed_at', etl.iso(refreshed_at), 'refresh_ms', round(duration_ms::numeric, 1),

@@ -160,6 +160,7 @@ declare
   problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
   validation jsonb := etl.failed_expectations(run.run_id);
   ge_failed boolean;
+  incremental boolean := run.params #>> '{source,cursor}' is not null;
   trend record;
   compared record;
   bound double precision;
@@ -209,8 +210,11 @@ begin
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;
 
-  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
-  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
+  -- the ratio of nothing is 1, so that nothing else tells of an empty source
+  if incremental then
+    -- it gives what changed, however much that is
+    perform etl.resolve_alert('volume_drop', run.run_label, 'The source is incremental: a run gives what has changed, however much that is.', about);
+  elsif run.total_rows = 0 then
     perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
         when 0 then 'Nothing was read: the source had no records.'
         else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
@@ -225,7 +229,7 @@ begin
       and not m.dry_run and m.replay_of is null and m.ratio is not null
     order by m.created_at desc limit compared.trend_window) as m;
   if trend.runs < 3 then
-    if run.total_rows > 0 then
+    if run.total_rows > 0 and not incremental then
       perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
     end if;
     return;
@@ -240,8 +244,7 @@ begin
   else
     perform etl.resolve_alert('trend_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
   end if;
-  -- an incremental source gives what changed, however much that is
-  if run.params #>> '{source,cursor}' is not null then return; end if;
+  if incremental then return; end if;
   if run.total_rows = 0 then
     null;
   elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
@@ -267,9 +270,11 @@ begin
         (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
          from etl.schedules as c where 'schedule ' || c.name = state.subject)
       when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'trend_drop', 'volume_drop', 'sla_miss') then
-        case when not exists (select from etl.runs as r where r.run_label = state.subject
-            -- a deadline of a stage has it behind the label
-            or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
+        (select case when count(*) = 0 then 'The label has no runs any more.'
+            -- longer than from one month's run to the next one's
+            when max(r.requested_at) < clock_timestamp() - interval '40 days' then 'The label has not been run for 40 days.' end
+         -- a deadline of a stage has it behind the label
+         from etl.runs as r where r.run_label in (state.subject, case state.kind when 'sla_miss' then regexp_replace(state.subject, ' [a-z_]+$', '') end))
       when state.kind = 'stale' then
         case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
             and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
@@ -277,7 +282,9 @@ begin
           then 'The dataset is gone, or may be as old as it likes.' end
       when state.kind in ('consumer_failed', 'consumer_late') then
         case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
-          then 'The consumer is gone.' end
+          then 'The consumer is gone.'
+          when state.kind = 'consumer_failed' and not etl.owes_deliveries(state.subject)
+          then 'What the consumer gave up has been delivered since, or deleted as too old.' end
     end;
     if why is not null then
       perform etl.resolve_alert(state.kind, state.subject, why);
@@ -310,7 +317,7 @@ begin
   end loop;
   for each in
     select c.consumer, o.since, coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late
-    from etl.consumers as c, lateral (select min(d.created_at) as since from etl.deliveries as d
+    from etl.consumers as c, lateral (select min(coalesce(d.redelivered_at, d.created_at)) as since from etl.deliveries as d
       where d.consumer = c.consumer and d.state = 'pending') as o
     where c.active
   loop

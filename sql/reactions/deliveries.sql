@@ -118,6 +118,13 @@ language sql set search_path = pg_catalog, etl, pg_temp as $$
   insert into etl.consumer_transactions (xact) values (pg_current_xact_id())
 $$;
 
+-- Whether a consumer has given up events that it has not had since.
+create or replace function etl.owes_deliveries(consumer text) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select exists (select from etl.deliveries as d
+    where d.consumer = owes_deliveries.consumer and (d.state = 'failed' or d.redelivered_at is not null))
+$$;
+
 -- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease, and where the consumer
 -- has put another transaction in the place of its own.
 create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
@@ -128,9 +135,12 @@ begin
   if not found then
     raise exception 'The consumer has ended its transaction.' using errcode = 'invalid_transaction_termination';
   end if;
-  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
+  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp(),
+      redelivered_at = null
     where d.delivery_id = any (ids) and d.state = 'pending';
-  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
+  if not etl.owes_deliveries(consumer) then
+    perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again, and has had all of its events.', consumer));
+  end if;
 end $$;
 
 -- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
@@ -167,7 +177,8 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   back bigint;
 begin
-  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity'
+  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity',
+      redelivered_at = clock_timestamp()
     where d.consumer = redeliver.consumer and d.state = 'failed' and d.delivery_id = coalesce(redeliver.delivery_id, d.delivery_id);
   get diagnostics back = row_count;
   if back > 0 then

@@ -119,6 +119,9 @@ create table if not exists etl.deliveries (
   ended_at timestamptz,
   unique (consumer, event_no)
 );
+-- when somebody had it delivered again; null once it is done
+alter table etl.deliveries add column if not exists redelivered_at timestamptz;
+create index if not exists deliveries_given_up on etl.deliveries (consumer) where state = 'failed' or redelivered_at is not null;
 create index if not exists deliveries_waiting on etl.deliveries (consumer, event_no nulls first, delivery_id) where state = 'pending';
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';

@@ -32,6 +32,26 @@ Deno.test("incidents of a schedule, label, dataset or consumer that is gone clos
   assert.equal(told!.n, 5);
 });
 
+Deno.test("incidents of a label that has not been run for 40 days close", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  for (const label of ["monthly", "forgotten"]) {
+    await engine.runToEnd({ ...FAILING, run_label: label });
+    await consumeEnds(sql);
+    await sql`select etl.raise_alert('volume_drop', ${label}, 'm'), etl.raise_alert('sla_miss', ${`${label} load`}, 'm')`;
+  }
+  const age = (label: string, days: number) =>
+    sql`update etl.runs set requested_at = now() - ${days} * interval '1 day' where run_label = ${label}`;
+  await age("monthly", 39);
+  await age("forgotten", 41);
+  await sweepConditions(sql);
+  assert.deepEqual((await open(sql)).sort(), [
+    "run_failed:monthly",
+    "sla_miss:monthly load",
+    "volume_drop:monthly",
+  ]);
+});
+
 Deno.test("ends of a label that are judged in the other order leave the same incidents", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;

@@ -234,8 +234,13 @@ Deno.test("volume_drop leaves incremental sources alone, and labels with fewer t
   });
   // as if the records had come from a table by its cursor
   await sql`update etl.runs set params = jsonb_set(params, '{source,cursor}', '"updated_at"') where run_id = ${run.run_id}`;
+  // of the time before the source was incremental
+  await sql`select etl.raise_alert('volume_drop', 'changes', 'Only 1 row arrived.')`;
   await consumeEnds(sql);
-  assert.deepEqual(await kindsOf(sql), []);
+  assert.deepEqual((await alertsOf(sql)).map(({ kind, resolved }) => [kind, resolved]), [[
+    "volume_drop",
+    true,
+  ]]);
 });
 
 Deno.test("the alert of a suite with on_failure=quarantine says what became of the rows", async (t) => {

@@ -6,6 +6,7 @@ import {
   defineConsumer,
 } from "../../pipeline/consumers/consumer.ts";
 import { redeliver } from "../../store/deliveries.ts";
+import { databaseHealth } from "../../store/health.ts";
 import { sweepConditions } from "../../store/reactions.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
@@ -190,6 +191,13 @@ Deno.test("a consumer that always fails is given up after five attempts, and is 
   broken = false;
   await emit(engine);
   await waitFor(async () => (await statesOf(engine, "hopeless"))[1] === "done");
+  const isOpen = async () => {
+    await sweepConditions(engine.sql);
+    const [row] = await engine.sql<{ open: boolean }[]>`
+      select resolved_at is null as open from etl.alert_states where fingerprint = 'consumer_failed:hopeless'`;
+    return row!.open;
+  };
+  assert.equal(await isOpen(), true, "what was given up still is");
   const options = { deliveryId: null, actor: "ann" };
   assert.equal(await redeliver(engine.sql, "steady", options), 0);
   assert.equal(await redeliver(engine.sql, "hopeless", options), 1, "only what was given up");
@@ -279,13 +287,25 @@ Deno.test("an event that waits for its consumer too long is an alert, until the 
   const open = async () => {
     await sweepConditions(sql);
     return (await sql<{ fingerprint: string }[]>`
-      select fingerprint from etl.alert_states where resolved_at is null`)
+      select fingerprint from etl.alert_states where resolved_at is null order by fingerprint`)
       .map(({ fingerprint }) => fingerprint);
   };
   assert.deepEqual(await open(), []);
   await sql`update etl.deliveries set created_at = created_at - interval '16 minutes'`;
   assert.deepEqual(await open(), ["consumer_late:late"]);
-  await sql`update etl.deliveries set state = 'done'`;
+  await sql`update etl.deliveries set state = 'failed'`;
+  await sql`select etl.raise_alert('consumer_failed', 'late', 'm')`;
+  assert.deepEqual(await open(), ["consumer_failed:late"]);
+  assert.equal(await redeliver(sql, "late", { deliveryId: null, actor: "ann" }), 1);
+  assert.deepEqual(await open(), ["consumer_failed:late"], "it waits since it was delivered again");
+  await sql`update etl.deliveries set redelivered_at = redelivered_at - interval '16 minutes'`;
+  assert.deepEqual(await open(), ["consumer_failed:late", "consumer_late:late"]);
+  const health = await databaseHealth(sql, { dsn: engine.db.dsn, cronDsn: undefined });
+  assert.ok(
+    health.warnings.some((text) => /consumer late is late: .* waits for 9[67]\d/.test(text)),
+    String(health.warnings),
+  );
+  await sql`update etl.deliveries set state = 'done', redelivered_at = null`;
   assert.deepEqual(await open(), []);
 });
 

@@ -123,6 +123,8 @@ Deno.test("hostile answers: a body that drips, or that is cut after each few byt
           "x".repeat(10)
         }`,
       );
+      // so that they are there before the end is
+      await new Promise((resolve) => setTimeout(resolve, 50));
     },
   };
   for (const [said, answer] of Object.entries(tries)) {

@@ -3,6 +3,38 @@ import type { Mutant } from "./mutant.ts";
 /** After runs: alerts, deadlines, maintenance, history, logs. */
 export const REACTIONS: Mutant[] = [
   {
+    id: "reactions/given-up",
+    file: "sql/reactions/deliveries.sql",
+    find: "  if not etl.owes_deliveries(consumer) then\n",
+    replace: "  if true then\n",
+    breaks: "an incident of a consumer goes on while something is given up",
+    tests: ["integration/consumer_test.ts: a consumer that always fails"],
+  },
+  {
+    id: "reactions/redelivered-late",
+    file: "sql/reactions/alerts.sql",
+    find: "select min(coalesce(d.redelivered_at, d.created_at)) as since",
+    replace: "select min(d.created_at) as since",
+    breaks: "what is redelivered waits from then on",
+    tests: ["integration/consumer_test.ts: an event that waits"],
+  },
+  {
+    id: "reactions/volume-incremental",
+    file: "sql/reactions/alerts.sql",
+    find: "perform etl.resolve_alert('volume_drop', run.run_label, 'The source is incremental",
+    replace: "perform etl.resolve_alert('none', run.run_label, 'The source is incremental",
+    breaks: "an incident of volume ends when its source becomes incremental",
+    tests: ["integration/alerts_test.ts: volume_drop leaves incremental"],
+  },
+  {
+    id: "reactions/label-forgotten",
+    file: "sql/reactions/alerts.sql",
+    find: "when max(r.requested_at) < clock_timestamp() - interval '40 days' then",
+    replace: "when false then",
+    breaks: "incidents of a label that is not run any more close",
+    tests: ["integration/alert_incidents_test.ts: incidents of a label"],
+  },
+  {
     id: "reactions/consumer-commits",
     file: "sql/reactions/deliveries.sql",
     find: "if exists (select from etl.consumer_transactions as t where t.xact = new.xact) then",
