@@ -1221,6 +1221,9 @@ create table if not exists etl.deliveries (
   ended_at timestamptz,
   unique (consumer, event_no)
 );
+-- when somebody had it delivered again; null once it is done
+alter table etl.deliveries add column if not exists redelivered_at timestamptz;
+create index if not exists deliveries_given_up on etl.deliveries (consumer) where state = 'failed' or redelivered_at is not null;
 create index if not exists deliveries_waiting on etl.deliveries (consumer, event_no nulls first, delivery_id) where state = 'pending';
 create index if not exists deliveries_event_no on etl.deliveries (event_no);
 comment on table etl.deliveries is 'one row for each dataset event and consumer of it: each event is delivered once to each';
@@ -4551,6 +4554,7 @@ declare
   problem text := replace(coalesce(run.error ->> 'type', ''), '/api/problems/', '');
   validation jsonb := etl.failed_expectations(run.run_id);
   ge_failed boolean;
+  incremental boolean := run.params #>> '{source,cursor}' is not null;
   trend record;
   compared record;
   bound double precision;
@@ -4600,8 +4604,11 @@ begin
     perform etl.resolve_alert('ge_failed', run.run_label, 'All expectations hold.', about);
   end if;
 
-  -- the ratio of nothing is 1, so that nothing else tells of an empty source; an incremental one gives what changed
-  if run.total_rows = 0 and run.params #>> '{source,cursor}' is null then
+  -- the ratio of nothing is 1, so that nothing else tells of an empty source
+  if incremental then
+    -- it gives what changed, however much that is
+    perform etl.resolve_alert('volume_drop', run.run_label, 'The source is incremental: a run gives what has changed, however much that is.', about);
+  elsif run.total_rows = 0 then
     perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
         when 0 then 'Nothing was read: the source had no records.'
         else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
@@ -4616,7 +4623,7 @@ begin
       and not m.dry_run and m.replay_of is null and m.ratio is not null
     order by m.created_at desc limit compared.trend_window) as m;
   if trend.runs < 3 then
-    if run.total_rows > 0 then
+    if run.total_rows > 0 and not incremental then
       perform etl.resolve_alert('volume_drop', run.run_label, format('%s rows arrived.', run.total_rows), about);
     end if;
     return;
@@ -4631,8 +4638,7 @@ begin
   else
     perform etl.resolve_alert('trend_drop', run.run_label, format('The ratio is %s again.', round(run.ratio::numeric, 4)), about);
   end if;
-  -- an incremental source gives what changed, however much that is
-  if run.params #>> '{source,cursor}' is not null then return; end if;
+  if incremental then return; end if;
   if run.total_rows = 0 then
     null;
   elsif run.total_rows <= trend.total_rows * (1 - settings.volume_drop) then
@@ -4658,9 +4664,11 @@ begin
         (select case when count(*) = 0 then 'The schedule is gone.' when not bool_or(c.active) then 'The schedule is off.' end
          from etl.schedules as c where 'schedule ' || c.name = state.subject)
       when state.kind in ('run_failed', 'ge_failed', 'low_ratio', 'trend_drop', 'volume_drop', 'sla_miss') then
-        case when not exists (select from etl.runs as r where r.run_label = state.subject
-            -- a deadline of a stage has it behind the label
-            or state.kind = 'sla_miss' and r.run_label = regexp_replace(state.subject, ' [a-z_]+$', '')) then 'The label has no runs any more.' end
+        (select case when count(*) = 0 then 'The label has no runs any more.'
+            -- longer than from one month's run to the next one's
+            when max(r.requested_at) < clock_timestamp() - interval '40 days' then 'The label has not been run for 40 days.' end
+         -- a deadline of a stage has it behind the label
+         from etl.runs as r where r.run_label in (state.subject, case state.kind when 'sla_miss' then regexp_replace(state.subject, ' [a-z_]+$', '') end))
       when state.kind = 'stale' then
         case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
             and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
@@ -4668,7 +4676,9 @@ begin
           then 'The dataset is gone, or may be as old as it likes.' end
       when state.kind in ('consumer_failed', 'consumer_late') then
         case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))
-          then 'The consumer is gone.' end
+          then 'The consumer is gone.'
+          when state.kind = 'consumer_failed' and not etl.owes_deliveries(state.subject)
+          then 'What the consumer gave up has been delivered since, or deleted as too old.' end
     end;
     if why is not null then
       perform etl.resolve_alert(state.kind, state.subject, why);
@@ -4701,7 +4711,7 @@ begin
   end loop;
   for each in
     select c.consumer, o.since, coalesce(o.since < clock_timestamp() - interval '15 minutes', false) as late
-    from etl.consumers as c, lateral (select min(d.created_at) as since from etl.deliveries as d
+    from etl.consumers as c, lateral (select min(coalesce(d.redelivered_at, d.created_at)) as since from etl.deliveries as d
       where d.consumer = c.consumer and d.state = 'pending') as o
     where c.active
   loop
@@ -5066,6 +5076,13 @@ language sql set search_path = pg_catalog, etl, pg_temp as $$
   insert into etl.consumer_transactions (xact) values (pg_current_xact_id())
 $$;
 
+-- Whether a consumer has given up events that it has not had since.
+create or replace function etl.owes_deliveries(consumer text) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select exists (select from etl.deliveries as d
+    where d.consumer = owes_deliveries.consumer and (d.state = 'failed' or d.redelivered_at is not null))
+$$;
+
 -- Ticks deliveries off, in the consumer's transaction. Refused to who no longer holds the lease, and where the consumer
 -- has put another transaction in the place of its own.
 create or replace function etl.finish_deliveries(consumer text, holder uuid, ids bigint[], result jsonb) returns void
@@ -5076,9 +5093,12 @@ begin
   if not found then
     raise exception 'The consumer has ended its transaction.' using errcode = 'invalid_transaction_termination';
   end if;
-  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp()
+  update etl.deliveries as d set state = 'done', error = null, result = finish_deliveries.result, ended_at = clock_timestamp(),
+      redelivered_at = null
     where d.delivery_id = any (ids) and d.state = 'pending';
-  perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again.', consumer));
+  if not etl.owes_deliveries(consumer) then
+    perform etl.resolve_alert('consumer_failed', consumer, format('Consumer %s works again, and has had all of its events.', consumer));
+  end if;
 end $$;
 
 -- Notes that a consumer threw: its events come again with growing pauses, at most max_attempts times.
@@ -5115,7 +5135,8 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   back bigint;
 begin
-  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity'
+  update etl.deliveries as d set state = 'pending', attempts = 0, ended_at = null, next_attempt_at = '-infinity',
+      redelivered_at = clock_timestamp()
     where d.consumer = redeliver.consumer and d.state = 'failed' and d.delivery_id = coalesce(redeliver.delivery_id, d.delivery_id);
   get diagnostics back = row_count;
   if back > 0 then
@@ -6084,6 +6105,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.order_key', 'server', 'execute'),
     ('function', 'etl.notify_channels', 'server', 'execute'),
     ('function', 'etl.overdue_schedules', 'server', 'execute'),
+    ('function', 'etl.owes_deliveries', 'server', 'execute'),
     ('function', 'etl.owner', 'server', 'execute'),
     ('function', 'etl.payload_value', 'server', 'execute'),
     ('function', 'etl.plan_chunks', 'server', 'execute'),
@@ -6223,7 +6245,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('c2cf9db82db07dd50300f774c8cebbcfa24c96db37f8b7f612162714dcc5e268')
+insert into etl.setups (checksum) values ('93ea5c72edc94a3c5c8babf7ebb4775055a78c78e0789a256bafe3e7efd77069')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6231,4 +6253,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"c2cf9db82db07dd50300f774c8cebbcfa24c96db37f8b7f612162714dcc5e268","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"93ea5c72edc94a3c5c8babf7ebb4775055a78c78e0789a256bafe3e7efd77069","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -150,8 +150,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/nothing-read",
     file: "sql/reactions/alerts.sql",
-    find: "if run.total_rows = 0 and",
-    replace: "if false and",
+    find: "elsif run.total_rows = 0 then\n    perform",
+    replace: "elsif false then\n    perform",
     breaks: "a run that reads nothing raises an alert",
     tests: ["integration/alert_incidents_test.ts: a run that reads nothing"],
   },
@@ -214,7 +214,7 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/incremental-volume",
     file: "sql/reactions/alerts.sql",
-    find: "if run.params #>> '{source,cursor}' is not null then return; end if;",
+    find: "if incremental then return; end if;",
     replace: "",
     breaks: "an incremental source has no usual volume",
     tests: ["integration/alerts_test.ts: volume_drop leaves incremental sources alone"],
