@@ -91,13 +91,20 @@ Deno.test("a run ends although a client keeps sums and incidents locked", async 
   await engine.succeed({ batch_size: 5 });
   await sql`select etl.raise_alert('stale', 'public.etl_improved_events', 'm')`;
   const client = await connect(engine.db.dsn);
+  let waited = false;
+  const tooLate = setTimeout(() => {
+    waited = true;
+    void client.end();
+  }, 20_000);
   try {
     await client.query(`begin; update etl.metrics_totals set runs = runs;
       select from etl.alert_states for update`);
     await engine.succeed({ batch_size: 6, run_label: "b" });
+    assert.equal(waited, false, "until the client is gone");
     const [sum] = await sql`select sum(runs)::int as n from etl.metrics_totals`;
     assert.equal(sum!.n, 2);
   } finally {
+    clearTimeout(tooLate);
     await client.end();
   }
   const open = () => sql`select from etl.alert_states where resolved_at is null`;
