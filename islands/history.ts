@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
-import { reloadIfSignedOut } from "./lib/api.ts";
+import { call, reloadIfSignedOut } from "./lib/api.ts";
 import { at } from "./lib/base.ts";
 
 /** The page is looked up again at most so often. */
@@ -27,7 +27,7 @@ function followHistory(): void {
       if (newest === "") recent.forEach(({ run_id }) => known.add(run_id));
       document.documentElement.dataset.following = "yes";
       newest = recent[0]?.run_id ?? "-";
-      announce(recent.filter(({ run_id }) => !known.has(run_id)).length);
+      announce(recent.filter(({ run_id }) => !known.has(run_id)).length, newest);
       if (rowsInMotion()) schedule();
     });
   };
@@ -49,10 +49,13 @@ function followHistory(): void {
 const rowsInMotion = () =>
   document.querySelector(".history .state.is-running, .history .state.is-queued") !== null;
 
-function announce(count: number): void {
+function announce(count: number, newest: string): void {
   const link = document.querySelector<HTMLAnchorElement>(".news");
   const text = link?.querySelector<HTMLElement>("[data-one]");
   if (!link || !text || count === 0) return;
+  const url = new URL(link.href);
+  url.searchParams.set("since", newest);
+  link.href = url.href;
   link.hidden = false;
   text.textContent = count === 1
     ? text.dataset.one!
@@ -69,8 +72,79 @@ async function refreshRows(): Promise<void> {
   for (const row of document.querySelectorAll<HTMLElement>("tr[data-run]")) {
     const other = page.querySelector(`tr[data-run="${row.dataset.run}"]`);
     if (other === null || other.isEqualNode(row) || row.contains(document.activeElement)) continue;
+    const chosen = row.querySelector<HTMLInputElement>("[data-choose]")?.checked === true;
     row.replaceWith(document.adoptNode(other));
+    const box = other.querySelector<HTMLInputElement>("[data-choose]");
+    if (box !== null) box.checked = chosen;
   }
+  dispatchEvent(new Event("contentchange"));
+}
+
+type Verb = "retry" | "cancel";
+const FITS: Record<Verb, string[]> = {
+  retry: ["failed", "cancelled"],
+  cancel: ["queued", "running"],
+};
+
+/** Retries or cancels the runs that are chosen, one after the other; says of each that could not be why. */
+function actOnMany(): void {
+  const bar = document.querySelector<HTMLElement>(".bulk");
+  const all = document.querySelector<HTMLInputElement>("[data-choose-all]");
+  if (bar === null || all === null) return;
+  const answer = bar.querySelector<HTMLElement>(".bulk-answer")!;
+  const boxes = () => [...document.querySelectorAll<HTMLInputElement>("[data-choose]")];
+  const chosen = (states?: string[]) =>
+    boxes().filter((box) => box.checked).map((box) => box.closest<HTMLElement>("tr")!)
+      .filter(({ dataset }) => states === undefined || states.includes(dataset.state!));
+  const fill = (element: HTMLElement, n: number) => {
+    element.textContent = element.dataset.text!.replace("{n}", String(n));
+  };
+  const show = () => {
+    const count = chosen().length;
+    bar.hidden = count === 0 && answer.textContent === "";
+    fill(bar.querySelector<HTMLElement>(".bulk-count")!, count);
+    for (const button of bar.querySelectorAll<HTMLButtonElement>("[data-bulk]")) {
+      const n = chosen(FITS[button.dataset.bulk as Verb]).length;
+      button.disabled = n === 0;
+      fill(button.querySelector<HTMLElement>("[data-text]")!, n);
+    }
+    all.checked = count > 0 && count === boxes().length;
+    all.indeterminate = count > 0 && !all.checked;
+  };
+  const act = async (verb: Verb) => {
+    const rows = chosen(FITS[verb]);
+    const failures: string[] = [];
+    for (const button of bar.querySelectorAll<HTMLButtonElement>("button")) button.disabled = true;
+    for (const { dataset } of rows) {
+      try {
+        await call(`/api/etl/runs/${dataset.run}/${verb}`, {
+          method: "POST",
+          body: {},
+          offline: bar.dataset.offline!,
+        });
+      } catch (error) {
+        failures.push((error as Error).message);
+      }
+    }
+    const done = bar.dataset.done!.replace("{n}", String(rows.length - failures.length))
+      .replace("{of}", String(rows.length));
+    answer.textContent = [done, ...new Set(failures)].join(" ");
+    for (const box of boxes()) box.checked = false;
+    await refreshRows();
+    show();
+  };
+  document.addEventListener("change", (event) => {
+    const box = event.target as HTMLInputElement;
+    if (box === all) { for (const each of boxes()) each.checked = all.checked; }
+    else if (box.dataset.choose === undefined) return;
+    answer.textContent = "";
+    show();
+  });
+  for (const button of bar.querySelectorAll<HTMLButtonElement>("[data-bulk]")) {
+    button.addEventListener("click", () => void act(button.dataset.bulk as Verb));
+  }
+  addEventListener("contentchange", show);
 }
 
 followHistory();
+actOnMany();

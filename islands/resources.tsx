@@ -241,7 +241,7 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
               </button>
             );
             return (
-              <tr key={name}>
+              <tr key={name} id={`row-${name}`}>
                 <th scope="row">
                   {kind === "datasets"
                     ? (

@@ -206,7 +206,7 @@ export function ScheduleTable({ items, busy, onAction }: ScheduleTableProps) {
         </thead>
         <tbody>
           {items.map((schedule) => (
-            <tr key={schedule.name}>
+            <tr key={schedule.name} id={`row-${schedule.name}`}>
               <th scope="row">
                 <span class="resource-name">{schedule.name}</span>
                 {schedule.description !== null && (

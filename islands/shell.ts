@@ -2,15 +2,15 @@
 /// <reference lib="dom.iterable" />
 import { at } from "./lib/base.ts";
 import type { Messages } from "./i18n/en.ts";
-import { createLocale, type Lang, type TimeStyle } from "./lib/locale.ts";
+import { createLocale, type Lang, type TimeStyle, viewerZone } from "./lib/locale.ts";
 
 const TICK_MS = 5000;
 
 /** Times outside of islands in the viewer's zone, which the server is told for the next page. */
 function showTimes(): void {
   const { lang, dataset } = document.documentElement;
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC";
-  if (dataset.zone !== zone) setPreference("zone", zone);
+  const zone = viewerZone();
+  if (dataset.clock !== "utc" && dataset.zone !== zone) setPreference("zone", zone);
   const locale = createLocale({
     lang: lang as Lang,
     tag: dataset.tag!,
@@ -64,7 +64,23 @@ function setPreference(name: "theme" | "zone", value: string): void {
 /** "g" waits so long for what follows, in ms. */
 const SEQUENCE_MS = 1000;
 
-/** "n" for a new run, "g" and a letter for a page (links name their keys), "/" for the first filter, Escape closes the menu. */
+/** The field of the search that is in view; on a phone it is in the menu. */
+function searchField(): HTMLElement | undefined {
+  const fields = [...document.querySelectorAll<HTMLElement>("[data-search]")];
+  const seen = () => fields.find((field) => field.checkVisibility());
+  if (seen() === undefined) {
+    const menu = document.querySelector<HTMLDetailsElement>(".menu");
+    if (menu !== null) menu.open = true;
+  }
+  return seen();
+}
+
+function showShortcuts(): void {
+  const dialog = document.querySelector<HTMLDialogElement>("#shortcuts");
+  if (dialog !== null && !dialog.open) dialog.showModal();
+}
+
+/** "/" searches, "f" filters, "n" is a new run, "g" and a letter a page (links name their keys), "?" shows all, Escape closes the menu. */
 function useKeys(): void {
   let wentAt = -SEQUENCE_MS;
   document.addEventListener("keydown", (event) => {
@@ -81,13 +97,19 @@ function useKeys(): void {
     const key = CSS.escape(follows ? `g ${event.key}` : event.key);
     const link = document.querySelector<HTMLAnchorElement>(`a[data-key="${key}"]`);
     if (link !== null) location.assign(link.href);
-    else if (event.key === "/") {
-      const field = document.querySelector<HTMLElement>("main [data-filter]");
-      if (field === null) return;
+    else if (event.key === "?") showShortcuts();
+    else if (event.key === "/" || event.key === "f") {
+      const field = event.key === "/"
+        ? searchField()
+        : document.querySelector<HTMLElement>("main [data-filter]");
+      if (!field) return;
       event.preventDefault();
       field.focus();
     }
   });
+  for (const button of document.querySelectorAll("[data-shortcuts]")) {
+    button.addEventListener("click", showShortcuts);
+  }
 }
 
 /** A choice in a filter takes effect at once. */

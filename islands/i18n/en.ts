@@ -130,6 +130,31 @@ export const en = {
   "dataset.no_readers": "No consumer reads it.",
   "dataset.inactive": "not active",
 
+  // search and keys
+  "nav.search": "Search",
+  "search.label": "Search everything",
+  "search.short": "Search",
+  "search.about":
+    "Runs by their id, pipelines, datasets, schedules, configurations and suites by their names, rejected records by what they hold. Two characters at least.",
+  "search.nothing":
+    "Nothing has “{text}”. Rejected records are looked for among the newest 20,000.",
+  "search.records": "Rejected records",
+  "search.slow": "The rejected records took too long to look through.",
+  "keys.title": "Keyboard shortcuts",
+  "keys.filter": "First filter of the page",
+  "clock.label": "Times",
+  "clock.local": "Local",
+  "clock.utc": "UTC",
+
+  // several runs at once
+  "bulk.label": "Chosen runs",
+  "bulk.chosen": "{n} chosen",
+  "bulk.retry": "Retry {n}",
+  "bulk.cancel": "Cancel {n}",
+  "bulk.done": "{n} of {of} done.",
+  "bulk.all": "Choose all runs of the page",
+  "bulk.one": "Choose {label}",
+
   // pipelines
   "pipelines.pipeline": "Pipeline",
   "pipelines.last_run": "Last run",

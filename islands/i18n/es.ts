@@ -128,6 +128,31 @@ export const es = {
   "dataset.no_readers": "Ningún consumidor lo lee.",
   "dataset.inactive": "inactivo",
 
+  // search and keys
+  "nav.search": "Buscar",
+  "search.label": "Buscar en todo",
+  "search.short": "Buscar",
+  "search.about":
+    "Ejecuciones por su id; pipelines, conjuntos de datos, programaciones, configuraciones y suites por su nombre; registros rechazados por lo que contienen. Al menos dos caracteres.",
+  "search.nothing":
+    "Nada tiene «{text}». Los registros rechazados se buscan entre los 20.000 más nuevos.",
+  "search.records": "Registros rechazados",
+  "search.slow": "Revisar los registros rechazados tardó demasiado.",
+  "keys.title": "Atajos de teclado",
+  "keys.filter": "Primer filtro de la página",
+  "clock.label": "Horas",
+  "clock.local": "Local",
+  "clock.utc": "UTC",
+
+  // several runs at once
+  "bulk.label": "Ejecuciones elegidas",
+  "bulk.chosen": "{n} elegidas",
+  "bulk.retry": "Reintentar {n}",
+  "bulk.cancel": "Cancelar {n}",
+  "bulk.done": "{n} de {of} hechas.",
+  "bulk.all": "Elegir todas las ejecuciones de la página",
+  "bulk.one": "Elegir {label}",
+
   // pipelines
   "pipelines.pipeline": "Pipeline",
   "pipelines.last_run": "Última ejecución",

@@ -1,6 +1,6 @@
 import { type ComponentChildren, createContext } from "preact";
 import { useContext, useEffect, useMemo, useState } from "preact/hooks";
-import { createLocale, type Locale, type LocaleSettings } from "./locale.ts";
+import { createLocale, type Locale, type LocaleSettings, viewerZone } from "./locale.ts";
 import type { Role } from "../../vocabulary/words.ts";
 
 /** A locale, and the time that "ago" is counted from, in ms. */
@@ -29,7 +29,7 @@ export function LocaleProvider({ settings, now, children }: ProviderProps) {
   const [zone, setZone] = useState(settings.zone);
   const [clock, setClock] = useState(now);
   useEffect(() => {
-    setZone(Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC");
+    setZone(viewerZone());
     setClock(Date.now());
     const timer = setInterval(() => setClock(Date.now()), TICK_MS);
     return () => clearInterval(timer);

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 import type { MessageKey, Messages } from "../i18n/en.ts";
 
 export type Lang = "en" | "es";
@@ -30,6 +31,12 @@ export interface Locale extends Omit<LocaleSettings, "messages"> {
   relative(iso: string, now: number): string;
 }
 
+/** In the browser: the zone that times are shown in, its own unless the viewer wants UTC. */
+export const viewerZone = (): string =>
+  document.documentElement.dataset.clock === "utc"
+    ? "UTC"
+    : Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC";
+
 export type TimeStyle = "long" | "short" | "time" | "day";
 
 const STYLES: Record<TimeStyle, Intl.DateTimeFormatOptions> = {
@@ -40,6 +47,7 @@ const STYLES: Record<TimeStyle, Intl.DateTimeFormatOptions> = {
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit",
+    timeZoneName: "short",
   },
   short: { month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit" },
   time: { hour: "2-digit", minute: "2-digit", second: "2-digit" },

@@ -23,6 +23,7 @@ import { pipelinesPage } from "./pipelines_page.tsx";
 import { reportsPage } from "./reports_page.tsx";
 import { resourcePages } from "./resource_pages.tsx";
 import { runPage } from "./run_page.tsx";
+import { searchPage } from "./search_page.tsx";
 import { schedulesPage } from "./schedules_page.tsx";
 import { signInRoutes } from "./sign_in_page.tsx";
 import type { MenuItem } from "./layout.tsx";
@@ -43,6 +44,7 @@ const PAGES: Page[] = [
   resourcePages.suites,
   alertsPage,
   reportsPage,
+  searchPage,
 ];
 
 const MENU: MenuItem[] = PAGES.flatMap(({ path, nav, menu }) =>
@@ -78,6 +80,8 @@ export function dashboardRoutes(
     }
     const lang = form.get("lang");
     if (lang === "en" || lang === "es") setCookie(c, "etl_lang", lang, cookie);
+    const clock = form.get("clock");
+    if (clock === "local" || clock === "utc") setCookie(c, "etl_clock", clock, cookie);
     return c.redirect(returnPath(form.get("back")), 303);
   });
   for (const { path, role, nav, load, data } of PAGES) {
@@ -87,6 +91,7 @@ export function dashboardRoutes(
     };
     get(path, async (c) => {
       const content = await load(c, deps);
+      if (content instanceof Response) return content;
       return await renderPage(c, deps.assets, { ...content, menu: MENU, nav });
     });
     for (const [at, answer] of Object.entries(data ?? {})) get(at, (c) => answer(c, deps));

@@ -203,7 +203,7 @@ function Figures({ facts, profile }: { facts: DatasetFacts; profile: DatasetProf
   const { t, number, duration } = useLocale();
   const { last_written_at, stale, stale_after_seconds, view } = facts;
   return (
-    <dl class="figures">
+    <dl class="figures three">
       <div class="figure">
         <dt>{t("dataset.freshness")}</dt>
         <dd class={`figure-main ${stale ? "is-bad" : ""}`}>
@@ -353,8 +353,8 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
                 <td class="quiet">{column.type}</td>
                 <td class="num">{percent(column.nulls / rows)}</td>
                 <td class="num">{number(column.distinct)}</td>
-                {mayRead && <td class="cell">{column.least ?? "–"}</td>}
-                {mayRead && <td class="cell">{column.greatest ?? "–"}</td>}
+                {mayRead && <td class="value-cell">{column.least ?? "–"}</td>}
+                {mayRead && <td class="value-cell">{column.greatest ?? "–"}</td>}
                 {mayRead && (
                   <td>
                     {column.distinct < rows - column.nulls || rows === 1
@@ -362,7 +362,7 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
                         <span class="common">
                           {column.common.map(({ value, rows: n }) => (
                             <span key={value} class="common-value">
-                              <span class="cell">{value}</span>{" "}
+                              <span class="value-cell">{value}</span>{" "}
                               <span class="quiet">{number(n)}</span>
                             </span>
                           ))}
@@ -410,8 +410,9 @@ function Examples({ profile }: { profile: DatasetProfile }) {
           <tbody>
             {examples.map((row, index) => (
               <tr key={index}>
-                {shown.map(({ name }) => <td class="cell" key={name}>{text(valueOf(row, name))}
-                </td>)}
+                {shown.map(({ name }) => (
+                  <td class="value-cell" key={name}>{text(valueOf(row, name))}</td>
+                ))}
               </tr>
             ))}
           </tbody>

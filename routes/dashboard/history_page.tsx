@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { RUN_STATES } from "../../vocabulary/words.ts";
 import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
-import { useLocale } from "../../islands/lib/context.tsx";
+import { useContext } from "preact/hooks";
+import { useLocale, ViewerContext } from "../../islands/lib/context.tsx";
 import {
   COUNT_LIMIT,
   HISTORY_COLUMNS,
@@ -10,6 +11,7 @@ import {
   type HistoryRow,
   type SortColumn,
 } from "../../store/history.ts";
+import { mayAct } from "../access/identity.ts";
 import { ORIGINAL_COLUMNS } from "../metrics_csv.ts";
 import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
@@ -65,7 +67,12 @@ async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
 
 function sharedHistory(c: Context, deps: DashboardDeps, query: HistoryQuery): Promise<HistoryPage> {
   const filter = historyFilter(query, readPreferences(c).zone);
-  return deps.briefly.get(`history ${JSON.stringify(filter)}`, () => historyPage(deps.sql, filter));
+  // who has been told of a run is shown it, also within the second for which an answer is kept
+  const since = (c.req.query("since") ?? "").slice(0, 36);
+  return deps.briefly.get(
+    `history ${JSON.stringify(filter)} ${since}`,
+    () => historyPage(deps.sql, filter),
+  );
 }
 
 interface RunsProps {
@@ -98,12 +105,39 @@ function Runs({ query, page, labels }: RunsProps) {
       </div>
       <section class="card history" aria-label={t("nav.runs")}>
         <Filters query={query} labels={labels} isFiltered={isFiltered} />
-        {page.rows.length === 0
-          ? <Empty isFiltered={isFiltered} />
-          : <HistoryTable query={query} rows={page.rows} />}
+        {page.rows.length === 0 ? <Empty isFiltered={isFiltered} /> : (
+          <>
+            {mayAct(useContext(ViewerContext).role, "operator") && <Bulk />}
+            <HistoryTable query={query} rows={page.rows} />
+          </>
+        )}
         <Pager query={query} page={page} />
       </section>
     </>
+  );
+}
+
+/** What can be done with several runs at once; its script brings it to life. */
+function Bulk() {
+  const { t } = useLocale();
+  return (
+    <div
+      class="bulk only-with-script"
+      role="group"
+      aria-label={t("bulk.label")}
+      data-done={t("bulk.done")}
+      data-offline={t("error.network")}
+      hidden
+    >
+      <span class="bulk-count" data-text={t("bulk.chosen")} />
+      <button type="button" class="button" data-bulk="retry">
+        <Icon name="retry" /> <span data-text={t("bulk.retry")} />
+      </button>
+      <button type="button" class="button danger" data-bulk="cancel">
+        <Icon name="stop" /> <span data-text={t("bulk.cancel")} />
+      </button>
+      <p class="bulk-answer" role="status" />
+    </div>
   );
 }
 
@@ -270,15 +304,22 @@ interface HistoryTableProps {
 
 /** Runs, each column a link that sorts by it. */
 export function HistoryTable({ query, rows }: HistoryTableProps) {
+  const { t } = useLocale();
+  const mayChoose = mayAct(useContext(ViewerContext).role, "operator");
   return (
     <div class="table-scroll">
       <table class="table">
         <thead>
           <tr>
+            {mayChoose && (
+              <th scope="col" class="choose only-with-script">
+                <input type="checkbox" data-choose-all aria-label={t("bulk.all")} />
+              </th>
+            )}
             {COLUMNS.map((column) => <Head key={column.name} query={query} column={column} />)}
           </tr>
         </thead>
-        <tbody>{rows.map((row) => <Row key={row.run_id} row={row} />)}</tbody>
+        <tbody>{rows.map((row) => <Row key={row.run_id} row={row} mayChoose={mayChoose} />)}</tbody>
       </table>
     </div>
   );
@@ -307,10 +348,15 @@ function Head({ query, column }: { query: HistoryQuery; column: Column }) {
   );
 }
 
-function Row({ row }: { row: HistoryRow }) {
+function Row({ row, mayChoose }: { row: HistoryRow; mayChoose: boolean }) {
   const { t, maybe, number, percent, duration } = useLocale();
   return (
-    <tr data-run={row.run_id}>
+    <tr data-run={row.run_id} data-state={row.state}>
+      {mayChoose && (
+        <td class="choose only-with-script">
+          <input type="checkbox" data-choose aria-label={t("bulk.one", { label: row.run_label })} />
+        </td>
+      )}
       <td>
         <StateBadge state={row.state} />
       </td>

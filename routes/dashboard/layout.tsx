@@ -23,6 +23,7 @@ export interface MenuItem {
 
 interface AloneLayoutProps {
   theme: Theme;
+  clock: "local" | "utc";
   /** Path and query of this page, to come back to. */
   here: string;
   children: ComponentChildren;
@@ -36,7 +37,7 @@ interface LayoutProps extends AloneLayoutProps {
 }
 
 /** What every page has around its content. */
-export function Layout({ menu, nav, theme, here, identity, children }: LayoutProps) {
+export function Layout({ menu, nav, theme, clock, here, identity, children }: LayoutProps) {
   const { t } = useLocale();
   return (
     <>
@@ -48,27 +49,81 @@ export function Layout({ menu, nav, theme, here, identity, children }: LayoutPro
             <Icon name="menu" size={20} />
           </summary>
           <div class="menu-panel">
+            <SearchForm />
             <Navigation menu={menu} nav={nav} label={t("nav.menu")} />
             <Account identity={identity} />
-            <Settings theme={theme} here={here} />
+            <Settings theme={theme} clock={clock} here={here} />
           </div>
         </details>
       </header>
       <aside class="sidebar">
         <Brand />
+        <SearchForm />
         <Navigation menu={menu} nav={nav} label={t("nav.main")} />
         <div class="sidebar-end">
           <Account identity={identity} />
-          <Settings theme={theme} here={here} />
+          <Settings theme={theme} clock={clock} here={here} />
         </div>
       </aside>
       <main id="main" tabindex={-1}>{children}</main>
+      <Shortcuts menu={menu} />
     </>
   );
 }
 
+/** Over everything; "/" leads here. */
+function SearchForm() {
+  const { t } = useLocale();
+  return (
+    <form class="nav-search" action="/etl/search" role="search" aria-label={t("search.label")}>
+      <input
+        type="search"
+        name="q"
+        aria-label={t("search.label")}
+        placeholder={t("search.short")}
+        maxlength={200}
+        autocomplete="off"
+        data-search
+      />
+      <kbd aria-hidden="true">/</kbd>
+    </form>
+  );
+}
+
+/** What keys do; the script of every page opens it on "?". */
+function Shortcuts({ menu }: { menu: MenuItem[] }) {
+  const { t } = useLocale();
+  const keys: [string, string][] = [
+    ["/", t("search.label")],
+    ["f", t("keys.filter")],
+    ["n", t("nav.new")],
+    ...menu.flatMap(({ key, name }): [string, string][] =>
+      key === undefined ? [] : [[`g ${key}`, t(`nav.${name}`)]]
+    ),
+    ["?", t("keys.title")],
+  ];
+  return (
+    <dialog id="shortcuts" class="dialog" aria-labelledby="shortcuts-title">
+      <form method="dialog" class="dialog-head">
+        <h2 id="shortcuts-title">{t("keys.title")}</h2>
+        <button type="submit" class="button plain icon-only" aria-label={t("action.close")}>
+          <Icon name="close" />
+        </button>
+      </form>
+      <dl class="shortcuts">
+        {keys.map(([key, what]) => (
+          <div key={key}>
+            <dt>{key.split(" ").map((each) => <kbd key={each}>{each}</kbd>)}</dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+    </dialog>
+  );
+}
+
 /** The same for a page that leads nowhere else. */
-export function AloneLayout({ theme, here, children }: AloneLayoutProps) {
+export function AloneLayout({ theme, clock, here, children }: AloneLayoutProps) {
   return (
     <div class="alone">
       <header>
@@ -76,7 +131,7 @@ export function AloneLayout({ theme, here, children }: AloneLayoutProps) {
       </header>
       <main id="main" tabindex={-1}>{children}</main>
       <footer>
-        <Preferences theme={theme} here={here} />
+        <Preferences theme={theme} clock={clock} here={here} />
       </footer>
     </div>
   );
@@ -160,20 +215,25 @@ function Navigation(
 const current = (nav: NavName | null, name: NavName) =>
   nav === name ? { "aria-current": "page" as const } : {};
 
-function Settings({ theme, here }: { theme: Theme; here: string }) {
+type PreferencesProps = Pick<AloneLayoutProps, "theme" | "clock" | "here">;
+
+function Settings({ theme, clock, here }: PreferencesProps) {
   const { t } = useLocale();
   return (
     <div class="settings">
       <a class="nav-item" href="/api/docs">
         <Icon name="docs" /> {t("nav.docs")}
       </a>
-      <Preferences theme={theme} here={here} />
+      <button type="button" class="nav-item only-with-script" data-shortcuts>
+        <Icon name="keyboard" /> {t("keys.title")}
+      </button>
+      <Preferences theme={theme} clock={clock} here={here} />
     </div>
   );
 }
 
-function Preferences({ theme, here }: { theme: Theme; here: string }) {
-  const { t, lang } = useLocale();
+function Preferences({ theme, clock, here }: PreferencesProps) {
+  const { t, lang, zone } = useLocale();
   const icons = { system: "system", light: "sun", dark: "moon" } as const;
   return (
     <form method="post" action="/etl/preferences" class="settings-row">
@@ -190,6 +250,20 @@ function Preferences({ theme, here }: { theme: Theme; here: string }) {
             title={t(`theme.${each}`)}
           >
             <Icon name={icons[each]} />
+          </button>
+        ))}
+      </div>
+      <div class="segmented" role="group" aria-label={t("clock.label")}>
+        {(["local", "utc"] as const).map((each) => (
+          <button
+            type="submit"
+            name="clock"
+            value={each}
+            key={each}
+            aria-pressed={clock === each}
+            title={each === "utc" || clock === "utc" ? t(`clock.${each}`) : zone}
+          >
+            {t(`clock.${each}`)}
           </button>
         ))}
       </div>

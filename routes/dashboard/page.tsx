@@ -52,7 +52,8 @@ export type Page = {
   path: string;
   /** Who may look at it, and at its data. */
   role: Needed;
-  load(c: Context, deps: DashboardDeps): Promise<PageContent>;
+  /** What it shows, or an answer of another kind: one that leads elsewhere. */
+  load(c: Context, deps: DashboardDeps): Promise<PageContent | Response>;
   /** What its scripts look up, and other forms of it, by path below /etl. */
   data?: Record<string, (c: Context, deps: DashboardDeps) => Promise<Response>>;
 } & (OfMenu | { nav: NavName; menu?: undefined });
@@ -108,7 +109,7 @@ export async function renderPage(
   assets: Assets,
   { title, main, status = 200, menu, nav }: PageContent & Frame,
 ): Promise<Response> {
-  const { lang, tag, zone, theme, messages } = readPreferences(c);
+  const { lang, tag, zone, clock, theme, messages } = readPreferences(c);
   const manifest = await assets.manifest();
   const locale = createLocale({ lang, tag, zone, messages });
   const now = Date.now();
@@ -129,9 +130,16 @@ export async function renderPage(
         <ViewerContext.Provider value={viewer}>
           <Scripts.Provider value={scripts}>
             {menu === undefined
-              ? <AloneLayout theme={theme} here={here}>{main}</AloneLayout>
+              ? <AloneLayout theme={theme} clock={clock} here={here}>{main}</AloneLayout>
               : (
-                <Layout menu={menu} nav={nav} theme={theme} here={here} identity={identity}>
+                <Layout
+                  menu={menu}
+                  nav={nav}
+                  theme={theme}
+                  clock={clock}
+                  here={here}
+                  identity={identity}
+                >
                   {main}
                 </Layout>
               )}
@@ -144,6 +152,7 @@ export async function renderPage(
         lang={lang}
         data-tag={tag}
         data-zone={zone}
+        data-clock={clock}
         data-now={now}
         data-theme={theme}
         data-role={viewer.role}

@@ -8,6 +8,7 @@ import {
   type Pipelines,
   pipelines,
 } from "../../store/pipelines.ts";
+import { baseOf } from "../shared/base_path.ts";
 import { type Page, useScript } from "./page.tsx";
 
 const ROWS = 50;
@@ -21,6 +22,11 @@ export const pipelinesPage: Page = {
   menu: { key: "p" },
   async load(c, deps) {
     const search = (c.req.query("q") ?? "").trim().slice(0, 200);
+    // what bookmarks of the overview have
+    const label = c.req.query("run_label");
+    if (label !== undefined && label !== "") {
+      return c.redirect(`${baseOf(c)}/etl/overview?run_label=${encodeURIComponent(label)}`);
+    }
     const page = Math.min(MAX_PAGE, Math.max(1, Math.trunc(Number(c.req.query("page"))) || 1));
     const filter = { search, limit: ROWS, offset: (page - 1) * ROWS };
     const found = await deps.briefly.get(
@@ -134,7 +140,7 @@ function Pipeline({ row }: { row: PipelineRow }) {
   const { name, of_schedule, runs, last_success, next_slot, schedules, incidents, urgency } = row;
   const last = runs[0];
   const href = of_schedule
-    ? `/etl/schedules#${encodeURIComponent(name)}`
+    ? `/etl/schedules#row-${encodeURIComponent(name)}`
     : `/etl/overview?run_label=${encodeURIComponent(name)}`;
   const others = schedules.filter((each) => each !== name);
   return (

@@ -11,8 +11,10 @@ export interface Preferences {
   lang: Lang;
   /** BCP 47 tag for numbers and dates. */
   tag: string;
-  /** IANA time zone; UTC until the browser has told. */
+  /** IANA time zone that times are shown in; UTC until the browser has told. */
   zone: string;
+  /** Whether that is the browser's own or UTC, by choice. */
+  clock: "local" | "utc";
   theme: Theme;
   messages: Messages;
 }
@@ -26,10 +28,12 @@ export function readPreferences(c: Context): Preferences {
     ? chosen
     : accepted.map(langOf).find((each) => each !== undefined) ?? "en";
   const theme = getCookie(c, "etl_theme");
+  const clock = getCookie(c, "etl_clock") === "utc" ? "utc" : "local";
   return {
     lang,
     tag: accepted.find((tag) => langOf(tag) === lang) ?? lang,
-    zone: validZone(getCookie(c, "etl_zone")),
+    zone: clock === "utc" ? "UTC" : validZone(getCookie(c, "etl_zone")),
+    clock,
     theme: theme === "light" || theme === "dark" ? theme : "system",
     messages: CATALOGUES[lang],
   };

@@ -18,7 +18,7 @@ Deno.test({
     for (const javaScriptEnabled of [true, false]) {
       await site.visit("/etl/runs", { javaScriptEnabled }, async (page) => {
         const rows = page.locator("tbody tr");
-        const numbers = async () => (await page.locator("tbody td:nth-child(5)").allInnerTexts());
+        const numbers = async () => (await page.locator("tbody td:nth-child(6)").allInnerTexts());
         assert.equal(await rows.count(), 6);
         await page.getByLabel("Label").selectOption("odd");
         if (!javaScriptEnabled) await page.getByRole("button", { name: "Apply" }).click();

@@ -59,6 +59,7 @@ Deno.test({
         second: "2-digit",
         hourCycle: "h23",
         timeZone: "Asia/Tokyo",
+        timeZoneName: "short",
       }).format(new Date(run.requested_at));
       assert.equal(await time.innerText(), expected);
       assert.match(

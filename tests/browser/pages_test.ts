@@ -29,6 +29,7 @@ Deno.test({
       dataset: "/etl/datasets/public.etl_improved_events",
       alerts: "/etl/alerts",
       reports: "/etl/reports",
+      search: "/etl/search?q=da",
       not_found: "/etl/nowhere",
     };
     for (const [name, path] of Object.entries(pages)) {
@@ -135,7 +136,7 @@ Deno.test({
       await page.keyboard.press("r");
       await page.waitForURL("**/etl/runs");
       await hydrated(page);
-      await page.keyboard.press("/");
+      await page.keyboard.press("f");
       assert.equal(await page.evaluate("document.activeElement.id"), "filter-run_label");
     });
     await site.visit("/etl", { viewport: { width: 390, height: 844 } }, async (page) => {

@@ -49,6 +49,7 @@ Deno.test({
       dataset: "/etl/datasets/public.etl_improved_events",
       alerts: "/etl/alerts",
       reports: "/etl/reports",
+      search: "/etl/search?q=orders",
     };
     await site.visit("/etl", { viewport: { width: 390, height: 844 } }, async (page) => {
       for (const [name, path] of Object.entries(paths)) {

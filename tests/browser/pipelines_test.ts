@@ -63,7 +63,7 @@ Deno.test({
           "document.documentElement.scrollWidth - document.documentElement.clientWidth",
         ) as number;
         assert.ok(wider <= 0, `${wider} px too wide at ${width}`);
-        await page.keyboard.press("/");
+        await page.keyboard.press("f");
         await page.keyboard.type("sAles");
         await until(page, "document.querySelectorAll('[data-pipeline]').length === 1");
         assert.match(page.url(), /\?q=sAles$/);

@@ -39,7 +39,7 @@ Deno.test({
       await screenshot(page, "sign_in_refused_1280_light");
       await signIn(page, token);
       await page.waitForURL("**/etl/runs?state=failed");
-      await page.goto(`${site.address}/etl`);
+      await page.goto(`${site.address}/etl/overview`);
       await hydrated(page);
       const account = page.locator(".sidebar .account");
       assert.match(await account.innerText(), /ada\s+operator/);
@@ -158,7 +158,15 @@ Deno.test({
         assert.ok(await button.isDisabled(), `${path} ${name}`);
         assert.equal(await button.getAttribute("title"), `This needs the role ${role}.`);
       }
-      for (const path of ["/etl", "/etl/new", "/etl/configurations", `/etl/runs/${run_id}`]) {
+      for (
+        const path of [
+          "/etl",
+          "/etl/overview",
+          "/etl/new",
+          "/etl/configurations",
+          `/etl/runs/${run_id}`,
+        ]
+      ) {
         await page.goto(site.address + path);
         await hydrated(page);
         await assertAccessible(page, `${path} of a viewer`);

@@ -35,4 +35,20 @@ export const PAGES: Mutant[] = [
     breaks: "the page of a large dataset says that it shows a sample",
     tests: ["browser/dataset_test.ts: a dataset says"],
   },
+  {
+    id: "pages/search-records",
+    file: "store/search.ts",
+    find: "where strpos(lower(q.raw), lower(${literal})) > 0\n      limit",
+    replace: "where strpos(q.raw, ${literal}) > 0\n      limit",
+    breaks: "a rejected record is found by its key, in any case",
+    tests: ["browser/search_test.ts: everything is found"],
+  },
+  {
+    id: "pages/bulk-fits",
+    file: "islands/history.ts",
+    find: 'cancel: ["queued", "running"]',
+    replace: 'cancel: ["queued", "running", "failed"]',
+    breaks: "only what still runs is offered to be cancelled",
+    tests: ["browser/search_test.ts: everything is found"],
+  },
 ];
