@@ -8,7 +8,7 @@ import { RecordChain } from "../pipeline/record_chain.ts";
 import { paramsSchema } from "../pipeline/params.ts";
 
 /** The name that owns the rows, in the baselines' tables as in ours. */
-const SOURCE_NAME = "bench";
+export const SOURCE_NAME = "bench";
 
 const RUN_ID = "00000000-0000-7000-8000-000000000000";
 

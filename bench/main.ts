@@ -14,6 +14,7 @@ import { peers } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
 import { smallLoad } from "./measures/small_load.ts";
+import { upload } from "./measures/upload.ts";
 import { typedView } from "./measures/typed_view.ts";
 import { validation } from "./measures/validation.ts";
 import { table } from "./report.ts";
@@ -23,6 +24,7 @@ const MEASURES: Measure[] = [
   load,
   loadSequential,
   smallLoad,
+  upload,
   loadingOnly,
   scale,
   duplicates,

@@ -1,6 +1,6 @@
 import type { RunDetail } from "../vocabulary/run_schema.ts";
 import type { TestServer } from "../tests/helpers/server.ts";
-import { sourceOf } from "./finished_rows.ts";
+import { SOURCE_NAME, sourceOf } from "./finished_rows.ts";
 import { cpuSecondsOf } from "./process_usage.ts";
 import type { World } from "./world.ts";
 
@@ -49,17 +49,44 @@ export interface TimedRun {
 }
 
 /** Carries out a run and takes its time and what it used. */
-export async function timedRun(
+export function timedRun(world: World, server: TestServer, conf: unknown): Promise<TimedRun> {
+  return timed(world, server, () => completeRun(server, conf));
+}
+
+/** The same of a data set that is sent as the body of the request. */
+export function timedUpload(
   world: World,
   server: TestServer,
-  conf: unknown,
+  { file, table }: { file: string; table: string },
+): Promise<TimedRun> {
+  const query = new URLSearchParams({
+    ...{ wait: "true", table_name: table, run_label: `bench ${table}` },
+    ...{ name: SOURCE_NAME, key: "id", event_type: '{"field": "type"}', occurred_at: "ts" },
+  });
+  return timed(world, server, async () => {
+    using body = await Deno.open(file);
+    const response = await fetch(`${server.address}/api/etl/run?${query}`, {
+      method: "POST",
+      headers: { "content-type": "application/x-ndjson" },
+      body: body.readable,
+    });
+    const answer = await response.json();
+    if (!response.ok || answer.state !== "succeeded") throw new Error(JSON.stringify(answer));
+    return answer as RunDetail;
+  });
+}
+
+async function timed(
+  world: World,
+  server: TestServer,
+  carryOut: () => Promise<RunDetail>,
 ): Promise<TimedRun> {
   const logged = server.logs.length;
   const wal = await world.walBytes();
   const serverCpu = await cpuSecondsOf(server.pid);
   const postgresCpu = await world.postgresCpuSeconds();
   const started = performance.now();
-  const run = await completeRun(server, conf);
+  const run = await carryOut();
   return {
     seconds: (performance.now() - started) / 1000,
     serverCpuSeconds: await cpuSecondsOf(server.pid) - serverCpu,

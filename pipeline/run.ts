@@ -10,6 +10,7 @@ import {
   type StoredChunk,
   storeDryRunCounts,
 } from "../store/runs.ts";
+import { isLargeUpload } from "../store/uploads.ts";
 import { withRetry } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { RunObserver } from "../telemetry/observer.ts";
@@ -441,7 +442,11 @@ export async function runContext(
   const sourceName = sourceNameOf(source, run.run_label);
   const dataset = `${run.schema_name}.${run.table_name}`;
   const given = (name: string) => ["request", "configuration"].includes(run.origins[name] ?? "");
-  const { endless, atHand } = adapterFor(source);
+  const adapter = adapterFor(source);
+  const { endless } = adapter;
+  const uploadId = adapter.upload?.(source);
+  const atHand = adapter.atHand &&
+    (uploadId === undefined || !await isLargeUpload(sql, uploadId));
   return {
     runId: run.run_id,
     attempt: run.attempt,

@@ -897,6 +897,13 @@ create table if not exists etl.uploads (
   primary key (upload_id, part_no)
 );
 comment on table etl.uploads is 'request bodies that carry data, in parts of about 1 MiB';
+-- kept for a week and read once: compressing them costs more than it saves
+do $$
+begin
+  if (select a.attstorage from pg_attribute as a where a.attrelid = 'etl.uploads'::regclass and a.attname = 'data') <> 'e' then
+    alter table etl.uploads alter column data set storage external;
+  end if;
+end $$;
 
 create table if not exists etl.cursors (
   source_name text not null,
@@ -6245,7 +6252,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('93ea5c72edc94a3c5c8babf7ebb4775055a78c78e0789a256bafe3e7efd77069')
+insert into etl.setups (checksum) values ('3ec876d5aa0ac897b1ebe5b0d964a60e4b9b740d9c80885f19fe3a9a7ff808f3')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6253,4 +6260,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"93ea5c72edc94a3c5c8babf7ebb4775055a78c78e0789a256bafe3e7efd77069","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"3ec876d5aa0ac897b1ebe5b0d964a60e4b9b740d9c80885f19fe3a9a7ff808f3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { Problem } from "../vocabulary/problem.ts";
 import type { Connection } from "./connection.ts";
+import type { Sql } from "./database.ts";
 
 const PART_BYTES = 1 << 20;
 
@@ -31,6 +32,18 @@ export async function* readUpload(
     if (data === null) return;
     yield data;
   }
+}
+
+/** Parts from which a body is as large as a file: more than a conf can hold. */
+const LARGE_PARTS = 9;
+
+/** Whether a stored body is larger than 8 MiB. */
+export async function isLargeUpload(sql: Sql, uploadId: string): Promise<boolean> {
+  const [row] = await sql<{ large: boolean }[]>`
+    select exists (select from etl.uploads where upload_id = ${uploadId} and part_no = ${
+    LARGE_PARTS - 1
+  }) as large`;
+  return row!.large;
 }
 
 export interface StoredUpload {

@@ -71,6 +71,7 @@ async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Pr
 /** Records in the conf, or the body of the request in any file format. */
 export const inlineAdapter: SourceAdapter<InlineConf> = {
   atHand: true,
+  upload: ({ upload_id }) => upload_id,
   planFirst: (conf, ctx, previewRecords) => planInlineSource(conf, { ctx, previewRecords }),
   plan: (conf: InlineConf, ctx: PlanContext) => planInlineSource(conf, { ctx }),
 

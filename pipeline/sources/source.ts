@@ -128,6 +128,8 @@ export interface SourceAdapter<C extends SourceConf> {
   endless?: true;
   /** Its records are at hand, so that chunk_size counts whoever set it; else the source knows better. */
   atHand?: true;
+  /** The request body that holds its records, where one does; a large one is read as a file is. */
+  upload?(conf: C): string | undefined;
   /** The column of an incremental conf that grows with every change; undefined where it is not incremental. */
   cursor?(conf: C): string | undefined;
   /** The named connection whose database is read. */

@@ -237,6 +237,13 @@ create table if not exists etl.uploads (
   primary key (upload_id, part_no)
 );
 comment on table etl.uploads is 'request bodies that carry data, in parts of about 1 MiB';
+-- kept for a week and read once: compressing them costs more than it saves
+do $$
+begin
+  if (select a.attstorage from pg_attribute as a where a.attrelid = 'etl.uploads'::regclass and a.attname = 'data') <> 'e' then
+    alter table etl.uploads alter column data set storage external;
+  end if;
+end $$;
 
 create table if not exists etl.cursors (
   source_name text not null,

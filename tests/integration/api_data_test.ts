@@ -57,6 +57,21 @@ Deno.test("POST /api/etl/run: CSV, NDJSON and Parquet bodies with parameters in 
   }
 });
 
+Deno.test("POST /api/etl/run: a large body is divided as a file is, a small one by chunk_size", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const load = async (records: number, query = "") => {
+    const pad = "x".repeat(900);
+    const body = "id,pad\n" + Array.from({ length: records }, (_, i) => `${i},${pad}\n`).join("");
+    const options = `wait=true&key=id&name=bodies&run_label=large&dry_run=true${query}`;
+    const run = await (await ask(engine, options, "text/csv", body)).json();
+    assert.equal(run.counts?.records_read, records, JSON.stringify(run));
+    return run.chunks.prepared;
+  };
+  assert.equal(await load(1_001), 3);
+  assert.equal(await load(10_000), 1, "9 MB");
+  assert.equal(await load(10_000, "&chunk_size=4000"), 3, "what is asked for counts");
+});
+
 Deno.test("POST /api/etl/run with data: query values are read as their parameter asks", async (t) => {
   await using engine = await startEngine(t, { workers: 1 });
   const params = async (query: string) => {

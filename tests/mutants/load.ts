@@ -232,6 +232,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_lookup_test.ts: rows of another source that single chunks find"],
   },
   {
+    id: "load/large-body",
+    file: "pipeline/run.ts",
+    find: "(uploadId === undefined || !await isLargeUpload(sql, uploadId));",
+    replace: "true;",
+    breaks: "a large body is divided as a file is, not into chunks of 500",
+    tests: ["integration/api_data_test.ts: POST /api/etl/run: a large body"],
+  },
+  {
     id: "load/request-order",
     file: "store/event_rows.ts",
     find: "${orderRunId}::uuid) > (${old}",
