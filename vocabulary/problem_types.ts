@@ -178,6 +178,17 @@ export const PROBLEM_TYPES = {
     meaning: "A disk is full: that of ETL_SPOOL_DIR, or the database's.",
     remedies: ["Free space or point ETL_SPOOL_DIR at a larger disk; the run goes on by itself."],
   },
+  "server-lost": {
+    title: "The server stopped",
+    meaning:
+      "The server that executed the run ended without a word: killed, out of memory, or its machine is gone. " +
+      "Another attempt goes on with what was loaded. An attempt that other runs died with does not count.",
+    remedies: [
+      "Look at the server's output: `Fatal JavaScript out of memory`, or exit code 137 of its container, is memory.",
+      "Load less at once: smaller row groups, a smaller batch_size, fewer ETL_WORKERS; or give the server more memory.",
+      "A run with which two servers have died without its getting on runs alone until it does.",
+    ],
+  },
   "attempts-exhausted": {
     meaning: "The run was started ETL_RUN_MAX_ATTEMPTS times and never ended.",
     remedies: [

@@ -94,6 +94,9 @@ begin
   run.state := 'queued';
   run.attempt := 0;
   run.attempt_base := 0;
+  run.deaths := 0;
+  run.deaths_spared := 0;
+  run.steps_at_death := 0;
   run.trigger := coalesce(options ->> 'trigger', 'sql');
   run.requested_by := coalesce(options ->> 'requested_by', session_user);
   run.conf := asked_conf;

@@ -101,6 +101,14 @@ alter table etl.runs
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure
   add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- servers in a row that have died with it without a word, while it did not get on; of those the ones that count as no attempt
+  add column if not exists deaths integer not null default 0,
+  add column if not exists deaths_spared integer not null default 0,
+  -- the last of them: which server, and its last sign of life
+  add column if not exists died_on text,
+  add column if not exists died_at timestamptz,
+  -- steps that chunks had made by then
+  add column if not exists steps_at_death bigint not null default 0,
   -- since when what the run needs has been away; null where it is not
   add column if not exists outage_since timestamptz,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request

@@ -396,7 +396,10 @@ Deno.test("who has lost a lease can tick nothing off, and its open transaction i
     delivery!.delivery_id,
   ]}::bigint[], null)`;
   await assert.rejects(late, /Another server does this now/);
-  await sql`select etl.finish_deliveries('c', ${next}, ${[delivery!.delivery_id]}::bigint[], null)`;
+  await sql`with marked as materialized (select etl.begin_consumer_transaction())
+    select etl.finish_deliveries('c', ${next}, ${[
+    delivery!.delivery_id,
+  ]}::bigint[], null) from marked`;
   assert.equal((await sql`select etl.prolong_lease('consumer c', ${frozen}) as ok`)[0]!.ok, false);
 });
 

@@ -3,6 +3,46 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/death-companions",
+    file: "sql/runs/admit.sql",
+    find: "spared := got_on or companions > 0;",
+    replace: "spared := got_on;",
+    breaks: "an innocent run uses up no attempt with the server that another one ends",
+    tests: ["integration/server_deaths_test.ts: runs that die"],
+  },
+  {
+    id: "runs/death-progress",
+    file: "sql/runs/admit.sql",
+    find: "spared := got_on or companions > 0;",
+    replace: "spared := companions > 0;",
+    breaks: "a run that gets on uses up no attempt with its server",
+    tests: ["integration/server_deaths_test.ts: a run that had got on"],
+  },
+  {
+    id: "runs/suspect-alone",
+    file: "sql/runs/admit.sql",
+    find: "r.state = 'running' and etl.runs_alone(r)) then",
+    replace: "false) then",
+    breaks: "nothing joins a run that is suspected of ending its servers",
+    tests: ["integration/server_deaths_test.ts: runs that die"],
+  },
+  {
+    id: "runs/suspect-joins",
+    file: "sql/runs/admit.sql",
+    find: "(not busy or r.deaths",
+    replace: "(true or r.deaths",
+    breaks: "a suspect joins nobody",
+    tests: ["integration/server_deaths_test.ts: runs that die"],
+  },
+  {
+    id: "runs/suspect-counted",
+    file: "sql/runs/admit.sql",
+    find: "when r.deaths > 0 then r.attempt_base - r.deaths_spared else",
+    replace: "when r.deaths > 0 then r.attempt_base else",
+    breaks: "the run that ends its servers has used up its attempts",
+    tests: ["integration/server_deaths_test.ts: runs that die"],
+  },
+  {
     id: "runs/spool-identity",
     file: "sql/shared/basics.sql",
     find: "select min(s.first_applied_at)::text into first_setup",

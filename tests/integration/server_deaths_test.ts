@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { claimRun, type RunRow } from "../../store/runs.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+
+const MAX_ATTEMPTS = 3;
+/** No conf has these: nobody reads what the runs would load. */
+const conf = (name: string) => ({
+  run_label: name,
+  source: { type: "file", path: `${name}.csv`, key: "id" },
+});
+
+const claim = (engine: Engine, serverId: string) =>
+  claimRun(engine.sql, { serverId, maxAttempts: MAX_ATTEMPTS });
+
+async function claimed(engine: Engine, serverId: string): Promise<RunRow[]> {
+  const runs: RunRow[] = [];
+  for (let run = await claim(engine, serverId); run !== null; run = await claim(engine, serverId)) {
+    runs.push(run);
+  }
+  return runs;
+}
+
+/** As if a server had died some time ago: what it ran gives no sign of life any more. */
+const dies = (engine: Engine, serverId: string) =>
+  engine
+    .sql`update etl.runs set seen_at = seen_at - interval '30 seconds', attempt_started_at = attempt_started_at - interval '30 seconds'
+    where server_id = ${serverId} and state = 'running'`;
+
+const labels = (runs: RunRow[]) => runs.map(({ run_label }) => run_label).sort();
+
+async function stateOf(engine: Engine, label: string) {
+  const [run] = await engine.sql<
+    { state: string; counted: number; deaths: number; detail: string | null }[]
+  >`select state, attempt - attempt_base as counted, deaths, error ->> 'detail' as detail
+    from etl.runs where run_label = ${label}`;
+  return run!;
+}
+
+async function requested(engine: Engine, names: string[]): Promise<void> {
+  // while PostgreSQL was away nobody could give a sign of life
+  await waitFor(async () =>
+    (await engine.sql<{ up: boolean }[]>`
+      select pg_postmaster_start_time() < now() - interval '7 seconds' as up`)[0]!.up
+  );
+  for (const name of names) {
+    await engine.sql`select etl.submit_run(${
+      JSON.stringify(conf(name))
+    }::text::jsonb, '{"immediate": true}')`;
+  }
+  await engine.sql`select etl.admit_runs()`;
+}
+
+Deno.test("runs that die with their server are no attempts of theirs until one of them is alone with it; then it is that one's, and it ends", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await requested(engine, ["bad", "good"]);
+  assert.deepEqual(labels(await claimed(engine, "s1")), ["bad", "good"]);
+  await dies(engine, "s1");
+  assert.deepEqual(labels(await claimed(engine, "s2")), ["bad", "good"]);
+  for (const label of ["bad", "good"]) {
+    const { counted, detail } = await stateOf(engine, label);
+    assert.equal(counted, 1, "the first attempt does not count");
+    assert.match(
+      detail!,
+      /server s1 stopped without a word at .* in stage \S+, with 0 of unknown chunks prepared.* 1 other runs were on it.*out of memory/,
+    );
+  }
+  await dies(engine, "s2");
+  // two servers have died with them: each gets one for itself
+  const [first, ...others] = await claimed(engine, "s3");
+  assert.deepEqual(others, [], "nothing joins a suspect");
+  const [second] = await claimed(engine, "s4");
+  assert.deepEqual(labels([first!, second!]), ["bad", "good"]);
+  // the innocent one gets on
+  const good = [first!, second!].find(({ run_label }) => run_label === "good")!;
+  await engine
+    .sql`insert into etl.chunks (run_id, chunk_no, slice, prepared_at) values (${good.run_id}, 0, '{}', now())`;
+  const bad = [first!, second!].find(({ run_label }) => run_label === "bad")!;
+  await dies(engine, bad.server_id!);
+  assert.equal(await claim(engine, good.server_id!), null, "a suspect joins nobody");
+  // alone with its server: all of its attempts count, and they are used up
+  await claimed(engine, "s5");
+  const ended = await stateOf(engine, "bad");
+  assert.equal(ended.state, "failed");
+  assert.match(ended.detail!, /started 3 times.*No other run was on it/);
+  assert.equal((await stateOf(engine, "good")).state, "running");
+});
+
+Deno.test("a run that had got on when its server died has used no attempt up; one that waits for a server of its own waits a minute at most", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  await requested(engine, ["steady"]);
+  for (let n = 1; n <= MAX_ATTEMPTS + 1; n++) {
+    const [run] = await claimed(engine, `s${n}`);
+    assert.equal(run!.run_label, "steady");
+    await engine.sql`insert into etl.chunks (run_id, chunk_no, slice, prepared_at) values (${
+      run!.run_id
+    }, ${n}, '{}', now())`;
+    await dies(engine, `s${n}`);
+  }
+  const [run] = await claimed(engine, "t1");
+  assert.equal(run!.attempt, MAX_ATTEMPTS + 2);
+  assert.match((await stateOf(engine, "steady")).detail!, /had got on since its last attempt/);
+  // now it does not get on
+  await dies(engine, "t1");
+  await requested(engine, ["long"]);
+  await engine
+    .sql`update etl.runs set admitted_at = now() - interval '1 hour' where run_label = 'long'`;
+  const [long] = await claimed(engine, "busy");
+  assert.deepEqual([long!.run_label, await claim(engine, "busy")], ["long", null]);
+  await engine
+    .sql`update etl.runs set seen_at = now() - interval '61 seconds' where run_label = 'steady'`;
+  assert.equal((await claim(engine, "busy"))!.run_label, "steady");
+});
