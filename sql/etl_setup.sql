@@ -761,6 +761,14 @@ alter table etl.runs
   add column if not exists priority integer not null default 0,
   -- not taken up before, after a failure
   add column if not exists next_attempt_at timestamptz not null default '-infinity',
+  -- servers in a row that have died with it without a word, while it did not get on; of those the ones that count as no attempt
+  add column if not exists deaths integer not null default 0,
+  add column if not exists deaths_spared integer not null default 0,
+  -- the last of them: which server, and its last sign of life
+  add column if not exists died_on text,
+  add column if not exists died_at timestamptz,
+  -- steps that chunks had made by then
+  add column if not exists steps_at_death bigint not null default 0,
   -- since when what the run needs has been away; null where it is not
   add column if not exists outage_since timestamptz,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
@@ -3021,6 +3029,9 @@ begin
   run.state := 'queued';
   run.attempt := 0;
   run.attempt_base := 0;
+  run.deaths := 0;
+  run.deaths_spared := 0;
+  run.steps_at_death := 0;
   run.trigger := coalesce(options ->> 'trigger', 'sql');
   run.requested_by := coalesce(options ->> 'requested_by', session_user);
   run.conf := asked_conf;
@@ -3307,6 +3318,61 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end
 $$;
 
+-- Steps that the chunks of a run have made: prepared, published.
+create or replace function etl.chunk_steps(run_id uuid) returns bigint
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select count(c.prepared_at) + count(c.published_at) from etl.chunks as c where c.run_id = chunk_steps.run_id
+$$;
+
+-- Whether a run has its server for itself: two servers in a row have died with it, and it has neither got on since nor
+-- worked for 20 s.
+create or replace function etl.runs_alone(run etl.runs) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select run.state = 'running' and run.deaths >= 2 and etl.is_alive(run)
+    and run.attempt_started_at > clock_timestamp() - interval '20 seconds' and etl.chunk_steps(run.run_id) <= run.steps_at_death
+$$;
+
+-- Notes that the server of a run has died without a word, and decides whom that is put down to. No attempt of the run's
+-- where it had got on since the last time, or where other runs died with it; those that it was spared count after all
+-- once it has taken a server with it alone. For run.state = 'running', with its row locked.
+create or replace function etl.note_death(run etl.runs) returns etl.runs
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  steps bigint := etl.chunk_steps(run.run_id);
+  got_on boolean := steps > run.steps_at_death;
+  companions bigint;
+  spared boolean;
+  said text;
+begin
+  select count(*) into companions from etl.runs as o
+    where o.run_id <> run.run_id and (
+      o.server_id = run.server_id and o.state = 'running' and not etl.is_alive(o)
+      -- those that others have taken up since
+      or o.died_on = run.server_id and o.died_at > run.seen_at - interval '10 seconds');
+  spared := got_on or companions > 0;
+  said := format('Its server %s stopped without a word at %s, in stage %s, with %s of %s chunks prepared and %s published. %s '
+      'A process that ends so has mostly run out of memory: its output says "out of memory", or its exit code is 137.',
+    run.server_id, etl.iso(run.seen_at),
+    coalesce((select string_agg(s.stage, ', ' order by s.started_at) from etl.stages as s where s.run_id = run.run_id and s.state = 'running'), 'extract'),
+    (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'unknown'),
+    (select count(c.published_at) from etl.chunks as c where c.run_id = run.run_id),
+    case when got_on then 'The run had got on since its last attempt, so this one does not count.'
+      when companions > 0 then format('%s other runs were on it, and nothing says which of them it was, so the attempt does not count.', companions)
+      else 'No other run was on it.' end);
+  update etl.runs as r set
+    deaths = case when got_on then 1 else r.deaths + 1 end,
+    deaths_spared = case when not spared then 0 when got_on then 1 else r.deaths_spared + 1 end,
+    attempt_base = case when spared then r.attempt_base + 1
+      -- alone with its server again
+      when r.deaths > 0 then r.attempt_base - r.deaths_spared else r.attempt_base end,
+    died_on = r.server_id, died_at = r.seen_at, steps_at_death = steps,
+    error = jsonb_build_object('type', '/api/problems/server-lost', 'title', 'The server stopped', 'status', 500, 'detail', said)
+    where r.run_id = run.run_id returning * into run;
+  perform etl.append_logs(jsonb_build_array(jsonb_build_object('run_id', run.run_id, 'logged_at', etl.iso(clock_timestamp()),
+    'level', 'warn', 'message', said, 'fields', jsonb_build_object('attempt', run.attempt))));
+  return run;
+end $$;
+
 -- A server takes a run up: a new attempt, which fences every earlier one out.
 -- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
@@ -3320,6 +3386,9 @@ begin
   end if;
   if run.state = 'running' and etl.is_alive(run) then
     return;
+  end if;
+  if run.state = 'running' then
+    run := etl.note_death(run);
   end if;
   if run.attempt - run.attempt_base >= max_attempts then
     perform etl.finish_run(run.run_id, run.attempt, jsonb_build_object('state', 'failed', 'error', jsonb_build_object(
@@ -3344,17 +3413,25 @@ begin
 end $$;
 
 -- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
--- for the process that asked for it, which may be the only one with its files, is left to it for 10 s.
+-- for the process that asked for it, which may be the only one with its files, is left to it for 10 s. A suspect runs alone:
+-- on a server that has nothing else in hand, unless it has waited a minute for one, and nothing joins it there.
 create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   chosen uuid;
+  busy boolean;
 begin
+  if exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.runs_alone(r)) then
+    return;
+  end if;
+  busy := exists (select from etl.runs as r where r.server_id = claim_run.server_id and r.state = 'running' and etl.is_alive(r));
   loop
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
         and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
       or r.state = 'running' and not etl.is_alive(r))
+      -- the death that is noticed only now counts, too
+      and (not busy or r.deaths + (r.state = 'running')::integer < 2 or coalesce(r.seen_at, r.admitted_at) < clock_timestamp() - interval '1 minute')
     order by r.admitted_at limit 1 for no key update skip locked;
     exit when not found;
     -- one whose attempts are used up has just ended
@@ -3778,7 +3855,7 @@ begin
       format('Run %s is %s; only a failed or cancelled run can be retried.', run.run_id, run.state), status => 409);
   end if;
   update etl.runs as r set state = 'queued', admitted_at = null, ended_at = null, cancel_requested_at = null,
-    cancel_requested_by = null, error = null, attempt_base = r.attempt, next_attempt_at = '-infinity', outage_since = null, server_id = null,
+    cancel_requested_by = null, error = null, attempt_base = r.attempt, deaths = 0, deaths_spared = 0, next_attempt_at = '-infinity', outage_since = null, server_id = null,
     accepted_at = coalesce(r.accepted_at, clock_timestamp())
     where r.run_id = retry_run.run_id returning * into run;
   perform etl.audit(run, 'retry_requested', actor);
@@ -6062,6 +6139,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.check_schema', 'server', 'execute'),
     ('function', 'etl.check_shape', 'server', 'execute'),
     ('function', 'etl.begin_consumer_transaction', 'server', 'execute'),
+    ('function', 'etl.chunk_steps', 'server', 'execute'),
+    ('function', 'etl.runs_alone', 'server', 'execute'),
+    ('function', 'etl.note_death', 'server', 'execute'),
     ('function', 'etl.claim_deliveries', 'server', 'execute'),
     ('function', 'etl.claim_lease', 'server', 'execute'),
     ('function', 'etl.claim_run', 'server', 'execute'),
@@ -6252,7 +6332,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3ec876d5aa0ac897b1ebe5b0d964a60e4b9b740d9c80885f19fe3a9a7ff808f3')
+insert into etl.setups (checksum) values ('1c7ea9ba52cca2f98215e088014744f700daa99c0c1917b3802ee1c6dcd489ef')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6260,4 +6340,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3ec876d5aa0ac897b1ebe5b0d964a60e4b9b740d9c80885f19fe3a9a7ff808f3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"1c7ea9ba52cca2f98215e088014744f700daa99c0c1917b3802ee1c6dcd489ef","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

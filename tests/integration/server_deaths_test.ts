@@ -68,9 +68,12 @@ Deno.test("runs that die with their server are no attempts of theirs until one o
   await dies(engine, "s2");
   // two servers have died with them: each gets one for itself
   const [first, ...others] = await claimed(engine, "s3");
-  assert.deepEqual(others, [], "nothing joins a suspect");
+  assert.deepEqual(others, [], "two suspects are not together");
   const [second] = await claimed(engine, "s4");
   assert.deepEqual(labels([first!, second!]), ["bad", "good"]);
+  await requested(engine, ["later"]);
+  assert.equal(await claim(engine, "s3"), null, "nothing joins a suspect, also what is none");
+  assert.deepEqual(labels(await claimed(engine, "s0")), ["later"]);
   // the innocent one gets on
   const good = [first!, second!].find(({ run_label }) => run_label === "good")!;
   await engine
@@ -78,6 +81,7 @@ Deno.test("runs that die with their server are no attempts of theirs until one o
   const bad = [first!, second!].find(({ run_label }) => run_label === "bad")!;
   await dies(engine, bad.server_id!);
   assert.equal(await claim(engine, good.server_id!), null, "a suspect joins nobody");
+  assert.equal((await stateOf(engine, "bad")).state, "running");
   // alone with its server: all of its attempts count, and they are used up
   await claimed(engine, "s5");
   const ended = await stateOf(engine, "bad");
