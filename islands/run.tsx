@@ -70,18 +70,38 @@ export function RunView(initial: RunPageData) {
     }: ${run.run_label} · etl-improved`;
   }, [run.state]);
 
+  const rejected = extras.quarantine.rules.length > 0;
+  const unmet = extras.validation !== null && !extras.validation.success;
+  const quarantine = (
+    <QuarantineCard
+      key="quarantine"
+      run={run}
+      quarantine={extras.quarantine}
+      relations={extras.relations}
+    />
+  );
+  const validation = <ValidationCard key="validation" run={run} validation={extras.validation} />;
+  // what may say why comes first, what says nothing last
+  const causes = [
+    ...(unmet ? [validation] : []),
+    ...(rejected ? [quarantine] : []),
+    <LogTail key="log" run={run} lines={extras.log} />,
+    ...(unmet ? [] : [validation]),
+    ...(rejected ? [] : [quarantine]),
+  ];
+  const course = [
+    <Gantt key="stages" run={run} />,
+    <ChunkCard key="chunks" run={run} chunks={extras.chunks} />,
+  ];
   return (
     <>
       <RunHead run={run} connection={over ? null : connection} onChanged={followAgain} />
       {run.error !== null && <ErrorCard run={run} remedies={remedies} />}
+      <Jumps extras={extras} />
       <RunFigures run={run} chunks={extras.chunks} />
       <div class="columns run-columns">
         <div class="stack">
-          <Gantt run={run} />
-          <ChunkCard run={run} chunks={extras.chunks} />
-          <ValidationCard run={run} validation={extras.validation} />
-          <QuarantineCard run={run} quarantine={extras.quarantine} relations={extras.relations} />
-          <LogTail run={run} lines={extras.log} />
+          {run.state === "failed" ? [...causes, ...course] : [...course, ...causes]}
         </div>
         <div class="stack">
           <Counts run={run} />
@@ -90,6 +110,25 @@ export function RunView(initial: RunPageData) {
         </div>
       </div>
     </>
+  );
+}
+
+/** Links to the parts of the page: of a run that failed those first that say why. */
+function Jumps({ extras }: { extras: RunExtras }) {
+  const { t, number } = useLocale();
+  const rejected = extras.quarantine.rules.reduce((sum, { count }) => sum + count, 0);
+  const parts: [id: string, text: string][] = [
+    ["quarantine", t("run.quarantine") + (rejected === 0 ? "" : ` ${number(rejected)}`)],
+    ["validation-title", t("run.validation")],
+    ["log-title", t("run.log")],
+    ["stages-title", t("run.stages")],
+    ["chunks-title", t("field.chunks")],
+    ["params-title", t("run.parameters")],
+  ];
+  return (
+    <nav class="jumps" aria-label={t("run.parts")}>
+      {parts.map(([id, text]) => <a key={id} class="chip" href={`#${id}`}>{text}</a>)}
+    </nav>
   );
 }
 
@@ -623,6 +662,7 @@ export function Lineage({ run, relations }: { run: RunDetail; relations: RunRela
 export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] }) {
   const { t } = useLocale();
   const [level, setLevel] = useState("");
+  const [search, setSearch] = useState("");
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   useEffect(() => {
@@ -632,13 +672,35 @@ export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] })
     const { scrollTop, clientHeight, scrollHeight } = box.current!;
     atEnd.current = scrollTop + clientHeight > scrollHeight - 24;
   };
-  const shown = level === ""
-    ? lines
-    : lines.filter((line) => line.level !== "info" && line.level !== "debug");
+  const wanted = search.toLowerCase();
+  const shown = lines.filter((line) =>
+    (level === "" || (line.level !== "info" && line.level !== "debug")) &&
+    (wanted === "" ||
+      `${line.message} ${JSON.stringify(line.fields)}`.toLowerCase().includes(wanted))
+  );
   return (
     <section class="card" aria-labelledby="log-title">
       <div class="card-head">
         <h2 id="log-title">{t("run.log")}</h2>
+        {lines.length > 0 && (
+          <>
+            <input
+              type="search"
+              class="log-search only-with-script"
+              aria-label={t("run.log_search")}
+              placeholder={t("run.log_search")}
+              value={search}
+              onInput={(event) => setSearch(event.currentTarget.value)}
+            />
+            <a
+              class="button plain small"
+              href={`/etl/runs/${run.run_id}/log.txt`}
+              download={`run_${run.run_id}.log`}
+            >
+              <Icon name="download" size={14} /> {t("run.log_download")}
+            </a>
+          </>
+        )}
         {lines.length > 0 && (
           <div class="segmented only-with-script" role="group" aria-label={t("run.log_level")}>
             <button
@@ -665,7 +727,7 @@ export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] })
           <p class="empty">
             {t(
               lines.length > 0
-                ? "run.log_no_warnings"
+                ? (search === "" ? "run.log_no_warnings" : "run.log_not_found")
                 : isOver(run.state)
                 ? "run.log_none"
                 : "run.log_soon",

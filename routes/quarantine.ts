@@ -28,6 +28,9 @@ const quarantined = z.object({
   raw_base64: z.string().nullable().openapi({
     description: "its bytes, where text cannot hold them",
   }),
+  record: z.string().nullable().openapi({
+    description: "the record as JSON, where raw is not that",
+  }),
   file: z.string().nullable().openapi({ description: "file or URL that it stands in" }),
   line: z.number().int().nullable().openapi({
     description: "line of the file in which it begins, from 1",

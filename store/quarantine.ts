@@ -75,6 +75,8 @@ export interface QuarantineView
   line: number | null;
   /** The bytes of `raw` in base64, where text cannot hold them. */
   raw_base64: string | null;
+  /** JSON of the record, where `raw` is not that. */
+  record: string | null;
   /** open: can be replayed; returned: rejected by this replay, open again where it came from. */
   state: "open" | "replaying" | "replayed" | "returned";
   /** Replays that have had it, the last of which is `replayed_by`. */
@@ -89,7 +91,7 @@ export async function listQuarantine(
   { after, limit, rule }: { after: [number, number, number]; limit: number; rule?: string },
 ): Promise<QuarantineView[]> {
   return await sql<QuarantineView[]>`
-    select chunk_no, position, output, rule, message, field, raw, file, line::float8 as line,
+    select chunk_no, position, output, rule, message, field, raw, record, file, line::float8 as line,
       translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, state, tries, replayed_by
     from etl.quarantine
     where run_id = ${runId} and (chunk_no, position, output) > (${after[0]}, ${after[1]}, ${

@@ -318,6 +318,10 @@ export const en = {
   "run.log_warnings": "Warnings",
   "run.log_no_warnings": "No warnings and no errors.",
   "run.log_none": "Nothing was logged, or retention has removed it.",
+  "run.log_search": "Find in the log",
+  "run.log_download": "Download",
+  "run.log_not_found": "No line has this.",
+  "run.parts": "On this page",
   "run.log_soon": "Lines appear here when the run has started.",
   "chunk.grid":
     "{n} chunk; arrow keys move, Enter shows one|{n} chunks; arrow keys move, Enter shows one",

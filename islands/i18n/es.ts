@@ -320,6 +320,10 @@ export const es = {
   "run.log_warnings": "Avisos",
   "run.log_no_warnings": "Sin avisos ni errores.",
   "run.log_none": "No se registró nada, o la retención lo ha eliminado.",
+  "run.log_search": "Buscar en el registro",
+  "run.log_download": "Descargar",
+  "run.log_not_found": "Ninguna línea tiene esto.",
+  "run.parts": "En esta página",
   "run.log_soon": "Las líneas aparecen cuando empieza la ejecución.",
   "chunk.grid":
     "{n} chunk; las flechas se mueven, Intro muestra uno|{n} chunks; las flechas se mueven, Intro muestra uno",

@@ -22,7 +22,9 @@ export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates
       <div class="card-head">
         <h2 id="chunks-title">{t("field.chunks")}</h2>
         <ul class="legend">
-          {counts.map(({ letter, count }) => (
+          {counts.filter(({ letter, count }) => count > 0 || letter !== "x").map((
+            { letter, count },
+          ) => (
             <li key={letter} class={count === 0 ? "quiet" : ""}>
               <span class={`cell is-${letter}`} aria-hidden="true" />
               {t(`chunk.${CHUNK_STATES[letter]}`, { count })}

@@ -10,6 +10,7 @@ import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
 import { isOver } from "../../vocabulary/words.ts";
+import { fieldSpan } from "./field_span.ts";
 import type { RunExtras } from "./run_data.ts";
 import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 import { Result } from "../ui/expectation.tsx";
@@ -70,6 +71,20 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
     <section class="card" id="quarantine" aria-labelledby="quarantine-title">
       <div class="card-head">
         <h2 id="quarantine-title">{t("run.quarantine")}</h2>
+        {total > 0 && (
+          <span class="exports">
+            {["csv", "ndjson"].map((kind) => (
+              <a
+                key={kind}
+                class="button plain small"
+                href={`/etl/runs/${run.run_id}/quarantine.${kind}`}
+                download={`quarantine_${run.run_id}.${kind}`}
+              >
+                <Icon name="download" size={14} /> {kind.toUpperCase()}
+              </a>
+            ))}
+          </span>
+        )}
         {total > 0 && isOver(run.state) && (
           <button
             type="button"
@@ -151,7 +166,7 @@ function Records({ items }: { items: QuarantineView[] }) {
         <tbody>
           {items.map((item) => (
             <tr key={`${item.chunk_no}.${item.position}.${item.output}`}>
-              <td class="num">
+              <td class="num" data-title={t("run.position")}>
                 {item.line !== null
                   ? t("run.line", { line: number(item.line) })
                   : t("run.chunk_position", {
@@ -179,13 +194,37 @@ function Records({ items }: { items: QuarantineView[] }) {
                 </span>
               </td>
               <td>
-                <code class="raw">{item.raw}</code>
+                <code
+                  class="raw"
+                  {...(item.raw.length > LONG
+                    ? { tabIndex: 0, role: "group" as const, "aria-label": t("run.raw") }
+                    : {})}
+                >
+                  <Raw item={item} />
+                </code>
               </td>
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** Characters from which a record may have to be scrolled. */
+const LONG = 100;
+
+/** The record as it was read, its failing field marked. */
+function Raw({ item }: { item: QuarantineView }) {
+  const span = fieldSpan(item);
+  if (span === null) return <>{item.raw}</>;
+  const [from, to] = span;
+  return (
+    <>
+      {item.raw.slice(0, from)}
+      <mark class="failing">{item.raw.slice(from, to) || "␣"}</mark>
+      {item.raw.slice(to)}
+    </>
   );
 }
 

@@ -5,10 +5,18 @@ import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { listQuarantine, quarantineRules } from "../../store/quarantine.ts";
 import type { RunDetail } from "../../vocabulary/run_schema.ts";
-import { chunkStates, logTail, oneChunk, runDetail, runRelations } from "../../store/run_views.ts";
+import {
+  chunkStates,
+  logTail,
+  oneChunk,
+  runDetail,
+  runLogs,
+  runRelations,
+} from "../../store/run_views.ts";
 import { runValidation } from "../../store/suites.ts";
+import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
-import { type DashboardDeps, Island, type Page } from "./page.tsx";
+import { type DashboardDeps, Island, type Page, SECURITY_HEADERS } from "./page.tsx";
 
 /** Lines of the log that the page begins with. */
 const LOG_LINES = 300;
@@ -18,7 +26,13 @@ export const runPage: Page = {
   path: "/runs/:id",
   role: "viewer",
   nav: "runs",
-  data: { "/runs/:id/data": runData, "/runs/:id/chunks/:no": chunkData },
+  data: {
+    "/runs/:id/data": runData,
+    "/runs/:id/chunks/:no": chunkData,
+    "/runs/:id/quarantine.csv": (c, deps) => quarantineFile(c, deps, "csv"),
+    "/runs/:id/quarantine.ndjson": (c, deps) => quarantineFile(c, deps, "ndjson"),
+    "/runs/:id/log.txt": logFile,
+  },
   async load(c, deps) {
     const run = await requiredRun(c, deps);
     const data: RunPageData = {
@@ -52,6 +66,87 @@ async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
     });
   }
   return c.json(chunk, 200, { "cache-control": "no-store" });
+}
+
+const EXPORTED = [
+  "rule",
+  "field",
+  "message",
+  "file",
+  "line",
+  "chunk_no",
+  "position",
+  "output",
+  "state",
+  "raw",
+  "record",
+] as const;
+/** Rows that are looked up at a time for a file. */
+const FILE_PAGE = 1000;
+
+/** Every rejected record of a run, looked up as fast as it is read. */
+async function quarantineFile(
+  c: Context,
+  deps: DashboardDeps,
+  kind: "csv" | "ndjson",
+): Promise<Response> {
+  const { run_id } = await requiredRun(c, deps);
+  let after: [number, number, number] = [-1, -1, -1];
+  return fileOf(
+    kind === "csv" ? "text/csv; charset=utf-8" : "application/x-ndjson",
+    `quarantine_${run_id}.${kind}`,
+    async (first) => {
+      const rows = await listQuarantine(deps.sql, run_id, { after, limit: FILE_PAGE });
+      const last = rows.at(-1);
+      if (last !== undefined) after = [last.chunk_no, last.position, last.output];
+      if (last === undefined && !(first && kind === "csv")) return null;
+      if (kind === "ndjson") return rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+      const text = csvText(EXPORTED, rows);
+      return first ? text : text.slice(text.indexOf("\r\n") + 2);
+    },
+  );
+}
+
+/** The lines of a run's log that are kept, as text. */
+async function logFile(c: Context, deps: DashboardDeps): Promise<Response> {
+  const { run_id } = await requiredRun(c, deps);
+  let after = 0;
+  return fileOf("text/plain; charset=utf-8", `run_${run_id}.log`, async () => {
+    const lines = await runLogs(deps.sql, run_id, { after, limit: FILE_PAGE });
+    if (lines.length === 0) return null;
+    after = lines.at(-1)!.line_no;
+    return lines.map(({ logged_at, level, message, fields }) =>
+      `${logged_at} ${level} ${message}${
+        Object.keys(fields).length === 0 ? "" : ` ${JSON.stringify(fields)}`
+      }\n`
+    ).join("");
+  });
+}
+
+/** A file that is made part by part until there is none. */
+function fileOf(
+  type: string,
+  name: string,
+  part: (first: boolean) => Promise<string | null>,
+): Response {
+  const encoder = new TextEncoder();
+  let first = true;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const text = await part(first);
+      first = false;
+      if (text === null) controller.close();
+      else controller.enqueue(encoder.encode(text));
+    },
+  }, { highWaterMark: 0 });
+  return new Response(body, {
+    headers: {
+      ...SECURITY_HEADERS,
+      "content-type": type,
+      "content-disposition": `attachment; filename="${name}"`,
+      "cache-control": "no-store",
+    },
+  });
 }
 
 /** A number of PostgreSQL's type integer that a line or chunk can have. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { noBrowser, Site, until } from "./site.ts";
+import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
 
 /** Takes so long that one can look at it and cancel it. */
 const LONG = { batch_size: 3_000_000, chunk_size: 3000, run_label: "long" };
@@ -87,6 +87,30 @@ Deno.test({
       assert.match(await notice.innerText(), /What to do/);
       const card = page.locator("#quarantine");
       assert.equal(await card.locator("tbody tr").count(), 20);
+      // what failed, in the record as it was read
+      assert.equal(await card.locator("mark").first().innerText(), '"at":"not a time"');
+      const main = await page.locator("main").innerText();
+      assert.ok(main.indexOf("The acceptance ratio") < main.indexOf("Acceptance ratio\n"));
+      assert.ok(main.indexOf("All rules") < main.indexOf("Timeline"));
+      assert.doesNotMatch(main, /0 failed/);
+      const [file] = await Promise.all([
+        page.waitForEvent("download"),
+        card.getByRole("link", { name: "NDJSON" }).click(),
+      ]);
+      const exported = (await Deno.readTextFile(await file.path())).trim().split("\n");
+      assert.equal(exported.length, 25);
+      assert.equal(JSON.parse(exported[24]!).field, "at");
+      const csv = await (await fetch(`${site.address}/etl/runs/${id}/quarantine.csv`)).text();
+      assert.match(csv, /^rule,field,message,file,line,/);
+      assert.equal(csv.match(/not a time/g)!.length >= 25, true);
+      const log = page.locator('[aria-labelledby="log-title"]');
+      await log.getByRole("searchbox").fill("no such line");
+      await log.getByText("No line has this.").waitFor();
+      await log.getByRole("searchbox").fill("RUN SUMMARY");
+      await log.locator(".log-line").first().waitFor();
+      assert.equal(await log.locator(".log-line").count(), 1);
+      const text = await (await fetch(`${site.address}/etl/runs/${id}/log.txt`)).text();
+      assert.match(text, /^\d{4}-.*run summary/m);
       await card.getByRole("button", { name: "Show more records" }).click();
       await card.locator("tbody tr").nth(24).waitFor();
       assert.match(await card.locator("tbody tr").first().innerText(), /not a time/);
@@ -100,6 +124,28 @@ Deno.test({
       await page.waitForURL((url) => !url.pathname.endsWith(id));
       await page.getByRole("link", { name: "Replay of another run" }).waitFor();
     });
+    // on a phone the failure and its records come before all else, which links lead to
+    await site.visit(
+      `/etl/runs/${id}`,
+      { viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+      async (page) => {
+        const top = async (selector: string) => (await page.locator(selector).boundingBox())!.y;
+        assert.ok(await top(".notice.is-problem") < 300);
+        assert.ok(await top("#quarantine") < await top("#stages-title"));
+        const record = (await page.locator(".records tbody tr").first().boundingBox())!;
+        const raw = (await page.locator(".records .raw").first().boundingBox())!;
+        assert.ok(raw.x + raw.width <= record.x + record.width + 1 && record.width <= 390);
+        await page.getByRole("navigation", { name: "On this page" })
+          .getByRole("link", { name: "Stages" }).click();
+        await until(page, "location.hash === '#stages-title'");
+        await until(
+          page,
+          "document.querySelector('#stages-title').getBoundingClientRect().top < 844",
+        );
+        await assertAccessible(page, "a failed run on a phone");
+        await screenshot(page, "run_failed_390_dark_records");
+      },
+    );
   },
 });
 

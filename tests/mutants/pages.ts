@@ -51,4 +51,20 @@ export const PAGES: Mutant[] = [
     breaks: "only what still runs is offered to be cancelled",
     tests: ["browser/search_test.ts: everything is found"],
   },
+  {
+    id: "pages/failing-field",
+    file: "islands/run/field_span.ts",
+    find: "if (cells.length === names.length) return cells[index]!;",
+    replace: "if (cells.length === names.length) return cells[0]!;",
+    breaks: "the failing field is marked in the record as it was read",
+    tests: ["unit/field_span_test.ts: the failing field is found in a line"],
+  },
+  {
+    id: "pages/failure-first",
+    file: "islands/run.tsx",
+    find: '{run.state === "failed" ? [...causes',
+    replace: '{run.state === "queued" ? [...causes',
+    breaks: "of a run that failed, what says why comes first",
+    tests: ["browser/run_page_test.ts: a failed run says why"],
+  },
 ];
