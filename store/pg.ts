@@ -188,6 +188,39 @@ export async function queryWithin(
   }
 }
 
+/** The driver's query as an object, with the events that its types leave out. */
+interface RowEvents extends pg.Submittable {
+  on(event: "row", listener: (row: unknown) => void): void;
+  on(event: "end", listener: () => void): void;
+  on(event: "error", listener: (error: Error) => void): void;
+}
+
+/**
+ * The first rows of a statement, until `isFull` says so of one; what comes after them is dropped as it comes, so that it takes
+ * no memory. `cut`: whether something was.
+ */
+export function firstRowsOf<Row>(
+  client: Client,
+  config: pg.QueryArrayConfig,
+  isFull: (row: Row) => boolean,
+): Promise<{ rows: Row[]; cut: boolean }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ rows: Row[]; cut: boolean }>();
+  const rows: Row[] = [];
+  let full = false;
+  let cut = false;
+  const query = new pg.Query(config) as unknown as RowEvents;
+  query.on("row", (row) => {
+    cut ||= full;
+    if (full) return;
+    rows.push(row as Row);
+    full = isFull(row as Row);
+  });
+  query.on("end", () => resolve({ rows, cut }));
+  query.on("error", reject);
+  client.query(query);
+  return promise;
+}
+
 /** Fails where the connection is lost. */
 export async function ping(client: Queryable): Promise<void> {
   await client.query("select");

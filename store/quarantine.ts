@@ -20,40 +20,30 @@ export interface QuarantineRow {
   line?: number | null;
 }
 
-/** Replaces what the quarantine holds of a chunk. */
+/** Replaces what the quarantine holds of a chunk by rows of {@linkcode quarantineText}. */
 export async function replaceQuarantine(
   client: Client,
-  runId: string,
-  chunkNo: number,
-  rows: QuarantineRow[],
+  { runId, chunkNo }: { runId: string; chunkNo: number },
+  blocks: Iterable<Uint8Array>,
 ): Promise<void> {
   await client.query("delete from etl.quarantine where run_id = $1 and chunk_no = $2", [
     runId,
     chunkNo,
   ]);
-  if (rows.length === 0) return;
   await copyIn(
     client,
     `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw, raw_bytes, record, file, line) from stdin`,
-    blocks(runId, chunkNo, rows),
+    blocks,
   );
 }
 
-function* blocks(runId: string, chunkNo: number, rows: QuarantineRow[]): Generator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let text = "";
-  for (const row of rows) {
-    text += `${runId}\t${chunkNo}\t${row.position}\t${row.output}\t${escape(row.rule)}\t${
-      escape(row.message)
-    }\t${orNull(row.field)}\t${escape(row.raw)}\t${
-      row.raw_bytes === undefined ? "\\N" : `\\\\x${row.raw_bytes.toHex()}`
-    }\t${orNull(row.record)}\t${orNull(row.file)}\t${row.line ?? "\\N"}\n`;
-    if (text.length > 1 << 18) {
-      yield encoder.encode(text);
-      text = "";
-    }
-  }
-  yield encoder.encode(text);
+/** A row of a chunk's quarantine as COPY takes it. */
+export function quarantineText(runId: string, chunkNo: number, row: QuarantineRow): string {
+  return `${runId}\t${chunkNo}\t${row.position}\t${row.output}\t${escape(row.rule)}\t${
+    escape(row.message)
+  }\t${orNull(row.field)}\t${escape(row.raw)}\t${
+    row.raw_bytes === undefined ? "\\N" : `\\\\x${row.raw_bytes.toHex()}`
+  }\t${orNull(row.record)}\t${orNull(row.file)}\t${row.line ?? "\\N"}\n`;
 }
 
 function orNull(text: string | null | undefined): string {

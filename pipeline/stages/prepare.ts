@@ -10,6 +10,7 @@ import { sliceBatch } from "../sources/origin.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
+import { RejectedRows } from "../spill/rejected_rows.ts";
 import { SpillWriter } from "../spill/writer.ts";
 import { hasSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
@@ -39,8 +40,13 @@ export async function prepareChunk(
     { maker, published: input.state === "published" },
   );
   const existing = await hasSpills(spilled?.validation) ? spilled : null;
-  const made = existing === null ? await makeSpill(env, input, maker) : null;
-  const meta = existing ?? made!.meta;
+  using rejected = new RejectedRows({
+    dir: context.spillDir,
+    runId: context.runId,
+    chunkNo: input.chunkNo,
+  });
+  const made = existing === null ? await makeSpill(env, input, { maker, rejected }) : null;
+  const meta = existing ?? made!;
   await connection.transaction(transactionOptions(env), async (client) => {
     await lockChunk(client, context, input.chunkNo);
     if (input.fillManifest) {
@@ -49,7 +55,11 @@ export async function prepareChunk(
     }
     // a spill that was there has its quarantine and counters stored already
     if (made === null) return;
-    await replaceQuarantine(client, context.runId, input.chunkNo, made.rejected);
+    await replaceQuarantine(
+      client,
+      { runId: context.runId, chunkNo: input.chunkNo },
+      rejected.blocks(),
+    );
     await markPrepared(client, context, {
       chunkNo: input.chunkNo,
       worker: env.workerName,
@@ -64,8 +74,8 @@ export async function prepareChunk(
 async function makeSpill(
   env: TaskEnvironment,
   input: Tasks["prepare"]["input"],
-  maker: string,
-): Promise<{ meta: SpillMeta; rejected: Rejected[] }> {
+  { maker, rejected }: { maker: string; rejected: RejectedRows },
+): Promise<SpillMeta> {
   const { context, signal } = env;
   const { params, spillDir } = context;
   using chain = new RecordChain({
@@ -79,7 +89,6 @@ async function makeSpill(
     chunkNo: input.chunkNo,
   });
   const { counts } = chain;
-  const rejected: Rejected[] = [];
   using writer = await SpillWriter.open({
     dir: spillDir,
     chunkNo: input.chunkNo,
@@ -102,7 +111,7 @@ async function makeSpill(
     } catch (error) {
       throw atStage(error, "chunk");
     }
-    for (const row of batch.rejected) rejected.push(row);
+    for (const row of batch.rejected) rejected.add(row);
     try {
       refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
     } catch (error) {
@@ -111,13 +120,12 @@ async function makeSpill(
   }
   const validation = chain.finish();
   try {
-    const meta = await writer.finish({
+    return await writer.finish({
       maker,
       counts,
       stageMs: chain.ms,
       ...(validation === null ? {} : { validation }),
     });
-    return { meta, rejected };
   } catch (error) {
     throw atStage(error, "chunk");
   }
@@ -143,18 +151,22 @@ async function* splitAt(
 
 function refuseHopeless(
   { isReplay }: RunContext,
-  { chunkNo, counts, rejected }: { chunkNo: number; counts: PreparedCounts; rejected: Rejected[] },
+  { chunkNo, counts, rejected }: {
+    chunkNo: number;
+    counts: PreparedCounts;
+    rejected: RejectedRows;
+  },
 ): void {
   const { records_read: read, events, filtered } = counts;
   // what a replay cannot mend goes back to where it came from
   const hopeless = !isReplay && chunkNo === 0 && read >= HOPELESS_AFTER && events === 0 &&
     filtered === 0;
-  if (!hopeless && rejected.length <= MAX_QUARANTINE) return;
+  if (!hopeless && rejected.count <= MAX_QUARANTINE) return;
   throw tooManyRejected(
     hopeless
       ? `The first ${read} records were all rejected`
       : `More than ${MAX_QUARANTINE} records were rejected`,
-    rejected[0],
+    rejected.first,
   );
 }
 

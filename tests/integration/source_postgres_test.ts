@@ -3,7 +3,7 @@ import pg from "pg";
 import { Canonicalizer } from "../../pipeline/canonical.ts";
 import { digitsOf, ExactNumber, put } from "../../pipeline/numbers.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { previewSource } from "../../pipeline/sources/adapters.ts";
+import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceRecord } from "../../pipeline/sources/source.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -54,6 +54,42 @@ const ORDERS = `
   create table orders (region text, no bigint, amount numeric, primary key (region, no));
   insert into orders
     select chr(97 + (i % 3)::int), i, i * 1.5 from generate_series(1, 100) as i;`;
+
+Deno.test("postgres source bounds its pages by bytes, also where rows are suddenly larger", async (t) => {
+  await using db = await shop(
+    t,
+    `create table bodies (id int primary key, body text);
+     insert into bodies select i, case when i > 3000 then repeat('x', 1000000) else 'small' end from generate_series(1, 3060) as i;`,
+  );
+  const conf = sourceConf({
+    type: "postgres",
+    connection: "shop",
+    table: "bodies",
+    key: "id",
+    page_key: ["id"],
+  });
+  const ctx = { ...db.ctx, pageSize: 1_000 };
+  const ids: number[] = [];
+  let [largest, most] = [0, 0];
+  for (const slice of structuredClone((await planSource(conf, ctx)).slices)) {
+    for await (const batch of readSource(conf, slice, ctx)) {
+      const records = batch as SourceRecord[];
+      ids.push(...records.map(({ id }) => Number(id)));
+      most = Math.max(most, records.length);
+      largest = Math.max(largest, records.reduce((sum, { body }) => sum + String(body).length, 0));
+    }
+  }
+  assert.deepEqual(ids, Array.from({ length: 3_060 }, (_, i) => i + 1));
+  assert.ok(largest <= 10_000_000, `a page of ${largest} bytes`);
+  assert.equal(most, 1_000, "small rows come in whole pages");
+  const query = "select * from bodies where id > 3000";
+  const { records } = await previewSource(
+    sourceConf({ type: "postgres", connection: "shop", query, key: "id", page_key: ["id"] }),
+    ctx,
+    50,
+  );
+  assert.ok(records.length >= 8 && records.length <= 10, `${records.length} records`);
+});
 
 Deno.test("postgres source reads each row once, whatever the chunk and page size", async (t) => {
   await using db = await shop(t, ORDERS);

@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Load: what of a run reaches its table, and how often. */
 export const LOAD: Mutant[] = [
   {
+    id: "load/rejected-file",
+    file: "pipeline/spill/rejected_rows.ts",
+    find: "if (this.#waiting.length < MAX_WAITING) return;",
+    replace: "if (this.count >= 0) return;",
+    breaks: "many rejected records of a chunk wait in a file",
+    tests: ["unit/spill_test.ts: RejectedRows"],
+  },
+  {
+    id: "load/rejected-again",
+    file: "pipeline/spill/rejected_rows.ts",
+    find: "this.#file?.seekSync(0, Deno.SeekMode.Start);",
+    replace: "",
+    breaks: "a transaction that is repeated stores all rejected records",
+    tests: ["unit/spill_test.ts: RejectedRows"],
+  },
+  {
     id: "load/dropped-version",
     file: "sql/runs/attempt.sql",
     find: "r.replay_of is null and r.params #>> '{source,version}' is null",

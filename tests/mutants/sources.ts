@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Sources: what is read, and from where on. */
 export const SOURCES: Mutant[] = [
   {
+    id: "sources/postgres-page-bytes",
+    file: "pipeline/sources/postgres/read.ts",
+    find: "const isFull = bytes > PAGE_BYTES;",
+    replace: "const isFull = false;",
+    breaks: "pages of a postgres source are bounded by bytes",
+    tests: ["integration/source_postgres_test.ts: postgres source bounds its pages"],
+  },
+  {
+    id: "sources/postgres-page-rest",
+    file: "pipeline/sources/postgres/read.ts",
+    find: "const isLast = !cut && rows.length <= size;",
+    replace: "const isLast = rows.length <= size;",
+    breaks: "what a page had no room for is read by the next one",
+    tests: ["integration/source_postgres_test.ts: postgres source bounds its pages"],
+  },
+  {
     id: "sources/http-pace",
     file: "pipeline/sources/http/download.ts",
     find: "if (this.#pace.bytes < MIN_PACE_BYTES) {",

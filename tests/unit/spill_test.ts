@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Event } from "../../pipeline/event.ts";
+import type { Event, Rejected } from "../../pipeline/event.ts";
 import {
   chunkFile,
   diskProblem,
@@ -9,6 +9,8 @@ import {
   writePositions,
 } from "../../pipeline/spill/layout.ts";
 import { readKeys, readRows } from "../../pipeline/spill/reader.ts";
+import { RejectedRows } from "../../pipeline/spill/rejected_rows.ts";
+import { quarantineText } from "../../store/quarantine.ts";
 import { COPY_HEADER } from "../../pipeline/spill/row_encoder.ts";
 import { ROW_COLUMNS } from "../../store/event_rows.ts";
 import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
@@ -301,4 +303,35 @@ Deno.test("spill: a full disk is a transient problem that names the directory", 
   assert.equal((problem as { transient: boolean }).transient, true);
   const other = new Error("permission denied");
   assert.equal(diskProblem(other, "/spool"), other);
+});
+
+Deno.test("RejectedRows holds few in memory, many in a file, and gives all of them as often as asked", async () => {
+  await using dir = await TempDir.create();
+  const row = (i: number): Rejected => ({
+    position: i,
+    output: 0,
+    rule: "r",
+    message: "not\t\u0000 \u{1f600}",
+    field: null,
+    raw: `${i}\u{1f600}`.repeat(6_000),
+    raw_bytes: new Uint8Array([0, 255]),
+    line: i,
+  });
+  const runId = crypto.randomUUID();
+  for (const count of [0, 3, 400]) {
+    {
+      using rows = new RejectedRows({ dir: dir.path, runId, chunkNo: 7 });
+      for (let i = 0; i < count; i++) rows.add(row(i));
+      assert.deepEqual([rows.count, rows.first?.position], [count, count === 0 ? undefined : 0]);
+      assert.equal([...Deno.readDirSync(dir.path)].length, count > 100 ? 1 : 0);
+      const expected = Array.from({ length: count }, (_, i) => quarantineText(runId, 7, row(i)));
+      for (const time of ["first", "second"]) {
+        const stream = new TextDecoder();
+        let text = "";
+        for (const block of rows.blocks()) text += stream.decode(block, { stream: true });
+        assert.ok(text === expected.join(""), `the ${time} time`);
+      }
+    }
+    assert.deepEqual([...Deno.readDirSync(dir.path)], [], "nothing is left");
+  }
 });

@@ -1,4 +1,4 @@
-import { type Client, quoteIdent } from "../../../store/pg.ts";
+import { type Client, firstRowsOf, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
@@ -9,6 +9,14 @@ import type { KeySlice } from "./plan.ts";
 import { fromClause, keyTuple, Params, valueTuple } from "./relation.ts";
 import { asSourceProblem, describeSource, openSession, readOnly } from "./session.ts";
 import { type ColumnReader, columnReaders } from "./values.ts";
+
+/**
+ * What a page takes of memory, and one row more: rows of a page are looked at before more are asked for, and of one whose
+ * rows are suddenly larger only the first are kept.
+ */
+const PAGE_BYTES = 8 * 1024 ** 2;
+const FIRST_PAGE = 100;
+const GROWTH = 8;
 
 export type Batch = (SourceRecord | Unreadable)[];
 type TextRow = (string | null)[];
@@ -28,11 +36,14 @@ export async function* readPostgres(
   try {
     const columns = await readOnly(client, () => describeColumns(client, conf));
     let after = slice.after;
+    let size = Math.min(ctx.pageSize, FIRST_PAGE);
     while (true) {
       const page = await readOnly(
         client,
-        () => readPage(client, conf, { slice, columns, after, size: ctx.pageSize }),
+        () => readPage(client, conf, { slice, columns, after, size }),
       );
+      const fitting = Math.floor(PAGE_BYTES * page.rows.length / Math.max(1, page.bytes));
+      size = Math.max(1, Math.min(ctx.pageSize, size * GROWTH, fitting));
       if (page.rows.length > 0) yield page.rows;
       if (page.last === undefined) return;
       after = page.last;
@@ -54,12 +65,12 @@ export async function firstRows(
 ): Promise<Batch> {
   return await readOnly(client, async () => {
     const columns = await describeColumns(client, conf);
-    const { rows } = await client.query<TextRow>({
+    const { rows } = await firstRowsOf<TextRow>(client, {
       text: `select ${selectList(columns)} from ${fromClause(conf)} limit $1`,
       values: [count],
       rowMode: "array",
       types: AS_TEXT,
-    });
+    }, bytesUpTo(PAGE_BYTES));
     return rows.map((row) => toRecord(row, columns, conf));
   });
 }
@@ -93,7 +104,7 @@ async function readPage(
   client: Client,
   conf: PostgresConf,
   { slice, columns, after, size }: PageOptions,
-): Promise<{ rows: Batch; last: string[] | undefined }> {
+): Promise<{ rows: Batch; bytes: number; last: string[] | undefined }> {
   const params = new Params();
   const key = keyTuple(slice.key);
   const conditions = [`${key} <= ${valueTuple(slice.key, slice.upto, params)}`];
@@ -102,7 +113,8 @@ async function readPage(
     conditions.push(cursorCondition(slice.cursor as CursorBounds, params));
   }
   const keys = slice.key.map(({ name }) => `source_rows.${quoteIdent(name)}`);
-  const { rows } = await client.query<TextRow>({
+  let bytes = 0;
+  const { rows, cut } = await firstRowsOf<TextRow>(client, {
     // One row more than the page: whether there is more, and whether keys repeat.
     text: `select ${[selectList(columns), ...keys.map((name) => `${name}::text`)].join(", ")}
       from ${fromClause(conf)} where ${conditions.join(" and ")}
@@ -110,11 +122,28 @@ async function readPage(
     values: params.values,
     rowMode: "array",
     types: AS_TEXT,
+  }, (row) => {
+    const isFull = bytes > PAGE_BYTES;
+    bytes += bytesOf(row);
+    return isFull;
   });
   refuseRepeatedKeys(rows, conf, { slice, columns });
-  const page = rows.slice(0, size);
-  const last = rows.length > size ? keyOf(page.at(-1)!, columns) : undefined;
-  return { rows: page.map((row) => toRecord(row, columns, conf)), last };
+  const isLast = !cut && rows.length <= size;
+  const page = isLast ? rows : rows.slice(0, -1);
+  const last = isLast ? undefined : keyOf(page.at(-1)!, columns);
+  return { rows: page.map((row) => toRecord(row, columns, conf)), bytes, last };
+}
+
+function bytesOf(row: TextRow): number {
+  let bytes = 0;
+  for (const value of row) bytes += value?.length ?? 0;
+  return bytes;
+}
+
+/** Whether so many bytes have come, with this row. */
+function bytesUpTo(most: number): (row: TextRow) => boolean {
+  let bytes = 0;
+  return (row) => (bytes += bytesOf(row)) > most;
 }
 
 function keyOf(row: TextRow, columns: ColumnReader[]): string[] {
