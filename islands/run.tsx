@@ -693,7 +693,7 @@ export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] })
               onInput={(event) => setSearch(event.currentTarget.value)}
             />
             <a
-              class="button plain small"
+              class="button plain"
               href={`/etl/runs/${run.run_id}/log.txt`}
               download={`run_${run.run_id}.log`}
             >

@@ -76,7 +76,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
             {["csv", "ndjson"].map((kind) => (
               <a
                 key={kind}
-                class="button plain small"
+                class="button plain"
                 href={`/etl/runs/${run.run_id}/quarantine.${kind}`}
                 download={`quarantine_${run.run_id}.${kind}`}
               >

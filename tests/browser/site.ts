@@ -108,6 +108,16 @@ export class Site implements AsyncDisposable {
     }
   }
 
+  /** An empty page, for what is not the server's. */
+  async blank(options: BrowserContextOptions, use: (page: Page) => Promise<void>): Promise<void> {
+    const context = await this.#browser.newContext(options);
+    try {
+      await use(await context.newPage());
+    } finally {
+      await context.close();
+    }
+  }
+
   /** Calls the API; JSON in, JSON out. */
   async api<T = Record<string, unknown>>(path: string, init: RequestInit = {}): Promise<T> {
     const response = await fetch(this.address + path, {
