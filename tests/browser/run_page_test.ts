@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { waitFor } from "../helpers/wait_for.ts";
 import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
 
 /** Takes so long that one can look at it and cancel it. */
@@ -81,6 +82,9 @@ Deno.test({
       run_label: "manual",
       source: { type: "inline", name: "manual", key: "id", occurred_at: "at", records },
     });
+    const logText = async () =>
+      await (await fetch(`${site.address}/etl/runs/${id}/log.txt`)).text();
+    await waitFor(async () => /run summary/.test(await logText()), { what: "the log is stored" });
     await site.visit(`/etl/runs/${id}`, {}, async (page) => {
       const notice = page.locator(".notice.is-problem");
       assert.match(await notice.innerText(), /The acceptance ratio was not reached/);
@@ -109,8 +113,7 @@ Deno.test({
       await log.getByRole("searchbox").fill("RUN SUMMARY");
       await log.locator(".log-line").first().waitFor();
       assert.equal(await log.locator(".log-line").count(), 1);
-      const text = await (await fetch(`${site.address}/etl/runs/${id}/log.txt`)).text();
-      assert.match(text, /^\d{4}-.*run summary/m);
+      assert.match(await logText(), /^\d{4}-.*run summary/m);
       await card.getByRole("button", { name: "Show more records" }).click();
       await card.locator("tbody tr").nth(24).waitFor();
       assert.match(await card.locator("tbody tr").first().innerText(), /not a time/);
