@@ -1,4 +1,9 @@
-import type { Consumer, DatasetEvent } from "../pipeline/consumers/consumer.ts";
+import type {
+  Consumer,
+  ConsumerContext,
+  DatasetEvent,
+  Execution,
+} from "../pipeline/consumers/consumer.ts";
 import {
   emissionOf,
   MAX_ANSWER_BYTES,
@@ -19,7 +24,7 @@ import {
 } from "../store/deliveries.ts";
 import { passing, raisedProblem } from "../store/errors.ts";
 import type { Lease } from "../store/leases.ts";
-import { type Client, ping, type Queryable, queryWithin } from "../store/pg.ts";
+import { type Client, firstRowsOf, ping, type Queryable, queryWithin } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/observer.ts";
 
@@ -81,7 +86,8 @@ async function execute(
     const transaction = new LateTransaction(connection, lease);
     // nothing that it does without its transaction counts
     const signal = AbortSignal.any([lease.signal, transaction.over]);
-    const executed = run(consumer, deliveries, { db: transaction.db, log, signal });
+    const { db, execution } = transaction;
+    const executed = run(consumer, deliveries, { db, execution, log, signal });
     try {
       const json = resultText(await Promise.race([executed, transaction.interrupted]));
       const client = await transaction.open();
@@ -125,6 +131,7 @@ async function endOf(executed: Promise<unknown>): Promise<void> {
  */
 class LateTransaction {
   readonly db: Queryable;
+  readonly execution: Execution;
   /** Rejects when the connection is lost, or the lease: the consumer may wait for something that has nothing to do with either. */
   readonly interrupted: Promise<never>;
   readonly #ending = new AbortController();
@@ -149,10 +156,23 @@ class LateTransaction {
     lease.lostSignal.addEventListener("abort", this.#lost);
     this.db = {
       query: ((...args: unknown[]) => {
-        const answer = this.#turn.then(() => this.#query(args));
-        this.#turn = answer.then(() => {}, () => {});
-        return answer;
+        const statement = statementOf(args);
+        return this.#carryOut((client) =>
+          queryWithin(client, statement, {
+            maxBytes: MAX_ANSWER_BYTES,
+            onTooLarge: () => this.#end(new AnswerTooLarge()),
+          })
+        );
       }) as unknown as Client["query"],
+    };
+    this.execution = {
+      execute: async (text, values) => {
+        await this.#carryOut(async (client) => {
+          const statement = { text, values, rowMode: "array" } as const;
+          await firstRowsOf(client, statement, () => true);
+          return { command: "" };
+        });
+      },
     };
   }
 
@@ -162,26 +182,28 @@ class LateTransaction {
   }
 
   /** One statement of the consumer's, none beside it: what it did to the transaction is known before the next one. */
-  async #query(args: unknown[]): Promise<unknown> {
-    const statement = statementOf(args);
-    if (this.#closed) throw new Error("the consumer's transaction has ended");
-    this.#inHand++;
-    try {
-      const client = await this.open();
-      let command: string | undefined;
+  #carryOut<Result extends { command: string }>(
+    work: (client: Client) => Promise<Result>,
+  ): Promise<Result> {
+    const answer = this.#turn.then(async () => {
+      if (this.#closed) throw new Error("the consumer's transaction has ended");
+      this.#inHand++;
       try {
-        const result = await queryWithin(client, statement, {
-          maxBytes: MAX_ANSWER_BYTES,
-          onTooLarge: () => this.#end(new AnswerTooLarge()),
-        });
-        command = result.command;
-        return result;
+        const client = await this.open();
+        let command: string | undefined;
+        try {
+          const result = await work(client);
+          command = result.command;
+          return result;
+        } finally {
+          await this.#requireTransaction(client, command);
+        }
       } finally {
-        await this.#requireTransaction(client, command);
+        this.#inHand--;
       }
-    } finally {
-      this.#inHand--;
-    }
+    });
+    this.#turn = answer.then(() => {}, () => {});
+    return answer;
   }
 
   /** Ends the execution where a statement has ended the transaction: what came after it would be outside of any. */
@@ -270,10 +292,15 @@ class AnswerTooLarge extends Error {
 async function run(
   consumer: Consumer,
   deliveries: Delivery[],
-  { db, log, signal }: { db: Queryable; log: Log; signal: AbortSignal },
+  { db, execution, log, signal }: {
+    db: Queryable;
+    execution: Execution;
+    log: Log;
+    signal: AbortSignal;
+  },
 ): Promise<unknown> {
   const events = deliveries.flatMap(({ event }): DatasetEvent[] => event === null ? [] : [event]);
-  return await consumer.run({
+  const context: ConsumerContext<Record<string, unknown>> = {
     events,
     params: consumer.parseParams(deliveries[0]!.params),
     db,
@@ -288,5 +315,6 @@ async function run(
       }
       await emitDatasetEvent(db, { dataset, emittedBy: consumer.name, counts });
     },
-  });
+  };
+  return await consumer.run(context, execution);
 }

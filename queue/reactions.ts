@@ -70,12 +70,13 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
   }
   await registerConsumers(
     sql,
-    consumers.map(({ name, datasets, emits, mode, skipUnchanged }) => ({
+    consumers.map(({ name, datasets, emits, mode, skipUnchanged, sha256 }) => ({
       name,
       datasets,
       emits,
       mode,
       skip_unchanged: skipUnchanged,
+      ...(sha256 === undefined ? {} : { sha256 }),
     })),
   );
 

@@ -42,6 +42,7 @@ const consumerSchema = z.object({
   emits: z.array(z.string()),
   mode: z.enum(["each", "batch"]),
   skip_unchanged: z.boolean(),
+  sha256: z.string().nullable().openapi({ description: "of its file, where it is SQL" }),
   active: z.boolean(),
   pending: z.number().int(),
   failed: z.number().int(),

@@ -68,6 +68,8 @@ export interface ConsumerView {
   emits: string[];
   mode: "each" | "batch";
   skip_unchanged: boolean;
+  /** SHA-256 of its file; null where it is no SQL. */
+  sha256: string | null;
   active: boolean;
   pending: number;
   failed: number;
@@ -78,7 +80,7 @@ export interface ConsumerView {
 export async function listConsumers(sql: Sql): Promise<ConsumerView[]> {
   const rows = await sql<{ consumer: ConsumerView }[]>`
     select jsonb_build_object('consumer', c.consumer, 'datasets', to_jsonb(c.datasets), 'emits', to_jsonb(c.emits),
-      'mode', c.mode, 'skip_unchanged', c.skip_unchanged, 'active', c.active,
+      'mode', c.mode, 'skip_unchanged', c.skip_unchanged, 'sha256', c.sha256, 'active', c.active,
       'pending', count(d.delivery_id) filter (where d.state = 'pending'),
       'failed', count(d.delivery_id) filter (where d.state = 'failed'),
       'last_done_at', etl.iso(max(d.ended_at) filter (where d.state = 'done')),

@@ -73,6 +73,88 @@ export async function emitDatasetEvent(
   );
 }
 
+/**
+ * From when on rows of what a consumer listens to may have changed without that it has seen it: since the run of
+ * its first event in hand began, or since the event that it finished last, whichever is earlier. -infinity where it has
+ * finished none, and without an event. ISO 8601 or -infinity.
+ */
+export async function deliveryWindow(
+  db: Queryable,
+  consumer: string,
+  eventNos: number[],
+): Promise<{ since: string }> {
+  const { rows: [row] } = await db.query<{ since: string }>(
+    `select coalesce(least(
+      (select min(coalesce(r.started_at, e.created_at)) from etl.dataset_events as e left join etl.runs as r on r.run_id = e.run_id
+        where e.event_no = any ($2)),
+      coalesce((select e.created_at from etl.deliveries as d join etl.dataset_events as e on e.event_no = d.event_no
+        where d.consumer = $1 and d.state = 'done' order by d.event_no desc limit 1), '-infinity')), '-infinity')::text as since
+      where cardinality($2::bigint[]) > 0`,
+    [consumer, eventNos],
+  );
+  return row ?? { since: "-infinity" };
+}
+
+/** Limits the statements that follow in the transaction; 0: no limit. */
+export async function limitStatements(db: Queryable, milliseconds: number): Promise<void> {
+  await db.query("select set_config('statement_timeout', $1, true)", [String(milliseconds)]);
+}
+
+/** Rows of a table that a transaction has changed so far; no member where PostgreSQL does not count them. */
+type Changes = { inserted: number; updated: number; deleted: number } | Record<never, never>;
+
+/**
+ * Begins to count what the transaction does to a table, "schema.table", its partitions too. The function that is
+ * answered says how many rows it was, and takes role and time limit back to what they were.
+ */
+export async function openChanges(
+  db: Queryable,
+  dataset: string,
+): Promise<() => Promise<Changes>> {
+  const before = await countChanges(db, dataset);
+  return async () => {
+    await db.query(
+      "select set_config('role', $1, true), set_config('statement_timeout', '0', true)",
+      [before.role],
+    );
+    const after = await countChanges(db, dataset);
+    if (!after.counted) return {};
+    const difference = (name: "inserted" | "updated" | "deleted") =>
+      // another table of that name
+      after[name] - (after.oid === before.oid ? before[name] : 0);
+    return {
+      inserted: difference("inserted"),
+      updated: difference("updated"),
+      deleted: difference("deleted"),
+    };
+  };
+}
+
+async function countChanges(db: Queryable, dataset: string) {
+  const [schema, table] = dataset.split(".");
+  // the figures of a session reach back before the transaction, until they are flushed
+  const { rows: [row] } = await db.query<{
+    role: string;
+    oid: string | null;
+    counted: boolean;
+    inserted: number;
+    updated: number;
+    deleted: number;
+  }>(
+    `with root as (select c.oid, c.relkind from pg_catalog.pg_class as c
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2),
+      parts as (select oid from root union select relid from root, pg_catalog.pg_partition_tree(root.oid))
+    select current_setting('role') as role, (select oid::text from root) as oid,
+      coalesce((select relkind in ('r', 'p') from root), false) and current_setting('track_counts')::boolean as counted,
+      coalesce(sum(pg_catalog.pg_stat_get_xact_tuples_inserted(oid)), 0)::float8 as inserted,
+      coalesce(sum(pg_catalog.pg_stat_get_xact_tuples_updated(oid)), 0)::float8 as updated,
+      coalesce(sum(pg_catalog.pg_stat_get_xact_tuples_deleted(oid)), 0)::float8 as deleted
+    from parts`,
+    [schema, table],
+  );
+  return row!;
+}
+
 /** Publishes the consumers that the program has. */
 export async function registerConsumers(
   sql: Sql,
@@ -82,6 +164,8 @@ export async function registerConsumers(
     emits: readonly string[];
     mode: string;
     skip_unchanged: boolean;
+    /** SHA-256 of the file, where the consumer is SQL. */
+    sha256?: string;
   }[],
 ): Promise<void> {
   await sql`select etl.register_consumers(${JSON.stringify(consumers)}::text::jsonb)`;

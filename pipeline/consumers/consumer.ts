@@ -63,6 +63,12 @@ export interface ConsumerOptions<Schema extends z.ZodObject> {
   run(context: ConsumerContext<z.infer<Schema>>): Promise<unknown>;
 }
 
+/** What the server does for a consumer of its own kinds, besides what {@linkcode ConsumerContext} has. */
+export interface Execution {
+  /** Executes a statement on the connection of `db` and drops its rows as they come. */
+  execute(text: string, values: unknown[]): Promise<void>;
+}
+
 /** A consumer as the server runs it. */
 export interface Consumer {
   readonly name: string;
@@ -72,9 +78,11 @@ export interface Consumer {
   readonly emits: readonly string[];
   readonly timeoutMs: number;
   readonly hosts: readonly string[];
+  /** SHA-256 of its file, hexadecimal, where that is all that it is. */
+  readonly sha256?: string;
   /** Checks parameters and fills in defaults. Throws a Problem that names what is wrong. */
   parseParams(given: unknown): Record<string, unknown>;
-  run(context: ConsumerContext<Record<string, unknown>>): Promise<unknown>;
+  run(context: ConsumerContext<Record<string, unknown>>, execution: Execution): Promise<unknown>;
 }
 
 /** "schema.table" of a dataset, whichever way it is written. */

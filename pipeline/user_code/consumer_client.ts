@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path";
 import { type Consumer, type ConsumerContext, defineConsumer } from "../consumers/consumer.ts";
+import { sqlConsumer } from "../consumers/sql_consumer.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { MAX_RESULT_LENGTH } from "./consumer_calls.ts";
 import { type Host, startHost } from "./host.ts";
@@ -23,15 +24,19 @@ export function hostedConsumer(consumer: Consumer, path: string): Consumer {
   return { ...consumer, run: (context) => runInHost(consumer, path, context) };
 }
 
-/** The consumers in the files of a directory, which run in hosts. */
+/** The consumers in the files of a directory: modules, which run in hosts, and SQL. */
 export async function consumersIn(dir: string): Promise<Consumer[]> {
   const consumers: Consumer[] = [];
   const names: string[] = [];
   for await (const { name, isFile } of Deno.readDir(dir)) {
-    if (isFile && /^[a-z][a-z0-9_]*\.ts$/.test(name)) names.push(name);
+    if (isFile && /^([a-z][a-z0-9_]*\.ts|[^.].*\.sql)$/.test(name)) names.push(name);
   }
   for (const name of names.sort()) {
     const path = join(dir, name);
+    if (name.endsWith(".sql")) {
+      consumers.push(await sqlConsumer(path));
+      continue;
+    }
     for (const definition of await describe(path)) {
       const consumer = defineConsumer({
         ...definition,

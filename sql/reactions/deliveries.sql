@@ -13,7 +13,8 @@ create or replace trigger order_dataset_events before insert on etl.dataset_even
 create or replace function etl.deliver_dataset_event() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint = 0, false);
+  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint
+    + coalesce((new.counts ->> 'deleted')::bigint, 0) = 0, false);
   consumer etl.consumers;
 begin
   for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop
@@ -36,18 +37,18 @@ create or replace trigger deliver_dataset_event after insert on etl.dataset_even
   for each row execute function etl.deliver_dataset_event();
 
 -- Publishes the consumers that the program has; those that it no longer has get no more events.
--- consumers: [{name, datasets, emits, mode, skip_unchanged}]
+-- consumers: [{name, datasets, emits, mode, skip_unchanged, sha256?}]
 create or replace function etl.register_consumers(consumers jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
-  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged)
-  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged
-  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean)
+  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged, sha256)
+  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged, w.sha256
+  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean, sha256 text)
   order by w.name
   on conflict (consumer) do update set datasets = excluded.datasets, emits = excluded.emits, mode = excluded.mode,
-    skip_unchanged = excluded.skip_unchanged, active = true
-  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.active)
-    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, true);
+    skip_unchanged = excluded.skip_unchanged, sha256 = excluded.sha256, active = true
+  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.sha256, c.active)
+    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, excluded.sha256, true);
   update etl.consumers as c set active = false
     where c.active and not exists (select from jsonb_array_elements(consumers) as w where w ->> 'name' = c.consumer);
 end $$;

@@ -101,7 +101,9 @@ create table if not exists etl.consumers (
   active boolean not null default true,
   registered_at timestamptz not null default now()
 );
-comment on table etl.consumers is 'what starts on dataset events; published by the servers from pipeline/consumers/registered.ts';
+-- of the file, hexadecimal, where the consumer is SQL
+alter table etl.consumers add column if not exists sha256 text;
+comment on table etl.consumers is 'what starts on dataset events; published by the servers: those of the program and of ETL_CONSUMERS_DIR';
 
 create table if not exists etl.deliveries (
   delivery_id bigint generated always as identity primary key,

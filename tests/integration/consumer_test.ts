@@ -111,9 +111,9 @@ Deno.test("on two servers, consumers are told of ends of runs in the order of th
   const seen: number[] = [];
   for (const { consumer } of [a, b]) {
     const { run } = consumer;
-    consumer.run = (context) => {
+    consumer.run = (context, execution) => {
       seen.push(...context.events.map((event) => event.event_no));
-      return run(context);
+      return run(context, execution);
     };
   }
   await using _one = await startReacting(engine, { consumers: [a.consumer] });

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { sqlConsumer } from "../../pipeline/consumers/sql_consumer.ts";
+import { readStatements, SqlTextError } from "../../pipeline/consumers/sql_text.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+
+const TYPES = { run_id: "uuid", since: "timestamptz" };
+const read = (text: string) => readStatements(text, TYPES);
+
+/** The place and message of what is wrong. */
+async function wrong(text: string): Promise<string> {
+  const error = await read(text).then(() => null, (error) => error);
+  assert.ok(error instanceof SqlTextError, `nothing wrong with ${text}`);
+  return `${error.at.line}:${error.at.column} ${error.message}`;
+}
+
+Deno.test("a :name is a parameter where it stands for a value, and text anywhere else", async () => {
+  const untouched = [
+    "select ':run_id', e'\\':run_id', U&'\\0061:run_id'",
+    "select $$ :run_id $$, $a$ $b$ :run_id $a$",
+    'select ":run_id" from t as ":since"',
+    "select 1 /* :run_id /* :since */ :run_id */ -- :run_id\n+ 1",
+    "select x::since, a[1 : 2], a[1:2], f(x := 1), '😀é:run_id'",
+  ];
+  for (const text of untouched) {
+    const [statement, ...more] = await read(text);
+    assert.deepEqual([statement!.text, statement!.params, more], [text, [], []]);
+  }
+  const [one] = await read("select 'é😀', :run_id, x::text, -:since::date, ':since', :run_id");
+  assert.equal(
+    one!.text,
+    "select 'é😀', $1::uuid, x::text, -$2::timestamptz::date, ':since', $1::uuid",
+  );
+  assert.deepEqual(one!.params, ["run_id", "since"]);
+});
+
+Deno.test("a file of several statements is split where PostgreSQL does, each with parameters of its own", async () => {
+  const text = `-- a head;
+select 'a;b', :since ; ;
+do $$ begin perform 1; end $$;
+create function f() returns int begin atomic select 1; select 2; end;
+delete from t where run_id = :run_id -- ; the end`;
+  const statements = await read(text);
+  assert.deepEqual(statements.map(({ text, params, at }) => [text, params, at.line]), [
+    ["select 'a;b', $1::timestamptz ", ["since"], 2],
+    ["do $$ begin perform 1; end $$", [], 3],
+    ["create function f() returns int begin atomic select 1; select 2; end", [], 4],
+    ["delete from t where run_id = $1::uuid -- ; the end", ["run_id"], 5],
+  ]);
+  assert.deepEqual(await read("-- nothing\n;;"), []);
+});
+
+Deno.test("a place in what is sent is told as a place in the file, behind parameters and characters of several bytes", async () => {
+  const [, second] = await read("select 1;\n\nselect 'é😀', :since,\n  :run_id, wrong from t");
+  const position = [...second!.text].join("").indexOf("wrong") - 1 /* 😀 is one character */ + 1;
+  assert.deepEqual(second!.placeOf(position), { line: 4, column: 12 });
+  assert.deepEqual(second!.placeOf(second!.text.indexOf("$2") - 1 + 1), { line: 4, column: 3 });
+});
+
+Deno.test("what cannot be read is refused with line and column", async () => {
+  assert.equal(
+    await wrong("select 1;\nselect 'é', :since fro form x"),
+    '2:24 syntax error at or near "form"',
+  );
+  assert.match(await wrong("select :since;\n  select 'abc"), /^2:10 unterminated quoted string/);
+  assert.match(await wrong("select :since;\n  /* abc"), /^2:3 unterminated \/\* comment/);
+  assert.match(
+    await wrong("select 1,\n :sinc"),
+    /^2:2 :sinc is no parameter; there are :run_id, :since/,
+  );
+  assert.match(await wrong("select a[i:j]"), /^1:11 :j is no parameter.*\[a : b\]/);
+  assert.match(await wrong("select 'a\u0000b'"), /^1:10 a character of control/);
+});
+
+Deno.test("what ends the transaction or outlives it is refused", async () => {
+  const refused = [
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint a",
+    "release a",
+    "prepare transaction 'a'",
+    "start transaction",
+    "end",
+    "copy t from stdin",
+    "copy t to '/tmp/x'",
+    "set search_path = x",
+    "set session authorization x",
+    "reset all",
+    "discard all",
+    "listen x",
+    "unlisten x",
+    "prepare x as select 1",
+    "execute x",
+    "deallocate all",
+    "load 'x'",
+  ];
+  for (const statement of refused) {
+    assert.match(await wrong(`select 1;\n ${statement}; select 2`), /^2:2 /, statement);
+  }
+  await read("set local search_path = x; set transaction read only; select 1");
+});
+
+Deno.test("the header of a SQL consumer says what it listens to and writes, and what is wrong with it", async () => {
+  const dir = await Deno.makeTempDir();
+  const made = async (text: string | Uint8Array, file = "daily.sql") => {
+    const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+    await Deno.writeFile(`${dir}/${file}`, bytes);
+    return await sqlConsumer(`${dir}/${file}`);
+  };
+  const refused = async (text: string | Uint8Array, file?: string) => {
+    const error = await made(text, file).then(() => null, (error) => error);
+    assert.ok(error instanceof Problem, `nothing wrong with ${text}`);
+    return error.message;
+  };
+  try {
+    const full = await made(`-- Orders a day.
+-- listens: public.orders, postgres://etl_improved/etl_improved_events
+-- writes:  mart.orders_daily
+-- mode: latest
+-- timeout_ms: 5000
+-- skip_unchanged: true
+
+-- note: not of the header
+select 1`);
+    const { name, datasets, emits, mode, timeoutMs, skipUnchanged } = full;
+    assert.deepEqual({ name, datasets, emits, mode, timeoutMs, skipUnchanged }, {
+      name: "daily",
+      datasets: ["public.orders", "public.etl_improved_events"],
+      emits: ["mart.orders_daily"],
+      mode: "batch",
+      timeoutMs: 5000,
+      skipUnchanged: true,
+    });
+    assert.match(full.sha256!, /^[0-9a-f]{64}$/);
+    const head = "-- listens: s.a\n-- writes: s.b\n";
+    const least = await made(`\ufeff${head.replaceAll("\n", "\r\n")}select 1`);
+    assert.deepEqual([least.mode, least.timeoutMs, least.skipUnchanged], ["each", 600_000, false]);
+
+    assert.match(await refused("select 1"), /^daily\.sql:1:1: .* lacks listens/);
+    assert.match(await refused("-- listens: s.a\nselect 1"), /daily\.sql:1:1: .* lacks writes/);
+    assert.match(await refused(`${head}-- timeout: 5`), /daily\.sql:3:1: timeout is not known/);
+    assert.match(await refused(`${head}-- writes: s.c`), /daily\.sql:3:1: writes is there twice/);
+    assert.match(await refused("-- listens: s.a\n-- writes: b"), /:2:1: writes b: .*schema\.table/);
+    assert.match(await refused(`${head}-- mode: all`), /:3:1: mode all: .*each.*latest/);
+    assert.match(await refused(`${head}-- timeout_ms: 5`), /:3:1: timeout_ms 5: /);
+    assert.match(await refused(head), /has no statement/);
+    assert.match(await refused(`${head}select 1;\ncommit`), /daily\.sql:4:1: .* one transaction/);
+    assert.match(await refused(new Uint8Array([0xff])), /not UTF-8/);
+    assert.match(
+      await refused(`${head}select 1`, "Daily-orders.sql"),
+      /Daily-orders\.sql: its name/,
+    );
+    assert.match(await refused(`${head}select '${"x".repeat(200_000)}'`), /more than 200000/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
