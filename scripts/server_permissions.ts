@@ -51,6 +51,9 @@ const PROGRAM = [
   ".data/assets",
 ];
 
+/** What reads SQL in ETL_CONSUMERS_DIR: WebAssembly, which its module reads as a file. */
+const SQL_PARSER = "node_modules/libpg-query/wasm";
+
 /** Variables that hold the address of something that the server talks to. */
 const INTEGRATION_URLS =
   /^(SLACK_WEBHOOK(_[A-Z0-9_]+)?|ETL_ALERT_(TEAMS_)?WEBHOOK|ETL_SMTP_URL|MLFLOW_TRACKING_URI|OPENLINEAGE_URL)$/;
@@ -87,7 +90,8 @@ export function serverPermissions(
 ): string[] {
   const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
-  const own = [env.ETL_TRANSFORMS_DIR, env.ETL_CONSUMERS_DIR, env.ETL_SUITES_DIR].flatMap((dir) =>
+  const consumers = env.ETL_CONSUMERS_DIR ? [env.ETL_CONSUMERS_DIR, SQL_PARSER] : [];
+  const own = [env.ETL_TRANSFORMS_DIR, ...consumers, env.ETL_SUITES_DIR].flatMap((dir) =>
     dir || []
   );
   const readable = [

@@ -6,6 +6,7 @@ import { redeliver, requestDelivery } from "../../store/deliveries.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { withClient } from "../helpers/query.ts";
+import { startPeer } from "../helpers/peer.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
@@ -133,7 +134,9 @@ insert into public.seen values (:since, -:event_id)`,
   // a run that began before the second ended, and ended after it
   await sql`update etl.runs set started_at = started_at - interval '1 hour' where run_id = ${third.run_id}`;
   await using _reacting = await startReacting(engine, { consumers });
-  await ended(engine, "seen", 3);
+  const seen = await ended(engine, "seen", 3);
+  // figures of a session reach back before the transaction
+  assert.deepEqual(seen.map(({ result }) => result!.inserted), [1, 1, 1]);
   await ended(engine, "latest", 3);
   await requestDelivery(sql, "seen", { params: {}, actor: "ann" });
   await ended(engine, "seen", 4);
@@ -188,7 +191,7 @@ insert into public.broken (n, why)
   };
   assert.match(await given("broken"), /^broken\.sql:5:55: relation "public\.there" does not exist/);
   assert.match(await given("ender"), /^ender\.sql:4:1: invalid transaction termination/);
-  assert.match(await given("wrong_type"), /^wrong_type\.sql:5:34: column "n" is of type integer/);
+  assert.match(await given("wrong_type"), /^wrong_type\.sql:5:35: column "n" is of type integer/);
   assert.deepEqual([...await engine.sql`select n from public.broken`], []);
   assert.deepEqual([
     ...await engine.sql`select from etl.dataset_events where emitted_by = 'broken'`,
@@ -276,4 +279,72 @@ Deno.test("models that would start each other are refused, naming the cycle", as
   );
   const own = await models({ a: link("s.x", "s.x") });
   assert.throws(() => checkConsumers(own), /s\.x → a → s\.x/);
+});
+
+/** The first block of a language below a heading of docs/consumers.md. */
+async function example(heading: string, language: string): Promise<string> {
+  const page = await Deno.readTextFile(new URL("../../docs/consumers.md", import.meta.url));
+  const section = page.split(`\n## ${heading}\n`)[1]!.split("\n## ")[0]!;
+  return section.split(`\`\`\`${language}\n`)[1]!.split("\n```")[0]!;
+}
+
+Deno.test("docs/consumers.md: the SQL example makes a daily table and keeps it right", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.sql.unsafe("create schema mart; grant usage, create on schema mart to public");
+  const consumers = await models({ orders_daily: await example("In SQL", "sql") });
+  await using _reacting = await startReacting(engine, { consumers });
+  const load = (records: object[]) =>
+    engine.succeed({
+      table_name: "orders",
+      source: { type: "inline", name: "shop", key: "id", occurred_at: "at", records },
+    });
+  await load([
+    { id: 1, at: "2026-01-01T10:00:00Z", amount: 10.5 },
+    { id: 2, at: "2026-01-01T11:00:00Z", amount: 4 },
+    { id: 3, at: "2026-01-02T10:00:00Z", amount: 1 },
+  ]);
+  await ended(engine, "orders_daily");
+  await load([
+    { id: 2, at: "2026-01-01T11:00:00Z", amount: 5 },
+    { id: 4, at: "2026-01-03T11:00:00Z", amount: 7 },
+  ]);
+  const deliveries = await ended(engine, "orders_daily", 2);
+  assert.deepEqual(deliveries.map(({ error }) => error), [null, null]);
+  const rows = await engine
+    .sql`select day::text, orders::int, revenue::float8 from mart.orders_daily order by day`;
+  assert.deepEqual(rows.map((row) => Object.values(row)), [
+    ["2026-01-01", 2, 15.5],
+    ["2026-01-02", 1, 1],
+    ["2026-01-03", 1, 7],
+  ]);
+  const counts = await engine
+    .sql`select counts from etl.dataset_events where dataset = 'mart.orders_daily' order by event_no`;
+  // of the first day, which was made anew, and the third
+  assert.deepEqual(counts[1]!.counts, { inserted: 1, updated: 1, deleted: 0 });
+});
+
+Deno.test("docs/consumers.md: a dataset event starts dbt by a request, again where that fails, and not for what changed nothing", async (t) => {
+  await using engine = await startEngine(t);
+  let failures = 1;
+  await using dbt = startPeer(() =>
+    failures-- > 0 ? new Response("2 models failed", { status: 500 }) : new Response("ok")
+  );
+  const text = (await example("Start dbt", "ts")).replaceAll(
+    "127.0.0.1:8765",
+    new URL(dbt.address).host,
+  );
+  const dir = await Deno.makeTempDir({ prefix: "etl_consumers_" });
+  await Deno.writeTextFile(`${dir}/start_dbt.ts`, text);
+  await using reacting = await startReacting(engine, { consumers: await consumersIn(dir) });
+  const eventNo = await emit(engine);
+  await waitFor(() => dbt.requests.length === 2, { timeoutMs: 30_000 });
+  assert.ok(reacting.log.some((line) => line.includes("dbt: 500 2 models failed")));
+  const [first, again] = dbt.requests.map(({ path, body }) => [path, JSON.parse(body)]);
+  assert.deepEqual(first, ["/hooks/dbt", { id: eventNo, dataset: "public.orders", run_id: null }]);
+  assert.deepEqual(again, first);
+  await engine.sql`insert into etl.dataset_events (dataset, emitted_by, counts)
+    values ('public.orders', 'test', '{"inserted": 0, "updated": 0}')`;
+  const deliveries = await ended(engine, "start_dbt", 2);
+  assert.deepEqual(deliveries.map(({ state }) => state), ["done", "skipped"]);
+  assert.equal(dbt.requests.length, 2);
 });

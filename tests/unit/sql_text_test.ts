@@ -19,7 +19,7 @@ Deno.test("a :name is a parameter where it stands for a value, and text anywhere
     "select $$ :run_id $$, $a$ $b$ :run_id $a$",
     'select ":run_id" from t as ":since"',
     "select 1 /* :run_id /* :since */ :run_id */ -- :run_id\n+ 1",
-    "select x::since, a[1 : 2], a[1:2], f(x := 1), '😀é:run_id'",
+    "select x::since, a[i : j], a[1:2], f(x := 1), '😀é:run_id'",
   ];
   for (const text of untouched) {
     const [statement, ...more] = await read(text);
