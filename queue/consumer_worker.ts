@@ -155,9 +155,9 @@ class LateTransaction {
     this.#over.promise.catch(() => {});
     lease.lostSignal.addEventListener("abort", this.#lost);
     this.db = {
-      query: ((...args: unknown[]) => {
+      query: (async (...args: unknown[]) => {
         const statement = statementOf(args);
-        return this.#carryOut((client) =>
+        return await this.#carryOut((client) =>
           queryWithin(client, statement, {
             maxBytes: MAX_ANSWER_BYTES,
             onTooLarge: () => this.#end(new AnswerTooLarge()),

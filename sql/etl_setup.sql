@@ -1218,7 +1218,9 @@ create table if not exists etl.consumers (
   active boolean not null default true,
   registered_at timestamptz not null default now()
 );
-comment on table etl.consumers is 'what starts on dataset events; published by the servers from pipeline/consumers/registered.ts';
+-- of the file, hexadecimal, where the consumer is SQL
+alter table etl.consumers add column if not exists sha256 text;
+comment on table etl.consumers is 'what starts on dataset events; published by the servers: those of the program and of ETL_CONSUMERS_DIR';
 
 create table if not exists etl.deliveries (
   delivery_id bigint generated always as identity primary key,
@@ -5055,7 +5057,8 @@ create or replace trigger order_dataset_events before insert on etl.dataset_even
 create or replace function etl.deliver_dataset_event() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint = 0, false);
+  unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint
+    + coalesce((new.counts ->> 'deleted')::bigint, 0) = 0, false);
   consumer etl.consumers;
 begin
   for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop
@@ -5078,18 +5081,18 @@ create or replace trigger deliver_dataset_event after insert on etl.dataset_even
   for each row execute function etl.deliver_dataset_event();
 
 -- Publishes the consumers that the program has; those that it no longer has get no more events.
--- consumers: [{name, datasets, emits, mode, skip_unchanged}]
+-- consumers: [{name, datasets, emits, mode, skip_unchanged, sha256?}]
 create or replace function etl.register_consumers(consumers jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
-  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged)
-  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged
-  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean)
+  insert into etl.consumers as c (consumer, datasets, emits, mode, skip_unchanged, sha256)
+  select w.name, w.datasets, w.emits, w.mode, w.skip_unchanged, w.sha256
+  from jsonb_to_recordset(consumers) as w (name text, datasets text[], emits text[], mode text, skip_unchanged boolean, sha256 text)
   order by w.name
   on conflict (consumer) do update set datasets = excluded.datasets, emits = excluded.emits, mode = excluded.mode,
-    skip_unchanged = excluded.skip_unchanged, active = true
-  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.active)
-    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, true);
+    skip_unchanged = excluded.skip_unchanged, sha256 = excluded.sha256, active = true
+  where (c.datasets, c.emits, c.mode, c.skip_unchanged, c.sha256, c.active)
+    is distinct from (excluded.datasets, excluded.emits, excluded.mode, excluded.skip_unchanged, excluded.sha256, true);
   update etl.consumers as c set active = false
     where c.active and not exists (select from jsonb_array_elements(consumers) as w where w ->> 'name' = c.consumer);
 end $$;
@@ -6332,7 +6335,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('1c7ea9ba52cca2f98215e088014744f700daa99c0c1917b3802ee1c6dcd489ef')
+insert into etl.setups (checksum) values ('2de55fa56a32c3318428a5abd21894d1a52899fbf3f89d71d9820fb841d0a7b4')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6340,4 +6343,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"1c7ea9ba52cca2f98215e088014744f700daa99c0c1917b3802ee1c6dcd489ef","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"2de55fa56a32c3318428a5abd21894d1a52899fbf3f89d71d9820fb841d0a7b4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
