@@ -63,7 +63,7 @@ export interface ConsumerOptions<Schema extends z.ZodObject> {
   run(context: ConsumerContext<z.infer<Schema>>): Promise<unknown>;
 }
 
-/** What the server does for a consumer of its own kinds, besides what {@linkcode ConsumerContext} has. */
+/** What a consumer without a host of its own may have done, besides what {@linkcode ConsumerContext} has. */
 export interface Execution {
   /** Executes a statement on the connection of `db` and drops its rows as they come. */
   execute(text: string, values: unknown[]): Promise<void>;
@@ -82,7 +82,7 @@ export interface Consumer {
   readonly sha256?: string;
   /** Checks parameters and fills in defaults. Throws a Problem that names what is wrong. */
   parseParams(given: unknown): Record<string, unknown>;
-  run(context: ConsumerContext<Record<string, unknown>>, execution: Execution): Promise<unknown>;
+  run(context: ConsumerContext<Record<string, unknown>>, execution?: Execution): Promise<unknown>;
 }
 
 /** "schema.table" of a dataset, whichever way it is written. */

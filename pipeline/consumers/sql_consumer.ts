@@ -92,7 +92,7 @@ export async function sqlConsumer(path: string): Promise<Consumer> {
     ...consumer,
     sha256,
     run: (context, execution) =>
-      runStatements({ file, name, header, statements, sha256 }, context, execution),
+      runStatements({ file, name, header, statements, sha256 }, context, execution!),
   };
 }
 
