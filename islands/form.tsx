@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { at } from "./lib/base.ts";
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Preview } from "../pipeline/preview.ts";
 import type { FieldError } from "../vocabulary/problem.ts";
 import type { Submitted } from "../vocabulary/run_schema.ts";
@@ -24,6 +24,17 @@ import {
   valuesOf,
 } from "./form/conf.ts";
 import { Dialog } from "./ui/dialog.tsx";
+import {
+  beginning,
+  type Column,
+  columnsOf,
+  ColumnTable,
+  FilePicker,
+  keyPaths,
+  type Upload,
+  UploadField,
+} from "./form/data.tsx";
+import { keepDraft, type KeptDraft, keptDraft, passConf } from "./form/draft.ts";
 
 export interface RunFormProps {
   schema: JsonSchema;
@@ -44,9 +55,12 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
   const operator = useRole("operator");
   const admin = useRole("admin");
   const [values, setValues] = useState<FormValues>(() => valuesOf(initial));
+  const [restored, setRestored] = useState(false);
+  const [upload, setUpload] = useState<Upload | null>(null);
+  const [found, setFound] = useState<Found | null>(null);
   const [failure, setFailure] = useState<ApiError | null>(null);
   const [preview, setPreview] = useState<Preview | null>(null);
-  const [busy, setBusy] = useState<"run" | "preview" | null>(null);
+  const [busy, setBusy] = useState<"run" | "preview" | "columns" | null>(null);
   const [saving, setSaving] = useState(false);
   /** The same key until something changes: asking twice makes one run. */
   const key = useRef<string | null>(null);
@@ -57,13 +71,41 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
   const inSource = useMemo(() => sourceFields(schema, sourceType), [sourceType]);
   const fields = [...inSource, ...groups.flatMap((group) => group.fields)];
   const conf = confOf(fields, values, sourceType);
-  const errors = failure?.errors ?? [];
+  const places = placesOf(inSource.filter(({ name }) => upload === null || name !== "records"));
+  const sent = sourceType === "inline" ? upload : null;
+  const source = sourceOf(conf, sent);
+  const columns = found?.source === source ? found.columns : null;
+  const errors = [...failure?.errors ?? [], ...unknownColumns(values, columns, t)];
 
-  const set = (path: string, value: string) => {
-    key.current = null;
-    setValues((now) => ({ ...now, [path]: value }));
+  // what was typed is there again when somebody comes back, unless the address says what to begin with
+  const isFresh = from === null && Object.keys(initial).length === 0;
+  useEffect(() => {
+    const kept = isFresh ? keptDraft() : null;
+    if (kept === null) return;
+    setValues(kept);
+    setRestored(true);
+  }, []);
+  const keep = (kept: KeptDraft | null) => {
+    if (isFresh) keepDraft(kept);
   };
-  const attempt = async (what: "run" | "preview", action: () => Promise<void>) => {
+  const change = (changes: FormValues) => {
+    key.current = null;
+    setValues((now) => {
+      const next = { ...now, ...changes };
+      keep(next);
+      return next;
+    });
+  };
+  const set = (path: string, value: string) => change({ [path]: value });
+  const startAnew = () => {
+    keep(null);
+    setValues(valuesOf(initial));
+    setRestored(false);
+    setFound(null);
+    setPreview(null);
+    setFailure(null);
+  };
+  const attempt = async (what: "run" | "preview" | "columns", action: () => Promise<void>) => {
     setBusy(what);
     setFailure(null);
     try {
@@ -79,19 +121,57 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
   const submit = () =>
     attempt("run", async () => {
       key.current ??= crypto.randomUUID();
-      const { run_id } = await call<Submitted>("/api/etl/run", {
+      const { run_id } = await call<Submitted>(withQuery("/api/etl/run", conf, sent), {
         method: "POST",
-        body: conf,
+        ...(sent === null ? { body: conf } : { data: sent.file, type: sent.type }),
         headers: { "idempotency-key": key.current },
         offline,
       });
+      keep(null);
       location.assign(at(`/etl/runs/${run_id}`));
     });
+  const previewOf = async (conf: Conf, sent: Upload | null) =>
+    await call<Preview>(withQuery("/api/etl/preview", conf, sent), {
+      method: "POST",
+      ...(sent === null ? { body: conf } : { data: await beginning(sent), type: sent.type }),
+      offline,
+    });
+  /** What the records have, whatever key and types the form says. */
+  const readColumns = async (from: Conf, sent: Upload | null) => {
+    const preview = await previewOf(bareConf(from), sent);
+    setFound({
+      source: sourceOf(from, sent),
+      columns: columnsOf(preview),
+      proposals: preview.columns,
+    });
+  };
+  const showColumns = (from: Conf = conf, file: Upload | null = sent) =>
+    attempt("columns", () => readColumns(from, file));
   const show = () =>
     attempt("preview", async () => {
-      setPreview(await call<Preview>("/api/etl/preview", { method: "POST", body: conf, offline }));
+      const [shown] = await Promise.all([
+        previewOf(conf, sent),
+        // so that a wrong key is told with the columns there are
+        columns === null && sourceType !== "synthetic"
+          ? readColumns(conf, sent).catch(() => {})
+          : null,
+      ]);
+      setPreview(shown);
       requestAnimationFrame(() => document.getElementById("preview-title")?.focus());
     });
+
+  /** Whether a field has a value or an error: it must not be folded away. */
+  const isTouched = (path: string) =>
+    (values[path] ?? "") !== "" || errors.some((error) => belongsTo(error, path));
+  const choose = (chosen: Upload | null) => {
+    key.current = null;
+    setUpload(chosen);
+    if (chosen !== null) void showColumns(conf, chosen);
+  };
+  const schedule = () => {
+    passConf(conf);
+    location.assign(at("/etl/schedules#new"));
+  };
 
   const input = (field: (typeof fields)[number]) => (
     <FieldInput
@@ -99,7 +179,9 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
       field={field}
       value={values[field.path] ?? ""}
       errors={errors.filter((error) => belongsTo(error, field.path))}
-      known={known[field.path] ?? []}
+      known={MAPPED.includes(field.path)
+        ? columns?.map(({ path }) => path) ?? []
+        : known[field.path] ?? []}
       onChange={(value) => set(field.path, value)}
     />
   );
@@ -119,7 +201,7 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
       );
   return (
     <form
-      class="columns form-columns"
+      class={preview === null ? "columns form-columns" : "columns form-columns has-preview"}
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
@@ -139,6 +221,15 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
           <Notice kind="info" title={t("form.from_run")}>
             <p>
               <a href={`/etl/runs/${from}`}>{from}</a>
+            </p>
+          </Notice>
+        )}
+        {restored && (
+          <Notice kind="info" title={t("form.restored")}>
+            <p>
+              <button type="button" class="button small" onClick={startAnew}>
+                {t("form.start_anew")}
+              </button>
             </p>
           </Notice>
         )}
@@ -172,8 +263,52 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
                 ))}
               </div>
             </div>
-            {inSource.map(input)}
+            {sourceType === "inline" && <UploadField upload={upload} onChoose={choose} />}
+            {places.where.map(input)}
           </div>
+          {sourceType === "file" && (
+            <FilePicker
+              value={values["source.path"] ?? ""}
+              onChoose={(path) => {
+                change({ "source.path": path });
+                void showColumns({ source: { ...source0(conf), type: "file", path } }, null);
+              }}
+            />
+          )}
+          {sourceType !== "synthetic" && (
+            <div class="found-columns only-with-script">
+              {columns === null
+                ? (
+                  <button
+                    type="button"
+                    class="button"
+                    onClick={() => showColumns()}
+                    {...operator.control(busy !== null)}
+                  >
+                    {t(busy === "columns" ? "form.previewing" : "form.show_columns")}
+                  </button>
+                )
+                : (
+                  <ColumnTable
+                    columns={columns}
+                    proposals={found!.proposals}
+                    values={values}
+                    typed={inSource.some(({ name }) => name === "columns")}
+                    onChange={set}
+                  />
+                )}
+            </div>
+          )}
+          <div class="fields more-fields">{places.what.map(input)}</div>
+          {places.how.length > 0 && (
+            <details
+              class="fold"
+              open={places.how.some(({ path }) => isTouched(path))}
+            >
+              <summary>{t("form.how_read")}</summary>
+              <div class="fields">{places.how.map(input)}</div>
+            </details>
+          )}
         </fieldset>
         {groups.slice(1).map(group)}
       </div>
@@ -205,13 +340,106 @@ export function RunForm({ schema, conf: initial, known, origin, from }: RunFormP
               {t("form.save")}
             </button>
           </div>
+          <button type="button" class="button" onClick={schedule} {...admin.control(sent !== null)}>
+            <Icon name="schedules" /> {t("form.schedule")}
+          </button>
           <p class="field-help">{t("form.preview_help")}</p>
         </div>
-        <Equivalents conf={conf} origin={origin} />
+        {preview !== null && <PreviewCard preview={preview} />}
+        {sent === null
+          ? <Equivalents conf={conf} origin={origin} />
+          : <UploadEquivalent conf={conf} origin={origin} upload={sent} />}
       </div>
-      {preview !== null && <PreviewCard preview={preview} />}
       {saving && <SaveConfiguration conf={conf} onClose={() => setSaving(false)} />}
     </form>
+  );
+}
+
+/** Columns that were found in a source. */
+interface Found {
+  /** What `sourceOf` says of where they were found. */
+  source: string;
+  columns: Column[];
+  proposals: Preview["columns"];
+}
+
+/** Members of a source that say what becomes of its records, not where or how they are read. */
+const MAPPING = ["name", "key", "event_type", "occurred_at", "version", "columns"];
+
+/** Fields that say where records are, beside those that a source cannot do without. */
+const WHERE = ["records", "connection", "table", "query", "url", "path", "bucket", "prefix"];
+
+/** The fields of a source in three groups: where its records are, what they become, how they are read. */
+function placesOf(fields: Field[]): Record<"where" | "what" | "how", Field[]> {
+  const place = ({ name, required }: Field) =>
+    required || WHERE.includes(name) ? "where" : MAPPING.includes(name) ? "what" : "how";
+  return {
+    where: fields.filter((field) => place(field) === "where"),
+    what: fields.filter((field) => place(field) === "what"),
+    how: fields.filter((field) => place(field) === "how"),
+  };
+}
+
+const source0 = (conf: Conf): Conf =>
+  Object.fromEntries(
+    Object.entries((conf.source ?? {}) as Conf).filter(([name]) => !MAPPING.includes(name)),
+  );
+
+/** Only where the records come from. */
+const bareConf = (conf: Conf): Conf => ({ source: source0(conf) });
+
+const sourceOf = (conf: Conf, upload: Upload | null): string =>
+  JSON.stringify([source0(conf), upload?.file.name, upload?.file.size, upload?.file.lastModified]);
+
+/** The address for a conf whose records are an upload: the query says the rest. */
+function withQuery(url: string, conf: Conf, upload: Upload | null): string {
+  if (upload === null) return url;
+  const { source, ...params } = conf;
+  const { type: _type, records: _records, format: _format, ...members } = (source ?? {}) as Conf;
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ ...params, ...members })) {
+    query.set(name, typeof value === "string" ? value : JSON.stringify(value));
+  }
+  const text = query.toString();
+  return text === "" ? url : `${url}?${text}`;
+}
+
+const MAPPED = ["source.key", "source.occurred_at", "source.version"];
+
+/** Fields that name columns which the records do not have, with those that they have. */
+function unknownColumns(
+  values: FormValues,
+  columns: Column[] | null,
+  t: ReturnType<typeof useLocale>["t"],
+): FieldError[] {
+  if (columns === null || columns.length === 0) return [];
+  const known = new Set(columns.map(({ path }) => path));
+  return MAPPED.flatMap((field) =>
+    keyPaths(values[field] ?? "").filter((path) =>
+      typeof path === "string" && !path.startsWith("{") && !known.has(path)
+    ).map((path) => ({
+      field,
+      message: t("form.no_column", { path }),
+      expected: [...known].slice(0, 30).join(", "),
+    }))
+  );
+}
+
+/** The request that an upload stands for, with curl. */
+function UploadEquivalent(
+  { conf, origin, upload }: { conf: Conf; origin: string; upload: Upload },
+) {
+  const { t } = useLocale();
+  const header = useCurlHeader();
+  return (
+    <section class="card" aria-labelledby="equivalent-title">
+      <div class="card-head">
+        <h2 id="equivalent-title">{t("form.equivalent")}</h2>
+      </div>
+      <pre class="code equivalent" tabIndex={0}>
+        <code>{`curl -X POST${header} '${withQuery(`${origin}/api/etl/run`, conf, upload)}' \\\n  -H 'content-type: ${upload.type}' \\\n  --data-binary @'${upload.file.name}'`}</code>
+      </pre>
+    </section>
   );
 }
 
@@ -267,6 +495,9 @@ interface FieldInputProps {
   onChange(value: string): void;
 }
 
+/** Fields that take what is there and nothing else: chosen from a list. */
+const LISTED = new Set(["configuration", "pool", "suite", "transform", "source.connection"]);
+
 export const inputId = (path: string): string => `field-${path.replaceAll(".", "-")}`;
 
 /** A label, the input that fits the kind of the field, its help and what is wrong with it. */
@@ -290,19 +521,23 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
   const onSelect = (event: Event) => onChange((event.currentTarget as HTMLSelectElement).value);
   const hint = field.fallback ?? "";
   const wide = field.kind === "long_text" || field.kind === "json";
+  const isListed = LISTED.has(field.path) && known.length > 0 &&
+    (value === "" || known.includes(value));
   return (
     <div class={`field ${wide ? "wide" : ""}`}>
       <label for={id}>
         <code>{field.name}</code>
         {field.required && <span class="required">{t("form.required")}</span>}
       </label>
-      {field.kind === "boolean" || field.kind === "choice"
+      {field.kind === "boolean" || field.kind === "choice" || isListed
         ? (
           <select {...common} onChange={onSelect}>
             <option value="" selected={value === ""}>
               {hint === "" ? t("form.not_given") : t("form.default", { value: word(hint, t) })}
             </option>
-            {(field.kind === "boolean" ? ["true", "false"] : field.options).map((option) => (
+            {(isListed ? known : field.kind === "boolean" ? ["true", "false"] : field.options).map((
+              option,
+            ) => (
               <option key={option} value={option} selected={value === option}>
                 {word(option, t)}
               </option>
@@ -331,13 +566,13 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
               : field.kind === "number"
               ? "decimal"
               : undefined}
-            list={known.length > 0 ? `${id}-known` : undefined}
+            list={known.length > 0 && !isListed ? `${id}-known` : undefined}
             placeholder={hint}
             value={value}
             onInput={onInput}
           />
         )}
-      {known.length > 0 && (
+      {known.length > 0 && !isListed && (
         <datalist id={`${id}-known`}>
           {known.map((each) => <option key={each} value={each} />)}
         </datalist>

@@ -143,6 +143,10 @@ interface RunHeadProps {
 export function RunHead({ run, connection, onChanged }: RunHeadProps) {
   const { t, maybe } = useLocale();
   const operator = useRole("operator");
+  const admin = useRole("admin");
+  // what was sent with a request is not there for ever
+  const isUpload =
+    (run.params.source?.value as { upload_id?: string } | null)?.upload_id !== undefined;
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState<string | null>(null);
@@ -201,6 +205,11 @@ export function RunHead({ run, connection, onChanged }: RunHeadProps) {
           <a class="button" href={`/etl/new?from=${run.run_id}`}>
             <Icon name="copy" /> {t("run.again")}
           </a>
+          {admin.may && run.replay_of === null && !isUpload && (
+            <a class="button" href={`/etl/schedules?from=${run.run_id}`}>
+              <Icon name="schedules" /> {t("form.schedule")}
+            </a>
+          )}
         </div>
       </div>
       <p class="run-facts">

@@ -11,6 +11,7 @@ import { Icon, type IconName, Notice, StateBadge, StateSymbol, Time } from "./ui
 import type { MessageKey } from "./i18n/en.ts";
 import type { ComponentChildren } from "preact";
 import type { FieldError } from "../vocabulary/problem.ts";
+import { passedConf } from "./form/draft.ts";
 
 /** A schedule as the page shows it: its expression also in the viewer's language. */
 export interface ScheduleView extends ScheduleRow {
@@ -46,12 +47,25 @@ type Open =
   | "new"
   | null;
 
+interface ScheduleListProps {
+  items: ScheduleView[];
+  /** The conf of a run that is to be scheduled; null: none. */
+  draft: Record<string, unknown> | null;
+}
+
 /** Looks at, creates, changes, pauses, runs now, backfills and removes schedules. */
-export function ScheduleList({ items: initial }: { items: ScheduleView[] }) {
+export function ScheduleList({ items: initial, draft }: ScheduleListProps) {
   const { t } = useLocale();
   const admin = useRole("admin");
   const [items, setItems] = useState(initial);
   const [open, setOpen] = useState<Open>(null);
+  const [begun, setBegun] = useState(draft);
+  useEffect(() => {
+    const passed = draft ?? (location.hash === "#new" ? passedConf() : null);
+    if (passed === null || !admin.may) return;
+    setBegun(passed);
+    setOpen("new");
+  }, []);
   const [busy, setBusy] = useState(false);
   const [message, setMessage] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
   const offline = t("error.network");
@@ -106,7 +120,10 @@ export function ScheduleList({ items: initial }: { items: ScheduleView[] }) {
       await reload();
       return t("resource.removed", { name });
     });
-  const close = () => setOpen(null);
+  const close = () => {
+    setBegun(null);
+    setOpen(null);
+  };
   return (
     <>
       <div class="page-head">
@@ -136,6 +153,7 @@ export function ScheduleList({ items: initial }: { items: ScheduleView[] }) {
       {open === "new" && (
         <ScheduleEditor
           schedule={null}
+          conf={begun ?? undefined}
           onSaved={(name) => done("resource.saved", name)}
           onClose={close}
         />
@@ -325,22 +343,27 @@ interface EditorProps {
   schedule: ScheduleView | null;
   onSaved(name: string): void;
   onClose(): void;
+  /** Of a new one, to begin with; default: a small run. */
+  conf?: Record<string, unknown> | undefined;
 }
 
 const POLICIES = { missed: ["last", "all", "none"], overlap: ["skip", "queue", "cancel"] } as const;
 
 /** Creates or changes a schedule; says while it is typed when it will be due. */
-export function ScheduleEditor({ schedule, onSaved, onClose }: EditorProps) {
+export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps) {
   const { t, zone } = useLocale();
+  // a schedule says itself what happens when a run is going on
+  const { overlap, ...rest } = conf ?? {};
+  const given = conf === undefined ? undefined : rest;
   const [texts, setTexts] = useState({
     name: schedule?.name ?? "",
     description: schedule?.description ?? "",
     cron: schedule?.cron ?? "0 6 * * *",
     time_zone: schedule?.time_zone ?? zone,
-    conf: JSON.stringify(schedule?.conf ?? { batch_size: 1000 }, null, 2),
+    conf: JSON.stringify(schedule?.conf ?? given ?? { batch_size: 1000 }, null, 2),
     missed: schedule?.missed ?? "last",
     grace_seconds: String(schedule?.grace_seconds ?? 120),
-    overlap: schedule?.overlap ?? "skip",
+    overlap: schedule?.overlap ?? (overlap as ScheduleRow["overlap"] | undefined) ?? "skip",
   });
   const [failure, setFailure] = useState<string | null>(null);
   const [errors, setErrors] = useState<FieldError[]>([]);

@@ -1,6 +1,6 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
@@ -10,7 +10,10 @@ import { findSuite } from "../store/suites.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Plain } from "../pipeline/sources/source.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
-import { mediaType, readJson } from "./shared/body.ts";
+import { notEmpty, readQuery } from "./run_request.ts";
+import { bodyBytesOf, routeOf } from "./access/route_rules.ts";
+import { spool } from "../pipeline/sources/local/spool.ts";
+import { boundedBody, DATA_TYPES, dataFormat, mediaType, readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate } from "./shared/load.ts";
 import { problemResponses } from "./shared/schemas.ts";
@@ -84,7 +87,14 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     request: {
       body: {
         required: true,
-        content: { "application/json": { schema: confJsonSchema() as never } },
+        content: {
+          "application/json": { schema: confJsonSchema() as never },
+          ...Object.fromEntries(
+            Object.keys(DATA_TYPES).map((
+              type,
+            ) => [type, { schema: { type: "string", format: "binary" } as never }]),
+          ),
+        },
       },
     },
     responses: {
@@ -96,9 +106,14 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   });
   app.post("/api/etl/preview", async (c) => {
-    const params = await paramsOf(await confOf(c), deps);
+    const format = dataFormat(c);
+    const params = await paramsOf(
+      format === undefined ? await confOf(c) : confOfData(c, format),
+      deps,
+    );
     return await gate.run(() =>
       withSource(params, deps, async (context) => {
+        if (format !== undefined) await spoolBody(c, context.source);
         const text = await previewInWorker(context, {
           signal: c.req.raw.signal,
           httpConnections: deps.config.httpConnections,
@@ -109,12 +124,28 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
 }
 
+/** The name that a body of data has in the directory of its preview. */
+const BODY_FILE = "body";
+
+/** The conf of a body of data, which is read as a file: its beginning is enough. */
+function confOfData(c: Context, format: string): unknown {
+  const { conf, source } = readQuery(c, format);
+  return { ...conf, source: { ...source, type: "file", path: BODY_FILE } };
+}
+
+async function spoolBody(c: Context, source: PreviewContext["source"]): Promise<void> {
+  const body = notEmpty(boundedBody(c.req.raw, bodyBytesOf(routeOf(c))));
+  const { absolutePath } = await spool(source.spoolDir, BODY_FILE, body);
+  source.dataDir = dirname(absolutePath);
+}
+
 async function confOf(c: Context): Promise<unknown> {
   if (mediaType(c) === "application/json") return await readJson(c);
   throw new Problem("unsupported-media-type", {
     status: 415,
-    detail: "A preview is asked for with application/json: the conf of a run, with its source. " +
-      "Small data can be in source.records.",
+    detail:
+      "A preview is asked for with application/json, the conf of a run with its source, or with data as one of " +
+      `${Object.keys(DATA_TYPES).join(", ")}.`,
   });
 }
 

@@ -160,7 +160,6 @@ function* lines(records: Json[]): Generator<Uint8Array> {
 }
 
 async function readDataRequest(c: Context, deps: AppDeps, format: string): Promise<Conf> {
-  refuseEncoding(c);
   const { conf, source } = readQuery(c, format);
   await checkedConf({ ...conf, source }, deps);
   const { maxBodyBytes, spoolDir } = deps.config;
@@ -178,7 +177,7 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
   }
 }
 
-async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let empty = true;
   for await (const block of body) {
     empty &&= block.byteLength === 0;
@@ -222,7 +221,8 @@ function charsetOf(c: Context, format: string): { encoding?: string } {
 }
 
 /** Parameters and members of the source from the query of a data request. */
-function readQuery(c: Context, format: string) {
+export function readQuery(c: Context, format: string) {
+  refuseEncoding(c);
   const conf: Record<string, unknown> = {};
   const source: Record<string, unknown> = {
     type: "inline",

@@ -18,6 +18,9 @@ export interface CallOptions {
   method?: "GET" | "POST" | "PUT" | "DELETE";
   /** Sent as JSON. */
   body?: unknown;
+  /** Sent as it is, with the media type `type`, instead. */
+  data?: Blob;
+  type?: string;
   headers?: Record<string, string>;
   /** What to say when the server does not answer. */
   offline: string;
@@ -25,7 +28,7 @@ export interface CallOptions {
 
 /** Calls the API. Throws an ApiError with what the server says, or that it does not answer. */
 export async function call<T>(url: string, options: CallOptions): Promise<T> {
-  const { method = "GET", body, headers = {}, offline } = options;
+  const { method = "GET", body, data, type, headers = {}, offline } = options;
   let response: Response;
   try {
     response = await fetch(at(url), {
@@ -33,8 +36,10 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
       headers: {
         accept: "application/json",
         ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(type === undefined ? {} : { "content-type": type }),
         ...headers,
       },
+      ...(data === undefined ? {} : { body: data }),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch {

@@ -6,7 +6,8 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_views.ts";
 import { listSuites } from "../../store/suites.ts";
-import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
+import { dataFiles, transformNames } from "./data_files.ts";
+import { type DashboardDeps, Island, knownLabels, originOf, type Page } from "./page.tsx";
 
 /** A conf with more text than this is not put into a form. */
 const MAX_CONF_LENGTH = 200_000;
@@ -16,15 +17,17 @@ export const formPage: Page = {
   path: "/new",
   role: "viewer",
   nav: "new",
+  data: { "/data/files": dataFiles },
   async load(c, deps) {
     const { sql } = deps;
     const from = c.req.query("from") ?? null;
-    const [conf, labels, pools, suites, configurations] = await Promise.all([
+    const [conf, labels, pools, suites, configurations, transforms] = await Promise.all([
       initialConf(c, deps, from),
       knownLabels(deps),
       listNamed(sql, POOLS),
       listSuites(sql),
       listNamed(sql, CONFIGURATIONS),
+      transformNames(deps.config.transformsDir),
     ]);
     const props: RunFormProps = {
       schema: confJsonSchema() as RunFormProps["schema"],
@@ -34,8 +37,13 @@ export const formPage: Page = {
         pool: pools.map(({ pool }) => String(pool)),
         suite: suites.map(({ name }) => name),
         configuration: configurations.map(({ name }) => String(name)),
+        transform: transforms,
+        "source.connection": [
+          ...Object.keys(deps.config.connections),
+          ...Object.keys(deps.config.httpConnections),
+        ].sort(),
       },
-      origin: new URL(c.req.url).origin,
+      origin: originOf(c),
       from,
     };
     return {
@@ -65,7 +73,14 @@ async function initialConf(
 ): Promise<Record<string, unknown>> {
   const configuration = c.req.query("configuration");
   if (configuration) return { configuration };
-  if (from === null) return {};
+  return from === null ? {} : await runConfOf({ sql }, from);
+}
+
+/** The conf of a run, to begin with; records that are too many for a form are left out. */
+export async function runConfOf(
+  { sql }: Pick<DashboardDeps, "sql">,
+  from: string,
+): Promise<Record<string, unknown>> {
   const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(from);
   const conf = isUuid ? await runConf(sql, from) : null;
   if (conf === null) {

@@ -87,10 +87,11 @@ export function knownLabels({ briefly, sql }: DashboardDeps): Promise<string[]> 
   return briefly.get("labels", () => runLabels(sql, { limit: MAX_LABELS }));
 }
 
-/** Where the browser asked: what a proxy says of the protocol counts for an example, nothing else. */
-function originOf(c: Context, url: URL): string {
-  const forwarded = c.req.header("x-forwarded-proto");
-  return forwarded === "https" ? `https://${url.host}` : url.origin;
+/** Where the browser asked, for examples: what a proxy says of the protocol counts for nothing else. */
+export function originOf(c: Context): string {
+  const url = new URL(c.req.url);
+  const origin = c.req.header("x-forwarded-proto") === "https" ? `https://${url.host}` : url.origin;
+  return origin + baseOf(c);
 }
 
 /** The islands that a page has turned out to have. */
@@ -119,7 +120,7 @@ export async function renderPage(
   const viewer: Viewer = {
     role: identity?.role ?? "viewer",
     needsToken: identity !== undefined && identity.via !== "open",
-    origin: originOf(c, url) + baseOf(c),
+    origin: originOf(c),
   };
   const scripts = new Set(["shell"]);
   const base = baseOf(c);

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { ScheduleList, type ScheduleView } from "../../islands/schedules.tsx";
 import { cronWords } from "../../pipeline/schedules/cron.ts";
 import { listSchedules } from "../../store/schedules.ts";
+import { runConfOf } from "./form_page.tsx";
 import { type DashboardDeps, Island, type Page } from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
 
@@ -16,9 +17,13 @@ export const schedulesPage: Page = {
   menu: { group: "automation", key: "s" },
   data: { "/data/schedules": schedulesData },
   async load(c, deps) {
-    const items = await scheduleViews(c, deps);
+    const from = c.req.query("from") ?? null;
+    const [items, draft] = await Promise.all([
+      scheduleViews(c, deps),
+      from === null ? null : runConfOf(deps, from),
+    ]);
     return {
-      main: <Island name="schedules" component={ScheduleList} props={{ items }} />,
+      main: <Island name="schedules" component={ScheduleList} props={{ items, draft }} />,
     };
   },
 };

@@ -79,12 +79,12 @@ export function mediaType(c: Context): string {
   return (c.req.header("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
 }
 
-/** The one path that takes data. */
-const DATA_PATH = "/api/etl/run";
+/** The paths that take data. */
+const DATA_PATHS = ["/api/etl/run", "/api/etl/preview"];
 
 /** The format of the data that a request carries; undefined where its body is none. */
 export function dataFormat(c: Context): string | undefined {
-  if (c.req.path !== DATA_PATH) return undefined;
+  if (!DATA_PATHS.includes(c.req.path)) return undefined;
   return DATA_TYPES[mediaType(c)];
 }
 

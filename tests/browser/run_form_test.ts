@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { noBrowser, Site, until } from "./site.ts";
+import { Buffer } from "node:buffer";
+import { assertAccessible, hydrated, noBrowser, screenshot, Site, until } from "./site.ts";
 
 Deno.test({
   name: "the form says the same in curl, on the command line and in SQL while it is filled in",
@@ -43,7 +44,7 @@ Deno.test({
     await using site = await Site.open(t);
     await site.visit("/etl/new", { expected: /422/ }, async (page) => {
       await page.locator("#field-batch_size").fill("-5");
-      await page.locator("#field-pool").fill("nowhere");
+      await page.locator("#field-chunk_size").fill("0");
       await page.getByRole("button", { name: "Start run" }).click();
       const summary = page.locator("#form-errors");
       await summary.waitFor();
@@ -52,7 +53,7 @@ Deno.test({
       await summary.getByRole("link", { name: /batch_size/ }).click();
       assert.equal(await page.evaluate("document.activeElement.id"), "field-batch_size");
       await page.locator("#field-batch_size").fill("50");
-      await page.locator("#field-pool").fill("");
+      await page.locator("#field-chunk_size").fill("");
       await page.keyboard.press("Control+Enter");
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
       await page.locator(".run-head .state", { hasText: "Succeeded" }).waitFor();
@@ -103,5 +104,137 @@ Deno.test({
       await page.getByRole("heading", { name: "saved" }).waitFor();
       await page.getByText("configuration", { exact: true }).first().waitFor();
     });
+  },
+});
+
+Deno.test({
+  name:
+    "a file is picked, its columns say key, time and types, what was typed stays, and it is scheduled",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    await site.visit("/etl/new", {}, async (page) => {
+      // what there is to choose from is a list
+      await page.locator("#field-pool").selectOption("default_pool");
+      await page.getByRole("radio", { name: /^file/ }).check();
+      await page.getByRole("button", { name: "Choose a file" }).click();
+      await page.getByRole("searchbox", { name: "Find a file" }).fill("weather.csv");
+      await page.getByRole("button", { name: /seattle-weather\.csv/ }).click();
+      const columns = page.locator(".column-table tbody tr");
+      await columns.first().waitFor();
+      assert.deepEqual(await columns.locator("th").allInnerTexts(), [
+        "date",
+        "precipitation",
+        "temp_max",
+        "temp_min",
+        "weather",
+        "wind",
+      ]);
+      await assertAccessible(page, "the form with columns");
+      await page.getByLabel("date is (part of) the key").check();
+      await page.getByLabel("weather is (part of) the key").check();
+      assert.equal(await page.locator("#field-source-key").inputValue(), '["date","weather"]');
+      await page.getByLabel("weather is (part of) the key").uncheck();
+      await page.getByLabel("date is the time").check();
+      await page.getByLabel("Type of wind").selectOption("numeric");
+      assert.equal(await page.locator("#field-source-columns").inputValue(), '{"wind":"numeric"}');
+      await page.getByRole("button", { name: "Preview", exact: true }).click();
+      const preview = page.locator(".preview");
+      await preview.locator("tbody tr").nth(19).waitFor();
+      const [form, beside] = [
+        (await page.locator(".form-columns > .stack").first().boundingBox())!,
+        (await preview.boundingBox())!,
+      ];
+      assert.ok(beside.x >= form.x + form.width, "the preview is beside the form");
+      await assertAccessible(page, "the form with a preview");
+      await screenshot(page, "form_columns_1280_light");
+
+      // a wrong key names what there is
+      await page.locator("#field-source-key").fill("dat");
+      assert.match(
+        await page.locator("#field-source-key-error").innerText(),
+        /dat is no column; there are: date, precipitation, temp_max/,
+      );
+      await page.locator("#field-source-key").fill("date");
+      assert.equal(await page.locator("#field-source-key-error").count(), 0);
+
+      await page.goto(`${site.address}/etl/runs`);
+      await page.goto(`${site.address}/etl/new`);
+      await page.getByText("This is what the form held").waitFor();
+      assert.equal(await page.locator("#field-source-path").inputValue(), "seattle-weather.csv");
+      await page.getByRole("button", { name: "Schedule this" }).click();
+      await page.waitForURL("**/etl/schedules#new");
+      const conf = JSON.parse(await page.locator("#schedule-conf").inputValue());
+      assert.deepEqual(conf, {
+        pool: "default_pool",
+        source: {
+          type: "file",
+          path: "seattle-weather.csv",
+          key: "date",
+          occurred_at: "date",
+          columns: { wind: "numeric" },
+        },
+      });
+      await page.goto(`${site.address}/etl/new`);
+      await page.getByRole("button", { name: "Start anew" }).click();
+      assert.equal(await page.locator("#field-pool").inputValue(), "");
+      await page.reload();
+      await hydrated(page);
+      assert.equal(await page.getByText("This is what the form held").count(), 0);
+    });
+  },
+});
+
+Deno.test({
+  name: "a file of the viewer's computer is looked at and loaded; a run is scheduled from its page",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const lines = Array.from({ length: 30 }, (_, n) => `${n};${n * 2},5;2026-01-${n % 28 + 1}`);
+    const buffer = Buffer.from(`order;price;day\n${lines.join("\n")}\n`);
+    let id = "";
+    await site.visit("/etl/new", { viewport: { width: 390, height: 844 } }, async (page) => {
+      await page.getByRole("radio", { name: /^inline/ }).check();
+      await page.getByText("How it is read").click();
+      await page.locator("#field-source-delimiter").fill(";");
+      await page.locator("#upload").setInputFiles({
+        name: "orders.csv",
+        mimeType: "text/csv",
+        buffer,
+      });
+      await page.getByLabel("order is (part of) the key").check();
+      assert.match(await page.locator(".column-table").innerText(), /price/);
+      assert.match(
+        await page.locator(".equivalent").innerText(),
+        /run\?key=order&delimiter=%3B[\s\S]*--data-binary @'orders.csv'/,
+      );
+      await page.locator("#field-run_label").fill("mine");
+      const wider = await page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+      ) as number;
+      assert.ok(wider <= 0, `${wider} px too wide`);
+      await assertAccessible(page, "the form with an upload on a phone");
+      await page.getByRole("button", { name: "Start run" }).click();
+      await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
+      await page.locator(".run-head .state", { hasText: "Succeeded" }).waitFor();
+      id = page.url().split("/").at(-1)!;
+    });
+    const run = await site.api<{ total_rows: number; run_label: string }>(`/api/etl/runs/${id}`);
+    assert.deepEqual([run.total_rows, run.run_label], [30, "mine"]);
+    const other = await site.run({ run_label: "again", batch_size: 7, overlap: "queue" });
+    await site.visit(`/etl/runs/${other}`, {}, async (page) => {
+      await page.getByRole("link", { name: "Schedule this" }).click();
+      await page.waitForURL(`**/etl/schedules?from=${other}`);
+      const conf = JSON.parse(await page.locator("#schedule-conf").inputValue());
+      assert.deepEqual(conf, { run_label: "again", batch_size: 7 });
+      assert.equal(await page.locator("#schedule-overlap").inputValue(), "queue");
+    });
+    const beyond = await fetch(`${site.address}/etl/data/files?folder=../..`);
+    assert.equal(beyond.ok, false);
+    assert.doesNotMatch(await beyond.text(), /entries/);
   },
 });

@@ -224,11 +224,27 @@ Deno.test("preview refuses what a run would refuse, naming every field", async (
   assert.match((await missing.json()).detail, /nope\.csv/);
 });
 
-Deno.test("preview takes JSON only", async (t) => {
+Deno.test("preview takes data with the mapping in its query, as a run does, and nothing else", async (t) => {
   await using engine = await startEngine(t);
-  const csv = await engine.post("/api/etl/preview", "a,b\n1,2", { "content-type": "text/csv" });
-  assert.equal(csv.status, 415);
-  await csv.body?.cancel();
+  const csv = { "content-type": "text/csv" };
+  const seen = await engine.post("/api/etl/preview?key=a&delimiter=%3B", "a;b\n1;x\n2;y\n", csv);
+  assert.equal(seen.status, 200);
+  const { events } = await seen.json();
+  assert.deepEqual(
+    events.map((
+      { event_id, payload }: { event_id: string; payload: unknown },
+    ) => [event_id, payload]),
+    [["1", { a: 1, b: "x" }], ["2", { a: 2, b: "y" }]],
+  );
+  const wrong = await engine.post("/api/etl/preview?keys=a", "a,b\n1,2\n", csv);
+  assert.equal(wrong.status, 422);
+  await wrong.body?.cancel();
+  const empty = await engine.post("/api/etl/preview?key=a", "", csv);
+  assert.equal(empty.status, 400);
+  await empty.body?.cancel();
+  const other = await engine.post("/api/etl/preview", "a,b", { "content-type": "text/plain" });
+  assert.equal(other.status, 415);
+  await other.body?.cancel();
   const broken = await engine.post("/api/etl/preview", "{");
   assert.equal(broken.status, 400);
   await broken.body?.cancel();

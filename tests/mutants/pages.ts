@@ -67,4 +67,20 @@ export const PAGES: Mutant[] = [
     breaks: "of a run that failed, what says why comes first",
     tests: ["browser/run_page_test.ts: a failed run says why"],
   },
+  {
+    id: "pages/form-wrong-key",
+    file: "islands/form.tsx",
+    find: '!path.startsWith("{") && !known.has(path)',
+    replace: '!path.startsWith("{") && known.has(path)',
+    breaks: "a wrong key is told with the columns there are",
+    tests: ["browser/run_form_test.ts: a file is picked"],
+  },
+  {
+    id: "pages/preview-of-data",
+    file: "routes/preview.ts",
+    find: "if (format !== undefined) await spoolBody(c, context.source);",
+    replace: "",
+    breaks: "a file of the viewer's computer is previewed",
+    tests: ["browser/run_form_test.ts: a file of the viewer's computer"],
+  },
 ];

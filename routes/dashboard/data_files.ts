@@ -1,0 +1,61 @@
+import type { Context } from "hono";
+import { join, resolve } from "node:path";
+import type { DataEntry } from "../../islands/form/data.tsx";
+import { resolveBelow } from "../../pipeline/sources/local/open_input.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { identityOf, mayAct } from "../access/identity.ts";
+import type { DashboardDeps } from "./page.tsx";
+
+/** Entries of a folder that are shown. */
+const SHOWN = 500;
+
+/** What a folder of the data directory holds, folders first: for whoever may read it by a preview. */
+export async function dataFiles(c: Context, { config }: DashboardDeps): Promise<Response> {
+  const identity = identityOf(c);
+  if (identity === undefined || !mayAct(identity.role, "operator")) {
+    throw new Problem("forbidden", {
+      status: 403,
+      detail: "The files of the data directory are shown to operators and admins.",
+    });
+  }
+  const folder = (c.req.query("folder") ?? "").slice(0, 1024);
+  const { absolutePath, info } = await resolveBelow(resolve(config.dataDir), folder);
+  if (!info.isDirectory) {
+    throw new Problem("bad-request", {
+      status: 400,
+      detail: `${folder} is a file, not a folder of the data directory.`,
+    });
+  }
+  const entries: DataEntry[] = [];
+  let more = false;
+  for await (const { name, isDirectory, isFile } of Deno.readDir(absolutePath)) {
+    if (name.startsWith(".") || !(isDirectory || isFile)) continue;
+    if (entries.length === SHOWN) {
+      more = true;
+      break;
+    }
+    entries.push({ name, folder: isDirectory, bytes: null });
+  }
+  entries.sort((a, b) => Number(b.folder) - Number(a.folder) || (a.name < b.name ? -1 : 1));
+  await Promise.all(
+    entries.filter(({ folder }) => !folder).map(async (entry) => {
+      entry.bytes = (await Deno.stat(join(absolutePath, entry.name)).catch(() => null))?.size ??
+        null;
+    }),
+  );
+  return c.json({ entries, more }, 200, { "cache-control": "no-store" });
+}
+
+/** Transform modules by name; none where the directory cannot be read. */
+export async function transformNames(transformsDir: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const { name, isFile } of Deno.readDir(resolve(transformsDir))) {
+      const [, base] = /^([a-z][a-z0-9_]{0,63})\.[cm]?[jt]s$/.exec(name) ?? [];
+      if (isFile && base !== undefined) names.push(base);
+    }
+  } catch {
+    return [];
+  }
+  return names.sort();
+}
