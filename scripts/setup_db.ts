@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { errorCode, raisedProblem } from "../store/errors.ts";
 import { delay } from "../store/retry.ts";
-import { connect } from "../store/pg.ts";
+import { connect, quoteIdent } from "../store/pg.ts";
 import { runScript } from "./run_script.ts";
 
 export interface SetupOptions {
@@ -118,11 +118,42 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
     ];
   } catch (error) {
     const raised = raisedProblem(error);
-    if (raised === null) throw error;
+    if (raised === null) throw await rightsProblem(client, error) ?? error;
     throw new Problem(raised.type as ProblemType, { detail: raised.detail, status: raised.status });
   } finally {
     await client.end();
   }
+}
+
+/** What a role lacks that sets up, in words; null for another error. */
+async function rightsProblem(client: Client, error: unknown): Promise<Problem | null> {
+  const { message } = error as Error;
+  const code = errorCode(error);
+  if (code !== "42501" && code !== "25006") return null;
+  await client.query("rollback");
+  const { rows: [at] } = await client.query<
+    { role: string; database: string; owner: string | null; standby: boolean }
+  >(`select current_user as role, current_database() as database, pg_is_in_recovery() as standby,
+      (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'etl') as owner`);
+  const { role, database, owner, standby } = at!;
+  const [user, name] = [quoteIdent(role), quoteIdent(database)];
+  const remedy = code === "25006"
+    ? standby
+      ? "This is a standby: set up on the primary, which passes everything on."
+      : `The database takes no writes from role ${role}: alter role ${user} reset default_transaction_read_only, ` +
+        `or alter database ${name} reset default_transaction_read_only.`
+    : owner !== null && owner !== role
+    ? `The schema etl belongs to role ${owner}: set up with its connection string. What servers log in as is granted ` +
+      `its rights there, with --role ${role}.`
+    : /database/.test(message)
+    ? `Role ${role} may not create the schema etl: as the owner of the database, ` +
+      `grant create on database ${name} to ${user}.`
+    : `Role ${role} lacks the right to create what it needs. As the owner: grant create on database ${name} to ${user}; ` +
+      `grant create on schema public to ${user}.`;
+  return new Problem("forbidden", {
+    status: 403,
+    detail: `The database cannot be set up (${message}), and nothing was changed. ${remedy}`,
+  });
 }
 
 /**

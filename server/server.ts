@@ -27,6 +27,8 @@ import { WorkLoop } from "../queue/work_loop.ts";
 import { accessOf, requireSafeAddress } from "../routes/access/access.ts";
 import { Pulse } from "../routes/health.ts";
 import type { ProfileLimits } from "../routes/shared/deps.ts";
+import { unwritable } from "../store/health.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { Database } from "../store/database.ts";
 import { appendLogs } from "../store/run_views.ts";
@@ -112,6 +114,14 @@ export async function startServices(config: Config, options: ServicesOptions): P
     const setup = await Deno.readTextFile(new URL("../sql/etl_setup.sql", import.meta.url));
     const warning = await requireSchemaVersion(sql, readSetupMark(setup));
     if (warning !== null) log.warn(warning);
+    const [unwritten] = await unwritable(sql);
+    if (unwritten !== undefined) {
+      throw new Problem("database-unavailable", {
+        status: 503,
+        detail: `Cannot start: ${unwritten}.`,
+        transient: true,
+      });
+    }
     if (!options.trusted) {
       await requireSafeAddress({ sql, config });
       await access.required();

@@ -1,9 +1,9 @@
 import { Problem } from "../vocabulary/problem.ts";
-import { databasePlace } from "./dsn.ts";
+import { databasePlace, parseDsn } from "./dsn.ts";
 import { errorCode } from "./errors.ts";
 
 /** What failed, by the code of a driver or the socket, and what to do about it. */
-const REASONS: [RegExp, string, string][] = [
+const REASONS: [RegExp, string, string | ((dsn: string) => string)][] = [
   [/^ECONNREFUSED$/, "nothing listens there", "start PostgreSQL, or correct host and port"],
   [/^(ENOTFOUND|EAI_AGAIN|EAI_NONAME)$/, "the host name is not known", "correct the host name"],
   [
@@ -24,6 +24,22 @@ const REASONS: [RegExp, string, string][] = [
     "wait for the failover to end, or correct hosts and target_session_attrs",
   ],
   [/^53300$/, "all its connections are in use", "raise max_connections, or use a pooler"],
+  [
+    /^42501$/,
+    "its role lacks rights there",
+    (dsn) =>
+      `run \`deno task setup-db --role ${
+        roleOf(dsn)
+      }\` with the connection string of the schema's owner`,
+  ],
+  [
+    /^25006$/,
+    "it takes no writes: a standby, or default_transaction_read_only is on for it or this role",
+    (dsn) =>
+      `name the primary, or all hosts with target_session_attrs=read-write; or: alter role ${
+        roleOf(dsn)
+      } reset default_transaction_read_only`,
+  ],
   [/^57P03$/, "it is starting up or shutting down", "wait a moment"],
   [
     /CERT|ISSUER|SELF_SIGNED|ALTNAME|TLS/,
@@ -52,8 +68,11 @@ export function connectionProblem(error: unknown, dsn: string): Problem | undefi
   }
   const found = REASONS.find(([pattern]) => pattern.test(code));
   if (found === undefined) return undefined;
-  return unreachable(where, found[1], found[2], message);
+  const [, why, remedy] = found;
+  return unreachable(where, why, typeof remedy === "string" ? remedy : remedy(dsn), message);
 }
+
+const roleOf = (dsn: string) => parseDsn(dsn).user ?? "NAME";
 
 function unreachable(where: string, why: string, remedy: string, message: string): Problem {
   return new Problem("database-unavailable", {

@@ -45,6 +45,19 @@ export async function missingRelations(sql: Sql): Promise<string[]> {
   return [`missing: ${names}; run \`deno task setup-db\``];
 }
 
+/** What a database says of itself that takes no writes; null where it takes them. */
+export function writesRefused(
+  { standby, readonly }: { standby: boolean; readonly: boolean },
+): string | null {
+  if (standby) {
+    return "the database takes no writes: this is a standby. Name the primary in KPIS_PG_DSN, or " +
+      "all hosts with target_session_attrs=read-write";
+  }
+  return readonly
+    ? "the database takes no writes: default_transaction_read_only is on, for it or this role"
+    : null;
+}
+
 /**
  * Why the database takes no writes, in words: a standby, a read-only role or database, or a disk that
  * was full when something was written and still is. Throws when it is out of reach.
@@ -52,17 +65,8 @@ export async function missingRelations(sql: Sql): Promise<string[]> {
 export async function unwritable(sql: Sql): Promise<string[]> {
   const [row] = await sql<{ standby: boolean; readonly: boolean }[]>`
     select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as readonly`;
-  if (row!.standby) {
-    return [
-      "the database takes no writes: this is a standby. Name the primary in KPIS_PG_DSN, or " +
-      "all hosts with target_session_attrs=read-write",
-    ];
-  }
-  if (row!.readonly) {
-    return [
-      "the database takes no writes: default_transaction_read_only is on, for it or this role",
-    ];
-  }
+  const refused = writesRefused(row!);
+  if (refused !== null) return [refused];
   if (!fullDiskNoted()) return [];
   try {
     // sorts more than fits into memory, so that files are written where its tables are

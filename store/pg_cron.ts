@@ -177,8 +177,9 @@ export async function findPgCron(
       extension = true;
     }
     if (extension) {
-      keep = true;
-      return await described(own, target);
+      const found = await described(own, target);
+      keep = "client" in found;
+      return found;
     }
     if (configured === target) {
       return {
@@ -246,14 +247,28 @@ async function elsewhere(
           (known ? "" : `; or ${hint}`),
       };
     }
-    keep = true;
-    return await described(client, target);
+    const found = await described(client, target);
+    keep = "client" in found;
+    return found;
   } finally {
     if (!keep) await client.end().catch(() => {});
   }
 }
 
-async function described(client: Client, target: string): Promise<PgCron> {
+/** Jobs for another database, and the names of jobs, came with this version. */
+const MIN_VERSION = [1, 4] as const;
+
+async function described(client: Client, target: string): Promise<PgCron | NoPgCron> {
+  const { rows: [extension] } = await client.query<{ version: string }>(
+    "select extversion as version from pg_extension where extname = 'pg_cron'",
+  );
+  const [major = 0, minor = 0] = extension!.version.split(/[.-]/).map(Number);
+  if (major < MIN_VERSION[0] || major === MIN_VERSION[0] && minor < MIN_VERSION[1]) {
+    return {
+      reason: `pg_cron ${extension!.version} is too old, ${MIN_VERSION.join(".")} is needed: ` +
+        "install a newer one, then as a superuser: alter extension pg_cron update",
+    };
+  }
   const { rows: [row] } = await client.query<
     Pick<PgCron, "database" | "role" | "superuser" | "mayUse"> & { functions: number }
   >(`select current_database() as database, current_user as role,

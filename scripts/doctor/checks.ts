@@ -38,11 +38,13 @@ export const fail = (name: string, found: string, remedy: string): Check => ({
 export async function guarded(
   name: string,
   look: () => Promise<Check | Check[]>,
+  dsn?: string,
 ): Promise<Check[]> {
   try {
     return [await look()].flat();
   } catch (error) {
-    const found = error instanceof Error ? error.message : String(error);
+    const known = dsn === undefined ? undefined : connectionProblem(error, dsn);
+    const found = known?.message ?? (error instanceof Error ? error.message : String(error));
     return [fail(name, found, "Mend what this says, then look again.")];
   }
 }

@@ -16,6 +16,7 @@ import {
   serverFacts,
   storedSecrets,
 } from "../../store/installation.ts";
+import { writesRefused } from "../../store/health.ts";
 import { type Client, connect } from "../../store/pg.ts";
 import { readSetupMark, requireSchemaVersion } from "../../store/schema_version.ts";
 import { type Check, fail, guarded, ok, warn } from "./checks.ts";
@@ -52,18 +53,27 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
       connections(facts, options.config),
       ...settings(facts),
       ...await guarded("pooler", () => pooler(facts, client, options)),
+      ...await guarded("writes", () => writes(client)),
     ];
-    checks.push(...await guarded("original", () => original(client, options)));
-    const schema = await guarded("schema", () => schemaVersion(client, options));
+    checks.push(...await guarded("original", () => original(client, options), dsn));
+    const schema = await guarded("schema", () => schemaVersion(client, options), dsn);
     checks.push(...schema);
     if (schema.every(({ state }) => state !== "fail")) {
-      checks.push(...await guarded("rights", () => rights(client, facts)));
-      checks.push(...await guarded("secrets", () => secrets(client)));
+      checks.push(...await guarded("rights", () => rights(client, facts), dsn));
+      checks.push(...await guarded("secrets", () => secrets(client), dsn));
     }
     return checks;
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+async function writes(client: Client): Promise<Check[]> {
+  const { rows: [row] } = await client.query<{ standby: boolean; readonly: boolean }>(
+    "select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as readonly",
+  );
+  const refused = writesRefused(row!);
+  return refused === null ? [] : [fail("writes", refused, "Then look again.")];
 }
 
 /** Tables of the Airflow system that this program replaces, and what the set-up will do with each. */

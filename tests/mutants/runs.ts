@@ -3,6 +3,38 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/first-rights",
+    file: "scripts/setup_db.ts",
+    find: "if (raised === null) throw await rightsProblem(client, error) ?? error;",
+    replace: "if (raised === null) throw error;",
+    breaks: "setup-db names the rights that its role lacks",
+    tests: ["integration/first_day_test.ts: mistakes of"],
+  },
+  {
+    id: "runs/first-standby",
+    file: "server/server.ts",
+    find: "if (unwritten !== undefined) {",
+    replace: "if (false) {",
+    breaks: "a server that starts on a standby says so",
+    tests: ["integration/first_day_test.ts: a standby is"],
+  },
+  {
+    id: "runs/first-doctor-writes",
+    file: "scripts/doctor/database_checks.ts",
+    find: '...await guarded("writes", () => writes(client)),',
+    replace: "",
+    breaks: "doctor names a database that takes no writes",
+    tests: ["integration/first_day_test.ts: a standby is"],
+  },
+  {
+    id: "runs/first-cron",
+    file: "store/pg_cron.ts",
+    find: "minor < MIN_VERSION[1]) {",
+    replace: "minor < 0) {",
+    breaks: "a pg_cron that is too old is named",
+    tests: ["integration/first_day_test.ts: a pg_cron that"],
+  },
+  {
     id: "runs/death-companions",
     file: "sql/runs/admit.sql",
     find: "spared := got_on or companions > 0;",
