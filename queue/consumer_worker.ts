@@ -34,8 +34,8 @@ export interface ConsumerWorkerOptions {
   log: Log;
   /** The consumer's: one execution at a time over all servers. */
   lease: Lease;
-  /** Told each execution: task `run` of the consumer. */
-  onRun?: (consumer: string, end: TaskEnd) => void;
+  /** Told each execution, with the milliseconds of each task that it has told of. */
+  onRun?: (consumer: string, end: TaskEnd, tasks: Record<string, number>) => void;
 }
 
 /** Executions of one delivery before it is given up. */
@@ -80,8 +80,9 @@ async function execute(
   const ids = deliveries.map((delivery) => delivery.delivery_id);
   const startedAt = new Date();
   const started = performance.now();
+  let tasks: Record<string, number> = {};
   const told = (ok: boolean) =>
-    onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started });
+    onRun?.(consumer.name, { ok, startedAt, elapsedMs: performance.now() - started }, tasks);
   try {
     const transaction = new LateTransaction(connection, lease);
     // nothing that it does without its transaction counts
@@ -89,7 +90,9 @@ async function execute(
     const { db, execution } = transaction;
     const executed = run(consumer, deliveries, { db, execution, log, signal });
     try {
-      const json = resultText(await Promise.race([executed, transaction.interrupted]));
+      const result = await Promise.race([executed, transaction.interrupted]);
+      const json = resultText(result);
+      tasks = tasksOf(result);
       const client = await transaction.open();
       await finishDeliveries(client, consumer.name, { holder: lease.holder, ids, json });
       await transaction.commit();
@@ -115,6 +118,17 @@ async function execute(
       maxAttempts: MAX_ATTEMPTS,
     });
   }
+}
+
+/** Tasks that a consumer tells of in what it answers: `{tasks: {name: milliseconds}}`, 20 at most. */
+function tasksOf(result: unknown): Record<string, number> {
+  const { tasks } = (result ?? {}) as { tasks?: unknown };
+  if (typeof tasks !== "object" || tasks === null) return {};
+  return Object.fromEntries(
+    Object.entries(tasks as Record<string, unknown>).slice(0, 20).flatMap(([name, ms]) =>
+      /^[a-z][a-z0-9_]{0,62}$/.test(name) && typeof ms === "number" && ms >= 0 ? [[name, ms]] : []
+    ),
+  );
 }
 
 /** Waits until a consumer has ended, so that it does not run twice at the same moment. */

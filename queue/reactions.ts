@@ -105,8 +105,12 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
     );
   }
   for (const consumer of consumers) {
-    const onRun = (name: string, end: TaskEnd) =>
+    const onRun = (name: string, end: TaskEnd, itsTasks: Record<string, number>) => {
+      for (const [task, elapsedMs] of Object.entries(itsTasks)) {
+        tasks.taskEnded(name, task, { ok: true, startedAt: end.startedAt, elapsedMs });
+      }
       tasks.taskEnded(name, "run", { ...end, wholeRun: true });
+    };
     loop.onLeased(
       `consumer ${consumer.name}`,
       (lease) => drainConsumer(consumer, { sql, dsn, log, lease, onRun }),

@@ -1135,6 +1135,8 @@ create table if not exists etl.reaction_settings (
   stale_after_seconds double precision,
   log_lines integer not null default 1000
 );
+-- when a backup was put in place last: what fell due before that gets its ticks first
+alter table etl.reaction_settings add column if not exists restored_at timestamptz;
 comment on table etl.reaction_settings is 'how finished runs are judged and who is told; published by the server that started last';
 insert into etl.reaction_settings default values on conflict do nothing;
 
@@ -4317,7 +4319,8 @@ comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
 
 -- Schedules that do not do what they should: a slot was due longer ago than grace and three ticks and nobody has decided
--- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when.
+-- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when. After a restore three
+-- ticks come first: they decide what fell due between the backup and it.
 create or replace function etl.overdue_schedules() returns table (schedule text, due_at timestamptz)
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select c.name, coalesce(undecided.slot, c.slots_until, c.plan_from)
@@ -4330,6 +4333,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     group by s.schedule) as undecided on undecided.schedule = c.name
   where not etl.is_paused(c.active, c.paused_until, clock_timestamp())
     and (undecided.slot is not null or coalesce(c.slots_until, c.plan_from) < clock_timestamp() - interval '3 minutes')
+    and not exists (select from etl.reaction_settings as r where r.restored_at > clock_timestamp() - interval '3 minutes')
 $$;
 comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 
@@ -6335,7 +6339,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('2de55fa56a32c3318428a5abd21894d1a52899fbf3f89d71d9820fb841d0a7b4')
+insert into etl.setups (checksum) values ('3a7ba8b7cffe7b2e20a58001022920cf3f05ad70d0e112cd7ffa69644d381ed3')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6343,4 +6347,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"2de55fa56a32c3318428a5abd21894d1a52899fbf3f89d71d9820fb841d0a7b4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"3a7ba8b7cffe7b2e20a58001022920cf3f05ad70d0e112cd7ffa69644d381ed3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

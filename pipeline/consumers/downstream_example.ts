@@ -35,19 +35,38 @@ export const downstreamExample = defineConsumer({
   mode: "batch",
   run: async ({ events, params, db, log }) => {
     const dataset = events.at(-1)?.dataset ?? "public.etl_improved_events";
-    const metrics = await readLatestMetrics(db);
-    const analysis = await ANALYSE[params.analysis_type](db, dataset, params.top_n);
-    const report = { ...analysis, metrics, loaded: loadedBy(events) };
-    const reportId = await insertReport(db, {
-      consumer: NAME,
-      dataset,
-      analysisType: params.analysis_type,
-      runIds: events.flatMap((event) => event.run_id ?? []),
-      report,
-    });
-    const removed = params.cleanup ? await cleanUp(db) : null;
+    const tasks: Record<string, number> = {};
+    /** A step with the name of the original's task: how long it took is told, and which one failed. */
+    const task = async <T>(name: string, work: () => Promise<T>): Promise<T> => {
+      const started = performance.now();
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof Error) error.message = `${name}: ${error.message}`;
+        throw error;
+      } finally {
+        tasks[name] = performance.now() - started;
+      }
+    };
+    const metrics = await task("read_latest_metrics", () => readLatestMetrics(db));
+    const analysis = await task(
+      "analyze_events",
+      () => ANALYSE[params.analysis_type](db, dataset, params.top_n),
+    );
+    const reportId = await task("generate_report", () =>
+      insertReport(db, {
+        consumer: NAME,
+        dataset,
+        analysisType: params.analysis_type,
+        runIds: events.flatMap((event) => event.run_id ?? []),
+        report: { ...analysis, metrics, loaded: loadedBy(events) },
+      }));
+    const removed = await task(
+      "cleanup_temp_data",
+      async () => params.cleanup ? await cleanUp(db) : null,
+    );
     log.info("report written", { report_id: reportId, dataset, removed });
-    return { report_id: reportId, ...(removed === null ? {} : { removed }) };
+    return { report_id: reportId, ...(removed === null ? {} : { removed }), tasks };
   },
 });
 

@@ -18,6 +18,8 @@ create table if not exists etl.reaction_settings (
   stale_after_seconds double precision,
   log_lines integer not null default 1000
 );
+-- when a backup was put in place last: what fell due before that gets its ticks first
+alter table etl.reaction_settings add column if not exists restored_at timestamptz;
 comment on table etl.reaction_settings is 'how finished runs are judged and who is told; published by the server that started last';
 insert into etl.reaction_settings default values on conflict do nothing;
 

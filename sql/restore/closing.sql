@@ -29,6 +29,9 @@ begin
       'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail',
       format('The run was going on when the backup of %s was taken. A retry goes on from there.', manifest ->> 'taken_at'))));
   end loop;
+  -- what was late when the backup was taken is not late here, where nobody could see to it
+  update etl.reaction_settings set restored_at = clock_timestamp();
+  update etl.deliveries set redelivered_at = clock_timestamp() where state = 'pending';
   -- servers compute the slots of the schedules that there are now
   perform pg_notify('etl_schedules', '');
   perform public.refresh_etl_mvs();

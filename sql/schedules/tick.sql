@@ -194,7 +194,8 @@ comment on function etl.tick_schedules() is
   'turns due slots into runs; called each minute, needs no server. Answers how many slots came to each state';
 
 -- Schedules that do not do what they should: a slot was due longer ago than grace and three ticks and nobody has decided
--- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when.
+-- it, or no slots are stored ahead (no server has computed them, or none can be). due_at: since when. After a restore three
+-- ticks come first: they decide what fell due between the backup and it.
 create or replace function etl.overdue_schedules() returns table (schedule text, due_at timestamptz)
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select c.name, coalesce(undecided.slot, c.slots_until, c.plan_from)
@@ -207,6 +208,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     group by s.schedule) as undecided on undecided.schedule = c.name
   where not etl.is_paused(c.active, c.paused_until, clock_timestamp())
     and (undecided.slot is not null or coalesce(c.slots_until, c.plan_from) < clock_timestamp() - interval '3 minutes')
+    and not exists (select from etl.reaction_settings as r where r.restored_at > clock_timestamp() - interval '3 minutes')
 $$;
 comment on function etl.overdue_schedules() is 'active schedules whose due slots nobody decides, or which have no slots ahead';
 

@@ -1,6 +1,7 @@
 import { retryRun } from "../../store/runs.ts";
 import assert from "node:assert/strict";
 import { HELD, LEFT_OUT } from "../../store/backup/catalogue.ts";
+import { sweepConditions } from "../../store/reactions.ts";
 import { quoteIdent, quoteTable } from "../../store/pg.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { backUp, backupDir, held, ODD_SCHEMA, ODD_TABLE, restore } from "../helpers/backups.ts";
@@ -179,6 +180,40 @@ Deno.test("a backup with columns that the database lacks is refused, and nothing
     /has no place for: etl\.reports\.dataset\. .*newer/,
   );
   assert.equal((await sql.query("select value from etl.variables")).rows[0].value, 2);
+});
+
+Deno.test("after a restore nothing is called late before it could be seen to: slots that fell due meanwhile, and waiting events", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await sql`select etl.register_consumers('[{"name": "c", "datasets": ["public.etl_improved_events"], "emits": [], "mode": "each", "skip_unchanged": false}]')`;
+  await engine.load(NASTY);
+  await sql.unsafe(`
+    insert into etl.schedules (name, cron) values ('hourly', '0 * * * *'), ('planned_out', '0 * * * *');
+    insert into etl.slots (schedule, slot) values ('hourly', now() - interval '5 hours');
+    update etl.schedules set slots_until = now() + interval '1 day' where name = 'hourly';
+    update etl.schedules set slots_until = now() - interval '5 hours' where name = 'planned_out';
+    update etl.deliveries set created_at = now() - interval '5 hours'`);
+  const late = async () => {
+    await sweepConditions(sql);
+    return (await sql<{ fingerprint: string }[]>`
+      select fingerprint from etl.alert_states where resolved_at is null order by 1`)
+      .map(({ fingerprint }) => fingerprint);
+  };
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  await restore(engine.db.dsn, backup);
+  assert.deepEqual(await late(), []);
+  const health = await (await engine.request("/api/etl/health")).text();
+  assert.doesNotMatch(health, /hourly|planned_out/);
+  assert.match(health, /"late_consumers":\[\]/);
+  // what nobody sees to within three ticks is late
+  await sql`update etl.reaction_settings set restored_at = restored_at - interval '4 minutes'`;
+  await sql`update etl.deliveries set redelivered_at = redelivered_at - interval '16 minutes'`;
+  assert.deepEqual(await late(), [
+    "consumer_late:c",
+    "schedule_overdue:hourly",
+    "schedule_overdue:planned_out",
+  ]);
 });
 
 Deno.test("a restored dataset event is not delivered again", async (t) => {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { MAINTENANCE_TASKS } from "../../store/maintenance.ts";
+import { startEngine } from "../helpers/engine.ts";
+import { startReacting } from "../helpers/reacting.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { withClient } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
@@ -87,6 +89,12 @@ Deno.test("StatsD is told the names that Airflow has for the pipeline and its co
     "ti.finish.etl_consumer.refresh_mvs.success",
     "dagrun.duration.success.etl_consumer",
     "ti.finish.etl_downstream_example.run.success",
+    ...["read_latest_metrics", "analyze_events", "generate_report", "cleanup_temp_data"].flatMap((
+      task,
+    ) => [
+      `ti.finish.etl_downstream_example.${task}.success`,
+      `dag.etl_downstream_example.${task}.duration`,
+    ]),
     "dagrun.duration.success.etl_downstream_example",
     ...MAINTENANCE_TASKS.flatMap((task) => [
       `ti.start.etl_maintenance.${task}`,
@@ -186,4 +194,31 @@ Deno.test("StatsD gets DogStatsD tags and another prefix when asked, and is not 
   });
   const run = await post(server.address, "/api/etl/run?wait=true", { batch_size: 5 });
   assert.equal(run.state, "succeeded");
+});
+
+Deno.test("StatsD is told of an end of a run that could not be judged, and of a refresh that failed", async (t) => {
+  await using engine = await startEngine(t);
+  await using statsd = await statsdServer();
+  await engine.succeed({ batch_size: 5 });
+  const broken = (name: string, answers: string) =>
+    withClient(
+      engine.db.dsn,
+      (client) =>
+        client.query(`create or replace function ${name} returns ${answers} language plpgsql as $$
+        begin raise exception 'out of luck'; end $$`),
+    );
+  const env = { STATSD_HOST: "127.0.0.1", STATSD_PORT: String(statsd.port) };
+  const told = (name: string) =>
+    waitFor(() => statsd.lines.includes(`airflow.${name}:1|c`), { timeoutMs: 20_000, what: name });
+  // what setup-db puts right when the server starts is broken after it
+  await using _reacting = await startReacting(engine, { env });
+  await told("etl_consumer.summarize.success");
+  await told("etl_consumer.mv_refresh.success");
+  await broken("etl.detect_alerts(run etl.runs)", "void");
+  await broken("public.refresh_etl_mvs()", "void");
+  await broken("etl.refresh_views_if_asked()", "boolean");
+  await engine.succeed({ batch_size: 6 });
+  await told("etl_consumer.summarize.failure");
+  await engine.sql`select etl.request_view_refresh()`;
+  await told("etl_consumer.mv_refresh.failure");
 });

@@ -565,6 +565,31 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/alert_incidents_test.ts: a condition that began in a silence"],
   },
   {
+    id: "reactions/restored-slots",
+    file: "sql/schedules/tick.sql",
+    find:
+      "and not exists (select from etl.reaction_settings as r where r.restored_at > clock_timestamp() - interval '3 minutes')",
+    replace: "",
+    breaks: "after a restore no schedule is called overdue before its ticks",
+    tests: ["integration/backup_restore_test.ts: after a restore nothing is called late"],
+  },
+  {
+    id: "reactions/statsd-tasks",
+    file: "queue/consumer_worker.ts",
+    find: "tasks = tasksOf(result);",
+    replace: "",
+    breaks: "StatsD is told the original's names of the downstream pipeline's tasks",
+    tests: ["integration/statsd_test.ts: StatsD is told the names that Airflow has"],
+  },
+  {
+    id: "reactions/statsd-failure",
+    file: "telemetry/integrations/statsd.ts",
+    find: 'end.ok ? "success" : "failure"',
+    replace: 'end.ok ? "success" : "failed"',
+    breaks: "StatsD is told the original's names of failures of etl_consumer",
+    tests: ["integration/statsd_test.ts: StatsD is told of an end of a run that could not"],
+  },
+  {
     id: "reactions/sql-name",
     file: "pipeline/consumers/sql_text.ts",
     find: 'if (text.slice(start, end) !== ":" || next?.start !== end) continue;',
