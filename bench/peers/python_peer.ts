@@ -20,6 +20,8 @@ export interface Peer {
 export const PEERS: Peer[] = [
   tablePeer("psycopg2 execute_values", "psycopg2_values.py", "bench_peer_values"),
   tablePeer("psycopg COPY and upsert", "psycopg3_copy.py", "bench_peer_copy"),
+  tablePeer("ADBC, COPY of Arrow and upsert", "adbc_upsert.py", "bench_peer_adbc"),
+  tablePeer("sling incremental", "sling.py", "bench_peer_sling"),
   dltPeer("dlt merge", "dlt_merge.py", "bench_peer_dlt"),
   dltPeer("dlt merge, Arrow and CSV", "dlt_arrow.py", "bench_peer_dlt_arrow"),
 ];
