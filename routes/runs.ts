@@ -1,3 +1,4 @@
+import { runBelow } from "./shared/base_path.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { RUN_STATES } from "../vocabulary/words.ts";
@@ -88,7 +89,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const page = items.slice(0, limit);
       const last = page.at(-1);
       return c.json({
-        items: page,
+        items: page.map((run) => runBelow(c, run)),
         next: more && last !== undefined ? encodeCursor([last.requested_at, last.run_id]) : null,
       }, 200);
     },
@@ -102,7 +103,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       request: { params: runId },
       responses: { 200: jsonOf(runDetailSchema, "the run"), ...problemResponses(400, 404) },
     }),
-    async (c) => c.json(await knownRun(deps, c.req.valid("param").id), 200),
+    async (c) => c.json(runBelow(c, await knownRun(deps, c.req.valid("param").id)), 200),
   );
 
   app.openapi(
@@ -172,7 +173,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       async (c) => {
         const { id } = c.req.valid("param");
         if (await action(deps.sql, id, actorOf(c)) === null) throw noSuchRun(id);
-        return c.json(await knownRun(deps, id), 202);
+        return c.json(runBelow(c, await knownRun(deps, id)), 202);
       },
     );
   }
@@ -188,7 +189,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   return await whileWaiting(c, async (wait) => {
     const submitted = await submit(c, deps);
     if (!wait) return c.json(submitted, 202);
-    return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+    return c.json(runBelow(c, await waitForEnd(deps, submitted.run_id, c.req.raw.signal)), 200);
   });
 }
 

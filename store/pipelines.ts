@@ -89,7 +89,7 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
       select i.subject, case i.kind when 'sla_miss' then regexp_replace(i.subject, ' [a-z_]+$', '') else i.subject end as label,
         case when i.kind = 'schedule_overdue' then i.subject when i.subject like 'schedule %' then substr(i.subject, 10) end as schedule
       from etl.alert_states as i
-      where i.resolved_at is null and i.kind not in ('stale', 'consumer_failed', 'consumer_late')
+      where i.resolved_at is null and i.kind <> 'stale' and not starts_with(i.kind, 'consumer_')
     ),
     looked as (
       select n.name, n.of_schedule, o.next_slot, coalesce(o.schedules, '{}') as schedules, i.incidents, l.active, e.bad

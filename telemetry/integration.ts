@@ -44,6 +44,13 @@ export function runUrl({ payload }: Notification, publicUrl: string): string | n
   return payload.run_id === null ? null : `${publicUrl}/etl/runs/${payload.run_id}`;
 }
 
+/** Where the dashboard says what to do about it, in the reader's language; null for what is over, and for kinds of others. */
+export function adviceUrl({ type, payload }: Notification, publicUrl: string): string | null {
+  return type === "raised" && Object.hasOwn(ALERT_KINDS, payload.kind)
+    ? `${publicUrl}/etl/alerts#do-${payload.kind}`
+    : null;
+}
+
 /** What a message says besides headline and text, by name. */
 export function facts({ id, payload }: Notification): Record<string, string> {
   const { run_label, run_id, occurrences = 1, suppressed_before = 0, opened_at, at } = payload;

@@ -114,7 +114,7 @@ export class Problem extends Error {
   /** Rebuilds a problem from its JSON form, e.g. on the other side of a worker message. */
   static fromJSON(details: ProblemDetails, transient = false): Problem {
     const { type, title: _title, status, detail, errors, instance: _instance, ...extra } = details;
-    return new Problem(type.replace("/api/problems/", "") as ProblemType, {
+    return new Problem(type.replace(/^.*\/api\/problems\//, "") as ProblemType, {
       detail,
       status,
       transient,

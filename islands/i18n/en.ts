@@ -521,6 +521,8 @@ export const en = {
   "resource.judge": "Judge the sample",
 
   // alerts and reports
+  "alerts.what_to_do": "What to do",
+  "alerts.what_to_do_about": "For each kind of alert; docs/alerts.md has more.",
   "alerts.about":
     "The last 50: runs that failed, were late or accepted too little, data that went stale, schedules that missed their time.",
   "alerts.kind": "Kind",

@@ -530,6 +530,28 @@ export const es = {
   "resource.judge": "Juzgar la muestra",
 
   // alerts and reports
+  "alerts.what_to_do": "Qué hacer",
+  "alerts.what_to_do_about": "Para cada tipo de alerta; docs/alerts.md dice más (en inglés).",
+  "advice.run_failed":
+    "Abra la ejecución: su error y su registro dicen por qué, y la página del error, qué ayuda. Corrija la causa y reintente la ejecución, o pida una nueva. Una franja fallida de una programación muestra su motivo en la página de la programación.",
+  "advice.low_ratio":
+    "Mire la cuarentena de la ejecución: cada registro rechazado tiene su regla, fichero y línea. Corrija el mapeo, la transformación o el origen y reprocese los registros. Termina con una ejecución cuya ratio sea 1.",
+  "advice.ge_failed":
+    "Abra la ejecución: ahí está cada expectativa con recuentos y muestras. Corrija los datos y cargue de nuevo, o corrija la suite y pruébela antes.",
+  "advice.trend_drop":
+    "Compare las reglas que rechazaron registros con las de una ejecución buena. Casi siempre el origen tiene otro formato o le falta un campo.",
+  "advice.volume_drop":
+    "Mire cuántos registros se leyeron: un fichero vacío, un patrón que solo encuentra nombres antiguos, una consulta sin resultado. Pida el resto al origen y cargue de nuevo. Si es correcto, cierre el incidente.",
+  "advice.sla_miss":
+    "Mire qué tarda: la espera de una plaza en el pool o una etapa. La ejecución sigue; si es lo habitual, aumente las plazas del pool o el plazo.",
+  "advice.schedule_overdue":
+    "Compruebe que un servidor o pg_cron da los pasos: la orden etl jobs dice quién lo hace, y el estado del servicio, por qué no. Una expresión que no se puede leer aparece en la programación.",
+  "advice.stale":
+    "Busque las ejecuciones que debían cargar el conjunto de datos: fallidas, en espera o nunca pedidas.",
+  "advice.consumer_failed":
+    "Mire el último error del consumidor en GET /api/consumers, quite la causa y entregue de nuevo: etl redeliver NOMBRE.",
+  "advice.consumer_late":
+    "Compruebe que hay un servidor con el rol all o worker, y si el evento más antiguo del consumidor falla una y otra vez: los demás esperan detrás.",
   "alerts.about":
     "Las últimas 50: ejecuciones fallidas, tardías o con ratio bajo, datos anticuados, programaciones que no se cumplieron.",
   "alerts.kind": "Tipo",

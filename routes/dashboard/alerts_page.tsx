@@ -1,6 +1,7 @@
 import { useLocale } from "../../islands/lib/context.tsx";
 import { Icon, Time } from "../../islands/ui/elements.tsx";
 import { type IncidentLine, Incidents } from "../../islands/incidents.tsx";
+import { ALERT_KINDS, type AlertKind } from "../../vocabulary/alert_kinds.ts";
 import { type AlertView, openIncidents, recentAlerts } from "../../store/alerts.ts";
 import { Island, type Page } from "./page.tsx";
 
@@ -98,6 +99,18 @@ function Alerts({ all, incidents, filter }: AlertsProps) {
             </ul>
           )}
       </section>
+      <section class="card" aria-label={t("alerts.what_to_do")}>
+        <h2>{t("alerts.what_to_do")}</h2>
+        <p class="quiet">{t("alerts.what_to_do_about")}</p>
+        <dl class="advice">
+          {(Object.keys(ALERT_KINDS) as AlertKind[]).map((kind) => (
+            <div key={kind} id={`do-${kind}`}>
+              <dt>{t(`alert.${kind}`)}</dt>
+              <dd>{t(`advice.${kind}`)}</dd>
+            </div>
+          ))}
+        </dl>
+      </section>
     </>
   );
 }
@@ -123,6 +136,9 @@ function Alert({ alert }: { alert: AlertView }) {
         </p>
         <p class="alert-text" lang="en">{message}</p>
         <p class="alert-facts quiet">
+          {resolved_at === null && Object.hasOwn(ALERT_KINDS, kind) && (
+            <a href={`#do-${kind}`}>{t("alerts.what_to_do")}</a>
+          )}
           {run_id !== null && <a href={`/etl/runs/${run_id}`}>{run_label ?? t("alerts.run")}</a>}
           {resolved_at !== null && (
             <span>

@@ -45,3 +45,13 @@ export function withoutBase(request: Request, basePath: string): Request {
 /** The prefix in the addresses of a page that is written as HTML. */
 export const htmlBelow = (c: Context, html: string): string =>
   html.replaceAll(/\b(href|src|action)="\/(?!\/)/g, `$1="${baseOf(c)}/`);
+
+/** A problem whose `type` leads to its explanation also below a prefix. */
+export const problemBelow = <T extends { type?: unknown }>(c: Context, problem: T): T =>
+  typeof problem.type === "string" && problem.type.startsWith("/api/")
+    ? { ...problem, type: baseOf(c) + problem.type }
+    : problem;
+
+/** The same for the error of a run. */
+export const runBelow = <T extends { error: { type?: unknown } | null }>(c: Context, run: T): T =>
+  run.error === null || baseOf(c) === "" ? run : { ...run, error: problemBelow(c, run.error) };

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { baseOf, problemBelow } from "./base_path.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
 import type { Sql } from "../../store/database.ts";
 import {
@@ -96,7 +97,7 @@ export function problemResponse(c: Context, error: unknown, log: Log): Response 
   }
   if (problem.status === 401) c.header("WWW-Authenticate", challenge(problem));
   return c.body(
-    JSON.stringify({ ...problem.toJSON(), instance: c.req.path }),
+    JSON.stringify({ ...problemBelow(c, problem.toJSON()), instance: baseOf(c) + c.req.path }),
     problem.status as ContentfulStatusCode,
     { "content-type": "application/problem+json" },
   );

@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import nodemailer from "nodemailer";
 import { addressSecrets, DeliveryError } from "../http_post.ts";
-import { facts, headline, type Notification, runUrl, type Sender } from "../integration.ts";
+import {
+  adviceUrl,
+  facts,
+  headline,
+  type Notification,
+  runUrl,
+  type Sender,
+} from "../integration.ts";
 import type { EmailSettings } from "../settings_schema.ts";
 
 /** Sends mails over SMTP: a mail a notification, so that a mail program keeps an incident's together. */
@@ -103,12 +110,15 @@ function mail(notification: Notification, { from, to }: EmailSettings, publicUrl
   const host = from.slice(from.lastIndexOf("@") + 1);
   const incident = createHash("sha256").update(`${fingerprint} ${opened_at}`).digest("hex");
   const link = runUrl(notification, publicUrl) ?? `${publicUrl}/etl/alerts`;
+  const advice = adviceUrl(notification, publicUrl);
   const lines = Object.entries(facts(notification)).map(([name, value]) => `${name}: ${value}`);
   return {
     from: { name: "etl-improved", address: from },
     to,
     subject: `[etl-improved] ${headline(notification)}`.replaceAll(/\s+/g, " ").slice(0, 300),
-    text: `${message}\n\n${lines.join("\n")}\n${link}\n`,
+    text: `${message}\n\n${lines.join("\n")}\n${link}\n${
+      advice === null ? "" : `What to do: ${advice}\n`
+    }`,
     // the same when it is sent again, so that a repetition can be told
     messageId: `<${id}@${host}>`,
     references: `<${incident.slice(0, 32)}@${host}>`,

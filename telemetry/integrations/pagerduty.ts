@@ -1,5 +1,5 @@
 import { DeliveryError, request } from "../http_post.ts";
-import { headline, type Notification, runUrl, type Sender } from "../integration.ts";
+import { adviceUrl, headline, type Notification, runUrl, type Sender } from "../integration.ts";
 
 export interface PagerDutyOptions {
   /** Integration key of the service. */
@@ -59,6 +59,10 @@ export function pagerDutyEvents(
   const resolve = { event_action: "resolve", dedup_key };
   if (type === "recovered") return [resolve];
   const url = runUrl(notification, publicUrl);
+  const links = [
+    { href: url, text: "Run" },
+    { href: adviceUrl(notification, publicUrl), text: "What to do" },
+  ].filter(({ href }) => href !== null);
   const trigger = {
     event_action: "trigger",
     dedup_key,
@@ -73,7 +77,7 @@ export function pagerDutyEvents(
       ...(run_label === null ? {} : { group: run_label }),
       custom_details: details,
     },
-    ...(url === null ? {} : { links: [{ href: url, text: "Run" }] }),
+    ...(links.length === 0 ? {} : { links }),
   };
   return kind === "test" ? [trigger, resolve] : [trigger];
 }

@@ -1,7 +1,7 @@
 import { IncomingWebhook, type IncomingWebhookSendArguments } from "@slack/webhook";
 import type { AlertSeverity } from "../../vocabulary/words.ts";
 import { DeliveryError, statusError, withoutAddress } from "../http_post.ts";
-import { headline, type Notification, runUrl, type Sender } from "../integration.ts";
+import { adviceUrl, headline, type Notification, runUrl, type Sender } from "../integration.ts";
 
 /** Slack's own limits: characters of a section, blocks of a message. */
 const MAX_SECTION = 2_900;
@@ -46,9 +46,11 @@ type Block = NonNullable<IncomingWebhookSendArguments["blocks"]>[number];
 
 function section(notification: Notification, publicUrl: string): Block[] {
   const { type, id, payload } = notification;
+  const advice = adviceUrl(notification, publicUrl);
   const icon = ICONS[type === "recovered" ? "info" : payload.severity] ?? ICONS.warning;
   const details = [
     payload.run_id === null ? null : `<${runUrl(notification, publicUrl)}|run ${payload.run_id}>`,
+    advice === null ? null : `<${advice}|what to do>`,
     (payload.suppressed_before ?? 0) > 0
       ? `${payload.suppressed_before} more since the last message`
       : null,

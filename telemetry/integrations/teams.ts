@@ -1,5 +1,12 @@
 import { request } from "../http_post.ts";
-import { facts, headline, type Notification, runUrl, type Sender } from "../integration.ts";
+import {
+  adviceUrl,
+  facts,
+  headline,
+  type Notification,
+  runUrl,
+  type Sender,
+} from "../integration.ts";
 
 /** Longest text of a card, whose message may have 28 KB. */
 const MAX_TEXT = 5_000;
@@ -34,6 +41,10 @@ export class TeamsSender implements Sender {
 export function teamsMessage(notification: Notification, publicUrl: string) {
   const { type, payload: { severity, message } } = notification;
   const url = runUrl(notification, publicUrl);
+  const actions = [
+    { title: "Run", url },
+    { title: "What to do", url: adviceUrl(notification, publicUrl) },
+  ].filter((each) => each.url !== null).map((each) => ({ type: "Action.OpenUrl", ...each }));
   const color = type === "recovered" ? "Good" : severity === "error" ? "Attention" : "Warning";
   const plain = (text: string, look: Record<string, unknown> = {}) => ({
     type: "RichTextBlock",
@@ -55,7 +66,7 @@ export function teamsMessage(notification: Notification, publicUrl: string) {
             plain(`${name}: ${value}`, { size: "Small", isSubtle: true })
           ),
         ],
-        ...(url === null ? {} : { actions: [{ type: "Action.OpenUrl", title: "Run", url }] }),
+        ...(actions.length === 0 ? {} : { actions }),
       },
     }],
   };

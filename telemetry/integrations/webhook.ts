@@ -1,5 +1,5 @@
 import { request } from "../http_post.ts";
-import { type Notification, runUrl, type Sender } from "../integration.ts";
+import { adviceUrl, type Notification, runUrl, type Sender } from "../integration.ts";
 
 export interface CloudEventsOptions {
   /** `source` of the events: the address of this server. */
@@ -19,7 +19,11 @@ function cloudEvent(notification: Notification, source: string): Record<string, 
     subject: payload.subject,
     time: payload.at,
     datacontenttype: "application/json",
-    data: { ...payload, run_url: runUrl(notification, source) },
+    data: {
+      ...payload,
+      run_url: runUrl(notification, source),
+      advice_url: adviceUrl(notification, source),
+    },
   };
 }
 

@@ -210,8 +210,16 @@ Deno.test("Teams and PagerDuty get what they take, within their limits", () => {
   assert.ok(JSON.stringify(card).length < 28_000);
   const { body, actions } = card.attachments[0]!.content;
   assert.ok(body.every(({ type }) => type === "RichTextBlock"), "no markdown is read in these");
-  assert.equal(actions![0]!.url, "https://etl.test/etl/runs/r1");
+  const { kind } = notification("raised").payload;
+  assert.deepEqual(actions!.map(({ url }) => url), [
+    "https://etl.test/etl/runs/r1",
+    `https://etl.test/etl/alerts#do-${kind}`,
+  ]);
   const [trigger] = pagerDutyEvents(notification("raised"), "https://etl.test/base");
+  assert.equal(
+    (trigger!.links as { href: string }[])[1]!.href,
+    `https://etl.test/base/etl/alerts#do-${kind}`,
+  );
   assert.equal((trigger!.dedup_key as string).length, 255);
   const { summary, source, severity } = trigger!.payload as Record<string, string>;
   assert.equal(summary!.length, 1_024);

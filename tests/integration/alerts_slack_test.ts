@@ -50,6 +50,9 @@ Deno.test("a failed run is told to Slack with a link, by the webhook that SLACK_
   assert.ok(
     message!.blocks[1]!.elements![0]!.text.includes(`<http://etl.test/etl/runs/${run.run_id}|`),
   );
+  assert.ok(
+    message!.blocks[1]!.elements![0]!.text.includes("<http://etl.test/etl/alerts#do-run_failed|"),
+  );
 });
 
 Deno.test("alerts that wait go into one message, and messages keep a second's distance", async (t) => {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { Validator } from "@seriousme/openapi-schema-validator";
+import { ALERT_KINDS } from "../../vocabulary/alert_kinds.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
 
@@ -254,5 +256,39 @@ Deno.test("a filter of a list that is not known is refused instead of left out",
     assert.equal(problem.status, 400, path);
     assert.match(problem.detail, /run_lable is not a known name/);
     assert.match(problem.errors![0]!.expected!, /api\/docs/);
+  }
+});
+
+Deno.test("below a prefix the type of a problem leads to its explanation, of an answer and of a run that failed", async (t) => {
+  await using engine = await startEngine(t, { workers: 1, env: { ETL_BASE_PATH: "/tools/etl" } });
+  const none = "00000000-0000-7000-8000-000000000000";
+  const { run_id } = await engine.runToEnd({
+    source: { type: "file", path: "none.csv", key: "id" },
+  });
+  const answers = await Promise.all([
+    engine.request(`/tools/etl/api/etl/runs/${none}`),
+    engine.request(`/tools/etl/api/etl/runs/${run_id}`).then(async (answer) => ({
+      json: async () => (await answer.json()).error,
+    })),
+    engine.request("/tools/etl/api/etl/runs").then(async (answer) => ({
+      json: async () => (await answer.json()).items[0].error,
+    })),
+  ]);
+  for (const answer of answers) {
+    const problem = await answer.json();
+    assert.match(problem.type, /^\/tools\/etl\/api\/problems\/[a-z-]+$/);
+    assert.equal((await engine.request(problem.type)).status, 200);
+    assert.equal(`/tools/etl${Problem.fromJSON(problem).toJSON().type}`, problem.type);
+  }
+});
+
+Deno.test("the page of alerts says for each kind what to do, in the reader's language", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  for (const [language, expected] of [["en", "What to do"], ["es", "Qué hacer"]]) {
+    const page = await (await engine.request("/etl/alerts", {
+      headers: { accept: "text/html", "accept-language": language! },
+    })).text();
+    assert.ok(page.includes(expected!), language);
+    for (const kind of Object.keys(ALERT_KINDS)) assert.ok(page.includes(`id="do-${kind}"`), kind);
   }
 });

@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** Access: who may ask, and how much at once. */
 export const ACCESS: Mutant[] = [
   {
+    id: "access/problem-below",
+    file: "routes/shared/base_path.ts",
+    find: "{ ...problem, type: baseOf(c) + problem.type }",
+    replace: "problem",
+    breaks: "the type of a problem leads to its explanation below a prefix",
+    tests: ["integration/api_answers_test.ts: below a prefix"],
+  },
+  {
     id: "access/consumer-lines",
     file: "pipeline/user_code/consumer_client.ts",
     find: "readLines(printed)",

@@ -3,6 +3,17 @@ import type { Mutant } from "./mutant.ts";
 /** After runs: alerts, deadlines, maintenance, history, logs. */
 export const REACTIONS: Mutant[] = [
   {
+    id: "reactions/advice",
+    file: "telemetry/integration.ts",
+    find: 'return type === "raised" && Object.hasOwn(ALERT_KINDS, payload.kind)',
+    replace: "return false",
+    breaks: "messages lead to what to do",
+    tests: [
+      "integration/alerts_channels_test.ts: Teams and PagerDuty",
+      "integration/alerts_slack_test.ts: a failed run is told",
+    ],
+  },
+  {
     id: "reactions/given-up",
     file: "sql/reactions/deliveries.sql",
     find: "  if not etl.owes_deliveries(consumer) then\n",
