@@ -265,17 +265,13 @@ Deno.test("below a prefix the type of a problem leads to its explanation, of an 
   const { run_id } = await engine.runToEnd({
     source: { type: "file", path: "none.csv", key: "id" },
   });
-  const answers = await Promise.all([
-    engine.request(`/tools/etl/api/etl/runs/${none}`),
-    engine.request(`/tools/etl/api/etl/runs/${run_id}`).then(async (answer) => ({
-      json: async () => (await answer.json()).error,
-    })),
-    engine.request("/tools/etl/api/etl/runs").then(async (answer) => ({
-      json: async () => (await answer.json()).items[0].error,
-    })),
-  ]);
-  for (const answer of answers) {
-    const problem = await answer.json();
+  const get = async (path: string) => await (await engine.request(`/tools/etl${path}`)).json();
+  const problems = [
+    await get(`/api/etl/runs/${none}`),
+    (await get(`/api/etl/runs/${run_id}`)).error,
+    (await get("/api/etl/runs")).items[0].error,
+  ];
+  for (const problem of problems) {
     assert.match(problem.type, /^\/tools\/etl\/api\/problems\/[a-z-]+$/);
     assert.equal((await engine.request(problem.type)).status, 200);
     assert.equal(`/tools/etl${Problem.fromJSON(problem).toJSON().type}`, problem.type);
