@@ -284,7 +284,7 @@ Deno.test("the page of alerts says for each kind what to do, in the reader's lan
     const page = await (await engine.request("/etl/alerts", {
       headers: { accept: "text/html", "accept-language": language! },
     })).text();
-    assert.ok(page.includes(expected!), language);
+    assert.ok(page.includes(expected!), language!);
     for (const kind of Object.keys(ALERT_KINDS)) assert.ok(page.includes(`id="do-${kind}"`), kind);
   }
 });
