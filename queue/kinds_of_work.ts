@@ -80,12 +80,12 @@ export async function workOnJobs(
   loop: WorkLoop,
   { sql, log }: { sql: Sql; log: Log },
 ): Promise<void> {
-  for (const { name, command, schedule, pgCronOnly } of await readJobFiles()) {
+  for (const { name, command, pgCronOnly } of await readJobFiles()) {
     if (pgCronOnly) continue;
     loop.onLeased(`job ${name}`, async () => {
       const begun = await beginDueJob(sql, name);
       if (begun === null) return;
-      const next = nextTime(schedule, begun.now);
+      const next = nextTime(begun.schedule, begun.now);
       try {
         const message = await runJob(sql, command);
         await endJob(sql, name, { run: begun.run, status: "succeeded", message, next });

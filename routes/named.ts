@@ -2,10 +2,13 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { confProblem, issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { maintenanceConfSchema } from "../pipeline/maintenance/params.ts";
+import { nearestName } from "../vocabulary/nearest_name.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { hasDelicateNumbers, parseJsonExactly } from "../pipeline/sources/json_text.ts";
 import type { Json } from "../pipeline/sources/source.ts";
+import { jobSchedule } from "../pipeline/schedules/cron.ts";
 import { errorCode } from "../store/errors.ts";
+import { JOB_VARIABLE, SETTABLE_JOBS } from "../store/jobs.ts";
 import {
   CONFIGURATIONS,
   deleteNamed,
@@ -91,8 +94,9 @@ export function namedRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
 }
 
-/** A variable that stands for a parameter has to be one that runs can take. */
+/** A variable that stands for a parameter has to be one that runs can take, one of a job a schedule. */
 function checkVariable(name: string, value: unknown): void {
+  if (name.startsWith(JOB_VARIABLE)) return checkJobVariable(name, value);
   const [, kind, parameter] = /^(etl_improved|etl_maintenance|etl_consumer)__(.*)$/.exec(name) ??
     [];
   if (parameter === undefined) return;
@@ -102,6 +106,31 @@ function checkVariable(name: string, value: unknown): void {
   if (!error) return;
   const known = Object.keys(schema.shape);
   throw confProblem(issueErrors(error.issues, () => known));
+}
+
+function checkJobVariable(name: string, value: unknown): void {
+  const known = SETTABLE_JOBS.map((job) => JOB_VARIABLE + job);
+  if (!known.includes(name)) {
+    const near = nearestName(name, known);
+    throw new Problem("invalid-conf", {
+      detail: `${name} is no job whose schedule can be set${
+        near === undefined ? "" : `; do you mean ${near}?`
+      } There are ${known.join(", ")}.`,
+      errors: [{ field: "name", value: name, message: "is not known" }],
+    });
+  }
+  if (jobSchedule(value) !== undefined) return;
+  throw new Problem("invalid-conf", {
+    detail:
+      `${name} is five fields of figures, *, -, / and commas in UTC, such as "30 3 * * 0", or @hourly, @daily, ` +
+      "@weekly, @monthly, @yearly.",
+    errors: [{
+      field: "value",
+      value,
+      message: "is no schedule",
+      expected: "minute hour day month weekday, such as 30 3 * * 0",
+    }],
+  });
 }
 
 function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resource: Resource<T>) {

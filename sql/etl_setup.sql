@@ -1111,7 +1111,10 @@ alter table etl.job_scheduler
   add column if not exists cron_ticked_at timestamptz,
   add column if not exists cron_since timestamptz,
   -- which database noted it: a copy doesn't believe it
-  add column if not exists database_identity text;
+  add column if not exists database_identity text,
+  -- variables etl_job__<name> as they were seen last, and the schedules that came of them, by job
+  add column if not exists wishes jsonb not null default '{}',
+  add column if not exists schedules jsonb not null default '{}';
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';
 
 -- sql/reactions/tables.sql
@@ -6339,7 +6342,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3a7ba8b7cffe7b2e20a58001022920cf3f05ad70d0e112cd7ffa69644d381ed3')
+insert into etl.setups (checksum) values ('995dae82367ab22ba5c4c91a39af2145cd5fe498128a189b3c0ede375576f00a')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6347,4 +6350,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3a7ba8b7cffe7b2e20a58001022920cf3f05ad70d0e112cd7ffa69644d381ed3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"995dae82367ab22ba5c4c91a39af2145cd5fe498128a189b3c0ede375576f00a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

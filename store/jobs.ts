@@ -51,14 +51,18 @@ const TICK_LATE_SECONDS = 180;
 
 /** The periodic jobs with their last runs. */
 export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsReport> {
-  const jobs = await readJobFiles();
   const [noted] = await sql<
-    (JobScheduler & { target: string; untold_seconds: number; of_another: boolean })[]
+    (JobScheduler & JobWishes & { target: string; untold_seconds: number; of_another: boolean })[]
   >`
     select coalesce(database_identity <> etl.database_identity(), false) as of_another, kind, cron_database, cron_role, reason, grants, current_database() as target,
+      schedules, ${sql.unsafe(WISHES)} as wishes,
       extract(epoch from clock_timestamp() - greatest(decided_at, ticked_at))::double precision as untold_seconds
     from etl.job_scheduler`;
   const decided = noted?.of_another ? undefined : noted;
+  const jobs = (await readJobFiles()).map((job) => ({
+    ...job,
+    schedule: decided?.schedules[job.name] ?? job.schedule,
+  }));
   const takenOver = decided?.kind === "servers" && decided.cron_role !== null;
   const cron = decided?.cron_database == null ? null : await lookIntoCron(jobs, options, decided);
   const own = await ownJobs(sql);
@@ -78,6 +82,17 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
   // before the first server has started nothing is late
   const warnings = decided === undefined ? [] : warningsOf(items, decided.untold_seconds);
   if (takenOver) warnings.unshift(decided.reason!);
+  for (const [name, wish] of Object.entries(decided?.wishes ?? {})) {
+    const job = jobs.find((each) => each.name === name);
+    if (job?.schedule === tidied(wish) || job?.pgCronOnly && decided!.kind === "servers") continue;
+    warnings.push(
+      `variable ${JOB_VARIABLE}${name} is not in use: ${
+        job === undefined
+          ? `there is no such job; there are ${jobs.map((each) => each.name).join(", ")}`
+          : "a server puts it in place within a minute, unless it is no schedule or the tick's, which is each minute"
+      }`,
+    );
+  }
   if (noted?.of_another) {
     warnings.unshift(
       "nobody runs the periodic jobs: this database is a copy, and who runs them was noted by the other one; " +
@@ -85,6 +100,10 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
     );
   }
   return { scheduler, items, warnings };
+}
+
+function tidied(wish: unknown): string {
+  return String(wish).trim().toLowerCase().split(/\s+/).join(" ");
 }
 
 /** A report may be so old where many ask for it. */
@@ -195,7 +214,7 @@ function warningsOfJob({ name, state, scheduler, last_runs: runs }: JobView): st
   return [
     ...(state === "changed"
       ? [
-        `job ${name} is not as sql/cron/${name}.sql says: another command is put right by the next server that starts, another schedule is kept; cron.alter_job(job_id, schedule => …) sets it`,
+        `job ${name} is not as sql/cron/${name}.sql and variable ${JOB_VARIABLE}${name} say: another command is put right by the next server that starts, another schedule is kept until that variable changes`,
       ]
       : []),
     ...(ended?.status === "failed"
@@ -238,11 +257,11 @@ export async function ownJobs(sql: Sql): Promise<Set<string>> {
 export async function beginDueJob(
   sql: Sql,
   name: string,
-): Promise<{ run: string; now: Date; failures: number } | null> {
-  const [row] = await sql<{ run: string; now: Date; failures: number }[]>`
-    with due as (select name, next_at, failures from etl.jobs where name = ${name} and next_at <= clock_timestamp()),
+): Promise<{ run: string; now: Date; schedule: string; failures: number } | null> {
+  const [row] = await sql<{ run: string; now: Date; schedule: string; failures: number }[]>`
+    with due as (select name, next_at, schedule, failures from etl.jobs where name = ${name} and next_at <= clock_timestamp()),
     begun as (insert into etl.job_runs (name, due_at) select name, next_at from due returning job_run_no)
-    select begun.job_run_no as run, clock_timestamp() as now, due.failures from due, begun`;
+    select begun.job_run_no as run, clock_timestamp() as now, due.schedule, due.failures from due, begun`;
   return row ?? null;
 }
 
@@ -315,10 +334,51 @@ export async function cronSilence(db: Queryable, given: boolean): Promise<string
 const SILENT =
   "greatest(s.cron_since, s.cron_ticked_at) < clock_timestamp() - interval '3 minutes'";
 
-/** Whether pg_cron has fallen silent, or ticks again, since it was decided who runs the jobs. */
+/** What names of variables that say when a job runs begin with. */
+export const JOB_VARIABLE = "etl_job__";
+/** Jobs that they may name: schedules need the tick each minute. */
+export const SETTABLE_JOBS = ["etl_maintenance", "etl_purge_cron_details", "etl_refresh_mvs"];
+const WISHES = `coalesce((select jsonb_object_agg(substr(v.name, ${
+  JOB_VARIABLE.length + 1
+}), v.value) from etl.variables as v where starts_with(v.name, '${JOB_VARIABLE}')), '{}')`;
+
+/** When jobs run, by name. */
+export interface JobWishes {
+  /** What variables say, whatever that is. */
+  wishes: Record<string, unknown>;
+  /** What was made of them last; a job that is missing runs as its file says. */
+  schedules: Record<string, string>;
+}
+
+/** What is wished; where this role may not see variables, as they were seen last. */
+export async function readJobWishes(db: Queryable): Promise<JobWishes> {
+  const { rows: [row] } = await db.query<JobWishes & { sees: boolean }>(
+    `select coalesce(s.wishes, '{}') as wishes, coalesce(s.schedules, '{}') as schedules,
+      has_table_privilege('etl.variables', 'select') as sees
+    from (values (1)) as one left join etl.job_scheduler as s on true`,
+  );
+  const { wishes, schedules, sees } = row!;
+  if (!sees) return { wishes, schedules };
+  const { rows: [now] } = await db.query<{ wishes: JobWishes["wishes"] }>(
+    `select ${WISHES} as wishes`,
+  );
+  return { wishes: now!.wishes, schedules };
+}
+
+export async function writeJobWishes(db: Queryable, wishes: JobWishes): Promise<void> {
+  await db.query(
+    `update etl.job_scheduler set wishes = $1, schedules = $2 where (wishes, schedules) is distinct from ($1::jsonb, $2::jsonb)`,
+    [JSON.stringify(wishes.wishes), JSON.stringify(wishes.schedules)],
+  );
+}
+
+/**
+ * Whether pg_cron has fallen silent, or ticks again, since it was decided who runs the jobs, or somebody wishes them at
+ * other times.
+ */
 export async function schedulerIsWrong(sql: Sql): Promise<boolean> {
   const rows = await sql.unsafe(`select from etl.job_scheduler as s
-    where s.cron_role is not null and (s.kind = 'pg_cron') = coalesce(${SILENT}, false)`);
+    where s.cron_role is not null and (s.kind = 'pg_cron') = coalesce(${SILENT}, false) or s.wishes <> ${WISHES}`);
   return rows.length > 0;
 }
 

@@ -1,4 +1,4 @@
-import { SlotClock } from "../pipeline/schedules/cron.ts";
+import { jobSchedule, SlotClock } from "../pipeline/schedules/cron.ts";
 import { databaseNow, type Sql } from "../store/database.ts";
 import {
   type CronJob,
@@ -23,8 +23,11 @@ import {
   keepOwnJobs,
   readJobFiles,
   readJobScheduler,
+  readJobWishes,
   schedulerIsWrong,
+  SETTABLE_JOBS,
   writeJobScheduler,
+  writeJobWishes,
 } from "../store/jobs.ts";
 import { type Client, connect } from "../store/pg.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -107,11 +110,11 @@ interface Reconciled {
  * off stays off. Each job that pg_cron has is taken from the servers.
  */
 export async function reconcileJobs(options: ReconcileOptions): Promise<Reconciled> {
-  const jobs = await readJobFiles();
   const db = await connect(options.dsn, { applicationName: "etl-improved jobs" });
   let cron: PgCron | undefined;
   try {
     await beginDecision(db);
+    const jobs = await wishedJobs(db);
     const before = await readJobScheduler(db);
     const found = await findPgCron(options.dsn, {
       cronDsn: options.cronDsn,
@@ -136,6 +139,24 @@ export async function reconcileJobs(options: ReconcileOptions): Promise<Reconcil
   }
 }
 
+/** A job at the time that is wished, by the variable etl_job__<name>, else by its file. */
+interface WishedJob extends JobDefinition {
+  /** Whether it was to run at that time before, too. */
+  isSame: boolean;
+}
+
+/** The jobs; a wish that is no schedule does not count. */
+async function wishedJobs(db: Client): Promise<WishedJob[]> {
+  const { wishes, schedules: last } = await readJobWishes(db);
+  return (await readJobFiles()).map((job) => {
+    const wish = SETTABLE_JOBS.includes(job.name) ? jobSchedule(wishes[job.name]) : undefined;
+    const schedule = wish ?? job.schedule;
+    return { ...job, schedule, isSame: schedule === (last[job.name] ?? job.schedule) };
+  });
+}
+
+const TICK = "etl_schedule_tick";
+
 interface Decision {
   scheduler: JobScheduler;
   repaired: string[];
@@ -147,11 +168,15 @@ interface Decision {
 
 async function decide(
   db: Client,
-  jobs: JobDefinition[],
+  jobs: WishedJob[],
   decision: Decision,
 ): Promise<Reconciled> {
   const { scheduler, repaired, inCron } = await unlessSilent(db, decision);
   await writeJobScheduler(db, scheduler);
+  await writeJobWishes(db, {
+    wishes: (await readJobWishes(db)).wishes,
+    schedules: Object.fromEntries(jobs.map(({ name, schedule }) => [name, schedule])),
+  });
   const taken = inCron ?? jobs.map(({ name }) => name);
   await dropOwnJobs(db, taken);
   await commitDecision(db);
@@ -218,7 +243,7 @@ function foreignJobs(
   };
 }
 
-async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Promise<Decision> {
+async function putJobs(cron: PgCron, jobs: WishedJob[], wish?: string): Promise<Decision> {
   // only a superuser may give jobs to somebody else
   const role = cron.superuser ? wish : undefined;
   const names = jobs.map(({ name }) => cronName(cron, name));
@@ -235,8 +260,8 @@ async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Prom
     const wanted = wantedJob(cron, job, owner);
     const same = present.filter(({ jobname }) => jobname === wanted.jobname);
     const mine = same.find(({ username }) => username === owner);
-    // another time is somebody's wish, told by health; another command is not
-    if (mine !== undefined) wanted.schedule = mine.schedule;
+    // another time is somebody's wish, told by health, unless a newer wish is in a variable; another command is not
+    if (mine !== undefined && job.isSame) wanted.schedule = mine.schedule;
     if (mine === undefined || differs(mine, wanted)) {
       if (mayPut) {
         await putCronJob(cron, { ...wanted, jobid: mine?.jobid });
@@ -255,7 +280,7 @@ async function putJobs(cron: PgCron, jobs: JobDefinition[], wish?: string): Prom
     reason: null,
     grants: [],
   };
-  const tick = cronName(cron, "etl_schedule_tick");
+  const tick = cronName(cron, TICK);
   const tickIsOff = present.some(({ jobname, active }) => jobname === tick && !active);
   return { scheduler, repaired, inCron, tickIsOff };
 }

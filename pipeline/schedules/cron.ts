@@ -112,6 +112,15 @@ export function tidyCron(cron: string): string {
   return cron.trim().split(/\s+/).join(" ");
 }
 
+/** Five fields of figures, `*`, `,`, `-` and `/`, or a shorthand: what pg_cron reads as we do; undefined for anything else. */
+export function jobSchedule(given: unknown): string | undefined {
+  if (typeof given !== "string") return undefined;
+  const tidy = tidyCron(given).toLowerCase();
+  return (/^[0-9*,/ -]+$/.test(tidy) || tidy in NICKNAMES) && cronErrors(tidy).length === 0
+    ? tidy
+    : undefined;
+}
+
 /** The local time at an instant, written as if it were UTC. */
 function wall(at: Date, timeZone: string): Date {
   const local = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(timeZone);

@@ -51,5 +51,8 @@ alter table etl.job_scheduler
   add column if not exists cron_ticked_at timestamptz,
   add column if not exists cron_since timestamptz,
   -- which database noted it: a copy doesn't believe it
-  add column if not exists database_identity text;
+  add column if not exists database_identity text,
+  -- variables etl_job__<name> as they were seen last, and the schedules that came of them, by job
+  add column if not exists wishes jsonb not null default '{}',
+  add column if not exists schedules jsonb not null default '{}';
 comment on table etl.job_scheduler is 'who runs the periodic jobs: pg_cron, else the servers; decided by setup-db and each server that starts';

@@ -72,6 +72,36 @@ Deno.test({
       ),
       [{ schedule: "30 3 * * *", ours: true }],
     );
+    // of a wish in pg_cron and one in a variable the newer counts
+    const time = async () =>
+      (await query(dsn, "select schedule from cron.job where jobname = 'etl_maintenance'"))[0]!
+        .schedule;
+    const wish = (text: string | null) =>
+      query(
+        dsn,
+        text === null
+          ? "delete from etl.variables where name = 'etl_job__etl_maintenance'"
+          : `insert into etl.variables (name, value) values ('etl_job__etl_maintenance', to_jsonb('${text}'::text))
+            on conflict (name) do update set value = excluded.value`,
+      ).then(() => reconcileJobs({ dsn }));
+    await wish("15 4 * * *");
+    assert.equal(await time(), "15 4 * * *");
+    await query(
+      dsn,
+      "select cron.alter_job(jobid, schedule => '30 3 * * *') from cron.job where jobname = 'etl_maintenance'",
+    );
+    await reconcileJobs({ dsn });
+    assert.equal(await time(), "30 3 * * *");
+    assert.match(
+      (await jobsOf(server.address)).warnings.join(),
+      /variable etl_job__etl_maintenance say/,
+    );
+    await wish("20 5 * * *");
+    assert.equal(await time(), "20 5 * * *");
+    assert.doesNotMatch((await jobsOf(server.address)).warnings.join(), /etl_maintenance/);
+    await wish(null);
+    assert.equal(await time(), "@weekly");
+
     assert.ok(server.logs.some((line) => /put right/.test(line) && /etl_refresh_mvs/.test(line)));
     assert.equal((await query(dsn, "select from etl.jobs")).length, 0);
 

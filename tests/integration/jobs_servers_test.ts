@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { setUpJobs } from "../../scripts/setup_jobs.ts";
-import type { JobsReport } from "../../store/jobs.ts";
+import { Database } from "../../store/database.ts";
+import { type JobsReport, schedulerIsWrong } from "../../store/jobs.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
@@ -65,4 +66,64 @@ Deno.test("a tick that has not run for three minutes is warned of, and a job tha
   const health = await fetch(`${server.address}/api/etl/health`);
   assert.equal(health.status, 200);
   assert.match((await health.json()).warnings.join(), /out of luck/);
+});
+
+Deno.test("a variable says when a job runs, on the servers too; what is no schedule is refused, or told of and not used", async (t) => {
+  await using db = await testDatabase(t);
+  await setupDatabase(db.dsn);
+  const schedules = () =>
+    query(
+      db.dsn,
+      "select name, schedule, (next_at at time zone 'UTC')::time::text as at from etl.jobs where name <> 'etl_schedule_tick' order by name",
+    );
+  const database = new Database(db.dsn, { applicationName: "test", max: 2 });
+  try {
+    {
+      await using server = await startServer({ dsn: db.dsn });
+      const put = async (name: string, value: unknown) => {
+        const answer = await fetch(`${server.address}/api/variables/${name}`, {
+          method: "PUT",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ value }),
+        });
+        return `${answer.status} ${(await answer.json()).detail ?? ""}`;
+      };
+      const five = /^422 .*five fields of figures/;
+      for (const wrong of ["* * * *", "0 25 * * *", "0 0 31 2 *", "0 0 L * *", "soon", 5]) {
+        assert.match(await put("etl_job__etl_maintenance", wrong), five, String(wrong));
+      }
+      assert.match(
+        await put("etl_job__maintenance", "@daily"),
+        /^422 .*mean etl_job__etl_maintenance/,
+      );
+      assert.match(await put("etl_job__etl_schedule_tick", "@daily"), /^422 .*is no job whose/);
+      assert.equal(await schedulerIsWrong(database.sql), false);
+      assert.match(await put("etl_job__etl_maintenance", " 30  3 * * 1 "), /^201/);
+      // which makes the servers look within a minute
+      assert.equal(await schedulerIsWrong(database.sql), true);
+    }
+    await query(
+      db.dsn,
+      `insert into etl.variables (name, value) values ('etl_job__etl_refresh_mvs', '"often"')`,
+    );
+    await using server = await startServer({ dsn: db.dsn });
+    assert.deepEqual((await schedules())[0], {
+      name: "etl_maintenance",
+      schedule: "30 3 * * 1",
+      at: "03:30:00",
+    });
+    assert.equal((await schedules())[1]!.schedule, "*/15 * * * *");
+    const report: JobsReport = await (await fetch(`${server.address}/api/jobs`)).json();
+    assert.equal(report.items[0]!.schedule, "30 3 * * 1");
+    assert.match(
+      report.warnings.join(),
+      /^variable etl_job__etl_refresh_mvs is not in use: .*no schedule/,
+    );
+    assert.equal(await schedulerIsWrong(database.sql), false);
+    // a job keeps to it after it has run
+    await query(db.dsn, "update etl.jobs set next_at = now() where name = 'etl_maintenance'");
+    await waitFor(async () => (await schedules())[0]!.at === "03:30:00", { timeoutMs: 20_000 });
+  } finally {
+    await database.close({ timeoutSeconds: 1 });
+  }
 });

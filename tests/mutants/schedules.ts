@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Schedules: what becomes of a slot. */
 export const SCHEDULES: Mutant[] = [
   {
+    id: "schedules/job-wish",
+    file: "timers/jobs.ts",
+    find: "if (mine !== undefined && job.isSame) wanted.schedule = mine.schedule;",
+    replace: "if (mine !== undefined) wanted.schedule = mine.schedule;",
+    breaks: "a variable says when pg_cron runs a job",
+    tests: ["integration/jobs_pg_cron_test.ts: setup-db installs the jobs in pg_cron"],
+  },
+  {
+    id: "schedules/job-next",
+    file: "queue/kinds_of_work.ts",
+    find: "const next = nextTime(begun.schedule, begun.now);",
+    replace: 'const next = nextTime("@weekly", begun.now);',
+    breaks: "a variable says when the servers run a job",
+    tests: ["integration/jobs_servers_test.ts: a variable says when a job runs"],
+  },
+  {
     id: "schedules/database-clock",
     file: "timers/slot_planner.ts",
     find: "given ?? await databaseNow(sql)",
