@@ -24,13 +24,14 @@ async function main(): Promise<number> {
     console.error("--minutes must be more than 0, --servers 1 or more");
     return 2;
   }
-  await using cluster = await ownCluster();
+  await using cluster = await ownCluster({ durable: true });
   await setupDatabase(cluster.dsn);
   const started = performance.now();
   const result = await soak({
     dsn: cluster.dsn,
     durationMs: minutes * 60_000,
     servers,
+    cluster,
     ...(values.seed === undefined ? {} : { seed: Number(values.seed) }),
     say: (line) => console.log(`${((performance.now() - started) / 1000).toFixed(1)} s  ${line}`),
   });

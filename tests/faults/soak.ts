@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { setupDatabase } from "../../scripts/setup_db.ts";
+import { canMount, smallDisk } from "../helpers/small_disk.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { nothingIsLeft } from "./invariants.ts";
 import { World, type WorldServer } from "./world.ts";
@@ -9,6 +11,8 @@ export interface SoakOptions {
   /** How long requests and faults go on, in ms. */
   durationMs: number;
   servers?: number;
+  /** The cluster of that database, which is crashed and started again; default: it is left alone. */
+  cluster?: { crash(): Promise<void>; restart(): Promise<void> };
   /** Another seed gives another course; default: the time. */
   seed?: number;
   say?: (line: string) => void;
@@ -39,7 +43,29 @@ const FAULTS = [
   "freeze server",
   "end backends",
   "end one backend",
+  "hold locks",
+  "fill disk",
+  "set up again",
+  "crash database",
 ] as const;
+
+/** Size of each server's disk, where one may be mounted. */
+const DISK = "96m";
+
+/** Counts each event of a table once, and hangs, throws or ends its transaction at random. */
+const CONSUMER = `export const soak_consumer = {
+  name: "soak_consumer", timeoutMs: 2_000,
+  datasets: [${TABLES.map((table) => `"public.${table}"`).join(", ")}],
+  run: async ({ db, events }) => {
+    const dice = Math.random();
+    if (dice < 0.02) for (;;);
+    if (dice < 0.04) await new Promise(() => {});
+    for (const { event_no } of events) await db.query("insert into public.soak_events values ($1)", [event_no]);
+    if (dice < 0.06) await db.query("commit");
+    if (dice < 0.08) await db.query("rollback and chain");
+    if (dice < 0.1) throw new Error("by chance");
+  },
+};`;
 
 /**
  * Random requests (labels, sizes, dry runs, cancels, retries) under random
@@ -50,15 +76,71 @@ const FAULTS = [
 export async function soak(options: SoakOptions): Promise<SoakResult> {
   const { dsn, durationMs, servers: count = 2, seed = Date.now(), say = () => {} } = options;
   say(`seed ${seed}`);
-  await using world = await World.create({ dsn, env: { ETL_RUN_MAX_ATTEMPTS: "20" } });
-  const course = new Course(world, { random: generator(seed), say });
-  for (let i = 0; i < count; i++) course.servers.push(await world.start({ name: `s${i}` }));
+  const consumers = await Deno.makeTempDir({ prefix: "etl_soak_consumers_" });
+  await Deno.writeTextFile(`${consumers}/soak.ts`, CONSUMER);
+  await using disks = new Disks(await canMount());
+  await using world = await World.create({
+    dsn,
+    env: { ETL_RUN_MAX_ATTEMPTS: "20", ETL_CONSUMERS_DIR: consumers },
+  });
+  await world.query("create table public.soak_events (event_no bigint not null)");
+  const course = new Course(world, {
+    random: generator(seed),
+    say,
+    disks,
+    cluster: options.cluster,
+  });
+  for (let i = 0; i < count; i++) course.servers.push(await course.start(`s${i}`));
   const until = performance.now() + durationMs;
   await Promise.all([
     course.requests(() => performance.now() < until),
     course.faults(() => performance.now() < until),
   ]);
   return await course.verdict();
+}
+
+/** A small disk for each server's spool, where this account may mount one. */
+class Disks implements AsyncDisposable {
+  readonly #mounted = new Map<string, { path: string } & AsyncDisposable>();
+
+  constructor(readonly there: boolean) {}
+
+  /** Answers the directory of a new server's spool; null where nothing can be mounted. */
+  async make(server: string): Promise<string | null> {
+    if (!this.there) return null;
+    const disk = await smallDisk(DISK);
+    this.#mounted.set(server, disk);
+    return disk.path;
+  }
+
+  /** Leaves nothing free for a while. */
+  async fill(server: string, ms: number): Promise<void> {
+    const disk = this.#mounted.get(server);
+    if (disk === undefined) return;
+    const file = `${disk.path}/filler`;
+    const block = new Uint8Array(1 << 20);
+    const filler = await Deno.open(file, { create: true, write: true });
+    try {
+      for (;;) await filler.write(block);
+    } catch {
+      // it is full
+    } finally {
+      filler.close();
+    }
+    await pause(ms);
+    await Deno.remove(file);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const disk of this.#mounted.values()) await disk[Symbol.asyncDispose]();
+  }
+}
+
+interface CourseOptions {
+  random: () => number;
+  say: (line: string) => void;
+  disks: Disks;
+  cluster: SoakOptions["cluster"];
 }
 
 class Course {
@@ -70,10 +152,23 @@ class Course {
   readonly #faults: Record<string, number> = {};
   #started = 0;
 
-  constructor(world: World, options: { random: () => number; say: (line: string) => void }) {
+  readonly #disks: Disks;
+  readonly #cluster: SoakOptions["cluster"];
+
+  constructor(world: World, options: CourseOptions) {
     this.#world = world;
     this.#random = options.random;
     this.#say = options.say;
+    this.#disks = options.disks;
+    this.#cluster = options.cluster;
+  }
+
+  async start(name: string): Promise<WorldServer> {
+    const spool = await this.#disks.make(name);
+    return await this.#world.start({
+      name,
+      ...(spool === null ? {} : { env: { ETL_SPOOL_DIR: spool } }),
+    });
   }
 
   #below(n: number): number {
@@ -130,9 +225,13 @@ class Course {
       await pause(1_500 + this.#below(4_000));
       if (!goOn()) return;
       const fault = FAULTS[this.#below(FAULTS.length)]!;
+      if (fault === "crash database" && this.#cluster === undefined) continue;
+      if (fault === "fill disk" && !this.#disks.there) continue;
       this.#faults[fault] = (this.#faults[fault] ?? 0) + 1;
       this.#say(fault);
-      await this.#do(fault);
+      await this.#do(fault).catch((error) => {
+        if (!passing(error)) throw error;
+      });
     }
   }
 
@@ -144,12 +243,23 @@ class Course {
       case "stop server":
         server.kill(fault === "kill server" ? "SIGKILL" : "SIGTERM");
         await server.ended;
-        this.servers[at] = await this.#world.start({ name: `t${this.#started++}` });
+        this.servers[at] = await this.start(`t${this.#started++}`);
         return;
       case "freeze server":
         server.kill("SIGSTOP");
         await pause(2_000 + this.#below(12_000));
         server.kill("SIGCONT");
+        return;
+      case "hold locks":
+        return await this.#holdLocks(2_000 + this.#below(6_000));
+      case "fill disk":
+        return await this.#disks.fill(server.name, 2_000 + this.#below(6_000));
+      case "set up again":
+        return void await setupDatabase(this.#world.dsn);
+      case "crash database":
+        await this.#cluster!.crash();
+        await pause(this.#below(6_000));
+        await this.#cluster!.restart();
         return;
       case "end backends":
       case "end one backend":
@@ -158,6 +268,20 @@ class Course {
             where datname = current_database() and application_name like 'etl%' order by random() limit $1) as chosen`,
           [fault === "end backends" ? 1_000 : 1],
         );
+    }
+  }
+
+  /** A client that has begun a transaction about runs, and forgets it for a while. */
+  async #holdLocks(ms: number): Promise<void> {
+    const client = await this.#world.connect();
+    try {
+      await client.query("begin");
+      await client.query("select from etl.runs where ended_at is null for update limit 5");
+      await client.query("select etl.request_run($1)", [{ batch_size: 5, run_label: "held" }]);
+      await pause(ms);
+      await client.query("rollback");
+    } finally {
+      await client.end();
     }
   }
 
@@ -170,6 +294,7 @@ class Course {
     ).catch(async (error) => {
       throw new Error(`${error.message}\n${await world.activity()}\n${world.logs()}`);
     });
+    await this.#eventsAreCounted();
     await nothingIsLeft(world, { servers: this.servers });
     const rows = await this.#tablesAreRight();
     await this.#countersAddUp();
@@ -182,6 +307,24 @@ class Course {
       attempts: states.reduce((sum, each) => sum + each.attempts, 0),
       rows,
     };
+  }
+
+  /** The consumer has had each event once, when what it gave up is delivered again. */
+  async #eventsAreCounted(): Promise<void> {
+    await waitFor(async () => {
+      await this.#world.query("select etl.redeliver('soak_consumer')");
+      await this.#world.query(
+        "update etl.deliveries set next_attempt_at = now() where state = 'pending' and next_attempt_at > now()",
+      );
+      const left = await this.#world.query("select from etl.deliveries where state <> 'done'");
+      return left.length === 0;
+    }, { timeoutMs: 180_000, intervalMs: 500, what: "the consumer to have had its events" });
+    const wrong = await this.#world.query(
+      `select event_no, count(e.event_no) as times from etl.dataset_events as d left join public.soak_events as e using (event_no)
+      where dataset = any ($1) group by event_no having count(e.event_no) <> 1`,
+      [TABLES.map((table) => `public.${table}`)],
+    );
+    assert.deepEqual(wrong, [], "each event is counted once");
   }
 
   /** Each key has the highest version of all published chunks that hold it. Answers the number of rows. */
@@ -253,7 +396,8 @@ function refused(error: { code?: string }): [] {
 
 /** Our own connection may be hit as well, or meet a deadlock with a run that ends. */
 function passing(error: unknown): boolean {
-  return ["57P01", "40P01", "ECONNRESET"].includes((error as { code?: string }).code ?? "");
+  const { code = "", message = "" } = error as { code?: string; message?: string };
+  return /^(57P0\d|40P01|55P03|ECONN.*|EPIPE)$/.test(code) || /terminated|ended/.test(message);
 }
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
