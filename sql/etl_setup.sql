@@ -3036,9 +3036,6 @@ begin
   run.state := 'queued';
   run.attempt := 0;
   run.attempt_base := 0;
-  run.deaths := 0;
-  run.deaths_spared := 0;
-  run.steps_at_death := 0;
   run.trigger := coalesce(options ->> 'trigger', 'sql');
   run.requested_by := coalesce(options ->> 'requested_by', session_user);
   run.conf := asked_conf;
@@ -3086,7 +3083,13 @@ begin
   end if;
 
   run.params := etl.store_records(run.params);
-  insert into etl.runs select run.*;
+  -- by name: a later version of the schema may have columns that this function does not know
+  insert into etl.runs (run_id, run_label, state, attempt, attempt_base, trigger, requested_by, conf, params, origins, schema_name, table_name,
+    audit_table_name, dry_run, pool, overlap, replay_of, idempotency_key, traceparent, server_id, schedule, slot, slot_previous, requested_at,
+    revision, priority, next_attempt_at, warnings, cursor_key, deadline_at, accepted_at)
+  values (run.run_id, run.run_label, run.state, run.attempt, run.attempt_base, run.trigger, run.requested_by, run.conf, run.params, run.origins, run.schema_name, run.table_name,
+    run.audit_table_name, run.dry_run, run.pool, run.overlap, run.replay_of, run.idempotency_key, run.traceparent, run.server_id, run.schedule, run.slot, run.slot_previous, run.requested_at,
+    run.revision, run.priority, run.next_attempt_at, run.warnings, run.cursor_key, run.deadline_at, run.accepted_at);
   if key is not null then
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');
@@ -4189,7 +4192,8 @@ begin
     decided.state := 'requested';
     decided.run_id := (answer ->> 'run_id')::uuid;
   end if;
-  insert into etl.slots select decided.*
+  insert into etl.slots (schedule, slot, slot_previous, state, run_id, blocked_by, note, decided_at)
+  values (decided.schedule, decided.slot, decided.slot_previous, decided.state, decided.run_id, decided.blocked_by, decided.note, decided.decided_at)
   on conflict on constraint slots_pkey do update set state = excluded.state, run_id = excluded.run_id,
     blocked_by = excluded.blocked_by, note = excluded.note, problem = null, decided_at = excluded.decided_at;
   return decided;
@@ -6342,7 +6346,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('995dae82367ab22ba5c4c91a39af2145cd5fe498128a189b3c0ede375576f00a')
+insert into etl.setups (checksum) values ('1c3b4278977fbb6dcd24dcdb48469fb127a141f03f74bc1d180a5b8e92e3bae8')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6350,4 +6354,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"995dae82367ab22ba5c4c91a39af2145cd5fe498128a189b3c0ede375576f00a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"1c3b4278977fbb6dcd24dcdb48469fb127a141f03f74bc1d180a5b8e92e3bae8","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -94,9 +94,6 @@ begin
   run.state := 'queued';
   run.attempt := 0;
   run.attempt_base := 0;
-  run.deaths := 0;
-  run.deaths_spared := 0;
-  run.steps_at_death := 0;
   run.trigger := coalesce(options ->> 'trigger', 'sql');
   run.requested_by := coalesce(options ->> 'requested_by', session_user);
   run.conf := asked_conf;
@@ -144,7 +141,13 @@ begin
   end if;
 
   run.params := etl.store_records(run.params);
-  insert into etl.runs select run.*;
+  -- by name: a later version of the schema may have columns that this function does not know
+  insert into etl.runs (run_id, run_label, state, attempt, attempt_base, trigger, requested_by, conf, params, origins, schema_name, table_name,
+    audit_table_name, dry_run, pool, overlap, replay_of, idempotency_key, traceparent, server_id, schedule, slot, slot_previous, requested_at,
+    revision, priority, next_attempt_at, warnings, cursor_key, deadline_at, accepted_at)
+  values (run.run_id, run.run_label, run.state, run.attempt, run.attempt_base, run.trigger, run.requested_by, run.conf, run.params, run.origins, run.schema_name, run.table_name,
+    run.audit_table_name, run.dry_run, run.pool, run.overlap, run.replay_of, run.idempotency_key, run.traceparent, run.server_id, run.schedule, run.slot, run.slot_previous, run.requested_at,
+    run.revision, run.priority, run.next_attempt_at, run.warnings, run.cursor_key, run.deadline_at, run.accepted_at);
   if key is not null then
     insert into etl.idempotency_keys (key, conf_hash, run_id, expires_at)
     values (key, hash, run.run_id, now() + interval '24 hours');

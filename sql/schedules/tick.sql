@@ -61,7 +61,8 @@ begin
     decided.state := 'requested';
     decided.run_id := (answer ->> 'run_id')::uuid;
   end if;
-  insert into etl.slots select decided.*
+  insert into etl.slots (schedule, slot, slot_previous, state, run_id, blocked_by, note, decided_at)
+  values (decided.schedule, decided.slot, decided.slot_previous, decided.state, decided.run_id, decided.blocked_by, decided.note, decided.decided_at)
   on conflict on constraint slots_pkey do update set state = excluded.state, run_id = excluded.run_id,
     blocked_by = excluded.blocked_by, note = excluded.note, problem = null, decided_at = excluded.decided_at;
   return decided;

@@ -10,6 +10,8 @@ export interface TestServerOptions {
   role?: "all" | "api" | "worker";
   /** Module to run; default main.ts. */
   entry?: string;
+  /** Directory of the program; default: this one. */
+  projectDir?: string;
   /** How long it may take to listen; default 30,000. */
   timeoutMs?: number;
 }
@@ -42,7 +44,7 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
     return value === undefined ? [] : [[name, value]];
   });
   const server = startServerProcess({
-    projectDir: PROJECT_DIR,
+    projectDir: options.projectDir ?? PROJECT_DIR,
     env: {
       ...Object.fromEntries(inherited),
       KPIS_PG_DSN: asServer(options.dsn),

@@ -1,31 +1,13 @@
 import assert from "node:assert/strict";
-import { pathToFileURL } from "node:url";
 import { setupDatabase } from "../../scripts/setup_db.ts";
-import { setupSql } from "../../scripts/setup_sql.ts";
 import { Database } from "../../store/database.ts";
 import { readSetupMark, requireSchemaVersion } from "../../store/schema_version.ts";
+import { later } from "../helpers/next_version.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { client } from "../helpers/sql_problems.ts";
 import { startServer } from "../helpers/server.ts";
 
 const PROGRAM = await Deno.readTextFile(new URL("../../sql/etl_setup.sql", import.meta.url));
-
-/** The set-up of a later version, with these migrations after those that there are. */
-async function later(migrations: Record<string, string>): Promise<string> {
-  const dir = await Deno.makeTempDir({ prefix: "etl_migrations_" });
-  try {
-    const own = new URL("../../sql/migrations/", import.meta.url);
-    for (const { name } of Deno.readDirSync(own)) {
-      await Deno.copyFile(new URL(name, own), `${dir}/${name}`);
-    }
-    for (const [name, text] of Object.entries(migrations)) {
-      await Deno.writeTextFile(`${dir}/${name}.sql`, text);
-    }
-    return await setupSql({ migrationsDir: pathToFileURL(`${dir}/`) });
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-}
 
 const next = String(readSetupMark(PROGRAM).migrations.length + 1).padStart(4, "0");
 const NOTE = `${next}_note`;
