@@ -16,8 +16,10 @@ export interface Event {
   text: string;
   /** The record as it was read, where a transform module changed it; else null: `text` is it. */
   raw: string | null;
-  /** SHA-256 in hex of the canonical JSON of the event. */
+  /** SHA-256 in hex of the canonical JSON of the event; of a typed row its first half, over the row. */
   fingerprint: string;
+  /** The values of a typed table's columns as the encoder takes them; only where the destination is one. */
+  row?: (string | null)[];
   /** What the schema of a transform module says against the payload. */
   refused?: Rejection;
 }

@@ -39,6 +39,10 @@ export const paramsSchema = z.strictObject({
   schema_name: identifier.default("public").describe("destination schema"),
   table_name: identifier.default("etl_improved_events").describe("destination table"),
   audit_table_name: identifier.default("etl_improved_audit").describe("audit table"),
+  layout: z.enum(["events", "typed"]).default("events")
+    .describe("events: a row an event, its record as JSON; typed: a column for each field"),
+  schema_policy: z.enum(["freeze", "quarantine"]).default("freeze")
+    .describe("fields that a typed table has no column for: fail before loading, or quarantine the record"),
   min_acceptance_ratio: z.number().min(0).max(1).default(1)
     .describe("lowest accepted total_rows / expected_rows; below it the run fails in finalize"),
   enforce_ge: z.boolean().default(false)

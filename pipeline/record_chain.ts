@@ -4,6 +4,8 @@ import type { Params } from "./params.ts";
 import { cursorOf, mappingOf } from "./sources/adapters.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
+import { RowShaper } from "./typed_rows.ts";
+import type { TypedTable } from "../store/row_layout.ts";
 import { type Plain, type RecordBatch, Unreadable } from "./sources/source.ts";
 import type { PreparedCounts } from "./spill/layout.ts";
 import { atStage } from "./stage_tracker.ts";
@@ -31,6 +33,8 @@ export interface ChainOptions {
   attempt?: number;
   /** Null outside of a run. */
   chunkNo: number | null;
+  /** The columns of a typed destination; default null: the events table, which takes any record. */
+  table?: TypedTable | null;
   /** Told each batch as it was read. */
   onRead?: (records: RecordBatch) => void;
   /** Told each time when a stage's part of a batch is done. */
@@ -72,12 +76,13 @@ export class RecordChain implements Disposable {
   ) => TransformedBatch | Promise<TransformedBatch>;
   readonly #checks: NonNullable<ReturnType<typeof payloadCheckOf>>[];
   readonly #validator: GeValidator;
+  readonly #shaper: RowShaper | null;
   #mark = performance.now();
   /** What an error that is thrown now belongs to. */
   #stage: Stage = "extract";
 
   constructor(options: ChainOptions) {
-    const { params, sourceName, module, suite, chunkNo } = options;
+    const { params, sourceName, module, suite, chunkNo, table = null } = options;
     this.#options = options;
     if (module === null) {
       const transformer = new Transformer({ mapping: mappingOf(params.source), sourceName });
@@ -85,6 +90,9 @@ export class RecordChain implements Disposable {
     } else this.#transform = (records, start) => module.batch(records, { start, chunkNo });
     const check = payloadCheckOf(suite);
     this.#checks = check === undefined ? [] : [check];
+    this.#shaper = table === null ? null : new RowShaper(table, {
+      quarantinesUnknown: params.schema_policy === "quarantine",
+    });
     this.#validator = new GeValidator({
       suite,
       judges: options.judges ?? true,
@@ -111,10 +119,16 @@ export class RecordChain implements Disposable {
         const batch = made instanceof Promise ? await made : made;
         this.#lap("transform", "validate");
         const judge = () => {
-          const { valid, rejected: invalid } = validateBatch(batch.events, options);
+          const checked = validateBatch(batch.events, options);
+          const { valid, rejected: misfits } = this.#shaper?.batch(checked.valid) ??
+            { valid: checked.valid, rejected: [] };
           this.#lap("validate", "ge_validate");
           const { events, rejected: unexpected } = this.#validator.batch(valid);
-          return { valid, events, rejected: [...batch.rejected, ...invalid, ...unexpected] };
+          return {
+            valid,
+            events,
+            rejected: [...batch.rejected, ...checked.rejected, ...misfits, ...unexpected],
+          };
         };
         const passed = bounded === undefined ? judge() : await bounded(judge);
         locate(passed.rejected, records, start);
@@ -135,6 +149,8 @@ export class RecordChain implements Disposable {
 
   /** What the records say of the whole batch, to be merged with other chunks'; null without a judging suite. */
   finish(): Plain | null {
+    const unknown = this.#shaper?.unknown ?? {};
+    if (Object.keys(unknown).length > 0) this.counts.unknown_fields = unknown;
     try {
       return this.#validator.finish();
     } catch (error) {

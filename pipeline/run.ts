@@ -24,6 +24,9 @@ import {
   keysOfFilesWarning,
 } from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
+import { joinTypes, proposeTable, unknownFieldsProblem } from "./typed_rows.ts";
+import { columnsOf } from "./preview.ts";
+import { analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { RunControl } from "./run_control.ts";
@@ -45,6 +48,7 @@ import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import type { TypedTable } from "../store/row_layout.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { findSuite } from "../store/suites.ts";
@@ -191,6 +195,7 @@ class RunExecution {
     workers.open(this.#context);
     const chunks = await this.#plan();
     const { params } = this.#context;
+    if (params.layout === "typed") await this.#knowColumns(chunks);
     const destination = await destinationSize(sql, params.schema_name, params.table_name);
     const comparison = chooseComparison({
       chunks: chunks.length,
@@ -220,6 +225,9 @@ class RunExecution {
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
+    if (params.layout === "typed" && !destination.filled && !params.dry_run) {
+      await analyzeTable(sql, `${params.schema_name}.${params.table_name}`);
+    }
     const { warnings = [], ...rest } = cursorOutcome(this.#context, metas);
     const repeated = metas.map(({ counts }) => counts.repeated_names).reduce(
       addRepeated,
@@ -240,7 +248,7 @@ class RunExecution {
   }
 
   async #plan(): Promise<PlannedChunk[]> {
-    const { sql, workers } = this.#deps;
+    const { sql } = this.#deps;
     const started = performance.now();
     this.#tracker.begin("extract");
     await this.#fetch();
@@ -260,13 +268,51 @@ class RunExecution {
     }
     // the pin is part of what identifies a spill, so workers must know it from here on
     this.#context = { ...this.#context, pin: this.#context.pin ?? plan.pin };
-    workers.close(this.#run.run_id);
-    workers.open(this.#context);
+    this.#reopen();
     this.#tracker.add("extract", { busyMs: performance.now() - started });
     return plan.slices.map((slice, i) => {
       const { chunk_no: chunkNo, ...rest } = stored[i]!;
       return { chunkNo, slice, ...rest };
     });
+  }
+
+  /** The columns of a typed table: declared by an earlier load, else by the conf and what the data looks like. */
+  async #knowColumns(chunks: PlannedChunk[]): Promise<void> {
+    if (this.#context.table === null) {
+      const { params, sourceName } = this.#context;
+      const { key, version, occurred_at } = mappingOf(params.source);
+      const seen = await Promise.all(
+        chunks.map(({ slice, chunkNo }) => this.#submit("types", { slice }, chunkNo)),
+      );
+      this.#control.throwIfHalted();
+      const keys = key === undefined ? null : [key].flat();
+      const columns = proposeTable(joinTypes(seen), {
+        conf: columnsOf(params.source),
+        keep: keys ?? [],
+      });
+      // without a record there is nothing to make a table of
+      if (seen.every((types) => Object.keys(types).length === 0)) return;
+      const proposed: TypedTable = {
+        source: sourceName,
+        key: keys,
+        version: version ?? null,
+        occurred_at: occurred_at ?? null,
+        columns,
+      };
+      this.#context = { ...this.#context, table: proposed };
+    }
+    if (!this.#context.params.dry_run) {
+      const { sql } = this.#deps;
+      this.#context.table = await declareTable(sql, this.#run.run_id, this.#context.table!);
+    }
+    this.#reopen();
+  }
+
+  /** Tells the workers what the run has found out. */
+  #reopen(): void {
+    const { workers } = this.#deps;
+    workers.close(this.#run.run_id);
+    workers.open(this.#context);
   }
 
   /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
@@ -309,6 +355,10 @@ class RunExecution {
       }
     });
     this.#control.throwIfHalted();
+    const unknown = metas.flatMap(({ counts }) =>
+      counts.unknown_fields === undefined ? [] : [counts.unknown_fields]
+    );
+    if (unknown.length > 0) throw unknownFieldsProblem(this.#context.params, unknown);
     // what is judged now is the batch: the stages before have done their part
     this.#tracker.end("extract", "transform", "chunk", "validate");
     if (this.#context.suite !== null) {
@@ -453,6 +503,7 @@ export async function runContext(
     isReplay: run.replay_of !== null,
     ...await placeOf(sql, run),
     params,
+    table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
     sourceName,
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
     maxRecords: endless || given("batch_size") ? params.batch_size : null,

@@ -40,6 +40,7 @@ const PARTS = {
     "datasets/typed_views",
     "datasets/profile",
     "datasets/destination",
+    "datasets/typed_tables",
     "runs/order",
     "runs/request",
     "runs/admit",

@@ -1,7 +1,8 @@
 import { copyIn } from "./copy.ts";
 import type { Sql } from "./database.ts";
-import { isNewer, NO_VERSION, type Precedence } from "./event_rows.ts";
+import { isNewer, orNone, type Precedence, versionOf } from "./event_rows.ts";
 import { type Client, quoteTable } from "./pg.ts";
+import { layoutOf, type TypedTable } from "./row_layout.ts";
 
 /** Columns of an event's key, in the order in which they are sent. */
 export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
@@ -17,6 +18,8 @@ export interface KeyedRun extends Precedence {
   orderRunId: string;
   sourceName: string;
   params: { schema_name: string; table_name: string };
+  /** Null: the events table. */
+  table: TypedTable | null;
 }
 
 /**
@@ -214,19 +217,26 @@ export async function* compareKeys(
   keys: string,
   run: KeyedRun,
 ): AsyncGenerator<Decided> {
+  const layout = layoutOf(run);
+  const version = versionOf(layout, "m") && "m.version";
+  const newer = isNewer({ layout, late: run.late }, {
+    eventVersion: version,
+    row: "t",
+    orderRunId: "$1",
+  });
   await client.query(
     `declare etl_decisions no scroll cursor for
     select chunk_no, decision, count(*)::integer as events,
       case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
     from (
       select m.chunk_no, m.position, case
-        when t.event_id is null then 'insert'
-        when t.source <> $2 then 'foreign'
-        when t.fingerprint = m.fingerprint then null
-        when ${isNewer(run, { event: "m", row: "t", orderRunId: "$1" })} then 'update'
-        when ${run.late} and coalesce(m.version, ${NO_VERSION}) = coalesce(t.version, ${NO_VERSION}) then 'held'
+        when t.${layout.key[0]} is null then 'insert'
+        when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
+        when t.${layout.fingerprint} = m.fingerprint then null
+        when ${newer} then 'update'
+        when ${run.late} and ${orNone(version)} = ${orNone(versionOf(layout, "t"))} then 'held'
       end as decision
-      from ${keys} as m left join ${destinationOf(run)} as t on t.event_id = m.event_id
+      from ${keys} as m left join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
     ) as compared
     where decision is not null
     group by chunk_no, decision`,
@@ -241,10 +251,11 @@ export async function foreignRows(
   keys: string,
   run: KeyedRun,
 ): Promise<ForeignRows> {
+  const layout = layoutOf(run);
   const { rows } = await client.query<{ event_id: string; source: string; count: string }>(
-    `select t.event_id, t.source, count(*) over () as count
-    from ${keys} as m join ${destinationOf(run)} as t on t.event_id = m.event_id
-    where t.source <> $1 limit 3`,
+    `select ${layout.keyText("t")} as event_id, ${layout.owner("t")} as source, count(*) over () as count
+    from ${keys} as m join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
+    where ${layout.isForeign("t", "$1")} and $1::text is not null limit 3`,
     [run.sourceName],
   );
   return {

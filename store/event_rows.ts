@@ -1,21 +1,6 @@
 import { copyIn } from "./copy.ts";
-import { type Client, quoteIdent } from "./pg.ts";
-
-/** Columns of a finished row, in the order in which they are sent. */
-export const ROW_COLUMNS = [
-  "event_id",
-  "event_type",
-  "occurred_at",
-  "source",
-  "version",
-  "payload",
-  "fingerprint",
-  "event_date",
-  "event_hour",
-  "run_id",
-] as const;
-
-const COLUMNS = ROW_COLUMNS.map(quoteIdent).join(", ");
+import type { Client } from "./pg.ts";
+import type { RowLayout } from "./row_layout.ts";
 
 /** Numeric that is below every version, for rows without one. */
 export const NO_VERSION = "'-infinity'::numeric";
@@ -26,33 +11,53 @@ export interface Precedence {
   late: boolean;
 }
 
+/** A table's rows and what decides between them. */
+export interface Rules extends Precedence {
+  layout: RowLayout;
+}
+
 /**
  * SQL that is true where an event is newer than the row of its key: by version, then by the order of
  * requests. A late run cannot know what the later one found as it was, so only a version helps it.
  */
 export function isNewer(
-  { late }: Precedence,
-  { event, row, orderRunId }: { event: string; row: string; orderRunId: string },
+  { late, layout }: Rules,
+  { eventVersion, row, orderRunId }: { eventVersion: string | null; row: string; orderRunId: string },
 ): string {
-  const [new_, old] = [event, row].map((name) => `coalesce(${name}.version, ${NO_VERSION})`);
+  const [new_, old] = [eventVersion, versionOf(layout, row)].map(orNone);
   return late
     ? `${new_} > ${old} and ${orderRunId}::uuid is not null`
-    : `(${new_}, ${orderRunId}::uuid) > (${old}, ${row}.run_id)`;
+    : `(${new_}, ${orderRunId}::uuid) > (${old}, ${row}.${layout.runId})`;
 }
 
-/** Adds rows to a quoted table, as binary COPY with {@linkcode ROW_COLUMNS}. */
+/** SQL for the version of a row; null where rows of the layout have none. */
+export function versionOf({ version }: RowLayout, row: string): string | null {
+  return version === null ? null : `${row}.${version}`;
+}
+
+/** SQL for a version that may be missing, as it is compared. */
+export function orNone(version: string | null): string {
+  return version === null ? NO_VERSION : `coalesce(${version}, ${NO_VERSION})`;
+}
+
+/** Adds rows to a quoted table, as binary COPY with the columns of the layout. */
 export async function copyRows(
   client: Client,
-  table: string,
+  { table, layout }: { table: string; layout: RowLayout },
   blocks: AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  await copyIn(client, `copy ${table} (${COLUMNS}) from stdin (format binary)`, blocks);
+  const columns = layout.columns.join(", ");
+  await copyIn(client, `copy ${table} (${columns}) from stdin (format binary)`, blocks);
 }
 
 /** Makes a table for rows on their way to a destination, which ends with the transaction; answers its quoted name. */
-export async function createStage(client: Client, destination: string): Promise<string> {
+export async function createStage(
+  client: Client,
+  destination: string,
+  { columns }: RowLayout,
+): Promise<string> {
   await client.query(
-    `create temp table etl_stage on commit drop as select ${COLUMNS} from ${destination} with no data`,
+    `create temp table etl_stage on commit drop as select ${columns.join(", ")} from ${destination} with no data`,
   );
   return "pg_temp.etl_stage";
 }
@@ -65,28 +70,37 @@ export async function createStage(client: Client, destination: string): Promise<
 export async function upsertStaged(
   client: Client,
   destination: string,
-  precedence: Precedence,
+  rules: Rules,
 ): Promise<
   { inserted: number; updated: number; foreign: { event_id: string; source: string }[] }
 > {
-  const assignments = [...ROW_COLUMNS.filter((column) => column !== "event_id"), "updated_at"]
-    .map((column) => `${quoteIdent(column)} = excluded.${quoteIdent(column)}`).join(", ");
+  const { layout } = rules;
+  const { key, fingerprint, firstSeenAt, updatedAt } = layout;
+  const columns = layout.columns.join(", ");
+  const assignments = [...layout.columns.filter((column) => !key.includes(column)), updatedAt]
+    .map((column) => `${column} = excluded.${column}`).join(", ");
+  const newer = isNewer(rules, {
+    eventVersion: versionOf(layout, "excluded"),
+    row: "t",
+    orderRunId: `excluded.${layout.runId}`,
+  });
   const { rows } = await client.query<{ inserted: number; updated: number }>(
     `with upserted as (
-      insert into ${destination} as t (${COLUMNS}, first_seen_at, updated_at)
+      insert into ${destination} as t (${columns}, ${firstSeenAt}, ${updatedAt})
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
-      select ${COLUMNS}, now(), now() from pg_temp.etl_stage order by event_id collate "C"
-      on conflict (event_id) do update set ${assignments}
-      where t.source = excluded.source and t.fingerprint is distinct from excluded.fingerprint
-        and ${isNewer(precedence, { event: "excluded", row: "t", orderRunId: "excluded.run_id" })}
-      returning first_seen_at = updated_at as is_new)
+      select ${columns}, now(), now() from pg_temp.etl_stage order by ${layout.order}
+      on conflict (${key.join(", ")}) do update set ${assignments}
+      where not ${layout.isForeign("t", "excluded.source")} and t.${fingerprint} is distinct from excluded.${fingerprint}
+        and ${newer}
+      returning ${firstSeenAt} = ${updatedAt} as is_new)
     select count(*) filter (where is_new)::integer as inserted,
       count(*) filter (where not is_new)::integer as updated
     from upserted`,
   );
   const foreign = await client.query<{ event_id: string; source: string }>(
-    `select t.event_id, t.source from pg_temp.etl_stage as s
-    join ${destination} as t on t.event_id = s.event_id where t.source <> s.source limit 3`,
+    `select ${layout.keyText("t")} as event_id, ${layout.owner("t")} as source from pg_temp.etl_stage as s
+    join ${destination} as t on ${key.map((column) => `t.${column} = s.${column}`).join(" and ")}
+    where ${layout.isForeign("t", "s.source")} limit 3`,
   );
   return { ...rows[0]!, foreign: foreign.rows };
 }

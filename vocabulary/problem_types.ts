@@ -127,6 +127,14 @@ export const PROBLEM_TYPES = {
       "If it is the same source under a new name, keep its old name in `source.name`.",
     ],
   },
+  "schema-changed": {
+    title: "The records have other fields than the table",
+    meaning: "Records have fields that the typed table has no column for. Nothing was published.",
+    remedies: [
+      "Add the columns: `etl dataset alter DATASET --add FIELD:TYPE`, then ask for the run again.",
+      "Or drop the field in a transform, or set schema_policy to quarantine.",
+    ],
+  },
   "destination-mismatch": {
     meaning: "The table exists and has another shape than a run needs.",
     remedies: [

@@ -1,4 +1,4 @@
-import { ROW_COLUMNS } from "../../store/event_rows.ts";
+import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { runClient } from "./client_program.ts";
 
 const SCRIPT = new URL("./execute_values.py", import.meta.url).pathname;

@@ -1,4 +1,4 @@
-import { ROW_COLUMNS } from "../../store/event_rows.ts";
+import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { cpuSecondsOfPrograms } from "../process_usage.ts";
 import { runClient, type Timed } from "./client_program.ts";
 

@@ -1,4 +1,5 @@
 import type { KeyTypes } from "../mapping.ts";
+import type { UnknownFields } from "../typed_rows.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { Plain } from "../sources/source.ts";
 
@@ -56,6 +57,8 @@ export interface PreparedCounts {
   files?: FileStart[];
   /** Of each field of the key; not where a module makes the keys. */
   key_types?: KeyTypes[];
+  /** Fields that the columns of a typed table have no place for. */
+  unknown_fields?: UnknownFields;
 }
 
 /** Groups of a .hash file, by the upper bits of the hash. */

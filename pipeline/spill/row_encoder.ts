@@ -1,4 +1,5 @@
-import { ROW_COLUMNS } from "../../store/event_rows.ts";
+import { ROW_COLUMNS } from "../../store/row_layout.ts";
+import type { TypedTable } from "../../store/row_layout.ts";
 import type { Event } from "../event.ts";
 
 /** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
@@ -33,9 +34,23 @@ export class RowEncoder {
   #dateText = "";
   #dateMs = 0;
 
-  constructor({ sourceName, runId }: { sourceName: string; runId: string }) {
+  /** How the values of a typed table are written, by column; null: rows of the events table. */
+  readonly #typed: ((text: string) => void)[] | null;
+  readonly #hashKey: boolean;
+  readonly #versioned: boolean;
+
+  constructor(
+    { sourceName, runId, table = null }: {
+      sourceName: string;
+      runId: string;
+      table?: TypedTable | null;
+    },
+  ) {
     this.#source = sourceName;
     this.#runId = Uint8Array.fromHex(runId.replaceAll("-", ""));
+    this.#typed = table === null ? null : table.columns.map(({ type }) => this.#valueWriter(type));
+    this.#hashKey = table?.key === null;
+    this.#versioned = table !== null && table.version !== null;
   }
 
   /** Bytes that wait to be taken. */
@@ -44,6 +59,10 @@ export class RowEncoder {
   }
 
   append(event: Event): void {
+    if (this.#typed !== null) {
+      this.#appendTyped(event, this.#typed);
+      return;
+    }
     this.#reserve(2);
     this.#view.setInt16(this.#at, ROW_COLUMNS.length);
     this.#at += 2;
@@ -65,6 +84,72 @@ export class RowEncoder {
       this.#hour(occurredAt);
     }
     this.#bytes(this.#runId);
+  }
+
+  /** A row of a typed table: the columns of its layout (store/row_layout.ts), in their order. */
+  #appendTyped(event: Event, writers: ((text: string) => void)[]): void {
+    this.#reserve(2);
+    this.#view.setInt16(
+      this.#at,
+      (this.#hashKey ? 1 : 0) + writers.length + (this.#versioned ? 3 : 2),
+    );
+    this.#at += 2;
+    if (this.#hashKey) this.#text(event.eventId);
+    const row = event.row!;
+    for (let i = 0; i < writers.length; i++) {
+      const text = row[i]!;
+      if (text === null) this.#null();
+      else writers[i]!(text);
+    }
+    this.#bytes(this.#runId);
+    this.#hex(event.fingerprint);
+    if (!this.#versioned) return;
+    if (event.version === null) this.#null();
+    else this.#numeric(event.version);
+  }
+
+  #valueWriter(type: string): (text: string) => void {
+    switch (type) {
+      case "text":
+        return (text) => this.#text(text);
+      case "integer":
+        return (text) => this.#bigint(text);
+      case "boolean":
+        return (text) => this.#boolean(text === "true");
+      case "date":
+        return (text) => {
+          this.#dateText = text;
+          this.#dateMs = Date.parse(text) - EPOCH_MS;
+          this.#date();
+        };
+      case "timestamptz":
+        return (text) => this.#timestamp(text);
+      case "jsonb":
+        return (text) => this.#jsonb(text);
+      default:
+        return (text) => this.#numeric(text);
+    }
+  }
+
+  #bigint(text: string): void {
+    this.#reserve(12);
+    this.#view.setInt32(this.#at, 8);
+    const value = Number(text);
+    if (Number.isSafeInteger(value)) {
+      const high = Math.floor(value / 2 ** 32);
+      this.#view.setInt32(this.#at + 4, high);
+      this.#view.setUint32(this.#at + 8, value - high * 2 ** 32);
+    } else {
+      this.#view.setBigInt64(this.#at + 4, BigInt(text));
+    }
+    this.#at += 12;
+  }
+
+  #boolean(value: boolean): void {
+    this.#reserve(5);
+    this.#view.setInt32(this.#at, 1);
+    this.#buffer[this.#at + 4] = value ? 1 : 0;
+    this.#at += 5;
   }
 
   /** The rows so far; valid until the next append. */

@@ -1,3 +1,4 @@
+import type { TypedTable } from "../../store/row_layout.ts";
 import type { Event } from "../event.ts";
 import { groupHashes } from "./duplicates.ts";
 import { chunkFile, type ChunkFileKind, diskProblem, type SpillMeta } from "./layout.ts";
@@ -13,6 +14,8 @@ export interface SpillWriterOptions {
   sourceName: string;
   /** Rows between two writes to disk (db_page_size). */
   pageSize: number;
+  /** Default null: the events table. */
+  table?: TypedTable | null;
 }
 
 /**

@@ -87,6 +87,7 @@ async function makeSpill(
     spillDir,
     attempt: context.attempt,
     chunkNo: input.chunkNo,
+    table: context.table,
   });
   const { counts } = chain;
   using writer = await SpillWriter.open({
@@ -95,6 +96,7 @@ async function makeSpill(
     runId: context.orderRunId,
     sourceName: context.sourceName,
     pageSize: params.db_page_size,
+    table: context.table,
   });
   const batches = readSource(params.source, input.slice, {
     spoolDir: spillDir,

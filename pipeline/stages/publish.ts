@@ -2,6 +2,7 @@ import { lockChunk, markPublished, type PublishedCounts } from "../../store/chun
 import { errorCode } from "../../store/errors.ts";
 import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
+import { layoutOf } from "../../store/row_layout.ts";
 import { foreignRowsProblem } from "./resolve.ts";
 import { chunkFile, readPositions } from "../spill/layout.ts";
 import { readRows } from "../spill/reader.ts";
@@ -67,6 +68,7 @@ async function writeRows(
   const { params, spillDir } = context;
   const { chunkNo } = decision;
   const destination = quoteTable(params.schema_name, params.table_name);
+  const layout = layoutOf(context);
   const blockBytes = await flushBytes(context, decision);
   const rows = async (kind: "inserts" | "updates") =>
     readRows(spillDir, chunkNo, {
@@ -77,13 +79,21 @@ async function writeRows(
     });
 
   const { inserts, updates } = decision;
-  if (inserts > 0 && !upsertAll) await copyRows(client, destination, await rows("inserts"));
+  if (inserts > 0 && !upsertAll) {
+    await copyRows(client, { table: destination, layout }, await rows("inserts"));
+  }
   if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0 };
 
-  const stage = await createStage(client, destination);
+  const stage = {
+    table: await createStage(client, destination, layout),
+    layout,
+  };
   if (upsertAll && inserts > 0) await copyRows(client, stage, await rows("inserts"));
   if (updates > 0) await copyRows(client, stage, await rows("updates"));
-  const { foreign, inserted, updated } = await upsertStaged(client, destination, context);
+  const { foreign, inserted, updated } = await upsertStaged(client, destination, {
+    layout,
+    late: context.late,
+  });
   if (foreign.length > 0) {
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }

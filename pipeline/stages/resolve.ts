@@ -226,9 +226,20 @@ async function fillKeys(
 
 /** The problem of a run whose keys another source owns. */
 export function foreignRowsProblem(
-  { params, sourceName }: Pick<RunContext, "params" | "sourceName">,
+  { params, sourceName, table }: Pick<RunContext, "params" | "sourceName" | "table">,
   { count, examples }: ForeignRows,
 ): Problem {
+  if (table !== null) {
+    return new Problem("foreign-rows", {
+      status: 409,
+      detail: `${
+        count === 1 ? "A record of this run has the key of a row" : `${count} records have keys of rows`
+      } in ${params.schema_name}.${params.table_name} that no run has written (_etl_run_id is null): ${
+        examples.map((row) => row.event_id).join(", ")
+      }. Nothing of them was changed. Delete them, or leave these records out.`,
+      errors: [{ field: "table_name", value: params.table_name, message: "has rows of others" }],
+    });
+  }
   const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
   return new Problem("foreign-rows", {
     status: 409,

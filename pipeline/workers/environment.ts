@@ -36,6 +36,7 @@ export function spillMaker(context: RunContext): string {
   const { records: _records, ...described } = source as { records?: unknown };
   const maker = [described, transform, context.pin, context.suite, {
     on_failure: rest.on_failure,
+    ...(context.table === null ? {} : { table: context.table, schema_policy: rest.schema_policy }),
   }];
   // what has been in the database comes back with its keys in another order
   return new Canonicalizer().text(parseJson(jsonText(maker)));

@@ -2,6 +2,8 @@ import type { ValidationResult } from "../expectations/expectations.ts";
 import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
+import type { TypedTable } from "../../store/row_layout.ts";
+import type { TypesSeen } from "../typed_rows.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { FileStart, SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../../vocabulary/words.ts";
@@ -21,6 +23,8 @@ export interface RunContext {
   params: Params;
   /** Owner of the rows. */
   sourceName: string;
+  /** The destination's columns, where it is typed and they are known; null: the events table. */
+  table: TypedTable | null;
   /** chunk_size and batch_size where the request gave them, for the source to obey. */
   chunkSize: number | null;
   maxRecords: number | null;
@@ -72,6 +76,8 @@ export interface PublishResult {
 /** The work that crosses to a worker, by kind: what it takes and what it gives. */
 export interface Tasks {
   plan: { input: Record<never, never>; output: Plan };
+  /** Which types the values of a slice's first records have; for the first load of a typed table. */
+  types: { input: { slice: Slice }; output: TypesSeen };
   prepare: {
     input: {
       chunkNo: number;

@@ -17,6 +17,7 @@ import { Connection } from "../../store/connection.ts";
 import { readUpload } from "../../store/uploads.ts";
 import { judgeBatch } from "../stages/ge_validate.ts";
 import { planRun } from "../stages/extract.ts";
+import { seeTypes } from "../stages/types.ts";
 import { prepareChunk } from "../stages/prepare.ts";
 import { publishChunk } from "../stages/publish.ts";
 import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
@@ -211,6 +212,7 @@ function carryOut<K extends TaskKind>(
     ) => Promise<Tasks[T]["output"]>;
   } = {
     plan: planRun,
+    types: seeTypes,
     prepare: prepareChunk,
     judge: judgeBatch,
     resolve: resolveRun,

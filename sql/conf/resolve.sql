@@ -122,7 +122,7 @@ begin
         'expected', 'record');
     end if;
   end if;
-  return errors;
+  return errors || etl.declaration_errors(params, origins);
 end $$;
 
 -- Errors of fields that have none yet: a name of the wrong form need not be called unknown as well.
@@ -148,7 +148,7 @@ declare
 begin
   -- before the values are checked, and again for what a configuration or variable holds
   select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
-  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
+  params := etl.with_declaration(etl.fill_slots(resolved.params, slot, slot_previous, time_zone), resolved.origins);
   origins := resolved.origins;
   errors := resolved.errors || etl.new_errors(etl.reference_errors(params, origins), resolved.errors);
 end $$;

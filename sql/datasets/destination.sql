@@ -75,7 +75,8 @@ $$;
 create or replace function etl.check_shape(schema_name text, table_name text, audit_table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  qualified text := format('%I.%I', schema_name, table_name);
+  -- null: the run has a table of another layout (typed_tables.sql)
+  qualified text := quote_ident(schema_name) || '.' || quote_ident(table_name);
   audit_table text := format('%I.%I', schema_name, audit_table_name);
   missing text;
 begin
@@ -108,7 +109,7 @@ declare
 begin
   perform etl.check_shape(schema_name, table_name, audit_table_name);
   select c.oid::regclass as name, pg_get_userbyid(c.relowner) as owner, pg_get_userbyid(n.nspowner) as schema_owner into foreign_table
-  from unnest(array[table_name, audit_table_name, 'etl_improved_metrics']) as t (name)
+  from unnest(array_remove(array[table_name, audit_table_name, 'etl_improved_metrics'], null)) as t (name)
   join pg_class as c on c.oid = to_regclass(format('%I.%I', schema_name, t.name))
   join pg_namespace as n on n.oid = c.relnamespace
   where not etl.is_trusted(c.oid) limit 1;
@@ -134,7 +135,8 @@ returns text[]
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
   created text[] := '{}';
-  qualified text := format('%I.%I', schema_name, table_name);
+  -- null: a run of another layout makes its table itself (typed_tables.sql)
+  qualified text := quote_ident(schema_name) || '.' || quote_ident(table_name);
   -- index names of two long table names must not fall on each other
   short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
   parent text;
@@ -162,7 +164,7 @@ begin
   -- relation that it has not locked yet: any will do.
   perform from pg_catalog.pg_language limit 1;
   perform etl.check_shape(schema_name, table_name, audit_table_name);
-  if to_regclass(qualified) is null then
+  if qualified is not null and to_regclass(qualified) is null then
     perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
     execute format($ddl$
       create table if not exists %s (
@@ -199,7 +201,7 @@ begin
     end if;
   end loop;
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
-  values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
+  select schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events' where table_name is not null
   on conflict do nothing;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
@@ -235,11 +237,12 @@ begin
     return true;
   end if;
   select s.role_name into server from etl.server_roles as s order by s.role_name limit 1;
-  if server is not null and exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+  if server is not null and exists (select from unnest(array_remove(array[table_name, 'etl_improved_metrics', audit_table_name], null)) as t (name)
       where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s --audit-table %s --role %s` as the owner.',
-        schema_name, table_name, server, schema_name, table_name, audit_table_name, server));
+      format('%s does not exist and role %I may not create it. Run `deno task setup-db --schema %s%s --audit-table %s --role %s` as the owner.',
+        coalesce(quote_ident(schema_name) || '.' || quote_ident(table_name), 'What the run writes to in schema ' || quote_ident(schema_name)),
+        server, schema_name, coalesce(' --table ' || table_name, ''), audit_table_name, server));
   end if;
   return true;
 end $$;
@@ -255,7 +258,7 @@ declare
 begin
   perform etl.check_schema(schema_name);
   begin
-    if exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+    if exists (select from unnest(array_remove(array[table_name, 'etl_improved_metrics', audit_table_name], null)) as t (name)
         where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
       owner := etl.owner();
       -- the tables are made as the owner of the public ones, from which they inherit
@@ -279,8 +282,9 @@ begin
     ) as needed (missing, "grant") where needed.missing;
     wanted := coalesce(wanted, sqlerrm);
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s%s --role %s` as the owner, or: %s',
-        schema_name, table_name, current_user, schema_name, table_name,
+      format('%s does not exist and role %I may not create it. Run `deno task setup-db --schema %s%s%s --role %s` as the owner, or: %s',
+        coalesce(quote_ident(schema_name) || '.' || quote_ident(table_name), 'What the run writes to in schema ' || quote_ident(schema_name)),
+        current_user, schema_name, coalesce(' --table ' || table_name, ''),
         case when audit_table_name <> 'etl_improved_audit' then ' --audit-table ' || audit_table_name else '' end,
         current_user, wanted),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
@@ -288,6 +292,9 @@ begin
   end;
 
   perform etl.check_destination(schema_name, table_name, audit_table_name);
+  if table_name is null then
+    return created;
+  end if;
   if not exists (select from etl.datasets as d where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name) then
     perform etl.register_dataset(schema_name, table_name);
   end if;

@@ -38,3 +38,13 @@ create unique index if not exists datasets_view_name on etl.datasets (schema_nam
 alter table etl.datasets drop constraint if exists datasets_columns_and_view;
 alter table etl.datasets add constraint datasets_columns_and_view
   check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
+
+-- Typed tables: what the first load of a dataset has declared.
+alter table etl.datasets add column if not exists declared jsonb;
+comment on column etl.datasets.declared is 'of a typed table, as its first load declared it: {source, key, version, occurred_at, columns: [{name, path, type}]}; null: a table of events';
+alter table etl.datasets drop constraint if exists datasets_typed_or_events;
+alter table etl.datasets add constraint datasets_typed_or_events
+  check (declared is null or (jsonb_typeof(declared) = 'object' and columns is null and fingerprints_from is null));
+alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
+alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
+comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';

@@ -224,6 +224,9 @@ begin
     perform etl.raise_problem('not-found',
       format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
   end if;
+  if target.declared is not null then
+    perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);
+  end if;
   source := to_regclass(format('%I.%I', target.schema_name, target.table_name));
   if not has_table_privilege(session_user, source, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not declare columns of %s. As an owner: grant insert on %s to %I', session_user, dataset, source, session_user));
@@ -276,6 +279,9 @@ begin
   if relation is null then
     perform etl.raise_problem('not-found',
       format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  if target.declared is not null then
+    perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);
   end if;
   select c.reltuples into estimate from pg_class as c where c.oid = relation;
   execute format($query$

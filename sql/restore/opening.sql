@@ -20,9 +20,12 @@ begin
   -- what was registered after the backup keeps its place: its table is not touched
   create temp table etl_restore_datasets on commit drop as select * from etl.datasets;
   for each in
-    select d.* from jsonb_to_recordset(manifest -> 'destinations') as d (schema_name text, table_name text, audit_table_name text)
+    select d.* from jsonb_to_recordset(manifest -> 'destinations') as d (schema_name text, table_name text, audit_table_name text, declared jsonb)
   loop
-    perform etl.ensure_destination(each.schema_name, each.table_name, each.audit_table_name);
+    perform etl.ensure_destination(each.schema_name, case when each.declared is null then each.table_name end, each.audit_table_name);
+    if each.declared is not null and to_regclass(format('%I.%I', each.schema_name, each.table_name)) is null then
+      perform etl.make_typed_table(each.schema_name, each.table_name, each.declared);
+    end if;
   end loop;
 
   create temp table etl_restore_tables on commit drop as

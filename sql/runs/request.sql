@@ -121,11 +121,8 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name, run.table_name, run.audit_table_name)) then
-    perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
-  else
-    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-  end if;
+  perform etl.prepare_destination(run, immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name,
+    case when run.params ->> 'layout' <> 'typed' then run.table_name end, run.audit_table_name)));
   if immediate then
     existing := etl.make_way(run);
     if existing is not null then
@@ -213,11 +210,7 @@ begin
     return false;
   end if;
   begin
-    if run.dry_run then
-      perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-    else
-      perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
-    end if;
+    perform etl.prepare_destination(run, not run.dry_run);
     older := etl.make_way(run);
     update etl.runs as r set accepted_at = clock_timestamp() where r.run_id = run.run_id;
     perform etl.audit_request(run);

@@ -5,6 +5,7 @@ import { Problem } from "../../vocabulary/problem.ts";
 /** Columns by which audit tables and tables of events are known. */
 const AUDIT = ["run_id", "run_label", "event", "status", "actor", "params", "details"];
 const EVENTS = ["event_id", "event_type", "payload", "fingerprint", "run_id", "updated_at"];
+const TYPED = ["_etl_run_id", "_etl_fingerprint", "_etl_first_seen_at", "_etl_updated_at"];
 
 /** SQL for whether a relation has all these columns, in the words of any version of the schema. */
 function has(relation: string, columns: string[]): string {
@@ -34,7 +35,7 @@ const TABLES = `
     union all
     select d.relation, 'destination', 2000
     from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d) as d
-    where ${has("d.relation", EVENTS)}
+    where ${has("d.relation", EVENTS)} or ${has("d.relation", TYPED)}
   )
   select n.nspname as schema_name, c.relname as table_name, min(w.kind) as kind,
     (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum), '[]')
@@ -67,11 +68,13 @@ const DESTINATIONS = `
     select r.schema_name, r.audit_table_name from etl.runs as r
     where ${has("to_regclass(format('%I.%I', r.schema_name, r.audit_table_name))", AUDIT)}
   ), datasets as (
-    select d.schema_name, d.table_name from etl.datasets as d
+    -- as JSON: an older schema has no such column
+    select d.schema_name, d.table_name, nullif(to_jsonb(d) -> 'declared', 'null') as declared from etl.datasets as d
     where ${has("to_regclass(format('%I.%I', d.schema_name, d.table_name))", EVENTS)}
+      or ${has("to_regclass(format('%I.%I', d.schema_name, d.table_name))", TYPED)}
   )
   select coalesce(d.schema_name, a.schema_name) as schema_name, coalesce(d.table_name, 'etl_improved_events') as table_name,
-    coalesce(a.audit_table_name, 'etl_improved_audit') as audit_table_name
+    coalesce(a.audit_table_name, 'etl_improved_audit') as audit_table_name, d.declared
   from datasets as d full join audits as a on a.schema_name = d.schema_name
   order by 1, 2, 3`;
 

@@ -152,6 +152,8 @@ export const manifestSchema = z.object({
     schema_name: z.string(),
     table_name: z.string(),
     audit_table_name: z.string(),
+    /** What a typed table is made from. */
+    declared: z.record(z.string(), z.unknown()).nullish(),
   })),
   tables: z.array(table),
 });

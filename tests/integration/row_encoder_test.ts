@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Event } from "../../pipeline/event.ts";
 import { COPY_HEADER, COPY_TRAILER, RowEncoder } from "../../pipeline/spill/row_encoder.ts";
-import { ROW_COLUMNS } from "../../store/event_rows.ts";
+import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { copyIn } from "../../store/copy.ts";
 import { connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";

@@ -79,7 +79,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/foreign-upsert",
     file: "store/event_rows.ts",
-    find: "where t.source = excluded.source and",
+    find: "where not ${layout.isForeign(\"t\", \"excluded.source\")} and",
     replace: "where",
     breaks: "a row of another source is never changed",
     tests: ["integration/races_load_test.ts: a run that loses the race to another source"],
@@ -87,8 +87,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/upsert-version",
     file: "store/event_rows.ts",
-    find: 'isNewer(precedence, { event: "excluded", row: "t",',
-    replace: 'isNewer(precedence, { event: "t", row: "excluded",',
+    find: 'eventVersion: versionOf(layout, "excluded"),\n    row: "t",',
+    replace: 'eventVersion: versionOf(layout, "t"),\n    row: "excluded",',
     breaks: "of two runs that race the highest version wins",
     tests: ["integration/races_load_test.ts: two runs race with versions"],
   },

@@ -5,7 +5,7 @@ import { finishRows } from "../../bench/finished_rows.ts";
 import { cpuSecondsOf, cpuSecondsOfPrograms, watchMemory } from "../../bench/process_usage.ts";
 import { table } from "../../bench/report.ts";
 import { median, quantile, rounded } from "../../bench/statistics.ts";
-import { ROW_COLUMNS } from "../../store/event_rows.ts";
+import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { lacks } from "../helpers/needs.ts";
 
 Deno.test("median() is the middle value, or the mean of the two middle ones", () => {

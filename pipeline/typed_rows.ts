@@ -1,0 +1,378 @@
+import { hash } from "node:crypto";
+import { keyColumns, type TypedColumn, type TypedTable } from "../store/row_layout.ts";
+import { Canonicalizer } from "./canonical.ts";
+import type { Event, Rejected } from "./event.ts";
+import { fieldReader, parsePath } from "./field_path.ts";
+import { digitsOf, normalNumber, numberText } from "./numbers.ts";
+import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
+import { Problem } from "../vocabulary/problem.ts";
+import { CellFault } from "./sources/local/csv_values.ts";
+import type { Json, SourceRecord } from "./sources/source.ts";
+
+/** Fields that a table has no column for, and values that do not fit their column, that a chunk tells of. */
+const TOLD = 50;
+
+/** What of a chunk's records has no place in the table's columns. */
+export type UnknownFields = Record<string, { records: number; type: string; example: string }>;
+
+/** A value as the text that the encoder takes; throws CellFault where it does not fit the column. */
+type ReadValue = (value: Json, digits: string | undefined) => string | null;
+
+const canonical = new Canonicalizer();
+
+/** Compiles the type of a column, with the checks that `source.columns` has: one vocabulary. */
+function valueReader({ path, type }: TypedColumn): ReadValue {
+  if (type === "jsonb") {
+    return (value, digits) =>
+      typeof value === "number" ? numberText(value, digits) : canonical.text(value);
+  }
+  const name = parsePath(path).join(".");
+  const put = compileColumns({ columns: { [name]: type } })!.of(name)!;
+  const careful: ReadValue = (value, digits) => {
+    if (typeof value === "object") {
+      throw new CellFault(
+        "column_type",
+        name,
+        `column ${name}: an object or a list is no ${type}; the type that holds them is jsonb`,
+      );
+    }
+    const text = typeof value === "number" ? numberText(value, digits) : `${value}`;
+    if (text === "" && type !== "text") return null;
+    const record: SourceRecord = {};
+    put(record, name, text);
+    const read = record[name]!;
+    if (read === null) return null;
+    return typeof read === "number" ? numberText(read, digitsOf(record)?.[name]) : `${read}`;
+  };
+  switch (type) {
+    case "text":
+      return (value, digits) => typeof value === "string" ? value : careful(value, digits);
+    case "integer":
+      return (value, digits) =>
+        digits === undefined && Number.isSafeInteger(value) ? `${value}` : careful(value, digits);
+    case "numeric":
+      return (value, digits) =>
+        digits === undefined && typeof value === "number" ? `${value}` : careful(value, digits);
+    case "boolean":
+      return (value, digits) =>
+        typeof value === "boolean" ? (value ? "true" : "false") : careful(value, digits);
+    default:
+      return careful;
+  }
+}
+
+/** The holder's digits of the number at a path, where a double would print others. */
+function digitsReader(path: string): (record: SourceRecord) => string | undefined {
+  const parts = parsePath(path);
+  const name = parts.pop()!;
+  if (parts.length === 0) return (record) => digitsOf(record)?.[name];
+  const above = fieldReader(parts.map((part) => part.replaceAll(".", "\\.")).join("."));
+  return (record) => {
+    const holder = above(record);
+    return typeof holder === "object" && holder !== null ? digitsOf(holder)?.[name] : undefined;
+  };
+}
+
+/** Makes rows of a typed table from events: checks every value, and has key and fingerprint cover the row. */
+export class RowShaper {
+  readonly #columns: {
+    name: string;
+    field: string;
+    prefix: string;
+    read: (record: SourceRecord) => Json | undefined;
+    digits: (record: SourceRecord) => string | undefined;
+    value: ReadValue;
+  }[];
+  readonly #key: { at: number; type: string }[] | null;
+  readonly #known: Set<string>;
+  readonly #quarantines: boolean;
+  /** In `order` of their names, so that a fingerprint stays as it is when a column is added. */
+  readonly #order: number[];
+  readonly unknown: UnknownFields = {};
+
+  constructor(table: TypedTable, { quarantinesUnknown }: { quarantinesUnknown: boolean }) {
+    const { columns } = table;
+    this.#columns = columns.map((column) => ({
+      name: column.name,
+      field: parsePath(column.path).join("."),
+      prefix: JSON.stringify(column.name),
+      read: fieldReader(column.path),
+      digits: digitsReader(column.path),
+      value: valueReader(column),
+    }));
+    this.#order = columns.map((_, i) => i).sort((a, b) =>
+      columns[a]!.name < columns[b]!.name ? -1 : 1
+    );
+    this.#key = table.key === null
+      ? null
+      : keyColumns(table).map((column) => ({ at: columns.indexOf(column), type: column.type }));
+    this.#known = new Set(columns.map(({ path }) => parsePath(path)[0]!));
+    this.#quarantines = quarantinesUnknown;
+  }
+
+  /** Splits events into rows and what does not fit. */
+  batch(events: Event[]): { valid: Event[]; rejected: Rejected[] } {
+    const valid: Event[] = [];
+    const rejected: Rejected[] = [];
+    for (const event of events) {
+      try {
+        this.#shape(event);
+        valid.push(event);
+      } catch (error) {
+        if (!(error instanceof CellFault)) throw error;
+        const { position, output, raw, text } = event;
+        const { rule, message, field } = error;
+        rejected.push({ position, output, rule, message, field, raw: raw ?? text });
+      }
+    }
+    return { valid, rejected };
+  }
+
+  #shape(event: Event): void {
+    const { payload } = event;
+    const row: (string | null)[] = new Array(this.#columns.length);
+    for (let i = 0; i < row.length; i++) {
+      const column = this.#columns[i]!;
+      const value = column.read(payload);
+      row[i] = value === undefined || value === null
+        ? null
+        : column.value(value, typeof value === "number" ? column.digits(payload) : undefined);
+    }
+    for (const field in payload) {
+      if (!this.#known.has(field) && Object.hasOwn(payload, field)) {
+        this.#meetUnknown(field, payload);
+      }
+    }
+    if (this.#key !== null) event.eventId = this.#keyOf(row, this.#key);
+    let written = event.version === null ? "" : `v${event.version}`;
+    for (const i of this.#order) {
+      const text = row[i]!;
+      if (text !== null) written += `${this.#columns[i]!.prefix}${text.length}:${text}`;
+    }
+    // a row without a key of its own is its record
+    if (this.#key === null) written += event.eventId;
+    event.fingerprint = hash("sha256", written, "hex").slice(0, 32);
+    event.row = row;
+  }
+
+  #keyOf(row: (string | null)[], key: { at: number; type: string }[]): string {
+    const parts = key.map(({ at, type }) => {
+      const text = row[at]!;
+      if (text === null) {
+        const { field } = this.#columns[at]!;
+        throw new CellFault("key_missing", field, `key field ${field} is missing or null`);
+      }
+      return type.startsWith("numeric") ? normalNumber(text) : text;
+    });
+    if (parts.length === 1) return parts[0]!;
+    // an array of PostgreSQL's, from which the comparison takes the parts
+    return `{${parts.map((part) => `"${part.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
+  }
+
+  #meetUnknown(field: string, payload: SourceRecord): void {
+    const value = payload[field]!;
+    if (value === null) return;
+    if (this.#quarantines) {
+      throw new CellFault("unknown_field", field, `field ${field} has no column in the table`);
+    }
+    const known = Object.hasOwn(this.unknown, field) ? this.unknown[field] : undefined;
+    const digits = typeof value === "number" ? digitsOf(payload)?.[field] : undefined;
+    const type = typeOf(value, digits);
+    if (known !== undefined) {
+      known.records++;
+      known.type = joined(known.type, type);
+    } else if (Object.keys(this.unknown).length < TOLD) {
+      this.unknown[field] = { records: 1, type, example: shown(value) };
+    }
+  }
+}
+
+/** The problem of a run whose records have fields that the table has no column for. */
+export function unknownFieldsProblem(
+  { schema_name, table_name }: { schema_name: string; table_name: string },
+  chunks: UnknownFields[],
+): Problem {
+  const all: UnknownFields = {};
+  for (const fields of chunks) {
+    for (const [field, { records, type, example }] of Object.entries(fields)) {
+      const known = Object.hasOwn(all, field) ? all[field] : undefined;
+      all[field] = known === undefined
+        ? { records, type, example }
+        : { ...known, records: known.records + records, type: joined(known.type, type) };
+    }
+  }
+  const names = Object.keys(all);
+  const told = names.slice(0, 5).map((field) =>
+    `${field} (${all[field]!.type}, in ${all[field]!.records} records, such as ${all[field]!.example})`
+  );
+  const dataset = `${schema_name}.${table_name}`;
+  const first = all[names[0]!]!;
+  return new Problem("schema-changed", {
+    detail: `The records have ${
+      names.length === 1 ? "a field" : `${names.length} fields`
+    } that ${dataset} has no column for: ${told.join(", ")}. Nothing was loaded. Add the column ` +
+      `(etl dataset alter ${dataset} --add '${names[0]}:${first.type}'), drop the field in a transform, or send ` +
+      "such records to the quarantine (schema_policy: quarantine).",
+    errors: names.map((field) => ({
+      field,
+      value: all[field]!.example,
+      message: "has no column in the table",
+      expected: `a column of type ${all[field]!.type}`,
+    })),
+  });
+}
+
+function shown(value: Json): string {
+  const text = typeof value === "string" ? value : canonical.text(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+/** The types that the values of fields have, by path. */
+export type TypesSeen = Record<string, string>;
+
+/** Types without values yet: null in every record. */
+const NONE = "none";
+
+const readers = new Map(
+  ["integer", "numeric", "date", "timestamptz"].map((type) => [
+    type,
+    valueReader({ name: "x", path: "x", type }),
+  ]),
+);
+
+function fits(type: string, value: Json, digits?: string): boolean {
+  try {
+    return readers.get(type)!(value, digits) !== null;
+  } catch (error) {
+    if (error instanceof CellFault) return false;
+    throw error;
+  }
+}
+
+/** The narrowest type that holds a value as it is. */
+function typeOf(value: Json, digits: string | undefined): string {
+  switch (typeof value) {
+    case "number":
+    case "bigint":
+      return (digits === undefined || !digits.includes(".")) && fits("integer", value, digits)
+        ? "integer"
+        : "numeric";
+    case "boolean":
+      return "boolean";
+    case "string":
+      // most text begins with no year
+      if (!/^\d{4}-\d\d-\d\d/.test(value)) return "text";
+      if (/^\d{4}-\d\d-\d\d$/.test(value)) return fits("date", value) ? "date" : "text";
+      return fits("timestamptz", value) ? "timestamptz" : "text";
+    default:
+      return "jsonb";
+  }
+}
+
+/** The narrowest type that holds the values of two. */
+function joined(a: string, b: string): string {
+  if (a === b || b === NONE) return a;
+  if (a === NONE) return b;
+  const both = [a, b].sort().join();
+  if (both === "integer,numeric") return "numeric";
+  if (both === "date,timestamptz") return "timestamptz";
+  return a === "jsonb" || b === "jsonb" ? "jsonb" : "text";
+}
+
+/** Looks at the values of records, for the columns of a typed table. */
+export class TypeProposer {
+  readonly seen: TypesSeen = {};
+  readonly #paths: { path: string; read: (record: SourceRecord) => Json | undefined }[];
+
+  /** `paths` get a column of their own although they are nested, as a key needs. */
+  constructor(paths: string[]) {
+    this.#paths = paths.filter((path) => parsePath(path).length > 1)
+      .map((path) => ({ path, read: fieldReader(path) }));
+  }
+
+  observe(payload: SourceRecord): void {
+    const digits = digitsOf(payload);
+    for (const [field, value] of Object.entries(payload)) {
+      this.#note(field.replaceAll(".", "\\."), value, digits?.[field]);
+    }
+    for (const { path, read } of this.#paths) this.#note(path, read(payload) ?? null, undefined);
+  }
+
+  #note(path: string, value: Json, digits: string | undefined): void {
+    const known = this.seen[path];
+    // nothing is wider
+    if (known === "jsonb") return;
+    const type = value === null || value === "" ? NONE : typeOf(value, digits);
+    this.seen[path] = known === undefined ? type : joined(known, type);
+  }
+}
+
+/** The types that the parts of a source have together, by path. */
+export function joinTypes(parts: TypesSeen[]): TypesSeen {
+  const all: TypesSeen = {};
+  for (const part of parts) {
+    for (const [path, type] of Object.entries(part)) {
+      all[path] = all[path] === undefined ? type : joined(all[path], type);
+    }
+  }
+  return all;
+}
+
+/**
+ * Columns for the fields that were seen, in their order: declared ones as they are declared, the others of the
+ * narrowest type that holds what was seen.
+ */
+export function proposeTable(
+  seen: TypesSeen,
+  { conf, taken = [], keep = [] }: {
+    conf: ColumnsConf;
+    /** Columns that are there already. */
+    taken?: TypedColumn[];
+    /** Paths that must have a column. */
+    keep?: string[];
+  },
+): TypedColumn[] {
+  const declared = new Map(
+    Object.entries(conf.columns ?? {}).map(([name, column]) => [
+      name.replaceAll(".", "\\."),
+      plainType(typeof column === "string" ? column : column.type),
+    ]),
+  );
+  const there = new Set(taken.map(({ path }) => path));
+  const names = new Set(taken.map(({ name }) => name));
+  const paths = [...new Set([...Object.keys(seen), ...declared.keys(), ...keep])];
+  return paths.filter((path) => !there.has(path)).map((path) => {
+    const type = declared.get(path) ?? (seen[path] === undefined || seen[path] === NONE
+      ? "text"
+      // a key that is text in one record and a number in another is text
+      : seen[path]);
+    const name = columnName(path, names);
+    names.add(name);
+    return { name, path, type };
+  });
+}
+
+/** A type in the one form in which it is stored. */
+export function plainType(type: string): string {
+  const bare = type.replaceAll(" ", "");
+  return bare === "number" ? "numeric" : bare === "bigint" ? "integer" : bare;
+}
+
+const encoder = new TextEncoder();
+/** Columns that every table of PostgreSQL has. */
+const SYSTEM = new Set(["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"]);
+
+/** A name that needs no quotes in SQL, where that can be: `Release Date` is `release_date`. */
+function columnName(path: string, taken: Set<string>): string {
+  let name = parsePath(path).join("_").replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase()
+    // deno-lint-ignore no-control-regex
+    .replace(/[\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+/g, "_").replace(/^_+|_+$/g, "");
+  if (name === "" || /^\d/.test(name)) name = `c_${name}`;
+  if (SYSTEM.has(name) || name.startsWith("etl_")) name = `c_${name}`;
+  if (encoder.encode(name).length > 55) {
+    name = `${name.slice(0, 12)}_${hash("sha256", path, "hex").slice(0, 8)}`;
+  }
+  let free = name;
+  for (let i = 2; taken.has(free); i++) free = `${name}_${i}`;
+  return free;
+}

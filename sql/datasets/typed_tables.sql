@@ -1,0 +1,208 @@
+-- Typed tables: a column for each field of a record. What a dataset has declared is in etl.datasets.declared:
+-- {source, key, version, occurred_at, columns: [{name, path, type}]}; null: its rows are events.
+
+-- Whether a table has the columns by which rows of a typed table are told and compared.
+create or replace function etl.is_typed(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select count(*) = 4 from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+  where a.attrelid = relation and not a.attisdropped and c.relkind in ('r', 'p')
+    and (a.attname, format_type(a.atttypid, null)) in (('_etl_run_id', 'uuid'), ('_etl_fingerprint', 'bytea'),
+      ('_etl_first_seen_at', 'timestamp with time zone'), ('_etl_updated_at', 'timestamp with time zone'))
+$$;
+
+-- A type of a column in the one form in which it is stored.
+create or replace function etl.plain_type(type text) returns text
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select case replace(type, ' ', '') when 'number' then 'numeric' when 'bigint' then 'integer' else replace(type, ' ', '') end
+$$;
+
+-- The parameters of a run into a typed table with what its dataset has declared and the conf leaves out.
+create or replace function etl.with_declaration(params jsonb, origins jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  declared jsonb := (select d.declared from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
+  part text;
+begin
+  if declared is null then
+    return params;
+  end if;
+  if origins ->> 'layout' = 'default' then
+    params := jsonb_set(params, '{layout}', '"typed"');
+  end if;
+  foreach part in array array['key', 'version', 'occurred_at'] loop
+    if jsonb_typeof(params -> 'source') = 'object' and params #> array['source', part] is null and declared -> part <> 'null' then
+      params := jsonb_set(params, array['source', part], case when part = 'key' and jsonb_array_length(declared -> part) = 1
+        then declared #> '{key,0}' else declared -> part end);
+    end if;
+  end loop;
+  return params;
+end $$;
+
+-- Where a conf contradicts what its dataset has declared.
+create or replace function etl.declaration_errors(params jsonb, origins jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  named text := concat_ws('.', params ->> 'schema_name', params ->> 'table_name');
+  declared jsonb := (select d.declared from etl.datasets as d where d.dataset = named);
+  relation regclass;
+  errors jsonb := '[]';
+  given_key jsonb := params #> '{source,key}';
+  owner text := etl.source_name(params, params ->> 'run_label');
+begin
+  if declared is null then
+    if params ->> 'layout' = 'typed' then
+      relation := to_regclass(format('%I.%I', params ->> 'schema_name', params ->> 'table_name'));
+      if relation is not null then
+        errors := errors || jsonb_build_object('field', 'table_name', 'value', params -> 'table_name', 'code', 'conflict',
+          'message', case when etl.lacks_of_events(relation) is null then 'is a table of events'
+            else 'is a table that no run has made' end || ', into which no typed load goes',
+          'expected', 'the name of a table that does not exist yet');
+      end if;
+    end if;
+    return errors;
+  end if;
+  select errors || coalesce(jsonb_agg(jsonb_build_object('field', e.field, 'value', e.value, 'code', 'conflict',
+      'message', 'is not what ' || named || ' has declared',
+      'expected', format('%s, or leave it out; `etl dataset alter %s` says what of it can be changed', e.expected, named))), '[]') into errors
+  from (
+    select 'layout' as field, params -> 'layout' as value, '"typed"' as expected
+    where origins ->> 'layout' <> 'default' and params ->> 'layout' <> 'typed'
+    union all
+    select 'source.name', to_jsonb(owner), format('%s: a typed table belongs to one source', declared -> 'source') where owner <> declared ->> 'source'
+    union all
+    select 'source.key', given_key, coalesce(nullif(declared -> 'key', 'null')::text, 'no key')
+    where given_key is not null and case jsonb_typeof(given_key) when 'array' then given_key else jsonb_build_array(given_key) end <> declared -> 'key'
+    union all
+    select 'source.version', params #> '{source,version}', coalesce(nullif(declared -> 'version', 'null')::text, 'no version')
+    where params #> '{source,version}' is not null and params #> '{source,version}' <> declared -> 'version'
+    union all
+    select 'source.occurred_at', params #> '{source,occurred_at}', (declared -> 'occurred_at')::text
+    where params #> '{source,occurred_at}' is not null and declared -> 'occurred_at' not in ('null', params #> '{source,occurred_at}')
+    union all
+    select 'source.columns.' || given.name, given.value, to_jsonb(c.value ->> 'type')::text
+    from jsonb_each(case jsonb_typeof(params #> '{source,columns}') when 'object' then params #> '{source,columns}' else '{}' end) as given (name, value)
+    join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(given.name, '.', '\.')
+    where etl.plain_type(coalesce(given.value ->> 'type', given.value #>> '{}')) <> c.value ->> 'type') as e;
+  return errors;
+end $$;
+
+-- Makes what a run writes to, or refuses what is there with another shape; `make` false only looks.
+-- The columns of a new typed table are known when its first load has looked at the data (etl.declare_dataset).
+create or replace function etl.prepare_destination(run etl.runs, make boolean) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  typed boolean := run.params ->> 'layout' = 'typed';
+  relation regclass;
+begin
+  if make then
+    perform etl.ensure_destination(run.schema_name, case when not typed then run.table_name end, run.audit_table_name);
+  else
+    perform etl.check_destination(run.schema_name, case when not typed then run.table_name end, run.audit_table_name);
+  end if;
+  if typed then
+    perform etl.check_schema(run.schema_name);
+    relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+    if relation is not null and (not etl.is_typed(relation) or not exists (
+        select from etl.datasets as d where d.dataset = concat_ws('.', run.schema_name, run.table_name) and d.declared is not null)) then
+      perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table that a run has made. Name another table_name.', relation),
+        jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
+    end if;
+    if relation is not null and not etl.is_trusted(relation) then
+      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I: what others attach to the table would run with them.',
+        relation, etl.owner(), current_user));
+    end if;
+  end if;
+end $$;
+
+-- Makes a typed table and notes its dataset. Raises invalid-conf for columns that cannot be.
+create or replace function etl.make_typed_table(schema_name text, table_name text, declared jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  qualified text := format('%I.%I', schema_name, table_name);
+  short text := case when length(table_name) <= 45 then table_name else left(table_name, 36) || '_' || left(md5(table_name), 8) end;
+  definition text;
+  wrong text;
+  keys text;
+begin
+  perform etl.check_schema(schema_name);
+  if jsonb_typeof(declared -> 'columns') is distinct from 'array' or jsonb_array_length(declared -> 'columns') not between 1 and 1500 then
+    perform etl.raise_problem('invalid-conf', 'A typed table has 1 to 1,500 columns.');
+  end if;
+  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), ', ') into wrong
+  from jsonb_array_elements(declared -> 'columns') as c
+  where c.value ->> 'name' is null or octet_length(c.value ->> 'name') not between 1 and 63 or c.value ->> 'name' like '\_etl\_%' or c.value ->> 'path' is null
+    or c.value ->> 'type' is null or c.value ->> 'type' !~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$';
+  if wrong is not null then
+    perform etl.raise_problem('invalid-conf', format('These cannot be columns: %s', wrong));
+  end if;
+  select string_agg(format('%I %s', c.value ->> 'name', case c.value ->> 'type' when 'integer' then 'bigint' else c.value ->> 'type' end), ', ' order by c.place) into definition
+  from jsonb_array_elements(declared -> 'columns') with ordinality as c (value, place);
+  if jsonb_typeof(declared -> 'key') = 'array' then
+    select string_agg(format('%I', c.value ->> 'name'), ', ' order by k.place),
+      string_agg(k.path, ', ') filter (where c.value is null or c.value ->> 'type' = 'jsonb') into keys, wrong
+    from jsonb_array_elements_text(declared -> 'key') with ordinality as k (path, place)
+    left join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = k.path;
+    if wrong is not null or keys is null then
+      perform etl.raise_problem('invalid-conf', format('%s cannot be the key of a typed table: it is an object, a list, or no field.', wrong),
+        jsonb_build_array(jsonb_build_object('field', 'source.key', 'value', declared -> 'key', 'message', 'is no value that rows can be told by')));
+    end if;
+  else
+    definition := '_etl_key text, ' || definition;
+    keys := '_etl_key';
+  end if;
+  execute format('create table %s (%s, _etl_first_seen_at timestamptz not null default now(), _etl_updated_at timestamptz not null default now(),
+    _etl_run_id uuid, _etl_fingerprint bytea%s, primary key (%s))', qualified, definition,
+    case when declared -> 'version' <> 'null' then ', _etl_version numeric' else '' end, keys);
+  execute format('create index %I on %s using brin (_etl_updated_at)', short || '_etl_updated_at', qualified);
+  execute format('comment on table %s is %L', qualified, 'rows loaded by etl_improved');
+  insert into etl.datasets (dataset, schema_name, table_name, declared)
+  values (schema_name || '.' || table_name, schema_name, table_name, declared)
+  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
+    view_sql = null, fingerprints_from = null;
+  perform etl.grant_destination(s.role_name, schema_name, table_name)
+  from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
+end $$;
+
+-- Notes what the first load of a typed table declares, and makes the table; answers what holds: what an earlier load has
+-- declared stays. Runs as the owner of schema etl, for whoever may create something in the schema.
+create or replace function etl.declare_dataset(run_id uuid, declared jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  known jsonb;
+  relation regclass;
+begin
+  select * into run from etl.runs as r where r.run_id = declare_dataset.run_id and r.state = 'running';
+  if not found then
+    raise invalid_parameter_value using message = format('run %s is not running', run_id);
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', run.schema_name, run.table_name), 0));
+  select d.declared into known from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name;
+  relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+  if relation is not null and known is not null then
+    return known;
+  elsif relation is not null then
+    perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table. Name another table_name.', relation));
+  elsif not has_schema_privilege(session_user, run.schema_name, 'create') then
+    perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
+      run.schema_name, run.table_name, session_user, run.schema_name, session_user));
+  end if;
+  known := coalesce(known, declare_dataset.declared);
+  perform etl.make_typed_table(run.schema_name, run.table_name, known);
+  perform etl.audit(run, 'dataset_declared', run.requested_by, jsonb_build_object('declared', known));
+  return known;
+end $$;
+comment on function etl.declare_dataset(uuid, jsonb) is 'notes what the first load of a typed table declares, and makes the table';
+
+-- Tells the planner what a typed table holds, after its first load. Runs as the owner of schema etl, for whoever may write into it.
+create or replace function etl.analyze_dataset(dataset text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) from etl.datasets as d
+    where d.dataset = analyze_dataset.dataset and d.declared is not null);
+begin
+  if relation is null or not etl.is_trusted(relation) or not has_table_privilege(session_user, relation, 'insert') then
+    return;
+  end if;
+  execute format('analyze %s', relation);
+end $$;

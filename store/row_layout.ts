@@ -1,0 +1,127 @@
+import { quoteIdent } from "./pg.ts";
+
+/** A column of a typed table. */
+export interface TypedColumn {
+  name: string;
+  /** Into the record, as in a source's mapping: "properties.mag". */
+  path: string;
+  /** text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb. */
+  type: string;
+}
+
+/** What a dataset of layout `typed` has declared (etl.datasets.declared); plain data, as workers get it. */
+export interface TypedTable {
+  /** The one source that owns all rows. */
+  source: string;
+  /** Paths of the key; null: the record's hash, in a column `_etl_key`. */
+  key: string[] | null;
+  version: string | null;
+  /** As in the source's mapping. */
+  occurred_at: unknown;
+  columns: TypedColumn[];
+}
+
+/**
+ * How the rows of a table lie in it: what COPY, comparison and upsert have to know. Names are quoted.
+ */
+export interface RowLayout {
+  /** Columns of a finished row, in the order in which they are sent. */
+  columns: readonly string[];
+  key: readonly string[];
+  fingerprint: string;
+  runId: string;
+  /** Null where rows have no version. */
+  version: string | null;
+  firstSeenAt: string;
+  updatedAt: string;
+  /** SQL that is true where a row has the key of an entry of a table of keys. */
+  hasKey(row: string, entry: string): string;
+  /** SQL that is true for a row of another owner; `source` is the source's name in SQL. */
+  isForeign(row: string, source: string): string;
+  /** SQL for the owner's name and for the key, as texts that are shown. */
+  owner(row: string): string;
+  keyText(row: string): string;
+  /** SQL that gives every run one order of keys, so that two of them do not wait for each other in a circle. */
+  order: string;
+}
+
+/** Columns of a finished event, in the order in which they are sent. */
+export const ROW_COLUMNS = [
+  "event_id",
+  "event_type",
+  "occurred_at",
+  "source",
+  "version",
+  "payload",
+  "fingerprint",
+  "event_date",
+  "event_hour",
+  "run_id",
+] as const;
+
+/** The events table: a row an event, the record as jsonb. */
+export const EVENTS: RowLayout = {
+  columns: ROW_COLUMNS.map(quoteIdent),
+  key: ["event_id"],
+  fingerprint: "fingerprint",
+  runId: "run_id",
+  version: "version",
+  firstSeenAt: "first_seen_at",
+  updatedAt: "updated_at",
+  hasKey: (row, entry) => `${row}.event_id = ${entry}.event_id`,
+  isForeign: (row, source) => `${row}.source <> ${source}`,
+  owner: (row) => `${row}.source`,
+  keyText: (row) => `${row}.event_id`,
+  order: 'event_id collate "C"',
+};
+
+/** The column that holds the record's hash where a table has no key of its own. */
+export const HASH_COLUMN: TypedColumn = { name: "_etl_key", path: "", type: "text" };
+
+/** The columns of a table's key, in the order of the key. */
+export function keyColumns({ key, columns }: TypedTable): TypedColumn[] {
+  if (key === null) return [HASH_COLUMN];
+  return key.map((path) => columns.find((column) => column.path === path)!);
+}
+
+/** A table with the record's fields as columns. A row that no run has written has no `_etl_run_id` and is foreign. */
+export function typedLayout(table: TypedTable): RowLayout {
+  const keys = keyColumns(table);
+  const part = (entry: string, i: number) =>
+    keys.length === 1 ? `${entry}.event_id` : `(${entry}.event_id::text[])[${i + 1}]`;
+  return {
+    columns: [
+      ...(table.key === null ? [HASH_COLUMN.name] : []),
+      ...table.columns.map(({ name }) => name),
+      "_etl_run_id",
+      "_etl_fingerprint",
+      ...(table.version === null ? [] : ["_etl_version"]),
+    ].map(quoteIdent),
+    key: keys.map(({ name }) => quoteIdent(name)),
+    fingerprint: "_etl_fingerprint",
+    runId: "_etl_run_id",
+    version: table.version === null ? null : "_etl_version",
+    firstSeenAt: "_etl_first_seen_at",
+    updatedAt: "_etl_updated_at",
+    hasKey: (row, entry) =>
+      keys.map(({ name, type }, i) =>
+        `${row}.${quoteIdent(name)} = ${part(entry, i)}${sqlType(type) === "text" ? "" : `::${sqlType(type)}`}`
+      ).join(" and "),
+    isForeign: (row) => `${row}._etl_run_id is null`,
+    owner: () => "'none: no run has written it'::text",
+    keyText: (row) => keys.map(({ name }) => `${row}.${quoteIdent(name)}::text`).join(" || '|' || "),
+    order: keys.map(({ name, type }) =>
+      `${quoteIdent(name)}${sqlType(type) === "text" ? ' collate "C"' : ""}`
+    ).join(", "),
+  };
+}
+
+/** The layout of the table that a run loads. */
+export function layoutOf({ table }: { table: TypedTable | null }): RowLayout {
+  return table === null ? EVENTS : typedLayout(table);
+}
+
+/** PostgreSQL's name of a type of a column: `integer` has 64 bits, as in typed views. */
+export function sqlType(type: string): string {
+  return type === "integer" ? "bigint" : type;
+}
