@@ -42,7 +42,9 @@ export const paramsSchema = z.strictObject({
   layout: z.enum(["events", "typed"]).default("events")
     .describe("events: a row an event, its record as JSON; typed: a column for each field"),
   schema_policy: z.enum(["freeze", "quarantine"]).default("freeze")
-    .describe("fields that a typed table has no column for: fail before loading, or quarantine the record"),
+    .describe(
+      "fields that a typed table has no column for: fail before loading, or quarantine the record",
+    ),
   min_acceptance_ratio: z.number().min(0).max(1).default(1)
     .describe("lowest accepted total_rows / expected_rows; below it the run fails in finalize"),
   enforce_ge: z.boolean().default(false)

@@ -203,15 +203,22 @@ export function unknownFieldsProblem(
   }
   const names = Object.keys(all);
   const told = names.slice(0, 5).map((field) =>
-    `${field} (${all[field]!.type}, in ${all[field]!.records} records, such as ${all[field]!.example})`
+    `${field} (${all[field]!.type}, in ${all[field]!.records} records, such as ${
+      all[field]!.example
+    })`
   );
   const dataset = `${schema_name}.${table_name}`;
   const first = all[names[0]!]!;
   return new Problem("schema-changed", {
-    detail: `The records have ${
-      names.length === 1 ? "a field" : `${names.length} fields`
-    } that ${dataset} has no column for: ${told.join(", ")}. Nothing was loaded. Add the column ` +
-      `(etl dataset alter ${dataset} --add '${names[0]}:${first.type}'), drop the field in a transform, or send ` +
+    detail:
+      `The records have ${
+        names.length === 1 ? "a field" : `${names.length} fields`
+      } that ${dataset} has no column for: ${
+        told.join(", ")
+      }. Nothing was loaded. Add the column ` +
+      `(etl dataset alter ${dataset} --add '${
+        names[0]
+      }:${first.type}'), drop the field in a transform, or send ` +
       "such records to the quarantine (schema_policy: quarantine).",
     errors: names.map((field) => ({
       field,

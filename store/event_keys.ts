@@ -253,7 +253,9 @@ export async function foreignRows(
 ): Promise<ForeignRows> {
   const layout = layoutOf(run);
   const { rows } = await client.query<{ event_id: string; source: string; count: string }>(
-    `select ${layout.keyText("t")} as event_id, ${layout.owner("t")} as source, count(*) over () as count
+    `select ${layout.keyText("t")} as event_id, ${
+      layout.owner("t")
+    } as source, count(*) over () as count
     from ${keys} as m join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
     where ${layout.isForeign("t", "$1")} and $1::text is not null limit 3`,
     [run.sourceName],

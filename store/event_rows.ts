@@ -22,7 +22,11 @@ export interface Rules extends Precedence {
  */
 export function isNewer(
   { late, layout }: Rules,
-  { eventVersion, row, orderRunId }: { eventVersion: string | null; row: string; orderRunId: string },
+  { eventVersion, row, orderRunId }: {
+    eventVersion: string | null;
+    row: string;
+    orderRunId: string;
+  },
 ): string {
   const [new_, old] = [eventVersion, versionOf(layout, row)].map(orNone);
   return late
@@ -57,7 +61,9 @@ export async function createStage(
   { columns }: RowLayout,
 ): Promise<string> {
   await client.query(
-    `create temp table etl_stage on commit drop as select ${columns.join(", ")} from ${destination} with no data`,
+    `create temp table etl_stage on commit drop as select ${
+      columns.join(", ")
+    } from ${destination} with no data`,
   );
   return "pg_temp.etl_stage";
 }
@@ -90,7 +96,9 @@ export async function upsertStaged(
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
       select ${columns}, now(), now() from pg_temp.etl_stage order by ${layout.order}
       on conflict (${key.join(", ")}) do update set ${assignments}
-      where not ${layout.isForeign("t", "excluded.source")} and t.${fingerprint} is distinct from excluded.${fingerprint}
+      where not ${
+      layout.isForeign("t", "excluded.source")
+    } and t.${fingerprint} is distinct from excluded.${fingerprint}
         and ${newer}
       returning ${firstSeenAt} = ${updatedAt} as is_new)
     select count(*) filter (where is_new)::integer as inserted,
@@ -98,7 +106,9 @@ export async function upsertStaged(
     from upserted`,
   );
   const foreign = await client.query<{ event_id: string; source: string }>(
-    `select ${layout.keyText("t")} as event_id, ${layout.owner("t")} as source from pg_temp.etl_stage as s
+    `select ${layout.keyText("t")} as event_id, ${
+      layout.owner("t")
+    } as source from pg_temp.etl_stage as s
     join ${destination} as t on ${key.map((column) => `t.${column} = s.${column}`).join(" and ")}
     where ${layout.isForeign("t", "s.source")} limit 3`,
   );

@@ -105,11 +105,14 @@ export function typedLayout(table: TypedTable): RowLayout {
     updatedAt: "_etl_updated_at",
     hasKey: (row, entry) =>
       keys.map(({ name, type }, i) =>
-        `${row}.${quoteIdent(name)} = ${part(entry, i)}${sqlType(type) === "text" ? "" : `::${sqlType(type)}`}`
+        `${row}.${quoteIdent(name)} = ${part(entry, i)}${
+          sqlType(type) === "text" ? "" : `::${sqlType(type)}`
+        }`
       ).join(" and "),
     isForeign: (row) => `${row}._etl_run_id is null`,
     owner: () => "'none: no run has written it'::text",
-    keyText: (row) => keys.map(({ name }) => `${row}.${quoteIdent(name)}::text`).join(" || '|' || "),
+    keyText: (row) =>
+      keys.map(({ name }) => `${row}.${quoteIdent(name)}::text`).join(" || '|' || "),
     order: keys.map(({ name, type }) =>
       `${quoteIdent(name)}${sqlType(type) === "text" ? ' collate "C"' : ""}`
     ).join(", "),

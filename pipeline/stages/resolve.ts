@@ -233,7 +233,9 @@ export function foreignRowsProblem(
     return new Problem("foreign-rows", {
       status: 409,
       detail: `${
-        count === 1 ? "A record of this run has the key of a row" : `${count} records have keys of rows`
+        count === 1
+          ? "A record of this run has the key of a row"
+          : `${count} records have keys of rows`
       } in ${params.schema_name}.${params.table_name} that no run has written (_etl_run_id is null): ${
         examples.map((row) => row.event_id).join(", ")
       }. Nothing of them was changed. Delete them, or leave these records out.`,

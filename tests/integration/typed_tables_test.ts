@@ -31,20 +31,37 @@ async function columns(engine: Engine, table = "orders") {
 Deno.test("a first load into a typed table makes columns of the narrowest types that hold what was read", async (t) => {
   await using engine = await startEngine(t);
   const records = [
-    { id: 1, "Total Price": 12, paid: true, day: "2026-01-31", at: "2026-01-31T10:00:00+02:00", tags: ["a"], note: "x" },
-    { id: 2, "Total Price": 19.9, paid: false, day: "2026-02-01", at: "2026-02-01", tags: {}, note: "2026-01-01" },
+    {
+      id: 1,
+      "Total Price": 12,
+      paid: true,
+      day: "2026-01-31",
+      at: "2026-01-31T10:00:00+02:00",
+      tags: ["a"],
+      note: "x",
+    },
+    {
+      id: 2,
+      "Total Price": 19.9,
+      paid: false,
+      day: "2026-02-01",
+      at: "2026-02-01",
+      tags: {},
+      note: "2026-01-01",
+    },
     { id: 3, big: 9007199254740993n.toString(), paid: null, note: null },
     { id: 4, note: "" },
   ];
   assert.deepEqual(counts(await load(engine, records)), [4, 0, 0, 0, 0]);
+  // the order is jsonb's, in which the request came
   assert.deepEqual((await columns(engine)).map(({ name, type }) => `${name} ${type}`), [
-    "id bigint",
-    "total_price numeric",
-    "paid boolean",
-    "day date",
     "at timestamp with time zone",
-    "tags jsonb",
+    "id bigint",
+    "day date",
     "note text",
+    "paid boolean",
+    "tags jsonb",
+    "total_price numeric",
     "big text",
     "_etl_first_seen_at timestamp with time zone",
     "_etl_updated_at timestamp with time zone",
@@ -55,11 +72,312 @@ Deno.test("a first load into a typed table makes columns of the narrowest types 
     select id::text, total_price::text as price, paid, day::text, at at time zone 'UTC' = '2026-01-31 08:00' as at, tags::text, note
     from orders order by id`;
   assert.deepEqual({ ...rows[0] }, {
-    id: "1", price: "12", paid: true, day: "2026-01-31", at: true, tags: '["a"]', note: "x",
+    id: "1",
+    price: "12",
+    paid: true,
+    day: "2026-01-31",
+    at: true,
+    tags: '["a"]',
+    note: "x",
   });
   assert.deepEqual([rows[1]!.price, rows[2]!.paid, rows[3]!.note], ["19.9", null, ""]);
   const [primary] = await engine.sql`
     select pg_get_constraintdef(oid) as key from pg_constraint where conrelid = 'orders'::regclass and contype = 'p'`;
   assert.equal(primary!.key, "PRIMARY KEY (id)");
   assert.deepEqual(counts(await load(engine, records)), [0, 0, 4, 0, 0]);
+});
+
+Deno.test("a typed table holds what the events table holds: repeats, updates, versions, late and foreign rows", async (t) => {
+  await using engine = await startEngine(t);
+  const range = (n: number, record: (i: number) => object) =>
+    Array.from({ length: n }, (_, i) => record(i));
+  for (const [table_name, key] of [["single", "id"], ["double", ["day", "id"]]] as const) {
+    const source = { key };
+    const day = "2026-01-01";
+    const first = range(10, (i) => ({ id: `k"${i}`, day, v: 1 }));
+    assert.deepEqual(counts(await load(engine, [...first, first[3]], { table_name, source })), [
+      10,
+      0,
+      0,
+      1,
+      0,
+    ]);
+    const before = await engine.sql.unsafe(
+      `select _etl_updated_at::text as at, xmin::text as x from ${table_name} order by id`,
+    );
+    assert.deepEqual(counts(await load(engine, first, { table_name, source })), [0, 0, 10, 0, 0]);
+    assert.deepEqual(
+      await engine.sql.unsafe(
+        `select _etl_updated_at::text as at, xmin::text as x from ${table_name} order by id`,
+      ),
+      before,
+      "no unchanged row is written",
+    );
+    const changed = [
+      ...first.slice(0, 4).map((row) => ({ ...row, v: 2 })),
+      { id: 'k"9', day, v: 0 },
+      ...range(5, (i) => ({ id: `n${i}`, day, v: 1 })),
+      { id: 'k"9', day, v: 2 },
+    ];
+    // the manifest, then keys that are looked up
+    assert.deepEqual(counts(await load(engine, changed, { table_name, source })), [5, 5, 0, 1, 0]);
+    assert.deepEqual(counts(await load(engine, changed, { table_name, source, chunk_size: 100 })), [
+      0,
+      0,
+      10,
+      1,
+      0,
+    ]);
+    const rows = await engine.sql.unsafe(
+      `select v from ${table_name} where id in ('k"0', 'k"9', 'n4', 'k"5') order by id`,
+    );
+    assert.deepEqual(rows.map(({ v }) => Number(v)), [2, 1, 2, 1]);
+    await engine.sql.unsafe(
+      `insert into ${table_name} (id, day, v) values ('theirs', '${day}', 5)`,
+    );
+    const foreign = await load(engine, [{ id: "theirs", day, v: 6 }, { id: "new", day, v: 1 }], {
+      table_name,
+      source,
+    });
+    assert.equal(foreign.error?.type, "/api/problems/foreign-rows");
+    assert.match(foreign.error!.detail!, /theirs/);
+    const [left] = await engine.sql.unsafe(
+      `select count(*) filter (where id = 'new')::int as n, max(v)::int as v from ${table_name}`,
+    );
+    assert.deepEqual({ ...left }, { n: 0, v: 5 }, "nothing of a refused run is there");
+  }
+  const source = { version: "v" };
+  const versions = (...vs: number[]) => vs.map((v) => ({ id: 7, v, x: `version ${v}` }));
+  assert.deepEqual(
+    counts(await load(engine, versions(2, 3, 1), { table_name: "versions", source })),
+    [1, 0, 0, 2, 0],
+  );
+  assert.deepEqual(counts(await load(engine, versions(2), { table_name: "versions", source })), [
+    0,
+    0,
+    1,
+    0,
+    0,
+  ]);
+  assert.deepEqual(counts(await load(engine, versions(4), { table_name: "versions" })), [
+    0,
+    1,
+    0,
+    0,
+    0,
+  ]);
+  const [row] = await engine.sql`select x, _etl_version::int as version from versions`;
+  assert.deepEqual({ ...row }, { x: "version 4", version: 4 });
+});
+
+Deno.test("keys that are one value are one row, and values that a column would change are quarantined", async (t) => {
+  await using engine = await startEngine(t, {
+    files: {
+      "a.csv":
+        "id,price,when\n1,1.50,2026-01-01\n01,2.505,2026-01-02\n3,100.00,2026-01-03\n4,NaN,2026-01-04\n5,9.99,2026-02-30\n6,,2026-01-06\n+7,1.5,\n",
+    },
+  });
+  const source = {
+    type: "file",
+    path: "a.csv",
+    records: undefined,
+    columns: { id: "integer", price: "numeric(4, 2)", when: "date" },
+  };
+  const run = await load(engine, [], { table_name: "prices", min_acceptance_ratio: 0, source });
+  assert.deepEqual(counts(run), [3, 0, 0, 0, 4]);
+  assert.deepEqual(
+    (await engine.sql`select id::int, price::text, "when"::text from prices order by id`).map((r) =>
+      Object.values(r)
+    ),
+    [[1, "1.50", "2026-01-01"], [6, null, "2026-01-06"], [7, "1.50", null]],
+  );
+  const rejected = await engine
+    .sql`select line, field, rule, raw from etl.quarantine where run_id = ${run.run_id} order by line`;
+  assert.deepEqual(rejected.map(({ line, field, rule }) => [Number(line), field, rule]), [
+    [3, "price", "column_type"],
+    [4, "price", "column_type"],
+    [5, "price", "column_type"],
+    [6, "when", "column_type"],
+  ]);
+  // numbers of JSON: 1, 1.0 and "01" are one bigint, -0 is 0, and what bigint does not hold is no integer
+  const keys = await load(engine, [
+    { id: 1, n: 1 },
+    { id: "01", n: 2 },
+    { id: "9223372036854775808", n: 3 },
+    { id: "-9223372036854775808", n: 4 },
+    { id: -0, n: 5 },
+    { id: "x", n: 6 },
+    { id: 8, n: {} },
+  ], {
+    table_name: "keys",
+    min_acceptance_ratio: 0,
+    source: { columns: { id: "integer", n: "integer" } },
+  });
+  assert.deepEqual(counts(keys), [3, 0, 0, 1, 3]);
+  assert.deepEqual(
+    (await engine.sql`select id::text, n::int from keys order by id`).map((r) => Object.values(r)),
+    [["-9223372036854775808", 4], ["0", 5], ["1", 2]],
+  );
+});
+
+Deno.test("every type reaches its column as it was read", async (t) => {
+  await using engine = await startEngine(t);
+  const columns = {
+    i: "bigint",
+    n: "number",
+    b: "boolean",
+    d: "date",
+    t: "timestamptz",
+    j: "jsonb",
+    s: "text",
+  };
+  const values: [string, unknown, string][] = [
+    ["i", "9223372036854775807", "9223372036854775807"],
+    ["i", -9007199254740991, "-9007199254740991"],
+    ["n", "0.1000", "0.1000"],
+    ["n", "1e40", "1" + "0".repeat(40)],
+    ["n", "-123456789012345678901234567890.00012", "-123456789012345678901234567890.00012"],
+    ["b", "yes", "true"],
+    ["b", false, "false"],
+    ["d", "0001-01-01", "0001-01-01"],
+    ["d", "9999-12-31", "9999-12-31"],
+    ["t", "1969-12-31T23:59:59.999999Z", "1969-12-31 23:59:59.999999"],
+    ["t", "0001-01-01T00:00:00Z", "0001-01-01 00:00:00.000000"],
+    ["j", { a: [1.5, null] }, '{"a": [1.5, null]}'],
+    ["j", [], "[]"],
+    ["s", 'é\n\\\t"𝄞', 'é\n\\\t"𝄞'],
+    ["s", 12.5, "12.5"],
+  ];
+  const records = values.map(([column, value], id) => ({ id, [column]: value }));
+  assert.deepEqual(
+    counts(await load(engine, records, { table_name: "types", source: { columns } })),
+    [
+      values.length,
+      0,
+      0,
+      0,
+      0,
+    ],
+  );
+  for (const [id, [column, , expected]] of values.entries()) {
+    const [row] = await engine.sql.unsafe(
+      `select ${
+        column === "t"
+          ? "to_char(t at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+          : `${column}::text`
+      } as value from types where id = ${id}`,
+    );
+    assert.equal(row!.value, expected, `${column} ${id}`);
+  }
+  assert.deepEqual(
+    counts(await load(engine, records, { table_name: "types", source: { columns } })),
+    [
+      0,
+      0,
+      values.length,
+      0,
+      0,
+    ],
+  );
+});
+
+Deno.test("a later conf may repeat and leave out what the first load has declared, and not contradict it", async (t) => {
+  await using engine = await startEngine(t);
+  const columns = { id: "integer", price: "numeric(8,2)" };
+  await load(engine, [{ id: 1, price: 2.5, v: 1 }], { source: { columns, version: "v" } });
+  assert.deepEqual(
+    counts(
+      await load(engine, [{ id: 2, price: 3, v: 1 }], {
+        source: { columns: { price: "numeric(8, 2)" }, version: "v" },
+      }),
+    ),
+    [1, 0, 0, 0, 0],
+  );
+  // key, version and layout come from the dataset
+  const bare = await engine.runToEnd({
+    table_name: "orders",
+    source: { type: "inline", name: "test", records: [{ id: 1, price: 9, v: 2 }] },
+  });
+  assert.deepEqual(counts(bare), [0, 1, 0, 0, 0]);
+  const refused: [object, string][] = [
+    [{ layout: "events" }, "layout"],
+    [{ source: { key: "price" } }, "source.key"],
+    [{ source: { key: ["id", "v"] } }, "source.key"],
+    [{ source: { version: "price" } }, "source.version"],
+    [{ source: { name: "another" } }, "source.name"],
+    [{ source: { columns: { price: "numeric(9,2)" } } }, "source.columns.price"],
+    [{ source: { columns: { id: { type: "text" } } } }, "source.columns.id"],
+  ];
+  for (const [conf, field] of refused) {
+    await assert.rejects(
+      load(engine, [{ id: 5 }], conf),
+      (error: { detail: string; code: string }) => {
+        assert.equal(error.code, "ET422");
+        const { errors } = JSON.parse(error.detail);
+        assert.deepEqual(errors.map((e: { field: string; code: string }) => [e.field, e.code]), [[
+          field,
+          "conflict",
+        ]]);
+        assert.match(errors[0].expected, /etl dataset alter public.orders/);
+        return true;
+      },
+    );
+  }
+  // tables of another kind
+  await engine.sql`create table public.own (id bigint primary key)`;
+  for (const table_name of ["own", "etl_improved_events"]) {
+    await assert.rejects(
+      load(engine, [{ id: 5 }], { table_name }),
+      /table_name is a table/,
+      table_name,
+    );
+  }
+  const again = [...await engine.sql`select id::int, price::float from orders order by id`].map((
+    r,
+  ) => ({ ...r }));
+  assert.deepEqual(again, [{ id: 1, price: 9 }, { id: 2, price: 3 }]);
+});
+
+Deno.test("fields without a column fail the run before anything is loaded, or send the record to the quarantine", async (t) => {
+  await using engine = await startEngine(t);
+  await load(engine, [{ id: 1, a: 1 }]);
+  const records = [{ id: 1, a: 2 }, { id: 2, a: 2, extra: 5, more: null }, { id: 3, a: 3 }, {
+    id: 4,
+    extra: 2.5,
+  }];
+  const frozen = await load(engine, records);
+  assert.equal(frozen.error?.type, "/api/problems/schema-changed");
+  assert.match(
+    frozen.error!.detail!,
+    /extra \(numeric, in 2 records, such as 5\).*etl dataset alter public.orders --add 'extra:numeric'/,
+  );
+  assert.equal((await engine.sql`select * from orders`).length, 1);
+  const rest = await load(engine, records, {
+    schema_policy: "quarantine",
+    min_acceptance_ratio: 0,
+  });
+  assert.deepEqual(counts(rest), [1, 1, 0, 0, 2]);
+  const [one] = await engine
+    .sql`select rule, field from etl.quarantine where run_id = ${rest.run_id} limit 1`;
+  assert.deepEqual({ ...one }, { rule: "unknown_field", field: "extra" });
+});
+
+Deno.test("a dry run makes no typed table, no records make none, and a record without key is its own", async (t) => {
+  await using engine = await startEngine(t);
+  const dry = await load(engine, [{ id: 1 }, { id: 2 }], { dry_run: true });
+  assert.deepEqual(counts(dry).slice(0, 2), [2, 0]);
+  assert.deepEqual(counts(await load(engine, [])), [0, 0, 0, 0, 0]);
+  assert.equal((await columns(engine)).length, 0);
+  const source = { key: undefined };
+  const records = [{ a: 1 }, { a: 2 }, { a: 1 }, { b: "x" }];
+  assert.deepEqual(counts(await load(engine, records, { source })), [3, 0, 0, 1, 0]);
+  assert.deepEqual(counts(await load(engine, records, { source })), [0, 0, 3, 1, 0]);
+  assert.deepEqual((await columns(engine)).map(({ name }) => name).slice(0, 3), [
+    "_etl_key",
+    "a",
+    "b",
+  ]);
+  const [known] = await engine
+    .sql`select reltuples::int as rows from pg_class where oid = 'orders'::regclass`;
+  assert.equal(known!.rows, 3, "the planner knows the table after its first load");
 });

@@ -29,7 +29,7 @@ export const load: Command = {
     `Loads a file, all files of a folder, a glob, a URL or the standard input (-) into a table. Shows
 first what the records would become, and asks on a terminal; elsewhere, and with --yes, it goes on.
 Paths begin where you are. What is rejected is told with file and line. After the first load of a
-table its columns can be queried by name.`,
+table its columns can be queried by name; with --typed they are columns of the table itself.`,
   arguments: [{ name: "WHAT", help: "a file, folder, glob or URL; - is the standard input" }],
   options: {
     key: {
@@ -48,6 +48,10 @@ table its columns can be queried by name.`,
       value: "[SCHEMA.]TABLE",
       help: "the table, made if it is missing; default: named after the file",
     },
+    typed: {
+      type: "boolean",
+      help: "a table with a column for each field, in place of one with the records as JSON",
+    },
     format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
     set: {
       type: "string",
@@ -61,6 +65,7 @@ table its columns can be queried by name.`,
   examples: [
     "etl load orders.csv --key order_id --time ordered_at --to orders",
     "etl load 'sales/2026-*.parquet' --key id",
+    "etl load 'sales/2026-*.parquet' --typed --key region,id --to sales",
     "etl load https://example.com/rates.csv --key currency,day --to finance.rates",
     "psql -c 'copy (select * from t) to stdout csv header' | etl load - --format csv --to t --key id",
   ],
@@ -171,6 +176,7 @@ async function confOf(what: Loaded, call: Call): Promise<Conf> {
     ...(schema === undefined ? {} : { schema_name: schema }),
     table_name: table,
     ...(call.flags["dry-run"] ? { dry_run: true } : {}),
+    ...(call.flags.typed ? { layout: "typed" } : {}),
     source: {
       ...what.source,
       name: table,
@@ -289,7 +295,8 @@ async function tellWhatNext(
   const run = await findRun(api, runId);
   if ((run.counts?.rejected ?? 0) > 0) await tellRejected(call, api, { run, sent });
   if (run.state !== "succeeded" || run.dry_run) return;
-  const view = await typedView(api, tableOf(conf));
+  const typed = conf.layout === "typed";
+  const view = typed ? null : await typedView(api, tableOf(conf));
   const query = `select * from ${view ?? tableOf(conf)} limit 10`;
   if (call.psql !== null) err.line(`Look at it: psql ${call.psql} -c '${query}'`);
   else if (api.inProcess) {
