@@ -79,7 +79,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/foreign-upsert",
     file: "store/event_rows.ts",
-    find: "where not ${layout.isForeign(\"t\", \"excluded.source\")} and",
+    find: 'where not ${layout.isForeign("t", "excluded.source")} and',
     replace: "where",
     breaks: "a row of another source is never changed",
     tests: ["integration/races_load_test.ts: a run that loses the race to another source"],
