@@ -299,7 +299,7 @@ Deno.test("a later conf may repeat and leave out what the first load has declare
     source: { type: "inline", name: "test", records: [{ id: 1, price: 9, v: 2 }] },
   });
   assert.deepEqual(counts(bare), [0, 1, 0, 0, 0]);
-  const refused: [object, string][] = [
+  const refused: [Parameters<typeof load>[2], string][] = [
     [{ layout: "events" }, "layout"],
     [{ source: { key: "price" } }, "source.key"],
     [{ source: { key: ["id", "v"] } }, "source.key"],
