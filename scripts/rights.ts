@@ -149,6 +149,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.due_work": { server: RUN },
   "etl.end_backends": { server: RUN },
   "etl.end_gone_incidents": { server: RUN },
+  "etl.event_table": { server: RUN },
   "etl.ensure_destination": { server: RUN },
   "etl.fail_deliveries": { server: RUN },
   "etl.failed_expectations": { server: RUN },

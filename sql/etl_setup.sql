@@ -999,6 +999,16 @@ alter table etl.datasets drop constraint if exists datasets_columns_and_view;
 alter table etl.datasets add constraint datasets_columns_and_view
   check ((columns is null) = (view_name is null) and (columns is null or jsonb_typeof(columns) = 'array'));
 
+-- Typed tables: what the first load of a dataset has declared.
+alter table etl.datasets add column if not exists declared jsonb;
+comment on column etl.datasets.declared is 'of a typed table, as its first load declared it: {source, key, version, occurred_at, columns: [{name, path, type}]}; null: a table of events';
+alter table etl.datasets drop constraint if exists datasets_typed_or_events;
+alter table etl.datasets add constraint datasets_typed_or_events
+  check (declared is null or (jsonb_typeof(declared) = 'object' and columns is null and fingerprints_from is null));
+alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
+alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
+comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
+
 -- sql/schedules/tables.sql
 -- Schedules: when runs are due by the clock, and what became of each of these times.
 create table if not exists etl.schedules (
@@ -2082,7 +2092,7 @@ begin
         'expected', 'record');
     end if;
   end if;
-  return errors;
+  return errors || etl.declaration_errors(params, origins);
 end $$;
 
 -- Errors of fields that have none yet: a name of the wrong form need not be called unknown as well.
@@ -2108,7 +2118,7 @@ declare
 begin
   -- before the values are checked, and again for what a configuration or variable holds
   select * into resolved from etl.resolve_params(etl.fill_slots(conf, slot, slot_previous, time_zone));
-  params := etl.fill_slots(resolved.params, slot, slot_previous, time_zone);
+  params := etl.with_declaration(etl.fill_slots(resolved.params, slot, slot_previous, time_zone), resolved.origins);
   origins := resolved.origins;
   errors := resolved.errors || etl.new_errors(etl.reference_errors(params, origins), resolved.errors);
 end $$;
@@ -2422,6 +2432,9 @@ begin
     perform etl.raise_problem('not-found',
       format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
   end if;
+  if target.declared is not null then
+    perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);
+  end if;
   source := to_regclass(format('%I.%I', target.schema_name, target.table_name));
   if not has_table_privilege(session_user, source, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not declare columns of %s. As an owner: grant insert on %s to %I', session_user, dataset, source, session_user));
@@ -2474,6 +2487,9 @@ begin
   if relation is null then
     perform etl.raise_problem('not-found',
       format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
+  end if;
+  if target.declared is not null then
+    perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);
   end if;
   select c.reltuples into estimate from pg_class as c where c.oid = relation;
   execute format($query$
@@ -2672,7 +2688,8 @@ $$;
 create or replace function etl.check_shape(schema_name text, table_name text, audit_table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  qualified text := format('%I.%I', schema_name, table_name);
+  -- null: the run has a table of another layout (typed_tables.sql)
+  qualified text := quote_ident(schema_name) || '.' || quote_ident(table_name);
   audit_table text := format('%I.%I', schema_name, audit_table_name);
   missing text;
 begin
@@ -2705,7 +2722,7 @@ declare
 begin
   perform etl.check_shape(schema_name, table_name, audit_table_name);
   select c.oid::regclass as name, pg_get_userbyid(c.relowner) as owner, pg_get_userbyid(n.nspowner) as schema_owner into foreign_table
-  from unnest(array[table_name, audit_table_name, 'etl_improved_metrics']) as t (name)
+  from unnest(array_remove(array[table_name, audit_table_name, 'etl_improved_metrics'], null)) as t (name)
   join pg_class as c on c.oid = to_regclass(format('%I.%I', schema_name, t.name))
   join pg_namespace as n on n.oid = c.relnamespace
   where not etl.is_trusted(c.oid) limit 1;
@@ -2731,7 +2748,8 @@ returns text[]
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
   created text[] := '{}';
-  qualified text := format('%I.%I', schema_name, table_name);
+  -- null: a run of another layout makes its table itself (typed_tables.sql)
+  qualified text := quote_ident(schema_name) || '.' || quote_ident(table_name);
   -- index names of two long table names must not fall on each other
   short text := case when length(table_name) <= 50 then table_name else left(table_name, 41) || '_' || left(md5(table_name), 8) end;
   parent text;
@@ -2759,7 +2777,7 @@ begin
   -- relation that it has not locked yet: any will do.
   perform from pg_catalog.pg_language limit 1;
   perform etl.check_shape(schema_name, table_name, audit_table_name);
-  if to_regclass(qualified) is null then
+  if qualified is not null and to_regclass(qualified) is null then
     perform pg_advisory_xact_lock(hashtextextended('etl destination ' || qualified, 0));
     execute format($ddl$
       create table if not exists %s (
@@ -2796,7 +2814,7 @@ begin
     end if;
   end loop;
   insert into etl.datasets (dataset, schema_name, table_name, maintained)
-  values (schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events')
+  select schema_name || '.' || table_name, schema_name, table_name, table_name = 'etl_improved_events' where table_name is not null
   on conflict do nothing;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
@@ -2832,11 +2850,12 @@ begin
     return true;
   end if;
   select s.role_name into server from etl.server_roles as s order by s.role_name limit 1;
-  if server is not null and exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+  if server is not null and exists (select from unnest(array_remove(array[table_name, 'etl_improved_metrics', audit_table_name], null)) as t (name)
       where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s --audit-table %s --role %s` as the owner.',
-        schema_name, table_name, server, schema_name, table_name, audit_table_name, server));
+      format('%s does not exist and role %I may not create it. Run `deno task setup-db --schema %s%s --audit-table %s --role %s` as the owner.',
+        coalesce(quote_ident(schema_name) || '.' || quote_ident(table_name), 'What the run writes to in schema ' || quote_ident(schema_name)),
+        server, schema_name, coalesce(' --table ' || table_name, ''), audit_table_name, server));
   end if;
   return true;
 end $$;
@@ -2852,7 +2871,7 @@ declare
 begin
   perform etl.check_schema(schema_name);
   begin
-    if exists (select from unnest(array[table_name, 'etl_improved_metrics', audit_table_name]) as t (name)
+    if exists (select from unnest(array_remove(array[table_name, 'etl_improved_metrics', audit_table_name], null)) as t (name)
         where to_regclass(format('%I.%I', schema_name, t.name)) is null) then
       owner := etl.owner();
       -- the tables are made as the owner of the public ones, from which they inherit
@@ -2876,8 +2895,9 @@ begin
     ) as needed (missing, "grant") where needed.missing;
     wanted := coalesce(wanted, sqlerrm);
     perform etl.raise_problem('missing-grant',
-      format('%I.%I does not exist and role %I may not create it. Run `deno task setup-db --schema %s --table %s%s --role %s` as the owner, or: %s',
-        schema_name, table_name, current_user, schema_name, table_name,
+      format('%s does not exist and role %I may not create it. Run `deno task setup-db --schema %s%s%s --role %s` as the owner, or: %s',
+        coalesce(quote_ident(schema_name) || '.' || quote_ident(table_name), 'What the run writes to in schema ' || quote_ident(schema_name)),
+        current_user, schema_name, coalesce(' --table ' || table_name, ''),
         case when audit_table_name <> 'etl_improved_audit' then ' --audit-table ' || audit_table_name else '' end,
         current_user, wanted),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
@@ -2885,6 +2905,9 @@ begin
   end;
 
   perform etl.check_destination(schema_name, table_name, audit_table_name);
+  if table_name is null then
+    return created;
+  end if;
   if not exists (select from etl.datasets as d where d.dataset = ensure_destination.schema_name || '.' || ensure_destination.table_name) then
     perform etl.register_dataset(schema_name, table_name);
   end if;
@@ -2895,6 +2918,222 @@ begin
   return created;
 end $$;
 comment on function etl.ensure_destination(text, text, text) is 'creates the tables that a run writes to; answers with what it created';
+
+-- sql/datasets/typed_tables.sql
+-- Typed tables: a column for each field of a record. What a dataset has declared is in etl.datasets.declared:
+-- {source, key, version, occurred_at, columns: [{name, path, type}]}; null: its rows are events.
+
+-- Whether a table has the columns by which rows of a typed table are told and compared.
+create or replace function etl.is_typed(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select count(*) = 4 from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+  where a.attrelid = relation and not a.attisdropped and c.relkind in ('r', 'p')
+    and (a.attname, format_type(a.atttypid, null)) in (('_etl_run_id', 'uuid'), ('_etl_fingerprint', 'bytea'),
+      ('_etl_first_seen_at', 'timestamp with time zone'), ('_etl_updated_at', 'timestamp with time zone'))
+$$;
+
+-- A type of a column in the one form in which it is stored.
+create or replace function etl.plain_type(type text) returns text
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select case replace(type, ' ', '') when 'number' then 'numeric' when 'bigint' then 'integer' else replace(type, ' ', '') end
+$$;
+
+-- The parameters of a run into a typed table with what its dataset has declared and the conf leaves out.
+create or replace function etl.with_declaration(params jsonb, origins jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  declared jsonb := (select d.declared from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
+  part text;
+begin
+  if declared is null then
+    return params;
+  end if;
+  if origins ->> 'layout' = 'default' then
+    params := jsonb_set(params, '{layout}', '"typed"');
+  end if;
+  foreach part in array array['key', 'version', 'occurred_at'] loop
+    if jsonb_typeof(params -> 'source') = 'object' and params #> array['source', part] is null and declared -> part <> 'null' then
+      params := jsonb_set(params, array['source', part], case when part = 'key' and jsonb_array_length(declared -> part) = 1
+        then declared #> '{key,0}' else declared -> part end);
+    end if;
+  end loop;
+  return params;
+end $$;
+
+-- Where a conf contradicts what its dataset has declared.
+create or replace function etl.declaration_errors(params jsonb, origins jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  named text := concat_ws('.', params ->> 'schema_name', params ->> 'table_name');
+  declared jsonb := (select d.declared from etl.datasets as d where d.dataset = named);
+  relation regclass;
+  errors jsonb := '[]';
+  given_key jsonb := params #> '{source,key}';
+  owner text := etl.source_name(params, params ->> 'run_label');
+begin
+  if declared is null then
+    if params ->> 'layout' = 'typed' then
+      relation := to_regclass(format('%I.%I', params ->> 'schema_name', params ->> 'table_name'));
+      if relation is not null then
+        errors := errors || jsonb_build_object('field', 'table_name', 'value', params -> 'table_name', 'code', 'conflict',
+          'message', case when etl.lacks_of_events(relation) is null then 'is a table of events'
+            else 'is a table that no run has made' end || ', into which no typed load goes',
+          'expected', 'the name of a table that does not exist yet');
+      end if;
+    end if;
+    return errors;
+  end if;
+  select errors || coalesce(jsonb_agg(jsonb_build_object('field', e.field, 'value', e.value, 'code', 'conflict',
+      'message', 'is not what ' || named || ' has declared',
+      'expected', format('%s, or leave it out; `etl dataset alter %s` says what of it can be changed', e.expected, named))), '[]') into errors
+  from (
+    select 'layout' as field, params -> 'layout' as value, '"typed"' as expected
+    where origins ->> 'layout' <> 'default' and params ->> 'layout' <> 'typed'
+    union all
+    select 'source.name', to_jsonb(owner), format('%s: a typed table belongs to one source', declared -> 'source') where owner <> declared ->> 'source'
+    union all
+    select 'source.key', given_key, coalesce(nullif(declared -> 'key', 'null')::text, 'no key')
+    where given_key is not null and case jsonb_typeof(given_key) when 'array' then given_key else jsonb_build_array(given_key) end <> declared -> 'key'
+    union all
+    select 'source.version', params #> '{source,version}', coalesce(nullif(declared -> 'version', 'null')::text, 'no version')
+    where params #> '{source,version}' is not null and params #> '{source,version}' <> declared -> 'version'
+    union all
+    select 'source.occurred_at', params #> '{source,occurred_at}', (declared -> 'occurred_at')::text
+    where params #> '{source,occurred_at}' is not null and declared -> 'occurred_at' not in ('null', params #> '{source,occurred_at}')
+    union all
+    select 'source.columns.' || given.name, given.value, to_jsonb(c.value ->> 'type')::text
+    from jsonb_each(case jsonb_typeof(params #> '{source,columns}') when 'object' then params #> '{source,columns}' else '{}' end) as given (name, value)
+    join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(given.name, '.', '\.')
+    where etl.plain_type(coalesce(given.value ->> 'type', given.value #>> '{}')) <> c.value ->> 'type') as e;
+  return errors;
+end $$;
+
+-- The events table of a run; null for a typed one, whose table its first load makes.
+create or replace function etl.event_table(run etl.runs) returns text
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when run.params ->> 'layout' is distinct from 'typed' then run.table_name end
+$$;
+
+-- Makes what a run writes to, or refuses what is there with another shape; `make` false only looks.
+-- The columns of a new typed table are known when its first load has looked at the data (etl.declare_dataset).
+create or replace function etl.prepare_destination(run etl.runs, make boolean) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  typed boolean := run.params ->> 'layout' = 'typed';
+  relation regclass;
+begin
+  if make then
+    perform etl.ensure_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
+  else
+    perform etl.check_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
+  end if;
+  if typed then
+    perform etl.check_schema(run.schema_name);
+    relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+    if relation is not null and (not etl.is_typed(relation) or not exists (
+        select from etl.datasets as d where d.dataset = concat_ws('.', run.schema_name, run.table_name) and d.declared is not null)) then
+      perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table that a run has made. Name another table_name.', relation),
+        jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
+    end if;
+    if relation is not null and not etl.is_trusted(relation) then
+      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I: what others attach to the table would run with them.',
+        relation, etl.owner(), current_user));
+    end if;
+  end if;
+end $$;
+
+-- Makes a typed table and notes its dataset. Raises invalid-conf for columns that cannot be.
+create or replace function etl.make_typed_table(schema_name text, table_name text, declared jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  qualified text := format('%I.%I', schema_name, table_name);
+  short text := case when length(table_name) <= 45 then table_name else left(table_name, 36) || '_' || left(md5(table_name), 8) end;
+  definition text;
+  wrong text;
+  keys text;
+begin
+  perform etl.check_schema(schema_name);
+  if jsonb_typeof(declared -> 'columns') is distinct from 'array' or jsonb_array_length(declared -> 'columns') not between 1 and 1500 then
+    perform etl.raise_problem('invalid-conf', 'A typed table has 1 to 1,500 columns.');
+  end if;
+  select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), ', ') into wrong
+  from jsonb_array_elements(declared -> 'columns') as c
+  where c.value ->> 'name' is null or octet_length(c.value ->> 'name') not between 1 and 63 or c.value ->> 'name' like '\_etl\_%' or c.value ->> 'path' is null
+    or c.value ->> 'type' is null or c.value ->> 'type' !~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$';
+  if wrong is not null then
+    perform etl.raise_problem('invalid-conf', format('These cannot be columns: %s', wrong));
+  end if;
+  select string_agg(format('%I %s', c.value ->> 'name', case c.value ->> 'type' when 'integer' then 'bigint' else c.value ->> 'type' end), ', ' order by c.place) into definition
+  from jsonb_array_elements(declared -> 'columns') with ordinality as c (value, place);
+  if jsonb_typeof(declared -> 'key') = 'array' then
+    select string_agg(format('%I', c.value ->> 'name'), ', ' order by k.place),
+      string_agg(k.path, ', ') filter (where c.value is null or c.value ->> 'type' = 'jsonb') into keys, wrong
+    from jsonb_array_elements_text(declared -> 'key') with ordinality as k (path, place)
+    left join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = k.path;
+    if wrong is not null or keys is null then
+      perform etl.raise_problem('invalid-conf', format('%s cannot be the key of a typed table: it is an object, a list, or no field.', wrong),
+        jsonb_build_array(jsonb_build_object('field', 'source.key', 'value', declared -> 'key', 'message', 'is no value that rows can be told by')));
+    end if;
+  else
+    definition := '_etl_key text, ' || definition;
+    keys := '_etl_key';
+  end if;
+  execute format('create table %s (%s, _etl_first_seen_at timestamptz not null default now(), _etl_updated_at timestamptz not null default now(),
+    _etl_run_id uuid, _etl_fingerprint bytea%s, primary key (%s))', qualified, definition,
+    case when declared -> 'version' <> 'null' then ', _etl_version numeric' else '' end, keys);
+  execute format('create index %I on %s using brin (_etl_updated_at)', short || '_etl_updated_at', qualified);
+  execute format('comment on table %s is %L', qualified, 'rows loaded by etl_improved');
+  insert into etl.datasets (dataset, schema_name, table_name, declared)
+  values (schema_name || '.' || table_name, schema_name, table_name, declared)
+  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
+    view_sql = null, fingerprints_from = null;
+  perform etl.grant_destination(s.role_name, schema_name, table_name)
+  from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
+end $$;
+
+-- Notes what the first load of a typed table declares, and makes the table; answers what holds: what an earlier load has
+-- declared stays. Runs as the owner of schema etl, for whoever may create something in the schema.
+create or replace function etl.declare_dataset(run_id uuid, declared jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  run etl.runs;
+  known jsonb;
+  relation regclass;
+begin
+  select * into run from etl.runs as r where r.run_id = declare_dataset.run_id and r.state = 'running';
+  if not found then
+    raise invalid_parameter_value using message = format('run %s is not running', run_id);
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', run.schema_name, run.table_name), 0));
+  select d.declared into known from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name;
+  relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+  if relation is not null and known is not null then
+    return known;
+  elsif relation is not null then
+    perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table. Name another table_name.', relation));
+  elsif not has_schema_privilege(session_user, run.schema_name, 'create') then
+    perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
+      run.schema_name, run.table_name, session_user, run.schema_name, session_user));
+  end if;
+  known := coalesce(known, declare_dataset.declared);
+  perform etl.make_typed_table(run.schema_name, run.table_name, known);
+  perform etl.audit(run, 'dataset_declared', run.requested_by, jsonb_build_object('declared', known));
+  return known;
+end $$;
+comment on function etl.declare_dataset(uuid, jsonb) is 'notes what the first load of a typed table declares, and makes the table';
+
+-- Tells the planner what a typed table holds, after its first load. Runs as the owner of schema etl, for whoever may write into it.
+create or replace function etl.analyze_dataset(dataset text) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) from etl.datasets as d
+    where d.dataset = analyze_dataset.dataset and d.declared is not null);
+begin
+  if relation is null or not etl.is_trusted(relation) or not has_table_privilege(session_user, relation, 'insert') then
+    return;
+  end if;
+  execute format('analyze %s', relation);
+end $$;
 
 -- sql/runs/order.sql
 -- In which order runs are executed, and what one that comes late may change.
@@ -3063,11 +3302,8 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  if immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name, run.table_name, run.audit_table_name)) then
-    perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
-  else
-    perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-  end if;
+  perform etl.prepare_destination(run, immediate and not run.dry_run
+    and (run.schedule is null or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name)));
   if immediate then
     existing := etl.make_way(run);
     if existing is not null then
@@ -3155,11 +3391,7 @@ begin
     return false;
   end if;
   begin
-    if run.dry_run then
-      perform etl.check_destination(run.schema_name, run.table_name, run.audit_table_name);
-    else
-      perform etl.ensure_destination(run.schema_name, run.table_name, run.audit_table_name);
-    end if;
+    perform etl.prepare_destination(run, not run.dry_run);
     older := etl.make_way(run);
     update etl.runs as r set accepted_at = clock_timestamp() where r.run_id = run.run_id;
     perform etl.audit_request(run);
@@ -5870,7 +6102,7 @@ begin
     where n.nspname = schema_name and has_schema_privilege(n.oid, 'usage') and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = etl.owner()
       and (i.inhparent is not null
         or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
-        or c.relname = table_name and etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid))
+        or c.relname = table_name and (etl.is_typed(c.oid) or etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)))
   loop
     -- what was once written into an audit table stays as it is until etl.delete_audit deletes it with its time
     if relation.is_audit then
@@ -6163,6 +6395,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.consume_run_end', 'server', 'execute'),
     ('function', 'etl.consumer_params', 'server', 'execute'),
     ('function', 'etl.create_destination', 'server', 'execute'),
+    ('function', 'etl.plain_type', 'server', 'execute'),
+    ('function', 'etl.is_typed', 'server', 'execute'),
+    ('function', 'etl.analyze_dataset', 'server', 'execute'),
+    ('function', 'etl.declare_dataset', 'server', 'execute'),
+    ('function', 'etl.prepare_destination', 'server', 'execute'),
+    ('function', 'etl.declaration_errors', 'server', 'execute'),
+    ('function', 'etl.with_declaration', 'server', 'execute'),
     ('function', 'etl.create_manifest', 'server', 'execute'),
     ('function', 'etl.decide_slots', 'server', 'execute'),
     ('function', 'etl.delete_audit', 'server', 'execute'),
@@ -6177,6 +6416,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.due_work', 'server', 'execute'),
     ('function', 'etl.end_backends', 'server', 'execute'),
     ('function', 'etl.end_gone_incidents', 'server', 'execute'),
+    ('function', 'etl.event_table', 'server', 'execute'),
     ('function', 'etl.ensure_destination', 'server', 'execute'),
     ('function', 'etl.fail_deliveries', 'server', 'execute'),
     ('function', 'etl.failed_expectations', 'server', 'execute'),
@@ -6337,7 +6577,7 @@ begin
 end $$;
 
 -- pipeline/params.ts, pipeline/maintenance/params.ts
-insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f-\\u009f\\u200b\\u2028-\\u202e\\u2060-\\u206f\\ufeff]+$","x-form":"text without control characters and such as cannot be seen"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"cells":{"description":"set by a replay: whether records of CSV are given by their cells","type":"boolean"},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"url":{"type":"string","minLength":1,"maxLength":2048,"description":"where to fetch from, without secrets; with a connection, what follows its URL; the query is hidden where it is shown"},"connection":{"description":"named connection for what needs a user, token or header: environment ETL_CONNECTION_<NAME> holds its URL and headers","type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows from the last position on are read","type":"string","minLength":1,"maxLength":63},"cursor_mode":{"default":"window","description":"window: from the last position less the lookback on; exact (tables): also whatever a transaction wrote that was open at the last run, however late it commits, at the price of reading every row''s xmin","type":"string","enum":["window","exact"]},"lookback":{"description":"mode window: how far before the last position reading starts, in seconds for times and UUIDs, else in the column''s own numbers; default 300 and 10,000","type":"number","minimum":0,"maximum":1000000000000000},"lookback_seconds":{"description":"the same, as version 0.1.0 called it","type":"integer","minimum":0,"maximum":31536000},"cursor_sortable":{"default":false,"description":"whether a cursor of text sorts in the order in which rows change; else it is refused","type":"boolean"}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$","x-form":"the name of a transform module"},{"type":"null"}]},"transform_timeout_ms":{"default":60000,"description":"time limit of the transform module for a batch of about 1,000 records, in ms","type":"integer","minimum":100,"maximum":3600000},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$","x-form":"a name of letters, digits, _ . and -, starting with a letter"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$","x-form":"a name of letters, digits, _ . and -, starting with a letter"},"priority":{"default":0,"description":"place in the queue of the pool: each step counts as a minute of waiting","type":"integer","minimum":-10,"maximum":10},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after they occurred, or were first seen, in etl_improved_events of every schema: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')
+insert into etl.param_schema (schema, maintenance) values ('{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"batch_size":{"default":500,"description":"records to extract; for other sources than synthetic a cap, and the number expected","type":"integer","minimum":0,"maximum":1000000000},"run_label":{"default":"etl_improved","description":"groups runs that belong together","type":"string","minLength":1,"maxLength":200,"pattern":"^[^\\u0000-\\u001f\\u007f-\\u009f\\u200b\\u2028-\\u202e\\u2060-\\u206f\\ufeff]+$","x-form":"text without control characters and such as cannot be seen"},"chunk_size":{"default":500,"description":"records a chunk; not given, file-like sources choose about 50,000 or 16 MiB","type":"integer","minimum":1,"maximum":1000000},"schema_name":{"default":"public","description":"destination schema","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"table_name":{"default":"etl_improved_events","description":"destination table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"audit_table_name":{"default":"etl_improved_audit","description":"audit table","type":"string","minLength":1,"maxLength":63,"pattern":"^[A-Za-z_][A-Za-z0-9_$]*$","x-form":"a name of letters, digits, _ and $, not starting with a digit"},"layout":{"default":"events","description":"events: a row an event, its record as JSON; typed: a column for each field","type":"string","enum":["events","typed"]},"schema_policy":{"default":"freeze","description":"fields that a typed table has no column for: fail before loading, or quarantine the record","type":"string","enum":["freeze","quarantine"]},"min_acceptance_ratio":{"default":1,"description":"lowest accepted total_rows / expected_rows; below it the run fails in finalize","type":"number","minimum":0,"maximum":1},"enforce_ge":{"default":false,"description":"load nothing unless every expectation of the suite holds for the whole batch","type":"boolean"},"mlflow_enable":{"default":false,"description":"log the run to MLflow","type":"boolean"},"mlflow_experiment":{"default":"etl_improved","description":"MLflow experiment","type":"string","minLength":1,"maxLength":250},"dry_run":{"default":false,"description":"do everything but write: report what would be inserted, updated, unchanged","type":"boolean"},"db_statement_timeout_ms":{"default":0,"description":"time limit of a SQL statement in ms; 0: none","type":"integer","minimum":0,"maximum":86400000},"db_max_retries":{"default":3,"description":"attempts of a database operation that fails transiently","type":"integer","minimum":1,"maximum":20},"db_retry_initial_ms":{"default":200,"description":"first delay of the exponential backoff in ms","type":"integer","minimum":1,"maximum":60000},"db_page_size":{"default":1000,"description":"rows a COPY flush and a keyset page","type":"integer","minimum":1,"maximum":100000},"source":{"default":{"type":"synthetic","seed":0},"description":"where the records come from","oneOf":[{"type":"object","properties":{"type":{"type":"string","const":"synthetic"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"seed":{"default":0,"description":"another seed gives other records","type":"integer","minimum":0,"maximum":4294967295}},"required":["type"],"additionalProperties":false,"description":"deterministic records, the same for the same index on every machine"},{"type":"object","properties":{"type":{"type":"string","const":"inline"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"records":{"description":"the records themselves","maxItems":100000,"type":"array","items":{}},"cells":{"description":"set by a replay: whether records of CSV are given by their cells","type":"boolean"},"upload_id":{"description":"set by the server: where a request body was kept","type":"string","format":"uuid","pattern":"^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"}},"required":["type"],"additionalProperties":false,"description":"records in the request body"},{"type":"object","properties":{"type":{"type":"string","const":"file"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"path":{"type":"string","minLength":1,"maxLength":1024,"description":"path or glob below ETL_DATA_DIR: \"flights/*.csv.gz\""}},"required":["type","path"],"additionalProperties":false,"description":"files below ETL_DATA_DIR"},{"type":"object","properties":{"type":{"type":"string","const":"http"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"format":{"type":"string","enum":["csv","tsv","ndjson","json","parquet","arrow"],"description":"format of the data; default: from the file name or content type"},"records_path":{"description":"path to the array inside a JSON document: \"features\"","type":"string","maxLength":512},"delimiter":{"description":"CSV delimiter; default comma, tab for TSV","type":"string","minLength":1,"maxLength":1},"quote":{"description":"character around fields, or false for none; default \" for CSV, false for TSV","anyOf":[{"type":"string","minLength":1,"maxLength":1},{"type":"boolean","const":false}]},"escape":{"description":"character before a quote inside a quoted field; default: the quote itself","type":"string","minLength":1,"maxLength":1},"comment":{"description":"lines of CSV that begin with it are no records; default: none","type":"string","minLength":1,"maxLength":1},"header":{"description":"whether the first record of CSV names the columns, or the names for a file without header; default true","anyOf":[{"type":"boolean"},{"minItems":1,"maxItems":10000,"type":"array","items":{"type":"string","minLength":1,"maxLength":512}}]},"skip_lines":{"description":"lines before the header or the first record of CSV; default 0","type":"integer","minimum":0,"maximum":1000000},"encoding":{"description":"encoding of text; default: by its byte order mark, else the charset of an HTTP answer, else UTF-8","type":"string","enum":["utf-8","latin1","utf-16","utf-16le","utf-16be","windows-1250","windows-1251","windows-1252","iso-8859-2","iso-8859-15","koi8-r","shift_jis","euc-jp","euc-kr","gb18030","big5"]},"columns":{"description":"types of columns, by name: {\"price\": \"numeric(12,2)\", \"sold\": {\"type\": \"date\", \"format\": \"%d/%m/%Y\"}}","type":"object","propertyNames":{"type":"string","minLength":1,"maxLength":512},"additionalProperties":{"anyOf":[{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},{"type":"object","properties":{"type":{"type":"string","maxLength":40,"pattern":"^(?:text|integer|bigint|number|boolean|date|timestamptz|jsonb|numeric(?:\\( *([1-9]\\d{0,3}) *(?:, *(\\d{1,4}) *)?\\))?)$","description":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb","x-form":"text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb"},"format":{"description":"of a date or timestamptz, as in Python''s strptime: %d/%m/%Y; default: ISO 8601","type":"string","minLength":1,"maxLength":100},"decimal":{"description":"what separates the fraction of a number; default \".\"","type":"string","minLength":1,"maxLength":1},"thousands":{"description":"what groups the digits of a number; default: nothing","type":"string","minLength":1,"maxLength":1},"null_values":{"description":"texts that are null in this column","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true; default: true, t, yes, y, on, 1","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false; default: false, f, no, n, off, 0","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}}},"required":["type"],"additionalProperties":false}]}},"null_values":{"description":"texts that are null in every column; an empty cell always is","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"true_values":{"description":"texts that are true in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"false_values":{"description":"texts that are false in columns declared boolean","maxItems":100,"type":"array","items":{"type":"string","maxLength":200}},"url":{"type":"string","minLength":1,"maxLength":2048,"description":"where to fetch from, without secrets; with a connection, what follows its URL; the query is hidden where it is shown"},"connection":{"description":"named connection for what needs a user, token or header: environment ETL_CONNECTION_<NAME> holds its URL and headers","type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$"}},"required":["type","url"],"additionalProperties":false,"description":"a file fetched over HTTP or HTTPS"},{"type":"object","properties":{"type":{"type":"string","const":"postgres"},"name":{"description":"name of the source, owner of its rows; default: synthetic, else the run_label","type":"string","minLength":1,"maxLength":200},"key":{"description":"field or fields that identify an event; default: the hash of the record","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"minItems":1,"maxItems":16,"type":"array","items":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}}]},"event_type":{"description":"literal event type, or {\"field\": path}; default: \"record\"","anyOf":[{"type":"string","minLength":1,"maxLength":200},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""}},"required":["field"],"additionalProperties":false}]},"occurred_at":{"description":"field with the time of the event, and its format; default: none","anyOf":[{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},{"type":"object","properties":{"field":{"type":"string","minLength":1,"maxLength":512,"description":"path of a field, nested with dots: \"properties.mag\""},"format":{"default":"iso","description":"iso: ISO 8601 or RFC 3339, UTC where no offset is given","type":"string","enum":["iso","epoch_s","epoch_ms","epoch_us"]}},"required":["field"],"additionalProperties":false}]},"version":{"description":"field (number or time) that tells which version of a key is newest","type":"string","minLength":1,"maxLength":512},"connection":{"type":"string","pattern":"^[a-z][a-z0-9_]{0,62}$","description":"named connection: environment ETL_CONNECTION_<NAME> holds its DSN"},"table":{"description":"table, \"schema.name\" or \"name\"","type":"string","minLength":1,"maxLength":200},"query":{"description":"one select statement, instead of table","type":"string","minLength":1,"maxLength":20000},"page_key":{"description":"unique columns to page by; default: the table''s primary key","minItems":1,"maxItems":4,"type":"array","items":{"type":"string","minLength":1,"maxLength":63}},"cursor":{"description":"column that grows with every change; only rows from the last position on are read","type":"string","minLength":1,"maxLength":63},"cursor_mode":{"default":"window","description":"window: from the last position less the lookback on; exact (tables): also whatever a transaction wrote that was open at the last run, however late it commits, at the price of reading every row''s xmin","type":"string","enum":["window","exact"]},"lookback":{"description":"mode window: how far before the last position reading starts, in seconds for times and UUIDs, else in the column''s own numbers; default 300 and 10,000","type":"number","minimum":0,"maximum":1000000000000000},"lookback_seconds":{"description":"the same, as version 0.1.0 called it","type":"integer","minimum":0,"maximum":31536000},"cursor_sortable":{"default":false,"description":"whether a cursor of text sorts in the order in which rows change; else it is refused","type":"boolean"}},"required":["type","connection"],"additionalProperties":false,"description":"a table or query of another PostgreSQL database"}]},"transform":{"default":null,"description":"a transform module of your own, by name","anyOf":[{"type":"string","pattern":"^[a-z][a-z0-9_]{0,63}$","x-form":"the name of a transform module"},{"type":"null"}]},"transform_timeout_ms":{"default":60000,"description":"time limit of the transform module for a batch of about 1,000 records, in ms","type":"integer","minimum":100,"maximum":3600000},"suite":{"default":null,"description":"expectation suite; default: the one of the destination table","anyOf":[{"type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$","x-form":"a name of letters, digits, _ . and -, starting with a letter"},{"type":"null"}]},"on_failure":{"default":"record","description":"failed expectations: record them, or quarantine the failing rows","type":"string","enum":["record","quarantine"]},"sla_seconds":{"default":null,"description":"seconds from the request after which the run, or a stage, is late","anyOf":[{"anyOf":[{"type":"number","exclusiveMinimum":0,"maximum":31536000},{"type":"object","properties":{"run":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"stages":{"type":"object","properties":{"extract":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"transform":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"chunk":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"ge_validate":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"load":{"type":"number","exclusiveMinimum":0,"maximum":31536000},"finalize":{"type":"number","exclusiveMinimum":0,"maximum":31536000}},"additionalProperties":false}},"additionalProperties":false}]},{"type":"null"}]},"full_refresh":{"default":false,"description":"read all of an incremental source and set its cursor","type":"boolean"},"pool":{"default":"default_pool","description":"named limit on runs at once","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_.-]{0,99}$","x-form":"a name of letters, digits, _ . and -, starting with a letter"},"priority":{"default":0,"description":"place in the queue of the pool: each step counts as a minute of waiting","type":"integer","minimum":-10,"maximum":10},"overlap":{"default":"queue","description":"when a run of the same label is going on: wait, make no run, or cancel the older one","type":"string","enum":["queue","skip","cancel"]}},"additionalProperties":false}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"retention_days_metrics":{"default":90,"description":"days that rows of etl_improved_metrics are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_audit":{"default":90,"description":"days that rows of etl_improved_audit are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_alerts":{"default":180,"description":"days that rows of etl_improved_alerts are kept: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500},"retention_days_events":{"default":365,"description":"days that events are kept after they occurred, or were first seen, in etl_improved_events of every schema: 7 to 1,095; -1: for ever","type":"integer","minimum":-1,"maximum":36500}},"additionalProperties":false}')
 on conflict (singleton) do update set schema = excluded.schema, maintenance = excluded.maintenance;
 
 -- suites
@@ -6346,7 +6586,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('1c3b4278977fbb6dcd24dcdb48469fb127a141f03f74bc1d180a5b8e92e3bae8')
+insert into etl.setups (checksum) values ('828683864e4c2464f68b155b5669c6d5ba6dd9ce8373235fa2ac6cd4dbd297c4')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6354,4 +6594,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"1c3b4278977fbb6dcd24dcdb48469fb127a141f03f74bc1d180a5b8e92e3bae8","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"828683864e4c2464f68b155b5669c6d5ba6dd9ce8373235fa2ac6cd4dbd297c4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

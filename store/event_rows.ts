@@ -85,6 +85,7 @@ export async function upsertStaged(
   const columns = layout.columns.join(", ");
   const assignments = [...layout.columns.filter((column) => !key.includes(column)), updatedAt]
     .map((column) => `${column} = excluded.${column}`).join(", ");
+  const foreignRow = layout.isForeign("t", "excluded.source");
   const newer = isNewer(rules, {
     eventVersion: versionOf(layout, "excluded"),
     row: "t",
@@ -96,9 +97,7 @@ export async function upsertStaged(
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
       select ${columns}, now(), now() from pg_temp.etl_stage order by ${layout.order}
       on conflict (${key.join(", ")}) do update set ${assignments}
-      where not ${
-      layout.isForeign("t", "excluded.source")
-    } and t.${fingerprint} is distinct from excluded.${fingerprint}
+      where not ${foreignRow} and t.${fingerprint} is distinct from excluded.${fingerprint}
         and ${newer}
       returning ${firstSeenAt} = ${updatedAt} as is_new)
     select count(*) filter (where is_new)::integer as inserted,

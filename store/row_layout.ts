@@ -62,7 +62,7 @@ export const ROW_COLUMNS = [
 /** The events table: a row an event, the record as jsonb. */
 export const EVENTS: RowLayout = {
   columns: ROW_COLUMNS.map(quoteIdent),
-  key: ["event_id"],
+  key: [quoteIdent("event_id")],
   fingerprint: "fingerprint",
   runId: "run_id",
   version: "version",

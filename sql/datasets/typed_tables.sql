@@ -86,6 +86,12 @@ begin
   return errors;
 end $$;
 
+-- The events table of a run; null for a typed one, whose table its first load makes.
+create or replace function etl.event_table(run etl.runs) returns text
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select case when run.params ->> 'layout' is distinct from 'typed' then run.table_name end
+$$;
+
 -- Makes what a run writes to, or refuses what is there with another shape; `make` false only looks.
 -- The columns of a new typed table are known when its first load has looked at the data (etl.declare_dataset).
 create or replace function etl.prepare_destination(run etl.runs, make boolean) returns void
@@ -95,9 +101,9 @@ declare
   relation regclass;
 begin
   if make then
-    perform etl.ensure_destination(run.schema_name, case when not typed then run.table_name end, run.audit_table_name);
+    perform etl.ensure_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
   else
-    perform etl.check_destination(run.schema_name, case when not typed then run.table_name end, run.audit_table_name);
+    perform etl.check_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
   end if;
   if typed then
     perform etl.check_schema(run.schema_name);

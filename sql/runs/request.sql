@@ -121,8 +121,8 @@ begin
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
-  perform etl.prepare_destination(run, immediate and not run.dry_run and (run.schedule is null or etl.servers_may_make(run.schema_name,
-    case when run.params ->> 'layout' <> 'typed' then run.table_name end, run.audit_table_name)));
+  perform etl.prepare_destination(run, immediate and not run.dry_run
+    and (run.schedule is null or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name)));
   if immediate then
     existing := etl.make_way(run);
     if existing is not null then

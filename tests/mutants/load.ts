@@ -29,15 +29,15 @@ export const LOAD: Mutant[] = [
   {
     id: "load/updated-at",
     file: "store/event_rows.ts",
-    find: '!== "event_id"), "updated_at"]',
-    replace: '!== "event_id")]',
+    find: "!key.includes(column)), updatedAt]",
+    replace: "!key.includes(column))]",
     breaks: "a changed row says when it was changed",
     tests: ["integration/load_versions_test.ts: a row says when it was first seen"],
   },
   {
     id: "load/new-or-changed",
     file: "store/event_rows.ts",
-    find: "returning first_seen_at = updated_at as is_new",
+    find: "returning ${firstSeenAt} = ${updatedAt} as is_new",
     replace: "returning xmax = 0 as is_new",
     breaks: "a changed row reaches a partitioned destination",
     tests: [
@@ -71,7 +71,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/key-order",
     file: "store/event_rows.ts",
-    find: 'etl_stage order by event_id collate "C"',
+    find: "etl_stage order by ${layout.order}",
     replace: "etl_stage",
     breaks: "two runs never wait for each other in a circle",
     tests: ["integration/races_load_test.ts: changed rows are locked in the order"],
@@ -79,7 +79,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/foreign-upsert",
     file: "store/event_rows.ts",
-    find: 'where not ${layout.isForeign("t", "excluded.source")} and',
+    find: "where not ${foreignRow} and",
     replace: "where",
     breaks: "a row of another source is never changed",
     tests: ["integration/races_load_test.ts: a run that loses the race to another source"],
@@ -111,15 +111,15 @@ export const LOAD: Mutant[] = [
   {
     id: "load/foreign-rows",
     file: "store/event_keys.ts",
-    find: "when t.source <> $2 then 'foreign'",
-    replace: "when false then 'foreign'",
+    find: 'when ${layout.isForeign("t", "$2")} and $2::text is not null then',
+    replace: "when $2::text is null then",
     breaks: "a key that another source owns fails the run before anything is published",
     tests: ["integration/load_versions_test.ts: a key that another source owns"],
   },
   {
     id: "load/unchanged",
     file: "store/event_keys.ts",
-    find: "when t.fingerprint = m.fingerprint then null",
+    find: "when t.${layout.fingerprint} = m.fingerprint then null",
     replace: "when false then null",
     breaks: "a repeated load writes no row",
     tests: [
