@@ -61,6 +61,7 @@ export async function startReactions(deps: ReactionDeps): Promise<void> {
       channels: Object.keys(senders),
       openlineage: settings.openLineage !== null,
       suppress_seconds: settings.suppressSeconds,
+      maintenance_slack: settings.maintenanceSlack,
       trend_window: settings.trendWindow,
       ratio_drop: settings.ratioDrop,
       volume_drop: settings.volumeDrop,

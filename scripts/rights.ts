@@ -278,6 +278,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.to_numeric": { everybody: RUN },
   "etl.to_timestamptz": { everybody: RUN },
   "etl.turn_of": { server: RUN },
+  "etl.tell_maintenance": { server: RUN },
   "etl.typed_view_fixed": { server: RUN },
   "etl.typed_view_sql": { server: RUN },
   "etl.uuid7": { server: RUN },

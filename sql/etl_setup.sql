@@ -1150,6 +1150,7 @@ create table if not exists etl.reaction_settings (
 );
 -- when a backup was put in place last: what fell due before that gets its ticks first
 alter table etl.reaction_settings add column if not exists restored_at timestamptz;
+alter table etl.reaction_settings add column if not exists maintenance_slack boolean not null default true;
 comment on table etl.reaction_settings is 'how finished runs are judged and who is told; published by the server that started last';
 insert into etl.reaction_settings default values on conflict do nothing;
 
@@ -6074,6 +6075,28 @@ begin
 end $$;
 comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';
 
+-- Tells how a maintenance ended: one that failed is an incident until one succeeds; of one that did, Slack is told where
+-- that is wished. deleted: rows by task.
+create or replace function etl.tell_maintenance(state text, error text, deleted jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  figures text := (select string_agg(format('%s %s', d.value, replace(d.key, 'clean_old_', '')), ', ' order by d.key)
+    from jsonb_each_text(deleted) as d where d.value::bigint > 0);
+begin
+  if state = 'failed' then
+    perform etl.raise_alert('maintenance_failed', 'etl_maintenance', format('The maintenance failed: %s', left(error, 1500)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('deleted', deleted)));
+  elsif not etl.resolve_alert('maintenance_failed', 'etl_maintenance', format('The maintenance succeeded. Deleted: %s.', coalesce(figures, 'nothing')))
+    and exists (select from etl.reaction_settings as s where s.maintenance_slack and 'slack' = any (s.channels)) then
+    insert into etl.notifications (notification_id, channel, type, payload)
+    values (etl.uuid7(), 'slack', 'raised', jsonb_build_object('kind', 'Maintenance succeeded', 'subject', 'etl_maintenance',
+      'severity', 'info', 'message', format('Deleted: %s.', coalesce(figures, 'nothing')), 'run_id', null, 'run_label', null,
+      'fingerprint', 'maintenance:etl_maintenance', 'occurrences', 1, 'details', jsonb_build_object('deleted', deleted),
+      'opened_at', etl.iso(clock_timestamp()), 'at', etl.iso(clock_timestamp())));
+    perform etl.wake('channel slack');
+  end if;
+end $$;
+
 -- sql/access/grants.sql
 -- What roles may do in the database.
 
@@ -6521,6 +6544,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.to_numeric', 'everybody', 'execute'),
     ('function', 'etl.to_timestamptz', 'everybody', 'execute'),
     ('function', 'etl.turn_of', 'server', 'execute'),
+    ('function', 'etl.tell_maintenance', 'server', 'execute'),
     ('function', 'etl.typed_view_fixed', 'server', 'execute'),
     ('function', 'etl.typed_view_sql', 'server', 'execute'),
     ('function', 'etl.uuid7', 'server', 'execute'),
@@ -6586,7 +6610,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('828683864e4c2464f68b155b5669c6d5ba6dd9ce8373235fa2ac6cd4dbd297c4')
+insert into etl.setups (checksum) values ('dced6dd759d28794b5732430969cf86d2f89fcd5405d3e1ccb5984b879635ec3')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6594,4 +6618,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"828683864e4c2464f68b155b5669c6d5ba6dd9ce8373235fa2ac6cd4dbd297c4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"dced6dd759d28794b5732430969cf86d2f89fcd5405d3e1ccb5984b879635ec3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -265,7 +265,7 @@ export async function finishMaintenance(
       insert into public.etl_improved_audit (event, status, actor, params, details)
       select 'maintenance_finished', state, requested_by, params,
         jsonb_strip_nulls(jsonb_build_object('maintenance_id', ${id}::uuid, 'deleted', deleted, 'error', error)) from ended)
-    select state from ended`;
+    select state, etl.tell_maintenance(state, error, deleted) from ended`;
   if (row === undefined) throw new Error(SUPERSEDED);
   return row.state;
 }

@@ -6,6 +6,8 @@ export interface ReactionSettings {
   channels: string[];
   openlineage: boolean;
   suppress_seconds: number;
+  /** Whether Slack is told of maintenances that succeeded. */
+  maintenance_slack: boolean;
   trend_window: number;
   ratio_drop: number;
   volume_drop: number;
@@ -22,8 +24,8 @@ export async function publishReactionSettings(sql: Sql, settings: ReactionSettin
   await sql`
     with changed as (
       update etl.reaction_settings as s set (channels, openlineage, suppress_seconds, trend_window, ratio_drop,
-        volume_drop, stale_after_seconds, log_lines) = (select w.channels, w.openlineage, w.suppress_seconds,
-        w.trend_window, w.ratio_drop, w.volume_drop, w.stale_after_seconds, w.log_lines
+        volume_drop, stale_after_seconds, log_lines, maintenance_slack) = (select w.channels, w.openlineage, w.suppress_seconds,
+        w.trend_window, w.ratio_drop, w.volume_drop, w.stale_after_seconds, w.log_lines, w.maintenance_slack
         from jsonb_populate_record(null::etl.reaction_settings, ${json}::text::jsonb) as w)
       where to_jsonb(s) <> to_jsonb(jsonb_populate_record(s, ${json}::text::jsonb))
       returning 1)

@@ -49,6 +49,10 @@ export const telemetryEnvironment = {
     .describe("integration key of a PagerDuty service (Events API v2)"),
   ETL_ALERT_PAGERDUTY_URL: webUrl.default(PAGERDUTY_URL)
     .describe("where PagerDuty takes events; its EU region has another address"),
+  ETL_MAINTENANCE_SLACK: flag.default(true)
+    .describe(
+      "whether Slack is told of each maintenance that succeeded; one that failed is an alert",
+    ),
   ETL_ALERT_SUPPRESS_SECONDS: z.coerce.number().min(0).max(31_536_000).default(3600)
     .describe("an alert that goes on is told once in so many seconds"),
   ETL_ALERT_WINDOW: whole(3, 1000).default(7)
@@ -105,6 +109,8 @@ export interface TelemetrySettings {
   teamsWebhook: string | null;
   pagerDuty: { key: string; url: string } | null;
   suppressSeconds: number;
+  /** Whether Slack is told of maintenances that succeeded. */
+  maintenanceSlack: boolean;
   trendWindow: number;
   ratioDrop: number;
   volumeDrop: number;
@@ -131,6 +137,7 @@ export function telemetrySettings(env: Record<string, string>): TelemetrySetting
       ? null
       : { key: values.ETL_ALERT_PAGERDUTY_KEY, url: values.ETL_ALERT_PAGERDUTY_URL },
     suppressSeconds: values.ETL_ALERT_SUPPRESS_SECONDS,
+    maintenanceSlack: values.ETL_MAINTENANCE_SLACK,
     trendWindow: values.ETL_ALERT_WINDOW,
     ratioDrop: values.ETL_ALERT_RATIO_DROP,
     volumeDrop: values.ETL_ALERT_VOLUME_DROP,

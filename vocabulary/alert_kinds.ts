@@ -79,6 +79,12 @@ export const ALERT_KINDS = {
     advice:
       "See that a server with the role all or worker runs, and whether the consumer's oldest event fails again and again: later ones wait behind it.",
   },
+  maintenance_failed: {
+    title: "Maintenance failed",
+    when: "a task of `etl_maintenance` failed; the other tasks were done",
+    advice:
+      "The alert says which task and why; etl maintenance list shows the others. Remove the cause, then run it again: etl maintenance.",
+  },
 } as const satisfies Record<string, AlertKindText>;
 export type AlertKind = keyof typeof ALERT_KINDS;
 

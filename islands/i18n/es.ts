@@ -552,6 +552,8 @@ export const es = {
     "Mire el último error del consumidor en GET /api/consumers, quite la causa y entregue de nuevo: etl redeliver NOMBRE.",
   "advice.consumer_late":
     "Compruebe que hay un servidor con el rol all o worker, y si el evento más antiguo del consumidor falla una y otra vez: los demás esperan detrás.",
+  "advice.maintenance_failed":
+    "La alerta dice qué tarea falló y por qué; etl maintenance list muestra las demás. Quite la causa y repítalo: etl maintenance.",
   "alerts.about":
     "Las últimas 50: ejecuciones fallidas, tardías o con ratio bajo, datos anticuados, programaciones que no se cumplieron.",
   "alerts.kind": "Tipo",
@@ -578,6 +580,7 @@ export const es = {
   "alert.stale": "Datos anticuados",
   "alert.consumer_failed": "Consumidor fallido",
   "alert.consumer_late": "Consumidor con retraso",
+  "alert.maintenance_failed": "Mantenimiento fallido",
   "severity.info": "información",
   "severity.warning": "aviso",
   "severity.error": "error",

@@ -307,3 +307,25 @@ begin
     where t.maintenance_id = delete_old.maintenance_id and t.task = delete_old.task;
 end $$;
 comment on function etl.delete_old(uuid, integer, text, regclass, integer) is 'deletes a batch of old rows for a task of etl_maintenance';
+
+-- Tells how a maintenance ended: one that failed is an incident until one succeeds; of one that did, Slack is told where
+-- that is wished. deleted: rows by task.
+create or replace function etl.tell_maintenance(state text, error text, deleted jsonb) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  figures text := (select string_agg(format('%s %s', d.value, replace(d.key, 'clean_old_', '')), ', ' order by d.key)
+    from jsonb_each_text(deleted) as d where d.value::bigint > 0);
+begin
+  if state = 'failed' then
+    perform etl.raise_alert('maintenance_failed', 'etl_maintenance', format('The maintenance failed: %s', left(error, 1500)),
+      jsonb_build_object('severity', 'error', 'details', jsonb_build_object('deleted', deleted)));
+  elsif not etl.resolve_alert('maintenance_failed', 'etl_maintenance', format('The maintenance succeeded. Deleted: %s.', coalesce(figures, 'nothing')))
+    and exists (select from etl.reaction_settings as s where s.maintenance_slack and 'slack' = any (s.channels)) then
+    insert into etl.notifications (notification_id, channel, type, payload)
+    values (etl.uuid7(), 'slack', 'raised', jsonb_build_object('kind', 'Maintenance succeeded', 'subject', 'etl_maintenance',
+      'severity', 'info', 'message', format('Deleted: %s.', coalesce(figures, 'nothing')), 'run_id', null, 'run_label', null,
+      'fingerprint', 'maintenance:etl_maintenance', 'occurrences', 1, 'details', jsonb_build_object('deleted', deleted),
+      'opened_at', etl.iso(clock_timestamp()), 'at', etl.iso(clock_timestamp())));
+    perform etl.wake('channel slack');
+  end if;
+end $$;

@@ -20,6 +20,7 @@ create table if not exists etl.reaction_settings (
 );
 -- when a backup was put in place last: what fell due before that gets its ticks first
 alter table etl.reaction_settings add column if not exists restored_at timestamptz;
+alter table etl.reaction_settings add column if not exists maintenance_slack boolean not null default true;
 comment on table etl.reaction_settings is 'how finished runs are judged and who is told; published by the server that started last';
 insert into etl.reaction_settings default values on conflict do nothing;
 

@@ -6,6 +6,8 @@ import { runMaintenance } from "../../pipeline/maintenance/run.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startMaintaining } from "../helpers/maintaining.ts";
+import { startPeer } from "../helpers/peer.ts";
+import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 /** Rows of an events table: so many of each age in days. */
@@ -192,6 +194,46 @@ Deno.test("a retention is 7 to 1,095 days or -1: others are refused, stored ones
   assert.match(view.tasks[3]!.warnings[0]!, /variable, which says 0.*; 7 days are taken/);
   assert.match(view.tasks[2]!.warnings[0]!, /environment, which says 5000/);
   assert.equal(await counted(sql, "public.etl_improved_events"), 5);
+});
+
+Deno.test("Slack is told of a maintenance that failed and of one that succeeded, of the latter unless it is not wished", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await using slack = startPeer();
+  await using _maintaining = await startMaintaining(engine);
+  const told = () =>
+    slack.requests.map(({ body }) => JSON.parse(body).text.replaceAll("\u2060", ""));
+  const telling = (count: number) =>
+    waitFor(() => told().length >= count, { timeoutMs: 20_000, what: `${count} messages` });
+  {
+    await using _reacting = await startReacting(engine, { env: { SLACK_WEBHOOK: slack.address } });
+    await insertEvents(sql, "public.etl_improved_events", { 400: 3 });
+    await maintain(engine, {});
+    await telling(1);
+    assert.equal(told()[0], "Maintenance succeeded: etl_maintenance: Deleted: 3 events.");
+    await sql.unsafe(
+      `create table public.kept as select pg_get_functiondef('public.refresh_etl_mvs()'::regprocedure) as text;
+      create or replace function public.refresh_etl_mvs() returns void language plpgsql as $$
+      begin raise exception 'out of luck'; end $$`,
+    );
+    assert.equal((await maintain(engine, {})).state, "failed");
+    await telling(2);
+    assert.match(
+      told()[1],
+      /^Maintenance failed: etl_maintenance: The maintenance failed: refresh_mvs: out of luck/,
+    );
+    const open = await sql`select fingerprint from etl.alert_states where resolved_at is null`;
+    assert.deepEqual(open.map((row) => row.fingerprint), ["maintenance_failed:etl_maintenance"]);
+    await sql.unsafe("do $$ begin execute (select text from public.kept); end $$");
+    await maintain(engine, {});
+    await telling(3);
+    assert.match(told()[2], /^Recovered: Maintenance failed: .*succeeded\. Deleted: nothing/);
+  }
+  await using _quiet = await startReacting(engine, {
+    env: { SLACK_WEBHOOK: slack.address, ETL_MAINTENANCE_SLACK: "false" },
+  });
+  await maintain(engine, {});
+  assert.equal(Number((await sql`select count(*) as n from etl.notifications`)[0]!.n), 3);
 });
 
 Deno.test("events are as old as they occurred, or were first seen; a preview counts what would go", async (t) => {

@@ -601,6 +601,14 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/statsd_test.ts: StatsD is told of an end of a run that could not"],
   },
   {
+    id: "reactions/maintenance-told",
+    file: "store/maintenance.ts",
+    find: "select state, etl.tell_maintenance(state, error, deleted) from ended",
+    replace: "select state from ended",
+    breaks: "Slack is told of each maintenance",
+    tests: ["integration/maintenance_test.ts: Slack is told of a maintenance"],
+  },
+  {
     id: "reactions/sql-name",
     file: "pipeline/consumers/sql_text.ts",
     find: 'if (text.slice(start, end) !== ":" || next?.start !== end) continue;',
