@@ -251,7 +251,7 @@ export function AlertList({ alerts }: Pick<OverviewData, "alerts">) {
                     <Time at={alert.created_at} style="relative" />
                   </span>
                 </p>
-                <p class="alert-message">{alert.message}</p>
+                <p class="alert-message" lang="en">{alert.message}</p>
               </div>
             </li>
           ))}

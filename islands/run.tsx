@@ -20,24 +20,26 @@ const EXTRAS_INTERVAL_MS = 1000;
 /** Lines of the log that are kept on the page. */
 const LOG_LINES = 1000;
 
+type Explained = Pick<RunPageData, "remedies" | "problem">;
+
 /** The page of a run, which follows it until it has ended. */
 export function RunView(initial: RunPageData) {
   const { t } = useLocale();
   const [run, setRun] = useState(initial.run);
   const [extras, setExtras] = useState<RunExtras>(initial);
-  const [remedies, setRemedies] = useState(initial.remedies);
+  const [explained, setExplained] = useState<Explained>(initial);
   const [stream, setStream] = useState(isOver(run.state) ? 0 : 1);
   const loading = useRef<Promise<void> | null>(null);
   const id = run.run_id;
   const lastLine = useRef(initial.log.at(-1)?.line_no ?? 0);
 
   const loadExtras = useCallback(async () => {
-    const { remedies, ...more } = await call<RunExtras & { remedies: string[] }>(
+    const { remedies, problem, ...more } = await call<RunExtras & Explained>(
       `/etl/runs/${id}/data?log_after=${lastLine.current}`,
       { offline: t("error.network") },
     );
     lastLine.current = more.log.at(-1)?.line_no ?? lastLine.current;
-    setRemedies(remedies);
+    setExplained({ remedies, problem });
     setExtras((now) => ({ ...now, ...more, log: [...now.log, ...more.log].slice(-LOG_LINES) }));
   }, []);
 
@@ -96,7 +98,7 @@ export function RunView(initial: RunPageData) {
   return (
     <>
       <RunHead run={run} connection={over ? null : connection} onChanged={followAgain} />
-      {run.error !== null && <ErrorCard run={run} remedies={remedies} />}
+      {run.error !== null && <ErrorCard run={run} explained={explained} />}
       <Jumps extras={extras} />
       <RunFigures run={run} chunks={extras.chunks} />
       <div class="columns run-columns">
@@ -354,8 +356,9 @@ function ProgressBar({ chunks }: { chunks: ChunkStates }) {
 }
 
 /** Why the run did not succeed, and what helps. Texts of the server are in English. */
-export function ErrorCard({ run, remedies }: { run: RunDetail; remedies: string[] }) {
-  const { t } = useLocale();
+export function ErrorCard({ run, explained }: { run: RunDetail; explained: Explained }) {
+  const { t, lang } = useLocale();
+  const { remedies, problem } = explained;
   const { type, title, detail, errors = [] } = run.error as {
     type: string;
     title: string;
@@ -364,7 +367,11 @@ export function ErrorCard({ run, remedies }: { run: RunDetail; remedies: string[
   };
   const cancelled = run.state === "cancelled";
   return (
-    <Notice kind={cancelled ? "warning" : "problem"} title={<span lang="en">{title}</span>}>
+    <Notice
+      kind={cancelled ? "warning" : "problem"}
+      title={problem?.title ?? <span lang="en">{title}</span>}
+    >
+      {problem !== null && <p>{problem.meaning}</p>}
       <p lang="en">{detail}</p>
       {errors.length > 0 && (
         <ul class="bullets" lang="en">
@@ -378,7 +385,7 @@ export function ErrorCard({ run, remedies }: { run: RunDetail; remedies: string[
       {remedies.length > 0 && !cancelled && (
         <>
           <p class="notice-subtitle">{t("run.what_next")}</p>
-          <ul class="bullets" lang="en">
+          <ul class="bullets" lang={problem === null ? "en" : lang}>
             {remedies.map((remedy) => <li key={remedy}>{remedy}</li>)}
           </ul>
         </>
@@ -657,7 +664,8 @@ export function Lineage({ run, relations }: { run: RunDetail; relations: RunRela
             <li key={alert.kind + alert.created_at} class={`alert-row is-${alert.severity}`}>
               <Icon name="alerts" />
               <span>
-                <strong>{maybe(`alert.${alert.kind}`) ?? alert.kind}</strong> {alert.message}
+                <strong>{maybe(`alert.${alert.kind}`) ?? alert.kind}</strong>{" "}
+                <span lang="en">{alert.message}</span>
               </span>
             </li>
           ))}
@@ -750,6 +758,7 @@ export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] })
             onScroll={onScroll}
             tabIndex={0}
             role="log"
+            lang="en"
             aria-label={t("run.log")}
           >
             {shown.map((line) => <Line key={line.line_no} line={line} />)}

@@ -4,6 +4,8 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
+import { PROBLEMS_ES } from "../vocabulary/problems_es.ts";
+import { wantsSpanish } from "./shared/problems.ts";
 import { VERSION } from "../vocabulary/version.ts";
 import { neededFor, startsWork } from "./access/route_rules.ts";
 import { SECURE_COOKIE } from "./access/session.ts";
@@ -41,14 +43,12 @@ export function docsRoutes(app: OpenAPIHono): void {
   app.get("/api/docs/style.css", (c) => c.body(DOCS_STYLE, 200, { "content-type": "text/css" }));
   app.get(
     "/api/problems",
-    (c) =>
-      wantsHtml(c)
-        ? c.html(
-          htmlBelow(c, String(problemsPage(Object.keys(PROBLEM_TYPES).map(explained)))),
-          200,
-          HEADERS,
-        )
-        : c.json({ items: Object.keys(PROBLEM_TYPES).map(explained) }),
+    (c) => {
+      const items = Object.keys(PROBLEM_TYPES).map((type) => explained(type, wantsSpanish(c)));
+      return wantsHtml(c)
+        ? c.html(htmlBelow(c, String(problemsPage(items))), 200, HEADERS)
+        : c.json({ items });
+    },
   );
   app.get("/api/problems/:type", (c) => {
     const type = c.req.param("type");
@@ -58,17 +58,17 @@ export function docsRoutes(app: OpenAPIHono): void {
         detail: `There is no kind of problem ${type.slice(0, 100)}. /api/problems lists them.`,
       });
     }
-    const problem = explained(type);
+    const problem = explained(type, wantsSpanish(c));
     return wantsHtml(c)
       ? c.html(htmlBelow(c, String(problemPage(problem))), 200, HEADERS)
       : c.json(problem);
   });
 }
 
-function explained(type: string) {
+function explained(type: string, spanish: boolean) {
   const known = type as ProblemType;
   const { type: uri, title } = new Problem(known, { detail: "" }).toJSON();
-  return { type: uri, title, ...PROBLEM_TYPES[known] };
+  return { type: uri, title, ...PROBLEM_TYPES[known], ...(spanish ? PROBLEMS_ES[known] : {}) };
 }
 
 /** Browsers ask for HTML by name; everyone else gets JSON. */

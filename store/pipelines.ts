@@ -1,3 +1,4 @@
+import { kindsAbout } from "../vocabulary/alert_kinds.ts";
 import type { Sql } from "./database.ts";
 
 /** A run as a bar of its pipeline. */
@@ -86,10 +87,16 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
         where c.conf ->> 'run_label' is not null and c.conf ->> 'run_label' not like '%{{%'
     ),
     open_incidents as materialized (
-      select i.subject, case i.kind when 'sla_miss' then regexp_replace(i.subject, ' [a-z_]+$', '') else i.subject end as label,
-        case when i.kind = 'schedule_overdue' then i.subject when i.subject like 'schedule %' then substr(i.subject, 10) end as schedule
+      select case when i.kind = any (${kindsAbout("label or stage")}::text[])
+          then regexp_replace(i.subject, ' [a-z_]+$', '') else i.subject end as label,
+        case when i.kind = any (${kindsAbout("schedule")}::text[]) then i.subject
+          when i.subject like 'schedule %' then substr(i.subject, 10) end as schedule
       from etl.alert_states as i
-      where i.resolved_at is null and i.kind <> 'stale' and not starts_with(i.kind, 'consumer_')
+      where i.resolved_at is null and i.kind <> all (${[
+    ...kindsAbout("dataset"),
+    ...kindsAbout("consumer"),
+    ...kindsAbout("task"),
+  ]}::text[])
     ),
     looked as (
       select n.name, n.of_schedule, o.next_slot, coalesce(o.schedules, '{}') as schedules, i.incidents, l.active, e.bad

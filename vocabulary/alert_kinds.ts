@@ -1,6 +1,8 @@
 /** A kind of alert: what it is called in messages and on the dashboard, when it is raised, and what helps. */
 interface AlertKindText {
   title: string;
+  /** What its subject names: a run label; a label, and perhaps a stage after a space; a schedule; a dataset; a consumer; a task of maintenance. */
+  about: "label" | "label or stage" | "schedule" | "dataset" | "consumer" | "task";
   /** Markdown, for docs/alerts.md: what comes after "It opens when". */
   when: string;
   /** Plain text, for the dashboard: what to look at and what to do. docs/alerts.md says more. */
@@ -14,6 +16,7 @@ interface AlertKindText {
 export const ALERT_KINDS = {
   run_failed: {
     title: "Run failed",
+    about: "label",
     when:
       "a run failed for another reason than `low_ratio` or `ge_failed`, or a schedule could not ask for its run",
     advice:
@@ -21,6 +24,7 @@ export const ALERT_KINDS = {
   },
   low_ratio: {
     title: "Low acceptance ratio",
+    about: "label",
     when:
       "the ratio was below 1, whether or not the run's `min_acceptance_ratio` accepts that; the alert says which (`details.accepted`). Duplicates and filtered records do not lower it",
     advice:
@@ -28,12 +32,14 @@ export const ALERT_KINDS = {
   },
   ge_failed: {
     title: "Expectations not met",
+    about: "label",
     when: "expectations of the suite failed, whether or not the data was loaded",
     advice:
       "Open the run: each expectation is there with counts and samples. Correct the data and load again, or correct the suite and try it first.",
   },
   trend_drop: {
     title: "Ratio is falling",
+    about: "label",
     when:
       "the ratio is more than `drop_threshold_pct` (20) % below the mean of the last `trend_window` (7) runs of the label; at least three. The alert stores `ratio`, `avg_ratio`, `threshold_pct`. Version 0.1.0 called it `ratio_drop`",
     advice:
@@ -41,6 +47,7 @@ export const ALERT_KINDS = {
   },
   volume_drop: {
     title: "Fewer rows than usual",
+    about: "label",
     when:
       "the rows of a run are `ETL_ALERT_VOLUME_DROP` (0.5: half) or more below the mean of the last `trend_window` (7) runs of the label, at least three; or there are no rows, at the first run too. Never for incremental sources",
     advice:
@@ -48,6 +55,7 @@ export const ALERT_KINDS = {
   },
   sla_miss: {
     title: "Deadline missed",
+    about: "label or stage",
     when:
       "a run or a stage is not done at its deadline; raised within 5 s, while it is still running or waiting",
     advice:
@@ -55,6 +63,7 @@ export const ALERT_KINDS = {
   },
   schedule_overdue: {
     title: "Schedule is overdue",
+    about: "schedule",
     when:
       "a schedule was due and nothing has decided about its run, or its slots cannot be computed",
     advice:
@@ -62,6 +71,7 @@ export const ALERT_KINDS = {
   },
   stale: {
     title: "Data is stale",
+    about: "dataset",
     when:
       "a dataset was not loaded for `ETL_ALERT_STALE_SECONDS` (`etl.datasets.stale_after_seconds` for one)",
     advice:
@@ -69,18 +79,21 @@ export const ALERT_KINDS = {
   },
   consumer_failed: {
     title: "Consumer failed",
+    about: "consumer",
     when: "a consumer of datasets has failed five times with an event, and gives up on it",
     advice:
       "See the consumer's last error under GET /api/consumers, remove the cause, then deliver again: etl redeliver NAME.",
   },
   consumer_late: {
     title: "Consumer is late",
+    about: "consumer",
     when: "a dataset event has waited for its consumer for more than 15 minutes",
     advice:
       "See that a server with the role all or worker runs, and whether the consumer's oldest event fails again and again: later ones wait behind it.",
   },
   maintenance_failed: {
     title: "Maintenance failed",
+    about: "task",
     when: "a task of `etl_maintenance` failed; the other tasks were done",
     advice:
       "The alert says which task and why; etl maintenance list shows the others. Remove the cause, then run it again: etl maintenance.",
@@ -90,6 +103,10 @@ export type AlertKind = keyof typeof ALERT_KINDS;
 
 /** Titles and advice by kind, each name after a prefix: messages of the dashboard. */
 export type AlertMessages = Record<`${"alert" | "advice"}.${AlertKind}`, string>;
+
+/** The kinds whose subject names such a thing. */
+export const kindsAbout = (thing: AlertKindText["about"]): string[] =>
+  Object.entries(ALERT_KINDS).filter(([, { about }]) => about === thing).map(([kind]) => kind);
 
 export const ALERT_MESSAGES = Object.fromEntries(
   Object.entries(ALERT_KINDS).flatMap(([kind, { title, advice }]) => [

@@ -35,6 +35,8 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
       method,
       headers: {
         accept: "application/json",
+        // what the server says is in the language of the page, whatever the browser's is
+        "accept-language": document.documentElement.lang,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
         ...(type === undefined ? {} : { "content-type": type }),
         ...headers,

@@ -20,6 +20,8 @@ export interface RunPageData extends RunExtras {
   run: RunDetail;
   /** What helps with the run's error, one step each; in English. */
   remedies: string[];
+  /** What went wrong in the viewer's language; null where that is what the run's own error says. */
+  problem: { title: string; meaning: string } | null;
 }
 
 /** What the letters of ChunkStates stand for. */

@@ -3,7 +3,8 @@ import { type Context, Hono } from "hono";
 import { compress } from "hono/compress";
 import { setCookie } from "hono/cookie";
 import { useLocale } from "../../islands/lib/context.tsx";
-import { Problem } from "../../vocabulary/problem.ts";
+import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
 import { allow, routeName } from "../access/route_rules.ts";
@@ -130,21 +131,23 @@ export async function errorPage(
     menu: MENU,
     nav: null,
     status: problem.status as 404,
-    main: <ErrorMessage heading={heading} detail={problem.message} />,
+    main: <ErrorMessage heading={heading} type={problem.type} detail={problem.message} />,
   });
 }
 
 interface ErrorMessageProps {
   heading: "error.forbidden" | "error.not_found" | "error.unavailable" | "error.title";
+  type: ProblemType;
   detail: string;
 }
 
-function ErrorMessage({ heading, detail }: ErrorMessageProps) {
-  const { t } = useLocale();
+function ErrorMessage({ heading, type, detail }: ErrorMessageProps) {
+  const { t, lang } = useLocale();
   return (
     <section class="card empty large">
       <h1>{t(heading)}</h1>
-      <p>{detail}</p>
+      {lang === "es" && <p>{PROBLEMS_ES[type].meaning}</p>}
+      <p lang="en">{detail}</p>
       <p>
         <a class="button" href="/etl">{t("error.back")}</a>
       </p>

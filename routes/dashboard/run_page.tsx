@@ -3,6 +3,8 @@ import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
+import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
+import { readPreferences } from "./preferences.ts";
 import { listQuarantine, quarantineRules } from "../../store/quarantine.ts";
 import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import {
@@ -37,7 +39,7 @@ export const runPage: Page = {
     const run = await requiredRun(c, deps);
     const data: RunPageData = {
       run,
-      remedies: remediesOf(run),
+      ...explanationOf(c, run),
       ...await runExtras(deps, run.run_id, 0),
     };
     return {
@@ -52,7 +54,7 @@ async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const after = Number(c.req.query("log_after") ?? 0);
   const extras = await runExtras(deps, run.run_id, isIndex(after) ? after : 0);
-  return c.json({ ...extras, remedies: remediesOf(run) }, 200, { "cache-control": "no-store" });
+  return c.json({ ...extras, ...explanationOf(c, run) }, 200, { "cache-control": "no-store" });
 }
 
 async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
@@ -190,7 +192,13 @@ async function runExtras(
   };
 }
 
-function remediesOf(run: RunDetail): string[] {
-  const type = String(run.error?.type ?? "").replace("/api/problems/", "");
-  return PROBLEM_TYPES[type as ProblemType]?.remedies ?? [];
+/** What helps against what went wrong, in the viewer's language; and what it is, where that is not English. */
+function explanationOf(c: Context, run: RunDetail): Pick<RunPageData, "remedies" | "problem"> {
+  const type = String(run.error?.type ?? "").replace(/^.*\/api\/problems\//, "") as ProblemType;
+  if (!Object.hasOwn(PROBLEM_TYPES, type)) return { remedies: [], problem: null };
+  if (readPreferences(c).lang === "en") {
+    return { remedies: PROBLEM_TYPES[type].remedies, problem: null };
+  }
+  const { remedies, ...problem } = PROBLEMS_ES[type];
+  return { remedies, problem };
 }

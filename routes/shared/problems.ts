@@ -3,6 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type FieldError, Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { baseOf, problemBelow } from "./base_path.ts";
+import { spanishProblem } from "../../vocabulary/problems_es.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
 import type { Sql } from "../../store/database.ts";
 import {
@@ -96,11 +97,24 @@ export function problemResponse(c: Context, error: unknown, log: Log): Response 
     c.header("Retry-After", String(problem.extra.retry_after_seconds ?? 2));
   }
   if (problem.status === 401) c.header("WWW-Authenticate", challenge(problem));
+  const spanish = wantsSpanish(c);
+  const details = spanish ? spanishProblem(problem.toJSON()) : problem.toJSON();
   return c.body(
-    JSON.stringify({ ...problemBelow(c, problem.toJSON()), instance: baseOf(c) + c.req.path }),
+    JSON.stringify({ ...problemBelow(c, details), instance: baseOf(c) + c.req.path }),
     problem.status as ContentfulStatusCode,
-    { "content-type": "application/problem+json" },
+    {
+      "content-type": "application/problem+json",
+      "content-language": spanish ? "es" : "en",
+      vary: "Accept-Language",
+    },
   );
+}
+
+/** Whether Spanish is asked for before English (RFC 9110, "Accept-Language"); browsers sort by preference. */
+export function wantsSpanish(c: Context): boolean {
+  const asked = (c.req.header("accept-language") ?? "").slice(0, 500).toLowerCase().split(",")
+    .map((part) => part.trim());
+  return asked.find((part) => /^(?:en|es)\b/.test(part))?.startsWith("es") ?? false;
 }
 
 /** RFC 6750: what is wrong with the token, where there was one. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { assertAccessible, hydrated, noBrowser, screenshot, Site } from "./site.ts";
+import { assertAccessible, hydrated, noBrowser, screenshot, Site, walkByTab } from "./site.ts";
 import { seed } from "./seed.ts";
 
 const WIDTHS = [390, 1024, 1680];
@@ -32,10 +32,12 @@ Deno.test({
       search: "/etl/search?q=da",
       not_found: "/etl/nowhere",
     };
+    const untranslated: string[] = [];
     for (const [name, path] of Object.entries(pages)) {
       const expected = name === "not_found" ? /404/ : undefined;
-      for (const colorScheme of ["light", "dark"] as const) {
-        await site.visit(path, { colorScheme, ...(expected ? { expected } : {}) }, async (page) => {
+      await site.visit(path, expected ? { expected } : {}, async (page) => {
+        for (const colorScheme of ["light", "dark"] as const) {
+          await page.emulateMedia({ colorScheme });
           for (const width of WIDTHS) {
             await page.setViewportSize({ width, height: width < 500 ? 844 : 900 });
             await hydrated(page);
@@ -49,8 +51,10 @@ Deno.test({
           const width = colorScheme === "light" ? 1680 : 390;
           await page.setViewportSize({ width, height: 900 });
           await assertAccessible(page, `${name}, ${colorScheme}`);
-        });
-      }
+        }
+        await page.setViewportSize({ width: 1280, height: 900 });
+        assert.ok(await walkByTab(page, name) > 10, `${name} has few stops of the tab key`);
+      });
       const spanish = { locale: "es-ES", ...(expected ? { expected } : {}) };
       await site.visit(path, spanish, async (page) => {
         assert.equal(await page.getAttribute("html", "lang"), "es");
@@ -60,9 +64,23 @@ Deno.test({
           "document.querySelectorAll('body [lang=en]').forEach((e) => e.remove())",
         );
         const text = await page.locator("body").innerText();
-        assert.deepEqual(text.match(/.*\{[a-z]\w*\}.*/g), null, `${name} has unfilled places`);
+        // what the page says itself is Spanish
+        const english = /\b(?:what to do|rejected records|rows were|does not|has to)\b/i.exec(
+          text.replaceAll(/^.*(?:ETL_|\/api\/|psql).*$/gm, ""),
+        );
+        if (english !== null) {
+          untranslated.push(
+            `${name}: …${text.slice(Math.max(0, text.indexOf(english[0]) - 60)).slice(0, 140)}…`,
+          );
+        }
+        assert.deepEqual(
+          text.match(/.*(?<!\/)\{[a-z]\w*\}.*/g),
+          null,
+          `${name} has unfilled places`,
+        );
       });
     }
+    assert.deepEqual(untranslated, []);
   },
 });
 

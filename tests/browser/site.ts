@@ -178,7 +178,41 @@ export async function assertAccessible(page: Page, what: string): Promise<void> 
   assert.equal(found.length, 0, `${what}:\n${found.join("\n")}`);
 }
 
-/** Puts a picture of the whole page into .data/screenshots/<name>.png. */
+/**
+ * Goes through a page with the tab key: everything that takes the focus is in view and none keeps it. Answers how many
+ * do.
+ */
+export async function walkByTab(page: Page, what: string): Promise<number> {
+  await page.evaluate("document.activeElement?.blur(), window.scrollTo(0, 0), window.walked = []");
+  for (let steps = 0; steps < MOST_STOPS; steps++) {
+    await page.keyboard.press("Tab");
+    const stop = await page.evaluate(LOOK_AT_FOCUS) as string | null;
+    if (stop === null) return steps;
+    assert.equal(stop, "", `${what}: the focus ${stop}`);
+  }
+  throw new Error(`${what}: more than ${MOST_STOPS} stops of the tab key`);
+}
+
+const MOST_STOPS = 400;
+/** Null at the page's end; else what is wrong with where the focus is. */
+const LOOK_AT_FOCUS = `(() => {
+  const at = document.activeElement;
+  if (at === null || at === document.body || window.walked.includes(at) && window.walked[0] === at) return null;
+  const name = at.outerHTML.slice(0, 160);
+  // its day, month and year are stops of their own
+  if (at.type === "date" && window.walked.at(-1) === at) return "";
+  if (window.walked.includes(at)) return "comes back to " + name;
+  window.walked.push(at);
+  const { width, height } = at.getBoundingClientRect();
+  if (width < 1 || height < 1) return "is on something that cannot be seen: " + name;
+  const style = getComputedStyle(at);
+  const shown = style.outlineStyle !== "none" || style.boxShadow !== "none" ||
+    getComputedStyle(at.closest(".choice") ?? at).outlineStyle !== "none";
+  return shown ? "" : "cannot be seen on " + name;
+})()`;
+
+/** Puts a picture of the whole page into .data/screenshots/<name>.png, if ETL_TEST_PICTURES is set: it takes its time. */
 export async function screenshot(page: Page, name: string): Promise<void> {
+  if (!Deno.env.get("ETL_TEST_PICTURES")) return;
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
 }

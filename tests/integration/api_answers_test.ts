@@ -288,3 +288,30 @@ Deno.test("the page of alerts says for each kind what to do, in the reader's lan
     for (const kind of Object.keys(ALERT_KINDS)) assert.ok(page.includes(`id="do-${kind}"`), kind);
   }
 });
+
+Deno.test("whoever asks for Spanish before English is told in Spanish what is wrong", async (t) => {
+  await using engine = await startEngine(t, { workers: 1 });
+  const ask = async (language: string) => {
+    const response = await engine.request("/api/etl/run", {
+      method: "POST",
+      headers: { "content-type": "application/json", "accept-language": language },
+      body: JSON.stringify({ bach_size: 5 }),
+    });
+    const { title, errors } = await response.json();
+    return [response.headers.get("content-language"), title, errors[0].code, errors[0].message];
+  };
+  assert.deepEqual(await ask("es-MX,es;q=0.9,en;q=0.8"), [
+    "es",
+    "Parámetro desconocido",
+    "unknown-name",
+    "no es un nombre conocido; ¿querías decir batch_size?",
+  ]);
+  for (const language of ["en-GB,es;q=0.8", "*", "fr"]) {
+    const [tag, title] = await ask(language);
+    assert.deepEqual([tag, title], ["en", "Unknown parameter"]);
+  }
+  const explained = await engine.request("/api/problems/disk-full", {
+    headers: { "accept-language": "es" },
+  });
+  assert.equal((await explained.json()).title, "Disco lleno");
+});
