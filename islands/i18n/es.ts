@@ -683,6 +683,10 @@ export const es = {
   "param.schema_name": "esquema de destino",
   "param.table_name": "tabla de destino",
   "param.audit_table_name": "tabla de auditoría",
+  "param.layout":
+    "events: una fila por evento, su registro como JSON; typed: una columna por campo",
+  "param.schema_policy":
+    "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar, o poner el registro en cuarentena",
   "param.min_acceptance_ratio":
     "mínimo aceptado de total_rows / expected_rows; por debajo, la ejecución falla en finalize",
   "param.enforce_ge": "no cargar nada si no se cumplen todas las expectativas de la suite",

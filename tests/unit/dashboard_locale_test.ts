@@ -68,7 +68,7 @@ Deno.test("duration() chooses the unit that is read easily", () => {
 
 Deno.test("dateTime() is in the viewer's zone, utc() exact", () => {
   const iso = "2026-07-01T22:30:05.123Z";
-  assert.equal(english.dateTime(iso, "long"), "02 Jul 2026, 00:30:05");
+  assert.equal(english.dateTime(iso, "long"), "02 Jul 2026, 00:30:05 CEST");
   assert.equal(english.utc(iso), "2026-07-01 22:30:05.123 UTC");
 });
 

@@ -104,5 +104,5 @@ Deno.test("a line of text holds nothing that steers a terminal, whatever was log
   log.with({ run_label: hostile, [hostile]: 1 }).info(hostile, { list: [hostile] });
   assert.equal(lines.length, 1);
   assert.doesNotMatch(lines[0]!, /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
-  assert.match(lines[0]!, /a\\u001b\[2J\\u009b31m\\u202eb\\u2028c\\u0007\\u007f d/);
+  assert.match(lines[0]!, /a\\u001b\[2J\\u009b31m\\u202eb\\u2028c\\u0007\\u007f\\u000d\\u000ad/);
 });
