@@ -636,7 +636,9 @@ export function Lineage({ run, relations }: { run: RunDetail; relations: RunRela
         <li>
           <span class="lineage-kind">{t("run.dataset")}</span>
           <span class="lineage-name">
-            <code class="clip" title={run.dataset}>{run.dataset}</code>
+            <a class="clip" href={`/etl/datasets/${encodeURIComponent(run.dataset)}`}>
+              <code title={run.dataset}>{run.dataset}</code>
+            </a>
             <span class="quiet">
               {relations.event_no !== null
                 ? t("run.dataset_event", { n: relations.event_no })

@@ -2553,6 +2553,7 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   target etl.datasets;
   relation regclass;
+  pages double precision;
   estimate double precision;
   part boolean;
   result jsonb;
@@ -2563,13 +2564,14 @@ begin
     return null;
   end if;
   -- pages and rows of the last vacuum or analyze, projected onto the pages there are now
-  select case when c.reltuples > 0 and c.relpages > 0
-    then c.reltuples / c.relpages * (pg_relation_size(relation) / current_setting('block_size')::integer) else c.reltuples end
+  pages := pg_relation_size(relation) / current_setting('block_size')::integer;
+  select case when c.reltuples > 0 and c.relpages > 0 then c.reltuples / c.relpages * pages end
     into estimate from pg_class as c where c.oid = relation;
-  part := estimate > 4 * sample;
+  part := coalesce(estimate, 0) > 2 * sample;
   execute format($query$
-    with looked as materialized (select row_number() over () as place, to_jsonb(t) - 'fingerprint' as whole from (
-      select * from %s as t %s limit $1) as t),
+    with looked as materialized (
+      select row_number() over () as place, to_jsonb(t) - 'fingerprint' as whole, (t.ctid::text::point)[0] as page
+      from %s as t %s limit $1),
     cells as (
       select l.place, 0 as depth, e.key as name, e.value from looked as l, jsonb_each(l.whole) as e where e.key <> 'payload'
       union all
@@ -2595,7 +2597,7 @@ begin
       select a.attname, 0, null, 0, 0, null, null from pg_attribute as a
       where a.attrelid = $2 and a.attnum > 0 and not a.attisdropped and a.attname <> 'fingerprint' and a.attname <> 'payload'
         and not exists (select from valued as v where v.depth = 0 and v.name = a.attname))
-    select jsonb_build_object('rows', (select count(*) from looked),
+    select jsonb_build_object('rows', (select count(*) from looked), 'pages', (select max(page) + 1 from looked),
       'columns', coalesce((select jsonb_agg(jsonb_build_object('name', c.name,
           'type', coalesce(case when c.depth = 0 then (select format_type(a.atttypid, a.atttypmod) from pg_attribute as a
             where a.attrelid = $2 and a.attname = c.name and not a.attisdropped)
@@ -2606,8 +2608,13 @@ begin
         from (select * from columns order by depth desc, present desc, name limit 200) as c left join common as m on m.name = c.name), '[]'),
       'examples', coalesce((select jsonb_agg(l.whole order by l.place) from looked as l where l.place <= 20), '[]')) $query$,
     relation, case when part then format('tablesample system (%s)', least(100, 150.0 * sample / estimate)) else '' end)
-  into result using sample, relation, coalesce(target.columns, '[]');
-  return result || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
+  into result using case when part then sample else 2 * sample + 1 end, relation, coalesce(target.columns, '[]');
+  -- a table that was never analyzed: what its first pages hold is projected onto all of them
+  if not part and (result ->> 'rows')::integer > 2 * sample then
+    part := true;
+    estimate := greatest((result ->> 'rows')::double precision, (result ->> 'rows')::double precision / (result ->> 'pages')::double precision * pages);
+  end if;
+  return (result - 'pages') || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
     'sampled', part, 'bytes', pg_total_relation_size(relation));
 end $$;
 
@@ -6610,7 +6617,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('dced6dd759d28794b5732430969cf86d2f89fcd5405d3e1ccb5984b879635ec3')
+insert into etl.setups (checksum) values ('b1790696744d39f7db3dffc57f912f414003258733af8beb71bba80bc0a0c38f')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6618,4 +6625,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"dced6dd759d28794b5732430969cf86d2f89fcd5405d3e1ccb5984b879635ec3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"b1790696744d39f7db3dffc57f912f414003258733af8beb71bba80bc0a0c38f","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

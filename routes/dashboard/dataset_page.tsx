@@ -360,7 +360,9 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
                     {column.distinct < rows - column.nulls || rows === 1
                       ? (
                         <span class="common">
-                          {column.common.map(({ value, rows: n }) => (
+                          {column.common.filter((each) => each.rows > 1 || rows === 1).map((
+                            { value, rows: n },
+                          ) => (
                             <span key={value} class="common-value">
                               <span class="value-cell">{value}</span>{" "}
                               <span class="quiet">{number(n)}</span>

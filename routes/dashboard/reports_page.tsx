@@ -79,7 +79,9 @@ function Datasets({ datasets }: Pick<ReportsProps, "datasets">) {
           {datasets.map(({ dataset, events, last_event, consumers }) => (
             <li key={dataset}>
               <p class="alert-kind">
-                <code>{dataset}</code>
+                <a href={`/etl/datasets/${encodeURIComponent(dataset)}`}>
+                  <code>{dataset}</code>
+                </a>
                 {last_event !== null && (
                   <span class="quiet">
                     <Time at={last_event.created_at} />
@@ -159,7 +161,9 @@ export function ReportBody({ report }: { report: Json }) {
 function Part({ name, children }: { name: string; children: ComponentChildren }) {
   return (
     <div class="report-part">
-      <h3>{words(name)}</h3>
+      <h3>
+        <Words name={name} />
+      </h3>
       {children}
     </div>
   );
@@ -171,7 +175,9 @@ function Facts({ entries }: { entries: [string, unknown][] }) {
     <dl class="facts">
       {entries.map(([name, value]) => (
         <div key={name}>
-          <dt>{words(name)}</dt>
+          <dt>
+            <Words name={name} />
+          </dt>
           <dd>
             <Value name={name} value={value} />
           </dd>
@@ -192,7 +198,9 @@ function Table({ rows }: { rows: Json[] }) {
         <thead>
           <tr>
             {columns.map((column) => (
-              <th key={column} scope="col" class={className(column)}>{words(column)}</th>
+              <th key={column} scope="col" class={className(column)}>
+                <Words name={column} />
+              </th>
             ))}
           </tr>
         </thead>
@@ -225,4 +233,9 @@ function Value({ name, value }: { name: string; value: unknown }) {
   return <>{typeof value === "string" ? value : JSON.stringify(value)}</>;
 }
 
-const words = (name: string): string => name.replaceAll("_", " ");
+/** What a member of a report is called: in the viewer's language where it is known, else its name in words. */
+function Words({ name }: { name: string }) {
+  const { maybe } = useLocale();
+  const words = name.replaceAll("_", " ").trim();
+  return <>{maybe(`report.${name}`) ?? words.charAt(0).toUpperCase() + words.slice(1)}</>;
+}

@@ -67,6 +67,12 @@ Deno.test({
       from generate_series(1, 60000) as n`,
       [run],
     );
+    const { rows: [{ profile: unknown }] } = await client.query(
+      "select etl.profile_dataset('public.shop_orders') as profile",
+    );
+    // also of one that PostgreSQL has not counted yet
+    assert.ok(unknown.sampled && unknown.rows <= 2001, JSON.stringify(unknown.rows));
+    assert.ok(Math.abs(unknown.estimate - 60_040) < 12_000, String(unknown.estimate));
     await client.query("analyze public.shop_orders");
     const { rows: [{ profile }] } = await client.query(
       "select etl.profile_dataset('public.shop_orders') as profile",

@@ -30,7 +30,7 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/dataset-sample",
     file: "sql/datasets/profile.sql",
-    find: "part := estimate > 4 * sample;",
+    find: "part := coalesce(estimate, 0) > 2 * sample;",
     replace: "part := false;",
     breaks: "the page of a large dataset says that it shows a sample",
     tests: ["browser/dataset_test.ts: a dataset says"],
