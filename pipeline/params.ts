@@ -41,10 +41,12 @@ export const paramsSchema = z.strictObject({
   audit_table_name: identifier.default("etl_improved_audit").describe("audit table"),
   layout: z.enum(["events", "typed"]).default("events")
     .describe("events: a row an event, its record as JSON; typed: a column for each field"),
-  schema_policy: z.enum(["freeze", "quarantine"]).default("freeze")
+  schema_policy: z.enum(["freeze", "evolve", "quarantine"]).default("freeze")
     .describe(
-      "fields that a typed table has no column for: fail before loading, or quarantine the record",
+      "fields that a typed table has no column for: fail before loading, add columns, or quarantine the record",
     ),
+  write: z.enum(["upsert", "append"]).default("upsert")
+    .describe("upsert: newer records change the rows of their keys; append: rows are added only"),
   min_acceptance_ratio: z.number().min(0).max(1).default(1)
     .describe("lowest accepted total_rows / expected_rows; below it the run fails in finalize"),
   enforce_ge: z.boolean().default(false)

@@ -24,9 +24,15 @@ import {
   keysOfFilesWarning,
 } from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
-import { joinTypes, proposeTable, unknownFieldsProblem } from "./typed_rows.ts";
+import {
+  joinTypes,
+  joinUnknown,
+  proposeTable,
+  type UnknownFields,
+  unknownFieldsProblem,
+} from "./typed_rows.ts";
 import { columnsOf } from "./preview.ts";
-import { analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
+import { alterTable, analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { RunControl } from "./run_control.ts";
@@ -308,6 +314,34 @@ class RunExecution {
     this.#reopen();
   }
 
+  /** Gives fields that have no column yet one, before the chunks are prepared again. */
+  async #addColumns(unknown: UnknownFields): Promise<void> {
+    const table = this.#context.table!;
+    const { params } = this.#context;
+    const types = Object.entries(unknown).map(([field, { type }]) => [
+      field.replaceAll(".", "\\."),
+      type,
+    ]);
+    const add = proposeTable(Object.fromEntries(types), {
+      conf: columnsOf(params.source),
+      taken: table.columns,
+    });
+    const evolved = params.dry_run
+      ? { ...table, columns: [...table.columns, ...add] }
+      : await alterTable(this.#deps.sql, `${params.schema_name}.${params.table_name}`, {
+        add,
+        actor: this.#run.requested_by,
+        runId: this.#run.run_id,
+      });
+    this.#context = { ...this.#context, table: evolved };
+    this.#warnings.push(
+      `The table got ${add.length === 1 ? "a column" : `${add.length} columns`}: ${
+        add.map(({ name, type }) => `${name} ${type}`).join(", ")
+      }`,
+    );
+    this.#reopen();
+  }
+
   /** Tells the workers what the run has found out. */
   #reopen(): void {
     const { workers } = this.#deps;
@@ -333,7 +367,13 @@ class RunExecution {
     );
   }
 
-  async #prepare(chunks: PlannedChunk[], fillManifest: boolean): Promise<SpillMeta[]> {
+  /** `counted` are chunks that an earlier pass has told the tracker of. */
+  async #prepare(
+    chunks: PlannedChunk[],
+    fillManifest: boolean,
+    counted = new Set<number>(),
+  ): Promise<SpillMeta[]> {
+    const { params } = this.#context;
     const metas: SpillMeta[] = [];
     let rejected = 0;
     let hopeful = false;
@@ -347,7 +387,8 @@ class RunExecution {
         fillManifest,
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
-      this.#tracker.addPrepared(meta);
+      if (!counted.has(chunk.chunkNo)) this.#tracker.addPrepared(meta);
+      counted.add(chunk.chunkNo);
       hopeful ||= this.#context.isReplay || refuseHopelessRun(metas);
       rejected += meta.counts.rejected;
       if (rejected > MAX_QUARANTINE) {
@@ -355,10 +396,16 @@ class RunExecution {
       }
     });
     this.#control.throwIfHalted();
-    const unknown = metas.flatMap(({ counts }) =>
-      counts.unknown_fields === undefined ? [] : [counts.unknown_fields]
-    );
-    if (unknown.length > 0) throw unknownFieldsProblem(this.#context.params, unknown);
+    const unknown = joinUnknown(metas.map(({ counts }) => counts.unknown_fields));
+    if (Object.keys(unknown).length > 0) {
+      if (params.schema_policy !== "evolve") throw unknownFieldsProblem(params, unknown);
+      await this.#addColumns(unknown);
+      return await this.#prepare(
+        chunks.map((chunk) => ({ ...chunk, state: "planned" })),
+        fillManifest,
+        counted,
+      );
+    }
     // what is judged now is the batch: the stages before have done their part
     this.#tracker.end("extract", "transform", "chunk", "validate");
     if (this.#context.suite !== null) {
@@ -367,7 +414,7 @@ class RunExecution {
       );
       this.#validation = await this.#submit("judge", { states }, null);
     }
-    const { enforce_ge } = this.#context.params;
+    const { enforce_ge } = params;
     if (enforce_ge && this.#validation === null) throw noSuite();
     if (enforce_ge && !this.#validation!.success) throw suiteFailed(this.#validation!);
     this.#tracker.end("ge_validate");
@@ -502,6 +549,7 @@ export async function runContext(
     attempt: run.attempt,
     isReplay: run.replay_of !== null,
     ...await placeOf(sql, run),
+    appends: params.write === "append",
     params,
     table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
     sourceName,

@@ -187,20 +187,25 @@ export class RowShaper {
   }
 }
 
-/** The problem of a run whose records have fields that the table has no column for. */
-export function unknownFieldsProblem(
-  { schema_name, table_name }: { schema_name: string; table_name: string },
-  chunks: UnknownFields[],
-): Problem {
+/** The unknown fields of a run, from those of its chunks. */
+export function joinUnknown(chunks: (UnknownFields | undefined)[]): UnknownFields {
   const all: UnknownFields = {};
   for (const fields of chunks) {
-    for (const [field, { records, type, example }] of Object.entries(fields)) {
+    for (const [field, { records, type, example }] of Object.entries(fields ?? {})) {
       const known = Object.hasOwn(all, field) ? all[field] : undefined;
       all[field] = known === undefined
         ? { records, type, example }
         : { ...known, records: known.records + records, type: joined(known.type, type) };
     }
   }
+  return all;
+}
+
+/** The problem of a run whose records have fields that the table has no column for. */
+export function unknownFieldsProblem(
+  { schema_name, table_name }: { schema_name: string; table_name: string },
+  all: UnknownFields,
+): Problem {
   const names = Object.keys(all);
   const told = names.slice(0, 5).map((field) =>
     `${field} (${all[field]!.type}, in ${all[field]!.records} records, such as ${

@@ -1,7 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { plainType, proposeTable } from "../pipeline/typed_rows.ts";
 import { proposeColumns, setDatasetColumns, typedView } from "../store/datasets.ts";
+import { alterTable, declaredTable } from "../store/typed_tables.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
 import { json, problemResponses } from "./shared/schemas.ts";
@@ -58,6 +60,26 @@ const bodySchema = z.strictObject({
   }),
 });
 
+const types = z.record(z.string().min(1).max(512), z.string().min(1).max(40));
+
+const alterSchema = z.strictObject({
+  add: types.optional().openapi({
+    description: "fields of records that get a column, with its type",
+    example: { discount: "numeric(5,2)" },
+  }),
+  types: types.optional().openapi({
+    description: "columns that get a wider type: integer → numeric, date → timestamptz",
+  }),
+});
+
+/** What a typed table is made of; its `columns` have types as numeric(12,2). */
+const declaredSchema = z.object({
+  source: z.string(),
+  key: z.array(z.string()).nullable(),
+  version: z.string().nullable(),
+  columns: z.array(z.object({ name: z.string(), path: z.string(), type: z.string() })),
+}).openapi("TypedTable");
+
 const params = z.object({
   dataset: z.string().max(200).openapi({
     param: { name: "dataset", in: "path" },
@@ -113,6 +135,35 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const { columns, view } = c.req.valid("json" as never) as z.infer<typeof bodySchema>;
       await setDatasetColumns(deps.sql, dataset, { columns, view, actor: actorOf(c) });
       return c.json(await known(dataset), 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "patch",
+      path,
+      summary: "Add columns to a typed table, or widen their types",
+      description: "All or nothing, and noted in the audit table. No value that is there changes.",
+      request: { params, body: { required: true, content: json(alterSchema) } },
+      responses: {
+        200: { description: "what the dataset declares now", content: json(declaredSchema) },
+        ...problemResponses(400, 404, 409, 415, 422),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      const { add = {}, types = {} } = c.req.valid("json" as never) as z.infer<typeof alterSchema>;
+      const table = await declaredTable(deps.sql, dataset);
+      const paths = Object.entries(add).map(([field, type]) => [
+        field.replaceAll(".", "\\."),
+        plainType(type),
+      ]);
+      const altered = await alterTable(deps.sql, dataset, {
+        add: proposeTable(Object.fromEntries(paths), { conf: {}, taken: table?.columns ?? [] }),
+        types,
+        actor: actorOf(c),
+      });
+      const { source, key, version, columns } = altered;
+      return c.json({ source, key, version, columns }, 200);
     },
   );
   app.openapi(

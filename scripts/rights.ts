@@ -150,6 +150,8 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.end_backends": { server: RUN },
   "etl.end_gone_incidents": { server: RUN },
   "etl.event_table": { server: RUN },
+  "etl.is_column": { server: RUN },
+  "etl.alter_dataset": { server: RUN },
   "etl.ensure_destination": { server: RUN },
   "etl.fail_deliveries": { server: RUN },
   "etl.failed_expectations": { server: RUN },

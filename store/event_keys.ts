@@ -219,7 +219,7 @@ export async function* compareKeys(
 ): AsyncGenerator<Decided> {
   const layout = layoutOf(run);
   const version = versionOf(layout, "m") && "m.version";
-  const newer = isNewer({ layout, late: run.late }, {
+  const newer = isNewer({ layout, late: run.late, appends: run.appends }, {
     eventVersion: version,
     row: "t",
     orderRunId: "$1",
@@ -234,7 +234,9 @@ export async function* compareKeys(
         when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
         when t.${layout.fingerprint} = m.fingerprint then null
         when ${newer} then 'update'
-        when ${run.late} and ${orNone(version)} = ${orNone(versionOf(layout, "t"))} then 'held'
+        when ${run.late && !run.appends} and ${orNone(version)} = ${
+      orNone(versionOf(layout, "t"))
+    } then 'held'
       end as decision
       from ${keys} as m left join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
     ) as compared

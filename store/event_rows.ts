@@ -9,6 +9,8 @@ export const NO_VERSION = "'-infinity'::numeric";
 export interface Precedence {
   /** Whether a run that was requested later has loaded already. */
   late: boolean;
+  /** Whether rows that are there stay as they are, whatever comes. */
+  appends: boolean;
 }
 
 /** A table's rows and what decides between them. */
@@ -21,7 +23,7 @@ export interface Rules extends Precedence {
  * requests. A late run cannot know what the later one found as it was, so only a version helps it.
  */
 export function isNewer(
-  { late, layout }: Rules,
+  { late, appends, layout }: Rules,
   { eventVersion, row, orderRunId }: {
     eventVersion: string | null;
     row: string;
@@ -29,6 +31,7 @@ export function isNewer(
   },
 ): string {
   const [new_, old] = [eventVersion, versionOf(layout, row)].map(orNone);
+  if (appends) return `false and ${orderRunId}::uuid is not null`;
   return late
     ? `${new_} > ${old} and ${orderRunId}::uuid is not null`
     : `(${new_}, ${orderRunId}::uuid) > (${old}, ${row}.${layout.runId})`;

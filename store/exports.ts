@@ -22,6 +22,8 @@ export interface ExportFacts {
   ended: boolean;
   /** Great Expectations' validation result; null where there was no suite. */
   validation: ValidationFacts | null;
+  /** Of a typed destination; null: a table of events. */
+  columns: { name: string; type: string }[] | null;
 }
 
 export interface ValidationFacts {
@@ -53,7 +55,9 @@ export async function exportFacts(
       'run', (to_jsonb(jsonb_populate_record(r, coalesce(e.snapshot, '{}'))) - 'conf' - 'pin') #- '{params,source,records}',
       'ended', e.run_id is not null,
       'stages', coalesce((select jsonb_agg(to_jsonb(s)) from etl.stages as s where s.run_id = r.run_id), '[]'),
-      'validation', (select v.result from etl.validations as v where v.run_id = r.run_id)) as facts
+      'validation', (select v.result from etl.validations as v where v.run_id = r.run_id),
+      'columns', (select d.declared -> 'columns' from etl.datasets as d
+        where d.dataset = r.schema_name || '.' || r.table_name and r.params ->> 'layout' = 'typed')) as facts
     from etl.runs as r left join etl.run_ends as e on e.run_id = r.run_id and e.end_no = ${end_no}
     where r.run_id = ${run_id}`;
   return row!.facts;

@@ -1,5 +1,5 @@
 import type { Sql } from "./database.ts";
-import type { TypedTable } from "./row_layout.ts";
+import type { TypedColumn, TypedTable } from "./row_layout.ts";
 
 /** What a dataset has declared; null where it has not, or is a table of events. */
 export async function declaredTable(sql: Sql, dataset: string): Promise<TypedTable | null> {
@@ -25,4 +25,25 @@ export async function declareTable(
 /** Tells the planner what a typed table holds. */
 export async function analyzeTable(sql: Sql, dataset: string): Promise<void> {
   await sql`select etl.analyze_dataset(${dataset})`;
+}
+
+/**
+ * Adds columns to a typed table, and gives columns wider types, by name. Answers what the dataset declares then. Raises
+ * not-found, invalid-conf, conflict, missing-grant.
+ */
+export async function alterTable(
+  sql: Sql,
+  dataset: string,
+  { add, types = {}, actor, runId = null }: {
+    add: TypedColumn[];
+    types?: Record<string, string>;
+    actor: string;
+    runId?: string | null;
+  },
+): Promise<TypedTable> {
+  const [row] = await sql<{ declared: TypedTable }[]>`
+    select etl.alter_dataset(${dataset}, ${JSON.stringify(add)}::text::jsonb, ${
+    JSON.stringify(types)
+  }::text::jsonb, ${actor}, ${runId}) as declared`;
+  return row!.declared;
 }

@@ -93,6 +93,7 @@ async function writeRows(
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
     layout,
     late: context.late,
+    appends: context.appends,
   });
   if (foreign.length > 0) {
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });

@@ -20,6 +20,8 @@ export interface RunContext {
   orderRunId: string;
   /** A later request has put rows there since: what is missing is added, and nothing changed. */
   late: boolean;
+  /** `write: append`: rows that are there stay as they are. */
+  appends: boolean;
   params: Params;
   /** Owner of the rows. */
   sourceName: string;

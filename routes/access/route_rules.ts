@@ -66,6 +66,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/datasets/events": { role: "viewer" },
   "GET /api/datasets/{dataset}/columns": { role: "viewer" },
   "PUT /api/datasets/{dataset}/columns": { role: "admin" },
+  "PATCH /api/datasets/{dataset}/columns": { role: "admin" },
   "DELETE /api/datasets/{dataset}/columns": { role: "admin" },
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },
   "GET /api/consumers": { role: "viewer" },

@@ -120,6 +120,13 @@ begin
   end if;
 end $$;
 
+-- Whether {name, path, type} can be a column of a typed table.
+create or replace function etl.is_column(declared jsonb) returns boolean
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select octet_length(declared ->> 'name') between 1 and 63 and declared ->> 'name' not like '\_etl\_%' and declared ->> 'path' <> ''
+    and declared ->> 'type' ~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$'
+$$;
+
 -- Makes a typed table and notes its dataset. Raises invalid-conf for columns that cannot be.
 create or replace function etl.make_typed_table(schema_name text, table_name text, declared jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
@@ -135,9 +142,7 @@ begin
     perform etl.raise_problem('invalid-conf', 'A typed table has 1 to 1,500 columns.');
   end if;
   select string_agg(format('%s (type %s)', c.value ->> 'name', c.value ->> 'type'), ', ') into wrong
-  from jsonb_array_elements(declared -> 'columns') as c
-  where c.value ->> 'name' is null or octet_length(c.value ->> 'name') not between 1 and 63 or c.value ->> 'name' like '\_etl\_%' or c.value ->> 'path' is null
-    or c.value ->> 'type' is null or c.value ->> 'type' !~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$';
+  from jsonb_array_elements(declared -> 'columns') as c where not coalesce(etl.is_column(c.value), false);
   if wrong is not null then
     perform etl.raise_problem('invalid-conf', format('These cannot be columns: %s', wrong));
   end if;
@@ -212,3 +217,65 @@ begin
   end if;
   execute format('analyze %s', relation);
 end $$;
+
+-- Adds columns to a typed table, [{name, path, type}] (those that are there already are left alone), and gives columns wider
+-- types, {name: type}, where no value changes by it. Answers what the dataset declares from then on. Runs as the owner of schema
+-- etl, who owns the table, for whoever may write into it.
+create or replace function etl.alter_dataset(dataset text, add jsonb, types jsonb default '{}', actor text default session_user, run_id uuid default null) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '10s' as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  each record;
+  fresh jsonb;
+  wrong text;
+begin
+  select * into target from etl.datasets as d where d.dataset = alter_dataset.dataset for update;
+  if target.declared is null then
+    perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+  end if;
+  relation := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not change %s. As an owner: grant insert on %s to %I', session_user, dataset, relation, session_user));
+  end if;
+  select coalesce(jsonb_agg(a.value || jsonb_build_object('type', etl.plain_type(a.value ->> 'type'))), '[]') into fresh from jsonb_array_elements(coalesce(add, '[]')) as a
+  where not exists (select from jsonb_array_elements(target.declared -> 'columns') as c where c.value ->> 'path' = a.value ->> 'path');
+  select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
+    into wrong from jsonb_array_elements(fresh) as a where not coalesce(etl.is_column(a.value), false);
+  select concat_ws('; ', wrong, string_agg(format('%s: %s', t.name, case when c.value is null then 'is no column of the table'
+      else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric; nothing else keeps every value' end), '; '))
+    into wrong
+  from jsonb_each_text(coalesce(types, '{}')) as t (name, type)
+  left join jsonb_array_elements(target.declared -> 'columns') as c on c.value ->> 'name' = t.name
+  where c.value is null or (c.value ->> 'type', etl.plain_type(t.type)) not in (('integer', 'numeric'), ('date', 'timestamptz'))
+    and not (c.value ->> 'type' like 'numeric(%' and etl.plain_type(t.type) = 'numeric') and c.value ->> 'type' <> etl.plain_type(t.type);
+  if wrong <> '' then
+    perform etl.raise_problem('invalid-conf', wrong);
+  end if;
+  for each in select a.value ->> 'name' as name, a.value ->> 'type' as type from jsonb_array_elements(fresh) as a loop
+    if relation is not null then
+      execute format('alter table %s add column %I %s', relation, each.name, case each.type when 'integer' then 'bigint' else each.type end);
+    end if;
+  end loop;
+  for each in select t.name, etl.plain_type(t.type) as type from jsonb_each_text(coalesce(types, '{}')) as t (name, type) loop
+    if relation is not null then
+      execute format('alter table %s alter column %I type %s using %s', relation, each.name, each.type,
+        case each.type when 'timestamptz' then format('%I::timestamp at time zone ''UTC''', each.name) else quote_ident(each.name) || '::' || each.type end);
+    end if;
+  end loop;
+  update etl.datasets as d set declared = jsonb_set(d.declared, '{columns}', (
+      select jsonb_agg(case when types ? (c.value ->> 'name') then c.value || jsonb_build_object('type', etl.plain_type(types ->> (c.value ->> 'name'))) else c.value end order by c.place)
+      from jsonb_array_elements(d.declared -> 'columns') with ordinality as c (value, place)) || fresh)
+  where d.dataset = alter_dataset.dataset returning * into target;
+  if fresh <> '[]' or coalesce(types, '{}') <> '{}' then
+    insert into public.etl_improved_audit (run_id, event, actor, details)
+    values (alter_dataset.run_id, 'dataset_altered', actor, jsonb_build_object('dataset', dataset, 'added', fresh, 'types', coalesce(types, '{}')));
+  end if;
+  return target.declared;
+exception
+  when lock_not_available then
+    perform etl.raise_problem('conflict', format('%s is in use just now, so its columns cannot be changed. Try again when the queries on it have ended.', relation), status => 409);
+  when duplicate_column then
+    perform etl.raise_problem('conflict', format('%s: %s has such a column already, which no run has made', sqlerrm, relation), status => 409);
+end $$;
+comment on function etl.alter_dataset(text, jsonb, jsonb, text, uuid) is 'adds columns to a typed table and gives columns wider types';

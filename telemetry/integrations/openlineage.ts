@@ -136,7 +136,7 @@ export function lineageEvent(
       }),
     },
     inputs: inputs(facts, ended, options),
-    outputs: outputs(run, ended, options),
+    outputs: outputs(facts, ended, options),
   };
 }
 
@@ -206,13 +206,16 @@ function inputName(run: EndedRun, options: LineageOptions): { namespace: string;
   }
 }
 
-function outputs(run: EndedRun, ended: boolean, { destination }: LineageOptions) {
+function outputs({ run, columns }: ExportFacts, ended: boolean, { destination }: LineageOptions) {
   if (run.dry_run) return [];
   const { inserted = 0, updated = 0 } = run.counts ?? {};
   return [{
     namespace: destination.namespace,
     name: `${destination.database}.${run.schema_name}.${run.table_name}`,
-    facets: facet("schema", { fields: COLUMNS.map(([name, type]) => ({ name, type })) }),
+    facets: facet("schema", {
+      fields: (columns ?? COLUMNS.map(([name, type]) => ({ name, type })))
+        .map(({ name, type }) => ({ name, type })),
+    }),
     outputFacets: ended ? facet("outputStatistics", { rowCount: inserted + updated }) : {},
   }];
 }

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { exportFacts } from "../../store/exports.ts";
+import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
 
 /** Loads records into the typed table `orders`, unless told otherwise. */
 function load(
@@ -380,4 +383,126 @@ Deno.test("a dry run makes no typed table, no records make none, and a record wi
   const [known] = await engine
     .sql`select reltuples::int as rows from pg_class where oid = 'orders'::regclass`;
   assert.equal(known!.rows, 3, "the planner knows the table after its first load");
+});
+
+Deno.test("new fields get columns, by policy or by hand, and reach rows that did not change otherwise", async (t) => {
+  await using engine = await startEngine(t);
+  const source = { columns: { qty: "integer" } };
+  const first = Array.from({ length: 7 }, (_, id) => ({ id, qty: id, day: "2026-01-01" }));
+  await load(engine, first, { source });
+  const grown = first.map((row) =>
+    row.id === 5
+      ? { ...row, "New Field": 1.5, since: "2026-05-05" }
+      : row.id === 6
+      ? { ...row, "New Field": 2 }
+      : row
+  );
+  const before = await engine
+    .sql`select id::int, xmin::text as x from orders where id < 5 order by id`;
+  const dry = await load(engine, grown, { schema_policy: "evolve", source, dry_run: true });
+  assert.deepEqual(counts(dry), [0, 2, 5, 0, 0]);
+  const run = await load(engine, grown, { schema_policy: "evolve", source });
+  assert.deepEqual(counts(run), [0, 2, 5, 0, 0]);
+  assert.equal(run.counts.records_read, 7);
+  assert.match(run.warnings.join(), /The table got 2 columns: since date, new_field numeric/);
+  assert.deepEqual(
+    await engine.sql`select id::int, xmin::text as x from orders where id < 5 order by id`,
+    before,
+  );
+  const rows = await engine
+    .sql`select new_field::text as n, since::text from orders where id >= 5 order by id`;
+  assert.deepEqual(rows.map((r) => Object.values(r)), [["1.5", "2026-05-05"], ["2", null]]);
+  const stage = run.stages.find(({ stage }) => stage === "extract")!;
+  assert.equal(stage.records_out, 7, "what is prepared again is counted once");
+  const [noted] = await engine
+    .sql`select run_id, details from etl_improved_audit where event = 'dataset_altered'`;
+  assert.equal(noted!.run_id, run.run_id);
+  assert.deepEqual(noted!.details.added.map(({ name }: { name: string }) => name), [
+    "since",
+    "new_field",
+  ]);
+  assert.deepEqual(counts(await load(engine, grown, { source })), [0, 0, 7, 0, 0]);
+
+  const alter = async (body: object) => {
+    const answer = await engine.request("/api/datasets/public.orders/columns", {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return { status: answer.status, body: await answer.json() };
+  };
+  const altered = await alter({
+    add: { "x.y": "numeric(5, 2)" },
+    types: { qty: "numeric", day: "timestamptz" },
+  });
+  assert.equal(altered.status, 200, JSON.stringify(altered.body));
+  assert.deepEqual(
+    (await columns(engine)).filter(({ name }) => ["qty", "day", "x_y"].includes(name)).map((
+      { type },
+    ) => type).sort(),
+    ["numeric", "numeric(5,2)", "timestamp with time zone"],
+  );
+  const [moved] = await engine
+    .sql`select day at time zone 'UTC' = '2026-01-01' as same from orders where id = 1`;
+  assert.equal(moved!.same, true);
+  for (
+    const wrong of [{ types: { qty: "integer" } }, { types: { none: "numeric" } }, {
+      add: { z: "money" },
+    }]
+  ) {
+    assert.equal((await alter(wrong)).status, 422, JSON.stringify(wrong));
+  }
+  const wider = await load(engine, [{ id: 1, qty: 1.5, "x.y": 3.25, day: "2026-01-01T12:00:00Z" }]);
+  assert.deepEqual(counts(wider), [0, 1, 0, 0, 0]);
+});
+
+Deno.test("append adds rows and changes none, and the same input again adds nothing", async (t) => {
+  await using engine = await startEngine(t);
+  for (const layout of ["events", "typed"] as const) {
+    const table_name = `log_${layout}`;
+    const append = { layout, table_name, write: "append" };
+    const keyless = { ...append, source: { key: undefined } };
+    const lines = Array.from({ length: 8 }, (_, n) => ({ n, line: `line ${n}` }));
+    assert.deepEqual(counts(await load(engine, lines, keyless)), [8, 0, 0, 0, 0]);
+    assert.deepEqual(counts(await load(engine, lines, keyless)), [0, 0, 8, 0, 0]);
+    const more = [...lines, { n: 8, line: "new" }];
+    assert.deepEqual(counts(await load(engine, more, keyless)), [1, 0, 8, 0, 0]);
+    const keyed = { ...append, table_name: `keyed_${layout}`, source: { version: "v" } };
+    await load(engine, [{ id: 1, v: 1 }, { id: 2, v: 1 }], keyed);
+    for (const chunk_size of [1, 100]) {
+      const run = await load(engine, [{ id: 1, v: 2 }, { id: 2, v: 2 }, {
+        id: 3 + chunk_size,
+        v: 2,
+      }], { ...keyed, chunk_size });
+      assert.deepEqual(counts(run), [1, 0, 2, 0, 0]);
+    }
+  }
+  const [sum] = await engine.sql`select max(v)::int as v from keyed_typed where id < 3`;
+  assert.equal(sum!.v, 1);
+});
+
+Deno.test("a backup holds typed tables, and lineage their columns", async (t) => {
+  await using engine = await startEngine(t);
+  const run = await load(engine, [{ id: 1, price: 1.5, tags: ["a"] }, { id: 2, price: 2 }], {
+    source: { key: ["id", "price"], version: "id" },
+  });
+  counts(run);
+  const facts = await exportFacts(engine.sql, { run_id: run.run_id, end_no: 1 });
+  assert.deepEqual(facts.columns!.map(({ name, type }) => `${name} ${type}`), [
+    "id integer",
+    "tags jsonb",
+    "price numeric",
+  ]);
+  await using dir = await backupDir();
+  const backup = await backUp(engine.db.dsn, dir);
+  const expected = await held(engine.db.dsn, backup);
+  await using empty = await testDatabase(t, { setUp: false });
+  await restore(empty.dsn, backup);
+  assert.deepEqual(await held(empty.dsn, backup), expected);
+  assert.ok(JSON.stringify(expected).includes("orders"));
+  await using restored = await startEngine(t, { database: empty });
+  const again = await load(restored, [{ id: 1, price: 1.5, tags: ["a"] }, { id: 3, price: 2 }], {
+    source: { key: undefined },
+  });
+  assert.deepEqual(counts(again), [1, 0, 1, 0, 0]);
 });

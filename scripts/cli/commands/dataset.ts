@@ -16,7 +16,7 @@ import { printable } from "../text.ts";
 
 export const dataset: Command = {
   name: "dataset",
-  summary: "datasets and their typed views: list, show, propose, columns, drop",
+  summary: "datasets and their columns: list, show, propose, columns, drop, alter",
   description:
     `A dataset is a table that runs write, named schema.table. Declared columns give it a typed
 view, so that whoever queries it writes names instead of JSON paths.
@@ -26,9 +26,10 @@ view, so that whoever queries it writes names instead of JSON paths.
   etl dataset propose DATASET      columns that fit its data, as JSON ready to edit
   etl dataset columns DATASET FILE declare columns, [{"name", "path", "type"}], and make the
                                    view; - is the standard input
-  etl dataset drop DATASET         remove the view and the declared columns`,
+  etl dataset drop DATASET         remove the view and the declared columns
+  etl dataset alter DATASET        add columns to a typed table (--add), or widen them (--type)`,
   arguments: [
-    { name: "ACTION", help: "list, show, propose, columns or drop" },
+    { name: "ACTION", help: "list, show, propose, columns, drop or alter" },
     { name: "DATASET", help: "schema.table", optional: true },
     { name: "FILE", help: "columns: a file with the columns", optional: true },
   ],
@@ -38,12 +39,25 @@ view, so that whoever queries it writes names instead of JSON paths.
       value: "NAME",
       help: "columns: name of the view; default: the one it has, at first <table>_typed",
     },
+    add: {
+      type: "string",
+      multiple: true,
+      value: "FIELD:TYPE",
+      help: "alter: a field of the records that gets a column",
+    },
+    type: {
+      type: "string",
+      multiple: true,
+      value: "COLUMN:TYPE",
+      help: "alter: a wider type of a column: integer to numeric, date to timestamptz",
+    },
     sample: { type: "string", value: "N", help: "propose: look at about N rows; default 5000" },
   },
   examples: [
     "etl dataset propose public.etl_improved_events > columns.json",
     "etl dataset columns public.etl_improved_events columns.json",
     "etl dataset columns public.sales columns.json --view sales_clean",
+    "etl dataset alter public.orders --add 'discount:numeric(5,2)' --type quantity:numeric",
   ],
   actions: () => Object.keys(ACTIONS),
   run: (call) => runAction("dataset", ACTIONS, call),
@@ -55,6 +69,7 @@ const ACTIONS: Record<string, Action> = {
   propose: { needs: "the name of a dataset", run: propose },
   columns: { needs: "the name of a dataset and a file with columns", run: declare },
   drop: { needs: "the name of a dataset", run: drop },
+  alter: { needs: "the name of a dataset", run: alter },
 };
 
 const pathOf = (name: string) => `/api/datasets/${encodeURIComponent(name)}/columns`;
@@ -143,6 +158,39 @@ async function declare(call: Call, name: string, file?: string): Promise<ExitCod
   });
   if (call.flags.json) call.out.line(JSON.stringify(made));
   else printView(call, made);
+  return EXIT.succeeded;
+}
+
+async function alter(call: Call, name: string): Promise<ExitCode> {
+  const pairs = (option: "add" | "type") =>
+    Object.fromEntries((call.lists[option] ?? []).map((text) => {
+      const at = text.lastIndexOf(":");
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+      throw new UsageError(
+        `--${option} is a name and a type, such as price:numeric, not '${text}'`,
+      );
+    }));
+  const body = { add: pairs("add"), types: pairs("type") };
+  if (Object.keys({ ...body.add, ...body.types }).length === 0) {
+    throw new UsageError("say with --add or --type what to alter");
+  }
+  const { columns } = await request<{ columns: { name: string; type: string; path: string }[] }>(
+    await call.connect(),
+    pathOf(name),
+    {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    },
+  );
+  if (call.flags.json) call.out.line(JSON.stringify(columns));
+  else {
+    printTable(
+      call,
+      [{ title: "COLUMN" }, { title: "TYPE" }, { title: "FIELD" }],
+      columns.map(({ name, type, path }) => [name, type, path]),
+    );
+  }
   return EXIT.succeeded;
 }
 
