@@ -715,7 +715,9 @@ export const es = {
   "param.layout":
     "events: una fila por evento, su registro como JSON; typed: una columna por campo",
   "param.schema_policy":
-    "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar, o poner el registro en cuarentena",
+    "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
+  "param.write":
+    "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas",
   "param.min_acceptance_ratio":
     "mínimo aceptado de total_rows / expected_rows; por debajo, la ejecución falla en finalize",
   "param.enforce_ge": "no cargar nada si no se cumplen todas las expectativas de la suite",
