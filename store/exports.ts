@@ -23,7 +23,7 @@ export interface ExportFacts {
   /** Great Expectations' validation result; null where there was no suite. */
   validation: ValidationFacts | null;
   /** Of a typed destination; null: a table of events. */
-  columns: { name: string; type: string }[] | null;
+  columns?: { name: string; type: string }[] | null;
 }
 
 export interface ValidationFacts {
