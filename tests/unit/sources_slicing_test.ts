@@ -9,6 +9,7 @@ import {
   type Part,
   SlicePacker,
 } from "../../pipeline/sources/local/slice_packer.ts";
+import { FileRanges } from "../../pipeline/sources/local/ranges.ts";
 import { recordBlocks } from "../../pipeline/sources/local/record_blocks.ts";
 import {
   CsvScanner,
@@ -40,12 +41,12 @@ const ndjsonText = fc.array(
   { maxLength: 6 },
 ).chain((lines) => fc.constantFrom("", "\n").map((end) => lines.join("\n") + end));
 
-async function inputOf(folder: SourceFolder, content: string): Promise<InputFile> {
+async function inputOf(folder: SourceFolder, content: string) {
   const path = "data.txt";
   await folder.write(path, content);
   const absolutePath = `${folder.ctx.dataDir}/${path}`;
   const { size, mtime } = await Deno.stat(absolutePath);
-  return { root: "data", path, label: path, size, mtime_ms: mtime!.getTime(), absolutePath };
+  return { root: "data" as const, path, label: path, size, mtime_ms: mtime!.getTime(), absolutePath };
 }
 
 function csvCut(): TextCut {
@@ -164,7 +165,14 @@ async function cutRecords(
   const { size, ...rest } = options;
   let expectedOffset = 0;
   const signal = new AbortController().signal;
-  const blocks = recordBlocks(file, { ...rest, start: 0, end: size, label: "x", signal });
+  const blocks = recordBlocks(new FileRanges(file, size), {
+    ...rest,
+    start: 0,
+    end: size,
+    label: "x",
+    signal,
+    line: 1,
+  });
   for await (const { bytes, offset, ends, oversized } of blocks) {
     assert.equal(offset, expectedOffset);
     expectedOffset += oversized ?? bytes.length;

@@ -1,41 +1,21 @@
-import http from "node:http";
-import https from "node:https";
 import { createHash, type Hash, randomUUID } from "node:crypto";
 import { lookup as dnsLookup } from "node:dns/promises";
-import type { IncomingMessage, RequestOptions } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { basename, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
-import {
-  type Address,
-  allowedAddresses,
-  type GuardOptions,
-  hostOf,
-  type Lookup,
-  notPermitted,
-} from "./address_guard.ts";
+import type { Lookup } from "./address_guard.ts";
+import { get, Interrupted, publicUrl, Retries, retryAfterMs, shown } from "./request.ts";
 import type { Compression } from "../local/streams.ts";
 
-/** Attempts in a row that may bring less than {@linkcode MIN_PROGRESS_BYTES}. */
-const MAX_FRUITLESS = 5;
-/** What an attempt that is cut must have brought, unless all is there: so much, and a thousandth of the whole. */
-const MIN_PROGRESS_BYTES = 16 * 1024;
-/** What must come in each window of {@linkcode DownloadOptions.paceMs}: 218 bytes a second. */
-const MIN_PACE_BYTES = 64 * 1024;
 /** Enough to know a format by its first bytes. */
 const HEAD_BYTES = 16;
-const MAX_DELAY_MS = 30_000;
-/** How long a server may make us wait in all. */
-const MAX_WAIT_MS = 300_000;
 /** Partial answers that one download may be made of. */
 const MAX_PARTS = 10_000;
 /** Codings of Content-Encoding that are undone one within the other; curl takes as many. */
 const MAX_CODINGS = 5;
-/** Characters of a server's words that are shown. */
-const MAX_WORDS = 100;
 
 export interface DownloadOptions {
   limits: SourceLimits;
@@ -70,17 +50,6 @@ export interface Download extends SpoolFile {
   /** Whether it stopped after `previewBytes`. */
   truncated: boolean;
 }
-
-/** What the server said that may be different, or gone, a moment later. */
-class Interrupted extends Error {
-  override readonly name = "Interrupted";
-  constructor(message: string, readonly retryAfterMs?: number) {
-    super(message);
-  }
-}
-
-/** Content comes, but so slowly that it might never end. */
-class TooSlow extends Error {}
 
 /** How one request ended: with all of the content, one part of it, or as much as was wanted. */
 type Outcome = "complete" | "part" | "previewed";
@@ -124,57 +93,35 @@ class Transfer {
   /** Bytes of the whole content, once the server has told. */
   #total: number | undefined;
   #openEnded = false;
-  #pace = { since: performance.now(), bytes: 0 };
+  readonly #retries: Retries;
 
   constructor(url: URL, target: { dir: string; name: string }, options: DownloadOptions) {
     this.#url = url;
     this.#finalUrl = url;
     this.#label = publicUrl(url);
     this.#options = options;
+    this.#retries = new Retries(this.#label, options);
     this.#dir = target.dir;
     this.#name = target.name;
     this.#partial = join(target.dir, `${target.name}.${randomUUID()}.partial`);
   }
 
   async run(): Promise<Download> {
-    const { signal, retryInitialMs = 250 } = this.#options;
+    const retries = this.#retries;
     await Deno.mkdir(this.#dir, { recursive: true });
     this.#file = await Deno.open(this.#partial, { write: true, createNew: true });
-    let fruitless = 0;
-    let waited = 0;
-    for (let attempt = 1, parts = 0;;) {
+    for (let parts = 0;;) {
       const before = this.#received;
       try {
         const outcome = await this.#attempt();
         if (outcome !== "part") return await this.#finish(outcome);
         if (++parts >= MAX_PARTS) throw this.#refused(`comes in more than ${MAX_PARTS} parts`);
-        fruitless = 0;
+        retries.succeeded();
       } catch (error) {
-        signal.throwIfAborted();
-        if (error instanceof Problem && !error.transient) throw error;
-        if (error instanceof TooSlow) throw this.#givenUp(error, attempt);
-        if (!isPassing(error)) throw error;
-        fruitless = this.#hasProgressed(before) ? 0 : fruitless + 1;
-        if (fruitless >= MAX_FRUITLESS) {
-          throw this.#givenUp(error, attempt);
-        }
-        attempt++;
-        const pause = Math.min(MAX_DELAY_MS, retryInitialMs * 2 ** fruitless);
-        const asked = error instanceof Interrupted ? error.retryAfterMs ?? 0 : 0;
-        const wait = Math.max(asked, pause * (0.5 + Math.random() / 2));
-        waited = fruitless === 0 ? wait : waited + wait;
-        if (waited > MAX_WAIT_MS) throw this.#givenUp(error, attempt, asked);
-        await delay(wait, undefined, { signal });
-        // what the pause took is not the server's
-        this.#pace.since += wait;
+        const brought = this.#received - before;
+        await retries.pause(error, { brought, total: this.#total ?? this.#received });
       }
     }
-  }
-
-  /** A server that cuts every answer short must not cost an attempt for each few bytes. */
-  #hasProgressed(before: number): boolean {
-    const least = Math.max(MIN_PROGRESS_BYTES, (this.#total ?? this.#received) / 1000);
-    return this.#received - before >= least;
   }
 
   async close(): Promise<void> {
@@ -219,7 +166,7 @@ class Transfer {
       try {
         for await (const chunk of response as AsyncIterable<Uint8Array>) {
           await this.#write(chunk);
-          this.#checkPace(chunk.length);
+          this.#retries.received(chunk.length);
           silence.refresh();
           if (this.#isPreviewed()) return "previewed";
         }
@@ -342,23 +289,6 @@ class Transfer {
     });
   }
 
-  /** Windows go on over attempts and parts, so that many short answers are no way around them. */
-  #checkPace(bytes: number): void {
-    const { paceMs = 300_000 } = this.#options;
-    const now = performance.now();
-    this.#pace.bytes += bytes;
-    const ms = now - this.#pace.since;
-    if (ms < paceMs) return;
-    if (this.#pace.bytes < MIN_PACE_BYTES) {
-      throw new TooSlow(
-        `${this.#pace.bytes} bytes in ${Math.round(ms / 1000)} s; the least is ${
-          MIN_PACE_BYTES / 1024
-        } KiB in ${paceMs / 1000} s`,
-      );
-    }
-    this.#pace = { since: now, bytes: 0 };
-  }
-
   #isPreviewed(): boolean {
     const { previewBytes = Infinity, limits } = this.#options;
     // what is read from its end, or in large pieces, is of no use in part
@@ -384,32 +314,6 @@ class Transfer {
       truncated: outcome === "previewed",
     };
   }
-
-  #givenUp(error: unknown, attempts: number, askedMs = 0): Problem {
-    if (error instanceof Problem) return error;
-    const said = error instanceof Error ? error.message : String(error);
-    const message = askedMs > 0 ? `${said}, come back in ${Math.ceil(askedMs / 1000)} s` : said;
-    return new Problem("source-unreadable", {
-      detail: `${this.#label} could not be fetched in ${attempts} attempts (${message}): ` +
-        "try again when it is reachable.",
-      transient: true,
-      cause: error,
-    });
-  }
-}
-
-/**
- * Milliseconds that Retry-After asks to wait, in seconds or as a date (RFC 9110, 10.2.3); a date
- * counts from the server's own clock where it tells it.
- */
-function retryAfterMs(headers: IncomingMessage["headers"]): number | undefined {
-  const text = headers["retry-after"]?.trim();
-  if (text === undefined) return undefined;
-  if (/^\d+$/.test(text)) return Number(text) * 1_000;
-  const until = Date.parse(text);
-  const now = Date.parse(headers.date ?? "");
-  if (Number.isNaN(until)) return undefined;
-  return Math.max(0, until - (Number.isNaN(now) ? Date.now() : now));
 }
 
 /** Whether two answers do not say that they are of different contents. */
@@ -447,148 +351,10 @@ function contentEncodings(label: string, headers: IncomingMessage["headers"]): C
   });
 }
 
-/** A server's own words in a message: short, and nothing in them that steers a terminal. */
-function shown(words: string): string {
-  return words.slice(0, MAX_WORDS).replaceAll(/\p{Cc}/gu, "�");
-}
-
 /** The name that the server gives the content, for its format. */
 function fileNameOf(headers: IncomingMessage["headers"], url: URL): string {
   const disposition = headers["content-disposition"] ?? "";
   const extended = /filename\*\s*=\s*[\w-]+'[^']*'([^;\s]+)/i.exec(disposition)?.[1];
   const plain = /filename\s*=\s*(?:"([^"]*)"|([^;\s]+))/i.exec(disposition);
   return basename(extended ?? plain?.[1] ?? plain?.[2] ?? url.pathname);
-}
-
-/** Whether another attempt may help. Errors of the disk and of our own are not of that kind. */
-function isPassing(error: unknown): boolean {
-  if (error instanceof Interrupted || error instanceof Problem) return true;
-  if (!(error instanceof Error)) return false;
-  const code = "code" in error ? String(error.code) : "";
-  return code.startsWith("ECONN") || code.startsWith("EHOST") || code.startsWith("ENET") ||
-    code === "EPIPE" || code === "ETIMEDOUT" || code === "ERR_STREAM_PREMATURE_CLOSE" ||
-    code.startsWith("HPE_") || code.startsWith("EAI_") || /no byte for|socket/i.test(error.message);
-}
-
-const MAX_REDIRECTS = 5;
-
-/** A URL for messages: no credentials, and no query, which often holds them. */
-export function publicUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}`;
-}
-
-export interface GetOptions {
-  guard: GuardOptions;
-  headers: Record<string, string>;
-  /** Sent to the server of the first URL only, wherever redirects lead. */
-  ownHeaders?: Record<string, string>;
-  /** Milliseconds without a byte after which the request fails. */
-  idleTimeoutMs: number;
-  signal: AbortSignal;
-}
-
-/** The answer to a GET and where it came from, its redirects followed; its body must be read or destroyed. */
-export async function get(
-  start: URL,
-  options: GetOptions,
-): Promise<{ response: IncomingMessage; url: URL }> {
-  let url = start;
-  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const addresses = await allowedAddresses(url, options.guard);
-    const own = url.origin === start.origin ? options.ownHeaders : {};
-    const response = await getOnce(url, addresses, {
-      ...options,
-      headers: { ...own, ...options.headers },
-    });
-    const status = response.statusCode ?? 0;
-    const location = response.headers.location;
-    if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
-      return { response, url };
-    }
-    response.destroy();
-    url = redirected(url, location);
-  }
-  throw new Problem("source-unreadable", {
-    detail: `${publicUrl(start)} redirects more than ${MAX_REDIRECTS} times: ` +
-      "use the address where it ends.",
-  });
-}
-
-function redirected(from: URL, location: string): URL {
-  const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
-  const refuse = (what: string) =>
-    new Problem("source-refused", { detail: `${publicUrl(from)} redirects to ${what}.` });
-  if (to === undefined) throw refuse("something that is no URL");
-  if (to.protocol !== "http:" && to.protocol !== "https:") throw refuse(`${to.protocol}, not HTTP`);
-  if (from.protocol === "https:" && to.protocol === "http:") {
-    throw refuse(`${publicUrl(to)}, which is not encrypted`);
-  }
-  if (to.username === "" && to.password === "" && to.origin === from.origin) {
-    to.username = from.username;
-    to.password = from.password;
-  }
-  return to;
-}
-
-function credentialsOf(url: URL): string {
-  try {
-    return `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  } catch {
-    throw new Problem("source-refused", {
-      detail: `${publicUrl(url)}: the user or password in the address is not percent-encoded: ` +
-        "write % as %25.",
-    });
-  }
-}
-
-function getOnce(url: URL, addresses: Address[], options: GetOptions): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const settings: RequestOptions = {
-    host: hostOf(url),
-    port: url.port === "" ? undefined : Number(url.port),
-    path: url.pathname + url.search,
-    headers: { host: url.host, "accept-encoding": "identity", ...options.headers },
-    // A connection of its own to one of the checked addresses, whatever the name says by then.
-    agent: false,
-    lookup: (_host, { all }, callback) => {
-      const first = addresses[0]!;
-      if (all) callback(null, addresses);
-      else callback(null, first.address, first.family);
-    },
-  };
-  if (url.username !== "" || url.password !== "") {
-    settings.auth = credentialsOf(url);
-  }
-  const request = (url.protocol === "https:" ? https : http).get(settings, resolve);
-  // interim answers and slow headers keep the socket busy and are no answer
-  const silence = setTimeout(() => {
-    request.destroy(new Interrupted(`no answer for ${options.idleTimeoutMs} ms`));
-  }, options.idleTimeoutMs);
-  // after this there is no answer any more, whoever still waits for one
-  request.on("upgrade", (_response, socket) => {
-    socket.destroy();
-    reject(
-      new Problem("source-unreadable", {
-        detail: `${
-          publicUrl(url)
-        } switches to another protocol instead of answering. Check the URL.`,
-      }),
-    );
-  });
-  request.on("error", (error: Error & { code?: string }) => {
-    const forbidden = error.code === "EPERM" || error.name === "NotCapable";
-    reject(forbidden ? notPermitted(url.host, error) : error);
-  });
-  request.setTimeout(options.idleTimeoutMs, () => {
-    request.destroy(new Error(`no byte for ${options.idleTimeoutMs} ms`));
-  });
-  const abort = () => {
-    request.destroy(options.signal.reason);
-    reject(options.signal.reason);
-  };
-  options.signal.addEventListener("abort", abort, { once: true });
-  request.on("close", () => options.signal.removeEventListener("abort", abort));
-  const answered = () => clearTimeout(silence);
-  promise.then(answered, answered);
-  return promise;
 }

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
-import { type Download, download, publicUrl } from "./download.ts";
+import { type Download, download } from "./download.ts";
+import { publicUrl } from "./request.ts";
 import { type HttpTarget, httpTarget } from "./connection.ts";
 import { hasKnownExtension } from "../local/detect_format.ts";
 import { planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";

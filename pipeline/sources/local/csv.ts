@@ -7,6 +7,7 @@ import {
 } from "../columns.ts";
 import {
   type Origin,
+  type Position,
   type ReadContext,
   type RecordBatch,
   type SourceRecord,
@@ -16,9 +17,9 @@ import {
 import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { readCsvHead } from "./csv_header.ts";
 import { CellFault } from "./csv_values.ts";
-import { lineAt } from "./line_numbers.ts";
 import { notUtf8, tooLong } from "./ndjson.ts";
-import { type OpenInput, openPart } from "./open_input.ts";
+import { openPart, type Roots } from "./open_input.ts";
+import { countNewlines } from "./ranges.ts";
 import type { Part } from "./slice_packer.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { csvScanner } from "./record_scanner.ts";
@@ -51,8 +52,8 @@ interface Piece {
   offset: number;
   /** Whether a newline can only be a record's end. */
   plain: boolean;
-  /** Line of the first byte; counted when it is asked for. */
-  line(): number;
+  /** Line of the first byte; counted when it is asked for. Undefined where it is not known. */
+  line(): number | undefined;
 }
 
 /**
@@ -61,13 +62,13 @@ interface Piece {
  */
 export async function* readCsv(
   part: Part,
-  ctx: ReadContext,
+  ctx: ReadContext & Roots,
   conf: CsvConf & ColumnsConf = {},
 ): AsyncGenerator<RecordBatch, void, void> {
   using input = await openPart(part, ctx);
   const layout: CsvLayout = JSON.parse(part.layout as string);
   const names = Array.isArray(conf.header) ? conf.header : undefined;
-  const head = await readCsvHead(input.file, {
+  const head = await readCsvHead(input, {
     layout,
     names,
     size: part.size,
@@ -85,30 +86,36 @@ export async function* readCsv(
     label: part.label,
     maxRecordBytes: ctx.limits.maxRecordBytes,
   };
-  const blocks = recordBlocks(input.file, {
+  const blocks = recordBlocks(input, {
     start: part.start,
     end: part.end,
     scanner: csvScanner(layout),
     maxRecordBytes: table.maxRecordBytes,
     label: part.label,
     signal: ctx.signal,
+    line: input.lineAt === undefined ? part.line as number | undefined : undefined,
   });
-  for await (const { bytes, offset, ends, oversized } of blocks) {
+  for await (const { bytes, offset, ends, oversized, lines } of blocks) {
+    const lineOf = (from: number) =>
+      input.lineAt === undefined
+        ? lines && lines.first + countNewlines(bytes, 0, from)
+        : input.lineAt(offset + from);
     if (oversized !== undefined) {
-      yield longRecord({ bytes, offset, size: oversized }, table, input);
+      const at = { label: table.label, line: lineOf(0), byte: offset };
+      yield longRecord({ bytes, size: oversized }, table, at);
       continue;
     }
     const all = ends ?? lineEnds(bytes);
     for (let i = 0, from = 0; i < all.length; i += BATCH_RECORDS) {
       const own = all.slice(i, i + BATCH_RECORDS).map((end) => end - from);
       let line: number | undefined;
-      const start = offset + from;
+      const first = from;
       const batch = parsePiece({
         bytes: bytes.subarray(from, from + own.at(-1)!),
         ends: own,
-        offset: start,
+        offset: offset + first,
         plain: ends === undefined,
-        line: () => line ??= lineAt(input, start),
+        line: () => line ??= lineOf(first),
       }, table);
       if (batch.length > 0) yield batch;
       from += own.at(-1)!;
@@ -118,14 +125,12 @@ export async function* readCsv(
 }
 
 function longRecord(
-  { bytes, offset, size }: { bytes: Uint8Array; offset: number; size: number },
+  { bytes, size }: { bytes: Uint8Array; size: number },
   { label, maxRecordBytes }: Table,
-  input: OpenInput,
+  at: Position,
 ): RecordBatch {
-  const line = lineAt(input, offset);
-  const at = { label, line, byte: offset };
   const batch: RecordBatch = [tooLong(bytes, size, at, maxRecordBytes)];
-  batch.origin = () => ({ file: label, line, raw: bytes, record: null });
+  batch.origin = () => ({ file: label, line: at.line ?? null, raw: bytes, record: null });
   return batch;
 }
 
@@ -156,12 +161,12 @@ function parsePiece(piece: Piece, table: Table): RecordBatch {
     places.push(i);
     batch.push(text === undefined ? parseBytes(piece, i, table) : parseText(text, piece, i, table));
   }
-  let lines: number[] | undefined;
+  let lines: (number | undefined)[] | undefined;
   batch.origin = (index): Origin => {
     const i = places[index]!;
     lines ??= recordLines(piece);
     const raw = recordBytes(bytes, ends, i);
-    return { file: label, line: lines[i]!, raw, record: recordJson(raw, table) };
+    return { file: label, line: lines[i] ?? null, raw, record: recordJson(raw, table) };
   };
   return batch;
 }
@@ -288,22 +293,23 @@ function isEmpty(raw: Uint8Array): boolean {
 
 function positionOf(piece: Piece, i: number, { label }: Table) {
   const from = i === 0 ? 0 : piece.ends[i - 1]!;
-  return { label, line: recordLines(piece)[i]!, byte: piece.offset + from };
+  return { label, line: recordLines(piece)[i], byte: piece.offset + from };
 }
 
-const linesOf = new WeakMap<Piece, number[]>();
+const linesOf = new WeakMap<Piece, (number | undefined)[]>();
 
-/** The line in which each record of a piece begins. */
-function recordLines(piece: Piece): number[] {
+/** The line in which each record of a piece begins, where it is known. */
+function recordLines(piece: Piece): (number | undefined)[] {
   const known = linesOf.get(piece);
   if (known !== undefined) return known;
   const { bytes, ends } = piece;
   let line = piece.line();
+  if (line === undefined) return [];
   let newline = bytes.indexOf(NEWLINE);
   const lines = ends.map((_, i) => {
     const from = i === 0 ? 0 : ends[i - 1]!;
     while (newline >= 0 && newline < from) {
-      line++;
+      line!++;
       newline = bytes.indexOf(NEWLINE, newline + 1);
     }
     return line;

@@ -1,6 +1,7 @@
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { SourceLimits } from "../source.ts";
 import { type CsvLayout, splitRecord } from "./csv_dialect.ts";
+import { fill, type Ranges, windows } from "./ranges.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { csvScanner } from "./record_scanner.ts";
 import { isEmptyLine } from "./text_plan.ts";
@@ -86,7 +87,7 @@ function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
  * @throws {Problem} `source-unreadable` for a header that cannot name the columns.
  */
 export async function readCsvHead(
-  file: Deno.FsFile,
+  file: Ranges,
   options: CsvHeadOptions,
 ): Promise<CsvHead | undefined> {
   const { layout, size, label, names } = options;
@@ -173,26 +174,24 @@ function headerNames(record: Uint8Array, options: CsvHeadOptions): string[] {
 }
 
 /** The first byte after the byte order mark and the lines that the conf skips. */
-async function skipLines(file: Deno.FsFile, lines: number, size: number): Promise<number> {
-  const mark = new Uint8Array(3);
-  await file.seek(0, Deno.SeekMode.Start);
-  const bom = await file.read(mark) === 3 && mark[0] === 0xef && mark[1] === 0xbb &&
-    mark[2] === 0xbf;
-  let at = bom ? 3 : 0;
+async function skipLines(file: Ranges, lines: number, size: number): Promise<number> {
+  let at = await markLength(file, size);
   if (lines === 0) return at;
-  await file.seek(at, Deno.SeekMode.Start);
-  const buffer = new Uint8Array(BLOCK_BYTES);
   let left = lines;
-  while (at < size) {
-    const got = await file.read(buffer);
-    if (got === null) break;
-    const block = buffer.subarray(0, got);
+  for await (const block of windows(file, at, size)) {
     for (let i = block.indexOf(NEWLINE); i >= 0; i = block.indexOf(NEWLINE, i + 1)) {
       if (--left === 0) return at + i + 1;
     }
-    at += got;
+    at += block.length;
   }
   return size;
+}
+
+/** Bytes of the byte order mark of UTF-8 at the beginning, if it has one. */
+export async function markLength(file: Ranges, size: number): Promise<number> {
+  const mark = new Uint8Array(3);
+  await fill(file, mark, { start: 0, end: size });
+  return mark[0] === 0xef && mark[1] === 0xbb && mark[2] === 0xbf ? 3 : 0;
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

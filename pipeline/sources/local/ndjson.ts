@@ -10,8 +10,8 @@ import {
   Unreadable,
   unreadable,
 } from "../source.ts";
-import { lineAt } from "./line_numbers.ts";
-import { openPart } from "./open_input.ts";
+import { openPart, type Roots } from "./open_input.ts";
+import { countNewlines } from "./ranges.ts";
 import type { Part } from "./slice_packer.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner } from "./record_scanner.ts";
@@ -34,8 +34,8 @@ interface Piece {
   bytes: Uint8Array;
   /** Offset of the first byte in the file. */
   offset: number;
-  /** Line of the first byte, from 1; counted only when it is asked for. */
-  line: () => number;
+  /** Line of the first byte, from 1; counted only when it is asked for. Undefined where it is not known. */
+  line: () => number | undefined;
   label: string;
   maxRecordBytes: number;
   /** The lines are records of a document or table: only their number says where they stand. */
@@ -45,34 +45,43 @@ interface Piece {
 /** Reads the records of one part of an NDJSON file, about 1,000 a batch. */
 export async function* readNdjson(
   part: Part,
-  ctx: ReadContext,
+  ctx: ReadContext & Roots,
 ): AsyncGenerator<RecordBatch, void, void> {
   using input = await openPart(part, ctx);
   const { maxRecordBytes } = ctx.limits;
   const derived = part.made === 1;
   let pieceBytes = 65_536;
-  const blocks = recordBlocks(input.file, {
+  const blocks = recordBlocks(input, {
     start: part.start,
     end: part.end,
     scanner: new LineScanner(),
     maxRecordBytes,
     label: part.label,
     signal: ctx.signal,
+    line: input.lineAt === undefined ? part.line as number | undefined : undefined,
   });
-  const pieceAt = (bytes: Uint8Array, offset: number): Piece => {
+  const pieceAt = (
+    bytes: Uint8Array,
+    offset: number,
+    lineOf: () => number | undefined,
+  ): Piece => {
     let line: number | undefined;
     return {
       bytes,
       offset,
-      line: () => line ??= lineAt(input, offset),
+      line: () => line ??= lineOf(),
       label: part.label,
       maxRecordBytes,
       derived,
     };
   };
-  for await (const { bytes, offset, oversized } of blocks) {
+  for await (const { bytes, offset, oversized, lines } of blocks) {
+    const lineOf = (from: number) =>
+      input.lineAt === undefined
+        ? lines && lines.first + countNewlines(bytes, 0, from)
+        : input.lineAt(offset + from);
     if (oversized !== undefined) {
-      const piece = pieceAt(bytes, offset);
+      const piece = pieceAt(bytes, offset, () => lineOf(0));
       yield withOrigin([tooLong(bytes, oversized, positionOf(piece, 0), maxRecordBytes)], piece, [
         0,
       ]);
@@ -80,10 +89,11 @@ export async function* readNdjson(
     }
     for (let from = 0; from < bytes.length;) {
       const to = pieceEnd(bytes, from, pieceBytes);
-      const piece = pieceAt(bytes.subarray(from, to), offset + from);
-      const { batch, lines } = parsePiece(piece);
+      const first = from;
+      const piece = pieceAt(bytes.subarray(from, to), offset + from, () => lineOf(first));
+      const { batch, lines: count } = parsePiece(piece);
       if (batch.length > 0) yield batch;
-      const mean = (to - from) / lines;
+      const mean = (to - from) / count;
       pieceBytes = Math.min(
         MAX_PIECE_BYTES,
         Math.max(MIN_PIECE_BYTES, mean * BATCH_RECORDS),
@@ -103,7 +113,7 @@ function withOrigin(batch: RecordBatch, piece: Piece, places: number[]): RecordB
     const place = places[index]!;
     return {
       file: piece.label,
-      line: piece.derived ? null : piece.line() + place,
+      line: piece.derived ? null : lineIn(piece, place) ?? null,
       raw: withoutLineEnd(piece.bytes.subarray(starts[place]!, starts[place + 1])),
       record: null,
     };
@@ -240,7 +250,15 @@ function parseRecordBytes(
 /** Where line `index` of a piece stands; only asked for an error's message. */
 function positionOf(piece: Piece, index: number): Position {
   const { label, offset, derived } = piece;
-  return { label, line: piece.line() + index, byte: offset, derived };
+  const line = lineIn(piece, index);
+  const byte = line === undefined ? offset + lineStarts(piece.bytes)[index]! : offset;
+  return { label, line, byte, derived };
+}
+
+/** Number of the line `index` of a piece, where it is known. */
+function lineIn(piece: Piece, index: number): number | undefined {
+  const first = piece.line();
+  return first === undefined ? undefined : first + index;
 }
 
 function isRecord(value: Json): value is SourceRecord {

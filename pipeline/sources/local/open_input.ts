@@ -1,19 +1,21 @@
 import { join, sep } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
+import { lineAt } from "./line_numbers.ts";
+import { FileRanges, type Ranges } from "./ranges.ts";
 import type { InputFile, Part } from "./slice_packer.ts";
 import { openFile } from "./streams.ts";
 
 export interface Roots {
   dataDir: string;
   spoolDir: string;
+  /** Opens what is read from where it is. */
+  elsewhere?: ((part: Part) => Ranges) | undefined;
 }
 
 /** A file of a slice, open and checked; closes with `using`. */
-export interface OpenInput extends Disposable {
-  file: Deno.FsFile;
-  absolutePath: string;
-  size: number;
-  mtime_ms: number;
+export interface OpenInput extends Ranges, Disposable {
+  /** The line, from 1, of a byte; undefined where lines are counted by who reads, as the file is elsewhere. */
+  lineAt: ((byte: number) => number) | undefined;
   /** Fails with `source-changed` unless the file is still as it was planned. */
   verify(): Promise<void>;
 }
@@ -62,10 +64,14 @@ export async function resolveBelow(
  * @throws {Problem} `source-changed` when it is not the file that was planned.
  */
 export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
+  if (part.root === "elsewhere") {
+    if (roots.elsewhere === undefined) throw new Error("the source cannot read from elsewhere");
+    return openedElsewhere(roots.elsewhere(part));
+  }
   if (part.root === "spool") {
     const absolutePath = join(roots.spoolDir, part.path);
     try {
-      return await openInput({ ...part, absolutePath });
+      return await openInput({ ...part, root: "spool", absolutePath });
     } catch (error) {
       if (!(error instanceof Problem) || error.type !== "source-unreadable") throw error;
       throw new Problem("source-unreadable", {
@@ -76,8 +82,7 @@ export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
     }
   }
   const { absolutePath } = await resolveBelow(roots.dataDir, part.path);
-  const input: InputFile = { ...part, absolutePath };
-  const opened = await openInput(input);
+  const opened = await openHere({ ...part, root: "data", absolutePath });
   try {
     await refuseSwapped(opened.file, part.path, roots.dataDir);
     return opened;
@@ -98,6 +103,24 @@ async function refuseSwapped(file: Deno.FsFile, path: string, root: string): Pro
 
 /** Opens an input file and checks that it is still the one that was found. */
 export async function openInput(input: InputFile): Promise<OpenInput> {
+  return input.root === "elsewhere" ? openedElsewhere(input.ranges) : await openHere(input);
+}
+
+/** Each range of it is asked for under the condition that nothing has changed. */
+function openedElsewhere(ranges: Ranges): OpenInput {
+  return {
+    size: ranges.size,
+    reading: (start, end) => ranges.reading(start, end),
+    slice: (start, end) => ranges.slice(start, end),
+    lineAt: undefined,
+    verify: () => Promise.resolve(),
+    [Symbol.dispose]: () => {},
+  };
+}
+
+async function openHere(
+  input: Exclude<InputFile, { root: "elsewhere" }>,
+): Promise<OpenInput & { file: Deno.FsFile }> {
   let file: Deno.FsFile;
   try {
     file = await openFile(input.absolutePath);
@@ -128,6 +151,14 @@ export async function openInput(input: InputFile): Promise<OpenInput> {
     file.close();
     throw error;
   }
-  const { absolutePath, size, mtime_ms } = input;
-  return { file, absolutePath, size, mtime_ms, verify, [Symbol.dispose]: () => file.close() };
+  const ranges = new FileRanges(file, input.size);
+  return {
+    file,
+    size: input.size,
+    reading: (start, end) => ranges.reading(start, end),
+    slice: (start, end) => ranges.slice(start, end),
+    lineAt: (byte) => lineAt(input, byte),
+    verify,
+    [Symbol.dispose]: () => file.close(),
+  };
 }

@@ -15,8 +15,9 @@ import { put } from "../../numbers.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
 import { checkPages } from "./parquet_check.ts";
-import { openInput, openPart } from "./open_input.ts";
-import type { InputFile, Part, SlicePacker } from "./slice_packer.ts";
+import { openInput, openPart, type Roots } from "./open_input.ts";
+import type { Ranges } from "./ranges.ts";
+import { type InputFile, type Part, placeOf, type SlicePacker } from "./slice_packer.ts";
 import {
   asStored,
   type Convert,
@@ -56,24 +57,17 @@ const boundedCompressors = Object.fromEntries(
   ]),
 ) as typeof compressors;
 
-function asyncBuffer(file: Deno.FsFile, size: number): AsyncBuffer {
+function asyncBuffer(file: Ranges): AsyncBuffer {
+  const { size } = file;
   return {
     byteLength: size,
-    slice(start: number, end?: number): ArrayBuffer {
+    slice(start: number, end?: number): ArrayBuffer | Promise<ArrayBuffer> {
       const from = start < 0 ? Math.max(0, size + start) : start;
       const length = Math.max(0, Math.min(end ?? size, size) - from);
       if (length > MAX_READ_BYTES) {
         throw new RangeError(`a column of ${length} bytes; the limit is ${MAX_READ_BYTES}`);
       }
-      const bytes = new Uint8Array(length);
-      // Columns are read concurrently and share the file's position: seek and read in one go.
-      file.seekSync(from, Deno.SeekMode.Start);
-      for (let read = 0; read < length;) {
-        const got = file.readSync(bytes.subarray(read));
-        if (got === null) throw new RangeError("the file ends too early");
-        read += got;
-      }
-      return bytes.buffer;
+      return file.slice(from, from + length);
     },
   };
 }
@@ -131,7 +125,7 @@ function refuseManyColumns(count: number): void {
 /** Plans the row ranges of a Parquet file into the packer; no range crosses a row group. */
 export async function planParquet(input: InputFile, packer: SlicePacker): Promise<void> {
   using opened = await openInput(input);
-  const metadata = await readMetadata(asyncBuffer(opened.file, input.size)).catch((error) => {
+  const metadata = await readMetadata(asyncBuffer(opened)).catch((error) => {
     throw damaged(input.label, error);
   });
   checkColumns(parquetSchema(metadata).children, input.label);
@@ -186,8 +180,7 @@ function refuseLargeNesting(
 }
 
 function partOf(input: InputFile, start: number, end: number): Part {
-  const { root, path, label, size, mtime_ms } = input;
-  return { root, path, label, size, mtime_ms, format: "parquet", start, end };
+  return { ...placeOf(input), format: "parquet", start, end };
 }
 
 function checkColumns(columns: SchemaTree[], label: string): void {
@@ -233,10 +226,10 @@ function rowOf(columns: ReadColumn[], row: number, part: Part): SourceRecord | U
  */
 export async function* readParquet(
   part: Part,
-  ctx: ReadContext,
+  ctx: ReadContext & Roots,
 ): AsyncGenerator<Batch, void, void> {
   using input = await openPart(part, ctx);
-  const file = asyncBuffer(input.file, part.size);
+  const file = asyncBuffer(input);
   const columns: ReadColumn[] = [];
   try {
     const metadata = await readMetadata(file);

@@ -10,12 +10,12 @@ import {
 import { type ColumnsConf, compileColumns, readColumns, replayedCells } from "../columns.ts";
 import { readCsv } from "./csv.ts";
 import { type CsvConf, type CsvLayout, csvLayout } from "./csv_dialect.ts";
-import { type CsvHead, readCsvHead } from "./csv_header.ts";
-import { lineAt } from "./line_numbers.ts";
+import { type CsvHead, markLength, readCsvHead } from "./csv_header.ts";
 import { readNdjson } from "./ndjson.ts";
-import { openInput } from "./open_input.ts";
+import { openInput, type Roots } from "./open_input.ts";
+import { countNewlines, windows } from "./ranges.ts";
 import { planParquet, readParquet } from "./parquet.ts";
-import { type PartsSlice, SlicePacker } from "./slice_packer.ts";
+import { type InputFile, type PartsSlice, SlicePacker } from "./slice_packer.ts";
 import {
   type ParsingConf,
   type PreparedInput,
@@ -87,7 +87,7 @@ function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf)
 /** Reads the records of a slice that `planFiles` made. */
 export async function* readParts(
   slice: Slice,
-  ctx: ReadContext,
+  ctx: ReadContext & Roots,
   conf: CsvConf & ColumnsConf & { cells?: boolean | undefined },
 ): AsyncGenerator<RecordBatch> {
   for (const part of (slice as PartsSlice).parts) {
@@ -150,7 +150,7 @@ async function planOne(
         `${input.label}: a header (${shown}…) and no records. If that is wrong, look at source.format and source.header.`,
       );
     }
-    const cut = csvCut(prepared, prepared.head);
+    const cut = await csvCut(prepared, prepared.head);
     await planText(input, cut, { packer, context: ctx });
   } else if (prepared.format === "parquet") {
     await planParquet(input, packer);
@@ -168,7 +168,7 @@ async function withCsvHead(
   if (format !== "csv" && format !== "tsv") return prepared;
   const layout = csvLayout(conf, { format, contentType });
   using opened = await openInput(input);
-  const head = await readCsvHead(opened.file, {
+  const head = await readCsvHead(opened, {
     layout,
     names: Array.isArray(conf.header) ? conf.header : undefined,
     size: input.size,
@@ -179,19 +179,23 @@ async function withCsvHead(
   return { ...prepared, layout, head };
 }
 
-function csvCut({ layout, input }: CsvInput, head: CsvHead): TextCut {
+async function csvCut({ layout, input }: CsvInput, head: CsvHead): Promise<TextCut> {
   const mark = layout.comment?.charCodeAt(0);
+  const sequential = layout.quote !== null;
   return {
     part: { format: "csv", layout: JSON.stringify(layout) },
     scanner: () => csvScanner(layout),
-    sequential: layout.quote !== null,
+    sequential,
     isBlank: (bytes, from, to) => isEmptyLine(bytes, from, to) || bytes[from] === mark,
     start: head.start,
-    line: 0,
-    onUnclosedQuote: (openedAt) => {
+    // those of a file here are counted when a record is rejected
+    line: input.root === "elsewhere" ? await lineOf(input, head.start) : 0,
+    onUnclosedQuote: async (openedAt) => {
       throw new Problem("source-unreadable", {
-        detail:
-          `${input.label}: a quoted field that begins in line ${lineAt(input, openedAt)} is ` +
+        detail: `${input.label}: a quoted field that begins in line ${await lineOf(
+          input,
+          openedAt,
+        )} is ` +
           "never closed, so the end of its record cannot be told. Close it, remove the quote, or " +
           "set source.quote to false where quotes are ordinary characters.",
       });
@@ -201,7 +205,13 @@ function csvCut({ layout, input }: CsvInput, head: CsvHead): TextCut {
 
 async function bomLength({ input }: PreparedInput): Promise<number> {
   using opened = await openInput(input);
-  const head = new Uint8Array(3);
-  const got = await opened.file.read(head);
-  return got === 3 && head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf ? 3 : 0;
+  return await markLength(opened, input.size);
+}
+
+/** The line, from 1, of a byte; reads the file as far. */
+async function lineOf(input: InputFile, byte: number): Promise<number> {
+  using opened = await openInput(input);
+  let newlines = 0;
+  for await (const bytes of windows(opened, 0, byte)) newlines += countNewlines(bytes);
+  return newlines + 1;
 }

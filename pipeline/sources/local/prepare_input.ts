@@ -14,6 +14,7 @@ import {
 } from "./detect_format.ts";
 import { type Encoding, hasMark, textEncoding } from "./encoding.ts";
 import { jsonArrayToNdjson } from "./json_document.ts";
+import { windows } from "./ranges.ts";
 import type { DataFormat, InputFile } from "./slice_packer.ts";
 import { findSpooled, spool, type SpoolFile, spoolName } from "./spool.ts";
 import {
@@ -32,7 +33,7 @@ const SIGNATURE_BYTES = 16;
 export const PREVIEW_BYTES = 1 << 20;
 
 /** A file as it was found or fetched. */
-export interface RawFile extends InputFile {
+export type RawFile = InputFile & {
   /** File name, for its format. */
   name: string;
   /** Says which content it is, so that what is made of it can be found again. */
@@ -40,7 +41,7 @@ export interface RawFile extends InputFile {
   contentType?: string | undefined;
   /** What a server has compressed it with on its way, the last one first. */
   contentEncodings?: Compression[] | undefined;
-}
+};
 
 /** How the conf says that files are to be read. */
 export interface ParsingConf extends CsvConf, ColumnsConf {
@@ -101,7 +102,7 @@ export async function prepareInput(
   const unpacked = () =>
     layers.reduce<AsyncIterable<Uint8Array>>(
       (bytes, layer) => decompress(bytes, layer, { label: raw.label, truncated }),
-      fileBytes(raw.absolutePath),
+      bytesOf(raw),
     );
   let head = await firstBytes(unpacked());
   const binary = isParquet(head) || isArrow(head) || conf.format === "parquet" ||
@@ -119,7 +120,7 @@ export async function prepareInput(
     };
     const name = spoolName(`${raw.identity}:${encoding}${mark}`, "data");
     input = await spooled(name, make, truncated || preview);
-    head = await firstBytes(fileBytes(input.absolutePath));
+    head = await firstBytes(bytesOf(input));
   }
   const hints = {
     format: conf.format,
@@ -138,7 +139,7 @@ export async function prepareInput(
     const lines = await spooled(
       spoolName(`${raw.identity}:arrow${mark}`, "ndjson"),
       () =>
-        arrowToNdjson(fileBytes(source.absolutePath), {
+        arrowToNdjson(bytesOf(source), {
           label: raw.label,
           maxRecords: previewRecords,
           maxBatchBytes: limits.maxSpoolBytes,
@@ -159,7 +160,7 @@ export async function prepareInput(
   const lines = await spooled(
     name,
     () =>
-      jsonArrayToNdjson(fileBytes(source.absolutePath), {
+      jsonArrayToNdjson(bytesOf(source), {
         recordsPath,
         label: raw.label,
         maxTokenBytes: limits.maxRecordBytes + (1 << 20),
@@ -190,7 +191,7 @@ async function layersOf(raw: RawFile): Promise<Compression[]> {
   const head = async () => {
     const bytes = layers.reduce<AsyncIterable<Uint8Array>>(
       (inner, layer) => decompress(inner, layer, { label: raw.label, truncated: true }),
-      fileBytes(raw.absolutePath),
+      bytesOf(raw),
     );
     return await firstBytes(bytes, SIGNATURE_BYTES);
   };
@@ -246,6 +247,12 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
     );
   }
   return encoding;
+}
+
+/** All bytes of a file, wherever it is. */
+async function* bytesOf(input: InputFile): AsyncGenerator<Uint8Array, void, void> {
+  if (input.root !== "elsewhere") return yield* fileBytes(input.absolutePath);
+  for await (const bytes of windows(input.ranges, 0, input.size)) yield bytes.slice();
 }
 
 async function firstBytes(

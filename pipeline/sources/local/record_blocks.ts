@@ -1,4 +1,5 @@
 import { Problem } from "../../../vocabulary/problem.ts";
+import { countNewlines, type Ranges } from "./ranges.ts";
 import type { RecordScanner } from "./record_scanner.ts";
 
 const BLOCK_BYTES = 1 << 20;
@@ -15,6 +16,8 @@ export interface RecordBlock {
   oversized?: number;
   /** The file's end, not a record's, ends the block. */
   unterminated?: true;
+  /** Where lines are counted: that of the first byte, and that of the byte after the block. */
+  lines?: { first: number; after: number };
 }
 
 export interface RecordBlocksOptions {
@@ -25,6 +28,8 @@ export interface RecordBlocksOptions {
   maxRecordBytes: number;
   label: string;
   signal: AbortSignal;
+  /** Line of `start`; without it lines are not counted. */
+  line?: number | undefined;
   /** How much is read at once; default 1 MiB. */
   blockBytes?: number;
 }
@@ -36,7 +41,7 @@ export interface RecordBlocksOptions {
  * @throws {Problem} `source-changed` when the file ends early.
  */
 export async function* recordBlocks(
-  file: Deno.FsFile,
+  file: Ranges,
   options: RecordBlocksOptions,
 ): AsyncGenerator<RecordBlock, void, void> {
   const { end, scanner, maxRecordBytes, signal } = options;
@@ -47,7 +52,15 @@ export async function* recordBlocks(
   let oversized = 0;
   let head = new Uint8Array(0);
 
-  await file.seek(position, Deno.SeekMode.Start);
+  let line = options.line;
+  let oversizedNewlines = 0;
+  const linesOf = (newlines: () => number): Pick<RecordBlock, "lines"> => {
+    if (line === undefined) return {};
+    const first = line;
+    line += newlines();
+    return { lines: { first, after: line } };
+  };
+  const reading = file.reading(position, end);
   while (position < end) {
     signal.throwIfAborted();
     if (held === buffer.length) {
@@ -55,7 +68,7 @@ export async function* recordBlocks(
       grown.set(buffer);
       buffer = grown;
     }
-    const got = await file.read(buffer.subarray(held, held + end - position));
+    const got = await reading.read(buffer.subarray(held, held + end - position));
     if (got === null) {
       throw new Problem("source-changed", {
         detail: `The file ${options.label} became shorter while it was read: ` +
@@ -72,6 +85,7 @@ export async function* recordBlocks(
     if (oversized > 0) {
       const recordEnd = each === undefined ? view.indexOf(10) + 1 : each[0] ?? 0;
       oversized += recordEnd === 0 ? held : recordEnd;
+      if (line !== undefined) oversizedNewlines += countNewlines(view, 0, recordEnd || held);
       if (recordEnd === 0) {
         held = 0;
         continue;
@@ -81,13 +95,16 @@ export async function* recordBlocks(
         offset: position - held + recordEnd - oversized,
         ends: undefined,
         oversized,
+        ...linesOf(() => oversizedNewlines),
       };
       oversized = 0;
       from = recordEnd;
       ends = each?.slice(1).map((index) => index - recordEnd);
     }
     if (last > from) {
-      yield { bytes: view.subarray(from, last), offset: position - held + from, ends };
+      const bytes = view.subarray(from, last);
+      const lines = linesOf(() => countNewlines(bytes));
+      yield { bytes, offset: position - held + from, ends, ...lines };
       from = last;
     }
     buffer.copyWithin(0, from, held);
@@ -95,14 +112,17 @@ export async function* recordBlocks(
     if (held > maxRecordBytes) {
       head = buffer.slice(0, Math.min(HEAD_BYTES, held));
       oversized = held;
+      if (line !== undefined) oversizedNewlines = countNewlines(buffer, 0, held);
       held = 0;
     }
   }
   if (oversized > 0) {
-    yield { bytes: head, offset: end - oversized, ends: undefined, oversized };
+    const lines = linesOf(() => oversizedNewlines);
+    yield { bytes: head, offset: end - oversized, ends: undefined, oversized, ...lines };
   } else if (held > 0) {
     const bytes = buffer.subarray(0, held);
     // One record without a newline at its end, quoted newlines and all.
-    yield { bytes, offset: end - held, ends: [held], unterminated: true };
+    const lines = linesOf(() => countNewlines(bytes));
+    yield { bytes, offset: end - held, ends: [held], unterminated: true, ...lines };
   }
 }

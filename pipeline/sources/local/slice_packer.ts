@@ -1,4 +1,5 @@
 import { type Plain, refuseManySlices } from "../source.ts";
+import type { Ranges } from "./ranges.ts";
 
 const MAX_RECORDS = 50_000;
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -93,16 +94,18 @@ export class SlicePacker {
 
 export type DataFormat = "csv" | "tsv" | "ndjson" | "json" | "parquet" | "arrow";
 
+/** Which directory a path is below: ETL_DATA_DIR or the run's spool directory; or it is read from where it is. */
+export type Root = "data" | "spool" | "elsewhere";
+
 /** What a chunk reads: one range of one file. A slice of a file source is a list of these. */
 export interface Part {
   [key: string]: number | string;
-  /** Which directory `path` is below: ETL_DATA_DIR or the run's spool directory. */
-  root: "data" | "spool";
+  root: Root;
   path: string;
   /** What messages call the file. */
   label: string;
   size: number;
-  /** 0 for a spooled file, whose time says nothing. */
+  /** 0 where the time says nothing: of a spooled file, and of one elsewhere, which has an `etag`. */
   mtime_ms: number;
   format: "ndjson" | "csv" | "parquet";
   /** First byte, or first row of a Parquet file. */
@@ -117,16 +120,44 @@ export interface PartsSlice extends Plain {
 }
 
 /** A file to plan over, found and, where needed, already spooled. */
-export interface InputFile {
-  root: "data" | "spool";
-  path: string;
-  label: string;
-  size: number;
-  mtime_ms: number;
-  /** Where to open it. */
-  absolutePath: string;
+export type InputFile = FilePlace & {
   /** Its lines are ours, made of a document: they say nothing of the file's. */
   made?: true;
   /** Only a beginning, for a preview: its last record may be cut off. */
   truncated?: boolean;
+};
+
+interface Described {
+  path: string;
+  label: string;
+  size: number;
+  mtime_ms: number;
+}
+
+/** Where a file is: in a directory, or elsewhere. */
+type FilePlace =
+  | Described & {
+    root: "data" | "spool";
+    /** Where to open it. */
+    absolutePath: string;
+  }
+  | Described & {
+    root: "elsewhere";
+    /** How to read it. */
+    ranges: Ranges;
+    /** The strong validator that says which content it is. */
+    etag: string;
+  };
+
+/** What a part says of its file. */
+export function placeOf(input: InputFile) {
+  const { root, path, label, size, mtime_ms } = input;
+  return {
+    root,
+    path,
+    label,
+    size,
+    mtime_ms,
+    ...(input.root === "elsewhere" ? { etag: input.etag } : {}),
+  };
 }

@@ -1,6 +1,7 @@
 import type { SourceLimits } from "../source.ts";
-import type { InputFile, Part, SlicePacker } from "./slice_packer.ts";
+import { type InputFile, type Part, placeOf, type SlicePacker } from "./slice_packer.ts";
 import { openInput } from "./open_input.ts";
+import { countNewlines, fill, type Ranges, windows } from "./ranges.ts";
 import { recordBlocks } from "./record_blocks.ts";
 import { LineScanner, type RecordScanner } from "./record_scanner.ts";
 
@@ -22,7 +23,7 @@ export interface TextCut {
   start: number;
   line: number;
   /** Called when the file ends inside a quoted field, which begins at this byte. */
-  onUnclosedQuote?: (openedAt: number) => never;
+  onUnclosedQuote?: (openedAt: number) => never | Promise<never>;
 }
 
 export interface TextPlanContext {
@@ -49,16 +50,8 @@ export function isEmptyLine(bytes: Uint8Array, from: number, to: number): boolea
   return end === from || (end === from + 1 && bytes[from] === 13);
 }
 
-function countNewlines(bytes: Uint8Array, from: number, to: number): number {
-  let count = 0;
-  for (let i = bytes.indexOf(NEWLINE, from); i >= 0 && i < to; i = bytes.indexOf(NEWLINE, i + 1)) {
-    count++;
-  }
-  return count;
-}
-
 /** Mean bytes of a record, from a few places in the file; at least 1. */
-async function meanRecordBytes(file: Deno.FsFile, start: number, end: number): Promise<number> {
+async function meanRecordBytes(file: Ranges, start: number, end: number): Promise<number> {
   const length = end - start;
   const spots = length <= SAMPLE_BYTES * SAMPLES ? 1 : SAMPLES;
   const buffer = new Uint8Array(
@@ -67,8 +60,8 @@ async function meanRecordBytes(file: Deno.FsFile, start: number, end: number): P
   let bytes = 0;
   let records = 0;
   for (let spot = 0; spot < spots; spot++) {
-    await file.seek(start + Math.floor((length / spots) * spot), Deno.SeekMode.Start);
-    const got = await file.read(buffer) ?? 0;
+    const at = start + Math.floor((length / spots) * spot);
+    const got = await fill(file, buffer, { start: at, end });
     bytes += got;
     records += countNewlines(buffer, 0, got);
   }
@@ -76,17 +69,13 @@ async function meanRecordBytes(file: Deno.FsFile, start: number, end: number): P
 }
 
 /** The first record start at or after `target`, found by the next line end. */
-async function nextLineStart(file: Deno.FsFile, target: number, end: number): Promise<number> {
-  const buffer = new Uint8Array(SAMPLE_BYTES);
+async function nextLineStart(file: Ranges, target: number, end: number): Promise<number> {
   // The byte before tells whether target itself starts a line.
   let position = target - 1;
-  await file.seek(position, Deno.SeekMode.Start);
-  while (position < end) {
-    const got = await file.read(buffer);
-    if (got === null) break;
-    const newline = buffer.subarray(0, got).indexOf(NEWLINE);
+  for await (const bytes of windows(file, position, end)) {
+    const newline = bytes.indexOf(NEWLINE);
     if (newline >= 0) return Math.min(end, position + newline + 1);
-    position += got;
+    position += bytes.length;
   }
   return end;
 }
@@ -101,11 +90,7 @@ export async function planText(
   if (cut.start >= input.size || packer.full) return;
   using opened = await openInput(input);
   const part = (start: number, end: number, line: number): Part => ({
-    root: input.root,
-    path: input.path,
-    label: input.label,
-    size: input.size,
-    mtime_ms: input.mtime_ms,
+    ...placeOf(input),
     ...(input.made ? { made: 1 } : {}),
     ...cut.part,
     start,
@@ -114,14 +99,14 @@ export async function planText(
   });
 
   if (!packer.counts && !cut.sequential) {
-    const mean = await meanRecordBytes(opened.file, cut.start, input.size);
+    const mean = await meanRecordBytes(opened, cut.start, input.size);
     const target = packer.targetBytes(mean);
     let start = cut.start;
     while (start < input.size) {
       context.signal.throwIfAborted();
       const end = start + target >= input.size
         ? input.size
-        : await nextLineStart(opened.file, start + target, input.size);
+        : await nextLineStart(opened, start + target, input.size);
       packer.add(part(start, end, start === cut.start ? cut.line : 0), {
         records: (end - start) / mean,
         bytes: end - start,
@@ -130,7 +115,7 @@ export async function planText(
     }
     return;
   }
-  await scanParts(opened.file, input, cut, { packer, context, part });
+  await scanParts(opened, input, cut, { packer, context, part });
 }
 
 interface ScanOptions {
@@ -141,7 +126,7 @@ interface ScanOptions {
 
 /** Reads the whole file and cuts at exact record counts, or at the first record past a target size. */
 async function scanParts(
-  file: Deno.FsFile,
+  file: Ranges,
   input: InputFile,
   cut: TextCut,
   { packer, context, part }: ScanOptions,
@@ -171,11 +156,11 @@ async function scanParts(
     maxRecordBytes: context.limits.maxRecordBytes,
     label: input.label,
     signal: context.signal,
+    line: line > 0 ? line : undefined,
   });
-  for await (const { bytes, offset, ends, oversized, unterminated } of blocks) {
+  for await (const { bytes, offset, ends, oversized, unterminated, lines } of blocks) {
     if (oversized !== undefined) {
-      // Its lines were not counted; later parts then report bytes instead.
-      nextLine = cut.sequential || nextLine === 0 ? 0 : nextLine + 1;
+      nextLine = lines?.after ?? 0;
       records++;
       end = offset + oversized;
       if (records >= packer.room || end - start >= target) finishPart();
@@ -201,7 +186,7 @@ async function scanParts(
     end = offset + from;
     if (nextLine > 0) nextLine += countNewlines(bytes, counted, bytes.length);
   }
-  if (scanner.quoted && !input.truncated) cut.onUnclosedQuote?.(cut.start + scanner.openedAt);
+  if (scanner.quoted && !input.truncated) await cut.onUnclosedQuote?.(cut.start + scanner.openedAt);
   finishPart();
 }
 
