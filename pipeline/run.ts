@@ -45,8 +45,7 @@ import {
 } from "./run_outcome.ts";
 import { adapterFor, cursorOf, mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
-import type { HttpConnection } from "./sources/http/connection.ts";
-import type { Plain, Slice, SourceLimits } from "./sources/source.ts";
+import type { Plain, Remotes, Slice, SourceLimits } from "./sources/source.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
@@ -351,16 +350,14 @@ class RunExecution {
 
   /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
   async #fetch(): Promise<void> {
-    const { params: { source }, spillDir, limits, traceparent, runId } = this.#context;
+    const { params: { source }, spillDir, limits, traceparent, runId, target } = this.#context;
     if (adapterFor(source).fetch === undefined) return;
     const { signal } = this.#control;
-    const { httpConnections } = this.#deps.settings;
     await traced(
       "etl.fetch",
       { traceparent, attributes: { "etl.run_id": runId } },
       () =>
-        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false }, {
-          httpConnections,
+        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false, target: target! }, {
           timeoutMs: Infinity,
           signal,
         }),
@@ -524,7 +521,7 @@ export interface RunSettings {
   dataDir: string;
   transformsDir: string;
   connections: Record<string, string>;
-  httpConnections: Record<string, HttpConnection>;
+  remotes: Remotes;
   limits: SourceLimits;
 }
 
@@ -563,6 +560,7 @@ export async function runContext(
     dataDir: settings.dataDir,
     transformsDir: settings.transformsDir,
     connections: settings.connections,
+    target: adapterFor(source).target?.(source, settings.remotes),
     limits: settings.limits,
     suite: parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null,
     traceparent: run.traceparent,

@@ -1,6 +1,7 @@
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { dirname, resolve } from "node:path";
+import { adapterFor } from "../pipeline/sources/adapters.ts";
 import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
@@ -116,7 +117,6 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
         if (format !== undefined) await spoolBody(c, context.source);
         const text = await previewInWorker(context, {
           signal: c.req.raw.signal,
-          httpConnections: deps.config.httpConnections,
         });
         return c.body(text, 200, { "content-type": "application/json" });
       })
@@ -222,6 +222,7 @@ export async function withSource<T>(
         spoolDir,
         dataDir: resolve(config.dataDir),
         connections: config.connections,
+        target: adapterFor(params.source).target?.(params.source, config.remotes),
         pageSize: params.db_page_size,
         limits: {
           maxSpoolBytes: config.maxSpoolBytes,

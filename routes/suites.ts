@@ -209,7 +209,6 @@ const profileSchema = z.object({
 
 /** Trying a suite without storing it, and proposing one. */
 export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
-  const { httpConnections } = deps.config;
   const gate = new Gate(AT_ONCE, `${AT_ONCE} suites are being tried or profiled`, { status: 429 });
   app.openAPIRegistry.registerPath({
     method: "post",
@@ -263,7 +262,6 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
           return asideOnSource("try", { suite, sample }, {
             ...limits,
             context,
-            httpConnections,
             preview: true,
           });
         })
@@ -307,7 +305,6 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         (context) =>
           asideOnSource("profile", { ...context, maxRecords, name }, {
             context,
-            httpConnections,
             preview: maxRecords !== null,
             timeoutMs,
             signal: c.req.raw.signal,

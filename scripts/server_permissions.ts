@@ -7,6 +7,13 @@ import {
   isHttpConnection,
   parseHttpConnection,
 } from "../pipeline/sources/http/connection.ts";
+import {
+  AWS_VARIABLES,
+  hostsOfS3,
+  isS3Connection,
+  parseS3Connection,
+  s3Environment,
+} from "../pipeline/sources/s3/connection.ts";
 import { PAGERDUTY_URL } from "../telemetry/settings_schema.ts";
 import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
 
@@ -22,6 +29,7 @@ const ENVIRONMENT = [
   "MLFLOW_*",
   "OPENLINEAGE_*",
   "AIRFLOW_*",
+  ...AWS_VARIABLES,
   // the StatsD client takes tags from these
   "DD_*",
   "DATADOG_*",
@@ -116,14 +124,18 @@ export function serverPermissions(
 
 function allowedHosts(env: Record<string, string>): string[] | "any" {
   const sources = list(env.ETL_HTTP_SOURCES);
+  const fromEnvironment = s3Environment(env);
   const readFrom = [
     ...sources.filter((host) => host !== "*"),
     ...list(env.ETL_HTTP_PRIVATE_HOSTS),
     ...Object.entries(env).flatMap(([name, value]) =>
       name.startsWith("ETL_CONNECTION_") && isHttpConnection(value)
         ? [hostOfConnection(parseHttpConnection(name, value))]
+        : name.startsWith("ETL_CONNECTION_") && isS3Connection(value)
+        ? hostsOfS3(parseS3Connection(name, value))
         : []
     ),
+    ...fromEnvironment === null ? [] : hostsOfS3(fromEnvironment),
   ].map(checked);
   if (sources.includes("*") || !readFrom.every(isAddress)) return "any";
   const hosts = new Set<string>();
@@ -154,7 +166,7 @@ function allowedHosts(env: Record<string, string>): string[] | "any" {
 /** Whether a variable holds a connection string besides KPIS_PG_DSN. */
 function isDsn(name: string, value: string): boolean {
   return name === "ETL_PG_CRON_DSN" ||
-    name.startsWith("ETL_CONNECTION_") && !isHttpConnection(value);
+    name.startsWith("ETL_CONNECTION_") && !isHttpConnection(value) && !isS3Connection(value);
 }
 
 /** Whether an entry is an IP address, with a port or not. */

@@ -5,10 +5,15 @@ import { paramsSchema } from "../pipeline/params.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import {
   hostOfConnection,
-  type HttpConnection,
   isHttpConnection,
   parseHttpConnection,
 } from "../pipeline/sources/http/connection.ts";
+import {
+  isS3Connection,
+  parseS3Connection,
+  s3Environment,
+} from "../pipeline/sources/s3/connection.ts";
+import type { Remotes } from "../pipeline/sources/source.ts";
 import { connectionTarget } from "../store/connection_target.ts";
 import { telemetryEnvironment, telemetrySettings } from "../telemetry/settings_schema.ts";
 
@@ -170,7 +175,7 @@ export function readConfig(env: Record<string, string>, cores: number) {
     // whoever names a connection means its host
     httpSources: [
       ...list(values.ETL_HTTP_SOURCES),
-      ...Object.values(named.httpConnections).map(hostOfConnection),
+      ...Object.values(named.remotes.http).map(hostOfConnection),
     ],
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
@@ -215,18 +220,19 @@ function namedConnections(
 ): {
   /** DSN by name, from ETL_CONNECTION_<NAME>. */
   connections: Record<string, string>;
-  /** By name: what http sources may name. */
-  httpConnections: Record<string, HttpConnection>;
+  /** The others of them, and those of the environment. */
+  remotes: Remotes;
 } {
   const connections: Record<string, string> = {};
-  const httpConnections: Record<string, HttpConnection> = {};
+  const remotes: Remotes = { http: {}, s3: {}, s3Environment: s3Environment(env) };
   for (const [variable, value] of Object.entries(env)) {
     const name = /^ETL_CONNECTION_([A-Z][A-Z0-9_]*)$/.exec(variable)?.[1]?.toLowerCase();
     if (name === undefined) continue;
-    if (isHttpConnection(value)) httpConnections[name] = parseHttpConnection(variable, value);
+    if (isS3Connection(value)) remotes.s3[name] = parseS3Connection(variable, value);
+    else if (isHttpConnection(value)) remotes.http[name] = parseHttpConnection(variable, value);
     else connections[name] = value;
   }
-  return { connections, httpConnections };
+  return { connections, remotes };
 }
 
 /** Run parameters from the environment; ETL_POOL is the original's name for the pool. */

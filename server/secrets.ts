@@ -1,5 +1,6 @@
 import type { Config } from "./config.ts";
 import { secretsOfConnection } from "../pipeline/sources/http/connection.ts";
+import { secretsOfS3 } from "../pipeline/sources/s3/connection.ts";
 import { isDsn, passwordForms } from "../store/dsn.ts";
 import { telemetrySecrets } from "../telemetry/settings_schema.ts";
 
@@ -10,7 +11,11 @@ import { telemetrySecrets } from "../telemetry/settings_schema.ts";
 export function secretsOf(config: Config): string[] {
   const dsns = [config.dsn, config.cronDsn ?? "", ...Object.values(config.connections)];
   const passwords = dsns.flatMap((dsn) => isDsn(dsn) ? passwordForms(dsn) : []);
-  const http = Object.values(config.httpConnections).flatMap(secretsOfConnection);
+  const { remotes } = config;
+  const http = Object.values(remotes.http).flatMap(secretsOfConnection);
+  const s3 = [...Object.values(remotes.s3), remotes.s3Environment].flatMap((connection) =>
+    connection === null ? [] : secretsOfS3(connection)
+  );
   const admin = config.adminToken === null ? [] : [config.adminToken];
-  return [...passwords, ...http, ...admin, ...telemetrySecrets(config.telemetry)];
+  return [...passwords, ...http, ...s3, ...admin, ...telemetrySecrets(config.telemetry)];
 }

@@ -159,6 +159,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       dataDir: resolve(config.dataDir),
       spoolDir: resolve(config.spoolDir),
       transformsDir: resolve(config.transformsDir),
+      network: true,
     }),
     onRetry: (runId, { kind, attempt, message }) => {
       log.warn("database operation tried again", { run_id: runId, error: message });
@@ -179,7 +180,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       dataDir: resolve(config.dataDir),
       transformsDir: resolve(config.transformsDir),
       connections: config.connections,
-      httpConnections: config.httpConnections,
+      remotes: config.remotes,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,
@@ -251,7 +252,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
         ...config.consumersDir === null ? [] : await consumersIn(resolve(config.consumersDir)),
       ],
       connections: config.connections,
-      httpConnections: config.httpConnections,
+      httpConnections: config.remotes.http,
       dataDir: resolve(config.dataDir),
       runEndObservers: reporting.runEndObservers,
       tasks: reporting.tasks,

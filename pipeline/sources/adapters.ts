@@ -2,6 +2,7 @@ import { fileAdapter } from "./file.ts";
 import { httpAdapter } from "./http/source.ts";
 import { inlineAdapter } from "./inline.ts";
 import { postgresAdapter } from "./postgres/source.ts";
+import { s3Adapter } from "./s3/source.ts";
 import type { SourceConf } from "./schema.ts";
 import type {
   Origin,
@@ -22,6 +23,7 @@ export const ADAPTERS = {
   file: fileAdapter,
   http: httpAdapter,
   postgres: postgresAdapter,
+  s3: s3Adapter,
 };
 
 /** The adapter of a conf's `type`. */

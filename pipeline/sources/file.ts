@@ -9,15 +9,23 @@ import { resolveBelow } from "./local/open_input.ts";
 import { RE2JS } from "re2js";
 
 /** Size and time of each file, as the run saw them first. */
-function pinOf(files: RawFile[]): Plain {
+function pinOf(files: RawFile[]) {
   return {
     files: files.map(({ path, size, mtime_ms }) => ({ path, size, mtime_ms })),
   };
 }
 
-function checkPin(pin: Plain, files: RawFile[]): void {
-  const then = new Map((pin.files as { path: string; size: number; mtime_ms: number }[])
-    .map((file) => [file.path, file]));
+/** A file as it was pinned: what of it is there says which content it has. */
+interface PinnedFile {
+  path: string;
+  size: number;
+  mtime_ms?: number;
+  etag?: string;
+}
+
+/** @throws {Problem} `source-changed` unless the files are those of the pin. */
+export function checkPin(pin: Plain, files: PinnedFile[]): void {
+  const then = new Map((pin.files as unknown as PinnedFile[]).map((file) => [file.path, file]));
   const differences: string[] = [];
   for (const file of files) {
     const old = then.get(file.path);
@@ -25,7 +33,9 @@ function checkPin(pin: Plain, files: RawFile[]): void {
     if (old === undefined) differences.push(`${file.path} is new`);
     else if (old.size !== file.size) {
       differences.push(`${file.path} had ${old.size} bytes and has ${file.size}`);
-    } else if (old.mtime_ms !== file.mtime_ms) differences.push(`${file.path} was modified`);
+    } else if (old.mtime_ms !== file.mtime_ms || old.etag !== file.etag) {
+      differences.push(`${file.path} was modified`);
+    }
   }
   for (const path of then.keys()) differences.push(`${path} is gone`);
   if (differences.length === 0) return;
@@ -40,9 +50,10 @@ function checkPin(pin: Plain, files: RawFile[]): void {
 async function planFileSource(conf: FileConf, options: PlanFilesOptions): Promise<Plan> {
   const { ctx } = options;
   const { files, warnings } = await findFiles(conf.path, ctx.dataDir);
-  if (ctx.pin !== undefined) checkPin(ctx.pin, files);
+  const pin = pinOf(files);
+  if (ctx.pin !== undefined) checkPin(ctx.pin, pin.files);
   const plan = await planFiles(files, conf, options);
-  return { ...plan, pin: pinOf(files), warnings: [...warnings, ...plan.warnings] };
+  return { ...plan, pin, warnings: [...warnings, ...plan.warnings] };
 }
 
 /** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
@@ -236,7 +247,7 @@ const LOOKAHEADS =
  *
  * @throws {Problem} `source-refused` for what is no glob.
  */
-export function globMatcher(pattern: string): (path: string) => boolean {
+export function globMatcher(pattern: string, field = "source.path"): (path: string) => boolean {
   const hidden = /(^|[/{,(|])\.(?!\/)/.test(pattern);
   let compiled: RE2JS;
   try {
@@ -246,7 +257,7 @@ export function globMatcher(pattern: string): (path: string) => boolean {
     throw new Problem("source-refused", {
       detail: `The path ${JSON.stringify(pattern)} cannot be read as a glob: ` +
         "*, **, ?, [a-z] and {a,b} have a meaning; write \\ before what is meant as it is.",
-      errors: [{ field: "source.path", message: "is no glob", value: pattern }],
+      errors: [{ field, message: "is no glob", value: pattern }],
     });
   }
   return (path) => (hidden || !/(^|\/)\./.test(path)) && compiled.matches(path);

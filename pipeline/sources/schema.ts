@@ -144,6 +144,26 @@ export const postgresSource = z.strictObject({
   ),
 }).describe("a table or query of another PostgreSQL database");
 
+/** Bucket and key, or glob of keys, of an s3 URL; undefined where it is none. */
+export function parseS3Url(url: string): { bucket: string; key: string } | undefined {
+  const [, bucket, key] =
+    /^s3:\/\/([A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])\/(.+)$/s.exec(url) ?? [];
+  return bucket === undefined || key === undefined ? undefined : { bucket, key };
+}
+
+export const s3Source = z.strictObject({
+  type: z.literal("s3"),
+  ...mapping,
+  ...parsing,
+  url: z.string().min(1).max(2048).refine((url) => parseS3Url(url) !== undefined, "s3://bucket/key")
+    .describe('object, or glob of objects: "s3://bucket/flights/*.parquet"'),
+  connection: connectionName.optional().describe(
+    "named connection: environment ETL_CONNECTION_<NAME> holds its endpoint, region and keys; default: AWS_ACCESS_KEY_ID, AWS_REGION and the like",
+  ),
+}).describe(
+  "objects of S3 or a service that speaks its protocol, read by ranges from where they are",
+);
+
 /** The `source` of a run's conf. */
 export const sourceSchema = z.discriminatedUnion("type", [
   syntheticSource,
@@ -151,6 +171,7 @@ export const sourceSchema = z.discriminatedUnion("type", [
   fileSource,
   httpSource,
   postgresSource,
+  s3Source,
 ]);
 
 export type SourceConf = z.infer<typeof sourceSchema>;
@@ -158,4 +179,5 @@ export type SyntheticConf = z.infer<typeof syntheticSource>;
 export type InlineConf = z.infer<typeof inlineSource>;
 export type FileConf = z.infer<typeof fileSource>;
 export type HttpConf = z.infer<typeof httpSource>;
+export type S3Conf = z.infer<typeof s3Source>;
 export type PostgresConf = z.infer<typeof postgresSource>;

@@ -1,6 +1,7 @@
 import type { Json, SourceRecord } from "../numbers.ts";
 import type { MappingConf } from "../mapping.ts";
 import type { HttpConnection, HttpTarget } from "./http/connection.ts";
+import type { S3Connection } from "./s3/connection.ts";
 import type { SourceConf } from "./schema.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
@@ -65,6 +66,17 @@ export interface Plan {
   warnings: string[];
 }
 
+/** What `ETL_CONNECTION_<NAME>` and the environment say of servers that are read over HTTP, by name. */
+export interface Remotes {
+  http: Record<string, HttpConnection>;
+  s3: Record<string, S3Connection>;
+  /** For s3 sources that name no connection. */
+  s3Environment: S3Connection | null;
+}
+
+/** Where a source is read from over HTTP: holds secrets, for the workers that read only. */
+export type Target = HttpTarget | S3Connection;
+
 /** Where an incremental source has got to. */
 export interface CursorPosition {
   /** Value of the cursor column, as text. */
@@ -86,6 +98,8 @@ export interface PlanContext {
   pin?: Plain;
   /** DSN by connection name. */
   connections: Record<string, string>;
+  /** What the adapter's `target` gave. */
+  target?: Target | undefined;
   /** For the cursor of a postgres source: the stored position, if any and not full_refresh. */
   cursorPosition?: CursorPosition;
   /** The bytes of a stored request body. */
@@ -109,6 +123,8 @@ export interface ReadContext {
   spoolDir: string;
   dataDir: string;
   connections: Record<string, string>;
+  /** What the adapter's `target` gave. */
+  target?: Target | undefined;
   /** Rows of a keyset page (db_page_size). */
   pageSize: number;
   limits: SourceLimits;
@@ -134,15 +150,15 @@ export interface SourceAdapter<C extends SourceConf> {
   cursor?(conf: C): string | undefined;
   /** The named connection whose database is read. */
   connection?(conf: C): string;
-  /** What it has elsewhere, downloaded before it is planned by a worker that loads no module; default: nothing. */
+  /** From where it is read over HTTP, with the secrets of its connection; default: from nowhere. */
+  target?(conf: C, remotes: Remotes): Target;
+  /** What it has elsewhere, downloaded before it is planned; default: nothing. */
   fetch?: {
-    /** From where, with the secrets of its connection. */
-    target(conf: C, connections: Record<string, HttpConnection>): HttpTarget;
     /** Puts it, or for a preview its beginning, into the spool directory, where `plan` finds it. */
     download(
       conf: C,
       ctx: Pick<PlanContext, "spoolDir" | "limits" | "signal">,
-      options: { preview: boolean; target: HttpTarget },
+      options: { preview: boolean; target: Target },
     ): Promise<unknown>;
   };
   /** The first records without a plan; default: those of the first slices. */

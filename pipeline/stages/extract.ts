@@ -19,6 +19,7 @@ export async function planRun(env: TaskEnvironment): Promise<Plan> {
       spoolDir: context.spillDir,
       dataDir: context.dataDir,
       connections: context.connections,
+      target: context.target,
       readUpload: env.readUpload,
       limits: context.limits,
       signal,

@@ -102,6 +102,7 @@ async function makeSpill(
     spoolDir: spillDir,
     dataDir: context.dataDir,
     connections: context.connections,
+    target: context.target,
     pageSize: params.db_page_size,
     limits: context.limits,
     signal,

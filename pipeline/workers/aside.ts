@@ -1,6 +1,5 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import type { HttpConnection } from "../sources/http/connection.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
@@ -37,20 +36,22 @@ export async function asideOnSource<K extends SourceTask>(
     context: PreviewContext;
     /** Whether only the beginning of the source is read. */
     preview: boolean;
-    httpConnections: Record<string, HttpConnection>;
   },
 ): Promise<AsideTasks[K]["output"]> {
-  const { context, preview, httpConnections, timeoutMs, ...limits } = options;
+  const { context, preview, timeoutMs, ...limits } = options;
   const { params, transformsDir, source } = context;
   const deadline = performance.now() + timeoutMs;
-  const { spoolDir, limits: sizes } = source;
-  const wanted = { conf: params.source, spoolDir, limits: sizes, preview };
-  await fetchAside(wanted, { httpConnections, timeoutMs, ...limits });
+  const { spoolDir, limits: sizes, target } = source;
+  if (target !== undefined) {
+    const wanted = { conf: params.source, target, spoolDir, limits: sizes, preview };
+    await fetchAside(wanted, { timeoutMs, ...limits });
+  }
   const permissions = workerPermissions({
     dsns: dsnsOf(params.source, source.connections),
     dataDir: source.dataDir,
     spoolDir,
     transformsDir,
+    network: target !== undefined,
   });
   return await aside(task, input, {
     ...limits,
@@ -62,13 +63,11 @@ export async function asideOnSource<K extends SourceTask>(
 
 /** Downloads what a source has elsewhere, if it has, to its spool directory, in a worker that may use the network. */
 export async function fetchAside(
-  input: Omit<AsideTasks["fetch"]["input"], "target">,
-  { httpConnections, ...limits }: AsideLimits & { httpConnections: Record<string, HttpConnection> },
+  input: AsideTasks["fetch"]["input"],
+  limits: AsideLimits,
 ): Promise<void> {
-  const target = adapterFor(input.conf).fetch?.target(input.conf, httpConnections);
-  if (target === undefined) return;
-  const permissions = fetchPermissions(input.spoolDir);
-  await aside("fetch", { ...input, target }, { ...limits, permissions });
+  if (adapterFor(input.conf).fetch === undefined) return;
+  await aside("fetch", input, { ...limits, permissions: fetchPermissions(input.spoolDir) });
 }
 
 /** The connection string that a source needs; none for an unknown connection, of which it will speak. */
@@ -161,18 +160,15 @@ export interface PreviewLimits {
   timeoutMs?: number;
   /** Ends the preview when nobody waits for it any more. */
   signal?: AbortSignal;
-  /** What http sources may name; default none. */
-  httpConnections?: Record<string, HttpConnection>;
 }
 
 /** Makes a preview in a Web Worker of its own; as JSON, whose numbers have every digit. */
 export function previewInWorker(
   context: PreviewContext,
-  { timeoutMs = 30_000, signal, httpConnections = {} }: PreviewLimits = {},
+  { timeoutMs = 30_000, signal }: PreviewLimits = {},
 ): Promise<string> {
   return asideOnSource("preview", context, {
     context,
-    httpConnections,
     preview: true,
     timeoutMs,
     signal,

@@ -4,9 +4,8 @@ import { preview } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { adapterFor } from "../sources/adapters.ts";
-import type { HttpTarget } from "../sources/http/connection.ts";
 import type { SourceConf } from "../sources/schema.ts";
-import type { Json, SourceLimits } from "../sources/source.ts";
+import type { Json, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 import { Guard, TimeLimit } from "../user_code/guard.ts";
 
@@ -34,7 +33,7 @@ async function fetchSource(
   { conf, target, spoolDir, limits, preview }: {
     conf: SourceConf;
     /** With the secrets of its connection. */
-    target: HttpTarget;
+    target: Target;
     spoolDir: string;
     limits: SourceLimits;
     /** Whether only its beginning is wanted. */

@@ -32,6 +32,8 @@ export interface WorkerReach {
   spoolDir: string;
   /** Directory of the transform modules that it loads. */
   transformsDir: string;
+  /** Whether it reads from other servers over HTTP, as far as the server may. */
+  network: boolean;
 }
 
 /** Deno permissions of a worker that computes from what it is sent. */
@@ -47,15 +49,15 @@ export const NO_REACH = {
 } satisfies Deno.PermissionOptionsObject;
 
 /**
- * Those of a worker that may load a module of the user's own: the databases,
- * its directories, and nothing else. No other host, no environment but the
- * names that the driver looks at, no subprocess, no native library.
+ * Those of a worker that reads sources, whose transform modules run in a host without any: the databases, what the
+ * server may read over HTTP, its directories, and nothing else. No environment but the names that the driver looks at,
+ * no subprocess, no native library.
  */
 export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObject {
-  const { dsns, dataDir, spoolDir, transformsDir } = reach;
+  const { dsns, dataDir, spoolDir, transformsDir, network } = reach;
   return {
     ...NO_REACH,
-    net: [...new Set(dsns.flatMap(databaseAddresses))],
+    net: network ? "inherit" : [...new Set(dsns.flatMap(databaseAddresses))],
     read: [
       ...PROGRAM,
       ...[dataDir, spoolDir, transformsDir].flatMap(realPaths),

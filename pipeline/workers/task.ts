@@ -8,7 +8,14 @@ import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { FileStart, SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../../vocabulary/words.ts";
 import type { Lines } from "../user_code/messages.ts";
-import type { CursorPosition, Plain, Plan, Slice, SourceLimits } from "../sources/source.ts";
+import type {
+  CursorPosition,
+  Plain,
+  Plan,
+  Slice,
+  SourceLimits,
+  Target,
+} from "../sources/source.ts";
 
 /** What a worker needs to know of a run; sent once a run, as plain data. */
 export interface RunContext {
@@ -39,6 +46,8 @@ export interface RunContext {
   /** Directory of the user's transform modules. */
   transformsDir: string;
   connections: Record<string, string>;
+  /** What its source is read from over HTTP, with the secrets of its connection. */
+  target: Target | undefined;
   limits: SourceLimits;
   /** Compiled by each worker; null where there is no suite. */
   suite: Plain | null;

@@ -5,6 +5,7 @@ import {
   httpSource,
   inlineSource,
   postgresSource,
+  s3Source,
   syntheticSource,
 } from "../../pipeline/sources/schema.ts";
 import { parseJson } from "../../pipeline/sources/json_text.ts";
@@ -103,7 +104,7 @@ function acceptingOf(path: string[]): Accepting[] {
       : [];
   }
   if (first !== "source" || path.length !== 2) return [];
-  return [syntheticSource, inlineSource, fileSource, httpSource, postgresSource]
+  return [syntheticSource, inlineSource, fileSource, httpSource, postgresSource, s3Source]
     .flatMap(({ shape }) =>
       Object.hasOwn(shape, second) ? [(shape as Record<string, Accepting>)[second]!] : []
     );

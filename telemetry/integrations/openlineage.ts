@@ -187,6 +187,10 @@ function inputName(run: EndedRun, options: LineageOptions): { namespace: string;
       const { protocol, host, pathname } = new URL(source.url!, base);
       return { namespace: `${protocol}//${host}`, name: pathname };
     }
+    case "s3": {
+      const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/s.exec(source.url!)!;
+      return { namespace: `s3://${bucket}`, name: key! };
+    }
     case "postgres": {
       const known = options.connections[source.connection!];
       const { namespace, database } = known ??

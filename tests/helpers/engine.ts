@@ -254,6 +254,7 @@ export async function startEngine(
         dataDir: config.dataDir,
         spoolDir: config.spoolDir,
         transformsDir: config.transformsDir,
+        network: true,
       }),
       onRetry: (runId, retry) => log.warn("tried again", { run_id: runId, ...retry }),
       onLines: (runId, lines) => logModuleLines(log, runId, lines),
@@ -273,7 +274,7 @@ export async function startEngine(
       dataDir: config.dataDir,
       transformsDir: config.transformsDir,
       connections: config.connections,
-      httpConnections: config.httpConnections,
+      remotes: config.remotes,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,

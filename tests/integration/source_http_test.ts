@@ -187,7 +187,9 @@ Deno.test("http source sends a connection's user and headers to its server only,
   await using folder = await SourceFolder.create({ limits: LIMITS });
   const url = server.url.replace("//", "//u:p@");
   const conf = httpSource.parse({ type: "http", url: "a.ndjson", connection: "api" });
-  const target = httpTarget(conf, { api: { url: `${url}/v1`, headers: { "x-api-key": "k" } } });
+  const target = httpTarget(conf, {
+    http: { api: { url: `${url}/v1`, headers: { "x-api-key": "k" } } },
+  });
   await fetchHttpSource(conf, folder.ctx, { target });
   const basic = `Basic ${btoa("u:p")}`;
   assert.deepEqual(seen, { own: ["k", basic, "k", basic], other: [null, null] });

@@ -36,7 +36,7 @@ Deno.test("http connection: its URLs stay on its server, below its path, with it
   const connections = {
     api: { url: "https://u:p@api.example.org/v1?sig=s", headers: { "x-api-key": "k" } },
   };
-  const target = (url: string) => httpTarget(conf(url, "api"), connections);
+  const target = (url: string) => httpTarget(conf(url, "api"), { http: connections });
   assert.deepEqual(target("day.csv?year=2026"), {
     url: "https://u:p@api.example.org/v1/day.csv?year=2026&sig=s",
     headers: { "x-api-key": "k" },
@@ -56,12 +56,12 @@ Deno.test("http connection: its URLs stay on its server, below its path, with it
     assert.throws(() => target(url), /leads away from the server/, url);
   }
   assert.throws(
-    () => httpTarget(conf("a", "gone"), connections),
+    () => httpTarget(conf("a", "gone"), { http: connections }),
     /ETL_CONNECTION_GONE.*Known: api/,
   );
-  assert.throws(() => httpTarget(conf("a", "constructor"), connections), /no connection/);
+  assert.throws(() => httpTarget(conf("a", "constructor"), { http: connections }), /no connection/);
   // without a connection a URL is whole
-  assert.deepEqual(httpTarget(conf("https://h/a"), connections), {
+  assert.deepEqual(httpTarget(conf("https://h/a"), { http: connections }), {
     url: "https://h/a",
     headers: {},
   });

@@ -46,7 +46,14 @@ async function inputOf(folder: SourceFolder, content: string) {
   await folder.write(path, content);
   const absolutePath = `${folder.ctx.dataDir}/${path}`;
   const { size, mtime } = await Deno.stat(absolutePath);
-  return { root: "data" as const, path, label: path, size, mtime_ms: mtime!.getTime(), absolutePath };
+  return {
+    root: "data" as const,
+    path,
+    label: path,
+    size,
+    mtime_ms: mtime!.getTime(),
+    absolutePath,
+  };
 }
 
 function csvCut(): TextCut {

@@ -1,5 +1,7 @@
 import { Problem } from "../../../vocabulary/problem.ts";
+import { isS3Connection } from "../s3/connection.ts";
 import type { HttpConf } from "../schema.ts";
+import type { Remotes } from "../source.ts";
 
 /** What an `ETL_CONNECTION_<NAME>` says of a server that http sources read from. */
 export interface HttpConnection {
@@ -14,7 +16,7 @@ export type HttpTarget = HttpConnection;
 
 /** Whether the value of an `ETL_CONNECTION_<NAME>` is meant for http sources, not for postgres ones. */
 export function isHttpConnection(value: string): boolean {
-  return /^\s*(\{|https?:)/i.test(value);
+  return /^\s*(\{|https?:)/i.test(value) && !isS3Connection(value);
 }
 
 /**
@@ -85,7 +87,7 @@ export function secretsOfConnection({ url, headers }: HttpConnection): string[] 
  */
 export function httpTarget(
   { url, connection: name }: HttpConf,
-  connections: Record<string, HttpConnection>,
+  { http: connections }: Pick<Remotes, "http">,
 ): HttpTarget {
   if (name === undefined) return { url, headers: {} };
   const connection = Object.hasOwn(connections, name) ? connections[name] : undefined;

@@ -332,9 +332,14 @@ const CODINGS: Record<string, Compression> = {
 };
 
 /** How the body is compressed, though it was asked for as it is; the last coding first. */
-function contentEncodings(label: string, headers: IncomingMessage["headers"]): Compression[] {
+export function contentEncodings(
+  label: string,
+  headers: IncomingMessage["headers"],
+): Compression[] {
   const names = (headers["content-encoding"] ?? "").toLowerCase().split(",")
-    .map((name) => name.trim()).filter((name) => name !== "" && name !== "identity");
+    .map((name) => name.trim()).filter((name) =>
+      name !== "" && name !== "identity" && name !== "aws-chunked"
+    );
   if (names.length > MAX_CODINGS) {
     throw new Problem("source-unreadable", {
       detail: `${label} answers with ${names.length} codings of Content-Encoding; at most ` +

@@ -165,6 +165,8 @@ export interface GetOptions {
   /** Milliseconds without a byte after which the request fails. */
   idleTimeoutMs: number;
   signal: AbortSignal;
+  /** Redirects that are followed; beyond 0 of them an answer is given as it is. Default 5. */
+  redirects?: number;
 }
 
 /** The answer to a GET and where it came from, its redirects followed; its body must be read or destroyed. */
@@ -182,7 +184,10 @@ export async function get(
     });
     const status = response.statusCode ?? 0;
     const location = response.headers.location;
-    if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
+    if (
+      ![301, 302, 303, 307, 308].includes(status) || location === undefined ||
+      options.redirects === 0
+    ) {
       return { response, url };
     }
     response.destroy();

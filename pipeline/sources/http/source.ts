@@ -139,7 +139,11 @@ function parseUrl(text: string): URL {
 
 /** A file in any of the formats, from a URL: spooled to disk, resumed when interrupted. */
 export const httpAdapter: SourceAdapter<HttpConf> = {
-  fetch: { target: httpTarget, download: fetchHttpSource },
+  target: httpTarget,
+  fetch: {
+    download: (conf, ctx, { preview, target }) =>
+      fetchHttpSource(conf, ctx, { preview, target: target as HttpTarget }),
+  },
   planFirst: (conf, ctx, previewRecords) => planHttpSource(conf, { ctx, previewRecords }),
   plan: (conf: HttpConf, ctx: PlanContext) => planHttpSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),

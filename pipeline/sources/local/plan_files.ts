@@ -39,7 +39,7 @@ interface CsvInput extends PreparedInput {
 
 /** Plans the slices over files in the order given; the pin is the caller's. */
 export async function planFiles(
-  files: RawFile[],
+  files: Iterable<RawFile> | AsyncIterable<RawFile>,
   conf: ParsingConf,
   options: PlanFilesOptions,
 ): Promise<Omit<Plan, "pin">> {
@@ -47,14 +47,9 @@ export async function planFiles(
   const maxRecords = previewRecords ?? ctx.maxRecords;
   const packer = new SlicePacker({ chunkSize: ctx.chunkSize, maxRecords });
   const inputs: (PreparedInput | CsvInput)[] = [];
-  for (const file of files) {
+  const plan = async (prepared: PreparedInput | CsvInput) => {
     ctx.signal.throwIfAborted();
-    const prepared = await prepareInput(file, conf, { ctx, previewRecords });
-    inputs.push(await withCsvHead(prepared, conf, { ctx, contentType: file.contentType }));
-  }
-  for (const prepared of inputs) {
-    ctx.signal.throwIfAborted();
-    if (packer.full) break;
+    if (packer.full) return;
     const before = packer.records;
     await planOne(prepared, { packer, ctx, quote: conf.quote });
     if (prepared.beginning && packer.records === before) {
@@ -63,12 +58,27 @@ export async function planFiles(
           "preview reads of this file. A run reads it whole.",
       );
     }
+  };
+  let all = true;
+  for await (const file of files) {
+    ctx.signal.throwIfAborted();
+    if (previewRecords !== undefined && packer.full) {
+      all = false;
+      break;
+    }
+    const prepared = await prepareInput(file, conf, { ctx, previewRecords });
+    inputs.push(await withCsvHead(prepared, conf, { ctx, contentType: file.contentType }));
+    if (previewRecords !== undefined) await plan(inputs.at(-1)!);
   }
+  if (previewRecords === undefined) { for (const prepared of inputs) await plan(prepared); }
   const { slices, records } = packer.finish();
   return {
     slices,
     ...(records === undefined ? {} : { records }),
-    warnings: [...inputs.flatMap((input) => input.warnings), ...missingColumns(inputs, conf)],
+    warnings: [
+      ...inputs.flatMap((input) => input.warnings),
+      ...(all ? missingColumns(inputs, conf) : []),
+    ],
   };
 }
 
