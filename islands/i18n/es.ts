@@ -339,6 +339,7 @@ export const es = {
   "source.file": "fichero",
   "source.http": "HTTP",
   "source.postgres": "PostgreSQL",
+  "source.s3": "S3",
   "delivery.pending": "va a ser avisado",
   "delivery.done": "ha sido avisado",
   "delivery.failed": "ha fallado",
@@ -424,6 +425,7 @@ export const es = {
   "form.source_file": "bajo ETL_DATA_DIR",
   "form.source_http": "un fichero por HTTP",
   "form.source_postgres": "otra base de datos",
+  "form.source_s3": "almacenamiento de objetos",
   "form.browse": "Elegir un archivo",
   "form.find_file": "Buscar un archivo",
   "form.files": "Archivos",
@@ -753,9 +755,10 @@ export const es = {
   "param.source.encoding": "codificación del texto",
   "param.source.records": "los propios registros",
   "param.source.path": 'ruta o patrón bajo ETL_DATA_DIR: "flights/*.csv.gz"',
-  "param.source.url": "de dónde se descarga, sin secretos; con una conexión, lo que sigue a su URL",
+  "param.source.url":
+    'de dónde se lee, sin secretos: una URL, con una conexión lo que sigue a la suya, o "s3://bucket/vuelos/*.parquet"',
   "param.source.connection":
-    "conexión con nombre: ETL_CONNECTION_<NOMBRE> contiene su DSN, o la URL y las cabeceras de una fuente http",
+    "conexión con nombre: ETL_CONNECTION_<NOMBRE> contiene su DSN, la URL y las cabeceras de una fuente http, o las claves de una fuente s3",
   "param.source.table": 'tabla, "esquema.nombre" o "nombre"',
   "param.source.query": "una sentencia select, en lugar de la tabla",
   "param.source.page_key": "columnas únicas para paginar; por defecto, la clave primaria",

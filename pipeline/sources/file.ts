@@ -252,7 +252,7 @@ export function globMatcher(pattern: string, field = "source.path"): (path: stri
   let compiled: RE2JS;
   try {
     const { source } = picomatch.makeRe(pattern, { nonegate: true, noextglob: true, dot: true });
-    compiled = RE2JS.compile(source.replaceAll(LOOKAHEADS, ""));
+    compiled = RE2JS.compile(source.replaceAll(LOOKAHEADS, ""), RE2JS.DOTALL);
   } catch {
     throw new Problem("source-refused", {
       detail: `The path ${JSON.stringify(pattern)} cannot be read as a glob: ` +

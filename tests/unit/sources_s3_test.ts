@@ -88,13 +88,13 @@ Deno.test("s3: a slice is read by its bytes, and of Parquet by its row group's c
   const filler = "x".repeat(1_000);
   s3.put(
     "big.ndjson",
-    Array.from({ length: 40_000 }, (_, i) => `{"id":${i},"text":"${filler}"}\n`).join(""),
+    Array.from({ length: 20_000 }, (_, i) => `{"id":${i},"text":"${filler}"}\n`).join(""),
   );
   const size = s3.objects.get("big.ndjson")!.bytes.length;
   const { ctx } = folder;
   const plan = await readAll(conf("big.ndjson"), ctx);
-  assert.equal(plan.records.length, 40_000);
-  assert.ok(plan.slices.length >= 3);
+  assert.equal(plan.records.length, 20_000);
+  assert.equal(plan.slices.length, 2);
   const bytes = s3.rangesOf("big.ndjson").map((range) => {
     const [, from, to] = /(\d+)-(\d+)/.exec(range)!;
     return Number(to) - Number(from) + 1;
@@ -107,14 +107,14 @@ Deno.test("s3: a slice is read by its bytes, and of Parquet by its row group's c
   s3.put(
     "big.parquet",
     new Uint8Array(parquetWriteBuffer({
-      columnData: [{ name: "text", data: column(60_000, filler), type: "STRING" }],
+      columnData: [{ name: "text", data: column(40_000, filler), type: "STRING" }],
       rowGroupSize: 20_000,
       codec: "UNCOMPRESSED",
     })),
   );
   const parquet = s3.objects.get("big.parquet")!.bytes.length;
   const read = await readAll(conf("big.parquet"), ctx);
-  assert.deepEqual([read.slices.length, read.records.length], [6, 60_000]);
+  assert.deepEqual([read.slices.length, read.records.length], [4, 40_000]);
   const fetched = s3.rangesOf("big.parquet").map((range) => {
     const [, from, to] = /(\d+)-(\d+)/.exec(range)!;
     return Number(to) - Number(from) + 1;
@@ -153,7 +153,7 @@ Deno.test("s3: 3,000 keys come in pages, in natural order, and keys may have any
   const one = await readAll(conf("odd/a\\[1\\]\\*.ndjson"), folder.ctx);
   assert.deepEqual(one.records, [{ n: 9 }]);
   s3.put("up/../x.ndjson", "{}");
-  const up = await problemOf(readAll(conf("up/*/x.ndjson"), folder.ctx));
+  const up = await problemOf(readAll(conf("up/../x.ndjson"), folder.ctx));
   assert.match(up.message, /"\." or "\.\."/);
 });
 

@@ -113,12 +113,13 @@ export class RemoteFile implements Ranges {
           }
           bytes.set(chunk, got);
           got += chunk.length;
+          retries.received(chunk.length);
         }
         if (got < bytes.length) {
           throw new Interrupted(`the connection was closed ${bytes.length - got} bytes early`);
         }
       } catch (error) {
-        await retries.pause(error, got > before);
+        await retries.pause(error, { brought: got - before, total: bytes.length });
       }
     }
     return bytes;

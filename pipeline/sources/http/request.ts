@@ -89,7 +89,10 @@ export class Retries {
    *
    * @throws what was wrong, where another attempt cannot help; {Problem} `source-unreadable`, transient, after too many.
    */
-  async pause(error: unknown, { brought, total }: { brought: number; total: number }): Promise<void> {
+  async pause(
+    error: unknown,
+    { brought, total }: { brought: number; total: number },
+  ): Promise<void> {
     this.#signal.throwIfAborted();
     if (error instanceof Problem && !error.transient) throw error;
     if (error instanceof TooSlow) throw this.#givenUp(error);

@@ -119,7 +119,7 @@ export class Bucket {
           response.destroy();
         }
       } catch (error) {
-        await retries.pause(error, false);
+        await retries.pause(error, { brought: 0, total: 0 });
       }
     }
   }
