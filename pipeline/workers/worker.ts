@@ -24,6 +24,7 @@ import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/integrations/opentelemetry.ts";
 import { TransformClient } from "../user_code/transform_client.ts";
 import { mappingOf } from "../sources/adapters.ts";
+import { forgetRanges } from "../sources/http/remote_file.ts";
 import type { TaskEnvironment } from "./environment.ts";
 
 /**
@@ -138,6 +139,7 @@ export class TaskRunner {
   close(runId: string): void {
     this.#runs.get(runId)?.module?.close();
     this.#runs.delete(runId);
+    forgetRanges();
   }
 
   /** Ends the run's task in hand as soon as it can, statements that are running included. */

@@ -40,7 +40,8 @@ export const formPage: Page = {
         transform: transforms,
         "source.connection": [
           ...Object.keys(deps.config.connections),
-          ...Object.keys(deps.config.httpConnections),
+          ...Object.keys(deps.config.remotes.http),
+          ...Object.keys(deps.config.remotes.s3),
         ].sort(),
       },
       origin: originOf(c),

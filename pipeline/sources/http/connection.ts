@@ -1,7 +1,6 @@
 import { Problem } from "../../../vocabulary/problem.ts";
 import { isS3Connection } from "../s3/connection.ts";
 import type { HttpConf } from "../schema.ts";
-import type { Remotes } from "../source.ts";
 
 /** What an `ETL_CONNECTION_<NAME>` says of a server that http sources read from. */
 export interface HttpConnection {
@@ -87,7 +86,7 @@ export function secretsOfConnection({ url, headers }: HttpConnection): string[] 
  */
 export function httpTarget(
   { url, connection: name }: HttpConf,
-  { http: connections }: Pick<Remotes, "http">,
+  { http: connections }: { http: Record<string, HttpConnection> },
 ): HttpTarget {
   if (name === undefined) return { url, headers: {} };
   const connection = Object.hasOwn(connections, name) ? connections[name] : undefined;

@@ -9,7 +9,6 @@ const FIRST_WINDOW_BYTES = 1 << 18;
 const MAX_WINDOW_BYTES = 1 << 23;
 /** Column chunks of a row group and beginnings that a worker keeps: the next slice mostly wants them again. */
 const KEPT_BYTES = 1 << 27;
-const KEPT_MS = 60_000;
 
 export interface RemoteFileOptions {
   /** What messages call it. */
@@ -202,12 +201,8 @@ export class RemoteFile implements Ranges {
 class Kept {
   readonly #entries = new Map<string, { bytes: Promise<Uint8Array>; size: number }>();
   #size = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   async get(key: string, fetch: () => Promise<Uint8Array>): Promise<Uint8Array> {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#trim(0), KEPT_MS);
-    this.#timer.unref();
     const there = this.#entries.get(key);
     if (there !== undefined) {
       this.#entries.delete(key);
@@ -220,7 +215,7 @@ class Kept {
       const bytes = await entry.bytes;
       entry.size = bytes.length;
       this.#size += bytes.length;
-      this.#trim(KEPT_BYTES);
+      this.trim(KEPT_BYTES);
       return bytes;
     } catch (error) {
       this.#entries.delete(key);
@@ -228,7 +223,8 @@ class Kept {
     }
   }
 
-  #trim(limit: number): void {
+  /** Drops what was not used for longest, until the rest has at most so many bytes. */
+  trim(limit: number): void {
     for (const [key, { size }] of this.#entries) {
       if (this.#size <= limit) return;
       if (size === 0) continue;
@@ -239,3 +235,8 @@ class Kept {
 }
 
 const kept = new Kept();
+
+/** Lets go of the ranges that this worker keeps; what reads on fetches them anew. */
+export function forgetRanges(): void {
+  kept.trim(0);
+}
