@@ -303,13 +303,14 @@ function recordLines(piece: Piece): (number | undefined)[] {
   const known = linesOf.get(piece);
   if (known !== undefined) return known;
   const { bytes, ends } = piece;
-  let line = piece.line();
-  if (line === undefined) return [];
+  const first = piece.line();
+  if (first === undefined) return [];
+  let line = first;
   let newline = bytes.indexOf(NEWLINE);
   const lines = ends.map((_, i) => {
     const from = i === 0 ? 0 : ends[i - 1]!;
     while (newline >= 0 && newline < from) {
-      line!++;
+      line++;
       newline = bytes.indexOf(NEWLINE, newline + 1);
     }
     return line;

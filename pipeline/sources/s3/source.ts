@@ -60,13 +60,15 @@ async function planS3Source(conf: S3Conf, options: PlanFilesOptions): Promise<Pl
 /** The objects as files, in their order; of the next ones the beginnings are on their way. */
 async function* rawFiles(objects: S3Object[], bucket: Bucket): AsyncGenerator<RawFile> {
   const describing: Promise<RawFile>[] = [];
-  for (let i = 0; i < objects.length; i++) {
-    while (describing.length < objects.length && describing.length < i + AHEAD) {
-      const file = rawFile(objects[describing.length]!, bucket);
-      file.catch(() => {});
-      describing.push(file);
+  try {
+    for (let i = 0; i < objects.length; i++) {
+      while (describing.length < objects.length && describing.length < i + AHEAD) {
+        describing.push(rawFile(objects[describing.length]!, bucket));
+      }
+      yield await describing[i]!;
     }
-    yield await describing[i]!;
+  } finally {
+    await Promise.allSettled(describing);
   }
 }
 
