@@ -108,7 +108,7 @@ Deno.test({
     await site.visit("/etl/reports", {}, async (page) => {
       await page.getByRole("button", { name: "Report now" }).click();
       await page.getByText("etl_downstream_example ·").waitFor();
-      await page.getByRole("heading", { name: "top sources" }).waitFor();
+      await page.getByRole("heading", { name: "Largest sources" }).waitFor();
     });
   },
 });

@@ -32,6 +32,31 @@ export interface VisitOptions extends BrowserContextOptions {
   plain?: boolean;
 }
 
+let launched: Promise<Browser> | undefined;
+
+/** One browser serves all tests of a file: each visit has a profile of its own. */
+function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+    ],
+  });
+}
+
+/** Ends the browser; tests do it by themselves when the last of their file is over. */
+export async function closeBrowser(): Promise<void> {
+  await (await launched)?.close();
+  launched = undefined;
+}
+
+Deno.test.afterAll(closeBrowser);
+
 /** The real server on a database of its own, and a browser to visit it with. */
 export class Site implements AsyncDisposable {
   readonly address: string;
@@ -55,17 +80,8 @@ export class Site implements AsyncDisposable {
       dsn: database.dsn,
       env: { ETL_DATA_DIR: join(PROJECT_DIR, "node_modules/vega-datasets/data"), ...env },
     });
-    const browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-      ],
-    });
+    launched ??= launch();
+    const browser = await launched;
     return new Site(server, database, browser);
   }
 
@@ -139,7 +155,6 @@ export class Site implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#browser.close();
     await this.#server[Symbol.asyncDispose]();
     await this.#database[Symbol.asyncDispose]();
   }

@@ -6,13 +6,14 @@
 import { join, resolve } from "node:path";
 import pg from "pg";
 import { npmPackages } from "../helpers/npm.ts";
-import { hydrated, Site } from "./site.ts";
+import { closeBrowser, hydrated, Site } from "./site.ts";
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..", "..");
 const PICTURES = join(PROJECT_DIR, "docs", "img");
 const THEMES = ["light", "dark"] as const;
 const RUNS = 36;
 
+await using _browser = { [Symbol.asyncDispose]: closeBrowser };
 await using site = await Site.open({ name: "pictures" });
 for (let index = 0; index < RUNS; index++) {
   const wave = Math.sin(index / 3) * 900 + Math.sin(index * 2.3) * 300;
