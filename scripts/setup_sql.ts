@@ -48,6 +48,7 @@ const PARTS = {
     "runs/finish",
     "runs/cancel_retry",
     "runs/replay",
+    "runs/search",
     "runs/purge",
     "schedules/slots",
     "schedules/tick",

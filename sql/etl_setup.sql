@@ -956,6 +956,8 @@ create index if not exists runs_label_succeeded on etl.runs (run_label, requeste
   where state = 'succeeded' and not dry_run;
 create index if not exists runs_schedule_succeeded on etl.runs (schedule, requested_at desc)
   where schedule is not null and state = 'succeeded' and not dry_run;
+-- labels that fail, from one to the next, however many runs have
+create index if not exists runs_label_failed on etl.runs (run_label, requested_at desc) where state = 'failed';
 
 -- sql/datasets/tables.sql
 -- Datasets, their events and their typed views.
@@ -4269,6 +4271,56 @@ create or replace trigger settle_replay after update on etl.runs
   for each row when (old.ended_at is null and new.ended_at is not null and new.replay_of is not null)
   execute function etl.settle_replay();
 
+-- sql/runs/search.sql
+-- Rejected records that have a text, in any case, of the newest runs first: {records: [{run_id, run_label, requested_at, rule,
+-- message, file, line, raw}], looked, back_to, cut}. raw is 200 characters around the text. Looks until `shown` are found or
+-- `budget_ms` are over: looked and back_to say how far, cut whether there are older ones.
+create or replace function etl.search_rejected(part text, shown integer, budget_ms integer) returns jsonb
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  until timestamptz := clock_timestamp() + budget_ms * interval '1 millisecond';
+  run record;
+  place record;
+  hits jsonb := '[]';
+  looked bigint := 0;
+  back_to timestamptz;
+  slice constant integer := 1000;
+begin
+  for run in
+    select r.run_id, r.run_label, r.requested_at from etl.runs as r
+    where exists (select from etl.quarantine as q where q.run_id = r.run_id)
+    order by r.requested_at desc, r.run_id desc
+  loop
+    select -1 as chunk_no, -1 as position, -1 as output into place;
+    loop
+      if jsonb_array_length(hits) >= shown or clock_timestamp() > until then
+        return jsonb_build_object('records', hits, 'looked', looked, 'back_to', etl.iso(back_to), 'cut', true);
+      end if;
+      back_to := run.requested_at;
+      with read as materialized (
+        select q.* from etl.quarantine as q
+        where q.run_id = run.run_id and (q.chunk_no, q.position, q.output) > (place.chunk_no, place.position, place.output)
+        order by q.chunk_no, q.position, q.output limit slice),
+      having_it as (
+        select q.*, strpos(lower(q.raw), lower(part)) as at from read as q
+        where strpos(lower(q.raw), lower(part)) > 0 order by q.chunk_no, q.position, q.output
+        limit shown - jsonb_array_length(hits))
+      select (select count(*) from read) as number, l.chunk_no, l.position, l.output,
+        hits || coalesce((select jsonb_agg(jsonb_build_object('run_id', run.run_id, 'run_label', run.run_label,
+            'requested_at', etl.iso(run.requested_at), 'rule', f.rule, 'message', f.message, 'file', f.file, 'line', f.line,
+            'raw', substr(f.raw, greatest(1, f.at - 60), 200)) order by f.chunk_no, f.position, f.output)
+          from having_it as f), '[]') as hits
+        into place from (select q.chunk_no, q.position, q.output from read as q
+          order by q.chunk_no desc, q.position desc, q.output desc limit 1) as l;
+      exit when not found;
+      hits := place.hits;
+      looked := looked + place.number;
+      exit when place.number < slice;
+    end loop;
+  end loop;
+  return jsonb_build_object('records', hits, 'looked', looked, 'back_to', etl.iso(back_to), 'cut', false);
+end $$;
+
 -- sql/runs/purge.sql
 -- Deletes what is older than the retention from the tables of schema etl, at most `batch` rows
 -- of each at a call, so that no lock is held for long; call it until it answers with zeros.
@@ -6554,6 +6606,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.prolong_server', 'server', 'execute'),
     ('function', 'etl.propose_dataset_columns', 'server', 'execute'),
     ('function', 'etl.profile_dataset', 'server', 'execute'),
+    ('function', 'etl.search_rejected', 'server', 'execute'),
     ('function', 'etl.public_url', 'server', 'execute'),
     ('function', 'etl.purge', 'server', 'execute'),
     ('function', 'etl.purge_reactions', 'server', 'execute'),
@@ -6686,7 +6739,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('0a00c047308f3492a9312d4fadd9c8199730a7582f3be0351022d756d073e414')
+insert into etl.setups (checksum) values ('8cb01f4fe9e252b60203b4458f93721239257a5e1432ac7f1084d378fb2b0427')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6694,4 +6747,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"0a00c047308f3492a9312d4fadd9c8199730a7582f3be0351022d756d073e414","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"8cb01f4fe9e252b60203b4458f93721239257a5e1432ac7f1084d378fb2b0427","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

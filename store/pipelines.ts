@@ -34,7 +34,7 @@ export interface Pipelines {
   rows: PipelineRow[];
   /** All that were found. */
   total: number;
-  /** Whether there are more labels than are looked at. */
+  /** Whether there are more labels than were looked at: `total` counts those. */
   truncated: boolean;
 }
 
@@ -46,21 +46,46 @@ export interface PipelineFilter {
 }
 
 const BARS = 20;
-/** Labels that are looked at; each costs two looks into an index. */
+/** Labels in the order of the alphabet that are looked at; each costs two looks into an index. */
 const MAX_LABELS = 2000;
+/** Labels whose names are read, a jump in the index each, for those that have a text; and for those that fail. */
+export const LABELS_WALKED = 100_000;
+const FAILED_WALKED = 10_000;
+/** Runs that wait or work whose labels are looked at wherever they are in the alphabet. */
+const ACTIVE = 500;
 
 /**
  * What runs here, a row a label, problems first. Each label has its own look into the index of labels, so that a label
- * with very many runs costs, and shows, as much as one with few.
+ * with very many runs costs, and shows, as much as one with few. Labels that fail, are at work or have an incident are
+ * found by that, and those with a text by it, however many others come before them in the alphabet.
  */
 export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipelines> {
   const { search, limit, offset } = filter;
-  const rows = await sql<{ row: PipelineRow; total: number; truncated: boolean }[]>`
+  const [found] = await sql<[Pipelines]>`
     with recursive jumps as (
       (select run_label, 1 as n from etl.runs order by run_label limit 1)
       union all
       select (select r.run_label from etl.runs as r where r.run_label > j.run_label order by r.run_label limit 1), j.n + 1
-      from jumps as j where j.run_label is not null and j.n <= ${MAX_LABELS}
+      from jumps as j where j.run_label is not null and j.n <= ${LABELS_WALKED}
+    ),
+    -- reads no more of the jumps than it needs
+    matched as materialized (
+      select j.run_label as name from jumps as j
+      where j.run_label is not null and (${search}::text = '' or strpos(lower(j.run_label), lower(${search}::text)) > 0)
+      limit ${MAX_LABELS + 1}
+    ),
+    failed_jumps as (
+      (select run_label, 1 as n from etl.runs where state = 'failed' order by run_label limit 1)
+      union all
+      select (select r.run_label from etl.runs as r where r.state = 'failed' and r.run_label > j.run_label
+        order by r.run_label limit 1), j.n + 1
+      from failed_jumps as j where j.run_label is not null and j.n <= ${FAILED_WALKED}
+    ),
+    failed as (
+      select j.run_label as name from failed_jumps as j cross join lateral (
+        select r.state from etl.runs as r where r.run_label = j.run_label and r.state in ('succeeded', 'failed', 'cancelled')
+        order by r.requested_at desc limit 1) as e
+      where j.run_label is not null and e.state = 'failed'
     ),
     usual as (
       select coalesce((select v.value #>> '{}' from etl.variables as v where v.name = 'etl_improved__run_label'),
@@ -80,12 +105,6 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
         min(f.next_slot) as next_slot, array_agg(f.name order by f.name) as schedules
       from feeding as f group by 1, 2
     ),
-    named as (
-      select j.run_label as name, false as of_schedule from jumps as j where j.run_label is not null
-      union select o.name, o.of_schedule from own as o
-      union select c.conf ->> 'run_label', false from etl.configurations as c
-        where c.conf ->> 'run_label' is not null and c.conf ->> 'run_label' not like '%{{%'
-    ),
     open_incidents as materialized (
       select case when i.kind = any (${kindsAbout("label or stage")}::text[])
           then regexp_replace(i.subject, ' [a-z_]+$', '') else i.subject end as label,
@@ -98,23 +117,39 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
     ...kindsAbout("task"),
   ]}::text[])
     ),
+    named as (
+      select m.name, false as of_schedule from matched as m
+      union select f.name, false from failed as f
+      union (select r.run_label, false from etl.runs as r where r.state = 'running' order by r.requested_at desc limit ${ACTIVE})
+      union (select r.run_label, false from etl.runs as r where r.state = 'queued' order by r.requested_at desc limit ${ACTIVE})
+      union select i.label, false from open_incidents as i
+        where i.schedule is null and exists (select from etl.runs as r where r.run_label = i.label)
+      union select o.name, o.of_schedule from own as o
+      union select c.conf ->> 'run_label', false from etl.configurations as c
+        where c.conf ->> 'run_label' is not null and c.conf ->> 'run_label' not like '%{{%'
+    ),
     looked as (
       select n.name, n.of_schedule, o.next_slot, coalesce(o.schedules, '{}') as schedules, i.incidents, l.active, e.bad
       from named as n
       left join own as o on o.name = n.name and o.of_schedule = n.of_schedule
       left join lateral (
-        select r.state, r.schedule, r.low_ratio, r.dry_run, r.state in ('queued', 'running') as active from etl.runs as r
-        where not n.of_schedule and r.run_label = n.name
-        order by r.requested_at desc limit 1) as l on true
+        select max(r.schedule) as schedule, bool_or(r.state in ('queued', 'running')) as active from (
+          (select r.state, r.schedule from etl.runs as r
+           where not n.of_schedule and r.run_label = n.name order by r.requested_at desc limit 1)
+          union all
+          -- its runs have labels of their own, so that many may be at work
+          (select r.state, null from etl.runs as r
+           where n.of_schedule and r.schedule = n.name order by r.requested_at desc limit ${BARS})) as r) as l on true
       -- what has ended last says whether all is well, also while the next run is at work
       left join lateral (
         select r.state = 'failed' or (r.low_ratio and r.state <> 'succeeded') as bad from (
           (select r.state, r.low_ratio, r.requested_at from etl.runs as r
-           where not n.of_schedule and r.run_label = n.name order by r.requested_at desc limit 5)
+           where not n.of_schedule and r.run_label = n.name and r.state in ('succeeded', 'failed', 'cancelled')
+           order by r.requested_at desc limit 1)
           union all
           (select r.state, r.low_ratio, r.requested_at from etl.runs as r
-           where n.of_schedule and r.schedule = n.name order by r.requested_at desc limit 5)) as r
-        where r.state in ('succeeded', 'failed', 'cancelled') order by r.requested_at desc limit 1) as e on true
+           where n.of_schedule and r.schedule = n.name and r.state in ('succeeded', 'failed', 'cancelled')
+           order by r.requested_at desc limit 1)) as r) as e on true
       cross join lateral (
         select count(*)::integer as incidents from open_incidents as i
         where (not n.of_schedule and i.schedule is null and i.label = n.name) or i.schedule = any (o.schedules)) as i
@@ -124,17 +159,18 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
         and (n.of_schedule or l.schedule is null or not exists (select from own as t where t.of_schedule and t.name = l.schedule))
     ),
     ranked as (
-      select k.*, case when k.incidents > 0 or k.bad then 2 when k.active then 1 else 0 end as urgency,
-        count(*) over ()::integer as total
-      from looked as k
+      select k.*, case when k.incidents > 0 or k.bad then 2 when k.active then 1 else 0 end as urgency from looked as k
     ),
     shown as (
       select * from ranked as k order by k.urgency desc, k.name, k.of_schedule limit ${limit} offset ${offset}
     )
-    select jsonb_build_object('name', k.name, 'of_schedule', k.of_schedule, 'runs', coalesce(b.runs, '[]'),
+    select (select count(*)::integer from ranked) as total,
+      case when (select count(*) from matched) > ${MAX_LABELS} then true
+        else exists (select from jumps as j where j.n > ${LABELS_WALKED}) end
+        or exists (select from failed_jumps as j where j.n > ${FAILED_WALKED}) as truncated,
+      coalesce((select jsonb_agg(jsonb_build_object('name', k.name, 'of_schedule', k.of_schedule, 'runs', coalesce(b.runs, '[]'),
         'last_success', b.last_success, 'next_slot', etl.iso(k.next_slot), 'schedules', to_jsonb(k.schedules),
-        'incidents', k.incidents, 'urgency', k.urgency) as row, k.total,
-      (select count(*) > ${MAX_LABELS} from jumps as j where j.run_label is not null) as truncated
+        'incidents', k.incidents, 'urgency', k.urgency) order by k.urgency desc, k.name, k.of_schedule)
     from shown as k cross join lateral (
       select (select jsonb_agg(jsonb_build_object('run_id', r.run_id, 'state', r.state, 'dry_run', r.dry_run,
             'low_ratio', coalesce(r.low_ratio, false), 'rows', r.total_rows, 'requested_at', etl.iso(r.requested_at),
@@ -150,11 +186,6 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
              and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)
           union all
           (select * from etl.runs as r where k.of_schedule and r.schedule = k.name
-             and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)) as r limit 1) as last_success) as b
-    order by k.urgency desc, k.name, k.of_schedule`;
-  return {
-    rows: rows.map(({ row }) => row),
-    total: rows[0]?.total ?? 0,
-    truncated: rows[0]?.truncated ?? false,
-  };
+             and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)) as r limit 1) as last_success) as b), '[]') as rows`;
+  return found;
 }

@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import { LABELS_WALKED } from "./pipelines.ts";
 
 /** A run that was found by the beginning of its id. */
 export interface FoundRun {
@@ -12,6 +13,7 @@ export interface FoundRun {
 export interface FoundRecord {
   run_id: string;
   run_label: string;
+  requested_at: string;
   rule: string;
   message: string;
   file: string | null;
@@ -27,16 +29,25 @@ export interface Found {
   schedules: string[];
   configurations: string[];
   suites: string[];
+  /** Whether there are more labels than were looked at. */
+  labels_cut: boolean;
+  rejected: FoundRecords;
+}
+
+/** Rejected records of the newest runs that have a text. */
+export interface FoundRecords {
   records: FoundRecord[];
-  /** Whether the rejected records took too long to look through: there are none of them here. */
-  slow: boolean;
+  /** Records that were looked through. */
+  looked: number;
+  /** When the run was requested that the last of those belongs to; null where there is none. */
+  back_to: string | null;
+  /** Whether older ones were not looked at: time was over, or enough had been found. */
+  cut: boolean;
 }
 
 /** Of each kind. */
 export const SHOWN = 10;
-const MAX_LABELS = 5000;
-/** Rejected records that are looked through, of the newest runs. */
-export const RECORDS = 20_000;
+/** So long rejected records are looked through, those of the newest run first. */
 const RECORDS_MS = 2000;
 
 /** Everything that has a text in its name, in any case: runs by the beginning of their id, rejected records by what was read. */
@@ -48,30 +59,30 @@ export async function searchAll(sql: Sql, text: string): Promise<Found> {
       select ${sql(column)} as name from ${sql(`etl.${table}`)}
       where strpos(lower(${sql(column)}), lower(${text}::text)) > 0 order by 1 limit ${SHOWN}`)
       .map(({ name }) => name);
-  const [runs, labels, datasets, schedules, configurations, suites, records] = await Promise.all([
+  const [runs, [found], datasets, schedules, configurations, suites, rejected] = await Promise.all([
     isId ? runsById(sql, hex) : [],
-    sql<Found["labels"]>`
+    sql<[Pick<Found, "labels" | "labels_cut">]>`
       with recursive jumps as (
         (select run_label, 1 as n from etl.runs order by run_label limit 1)
         union all
         select (select r.run_label from etl.runs as r where r.run_label > j.run_label order by r.run_label limit 1), j.n + 1
-        from jumps as j where j.run_label is not null and j.n < ${MAX_LABELS}),
+        from jumps as j where j.run_label is not null and j.n <= ${LABELS_WALKED}),
       found as (
-        select run_label from jumps where strpos(lower(run_label), lower(${text}::text)) > 0 order by 1 limit ${SHOWN})
-      select f.run_label as label, r.state, r.run_id from found as f cross join lateral (
-        select n.state, n.run_id from etl.runs as n where n.run_label = f.run_label
-        order by n.requested_at desc limit 1) as r`,
+        select run_label from jumps where strpos(lower(run_label), lower(${text}::text)) > 0 limit ${SHOWN})
+      select coalesce((
+          select jsonb_agg(jsonb_build_object('label', f.run_label, 'state', r.state, 'run_id', r.run_id) order by f.run_label)
+          from found as f cross join lateral (
+            select n.state, n.run_id from etl.runs as n where n.run_label = f.run_label
+            order by n.requested_at desc limit 1) as r), '[]') as labels,
+        -- enough were found sooner, or the walk ended
+        (select count(*) from found) < ${SHOWN} and exists (select from jumps where n > ${LABELS_WALKED}) as labels_cut`,
     named("datasets", "dataset"),
     named("schedules", "name"),
     named("configurations", "name"),
     named("suites", "name"),
     rejectedRecords(sql, text),
   ]);
-  return {
-    ...{ runs, labels, datasets, schedules, configurations, suites },
-    records: records ?? [],
-    slow: records === null,
-  };
+  return { runs, ...found, datasets, schedules, configurations, suites, rejected };
 }
 
 async function runsById(sql: Sql, hex: string): Promise<FoundRun[]> {
@@ -81,22 +92,20 @@ async function runsById(sql: Sql, hex: string): Promise<FoundRun[]> {
     order by run_id desc limit ${SHOWN}`;
 }
 
-/** The newest first; null where it takes longer than 2 s. */
-async function rejectedRecords(sql: Sql, text: string): Promise<FoundRecord[] | null> {
+/** Of the newest runs first, for 2 s; where records are so large that it takes 4 s, none. */
+async function rejectedRecords(sql: Sql, text: string): Promise<FoundRecords> {
   const literal = `'${text.replaceAll("'", "''")}'`;
   try {
     // two statements of one message are one transaction, in which the limit holds
     const [, rows] = await sql.unsafe(`
-      select set_config('statement_timeout', '${RECORDS_MS}', true);
-      select q.run_id, r.run_label, q.rule, q.message, q.file, q.line::float8 as line,
-        substr(q.raw, greatest(1, strpos(lower(q.raw), lower(${literal})) - 60), 200) as raw
-      from (select * from etl.quarantine order by run_id desc, chunk_no, position, output limit ${RECORDS}) as q
-      join etl.runs as r on r.run_id = q.run_id
-      where strpos(lower(q.raw), lower(${literal})) > 0
-      limit ${SHOWN}`) as unknown as [unknown, FoundRecord[]];
-    return [...rows];
+      select set_config('statement_timeout', '${2 * RECORDS_MS}', true);
+      select etl.search_rejected(${literal}::text, ${SHOWN}, ${RECORDS_MS}) as found`) as unknown as [
+      unknown,
+      { found: FoundRecords }[],
+    ];
+    return rows[0]!.found;
   } catch (error) {
-    if ((error as { code?: string }).code === "57014") return null;
-    throw error;
+    if ((error as { code?: string }).code !== "57014") throw error;
+    return { records: [], looked: 0, back_to: null, cut: true };
   }
 }

@@ -64,3 +64,6 @@ export type AlertSeverity = (typeof ALERT_SEVERITIES)[number];
 /** What a token may do; each role may do what those before it may. */
 export const ROLES = ["viewer", "operator", "admin"] as const;
 export type Role = (typeof ROLES)[number];
+
+/** The file that records of a request's own data are said to stand in. */
+export const REQUEST_BODY = "the request body";

@@ -136,10 +136,13 @@ export const en = {
   "search.short": "Search",
   "search.about":
     "Runs by their id, pipelines, datasets, schedules, configurations and suites by their names, rejected records by what they hold. Two characters at least.",
-  "search.nothing":
-    "Nothing has “{text}”. Rejected records are looked for among the newest 20,000.",
+  "search.nothing": "Nothing has “{text}”.",
   "search.records": "Rejected records",
-  "search.slow": "The rejected records took too long to look through.",
+  "search.looked":
+    "One rejected record was looked through, of a run of {time}.|{n} rejected records were looked through, of runs since {time}.",
+  "search.cut": "Older ones were not.",
+  "search.slow": "The rejected records are so large that looking through them took too long.",
+  "search.labels_cut": "There are more pipelines than were looked at.",
   "keys.title": "Keyboard shortcuts",
   "keys.filter": "First filter of the page",
   "clock.label": "Times",
@@ -198,7 +201,7 @@ export const en = {
   "pipelines.rows": "{rows} row|{rows} rows",
   "pipelines.open": "{n} open|{n} open",
   "pipelines.count": "{n} pipeline|{n} pipelines",
-  "pipelines.truncated": "There are more labels than are shown: search for one by its name.",
+  "pipelines.truncated": "There are more labels than are counted here: search for one by its name.",
   "pipelines.bars_text": "The last run: {failed} failed|The last {n} runs: {failed} failed",
 
   "overview.all_labels": "All labels",

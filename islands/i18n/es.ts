@@ -134,10 +134,13 @@ export const es = {
   "search.short": "Buscar",
   "search.about":
     "Ejecuciones por su id; pipelines, conjuntos de datos, programaciones, configuraciones y suites por su nombre; registros rechazados por lo que contienen. Al menos dos caracteres.",
-  "search.nothing":
-    "Nada tiene «{text}». Los registros rechazados se buscan entre los 20.000 más nuevos.",
+  "search.nothing": "Nada tiene «{text}».",
   "search.records": "Registros rechazados",
-  "search.slow": "Revisar los registros rechazados tardó demasiado.",
+  "search.looked":
+    "Se revisó un registro rechazado, de una ejecución del {time}.|Se revisaron {n} registros rechazados, de ejecuciones desde el {time}.",
+  "search.cut": "Los más antiguos no.",
+  "search.slow": "Los registros rechazados son tan grandes que revisarlos tardó demasiado.",
+  "search.labels_cut": "Hay más pipelines de los que se miraron.",
   "keys.title": "Atajos de teclado",
   "keys.filter": "Primer filtro de la página",
   "clock.label": "Horas",
@@ -196,7 +199,7 @@ export const es = {
   "pipelines.rows": "{rows} fila|{rows} filas",
   "pipelines.open": "{n} abierta|{n} abiertas",
   "pipelines.count": "{n} pipeline|{n} pipelines",
-  "pipelines.truncated": "Hay más etiquetas de las que se muestran: busca una por su nombre.",
+  "pipelines.truncated": "Hay más etiquetas de las que se cuentan aquí: busca una por su nombre.",
   "pipelines.bars_text":
     "La última ejecución: {failed} fallida|Las últimas {n} ejecuciones: {failed} fallidas",
 

@@ -9,7 +9,7 @@ import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
-import { isOver } from "../../vocabulary/words.ts";
+import { isOver, REQUEST_BODY } from "../../vocabulary/words.ts";
 import { fieldSpan } from "./field_span.ts";
 import type { RunExtras } from "./run_data.ts";
 import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
@@ -175,7 +175,7 @@ function Records({ items }: { items: QuarantineView[] }) {
                   })}
                 {item.file !== null && (
                   <span class="quiet second-line">
-                    {item.file === "the request body" ? t("source.inline") : item.file}
+                    {item.file === REQUEST_BODY ? t("source.inline") : item.file}
                   </span>
                 )}
               </td>

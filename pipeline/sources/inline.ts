@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
 import { findSpooled, spool, spoolName } from "./local/spool.ts";
 import { limitBytes } from "./local/streams.ts";
@@ -45,7 +46,7 @@ async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Pr
     });
   }
   const uploadId = conf.upload_id;
-  const label = "the request body";
+  const label = REQUEST_BODY;
   if (ctx.readUpload === undefined) throw new Error("readUpload is needed for an upload");
   const name = spoolName(`upload:${uploadId}`, "upload");
   const file = await findSpooled(ctx.spoolDir, name) ??

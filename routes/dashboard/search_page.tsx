@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { type Found, searchAll } from "../../store/search.ts";
+import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { baseOf } from "../shared/base_path.ts";
 import { Turns } from "../shared/load.ts";
 import type { Page } from "./page.tsx";
@@ -34,10 +35,8 @@ const kinds = ["datasets", "schedules", "configurations", "suites"] as const;
 
 function Search({ text, found }: { text: string; found: Found | null }) {
   const { t } = useLocale();
-  const nothing = found !== null && !found.slow &&
-    [...kinds, "runs", "labels", "records"].every((kind) =>
-      (found[kind as keyof Found] as unknown[]).length === 0
-    );
+  const nothing = found !== null && found.rejected.records.length === 0 &&
+    ([...kinds, "runs", "labels"] as const).every((kind) => found[kind].length === 0);
   return (
     <>
       <div class="page-head">
@@ -56,11 +55,30 @@ function Search({ text, found }: { text: string; found: Found | null }) {
         />
         <button type="submit" class="button">{t("nav.search")}</button>
       </form>
-      {found === null
-        ? <p class="quiet">{t("search.about")}</p>
-        : nothing
-        ? <p class="empty" role="status">{t("search.nothing", { text })}</p>
-        : <Results text={text} found={found} />}
+      {found === null ? <p class="quiet">{t("search.about")}</p> : (
+        <>
+          {nothing
+            ? <p class="empty" role="status">{t("search.nothing", { text })}</p>
+            : <Results text={text} found={found} />}
+          <HowFar found={found} />
+        </>
+      )}
+    </>
+  );
+}
+
+/** What was looked through and what was not: whether something is missing from what was found. */
+function HowFar({ found: { labels_cut, rejected } }: { found: Found }) {
+  const { t, dateTime } = useLocale();
+  const { looked, back_to, cut } = rejected;
+  return (
+    <>
+      {labels_cut && <p class="quiet">{t("search.labels_cut")}</p>}
+      {back_to === null ? cut && <p class="quiet">{t("search.slow")}</p> : (
+        <p class="quiet">
+          {t("search.looked", { n: looked, time: dateTime(back_to) })} {cut && t("search.cut")}
+        </p>
+      )}
     </>
   );
 }
@@ -99,16 +117,22 @@ function Results({ text, found }: { text: string; found: Found }) {
           )}
         </Group>
       ))}
-      {found.slow && <p class="quiet">{t("search.slow")}</p>}
-      <Group title={t("search.records")} items={found.records}>
-        {({ run_id, run_label, rule, message, file, line, raw }) => (
+      <Group title={t("search.records")} items={found.rejected.records}>
+        {({ run_id, run_label, requested_at, rule, message, file, line, raw }) => (
           <>
             <a href={`/etl/runs/${run_id}#quarantine`}>
               <span class="search-name">{run_label}</span>
             </a>{" "}
+            <span class="quiet">
+              <code title={run_id}>{run_id.slice(0, 8)}…{run_id.slice(-4)}</code>{" "}
+              <Time at={requested_at} style="long" />
+            </span>{" "}
             <code class="quiet">{rule}</code>
             {file !== null && (
-              <span class="quiet">{` ${file}${line === null ? "" : `:${line}`}`}</span>
+              <span class="quiet">
+                {` ${file === REQUEST_BODY ? t("source.inline") : file}`}
+                {line !== null && `, ${t("run.line", { line })}`}
+              </span>
             )}
             <p lang="en">{message}</p>
             <p>

@@ -296,3 +296,5 @@ create index if not exists runs_label_succeeded on etl.runs (run_label, requeste
   where state = 'succeeded' and not dry_run;
 create index if not exists runs_schedule_succeeded on etl.runs (schedule, requested_at desc)
   where schedule is not null and state = 'succeeded' and not dry_run;
+-- labels that fail, from one to the next, however many runs have
+create index if not exists runs_label_failed on etl.runs (run_label, requested_at desc) where state = 'failed';

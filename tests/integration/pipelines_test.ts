@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import pg from "pg";
 import postgres from "postgres";
 import { pipelines } from "../../store/pipelines.ts";
+import { searchAll } from "../../store/search.ts";
 import { seedManyRuns } from "../helpers/many_runs.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 
@@ -68,6 +69,58 @@ Deno.test("the list of pipelines reads some rows a label, however many runs ther
     );
     const rest = await pipelines(sql as never, { ...ALL, offset: 50 });
     assert.equal(rest.rows.length, 12);
+
+    // runs that wait behind a failed one do not hide that it failed
+    await client.query(`
+      insert into etl.runs (run_id, run_label, state, attempt, conf, params, origins, schema_name, table_name, audit_table_name,
+        dry_run, pool, overlap, requested_at, ended_at, schedule)
+      select gen_random_uuid(), case when of_schedule then 'hour ' || n else 'waiting' end,
+        case when n = 0 then 'failed' when of_schedule and n = 8 then 'cancelled' else 'queued' end, 1, '{}', '{}', '{}', 'public', 'etl_improved_events',
+        'etl_improved_audit', false, 'default_pool', 'queue', now() + n * interval '1 second',
+        case when n = 0 or of_schedule and n = 8 then now() end, case when of_schedule then 'by_hour' end
+      from generate_series(0, 8) as n, unnest(array[true, false]) as of_schedule where n > 0 or not of_schedule;
+      insert into etl.schedules (name, cron, conf) values ('by_hour', '0 * * * *', '{"run_label": "hour {{slot}}"}')`);
+    const waiting = await pipelines(sql as never, { ...ALL, search: "waiting" });
+    assert.deepEqual(waiting.rows.map(({ name, urgency }) => [name, urgency]), [["waiting", 2]]);
+    // of a schedule whose newest run was cancelled others are at work
+    const hours = await pipelines(sql as never, { ...ALL, search: "by_hour" });
+    assert.deepEqual(hours.rows.map(({ name, urgency }) => [name, urgency]), [["by_hour", 1]]);
+
+    // what exists is found, and what fails comes first, however many labels there are before it in the alphabet
+    await client.query(`
+      insert into etl.runs (run_id, run_label, state, attempt, conf, params, origins, schema_name, table_name, audit_table_name,
+        dry_run, pool, overlap, requested_at, admitted_at, started_at, ended_at, total_rows)
+      select gen_random_uuid(), 'aa ' || lpad(n::text, 5, '0'), case n when 5999 then 'failed' else 'succeeded' end, 1, '{}', '{}', '{}', 'public', 'etl_improved_events',
+        'etl_improved_audit', false, 'default_pool', 'queue', now(), now(), now(), now(), 1 from generate_series(1, 6000) as n`);
+    const first = await pipelines(sql as never, { ...ALL, limit: 100 });
+    assert.ok(first.truncated);
+    const failing = first.rows.filter(({ urgency }) => urgency === 2).map(({ name }) => name);
+    assert.ok(
+      ["aa 05999", "busy", "label 7", "waiting"].every((name) => failing.includes(name)),
+      failing.join(),
+    );
+    const late = await pipelines(sql as never, { ...ALL, search: "AA 05998" });
+    assert.deepEqual([late.total, late.rows[0]!.name, late.truncated], [1, "aa 05998", false]);
+    const past = await pipelines(sql as never, { ...ALL, offset: 50_000 });
+    assert.deepEqual([past.rows, past.truncated], [[], true]);
+    const searched = await searchAll(sql as never, "a 05997");
+    assert.deepEqual(searched.labels.map(({ label }) => label), ["aa 05997"]);
+    assert.deepEqual(searched.rejected, { records: [], looked: 0, back_to: null, cut: false });
+
+    // a rejected record is found behind very many newer ones, and the answer says how far it was looked
+    await client.query(`
+      insert into etl.quarantine (run_id, chunk_no, position, output, rule, message, raw)
+      select r.run_id, n / 1000, n % 1000, 0, 'key_missing', 'missing', 'row ' || n || case when n % 7000 = 6999 then ' Q-4711' else '' end
+      from (select run_id from etl.runs where run_label = 'busy' order by requested_at desc limit 1) as r, generate_series(1, 29000) as n;
+      insert into etl.quarantine (run_id, chunk_no, position, output, rule, message, raw)
+      select run_id, 0, 0, 0, 'key_missing', 'missing', 'an older q-4711 ' || run_id from etl.runs
+      where run_label = 'busy' order by requested_at limit 1`);
+    const { rejected } = await searchAll(sql as never, "q-4711");
+    assert.deepEqual([rejected.records.length, rejected.looked, rejected.cut], [5, 29_001, false]);
+    assert.match(rejected.records[4]!.raw, /^an older/);
+    assert.equal(rejected.back_to, rejected.records[4]!.requested_at);
+    const many = (await searchAll(sql as never, "row 1")).rejected;
+    assert.deepEqual([many.records.length, many.cut], [10, true]);
   } finally {
     await sql.end();
     await client.end();

@@ -37,11 +37,37 @@ export const PAGES: Mutant[] = [
   },
   {
     id: "pages/search-records",
-    file: "store/search.ts",
-    find: "where strpos(lower(q.raw), lower(${literal})) > 0\n      limit",
-    replace: "where strpos(q.raw, ${literal}) > 0\n      limit",
+    file: "sql/runs/search.sql",
+    find: "where strpos(lower(q.raw), lower(part)) > 0",
+    replace: "where strpos(q.raw, part) > 0",
     breaks: "a rejected record is found by its key, in any case",
-    tests: ["browser/search_test.ts: everything is found"],
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
+  },
+  {
+    id: "pages/search-older-records",
+    file: "sql/runs/search.sql",
+    find: "exit when place.number < slice;",
+    replace: "exit;",
+    breaks: "a rejected record is found behind many others of its run",
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
+  },
+  {
+    id: "pages/pipelines-failed-beyond",
+    file: "store/pipelines.ts",
+    find: "      union select f.name, false from failed as f\n",
+    replace: "",
+    breaks: "a label that fails is listed first, however many labels come before it",
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
+  },
+  {
+    id: "pages/pipelines-waiting",
+    file: "store/pipelines.ts",
+    find:
+      "r.run_label = n.name and r.state in ('succeeded', 'failed', 'cancelled')\n           order by r.requested_at desc limit 1)\n          union all",
+    replace:
+      "r.run_label = n.name\n           order by r.requested_at desc limit 1)\n          union all",
+    breaks: "runs that wait behind a failed one do not hide that it failed",
+    tests: ["integration/pipelines_test.ts: the list of pipelines"],
   },
   {
     id: "pages/bulk-fits",

@@ -1,3 +1,4 @@
+import { REQUEST_BODY } from "../../../vocabulary/words.ts";
 import { basename, dirname } from "node:path";
 import type { Preview } from "../../../pipeline/preview.ts";
 import { parseVerbatim } from "../../../pipeline/numbers.ts";
@@ -312,7 +313,7 @@ async function tellRejected(
   { run: { run_id, counts }, sent }: { run: RunDetail; sent: string | undefined },
 ): Promise<void> {
   const named = (text: string) =>
-    printable(sent === undefined ? text : text.replace("the request body", () => sent));
+    printable(sent === undefined ? text : text.replace(REQUEST_BODY, () => sent));
   const { items } = await request<{ items: QuarantineView[] }>(
     api,
     `/api/etl/runs/${run_id}/quarantine?limit=${SHOWN_REJECTED}`,
