@@ -1,7 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { join, resolve } from "node:path";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { ANALYSES, downstreamExample } from "../pipeline/consumers/downstream_example.ts";
+import { type Tried, trySqlConsumer } from "../pipeline/consumers/sql_consumer.ts";
 import { compareRun, compareTables } from "../store/compare.ts";
 import { listConsumers, listDatasetEvents, listDatasets } from "../store/datasets.ts";
 import { deliveryState, redeliver, requestDelivery } from "../store/deliveries.ts";
@@ -51,6 +53,14 @@ const consumerSchema = z.object({
 }).openapi("Consumer");
 
 const rowCount = z.number().int();
+const triedSchema = z.object({
+  event_no: z.number().int().nullable(),
+  sha256: z.string(),
+  inserted: rowCount.optional(),
+  updated: rowCount.optional(),
+  deleted: rowCount.optional(),
+  elapsed_ms: z.number(),
+}).openapi("TriedConsumer");
 const comparisonSchema = z.object({
   dataset: z.string(),
   other: z.string(),
@@ -188,6 +198,46 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       return c.json({ redelivered }, 200);
     },
   );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/consumers/{consumer}/try",
+      summary: "Execute a consumer in SQL as its file is now, and undo it",
+      request: { params: z.object({ consumer: z.string() }) },
+      responses: {
+        200: jsonOf(triedSchema, "what it did, with the newest event of what it listens to"),
+        ...problemResponses(404, 422),
+      },
+    }),
+    async (c) => {
+      const { consumer } = c.req.valid("param");
+      return c.json(await tryConsumer(deps, consumer, c.req.raw.signal), 200);
+    },
+  );
+}
+
+/** Tries a consumer of ETL_CONSUMERS_DIR that is SQL. */
+async function tryConsumer(deps: AppDeps, name: string, signal: AbortSignal): Promise<Tried> {
+  const { consumersDir, dsn } = deps.config;
+  if (consumersDir === null) {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: "This server has no ETL_CONSUMERS_DIR, the directory of consumers of your own.",
+    });
+  }
+  const path = join(resolve(consumersDir), `${name}.sql`);
+  if (!/^[a-z][a-z0-9_]*$/.test(name) || !await isFile(path)) {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: `There is no ${name}.sql in ETL_CONSUMERS_DIR; only consumers in SQL can be tried.`,
+    });
+  }
+  return await trySqlConsumer(path, { dsn, signal });
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then((found) => found.isFile, () => false);
 }
 
 const WAIT_LIMIT_MS = 60_000;

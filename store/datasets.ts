@@ -1,4 +1,5 @@
 import type { Sql } from "./database.ts";
+import type { Queryable } from "./pg.ts";
 
 /** A dataset as the API shows it, with its last event and who reads it. */
 export interface DatasetView {
@@ -59,6 +60,20 @@ export async function listDatasetEvents(
       ${dataset === undefined ? sql`` : sql`and e.dataset = ${dataset}`}
     order by e.event_no desc limit ${limit}`;
   return rows.map((row) => row.event);
+}
+
+/** The newest event of any of these datasets. */
+export async function newestEvent(
+  db: Queryable,
+  datasets: readonly string[],
+): Promise<DatasetEventView | null> {
+  const { rows: [row] } = await db.query<{ event: DatasetEventView }>(
+    `select jsonb_build_object('event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id,
+      'emitted_by', e.emitted_by, 'counts', e.counts, 'created_at', etl.iso(e.created_at)) as event
+    from etl.dataset_events as e where e.dataset = any ($1) order by e.event_no desc limit 1`,
+    [datasets],
+  );
+  return row?.event ?? null;
 }
 
 /** A consumer as the API shows it. */

@@ -1,7 +1,11 @@
 import { basename } from "node:path";
 import { z } from "zod";
+import { Connection } from "../../store/connection.ts";
+import { newestEvent } from "../../store/datasets.ts";
 import { deliveryWindow, limitStatements, openChanges } from "../../store/deliveries.ts";
 import { errorCode } from "../../store/errors.ts";
+import { firstRowsOf } from "../../store/pg.ts";
+import type { Log } from "../../telemetry/log.ts";
 import { nearestName } from "../../vocabulary/nearest_name.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import {
@@ -95,6 +99,77 @@ export async function sqlConsumer(path: string): Promise<Consumer> {
       runStatements({ file, name, header, statements, sha256 }, context, execution!),
   };
 }
+
+/** What a try did, and undid. */
+export interface Tried extends SqlResult {
+  /** The event that it was tried with: the newest of what it listens to; null where there is none. */
+  event_no: number | null;
+  elapsed_ms: number;
+}
+
+/** Longer than that nobody waits for a try. */
+const TRY_MS = 60_000;
+
+/**
+ * Executes a consumer as its file is now, with the newest event of what it listens to, in a transaction that is
+ * rolled back: nothing of it stays but what PostgreSQL never takes back (numbers of sequences).
+ *
+ * Throws a Problem that says what is wrong, with its place in the file.
+ */
+export async function trySqlConsumer(
+  path: string,
+  { dsn, signal }: { dsn: string; signal: AbortSignal },
+): Promise<Tried> {
+  const consumer = await sqlConsumer(path);
+  const connection = new Connection(dsn, `etl-improved try of ${consumer.name}`);
+  const undo = new Error("a try is undone");
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(TRY_MS)]);
+  const stop = () => void connection.cancel().catch(() => {});
+  limit.addEventListener("abort", stop);
+  const started = performance.now();
+  let tried: Tried | undefined;
+  try {
+    const once = { retry: { attempts: 1, initialMs: 0, signal: limit }, statementTimeoutMs: 0 };
+    await connection.transaction(once, async (client) => {
+      const event = await newestEvent(client, consumer.datasets);
+      const context = {
+        events: event === null ? [] : [event],
+        params: {},
+        db: client,
+        emit: async () => {},
+        log: SILENT,
+        signal: limit,
+      };
+      const result = await consumer.run(context, {
+        execute: async (text, values) => {
+          await firstRowsOf(client, { text, values, rowMode: "array" }, () => true);
+        },
+      }) as SqlResult;
+      const elapsed = Math.round(performance.now() - started);
+      tried = { event_no: event?.event_no ?? null, ...result, elapsed_ms: elapsed };
+      throw undo;
+    });
+  } catch (error) {
+    if (error !== undo) {
+      const detail = limit.aborted && !signal.aborted
+        ? `${basename(path)}: a try has ${TRY_MS / 1000} s, and it was not done`
+        : (error as Error).message;
+      throw new Problem("invalid-conf", { detail });
+    }
+  } finally {
+    limit.removeEventListener("abort", stop);
+    await connection.close();
+  }
+  return tried!;
+}
+
+const SILENT: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  with: () => SILENT,
+};
 
 function decode(bytes: Uint8Array): string | null {
   try {

@@ -71,6 +71,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },
   "GET /api/consumers": { role: "viewer" },
   "POST /api/consumers/{consumer}/redeliver": { role: "operator", startsWork: true },
+  "POST /api/consumers/{consumer}/try": { role: "operator", startsWork: true },
   "GET /api/deliveries/{id}": { role: "viewer" },
   "GET /api/reports/latest": { role: "viewer" },
   "POST /api/datasets/{dataset}/compare": { role: "operator", startsWork: true },

@@ -5,7 +5,7 @@ import { dataset } from "./commands/dataset.ts";
 import { load } from "./commands/load.ts";
 import { jobs, maintenance } from "./commands/maintenance.ts";
 import { compare } from "./commands/compare.ts";
-import { downstream, reports } from "./commands/downstream.ts";
+import { consumer, downstream, reports } from "./commands/downstream.ts";
 import { configuration, pool, variable } from "./commands/named.ts";
 import { preview, profile } from "./commands/preview.ts";
 import { cancel, logs, quarantine, replay, retry, run, runs, show } from "./commands/runs.ts";
@@ -34,6 +34,7 @@ export const COMMANDS: Command[] = [
   backfill,
   maintenance,
   alert,
+  consumer,
   redeliver,
   jobs,
   token,

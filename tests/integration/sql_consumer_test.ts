@@ -281,6 +281,44 @@ Deno.test("models that would start each other are refused, naming the cycle", as
   assert.throws(() => checkConsumers(own), /s\.x → a → s\.x/);
 });
 
+Deno.test("a model is tried as its file is now: it is said what it would do or what is wrong, and nothing stays", async (t) => {
+  const dir = await Deno.makeTempDir({ prefix: "etl_models_" });
+  const write = (text: string) =>
+    Deno.writeTextFile(
+      `${dir}/tried.sql`,
+      `-- listens: public.orders\n-- writes: public.tried\n${text}`,
+    );
+  try {
+    await using engine = await startEngine(t, { env: { ETL_CONSUMERS_DIR: dir } });
+    await table(engine, "create table public.tried (event_id bigint)");
+    const tried = async (name = "tried") => {
+      const response = await engine.post(`/api/consumers/${name}/try`, {});
+      return { status: response.status, ...await response.json() };
+    };
+    await write("insert into public.tried select 1;");
+    const { elapsed_ms: _, sha256, ...first } = await tried();
+    assert.deepEqual(first, { status: 200, event_no: null, inserted: 1, updated: 0, deleted: 0 });
+    assert.match(sha256, /^[0-9a-f]{64}$/);
+    const eventNo = await emit(engine);
+    await write("insert into public.tried select :event_id from generate_series(1, 3);\nselect 1");
+    const second = await tried();
+    assert.deepEqual([second.event_no, second.inserted], [eventNo, 3]);
+    assert.notEqual(second.sha256, sha256);
+    await write("insert into public.tried select 1;\n\nselect * from nowhere");
+    assert.match((await tried()).detail, /^tried\.sql:5:15: relation "nowhere" does not exist/);
+    await write("insert into public.tried select 1;\ncommit");
+    assert.match((await tried()).detail, /^tried\.sql:4:1: .*one transaction/);
+    for (const name of ["other", "..%2ftried"]) assert.equal((await tried(name)).status, 404);
+    assert.equal((await engine.sql`select from public.tried`).length, 0);
+    assert.equal(
+      (await engine.sql`select from etl.dataset_events where emitted_by = 'tried'`).length,
+      0,
+    );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
 /** The first block of a language below a heading of docs/consumers.md. */
 async function example(heading: string, language: string): Promise<string> {
   const page = await Deno.readTextFile(new URL("../../docs/consumers.md", import.meta.url));

@@ -609,6 +609,14 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/maintenance_test.ts: Slack is told of a maintenance"],
   },
   {
+    id: "reactions/sql-try",
+    file: "pipeline/consumers/sql_consumer.ts",
+    find: "      throw undo;",
+    replace: "      return;",
+    breaks: "a try of a SQL consumer is undone",
+    tests: ["integration/sql_consumer_test.ts: a model is tried"],
+  },
+  {
     id: "reactions/sql-name",
     file: "pipeline/consumers/sql_text.ts",
     find: 'if (text.slice(start, end) !== ":" || next?.start !== end) continue;',

@@ -1,8 +1,11 @@
+import type { Tried } from "../../../pipeline/consumers/sql_consumer.ts";
+import type { ConsumerView } from "../../../store/datasets.ts";
 import type { DeliveryState } from "../../../store/deliveries.ts";
 import type { ReportView } from "../../../store/reports.ts";
 import { post, request } from "../api.ts";
 import { type Command, wholeNumber } from "../command.ts";
-import { EXIT } from "../exit_codes.ts";
+import { EXIT, UsageError } from "../exit_codes.ts";
+import { table } from "../text.ts";
 
 export const downstream: Command = {
   name: "downstream",
@@ -62,6 +65,87 @@ export const reports: Command = {
     }
     err.line(`${found.consumer}, ${found.analysis_type}, ${found.created_at}`);
     out.line(JSON.stringify(found.report, null, 2));
+    return EXIT.succeeded;
+  },
+};
+
+export const consumer: Command = {
+  name: "consumer",
+  summary: "consumers of datasets and what waits for them; try one that is SQL, or run one now",
+  description:
+    `Without arguments lists the consumers. try: executes NAME.sql of ETL_CONSUMERS_DIR as it is now,
+with the newest event of what it listens to, and undoes it. run: executes a consumer that servers have,
+without an event (:since is -infinity).`,
+  arguments: [
+    { name: "action", help: "list, try or run", optional: true },
+    { name: "name", help: "of the consumer", optional: true },
+  ],
+  actions: () => ["list", "try", "run"],
+  options: {},
+  examples: ["etl consumer", "etl consumer try orders_daily", "etl consumer run orders_daily"],
+  async run(call) {
+    const { args: [action = "list", name], flags, out } = call;
+    if (action !== "list" && name === undefined) {
+      throw new UsageError(`etl consumer ${action} needs the name of a consumer`);
+    }
+    if (action === "try") {
+      const tried = await post<Tried>(
+        await call.connect(),
+        `/api/consumers/${encodeURIComponent(name!)}/try`,
+        {},
+      );
+      if (flags.json) out.line(JSON.stringify(tried));
+      else {
+        const event = tried.event_no === null ? "without an event" : `with event ${tried.event_no}`;
+        const { inserted, updated, deleted } = tried;
+        const rows = inserted === undefined
+          ? "rows that are not counted"
+          : `${inserted} inserted, ${updated} updated, ${deleted} deleted`;
+        out.line(`${name}, ${event}: ${rows}, in ${tried.elapsed_ms} ms. It was undone.`);
+      }
+      return EXIT.succeeded;
+    }
+    if (action === "run") {
+      const api = await call.connect({ executes: true });
+      const done = await post<DeliveryState>(api, "/api/etl/downstream?wait=true", {
+        analysis_type: name,
+      });
+      if (flags.json) out.line(JSON.stringify(done));
+      else {
+        const said = done.state === "done" ? JSON.stringify(done.result) : done.error ?? "";
+        out.line(`${name}: ${done.state} ${said}`.trim());
+      }
+      return done.state === "done" ? EXIT.succeeded : EXIT.failed;
+    }
+    const { items } = await request<{ items: ConsumerView[] }>(
+      await call.connect(),
+      "/api/consumers",
+    );
+    if (flags.json) {
+      out.line(JSON.stringify(items));
+      return EXIT.succeeded;
+    }
+    const lines = table(
+      [
+        { title: "CONSUMER" },
+        { title: "LISTENS" },
+        { title: "WRITES" },
+        { title: "WAITS" },
+        { title: "FAILED" },
+        { title: "LAST" },
+        { title: "ERROR", maxWidth: 60 },
+      ],
+      items.filter(({ active }) => active).map((each) => [
+        each.consumer,
+        each.datasets.join(", "),
+        each.emits.join(", "),
+        String(each.pending),
+        String(each.failed),
+        each.last_done_at?.slice(0, 19).replace("T", " ") ?? "",
+        each.failed + each.pending > 0 ? each.last_error ?? "" : "",
+      ]),
+    );
+    for (const line of lines) out.line(line);
     return EXIT.succeeded;
   },
 };
