@@ -226,7 +226,7 @@ async function tryConsumer(deps: AppDeps, name: string, signal: AbortSignal): Pr
       detail: "This server has no ETL_CONSUMERS_DIR, the directory of consumers of your own.",
     });
   }
-  const path = join(resolve(consumersDir), `${name}.sql`);
+  const path = join(resolve(consumersDir), name + ".sql");
   if (!/^[a-z][a-z0-9_]*$/.test(name) || !await isFile(path)) {
     throw new Problem("not-found", {
       status: 404,

@@ -74,8 +74,8 @@ export const consumer: Command = {
   summary: "consumers of datasets and what waits for them; try one that is SQL, or run one now",
   description:
     `Without arguments lists the consumers. try: executes NAME.sql of ETL_CONSUMERS_DIR as it is now,
-with the newest event of what it listens to, and undoes it. run: executes a consumer that servers have,
-without an event (:since is -infinity).`,
+with the newest event of what it listens to, and undoes it. run: executes a consumer that servers
+have, without an event (:since is -infinity).`,
   arguments: [
     { name: "action", help: "list, try or run", optional: true },
     { name: "name", help: "of the consumer", optional: true },
