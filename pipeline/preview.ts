@@ -2,7 +2,7 @@ import type { Event, Rejected } from "./event.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import type { ColumnsConf } from "./sources/columns.ts";
-import { adapterFor, mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
+import { mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import type { SourceConf } from "./sources/schema.ts";
@@ -62,6 +62,8 @@ export interface Preview {
 
 export interface PreviewContext {
   params: Params;
+  /** Records that a run would read; null for all. */
+  mostRecords: number | null;
   /** ETL_TRANSFORMS_DIR, resolved. */
   transformsDir: string;
   /** The suite that a run would have. */
@@ -77,7 +79,7 @@ export async function preview(
   const { params } = context;
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
-  const count = Math.min(SAMPLE, mostRecords(params));
+  const count = Math.min(SAMPLE, context.mostRecords ?? SAMPLE);
   const { records, warnings } = await previewSource(params.source, ctx, count);
   const proposer = new ColumnProposer(columnsOf(params.source));
   using chain = chainOf(context, host, {
@@ -132,11 +134,6 @@ async function* only(batch: RecordBatch): AsyncGenerator<RecordBatch> {
 /** What a source declares; nothing where it cannot. */
 export function columnsOf(source: SourceConf): ColumnsConf {
   return "columns" in source || "null_values" in source ? source : {};
-}
-
-/** Records that a run of a source would make, where the source has no end of its own. */
-export function mostRecords({ source, batch_size }: Params): number {
-  return adapterFor(source).endless ? batch_size : Infinity;
 }
 
 /**

@@ -43,7 +43,7 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
-import { adapterFor, cursorOf, mappingOf, sourceNameOf } from "./sources/adapters.ts";
+import { adapterFor, cursorOf, isBounded, mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Remotes, Slice, SourceLimits } from "./sources/source.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
@@ -535,9 +535,7 @@ export async function runContext(
   const { source } = params;
   const sourceName = sourceNameOf(source, run.run_label);
   const dataset = `${run.schema_name}.${run.table_name}`;
-  const given = (name: string) => ["request", "configuration"].includes(run.origins[name] ?? "");
   const adapter = adapterFor(source);
-  const { endless } = adapter;
   const uploadId = adapter.upload?.(source);
   const atHand = adapter.atHand &&
     (uploadId === undefined || !await isLargeUpload(sql, uploadId));
@@ -551,7 +549,7 @@ export async function runContext(
     table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
     sourceName,
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
-    maxRecords: endless || given("batch_size") ? params.batch_size : null,
+    maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
     cursorPosition: cursorOf(source) !== undefined && !params.full_refresh
       ? await cursorPosition(sql, sourceName, dataset)

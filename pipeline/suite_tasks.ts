@@ -6,7 +6,7 @@ import {
   type ValidationResult,
   writeSuite,
 } from "./expectations/expectations.ts";
-import { chainOf, columnsOf, mostRecords, type PreviewContext } from "./preview.ts";
+import { chainOf, columnsOf, type PreviewContext } from "./preview.ts";
 import { planFirst, planSource, readSource } from "./sources/adapters.ts";
 import { sliceBatch } from "./sources/origin.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
@@ -67,11 +67,11 @@ export async function profileSource(
 
 /** The records of a source in batches of about 1,000, as far as they are wanted; pins nothing. */
 async function* sampleOf(
-  { params, source, maxRecords }: SampleContext,
+  { params, mostRecords, source, maxRecords }: SampleContext,
   told: { cut: boolean; warnings: string[] },
 ): AsyncGenerator<RecordBatch> {
   const ctx = { ...source, signal: new AbortController().signal };
-  const made = mostRecords(params);
+  const made = mostRecords ?? Infinity;
   const most = Math.min(maxRecords ?? Infinity, made);
   // one more tells whether there are more
   const { slices, warnings } = Number.isFinite(most)

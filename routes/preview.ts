@@ -5,6 +5,7 @@ import { adapterFor } from "../pipeline/sources/adapters.ts";
 import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
+import { isBounded } from "../pipeline/sources/adapters.ts";
 import { previewInWorker } from "../pipeline/workers/aside.ts";
 import { confErrors, resolveParams } from "../store/params.ts";
 import { findSuite } from "../store/suites.ts";
@@ -108,12 +109,12 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
   });
   app.post("/api/etl/preview", async (c) => {
     const format = dataFormat(c);
-    const params = await paramsOf(
+    const asked = await paramsOf(
       format === undefined ? await confOf(c) : confOfData(c, format),
       deps,
     );
     return await gate.run(() =>
-      withSource(params, deps, async (context) => {
+      withSource(asked, deps, async (context) => {
         if (format !== undefined) await spoolBody(c, context.source);
         const text = await previewInWorker(context, {
           signal: c.req.raw.signal,
@@ -149,8 +150,14 @@ async function confOf(c: Context): Promise<unknown> {
   });
 }
 
+/** Parameters of a run that is not made, and how many records it would read: null for all. */
+interface AskedParams {
+  params: Params;
+  mostRecords: number | null;
+}
+
 /** The parameters that a run asked for with this conf would have. Makes no run. */
-export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
+export async function paramsOf(given: unknown, deps: AppDeps): Promise<AskedParams> {
   const conf = parseConf(given);
   refuseUpload(conf);
   const { source } = conf;
@@ -159,7 +166,7 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   const asked = withToday(
     records === undefined ? conf : { ...conf, source: { ...source, records: [] } },
   );
-  const [{ params }, errors] = await Promise.all([
+  const [{ params, origins }, errors] = await Promise.all([
     resolveParams(deps.sql, asked),
     confErrors(deps.sql, asked),
   ]);
@@ -168,9 +175,13 @@ export async function paramsOf(given: unknown, deps: AppDeps): Promise<Params> {
   if (!parsed.success) {
     throw invalid(issueErrors(parsed.error.issues));
   }
-  return records === undefined
-    ? parsed.data
-    : { ...parsed.data, source: { ...parsed.data.source, records } as Params["source"] };
+  const { source: checked, batch_size } = parsed.data;
+  return {
+    params: records === undefined
+      ? parsed.data
+      : { ...parsed.data, source: { ...checked, records } as Params["source"] },
+    mostRecords: isBounded(checked, origins) ? batch_size : null,
+  };
 }
 
 /** Only a run reads what was stored of a request: without one, records are given as they are. */
@@ -205,7 +216,7 @@ function invalid(errors: FieldError[]): Problem {
 
 /** What is needed to read a source outside of a run, with a directory that is removed at the end. */
 export async function withSource<T>(
-  params: Params,
+  { params, mostRecords }: AskedParams,
   { sql, config }: AppDeps,
   work: (context: PreviewContext) => Promise<T>,
 ): Promise<T> {
@@ -216,6 +227,7 @@ export async function withSource<T>(
   try {
     return await work({
       params,
+      mostRecords,
       transformsDir: resolve(config.transformsDir),
       suite,
       source: {

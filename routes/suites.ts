@@ -254,10 +254,10 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         await gate.run(() => aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })),
       );
     }
-    const params = await paramsOf(conf, deps);
+    const asked = await paramsOf(conf, deps);
     return c.json(
       await gate.run(() =>
-        withSource(params, deps, (context) => {
+        withSource(asked, deps, (context) => {
           const sample = { source: { ...context, maxRecords: MAX_SAMPLE } };
           return asideOnSource("try", { suite, sample }, {
             ...limits,
@@ -296,11 +296,11 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const maxRecords = records === undefined
       ? limit.records
       : wholeNumber(records, limit.maxRecords ?? Number.MAX_SAFE_INTEGER);
-    const params = await paramsOf(await readJson(c), deps);
+    const asked = await paramsOf(await readJson(c), deps);
     const { timeoutMs } = limit;
     const profile = await gate.run(() =>
       withSource(
-        params,
+        asked,
         deps,
         (context) =>
           asideOnSource("profile", { ...context, maxRecords, name }, {

@@ -31,6 +31,12 @@ export function adapterFor(conf: SourceConf): SourceAdapter<SourceConf> {
   return ADAPTERS[conf.type] as SourceAdapter<SourceConf>;
 }
 
+/** Whether batch_size says how many records a run reads: where it was given, or the source has no end of its own. */
+export function isBounded(conf: SourceConf, origins: Record<string, string>): boolean {
+  return adapterFor(conf).endless === true ||
+    ["request", "configuration"].includes(origins.batch_size ?? "");
+}
+
 /** The column by which an incremental conf reads what has changed; undefined for any other. */
 export function cursorOf(conf: SourceConf): string | undefined {
   return adapterFor(conf).cursor?.(conf);

@@ -142,6 +142,7 @@ export const postgresSource = z.strictObject({
   cursor_sortable: z.boolean().default(false).describe(
     "whether a cursor of text sorts in the order in which rows change; else it is refused",
   ),
+  ...columnsShape,
 }).describe("a table or query of another PostgreSQL database");
 
 /** Bucket and key, or glob of keys, of an s3 URL; undefined where it is none. */

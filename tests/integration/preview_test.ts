@@ -16,6 +16,31 @@ const inline = (records: unknown[], source: object = {}) => ({
   source: { type: "inline", name: "test", records, ...source },
 });
 
+Deno.test("preview and run read batch_size records where the request or its configuration gives it", async (t) => {
+  const lines = Array.from({ length: 30 }, (_, i) => `{"id":"k${i}"}`).join("\n");
+  await using engine = await startEngine(t, { files: { "many.ndjson": lines } });
+  const source = { type: "file", path: "many.ndjson", key: "id" };
+  const put = await engine.request("/api/configurations/few", {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ conf: { batch_size: 4 } }),
+  });
+  assert.ok(put.ok, await put.text());
+  for (
+    const [conf, expected] of [
+      [{ source, batch_size: 3 }, 3],
+      [{ source, configuration: "few" }, 4],
+      [{ source }, 30],
+      [inline(Array.from({ length: 9 }, (_, id) => ({ id }))), 9],
+      [{ ...inline(Array.from({ length: 9 }, (_, id) => ({ id }))), batch_size: 2 }, 2],
+    ] as [object, number][]
+  ) {
+    assert.equal((await previewOf(engine, conf)).sampled, expected, JSON.stringify(conf));
+    const run = await engine.runToEnd({ ...conf, run_label: `few ${expected}` });
+    assert.equal(run.counts.records_read, expected);
+  }
+});
+
 Deno.test("preview shows the events that a run stores", async (t) => {
   await using engine = await startEngine(t, {
     files: {
@@ -177,6 +202,7 @@ Deno.test("preview ends a transform that does not end", async (t) => {
   });
   const context = {
     params: paramsSchema.parse({ transform: "endless", batch_size: 1 }),
+    mostRecords: 1,
     suite: null,
     transformsDir: engine.config.transformsDir,
     source: {

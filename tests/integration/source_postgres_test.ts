@@ -91,6 +91,40 @@ Deno.test("postgres source bounds its pages by bytes, also where rows are sudden
   assert.ok(records.length >= 8 && records.length <= 10, `${records.length} records`);
 });
 
+Deno.test("postgres source reads declared columns as they are declared, in runs and previews", async (t) => {
+  await using db = await shop(
+    t,
+    `create table texts (id int primary key, price text, sold text, flag text, note text, n int);
+     insert into texts values (1, '1.234,50', '31/01/2026', 'ja', 'n/a', 1), (2, '2,5', '01/02/2026', 'nein', 'x', 2),
+       (3, 'dear', '01/02/2026', 'ja', null, 3);`,
+  );
+  const source = {
+    type: "postgres",
+    connection: "shop",
+    table: "texts",
+    key: "id",
+    columns: {
+      price: { type: "numeric(12,2)", decimal: ",", thousands: "." },
+      sold: { type: "date", format: "%d/%m/%Y" },
+      flag: { type: "boolean", true_values: ["ja"], false_values: ["nein"] },
+      n: "text",
+    },
+    null_values: ["n/a"],
+  };
+  const { records, unreadable } = await readAll(source, db.ctx);
+  const preview = await previewSource(sourceConf(source), db.ctx, 10);
+  const canonical = new Canonicalizer();
+  const texts = (of: unknown[]) => of.map((record) => canonical.text(record as SourceRecord));
+  assert.deepEqual(texts(records), [
+    '{"flag":true,"id":1,"n":"1","note":null,"price":1234.50,"sold":"2026-01-31"}',
+    '{"flag":false,"id":2,"n":"2","note":"x","price":2.5,"sold":"2026-02-01"}',
+  ]);
+  assert.deepEqual(texts(preview.records.slice(0, 2)), texts(records));
+  for (const wrong of [unreadable[0], preview.records[2]]) {
+    assert.match((wrong as unknown as { message: string }).message, /price.*dear/);
+  }
+});
+
 Deno.test("postgres source reads each row once, whatever the chunk and page size", async (t) => {
   await using db = await shop(t, ORDERS);
   const expected =

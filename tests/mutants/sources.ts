@@ -3,6 +3,30 @@ import type { Mutant } from "./mutant.ts";
 /** Sources: what is read, and from where on. */
 export const SOURCES: Mutant[] = [
   {
+    id: "sources/preview-batch-size",
+    file: "routes/preview.ts",
+    find: "mostRecords: isBounded(checked, origins) ? batch_size : null,",
+    replace: "mostRecords: null,",
+    breaks: "a preview reads as many records as a run",
+    tests: ["integration/preview_test.ts: preview and run read batch_size"],
+  },
+  {
+    id: "sources/postgres-columns",
+    file: "pipeline/sources/postgres/source.ts",
+    find: "return asDeclared(rows, conf);",
+    replace: "return rows;",
+    breaks: "previews of postgres sources read declared columns",
+    tests: ["integration/source_postgres_test.ts: postgres source reads declared"],
+  },
+  {
+    id: "sources/microseconds",
+    file: "pipeline/timestamps.ts",
+    find: 'fraction.slice(0, 6).replace(/0+$/, "")',
+    replace: 'fraction.replace(/0+$/, "")',
+    breaks: "what is finer than a microsecond is cut",
+    tests: ["integration/values_alike_test.ts: a record has the same"],
+  },
+  {
     id: "sources/postgres-page-bytes",
     file: "pipeline/sources/postgres/read.ts",
     find: "const isFull = bytes > PAGE_BYTES;",

@@ -115,22 +115,28 @@ export async function* readParts(
 /** The batches, whose declared columns are read as they are declared. */
 export async function* withColumns(
   batches: AsyncIterable<RecordBatch>,
-  conf: ColumnsConf & { cells?: boolean | undefined },
+  conf: DeclaringConf,
 ): AsyncGenerator<RecordBatch> {
   const columns = compileColumns(conf);
-  if (columns === undefined && !conf.cells) {
-    yield* batches;
-    return;
+  for await (const batch of batches) yield asDeclared(batch, conf, columns);
+}
+
+type DeclaringConf = ColumnsConf & { cells?: boolean | undefined };
+
+/** The same batch, its declared columns read as they are declared. */
+export function asDeclared(
+  batch: RecordBatch,
+  conf: DeclaringConf,
+  columns = compileColumns(conf),
+): RecordBatch {
+  if (columns === undefined && !conf.cells) return batch;
+  for (let i = 0; i < batch.length; i++) {
+    const record = batch[i]!;
+    if (record instanceof Unreadable) continue;
+    const read = conf.cells ? replayedCells(record, columns) : record;
+    batch[i] = read !== record || columns === undefined ? read : readColumns(record, columns);
   }
-  for await (const batch of batches) {
-    for (let i = 0; i < batch.length; i++) {
-      const record = batch[i]!;
-      if (record instanceof Unreadable) continue;
-      const read = conf.cells ? replayedCells(record, columns) : record;
-      batch[i] = read !== record || columns === undefined ? read : readColumns(record, columns);
-    }
-    yield batch;
-  }
+  return batch;
 }
 
 async function planOne(

@@ -2,15 +2,17 @@ import { type KeySlice, planPostgres } from "./plan.ts";
 import { firstRows, readPostgres } from "./read.ts";
 import { withSession } from "./session.ts";
 import type { PostgresConf } from "../schema.ts";
-import type { PlanContext, SourceAdapter, SourceRecord, Unreadable } from "../source.ts";
+import { asDeclared, withColumns } from "../local/plan_files.ts";
+import type { PlanContext, RecordBatch, SourceAdapter } from "../source.ts";
 
 /** The first rows of a table or query, without planning anything. */
-function previewPostgres(
+async function previewPostgres(
   conf: PostgresConf,
   ctx: PlanContext,
   count: number,
-): Promise<(SourceRecord | Unreadable)[]> {
-  return withSession(conf, ctx, (client) => firstRows(client, conf, count));
+): Promise<RecordBatch> {
+  const rows = await withSession(conf, ctx, (client) => firstRows(client, conf, count));
+  return asDeclared(rows, conf);
 }
 
 /**
@@ -22,5 +24,5 @@ export const postgresAdapter: SourceAdapter<PostgresConf> = {
   connection: (conf) => conf.connection,
   first: previewPostgres,
   plan: planPostgres,
-  read: (conf, slice, ctx) => readPostgres(conf, slice as KeySlice, ctx),
+  read: (conf, slice, ctx) => withColumns(readPostgres(conf, slice as KeySlice, ctx), conf),
 };
