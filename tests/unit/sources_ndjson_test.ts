@@ -307,6 +307,7 @@ Deno.test("NDJSON: a name that an object has twice is counted, and told with its
     { records: 1, example },
   );
   const { warnings } = await preview({
+    mostRecords: null,
     suite: null,
     params: paramsOf({ type: "file", path: "a.ndjson" }),
     transformsDir: folder.path,
@@ -322,6 +323,7 @@ Deno.test("NDJSON: nesting beyond every limit is quarantined with the text of th
   const lines = [deep(1_500), deep(200_000), `{"id":2,"d":"${"é".repeat(10)}\\u0000"}`, '{"id":3}'];
   await folder.write("deep.ndjson", lines.join("\n"));
   const { rejected, counts } = await preview({
+    mostRecords: null,
     suite: null,
     params: paramsOf({ type: "file", path: "deep.ndjson", key: "id" }),
     transformsDir: folder.path,
