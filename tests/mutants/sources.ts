@@ -68,9 +68,9 @@ export const SOURCES: Mutant[] = [
   },
   {
     id: "sources/preview-made",
-    file: "pipeline/preview.ts",
-    find: "return adapterFor(source).endless ? batch_size : Infinity;",
-    replace: "return Infinity;",
+    file: "pipeline/sources/adapters.ts",
+    find: "adapterFor(conf).endless === true ||",
+    replace: "",
     breaks: "a preview shows no more records than a run makes",
     tests: ["integration/record_chain_test.ts: preview says of each record"],
   },
