@@ -8,6 +8,9 @@ import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.t
 import type { SourceConf } from "./sources/schema.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
 import { type ChainOptions, RecordChain } from "./record_chain.ts";
+import { locate } from "./sources/origin.ts";
+import { proposeTable, RowShaper, TypeProposer } from "./typed_rows.ts";
+import type { TypedTable } from "../store/row_layout.ts";
 import type { Json, Plain, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
 import { TransformClient } from "./user_code/transform_client.ts";
 
@@ -57,6 +60,8 @@ export interface Preview {
   };
   /** Columns whose declaration in source.columns would change what their values become. */
   columns: ColumnProposal[];
+  /** Columns of a typed table, as it has them or its first load would make them; null: a table of events. */
+  table: { name: string; type: string }[] | null;
   warnings: string[];
 }
 
@@ -68,6 +73,8 @@ export interface PreviewContext {
   transformsDir: string;
   /** The suite that a run would have. */
   suite: Plain | null;
+  /** What a typed dataset has declared; null where there is nothing yet, or its rows are events. */
+  table?: TypedTable | null;
   source: Omit<PlanContext & ReadContext, "signal">;
 }
 
@@ -89,9 +96,13 @@ export async function preview(
   const [batch = { events: [], rejected: [] }] = await Array.fromAsync(
     chain.pass(only(records)),
   );
-  const { events, rejected } = batch;
-  rejected.sort((a, b) => a.position - b.position || a.output - b.output);
   const { counts } = chain;
+  const typed = params.layout === "typed" ? asTyped(context, batch.events, records) : null;
+  const events = typed?.valid ?? batch.events;
+  const rejected = [...batch.rejected, ...typed?.rejected ?? []];
+  counts.events = events.length;
+  counts.rejected = rejected.length;
+  rejected.sort((a, b) => a.position - b.position || a.output - b.output);
   const sourceName = sourceNameOf(params.source, params.run_label);
   return {
     sampled: records.length,
@@ -119,10 +130,54 @@ export async function preview(
       ...keysOf(events),
     },
     columns: proposer.propose(),
+    table: typed?.columns ?? null,
     warnings: [
       ...warnings,
+      ...typed?.warnings ?? [],
       ...repeatedNamesWarning(counts.repeated_names),
       ...keyTypesWarnings(mapping.key, [counts.key_types]),
+    ],
+  };
+}
+
+/** Events as rows of the typed table that a run would load, or make. */
+function asTyped(
+  { params, table }: PreviewContext,
+  events: Event[],
+  records: RecordBatch,
+): {
+  valid: Event[];
+  rejected: Rejected[];
+  columns: { name: string; type: string }[];
+  warnings: string[];
+} {
+  const { key, version } = mappingOf(params.source);
+  const keys = key === undefined ? null : [key].flat();
+  const proposer = new TypeProposer(keys ?? []);
+  for (const { payload } of events) proposer.observe(payload);
+  const shaped: TypedTable = table ?? {
+    source: sourceNameOf(params.source, params.run_label),
+    key: keys,
+    version: version ?? null,
+    occurred_at: null,
+    columns: proposeTable(proposer.seen, { conf: columnsOf(params.source), keep: keys ?? [] }),
+  };
+  const shaper = new RowShaper(shaped, {
+    quarantinesUnknown: params.schema_policy === "quarantine",
+  });
+  const { valid, rejected } = shaper.batch(events);
+  locate(rejected, records, 0);
+  const unknown = Object.entries(shaper.unknown).map(([field, { type }]) => `${field} (${type})`);
+  return {
+    valid,
+    rejected,
+    columns: shaped.columns.map(({ name, type }) => ({ name, type })),
+    warnings: unknown.length === 0 ? [] : [
+      `The table has no column for ${unknown.join(", ")}: ${
+        params.schema_policy === "evolve"
+          ? "a run would add them"
+          : "a run would fail (schema_policy: evolve adds them)"
+      }`,
     ],
   };
 }

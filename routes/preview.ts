@@ -9,6 +9,7 @@ import { isBounded } from "../pipeline/sources/adapters.ts";
 import { previewInWorker } from "../pipeline/workers/aside.ts";
 import { confErrors, resolveParams } from "../store/params.ts";
 import { findSuite } from "../store/suites.ts";
+import { declaredTable } from "../store/typed_tables.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Plain } from "../pipeline/sources/source.ts";
 import { errorsText, type FieldError, Problem } from "../vocabulary/problem.ts";
@@ -73,6 +74,8 @@ const previewSchema = z.object({
     repeated: z.array(z.object({ event_id: z.string(), positions: z.array(z.number().int()) })),
   }),
   columns: columnProposals,
+  table: z.array(z.object({ name: z.string(), type: z.string() })).nullable()
+    .describe("columns of a typed table, as it has them or its first load would make them"),
   warnings: z.array(z.string()),
 }).openapi("Preview");
 
@@ -230,6 +233,7 @@ export async function withSource<T>(
       mostRecords,
       transformsDir: resolve(config.transformsDir),
       suite,
+      table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
       source: {
         spoolDir,
         dataDir: resolve(config.dataDir),

@@ -19,7 +19,9 @@ export async function confErrors(sql: Sql, conf: unknown): Promise<ResolvedParam
 /** The parameters that a run with this conf would have. Makes no run. */
 export async function resolveParams(sql: Sql, conf: unknown): Promise<ResolvedParams> {
   const [row] = await sql<ResolvedParams[]>`
-    select params, origins, errors from etl.resolve_params(${JSON.stringify(conf)}::text::jsonb)`;
+    select etl.with_declaration(params, origins) as params, origins, errors from etl.resolve_params(${
+    JSON.stringify(conf)
+  }::text::jsonb)`;
   return row!;
 }
 

@@ -506,3 +506,41 @@ Deno.test("a backup holds typed tables, and lineage their columns", async (t) =>
   });
   assert.deepEqual(counts(again), [1, 0, 1, 0, 0]);
 });
+
+Deno.test("a preview shows the columns and what they would quarantine, and a replay loads it", async (t) => {
+  await using engine = await startEngine(t);
+  const records = [{ id: 1, qty: 1 }, { id: 2, qty: "many" }];
+  const source = { type: "inline", name: "test", key: "id", records, columns: { qty: "integer" } };
+  const shown = async (conf: object) => {
+    const answer = await engine.post("/api/etl/preview", { table_name: "orders", ...conf });
+    assert.equal(answer.status, 200);
+    return await answer.json();
+  };
+  const first = await shown({ layout: "typed", source: { ...source, columns: undefined } });
+  assert.deepEqual(first.table, [{ name: "id", type: "integer" }, { name: "qty", type: "text" }]);
+  assert.deepEqual(first.counts, { events: 2, rejected: 0, filtered: 0, extra: 0 });
+  const run = await load(engine, records, { min_acceptance_ratio: 0, source });
+  assert.deepEqual(counts(run), [1, 0, 0, 0, 1]);
+  // the layout and its columns are the dataset's
+  const again = await shown({
+    source: {
+      ...source,
+      columns: undefined,
+      records: [{ id: 3, qty: "many", extra: 1 }, { id: "4", qty: 5 }],
+    },
+  });
+  assert.deepEqual(again.counts, { events: 1, rejected: 1, filtered: 0, extra: 0 });
+  assert.deepEqual(again.rules, { column_type: 1 });
+  assert.match(
+    (await shown({ source: { ...source, columns: undefined, records: [{ id: 3, extra: 1 }] } }))
+      .warnings.join(),
+    /no column for extra \(integer\): a run would fail/,
+  );
+  const answer = await engine.post(`/api/etl/runs/${run.run_id}/quarantine/replay`, {
+    set: { source: { columns: { qty: { type: "integer", null_values: ["many"] } } } },
+  });
+  const replayed = await engine.toEnd((await answer.json()).run_id);
+  assert.deepEqual(counts(replayed), [1, 0, 0, 0, 0]);
+  const rows = await engine.sql`select id::int, qty::int from orders order by id`;
+  assert.deepEqual(rows.map((r) => Object.values(r)), [[1, 1], [2, null]]);
+});

@@ -562,4 +562,12 @@ export const LOAD: Mutant[] = [
     breaks: "a backup holds typed tables",
     tests: ["integration/typed_tables_test.ts: a backup holds typed tables"],
   },
+  {
+    id: "load/typed-preview",
+    file: "pipeline/preview.ts",
+    find: "const rejected = [...batch.rejected, ...typed?.rejected ?? []];",
+    replace: "const rejected = [...batch.rejected];",
+    breaks: "a preview shows what a typed table would quarantine",
+    tests: ["integration/typed_tables_test.ts: a preview shows the columns"],
+  },
 ];

@@ -71,10 +71,18 @@ export function previewLines(out: Terminal, preview: Preview): string[] {
     ...(preview.events.length > 0 ? [...eventTable(out, preview), ""] : []),
     ...(preview.rejected.length > 0 ? [...rejectedTable(out, preview), ""] : []),
     keyLine(out, preview),
+    ...tableLines(preview),
     ...proposalLines(out, preview.columns ?? []),
     ...warnings.map((warning) => `${out.paint("yellow", "!")} ${printable(warning)}`),
     "",
   ];
+}
+
+/** Which columns a typed table has or gets. */
+function tableLines({ table }: Preview): string[] {
+  if (table === null || table === undefined) return [];
+  const columns = table.map(({ name, type }) => `${printable(name)} ${type}`);
+  return [`Columns of the table: ${columns.join(", ")}`];
 }
 
 const ROOM = { event_id: 32, event_type: 20 };
