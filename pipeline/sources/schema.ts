@@ -162,7 +162,7 @@ export const s3Source = z.strictObject({
     "named connection: environment ETL_CONNECTION_<NAME> holds its endpoint, region and keys; default: AWS_ACCESS_KEY_ID, AWS_REGION and the like",
   ),
 }).describe(
-  "objects of S3 or a service that speaks its protocol, read by ranges from where they are",
+  "objects of S3, or what speaks its protocol, read by ranges where they are",
 );
 
 /** The `source` of a run's conf. */

@@ -68,6 +68,7 @@ const TEST_VARIABLES = [
   "ETL_TEST_FUZZ_EXAMPLES",
   "ETL_TEST_FUZZ_SECONDS",
   "ETL_TEST_FUZZ_SEED",
+  "ETL_TEST_PICTURES",
 ];
 
 Deno.test("every variable that the documents name is one that the program reads", () => {
