@@ -5,6 +5,8 @@ import { at } from "./lib/base.ts";
 
 /** The list is looked up again at most so often. */
 const MIN_INTERVAL_MS = 2000;
+/** The server keeps its answer for so long: one that is asked for sooner may be from before what happened. */
+const KEPT_MS = 1000;
 /** Also where no run tells of itself: slots, incidents. */
 const MAX_INTERVAL_MS = 30_000;
 const TYPING_MS = 150;
@@ -46,7 +48,7 @@ function follow(): void {
     source.onerror = () => void reloadIfSignedOut(opened);
     source.addEventListener("hello", () => document.documentElement.dataset.following = "yes");
     source.addEventListener("parts", () => {
-      later(Math.max(0, MIN_INTERVAL_MS - (performance.now() - last)));
+      later(Math.max(KEPT_MS, MIN_INTERVAL_MS - (performance.now() - last)));
     });
   };
   document.addEventListener("visibilitychange", () => {

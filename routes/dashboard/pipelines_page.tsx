@@ -85,7 +85,13 @@ function PipelineList({ found, search, page }: PipelineListProps) {
           : (
             <section class="card" aria-label={t("nav.pipelines")}>
               {rows.length === 0
-                ? <p class="empty">{t("pipelines.none_found")}</p>
+                ? (
+                  <p class="empty">
+                    {search === ""
+                      ? <a href="/etl">{t("nav.pipelines")}</a>
+                      : t("pipelines.none_found")}
+                  </p>
+                )
                 : (
                   <table class="table pipelines">
                     <thead>
