@@ -45,7 +45,8 @@ import {
 } from "./run_outcome.ts";
 import { adapterFor, cursorOf, isBounded, mappingOf, sourceNameOf } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
-import type { Plain, Remotes, Slice, SourceLimits } from "./sources/source.ts";
+import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
+import { refuseWithoutRoom, spillBytes } from "./spill/room.ts";
 import { runDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
@@ -274,6 +275,7 @@ class RunExecution {
     // the pin is part of what identifies a spill, so workers must know it from here on
     this.#context = { ...this.#context, pin: this.#context.pin ?? plan.pin };
     this.#reopen();
+    await this.#refuseWithoutRoom(plan, stored);
     this.#tracker.add("extract", { busyMs: performance.now() - started });
     return plan.slices.map((slice, i) => {
       const { chunk_no: chunkNo, ...rest } = stored[i]!;
@@ -346,6 +348,14 @@ class RunExecution {
     const { workers } = this.#deps;
     workers.close(this.#run.run_id);
     workers.open(this.#context);
+  }
+
+  /** What a module makes of records, and so what its rows take, is not known; nor is what chunks of earlier attempts took. */
+  async #refuseWithoutRoom({ estimate }: Plan, stored: { state: string }[]): Promise<void> {
+    const { params, spillDir } = this.#context;
+    if (estimate === undefined || params.transform !== null) return;
+    const left = stored.filter(({ state }) => state === "planned").length / stored.length;
+    if (stored.length > 0) await refuseWithoutRoom(spillDir, spillBytes(estimate) * left);
   }
 
   /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */

@@ -117,8 +117,8 @@ export function serverPermissions(
     `--allow-read=${paths(readable)}`,
     `--allow-write=${paths([...realPaths(spoolDir), ...lineageFile(env)])}`,
     `--allow-env=${ENVIRONMENT.join(",")}`,
-    // the release is in the user agent of Slack's library
-    "--allow-sys=hostname,osRelease",
+    // the release is in the user agent of Slack's library, statfs tells the room of a disk
+    "--allow-sys=hostname,osRelease,statfs",
   ];
 }
 

@@ -62,6 +62,8 @@ export interface Plan {
   slices: Slice[];
   /** Number of records where it is known without reading. */
   records?: number;
+  /** About how many records the slices have, and bytes as text, where that is known: for what they take on disk. */
+  estimate?: { records: number; bytes: number };
   /** For the user: something looked odd but the run can go on. */
   warnings: string[];
 }

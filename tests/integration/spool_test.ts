@@ -3,6 +3,7 @@ import { setupDatabase } from "../../scripts/setup_db.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
+import { canMount, smallDisk } from "../helpers/small_disk.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
 const run = async (server: TestServer, conf: object) => {
@@ -83,3 +84,37 @@ function exists(path: string): boolean {
     return false;
   }
 }
+
+Deno.test({
+  name:
+    "a run whose finished rows the spool's disk has no room for is refused before one is written",
+  ignore: !await canMount(),
+  async fn(t) {
+    await using db = await testDatabase(t);
+    await using disk = await smallDisk("8m");
+    const data = await Deno.makeTempDir();
+    try {
+      const line = (id: number) => `{"id":${id},"text":"${"x".repeat(100)}"}\n`;
+      const records = (count: number) =>
+        Array.from({ length: count }, (_, id) => line(id)).join("");
+      await Deno.writeTextFile(`${data}/large.ndjson`, records(60_000));
+      await Deno.writeTextFile(`${data}/small.ndjson`, records(1_000));
+      await using server = await startServer({
+        dsn: db.dsn,
+        env: { ETL_SPOOL_DIR: `${disk.path}/spool`, ETL_DATA_DIR: data },
+      });
+      const load = (path: string) => run(server, { source: { type: "file", path, key: "id" } });
+      const refused = await load("large.ndjson");
+      assert.equal(refused.error.type, "/api/problems/disk-full", JSON.stringify(refused));
+      assert.match(
+        refused.error.detail,
+        /take about 1\d MiB, .* has 8 MiB in all: point ETL_SPOOL_DIR/,
+      );
+      const chunks = await query(db.dsn, "select from etl.chunks where state <> 'planned'");
+      assert.equal(chunks.length, 0);
+      assert.equal((await load("small.ndjson")).state, "succeeded");
+    } finally {
+      await Deno.remove(data, { recursive: true });
+    }
+  },
+});

@@ -278,6 +278,14 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/sources_files_test.ts: file source notices a change of the same size"],
   },
   {
+    id: "sources/spill-room",
+    file: "pipeline/run.ts",
+    find: "await this.#refuseWithoutRoom(plan, stored);",
+    replace: "",
+    breaks: "a run that the spool has no room for is refused at its plan",
+    tests: ["integration/spool_test.ts: a run whose finished rows"],
+  },
+  {
     id: "sources/s3-pin",
     file: "pipeline/sources/file.ts",
     find: " || old.etag !== file.etag",

@@ -71,9 +71,10 @@ export async function planFiles(
     if (previewRecords !== undefined) await plan(inputs.at(-1)!);
   }
   if (previewRecords === undefined) { for (const prepared of inputs) await plan(prepared); }
-  const { slices, records } = packer.finish();
+  const { slices, records, estimate } = packer.finish();
   return {
     slices,
+    estimate,
     ...(records === undefined ? {} : { records }),
     warnings: [
       ...inputs.flatMap((input) => input.warnings),

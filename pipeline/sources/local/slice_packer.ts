@@ -25,6 +25,7 @@ export class SlicePacker {
   #openRecords = 0;
   #openBytes = 0;
   #records = 0;
+  #bytes = 0;
   #slices: PartsSlice[] = [];
 
   constructor(options: SlicePackerOptions = {}) {
@@ -71,16 +72,21 @@ export class SlicePacker {
     this.#openRecords += records;
     this.#openBytes += bytes;
     this.#records += records;
+    this.#bytes += bytes;
     this.#left -= records;
     if (this.#openRecords >= this.#chunkSize || this.#openBytes >= this.#maxBytes || this.full) {
       this.#close();
     }
   }
 
-  /** The slices, and the number of records when they were counted. */
-  finish(): { slices: PartsSlice[]; records: number | undefined } {
+  /** The slices, the number of records when they were counted, and what they are about. */
+  finish() {
     this.#close();
-    return { slices: this.#slices, records: this.counts ? this.#records : undefined };
+    return {
+      slices: this.#slices,
+      records: this.counts ? this.#records : undefined,
+      estimate: { records: Math.round(this.#records), bytes: Math.round(this.#bytes) },
+    };
   }
 
   #close(): void {

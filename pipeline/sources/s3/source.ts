@@ -63,7 +63,10 @@ async function* rawFiles(objects: S3Object[], bucket: Bucket): AsyncGenerator<Ra
   try {
     for (let i = 0; i < objects.length; i++) {
       while (describing.length < objects.length && describing.length < i + AHEAD) {
-        describing.push(rawFile(objects[describing.length]!, bucket));
+        const file = rawFile(objects[describing.length]!, bucket);
+        // it is waited for in its turn
+        file.catch(() => {});
+        describing.push(file);
       }
       yield await describing[i]!;
     }
