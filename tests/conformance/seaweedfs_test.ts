@@ -177,18 +177,14 @@ Deno.test(
     await using one = await startServer({ dsn: database.dsn, env });
     await using two = await startServer({ dsn: database.dsn, env });
     const answers: string[] = [];
+    let tables = 0;
     const ask = async (path: string, source: Record<string, unknown>, rest = {}, server = one) => {
       const response = await fetch(server.address + path, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({
-          source: {
-            type: "s3",
-            connection: "lake",
-            key: "id",
-            name: crypto.randomUUID(),
-            ...source,
-          },
+          source: { type: "s3", connection: "lake", key: "id", ...source },
+          table_name: `of_${++tables}`,
           ...rest,
         }),
       });
@@ -235,7 +231,7 @@ Deno.test(
 
     const kept = await query(
       database.dsn,
-      "select (select string_agg(r::text, '') from etl.runs r) || (select string_agg(l::text, '') from etl.logs l) || " +
+      "select (select string_agg(r::text, '') from etl.runs r) || (select string_agg(l::text, '') from etl.run_logs l) || " +
         "(select string_agg(c::text, '') from etl.chunks c) as all",
     );
     const said = [...one.logs, ...two.logs, ...answers, JSON.stringify(kept)].join("\n");
