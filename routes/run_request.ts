@@ -43,7 +43,11 @@ const SOURCE_MEMBERS = [
  * The conf of a run request: the JSON body, or, with a body of data, the query.
  * Data is stored before the run is asked for; the conf names where.
  */
-export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
+export async function readRunRequest(
+  c: Context,
+  deps: AppDeps,
+  warnings: string[] = [],
+): Promise<Conf> {
   const format = dataFormat(c);
   if (format !== undefined) return await readDataRequest(c, deps, format);
   requireJson(
@@ -52,7 +56,14 @@ export async function readRunRequest(c: Context, deps: AppDeps): Promise<Conf> {
   );
   refuseQuery(c);
   try {
-    const conf = ofAirflow(await readJson(c));
+    const onRepeated = (name: string) =>
+      warnings.push(
+        `The body has the name "${
+          name.slice(0, 100)
+        }" twice in one object, of which the last value was kept. ` +
+          "As NDJSON, each such record is counted.",
+      );
+    const conf = ofAirflow(await readJson(c, onRepeated));
     return await storeRecords(await checkedConf(conf, deps), c, deps);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

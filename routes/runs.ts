@@ -194,7 +194,8 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
 }
 
 async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
-  const conf = await readRunRequest(c, deps);
+  const warnings: string[] = [];
+  const conf = await readRunRequest(c, deps, warnings);
   const key = c.req.header("idempotency-key");
   // the server's own span where it is traced: it continues the caller's
   const traceparent = activeTraceparent() ?? c.req.header("traceparent");
@@ -203,6 +204,7 @@ async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
     requested_by: actorOf(c),
     ...(deps.reservedFor === undefined ? {} : { server_id: deps.reservedFor }),
     ...(key === undefined ? {} : { idempotency_key: key }),
+    ...(warnings.length === 0 ? {} : { warnings }),
     ...(traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)
       ? { traceparent }
       : {}),

@@ -3374,7 +3374,7 @@ begin
   run.revision := 0;
   run.priority := (resolved.params ->> 'priority')::integer;
   run.next_attempt_at := '-infinity';
-  run.warnings := '[]';
+  run.warnings := coalesce(options -> 'warnings', '[]');
   run.cursor_key := etl.order_key(resolved.params);
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
@@ -6739,7 +6739,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('8db37ceb511267a09c942ba7ed54e4218879f638437f000eafb3c21301b11df7')
+insert into etl.setups (checksum) values ('2936fdb6ed60f042824a7eda938a3ffc2ed56202206549a8265f911ee7528a2d')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6747,4 +6747,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"8db37ceb511267a09c942ba7ed54e4218879f638437f000eafb3c21301b11df7","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"2936fdb6ed60f042824a7eda938a3ffc2ed56202206549a8265f911ee7528a2d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -67,6 +67,8 @@ export interface SubmitOptions {
   traceparent?: string;
   /** The process that asks and is about to execute the run itself; others leave it alone for 10 s. */
   server_id?: string;
+  /** What the run is to warn of. */
+  warnings?: string[];
 }
 
 /** JSON for a parameter that is cast to jsonb in the statement. */

@@ -58,6 +58,15 @@ function countNames(value: Json[] | SourceRecord, depth: number): number {
   return names;
 }
 
+/** As {@linkcode repeatedName}, of a text whose value is at hand: most texts are told by counting. */
+export function repeatedNameOf(text: string, value: Json): string | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const names = countNames(value, 0);
+  let colons = 0;
+  for (const _ of text.matchAll(/"\s*:/g)) if (++colons > names) return repeatedName(text);
+  return undefined;
+}
+
 /** A name that an object in a valid JSON text has twice, if there is one. */
 export function repeatedName(text: string): string | undefined {
   /** Names of each open object; null for a list. */

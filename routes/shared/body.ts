@@ -1,3 +1,4 @@
+import { repeatedNameOf } from "../../pipeline/sources/repeated_names.ts";
 import type { Context, MiddlewareHandler } from "hono";
 import { Buffer } from "node:buffer";
 import { MAX_DEPTH, MAX_NAMES } from "../../pipeline/canonical.ts";
@@ -12,12 +13,21 @@ const MAX_BODY_VALUES = 500_000;
 /** Of these, numbers that JSON.parse alone would change, each of which costs as much as fifty others. */
 const MAX_LONG_NUMBERS = 50_000;
 
-/** The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. */
-export async function readJson(c: Context): Promise<unknown> {
+/**
+ * The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. `onRepeated` is told a name that
+ * an object has twice, of which the last value counts.
+ */
+export async function readJson(
+  c: Context,
+  onRepeated?: (name: string) => void,
+): Promise<unknown> {
   const text = utf8(await readBytes(c.req.raw, Infinity));
   if (text.trim() === "") return {};
   try {
-    return parseJson(text);
+    const value = parseJson(text);
+    const twice = onRepeated === undefined ? undefined : repeatedNameOf(text, value);
+    if (twice !== undefined) onRepeated!(twice);
+    return value;
   } catch (error) {
     throw new Problem("bad-request", {
       status: 400,

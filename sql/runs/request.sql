@@ -116,7 +116,7 @@ begin
   run.revision := 0;
   run.priority := (resolved.params ->> 'priority')::integer;
   run.next_attempt_at := '-infinity';
-  run.warnings := '[]';
+  run.warnings := coalesce(options -> 'warnings', '[]');
   run.cursor_key := etl.order_key(resolved.params);
   run.deadline_at := run.requested_at + interval '1 second' * (case jsonb_typeof(resolved.params -> 'sla_seconds')
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;

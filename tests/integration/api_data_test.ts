@@ -177,6 +177,24 @@ Deno.test("inline records over HTTP keep every digit; what cannot be stored is q
   ]);
 });
 
+Deno.test("a name that stands twice in one object of a JSON body is warned of", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const warningsOf = async (records: string) => {
+    const answer = await engine.post(
+      "/api/etl/run?wait=true",
+      `{"source":{"type":"inline","name":"s","key":"id","records":[${records}]}}`,
+    );
+    const run = await answer.json();
+    assert.equal(run.state, "succeeded", JSON.stringify(run));
+    return run.warnings.join();
+  };
+  assert.equal(await warningsOf('{"id":"a: \\"b\\" : c","x":{"id":1}},{"id":"b"}'), "");
+  assert.match(
+    await warningsOf('{"id":"a"},{"id":"b","x":{"n" : 1,"m":[{}],"n":2}}'),
+    /name "n" twice/,
+  );
+});
+
 Deno.test("POST /api/etl/run with text: its charset is obeyed, an unknown one refused; a header alone is warned of", async (t) => {
   await using engine = await startEngine(t, { queue: true });
   const send = async (type: string, body: BodyInit) => {

@@ -91,6 +91,22 @@ Deno.test("postgres source bounds its pages by bytes, also where rows are sudden
   assert.ok(records.length >= 8 && records.length <= 10, `${records.length} records`);
 });
 
+Deno.test("postgres source counts rows whose json has a name twice", async (t) => {
+  await using db = await shop(
+    t,
+    `create table docs (id int primary key, doc json);
+     insert into docs values (1, '{"a": ": \\": ", "b": {"a": 1}}'), (2, '{"a" : 1, "b": 2, "a": 3}'), (3, null), (4, '[{"x":1},{"x":1,"x":2}]');`,
+  );
+  const conf = sourceConf({ type: "postgres", connection: "shop", table: "docs", key: "id" });
+  const expected = { records: 2, example: '"a" in column doc of docs of connection "shop"' };
+  assert.deepEqual((await previewSource(conf, db.ctx, 10)).records.repeatedNames, expected);
+  for (const slice of structuredClone((await planSource(conf, db.ctx)).slices)) {
+    for await (const batch of readSource(conf, slice, db.ctx)) {
+      assert.deepEqual(batch.repeatedNames, expected);
+    }
+  }
+});
+
 Deno.test("postgres source reads declared columns as they are declared, in runs and previews", async (t) => {
   await using db = await shop(
     t,

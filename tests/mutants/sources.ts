@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Sources: what is read, and from where on. */
 export const SOURCES: Mutant[] = [
   {
+    id: "sources/repeated-postgres",
+    file: "pipeline/sources/postgres/values.ts",
+    find: "repeats: dataTypeID === JSON_TYPE,",
+    replace: "repeats: false,",
+    breaks: "names that json of PostgreSQL has twice are counted",
+    tests: ["integration/source_postgres_test.ts: postgres source counts rows"],
+  },
+  {
+    id: "sources/repeated-body",
+    file: "pipeline/sources/repeated_names.ts",
+    find: "if (++colons > names) return repeatedName(text);",
+    replace: "if (++colons > names) return undefined;",
+    breaks: "a name that a JSON body has twice is warned of",
+    tests: ["integration/api_data_test.ts: a name that stands twice"],
+  },
+  {
     id: "sources/preview-batch-size",
     file: "routes/preview.ts",
     find: "mostRecords: isBounded(checked, origins) ? batch_size : null,",

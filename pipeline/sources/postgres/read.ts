@@ -3,7 +3,14 @@ import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { NumberRangeError } from "../json_text.ts";
 import type { PostgresConf } from "../schema.ts";
-import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
+import { addRepeated, repeatedNameOf } from "../repeated_names.ts";
+import {
+  RAW_LIMIT,
+  type ReadContext,
+  type RecordBatch,
+  type SourceRecord,
+  Unreadable,
+} from "../source.ts";
 import { type CursorBounds, cursorCondition } from "./cursor.ts";
 import type { KeySlice } from "./plan.ts";
 import { fromClause, keyTuple, Params, valueTuple } from "./relation.ts";
@@ -18,7 +25,7 @@ const PAGE_BYTES = 8 * 1024 ** 2;
 const FIRST_PAGE = 100;
 const GROWTH = 8;
 
-export type Batch = (SourceRecord | Unreadable)[];
+type Batch = RecordBatch;
 type TextRow = (string | null)[];
 
 // The driver would turn dates, numbers and JSON into values that lose digits.
@@ -71,7 +78,7 @@ export async function firstRows(
       rowMode: "array",
       types: AS_TEXT,
     }, bytesUpTo(PAGE_BYTES));
-    return rows.map((row) => toRecord(row, columns, conf));
+    return toBatch(rows, columns, conf);
   });
 }
 
@@ -131,7 +138,24 @@ async function readPage(
   const isLast = !cut && rows.length <= size;
   const page = isLast ? rows : rows.slice(0, -1);
   const last = isLast ? undefined : keyOf(page.at(-1)!, columns);
-  return { rows: page.map((row) => toRecord(row, columns, conf)), bytes, last };
+  return { rows: toBatch(page, columns, conf), bytes, last };
+}
+
+function toBatch(rows: TextRow[], columns: ColumnReader[], conf: PostgresConf): RecordBatch {
+  const batch: RecordBatch = rows.map((row) => toRecord(row, columns, conf));
+  for (const [i, { name, repeats }] of columns.entries()) {
+    if (repeats !== true) continue;
+    for (const [at, row] of rows.entries()) {
+      const record = batch[at]!;
+      const text = row[i];
+      if (record instanceof Unreadable || typeof text !== "string") continue;
+      const twice = repeatedNameOf(text, record[name]!);
+      if (twice === undefined) continue;
+      const example = `"${twice}" in column ${name} of ${describeSource(conf)}`;
+      batch.repeatedNames = addRepeated(batch.repeatedNames, { records: 1, example })!;
+    }
+  }
+  return batch;
 }
 
 function bytesOf(row: TextRow): number {

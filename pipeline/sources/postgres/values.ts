@@ -13,6 +13,8 @@ export interface ColumnReader {
   /** The column's expression; `{}` stands for its quoted name. */
   select: string;
   read: FromText;
+  /** Whether its text may have a name twice: json keeps it as it was written. */
+  repeats?: boolean;
 }
 
 const BOOL = 16;
@@ -86,7 +88,12 @@ export async function columnReaders(
     if (element !== 0 || type?.kind === "c") {
       return { name, select: "to_jsonb({})", read: parseJson };
     }
-    return { name, select: "{}", read: BY_TYPE[dataTypeID] ?? text };
+    return {
+      name,
+      select: "{}",
+      read: BY_TYPE[dataTypeID] ?? text,
+      repeats: dataTypeID === JSON_TYPE,
+    };
   });
 }
 
