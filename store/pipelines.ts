@@ -45,7 +45,8 @@ export interface PipelineFilter {
   offset: number;
 }
 
-const BARS = 20;
+/** Runs that a row shows. */
+export const BARS = 20;
 /** Labels in the order of the alphabet that are looked at; each costs two looks into an index. */
 const MAX_LABELS = 2000;
 /** Labels whose names are read, a jump in the index each, for those that have a text; and for those that fail. */
@@ -188,4 +189,18 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
           (select * from etl.runs as r where k.of_schedule and r.schedule = k.name
              and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)) as r limit 1) as last_success) as b), '[]') as rows`;
   return found;
+}
+
+/** The bars of a row up to one of its runs, newest first; none where that is gone. `ofSchedule`: the row is its schedule's. */
+export async function pipelineBars(
+  sql: Sql,
+  last: string,
+  ofSchedule: boolean,
+): Promise<PipelineBar[]> {
+  const column = sql(ofSchedule ? "schedule" : "run_label");
+  return await sql<PipelineBar[]>`
+    select r.run_id, r.state, r.dry_run, coalesce(r.low_ratio, false) as low_ratio, r.total_rows::float8 as rows,
+      etl.iso(r.requested_at) as requested_at, round(etl.worked_ms(r)::numeric)::float8 as duration_ms
+    from etl.runs as l join etl.runs as r on r.${column} = l.${column} and r.requested_at <= l.requested_at
+    where l.run_id = ${last}::uuid order by r.requested_at desc limit ${BARS}`;
 }

@@ -47,6 +47,7 @@ export const runsPage: Page = {
     ]);
     return {
       main: <Runs query={query} page={page} labels={labels} />,
+      shared: `history ${JSON.stringify([query, c.req.query("since")])}`,
     };
   },
 };
@@ -60,6 +61,7 @@ async function runsCsv(c: Context, deps: DashboardDeps): Promise<Response> {
   const lines = rows.map((row) => ({ ...row, at: row.ended_at }));
   return c.body(csvText([...columns], lines), 200, {
     ...SECURITY_HEADERS,
+    "cache-control": "no-store",
     "content-type": "text/csv; charset=utf-8",
     "content-disposition": 'attachment; filename="etl_runs.csv"',
   });

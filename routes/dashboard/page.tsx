@@ -9,7 +9,7 @@ import { runLabels } from "../../store/dashboard.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
 import type { Needed } from "../access/route_rules.ts";
 import type { AppDeps } from "../shared/deps.ts";
-import type { Briefly } from "../shared/lookups.ts";
+import { Briefly } from "../shared/lookups.ts";
 import { LocaleContext, type Viewer, ViewerContext } from "../../islands/lib/context.tsx";
 import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import { identityOf } from "../access/identity.ts";
@@ -69,6 +69,11 @@ export interface PageContent {
   /** In the viewer's language; default: what the menu calls it. */
   title?: (t: Locale["t"]) => string;
   main: ComponentChildren;
+  /**
+   * What `main` shows beside the viewer's role, language and zone, in a key: it is rendered once for all who load the same
+   * within a second. Default: for each of them, as it shows who looks.
+   */
+  shared?: string;
   status?: 200 | 401 | 404 | 422 | 429 | 500 | 503;
 }
 
@@ -103,12 +108,19 @@ export function useScript(name: string): void {
 }
 
 const rendering = new Turns(1);
+/** Main parts by what they show, for each server. */
+const rendered = new WeakMap<Assets, Briefly>();
+
+interface RenderedMain {
+  html: string;
+  scripts: Set<string>;
+}
 
 /** A whole page around its main part, in the viewer's language, zone and colours. */
 export async function renderPage(
   c: Context,
   assets: Assets,
-  { title, main, status = 200, menu, nav }: PageContent & Frame,
+  { title, main, shared, status = 200, menu, nav }: PageContent & Frame,
 ): Promise<Response> {
   const { lang, tag, zone, clock, theme, messages } = readPreferences(c);
   const manifest = await assets.manifest();
@@ -124,30 +136,40 @@ export async function renderPage(
   };
   const scripts = new Set(["shell"]);
   const base = baseOf(c);
-  const html = await rendering.take(async () => {
+  const inContext = (children: ComponentChildren, scripts: Set<string>) => {
     renderBelow(base);
-    const body = renderToString(
+    return renderToString(
       <LocaleContext.Provider value={{ locale, now }}>
         <ViewerContext.Provider value={viewer}>
-          <Scripts.Provider value={scripts}>
-            {menu === undefined
-              ? <AloneLayout theme={theme} clock={clock} here={here}>{main}</AloneLayout>
-              : (
-                <Layout
-                  menu={menu}
-                  nav={nav}
-                  theme={theme}
-                  clock={clock}
-                  here={here}
-                  identity={identity}
-                >
-                  {main}
-                </Layout>
-              )}
-          </Scripts.Provider>
+          <Scripts.Provider value={scripts}>{children}</Scripts.Provider>
         </ViewerContext.Provider>
       </LocaleContext.Provider>,
     );
+  };
+  const renderMain = (): Promise<RenderedMain> =>
+    rendering.take(() => {
+      const scripts = new Set<string>();
+      return Promise.resolve({ html: inContext(main, scripts), scripts });
+    });
+  let kept = rendered.get(assets);
+  if (kept === undefined) rendered.set(assets, kept = new Briefly());
+  const known = shared === undefined
+    ? undefined
+    : await kept.get(JSON.stringify([shared, viewer, lang, tag, zone, base]), renderMain);
+  known?.scripts.forEach((name) => scripts.add(name));
+  const place = crypto.randomUUID();
+  const html = await rendering.take(async () => {
+    const children = known === undefined ? main : place;
+    const body = inContext(
+      menu === undefined
+        ? <AloneLayout theme={theme} clock={clock} here={here}>{children}</AloneLayout>
+        : (
+          <Layout menu={menu} nav={nav} theme={theme} clock={clock} here={here} identity={identity}>
+            {children}
+          </Layout>
+        ),
+      scripts,
+    ).replace(place, () => known?.html ?? place);
     const page = renderToString(
       <html
         lang={lang}

@@ -1,15 +1,21 @@
+import type { Context } from "hono";
+import { z } from "zod";
+import { Problem } from "../../vocabulary/problem.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { FirstSteps } from "../../islands/ui/first_steps.tsx";
 import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
-import type { Locale } from "../../islands/lib/locale.ts";
+import { createLocale, type Locale } from "../../islands/lib/locale.ts";
 import {
+  BARS,
   type PipelineBar,
+  pipelineBars,
   type PipelineRow,
   type Pipelines,
   pipelines,
 } from "../../store/pipelines.ts";
 import { baseOf } from "../shared/base_path.ts";
-import { type Page, useScript } from "./page.tsx";
+import { type DashboardDeps, type Page, SECURITY_HEADERS, useScript } from "./page.tsx";
+import { readPreferences } from "./preferences.ts";
 
 const ROWS = 50;
 const MAX_PAGE = 40;
@@ -20,6 +26,7 @@ export const pipelinesPage: Page = {
   role: "viewer",
   nav: "pipelines",
   menu: { key: "p" },
+  data: { "/pipelines/bars": barsData },
   async load(c, deps) {
     const search = (c.req.query("q") ?? "").trim().slice(0, 200);
     // what bookmarks of the overview have
@@ -33,7 +40,10 @@ export const pipelinesPage: Page = {
       `pipelines ${JSON.stringify(filter)}`,
       () => pipelines(deps.sql, filter),
     );
-    return { main: <PipelineList found={found} search={search} page={page} /> };
+    return {
+      main: <PipelineList found={found} search={search} page={page} />,
+      shared: `pipelines ${JSON.stringify(filter)}`,
+    };
   },
 };
 
@@ -171,12 +181,14 @@ function Pipeline({ row }: { row: PipelineRow }) {
             </a>
           )}
       </td>
-      <td class="pipeline-bars">{last === undefined ? null : <Bars runs={runs} />}</td>
-      <td class={last_success?.run_id === last?.run_id ? "not-on-phone" : undefined}>
-        <span class="phone-label quiet">{t("pipelines.last_success")}</span>
-        {last_success === null
-          ? <span class="quiet">–</span>
-          : (
+      <td class="pipeline-bars">{last === undefined ? null : <Bars row={row} />}</td>
+      {last_success === null
+        ? <Nothing />
+        : (
+          <td class={last_success.run_id === last?.run_id ? "not-on-phone" : undefined}>
+            {last_success.run_id !== last?.run_id && (
+              <span class="phone-label quiet">{t("pipelines.last_success")}</span>
+            )}
             <a href={`/etl/runs/${last_success.run_id}`} class="figure-link">
               <Time at={last_success.ended_at} style="relative" />
               <span class="quiet second-line">
@@ -185,77 +197,95 @@ function Pipeline({ row }: { row: PipelineRow }) {
                   : t("pipelines.rows", { n: last_success.rows, rows: number(last_success.rows) })}
               </span>
             </a>
-          )}
-      </td>
-      <td class={next_slot === null ? "not-on-phone" : undefined}>
-        <span class="phone-label quiet">{t("pipelines.next_slot")}</span>
-        {next_slot !== null
-          ? <Time at={next_slot} style="relative" />
-          : <span class="quiet">{schedules.length > 0 ? t("schedule.paused") : "–"}</span>}
-      </td>
-      <td class={incidents === 0 ? "not-on-phone" : undefined}>
-        <span class="phone-label quiet">{t("pipelines.incidents")}</span>
-        {incidents > 0
-          ? (
+          </td>
+        )}
+      {next_slot !== null
+        ? (
+          <td>
+            <span class="phone-label quiet">{t("pipelines.next_slot")}</span>
+            <Time at={next_slot} style="relative" />
+          </td>
+        )
+        : <Nothing text={schedules.length > 0 ? t("schedule.paused") : undefined} />}
+      {incidents > 0
+        ? (
+          <td>
+            <span class="phone-label quiet">{t("pipelines.incidents")}</span>
             <a class="is-bad" href="/etl/alerts">
               <Icon name="warning" /> {t("pipelines.open", { n: incidents })}
             </a>
-          )
-          : <span class="quiet">–</span>}
-      </td>
+          </td>
+        )
+        : <Nothing />}
     </tr>
   );
 }
 
-const BAR = { count: 20, width: 6, gap: 2, height: 28, least: 5 };
+/** A cell that a phone does without. */
+function Nothing({ text = "–" }: { text?: string | undefined }) {
+  return <td class="not-on-phone quiet">{text}</td>;
+}
 
-/** The last runs, oldest first: as high as they took long, failed ones also marked by a shape. */
-function Bars({ runs }: { runs: PipelineBar[] }) {
-  const locale = useLocale();
-  const { t } = locale;
-  const longest = Math.max(1, ...runs.map(({ duration_ms }) => duration_ms ?? 0));
-  const step = BAR.width + BAR.gap;
-  const first = BAR.count - runs.length;
+const BAR = { step: 8, width: 6, height: 28, least: 5 };
+
+/**
+ * The last runs, oldest first: as high as they took long, failed ones also marked by a shape. A path for each state, not an
+ * element for each run: there are a thousand of them on a page. Their script makes each a link of its own.
+ */
+function Bars({ row: { name, of_schedule, runs } }: { row: PipelineRow }) {
+  const { t } = useLocale();
   const failed = runs.filter(({ state }) => state === "failed").length;
   return (
-    <>
+    <a
+      class="bars"
+      href={of_schedule ? "/etl/runs" : `/etl/runs?run_label=${encodeURIComponent(name)}`}
+      data-of-schedule={of_schedule ? "" : undefined}
+    >
       <span class="visually-hidden">
         {t("pipelines.bars_text", { n: runs.length, failed })}
       </span>
-      <svg
-        class="bars"
-        width={BAR.count * step}
-        height={BAR.height}
-        viewBox={`0 0 ${BAR.count * step} ${BAR.height}`}
-        aria-hidden="true"
-      >
-        {runs.toReversed().map((run, index) => {
-          const x = (first + index) * step;
-          const share = (run.duration_ms ?? 0) / longest;
-          const room = BAR.height - 7;
-          const height = Math.max(BAR.least, Math.round(share * room));
-          const top = BAR.height - height;
-          return (
-            <a key={run.run_id} href={`/etl/runs/${run.run_id}`} tabindex={-1}>
-              <title>{barText(run, locale)}</title>
-              <rect class="bar-room" x={x - 1} y="0" width={step} height={BAR.height} />
-              <rect
-                class={`bar is-${run.state}${run.dry_run ? " is-dry" : ""}`}
-                x={x + (run.dry_run ? 0.5 : 0)}
-                y={top}
-                width={BAR.width - (run.dry_run ? 1 : 0)}
-                height={height}
-                rx="1.5"
-              />
-              {run.state === "failed" && (
-                <path class="bar-mark" d={`M${x + 0.5} ${top - 6}l5 4m0-4l-5 4`} />
-              )}
-            </a>
-          );
-        })}
+      <svg aria-hidden="true">
+        {[...barPaths(runs)].map(([className, d]) => (
+          <path key={className} class={className} d={d} />
+        ))}
       </svg>
-    </>
+    </a>
   );
+}
+
+/** Outlines of bars and marks by the class they are drawn with; the newest is at the right. */
+export function barPaths(runs: PipelineBar[]): Map<string, string> {
+  const longest = Math.max(1, ...runs.map(({ duration_ms }) => duration_ms ?? 0));
+  const paths = new Map<string, string>();
+  const draw = (className: string, d: string) =>
+    paths.set(className, (paths.get(className) ?? "") + d);
+  runs.forEach(({ state, dry_run, duration_ms }, index) => {
+    const x = (BARS - 1 - index) * BAR.step + 1;
+    const room = BAR.height - 7;
+    const height = Math.max(BAR.least, Math.round((duration_ms ?? 0) / longest * room));
+    const { width, height: bottom } = BAR;
+    // a line of the width of a bar; where nothing was written, the outline of it
+    if (dry_run) {
+      draw(
+        `bar is-${state} is-dry`,
+        `M${x + 0.5} ${bottom - 0.5}h${width - 1}v${1 - height}h${1 - width}z`,
+      );
+    } else draw(`bar is-${state}`, `M${x + width / 2} ${bottom}v-${height}`);
+    if (state === "failed") draw("bar-mark", `M${x} ${BAR.height - height - 6}l5 4m0-4l-5 4`);
+  });
+  return paths;
+}
+
+/** What the bars of a row are of, newest first, as their links say it: what follows `last`, which is drawn already, is left out. */
+async function barsData(c: Context, deps: DashboardDeps): Promise<Response> {
+  const last = z.uuid().safeParse(c.req.query("last"));
+  if (!last.success) {
+    throw new Problem("bad-request", { status: 400, detail: "last must be the id of a run." });
+  }
+  const locale = createLocale(readPreferences(c));
+  const runs = await pipelineBars(deps.sql, last.data, c.req.query("of_schedule") === "true");
+  const items = runs.map((run) => ({ run_id: run.run_id, text: barText(run, locale) }));
+  return c.json(items, 200, { ...SECURITY_HEADERS, "cache-control": "no-store" });
 }
 
 function barText(run: PipelineBar, { t, dateTime, duration, number }: Locale): string {

@@ -127,5 +127,15 @@ Deno.test({
     assert.match(seen, /payload\.colour/);
     assert.doesNotMatch(seen, />green<|>red<|>blue</);
     assert.match(seen, /shown to operators and admins/);
+    // what is rendered once for many is rendered for each role
+    const runs = (bearer: string) =>
+      fetch(`${site.address}/etl/runs`, {
+        headers: { accept: "text/html", authorization: `Bearer ${bearer}` },
+      }).then((response) => response.text());
+    const [ofAdmin, ofViewer, again] = await Promise.all([runs(admin), runs(viewer), runs(admin)]);
+    assert.match(ofAdmin, /data-choose/);
+    assert.match(again, /data-choose/);
+    assert.match(ofViewer, /data-run=/);
+    assert.doesNotMatch(ofViewer, /data-choose/);
   },
 });
