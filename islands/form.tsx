@@ -367,7 +367,19 @@ interface Found {
 const MAPPING = ["name", "key", "event_type", "occurred_at", "version", "columns"];
 
 /** Fields that say where records are, beside those that a source cannot do without. */
-const WHERE = ["records", "connection", "table", "query", "url", "path", "bucket", "prefix"];
+const WHERE = [
+  "records",
+  "connection",
+  "table",
+  "query",
+  "url",
+  "path",
+  "bucket",
+  "prefix",
+  "module",
+  "config",
+  "connections",
+];
 
 /** The fields of a source in three groups: where its records are, what they become, how they are read. */
 function placesOf(fields: Field[]): Record<"where" | "what" | "how", Field[]> {

@@ -71,6 +71,8 @@ export interface PreviewContext {
   mostRecords: number | null;
   /** ETL_TRANSFORMS_DIR, resolved. */
   transformsDir: string;
+  /** ETL_SOURCES_DIR, resolved. */
+  sourcesDir: string;
   /** The suite that a run would have. */
   suite: Plain | null;
   /** What a typed dataset has declared; null where there is nothing yet, or its rows are events. */

@@ -2,6 +2,7 @@ import type { Event, Rejected } from "./event.ts";
 import { countKeyTypes } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import { cursorOf, mappingOf } from "./sources/adapters.ts";
+import { higher } from "./sources/modules/positions.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
 import { RowShaper } from "./typed_rows.ts";
@@ -173,6 +174,7 @@ export class RecordChain implements Disposable {
     if (records.file !== undefined && counts.files?.at(-1)?.file !== records.file) {
       (counts.files ??= []).push({ file: records.file, from: counts.events });
     }
+    counts.position = higher(counts.position, records.position);
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     if (module === null) {
       counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);

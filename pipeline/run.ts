@@ -131,6 +131,8 @@ class RunExecution {
   readonly #control: RunControl;
   #context!: RunContext;
   #validation: ValidationResult | null = null;
+  /** Whether a chunk was read again after it had been published. */
+  #reread = false;
   /** What was found on the way. */
   readonly #warnings: string[] = [];
 
@@ -234,7 +236,9 @@ class RunExecution {
     if (params.layout === "typed" && !destination.filled && !params.dry_run) {
       await analyzeTable(sql, `${params.schema_name}.${params.table_name}`);
     }
-    const { warnings = [], ...rest } = cursorOutcome(this.#context, metas);
+    const { warnings = [], ...rest } = cursorOutcome(this.#context, metas, {
+      reread: this.#reread,
+    });
     const repeated = metas.map(({ counts }) => counts.repeated_names).reduce(
       addRepeated,
       undefined,
@@ -387,13 +391,15 @@ class RunExecution {
     this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
     await forEachLane(chunks, this.#lanes, async (chunk) => {
       this.#control.throwIfHalted();
-      const { meta } = await this.#submit("prepare", {
+      const { meta, reused } = await this.#submit("prepare", {
         chunkNo: chunk.chunkNo,
         slice: chunk.slice,
         state: chunk.state,
         fillManifest,
       }, chunk.chunkNo);
       metas[chunk.chunkNo] = meta;
+      // it may hold what is newer than what was published
+      if (chunk.state === "published" && !reused) this.#reread = true;
       if (!counted.has(chunk.chunkNo)) this.#tracker.addPrepared(meta);
       counted.add(chunk.chunkNo);
       hopeful ||= this.#context.isReplay || refuseHopelessRun(metas);
@@ -530,6 +536,7 @@ export interface RunSettings {
   spoolDir: string;
   dataDir: string;
   transformsDir: string;
+  sourcesDir: string;
   connections: Record<string, string>;
   remotes: Remotes;
   limits: SourceLimits;
@@ -546,6 +553,7 @@ export async function runContext(
   const sourceName = sourceNameOf(source, run.run_label);
   const dataset = `${run.schema_name}.${run.table_name}`;
   const adapter = adapterFor(source);
+  const { incremental } = adapter;
   const uploadId = adapter.upload?.(source);
   const atHand = adapter.atHand &&
     (uploadId === undefined || !await isLargeUpload(sql, uploadId));
@@ -561,12 +569,13 @@ export async function runContext(
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
-    cursorPosition: cursorOf(source) !== undefined && !params.full_refresh
+    cursorPosition: (incremental || cursorOf(source) !== undefined) && !params.full_refresh
       ? await cursorPosition(sql, sourceName, dataset)
       : null,
     spillDir: runDir(settings.spoolDir, run.run_id),
     dataDir: settings.dataDir,
     transformsDir: settings.transformsDir,
+    sourcesDir: settings.sourcesDir,
     connections: settings.connections,
     target: adapterFor(source).target?.(source, settings.remotes),
     limits: settings.limits,

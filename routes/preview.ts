@@ -121,6 +121,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
         if (format !== undefined) await spoolBody(c, context.source);
         const text = await previewInWorker(context, {
           signal: c.req.raw.signal,
+          httpConnections: deps.config.remotes.http,
         });
         return c.body(text, 200, { "content-type": "application/json" });
       })
@@ -232,6 +233,7 @@ export async function withSource<T>(
       params,
       mostRecords,
       transformsDir: resolve(config.transformsDir),
+      sourcesDir: resolve(config.sourcesDir),
       suite,
       table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
       source: {

@@ -262,6 +262,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
           return asideOnSource("try", { suite, sample }, {
             ...limits,
             context,
+            httpConnections: deps.config.remotes.http,
             preview: true,
           });
         })
@@ -305,6 +306,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
         (context) =>
           asideOnSource("profile", { ...context, maxRecords, name }, {
             context,
+            httpConnections: deps.config.remotes.http,
             preview: maxRecords !== null,
             timeoutMs,
             signal: c.req.raw.signal,

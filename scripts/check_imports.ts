@@ -48,7 +48,7 @@ const SHARED = /^(deno\.json|vocabulary\/.*|pipeline\/(params|.*schemas?)\.ts)$/
  * asks the user's, the example of a consumer is user code, and islands show statements to copy.
  */
 const SQL_PLACES =
-  /^(store|islands|pipeline\/sources\/postgres)\/|^pipeline\/consumers\/downstream_example\.ts$/;
+  /^(store|islands|pipeline\/sources\/(?:postgres|modules))\/|^pipeline\/consumers\/downstream_example\.ts$/;
 
 /** The beginning of a statement in a string or template. */
 const STATEMENT =

@@ -15,7 +15,7 @@ import {
   s3Environment,
 } from "../pipeline/sources/s3/connection.ts";
 import { PAGERDUTY_URL } from "../telemetry/settings_schema.ts";
-import { certificateFiles, databaseAddresses, parseDsn } from "../store/dsn.ts";
+import { certificateFiles, databaseAddresses, parseSourceDsn } from "../store/dsn.ts";
 
 /** Names and beginnings of names of environment variables that the server reads. */
 const ENVIRONMENT = [
@@ -54,6 +54,7 @@ const PROGRAM = [
   "telemetry",
   "vocabulary",
   "suites",
+  "sources",
   "sql/cron",
   "sql/etl_setup.sql",
   ".data/assets",
@@ -193,7 +194,7 @@ function databases(name: string, dsn: string): string[] {
 function named(name: string, dsn: string): void {
   let hosts;
   try {
-    ({ hosts } = parseDsn(dsn));
+    ({ hosts } = parseSourceDsn(dsn));
   } catch (error) {
     throw new Problem("invalid-conf", {
       detail: (error as Problem).message.replace(

@@ -55,6 +55,8 @@ export const environmentSchema = z.object({
     ),
   ETL_TRANSFORMS_DIR: z.string().default("pipeline/transforms")
     .describe("directory of transform modules"),
+  ETL_SOURCES_DIR: z.string().default("sources")
+    .describe("directory of source modules of your own; it need not be there"),
   ETL_CONSUMERS_DIR: z.string().optional()
     .describe("directory of consumers of your own; default: none"),
   ETL_CONSUMER_HOSTS: z.string().optional()
@@ -157,6 +159,7 @@ export function readConfig(env: Record<string, string>, cores: number) {
     dataDir: values.ETL_DATA_DIR,
     spoolDir: values.ETL_SPOOL_DIR,
     transformsDir: values.ETL_TRANSFORMS_DIR,
+    sourcesDir: values.ETL_SOURCES_DIR,
     consumersDir: values.ETL_CONSUMERS_DIR ?? null,
     suitesDir: values.ETL_SUITES_DIR,
     workers: values.ETL_WORKERS ?? cores,

@@ -160,7 +160,9 @@ export async function startServices(config: Config, options: ServicesOptions): P
       spoolDir: resolve(config.spoolDir),
       transformsDir: resolve(config.transformsDir),
       network: true,
+      sourcesDir: resolve(config.sourcesDir),
     }),
+    httpConnections: config.remotes.http,
     onRetry: (runId, { kind, attempt, message }) => {
       log.warn("database operation tried again", { run_id: runId, error: message });
       reporting.observer.retried(runId, { kind, attempt });
@@ -179,6 +181,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       spoolDir,
       dataDir: resolve(config.dataDir),
       transformsDir: resolve(config.transformsDir),
+      sourcesDir: resolve(config.sourcesDir),
       connections: config.connections,
       remotes: config.remotes,
       limits: {

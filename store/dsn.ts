@@ -41,28 +41,38 @@ export function parseDsn(text: string): Dsn {
   throw malformed("It begins with neither");
 }
 
+/** A connection string to a database that sources read: PostgreSQL, or mysql://… and mariadb://…, by the same rules. */
+export function parseSourceDsn(text: string): Dsn {
+  const scheme = /^(?:mysql|mariadb):\/\//i.exec(text);
+  return scheme === null ? parseDsn(text) : fromUrl(text.slice(scheme[0].length), 3306);
+}
+
 /** Whether a text has the form of a connection string. */
 export function isDsn(text: string): boolean {
   try {
-    parseDsn(text);
+    parseSourceDsn(text);
     return true;
   } catch {
     return false;
   }
 }
 
-function fromUrl(rest: string): Dsn {
+function fromUrl(rest: string, defaultPort = 5432): Dsn {
   // the first at sign that leaves an address, so that passwords may have others
   for (let at = -1;; at = rest.indexOf("@", at + 1)) {
     const address = ADDRESS.exec(rest.slice(at + 1));
     const userInfo = at < 0 ? "" : rest.slice(0, at);
-    if (address !== null) return assembled(userInfo, address);
+    if (address !== null) return assembled(userInfo, address, defaultPort);
     if (rest.indexOf("@", at + 1) < 0) break;
   }
   throw malformed(whatIsWrong(rest));
 }
 
-function assembled(userInfo: string, [, hostList, database, query]: RegExpExecArray): Dsn {
+function assembled(
+  userInfo: string,
+  [, hostList, database, query]: RegExpExecArray,
+  defaultPort: number,
+): Dsn {
   const colon = userInfo.indexOf(":");
   const user = decoded(colon < 0 ? userInfo : userInfo.slice(0, colon));
   const password = colon < 0 ? "" : decoded(userInfo.slice(colon + 1));
@@ -81,7 +91,7 @@ function assembled(userInfo: string, [, hostList, database, query]: RegExpExecAr
     password,
     database: decoded(database ?? ""),
     hosts: hosts.map(({ host }) => host),
-    ports: hosts.map(({ port }) => port),
+    ports: hosts.map(({ port }) => port || `${defaultPort}`),
     parameters,
   });
 }
@@ -202,7 +212,7 @@ function hostAndPort({ host, port }: DsnHost): string {
 
 /** Host and port of each database server that a connection string names: "db:5432", "[::1]:5432". */
 export function databaseAddresses(dsn: string): string[] {
-  return parseDsn(dsn).hosts.map(hostAndPort);
+  return parseSourceDsn(dsn).hosts.map(hostAndPort);
 }
 
 /** Where a connection string leads, for people: "db:5432", or "a:5432 or b:5432". */
@@ -219,7 +229,7 @@ export function isNear(dsn: string): boolean {
 
 /** Files that a connection string names for TLS. */
 export function certificateFiles(dsn: string): string[] {
-  const { parameters } = parseDsn(dsn);
+  const { parameters } = parseSourceDsn(dsn);
   return ["sslrootcert", "sslcert", "sslkey"]
     .flatMap((name) => parameters.get(name) ?? [])
     .filter(isAbsolute);
@@ -227,12 +237,12 @@ export function certificateFiles(dsn: string): string[] {
 
 /** Whether a connection string leaves the password to PGPASSWORD. */
 export function lacksPassword(dsn: string): boolean {
-  return parseDsn(dsn).password === undefined;
+  return parseSourceDsn(dsn).password === undefined;
 }
 
 /** The password of a connection string in each form in which a text may show it. */
 export function passwordForms(dsn: string): string[] {
-  const { password } = parseDsn(dsn);
+  const { password } = parseSourceDsn(dsn);
   if (password === undefined) return [];
   const strict = encodeURIComponent(password);
   // as it was written, where it was neither plain nor encoded throughout

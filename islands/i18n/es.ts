@@ -343,6 +343,7 @@ export const es = {
   "source.http": "HTTP",
   "source.postgres": "PostgreSQL",
   "source.s3": "S3",
+  "source.module": "módulo",
   "delivery.pending": "va a ser avisado",
   "delivery.done": "ha sido avisado",
   "delivery.failed": "ha fallado",
@@ -429,6 +430,7 @@ export const es = {
   "form.source_http": "un fichero por HTTP",
   "form.source_postgres": "otra base de datos",
   "form.source_s3": "almacenamiento de objetos",
+  "form.source_module": "una API, MySQL, SQLite o uno propio",
   "form.browse": "Elegir un archivo",
   "form.find_file": "Buscar un archivo",
   "form.files": "Archivos",
@@ -790,6 +792,14 @@ export const es = {
     "textos que son nulos en todas las columnas; una celda vacía siempre lo es",
   "param.source.true_values": "textos que son verdaderos en columnas declaradas boolean",
   "param.source.false_values": "textos que son falsos en columnas declaradas boolean",
+  "param.source.module":
+    "el módulo: rest, sqlite, mysql o un fichero NOMBRE.ts propio en ETL_SOURCES_DIR; por defecto, el nombre",
+  "param.source.config":
+    "lo que el propio módulo quiere saber, sin secretos; `etl source list` dice qué",
+  "param.source.connections":
+    "conexiones que puede usar: ETL_CONNECTION_<NOMBRE> contiene la URL, el usuario, la contraseña y las cabeceras",
+  "param.source.timeout_ms":
+    "tiempo propio del módulo hasta sus siguientes registros, en ms; las peticiones no cuentan",
   "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 } satisfies Messages & { [path: `param.${string}`]: string };
 

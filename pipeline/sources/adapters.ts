@@ -1,6 +1,7 @@
 import { fileAdapter } from "./file.ts";
 import { httpAdapter } from "./http/source.ts";
 import { inlineAdapter } from "./inline.ts";
+import { moduleAdapter } from "./modules/source.ts";
 import { postgresAdapter } from "./postgres/source.ts";
 import { s3Adapter } from "./s3/source.ts";
 import type { SourceConf } from "./schema.ts";
@@ -24,6 +25,7 @@ export const ADAPTERS = {
   http: httpAdapter,
   postgres: postgresAdapter,
   s3: s3Adapter,
+  module: moduleAdapter,
 };
 
 /** The adapter of a conf's `type`. */

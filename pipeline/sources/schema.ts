@@ -165,6 +165,34 @@ export const s3Source = z.strictObject({
   "objects of S3, or what speaks its protocol, read by ranges where they are",
 );
 
+/** Name of a source module: that of its file without `.ts`. */
+export const moduleName = z.string().regex(/^[a-z][a-z0-9_]{0,63}$/, "the name of a source module");
+
+export const moduleSource = z.strictObject({
+  type: z.literal("module"),
+  ...mapping,
+  module: moduleName.optional().describe(
+    "the module: rest, sqlite, mysql, or a file NAME.ts of your own in ETL_SOURCES_DIR; default: the name",
+  ),
+  config: z.record(z.string(), z.unknown()).default({}).describe(
+    "what the module itself wants to know, without secrets; `etl source list` says what",
+  ),
+  connections: z.array(connectionName).max(8).default([]).describe(
+    "named connections that it may use: environment ETL_CONNECTION_<NAME> holds URL, user, password, headers",
+  ),
+  timeout_ms: z.number().int().min(100).max(3_600_000).default(60_000).describe(
+    "time that the module may take for itself until its next records, in ms; requests do not count",
+  ),
+}).superRefine(({ module, name }, ctx) => {
+  if (module !== undefined || moduleName.safeParse(name).success) return;
+  ctx.addIssue({
+    code: "custom",
+    path: [module === undefined && name === undefined ? "name" : "module"],
+    input: name,
+    message: "must say which module: its file's name without .ts",
+  });
+}).describe("a module that reads an API, a MySQL or SQLite database, or whatever you write it for");
+
 /** The `source` of a run's conf. */
 export const sourceSchema = z.discriminatedUnion("type", [
   syntheticSource,
@@ -173,6 +201,7 @@ export const sourceSchema = z.discriminatedUnion("type", [
   httpSource,
   postgresSource,
   s3Source,
+  moduleSource,
 ]);
 
 export type SourceConf = z.infer<typeof sourceSchema>;
@@ -182,3 +211,4 @@ export type FileConf = z.infer<typeof fileSource>;
 export type HttpConf = z.infer<typeof httpSource>;
 export type S3Conf = z.infer<typeof s3Source>;
 export type PostgresConf = z.infer<typeof postgresSource>;
+export type ModuleConf = z.infer<typeof moduleSource>;

@@ -3,6 +3,7 @@ import type { MappingConf } from "../mapping.ts";
 import type { HttpConnection, HttpTarget } from "./http/connection.ts";
 import type { S3Connection } from "./s3/connection.ts";
 import type { SourceConf } from "./schema.ts";
+import type { SourceClient } from "../user_code/source_client.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
 export type { Json, SourceRecord };
@@ -41,6 +42,8 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   origin?: (index: number) => Origin;
   /** Records in which an object has a name twice, of which the last was read: how many, and the first. */
   repeatedNames?: { records: number; example: string };
+  /** The highest position among its records, of a source that finds it while it reads. */
+  position?: string;
 }
 
 /** A plain JSON object: crosses to workers and into etl.chunks unchanged. */
@@ -102,8 +105,10 @@ export interface PlanContext {
   connections: Record<string, string>;
   /** What the adapter's `target` gave. */
   target?: Target | undefined;
-  /** For the cursor of a postgres source: the stored position, if any and not full_refresh. */
+  /** Of an incremental source: the stored position, if any and not full_refresh. */
   cursorPosition?: CursorPosition;
+  /** The host of a source module, where the conf names one that needs it. */
+  module?: SourceClient | null;
   /** The bytes of a stored request body. */
   readUpload?: (uploadId: string) => AsyncIterable<Uint8Array>;
   limits: SourceLimits;
@@ -129,6 +134,10 @@ export interface ReadContext {
   target?: Target | undefined;
   /** Rows of a keyset page (db_page_size). */
   pageSize: number;
+  /** As the plan had it. */
+  cursorPosition?: CursorPosition;
+  /** The host of a source module, where the conf names one that needs it. */
+  module?: SourceClient | null;
   limits: SourceLimits;
   signal: AbortSignal;
 }
@@ -150,8 +159,10 @@ export interface SourceAdapter<C extends SourceConf> {
   upload?(conf: C): string | undefined;
   /** The column of an incremental conf that grows with every change; undefined where it is not incremental. */
   cursor?(conf: C): string | undefined;
+  /** It may have a position without a column: `cursor_upper` of its pin, or `position` of its batches. */
+  incremental?: true;
   /** The named connection whose database is read. */
-  connection?(conf: C): string;
+  connection?(conf: C): string | undefined;
   /** From where it is read over HTTP, with the secrets of its connection; default: from nowhere. */
   target?(conf: C, remotes: Remotes): Target;
   /** What it has elsewhere, downloaded before it is planned; default: nothing. */

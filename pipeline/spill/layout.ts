@@ -55,6 +55,8 @@ export interface PreparedCounts {
   repeated_names?: { records: number; example: string } | undefined;
   /** The files of the events: each begins with the event of that position. None where the source has no files. */
   files?: FileStart[];
+  /** The highest position of its records, of a source that finds it while it reads. */
+  position?: string | undefined;
   /** Of each field of the key; not where a module makes the keys. */
   key_types?: KeyTypes[];
   /** Fields that the columns of a typed table have no place for. */

@@ -21,6 +21,7 @@ export async function planRun(env: TaskEnvironment): Promise<Plan> {
       connections: context.connections,
       target: context.target,
       readUpload: env.readUpload,
+      module: env.source,
       limits: context.limits,
       signal,
     }));

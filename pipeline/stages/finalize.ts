@@ -1,23 +1,43 @@
 import type { Outcome } from "../../store/runs.ts";
 import type { SpillMeta } from "../spill/layout.ts";
-import { cursorOf } from "../sources/adapters.ts";
+import { adapterFor, cursorOf } from "../sources/adapters.ts";
+import { higher } from "../sources/modules/positions.ts";
 import type { RunContext } from "../workers/task.ts";
 
 /** Where an incremental source has got to; told only when the run succeeds. */
 export function cursorOutcome(
   context: RunContext,
   metas: SpillMeta[],
+  { reread }: { reread: boolean },
 ): Pick<Outcome, "cursor" | "warnings"> {
   const { params, pin, sourceName } = context;
   const column = cursorOf(params.source);
-  if (column === undefined || params.dry_run) return {};
+  const { incremental } = adapterFor(params.source);
+  if (column === undefined && !incremental || params.dry_run) return {};
   const nulls = metas.reduce((sum, meta) => sum + meta.counts.cursor_nulls, 0);
   const warnings = nulls === 0 ? [] : [
     `${nulls} records have no value in the cursor column ${column}; later runs will not see changes of theirs`,
   ];
-  const position = pin?.cursor_upper;
+  const position = pin?.cursor_upper ?? foundPosition(context, metas);
   if (typeof position !== "string") return { warnings };
+  if (incremental && reread && pin?.cursor_upper === null) {
+    warnings.push(
+      "a part that was loaded before a server died was read again, so the position stays where it was; " +
+        "the next run reads from there",
+    );
+    return { warnings };
+  }
   const dataset = `${params.schema_name}.${params.table_name}`;
   const snapshot = (pin?.cursor_snapshot ?? null) as string | null;
   return { warnings, cursor: { source_name: sourceName, dataset, position, snapshot } };
+}
+
+/** The highest position among the records that a module has read; never behind the one that it began from. */
+function foundPosition(
+  { pin, cursorPosition }: RunContext,
+  metas: SpillMeta[],
+): string | undefined {
+  if (pin?.cut === true) return undefined;
+  const found = metas.map(({ counts }) => counts.position).reduce(higher, undefined);
+  return found === undefined ? undefined : higher(cursorPosition?.position, found);
 }

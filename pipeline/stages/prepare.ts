@@ -104,6 +104,8 @@ async function makeSpill(
     connections: context.connections,
     target: context.target,
     pageSize: params.db_page_size,
+    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
+    module: env.source,
     limits: context.limits,
     signal,
   });

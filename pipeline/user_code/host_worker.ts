@@ -7,6 +7,7 @@ import { resultText } from "./consumer_calls.ts";
 import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
 import { consumersOf, definitionOf, HostedConsumer, HostedTransform } from "./hosted_modules.ts";
+import { HostedSource } from "./hosted_source.ts";
 import { type FromHost, type Line, messageOf, Printed, type ToHost } from "./messages.ts";
 
 /** Bytes of heap between two batches above which a module is ended: at 1 GiB V8 would end the server. */
@@ -33,10 +34,15 @@ function serve(port: MessagePort): void {
   const answer = (message: FromHost) => apply(post, port, [message]);
   let host: HostedTransform | null = null;
   let consumer: HostedConsumer | null = null;
+  let source: HostedSource | null = null;
   const printed = new Printed(() => host?.position ?? null);
   lockDown(printed);
   let over = false;
-  const fail = (why: (FromHost & { type: "failed" })["why"], message: string) => {
+  const fail = (
+    why: (FromHost & { type: "failed" })["why"],
+    message: string,
+    request: number | null = null,
+  ) => {
     if (over) return;
     over = true;
     const position = host?.position ?? null;
@@ -45,6 +51,7 @@ function serve(port: MessagePort): void {
       why,
       message: message.slice(0, 1000),
       position,
+      request,
       lines: printed.take(),
     });
   };
@@ -54,8 +61,11 @@ function serve(port: MessagePort): void {
   };
   self.addEventListener("error", (event) => background(event, event.error ?? event.message));
   self.addEventListener("unhandledrejection", (event) => background(event, event.reason));
-  const failed = (error: unknown) =>
-    error instanceof TimeLimit ? fail("time", "") : fail("error", messageOf(error));
+  const failed = (error: unknown) => {
+    if (error instanceof TimeLimit) return fail("time", "");
+    const { request = null } = (error ?? {}) as { request?: number | null };
+    fail("error", messageOf(error), request);
+  };
   let limitMs = 0;
 
   /** Loads a module; `use` gets what it exports. */
@@ -113,6 +123,22 @@ function serve(port: MessagePort): void {
       consumer.start(question);
     });
 
+  const openSource = (question: ToHost & { type: "source" }) =>
+    load(question.path, (module) => {
+      const tools = { guard, answer: inTime, printed, failed, limitMs };
+      guard.call(() => source = new HostedSource(module, question, tools), limitMs, (error) => {
+        if (error instanceof TimeLimit) fail("time", "");
+        else if (error !== null) fail("load", messageOf(error));
+        else source!.open();
+      });
+    });
+
+  const inTime = (message: FromHost) => {
+    if (over) return;
+    if (message.type === "records" && heap().heapUsed > MAX_HEAP_BYTES) return fail("memory", "");
+    answer(message);
+  };
+
   const batch = ({ start, records }: ToHost & { type: "batch" }) => {
     let events: PackedEvents;
     guard.call(() => events = host!.batch(records, start), limitMs, (error) => {
@@ -135,6 +161,19 @@ function serve(port: MessagePort): void {
         return describe(data);
       case "consume":
         return consume(data);
+      case "source":
+        return openSource(data);
+      case "slice":
+        return source!.plan();
+      case "read":
+        return source!.read(data.slice);
+      case "next":
+        return source!.next();
+      case "stop":
+        return source!.stop();
+      case "answer":
+      case "refusal":
+        return source === null ? consumer?.receive(data) : source.receive(data);
       default:
         consumer?.receive(data);
     }

@@ -26,7 +26,24 @@ export type ToHost =
     params: unknown;
     limitMs: number;
   }
-  /** To a call of a consumer: what came of it, or why not. */
+  /** Loads a source module, for what comes next. */
+  | {
+    type: "source";
+    path: string;
+    config: unknown;
+    /** Position of the last successful run. */
+    since: string | null;
+    connections: string[];
+    pageSize: number;
+    maxRecordBytes: number;
+    limitMs: number;
+  }
+  | { type: "slice" }
+  /** The first batch of a slice, as `sliced` had it; the others are asked for with `next`. */
+  | { type: "read"; slice: string }
+  | { type: "next" }
+  | { type: "stop" }
+  /** To a call of a consumer, or a request of a source: what came of it, or why not. */
   | { type: "answer"; id: number; result: unknown }
   | { type: "refusal"; id: number; error: Record<string, unknown> & { message: string } }
   /** A consumer is to end: its server stops. */
@@ -43,13 +60,43 @@ export type FromHost =
   | { type: "lines"; lines: Lines }
   /** With the JSON of what a consumer answered. */
   | { type: "consumed"; result: string | null; lines: Lines }
+  | { type: "opened"; hosts: string[]; cursor: string | null; repeatable: boolean; lines: Lines }
+  | { type: "misconfigured"; issues: { path: string; message: string }[]; lines: Lines }
+  | { type: "sliced"; slices: string[]; position: string | null; lines: Lines }
+  /** `bad` are those in whose place there is null: index, rule, what is wrong. */
+  | {
+    type: "records";
+    text: string;
+    bad: [number, string, string][];
+    done: boolean;
+    lines: Lines;
+  }
+  | { type: "stopped"; lines: Lines }
+  /** What a source asks of a server of its own. */
+  | { type: "request"; id: number; request: SourceRequest }
   | {
     type: "failed";
     why: "time" | "memory" | "load" | "error";
     message: string;
     position: number | null;
+    /** The request whose failure this is. */
+    request?: number | null;
     lines: Lines;
   };
+
+/** What a source module asks of a server. */
+export interface SourceRequest {
+  /** Absolute, or relative to its connection's. */
+  url: string;
+  method: string;
+  /** With names in lower case. */
+  headers: Record<string, string>;
+  body: string | null;
+  connection: string | null;
+}
+
+/** Records that a source module hands over at once. */
+export const MAX_RECORDS_A_BATCH = 1_000;
 
 /** A consumer without its code. */
 export type ConsumerDefinition = Pick<

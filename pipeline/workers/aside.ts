@@ -1,9 +1,10 @@
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import type { HttpConnection } from "../sources/http/connection.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
-import { startHost } from "../user_code/host.ts";
+import { startHost, startSourceHost } from "../user_code/host.ts";
 import { fetchPermissions, NO_REACH, workerPermissions } from "./permissions.ts";
 
 export interface AsideLimits {
@@ -20,6 +21,8 @@ export interface AsideOptions extends AsideLimits {
   permissions: Deno.PermissionOptionsObject;
   /** Directory of the transform module that the task needs a host for; null where it needs none. */
   transformsDir?: string | null;
+  /** The host of the source's module; null where it needs none. */
+  source?: ReturnType<typeof startSourceHost>;
 }
 
 /** Tasks that read a source. */
@@ -36,10 +39,12 @@ export async function asideOnSource<K extends SourceTask>(
     context: PreviewContext;
     /** Whether only the beginning of the source is read. */
     preview: boolean;
+    /** What the module of the source may name. */
+    httpConnections: Record<string, HttpConnection>;
   },
 ): Promise<AsideTasks[K]["output"]> {
-  const { context, preview, timeoutMs, ...limits } = options;
-  const { params, transformsDir, source } = context;
+  const { context, preview, httpConnections, timeoutMs, ...limits } = options;
+  const { params, transformsDir, sourcesDir, source } = context;
   const deadline = performance.now() + timeoutMs;
   const { spoolDir, limits: sizes, target } = source;
   if (target !== undefined) {
@@ -52,12 +57,14 @@ export async function asideOnSource<K extends SourceTask>(
     spoolDir,
     transformsDir,
     network: target !== undefined,
+    sourcesDir,
   });
   return await aside(task, input, {
     ...limits,
     timeoutMs: Math.max(1, deadline - performance.now()),
     permissions,
     transformsDir: params.transform === null ? null : transformsDir,
+    source: startSourceHost(params.source, { sourcesDir, httpConnections, limits: sizes }),
   });
 }
 
@@ -109,7 +116,7 @@ function suiteTooSlow(): Problem {
 export async function aside<K extends keyof AsideTasks>(
   task: K,
   input: AsideTasks[K]["input"],
-  { timeoutMs, signal, tooSlow, permissions, transformsDir = null }: AsideOptions,
+  { timeoutMs, signal, tooSlow, permissions, transformsDir = null, source = null }: AsideOptions,
 ): Promise<AsideTasks[K]["output"]> {
   const { promise, resolve, reject } = Promise.withResolvers<AsideTasks[K]["output"]>();
   const worker = new Worker(new URL("./aside_worker.ts", import.meta.url), {
@@ -137,8 +144,11 @@ export async function aside<K extends keyof AsideTasks>(
     signal?.throwIfAborted();
     const port = host?.port ?? null;
     worker.postMessage(
-      { task, input, host: port, limitMs: timeoutMs },
-      port === null ? [] : [port],
+      { task, input, host: port, source: source?.line ?? null, limitMs: timeoutMs },
+      [
+        ...port === null ? [] : [port],
+        ...source === null ? [] : [source.line.port, source.line.requests],
+      ],
     );
     return await promise;
   } finally {
@@ -146,6 +156,7 @@ export async function aside<K extends keyof AsideTasks>(
     signal?.removeEventListener("abort", gone);
     worker.terminate();
     host?.end();
+    source?.end();
   }
 }
 
@@ -160,15 +171,18 @@ export interface PreviewLimits {
   timeoutMs?: number;
   /** Ends the preview when nobody waits for it any more. */
   signal?: AbortSignal;
+  /** What the module of the source may name; default none. */
+  httpConnections?: Record<string, HttpConnection>;
 }
 
 /** Makes a preview in a Web Worker of its own; as JSON, whose numbers have every digit. */
 export function previewInWorker(
   context: PreviewContext,
-  { timeoutMs = 30_000, signal }: PreviewLimits = {},
+  { timeoutMs = 30_000, signal, httpConnections = {} }: PreviewLimits = {},
 ): Promise<string> {
   return asideOnSource("preview", context, {
     context,
+    httpConnections,
     preview: true,
     timeoutMs,
     signal,

@@ -1,12 +1,13 @@
 /// <reference lib="deno.worker" />
 import { Canonicalizer } from "../canonical.ts";
-import { preview } from "../preview.ts";
+import { preview, type PreviewContext } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { Json, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
+import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
 import { Guard, TimeLimit } from "../user_code/guard.ts";
 
 /** Does work that must not hold the thread for longer than the task may take. */
@@ -69,13 +70,20 @@ const MAX_LIMIT_MS = 2 ** 31 - 1;
 /** Does one task, and is ended by who started it: a loop in it by the guard, as `terminate` leaves one running. */
 self.onmessage = async (
   { data }: MessageEvent<
-    { task: keyof AsideTasks; input: never; host: MessagePort | null; limitMs: number }
+    {
+      task: keyof AsideTasks;
+      input: never;
+      host: MessagePort | null;
+      source: SourceLine | null;
+      limitMs: number;
+    }
   >,
 ) => {
   let answer: AsideAnswer;
   // only what reads a source may have a host
   const task: (input: never, host: MessagePort | null, bounded: Bounded) => unknown =
     TASKS[data.task];
+  if (data.source !== null) readingOf(data).module = new SourceClient(data.source);
   const deadline = performance.now() + data.limitMs;
   const bounded: Bounded = (work) =>
     guard.within(work, Math.min(deadline - performance.now(), MAX_LIMIT_MS));
@@ -86,6 +94,14 @@ self.onmessage = async (
   }
   self.postMessage(answer);
 };
+
+/** Where a task that reads a source has what it needs for it. */
+function readingOf({ task, input }: { task: keyof AsideTasks; input: unknown }) {
+  const { context } = task === "try"
+    ? { context: (input as { sample: { source: PreviewContext } }).sample.source }
+    : { context: input as PreviewContext };
+  return context.source;
+}
 
 function answerOf(error: unknown): AsideAnswer {
   const problem = runProblem(error, "extract");

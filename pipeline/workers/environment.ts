@@ -3,6 +3,7 @@ import type { RetryPolicy } from "../../store/retry.ts";
 import { Canonicalizer } from "../canonical.ts";
 import { jsonText } from "../numbers.ts";
 import { parseJson } from "../sources/json_text.ts";
+import type { SourceClient } from "../user_code/source_client.ts";
 import type { TransformClient } from "../user_code/transform_client.ts";
 import type { RunContext } from "./task.ts";
 
@@ -15,6 +16,8 @@ export interface TaskEnvironment {
   retry: RetryPolicy;
   /** The user's own module, in its host; null where the conf names none. */
   module: TransformClient | null;
+  /** The run's source module, in its host; null where the conf names none. */
+  source: SourceClient | null;
   /** Name of this worker, shown with the chunk. */
   workerName: string;
   /** The stored request body of an inline source. */

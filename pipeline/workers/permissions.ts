@@ -34,6 +34,8 @@ export interface WorkerReach {
   transformsDir: string;
   /** Whether it reads from other servers over HTTP, as far as the server may. */
   network: boolean;
+  /** Directory of the source modules, which their hosts load. */
+  sourcesDir: string;
 }
 
 /** Deno permissions of a worker that computes from what it is sent. */
@@ -54,13 +56,13 @@ export const NO_REACH = {
  * no subprocess, no native library.
  */
 export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObject {
-  const { dsns, dataDir, spoolDir, transformsDir, network } = reach;
+  const { dsns, dataDir, spoolDir, transformsDir, sourcesDir, network } = reach;
   return {
     ...NO_REACH,
     net: network ? "inherit" : [...new Set(dsns.flatMap(databaseAddresses))],
     read: [
       ...PROGRAM,
-      ...[dataDir, spoolDir, transformsDir].flatMap(realPaths),
+      ...[dataDir, spoolDir, transformsDir, sourcesDir].flatMap(realPaths),
       ...dsns.flatMap(certificateFiles),
     ],
     write: realPaths(spoolDir),

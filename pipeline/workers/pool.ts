@@ -1,7 +1,8 @@
 import type { Log } from "../../telemetry/log.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
-import { type Host, startHost } from "../user_code/host.ts";
+import type { HttpConnection } from "../sources/http/connection.ts";
+import { type Host, startHost, startSourceHost } from "../user_code/host.ts";
 import type {
   FromWorker,
   ModuleLines,
@@ -41,6 +42,8 @@ interface Slot {
   runs: Set<string>;
   /** Hosts of the runs' transform modules, which only this worker feeds. */
   hosts: Map<string, Host>;
+  /** Hosts of the runs' source modules, the same. */
+  sources: Map<string, { end(): void }>;
   task: { id: number; pending: Pending } | null;
 }
 
@@ -53,6 +56,8 @@ export interface PoolOptions {
   probeMs?: number | undefined;
   /** Deno permissions of a worker. */
   permissions: Deno.PermissionOptionsObject;
+  /** What source modules may name; default none. */
+  httpConnections?: Record<string, HttpConnection>;
   /** A database operation failed transiently and is tried again. */
   onRetry?: ((runId: string, retry: Retry) => void) | undefined;
   /** A run's transform module printed something. */
@@ -92,7 +97,14 @@ export class WorkerPool {
       name,
       deno: { permissions: this.#options.permissions },
     });
-    const slot: Slot = { name, worker, runs: new Set(), hosts: new Map(), task: null };
+    const slot: Slot = {
+      name,
+      worker,
+      runs: new Set(),
+      hosts: new Map(),
+      sources: new Map(),
+      task: null,
+    };
     const { dsn, probeMs } = this.#options;
     const config: WorkerConfig = { dsn, name, probeMs };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
@@ -121,6 +133,8 @@ export class WorkerPool {
       }
       slot.hosts.get(runId)?.end();
       slot.hosts.delete(runId);
+      slot.sources.get(runId)?.end();
+      slot.sources.delete(runId);
     }
   }
 
@@ -174,6 +188,7 @@ export class WorkerPool {
       }
       const { runId, kind, input } = pending;
       if (kind === "prepare") this.#giveHost(slot, runId);
+      if (kind === "plan" || kind === "prepare") this.#giveSource(slot, runId);
       slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);
     }
   }
@@ -186,6 +201,21 @@ export class WorkerPool {
     slot.hosts.set(runId, host);
     const { port } = host;
     slot.worker.postMessage({ type: "host", runId, port } satisfies ToWorker, [port]);
+  }
+
+  /** A worker that plans or reads a source with a module needs a host for that. */
+  #giveSource(slot: Slot, runId: string): void {
+    const { params, sourcesDir, limits } = this.#contexts.get(runId)!;
+    if (slot.sources.has(runId)) return;
+    const { httpConnections = {} } = this.#options;
+    const source = startSourceHost(params.source, { sourcesDir, httpConnections, limits });
+    if (source === null) return;
+    slot.sources.set(runId, source);
+    const { line } = source;
+    slot.worker.postMessage(
+      { type: "source", runId, line } satisfies ToWorker,
+      [line.port, line.requests],
+    );
   }
 
   /** The next task, from the run that has waited longest since its last turn. */
@@ -253,7 +283,7 @@ export function logModuleLines(
 }
 
 function endSlot(slot: Slot): void {
-  for (const host of slot.hosts.values()) host.end();
+  for (const host of [...slot.hosts.values(), ...slot.sources.values()]) host.end();
   slot.worker.terminate();
 }
 

@@ -8,6 +8,7 @@ import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { FileStart, SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../../vocabulary/words.ts";
 import type { Lines } from "../user_code/messages.ts";
+import type { SourceLine } from "../user_code/source_client.ts";
 import type {
   CursorPosition,
   Plain,
@@ -45,6 +46,8 @@ export interface RunContext {
   dataDir: string;
   /** Directory of the user's transform modules. */
   transformsDir: string;
+  /** Directory of the user's source modules. */
+  sourcesDir: string;
   connections: Record<string, string>;
   /** What its source is read from over HTTP, with the secrets of its connection. */
   target: Target | undefined;
@@ -132,6 +135,8 @@ export type ToWorker =
   | { type: "open"; context: RunContext }
   /** The line to the host of the run's transform module, before its first chunk. */
   | { type: "host"; runId: string; port: MessagePort }
+  /** The lines to the host of the run's source module, before it is planned or read. */
+  | { type: "source"; runId: string; line: SourceLine }
   | { type: "close"; runId: string }
   | { type: "abort"; runId: string }
   | { type: "task"; id: number; runId: string; kind: TaskKind; input: unknown };

@@ -22,6 +22,7 @@ import { prepareChunk } from "../stages/prepare.ts";
 import { publishChunk } from "../stages/publish.ts";
 import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/integrations/opentelemetry.ts";
+import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
 import { TransformClient } from "../user_code/transform_client.ts";
 import { mappingOf } from "../sources/adapters.ts";
 import { forgetRanges } from "../sources/http/remote_file.ts";
@@ -50,6 +51,9 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
       return;
     case "host":
       runner!.host(data.runId, data.port);
+      return;
+    case "source":
+      runner!.source(data.runId, data.line);
       return;
     case "close":
       runner!.close(data.runId);
@@ -87,6 +91,7 @@ interface OpenRun {
   context: RunContext;
   abort: AbortController;
   module: TransformClient | null;
+  source: SourceClient | null;
 }
 
 /** What a task tells besides its output. */
@@ -115,7 +120,12 @@ export class TaskRunner {
   }
 
   open(context: RunContext): void {
-    this.#runs.set(context.runId, { context, abort: new AbortController(), module: null });
+    this.#runs.set(context.runId, {
+      context,
+      abort: new AbortController(),
+      module: null,
+      source: null,
+    });
   }
 
   /** Gives an open run the host of its transform module. */
@@ -136,8 +146,19 @@ export class TaskRunner {
     open.module.load().catch(() => {});
   }
 
+  /** Gives an open run the host of its source module. */
+  source(runId: string, line: SourceLine): void {
+    const open = this.#runs.get(runId)!;
+    open.source = new SourceClient(line, {
+      signal: open.abort.signal,
+      onLines: (lines) =>
+        this.#events.onLines(runId, { ...lines, module: line.module, chunkNo: null }),
+    });
+  }
+
   close(runId: string): void {
     this.#runs.get(runId)?.module?.close();
+    this.#runs.get(runId)?.source?.close();
     this.#runs.delete(runId);
     forgetRanges();
   }
@@ -166,6 +187,7 @@ export class TaskRunner {
         connection: this.#connection,
         signal: abort.signal,
         module: open.module,
+        source: open.source,
         workerName: this.#config.name,
         retry: {
           attempts: context.params.db_max_retries,

@@ -4,6 +4,7 @@ import {
   fileSource,
   httpSource,
   inlineSource,
+  moduleSource,
   postgresSource,
   s3Source,
   syntheticSource,
@@ -104,7 +105,15 @@ function acceptingOf(path: string[]): Accepting[] {
       : [];
   }
   if (first !== "source" || path.length !== 2) return [];
-  return [syntheticSource, inlineSource, fileSource, httpSource, postgresSource, s3Source]
+  return [
+    syntheticSource,
+    inlineSource,
+    fileSource,
+    httpSource,
+    postgresSource,
+    s3Source,
+    moduleSource,
+  ]
     .flatMap(({ shape }) =>
       Object.hasOwn(shape, second) ? [(shape as Record<string, Accepting>)[second]!] : []
     );

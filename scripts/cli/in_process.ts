@@ -46,6 +46,7 @@ export async function startInProcess(options: InProcessOptions): Promise<Api> {
   env.ETL_DATA_DIR ||= join(projectDir, "data");
   env.ETL_SPOOL_DIR ||= join(projectDir, ".data", "spool");
   env.ETL_SUITES_DIR ||= join(projectDir, "suites");
+  env.ETL_SOURCES_DIR ||= join(projectDir, "sources");
   env.ETL_TRANSFORMS_DIR ||= join(projectDir, "pipeline", "transforms");
   const configOf = (dsn: string) =>
     readConfig({ ...env, KPIS_PG_DSN: dsn, ETL_ROLE: "all" }, navigator.hardwareConcurrency);

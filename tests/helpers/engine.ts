@@ -28,6 +28,8 @@ export interface EngineOptions {
   dsn?: (dsn: string) => string;
   /** Transform modules by name: the text of each file. */
   transforms?: Record<string, string>;
+  /** Source modules by name: the text of each file. */
+  sources?: Record<string, string>;
   /** Files below the data directory. */
   files?: Record<string, string | Uint8Array>;
   /** A database to use; it outlives the engine. */
@@ -219,6 +221,10 @@ export async function startEngine(
   for (const [name, text] of Object.entries(options.transforms ?? {})) {
     await Deno.writeTextFile(`${dir}/transforms/${name}.ts`, text);
   }
+  await Deno.mkdir(`${dir}/sources`);
+  for (const [name, text] of Object.entries(options.sources ?? {})) {
+    await Deno.writeTextFile(`${dir}/sources/${name}.ts`, text);
+  }
   for (const [name, content] of Object.entries(options.files ?? {})) {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     await Deno.writeFile(`${dir}/data/${name}`, bytes);
@@ -228,6 +234,7 @@ export async function startEngine(
     ETL_DATA_DIR: `${dir}/data`,
     ETL_SPOOL_DIR: `${dir}/spool`,
     ETL_TRANSFORMS_DIR: `${dir}/transforms`,
+    ETL_SOURCES_DIR: `${dir}/sources`,
     // a limit would keep a timer for each caller
     ETL_TRIGGERS_PER_MINUTE: "0",
     ETL_SIGN_INS_PER_MINUTE: "0",
@@ -255,7 +262,9 @@ export async function startEngine(
         spoolDir: config.spoolDir,
         transformsDir: config.transformsDir,
         network: true,
+        sourcesDir: config.sourcesDir,
       }),
+      httpConnections: config.remotes.http,
       onRetry: (runId, retry) => log.warn("tried again", { run_id: runId, ...retry }),
       onLines: (runId, lines) => logModuleLines(log, runId, lines),
     });
@@ -273,6 +282,7 @@ export async function startEngine(
       spoolDir: config.spoolDir,
       dataDir: config.dataDir,
       transformsDir: config.transformsDir,
+      sourcesDir: config.sourcesDir,
       connections: config.connections,
       remotes: config.remotes,
       limits: {

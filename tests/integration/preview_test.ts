@@ -205,6 +205,7 @@ Deno.test("preview ends a transform that does not end", async (t) => {
     mostRecords: 1,
     suite: null,
     transformsDir: engine.config.transformsDir,
+    sourcesDir: engine.config.sourcesDir,
     source: {
       spoolDir: engine.config.spoolDir,
       dataDir: engine.config.dataDir,

@@ -311,6 +311,7 @@ Deno.test("NDJSON: a name that an object has twice is counted, and told with its
     suite: null,
     params: paramsOf({ type: "file", path: "a.ndjson" }),
     transformsDir: folder.path,
+    sourcesDir: folder.path,
     source: folder.ctx,
   }, null);
   assert.match(warnings.join(), /1 record has a name twice in one object.*"foo" in line 2/);
@@ -327,6 +328,7 @@ Deno.test("NDJSON: nesting beyond every limit is quarantined with the text of th
     suite: null,
     params: paramsOf({ type: "file", path: "deep.ndjson", key: "id" }),
     transformsDir: folder.path,
+    sourcesDir: folder.path,
     source: folder.ctx,
   }, null);
   assert.equal(counts.events, 1);

@@ -1,0 +1,440 @@
+import { Buffer } from "node:buffer";
+import mysql from "mysql2/promise";
+import { Problem } from "../../../vocabulary/problem.ts";
+import { put } from "../../numbers.ts";
+import { parseJsonExactly } from "../json_text.ts";
+import type { SourceRecord } from "../../numbers.ts";
+import { Unreadable } from "../source.ts";
+import { parseSourceDsn } from "../../../store/dsn.ts";
+import { exactNumber } from "../../numbers.ts";
+import { defineSource, type SourceContext, z } from "./define.ts";
+
+/*
+ * A table or view of MySQL or MariaDB, by ranges of its primary key. It runs in the workers that read
+ * databases, as a host has no sockets.
+ */
+
+const config = z.strictObject({
+  table: z.string().min(1).max(200).describe('table, "name" or "database.name"'),
+  page_key: z.array(z.string().min(1).max(64)).min(1).max(4).optional()
+    .describe("unique columns to page by; default: the primary key"),
+  cursor: z.string().min(1).max(64).optional()
+    .describe("column that grows with every change; only rows from the last position on are read"),
+  blobs: z.enum(["base64", "hex"]).default("base64").describe("how bytes become text"),
+  slice_rows: z.number().int().min(1).max(10_000_000).default(50_000).describe("rows of a part"),
+});
+
+type Config = z.infer<typeof config>;
+type Key = string[];
+type Slice = { key: string[]; after: Key | null; upto: Key };
+type Context = SourceContext<Config>;
+
+export default defineSource<Config, Slice>({
+  config,
+  cursor: ({ cursor }) => cursor,
+  plan: (context) =>
+    withConnection(context, async (client) => {
+      const { config: { slice_rows } } = context;
+      const columns = await columnsOf(client, context);
+      const key = await keyOf(client, columns, context);
+      const slices: Slice[] = [];
+      let after: Key | null = null;
+      while (true) {
+        // the last key of each part, one step of the index a part
+        const { sql, values } = after === null
+          ? { sql: "", values: [] }
+          : behind(key, after, columns);
+        const upto: Key | null = await lastKey(client, {
+          text: `${from(context)}${sql === "" ? "" : ` where ${sql}`}`,
+          values,
+          key,
+          columns,
+          offset: slice_rows - 1,
+        });
+        if (upto === null) return slices;
+        slices.push({ key, after, upto });
+        after = upto;
+      }
+    }),
+  async *read(slice, context) {
+    const { config, pageSize, trusted } = context;
+    const client = await connect(context);
+    const abort = () => client.destroy();
+    trusted!.signal.addEventListener("abort", abort, { once: true });
+    try {
+      const columns = await columnsOf(client, context);
+      let after = slice.after;
+      while (true) {
+        trusted!.signal.throwIfAborted();
+        const conditions = [behindOrAt(slice.key, slice.upto, columns)];
+        if (after !== null) conditions.push(behind(slice.key, after, columns));
+        if (config.cursor !== undefined && context.since !== null) {
+          conditions.push(since(config.cursor, context.since, columns));
+        }
+        const rows = await query(client, {
+          text: `select ${columns.map(selected).join(", ")}${
+            slice.key.map((name) => `, ${keyText(name, columns)}`).join("")
+          } from ${from(context)} where ${conditions.map(({ sql }) => sql).join(" and ")}
+            order by ${slice.key.map(quoted).join(", ")} limit ${pageSize}`,
+          values: conditions.flatMap(({ values }) => values),
+        });
+        if (rows.length > 0) yield rows.map((row) => recordOf(row, columns, config));
+        if (rows.length < pageSize) return;
+        const last = rows.at(-1)!.slice(columns.length) as (Buffer | null)[];
+        after = last.map((value) => value!.toString());
+      }
+    } catch (error) {
+      trusted!.signal.throwIfAborted();
+      throw asProblem(error, context);
+    } finally {
+      trusted!.signal.removeEventListener("abort", abort);
+      client.destroy();
+    }
+  },
+});
+
+type Client = mysql.Connection;
+
+async function connect(context: Context): Promise<Client> {
+  const [name] = context.connections;
+  if (name === undefined) {
+    throw new Problem("invalid-conf", {
+      detail: "A mysql source needs a connection: name it in source.connections, and set " +
+        "ETL_CONNECTION_<NAME> to mysql://user:password@host:3306/database.",
+      errors: [{ field: "source.connections", message: "names none", expected: '["shop"]' }],
+    });
+  }
+  const dsn = parseSourceDsn(context.trusted!.connection(name));
+  const [{ host, port } = { host: "127.0.0.1", port: 3306 }] = dsn.hosts;
+  const verified = dsn.parameters.get("sslmode") ?? dsn.parameters.get("ssl_mode");
+  try {
+    const client = await mysql.createConnection({
+      host,
+      port,
+      ...(dsn.user === undefined ? {} : { user: dsn.user }),
+      ...(dsn.password === undefined ? {} : { password: dsn.password }),
+      ...(dsn.database === undefined ? {} : { database: dsn.database }),
+      connectTimeout: 15_000,
+      charset: "utf8mb4",
+      // values as the server writes them: the driver's own would lose digits, zones and zero dates
+      typeCast: (field) => field.buffer(),
+      rowsAsArray: true,
+      // a server may not ask for files of ours
+      flags: ["-LOCAL_FILES"],
+      ...(verified === undefined || /^disable/i.test(verified)
+        ? {}
+        : { ssl: { rejectUnauthorized: /verify/i.test(verified) } }),
+    });
+    await client.query("set time_zone = '+00:00', sql_mode = ''");
+    await client.query("set session transaction read only");
+    return client;
+  } catch (error) {
+    throw asProblem(error, context);
+  }
+}
+
+async function withConnection<T>(
+  context: Context,
+  use: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await connect(context);
+  try {
+    return await use(client);
+  } catch (error) {
+    throw asProblem(error, context);
+  } finally {
+    client.destroy();
+  }
+}
+
+async function query(
+  client: Client,
+  { text, values }: { text: string; values: unknown[] },
+): Promise<(Buffer | null)[][]> {
+  const [rows] = await client.query({ sql: text, values, rowsAsArray: true });
+  return rows as unknown as (Buffer | null)[][];
+}
+
+interface Column {
+  name: string;
+  /** As information_schema has it: bigint, decimal, json … */
+  type: string;
+}
+
+async function columnsOf(client: Client, context: Context): Promise<Column[]> {
+  const { database, table } = named(context);
+  const rows = await query(client, {
+    text: `select column_name, data_type, column_type, exists (
+        select 1 from information_schema.check_constraints c
+        where c.constraint_schema = k.table_schema and c.table_name = k.table_name
+          and c.check_clause = concat('json_valid(\`', k.column_name, '\`)')) as is_json
+      from information_schema.columns k
+      where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`,
+    values: [database, table],
+  }).catch(() =>
+    // MySQL's list of constraints does not say of which table they are; it has a type json instead
+    query(client, {
+      text: `select column_name, data_type, column_type, 0 from information_schema.columns
+        where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`,
+      values: [database, table],
+    })
+  );
+  if (rows.length === 0) {
+    throw new Problem("source-unreadable", {
+      detail: `There is no table ${context.config.table} that the user of connection ` +
+        `"${context.connections[0]}" may read: check its name and the user's rights.`,
+    });
+  }
+  return rows.map(([name, type, , isJson]) => ({
+    name: name!.toString(),
+    type: isJson?.toString() === "1" ? "json" : type!.toString().toLowerCase(),
+  }));
+}
+
+async function keyOf(client: Client, columns: Column[], context: Context): Promise<string[]> {
+  const { config } = context;
+  const missing = config.page_key?.find((name) => !columns.some((column) => column.name === name));
+  if (missing !== undefined) {
+    throw new Problem("invalid-conf", {
+      detail: `The table ${config.table} has no column ${missing}, which page_key names.`,
+      errors: [{ field: "source.config.page_key", value: missing, message: "is no column" }],
+    });
+  }
+  if (config.page_key !== undefined) return config.page_key;
+  const { database, table } = named(context);
+  const rows = await query(client, {
+    text: `select column_name from information_schema.statistics
+      where table_schema = coalesce(?, database()) and table_name = ? and index_name = 'PRIMARY'
+      order by seq_in_index`,
+    values: [database, table],
+  });
+  if (rows.length > 0) return rows.map(([name]) => name!.toString());
+  throw new Problem("invalid-conf", {
+    detail: `The table ${config.table} has no primary key: say in source.config.page_key which ` +
+      "columns are unique together.",
+    errors: [{ field: "source.config.page_key", message: "is needed for this table" }],
+  });
+}
+
+async function lastKey(
+  client: Client,
+  { text, values, key, columns, offset }: {
+    text: string;
+    values: unknown[];
+    key: string[];
+    columns: Column[];
+    offset: number;
+  },
+): Promise<Key | null> {
+  const list = key.map((name) => keyText(name, columns)).join(", ");
+  const order = (direction: string) => key.map((name) => `${quoted(name)} ${direction}`).join(", ");
+  const at = async (sql: string) => {
+    const [row] = await query(client, { text: sql, values });
+    return row === undefined ? null : row.map((value) => value!.toString());
+  };
+  return await at(
+    `select ${list} from ${text} order by ${order("asc")} limit 1 offset ${offset}`,
+  ) ??
+    await at(`select ${list} from ${text} order by ${order("desc")} limit 1`);
+}
+
+interface Condition {
+  sql: string;
+  values: unknown[];
+}
+
+/** (a, b) > (x, y), written so that an index is used. */
+function behind(key: string[], values: Key, columns: Column[]): Condition {
+  return compared(key, values, { operator: ">", columns });
+}
+
+function behindOrAt(key: string[], values: Key, columns: Column[]): Condition {
+  const less = compared(key, values, { operator: "<", columns });
+  const equal = key.map((name, i) =>
+    comparison(name, { operator: "=", value: values[i]!, columns })
+  );
+  return {
+    sql: `(${less.sql} or (${equal.map(({ sql }) => sql).join(" and ")}))`,
+    values: [...less.values, ...equal.flatMap((each) => each.values)],
+  };
+}
+
+function compared(
+  key: string[],
+  values: Key,
+  { operator, columns }: { operator: "<" | ">"; columns: Column[] },
+): Condition {
+  const parts = key.map((name, i) => [
+    ...key.slice(0, i).map((each, k) =>
+      comparison(each, { operator: "=", value: values[k]!, columns })
+    ),
+    comparison(name, { operator, value: values[i]!, columns }),
+  ]);
+  return {
+    sql: `(${parts.map((part) => `(${part.map(({ sql }) => sql).join(" and ")})`).join(" or ")})`,
+    values: parts.flat().flatMap((each) => each.values),
+  };
+}
+
+/** A number stands in the statement as such: compared as text, it would become a double and lose digits. */
+function comparison(
+  name: string,
+  { operator, value, columns }: { operator: string; value: string; columns: Column[] },
+): Condition {
+  const type = columns.find((column) => column.name === name)?.type ?? "";
+  return NUMBERS.test(type) && /^-?\d+(\.\d+)?$/.test(value)
+    ? { sql: `${quoted(name)} ${operator} ${value}`, values: [] }
+    : { sql: `${quoted(name)} ${operator} ?`, values: [value] };
+}
+
+function since(name: string, position: string, columns: Column[]): Condition {
+  const type = columns.find((column) => column.name === name)?.type;
+  if (type === undefined) {
+    throw new Problem("invalid-conf", {
+      detail: `There is no column ${name}, which source.config.cursor names.`,
+      errors: [{ field: "source.config.cursor", value: name, message: "is no column" }],
+    });
+  }
+  const value = /^(timestamp|datetime|date)$/.test(type)
+    ? position.replace("T", " ").replace(/Z$/, "")
+    : position;
+  return comparison(name, { operator: ">=", value, columns });
+}
+
+/** A column as it is read: as text that loses nothing. */
+function selected({ name, type }: Column): string {
+  const column = quoted(name);
+  switch (type) {
+    case "float":
+      // as float it would be written with six digits
+      return `cast(${column} as double)`;
+    case "bit":
+      return `cast(${column} as unsigned)`;
+    case "geometry":
+    case "point":
+    case "linestring":
+    case "polygon":
+    case "multipoint":
+    case "multilinestring":
+    case "multipolygon":
+    case "geometrycollection":
+      return `st_asgeojson(${column})`;
+    default:
+      return column;
+  }
+}
+
+/** A column of the key, as text that compares equal to it. */
+function keyText(name: string, columns: Column[]): string {
+  const type = columns.find((column) => column.name === name)?.type ?? "";
+  return /binary|blob/.test(type) ? refuseKey(name, type) : `cast(${quoted(name)} as char)`;
+}
+
+function refuseKey(name: string, type: string): never {
+  throw new Problem("invalid-conf", {
+    detail: `The key column ${name} is ${type}, by which no pages are made: say in ` +
+      "source.config.page_key which other columns are unique together.",
+    errors: [{ field: "source.config.page_key", value: name, message: `is ${type}` }],
+  });
+}
+
+const NUMBERS =
+  /^(tinyint|smallint|mediumint|int|integer|bigint|decimal|numeric|float|double|real|year|bit)$/;
+
+function recordOf(
+  row: (Buffer | null)[],
+  columns: Column[],
+  config: Config,
+): SourceRecord | Unreadable {
+  const record: SourceRecord = {};
+  for (const [i, { name, type }] of columns.entries()) {
+    const bytes = row[i];
+    if (bytes === null || bytes === undefined) {
+      put(record, name, null);
+      continue;
+    }
+    if (/binary|blob/.test(type)) {
+      put(record, name, bytes.toString(config.blobs));
+      continue;
+    }
+    const text = bytes.toString();
+    if (type === "float") put(record, name, shortestSingle(Number(text)));
+    else if (type === "double" || type === "real") put(record, name, Number(text));
+    else if (NUMBERS.test(type)) put(record, name, exactNumber(plainNumber(text)));
+    else if (type === "json") {
+      try {
+        put(record, name, parseJsonExactly(text));
+      } catch (error) {
+        const what = `${config.table}: ${name} is no JSON (${(error as Error).message})`;
+        return new Unreadable("json_syntax", what, rawOf(row, columns), name);
+      }
+    } else if (type === "timestamp" || type === "datetime" || type === "date") {
+      if (/^\d{4}-00|^\d{4}-\d\d-00/.test(text)) {
+        const what = `${config.table}: ${name} is ${text}, which is no day`;
+        return new Unreadable("zero_date", what, rawOf(row, columns), name);
+      }
+      // the session is in UTC; a datetime has no zone
+      const time = text.replace(" ", "T");
+      put(record, name, type === "timestamp" ? `${time}Z` : time);
+    } else if (
+      /json$|^(point|polygon|geometry|linestring|multi.*|geometrycollection)$/.test(type)
+    ) {
+      put(record, name, parseJsonExactly(text));
+    } else put(record, name, text);
+  }
+  return record;
+}
+
+/** A number without the zeros that zerofill puts in front. */
+function plainNumber(text: string): string {
+  return text.replace(/^(-?)0+(?=\d)/, "$1");
+}
+
+/** The shortest decimal number that is this number of single precision: 0.1, not 0.10000000149011612. */
+function shortestSingle(value: number): number {
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return value;
+}
+
+function rawOf(row: (Buffer | null)[], columns: Column[]): string {
+  return JSON.stringify(
+    Object.fromEntries(columns.map(({ name }, i) => [name, row[i]?.toString() ?? null])),
+  ).slice(0, 65_536);
+}
+
+function named({ config: { table } }: Context): { database: string | null; table: string } {
+  const dot = table.indexOf(".");
+  return dot < 0
+    ? { database: null, table }
+    : { database: table.slice(0, dot), table: table.slice(dot + 1) };
+}
+
+function from(context: Context): string {
+  const { database, table } = named(context);
+  return `${database === null ? "" : `${quoted(database)}.`}${quoted(table)}`;
+}
+
+function quoted(name: string): string {
+  return `\`${name.replaceAll("`", "``")}\``;
+}
+
+const PASSING =
+  /^(ECONN|EHOST|ENET|ETIMEDOUT|EPIPE|PROTOCOL_CONNECTION_LOST|ER_CON_COUNT|ER_LOCK_|ER_SERVER_SHUTDOWN|ER_QUERY_INTERRUPTED)/;
+
+function asProblem(error: unknown, { connections, config }: Context): unknown {
+  if (error instanceof Problem || !(error instanceof Error)) return error;
+  const { code = "", sqlMessage } = error as { code?: string; sqlMessage?: string };
+  if (code === "") return error;
+  const transient = PASSING.test(code);
+  return new Problem("source-unreadable", {
+    detail:
+      `${config.table} of connection "${connections[0]}" cannot be read (${
+        sqlMessage === undefined ? code : `${sqlMessage}, ${code}`
+      }): ` + (transient ? "try again." : "check the connection, the table and the user's rights."),
+    transient,
+    cause: error,
+  });
+}

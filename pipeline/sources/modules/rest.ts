@@ -1,0 +1,268 @@
+import type { Json } from "../../numbers.ts";
+import {
+  defineSource,
+  type FetchOptions,
+  type SourceContext,
+  type SourceRecord,
+  z,
+} from "./define.ts";
+
+/*
+ * Any JSON API with pages: the whole module is its config. It uses what define.ts has and nothing else,
+ * so a copy of it in ETL_SOURCES_DIR, under another name, is a module of your own.
+ */
+
+const parameters = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+
+const paging = z.discriminatedUnion("by", [
+  z.strictObject({ by: z.literal("none") }).describe("one request has everything"),
+  z.strictObject({ by: z.literal("link") })
+    .describe("the answer's header Link names the next page (rel=next)"),
+  z.strictObject({
+    by: z.literal("cursor"),
+    field: z.string().describe("path of the next cursor, or of the next URL, in the answer"),
+    param: z.string().optional().describe("parameter that it goes to; default: it is a URL"),
+  }),
+  z.strictObject({
+    by: z.literal("page"),
+    param: z.string().default("page"),
+    first: z.number().int().default(1),
+    size_param: z.string().optional().describe("parameter for the records of a page"),
+    size: z.number().int().min(1).optional(),
+  }).describe("numbered pages until one is empty, or shorter than size"),
+  z.strictObject({
+    by: z.literal("offset"),
+    param: z.string().default("offset"),
+    size_param: z.string().default("limit"),
+    size: z.number().int().min(1).default(100),
+  }).describe("offsets until a page is shorter than size"),
+]);
+
+const config = z.strictObject({
+  url: z.string().min(1).describe(
+    "where the records are; with a connection, what follows its URL. {name} is a value of `each`, {since} the position",
+  ),
+  params: parameters.default({}).describe("query parameters of every request"),
+  headers: z.record(z.string(), z.string()).default({}).describe("headers that are no secrets"),
+  method: z.enum(["GET", "POST"]).default("GET"),
+  body: z.unknown().optional().describe("JSON that a POST sends"),
+  records_path: z.string().default("")
+    .describe("path of the list in the answer: data.items; default: the answer, or its only list"),
+  paging: paging.default({ by: "none" }),
+  each: z.record(z.string(), z.array(z.union([z.string(), z.number()])).min(1).max(10_000))
+    .refine((each) => Object.keys(each).length === 1, "takes one name")
+    .optional().describe('reads the URL once for each value, side by side: {"repo": ["a", "b"]}'),
+  incremental: z.strictObject({
+    field: z.string().describe("field of the records that grows with every change"),
+    param: z.string().describe("parameter by which the API is asked for what is newer"),
+    start: z.string().optional().describe("its value in the first run; default: left out"),
+  }).optional(),
+  oauth: z.strictObject({
+    connection: z.string().describe(
+      "connection whose URL is the token endpoint, with client id and secret as user and password",
+    ),
+    scope: z.string().optional(),
+    params: parameters.default({}).describe("further form fields, such as audience"),
+  }).optional().describe("client credentials (RFC 6749, 4.4)"),
+  max_pages: z.number().int().min(1).default(100_000)
+    .describe("pages of one slice; more is an error, as an API may repeat itself for ever"),
+});
+
+type Config = z.infer<typeof config>;
+type Slice = { name: string; value: string } | null;
+
+export default defineSource<Config, Slice>({
+  config,
+  hosts: ({ url }) => {
+    const whole = url.replace(/\{\w+\}/g, "x");
+    return URL.canParse(whole) ? [new URL(whole).host, hostAndPort(new URL(whole))] : [];
+  },
+  cursor: ({ incremental }) => incremental?.field,
+  plan: ({ config: { each } }) =>
+    each === undefined
+      ? [null]
+      : Object.entries(each).flatMap(([name, values]) =>
+        values.map((value) => ({ name, value: String(value) }))
+      ),
+  async *read(slice, context) {
+    const { config } = context;
+    const pages = new Pages(slice, context);
+    for (let page = 0; pages.next !== null; page++) {
+      if (page >= config.max_pages) {
+        throw new Error(
+          `there are more than ${config.max_pages} pages: raise max_pages, or check paging`,
+        );
+      }
+      const { data, response } = await pages.fetch();
+      const records = recordsOf(data, config.records_path, response.url);
+      yield records;
+      pages.advance(records.length, data, response);
+    }
+  },
+});
+
+/** Walks through the pages of one slice. */
+class Pages {
+  next: { url: string; params: Record<string, string> } | null;
+  readonly #context: SourceContext<Config>;
+  #position: number;
+  #token: string | null = null;
+  readonly #seen = new Set<string>();
+
+  constructor(slice: Slice, context: SourceContext<Config>) {
+    this.#context = context;
+    const { config: { url, params, incremental, paging }, since } = context;
+    const from = since ?? incremental?.start;
+    const filled = url.replaceAll(/\{(\w+)\}/g, (whole, name) => {
+      if (slice !== null && name === slice.name) return encodeURIComponent(slice.value);
+      if (name === "since") return encodeURIComponent(from ?? "");
+      throw new Error(`url has ${whole}, which is neither {since} nor a name of each`);
+    });
+    this.#position = paging.by === "page" ? paging.first : 0;
+    this.next = {
+      url: filled,
+      params: {
+        ...Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)])),
+        ...(incremental === undefined || from === undefined ? {} : { [incremental.param]: from }),
+        ...this.#pageParams(),
+      },
+    };
+  }
+
+  async fetch(): Promise<{ data: Json; response: Response }> {
+    const { config } = this.#context;
+    const { url, params } = this.next!;
+    const target = withParams(url, params);
+    if (this.#seen.has(target)) {
+      throw new Error(`the API leads to ${target} a second time: check paging`);
+    }
+    this.#seen.add(target);
+    const options = async (): Promise<FetchOptions> => ({
+      method: config.method,
+      headers: {
+        accept: "application/json",
+        ...config.headers,
+        ...(config.oauth === undefined ? {} : { authorization: `Bearer ${await this.#bearer()}` }),
+      },
+      ...(config.body === undefined ? {} : { body: config.body as Json }),
+      ...this.#connection(url),
+    });
+    if (config.oauth !== undefined) {
+      const first = await this.#context.fetch(target, await options());
+      if (first.status !== 401) return await parsed(first, this.#context);
+      // it may have expired on the way
+      this.#token = null;
+    }
+    return await this.#context.fetchJson(target, await options());
+  }
+
+  advance(count: number, data: Json, response: Response): void {
+    const { paging } = this.#context.config;
+    const { url, params } = this.next!;
+    this.next = null;
+    switch (paging.by) {
+      case "none":
+        return;
+      case "link": {
+        const link = nextLink(response.headers.get("link") ?? "");
+        if (link !== null) this.next = { url: new URL(link, response.url).href, params: {} };
+        return;
+      }
+      case "cursor": {
+        const cursor = at(data, paging.field);
+        if (cursor === null || cursor === undefined || cursor === "" || cursor === false) return;
+        this.next = paging.param === undefined
+          ? { url: new URL(String(cursor), response.url).href, params: {} }
+          : { url, params: { ...params, [paging.param]: String(cursor) } };
+        return;
+      }
+      case "page":
+      case "offset":
+        if (count === 0 || paging.size !== undefined && count < paging.size) return;
+        this.#position += paging.by === "page" ? 1 : count;
+        this.next = { url, params: { ...params, ...this.#pageParams() } };
+    }
+  }
+
+  #pageParams(): Record<string, string> {
+    const { paging } = this.#context.config;
+    if (paging.by !== "page" && paging.by !== "offset") return {};
+    const { param, size_param, size } = paging;
+    return {
+      [param]: String(this.#position),
+      ...(size_param === undefined || size === undefined ? {} : { [size_param]: String(size) }),
+    };
+  }
+
+  /** A relative URL belongs to the connection that is not the token endpoint's. */
+  #connection(url: string): { connection?: string } {
+    const { config: { oauth }, connections } = this.#context;
+    const others = connections.filter((name) => name !== oauth?.connection);
+    return URL.canParse(url) || others.length !== 1 ? {} : { connection: others[0]! };
+  }
+
+  async #bearer(): Promise<string> {
+    if (this.#token !== null) return this.#token;
+    const { connection, scope, params } = this.#context.config.oauth!;
+    const body = new URLSearchParams({ grant_type: "client_credentials" });
+    if (scope !== undefined) body.set("scope", scope);
+    for (const [name, value] of Object.entries(params)) body.set(name, String(value));
+    const { data } = await this.#context.fetchJson("", { method: "POST", body, connection });
+    const token = at(data, "access_token");
+    if (typeof token !== "string") {
+      throw new Error(`the token endpoint of connection ${connection} gives no access_token`);
+    }
+    return this.#token = token;
+  }
+}
+
+async function parsed(
+  response: Response,
+  context: SourceContext<Config>,
+): Promise<{ data: Json; response: Response }> {
+  return { data: await context.readJson(response), response };
+}
+
+function hostAndPort({ hostname, port, protocol }: URL): string {
+  return `${hostname}:${port || (protocol === "http:" ? "80" : "443")}`;
+}
+
+/** A URL, relative ones too, with parameters set. */
+function withParams(url: string, params: Record<string, string>): string {
+  if (Object.keys(params).length === 0) return url;
+  const [path = "", query = ""] = url.split("?", 2);
+  const all = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(params)) all.set(name, value);
+  return `${path}?${all}`;
+}
+
+/** The value at a path of names joined by dots. */
+function at(value: Json, path: string): Json | undefined {
+  let found: Json | undefined = value;
+  for (const name of path.split(".")) {
+    if (typeof found !== "object" || found === null) return undefined;
+    found = (found as SourceRecord)[name];
+  }
+  return found;
+}
+
+function recordsOf(data: Json, path: string, url: string): object[] {
+  if (path !== "") {
+    const found = at(data, path);
+    if (Array.isArray(found)) return found as object[];
+    if (found === null) return [];
+    throw new Error(`${url} answers without a list at records_path ${path}`);
+  }
+  if (Array.isArray(data)) return data as object[];
+  const lists = Object.values((data ?? {}) as SourceRecord).filter(Array.isArray);
+  if (lists.length === 1) return lists[0] as object[];
+  throw new Error(`${url} answers with ${lists.length} lists: say which one in records_path`);
+}
+
+/** The URL of rel=next (RFC 8288). */
+function nextLink(header: string): string | null {
+  for (const [, url, rest] of header.matchAll(/<([^>]*)>([^<]*)/g)) {
+    if (/;\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:[;,]|$)/i.test(rest!)) return url!;
+  }
+  return null;
+}

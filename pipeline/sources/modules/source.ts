@@ -1,0 +1,136 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ModuleConf } from "../schema.ts";
+import {
+  type Plain,
+  type Plan,
+  type PlanContext,
+  type ReadContext,
+  type RecordBatch,
+  refuseManySlices,
+  type Slice,
+  type SourceAdapter,
+} from "../source.ts";
+import type { SourceClient } from "../../user_code/source_client.ts";
+import { highestOf } from "./positions.ts";
+import { type OpenModule, openTrusted, TRUSTED, type TrustedName } from "./trusted.ts";
+
+/** Modules that are part of the program and run in a host, as anybody's do. */
+const HOSTED = ["rest"];
+
+/** Directory of the modules that are part of the program. */
+const SHIPPED_DIR = fileURLToPath(new URL(".", import.meta.url));
+
+/** Names of the modules that are part of the program; no file of the user's takes their place. */
+export const SHIPPED: readonly string[] = [...HOSTED, ...Object.keys(TRUSTED)];
+
+/** The module that a conf names. */
+export function moduleOf({ module, name }: ModuleConf): string {
+  return module ?? name!;
+}
+
+/** Whether a module is part of the program and runs beside its other sources, as it needs files or sockets. */
+export function isTrusted(module: string): module is TrustedName {
+  return Object.hasOwn(TRUSTED, module);
+}
+
+/** The file of a module that runs in a host; null for one that needs none. */
+export function hostedFile(
+  conf: ModuleConf,
+  sourcesDir: string,
+): { dir: string; path: string } | null {
+  const module = moduleOf(conf);
+  if (isTrusted(module)) return null;
+  const dir = HOSTED.includes(module) ? SHIPPED_DIR : sourcesDir;
+  return { dir, path: join(dir, `${module}.ts`) };
+}
+
+type Context = (PlanContext | ReadContext) & { module?: SourceClient | null };
+
+async function open(conf: ModuleConf, ctx: Context): Promise<OpenModule> {
+  const module = moduleOf(conf);
+  const opening = {
+    config: conf.config,
+    since: ctx.cursorPosition?.position ?? null,
+    connections: conf.connections,
+    pageSize: "pageSize" in ctx ? ctx.pageSize : 1_000,
+    maxRecordBytes: ctx.limits.maxRecordBytes,
+  };
+  if (isTrusted(module)) return openTrusted(module, opening, ctx);
+  const client = ctx.module;
+  if (client === null || client === undefined) {
+    throw new Error(`there is no host for the source module ${module}`);
+  }
+  const { cursor, repeatable } = await client.open(opening);
+  return {
+    cursor,
+    repeatable,
+    plan: () => client.plan(),
+    read: (slice) => client.read(slice),
+  };
+}
+
+async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
+  // what was planned once is the run's plan: another answer of the source would be another run
+  const pinned = ctx.pin?.slices as Slice[] | undefined;
+  if (pinned !== undefined) return { pin: ctx.pin!, slices: pinned, warnings: [] };
+  const { cursor, repeatable, plan } = await open(conf, ctx);
+  const { slices: texts, position } = await plan();
+  refuseManySlices(texts.length);
+  const cut = ctx.maxRecords !== undefined;
+  // how many records a slice has is known when it has been read, so what is cut is read in one go
+  const slices: Slice[] = cut
+    ? [{ slices: texts, most: ctx.maxRecords! }]
+    : texts.map((text) => ({ slices: [text] }));
+  const lower = ctx.cursorPosition?.position ?? null;
+  const incremental = cursor !== null || position !== null;
+  const pin: Plain = {
+    slices,
+    module: moduleOf(conf),
+    cut,
+    ...(incremental
+      ? {
+        cursor_column: cursor ?? "position",
+        cursor_lower: lower,
+        cursor_upper: cut ? null : position,
+      }
+      : {}),
+  };
+  const warnings = repeatable ? [] : [
+    `the source module ${
+      moduleOf(conf)
+    } cannot read a slice twice: after a failure it reads at least ` +
+    "once, and what has a key is stored once",
+  ];
+  return { pin, slices, warnings };
+}
+
+async function* readModule(
+  conf: ModuleConf,
+  { slices, most }: Slice,
+  ctx: ReadContext,
+): AsyncGenerator<RecordBatch> {
+  const { cursor, read } = await open(conf, ctx);
+  let left = typeof most === "number" ? most : Infinity;
+  for (const slice of slices as string[]) {
+    if (left <= 0) return;
+    for await (const batch of read(slice)) {
+      const some: RecordBatch = batch.length > left ? batch.slice(0, left) : batch;
+      left -= some.length;
+      if (cursor !== null) {
+        const highest = highestOf(some, cursor);
+        if (highest !== undefined) some.position = highest;
+      }
+      yield some;
+      if (left <= 0) break;
+    }
+  }
+}
+
+/** An API, a database or whatever else, read by a module: docs/sources.md. */
+export const moduleAdapter: SourceAdapter<ModuleConf> = {
+  incremental: true,
+  connection: (conf) => isTrusted(moduleOf(conf)) ? conf.connections[0] : undefined,
+  plan: planModule,
+  read: readModule,
+};

@@ -1,0 +1,168 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { Problem } from "../../../vocabulary/problem.ts";
+import type { Json, SourceRecord } from "../../numbers.ts";
+import { resolveBelow } from "../local/open_input.ts";
+import { defineSource, type SourceContext, z } from "./define.ts";
+
+/*
+ * A table or query of an SQLite file below ETL_DATA_DIR. It runs in the workers that read files, as a host
+ * may open none.
+ */
+
+const config = z.strictObject({
+  path: z.string().min(1).max(1024).describe('the file below ETL_DATA_DIR: "shop.db"'),
+  table: z.string().min(1).max(200).optional().describe("table or view"),
+  query: z.string().min(1).max(20_000).optional()
+    .describe("one select statement, instead of table; read in one part, in its own order"),
+  blobs: z.enum(["base64", "hex"]).default("base64").describe("how bytes become text"),
+  cursor: z.string().min(1).max(200).optional()
+    .describe("column that grows with every change; only rows from the last position on are read"),
+  slice_rows: z.number().int().min(1).max(10_000_000).default(50_000)
+    .describe("rows of a part, by the table's rowid"),
+}).refine(
+  ({ table, query }) => (table === undefined) !== (query === undefined),
+  "takes either table or query",
+);
+
+type Config = z.infer<typeof config>;
+type Slice = { from: string; to: string } | null;
+type Context = SourceContext<Config>;
+
+export default defineSource<Config, Slice>({
+  config,
+  cursor: ({ cursor }) => cursor,
+  async plan({ config, trusted }) {
+    using db = await open(config, trusted!.dataDir);
+    const { table, slice_rows } = config;
+    if (table === undefined || !hasRowid(db.database, table)) return [null];
+    const [bounds] = rows(db.database.prepare(
+      `select min(rowid) as low, max(rowid) as high from ${quoted(table)}`,
+    ));
+    if (bounds?.low === null || bounds === undefined) return [];
+    const slices: Slice[] = [];
+    const step = db.database.prepare(
+      `select max(rowid) as high from (select rowid from ${quoted(table)}
+       where rowid >= ? order by rowid limit ?)`,
+    );
+    step.setReadBigInts(true);
+    let from = bounds.low as bigint;
+    while (true) {
+      const { high } = step.get(from, slice_rows) as { high: bigint | null };
+      if (high === null) return slices;
+      slices.push({ from: `${from}`, to: `${high}` });
+      if (high >= (bounds.high as bigint)) return slices;
+      from = high + 1n;
+    }
+  },
+  async *read(slice, context) {
+    using db = await open(context.config, context.trusted!.dataDir);
+    const statement = prepared(db.database, slice, context);
+    let batch: SourceRecord[] = [];
+    for (const row of statement) {
+      context.trusted!.signal.throwIfAborted();
+      batch.push(recordOf(row, context.config));
+      if (batch.length < context.pageSize) continue;
+      yield batch;
+      batch = [];
+    }
+    yield batch;
+  },
+});
+
+async function open(
+  { path }: Config,
+  dataDir: string,
+): Promise<{ database: DatabaseSync } & Disposable> {
+  const { absolutePath } = await resolveBelow(dataDir, path);
+  try {
+    // statements may write nothing, nor attach another file
+    const database = new DatabaseSync(absolutePath, { readOnly: true, allowExtension: false });
+    database.exec("pragma query_only = on");
+    database.exec("pragma busy_timeout = 5000");
+    return { database, [Symbol.dispose]: () => database.close() };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function prepared(
+  database: DatabaseSync,
+  slice: Slice,
+  { config: { path, table, query, cursor }, since }: Context,
+): IterableIterator<Record<string, unknown>> {
+  try {
+    const from = table === undefined ? `(${query!.replace(/;\s*$/, "")})` : quoted(table);
+    const conditions: string[] = [];
+    const values: (bigint | string | number)[] = [];
+    if (slice !== null) {
+      conditions.push("rowid between ? and ?");
+      values.push(BigInt(slice.from), BigInt(slice.to));
+    }
+    if (cursor !== undefined && since !== null) {
+      conditions.push(`${quoted(cursor)} >= ?`);
+      values.push(
+        /^-?\d+$/.test(since) ? BigInt(since) : /^-?\d+\.\d+$/.test(since) ? Number(since) : since,
+      );
+    }
+    const where = conditions.length === 0 ? "" : ` where ${conditions.join(" and ")}`;
+    const order = slice === null ? "" : " order by rowid";
+    const statement = database.prepare(`select * from ${from}${where}${order}`);
+    statement.setReadBigInts(true);
+    return statement.iterate(...values) as IterableIterator<Record<string, unknown>>;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function rows(statement: StatementSync): Record<string, unknown>[] {
+  statement.setReadBigInts(true);
+  return statement.all() as Record<string, unknown>[];
+}
+
+/** Tables have one unless they are WITHOUT ROWID; views have none. */
+function hasRowid(database: DatabaseSync, table: string): boolean {
+  try {
+    database.prepare(`select rowid from ${quoted(table)} limit 0`).all();
+    const kind = database.prepare("select type from sqlite_schema where name = ? collate nocase")
+      .get(table) as { type: string } | undefined;
+    return kind?.type === "table";
+  } catch {
+    return false;
+  }
+}
+
+function recordOf(row: Record<string, unknown>, { blobs }: Config): SourceRecord {
+  const record: SourceRecord = {};
+  for (const [name, value] of Object.entries(row)) record[name] = valueOf(value, blobs);
+  return record;
+}
+
+function valueOf(value: unknown, blobs: Config["blobs"]): Json {
+  if (value instanceof Uint8Array) {
+    const bytes = new Uint8Array(value);
+    return blobs === "hex" ? bytes.toHex() : bytes.toBase64();
+  }
+  if (typeof value === "bigint") {
+    return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER
+      ? Number(value)
+      : value;
+  }
+  // what JSON has no number for
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  return value as Json;
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function unreadable(path: string, error: unknown): Problem {
+  return new Problem("source-unreadable", {
+    detail:
+      `The SQLite file ${path} cannot be read (${
+        (error as Error).message
+      }): check the table, the ` +
+      "query, and that the file is a database that is not being written.",
+    cause: error,
+  });
+}

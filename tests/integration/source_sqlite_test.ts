@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { startEngine } from "../helpers/engine.ts";
+
+Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) => {
+  await using engine = await startEngine(t);
+  const path = `${engine.dataDir}/shop.db`;
+  using database = new DatabaseSync(path);
+  database.exec(`
+    create table items (id integer primary key, n integer, price real, name text, photo blob, none);
+    insert into items values (1, 9223372036854775807, 0.1, 'ñandú 🚲', x'00ff10', null);
+    insert into items values (2, -9223372036854775808, 1e300, '', zeroblob(0), 'x');
+    with recursive c(i) as (select 10 union all select i + 7 from c where i < 7000)
+      insert into items (id, n) select i, i from c;
+    insert into items (id, price) values (9000000000000000001, 9e999);
+    create table pairs (a text, b integer, primary key (a, b)) without rowid;
+    insert into pairs values ('x', 1), ('y', 2);
+  `);
+  const conf = (config: object, table: string, more = {}) => ({
+    source: {
+      type: "module",
+      name: table,
+      module: "sqlite",
+      key: "id",
+      config: { path: "shop.db", ...config },
+      ...more,
+    },
+    table_name: table,
+  });
+  const payload = async (table: string, id: string) =>
+    (await engine.sql.unsafe(`select payload::text from public.${table} where event_id = $1`, [
+      id,
+    ]))[0]
+      ?.payload as string;
+
+  await t.step("integers of 64 bits, bytes, text; in slices of rowids", async () => {
+    const run = await engine.succeed(conf({ table: "items", slice_rows: 300 }, "items"));
+    assert.deepEqual([run.num_chunks, run.counts!.inserted], [4, 1003]);
+    assert.match(await payload("items", "1"), /"n": 9223372036854775807/);
+    assert.match(await payload("items", "1"), /"photo": "AP8Q"/);
+    assert.match(await payload("items", "1"), /"name": "ñandú 🚲"/);
+    assert.match(await payload("items", "2"), /"n": -9223372036854775808/);
+    assert.match(await payload("items", "9000000000000000001"), /"price": "Infinity"/);
+  });
+
+  await t.step("tables without rowid, views and queries in one part", async () => {
+    const run = await engine.succeed(conf({ table: "pairs" }, "pairs", { key: ["a", "b"] }));
+    assert.deepEqual([run.num_chunks, run.counts!.inserted], [1, 2]);
+    const query = "select id, hex(photo) as h from items where id < 3 order by id;";
+    assert.equal((await engine.succeed(conf({ query }, "queried"))).counts!.inserted, 2);
+  });
+
+  await t.step("only what is newer, with a cursor", async () => {
+    const conf1 = conf({ table: "items", cursor: "n" }, "newer");
+    database.exec("update items set n = 5000 where id = 1");
+    await engine.succeed(conf1);
+    database.exec("insert into items (id, n) values (20000, 8000), (20001, 3)");
+    const run = await engine.succeed(conf1);
+    assert.deepEqual(run.counts!.inserted, 1);
+  });
+
+  await t.step(
+    "nothing outside of the directory, nothing written, no other file attached",
+    async () => {
+      const refused = async (config: object) => {
+        const run = await engine.runToEnd(conf(config, "refused"));
+        assert.equal(run.state, "failed");
+        return String(run.error!.detail);
+      };
+      await Deno.writeTextFile(`${engine.dataDir}/../outside.db`, "");
+      assert.match(
+        await refused({ path: "../outside.db", table: "t" }),
+        /leads out of|cannot be read/,
+      );
+      assert.match(await refused({ table: "missing" }), /no such table: missing/);
+      assert.match(await refused({ query: "delete from items returning id" }), /cannot be read/);
+      await Deno.writeTextFile(
+        `${engine.dataDir}/text.db`,
+        "this is no database, it is text".repeat(100),
+      );
+      assert.match(await refused({ path: "text.db", table: "t" }), /not a database/);
+      assert.match(await refused({ table: "items", query: "select 1" }), /either table or query/);
+    },
+  );
+});
