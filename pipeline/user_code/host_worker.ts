@@ -125,7 +125,7 @@ function serve(port: MessagePort): void {
 
   const openSource = (question: ToHost & { type: "source" }) =>
     load(question.path, (module) => {
-      const tools = { guard, answer: inTime, printed, failed, limitMs };
+      const tools = { guard, answer: inTime, printed, failed, limitMs: question.batchMs };
       guard.call(() => source = new HostedSource(module, question, tools), limitMs, (error) => {
         if (error instanceof TimeLimit) fail("time", "");
         else if (error !== null) fail("load", messageOf(error));

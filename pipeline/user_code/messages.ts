@@ -36,7 +36,10 @@ export type ToHost =
     connections: string[];
     pageSize: number;
     maxRecordBytes: number;
+    /** Milliseconds that loading may take. */
     limitMs: number;
+    /** And what comes after it, each time. */
+    batchMs: number;
   }
   | { type: "slice" }
   /** The first batch of a slice, as `sliced` had it; the others are asked for with `next`. */

@@ -40,6 +40,8 @@ export interface OpenedSource {
   repeatable: boolean;
 }
 
+/** Loading a module, with what it imports, may take so long at least. */
+const LOAD_MS = 20_000;
 /** A host that does not keep to its limit by itself is given up so much later. */
 const GRACE_MS = 3_000;
 /** Slices that a module may plan, and characters of all of them: they are kept with the run. */
@@ -83,10 +85,11 @@ export class SourceClient {
   async #open(opening: SourceOpening): Promise<OpenedSource> {
     const { path, limitMs, module } = this.#line;
     await requireFile(module, path);
+    const loadMs = Math.max(limitMs, LOAD_MS);
     const answer = await this.#ask<"opened" | "misconfigured">(
       ["opened", "misconfigured"],
-      { type: "source", path, limitMs, ...opening },
-      "while it was loaded",
+      { type: "source", path, limitMs: loadMs, batchMs: limitMs, ...opening },
+      { where: "while it was loaded", limitMs: loadMs },
     );
     if (answer.type === "misconfigured") {
       const { issues } = answer as Plain<"misconfigured">;
@@ -216,9 +219,11 @@ export class SourceClient {
   async #ask<T extends FromHost["type"]>(
     types: T[],
     question: ToHost,
-    where: string,
+    place: string | { where: string; limitMs: number },
   ): Promise<Answer<T>> {
-    const { limitMs } = this.#line;
+    const { where, limitMs } = typeof place === "string"
+      ? { where: place, limitMs: this.#line.limitMs }
+      : place;
     const { signal } = this.#options;
     signal?.throwIfAborted();
     if (this.#failure !== null) throw this.#failure;
@@ -231,7 +236,7 @@ export class SourceClient {
     this.#restart = () => {
       clearTimeout(timer);
       if (this.#underWay.size > 0) return;
-      timer = setTimeout(() => waiting.reject(this.#tooLong(where)), limitMs + GRACE_MS);
+      timer = setTimeout(() => waiting.reject(this.#tooLong(where, limitMs)), limitMs + GRACE_MS);
     };
     this.#restart();
     try {
@@ -240,7 +245,7 @@ export class SourceClient {
       if ("lines" in answer) this.#options.onLines?.(readLines(answer.lines));
       if (types.includes(answer.type as T)) return answer as Answer<T>;
       if (answer.type !== "failed") throw this.#broken("it disturbs its host");
-      throw this.#failed(answer, where);
+      throw this.#failed(answer, { where, limitMs });
     } catch (error) {
       if (error instanceof Problem) this.#failure ??= error;
       throw error;
@@ -252,8 +257,11 @@ export class SourceClient {
     }
   }
 
-  #failed({ why, message, request }: Answer<"failed">, where: string): Problem {
-    if (why === "time") return this.#tooLong(where);
+  #failed(
+    { why, message, request }: Answer<"failed">,
+    { where, limitMs }: { where: string; limitMs: number },
+  ): Problem {
+    if (why === "time") return this.#tooLong(where, limitMs);
     if (why === "memory") {
       return this.#broken(
         `it needs more than 512 MiB of memory (${where}). Let it yield records as they come and ` +
@@ -269,8 +277,7 @@ export class SourceClient {
     );
   }
 
-  #tooLong(where: string): Problem {
-    const { limitMs } = this.#line;
+  #tooLong(where: string, limitMs: number): Problem {
     return this.#broken(
       `it gave nothing within ${limitMs} ms (${where}) and was stopped. Look for a loop or a wait that ` +
         "does not end, or allow more with source.timeout_ms",

@@ -84,7 +84,7 @@ function conf(
 ) {
   const { table = module, ...source } = more;
   return {
-    source: { type: "module", name: module, key: "id", timeout_ms: 1_000, ...source },
+    source: { type: "module", name: module, key: "id", ...source },
     table_name: `t_${table}`,
   };
 }
@@ -172,7 +172,7 @@ Deno.test("a source module of the user's", async (t) => {
 
   await t.step("one that does not work fails its run, and says what to do", async () => {
     const failure = async (name: keyof typeof MODULES) =>
-      detailOf(await engine.runToEnd(conf(name)));
+      detailOf(await engine.runToEnd(conf(name, { timeout_ms: 1_000 })));
     assert.match(
       await failure("loops"),
       /source module loops: it gave nothing within 1000 ms.*timeout_ms/s,
