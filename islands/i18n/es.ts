@@ -795,7 +795,7 @@ export const es = {
   "param.source.module":
     "el módulo: rest, sqlite, mysql o un fichero NOMBRE.ts propio en ETL_SOURCES_DIR; por defecto, el nombre",
   "param.source.config":
-    "lo que el propio módulo quiere saber, sin secretos; `etl source list` dice qué",
+    "lo que el propio módulo quiere saber, sin secretos; docs/sources.md dice qué",
   "param.source.connections":
     "conexiones que puede usar: ETL_CONNECTION_<NOMBRE> contiene la URL, el usuario, la contraseña y las cabeceras",
   "param.source.timeout_ms":

@@ -175,7 +175,7 @@ export const moduleSource = z.strictObject({
     "the module: rest, sqlite, mysql, or a file NAME.ts of your own in ETL_SOURCES_DIR; default: the name",
   ),
   config: z.record(z.string(), z.unknown()).default({}).describe(
-    "what the module itself wants to know, without secrets; `etl source list` says what",
+    "what the module itself wants to know, without secrets; docs/sources.md says what",
   ),
   connections: z.array(connectionName).max(8).default([]).describe(
     "named connections that it may use: environment ETL_CONNECTION_<NAME> holds URL, user, password, headers",

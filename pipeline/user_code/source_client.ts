@@ -317,7 +317,8 @@ async function requireFile(module: string, path: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const expected = "`etl source list` shows those that there are, `etl source new` begins one";
+  const expected =
+    "a file of its name in ETL_SOURCES_DIR, or one of rest, sqlite, mysql (docs/sources.md)";
   throw new Problem("invalid-conf", {
     detail: `There is no source module ${module}: ${path} does not exist; ${expected}.`,
     errors: [{ field: "source.module", value: module, message: "does not exist", expected }],

@@ -183,7 +183,7 @@ Deno.test("a source module of the user's", async (t) => {
     const missing = { source: { type: "module", name: "missing" } };
     assert.match(
       detailOf(await engine.runToEnd(missing)),
-      /no source module missing.*etl source list/s,
+      /no source module missing.*ETL_SOURCES_DIR/s,
     );
     assert.equal((await engine.succeed(conf("prints"))).counts!.inserted, 1);
     // the next one on the same workers notices nothing

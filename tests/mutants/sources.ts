@@ -197,8 +197,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/full-refresh",
     file: "pipeline/run.ts",
-    find: "cursorOf(source) !== undefined && !params.full_refresh",
-    replace: "cursorOf(source) !== undefined",
+    find: "(incremental || cursorOf(source) !== undefined) && !params.full_refresh",
+    replace: "(incremental || cursorOf(source) !== undefined)",
     breaks: "full_refresh reads everything",
     tests: ["integration/incremental_test.ts: full_refresh reads everything"],
   },
