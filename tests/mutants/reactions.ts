@@ -619,10 +619,10 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/sql-name",
     file: "pipeline/consumers/sql_text.ts",
-    find: 'if (text.slice(start, end) !== ":" || next?.start !== end) continue;',
-    replace: 'if (text.slice(start, end) !== ":" || next === undefined) continue;',
-    breaks: "a slice of an array is no parameter of a SQL consumer",
-    tests: ["unit/sql_text_test.ts: a :name is a parameter"],
+    find: "if (!Object.hasOwn(types, name)) {",
+    replace: "if (name === '') {",
+    breaks: "a parameter that a SQL consumer does not have is refused",
+    tests: ["unit/sql_text_test.ts: what cannot be read"],
   },
   {
     id: "reactions/sql-set",
@@ -662,8 +662,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/sql-deadline",
     file: "pipeline/consumers/sql_consumer.ts",
-    find: "if (leftMs <= 0) throw tooLong(at);",
-    replace: "",
+    find: "const leftMs = Math.ceil(deadline - performance.now());",
+    replace: "const leftMs = header.timeout_ms;",
     breaks: "timeout_ms is of all statements of a SQL consumer together",
     tests: ["integration/sql_consumer_test.ts: a model that takes longer"],
   },
