@@ -4,6 +4,7 @@ import { Canonicalizer } from "./canonical.ts";
 import type { Event, Rejected } from "./event.ts";
 import { fieldReader, parsePath } from "./field_path.ts";
 import { digitsOf, normalNumber, numberText } from "./numbers.ts";
+import { toUtcText } from "./timestamps.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { CellFault } from "./sources/local/csv_values.ts";
@@ -19,6 +20,7 @@ export type UnknownFields = Record<string, { records: number; type: string; exam
 type ReadValue = (value: Json, digits: string | undefined) => string | null;
 
 const canonical = new Canonicalizer();
+const PLAIN_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
 
 /** Compiles the type of a column, with the checks that `source.columns` has: one vocabulary. */
 function valueReader({ path, type }: TypedColumn): ReadValue {
@@ -52,7 +54,23 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
         digits === undefined && Number.isSafeInteger(value) ? `${value}` : careful(value, digits);
     case "numeric":
       return (value, digits) =>
-        digits === undefined && typeof value === "number" ? `${value}` : careful(value, digits);
+        typeof value !== "number"
+          ? careful(value, digits)
+          : digits === undefined
+          ? `${value}`
+          : PLAIN_NUMBER.test(digits) && Number(digits) === value
+          ? digits
+          : careful(value, digits);
+    case "date":
+      return (value, digits) =>
+        typeof value === "string" && value.length === 10 && toUtcText(value) !== null
+          ? value
+          : careful(value, digits);
+    case "timestamptz":
+      // six decimals of a second at most; more are looked at
+      return (value, digits) =>
+        typeof value === "string" && value.length <= 26 && toUtcText(value) ||
+        careful(value, digits);
     case "boolean":
       return (value, digits) =>
         typeof value === "boolean" ? (value ? "true" : "false") : careful(value, digits);
@@ -138,10 +156,8 @@ export class RowShaper {
         ? null
         : column.value(value, typeof value === "number" ? column.digits(payload) : undefined);
     }
-    for (const field in payload) {
-      if (!this.#known.has(field) && Object.hasOwn(payload, field)) {
-        this.#meetUnknown(field, payload);
-      }
+    for (const field of Object.keys(payload)) {
+      if (!this.#known.has(field)) this.#meetUnknown(field, payload);
     }
     if (this.#key !== null) event.eventId = this.#keyOf(row, this.#key);
     let written = event.version === null ? "" : `v${event.version}`;

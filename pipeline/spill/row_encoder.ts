@@ -118,8 +118,10 @@ export class RowEncoder {
         return (text) => this.#boolean(text === "true");
       case "date":
         return (text) => {
-          this.#dateText = text;
-          this.#dateMs = Date.parse(text) - EPOCH_MS;
+          if (text !== this.#dateText) {
+            this.#dateText = text;
+            this.#dateMs = Date.parse(text) - EPOCH_MS;
+          }
           this.#date();
         };
       case "timestamptz":
