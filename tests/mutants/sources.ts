@@ -369,7 +369,7 @@ export const SOURCES: Mutant[] = [
     id: "sources/s3-short",
     file: "pipeline/sources/http/remote_file.ts",
     find: "for (let got = 0; got < bytes.length;) {",
-    replace: "for (let got = 0; got === 0;) {",
+    replace: "for (let got = 0; got < bytes.length && got < 1;) {",
     breaks: "a range is there when all of its bytes are",
     tests: ["unit/sources_s3_test.ts: s3: outages, resets"],
   },

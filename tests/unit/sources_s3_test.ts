@@ -292,6 +292,11 @@ Deno.test("s3: a rejected record names its object and line, or its byte where li
     "line 5 of s3://lake/x.csv",
     "line 26 of s3://lake/x.csv",
   ]);
+  // several blocks of one slice
+  s3.put("y.csv", "id,text\n" + `1,${"y".repeat(1_000)}\n`.repeat(2_500) + "3,c,d\n");
+  const blocks = await readAll(conf("y.csv"), folder.ctx);
+  assert.equal(blocks.slices.length, 1);
+  assert.match(blocks.unreadable[0]!.message, /^line 2502 of/);
   const line = `{"text":"${"x".repeat(500)}"}\n`;
   s3.put("x.ndjson", line.repeat(70_000) + "{\n");
   const { unreadable, plan } = await readAll(conf("x.ndjson"), folder.ctx);
