@@ -293,7 +293,7 @@ export class SourceClient {
 export function moduleProblem(module: string, what: string): Problem {
   return new Problem("source-unreadable", {
     detail: `The source module ${module}: ${what.replace(/\.$/, "")}. ` +
-      `\`etl source try ${module}\` shows what it gives.`,
+      `\`etl source try ${module}\` shows what it gives; docs/sources.md says what it must do.`,
     errors: [{ field: "source.module", value: module, message: "does not work" }],
   });
 }
@@ -318,7 +318,7 @@ async function requireFile(module: string, path: string): Promise<void> {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   const expected =
-    "a file of its name in ETL_SOURCES_DIR, or one of rest, sqlite, mysql (docs/sources.md)";
+    "a file in ETL_SOURCES_DIR, or rest, sqlite or mysql: `etl source list` shows those that there are";
   throw new Problem("invalid-conf", {
     detail: `There is no source module ${module}: ${path} does not exist; ${expected}.`,
     errors: [{ field: "source.module", value: module, message: "does not exist", expected }],

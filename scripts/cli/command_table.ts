@@ -10,6 +10,7 @@ import { configuration, pool, variable } from "./commands/named.ts";
 import { preview, profile } from "./commands/preview.ts";
 import { cancel, logs, quarantine, replay, retry, run, runs, show } from "./commands/runs.ts";
 import { backfill, schedule } from "./commands/schedules.ts";
+import { source } from "./commands/source.ts";
 import { suite } from "./commands/suite.ts";
 import { token } from "./commands/token.ts";
 
@@ -29,6 +30,7 @@ export const COMMANDS: Command[] = [
   variable,
   pool,
   profile,
+  source,
   suite,
   schedule,
   backfill,

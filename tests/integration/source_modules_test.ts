@@ -74,12 +74,17 @@ const MODULES = {
     });`,
 };
 
+/** The module of the tutorial. */
+const [, TUTORIAL = ""] = /```ts\n([\s\S]*?)```/.exec(
+  await Deno.readTextFile(new URL("../../docs/sources.md", import.meta.url)),
+) ?? [];
+
 const sources = Object.fromEntries(
   Object.entries(MODULES).map(([name, text]) => [name, IMPORTS + text]),
 );
 
 function conf(
-  module: keyof typeof MODULES | "rest" | "sqlite",
+  module: keyof typeof MODULES | "rest" | "crm",
   more: Record<string, unknown> = {},
 ) {
   const { table = module, ...source } = more;
@@ -97,7 +102,10 @@ function detailOf(run: RunDetail): string {
 Deno.test("a source module of the user's", async (t) => {
   await using api = startOrdersApi();
   await using engine = await startEngine(t, {
-    sources,
+    sources: {
+      ...sources,
+      crm: TUTORIAL.replace("../pipeline/sources/modules/define.ts", define),
+    },
     env: {
       ETL_HTTP_PRIVATE_HOSTS: api.host,
       ETL_CONNECTION_SHOP: JSON.stringify({
@@ -221,6 +229,13 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
   const ids = async (table: string) =>
     Object.keys(await engine.payloads(`public.t_${table}`)).map(Number).sort((a, b) => a - b);
   const all = Array.from({ length: 25 }, (_, i) => i + 1);
+
+  await t.step("the tutorial's module loads all, then what is newer", async () => {
+    const crm = conf("crm", { connections: ["shop"] });
+    await engine.succeed(crm);
+    assert.deepEqual(await ids("crm"), all);
+    assert.equal((await engine.succeed(crm)).counts!.records_read, 1);
+  });
 
   await t.step("rest reads each kind of paging, through 429, 500 and resets", async () => {
     for (
