@@ -191,7 +191,7 @@ export const moduleSource = z.strictObject({
     input: name,
     message: "must say which module: its file's name without .ts",
   });
-}).describe("a module that reads an API, a MySQL or SQLite database, or whatever you write it for");
+}).describe("a module that reads an API, MySQL, SQLite or your own things");
 
 /** The `source` of a run's conf. */
 export const sourceSchema = z.discriminatedUnion("type", [
