@@ -221,6 +221,9 @@ Deno.test("keys that are one value are one row, and values that a column would c
     (await engine.sql`select id::text, n::int from keys order by id`).map((r) => Object.values(r)),
     [["-9223372036854775808", 4], ["0", 5], ["1", 2]],
   );
+  // by the table's own columns, where the conf declares none
+  const bare = await load(engine, [{ id: "1", n: 7 }, { id: "01", n: 8 }], { table_name: "keys" });
+  assert.deepEqual(counts(bare), [0, 1, 0, 1, 0]);
 });
 
 Deno.test("every type reaches its column as it was read", async (t) => {
