@@ -34,7 +34,9 @@ Deno.test("a parameter that no group names is in the last group", () => {
 });
 
 Deno.test("sourceFields() begins with what is required and hides what the server sets", () => {
-  assert.deepEqual(sourceTypes(schema), ["synthetic", "inline", "file", "http", "postgres", "s3"]);
+  assert.deepEqual(sourceTypes(schema), [
+    ...["synthetic", "inline", "file", "http", "postgres", "s3", "module"],
+  ]);
   assert.equal(sourceFields(schema, "file")[0]!.name, "path");
   const inline = sourceFields(schema, "inline").map(({ name }) => name);
   assert.ok(!inline.includes("upload_id") && !inline.includes("type"));

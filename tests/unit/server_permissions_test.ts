@@ -72,6 +72,7 @@ Deno.test("serverPermissions() lets the server read its workers' modules and its
     "/project/telemetry",
     "/project/vocabulary",
     "/project/suites",
+    "/project/sources",
     "/project/sql/cron",
     "/project/sql/etl_setup.sql",
     "/project/.data/assets",
