@@ -63,10 +63,11 @@ function announce(count: number, newest: string): void {
 }
 
 /** Takes the server's rendering of this very page and replaces the rows that have changed. */
-async function refreshRows(): Promise<void> {
-  const response = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() =>
-    null
-  );
+async function refreshRows(since?: string): Promise<void> {
+  const url = new URL(location.href);
+  // who has acted is shown what came of it, also within the second for which a page is kept
+  if (since !== undefined) url.searchParams.set("since", since);
+  const response = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
   if (response === null || !response.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const row of document.querySelectorAll<HTMLElement>("tr[data-run]")) {
@@ -86,7 +87,27 @@ const FITS: Record<Verb, string[]> = {
   cancel: ["queued", "running"],
 };
 
-/** Retries or cancels the runs that are chosen, one after the other; says of each that could not be why. */
+/** Runs that are acted on at once. */
+const AT_ONCE = 4;
+/** Runs of a reason that are linked. */
+const LINKED = 10;
+
+/** Why some runs could not be: once, with links to the first of them. */
+function reasonOf(reason: string, runs: string[]): HTMLElement {
+  const line = document.createElement("span");
+  line.className = "bulk-reason";
+  line.append(`${runs.length} × ${reason}`);
+  for (const run of runs.slice(0, LINKED)) {
+    const link = document.createElement("a");
+    link.href = at(`/etl/runs/${run}`);
+    link.textContent = `…${run.slice(-6)}`;
+    line.append(" ", link);
+  }
+  if (runs.length > LINKED) line.append(" …");
+  return line;
+}
+
+/** Retries or cancels the runs that are chosen, a few at once; says how far it is, and of those that could not be why. */
 function actOnMany(): void {
   const bar = document.querySelector<HTMLElement>(".bulk");
   const all = document.querySelector<HTMLInputElement>("[data-choose-all]");
@@ -113,24 +134,38 @@ function actOnMany(): void {
   };
   const act = async (verb: Verb) => {
     const rows = chosen(FITS[verb]);
-    const failures: string[] = [];
+    const failures = new Map<string, string[]>();
+    let done = 0;
+    let failed = 0;
+    const counted = (text: string, n: number) =>
+      text.replace("{n}", String(n)).replace("{of}", String(rows.length));
     for (const button of bar.querySelectorAll<HTMLButtonElement>("button")) button.disabled = true;
-    for (const { dataset } of rows) {
-      try {
-        await call(`/api/etl/runs/${dataset.run}/${verb}`, {
-          method: "POST",
-          body: {},
-          offline: bar.dataset.offline!,
-        });
-      } catch (error) {
-        failures.push((error as Error).message);
+    const waiting = [...rows];
+    const work = async () => {
+      for (let row = waiting.shift(); row !== undefined; row = waiting.shift()) {
+        const run = row.dataset.run!;
+        try {
+          await call(`/api/etl/runs/${run}/${verb}`, {
+            method: "POST",
+            body: {},
+            offline: bar.dataset.offline!,
+          });
+        } catch (error) {
+          // the same for each run, so that what many have in common is said once
+          const reason = (error as Error).message.replaceAll(run, "…");
+          failures.set(reason, [...failures.get(reason) ?? [], run]);
+          failed++;
+        }
+        answer.textContent = counted(bar.dataset.progress!, ++done);
       }
-    }
-    const done = bar.dataset.done!.replace("{n}", String(rows.length - failures.length))
-      .replace("{of}", String(rows.length));
-    answer.textContent = [done, ...new Set(failures)].join(" ");
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    answer.replaceChildren(
+      counted(bar.dataset.done!, rows.length - failed),
+      ...[...failures].map(([reason, runs]) => reasonOf(reason, runs)),
+    );
     for (const box of boxes()) box.checked = false;
-    await refreshRows();
+    await refreshRows(String(Date.now()));
     show();
   };
   document.addEventListener("change", (event) => {

@@ -23,9 +23,12 @@ export interface DatasetProfile {
   sampled: boolean;
   /** Of table and indexes. */
   bytes: number;
+  /** The table's own, and of the members of payload the 200 that most rows have. */
   columns: ProfiledColumn[];
-  /** At most 20 rows. */
-  examples: Record<string, unknown>[];
+  /** Columns and members that there are in those rows. */
+  all_columns: number;
+  /** At most 20 rows: texts of at most 40 of the columns by their names. */
+  examples: Record<string, string | null>[];
 }
 
 /** A profile may take so long: it is a page that somebody waits for. */
@@ -79,6 +82,8 @@ export interface DatasetFacts {
   /** Whether its incident is open. */
   stale: boolean;
   view: string | null;
+  /** "2026-11-27": the last of the 30 days that `days` are of. */
+  today: string;
   days: DatasetDay[];
   writers: DatasetWriter[];
   readers: DatasetReader[];
@@ -104,7 +109,7 @@ export async function datasetFacts(
       from etl.dataset_events as e where e.dataset = ${dataset} order by e.event_no desc limit ${EVENTS}),
     days as (
       select (n.created_at at time zone ${zone})::date as day, sum(n.inserted) as inserted, sum(n.updated) as updated
-      from newest as n where n.created_at > now() - ${DAYS} * interval '1 day' group by 1),
+      from newest as n where (n.created_at at time zone ${zone})::date > (now() at time zone ${zone})::date - ${DAYS}::integer group by 1),
     writers as (
       select n.*, r.run_label, r.state from newest as n join etl.runs as r on r.run_id = n.run_id
       order by n.event_no desc limit ${WRITERS})
@@ -112,6 +117,7 @@ export async function datasetFacts(
       'last_written_at', (select etl.iso(max(n.created_at)) from newest as n),
       'stale_after_seconds', coalesce(d.stale_after_seconds, (select s.stale_after_seconds from etl.reaction_settings as s)),
       'stale', exists (select from etl.alert_states as i where i.fingerprint = 'stale:' || d.dataset and i.resolved_at is null),
+      'today', (now() at time zone ${zone})::date,
       'view', d.schema_name || '.' || d.view_name,
       'days', coalesce((select jsonb_agg(jsonb_build_object('day', y.day, 'inserted', y.inserted, 'updated', y.updated) order by y.day)
         from days as y), '[]'),

@@ -120,6 +120,7 @@ export const en = {
   "dataset.greatest": "Greatest",
   "dataset.common": "Most frequent",
   "dataset.examples": "{n} row|{n} rows",
+  "dataset.some_columns": "{n} of {of} columns.",
   "dataset.hidden": "What the rows hold is shown to operators and admins.",
   "dataset.empty": "The table has no rows.",
   "dataset.slow":
@@ -155,6 +156,7 @@ export const en = {
   "bulk.retry": "Retry {n}",
   "bulk.cancel": "Cancel {n}",
   "bulk.done": "{n} of {of} done.",
+  "bulk.progress": "{n} of {of} …",
   "bulk.all": "Choose all runs of the page",
   "bulk.one": "Choose {label}",
 

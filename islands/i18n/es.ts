@@ -118,6 +118,7 @@ export const es = {
   "dataset.greatest": "Mayor",
   "dataset.common": "Más frecuentes",
   "dataset.examples": "{n} fila|{n} filas",
+  "dataset.some_columns": "{n} de {of} columnas.",
   "dataset.hidden": "Lo que contienen las filas se muestra a operadores y administradores.",
   "dataset.empty": "La tabla no tiene filas.",
   "dataset.slow":
@@ -153,6 +154,7 @@ export const es = {
   "bulk.retry": "Reintentar {n}",
   "bulk.cancel": "Cancelar {n}",
   "bulk.done": "{n} de {of} hechas.",
+  "bulk.progress": "{n} de {of} …",
   "bulk.all": "Elegir todas las ejecuciones de la página",
   "bulk.one": "Elegir {label}",
 

@@ -44,6 +44,7 @@ export const datasetPage: Page = {
     const identity = identityOf(c);
     return {
       title: () => name,
+      holdsRows: true,
       main: (
         <Dataset
           facts={facts}
@@ -256,15 +257,17 @@ function bytes(value: number, number: Format): string {
 
 const CHART = { days: 30, width: 14, gap: 4, height: 96 };
 
+const dayBefore = (day: string, days: number) =>
+  new Date(Date.parse(day) - days * 86_400_000).toISOString().slice(0, 10);
+
 /** A bar for each of the last 30 days: new rows below, changed ones on top. */
 function Days({ facts }: { facts: DatasetFacts }) {
   const { t, number, dateTime } = useLocale();
-  const { days } = facts;
+  const { days, today } = facts;
   const total = (what: "inserted" | "updated") => days.reduce((sum, each) => sum + each[what], 0);
   const most = Math.max(1, ...days.map(({ inserted, updated }) => inserted + updated));
   const step = CHART.width + CHART.gap;
   const width = CHART.days * step;
-  const newest = days.at(-1);
   const name = (day: string) => dateTime(`${day}T12:00:00Z`, "day");
   const inserted = number(total("inserted"));
   const updated = number(total("updated"));
@@ -273,7 +276,7 @@ function Days({ facts }: { facts: DatasetFacts }) {
       <div class="card-head">
         <h2 id="days-title">{t("dataset.days")}</h2>
       </div>
-      {newest === undefined ? <p class="empty">{t("dataset.no_days")}</p> : (
+      {days.length === 0 ? <p class="empty">{t("dataset.no_days")}</p> : (
         <>
           <svg
             class="days"
@@ -282,7 +285,7 @@ function Days({ facts }: { facts: DatasetFacts }) {
             aria-label={t("dataset.days_text", { inserted, updated })}
           >
             {days.map((each) => {
-              const back = Math.round((Date.parse(newest.day) - Date.parse(each.day)) / 86_400_000);
+              const back = Math.round((Date.parse(today) - Date.parse(each.day)) / 86_400_000);
               const x = width - (back + 1) * step;
               const high = (rows: number) => rows / most * (CHART.height - 4);
               const whole = Math.max(2, high(each.inserted + each.updated));
@@ -314,6 +317,10 @@ function Days({ facts }: { facts: DatasetFacts }) {
               );
             })}
           </svg>
+          <p class="days-axis quiet">
+            <span>{name(dayBefore(today, CHART.days - 1))}</span>
+            <span>{name(today)}</span>
+          </p>
           <p class="quiet">{t("dataset.days_text", { inserted, updated })}</p>
         </>
       )}
@@ -323,12 +330,16 @@ function Days({ facts }: { facts: DatasetFacts }) {
 
 function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boolean }) {
   const { t, number, percent } = useLocale();
-  const { rows, sampled, columns } = profile;
+  const { rows, sampled, columns, all_columns } = profile;
   return (
     <section class="card" aria-labelledby="columns-title">
       <div class="card-head">
         <h2 id="columns-title">{t("dataset.columns")}</h2>
-        <span class="quiet">{t(sampled ? "dataset.sample" : "dataset.all_rows", { n: rows })}</span>
+        <span class="quiet">
+          {all_columns > columns.length &&
+            `${t("dataset.some_columns", { n: columns.length, of: all_columns })} `}
+          {t(sampled ? "dataset.sample" : "dataset.all_rows", { n: rows })}
+        </span>
       </div>
       {!mayRead && <p class="quiet">{t("dataset.hidden")}</p>}
       <Scroll label={t("dataset.columns")}>
@@ -353,8 +364,16 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
                 <td class="quiet">{column.type}</td>
                 <td class="num">{percent(column.nulls / rows)}</td>
                 <td class="num">{number(column.distinct)}</td>
-                {mayRead && <td class="value-cell">{column.least ?? "–"}</td>}
-                {mayRead && <td class="value-cell">{column.greatest ?? "–"}</td>}
+                {mayRead && (
+                  <td class="value-cell" title={column.least ?? undefined}>
+                    {column.least ?? "–"}
+                  </td>
+                )}
+                {mayRead && (
+                  <td class="value-cell" title={column.greatest ?? undefined}>
+                    {column.greatest ?? "–"}
+                  </td>
+                )}
                 {mayRead && (
                   <td>
                     {column.distinct < rows - column.nulls || rows === 1
@@ -364,7 +383,7 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
                             { value, rows: n },
                           ) => (
                             <span key={value} class="common-value">
-                              <span class="value-cell">{value}</span>{" "}
+                              <span class="value-cell" title={value}>{value}</span>{" "}
                               <span class="quiet">{number(n)}</span>
                             </span>
                           ))}
@@ -385,20 +404,18 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
 /** Rows as the table has them, with what is in payload as columns of its own. */
 function Examples({ profile }: { profile: DatasetProfile }) {
   const { t } = useLocale();
-  const { examples, columns } = profile;
-  const shown = columns.slice(0, 40);
-  const text = (value: unknown) =>
-    value === undefined || value === null
-      ? "–"
-      : (typeof value === "string" ? value : JSON.stringify(value)).slice(0, 200);
-  const valueOf = (row: Record<string, unknown>, name: string) =>
-    name.startsWith("payload.")
-      ? (row.payload as Record<string, unknown> | null)?.[name.slice("payload.".length)]
-      : row[name];
+  const { examples, columns, all_columns } = profile;
+  const had = new Set(examples.flatMap((row) => Object.keys(row)));
+  const shown = columns.filter(({ name }) => had.has(name));
   return (
     <section class="card" aria-labelledby="examples-title">
       <div class="card-head">
         <h2 id="examples-title">{t("dataset.examples", { n: examples.length })}</h2>
+        {all_columns > shown.length && (
+          <span class="quiet">
+            {t("dataset.some_columns", { n: shown.length, of: all_columns })}
+          </span>
+        )}
       </div>
       <Scroll label={t("dataset.examples", { n: examples.length })}>
         <table class="table">
@@ -412,9 +429,12 @@ function Examples({ profile }: { profile: DatasetProfile }) {
           <tbody>
             {examples.map((row, index) => (
               <tr key={index}>
-                {shown.map(({ name }) => (
-                  <td class="value-cell" key={name}>{text(valueOf(row, name))}</td>
-                ))}
+                {shown.map(({ name }) => {
+                  const text = Object.hasOwn(row, name) ? row[name] : null;
+                  return (
+                    <td class="value-cell" key={name} title={text ?? undefined}>{text ?? "–"}</td>
+                  );
+                })}
               </tr>
             ))}
           </tbody>

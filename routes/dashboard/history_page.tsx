@@ -128,6 +128,7 @@ function Bulk() {
       role="group"
       aria-label={t("bulk.label")}
       data-done={t("bulk.done")}
+      data-progress={t("bulk.progress")}
       data-offline={t("error.network")}
       hidden
     >
@@ -138,7 +139,7 @@ function Bulk() {
       <button type="button" class="button danger" data-bulk="cancel">
         <Icon name="stop" /> <span data-text={t("bulk.cancel")} />
       </button>
-      <p class="bulk-answer" role="status" />
+      <div class="bulk-answer" role="status" />
     </div>
   );
 }

@@ -74,6 +74,8 @@ export interface PageContent {
    * within a second. Default: for each of them, as it shows who looks.
    */
   shared?: string;
+  /** Whether it shows what rows hold, which no browser keeps. Default: false. */
+  holdsRows?: boolean;
   status?: 200 | 401 | 404 | 422 | 429 | 500 | 503;
 }
 
@@ -120,7 +122,7 @@ interface RenderedMain {
 export async function renderPage(
   c: Context,
   assets: Assets,
-  { title, main, shared, status = 200, menu, nav }: PageContent & Frame,
+  { title, main, shared, holdsRows = false, status = 200, menu, nav }: PageContent & Frame,
 ): Promise<Response> {
   const { lang, tag, zone, clock, theme, messages } = readPreferences(c);
   const manifest = await assets.manifest();
@@ -201,7 +203,7 @@ export async function renderPage(
   });
   return c.html(`<!doctype html>${html}`, status, {
     ...SECURITY_HEADERS,
-    "cache-control": "private, no-cache",
+    "cache-control": holdsRows ? "no-store" : "private, no-cache",
     "content-language": lang,
     vary: "Cookie, Accept-Language",
   });

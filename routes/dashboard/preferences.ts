@@ -64,8 +64,10 @@ function langOf(tag: string): Lang | undefined {
 function validZone(zone: string | undefined): string {
   if (zone === undefined) return "UTC";
   try {
-    return new Intl.DateTimeFormat("en", { timeZone: decodeURIComponent(zone) }).resolvedOptions()
-      .timeZone;
+    const name = decodeURIComponent(zone);
+    // "+05:30" is east of Greenwich to a browser, and west to PostgreSQL: only names mean the same to both
+    if (!/^[A-Za-z]/.test(name)) return "UTC";
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone;
   } catch {
     return "UTC";
   }

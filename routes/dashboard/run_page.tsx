@@ -44,6 +44,7 @@ export const runPage: Page = {
     };
     return {
       title: () => run.run_label,
+      holdsRows: true,
       main: <Island name="run" component={RunView} props={data} />,
     };
   },

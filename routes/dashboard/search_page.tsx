@@ -27,7 +27,7 @@ export const searchPage: Page = {
     if (found.runs.length === 1 && found.runs[0]!.run_id === text.toLowerCase()) {
       return c.redirect(`${baseOf(c)}/etl/runs/${found.runs[0]!.run_id}`);
     }
-    return { main: <Search text={text} found={found} /> };
+    return { main: <Search text={text} found={found} />, holdsRows: true };
   },
 };
 

@@ -1,6 +1,7 @@
 -- What a dataset's table holds, from some of its rows: for the dashboard. Columns of the table and members of payload, each
--- {name, type, nulls, distinct, least, greatest, common: [{value, rows}]}; nulls counts rows without a value. Values are
--- cut at 120 characters. Null where there is no table.
+-- {name, type, nulls, distinct, least, greatest, common: [{value, rows}]}; nulls counts rows without a value. The table's own
+-- columns are all there, of members the 200 that most rows have; all_columns counts all. examples: 20 rows, {name: text} of the
+-- first 40 of those columns. Names and values are cut at 120 characters, those of examples at 200. Null where there is no table.
 create or replace function etl.profile_dataset(dataset text, sample integer default 1000) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -31,7 +32,8 @@ begin
       select l.place, 1, 'payload.' || e.key, e.value from looked as l,
         jsonb_each(case when jsonb_typeof(l.whole -> 'payload') = 'object' then l.whole -> 'payload' else '{}' end) as e),
     valued as (
-      select name, depth, jsonb_typeof(value) as kind, value, left(value #>> '{}', 120) as shown,
+      select name, depth, jsonb_typeof(value) as kind, value, 
+        case when length(value #>> '{}') > 120 then left(value #>> '{}', 120) || '…' else value #>> '{}' end as shown,
         case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric end as amount
       from cells where value <> 'null'),
     counted as (
@@ -42,24 +44,34 @@ begin
       from counted where rank <= 5 group by name),
     columns as (
       select v.name, max(v.depth) as depth, string_agg(distinct v.kind, ' | ') as kinds, count(*) as present, count(distinct v.value) as different,
-        case when bool_and(v.kind = 'number') then min(v.amount)::text when bool_and(v.kind = 'string') then min(v.shown collate "C") end as least,
-        case when bool_and(v.kind = 'number') then max(v.amount)::text when bool_and(v.kind = 'string') then max(v.shown collate "C") end as greatest
+        case when bool_and(v.kind = 'number') then left(min(v.amount)::text, 120) when bool_and(v.kind = 'string') then min(v.shown collate "C") end as least,
+        case when bool_and(v.kind = 'number') then left(max(v.amount)::text, 120) when bool_and(v.kind = 'string') then max(v.shown collate "C") end as greatest
       from valued as v group by v.name
       union all
       -- columns that have no value in any of the rows
       select a.attname, 0, null, 0, 0, null, null from pg_attribute as a
       where a.attrelid = $2 and a.attnum > 0 and not a.attisdropped and a.attname <> 'fingerprint' and a.attname <> 'payload'
-        and not exists (select from valued as v where v.depth = 0 and v.name = a.attname))
-    select jsonb_build_object('rows', (select count(*) from looked), 'pages', (select max(page) + 1 from looked),
-      'columns', coalesce((select jsonb_agg(jsonb_build_object('name', c.name,
+        and not exists (select from valued as v where v.depth = 0 and v.name = a.attname)),
+    chosen as materialized (
+      select c.*, row_number() over (order by c.depth desc, a.attnum, c.name) as place
+      from (select *, row_number() over (partition by depth order by present desc, name) as rank from columns) as c
+      left join pg_attribute as a on a.attrelid = $2 and c.depth = 0 and a.attname = c.name and not a.attisdropped
+      where c.depth = 0 or c.rank <= 200),
+    examples as (
+      select c.place, jsonb_object_agg(left(c.name, 120),
+        case when length(c.value #>> '{}') > 200 then left(c.value #>> '{}', 200) || '…' else c.value #>> '{}' end) as cells
+      from cells as c where c.place <= 20 and c.name in (select o.name from chosen as o order by o.depth, o.place limit 40)
+      group by c.place)
+    select jsonb_build_object('rows', (select count(*) from looked), 'pages', (select max(page) + 1 from looked), 'all_columns', (select count(*) from columns),
+      'columns', coalesce((select jsonb_agg(jsonb_build_object('name', left(c.name, 120),
           'type', coalesce(case when c.depth = 0 then (select format_type(a.atttypid, a.atttypmod) from pg_attribute as a
             where a.attrelid = $2 and a.attname = c.name and not a.attisdropped)
             else (select d ->> 'type' from jsonb_array_elements($3) as d where 'payload.' || (d ->> 'path') = c.name limit 1) end, c.kinds, 'unknown'),
           'nulls', (select count(*) from looked) - c.present, 'distinct', c.different,
           'least', c.least, 'greatest', c.greatest, 'common', coalesce(m.values, '[]'))
-          order by c.depth desc, (select a.attnum from pg_attribute as a where a.attrelid = $2 and c.depth = 0 and a.attname = c.name), c.name)
-        from (select * from columns order by depth desc, present desc, name limit 200) as c left join common as m on m.name = c.name), '[]'),
-      'examples', coalesce((select jsonb_agg(l.whole order by l.place) from looked as l where l.place <= 20), '[]')) $query$,
+          order by c.place)
+        from chosen as c left join common as m on m.name = c.name), '[]'),
+      'examples', coalesce((select jsonb_agg(e.cells order by e.place) from examples as e), '[]')) $query$,
     relation, case when part then format('tablesample system (%s)', least(100, 150.0 * sample / estimate)) else '' end)
   into result using case when part then sample else 2 * sample + 1 end, relation, coalesce(target.columns, '[]');
   -- a table that was never analyzed: what its first pages hold is projected onto all of them

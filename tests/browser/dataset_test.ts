@@ -50,6 +50,13 @@ Deno.test({
         await page.locator('[aria-labelledby="writers-title"] a').getAttribute("href"),
         `/etl/runs/${run}`,
       );
+      // the axis ends today, in the zone of the viewer
+      const day = (back: number) =>
+        new Intl.DateTimeFormat("en-GB", {
+          ...{ timeZone: "Europe/Madrid", year: "numeric", month: "short", day: "2-digit" },
+        }).format(new Date(Date.now() - back * 86_400_000));
+      assert.deepEqual(await page.locator(".days-axis span").allInnerTexts(), [day(29), day(0)]);
+      assert.equal(Number(await page.locator(".days rect").first().getAttribute("x")), 29 * 18);
       await assertAccessible(page, "a dataset");
       await screenshot(page, "dataset_1280_light");
     });
@@ -60,6 +67,25 @@ Deno.test({
     // of a large table a bounded part is looked at, and the page says so
     const client = new pg.Client({ connectionString: site.dsn });
     await client.connect();
+    // very many members, very long numbers and texts: own columns stay, and all of it is bounded
+    await client.query(
+      `
+      insert into public.shop_orders (event_id, event_type, occurred_at, source, payload, fingerprint, run_id)
+      select 'wild', 'x', now(), 'shop', jsonb_object_agg('m' || n, n) || jsonb_build_object('long', repeat('z', 600000),
+        'digits', repeat('9', 100000)::numeric), sha256('wild'), $1 from generate_series(1, 2000) as n`,
+      [run],
+    );
+    const { rows: [{ profile: wild }] } = await client.query(
+      "select etl.profile_dataset('public.shop_orders') as profile",
+    );
+    await client.query("delete from public.shop_orders where event_id = 'wild'");
+    assert.ok(JSON.stringify(wild).length < 300_000, `${JSON.stringify(wild).length} characters`);
+    const names: string[] = wild.columns.map(({ name }: { name: string }) => name);
+    const own = names.filter((name) => !name.startsWith("payload."));
+    assert.ok(own.includes("event_id") && own.includes("occurred_at"), names.join());
+    assert.equal(names.length, 200 + own.length);
+    assert.equal(wild.all_columns, 2000 + 2 + 5 + own.length);
+    assert.ok(wild.examples.every((row: object) => Object.hasOwn(row, "event_id")));
     await client.query(
       `
       insert into public.shop_orders (event_id, event_type, occurred_at, source, payload, fingerprint, run_id)

@@ -67,6 +67,9 @@ Deno.test({
         page.waitForEvent("download"),
         page.getByRole("link", { name: "CSV" }).click(),
       ]);
+      const csv = await fetch(`${site.address}/etl/runs.csv`);
+      assert.equal(csv.headers.get("cache-control"), "no-store");
+      await csv.body?.cancel();
       assert.equal(download.suggestedFilename(), "etl_runs.csv");
       const lines = (await Deno.readTextFile(await download.path())).trim().split("\r\n");
       assert.equal(lines.length, 2);

@@ -65,7 +65,7 @@ Deno.test({
       await dialog.waitFor({ state: "hidden" });
     });
 
-    await site.visit("/etl/runs", {}, async (page) => {
+    await site.visit("/etl/runs", { expected: /404/ }, async (page) => {
       const time = page.locator("tbody time:visible").first();
       assert.match(await time.innerText(), /CET$/);
       await page.locator(".sidebar").getByRole("button", { name: "UTC" }).click();
@@ -83,6 +83,25 @@ Deno.test({
       assert.equal(await bar.getByRole("button", { name: "Cancel 0" }).isDisabled(), true);
       await page.getByRole("checkbox", { name: "Choose shop us" }).uncheck();
       await assertAccessible(page, "runs that are chosen");
+      // what cannot be done is said once, with links to its runs: here two that are gone
+      const gone = [1, 2].map((n) => `00000000-0000-7000-8000-00000000000${n}`);
+      await page.evaluate(
+        `document.querySelectorAll('tr[data-run]').forEach((row, n) => row.dataset.run = ${
+          JSON.stringify(gone)
+        }[n])`,
+      );
+      await page.getByRole("checkbox", { name: "Choose all" }).check();
+      await bar.getByRole("button", { name: "Retry 2" }).click();
+      await bar.getByText("0 of 2 done.").waitFor();
+      assert.match(await bar.locator(".bulk-reason").innerText(), /^2 × .*…/);
+      assert.deepEqual(
+        await page.evaluate(
+          "[...document.querySelectorAll('.bulk-reason a')].map((each) => each.pathname).sort()",
+        ),
+        gone.map((id) => `/etl/runs/${id}`),
+      );
+      await page.reload();
+      await hydrated(page);
       await page.getByRole("checkbox", { name: "Choose all" }).check();
       await bar.getByRole("button", { name: "Retry 2" }).click();
       await bar.getByText("2 of 2 done.").waitFor();

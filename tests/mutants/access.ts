@@ -137,7 +137,7 @@ export const ACCESS: Mutant[] = [
   {
     id: "access/return-path",
     file: "routes/access/session.ts",
-    find: ' && !to.includes("/..")',
+    find: ' && !to.split("?", 1)[0]!.includes("/..")',
     replace: "",
     breaks: "after signing in one stays on this server",
     tests: ["unit/access_test.ts: returnPath() leads nowhere"],

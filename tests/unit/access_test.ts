@@ -81,7 +81,15 @@ Deno.test("X-Forwarded-For and -Proto count from trusted proxies alone, read fro
 });
 
 Deno.test("returnPath() leads nowhere but to this server", () => {
-  for (const path of ["/etl", "/etl/runs?x=1&y=%2F", "/api/docs", "/etl?run_label=a"]) {
+  for (
+    const path of [
+      "/etl",
+      "/etl/runs?x=1&y=%2F",
+      "/api/docs",
+      "/etl?run_label=a",
+      "/etl/search?q=/../a",
+    ]
+  ) {
     assert.equal(returnPath(path), path);
   }
   const others = ["//x", "/\\x", "/etl\\x", "/etl/../x", "/etlx", "https://x/etl", "/etl/\n", 5];

@@ -77,6 +77,8 @@ Deno.test("preferences come from cookies, then from the browser, and are never t
     }),
     ["en", "en-GB", "Asia/Tokyo", "dark"],
   );
+  // means the opposite to PostgreSQL
+  assert.deepEqual(await read({ cookie: "etl_zone=%2B05%3A30" }), ["en", "en", "UTC", "system"]);
   assert.deepEqual(
     await read({ cookie: "etl_lang=xx; etl_zone=%22%3E; etl_theme=none", "accept-language": "%%" }),
     ["en", "en", "UTC", "system"],
