@@ -86,7 +86,7 @@ Deno.test({
     // 50 pipelines of 20 runs each are a small page, also for who looks at it again and again
     const html = await (await fetch(`${site.address}/etl`, { headers: { accept: "text/html" } }))
       .text();
-    assert.ok(html.length < 105_000, `${html.length} characters`);
+    assert.ok(html.length < 100_000, `${html.length} characters`);
     const loads = await Promise.all(
       Array.from({ length: 5 }, async () => {
         const page = await (await fetch(`${site.address}/etl`)).text();
