@@ -120,7 +120,10 @@ function actOnMany(): void {
   const fill = (element: HTMLElement, n: number) => {
     element.textContent = element.dataset.text!.replace("{n}", String(n));
   };
+  // while runs are retried or cancelled, what is chosen and what the buttons do stays as it was
+  let acting = false;
   const show = () => {
+    if (acting) return;
     const count = chosen().length;
     bar.hidden = count === 0 && answer.textContent === "";
     fill(bar.querySelector<HTMLElement>(".bulk-count")!, count);
@@ -133,6 +136,8 @@ function actOnMany(): void {
     all.indeterminate = count > 0 && !all.checked;
   };
   const act = async (verb: Verb) => {
+    if (acting) return;
+    acting = true;
     const rows = chosen(FITS[verb]);
     const failures = new Map<string, string[]>();
     let done = 0;
@@ -166,10 +171,15 @@ function actOnMany(): void {
     );
     for (const box of boxes()) box.checked = false;
     await refreshRows(String(Date.now()));
+    acting = false;
     show();
   };
   document.addEventListener("change", (event) => {
     const box = event.target as HTMLInputElement;
+    if (acting) {
+      if (box === all || box.dataset.choose !== undefined) box.checked = !box.checked;
+      return;
+    }
     if (box === all) { for (const each of boxes()) each.checked = all.checked; }
     else if (box.dataset.choose === undefined) return;
     answer.textContent = "";

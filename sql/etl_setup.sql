@@ -2556,6 +2556,8 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   target etl.datasets;
   relation regclass;
+  -- itself, or the partitions that hold its rows
+  parts regclass[];
   pages double precision;
   estimate double precision;
   part boolean;
@@ -2566,10 +2568,13 @@ begin
   if relation is null then
     return null;
   end if;
-  -- pages and rows of the last vacuum or analyze, projected onto the pages there are now
-  pages := pg_relation_size(relation) / current_setting('block_size')::integer;
-  select case when c.reltuples > 0 and c.relpages > 0 then c.reltuples / c.relpages * pages end
-    into estimate from pg_class as c where c.oid = relation;
+  parts := coalesce((select array_agg(p.relid) from pg_partition_tree(relation) as p where p.isleaf), array[relation]);
+  -- pages and rows of the last vacuum or analyze, projected onto the pages there are now; null where a part was never looked at
+  select sum(b.pages), case when bool_and(c.reltuples > 0 and c.relpages > 0 or b.pages = 0) then
+      coalesce(sum(c.reltuples / nullif(c.relpages, 0) * b.pages), 0) end
+    into pages, estimate
+    from pg_class as c, lateral (select pg_relation_size(c.oid)::double precision / current_setting('block_size')::integer as pages) as b
+    where c.oid = any (parts);
   part := coalesce(estimate, 0) > 2 * sample;
   execute format($query$
     with looked as materialized (
@@ -2629,7 +2634,7 @@ begin
     estimate := greatest((result ->> 'rows')::double precision, (result ->> 'rows')::double precision / (result ->> 'pages')::double precision * pages);
   end if;
   return (result - 'pages') || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
-    'sampled', part, 'bytes', pg_total_relation_size(relation));
+    'sampled', part, 'bytes', (select coalesce(sum(pg_total_relation_size(p)), 0) from unnest(parts) as p));
 end $$;
 
 -- sql/datasets/destination.sql
@@ -6751,7 +6756,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('1870e776db1f2449aab2dd798dc829c62518f1fce0cc725619b893601d278d06')
+insert into etl.setups (checksum) values ('978caa7402cfc9b00f56059ee5273aec75d56aacced420cffe5bbd1d65e8dbd4')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6759,4 +6764,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"1870e776db1f2449aab2dd798dc829c62518f1fce0cc725619b893601d278d06","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"978caa7402cfc9b00f56059ee5273aec75d56aacced420cffe5bbd1d65e8dbd4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

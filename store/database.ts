@@ -222,3 +222,11 @@ export async function clockSkewMs(sql: Sql): Promise<{ aheadMs: number; uncertai
   const received = Date.now();
   return { aheadMs: now - (sent + received) / 2, uncertainMs: (received - sent) / 2 };
 }
+
+/**
+ * Text as an expression of SQL, for statements that can have no parameters (several in one message): no character of it
+ * means anything to the parser, whatever standard_conforming_strings says.
+ */
+export function textAsSql(text: string): string {
+  return `convert_from(decode('${new TextEncoder().encode(text).toHex()}', 'hex'), 'UTF8')`;
+}

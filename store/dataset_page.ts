@@ -1,4 +1,4 @@
-import type { Sql } from "./database.ts";
+import { type Sql, textAsSql } from "./database.ts";
 
 /** A column of a table, or a member of its payload, as some rows have it. */
 export interface ProfiledColumn {
@@ -33,16 +33,18 @@ export interface DatasetProfile {
 
 /** A profile may take so long: it is a page that somebody waits for. */
 const PROFILE_MS = 3000;
+/** And wait so long for a table that a client has locked. */
+const LOCK_MS = 300;
 
 /**
  * A dataset from some of its rows; null where it has no table. Rejects with the code 57014 where it takes longer than
- * 3 s.
+ * 3 s, with 55P03 where a client keeps its table locked.
  */
 export async function profileDataset(sql: Sql, dataset: string): Promise<DatasetProfile | null> {
   // two statements of one message are one transaction, in which the limit holds; the pool's driver offers no other
   const [, rows] = await sql.unsafe(
-    `select set_config('statement_timeout', '${PROFILE_MS}', true);
-    select etl.profile_dataset('${dataset.replaceAll("'", "''")}') as profile`,
+    `select set_config('statement_timeout', '${PROFILE_MS}', true), set_config('lock_timeout', '${LOCK_MS}', true);
+    select etl.profile_dataset(${textAsSql(dataset)}) as profile`,
   ) as unknown as [unknown, { profile: DatasetProfile | null }[]];
   return rows[0]!.profile;
 }

@@ -1,4 +1,4 @@
-import type { Sql } from "./database.ts";
+import { type Sql, textAsSql } from "./database.ts";
 import type { Queryable } from "./pg.ts";
 
 /** A dataset as the API shows it, with its last event and who reads it. */
@@ -166,13 +166,19 @@ export interface ColumnProposal {
   left_out: number;
 }
 
+/** A proposal may take so long; it holds a connection. */
+const PROPOSAL_MS = 20_000;
+
 /** Raises not-found where there is no table. */
 export async function proposeColumns(
   sql: Sql,
   dataset: string,
   sample: number,
 ): Promise<ColumnProposal> {
-  const [row] = await sql<{ proposal: ColumnProposal }[]>`
-    select etl.propose_dataset_columns(${dataset}, ${sample}) as proposal`;
-  return row!.proposal;
+  // two statements of one message are one transaction, in which the limits hold
+  const [, rows] = await sql.unsafe(
+    `select set_config('statement_timeout', '${PROPOSAL_MS}', true), set_config('lock_timeout', '1000', true);
+    select etl.propose_dataset_columns(${textAsSql(dataset)}, ${Math.trunc(sample)}) as proposal`,
+  ) as unknown as [unknown, { proposal: ColumnProposal }[]];
+  return rows[0]!.proposal;
 }

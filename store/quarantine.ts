@@ -80,7 +80,7 @@ export async function listQuarantine(
   runId: string,
   { after, limit, rule }: { after: [number, number, number]; limit: number; rule?: string },
 ): Promise<QuarantineView[]> {
-  return await sql<QuarantineView[]>`
+  const rows = await sql<QuarantineView[]>`
     select chunk_no, position, output, rule, message, field, raw, record, file, line::float8 as line,
       translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, state, tries, replayed_by
     from etl.quarantine
@@ -89,6 +89,16 @@ export async function listQuarantine(
   })
       ${rule === undefined ? sql`` : sql`and rule = ${rule}`}
     order by chunk_no, position, output limit ${limit}`;
+  return rows.map((row) => ({ ...row, record: shownRecord(row.record) }));
+}
+
+/** The cells of a line, which a replay reads as pairs, as the object that they are of; any other record as it is. */
+function shownRecord(record: string | null): string | null {
+  if (record === null || !record.startsWith('{"\\u0000cells":')) return record;
+  const { "\0cells": cells } = JSON.parse(record) as { "\0cells": [string, string][] };
+  return `{${
+    cells.map(([name, text]) => `${JSON.stringify(name)}:${JSON.stringify(text)}`).join(",")
+  }}`;
 }
 
 /** How many records each rule has put there. */

@@ -1,4 +1,4 @@
-import type { Sql } from "./database.ts";
+import { type Sql, textAsSql } from "./database.ts";
 import { LABELS_WALKED } from "./pipelines.ts";
 
 /** A run that was found by the beginning of its id. */
@@ -94,7 +94,7 @@ async function runsById(sql: Sql, hex: string): Promise<FoundRun[]> {
 
 /** Of the newest runs first, for 2 s; where records are so large that it takes 4 s, none. */
 async function rejectedRecords(sql: Sql, text: string): Promise<FoundRecords> {
-  const literal = `'${text.replaceAll("'", "''")}'`;
+  const literal = textAsSql(text);
   try {
     // two statements of one message are one transaction, in which the limit holds
     const [, rows] = await sql.unsafe(`

@@ -18,6 +18,10 @@ import { readPreferences } from "./preferences.ts";
 const PROFILE_KEPT_MS = 30_000;
 /** Profiles that are made at once. */
 const AT_ONCE = 2;
+/** Who waits longer for a turn is told that it is slow. */
+const MOST_WAIT_MS = 4_000;
+const STATEMENT_TIMEOUT = "57014";
+const LOCK_TIMEOUT = "55P03";
 const kept = new WeakMap<DashboardDeps["sql"], Briefly>();
 const turns = new Turns(AT_ONCE);
 
@@ -65,10 +69,11 @@ function profileOf({ sql }: DashboardDeps, dataset: string): Promise<Profiled> {
       try {
         return await profileDataset(sql, dataset) ?? "no_table";
       } catch (error) {
-        if ((error as { code?: string }).code === "57014") return "slow";
+        const { code } = error as { code?: string };
+        if (code === STATEMENT_TIMEOUT || code === LOCK_TIMEOUT) return "slow";
         throw error;
       }
-    }));
+    }, MOST_WAIT_MS).then((profile) => profile ?? "slow"));
 }
 
 interface DatasetProps {

@@ -13,7 +13,6 @@ import {
   type Pipelines,
   pipelines,
 } from "../../store/pipelines.ts";
-import { baseOf } from "../shared/base_path.ts";
 import { type DashboardDeps, type Page, SECURITY_HEADERS, useScript } from "./page.tsx";
 import { readPreferences } from "./preferences.ts";
 
@@ -32,7 +31,7 @@ export const pipelinesPage: Page = {
     // what bookmarks of the overview have
     const label = c.req.query("run_label");
     if (label !== undefined && label !== "") {
-      return c.redirect(`${baseOf(c)}/etl/overview?run_label=${encodeURIComponent(label)}`);
+      return c.redirect(`/etl/overview?run_label=${encodeURIComponent(label)}`);
     }
     const page = Math.min(MAX_PAGE, Math.max(1, Math.trunc(Number(c.req.query("page"))) || 1));
     const filter = { search, limit: ROWS, offset: (page - 1) * ROWS };

@@ -3,7 +3,6 @@ import { useLocale } from "../../islands/lib/context.tsx";
 import { StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { type Found, searchAll } from "../../store/search.ts";
 import { REQUEST_BODY } from "../../vocabulary/words.ts";
-import { baseOf } from "../shared/base_path.ts";
 import { Turns } from "../shared/load.ts";
 import type { Page } from "./page.tsx";
 
@@ -25,7 +24,7 @@ export const searchPage: Page = {
       () => turns.take(() => searchAll(deps.sql, text)),
     );
     if (found.runs.length === 1 && found.runs[0]!.run_id === text.toLowerCase()) {
-      return c.redirect(`${baseOf(c)}/etl/runs/${found.runs[0]!.run_id}`);
+      return c.redirect(`/etl/runs/${found.runs[0]!.run_id}`);
     }
     return { main: <Search text={text} found={found} />, holdsRows: true };
   },

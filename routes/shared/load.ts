@@ -227,9 +227,12 @@ export class Turns {
     this.#free = count;
   }
 
-  async take<T>(work: () => Promise<T>): Promise<T> {
+  /** Does work when there is a turn; null where there is none within `mostMs`. */
+  async take<T>(work: () => Promise<T>, mostMs: number): Promise<T | null>;
+  async take<T>(work: () => Promise<T>): Promise<T>;
+  async take<T>(work: () => Promise<T>, mostMs = Infinity): Promise<T | null> {
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((go) => this.#waiting.push(go));
+    else if (!await this.#turn(mostMs)) return null;
     try {
       return await work();
     } finally {
@@ -237,6 +240,21 @@ export class Turns {
       if (next === undefined) this.#free++;
       else next();
     }
+  }
+
+  /** Whether it is one's turn, within so many milliseconds. */
+  #turn(mostMs: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const go = () => {
+      clearTimeout(timer);
+      resolve(true);
+    };
+    const timer = mostMs === Infinity ? undefined : setTimeout(() => {
+      this.#waiting.splice(this.#waiting.indexOf(go), 1);
+      resolve(false);
+    }, mostMs);
+    this.#waiting.push(go);
+    return promise;
   }
 }
 

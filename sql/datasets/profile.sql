@@ -7,6 +7,8 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   target etl.datasets;
   relation regclass;
+  -- itself, or the partitions that hold its rows
+  parts regclass[];
   pages double precision;
   estimate double precision;
   part boolean;
@@ -17,10 +19,13 @@ begin
   if relation is null then
     return null;
   end if;
-  -- pages and rows of the last vacuum or analyze, projected onto the pages there are now
-  pages := pg_relation_size(relation) / current_setting('block_size')::integer;
-  select case when c.reltuples > 0 and c.relpages > 0 then c.reltuples / c.relpages * pages end
-    into estimate from pg_class as c where c.oid = relation;
+  parts := coalesce((select array_agg(p.relid) from pg_partition_tree(relation) as p where p.isleaf), array[relation]);
+  -- pages and rows of the last vacuum or analyze, projected onto the pages there are now; null where a part was never looked at
+  select sum(b.pages), case when bool_and(c.reltuples > 0 and c.relpages > 0 or b.pages = 0) then
+      coalesce(sum(c.reltuples / nullif(c.relpages, 0) * b.pages), 0) end
+    into pages, estimate
+    from pg_class as c, lateral (select pg_relation_size(c.oid)::double precision / current_setting('block_size')::integer as pages) as b
+    where c.oid = any (parts);
   part := coalesce(estimate, 0) > 2 * sample;
   execute format($query$
     with looked as materialized (
@@ -80,5 +85,5 @@ begin
     estimate := greatest((result ->> 'rows')::double precision, (result ->> 'rows')::double precision / (result ->> 'pages')::double precision * pages);
   end if;
   return (result - 'pages') || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
-    'sampled', part, 'bytes', pg_total_relation_size(relation));
+    'sampled', part, 'bytes', (select coalesce(sum(pg_total_relation_size(p)), 0) from unnest(parts) as p));
 end $$;

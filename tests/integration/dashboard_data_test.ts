@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { profileDataset } from "../../store/dataset_page.ts";
+import { proposeColumns } from "../../store/datasets.ts";
+import { searchAll } from "../../store/search.ts";
+import { connect } from "../../store/pg.ts";
+import { startEngine } from "../helpers/engine.ts";
+import { testDatabase } from "../helpers/postgres.ts";
+import { query } from "../helpers/query.ts";
+
+Deno.test("the profile of a dataset counts what it has looked at whole, and estimates the rest, with statistics or without", async (t) => {
+  await using engine = await startEngine(t);
+  const { sql } = engine;
+  await engine.succeed({ batch_size: 1_500, table_name: "many" });
+  const many = await profileDataset(sql, "public.many");
+  assert.deepEqual([many!.rows, many!.estimate, many!.sampled], [1_500, 1_500, false]);
+  // as a load leaves it before the first analyze
+  await engine.succeed({ batch_size: 5, table_name: "large" });
+  await sql`
+    insert into public.large (event_id, event_type, source, payload, fingerprint, run_id)
+    select 'x' || i, 'event', source, jsonb_build_object('i', i), sha256(i::text::bytea), run_id
+    from (select source, run_id from public.large limit 1) as s, generate_series(1, 60000) as i`;
+  for (const told of [false, true]) {
+    if (told) await sql`analyze public.large`;
+    const large = await profileDataset(sql, "public.large");
+    assert.ok(large!.sampled);
+    assert.ok(Math.abs(large!.estimate - 60_005) < 15_000, `${told}: ${large!.estimate}`);
+  }
+  await sql`create table public.parted (like public.large including defaults) partition by hash (event_id)`;
+  for (const part of [0, 1]) {
+    await sql.unsafe(
+      `create table public.parted_${part} partition of public.parted for values with (modulus 2, remainder ${part})`,
+    );
+  }
+  await sql`insert into public.parted select * from public.large`;
+  await sql`alter table public.many rename to gone`;
+  await sql`alter table public.parted rename to many`;
+  const parted = await profileDataset(sql, "public.many");
+  assert.ok(parted!.sampled);
+  assert.ok(Math.abs(parted!.estimate - 60_005) < 15_000, `${parted!.estimate}`);
+});
+
+Deno.test("what is searched for is text, whatever the database makes of backslashes", async (t) => {
+  await using db = await testDatabase(t);
+  await query(db.dsn, `alter database "${db.name}" set standard_conforming_strings = off`);
+  await using engine = await startEngine(t, { database: db });
+  const raw = `a\\' b`;
+  await engine.load([{ v: raw }], { source: { key: "id" }, min_acceptance_ratio: 0 });
+  const attack =
+    `\\')))) from etl.quarantine q join etl.runs r on true; create table public.pwned(); select $a$ --`;
+  for (const text of [attack, "ab\\", "'", "$1", "%", "_"]) await searchAll(engine.sql, text);
+  assert.equal((await engine.sql`select to_regclass('public.pwned') as t`)[0]!.t, null);
+  const found = await searchAll(engine.sql, `"a\\\\' b"`);
+  assert.equal(found.rejected.records.length, 1, JSON.stringify(found));
+});
+
+Deno.test("a table that a client keeps locked holds up neither the page of its dataset nor a proposal of columns", async (t) => {
+  await using engine = await startEngine(t);
+  await engine.succeed({ batch_size: 5, table_name: "locked" });
+  const client = await connect(engine.db.dsn);
+  try {
+    await client.query("begin; lock table public.locked in access exclusive mode");
+    await assert.rejects(profileDataset(engine.sql, "public.locked"), { code: "55P03" });
+    await assert.rejects(proposeColumns(engine.sql, "public.locked", 100), { code: "55P03" });
+    const page = await engine.request("/etl/datasets/public.locked");
+    assert.equal(page.status, 200);
+    assert.match(await page.text(), /could not be looked at within 3 seconds/);
+    const proposal = await engine.request("/api/datasets/public.locked/columns/proposal");
+    assert.equal(proposal.status, 503, await proposal.text());
+  } finally {
+    await client.end();
+  }
+});
+
+Deno.test("a record of CSV is shown as an object of its cells; fields may have any name; redirects keep the prefix", async (t) => {
+  await using engine = await startEngine(t, { queue: true, env: { ETL_BASE_PATH: "/x" } });
+  const post = (query: string, type: string, body: string) =>
+    engine.request(`/x/api/etl/run?wait=true&${query}`, {
+      method: "POST",
+      headers: { "content-type": type },
+      body,
+    }).then((response) => response.json());
+  const run = await post(
+    "name=a&key=id&occurred_at=at&min_acceptance_ratio=0",
+    "text/csv",
+    'id,at,v\n1,soon,"a ""b"", c"\n2,2026-01-01,x\n',
+  );
+  assert.equal(run.state, "succeeded", JSON.stringify(run));
+  const list = await (await engine.request(`/x/api/etl/runs/${run.run_id}/quarantine`)).json();
+  assert.deepEqual(JSON.parse(list.items[0].record), { id: "1", at: "soon", v: 'a "b", c' });
+  const exported = await (await engine.request(`/x/etl/runs/${run.run_id}/quarantine.ndjson`))
+    .text();
+  assert.doesNotMatch(exported, /cells/);
+  const page = await (await engine.request(`/x/etl/runs/${run.run_id}`)).text();
+  assert.match(page, /<mark[^>]*>soon<\/mark>/);
+  const names = await post(
+    "name=b&key=id&table_name=names",
+    "application/x-ndjson",
+    '{"id":"1","constructor":"z","toString":1}\n{"id":"2"}\n',
+  );
+  assert.equal(names.state, "succeeded", JSON.stringify(names));
+  const dataset = await engine.request("/x/etl/datasets/public.names");
+  assert.equal(dataset.status, 200, await dataset.text());
+  for (
+    const [from, to] of [
+      ["/x/etl?run_label=a", /^\/x\/etl\/overview/],
+      [`/x/etl/search?q=${run.run_id}`, /^\/x\/etl\/runs\//],
+    ] as const
+  ) {
+    const answer = await engine.request(from, { redirect: "manual" });
+    assert.match(answer.headers.get("location") ?? "", to, from);
+  }
+});
