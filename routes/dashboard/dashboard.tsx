@@ -7,7 +7,7 @@ import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import type { Access } from "../access/access.ts";
 import type { WrongTokens } from "../access/auth_failures.ts";
-import { allow, routeName } from "../access/route_rules.ts";
+import { allow, type Needed, routeName } from "../access/route_rules.ts";
 import { readForm, returnPath } from "../access/session.ts";
 import type { AppDeps } from "../shared/deps.ts";
 import { Briefly } from "../shared/lookups.ts";
@@ -85,17 +85,19 @@ export function dashboardRoutes(
     if (clock === "local" || clock === "utc") setCookie(c, "etl_clock", clock, cookie);
     return c.redirect(returnPath(form.get("back")), 303);
   });
-  for (const { path, role, nav, load, data } of PAGES) {
-    const get = (at: string, answer: (c: Context) => Promise<Response>) => {
-      allow(routeName({ method: "GET", path: `/etl${at}` })!, role);
+  for (const { path, role, dataRole = role, nav, load, data } of PAGES) {
+    const get = (at: string, needed: Needed, answer: (c: Context) => Promise<Response>) => {
+      allow(routeName({ method: "GET", path: `/etl${at}` })!, needed);
       pages.get(at, answer);
     };
-    get(path, async (c) => {
+    get(path, role, async (c) => {
       const content = await load(c, deps);
       if (content instanceof Response) return content;
       return await renderPage(c, deps.assets, { ...content, menu: MENU, nav });
     });
-    for (const [at, answer] of Object.entries(data ?? {})) get(at, (c) => answer(c, deps));
+    for (const [at, answer] of Object.entries(data ?? {})) {
+      get(at, dataRole, (c) => answer(c, deps));
+    }
   }
   pages.get("*", (c) => {
     throw new Problem("not-found", {

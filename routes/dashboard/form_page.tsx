@@ -17,6 +17,8 @@ export const formPage: Page = {
   path: "/new",
   role: "viewer",
   nav: "new",
+  // what a preview may read
+  dataRole: "operator",
   data: { "/data/files": dataFiles },
   async load(c, deps) {
     const { sql } = deps;

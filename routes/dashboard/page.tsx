@@ -50,8 +50,10 @@ export interface DashboardDeps extends AppDeps {
 export type Page = {
   /** Below /etl, as Hono writes it. */
   path: string;
-  /** Who may look at it, and at its data. */
+  /** Who may look at it. */
   role: Needed;
+  /** Who may look at its data; default: who may look at it. */
+  dataRole?: Needed;
   /** What it shows, or an answer of another kind: one that leads elsewhere. */
   load(c: Context, deps: DashboardDeps): Promise<PageContent | Response>;
   /** What its scripts look up, and other forms of it, by path below /etl. */

@@ -127,7 +127,7 @@ Deno.test("etl pool with a server: slots change, the description stays, the defa
   assert.deepEqual([changed.pool, changed.slots, changed.description], ["heavy", 3, "not many"]);
   const shown = await etl("pool", "show", "heavy");
   assert.deepEqual([shown.out, shown.err], ["3", "not many"]);
-  assert.match((await etl("pool", "list")).out, /\nheavy +3 +not many +\d{4}-/);
+  assert.match((await etl("pool", "list")).out, /\nheavy +3 +installation +not many +\d{4}-/);
   assert.equal((await etl("pool", "delete", "heavy")).out, "The pool heavy is removed.");
   const kept = await etl("pool", "delete", "default_pool");
   assert.equal(kept.code, 2);
