@@ -76,6 +76,7 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
         attempt: 1,
         replayOf: null,
         params: paramsSchema.parse({}),
+        table: null,
         sourceName: "test",
         spillDir,
       },
