@@ -25,6 +25,7 @@ import {
 } from "./stages/resolve.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import {
+  fewTextsWarnings,
   joinTypes,
   joinUnknown,
   proposeTable,
@@ -297,12 +298,15 @@ class RunExecution {
       );
       this.#control.throwIfHalted();
       const keys = key === undefined ? null : [key].flat();
-      const columns = proposeTable(joinTypes(seen), {
+      const columns = proposeTable(joinTypes(seen.map(({ types }) => types)), {
         conf: columnsOf(params.source),
         keep: keys ?? [],
       });
       // without a record there is nothing to make a table of
-      if (seen.every((types) => Object.keys(types).length === 0)) return;
+      if (seen.every(({ types }) => Object.keys(types).length === 0)) return;
+      this.#warnings.push(
+        ...fewTextsWarnings(columns, seen.map(({ kinds }) => kinds), columnsOf(params.source)),
+      );
       const proposed: TypedTable = {
         source: sourceName,
         key: keys,

@@ -258,6 +258,12 @@ function shown(value: Json): string {
 /** The types that the values of fields have, by path. */
 export type TypesSeen = Record<string, string>;
 
+/** How many values of a field have each type, and one of those that are text. */
+export type KindsSeen = Record<string, { counts: Record<string, number>; text: string | null }>;
+
+/** Of values of another type at most one in so many is text where that is told. */
+const FEW = 10;
+
 /** Types without values yet: null in every record. */
 const NONE = "none";
 
@@ -309,7 +315,9 @@ function joined(a: string, b: string): string {
 
 /** Looks at the values of records, for the columns of a typed table. */
 export class TypeProposer {
-  readonly seen: TypesSeen = {};
+  // fields may have any name, such as those of Object.prototype
+  readonly seen: TypesSeen = Object.create(null);
+  readonly kinds: KindsSeen = Object.create(null);
   readonly #paths: { path: string; read: (record: SourceRecord) => Json | undefined }[];
 
   /** `paths` get a column of their own although they are nested, as a key needs. */
@@ -331,19 +339,54 @@ export class TypeProposer {
     // nothing is wider
     if (known === "jsonb") return;
     const type = value === null || value === "" ? NONE : typeOf(value, digits);
+    if (type !== NONE) {
+      const kinds = this.kinds[path] ??= { counts: {}, text: null };
+      kinds.counts[type] = (kinds.counts[type] ?? 0) + 1;
+      if (type === "text") kinds.text ??= shown(value);
+    }
     this.seen[path] = known === undefined ? type : joined(known, type);
   }
 }
 
 /** The types that the parts of a source have together, by path. */
 export function joinTypes(parts: TypesSeen[]): TypesSeen {
-  const all: TypesSeen = {};
+  const all: TypesSeen = Object.create(null);
   for (const part of parts) {
     for (const [path, type] of Object.entries(part)) {
       all[path] = all[path] === undefined ? type : joined(all[path], type);
     }
   }
   return all;
+}
+
+/** Columns that became text for a few values, of which nobody was asked: what it would take to have them otherwise. */
+export function fewTextsWarnings(
+  columns: TypedColumn[],
+  parts: KindsSeen[],
+  conf: ColumnsConf,
+): string[] {
+  return columns.flatMap(({ name, path, type }) => {
+    const plain = path.replaceAll("\\.", ".");
+    if (type !== "text" || Object.hasOwn(conf.columns ?? {}, plain)) return [];
+    const counts: Record<string, number> = {};
+    let text: string | null = null;
+    for (const part of parts) {
+      const kinds = Object.hasOwn(part, path) ? part[path]! : undefined;
+      text ??= kinds?.text ?? null;
+      for (const [kind, n] of Object.entries(kinds?.counts ?? {})) {
+        counts[kind] = (counts[kind] ?? 0) + n;
+      }
+    }
+    const { text: texts = 0, ...others } = counts;
+    const all = Object.values(others).reduce((sum, n) => sum + n, 0);
+    if (texts === 0 || texts * FEW > all) return [];
+    const wanted = Object.keys(others).reduce(joined);
+    return [
+      `Column ${name} is text for ${texts} of ${texts + all} values, such as "${text}". ` +
+      `To have it ${wanted} and those values in the quarantine, drop the table and load again with ` +
+      `"columns": {${JSON.stringify(plain)}: "${wanted}"} in source.`,
+    ];
+  });
 }
 
 /**
@@ -370,10 +413,10 @@ export function proposeTable(
   const names = new Set(taken.map(({ name }) => name));
   const paths = [...new Set([...Object.keys(seen), ...declared.keys(), ...keep])];
   return paths.filter((path) => !there.has(path)).map((path) => {
-    const type = declared.get(path) ?? (seen[path] === undefined || seen[path] === NONE
+    const type = declared.get(path) ?? (!Object.hasOwn(seen, path) || seen[path] === NONE
       ? "text"
       // a key that is text in one record and a number in another is text
-      : seen[path]);
+      : seen[path]!);
     const name = columnName(path, names);
     names.add(name);
     return { name, path, type };

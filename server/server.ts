@@ -38,7 +38,7 @@ import { storeFileSuites } from "../store/suites.ts";
 import type { Log, LogTail } from "../telemetry/log.ts";
 import { Reporting } from "../telemetry/reporting.ts";
 import { delay } from "../store/retry.ts";
-import { prolongServer, removeServer } from "../store/servers.ts";
+import { prolongServer, removeServer } from "../store/leases.ts";
 import { keepJobs } from "../timers/jobs.ts";
 import { repeat } from "../timers/repeat.ts";
 import { startSlotPlanner } from "../timers/slot_planner.ts";

@@ -1,6 +1,6 @@
 import { RecordChain } from "../record_chain.ts";
 import { mappingOf, readSource } from "../sources/adapters.ts";
-import { TypeProposer, type TypesSeen } from "../typed_rows.ts";
+import { TypeProposer } from "../typed_rows.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Tasks } from "../workers/task.ts";
 
@@ -14,7 +14,7 @@ const LOOKED_AT = 20_000;
 export async function seeTypes(
   env: TaskEnvironment,
   { slice }: Tasks["types"]["input"],
-): Promise<TypesSeen> {
+): Promise<Tasks["types"]["output"]> {
   const { context, signal } = env;
   const { params, spillDir } = context;
   using chain = new RecordChain({
@@ -48,5 +48,5 @@ export async function seeTypes(
     looked += events.length;
     if (looked >= LOOKED_AT) break;
   }
-  return proposer.seen;
+  return { types: proposer.seen, kinds: proposer.kinds };
 }

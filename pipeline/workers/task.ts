@@ -3,7 +3,7 @@ import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
-import type { TypesSeen } from "../typed_rows.ts";
+import type { KindsSeen, TypesSeen } from "../typed_rows.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
 import type { FileStart, SpillMeta } from "../spill/layout.ts";
 import type { Stage } from "../../vocabulary/words.ts";
@@ -91,7 +91,7 @@ export interface PublishResult {
 export interface Tasks {
   plan: { input: Record<never, never>; output: Plan };
   /** Which types the values of a slice's first records have; for the first load of a typed table. */
-  types: { input: { slice: Slice }; output: TypesSeen };
+  types: { input: { slice: Slice }; output: { types: TypesSeen; kinds: KindsSeen } };
   prepare: {
     input: {
       chunkNo: number;

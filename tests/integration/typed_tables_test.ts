@@ -90,6 +90,36 @@ Deno.test("a first load into a typed table makes columns of the narrowest types 
   assert.deepEqual(counts(await load(engine, records)), [0, 0, 4, 0, 0]);
 });
 
+Deno.test("a column that a few odd values made text is told of, with what to declare; fields may have any name", async (t) => {
+  await using engine = await startEngine(t);
+  const records = Array.from({ length: 30 }, (_, id) => ({
+    id,
+    amount: id === 17 ? "n/a" : 19.9,
+    // many codes are no slip
+    zip: id % 3 === 0 ? "02134" : 90210,
+    constructor: id,
+    toString: "x",
+  }));
+  const run = await load(engine, records);
+  assert.deepEqual(counts(run), [30, 0, 0, 0, 0]);
+  const told = run.warnings.filter((warning: string) => /is text for/.test(warning));
+  assert.equal(told.length, 1, JSON.stringify(run.warnings));
+  assert.match(told[0]!, /^Column amount is text for 1 of 30 values, such as "n\/a"\./);
+  assert.match(told[0]!, /"columns": \{"amount": "numeric"\}/);
+  assert.deepEqual(
+    (await columns(engine)).filter(({ name }) => !name.startsWith("_etl"))
+      .map(({ name, type }) => `${name} ${type}`).sort(),
+    ["amount text", "constructor bigint", "id bigint", "to_string text", "zip text"],
+  );
+  // what it says to do does it
+  const declared = await load(engine, records, {
+    table_name: "declared",
+    min_acceptance_ratio: 0,
+    source: { name: "other", columns: { amount: "numeric" } },
+  });
+  assert.deepEqual(counts(declared), [29, 0, 0, 0, 1]);
+});
+
 Deno.test("a typed table holds what the events table holds: repeats, updates, versions, late and foreign rows", async (t) => {
   await using engine = await startEngine(t);
   const range = (n: number, record: (i: number) => object) =>

@@ -256,6 +256,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/api_data_test.ts: POST /api/etl/run: a large body"],
   },
   {
+    id: "load/typed-few-texts",
+    file: "pipeline/typed_rows.ts",
+    find: "if (texts === 0 || texts * FEW > all) return [];",
+    replace: "if (texts === 0 || texts * FEW <= all) return [];",
+    breaks: "a column that a few odd values made text is told of",
+    tests: ["integration/typed_tables_test.ts: a column that a few odd values made text"],
+  },
+  {
+    id: "load/typed-any-name",
+    file: "pipeline/typed_rows.ts",
+    find: "readonly seen: TypesSeen = Object.create(null);",
+    replace: "readonly seen: TypesSeen = {};",
+    breaks: "fields of a typed table may have any name",
+    tests: ["integration/typed_tables_test.ts: a column that a few odd values made text"],
+  },
+  {
     id: "load/request-order",
     file: "store/event_rows.ts",
     find: "${orderRunId}::uuid) > (${old}",
