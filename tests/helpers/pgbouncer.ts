@@ -13,11 +13,23 @@ export interface Bouncer extends AsyncDisposable {
   dsn: string;
 }
 
+/** Somebody else may take a port between its choice and its use. */
+const PORTS_TRIED = 5;
+
 /** A pgbouncer in front of the database's server, run by the account that may not be root. */
 export async function startBouncer(
   dsn: string,
   mode: "transaction" | "session" = "transaction",
 ): Promise<Bouncer> {
+  for (let tried = 1;; tried++) {
+    const bouncer = await startOnce(dsn, mode);
+    if (bouncer !== null) return bouncer;
+    if (tried === PORTS_TRIED) throw new Error(`pgbouncer ended at once, on ${tried} ports`);
+  }
+}
+
+/** Null where it ended before it listened. */
+async function startOnce(dsn: string, mode: "transaction" | "session"): Promise<Bouncer | null> {
   const dir = await Deno.makeTempDir({ prefix: "etl_bouncer_" });
   const target = new URL(dsn);
   const port = freePort();
@@ -52,21 +64,26 @@ ignore_startup_parameters = extra_float_digits
     stdout: "null",
     stderr: "null",
   }).spawn();
+  let ended = false;
+  const over = child.status.then(() => ended = true);
   target.port = String(port);
   const bouncer = {
     dsn: target.href,
     async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await child.status;
+      if (!ended) child.kill("SIGKILL");
+      await over;
       await Deno.remove(dir, { recursive: true });
     },
   };
   try {
     await waitFor(async () => {
+      if (ended) return true;
       (await Deno.connect({ hostname: "127.0.0.1", port })).close();
       return true;
     }, { what: "pgbouncer to listen" });
-    return bouncer;
+    if (!ended) return bouncer;
+    await bouncer[Symbol.asyncDispose]();
+    return null;
   } catch (error) {
     await bouncer[Symbol.asyncDispose]().catch(() => {});
     throw error;
