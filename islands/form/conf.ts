@@ -51,9 +51,16 @@ export interface FieldGroup {
 
 const GROUPS: [name: string, params: string[]][] = [
   ["run", ["run_label", "configuration", "dry_run", "batch_size", "chunk_size"]],
-  ["destination", ["schema_name", "table_name", "audit_table_name"]],
+  ["destination", [
+    "schema_name",
+    "table_name",
+    "layout",
+    "write",
+    "schema_policy",
+    "audit_table_name",
+  ]],
   ["quality", ["suite", "enforce_ge", "on_failure", "min_acceptance_ratio", "transform"]],
-  ["queue", ["pool", "overlap", "sla_seconds", "full_refresh"]],
+  ["queue", ["pool", "priority", "overlap", "sla_seconds", "full_refresh"]],
 ];
 const LONG = new Set(["query"]);
 /** Set by the server, never by a person. */

@@ -24,6 +24,14 @@ Deno.test("fieldGroups() has every parameter exactly once", () => {
   assert.deepEqual(names, expected);
 });
 
+Deno.test("what the table becomes and how it is written stands where the table is named", () => {
+  const names = groups.find(({ name }) => name === "destination")!.fields.map(({ name }) => name);
+  assert.deepEqual(
+    ["table_name", "layout", "write", "schema_policy"].filter((name) => !names.includes(name)),
+    [],
+  );
+});
+
 Deno.test("a parameter that no group names is in the last group", () => {
   const extended = {
     ...schema,
