@@ -102,9 +102,16 @@ async function main(options: Options): Promise<void> {
   };
   await using world = await World.create({ records, rounds, full, log });
   const rows: Row[] = [];
+  const failed: string[] = [];
   for (const measure of measures) {
     log(`${measure.name}: ${measure.about}`);
-    rows.push(...await measure.run(world));
+    // what the others measured in half an hour is not lost with one that fails
+    try {
+      rows.push(...await measure.run(world));
+    } catch (error) {
+      failed.push(measure.name);
+      log(`${measure.name} failed: ${Deno.inspect(error)}`);
+    }
   }
   const { rows: [database] } = await world.db.query("select version()");
   const report = {
@@ -122,6 +129,7 @@ async function main(options: Options): Promise<void> {
     await Deno.writeTextFile(options.json, `${json}\n`);
   }
   console.log(options.json === "-" ? json : table(rows));
+  if (failed.length > 0) throw new Error(`Without a result: ${failed.join(", ")}.`);
 }
 
 if (import.meta.main) {
