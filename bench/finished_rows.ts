@@ -2,6 +2,7 @@ import process from "node:process";
 import { join } from "node:path";
 import { planSource, readSource } from "../pipeline/sources/adapters.ts";
 import type { FileConf } from "../pipeline/sources/schema.ts";
+import type { TypedTable } from "../store/row_layout.ts";
 import type { Event } from "../pipeline/event.ts";
 import { copyText, SpillWriter } from "../pipeline/spill/writer.ts";
 import { RecordChain } from "../pipeline/record_chain.ts";
@@ -27,6 +28,24 @@ export function sourceOf(file: string): FileConf {
   };
 }
 
+/** The columns that a typed table of the data set has. */
+export const TYPED: TypedTable = {
+  source: SOURCE_NAME,
+  key: ["id"],
+  version: null,
+  occurred_at: "ts",
+  columns: Object.entries({
+    id: "text",
+    type: "text",
+    ts: "timestamptz",
+    user_id: "integer",
+    amount: "numeric",
+    country: "text",
+    device: "text",
+    returning: "boolean",
+  }).map(([name, type]) => ({ name, path: name, type })),
+};
+
 const STAGES = ["extract", "transform", "validate", "chunk"] as const;
 export type PrepareStage = (typeof STAGES)[number];
 
@@ -45,7 +64,12 @@ export interface FinishedRows {
  */
 export async function finishRows(
   file: string,
-  { dataDir, dir }: { dataDir: string; dir: string },
+  { dataDir, dir, table = null }: {
+    dataDir: string;
+    dir: string;
+    /** Default: the events table. */
+    table?: TypedTable | null;
+  },
 ): Promise<FinishedRows> {
   const conf = sourceOf(file);
   const context = {
@@ -67,6 +91,7 @@ export async function finishRows(
     runId: RUN_ID,
     sourceName: SOURCE_NAME,
     pageSize: 1000,
+    table,
   });
   const rowsPath = join(dir, "finished.copy");
   using text = await Deno.open(rowsPath, { write: true, create: true, truncate: true });
@@ -80,12 +105,14 @@ export async function finishRows(
     maxPayloadBytes: LIMITS.maxRecordBytes,
     spillDir: dir,
     chunkNo: 0,
+    table,
     onLap: (stage) => stage === "ge_validate" ? lap.skip() : lap.end(stage),
   });
   for (const slice of slices) {
     for await (const { events, rejected } of chain.pass(readSource(conf, slice, context))) {
       writer.add(events);
       lap.end("chunk");
+      if (table !== null) continue;
       await text.write(encoder.encode(events.map((event) => copyLine(event, RUN_ID)).join("")));
       lap.skip();
       if (rejected.length > 0) {

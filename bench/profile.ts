@@ -3,12 +3,12 @@
  * without a database, and prints µs a record by stage. With `--functions` also
  * the functions that took most, sampled by V8.
  *
- *     deno run -A bench/profile.ts [--records N] [--functions]
+ *     deno run -A bench/profile.ts [--records N] [--typed] [--functions]
  */
 import { Session } from "node:inspector";
 import { parseArgs } from "node:util";
 import { writeDataSet } from "./data_set.ts";
-import { type FinishedRows, finishRows } from "./finished_rows.ts";
+import { type FinishedRows, finishRows, TYPED } from "./finished_rows.ts";
 
 /** The first records run code that V8 has not compiled yet. */
 const WARM_UP_RECORDS = 50_000;
@@ -71,15 +71,17 @@ if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       records: { type: "string", default: "500000" },
+      typed: { type: "boolean", default: false },
       functions: { type: "boolean", default: false },
     },
   });
+  const table = values.typed ? TYPED : null;
   const dataDir = await Deno.makeTempDir({ prefix: "etl-profile-" });
   try {
     const prepare = async (records: number) => {
       const file = `${records}.ndjson`;
       await writeDataSet(`${dataDir}/${file}`, { records, order: "scattered" });
-      return () => finishRows(file, { dataDir, dir: `${dataDir}/rows` });
+      return () => finishRows(file, { dataDir, dir: `${dataDir}/rows`, table });
     };
     await (await prepare(WARM_UP_RECORDS))();
     const work = await prepare(Number(values.records));

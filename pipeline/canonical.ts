@@ -170,3 +170,12 @@ export function unstorable(text: string): "nul" | "surrogate" | null {
   if (match === null) return null;
   return match[1] === undefined ? "surrogate" : "nul";
 }
+
+/** The rule that such a text breaks, and what is said of its record or field. */
+export const UNSTORABLE = {
+  nul: { rule: "nul_character", message: "holds a NUL character, which PostgreSQL cannot store" },
+  surrogate: {
+    rule: "unicode",
+    message: "holds half of a surrogate pair, which PostgreSQL cannot store",
+  },
+} as const;

@@ -24,6 +24,11 @@ export interface Event {
   refused?: Rejection;
 }
 
+/** An event's record as the quarantine shows it. */
+export function rawOf(event: Pick<Event, "raw" | "text">): string {
+  return event.raw ?? event.text;
+}
+
 /** A record that goes to the quarantine, with the rule that it broke. */
 export interface Rejected {
   position: number;

@@ -144,7 +144,7 @@ export async function preview(
 
 /** Events as rows of the typed table that a run would load, or make. */
 function asTyped(
-  { params, table }: PreviewContext,
+  { params, table, source }: PreviewContext,
   events: Event[],
   records: RecordBatch,
 ): {
@@ -166,6 +166,7 @@ function asTyped(
   };
   const shaper = new RowShaper(shaped, {
     quarantinesUnknown: params.schema_policy === "quarantine",
+    maxPayloadBytes: source.limits.maxRecordBytes,
   });
   const { valid, rejected } = shaper.batch(events);
   locate(rejected, records, 0);

@@ -86,13 +86,18 @@ export class RecordChain implements Disposable {
     const { params, sourceName, module, suite, chunkNo, table = null } = options;
     this.#options = options;
     if (module === null) {
-      const transformer = new Transformer({ mapping: mappingOf(params.source), sourceName });
+      const transformer = new Transformer({
+        mapping: mappingOf(params.source),
+        sourceName,
+        typed: table !== null,
+      });
       this.#transform = (records, start) => transformer.batch(records, start);
     } else this.#transform = (records, start) => module.batch(records, { start, chunkNo });
     const check = payloadCheckOf(suite);
     this.#checks = check === undefined ? [] : [check];
     this.#shaper = table === null ? null : new RowShaper(table, {
       quarantinesUnknown: params.schema_policy === "quarantine",
+      maxPayloadBytes: options.maxPayloadBytes,
     });
     this.#validator = new GeValidator({
       suite,
@@ -108,7 +113,11 @@ export class RecordChain implements Disposable {
   async *pass(batches: AsyncIterable<RecordBatch>): AsyncGenerator<ChainBatch> {
     const { counts } = this;
     const { onRead, bounded, maxPayloadBytes } = this.#options;
-    const options = { maxPayloadBytes, checks: this.#checks };
+    const options = {
+      maxPayloadBytes,
+      checks: this.#checks,
+      typed: this.#shaper !== null,
+    };
     this.#mark = performance.now();
     try {
       for await (const records of batches) {

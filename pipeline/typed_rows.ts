@@ -1,9 +1,11 @@
 import { hash } from "node:crypto";
 import { keyColumns, type TypedColumn, type TypedTable } from "../store/row_layout.ts";
-import { Canonicalizer } from "./canonical.ts";
-import type { Event, Rejected } from "./event.ts";
+import { Canonicalizer, UNSTORABLE, unstorable } from "./canonical.ts";
+import { type Event, rawOf, type Rejected } from "./event.ts";
 import { fieldReader, parsePath } from "./field_path.ts";
 import { digitsOf, normalNumber, numberText } from "./numbers.ts";
+import { ruleOf } from "./stages/transform.ts";
+import { isLonger, longKey, tooLarge } from "./stages/validate.ts";
 import { toUtcText } from "./timestamps.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -24,11 +26,16 @@ const PLAIN_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
 
 /** Compiles the type of a column, with the checks that `source.columns` has: one vocabulary. */
 function valueReader({ path, type }: TypedColumn): ReadValue {
-  if (type === "jsonb") {
-    return (value, digits) =>
-      typeof value === "number" ? numberText(value, digits) : canonical.text(value);
-  }
   const name = parsePath(path).join(".");
+  if (type === "jsonb") {
+    return (value, digits) => {
+      if (typeof value === "number") return numberText(value, digits);
+      const text = canonical.text(value);
+      const bad = unstorable(text);
+      if (bad !== null) throw unstorableFault(bad, name);
+      return text;
+    };
+  }
   const put = compileColumns({ columns: { [name]: type } })!.of(name)!;
   const careful: ReadValue = (value, digits) => {
     if (typeof value === "object") {
@@ -79,6 +86,11 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
   }
 }
 
+function unstorableFault(what: "nul" | "surrogate", field: string): CellFault {
+  const { rule, message } = UNSTORABLE[what];
+  return new CellFault(rule, field, `field ${field} ${message}`);
+}
+
 /** The holder's digits of the number at a path, where a double would print others. */
 function digitsReader(path: string): (record: SourceRecord) => string | undefined {
   const parts = parsePath(path);
@@ -104,11 +116,19 @@ export class RowShaper {
   readonly #key: { at: number; type: string }[] | null;
   readonly #known: Set<string>;
   readonly #quarantines: boolean;
+  readonly #maxBytes: number;
   /** In `order` of their names, so that a fingerprint stays as it is when a column is added. */
   readonly #order: number[];
   readonly unknown: UnknownFields = {};
 
-  constructor(table: TypedTable, { quarantinesUnknown }: { quarantinesUnknown: boolean }) {
+  constructor(
+    table: TypedTable,
+    { quarantinesUnknown, maxPayloadBytes }: {
+      quarantinesUnknown: boolean;
+      /** Bytes that the values of a row may have. */
+      maxPayloadBytes: number;
+    },
+  ) {
     const { columns } = table;
     this.#columns = columns.map((column) => ({
       name: column.name,
@@ -126,6 +146,7 @@ export class RowShaper {
       : keyColumns(table).map((column) => ({ at: columns.indexOf(column), type: column.type }));
     this.#known = new Set(columns.map(({ path }) => parsePath(path)[0]!));
     this.#quarantines = quarantinesUnknown;
+    this.#maxBytes = maxPayloadBytes;
   }
 
   /** Splits events into rows and what does not fit. */
@@ -137,10 +158,12 @@ export class RowShaper {
         this.#shape(event);
         valid.push(event);
       } catch (error) {
-        if (!(error instanceof CellFault)) throw error;
-        const { position, output, raw, text } = event;
-        const { rule, message, field } = error;
-        rejected.push({ position, output, rule, message, field, raw: raw ?? text });
+        const rule = error instanceof CellFault ? error.rule : ruleOf(error);
+        if (rule === null) throw error;
+        const { message } = error as Error;
+        const field = error instanceof CellFault ? error.field : null;
+        const { position, output } = event;
+        rejected.push({ position, output, rule, message, field, raw: rawOf(event) });
       }
     }
     return { valid, rejected };
@@ -152,18 +175,29 @@ export class RowShaper {
     for (let i = 0; i < row.length; i++) {
       const column = this.#columns[i]!;
       const value = column.read(payload);
+      if (typeof value === "number" && !Number.isFinite(value)) {
+        throw new TypeError(`${value} is not a JSON number`);
+      }
       row[i] = value === undefined || value === null
         ? null
         : column.value(value, typeof value === "number" ? column.digits(payload) : undefined);
     }
-    for (const field of Object.keys(payload)) {
-      if (!this.#known.has(field)) this.#meetUnknown(field, payload);
+    if (this.#key !== null) {
+      event.eventId = this.#keyOf(row, this.#key);
+      const broken = longKey(event.eventId);
+      if (broken !== null) {
+        throw new CellFault(broken.rule, this.#columns[this.#key[0]!.at]!.field, broken.message);
+      }
     }
-    if (this.#key !== null) event.eventId = this.#keyOf(row, this.#key);
     let written = event.version === null ? "" : `v${event.version}`;
     for (const i of this.#order) {
       const text = row[i]!;
       if (text !== null) written += `${this.#columns[i]!.prefix}${text.length}:${text}`;
+    }
+    if (written.includes("\0") || !written.isWellFormed()) throw this.#unstorable(row);
+    if (isLonger(written, this.#maxBytes)) throw this.#tooLarge(row);
+    for (const field of Object.keys(payload)) {
+      if (!this.#known.has(field)) this.#meetUnknown(field, payload);
     }
     // a row without a key of its own is its record
     if (this.#key === null) written += event.eventId;
@@ -171,12 +205,25 @@ export class RowShaper {
     event.row = row;
   }
 
+  #unstorable(row: (string | null)[]): CellFault {
+    const at = row.findIndex((text) => text !== null && (text.includes("\0") || !text.isWellFormed()));
+    return unstorableFault(row[at]!.includes("\0") ? "nul" : "surrogate", this.#columns[at]!.field);
+  }
+
+  #tooLarge(row: (string | null)[]): CellFault {
+    const { rule, message } = tooLarge(this.#maxBytes);
+    const sizes = row.map((text) => text?.length ?? 0);
+    const { field } = this.#columns[sizes.indexOf(Math.max(...sizes))]!;
+    return new CellFault(rule, field, `${message}, most of them in field ${field}`);
+  }
+
   #keyOf(row: (string | null)[], key: { at: number; type: string }[]): string {
     const parts = key.map(({ at, type }) => {
-      const text = row[at]!;
-      if (text === null) {
+      const text = row[at];
+      if (text === null || text === undefined || text === "") {
         const { field } = this.#columns[at]!;
-        throw new CellFault("key_missing", field, `key field ${field} is missing or null`);
+        const what = text === "" ? "empty" : "missing or null";
+        throw new CellFault("key_missing", field, `key field ${field} is ${what}`);
       }
       return type.startsWith("numeric") ? normalNumber(text) : text;
     });

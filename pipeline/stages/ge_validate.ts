@@ -1,4 +1,4 @@
-import type { Event, PayloadCheck, Rejected } from "../event.ts";
+import { type Event, type PayloadCheck, rawOf, type Rejected } from "../event.ts";
 import {
   type ChunkState,
   type CompiledSuite,
@@ -79,8 +79,8 @@ export class GeValidator implements Disposable {
     const failing = suite.failingRows(payloads, { events });
     if (failing.size === 0) return { events, rejected: [] };
     const rejected = [...failing].map(([i, { rule, message }]) => {
-      const { position, output, raw, text } = events[i]!;
-      return { position, output, rule, message, field: null, raw: raw ?? text };
+      const { position, output } = events[i]!;
+      return { position, output, rule, message, field: null, raw: rawOf(events[i]!) };
     });
     return { events: events.filter((_, i) => !failing.has(i)), rejected };
   }

@@ -20,6 +20,11 @@ export interface TransformOptions {
   /** Owner of the rows, part of each event. */
   sourceName: string;
   /**
+   * Whether the destination is a typed table: its rows are made of the record (typed_rows.ts), key and
+   * fingerprint too, so an event needs neither. Default false.
+   */
+  typed?: boolean;
+  /**
    * The user's own module, if any; only in its host (user_code). What is made of
    * a record by it has no `raw`.
    */
@@ -42,6 +47,7 @@ export class Transformer {
   readonly #transform: TransformFunction | undefined;
   readonly #canonical = new Canonicalizer();
   readonly #sourceText: string;
+  readonly #typed: boolean;
   /** Of the record that the module has in hand, or had last. */
   position = 0;
 
@@ -49,6 +55,7 @@ export class Transformer {
     this.#mapping = compileMapping(options.mapping);
     this.#transform = options.transform;
     this.#sourceText = JSON.stringify(options.sourceName);
+    this.#typed = options.typed ?? false;
   }
 
   /** Transforms a batch whose first record has index `start` in its chunk. */
@@ -106,6 +113,10 @@ export class Transformer {
     result: TransformedBatch,
   ): void {
     try {
+      if (this.#typed) {
+        result.events.push(this.#forTable(payload, position, output));
+        return;
+      }
       const text = this.#canonical.text(payload);
       const eventId = this.#mapping.eventId?.(payload) ?? hash("sha256", text, "hex");
       const eventType = this.#mapping.eventType(payload);
@@ -145,6 +156,19 @@ export class Transformer {
     }
   }
 
+  #forTable(payload: SourceRecord, position: number, output: number): Event {
+    const mapping = this.#mapping;
+    const event = new TableEvent(payload, position, output);
+    event.eventType = mapping.eventType(payload);
+    event.occurredAt = mapping.occurredAt(payload);
+    event.version = mapping.version(payload);
+    // a record without a key is told by what it is
+    if (mapping.eventId === null) {
+      event.eventId = hash("sha256", this.#canonical.text(payload), "hex");
+    }
+    return event;
+  }
+
   /** Outputs of one record must not fall on each other: neither could be said to win. */
   #rejectSameKeys(first: number, raw: string, result: TransformedBatch): void {
     const outputs = result.events.slice(first);
@@ -168,8 +192,32 @@ export class Transformer {
   }
 }
 
+/** An event on its way into a typed table, which gives it key and fingerprint; its JSON is made where somebody asks. */
+class TableEvent implements Event {
+  eventId = "";
+  eventType = "";
+  occurredAt: string | null = null;
+  version: string | null = null;
+  fingerprint = "";
+  declare row?: (string | null)[];
+
+  constructor(
+    readonly payload: SourceRecord,
+    readonly position: number,
+    readonly output: number,
+  ) {}
+
+  get text(): string {
+    return new Canonicalizer().text(this.payload);
+  }
+
+  get raw(): string {
+    return rawText(this.payload);
+  }
+}
+
 /** The rule that a record breaks when mapping it throws this; null where it is no fault of the record. */
-function ruleOf(error: unknown): string | null {
+export function ruleOf(error: unknown): string | null {
   if (error instanceof RowError) return error.rule;
   if (error instanceof TypeError) return "not_json";
   // also what the engine throws when a record's nesting exhausts its stack

@@ -1,5 +1,5 @@
-import { unstorable } from "../canonical.ts";
-import type { Event, PayloadCheck, Rejected } from "../event.ts";
+import { UNSTORABLE, unstorable } from "../canonical.ts";
+import { type Event, type PayloadCheck, rawOf, type Rejected } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */
 const MAX_EVENT_ID_BYTES = 2000;
@@ -12,6 +12,8 @@ export interface ValidateOptions {
   maxPayloadBytes: number;
   /** Further checks of a payload, e.g. by a JSON Schema. */
   checks?: PayloadCheck[];
+  /** Whether rows of a typed table are made of the events, which checks their values and keys (typed_rows.ts). */
+  typed?: boolean;
 }
 
 /** The validate stage: row rules. Splits a batch into what holds and what is quarantined. */
@@ -23,8 +25,8 @@ export function validateBatch(
   const valid = events.filter((event) => {
     const broken = brokenRule(event, options);
     if (broken === null) return true;
-    const { position, output, raw, text } = event;
-    rejected.push({ position, output, field: null, raw: raw ?? text, ...broken });
+    const { position, output } = event;
+    rejected.push({ position, output, field: null, raw: rawOf(event), ...broken });
     return false;
   });
   return { valid, rejected };
@@ -32,22 +34,12 @@ export function validateBatch(
 
 function brokenRule(
   event: Event,
-  { maxPayloadBytes, checks = [] }: ValidateOptions,
+  { maxPayloadBytes, checks = [], typed = false }: ValidateOptions,
 ): { rule: string; message: string; field?: string } | null {
-  const { text, eventId, eventType } = event;
-  const bad = text.includes("\\u") ? unstorable(text) : null;
-  if (bad !== null || hasNul(eventId) || hasNul(eventType)) {
-    return bad === "surrogate"
-      ? {
-        rule: "unicode",
-        message: "holds half of a surrogate pair, which PostgreSQL cannot store",
-      }
-      : { rule: "nul_character", message: "holds a NUL character, which PostgreSQL cannot store" };
-  }
-  // a UTF-16 unit is at most three bytes of UTF-8, so most need no exact count
-  if (eventId.length * 3 > MAX_EVENT_ID_BYTES && byteLength(eventId) > MAX_EVENT_ID_BYTES) {
-    return { rule: "key_too_long", message: `the key has more than ${MAX_EVENT_ID_BYTES} bytes` };
-  }
+  const { eventType } = event;
+  if (hasNul(eventType)) return UNSTORABLE.nul;
+  const broken = typed ? null : brokenByText(event, maxPayloadBytes);
+  if (broken !== null) return broken;
   if (eventType.length > MAX_EVENT_TYPE_LENGTH) {
     return {
       rule: "event_type_too_long",
@@ -59,9 +51,6 @@ function brokenRule(
       return { rule: "version_invalid", message: "version is no number that can be stored" };
     }
   }
-  if (text.length * 3 > maxPayloadBytes && byteLength(text) > maxPayloadBytes) {
-    return { rule: "payload_too_large", message: `has more than ${maxPayloadBytes} bytes` };
-  }
   for (const check of checks) {
     const rejection = check(event.payload);
     if (rejection !== null) return rejection;
@@ -69,11 +58,35 @@ function brokenRule(
   return event.refused ?? null;
 }
 
+function brokenByText(
+  { text, eventId }: Event,
+  maxPayloadBytes: number,
+): { rule: string; message: string } | null {
+  const bad = text.includes("\\u") ? unstorable(text) : null;
+  if (bad !== null) return UNSTORABLE[bad];
+  if (hasNul(eventId)) return UNSTORABLE.nul;
+  return isLonger(text, maxPayloadBytes) ? tooLarge(maxPayloadBytes) : longKey(eventId);
+}
+
+/** The rule that a key breaks which is too long. */
+export function longKey(eventId: string): { rule: string; message: string } | null {
+  return isLonger(eventId, MAX_EVENT_ID_BYTES)
+    ? { rule: "key_too_long", message: `the key has more than ${MAX_EVENT_ID_BYTES} bytes` }
+    : null;
+}
+
 function hasNul(text: string): boolean {
   return text.includes("\u0000");
 }
 
+/** The rule that a payload breaks which has more than so many bytes. */
+export function tooLarge(maxPayloadBytes: number): { rule: string; message: string } {
+  return { rule: "payload_too_large", message: `has more than ${maxPayloadBytes} bytes` };
+}
+
 const encoder = new TextEncoder();
-function byteLength(text: string): number {
-  return encoder.encode(text).byteLength;
+
+/** Whether a text has more than so many bytes of UTF-8, of which a UTF-16 unit is at most three. */
+export function isLonger(text: string, bytes: number): boolean {
+  return text.length * 3 > bytes && encoder.encode(text).byteLength > bytes;
 }
