@@ -14,6 +14,40 @@ const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 export function toUtcText(value: unknown, format: TimeFormat = "iso"): string | null {
   if (format !== "iso") return fromEpoch(value, format);
   if (typeof value !== "string") return null;
+  return isPlainUtc(value) ? value : fromIso(value);
+}
+
+/** Whether a text is what toUtcText would make of it: most times of machines are, and reading them costs no pattern. */
+function isPlainUtc(text: string): boolean {
+  const last = text.length - 1;
+  if (last < 19 || last > 26 || last === 20 || text.charCodeAt(last) !== 90) return false;
+  if (last > 19) {
+    if (text.charCodeAt(19) !== 46 || text.charCodeAt(last - 1) === 48) return false;
+    for (let i = 20; i < last; i++) if (!isDigit(text.charCodeAt(i))) return false;
+  }
+  const century = pair(text, 0);
+  const year = pair(text, 2);
+  return text.charCodeAt(4) === 45 && text.charCodeAt(7) === 45 && text.charCodeAt(10) === 84 &&
+    text.charCodeAt(13) === 58 && text.charCodeAt(16) === 58 && century >= 0 && year >= 0 &&
+    isDay(century * 100 + year, pair(text, 5), pair(text, 8)) &&
+    isBelow(pair(text, 11), 24) && isBelow(pair(text, 14), 60) && isBelow(pair(text, 17), 60);
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 48 && unit <= 57;
+}
+
+/** Two digits; −1 where they are none. */
+function pair(text: string, at: number): number {
+  const [tens, ones] = [text.charCodeAt(at), text.charCodeAt(at + 1)];
+  return isDigit(tens) && isDigit(ones) ? tens * 10 + ones - 528 : -1;
+}
+
+function isBelow(value: number, limit: number): boolean {
+  return value >= 0 && value < limit;
+}
+
+function fromIso(value: string): string | null {
   const match = ISO.exec(value);
   if (match === null) return null;
   const [, y, mo, d, h = "00", mi = "00", s = "00", fraction = "", offset = "Z"] = match;

@@ -206,7 +206,9 @@ export class RowShaper {
   }
 
   #unstorable(row: (string | null)[]): CellFault {
-    const at = row.findIndex((text) => text !== null && (text.includes("\0") || !text.isWellFormed()));
+    const at = row.findIndex((text) =>
+      text !== null && (text.includes("\0") || !text.isWellFormed())
+    );
     return unstorableFault(row[at]!.includes("\0") ? "nul" : "surrogate", this.#columns[at]!.field);
   }
 

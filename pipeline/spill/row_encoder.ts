@@ -225,7 +225,7 @@ export class RowEncoder {
     this.#view.setInt32(this.#at, length);
     const buffer = this.#buffer;
     for (let i = 0, at = this.#at + 4; i < hex.length; i += 2) {
-      buffer[at++] = (nibble(hex.charCodeAt(i)) << 4) | nibble(hex.charCodeAt(i + 1));
+      buffer[at++] = (NIBBLES[hex.charCodeAt(i)]! << 4) | NIBBLES[hex.charCodeAt(i + 1)]!;
     }
     this.#at += 4 + length;
   }
@@ -239,7 +239,13 @@ export class RowEncoder {
       this.#dateMs = Date.parse(date) - EPOCH_MS;
     }
     const seconds = this.#dateMs / 1000 + two(text, 11) * 3600 + two(text, 14) * 60 + two(text, 17);
-    const micros = text.length > 20 ? Number(text.slice(20, -1).padEnd(6, "0")) : 0;
+    let micros = 0;
+    const end = text.length - 1;
+    if (end > 19) {
+      for (let i = 20; i < 26; i++) {
+        micros = micros * 10 + (i < end ? text.charCodeAt(i) - 48 : 0);
+      }
+    }
     this.#view.setInt32(this.#at, 8);
     const total = seconds * 1_000_000 + micros;
     if (Number.isSafeInteger(total)) {
@@ -268,6 +274,7 @@ export class RowEncoder {
 
   /** numeric: groups of four decimal digits, the weight of the first, sign, digits after the point. */
   #numeric(text: string): void {
+    if (this.#plainNumeric(text)) return;
     const { negative, groups, weight, scale } = numericGroups(text);
     this.#reserve(12 + groups.length * 2);
     let at = this.#at;
@@ -279,12 +286,62 @@ export class RowEncoder {
     for (const group of groups) this.#view.setInt16(at += 2, group);
     this.#at += 12 + groups.length * 2;
   }
+
+  /** The same for a few digits, without a pattern; false where the text is something else. */
+  #plainNumeric(text: string): boolean {
+    const { length } = text;
+    const negative = text.charCodeAt(0) === 45;
+    // at most three groups before the point and one behind it
+    if (length > 13) return false;
+    let whole = 0;
+    let fraction = 0;
+    let scale = -1;
+    let digits = 0;
+    for (let i = negative ? 1 : 0; i < length; i++) {
+      const digit = text.charCodeAt(i) - 48;
+      if (digit === -2 && scale < 0 && digits > 0) scale = 0;
+      else if (digit < 0 || digit > 9) return false;
+      else if (scale < 0) {
+        whole = whole * 10 + digit;
+        digits++;
+      } else if (scale === 4) return false;
+      else {
+        fraction = fraction * 10 + digit;
+        scale++;
+      }
+    }
+    if (digits === 0 || whole >= 1e12) return false;
+    const places = Math.max(scale, 0);
+    for (let i = places; i < 4; i++) fraction *= 10;
+    const high = Math.floor(whole / 1e8);
+    const middle = Math.floor(whole / 1e4) % 1e4;
+    const low = whole % 1e4;
+    const last = fraction > 0 ? -1 : low > 0 ? 0 : middle > 0 ? 1 : 2;
+    const weight = high > 0 ? 2 : middle > 0 ? 1 : low > 0 ? 0 : -1;
+    const count = whole === 0 && fraction === 0 ? 0 : weight - last + 1;
+    this.#reserve(12 + count * 2);
+    const view = this.#view;
+    let at = this.#at;
+    view.setInt32(at, 8 + count * 2);
+    view.setInt16(at += 4, count);
+    view.setInt16(at += 2, count === 0 ? 0 : weight);
+    view.setInt16(at += 2, negative && count > 0 ? 0x4000 : 0);
+    view.setInt16(at += 2, places);
+    for (let i = 0; i < count; i++) {
+      const power = weight - i;
+      view.setInt16(
+        at += 2,
+        power === 2 ? high : power === 1 ? middle : power === 0 ? low : fraction,
+      );
+    }
+    this.#at += 12 + count * 2;
+    return true;
+  }
 }
 
-/** Value of a hexadecimal digit in lower case. */
-function nibble(unit: number): number {
-  return unit < 58 ? unit - 48 : unit - 87;
-}
+/** Values of hexadecimal digits in lower case, by their code. */
+const NIBBLES = new Uint8Array(128);
+for (let i = 0; i < 16; i++) NIBBLES[i.toString(16).charCodeAt(0)] = i;
 
 /** Two decimal digits of a text. */
 function two(text: string, at: number): number {

@@ -208,6 +208,16 @@ Deno.test("keys that are one value are one row, and values that a column would c
     files: {
       "a.csv":
         "id,price,when\n1,1.50,2026-01-01\n01,2.505,2026-01-02\n3,100.00,2026-01-03\n4,NaN,2026-01-04\n5,9.99,2026-02-30\n6,,2026-01-06\n+7,1.5,\n",
+      "b.ndjson": [
+        '{"id":"good","note":"ñ 😀","more":{"b":1,"a":[]}}',
+        '{"id":"nul","note":"a\\u0000b","more":1}',
+        '{"id":"half","note":"\\ud83d","more":1}',
+        '{"id":"deep nul","note":"","more":{"a":["\\u0000"]}}',
+        '{"id":"","note":"","more":1}',
+        `{"id":"${"é".repeat(1001)}","note":"","more":1}`,
+        `{"id":"deep","note":"","more":${"[".repeat(1100)}1${"]".repeat(1100)}}`,
+        '{"id":"also good","note":"\\u00e9","more":["\\u2028"]}',
+      ].join("\n"),
     },
   });
   const source = {
@@ -250,6 +260,35 @@ Deno.test("keys that are one value are one row, and values that a column would c
   assert.deepEqual(
     (await engine.sql`select id::text, n::int from keys order by id`).map((r) => Object.values(r)),
     [["-9223372036854775808", 4], ["0", 5], ["1", 2]],
+  );
+  // what PostgreSQL cannot store is told by its field, with the record as it was
+  const texts = await load(engine, [], {
+    table_name: "texts",
+    min_acceptance_ratio: 0,
+    source: {
+      type: "file",
+      path: "b.ndjson",
+      records: undefined,
+      columns: { note: "text", more: "jsonb" },
+    },
+  });
+  assert.deepEqual(counts(texts), [2, 0, 0, 0, 6]);
+  const unstorable = await engine
+    .sql`select line, field, rule, raw from etl.quarantine where run_id = ${texts.run_id} order by line`;
+  assert.deepEqual(unstorable.map(({ line, field, rule }) => [Number(line), field, rule]), [
+    [2, "note", "nul_character"],
+    [3, "note", "unicode"],
+    [4, "more", "nul_character"],
+    [5, "id", "key_missing"],
+    [6, "id", "key_too_long"],
+    [7, null, "not_storable"],
+  ]);
+  assert.equal(unstorable[2]!.raw, '{"id":"deep nul","note":"","more":{"a":["\\u0000"]}}');
+  assert.deepEqual(
+    (await engine.sql`select id, note, more::text from texts order by id desc`).map((r) =>
+      Object.values(r)
+    ),
+    [["good", "ñ 😀", '{"a": [], "b": 1}'], ["also good", "é", '["\u2028"]']],
   );
   // by the table's own columns, where the conf declares none
   const bare = await load(engine, [{ id: "1", n: 7 }, { id: "01", n: 8 }], { table_name: "keys" });

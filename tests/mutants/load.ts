@@ -509,9 +509,17 @@ export const LOAD: Mutant[] = [
   {
     id: "load/typed-key-value",
     file: "pipeline/typed_rows.ts",
-    find: "if (this.#key !== null) event.eventId = this.#keyOf(row, this.#key);",
-    replace: "",
+    find: "event.eventId = this.#keyOf(row, this.#key);",
+    replace: "event.eventId = `${event.payload.id}`;",
     breaks: "keys that are one value in their column are one row",
+    tests: ["integration/typed_tables_test.ts: keys that are one value"],
+  },
+  {
+    id: "load/typed-unstorable",
+    file: "pipeline/typed_rows.ts",
+    find: 'if (written.includes("\\0") || !written.isWellFormed()) throw this.#unstorable(row);',
+    replace: "",
+    breaks: "text that PostgreSQL cannot store is quarantined, in typed tables too",
     tests: ["integration/typed_tables_test.ts: keys that are one value"],
   },
   {

@@ -43,19 +43,11 @@ export const VALUES: Mutant[] = [
     tests: ["unit/transform_test.ts: a record nested too deeply"],
   },
   {
-    id: "values/key-bytes",
+    id: "values/bytes",
     file: "pipeline/stages/validate.ts",
-    find: "byteLength(eventId) > MAX_EVENT_ID_BYTES",
-    replace: "eventId.length > MAX_EVENT_ID_BYTES",
-    breaks: "keys are measured in bytes",
-    tests: ["unit/validate_test.ts: keys, types, versions and payloads"],
-  },
-  {
-    id: "values/payload-bytes",
-    file: "pipeline/stages/validate.ts",
-    find: "byteLength(text) > maxPayloadBytes",
-    replace: "text.length > maxPayloadBytes",
-    breaks: "payloads are measured in bytes",
+    find: "encoder.encode(text).byteLength > bytes",
+    replace: "text.length > bytes",
+    breaks: "keys and payloads are measured in bytes",
     tests: ["unit/validate_test.ts: keys, types, versions and payloads"],
   },
   {
@@ -186,6 +178,14 @@ export const VALUES: Mutant[] = [
     replace: "year % 100 !== 0",
     breaks: "2000 was a leap year",
     tests: ["unit/timestamps_test.ts: toUtcText() takes days that the calendar has"],
+  },
+  {
+    id: "values/plain-time",
+    file: "pipeline/timestamps.ts",
+    find: "isDay(century * 100 + year, pair(text, 5), pair(text, 8)) &&",
+    replace: "",
+    breaks: "a time that is read the short way has a day of the calendar",
+    tests: ["unit/timestamps_test.ts: toUtcText() takes a time that is written as it writes it"],
   },
   {
     id: "values/microseconds",

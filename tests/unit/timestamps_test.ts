@@ -33,6 +33,34 @@ Deno.test("toUtcText() takes days that the calendar has, and no others", () => {
   }
 });
 
+Deno.test("toUtcText() takes a time that is written as it writes it, and nothing that only looks so", () => {
+  for (
+    const time of ["2026-01-31T23:59:59Z", "2024-02-29T00:00:00.5Z", "0001-01-01T00:00:00.000001Z"]
+  ) {
+    assert.equal(toUtcText(time), time);
+  }
+  assert.equal(toUtcText("2026-01-01T00:00:00.100Z"), "2026-01-01T00:00:00.1Z");
+  assert.equal(toUtcText("2026-01-01T00:00:00.000Z"), "2026-01-01T00:00:00Z");
+  assert.equal(toUtcText("2026-01-01T00:00:00.1234567Z"), "2026-01-01T00:00:00.123456Z");
+  for (
+    const time of [
+      "2026-02-30T00:00:00Z",
+      "0000-01-01T00:00:00Z",
+      "2026-01-01T24:00:00Z",
+      "2026-01-01T00:60:00Z",
+      "2026-01-01T00:00:60Z",
+      "2026-01-01T00:00:00.Z",
+      "2026-01-01T00:00:00.5xZ",
+      "2026-01-01t00:00:00Z",
+      "2026/01/01T00:00:00Z",
+      "20_6-01-01T00:00:00Z",
+      "2026-01-01T00:00:0-Z",
+    ]
+  ) {
+    assert.equal(toUtcText(time), null, time);
+  }
+});
+
 Deno.test("toUtcText() agrees with the calendar on every day of four centuries", () => {
   for (let year = 1700; year <= 2100; year += 1) {
     for (let month = 1; month <= 12; month++) {
