@@ -9,6 +9,9 @@ import type { Log } from "../telemetry/log.ts";
 import { nextTime } from "../timers/jobs.ts";
 import type { WorkLoop } from "./work_loop.ts";
 
+/** Milliseconds for which requests are accepted before those that may go on are admitted. */
+const MAX_ADMISSION_PAUSE_MS = 100;
+
 /**
  * Does what requests, cancellations and ended runs leave to servers: makes destinations of runs asked for in SQL,
  * cancels, and gives free places to waiting runs.
@@ -17,13 +20,20 @@ export function workOnRequests(loop: WorkLoop, sql: Sql): void {
   const settle = async () => {
     const failures: unknown[] = [];
     const attempt = (part: () => Promise<unknown>) => part().catch((error) => failures.push(error));
+    const admit = async () => {
+      if (await admitRuns(sql) > 0) loop.wake("runs");
+    };
     await attempt(async () => {
-      while (await acceptRun(sql));
+      let admitted = performance.now();
+      while (await acceptRun(sql)) {
+        // the first of a thousand requests do not wait for the last of them
+        if (performance.now() - admitted < MAX_ADMISSION_PAUSE_MS) continue;
+        await admit();
+        admitted = performance.now();
+      }
     });
     await attempt(() => applyCancels(sql));
-    await attempt(async () => {
-      if (await admitRuns(sql) > 0) loop.wake("runs");
-    });
+    await attempt(admit);
     if (failures.length > 0) throw failures[0];
     return null;
   };

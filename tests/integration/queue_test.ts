@@ -189,6 +189,30 @@ Deno.test("runs without a version on one source and dataset go one at a time in 
   }
 });
 
+Deno.test("the first of many requests of one transaction is admitted before the last is accepted", async (t) => {
+  await using engine = await startEngine(t, { queue: true });
+  const { dsn } = engine.db;
+  await query(
+    dsn,
+    `select etl.request_run(jsonb_build_object('run_label', 'many ' || i, 'batch_size', 1))
+    from generate_series(1, 200) as i`,
+  );
+  const accepted = "select bool_and(accepted_at is not null) as all from etl.runs";
+  await waitFor(async () => (await query<{ all: boolean }>(dsn, accepted))[0]!.all, {
+    timeoutMs: 60_000,
+    what: "all requests to be accepted",
+  });
+  const [times] = await query(
+    dsn,
+    "select min(admitted_at) < max(accepted_at) as early from etl.runs",
+  );
+  assert.equal(times!.early, true);
+  await query(
+    dsn,
+    "select etl.cancel_run(run_id) from etl.runs where state in ('queued', 'running')",
+  );
+});
+
 Deno.test("an older request waits for no more turns than were asked for before it, though new labels keep coming", async (t) => {
   await using db = await testDatabase(t);
   await using sql = await client(db.dsn);
