@@ -1865,11 +1865,13 @@ begin
       return next;
     end if;
   elsif kind = 'object' then
-    for member, item in select * from jsonb_each(value) loop
+    -- most parameters of a run are numbers, and a call for each costs more than the look at all texts
+    for member, item in select * from jsonb_each(value) as e where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
       return query select * from etl.secrets_of(item, path || member);
     end loop;
   else
-    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place) loop
+    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place)
+      where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
       return query select * from etl.secrets_of(item, path || member);
     end loop;
   end if;
@@ -2044,7 +2046,9 @@ begin
   errors := errors || coalesce((
     select jsonb_agg(case o.origin when 'request' then e
       else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
-    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
+    -- a default is ours, and holds none
+    from jsonb_array_elements(etl.secret_errors((select coalesce(jsonb_object_agg(p.key, p.value), '{}')
+      from jsonb_each(params) as p where resolve_params.origins ->> p.key <> 'default'))) as e, lateral (
       select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
 end $$;
 comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';
@@ -6756,7 +6760,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('978caa7402cfc9b00f56059ee5273aec75d56aacced420cffe5bbd1d65e8dbd4')
+insert into etl.setups (checksum) values ('5a06238bad9597092c69ffbbe8a8711719b9b55b17ea1dab32c3aba886180afb')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6764,4 +6768,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"978caa7402cfc9b00f56059ee5273aec75d56aacced420cffe5bbd1d65e8dbd4","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"5a06238bad9597092c69ffbbe8a8711719b9b55b17ea1dab32c3aba886180afb","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

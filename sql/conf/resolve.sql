@@ -71,7 +71,9 @@ begin
   errors := errors || coalesce((
     select jsonb_agg(case o.origin when 'request' then e
       else e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', o.origin)) end)
-    from jsonb_array_elements(etl.secret_errors(params)) as e, lateral (
+    -- a default is ours, and holds none
+    from jsonb_array_elements(etl.secret_errors((select coalesce(jsonb_object_agg(p.key, p.value), '{}')
+      from jsonb_each(params) as p where resolve_params.origins ->> p.key <> 'default'))) as e, lateral (
       select resolve_params.origins ->> split_part(e ->> 'field', '.', 1) as origin) as o), '[]');
 end $$;
 comment on function etl.resolve_params(jsonb) is 'the parameters of a run that is asked for with this conf, and where each came from';

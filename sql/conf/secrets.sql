@@ -126,11 +126,13 @@ begin
       return next;
     end if;
   elsif kind = 'object' then
-    for member, item in select * from jsonb_each(value) loop
+    -- most parameters of a run are numbers, and a call for each costs more than the look at all texts
+    for member, item in select * from jsonb_each(value) as e where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
       return query select * from etl.secrets_of(item, path || member);
     end loop;
   else
-    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place) loop
+    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place)
+      where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
       return query select * from etl.secrets_of(item, path || member);
     end loop;
   end if;
