@@ -22,17 +22,31 @@ export async function* readRows(
   const ranges = positions === undefined
     ? [{ from: 0, to: (await file.stat()).size }]
     : byteRanges(await readEnds(dir, chunkNo), positions);
+  // read and sent in whole blocks, however small the ranges: a system call or a message for each row costs more than the row
+  const block = new Uint8Array(blockBytes);
+  let [start, end] = [0, 0];
+  let full = new Uint8Array(blockBytes);
+  let used = 0;
   for (const { from, to } of ranges) {
-    await file.seek(from, Deno.SeekMode.Start);
-    for (let left = to - from; left > 0;) {
+    for (let at = from; at < to;) {
+      if (at >= end) {
+        await file.seek(at, Deno.SeekMode.Start);
+        const size = await file.read(block);
+        if (size === null) throw new Error(`${chunkFile(dir, chunkNo, "rows")} ends too early`);
+        [start, end] = [at, at + size];
+      }
+      const size = Math.min(to, end, at + blockBytes - used) - at;
+      full.set(block.subarray(at - start, at - start + size), used);
+      at += size;
+      used += size;
+      if (used < blockBytes) continue;
+      yield full;
       // a new one each time: a socket may still be sending the one before
-      const buffer = new Uint8Array(Math.min(left, blockBytes));
-      const size = await file.read(buffer);
-      if (size === null) throw new Error(`${chunkFile(dir, chunkNo, "rows")} ends too early`);
-      yield buffer.subarray(0, size);
-      left -= size;
+      full = new Uint8Array(blockBytes);
+      used = 0;
     }
   }
+  if (used > 0) yield full.subarray(0, used);
   yield COPY_TRAILER;
 }
 
