@@ -58,6 +58,7 @@ import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.
 import type { TypedTable } from "../store/row_layout.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
+import { beginFirstLoad, endFirstLoad } from "../store/first_load.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 
@@ -230,7 +231,9 @@ class RunExecution {
         published.add(chunkNo);
         this.#tracker.add("load", { in: events, out: written });
       }
-      await this.#publish(decisions.filter(({ chunkNo }) => !published.has(chunkNo)));
+      const open = decisions.filter(({ chunkNo }) => !published.has(chunkNo));
+      if (comparison === "none") await this.#publishFirst(open);
+      else await this.#publish(open);
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
@@ -476,6 +479,26 @@ class RunExecution {
     }
   }
 
+  /** Publishes into a table that was empty: many rows without its indexes, which are made when the rows are there. */
+  async #publishFirst(decisions: ChunkDecision[]): Promise<void> {
+    const { sql, settings: { firstLoadRows = 100_000 } } = this.#deps;
+    const rows = decisions.reduce((sum, { inserts }) => sum + inserts, 0);
+    const began = rows >= firstLoadRows && await beginFirstLoad(sql, this.#run);
+    try {
+      await this.#publish(decisions);
+    } catch (error) {
+      const { why } = this.#control;
+      // where there will be another attempt, it begins with this
+      if (began && why !== "server stops" && why !== "replaced") {
+        await endFirstLoad(sql, this.#context.params).catch((error) =>
+          this.#log.warn("the table's indexes could not be made now", { error })
+        );
+      }
+      throw error;
+    }
+    if (began) await endFirstLoad(sql, this.#context.params);
+  }
+
   async #publish(decisions: ChunkDecision[]): Promise<void> {
     await forEachLane(decisions, this.#lanes, async (decision) => {
       this.#control.throwIfHalted();
@@ -537,6 +560,8 @@ export interface RunSettings {
   maxAttempts: number;
   /** Minutes that a run waits for what is away; default 30. */
   outageMinutes?: number;
+  /** Rows from which on an empty table gets its indexes when the rows are there; default 100,000. */
+  firstLoadRows?: number;
   spoolDir: string;
   dataDir: string;
   transformsDir: string;

@@ -1,12 +1,27 @@
-import { errorCode, isTransient, noteOutage, passing } from "../store/errors.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { errorCode, isTransient, noteOutage, passing, raisedProblem } from "../store/errors.ts";
+import { type FieldError, Problem, type ProblemType } from "../vocabulary/problem.ts";
+
+/** The problem that a function in SQL has raised, as one of ours; any other error as it is. */
+export function asRaised(error: unknown): unknown {
+  const raised = raisedProblem(error);
+  if (raised === null) return error;
+  const { type, status, detail, errors, ...extra } = raised;
+  return new Problem(type as ProblemType, {
+    status,
+    detail,
+    errors: errors as FieldError[],
+    extra,
+    cause: error,
+  });
+}
 
 /**
  * The problem that a failed run shows. Problems stay; what the database says is
  * shown with its code, since it tells the user what to do; a defect of the
  * program is named as such and its text stays in the log.
  */
-export function runProblem(error: unknown, stage: string | null): Problem {
+export function runProblem(thrown: unknown, stage: string | null): Problem {
+  const error = asRaised(thrown);
   if (error instanceof Problem) return error;
   noteOutage(error);
   const where = stage === null ? "" : ` in ${stage}`;

@@ -41,6 +41,7 @@ const PARTS = {
     "datasets/profile",
     "datasets/destination",
     "datasets/typed_tables",
+    "datasets/first_load",
     "runs/order",
     "runs/request",
     "runs/admit",

@@ -95,18 +95,27 @@ export interface PublishedCounts {
   duplicates: number;
 }
 
-/** Stores a chunk as published, in the transaction that wrote its rows. */
+/** Thrown where another run's first load has left the table without its key, so that rows could stand there twice. */
+export class KeyMissing extends Error {
+  override readonly message = "the first load of another run has left the table without its key";
+}
+
+/**
+ * Stores a chunk as published, in the transaction that wrote its rows, whose lock keeps any first load from
+ * beginning. Throws KeyMissing where another run's goes on.
+ */
 export async function markPublished(
   client: Client,
   fence: Fence,
   chunkNo: number,
-  counts: PublishedCounts & { worker: string; loadMs: number },
+  counts: PublishedCounts & { worker: string; loadMs: number; table: string },
 ): Promise<void> {
-  await client.query({
+  const { rowCount } = await client.query({
     text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
         unchanged = $6, duplicates = $7, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
         published_at = clock_timestamp()
-      where run_id = $1 and chunk_no = $2`,
+      where run_id = $1 and chunk_no = $2
+        and not exists (select from etl.first_loads where relation = to_regclass($9) and run_id <> $1)`,
     values: [
       fence.runId,
       chunkNo,
@@ -116,6 +125,8 @@ export async function markPublished(
       counts.unchanged,
       counts.duplicates,
       counts.loadMs,
+      counts.table,
     ],
   });
+  if (rowCount === 0) throw new KeyMissing();
 }

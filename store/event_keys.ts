@@ -1,5 +1,6 @@
 import { copyIn } from "./copy.ts";
 import type { Sql } from "./database.ts";
+import { endFirstLoad } from "./first_load.ts";
 import { isNewer, orNone, type Precedence, versionOf } from "./event_rows.ts";
 import { type Client, quoteTable } from "./pg.ts";
 import { layoutOf, type TypedTable } from "./row_layout.ts";
@@ -36,20 +37,23 @@ function manifestName({ runId, attempt }: { runId: string; attempt: number }): s
 
 /**
  * Whether the destination holds a row, and how many PostgreSQL thinks it holds
- * (0 where it was never analysed); nothing where it does not exist.
+ * (0 where it was never analysed); nothing where it does not exist. Makes the indexes that a first load has left out.
  */
 export async function destinationSize(
   sql: Sql,
   schema: string,
   table: string,
 ): Promise<{ filled: boolean; rows: number }> {
-  const [known] = await sql<{ rows: number | null }[]>`
-    select sum(greatest(c.reltuples, 0))::float8 as rows
+  const [known] = await sql<{ rows: number | null; keyless: boolean }[]>`
+    select sum(greatest(c.reltuples, 0))::float8 as rows,
+      exists (select from etl.first_loads as f where f.relation = any (array_agg(t.oid))) as keyless
     from (select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) as oid) as t
     -- autovacuum analyses the partitions of a table, never the table
     cross join lateral (select t.oid union select p.relid from pg_partition_tree(t.oid) as p where p.isleaf) as stored
     join pg_class as c on c.oid = stored.oid and c.relkind <> 'p'`;
   if (known!.rows === null) return { filled: false, rows: 0 };
+  // without its key nothing could be compared with it
+  if (known!.keyless) await endFirstLoad(sql, { schema_name: schema, table_name: table });
   const [row] = await sql<{ filled: boolean }[]>`
     select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
   return { filled: row!.filled, rows: known!.rows };

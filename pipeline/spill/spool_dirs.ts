@@ -4,6 +4,7 @@ import type { Sql } from "../../store/database.ts";
 import { databaseIdentity } from "../../store/installation.ts";
 import { endedRuns, unfinishedRuns } from "../../store/runs.ts";
 import { dropLeftoverManifests } from "../../store/event_keys.ts";
+import { endLeftoverFirstLoads } from "../../store/first_load.ts";
 
 const LOCK = "lock";
 
@@ -78,7 +79,7 @@ export async function removeOldLayout(sql: Sql, spoolDir: string): Promise<void>
 
 /**
  * Removes what ended runs have left: their directories below the database's spool directory
- * (`SpoolDirs.runs`), and manifests in the database. What unfinished runs
+ * (`SpoolDirs.runs`), and in the database manifests and tables without their indexes. What unfinished runs
  * have stays, since the next attempt uses it; so does what this server has in hand.
  */
 export async function removeLeftovers(
@@ -97,6 +98,7 @@ export async function removeLeftovers(
     }
   }
   await dropLeftoverManifests(sql);
+  await endLeftoverFirstLoads(sql);
 }
 
 async function removeDir(path: string): Promise<void> {

@@ -1,5 +1,6 @@
-import { lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
+import { KeyMissing, lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
 import { errorCode } from "../../store/errors.ts";
+import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
 import { layoutOf } from "../../store/row_layout.ts";
@@ -10,6 +11,8 @@ import { type TaskEnvironment, transactionOptions } from "../workers/environment
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
 
 const UNIQUE_VIOLATION = "23505";
+/** What an upsert says of a table without its key. */
+const NO_KEY = "42P10";
 /** Bytes of one COPY message at least and at most. */
 const MIN_FLUSH_BYTES = 1 << 10;
 const MAX_FLUSH_BYTES = 1 << 20;
@@ -19,7 +22,8 @@ const MAX_FLUSH_BYTES = 1 << 20;
  * into the destination, changed rows through a staging table and an upsert, the
  * chunk's state with them, so that each chunk is published exactly once. When
  * another run has put one of the new keys there since resolve, the whole chunk
- * goes through the upsert.
+ * goes through the upsert. The key that another run's first load has left out is
+ * made first.
  */
 export async function publishChunk(
   env: TaskEnvironment,
@@ -44,16 +48,23 @@ export async function publishChunk(
         ...counts,
         worker: env.workerName,
         loadMs,
+        table: quoteTable(context.params.schema_name, context.params.table_name),
       });
       return { published: true, ...counts };
     });
-  let result: PublishedCounts & { published: boolean };
-  try {
-    result = await once();
-  } catch (error) {
-    if (errorCode(error) !== UNIQUE_VIOLATION) throw error;
-    upsertAll = true;
-    result = await once();
+  let result: (PublishedCounts & { published: boolean }) | null = null;
+  while (result === null) {
+    try {
+      result = await once();
+    } catch (error) {
+      if (error instanceof KeyMissing || errorCode(error) === NO_KEY) {
+        await connection.transaction(
+          transactionOptions(env),
+          (client) => endOthersFirstLoad(client, context.params),
+        );
+      } else if (errorCode(error) !== UNIQUE_VIOLATION || upsertAll) throw error;
+      else upsertAll = true;
+    }
   }
   await removeRows(context, decision.chunkNo);
   return { ...result, elapsedMs: performance.now() - started };

@@ -1,6 +1,7 @@
 /// <reference lib="deno.worker" />
 import { errorCode, isTransient } from "../../store/errors.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { asRaised } from "../run_problem.ts";
 import { stageOf } from "../stage_tracker.ts";
 import type {
   FromWorker,
@@ -72,8 +73,9 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
 };
 
-function toWire(error: unknown): WireError {
-  const stage = stageOf(error);
+function toWire(thrown: unknown): WireError {
+  const stage = stageOf(thrown);
+  const error = asRaised(thrown);
   if (error instanceof Problem) {
     return { problem: error.toJSON(), transient: error.transient, stage };
   }

@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { type FieldError, Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { asRaised } from "../../pipeline/run_problem.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { baseOf, problemBelow } from "./base_path.ts";
 import { spanishProblem } from "../../vocabulary/problems_es.ts";
 import { blockers, blockerText } from "../../store/blockers.ts";
@@ -12,7 +13,6 @@ import {
   isUnstorableText,
   noteOutage,
   passing,
-  raisedProblem,
 } from "../../store/errors.ts";
 import type { Log } from "../../telemetry/log.ts";
 
@@ -28,16 +28,8 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof HTTPException) {
     return new Problem("bad-request", { status: error.status, detail: error.message });
   }
-  const raised = raisedProblem(error);
-  if (raised !== null) {
-    const { type, status, detail, errors, ...extra } = raised;
-    return new Problem(type as ProblemType, {
-      status,
-      detail,
-      errors: errors as FieldError[],
-      extra,
-    });
-  }
+  const raised = asRaised(error);
+  if (raised instanceof Problem) return raised;
   if (isUnstorableText(error)) {
     return new Problem("bad-request", {
       status: 400,

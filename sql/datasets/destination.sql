@@ -35,6 +35,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
     where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
       and i.indisvalid and i.indimmediate and a.attname = 'event_id')
+    -- or will find them: its first load makes the key when the rows are there
+    or exists (select from etl.first_loads as f where f.relation = has_event_key.relation)
 $$;
 
 -- Whether a table has the columns of an audit table.

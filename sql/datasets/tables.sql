@@ -48,3 +48,14 @@ alter table etl.datasets add constraint datasets_typed_or_events
 alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
 alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
 comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
+
+-- Tables whose first load goes on without indexes (first_load.sql).
+create table if not exists etl.first_loads (
+  relation regclass primary key,
+  run_id uuid not null,
+  primary_key name not null,
+  -- what makes them, the primary key's first
+  indexes text[] not null,
+  began_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.first_loads is 'tables that get their first rows without indexes; whoever comes has them made (etl.end_first_load)';

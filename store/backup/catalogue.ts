@@ -136,6 +136,7 @@ export const LEFT_OUT: Record<string, string> = {
   consumer_transactions: "empty but within a consumer's transaction",
   consumers: "published by the servers when they start",
   exports: "belongs to what other systems know; a restored one would be sent again",
+  first_loads: "a restored table has all its indexes",
   idempotency_keys: "a repeated request is for the database that it was made to",
   job_runs: "tell what was done to the database that they are in",
   job_scheduler: "who runs periodic jobs is decided by each database anew",
