@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { WorkerPool } from "../../pipeline/workers/pool.ts";
 import type { TaskKind } from "../../pipeline/workers/task.ts";
 import { removeLeftovers } from "../../pipeline/spill/spool_dirs.ts";
 import { beginFirstLoad } from "../../store/first_load.ts";
@@ -51,6 +52,21 @@ async function begun(engine: Engine) {
 async function session(engine: Engine) {
   const client = await connect(engine.db.dsn, { applicationName: "the test's session" });
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+/** The engine's workers, before whose tasks something happens. */
+function beforeTasks(engine: Engine, happens: (kind: TaskKind) => Promise<void>): WorkerPool {
+  const pool = engine.deps.workers;
+  const submit = async (runId: string, kind: TaskKind, input: never) => {
+    await happens(kind);
+    return await pool.submit(runId, kind, input);
+  };
+  return new Proxy(pool, {
+    get: (_target, name) => {
+      const member = Reflect.get(pool, name, pool);
+      return name === "submit" ? submit : typeof member === "function" ? member.bind(pool) : member;
+    },
+  });
 }
 
 async function count(engine: Engine): Promise<number> {
@@ -113,26 +129,22 @@ Deno.test("whoever comes while a first load goes on has the key made first", asy
   const { run, before } = await begun(engine);
   // the table is one of events all the time
   const later = await engine.submit(others(6, 100));
-  assert.equal((await engine.toEnd(later.run_id)).counts.inserted, 6);
+  const compared = beforeTasks(engine, async (kind) => {
+    if (kind !== "prepare") return;
+    assert.deepEqual((await indexes(engine)).definitions, before.definitions, "to compare with");
+  });
+  await engine.execute(later.run_id, { workers: compared });
+  assert.equal((await engine.run(later.run_id)).counts.inserted, 6);
   assert.deepEqual((await indexes(engine)).definitions, before.definitions);
   assert.equal(await beginFirstLoad(engine.deps.sql, run), false, "it holds rows");
 
   // one that has found the table empty and writes when the key is gone
   await engine.sql.unsafe(`delete from ${TABLE}`);
   const early = await engine.submit(others(3, 200));
-  const pool = engine.deps.workers;
   let published = 0;
-  const submit = async (runId: string, kind: TaskKind, input: never) => {
-    if (kind === "publish" && ++published === 1) {
-      assert.equal(await beginFirstLoad(engine.deps.sql, run), true);
-    }
-    return await pool.submit(runId, kind, input);
-  };
-  const workers = new Proxy(pool, {
-    get: (_target, name) => {
-      const member = Reflect.get(pool, name, pool);
-      return name === "submit" ? submit : typeof member === "function" ? member.bind(pool) : member;
-    },
+  const workers = beforeTasks(engine, async (kind) => {
+    if (kind !== "publish" || ++published > 1) return;
+    assert.equal(await beginFirstLoad(engine.deps.sql, run), true);
   });
   await engine.execute(early.run_id, { workers });
   assert.equal((await engine.run(early.run_id)).counts.inserted, 3);
