@@ -1011,6 +1011,17 @@ alter table etl.datasets drop constraint if exists datasets_typed_not_maintained
 alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
 comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
 
+-- Tables whose first load goes on without indexes (first_load.sql).
+create table if not exists etl.first_loads (
+  relation regclass primary key,
+  run_id uuid not null,
+  primary_key name not null,
+  -- what makes them, the primary key's first
+  indexes text[] not null,
+  began_at timestamptz not null default clock_timestamp()
+);
+comment on table etl.first_loads is 'tables that get their first rows without indexes; whoever comes has them made (etl.end_first_load)';
+
 -- sql/schedules/tables.sql
 -- Schedules: when runs are due by the clock, and what became of each of these times.
 create table if not exists etl.schedules (
@@ -2679,6 +2690,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
     where i.indrelid = relation and i.indisunique and i.indnkeyatts = 1 and i.indpred is null
       and i.indisvalid and i.indimmediate and a.attname = 'event_id')
+    -- or will find them: its first load makes the key when the rows are there
+    or exists (select from etl.first_loads as f where f.relation = has_event_key.relation)
 $$;
 
 -- Whether a table has the columns of an audit table.
@@ -3232,6 +3245,110 @@ exception
     perform etl.raise_problem('conflict', format('%s: %s has such a column already, which no run has made', sqlerrm, relation), status => 409);
 end $$;
 comment on function etl.alter_dataset(text, jsonb, jsonb, text, uuid) is 'adds columns to a typed table and gives columns wider types';
+
+-- sql/datasets/first_load.sql
+-- The first load of an empty table adds its rows without indexes, which are made when the rows are there: a key that falls
+-- anywhere in an index costs more than the rest of its row. Whoever else comes meanwhile has them made first, so that nothing
+-- is written by a key that is not unique yet (markPublished, store/chunks.ts). docs/decisions/publish.md has figures.
+
+-- Takes the indexes off the empty table of a run that is about to add its first rows. False where that is not worth a wait, or
+-- the table is another's, partitioned, or has something attached to it. Runs as the owner of schema etl, who has made the table.
+create or replace function etl.begin_first_load(run_id uuid, attempt integer) returns boolean
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '200ms' as $$
+declare
+  run etl.runs;
+  relation regclass;
+  filled boolean;
+  key record;
+  each text;
+begin
+  select * into run from etl.runs as r
+    where r.run_id = begin_first_load.run_id and r.attempt = begin_first_load.attempt and r.state = 'running' for share;
+  relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+  if relation is null or not exists (
+      select from pg_class as c join pg_roles as o on o.oid = c.relowner
+      where c.oid = relation and o.rolname = current_user and c.relkind = 'r' and c.relreplident = 'd')
+      or exists (select from pg_inherits as i where relation in (i.inhrelid, i.inhparent))
+      or exists (select from pg_rewrite as r where r.ev_class = relation)
+      -- those of foreign keys too
+      or exists (select from pg_trigger as t where t.tgrelid = relation)
+      or exists (
+        select from pg_index as i join pg_class as c on c.oid = i.indexrelid
+        where i.indrelid = relation and (not i.indisvalid or i.indexprs is not null or i.indpred is not null or i.indisclustered
+          or i.indisexclusion or not i.indimmediate or c.reltablespace <> 0 or c.reloptions is not null
+          or i.indisunique and not i.indisprimary)) then
+    return false;
+  end if;
+  select i.indexrelid, c.relname as name into key from pg_index as i join pg_class as c on c.oid = i.indexrelid
+    where i.indrelid = relation and i.indisprimary;
+  if not found then
+    return false;
+  end if;
+  begin
+    execute format('lock table %s in access exclusive mode', relation);
+    execute format('select exists (select from %s)', relation) into filled;
+    if filled then
+      return false;
+    end if;
+    insert into etl.first_loads (relation, run_id, primary_key, indexes)
+    select i.indrelid, run.run_id, key.name, array_agg(pg_get_indexdef(i.indexrelid) order by i.indisprimary desc, i.indexrelid)
+    from pg_index as i where i.indrelid = relation::oid group by i.indrelid;
+    -- the columns of the key stay without nulls
+    execute (select format('alter table %s %s, drop constraint %I', relation,
+        string_agg(format('alter column %I set not null', a.attname), ', '), key.name)
+      from pg_index as i join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = any (i.indkey) where i.indexrelid = key.indexrelid);
+    for each in select i.indexrelid::regclass::text from pg_index as i where i.indrelid = relation loop
+      execute format('drop index %s', each);
+    end loop;
+    return true;
+  -- a reader that stays, or a view that groups by the key
+  exception when lock_not_available or dependent_objects_still_exist then
+    return false;
+  end;
+end $$;
+comment on function etl.begin_first_load(uuid, integer) is 'takes the indexes off the empty table of a run that is about to fill it';
+
+-- Makes the indexes that a first load has left out, whoever asks. Readers are let through while they are made. Raises conflict
+-- where somebody has written keys of the load into the table by hand meanwhile.
+create or replace function etl.end_first_load(relation regclass) returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  load etl.first_loads;
+  each text;
+  twice text;
+begin
+  select * into load from etl.first_loads as f where f.relation = end_first_load.relation for update;
+  if not found then
+    return;
+  end if;
+  if exists (select from pg_class as c join pg_roles as o on o.oid = c.relowner where c.oid = load.relation and o.rolname = current_user) then
+    foreach each in array load.indexes loop
+      begin
+        execute each;
+      exception
+        when duplicate_table then null;
+        when unique_violation then
+          get stacked diagnostics twice = pg_exception_detail;
+          perform etl.raise_problem('conflict', format('While %s got its first rows, somebody else wrote rows with the same keys into it, so it has no primary key yet. '
+            || 'Delete what stands there twice (%s), and ask for the run again: it makes the key.', relation, rtrim(twice, '.')), status => 409);
+      end;
+    end loop;
+    if not exists (select from pg_index as i where i.indrelid = load.relation and i.indisprimary) then
+      execute format('alter table %s add constraint %I primary key using index %I', load.relation, load.primary_key, load.primary_key);
+    end if;
+  end if;
+  delete from etl.first_loads as f where f.relation = load.relation;
+end $$;
+comment on function etl.end_first_load(regclass) is 'makes the indexes that a first load has left out';
+
+-- Makes the indexes that runs which have ended have left out, as a server that died has.
+create or replace function etl.end_leftover_first_loads() returns void
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  delete from etl.first_loads as f where not exists (select from pg_class as c where c.oid = f.relation);
+  perform etl.end_first_load(f.relation) from etl.first_loads as f
+  where not exists (select from etl.runs as r where r.run_id = f.run_id and r.state in ('queued', 'running'));
+end $$;
 
 -- sql/runs/order.sql
 -- In which order runs are executed, and what one that comes late may change.
@@ -6487,6 +6604,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.deadlines', 'server', 'select, insert, update, delete'),
     ('table', 'etl.deliveries', 'server', 'select, insert, update, delete'),
     ('table', 'etl.exports', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.first_loads', 'server', 'select'),
     ('table', 'etl.idempotency_keys', 'server', 'select, insert, update, delete'),
     ('table', 'etl.job_runs', 'server', 'select, insert, update, delete'),
     ('table', 'etl.job_scheduler', 'server', 'select, insert, update, delete'),
@@ -6579,6 +6697,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.delete_old_by_age', 'server', 'execute'),
     ('function', 'etl.database_identity', 'server', 'execute'),
     ('function', 'etl.detect_alerts', 'server', 'execute'),
+    ('function', 'etl.begin_first_load', 'server', 'execute'),
+    ('function', 'etl.end_first_load', 'server', 'execute'),
+    ('function', 'etl.end_leftover_first_loads', 'server', 'execute'),
     ('function', 'etl.drop_leftover_manifests', 'server', 'execute'),
     ('function', 'etl.drop_manifests', 'server', 'execute'),
     ('function', 'etl.drop_typed_view', 'server', 'execute'),
@@ -6760,7 +6881,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('5a06238bad9597092c69ffbbe8a8711719b9b55b17ea1dab32c3aba886180afb')
+insert into etl.setups (checksum) values ('6d32541b680a872814cdebd1ffbda89f9e17daf86857a6c33637d72561ed9b27')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -6768,4 +6889,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"5a06238bad9597092c69ffbbe8a8711719b9b55b17ea1dab32c3aba886180afb","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"6d32541b680a872814cdebd1ffbda89f9e17daf86857a6c33637d72561ed9b27","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
