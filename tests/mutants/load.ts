@@ -95,7 +95,7 @@ export const LOAD: Mutant[] = [
   {
     id: "load/upsert-fallback",
     file: "pipeline/stages/publish.ts",
-    find: "if (errorCode(error) !== UNIQUE_VIOLATION) throw error;",
+    find: "if (errorCode(error) !== UNIQUE_VIOLATION || upsertAll) throw error;",
     replace: "throw error;",
     breaks: "a run that another has overtaken repeats the chunk as an upsert",
     tests: ["integration/races_load_test.ts: two runs race with new rows of the same keys"],
