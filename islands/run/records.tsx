@@ -11,6 +11,7 @@ import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
 import { isOver, REQUEST_BODY } from "../../vocabulary/words.ts";
 import { fieldSpan } from "./field_span.ts";
+import { ReplayDialog } from "./replay.tsx";
 import type { RunExtras } from "./run_data.ts";
 import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
 import { Result } from "../ui/expectation.tsx";
@@ -29,6 +30,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
   const [page, setPage] = useState<Pick<typeof quarantine, "items" | "next"> | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
+  const [asking, setAsking] = useState(false);
   const offline = t("error.network");
   const { items, next } = page ?? quarantine;
   const total = quarantine.rules.reduce((sum, { count }) => sum + count, 0);
@@ -86,17 +88,38 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
           </span>
         )}
         {total > 0 && isOver(run.state) && (
-          <button
-            type="button"
-            class="button only-with-script"
-            onClick={replay}
-            title={t("run.replay_help")}
-            {...operator.control(busy)}
-          >
-            <Icon name="retry" /> {rule === null ? t("run.replay") : t("run.replay_rule", { rule })}
-          </button>
+          <>
+            <button
+              type="button"
+              class="button only-with-script"
+              onClick={replay}
+              title={t("run.replay_help")}
+              {...operator.control(busy)}
+            >
+              <Icon name="retry" />{" "}
+              {rule === null ? t("run.replay") : t("run.replay_rule", { rule })}
+            </button>
+            <button
+              type="button"
+              class="button only-with-script"
+              onClick={() => setAsking(true)}
+              title={t("replay.about")}
+              {...operator.control(busy)}
+            >
+              {t("replay.with")}
+            </button>
+          </>
         )}
       </div>
+      {asking && (
+        <ReplayDialog
+          run={run}
+          items={items}
+          rules={quarantine.rules}
+          rule={rule}
+          onClose={() => setAsking(false)}
+        />
+      )}
       {failure !== null && <Notice kind="problem" alert title={failure} />}
       {total === 0 ? <p class="empty">{t("run.no_quarantine")}</p> : (
         <>

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
+import type { ReplayChoices } from "../../islands/run/replay.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
@@ -15,7 +16,8 @@ import {
   runLogs,
   runRelations,
 } from "../../store/run_views.ts";
-import { runValidation } from "../../store/suites.ts";
+import { listSuites, runValidation } from "../../store/suites.ts";
+import { transformNames } from "./data_files.ts";
 import { csvText } from "../shared/csv.ts";
 import { encodeCursor } from "../shared/page_cursor.ts";
 import { type DashboardDeps, Island, type Page, SECURITY_HEADERS } from "./page.tsx";
@@ -34,6 +36,7 @@ export const runPage: Page = {
     "/runs/:id/quarantine.csv": (c, deps) => quarantineFile(c, deps, "csv"),
     "/runs/:id/quarantine.ndjson": (c, deps) => quarantineFile(c, deps, "ndjson"),
     "/runs/:id/log.txt": logFile,
+    "/data/replay-choices": replayChoices,
   },
   async load(c, deps) {
     const run = await requiredRun(c, deps);
@@ -49,6 +52,16 @@ export const runPage: Page = {
     };
   },
 };
+
+/** What a replay of rejected records can be given. */
+async function replayChoices(c: Context, { sql, config }: DashboardDeps): Promise<Response> {
+  const [transforms, suites] = await Promise.all([
+    transformNames(config.transformsDir),
+    listSuites(sql),
+  ]);
+  const choices: ReplayChoices = { transforms, suites: suites.map(({ name }) => name) };
+  return c.json(choices, 200, { "cache-control": "no-store" });
+}
 
 /** What the page looks up again while its run goes on. */
 async function runData(c: Context, deps: DashboardDeps): Promise<Response> {

@@ -77,6 +77,7 @@ Deno.test({
     const records = Array.from({ length: 30 }, (_, id) => ({
       id,
       at: id < 25 ? "not a time" : "2026-01-01T00:00:00Z",
+      entered: "2026-01-02T00:00:00Z",
     }));
     const id = await site.run({
       run_label: "manual",
@@ -123,9 +124,27 @@ Deno.test({
         page,
         "document.querySelectorAll('#quarantine .chip')[1].getAttribute('aria-pressed') === 'true'",
       );
-      await card.getByRole("button", { name: /^Replay/ }).click();
+      await card.getByRole("button", { name: "Replay with…" }).click();
+      const dialog = page.getByRole("dialog");
+      assert.match(await dialog.getByLabel("Records").inputValue(), /occurred_at/);
+      await assertAccessible(page, "the dialog for a replay");
+      await screenshot(page, "run_replay_with");
+      await dialog.getByRole("button", { name: "Dry run" }).click();
+      await dialog.getByText("Some records would be rejected again.").or(
+        dialog.getByText("The dry run failed."),
+      ).waitFor();
+      await dialog.getByRole("checkbox", { name: "entered is the time" }).check();
+      await dialog.getByRole("button", { name: "Dry run" }).click();
+      await dialog.getByText("Every record would be accepted.").waitFor();
+      assert.match(await dialog.getByRole("status").innerText(), /Inserted 25/);
+      await dialog.getByRole("button", { name: "Replay" }).click();
       await page.waitForURL((url) => !url.pathname.endsWith(id));
       await page.getByRole("link", { name: "Replay of another run" }).waitFor();
+      await page.locator(".run-head .state").getByText("Succeeded").waitFor();
+      const { items } = await site.api<{ items: { state: string }[] }>(
+        `/api/etl/runs/${id}/quarantine`,
+      );
+      assert.ok(items.every(({ state }) => state === "replayed"));
     });
     // on a phone the failure and its records come before all else, which links lead to
     await site.visit(
