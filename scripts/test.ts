@@ -1,10 +1,11 @@
 /**
- * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: starts the PostgreSQL that the tests
- * share, runs `deno test` suite by suite, says what skipped tests need, and ends with
- * one line that sums them up, after what was said of each failure. `--quick` runs what needs no database. `--full` adds what needs more
+ * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: runs `deno test` suite by suite, several
+ * tracks of suites side by side, each suite with a PostgreSQL that its tests share. It lists the files that
+ * took longest and what skipped tests need, and ends with one line that sums them up, after the output of
+ * each failure. `--quick` runs what needs no database. `--full` adds what needs more
  * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
  * out without `ETL_TEST_LONG=1`; there the files of failed tests run a second time, alone: what
- * passes then hangs on what ran beside it, and is listed as unstable, with what it said.
+ * passes then hangs on what ran beside it, and is listed as unstable, with its output.
  */
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,7 +14,14 @@ import { onEndingSignal } from "./launch.ts";
 import { killTree } from "./process_tree.ts";
 import { runScript } from "./run_script.ts";
 import { lines } from "./server_process.ts";
-import { type Counts, countsLine, FailureReader, parseSummary } from "./test_counts.ts";
+import {
+  type Counts,
+  countsLine,
+  type FailedTest,
+  FailureReader,
+  FileTimes,
+  parseSummary,
+} from "./test_counts.ts";
 import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
 
 interface Suite {
@@ -31,17 +39,37 @@ interface Suite {
   except?: RegExp;
 }
 
+/** Suites of a track follow each other, tracks run side by side, and what runs alone comes last. */
+interface Plan {
+  tracks: Suite[][];
+  alone: Suite[];
+}
+
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
 /** Files of a folder below tests/. */
 const named = (folder: string, ...names: string[]) =>
   names.map((name) => `${folder}/${name}_test.ts`);
 
-// more at once than the two cores of a small machine: tests also wait, for leases, for the clock
-const INTEGRATION = { paths: ["unit", "integration", "launch"], parallel: 3 };
+/**
+ * What waits for the clock most of its time: jobs that fire each minute, servers that are frozen or gone
+ * for as long as others may take to notice. These have a lane of their own, so that none of the others idles.
+ */
+const CLOCK = [
+  ...named("integration", "jobs_other_database", "jobs_pg_cron", "jobs_schedules", "jobs_servers"),
+  ...named("integration", "schedules_pg_cron", "outages", "secrets"),
+];
 
-const PAGES: Suite[] = [
-  { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 },
+const IS_CLOCK = new RegExp(CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
+
+const INTEGRATION = { paths: ["unit", "integration", "launch"], except: IS_CLOCK, parallel: 3 };
+
+const THE_CLOCK: Suite = { title: "what the clock starts", paths: CLOCK, parallel: 1 };
+
+const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 };
+
+/** What measures, or counts processes: nothing runs beside it. */
+const ALONE: Suite[] = [
   { title: "how light pages are", paths: ["browser/weight_test.ts"], parallel: 1 },
   { title: "quickstart", paths: ["quickstart"], parallel: 1 },
 ];
@@ -52,14 +80,17 @@ const SOME_FAULTS = named(
   ...["cancel_retry", "connections", "fence", "postgres_down", "server_killed", "worker_killed"],
 );
 
-const SUITES: Suite[] = [
-  {
-    ...INTEGRATION,
-    title: "unit, integration and some faults",
-    paths: [...SOME_FAULTS, ...INTEGRATION.paths],
-  },
-  ...PAGES,
-];
+const PLAN: Plan = {
+  tracks: [
+    [{
+      ...INTEGRATION,
+      title: "unit, integration and some faults",
+      paths: [...SOME_FAULTS, ...INTEGRATION.paths],
+    }],
+    [THE_CLOCK, BROWSER],
+  ],
+  alone: ALONE,
+};
 
 /** The main job and its faults: every statement that a server's role has to suffice for. */
 const MAIN_JOB = [
@@ -94,26 +125,35 @@ const ON_POSTGRES = [
   ...["backup_psql", "backup_restore", "maintenance", "test_database"],
 ];
 
-const FULL_SUITES: Suite[] = [
-  { ...INTEGRATION, title: "unit and integration", long: true },
-  { title: "faults", paths: ["faults"], parallel: 3, long: true },
-  ...PAGES.map((suite) => ({ ...suite, long: true })),
-  // needs Python, and installs what it compares with from PyPI
-  { title: "conformance", paths: ["conformance"], parallel: 2, long: true },
-  { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 3 },
-  {
-    title: "PostgreSQL 15",
-    paths: named("integration", ...ON_POSTGRES),
-    kind: "debian15",
-    parallel: 3,
-  },
-];
+const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, long: true }));
+
+const FULL_PLAN: Plan = {
+  tracks: [
+    [
+      ...long([{ ...INTEGRATION, title: "unit and integration" }]),
+      { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 3 },
+      {
+        title: "PostgreSQL 15",
+        paths: named("integration", ...ON_POSTGRES),
+        kind: "debian15",
+        parallel: 3,
+      },
+    ],
+    long([
+      { title: "faults", paths: ["faults"], parallel: 2 },
+      // needs Python, and installs what it compares with from PyPI
+      { title: "conformance", paths: ["conformance"], parallel: 2 },
+    ]),
+    long([THE_CLOCK, { ...BROWSER, parallel: 1 }]),
+  ],
+  alone: long(ALONE),
+};
+
+/** What can be tried without a database. */
+const QUICK_PLAN: Plan = { tracks: [], alone: [{ title: "unit", paths: ["unit"], parallel: 2 }] };
 
 /** More than they take on a machine that has other things to do, too. */
 const LIMIT_MINUTES = { normal: 40, full: 75 };
-
-/** What can be tried without a database. */
-const QUICK_SUITES: Suite[] = [{ title: "unit", paths: ["unit"], parallel: 2 }];
 
 /** What tests that were skipped need, as tests/helpers/needs.ts says it. */
 const missing = new Set<string>();
@@ -121,8 +161,10 @@ const missing = new Set<string>();
 /** What was said of failures, and of tests that failed beside others and passed alone. */
 const said: { failed: string[]; unstable: string[] } = { failed: [], unstable: [] };
 
-/** The `deno test` that runs now, for Ctrl-C. */
-let current: Deno.ChildProcess | undefined;
+/** The `deno test`s that run now, for Ctrl-C. */
+const running = new Set<Deno.ChildProcess>();
+
+const times = new FileTimes();
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -139,31 +181,50 @@ async function main(): Promise<number> {
   });
   const minutes = values.full ? LIMIT_MINUTES.full : LIMIT_MINUTES.normal;
   const deadline = performance.now() + minutes * 60_000;
-  const suites = positionals.length > 0
-    ? [{ title: "chosen", paths: positionals, parallel: 2, long: values.full }]
+  const plan: Plan = positionals.length > 0
+    ? {
+      tracks: [],
+      alone: [{ title: "chosen", paths: positionals, parallel: 2, long: values.full }],
+    }
     : values.full
-    ? FULL_SUITES
+    ? FULL_PLAN
     : values.quick
-    ? QUICK_SUITES
-    : SUITES;
+    ? QUICK_PLAN
+    : PLAN;
   const total: Counts = { passed: 0, failed: Number(values["failed-before"]), skipped: 0 };
   const interrupted = { by: undefined as Deno.Signal | undefined };
   using _signals = onEndingSignal((signal) => {
     interrupted.by ??= signal;
-    if (current) void killTree(current.pid);
+    for (const child of running) void killTree(child.pid);
   });
-  for (const suite of suites) {
-    if (!suite.title.startsWith(values.suite)) continue;
-    const files = await testFiles(suite);
-    if (files.length === 0) continue;
-    console.log(`\n# ${suite.title}`);
-    const counts = await runSuite(suite, files, { deadline, again: values.full });
-    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
-    if (interrupted.by) return 130;
+  const again: Again[] = [];
+  const follow = async (suites: Suite[]) => {
+    for (const suite of suites) {
+      if (interrupted.by || !suite.title.startsWith(values.suite)) continue;
+      const files = await testFiles(suite);
+      if (files.length === 0) continue;
+      console.log(`\n# ${suite.title}`);
+      const { counts, failures } = await runSuite(suite, files, deadline);
+      for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+      if (counts.failed > 0) again.push({ suite, failures, failed: counts.failed });
+    }
+  };
+  await Promise.all(plan.tracks.map(follow));
+  await follow(plan.alone);
+  for (const each of again) {
+    if (interrupted.by) break;
+    const recovered = values.full ? await runAgain(each, deadline) : notAgain(each);
+    total.failed -= recovered;
+    total.passed += recovered;
   }
+  if (interrupted.by) return 130;
   if (total.passed + total.failed === 0) {
     console.error("No tests were found.");
     total.failed = 1;
+  }
+  const slowest = times.slowest(15);
+  if (positionals.length === 0 && slowest.length > 0) {
+    console.log(`\n# slowest files\n${slowest.join("\n")}\n`);
   }
   for (const remedy of [...missing].sort()) console.log(`skipped: ${remedy}`);
   for (const lines of [said.unstable, said.failed]) {
@@ -190,19 +251,58 @@ async function testFiles({ paths, except }: Suite): Promise<string[]> {
   return found.filter((path) => !except?.test(path)).sort();
 }
 
-async function runSuite(
-  suite: Suite,
-  files: string[],
-  { deadline, again }: { deadline: number; again: boolean },
-): Promise<Counts> {
-  const dir = testClusterDir(`run-${Deno.pid}-${suite.kind ?? suite.role ?? "default"}`);
+/** A suite with failures. */
+interface Again {
+  suite: Suite;
+  failures: FailureReader;
+  failed: number;
+}
+
+/** Shows the failures of a suite, none of which passes. */
+function notAgain({ suite, failures }: Again): 0 {
+  said.failed.push(`# ${suite.title}: failed`, ...failures.errors.slice(-400));
+  return 0;
+}
+
+/** Runs the files of failed tests once more, with nothing beside them; answers how many tests pass then. */
+async function runAgain(first: Again, deadline: number): Promise<number> {
+  const { suite, failures, failed } = first;
+  const suspects = [...new Set(failures.failed.map(({ file }) => resolve(PROJECT_DIR, file)))];
+  // more than a handful is no coincidence
+  if (suspects.length === 0 || suspects.length > 5) return notAgain(first);
+  console.log(`\n# ${suite.title}: the files of failed tests once more, alone`);
+  const second = await runSuite({ ...suite, parallel: 1 }, suspects, deadline);
+  const testOf = ({ name, file }: FailedTest) => `${file} ${name}`;
+  const still = new Set(second.failures.failed.map(testOf));
+  const unstable = second.counts.failed > 0 && still.size === 0
+    ? []
+    : failures.failed.filter((test) => !still.has(testOf(test)));
+  if (unstable.length > 0) {
+    said.unstable.push(
+      ...unstable.map(({ name, file }) => `unstable: ${file}: ${name}`),
+      ...failures.errors.slice(-400),
+    );
+  }
+  if (second.counts.failed > 0) {
+    notAgain({ suite, failures: second.failures, failed: second.counts.failed });
+  }
+  return failed - second.counts.failed;
+}
+
+interface Outcome {
+  counts: Counts;
+  failures: FailureReader;
+}
+
+async function runSuite(suite: Suite, files: string[], deadline: number): Promise<Outcome> {
+  const dir = testClusterDir(`run-${Deno.pid}-${suite.title.replaceAll(/\W+/g, "-")}`);
   let cluster: Cluster | undefined;
   try {
     const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
     if (needsDatabase) {
       cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
     }
-    const options = {
+    return await denoTest(suite, files, {
       deadline,
       env: {
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
@@ -210,39 +310,10 @@ async function runSuite(
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
         ...(suite.long ? { ETL_TEST_LONG: "1" } : {}),
       },
-    };
-    const first = await denoTest(suite, files, options);
-    if (first.counts.failed === 0) return first.counts;
-    const suspects = [...new Set(first.failed.map(({ file }) => resolve(PROJECT_DIR, file)))];
-    // more than a handful is no coincidence
-    if (!again || suspects.length === 0 || suspects.length > 5) {
-      said.failed.push(`# ${suite.title}: failed`, ...first.errors.slice(-400));
-      return first.counts;
-    }
-    console.log(`\n# ${suite.title}: the files of failed tests once more, alone`);
-    const second = await denoTest({ ...suite, parallel: 1 }, suspects, options);
-    const still = new Set(second.failed.map(({ name, file }) => `${file} ${name}`));
-    const unstable = second.counts.failed > 0 && still.size === 0
-      ? []
-      : first.failed.filter(({ name, file }) => !still.has(`${file} ${name}`));
-    if (unstable.length > 0) {
-      said.unstable.push(
-        ...unstable.map(({ name, file }) => `unstable: ${file}: ${name}`),
-        ...first.errors.slice(-400),
-      );
-    }
-    if (second.counts.failed > 0) {
-      said.failed.push(`# ${suite.title}: failed`, ...second.errors.slice(-400));
-    }
-    const { passed, failed, skipped } = first.counts;
-    return {
-      passed: passed + failed - second.counts.failed,
-      failed: second.counts.failed,
-      skipped,
-    };
+    });
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { counts: { passed: 0, failed: 1, skipped: 0 }, failures: new FailureReader() };
   } finally {
     await cluster?.stop();
     await Deno.remove(dir, { recursive: true }).catch(() => {});
@@ -253,8 +324,8 @@ async function denoTest(
   suite: Suite,
   files: string[],
   options: { deadline: number; env: Record<string, string> },
-): Promise<{ counts: Counts } & Pick<FailureReader, "failed" | "errors">> {
-  const child = current = new Deno.Command(Deno.execPath(), {
+): Promise<Outcome> {
+  const child = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
       "-A",
@@ -263,7 +334,8 @@ async function denoTest(
       "--frozen",
       "--sanitize-ops",
       "--sanitize-resources",
-      ...(suite.parallel > 1 ? ["--parallel"] : []),
+      // also where one file follows the other: each line has its file then
+      ...(files.length > 1 ? ["--parallel"] : []),
       ...files.map((file) => relative(PROJECT_DIR, file)),
     ],
     cwd: PROJECT_DIR,
@@ -272,6 +344,7 @@ async function denoTest(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  running.add(child);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -286,6 +359,7 @@ async function denoTest(
       if (remedy !== undefined) missing.add(remedy);
       counts = parseSummary(line) ?? counts;
       failures.take(line);
+      times.take(line);
     }
   };
   const [status] = await Promise.all([
@@ -294,12 +368,12 @@ async function denoTest(
     read(child.stderr, console.error),
   ]);
   clearTimeout(timer);
-  current = undefined;
+  running.delete(child);
   if (late) console.error(`${suite.title}: stopped, the time of this test run is over`);
   counts ??= { passed: 0, failed: 0, skipped: 0 };
   // A module that does not load, or an end before the summary, is a failure that no line counts.
   if (!status.success && counts.failed === 0) counts.failed = 1;
-  return { counts, failed: failures.failed, errors: failures.errors };
+  return { counts, failures };
 }
 
 await runScript(main);

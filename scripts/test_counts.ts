@@ -49,3 +49,29 @@ export class FailureReader {
     }
   }
 }
+
+const TOOK = /^(?:\.\/)?(tests\/\S+) => (.+?) \.\.\. (?:ok|FAILED) \((.+)\)$/;
+const UNITS: Record<string, number> = { m: 60, s: 1, ms: 1e-3, µs: 1e-6, ns: 1e-9 };
+
+/** How long the files of `deno test --parallel` took, each the sum of its tests. */
+export class FileTimes {
+  readonly #seconds = new Map<string, number>();
+
+  take(line: string): void {
+    const [, file, name, time] = TOOK.exec(line.replaceAll(COLOURS, "").trimEnd()) ?? [];
+    // a step is in the time of its test
+    if (file === undefined || name!.includes(" ... ")) return;
+    let seconds = this.#seconds.get(file) ?? 0;
+    for (const [, figure, unit] of time!.matchAll(/([\d.]+)(m?s|µs|ns|m)/g)) {
+      seconds += Number(figure) * UNITS[unit!]!;
+    }
+    this.#seconds.set(file, seconds);
+  }
+
+  /** The `count` files that took longest, as lines; those of a second or more. */
+  slowest(count: number): string[] {
+    return [...this.#seconds].filter(([, seconds]) => seconds >= 1)
+      .sort(([, a], [, b]) => b - a).slice(0, count)
+      .map(([file, seconds]) => `${Math.round(seconds).toString().padStart(5)} s  ${file}`);
+  }
+}

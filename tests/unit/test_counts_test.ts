@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { countsLine, FailureReader, parseSummary } from "../../scripts/test_counts.ts";
+import { countsLine, FailureReader, FileTimes, parseSummary } from "../../scripts/test_counts.ts";
 
 Deno.test("parseSummary() reads passed, failed and ignored tests, whatever the colours", () => {
   assert.deepEqual(parseSummary("ok | 12 passed (3 steps) | 0 failed | 2 ignored (1s)"), {
@@ -41,4 +41,24 @@ Deno.test("FailureReader finds the failed tests with their files, and what was s
     { name: "the file itself", file: "./tests/unit/y_test.ts" },
   ]);
   assert.ok(reader.errors.includes("error: AssertionError: 1 !== 0"));
+});
+
+Deno.test("FileTimes sums the tests of a file, their steps once, whatever the unit", () => {
+  const times = new FileTimes();
+  for (
+    const line of [
+      "./tests/unit/a_test.ts => one ... ok (1m2s)",
+      "./tests/unit/a_test.ts => two ... its step ... ok (30s)",
+      "./tests/unit/a_test.ts => two ... \x1b[31mFAILED\x1b[0m (900ms)",
+      "./tests/unit/b_test.ts => three ... ok (999ms)",
+      "./tests/unit/c_test.ts => four ... ok (2s)",
+      "./tests/unit/d_test.ts => five ... ok (3s)",
+      "./tests/unit/e_test.ts => six ... ignored (0ms)",
+    ]
+  ) times.take(line);
+  assert.deepEqual(times.slowest(2), [
+    "   63 s  tests/unit/a_test.ts",
+    "    3 s  tests/unit/d_test.ts",
+  ]);
+  assert.equal(times.slowest(9).length, 3, "what takes less than a second is not worth a line");
 });

@@ -1,12 +1,15 @@
 import {
   type AsyncBuffer,
+  type ColumnMetaData,
+  type DecodedArray,
   type FileMetaData,
   parquetMetadataAsync,
-  parquetScan,
   parquetSchema,
   type RowGroup,
   type SchemaTree,
 } from "hyparquet";
+import { assembleNested } from "hyparquet/src/assemble.js";
+import { DEFAULT_PARSERS } from "hyparquet/src/convert.js";
 import { readVarInt } from "hyparquet/src/thrift.js";
 import { compressors } from "hyparquet-compressors";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -14,7 +17,7 @@ import { Canonicalizer } from "../../canonical.ts";
 import { put } from "../../numbers.ts";
 import { RAW_LIMIT, type ReadContext, type SourceRecord, Unreadable } from "../source.ts";
 import { type Batch } from "./ndjson.ts";
-import { checkPages } from "./parquet_check.ts";
+import { ColumnReader, TooManyValues } from "./parquet_column.ts";
 import { openInput, openPart, type Roots } from "./open_input.ts";
 import type { Ranges } from "./ranges.ts";
 import { type InputFile, type Part, placeOf, type SlicePacker } from "./slice_packer.ts";
@@ -29,12 +32,13 @@ import {
 const BATCH_RECORDS = 1_000;
 const PART_RECORDS = 50_000;
 const PART_BYTES = 16 * 1024 * 1024;
-/** Nested columns are decoded from their row group's beginning, so their parts are larger. */
+/** The pages before a part are looked at to find its rows where columns are nested, so their parts are larger. */
 const NESTED_FACTOR = 4;
-/** Memory that the nested values of one part may take while they are put together. */
-const MAX_NESTED_BYTES = 1 << 30;
-/** What one of them takes, measured on lists of structs: arrays and objects of every level. */
-const NESTED_VALUE_BYTES = 600;
+/**
+ * Nested values (in lists, structs and maps) of the rows that are put together at once, and the most that one
+ * row may have. One takes about 600 bytes then, measured on lists of structs: arrays and objects of every level.
+ */
+const NESTED = { atOnce: 100_000, ofOneRow: 500_000 };
 const MAX_FOOTER_BYTES = 1 << 26;
 /** Columns, with the levels of nested ones. */
 const MAX_ELEMENTS = 20_000;
@@ -144,39 +148,11 @@ export async function planParquet(input: InputFile, packer: SlicePacker): Promis
       if (packer.full) return;
       const records = Math.min(rows - done, packer.counts ? packer.room : even);
       const start = first + done;
-      if (nested) refuseLargeNesting(group, { rows, end: done + records }, input.label);
       packer.add(partOf(input, start, start + records), { records, bytes: records * rowBytes });
       done += records;
     }
     first += rows;
   }
-}
-
-/**
- * Refuses a part whose nested columns would not fit into memory: the library puts their values together
- * from the row group's beginning.
- */
-function refuseLargeNesting(
-  group: RowGroup,
-  { rows, end }: { rows: number; end: number },
-  label: string,
-): void {
-  let values = 0;
-  for (const { meta_data: column } of group.columns) {
-    if (column !== undefined && column.path_in_schema.length > 1) {
-      values += Number(column.num_values);
-    }
-  }
-  const bytes = values * (end / rows) * NESTED_VALUE_BYTES;
-  if (bytes <= MAX_NESTED_BYTES) return;
-  const fitting = Math.floor((MAX_NESTED_BYTES / NESTED_VALUE_BYTES / values) * rows);
-  throw new Problem("source-unreadable", {
-    detail: `${label}: a row group of ${rows.toLocaleString("en-US")} rows has ` +
-      `${values.toLocaleString("en-US")} values in lists, structs and maps, which would take ` +
-      `about ${Math.round(bytes / 2 ** 20)} MiB of memory; the limit is ${
-        MAX_NESTED_BYTES / 2 ** 20
-      } MiB. Write row groups of at most ${fitting.toLocaleString("en-US")} rows (row_group_size).`,
-  });
 }
 
 function partOf(input: InputFile, start: number, end: number): Part {
@@ -199,28 +175,32 @@ interface ReadColumn {
   convert: Convert;
 }
 
-function rowOf(columns: ReadColumn[], row: number, part: Part): SourceRecord | Unreadable {
+function rowOf(
+  columns: ReadColumn[],
+  index: number,
+  place: { label: string; row: number },
+): SourceRecord | Unreadable {
   const record: SourceRecord = {};
   let wrong: { name: string; error: ValueError } | undefined;
   for (const { name, values, convert } of columns) {
     try {
-      put(record, name, convert(values[row]));
+      put(record, name, convert(values[index]));
     } catch (error) {
-      if (!(error instanceof ValueError)) throw damaged(part.label, error);
+      if (!(error instanceof ValueError)) throw damaged(place.label, error);
       wrong ??= { name, error };
     }
   }
   if (wrong === undefined) return record;
   const { name, error } = wrong;
-  const where = `row ${part.start + row + 1} of ${part.label}: column "${name}"`;
+  const where = `row ${place.row + 1} of ${place.label}: column "${name}"`;
   // there is no text of the row: the columns that can be shown stand for it
   const raw = new Canonicalizer().text(record).slice(0, RAW_LIMIT);
   return new Unreadable(error.rule, `${where}: ${error.message}`, raw, name);
 }
 
 /**
- * Reads the rows of one part, one column after the other so that only one
- * column's bytes are held. Integers beyond 2^53 are bigint, decimals keep their
+ * Reads the rows of one part, as many at once as their nested values allow, one column after the other so
+ * that only one column's pages are held. Integers beyond 2^53 are bigint, decimals keep their
  * digits (numbers.ts), times are ISO 8601, bytes base64, NaN and
  * infinities text.
  */
@@ -230,46 +210,153 @@ export async function* readParquet(
 ): AsyncGenerator<Batch, void, void> {
   using input = await openPart(part, ctx);
   const file = asyncBuffer(input);
-  const columns: ReadColumn[] = [];
+  let rows: RowReader;
   try {
-    const metadata = await readMetadata(file);
-    const tree = parquetSchema(metadata);
-    await checkPages(file, metadata, {
-      start: part.start,
-      end: part.end,
-      compressors: boundedCompressors,
-    });
-    const scan = await parquetScan({
-      file,
-      metadata: { ...metadata, schema: metadata.schema.map(asStored) },
-      compressors: boundedCompressors,
-      parsers: LOSSLESS_PARSERS,
-      utf8: false,
-      rowStart: part.start,
-      rowEnd: part.end,
-      // an index could lead to pages that were not checked
-      useOffsetIndex: false,
-    });
-    for (const column of tree.children) {
-      ctx.signal.throwIfAborted();
-      const name = column.element.name;
-      const values = await scan.readColumn({
-        column: name,
-        rowStart: part.start,
-        rowEnd: part.end,
-      });
-      columns.push({ name, values, convert: converterOf(column) });
-    }
+    rows = new RowReader(file, await readMetadata(file), part);
   } catch (error) {
     throw damaged(part.label, error);
   }
-  const rows = part.end - part.start;
-  for (let from = 0; from < rows; from += BATCH_RECORDS) {
+  for (let start = part.start; start < part.end;) {
     ctx.signal.throwIfAborted();
-    const batch: Batch = [];
-    const to = Math.min(rows, from + BATCH_RECORDS);
-    for (let row = from; row < to; row++) batch.push(rowOf(columns, row, part));
-    yield batch;
+    const { columns, end } = await rows.next(start).catch((error) => {
+      throw damaged(part.label, error);
+    });
+    for (let from = start; from < end; from += BATCH_RECORDS) {
+      const batch: Batch = [];
+      const to = Math.min(end, from + BATCH_RECORDS);
+      for (let row = from; row < to; row++) {
+        batch.push(rowOf(columns, row - start, { label: part.label, row }));
+      }
+      yield batch;
+    }
+    start = end;
   }
   await input.verify();
+}
+
+interface TopColumn {
+  name: string;
+  /** As hyparquet reads it. */
+  tree: SchemaTree;
+  readers: ColumnReader[];
+  convert: Convert;
+}
+
+/** Reads the rows of a part in turn. */
+class RowReader {
+  readonly #part: Part;
+  readonly #columns: TopColumn[];
+  /** Row of the file at which its group begins. */
+  readonly #first: number;
+  /** Rows that are read at once, as their nested values are spread. */
+  #atOnce: number;
+
+  constructor(file: AsyncBuffer, metadata: FileMetaData, part: Part) {
+    this.#part = part;
+    const { group, first } = groupOf(metadata, part);
+    this.#first = first;
+    const tree = parquetSchema(metadata);
+    const schema = parquetSchema({ ...metadata, schema: metadata.schema.map(asStored) });
+    const parsers = { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS };
+    const readers = group.columns.flatMap(({ meta_data: column }) =>
+      column === undefined ? [] : [{
+        column,
+        reader: new ColumnReader({
+          file,
+          schema,
+          column,
+          compressors: boundedCompressors,
+          parsers,
+        }),
+      }]
+    );
+    const byName = Map.groupBy(readers, ({ column }) => column.path_in_schema[0]!);
+    this.#columns = tree.children.map((column, i) => {
+      const name = column.element.name;
+      const own = byName.get(name);
+      if (own === undefined) throw new RangeError(`a row group without the column ${name}`);
+      return {
+        name,
+        tree: schema.children[i]!,
+        readers: own.map(({ reader }) => reader),
+        convert: converterOf(column),
+      };
+    });
+    const values = nestedValues(readers);
+    const share = NESTED.atOnce / (values / Math.max(1, Number(group.num_rows)));
+    this.#atOnce = values === 0 ? Infinity : Math.max(1, Math.floor(share));
+  }
+
+  /** The rows from `start` on, as many as may be held at once. */
+  async next(start: number): Promise<{ columns: ReadColumn[]; end: number }> {
+    for (;;) {
+      const end = Math.min(this.#part.end, start + this.#atOnce);
+      try {
+        return { columns: await this.#read(start, end), end };
+      } catch (error) {
+        if (!(error instanceof TooManyValues)) throw error;
+        if (end - start === 1) throw tooManyNested(error.values, start, this.#part.label);
+        this.#atOnce = Math.ceil((end - start) / 2);
+      }
+    }
+  }
+
+  async #read(start: number, end: number): Promise<ReadColumn[]> {
+    const [from, to] = [start - this.#first, end - this.#first];
+    const most = end - start === 1 ? NESTED.ofOneRow : 2 * NESTED.atOnce;
+    let left = most;
+    const columns: ReadColumn[] = [];
+    const before = this.#columns.flatMap(({ readers }) => readers.map((reader) => reader.place));
+    try {
+      for (const { name, tree, readers, convert } of this.#columns) {
+        const leaves = new Map<string, DecodedArray>();
+        for (const reader of readers) {
+          const { values, taken } = await reader.read(from, to, reader.nested ? left : Infinity);
+          leaves.set(reader.path, values);
+          if (reader.nested) left -= taken;
+        }
+        if (tree.children.length > 0) {
+          assembleNested(leaves, tree, { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS });
+        }
+        columns.push({ name, values: leaves.get(name)!, convert });
+      }
+    } catch (error) {
+      // the rows are read again, fewer of them
+      this.#columns.flatMap(({ readers }) => readers).forEach((reader, i) => {
+        reader.place = before[i]!;
+      });
+      throw error;
+    }
+    return columns;
+  }
+}
+
+/** The row group that holds a part, and the row of the file at which it begins. */
+function groupOf(metadata: FileMetaData, part: Part): { group: RowGroup; first: number } {
+  let first = 0;
+  for (const group of metadata.row_groups) {
+    const end = first + Number(group.num_rows);
+    if (part.start < end) {
+      if (part.end > end) break;
+      return { group, first };
+    }
+    first = end;
+  }
+  throw new RangeError(`no row group with the rows ${part.start} to ${part.end}`);
+}
+
+function nestedValues(readers: { column: ColumnMetaData; reader: ColumnReader }[]): number {
+  let values = 0;
+  for (const { column, reader } of readers) if (reader.nested) values += Number(column.num_values);
+  return values;
+}
+
+function tooManyNested(values: number, row: number, label: string): Problem {
+  return new Problem("source-unreadable", {
+    detail:
+      `row ${row + 1} of ${label} has at least ${values.toLocaleString("en-US")} values in its ` +
+      `lists, structs and maps; the limit is ${
+        NESTED.ofOneRow.toLocaleString("en-US")
+      }. Write long lists as rows of their own.`,
+  });
 }

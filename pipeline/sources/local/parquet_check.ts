@@ -1,15 +1,10 @@
-import type { AsyncBuffer, ColumnMetaData, Compressors, FileMetaData, RowGroup } from "hyparquet";
-import { parquetHeader } from "hyparquet/src/column.js";
+import type { ColumnMetaData, Compressors } from "hyparquet";
+import type { parquetHeader } from "hyparquet/src/column.js";
 import { decompressPage } from "hyparquet/src/datapage.js";
-import {
-  getMaxDefinitionLevel,
-  getMaxRepetitionLevel,
-  getSchemaPath,
-} from "hyparquet/src/schema.js";
 import { readVarInt } from "hyparquet/src/thrift.js";
 
-/** Values that one page may have: they are decoded together. */
-const MAX_PAGE_VALUES = 2 ** 25;
+/** Values that one page may have: they are decoded together, in 8 bytes each and as much for each level. */
+const MAX_PAGE_VALUES = 2 ** 22;
 /** Writers fill up the last run: to 8 values, some to a whole bit-packed run. */
 const PADDING = 512;
 
@@ -18,102 +13,35 @@ interface Reader {
   offset: number;
 }
 
-type PageHeader = ReturnType<typeof parquetHeader>;
+export type PageHeader = ReturnType<typeof parquetHeader>;
 
-/** What is read of a file: rows from `start` to before `end`. */
-export interface CheckedRange {
-  start: number;
-  end: number;
-  compressors: Compressors;
-}
-
-/**
- * Refuses pages that claim more values than they have room for. A run of
- * repeated values says in five bytes that it has two billion of them, which
- * the decoder believes, and the process is out of memory.
- *
- * @throws {RangeError} for a page that cannot be honest.
- */
-export async function checkPages(
-  file: AsyncBuffer,
-  metadata: FileMetaData,
-  range: CheckedRange,
-): Promise<void> {
-  let first = 0;
-  for (const group of metadata.row_groups) {
-    const rows = Number(group.num_rows);
-    const selected = { start: range.start - first, end: Math.min(rows, range.end - first) };
-    if (selected.start < rows && selected.end > 0) {
-      await checkGroup(file, metadata, { group, selected, compressors: range.compressors });
-    }
-    first += rows;
-  }
-}
-
-interface GroupRange {
-  group: RowGroup;
-  selected: { start: number; end: number };
-  compressors: Compressors;
-}
-
-async function checkGroup(
-  file: AsyncBuffer,
-  { schema }: FileMetaData,
-  { group, selected, compressors }: GroupRange,
-): Promise<void> {
-  for (const { meta_data: column } of group.columns) {
-    if (column === undefined) continue;
-    const path = getSchemaPath(schema, column.path_in_schema);
-    const levels = {
-      repetition: getMaxRepetitionLevel(path),
-      definition: getMaxDefinitionLevel(path),
-    };
-    const start = Number(column.dictionary_page_offset || column.data_page_offset);
-    const bytes = await file.slice(start, start + Number(column.total_compressed_size));
-    const reader: Reader = { view: new DataView(bytes), offset: 0 };
-    const flat = path.length === 2;
-    // the decoder too skips pages of flat columns before the rows, and ends after them
-    for (let row = 0; reader.offset < reader.view.byteLength - 1;) {
-      if (flat && row >= selected.end) break;
-      const header = parquetHeader(reader);
-      const page = takePage(reader, header);
-      const values = valuesOf(header);
-      if (header.type === "DICTIONARY_PAGE") continue;
-      const rows = header.data_page_header_v2?.num_rows ?? values;
-      if (flat && rows !== values) {
-        throw new RangeError(`a page of ${rows} rows and ${values} values`);
-      }
-      if (!flat || row + values >= selected.start) {
-        checkPage(page, header, { column, levels, compressors });
-      }
-      row += values;
-    }
-  }
-}
-
-function valuesOf({ data_page_header, data_page_header_v2, dictionary_page_header }: PageHeader) {
+/** How many values a page has. Throws a RangeError for more than can be decoded at once. */
+export function valuesOf(
+  { data_page_header, data_page_header_v2, dictionary_page_header }: PageHeader,
+) {
   const { num_values: values = 0 } = data_page_header ?? data_page_header_v2 ??
     dictionary_page_header ?? {};
   if (Number.isInteger(values) && values >= 0 && values <= MAX_PAGE_VALUES) return values;
-  throw new RangeError(`a page of ${values} values`);
+  throw new RangeError(
+    `a page of ${values} values; the limit is ${MAX_PAGE_VALUES}: write smaller row groups (row_group_size)`,
+  );
 }
 
-function takePage(reader: Reader, { compressed_page_size: size }: PageHeader): Uint8Array {
-  const { view, offset } = reader;
-  if (!(size >= 0 && offset + size <= view.byteLength)) {
-    throw new RangeError(`a page of ${size} bytes, which the column has not`);
-  }
-  reader.offset += size;
-  return new Uint8Array(view.buffer, view.byteOffset + offset, size);
-}
-
-interface PageContext {
+export interface PageContext {
   column: ColumnMetaData;
+  /** The highest of each. */
   levels: { repetition: number; definition: number };
   compressors: Compressors;
 }
 
-function checkPage(bytes: Uint8Array, header: PageHeader, context: PageContext): void {
+/**
+ * Refuses a page that claims more values than it has room for. A run of repeated values says in five
+ * bytes that it has two billion of them, which the decoder believes, and the process is out of memory.
+ *
+ * @param bytes of a page of version 1 unpacked, of one of version 2 as stored.
+ * @throws {RangeError} for a page that cannot be honest.
+ */
+export function checkPage(bytes: Uint8Array, header: PageHeader, context: PageContext): void {
   const { column, levels, compressors } = context;
   const v1 = header.data_page_header;
   const v2 = header.data_page_header_v2;
@@ -123,7 +51,7 @@ function checkPage(bytes: Uint8Array, header: PageHeader, context: PageContext):
     readerOf(decompressPage(page, length, column.codec, compressors));
   let reader: Reader;
   if (v1 !== undefined) {
-    reader = unpacked(bytes, size);
+    reader = readerOf(bytes);
     for (const level of [levels.repetition, levels.definition]) {
       if (level === 0) continue;
       const length = reader.view.getUint32(reader.offset, true);
