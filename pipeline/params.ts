@@ -21,6 +21,19 @@ const name = z.string().regex(
 
 const seconds = z.number().positive().max(31_536_000);
 
+/** Seconds for the whole run, or for it and for stages. */
+const secondsOfStages = z.union([
+  seconds,
+  z.strictObject({
+    run: seconds.optional(),
+    stages: z.strictObject(
+      Object.fromEntries(STAGES.map((stage) => [stage, seconds.optional()])) as {
+        [S in Stage]: z.ZodOptional<typeof seconds>;
+      },
+    ).optional(),
+  }),
+]).nullable();
+
 /**
  * Every parameter of a run: types, bounds, defaults and help in one place.
  * OpenAPI, the command line's help, `etl.param_schema` and the dashboard's
@@ -74,18 +87,10 @@ export const paramsSchema = z.strictObject({
     .describe("expectation suite; default: the one of the destination table"),
   on_failure: z.enum(["record", "quarantine"]).default("record")
     .describe("failed expectations: record them, or quarantine the failing rows"),
-  sla_seconds: z.union([
-    seconds,
-    z.strictObject({
-      run: seconds.optional(),
-      stages: z.strictObject(
-        Object.fromEntries(STAGES.map((stage) => [stage, seconds.optional()])) as {
-          [S in Stage]: z.ZodOptional<typeof seconds>;
-        },
-      ).optional(),
-    }),
-  ]).nullable().default(null)
+  sla_seconds: secondsOfStages.default(null)
     .describe("seconds from the request after which the run, or a stage, is late"),
+  timeout_seconds: secondsOfStages.default(null)
+    .describe("seconds that an attempt of the run, or a stage of it, may take; then the run fails"),
   full_refresh: z.boolean().default(false)
     .describe("read all of an incremental source and set its cursor"),
   pool: name.default("default_pool").describe("named limit on runs at once"),

@@ -59,6 +59,7 @@ import type { TypedTable } from "../store/row_layout.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { beginFirstLoad, endFirstLoad } from "../store/first_load.ts";
+import type { Stage } from "../vocabulary/words.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
 
@@ -135,6 +136,8 @@ class RunExecution {
   #validation: ValidationResult | null = null;
   /** Whether a chunk was read again after it had been published. */
   #reread = false;
+  /** What lifts the time limits of stages that go on. */
+  readonly #limits = new Map<Stage, () => void>();
   /** What was found on the way. */
   readonly #warnings: string[] = [];
 
@@ -143,7 +146,11 @@ class RunExecution {
     this.#deps = deps;
     this.#log = deps.log.with({ run_id: run.run_id, attempt: run.attempt });
     this.#tracker = new StageTracker(run.attempt, {
-      onBegin: (stage) => deps.observer?.stageStarted?.(run, stage),
+      onBegin: (stage) => {
+        deps.observer?.stageStarted?.(run, stage);
+        this.#limit(stage);
+      },
+      onEnd: (stage) => this.#limits.get(stage)?.(),
     });
     this.#control = new RunControl({
       runId: run.run_id,
@@ -203,6 +210,7 @@ class RunExecution {
       traceparent: this.#deps.observer?.traceparent?.(this.#run) ?? this.#run.traceparent,
     };
     workers.open(this.#context);
+    this.#limit(null);
     const chunks = await this.#plan();
     const { params } = this.#context;
     if (params.layout === "typed") await this.#knowColumns(chunks);
@@ -259,6 +267,16 @@ class RunExecution {
       ],
       ...rest,
     };
+  }
+
+  /** Begins to count the time of the run or of a stage, where timeout_seconds limits it. */
+  #limit(stage: Stage | null): void {
+    const { timeout_seconds: limits } = this.#context.params;
+    const { run, stages } = typeof limits === "number" ? { run: limits } : limits ?? {};
+    const seconds = stage === null ? run : stages?.[stage];
+    if (seconds === undefined) return;
+    const lift = this.#control.limit(seconds, stage);
+    if (stage !== null) this.#limits.set(stage, lift);
   }
 
   async #plan(): Promise<PlannedChunk[]> {

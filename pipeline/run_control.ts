@@ -1,9 +1,11 @@
 import type { Log } from "../telemetry/log.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { atStage } from "./stage_tracker.ts";
+import type { Stage } from "../vocabulary/words.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 
 /** Why an execution stops before its end. */
-export type Halt = "cancelled" | "replaced" | "server stops";
+export type Halt = "cancelled" | "replaced" | "server stops" | "timed out";
 
 const PROGRESS_INTERVAL_MS = 500;
 /** A cancelled run whose tasks have not ended by then loses its workers. */
@@ -28,6 +30,7 @@ export class RunControl {
   readonly #abort = new AbortController();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #why: Halt | null = null;
+  #problem: Problem | null = null;
   #ended = false;
   #reporting: Promise<void> = Promise.resolve();
 
@@ -38,6 +41,22 @@ export class RunControl {
 
   get why(): Halt | null {
     return this.#why;
+  }
+
+  /** What the run fails with that took too long. */
+  get problem(): Problem | null {
+    return this.#problem;
+  }
+
+  /** Ends the execution when it, or a stage of it, has taken `seconds`, unless the answered function is called before. */
+  limit(seconds: number, stage: Stage | null): () => void {
+    const late = () => {
+      if (this.#why !== null) return;
+      this.#problem = tookTooLong(seconds, stage);
+      this.halt("timed out");
+    };
+    // longer than a timer's 24 days is longer than a run takes
+    return this.#later(Math.min(seconds * 1_000, 2 ** 31 - 1), late);
   }
 
   /** Aborted as soon as the execution is to stop. */
@@ -81,12 +100,16 @@ export class RunControl {
     await this.#reporting;
   }
 
-  #later(ms: number, act: () => void): void {
+  #later(ms: number, act: () => void): () => void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       act();
     }, ms);
     this.#timers.add(timer);
+    return () => {
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+    };
   }
 
   #schedule(): void {
@@ -105,4 +128,13 @@ export class RunControl {
     }
     if (this.#why === null && !this.#ended) this.#schedule();
   }
+}
+
+function tookTooLong(seconds: number, stage: Stage | null): Problem {
+  const whose = stage === null ? "The run" : `Stage ${stage}`;
+  const problem = new Problem("timed-out", {
+    detail: `${whose} took longer than ${seconds.toLocaleString("en-US")} s (timeout_seconds). ` +
+      "What was published stays: retry the run to go on from there, with a larger limit if it needs one.",
+  });
+  return stage === null ? problem : atStage(problem, stage) as Problem;
 }

@@ -50,14 +50,16 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
     tracker.stop("cancelled", null);
     return { state: "cancelled", error: problem.toJSON() };
   }
-  const stage = stageOf(error) ?? tracker.current;
-  const problem = runProblem(error, stage);
+  // what a worker says that was ended is not why
+  const cause = why === "timed out" ? control.problem : error;
+  const stage = stageOf(cause) ?? tracker.current;
+  const problem = runProblem(cause, stage);
   if (problem.type === "internal") log.error("unexpected error", { error });
   if (problem.transient) {
-    const cause = problem.cause ?? error;
+    const reason = problem.cause ?? error;
     // a worker that died may have been brought down by the run itself
-    const outage = OUTAGES.has(problem.type) && passing(cause)?.kind !== "conflict" &&
-      errorCode(cause) !== "worker_died";
+    const outage = OUTAGES.has(problem.type) && passing(reason)?.kind !== "conflict" &&
+      errorCode(reason) !== "worker_died";
     return { state: "given back", error: problem.toJSON(), outage };
   }
   tracker.stop("failed", problem.toJSON(), stage);

@@ -24,16 +24,20 @@ export interface StageTrackerOptions {
   now?: () => Date;
   /** Told when a stage begins for the first time. */
   onBegin?: (stage: Stage) => void;
+  /** Told when a stage has done all that it has to do. */
+  onEnd?: (stage: Stage) => void;
 }
 
 export class StageTracker {
   readonly #stages: Map<Stage, StageReport>;
   readonly #now: () => Date;
   readonly #onBegin: (stage: Stage) => void;
+  readonly #onEnd: (stage: Stage) => void;
 
   constructor(attempt: number, options: StageTrackerOptions = {}) {
     this.#now = options.now ?? (() => new Date());
     this.#onBegin = options.onBegin ?? (() => {});
+    this.#onEnd = options.onEnd ?? (() => {});
     this.#stages = new Map(STAGES.map((stage) => [stage, {
       stage,
       state: "pending",
@@ -85,6 +89,7 @@ export class StageTracker {
       const report = this.#stages.get(stage)!;
       report.state = "succeeded";
       report.ended_at = this.#now().toISOString();
+      this.#onEnd(stage);
     }
   }
 

@@ -165,6 +165,15 @@ export const PROBLEM_TYPES = {
       "Lower min_acceptance_ratio if that share of rejected records is acceptable.",
     ],
   },
+  "timed-out": {
+    title: "The run took too long",
+    meaning:
+      "The run, or a stage of it, took longer than timeout_seconds allows. What was published stays.",
+    remedies: [
+      "Retry it (`etl retry ID`): it goes on from its last chunk, with the time anew.",
+      "See which stage took the time on the run's page; raise or remove timeout_seconds if the run needs it.",
+    ],
+  },
   "transform-failed": {
     meaning:
       "The transform module is missing, cannot be loaded, exports no function, or was stopped: it did not end in its time, needed too much memory, or broke down.",

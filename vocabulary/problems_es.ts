@@ -189,6 +189,15 @@ export const PROBLEMS_ES: Record<
       "Baja min_acceptance_ratio si esa parte de registros rechazados es aceptable.",
     ],
   },
+  "timed-out": {
+    title: "La ejecución tardó demasiado",
+    meaning:
+      "La ejecución, o una de sus etapas, tardó más de lo que permite timeout_seconds. Lo publicado se conserva.",
+    remedies: [
+      "Reinténtala (`etl retry ID`): sigue desde su último bloque, con el tiempo desde cero.",
+      "Mira en la página de la ejecución qué etapa tardó; sube o quita timeout_seconds si lo necesita.",
+    ],
+  },
   "transform-failed": {
     title: "La transformación ha fallado",
     meaning:

@@ -60,7 +60,7 @@ const GROUPS: [name: string, params: string[]][] = [
     "audit_table_name",
   ]],
   ["quality", ["suite", "enforce_ge", "on_failure", "min_acceptance_ratio", "transform"]],
-  ["queue", ["pool", "priority", "overlap", "sla_seconds", "full_refresh"]],
+  ["queue", ["pool", "priority", "overlap", "sla_seconds", "timeout_seconds", "full_refresh"]],
 ];
 const LONG = new Set(["query"]);
 /** Set by the server, never by a person. */

@@ -760,6 +760,8 @@ export const es = {
   "param.on_failure": "expectativas no cumplidas: registrarlas, o poner las filas en cuarentena",
   "param.sla_seconds":
     "segundos desde la petición tras los que la ejecución, o una etapa, llega tarde",
+  "param.timeout_seconds":
+    "segundos que puede tardar un intento de la ejecución, o una etapa; después la ejecución falla",
   "param.full_refresh": "leer entera una fuente incremental y fijar su cursor",
   "param.pool": "límite con nombre de ejecuciones a la vez",
   "param.overlap":

@@ -170,6 +170,8 @@ Deno.test("the afternoon of docs/airflow_migration.md: take over, import, dry ru
     });
     const conf = (await etl("configuration", "show", "etl_improved")).out;
     assert.deepEqual(JSON.parse(conf).sla_seconds, { run: 2700, stages: { load: 900 } });
+    assert.equal(JSON.parse(conf).timeout_seconds.run, 2700);
+    assert.equal(JSON.parse(conf).timeout_seconds.stages.load, 600);
     await etl("configuration", "set", "etl_improved", "--source", "@source.json");
     await etl("schedule", "resume", "etl_improved");
     assert.equal((await shown()).active, true);

@@ -230,7 +230,9 @@ const FACTS: Record<string, Fact[]> = {
       tests: ["integration/original_afternoon_test.ts: the afternoon of docs/airflow_migration.md"],
     }],
     ["a run longer than 45 minutes, and a stage longer than its limit, fail", {
-      differs: "no run or stage is ended for taking long",
+      tests: [
+        "integration/run_stages_test.ts: a run, or a stage, that takes longer than timeout_seconds",
+      ],
     }],
     ["tasks are tried three times, 3 minutes apart and longer, up to 15", {
       differs: "What fails for a passing reason is tried again by itself",

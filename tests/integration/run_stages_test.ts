@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { retryRun } from "../../store/runs.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 const states = (run: { stages: { stage: string; state: string }[] }) =>
@@ -39,4 +40,30 @@ Deno.test("stages: what fails in the middle of a chunk is told of the stage in w
   assert.equal(transform, "failed", JSON.stringify(run.error));
   assert.ok(!Object.values(others).includes("failed"), JSON.stringify(others));
   assert.equal(run.stages.find(({ error }) => error !== null)?.stage, "transform");
+});
+
+Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fails and says so; a retry has its time anew", async (t) => {
+  await using engine = await startEngine(t, {
+    transforms: { slow: "export function transform() { for (;;); }" },
+  });
+  const conf = { transform: "slow", timeout_seconds: 0.5 };
+  const late = await engine.load([{ id: 1 }], conf);
+  assert.equal(late.state, "failed");
+  assert.equal(late.error?.type, "/api/problems/timed-out");
+  assert.match(late.error!.detail, /^The run took longer than 0.5 s \(timeout_seconds\)/);
+
+  const limits = { run: 60, stages: { transform: 0.5, load: 60 } };
+  const stage = await engine.load([{ id: 2 }], { ...conf, timeout_seconds: limits });
+  assert.match(stage.error!.detail, /^Stage transform took longer than 0.5 s/);
+  assert.equal(states(stage).transform, "failed");
+  assert.equal(states(stage).load, "skipped");
+
+  await Deno.writeTextFile(
+    `${engine.config.transformsDir}/slow.ts`,
+    "export const transform = (record) => record;",
+  );
+  await retryRun(engine.sql, stage.run_id, "test");
+  const retried = await engine.toEnd(stage.run_id);
+  assert.equal(retried.state, "succeeded", JSON.stringify(retried.error));
+  assert.deepEqual(retried.params.timeout_seconds, limits);
 });

@@ -583,6 +583,14 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/hostile_files_test.ts: nested rows are put together a few at once"],
   },
   {
+    id: "sources/regular-file",
+    file: "pipeline/sources/local/streams.ts",
+    find: "if (file.stat().isFile()) return file;",
+    replace: "if (file.stat().size >= 0) return file;",
+    breaks: "only a regular file is read, whatever took its place",
+    tests: ["unit/hostile_files_test.ts: a pipe that takes the place"],
+  },
+  {
     id: "sources/nested-at-once",
     file: "pipeline/sources/local/parquet.ts",
     find: "const most = end - start === 1 ? NESTED.ofOneRow : 2 * NESTED.atOnce;",

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -150,25 +151,51 @@ Deno.test("hostile files: a link that is swapped while the file is opened leads 
   const [inside, kept] = [`${folder.ctx.dataDir}/d`, `${folder.ctx.dataDir}/kept`];
   // after the path was resolved the directory becomes a link to another, before the file is opened,
   // and is itself again when the path is looked at once more
-  const { open } = Deno;
   let swapped = 0;
-  Deno.open = async (...args: Parameters<typeof open>) => {
+  using _swap = beforeOpen(() => {
     swapped++;
-    await Deno.rename(inside, kept);
-    await Deno.symlink(`${folder.path}/outside`, inside);
-    const file = await open(...args);
-    await Deno.remove(inside);
-    await Deno.rename(kept, inside);
-    return file;
-  };
-  try {
-    const roots = { dataDir: folder.ctx.dataDir, spoolDir: folder.ctx.spoolDir };
-    const { type } = await problemOf(openPart({ ...part!, mtime_ms: 0 }, roots));
-    assert.deepEqual([type, swapped], ["source-refused", 1]);
-  } finally {
-    Deno.open = open;
-  }
+    Deno.renameSync(inside, kept);
+    Deno.symlinkSync(`${folder.path}/outside`, inside);
+    return () => {
+      Deno.removeSync(inside);
+      Deno.renameSync(kept, inside);
+    };
+  });
+  const { type } = await problemOf(openPart({ ...part!, mtime_ms: 0 }, folder.ctx));
+  assert.deepEqual([type, swapped], ["source-refused", 1]);
 });
+
+Deno.test("hostile files: a pipe that takes the place of a file just before it is opened is refused, not waited for", async () => {
+  await using folder = await SourceFolder.create();
+  const path = `${folder.ctx.dataDir}/a.ndjson`;
+  const source = sourceConf({ type: "file", path: "a.ndjson" });
+  await folder.write("a.ndjson", '{"a":1}\n');
+  const { slices: [slice] } = await planSource(source, folder.ctx);
+  using _swap = beforeOpen(() => {
+    Deno.removeSync(path);
+    const { success } = new Deno.Command("mkfifo", { args: [path] }).outputSync();
+    assert.ok(success);
+    return () => {};
+  });
+  const { type, message } = await problemOf(
+    Array.fromAsync(readSource(source, slice!, folder.ctx)),
+  );
+  assert.equal(type, "source-changed");
+  assert.match(message, /a.ndjson is not a regular file any more/);
+});
+
+/** Does something right before files are opened, and what it answers right after. */
+function beforeOpen(swap: () => () => void): Disposable {
+  const { open } = fs;
+  fs.open = ((path: string, flags: number, done: (error: Error | null, fd: number) => void) => {
+    const back = swap();
+    open(path, flags, (error, fd) => {
+      back();
+      done(error, fd);
+    });
+  }) as typeof open;
+  return { [Symbol.dispose]: () => void (fs.open = open) };
+}
 
 Deno.test("hostile files: a Parquet footer of many columns is refused before it is read", async () => {
   await using folder = await SourceFolder.create();

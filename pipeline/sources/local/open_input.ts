@@ -3,7 +3,7 @@ import { Problem } from "../../../vocabulary/problem.ts";
 import { lineAt } from "./line_numbers.ts";
 import { FileRanges, type Ranges } from "./ranges.ts";
 import type { InputFile, Part } from "./slice_packer.ts";
-import { openFile } from "./streams.ts";
+import { OpenFile } from "./streams.ts";
 
 export interface Roots {
   dataDir: string;
@@ -87,14 +87,15 @@ export async function openPart(part: Part, roots: Roots): Promise<OpenInput> {
     await refuseSwapped(opened.file, part.path, roots.dataDir);
     return opened;
   } catch (error) {
-    opened.file.close();
+    opened.file[Symbol.dispose]();
     throw error;
   }
 }
 
 /** Fails unless the open file is the one that the path leads to, below the root, also after it was opened. */
-async function refuseSwapped(file: Deno.FsFile, path: string, root: string): Promise<void> {
-  const [opened, { info }] = await Promise.all([file.stat(), resolveBelow(root, path)]);
+async function refuseSwapped(file: OpenFile, path: string, root: string): Promise<void> {
+  const opened = file.stat();
+  const { info } = await resolveBelow(root, path);
   if (opened.ino === info.ino && opened.dev === info.dev) return;
   throw new Problem("source-refused", {
     detail: `The file ${path} was replaced by another one while it was opened: start a new run.`,
@@ -120,10 +121,10 @@ function openedElsewhere(ranges: Ranges): OpenInput {
 
 async function openHere(
   input: Exclude<InputFile, { root: "elsewhere" }>,
-): Promise<OpenInput & { file: Deno.FsFile }> {
-  let file: Deno.FsFile;
+): Promise<OpenInput & { file: OpenFile }> {
+  let file: OpenFile;
   try {
-    file = await openFile(input.absolutePath);
+    file = await OpenFile.open(input.absolutePath);
   } catch (error) {
     if (error instanceof Problem) throw error;
     throw new Problem("source-unreadable", {
@@ -131,12 +132,12 @@ async function openHere(
       cause: error,
     });
   }
-  const verify = async () => {
-    const info = await file.stat();
+  const verify = () => {
+    const info = file.stat();
     if (info.size !== input.size) {
       throw changed(input.label, `${input.size} bytes then, ${info.size} now`);
     }
-    const mtime = info.mtime?.getTime() ?? 0;
+    const mtime = Math.floor(info.mtimeMs);
     if (input.mtime_ms !== 0 && mtime !== input.mtime_ms) {
       throw changed(
         input.label,
@@ -146,9 +147,9 @@ async function openHere(
     }
   };
   try {
-    await verify();
+    verify();
   } catch (error) {
-    file.close();
+    file[Symbol.dispose]();
     throw error;
   }
   const ranges = new FileRanges(file, input.size);
@@ -158,7 +159,8 @@ async function openHere(
     reading: (start, end) => ranges.reading(start, end),
     slice: (start, end) => ranges.slice(start, end),
     lineAt: (byte) => lineAt(input, byte),
-    verify,
-    [Symbol.dispose]: () => file.close(),
+    // deno-lint-ignore require-await -- what is thrown is a rejection
+    verify: async () => verify(),
+    [Symbol.dispose]: () => file[Symbol.dispose](),
   };
 }

@@ -1,3 +1,5 @@
+import type { OpenFile } from "./streams.ts";
+
 const WINDOW_BYTES = 1 << 16;
 const NEWLINE = 10;
 
@@ -17,27 +19,24 @@ export interface Reading {
 
 /** The ranges of an open file. */
 export class FileRanges implements Ranges {
-  constructor(readonly file: Deno.FsFile, readonly size: number) {}
+  constructor(readonly file: OpenFile, readonly size: number) {}
 
   reading(start: number, end: number): Reading {
     const { file } = this;
     let at = start;
     return {
       async read(buffer) {
-        file.seekSync(at, Deno.SeekMode.Start);
-        const got = at < end ? await file.read(buffer.subarray(0, end - at)) : null;
+        const got = at < end ? await file.read(buffer.subarray(0, end - at), at) : null;
         at += got ?? 0;
         return got;
       },
     };
   }
 
-  /** Seeks and reads in one go: columns are read concurrently and share the file's position. */
   slice(start: number, end: number): ArrayBuffer {
     const bytes = new Uint8Array(end - start);
-    this.file.seekSync(start, Deno.SeekMode.Start);
     for (let read = 0; read < bytes.length;) {
-      const got = this.file.readSync(bytes.subarray(read));
+      const got = this.file.readSync(bytes.subarray(read), start + read);
       if (got === null) throw new RangeError("the file ends too early");
       read += got;
     }

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { basename } from "node:path";
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate, createInflateRaw } from "node:zlib";
@@ -6,21 +7,71 @@ import { unzstd, ZstdError } from "./zstd.ts";
 
 const CHUNK_BYTES = 262_144;
 
-/** Opens what is a file still: to open a pipe that was put in its place would wait for who writes into it. */
-export async function openFile(path: string): Promise<Deno.FsFile> {
-  if ((await Deno.stat(path)).isFile) return await Deno.open(path);
-  throw new Problem("source-changed", {
-    detail: `${basename(path)} is not a regular file any more: start a new run.`,
-  });
+/** An open regular file, read by position; closes with `using`. */
+export class OpenFile implements Disposable {
+  readonly #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /**
+   * Opens what is a file still. A pipe that was put in its place would be waited for until somebody writes into
+   * it, if it were opened as files are, and a look before could come too early.
+   *
+   * @throws {Problem} `source-changed` where it is none.
+   */
+  static async open(path: string): Promise<OpenFile> {
+    const { O_RDONLY, O_NONBLOCK } = fs.constants;
+    const file = new OpenFile(
+      await new Promise<number>((resolve, reject) => {
+        fs.open(path, O_RDONLY | O_NONBLOCK, (error, fd) => error ? reject(error) : resolve(fd));
+      }),
+    );
+    if (file.stat().isFile()) return file;
+    file[Symbol.dispose]();
+    throw new Problem("source-changed", {
+      detail: `${basename(path)} is not a regular file any more: start a new run.`,
+    });
+  }
+
+  stat(): fs.Stats {
+    return fs.fstatSync(this.#fd);
+  }
+
+  /** Puts bytes from `position` on into a buffer: how many; null at the end. */
+  async read(buffer: Uint8Array, position: number): Promise<number | null> {
+    const got = await new Promise<number>((resolve, reject) => {
+      fs.read(
+        this.#fd,
+        buffer,
+        0,
+        buffer.length,
+        position,
+        (error, count) => error ? reject(error) : resolve(count),
+      );
+    });
+    return got === 0 ? null : got;
+  }
+
+  readSync(buffer: Uint8Array, position: number): number | null {
+    const got = fs.readSync(this.#fd, buffer, 0, buffer.length, position);
+    return got === 0 ? null : got;
+  }
+
+  [Symbol.dispose](): void {
+    fs.closeSync(this.#fd);
+  }
 }
 
 /** The bytes of a file from its beginning; closes the file at the end. */
 export async function* fileBytes(path: string): AsyncGenerator<Uint8Array, void, void> {
-  using file = await openFile(path);
-  while (true) {
+  using file = await OpenFile.open(path);
+  for (let at = 0;;) {
     const buffer = new Uint8Array(CHUNK_BYTES);
-    const got = await file.read(buffer);
+    const got = await file.read(buffer, at);
     if (got === null) return;
+    at += got;
     yield buffer.subarray(0, got);
   }
 }
