@@ -64,6 +64,8 @@ export const environmentSchema = z.object({
   ETL_SUITES_DIR: z.string().default("suites")
     .describe("directory of expectation suites, one JSON file each"),
   ETL_WORKERS: whole(1, 64).optional().describe("Web Workers; default: the number of cores"),
+  ETL_WORKER_MEMORY_MB: whole(1, 1_000_000).default(1024)
+    .describe("MB that one of them may hold between two batches; a run that needs more fails"),
   ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
   ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
     .describe("starts of one run before it is given up"),
@@ -163,6 +165,7 @@ export function readConfig(env: Record<string, string>, cores: number) {
     consumersDir: values.ETL_CONSUMERS_DIR ?? null,
     suitesDir: values.ETL_SUITES_DIR,
     workers: values.ETL_WORKERS ?? cores,
+    workerMemoryBytes: values.ETL_WORKER_MEMORY_MB * 1_000_000,
     runSlots: values.ETL_RUN_SLOTS,
     maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,
     outageMinutes: values.ETL_OUTAGE_MINUTES,

@@ -187,6 +187,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,
+        maxWorkerBytes: config.workerMemoryBytes,
         httpHosts: [...config.httpSources, ...config.privateHosts],
         allowPrivateHosts: config.privateHosts,
       },

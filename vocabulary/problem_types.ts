@@ -165,6 +165,17 @@ export const PROBLEM_TYPES = {
       "Lower min_acceptance_ratio if that share of rejected records is acceptable.",
     ],
   },
+  "out-of-memory": {
+    title: "The run needs too much memory",
+    meaning:
+      "A worker held more memory than ETL_WORKER_MEMORY_MB while it prepared a chunk. The run was ended before " +
+      "its server died, which would have ended other runs, too.",
+    remedies: [
+      "Load less at once: a smaller chunk_size, smaller row groups, shorter records.",
+      "A transform module or a suite that collects values over many records may be the cause.",
+      "Give the server more memory and raise ETL_WORKER_MEMORY_MB, then retry the run.",
+    ],
+  },
   "timed-out": {
     title: "The run took too long",
     meaning:

@@ -189,6 +189,17 @@ export const PROBLEMS_ES: Record<
       "Baja min_acceptance_ratio si esa parte de registros rechazados es aceptable.",
     ],
   },
+  "out-of-memory": {
+    title: "La ejecución necesita demasiada memoria",
+    meaning:
+      "Un worker ocupó más memoria que ETL_WORKER_MEMORY_MB al preparar un bloque. La ejecución se terminó antes de " +
+      "que muriera su servidor, que habría terminado también otras.",
+    remedies: [
+      "Carga menos de una vez: un chunk_size menor, row groups menores, registros más cortos.",
+      "La causa puede ser un módulo de transformación o una suite que junta valores de muchos registros.",
+      "Da más memoria al servidor y sube ETL_WORKER_MEMORY_MB; después reintenta la ejecución.",
+    ],
+  },
   "timed-out": {
     title: "La ejecución tardó demasiado",
     meaning:

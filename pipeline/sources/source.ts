@@ -120,6 +120,8 @@ export interface SourceLimits {
   maxSpoolBytes: number;
   /** Bytes of one record's text; a longer one is quarantined. */
   maxRecordBytes: number;
+  /** Bytes that a worker may hold between two batches; default: any number. */
+  maxWorkerBytes?: number;
   /** Hosts that may be fetched from: name, name:port, *.name, or * for any; default: any. */
   httpHosts?: string[];
   /** host or host:port entries that may be fetched although their address is private. */

@@ -14,6 +14,7 @@ import { RejectedRows } from "../spill/rejected_rows.ts";
 import { SpillWriter } from "../spill/writer.ts";
 import { hasSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
+import { MemoryWatch } from "../workers/memory.ts";
 import type { PrepareResult, RunContext, Tasks } from "../workers/task.ts";
 
 /** A run whose first records are all rejected ends here: its mapping is wrong. */
@@ -90,6 +91,7 @@ async function makeSpill(
     table: context.table,
   });
   const { counts } = chain;
+  const memory = new MemoryWatch(context.limits.maxWorkerBytes);
   using writer = await SpillWriter.open({
     dir: spillDir,
     chunkNo: input.chunkNo,
@@ -111,6 +113,7 @@ async function makeSpill(
   });
   for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
     signal.throwIfAborted();
+    memory.look(input.chunkNo);
     try {
       writer.add(batch.events);
     } catch (error) {

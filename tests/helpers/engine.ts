@@ -288,6 +288,7 @@ export async function startEngine(
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,
+        maxWorkerBytes: config.workerMemoryBytes,
         allowPrivateHosts: config.privateHosts,
       },
     },

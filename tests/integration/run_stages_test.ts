@@ -67,3 +67,13 @@ Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fai
   assert.equal(retried.state, "succeeded", JSON.stringify(retried.error));
   assert.deepEqual(retried.params.timeout_seconds, limits);
 });
+
+Deno.test("stages: a chunk that needs more memory than a worker may hold fails its run, and the server goes on", async (t) => {
+  await using engine = await startEngine(t, { env: { ETL_WORKER_MEMORY_MB: "1" } });
+  const run = await engine.runToEnd({ batch_size: 5_000, chunk_size: 5_000 });
+  assert.equal(run.state, "failed");
+  assert.equal(run.error?.type, "/api/problems/out-of-memory");
+  assert.match(run.error!.detail, /^Chunk 0: its worker holds \d+ MB/);
+  const small = await engine.runToEnd({ batch_size: 10 });
+  assert.equal(small.state, "succeeded", "one batch is looked at once");
+});
