@@ -3,6 +3,7 @@ import { streamSSE } from "hono/streaming";
 import { isOver } from "../vocabulary/words.ts";
 import type { RunDetail } from "../vocabulary/run_schema.ts";
 import { runDetail } from "../store/run_views.ts";
+import { baseOf, runBelow } from "./shared/base_path.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { staysOpen, Turns } from "./shared/load.ts";
 import { SharedLookup } from "./shared/lookups.ts";
@@ -205,7 +206,10 @@ export function streamRun(c: Context, deps: AppDeps, runId: string): Response {
       for await (const { run, event } of followRun(deps, runId, gone.signal)) {
         if (run.revision <= seen && !hasEnded(run)) continue;
         writing = true;
-        await stream.write(event);
+        // who has asked below a prefix is told of an error below it
+        await stream.write(
+          run.error === null || baseOf(c) === "" ? event : eventOf(runBelow(c, run)),
+        );
         writing = false;
       }
     } finally {

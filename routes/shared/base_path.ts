@@ -52,6 +52,19 @@ export const problemBelow = <T extends { type?: unknown }>(c: Context, problem: 
     ? { ...problem, type: baseOf(c) + problem.type }
     : problem;
 
-/** The same for the error of a run. */
-export const runBelow = <T extends { error: { type?: unknown } | null }>(c: Context, run: T): T =>
-  run.error === null || baseOf(c) === "" ? run : { ...run, error: problemBelow(c, run.error) };
+interface WithErrors {
+  error: { type?: unknown } | null;
+  stages?: { error?: { type?: unknown } | null }[];
+}
+
+/** The same for the errors of a run and of its stages. */
+export const runBelow = <T extends WithErrors>(c: Context, run: T): T =>
+  run.error === null || baseOf(c) === "" ? run : {
+    ...run,
+    error: problemBelow(c, run.error),
+    ...(run.stages === undefined ? {} : {
+      stages: run.stages.map((stage) =>
+        stage.error == null ? stage : { ...stage, error: problemBelow(c, stage.error) }
+      ),
+    }),
+  };

@@ -266,11 +266,16 @@ Deno.test("below a prefix the type of a problem leads to its explanation, of an 
     source: { type: "file", path: "none.csv", key: "id" },
   });
   const get = async (path: string) => await (await engine.request(`/tools/etl${path}`)).json();
+  const events = await (await engine.request(`/tools/etl/api/etl/runs/${run_id}/events`)).text();
+  const ended = JSON.parse(/^data: (.*)$/m.exec(events)![1]!);
   const problems = [
+    ended.error,
+    ...ended.stages.flatMap(({ error }: { error: unknown }) => error ?? []),
     await get(`/api/etl/runs/${none}`),
     (await get(`/api/etl/runs/${run_id}`)).error,
     (await get("/api/etl/runs")).items[0].error,
   ];
+  assert.equal(problems.length, 5);
   for (const problem of problems) {
     assert.match(problem.type, /^\/tools\/etl\/api\/problems\/[a-z-]+$/);
     assert.equal((await engine.request(problem.type)).status, 200);

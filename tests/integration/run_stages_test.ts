@@ -65,7 +65,7 @@ Deno.test("stages: a run, or a stage, that takes longer than timeout_seconds fai
   await retryRun(engine.sql, stage.run_id, "test");
   const retried = await engine.toEnd(stage.run_id);
   assert.equal(retried.state, "succeeded", JSON.stringify(retried.error));
-  assert.deepEqual(retried.params.timeout_seconds, limits);
+  assert.deepEqual(retried.params.timeout_seconds?.value, limits);
 });
 
 Deno.test("stages: a chunk that needs more memory than a worker may hold fails its run, and the server goes on", async (t) => {
