@@ -95,7 +95,7 @@ export const RUNS: Mutant[] = [
   {
     id: "runs/crash-counts",
     file: "pipeline/run_outcome.ts",
-    find: 'errorCode(cause) !== "worker_died"',
+    find: 'errorCode(reason) !== "worker_died"',
     replace: "true",
     breaks: "a run that brings its worker down again and again uses its attempts up",
     tests: ["faults/worker_killed_test.ts: a run whose worker crashes again"],

@@ -519,14 +519,6 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/hostile_answers_test.ts: hostile answers: what keeps the connection busy"],
   },
   {
-    id: "sources/pipe",
-    file: "pipeline/sources/local/streams.ts",
-    find: "if ((await Deno.stat(path)).isFile)",
-    replace: "if (path !== '')",
-    breaks: "a pipe in a file's place is not waited for",
-    tests: ["integration/hostile_answers_test.ts: hostile files: a pipe in the place"],
-  },
-  {
     id: "sources/html",
     file: "pipeline/sources/local/detect_format.ts",
     find: "const page = HTML.test(text);",
