@@ -5,6 +5,7 @@ import type { Measure, Row } from "./bench.ts";
 import { duplicates } from "./measures/duplicates.ts";
 import { defaultRun } from "./measures/default_run.ts";
 import { hostile } from "./measures/hostile.ts";
+import { limits } from "./measures/limits.ts";
 import { load, loadSequential } from "./measures/load.ts";
 import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
@@ -37,6 +38,7 @@ const MEASURES: Measure[] = [
   maintenance,
   typedView,
   hostile,
+  limits,
   peers,
 ];
 
