@@ -53,18 +53,18 @@ const named = (folder: string, ...names: string[]) =>
 
 /**
  * What waits for the clock most of its time: jobs that fire each minute, servers that are frozen or gone
- * for as long as others may take to notice. These have a lane of their own, so that none of the others idles.
+ * for as long as others may take to notice. These have a lane of their own, so that none of the others is idle.
  */
 const CLOCK = [
-  ...named("integration", "jobs_other_database", "jobs_pg_cron", "jobs_schedules", "jobs_servers"),
-  ...named("integration", "schedules_pg_cron", "outages", "secrets"),
+  ...named("integration", "jobs_other_database", "jobs_pg_cron", "jobs_servers"),
+  ...named("integration", "schedules_pg_cron", "outages", "secrets", "consumer", "queue"),
 ];
 
 const IS_CLOCK = new RegExp(CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
 
 const INTEGRATION = { paths: ["unit", "integration", "launch"], except: IS_CLOCK, parallel: 3 };
 
-const THE_CLOCK: Suite = { title: "what the clock starts", paths: CLOCK, parallel: 1 };
+const THE_CLOCK: Suite = { title: "what waits", paths: CLOCK, parallel: 2 };
 
 const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 };
 

@@ -49,6 +49,8 @@ interface Slot {
 
 export interface PoolOptions {
   size: number;
+  /** Whether a worker is started when there is work for it, and not at once; default false. */
+  lazy?: boolean;
   dsn: string;
   /** Prefix of the workers' names. */
   name: string;
@@ -79,11 +81,11 @@ export class WorkerPool {
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    for (let i = 0; i < options.size; i++) this.#slots.push(this.#spawn(i));
+    for (let i = 0; i < (options.lazy ? 0 : options.size); i++) this.#slots.push(this.#spawn(i));
   }
 
   get size(): number {
-    return this.#slots.length;
+    return this.#options.size;
   }
 
   get busy(): number {
@@ -175,10 +177,13 @@ export class WorkerPool {
   }
 
   #dispatch(): void {
-    for (const slot of this.#slots) {
-      if (slot.task !== null) continue;
+    for (;;) {
+      const idle = this.#slots.find(({ task }) => task === null);
+      if (idle === undefined && this.#slots.length === this.size) return;
       const pending = this.#next();
       if (pending === undefined) return;
+      const slot = idle ?? this.#spawn(this.#slots.length);
+      if (idle === undefined) this.#slots.push(slot);
       const id = this.#nextId++;
       slot.task = { id, pending };
       if (!slot.runs.has(pending.runId)) {

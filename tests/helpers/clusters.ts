@@ -1,3 +1,4 @@
+import { statfsSync } from "node:fs";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { EMBEDDED_INITDB_ARGS, EMBEDDED_SETTINGS } from "../../scripts/postgres/embedded.ts";
@@ -85,8 +86,30 @@ export async function testClusterOptions(
   };
 }
 
-/** A path that the account of the database can reach; nothing is made there yet. */
-export function testClusterDir(name: string): string {
+/** What tests write at most at once, with room to spare. */
+const MEMORY_BYTES = 6 * 2 ** 30;
+
+/**
+ * Where files in memory are, on a machine that has room for those of the tests: a database is made there in a
+ * tenth of the time. Undefined elsewhere.
+ */
+export function memoryDir(): string | undefined {
+  try {
+    const { bavail, bsize } = statfsSync("/dev/shm");
+    const [, available] = /^MemAvailable: +(\d+) kB/m.exec(Deno.readTextFileSync("/proc/meminfo"))!;
+    const free = Math.min(bavail * bsize, Number(available) * 1024);
+    return free >= MEMORY_BYTES ? "/dev/shm" : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A path that the account of the database can reach; nothing is made there yet. A `durable` one is on a disk.
+ */
+export function testClusterDir(name: string, { durable = false } = {}): string {
+  const memory = durable ? undefined : memoryDir();
+  if (memory !== undefined) return join(memory, `etl-improved-test-${name}`);
   return Deno.uid() === 0
     ? join(SYSTEM_DIR, `test-${name}`)
     : join(tmpdir(), `etl-improved-test-${name}`);

@@ -254,6 +254,7 @@ export async function startEngine(
   const workers = () =>
     started ??= new WorkerPool({
       size: config.workers,
+      lazy: true,
       dsn: config.dsn,
       name: "etl test worker",
       permissions: workerPermissions({

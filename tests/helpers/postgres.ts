@@ -89,7 +89,7 @@ export interface OwnCluster {
  * (`{ kind: "debian15" }`; pg_cron is preloaded for database `etl`). Takes 1–2 s.
  */
 export async function ownCluster(options: TestClusterOptions = {}): Promise<OwnCluster> {
-  const dir = testClusterDir(`${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
+  const dir = testClusterDir(`${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`, options);
   let cluster: Cluster = await startTestCluster(dir, options);
   return {
     dsn: cluster.dsn,

@@ -8,13 +8,20 @@ import { query } from "../helpers/query.ts";
 import { startServer } from "../helpers/server.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 
-Deno.test("without pg_cron the servers run the jobs, each time on one of them, and health says so", async (t) => {
+Deno.test("without pg_cron the servers run the jobs, each time on one of them, and a schedule becomes runs; health says so", async (t) => {
   await using db = await testDatabase(t);
   await setupDatabase(db.dsn);
   const [told] = await setUpJobs(db.dsn);
   assert.match(told!, /^The servers run the periodic jobs: pg_cron/);
   await using one = await startServer({ dsn: db.dsn });
   await using two = await startServer({ dsn: db.dsn });
+  const made = await fetch(`${one.address}/api/schedules/each_minute`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ cron: "* * * * *", conf: { batch_size: 5, run_label: "by_the_clock" } }),
+  });
+  assert.equal(made.status, 201, await made.text());
+  await waitFor(async () => (await query(db.dsn, "select from etl.slots limit 1")).length > 0);
   const jobs = async (address: string): Promise<JobsReport> =>
     await (await fetch(`${address}/api/jobs`)).json();
   const report = await waitFor(async () => {
@@ -37,6 +44,17 @@ Deno.test("without pg_cron the servers run the jobs, each time on one of them, a
     `select due_at from etl.job_runs where name = 'etl_schedule_tick' group by 1 having count(*) > 1`,
   );
   assert.deepEqual(twice, [], "one job a minute, however many servers");
+  const runs = () =>
+    query<{ state: string; slot: Date }>(
+      db.dsn,
+      "select state, slot from etl.runs where schedule = 'each_minute'",
+    );
+  await waitFor(async () => (await runs()).some(({ state }) => state === "succeeded"), {
+    timeoutMs: 150_000,
+    intervalMs: 250,
+  });
+  const slots = (await runs()).map(({ slot }) => slot.toISOString());
+  assert.equal(new Set(slots).size, slots.length, "one run a slot");
 });
 
 Deno.test("a tick that has not run for three minutes is warned of, and a job that failed", async (t) => {
