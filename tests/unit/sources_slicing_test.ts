@@ -10,6 +10,7 @@ import {
   SlicePacker,
 } from "../../pipeline/sources/local/slice_packer.ts";
 import { FileRanges } from "../../pipeline/sources/local/ranges.ts";
+import { OpenFile } from "../../pipeline/sources/local/streams.ts";
 import { recordBlocks } from "../../pipeline/sources/local/record_blocks.ts";
 import {
   CsvScanner,
@@ -166,7 +167,7 @@ async function cutRecords(
   path: string,
   options: { scanner: RecordScanner; blockBytes: number; maxRecordBytes: number; size: number },
 ): Promise<string[]> {
-  using file = await Deno.open(path);
+  using file = await OpenFile.open(path);
   const records: string[] = [];
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const { size, ...rest } = options;
