@@ -323,8 +323,9 @@ class RunExecution {
         conf: columnsOf(params.source),
         keep: keys ?? [],
       });
-      // without a record there is nothing to make a table of
-      if (seen.every(({ types }) => Object.keys(types).length === 0)) return;
+      // without a record and without declared columns there is nothing to make a table of
+      const declared = Object.keys(columnsOf(params.source).columns ?? {}).length > 0;
+      if (!declared && seen.every(({ types }) => Object.keys(types).length === 0)) return;
       this.#warnings.push(
         ...fewTextsWarnings(columns, seen.map(({ kinds }) => kinds), columnsOf(params.source)),
       );

@@ -30,6 +30,11 @@ const viewSchema = z.object({
   columns: z.array(columnSchema),
   fixed: z.array(z.string()),
   exists: z.boolean(),
+  table: z.any().openapi({
+    type: ["object", "null"] as never,
+    description:
+      "what a typed table has declared: source, key, version, columns; null: its rows are events",
+  }),
 }).openapi("TypedView");
 
 const proposalSchema = z.object({
@@ -92,7 +97,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
   const path = "/api/datasets/{dataset}/columns";
   const known = async (dataset: string) => {
     const found = await typedView(deps.sql, dataset);
-    if (found !== null) return found;
+    if (found !== null) return { ...found, table: await declaredTable(deps.sql, dataset) };
     throw new Problem("not-found", {
       status: 404,
       detail:

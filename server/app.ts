@@ -7,6 +7,7 @@ import { guard, requireAccess } from "../routes/access/require_access.ts";
 import { requireRoles } from "../routes/access/route_rules.ts";
 import { requireOurPage } from "../routes/access/session.ts";
 import { alertRoutes } from "../routes/alerts.ts";
+import { connectionRoutes } from "../routes/connections.ts";
 import { dashboardRoutes } from "../routes/dashboard/dashboard.tsx";
 import { datasetRoutes, downstreamRoutes, reportRoutes } from "../routes/datasets.ts";
 import { docsRoutes } from "../routes/docs.ts";
@@ -107,6 +108,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   app.use(requireOurPage());
   runRoutes(app, deps);
   previewRoutes(app, deps);
+  connectionRoutes(app, deps);
   quarantineRoutes(app, deps);
   namedRoutes(app, deps);
   scheduleRoutes(app, deps);

@@ -63,6 +63,14 @@ const parsing = {
   ...columnsShape,
 };
 
+/** Where values come with types of their own, what `columns` says need not be read out of them. */
+const typedValues = {
+  ...columnsShape,
+  read_columns: z.boolean().optional().describe(
+    "false: columns only say what a typed table gets, and values stay as the source gives them; default true",
+  ),
+};
+
 const connectionName = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/);
 
 export const syntheticSource = z.strictObject({
@@ -142,7 +150,7 @@ export const postgresSource = z.strictObject({
   cursor_sortable: z.boolean().default(false).describe(
     "whether a cursor of text sorts in the order in which rows change; else it is refused",
   ),
-  ...columnsShape,
+  ...typedValues,
 }).describe("a table or query of another PostgreSQL database");
 
 /** Bucket and key, or glob of keys, of an s3 URL; undefined where it is none. */
@@ -180,6 +188,7 @@ export const moduleSource = z.strictObject({
   connections: z.array(connectionName).max(8).default([]).describe(
     "named connections that it may use: environment ETL_CONNECTION_<NAME> holds URL, user, password, headers",
   ),
+  ...typedValues,
   timeout_ms: z.number().int().min(100).max(3_600_000).default(60_000).describe(
     "time that the module may take for itself until its next records, in ms; requests do not count",
   ),

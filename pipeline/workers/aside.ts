@@ -2,10 +2,16 @@ import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { HttpConnection } from "../sources/http/connection.ts";
 import { adapterFor } from "../sources/adapters.ts";
+import type { CatalogueRequest, SourceCatalogue } from "../sources/catalogue.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { AsideAnswer, AsideTasks } from "./aside_worker.ts";
 import { startHost, startSourceHost } from "../user_code/host.ts";
-import { fetchPermissions, NO_REACH, workerPermissions } from "./permissions.ts";
+import {
+  databasePermissions,
+  fetchPermissions,
+  NO_REACH,
+  workerPermissions,
+} from "./permissions.ts";
 
 export interface AsideLimits {
   /** Milliseconds that the task may take; Infinity: as long as it needs. */
@@ -26,7 +32,7 @@ export interface AsideOptions extends AsideLimits {
 }
 
 /** Tasks that read a source. */
-type SourceTask = Exclude<keyof AsideTasks, "fetch" | "suite">;
+type SourceTask = Exclude<keyof AsideTasks, "fetch" | "suite" | "tables">;
 
 /**
  * Does a task that reads a source outside of a run. What the source has
@@ -98,6 +104,21 @@ export function checkedSuite(
     timeoutMs,
     tooSlow: suiteTooSlow,
     permissions: NO_REACH,
+  });
+}
+
+/** Milliseconds that a database may take to list its tables. */
+const CATALOGUE_MS = 60_000;
+
+/** Tables of another database, listed where a server that never answers holds up nothing. */
+export function tablesOf(
+  request: CatalogueRequest,
+  signal: AbortSignal,
+): Promise<SourceCatalogue> {
+  return aside("tables", request, {
+    timeoutMs: CATALOGUE_MS,
+    signal,
+    permissions: databasePermissions([request.dsn]),
   });
 }
 

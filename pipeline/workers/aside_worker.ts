@@ -4,6 +4,7 @@ import { preview, type PreviewContext } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { adapterFor } from "../sources/adapters.ts";
+import { listTables } from "../sources/catalogue.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { Json, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
@@ -19,6 +20,7 @@ const TASKS = {
   try: trySuite,
   suite: checkSuite,
   fetch: fetchSource,
+  tables: listTables,
 };
 
 /** A preview as JSON: a clone would lose the digits beside its numbers, and bigints are none of JSON.stringify's. */

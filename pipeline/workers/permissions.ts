@@ -57,17 +57,26 @@ export const NO_REACH = {
  */
 export function workerPermissions(reach: WorkerReach): Deno.PermissionOptionsObject {
   const { dsns, dataDir, spoolDir, transformsDir, sourcesDir, network } = reach;
+  const databases = databasePermissions(dsns);
   return {
-    ...NO_REACH,
-    net: network ? "inherit" : [...new Set(dsns.flatMap(databaseAddresses))],
+    ...databases,
+    ...(network ? { net: "inherit" } : {}),
     read: [
-      ...PROGRAM,
+      ...databases.read,
       ...[dataDir, spoolDir, transformsDir, sourcesDir].flatMap(realPaths),
-      ...dsns.flatMap(certificateFiles),
     ],
     write: realPaths(spoolDir),
-    env: [...PG_ENVIRONMENT, ...(dsns.some(lacksPassword) ? ["PGPASSWORD"] : [])],
   };
+}
+
+/** Those of a worker that talks to databases and to nothing else. */
+export function databasePermissions(dsns: string[]) {
+  return {
+    ...NO_REACH,
+    net: [...new Set(dsns.flatMap(databaseAddresses))],
+    read: [...PROGRAM, ...dsns.flatMap(certificateFiles)],
+    env: [...PG_ENVIRONMENT, ...(dsns.some(lacksPassword) ? ["PGPASSWORD"] : [])],
+  } satisfies Deno.PermissionOptionsObject;
 }
 
 /**

@@ -41,6 +41,7 @@ export const ROUTES: Record<string, RouteRule> = {
 
   "POST /api/etl/run": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
   "POST /api/etl/preview": { role: "operator", startsWork: true, maxBytes: RECORDS_BYTES },
+  "GET /api/connections/{name}/tables": { role: "operator", startsWork: true },
   "GET /api/etl/runs": { role: "viewer" },
   "GET /api/etl/runs/{id}": { role: "viewer" },
   "GET /api/etl/runs/{id}/chunks": { role: "viewer" },

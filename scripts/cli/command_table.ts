@@ -8,6 +8,7 @@ import { compare } from "./commands/compare.ts";
 import { consumer, downstream, reports } from "./commands/downstream.ts";
 import { configuration, pool, variable } from "./commands/named.ts";
 import { preview, profile } from "./commands/preview.ts";
+import { replicate } from "./commands/replicate.ts";
 import { cancel, logs, quarantine, replay, retry, run, runs, show } from "./commands/runs.ts";
 import { backfill, schedule } from "./commands/schedules.ts";
 import { source } from "./commands/source.ts";
@@ -17,6 +18,7 @@ import { token } from "./commands/token.ts";
 /** The commands, in the order of the help. A new one is a file in commands/ and a line here. */
 export const COMMANDS: Command[] = [
   load,
+  replicate,
   run,
   preview,
   runs,

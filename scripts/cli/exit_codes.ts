@@ -26,6 +26,11 @@ export function exitCodeOf(state: string): ExitCode {
   return state === "cancelled" ? EXIT.cancelled : EXIT.failed;
 }
 
+/** The exit code of a group of which so many have failed: it says how many, up to 89. */
+export function exitCodeOfFailures(failed: number): ExitCode {
+  return (failed === 0 ? EXIT.succeeded : 10 + Math.min(failed, 89)) as ExitCode;
+}
+
 /** The exit code for a request that was refused. */
 export function exitCodeOfProblem(problem: Problem): ExitCode {
   if (problem.status === 503 || problem.type === "unavailable") return EXIT.unreachable;

@@ -634,4 +634,29 @@ export const SOURCES: Mutant[] = [
     breaks: "records beside an array at records_path are not lost without a word",
     tests: ["unit/sources_json_document_test.ts: JSON: both arrays of a name"],
   },
+  {
+    id: "sources/replicate-keeps-settings",
+    file: "scripts/cli/commands/replicate.ts",
+    find: "...without(before, OWN_PARAMS),",
+    replace: "",
+    breaks: "what somebody has set in a configuration of a group stays",
+    tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
+  },
+  {
+    id: "sources/replicate-values-as-they-are",
+    file: "scripts/cli/commands/replicate.ts",
+    find: "read_columns: false,",
+    replace: "read_columns: true,",
+    breaks:
+      "values of another database are stored as they are: a JSON text that looks like a number, an empty text",
+    tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
+  },
+  {
+    id: "sources/replicate-domains",
+    file: "pipeline/sources/postgres/catalogue.ts",
+    find: "coalesce(b.base, a.atttypid)",
+    replace: "a.atttypid",
+    breaks: "a domain counts as the type below it",
+    tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
+  },
 ];

@@ -122,7 +122,10 @@ export async function* withColumns(
   for await (const batch of batches) yield asDeclared(batch, conf, columns);
 }
 
-type DeclaringConf = ColumnsConf & { cells?: boolean | undefined };
+type DeclaringConf = ColumnsConf & {
+  cells?: boolean | undefined;
+  read_columns?: boolean | undefined;
+};
 
 /** The same batch, its declared columns read as they are declared. */
 export function asDeclared(
@@ -130,7 +133,7 @@ export function asDeclared(
   conf: DeclaringConf,
   columns = compileColumns(conf),
 ): RecordBatch {
-  if (columns === undefined && !conf.cells) return batch;
+  if (columns === undefined && !conf.cells || conf.read_columns === false) return batch;
   for (let i = 0; i < batch.length; i++) {
     const record = batch[i]!;
     if (record instanceof Unreadable) continue;

@@ -85,7 +85,7 @@ export default defineSource<Config, Slice>({
       }
     } catch (error) {
       trusted!.signal.throwIfAborted();
-      throw asProblem(error, context);
+      throw asProblem(error, readOf(context));
     } finally {
       trusted!.signal.removeEventListener("abort", abort);
       client.destroy();
@@ -104,7 +104,21 @@ async function connect(context: Context): Promise<Client> {
       errors: [{ field: "source.connections", message: "names none", expected: '["shop"]' }],
     });
   }
-  const dsn = parseSourceDsn(context.trusted!.connection(name));
+  return await connectTo(context.trusted!.connection(name), {
+    connection: name,
+    table: context.config.table,
+  });
+}
+
+/** What is read, for messages. */
+export interface Read {
+  connection: string;
+  table: string;
+}
+
+/** Opens a session that only reads, in UTC; the caller ends it. */
+export async function connectTo(text: string, what: Read): Promise<Client> {
+  const dsn = parseSourceDsn(text);
   const [{ host, port } = { host: "127.0.0.1", port: 3306 }] = dsn.hosts;
   const verified = dsn.parameters.get("sslmode") ?? dsn.parameters.get("ssl_mode");
   try {
@@ -129,7 +143,7 @@ async function connect(context: Context): Promise<Client> {
     await client.query("set session transaction read only");
     return client;
   } catch (error) {
-    throw asProblem(error, context);
+    throw asProblem(error, what);
   }
 }
 
@@ -141,13 +155,13 @@ async function withConnection<T>(
   try {
     return await use(client);
   } catch (error) {
-    throw asProblem(error, context);
+    throw asProblem(error, readOf(context));
   } finally {
     client.destroy();
   }
 }
 
-async function query(
+export async function query(
   client: Client,
   { text, values }: { text: string; values: unknown[] },
 ): Promise<(Buffer | null)[][]> {
@@ -160,6 +174,12 @@ interface Column {
   /** As information_schema has it: bigint, decimal, json … */
   type: string;
 }
+
+/** Columns of MariaDB that are declared json, which is a longtext with a check there. */
+export const JSON_COLUMNS =
+  `select k.table_schema, k.table_name, k.column_name from information_schema.columns k
+    join information_schema.check_constraints c on c.constraint_schema = k.table_schema and c.table_name = k.table_name
+      and c.check_clause = concat('json_valid(\`', k.column_name, '\`)')`;
 
 async function columnsOf(client: Client, context: Context): Promise<Column[]> {
   const { database, table } = named(context);
@@ -282,6 +302,7 @@ function comparison(
   { operator, value, columns }: { operator: string; value: string; columns: Column[] },
 ): Condition {
   const type = columns.find((column) => column.name === name)?.type ?? "";
+  if (BYTES.test(type)) return { sql: `${quoted(name)} ${operator} unhex(?)`, values: [value] };
   return NUMBERS.test(type) && /^-?\d+(\.\d+)?$/.test(value)
     ? { sql: `${quoted(name)} ${operator} ${value}`, values: [] }
     : { sql: `${quoted(name)} ${operator} ?`, values: [value] };
@@ -327,16 +348,10 @@ function selected({ name, type }: Column): string {
 /** A column of the key, as text that compares equal to it. */
 function keyText(name: string, columns: Column[]): string {
   const type = columns.find((column) => column.name === name)?.type ?? "";
-  return /binary|blob/.test(type) ? refuseKey(name, type) : `cast(${quoted(name)} as char)`;
+  return BYTES.test(type) ? `hex(${quoted(name)})` : `cast(${quoted(name)} as char)`;
 }
 
-function refuseKey(name: string, type: string): never {
-  throw new Problem("invalid-conf", {
-    detail: `The key column ${name} is ${type}, by which no pages are made: say in ` +
-      "source.config.page_key which other columns are unique together.",
-    errors: [{ field: "source.config.page_key", value: name, message: `is ${type}` }],
-  });
-}
+const BYTES = /binary|blob/;
 
 const NUMBERS =
   /^(tinyint|smallint|mediumint|int|integer|bigint|decimal|numeric|float|double|real|year|bit)$/;
@@ -353,7 +368,7 @@ function recordOf(
       put(record, name, null);
       continue;
     }
-    if (/binary|blob/.test(type)) {
+    if (BYTES.test(type)) {
       put(record, name, bytes.toString(config.blobs));
       continue;
     }
@@ -424,14 +439,18 @@ function quoted(name: string): string {
 const PASSING =
   /^(ECONN|EHOST|ENET|ETIMEDOUT|EPIPE|PROTOCOL_CONNECTION_LOST|ER_CON_COUNT|ER_LOCK_|ER_SERVER_SHUTDOWN|ER_QUERY_INTERRUPTED)/;
 
-function asProblem(error: unknown, { connections, config }: Context): unknown {
+function readOf({ connections, config }: Context): Read {
+  return { connection: connections[0]!, table: config.table };
+}
+
+export function asProblem(error: unknown, { connection, table }: Read): unknown {
   if (error instanceof Problem || !(error instanceof Error)) return error;
   const { code = "", sqlMessage } = error as { code?: string; sqlMessage?: string };
   if (code === "") return error;
   const transient = PASSING.test(code);
   return new Problem("source-unreadable", {
     detail:
-      `${config.table} of connection "${connections[0]}" cannot be read (${
+      `${table} of connection "${connection}" cannot be read (${
         sqlMessage === undefined ? code : `${sqlMessage}, ${code}`
       }): ` + (transient ? "try again." : "check the connection, the table and the user's rights."),
     transient,

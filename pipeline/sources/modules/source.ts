@@ -12,6 +12,8 @@ import {
   type SourceAdapter,
 } from "../source.ts";
 import type { SourceClient } from "../../user_code/source_client.ts";
+import { compileColumns } from "../columns.ts";
+import { asDeclared } from "../local/plan_files.ts";
 import { highestOf } from "./positions.ts";
 import { type OpenModule, openTrusted, TRUSTED, type TrustedName } from "./trusted.ts";
 
@@ -111,6 +113,7 @@ async function* readModule(
   ctx: ReadContext,
 ): AsyncGenerator<RecordBatch> {
   const { cursor, read } = await open(conf, ctx);
+  const columns = compileColumns(conf);
   let left = typeof most === "number" ? most : Infinity;
   for (const slice of slices as string[]) {
     if (left <= 0) return;
@@ -121,7 +124,7 @@ async function* readModule(
         const highest = highestOf(some, cursor);
         if (highest !== undefined) some.position = highest;
       }
-      yield some;
+      yield asDeclared(some, conf, columns);
       if (left <= 0) break;
     }
   }
