@@ -1,5 +1,3 @@
-import { Problem } from "../../vocabulary/problem.ts";
-
 /** A column of a table of another database. */
 export interface SourceColumn {
   name: string;
@@ -36,54 +34,6 @@ export interface CatalogueRequest {
   dsn: string;
   /** `schema.table` with `*` and `?`, or `table` of the connection's own schema. */
   patterns: string[];
-}
-
-/** Tables that are answered at most: more are no group that anybody looks at. */
-const MOST_TABLES = 2_000;
-
-/**
- * The tables of another database whose names match, with their keys and columns as its catalogue has them: nothing is
- * guessed from rows.
- *
- * @throws {Problem} `source-unreadable`, or `invalid-conf` where too many match.
- */
-export async function listTables(request: CatalogueRequest): Promise<SourceCatalogue> {
-  const isMysql = /^(?:mysql|mariadb):/i.test(request.dsn);
-  const { own, tables } = isMysql
-    ? await (await import("./modules/mysql_catalogue.ts")).mysqlTables(request)
-    : await (await import("./postgres/catalogue.ts")).postgresTables(request);
-  const matches = request.patterns.map((pattern) => matcher(pattern, own));
-  const found = tables.filter((table) => matches.some((match) => match(table)));
-  if (found.length > MOST_TABLES) {
-    throw new Problem("invalid-conf", {
-      detail: `${found.length} tables of connection "${request.connection}" are called ` +
-        `${request.patterns.join(", ")}, and ${MOST_TABLES} at most are taken: name fewer.`,
-    });
-  }
-  found.sort((a, b) => compare(a.schema, b.schema) || compare(a.name, b.name));
-  return { kind: isMysql ? "mysql" : "postgres", tables: found };
-}
-
-const compare = (a: string, b: string) => a < b ? -1 : a > b ? 1 : 0;
-
-/** Whether a table is one that a pattern means; `own`: schema of names without one. */
-export function matcher(
-  pattern: string,
-  own: string | null,
-): (table: { schema: string; name: string }) => boolean {
-  const dot = pattern.indexOf(".");
-  const schema = dot < 0 ? null : glob(pattern.slice(0, dot));
-  const name = glob(pattern.slice(dot + 1));
-  return (table) =>
-    name.test(table.name) && (schema === null ? table.schema === own : schema.test(table.schema));
-}
-
-function glob(text: string): RegExp {
-  const source = text.replace(/[\\^$.+()[\]{}|]/g, "\\$&").replaceAll("*", ".*").replaceAll(
-    "?",
-    ".",
-  );
-  return new RegExp(`^${source}$`, "su");
 }
 
 /** `numeric(p,s)` where that is a type of ours, else `numeric`. */

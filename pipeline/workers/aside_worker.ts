@@ -4,7 +4,7 @@ import { preview, type PreviewContext } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
 import { adapterFor } from "../sources/adapters.ts";
-import { listTables } from "../sources/catalogue.ts";
+import { listTables } from "../sources/list_tables.ts";
 import type { SourceConf } from "../sources/schema.ts";
 import type { Json, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
