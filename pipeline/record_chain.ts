@@ -36,6 +36,8 @@ export interface ChainOptions {
   chunkNo: number | null;
   /** The columns of a typed destination; default null: the events table, which takes any record. */
   table?: TypedTable | null;
+  /** Whether the events are for a typed table, whose columns may not be known yet; default: where `table` is given. */
+  typed?: boolean;
   /** Told each batch as it was read. */
   onRead?: (records: RecordBatch) => void;
   /** Told each time when a stage's part of a batch is done. */
@@ -78,18 +80,20 @@ export class RecordChain implements Disposable {
   readonly #checks: NonNullable<ReturnType<typeof payloadCheckOf>>[];
   readonly #validator: GeValidator;
   readonly #shaper: RowShaper | null;
+  readonly #typed: boolean;
   #mark = performance.now();
   /** What an error that is thrown now belongs to. */
   #stage: Stage = "extract";
 
   constructor(options: ChainOptions) {
     const { params, sourceName, module, suite, chunkNo, table = null } = options;
+    this.#typed = options.typed ?? table !== null;
     this.#options = options;
     if (module === null) {
       const transformer = new Transformer({
         mapping: mappingOf(params.source),
         sourceName,
-        typed: table !== null,
+        typed: this.#typed,
       });
       this.#transform = (records, start) => transformer.batch(records, start);
     } else this.#transform = (records, start) => module.batch(records, { start, chunkNo });
@@ -116,7 +120,7 @@ export class RecordChain implements Disposable {
     const options = {
       maxPayloadBytes,
       checks: this.#checks,
-      typed: this.#shaper !== null,
+      typed: this.#typed,
     };
     this.#mark = performance.now();
     try {

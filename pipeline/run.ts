@@ -315,7 +315,9 @@ class RunExecution {
       const { params, sourceName } = this.#context;
       const { key, version, occurred_at } = mappingOf(params.source);
       const seen = await Promise.all(
-        chunks.map(({ slice, chunkNo }) => this.#submit("types", { slice }, chunkNo)),
+        chunks.map(({ slice, chunkNo }) =>
+          this.#submit("types", { slice, slices: chunks.length }, chunkNo)
+        ),
       );
       this.#control.throwIfHalted();
       const keys = key === undefined ? null : [key].flat();

@@ -332,11 +332,14 @@ function fits(type: string, value: Json, digits?: string): boolean {
   }
 }
 
+const DASH = 45;
+
 /** The narrowest type that holds a value as it is. */
 function typeOf(value: Json, digits: string | undefined): string {
   switch (typeof value) {
     case "number":
     case "bigint":
+      if (digits === undefined && Number.isSafeInteger(value)) return "integer";
       return (digits === undefined || !digits.includes(".")) && fits("integer", value, digits)
         ? "integer"
         : "numeric";
@@ -344,7 +347,7 @@ function typeOf(value: Json, digits: string | undefined): string {
       return "boolean";
     case "string":
       // most text begins with no year
-      if (!/^\d{4}-\d\d-\d\d/.test(value)) return "text";
+      if (value.charCodeAt(4) !== DASH || !/^\d{4}-\d\d-\d\d/.test(value)) return "text";
       if (/^\d{4}-\d\d-\d\d$/.test(value)) return fits("date", value) ? "date" : "text";
       return fits("timestamptz", value) ? "timestamptz" : "text";
     default:
@@ -377,8 +380,9 @@ export class TypeProposer {
 
   observe(payload: SourceRecord): void {
     const digits = digitsOf(payload);
-    for (const [field, value] of Object.entries(payload)) {
-      this.#note(field.replaceAll(".", "\\."), value, digits?.[field]);
+    for (const field of Object.keys(payload)) {
+      const path = field.includes(".") ? field.replaceAll(".", "\\.") : field;
+      this.#note(path, payload[field]!, digits?.[field]);
     }
     for (const { path, read } of this.#paths) this.#note(path, read(payload) ?? null, undefined);
   }

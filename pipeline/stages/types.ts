@@ -4,8 +4,8 @@ import { TypeProposer } from "../typed_rows.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Tasks } from "../workers/task.ts";
 
-/** Records of a slice that are looked at. */
-const LOOKED_AT = 20_000;
+/** Records of a slice that are looked at: so many of one or two, fewer of many, and not too few of any. */
+const LOOKED_AT = { most: 20_000, together: 40_000, least: 4_000 };
 
 /**
  * Which types the values of a slice's first records have, as they come out of the transform; for the first load of a
@@ -13,7 +13,7 @@ const LOOKED_AT = 20_000;
  */
 export async function seeTypes(
   env: TaskEnvironment,
-  { slice }: Tasks["types"]["input"],
+  { slice, slices }: Tasks["types"]["input"],
 ): Promise<Tasks["types"]["output"]> {
   const { context, signal } = env;
   const { params, spillDir } = context;
@@ -26,7 +26,7 @@ export async function seeTypes(
     maxPayloadBytes: context.limits.maxRecordBytes,
     spillDir,
     chunkNo: null,
-    table: null,
+    typed: true,
   });
   const { key, version, occurred_at } = mappingOf(params.source);
   const proposer = new TypeProposer([
@@ -42,11 +42,13 @@ export async function seeTypes(
     limits: context.limits,
     signal,
   });
+  const { most, together, least } = LOOKED_AT;
+  const enough = Math.max(least, Math.min(most, together / slices));
   let looked = 0;
   for await (const { events } of chain.pass(batches)) {
     for (const { payload } of events) proposer.observe(payload);
     looked += events.length;
-    if (looked >= LOOKED_AT) break;
+    if (looked >= enough) break;
   }
   return { types: proposer.seen, kinds: proposer.kinds };
 }

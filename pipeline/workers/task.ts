@@ -91,7 +91,10 @@ export interface PublishResult {
 export interface Tasks {
   plan: { input: Record<never, never>; output: Plan };
   /** Which types the values of a slice's first records have; for the first load of a typed table. */
-  types: { input: { slice: Slice }; output: { types: TypesSeen; kinds: KindsSeen } };
+  types: {
+    input: { slice: Slice; slices: number };
+    output: { types: TypesSeen; kinds: KindsSeen };
+  };
   prepare: {
     input: {
       chunkNo: number;
