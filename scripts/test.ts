@@ -22,7 +22,12 @@ import {
   FileTimes,
   parseSummary,
 } from "./test_counts.ts";
-import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
+import {
+  type ClusterKind,
+  memoryDir,
+  startTestCluster,
+  testClusterDir,
+} from "../tests/helpers/clusters.ts";
 
 interface Suite {
   title: string;
@@ -55,16 +60,16 @@ const named = (folder: string, ...names: string[]) =>
  * What waits for the clock most of its time: jobs that fire each minute, servers that are frozen or gone
  * for as long as others may take to notice. These have a lane of their own, so that none of the others is idle.
  */
-const CLOCK = [
+const FOR_THE_CLOCK = [
   ...named("integration", "jobs_other_database", "jobs_pg_cron", "jobs_servers"),
   ...named("integration", "schedules_pg_cron", "outages", "secrets", "consumer", "queue"),
 ];
 
-const IS_CLOCK = new RegExp(CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
+const WAITS = new RegExp(FOR_THE_CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
 
-const INTEGRATION = { paths: ["unit", "integration", "launch"], except: IS_CLOCK, parallel: 3 };
+const INTEGRATION = { paths: ["unit", "integration", "launch"], except: WAITS, parallel: 3 };
 
-const THE_CLOCK: Suite = { title: "what waits", paths: CLOCK, parallel: 2 };
+const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 2 };
 
 const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 };
 
@@ -87,7 +92,7 @@ const PLAN: Plan = {
       title: "unit, integration and some faults",
       paths: [...SOME_FAULTS, ...INTEGRATION.paths],
     }],
-    [THE_CLOCK, BROWSER],
+    [WAITING, BROWSER],
   ],
   alone: ALONE,
 };
@@ -144,7 +149,7 @@ const FULL_PLAN: Plan = {
       // needs Python, and installs what it compares with from PyPI
       { title: "conformance", paths: ["conformance"], parallel: 2 },
     ]),
-    long([THE_CLOCK, { ...BROWSER, parallel: 1 }]),
+    long([WAITING, { ...BROWSER, parallel: 1 }]),
   ],
   alone: long(ALONE),
 };
@@ -296,6 +301,7 @@ interface Outcome {
 
 async function runSuite(suite: Suite, files: string[], deadline: number): Promise<Outcome> {
   const dir = testClusterDir(`run-${Deno.pid}-${suite.title.replaceAll(/\W+/g, "-")}`);
+  const temp = await tempInMemory();
   let cluster: Cluster | undefined;
   try {
     const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
@@ -305,6 +311,7 @@ async function runSuite(suite: Suite, files: string[], deadline: number): Promis
     return await denoTest(suite, files, {
       deadline,
       env: {
+        ...(temp === undefined ? {} : { TMPDIR: temp }),
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
@@ -316,8 +323,19 @@ async function runSuite(suite: Suite, files: string[], deadline: number): Promis
     return { counts: { passed: 0, failed: 1, skipped: 0 }, failures: new FailureReader() };
   } finally {
     await cluster?.stop();
-    await Deno.remove(dir, { recursive: true }).catch(() => {});
+    for (const made of [dir, temp ?? dir]) {
+      await Deno.remove(made, { recursive: true }).catch(() => {});
+    }
   }
+}
+
+/** Where tests put their files, which every account may; undefined: wherever the system has them. */
+async function tempInMemory(): Promise<string | undefined> {
+  const memory = memoryDir();
+  if (memory === undefined) return undefined;
+  const dir = await Deno.makeTempDir({ dir: memory, prefix: "etl-improved-tests-" });
+  await Deno.chmod(dir, 0o1777);
+  return dir;
 }
 
 async function denoTest(
