@@ -98,6 +98,7 @@ export async function finishRows(
   const encoder = new TextEncoder();
   const lap = new StageClock();
   using chain = new RecordChain({
+    privacy: null,
     params: paramsSchema.parse({ source: conf }),
     sourceName: SOURCE_NAME,
     module: null,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { OVERLAPS, type Stage, STAGES } from "../vocabulary/words.ts";
-import { sourceSchema } from "./sources/schema.ts";
+import { fieldPath, sourceSchema } from "./sources/schema.ts";
 
 /** A PostgreSQL identifier that the pipeline may create or write; quoted wherever it is used. */
 const identifier = z.string().min(1).max(63).regex(
@@ -60,6 +60,10 @@ export const paramsSchema = z.strictObject({
     ),
   write: z.enum(["upsert", "append"]).default("upsert")
     .describe("upsert: newer records change the rows of their keys; append: rows are added only"),
+  exclude: z.array(fieldPath).max(200).default([])
+    .describe("fields of the records that are left out before anything is stored or shown"),
+  hash: z.array(fieldPath).max(200).default([])
+    .describe("fields in whose place a keyed hash is stored and shown (ETL_HASH_SECRET)"),
   min_acceptance_ratio: z.number().min(0).max(1).default(1)
     .describe("lowest accepted total_rows / expected_rows; below it the run fails in finalize"),
   enforce_ge: z.boolean().default(false)

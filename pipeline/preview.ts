@@ -1,11 +1,10 @@
 import type { Event, Rejected } from "./event.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
-import type { ColumnsConf } from "./sources/columns.ts";
-import { mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
+import { missingFieldsWarning, type Privacy } from "./private_fields.ts";
+import { columnsOf, mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
-import type { SourceConf } from "./sources/schema.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
 import { type ChainOptions, RecordChain } from "./record_chain.ts";
 import { locate } from "./sources/origin.ts";
@@ -67,6 +66,8 @@ export interface Preview {
 
 export interface PreviewContext {
   params: Params;
+  /** The personal data of its records; null where there is none. */
+  privacy: Privacy | null;
   /** Records that a run would read; null for all. */
   mostRecords: number | null;
   /** ETL_TRANSFORMS_DIR, resolved. */
@@ -98,6 +99,7 @@ export async function preview(
   const [batch = { events: [], rejected: [] }] = await Array.fromAsync(
     chain.pass(only(records)),
   );
+  chain.finish();
   const { counts } = chain;
   const typed = params.layout === "typed" ? asTyped(context, batch.events, records) : null;
   const events = typed?.valid ?? batch.events;
@@ -138,6 +140,9 @@ export async function preview(
       ...typed?.warnings ?? [],
       ...repeatedNamesWarning(counts.repeated_names),
       ...keyTypesWarnings(mapping.key, [counts.key_types]),
+      ...(records.length === 0
+        ? []
+        : missingFieldsWarning(context.privacy, counts.private_found ?? [])),
     ],
   };
 }
@@ -189,17 +194,12 @@ async function* only(batch: RecordBatch): AsyncGenerator<RecordBatch> {
   if (batch.length > 0) yield await Promise.resolve(batch);
 }
 
-/** What a source declares; nothing where it cannot. */
-export function columnsOf(source: SourceConf): ColumnsConf {
-  return "columns" in source || "null_values" in source ? source : {};
-}
-
 /**
  * The chain of a run, outside of one; `host` is the line to the host of the
  * module, where the conf names one.
  */
 export function chainOf(
-  { params, transformsDir, source, suite }: PreviewContext,
+  { params, privacy, transformsDir, source, suite }: PreviewContext,
   host: MessagePort | null,
   options: Pick<ChainOptions, "judges" | "onRead" | "bounded">,
 ): RecordChain {
@@ -208,6 +208,7 @@ export function chainOf(
     ...options,
     params,
     sourceName,
+    privacy,
     module: host === null ? null : new TransformClient(host, {
       module: params.transform!,
       dir: transformsDir,

@@ -1,7 +1,8 @@
 import type { Event, Rejected } from "./event.ts";
 import { countKeyTypes } from "./mapping.ts";
 import type { Params } from "./params.ts";
-import { cursorOf, mappingOf } from "./sources/adapters.ts";
+import { type Privacy, PrivateFields, withoutValues } from "./private_fields.ts";
+import { columnsOf, cursorOf, mappingOf } from "./sources/adapters.ts";
 import { higher } from "./sources/modules/positions.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
@@ -20,6 +21,8 @@ export interface ChainOptions {
   params: Params;
   /** Owner of the rows. */
   sourceName: string;
+  /** Its personal data, which is taken out before all else; null where it has none. */
+  privacy: Privacy | null;
   /** The user's own module in its host; null where the conf names none. */
   module: TransformClient | null;
   /** JSON of the suite whose payload schema counts, and which judges; null: none. */
@@ -81,6 +84,7 @@ export class RecordChain implements Disposable {
   readonly #validator: GeValidator;
   readonly #shaper: RowShaper | null;
   readonly #typed: boolean;
+  readonly #private: PrivateFields | null;
   #mark = performance.now();
   /** What an error that is thrown now belongs to. */
   #stage: Stage = "extract";
@@ -97,6 +101,9 @@ export class RecordChain implements Disposable {
       });
       this.#transform = (records, start) => transformer.batch(records, start);
     } else this.#transform = (records, start) => module.batch(records, { start, chunkNo });
+    this.#private = options.privacy === null
+      ? null
+      : new PrivateFields(options.privacy, columnsOf(params.source));
     const check = payloadCheckOf(suite);
     this.#checks = check === undefined ? [] : [check];
     this.#shaper = table === null ? null : new RowShaper(table, {
@@ -126,6 +133,7 @@ export class RecordChain implements Disposable {
     try {
       for await (const records of batches) {
         this.#lap("extract", "transform");
+        this.#private?.batch(records);
         this.#count(records);
         onRead?.(records);
         const start = counts.records_read;
@@ -146,6 +154,7 @@ export class RecordChain implements Disposable {
         };
         const passed = bounded === undefined ? judge() : await bounded(judge);
         locate(passed.rejected, records, start);
+        this.#private?.note(passed.rejected);
         counts.records_read += records.length;
         counts.filtered += batch.filtered;
         counts.extra += batch.extra;
@@ -156,7 +165,9 @@ export class RecordChain implements Disposable {
         this.#lap("chunk", "extract");
       }
       this.#lap("extract", "ge_validate");
-    } catch (error) {
+    } catch (thrown) {
+      const hides = this.#private !== null && this.#stage === "extract";
+      const error = hides ? withoutValues(thrown) : thrown;
       throw atStage(error, this.#stage);
     }
   }
@@ -165,6 +176,7 @@ export class RecordChain implements Disposable {
   finish(): Plain | null {
     const unknown = this.#shaper?.unknown ?? {};
     if (Object.keys(unknown).length > 0) this.counts.unknown_fields = unknown;
+    if (this.#private !== null) this.counts.private_found = [...this.#private.found];
     try {
       return this.#validator.finish();
     } catch (error) {

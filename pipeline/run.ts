@@ -32,7 +32,8 @@ import {
   type UnknownFields,
   unknownFieldsProblem,
 } from "./typed_rows.ts";
-import { columnsOf } from "./preview.ts";
+import { missingFieldsWarning, privacyOf, secretMark } from "./private_fields.ts";
+import { hashedBefore, privateFields } from "../store/private_fields.ts";
 import { alterTable, analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -44,7 +45,14 @@ import {
   type RunOutcome,
   storeOutcome,
 } from "./run_outcome.ts";
-import { adapterFor, cursorOf, isBounded, mappingOf, sourceNameOf } from "./sources/adapters.ts";
+import {
+  adapterFor,
+  columnsOf,
+  cursorOf,
+  isBounded,
+  mappingOf,
+  sourceNameOf,
+} from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
 import { refuseWithoutRoom, spillBytes } from "./spill/room.ts";
@@ -262,6 +270,10 @@ class RunExecution {
         ...warnings,
         ...repeatedNamesWarning(repeated),
         ...keyTypesWarnings(key, metas.map(({ counts }) => counts.key_types)),
+        ...(metas.every(({ counts }) => counts.records_read === 0) ? [] : missingFieldsWarning(
+          this.#context.privacy,
+          metas.flatMap(({ counts }) => counts.private_found ?? []),
+        )),
         ...this.#warnings,
         ...heldBackWarning(decisions),
       ],
@@ -589,6 +601,8 @@ export interface RunSettings {
   sourcesDir: string;
   connections: Record<string, string>;
   remotes: Remotes;
+  /** ETL_HASH_SECRET; null without. */
+  hashSecret: string | null;
   limits: SourceLimits;
 }
 
@@ -598,13 +612,20 @@ export async function runContext(
   run: RunRow,
   settings: RunSettings,
 ): Promise<RunContext> {
-  const params = checkedParams(run);
-  const { source } = params;
+  const asked = checkedParams(run);
+  const { source } = asked;
   const sourceName = sourceNameOf(source, run.run_label);
   const dataset = `${run.schema_name}.${run.table_name}`;
   const adapter = adapterFor(source);
   const { incremental } = adapter;
   const uploadId = adapter.upload?.(source);
+  const hides = await privateFields(
+    sql,
+    run.run_id,
+    settings.hashSecret === null ? null : secretMark(settings.hashSecret),
+  );
+  const params = { ...asked, ...hides };
+  const hashed = run.replay_of === null ? [] : await hashedBefore(sql, run.replay_of);
   const atHand = adapter.atHand &&
     (uploadId === undefined || !await isLargeUpload(sql, uploadId));
   return {
@@ -614,6 +635,7 @@ export async function runContext(
     ...await placeOf(sql, run),
     appends: params.write === "append",
     params,
+    privacy: privacyOf(params, settings.hashSecret, hashed),
     table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
     sourceName,
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,

@@ -6,7 +6,8 @@ import {
   type ValidationResult,
   writeSuite,
 } from "./expectations/expectations.ts";
-import { chainOf, columnsOf, type PreviewContext } from "./preview.ts";
+import { chainOf, type PreviewContext } from "./preview.ts";
+import { columnsOf } from "./sources/adapters.ts";
 import { planFirst, planSource, readSource } from "./sources/adapters.ts";
 import { sliceBatch } from "./sources/origin.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";

@@ -5,6 +5,7 @@ import { adapterFor } from "../pipeline/sources/adapters.ts";
 import { issueErrors, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confJsonSchema, type Params, paramsSchema } from "../pipeline/params.ts";
 import type { PreviewContext } from "../pipeline/preview.ts";
+import { privacyOf } from "../pipeline/private_fields.ts";
 import { isBounded } from "../pipeline/sources/adapters.ts";
 import { previewInWorker } from "../pipeline/workers/aside.ts";
 import { confErrors, resolveParams } from "../store/params.ts";
@@ -226,11 +227,13 @@ export async function withSource<T>(
 ): Promise<T> {
   const dataset = `${params.schema_name}.${params.table_name}`;
   const suite = parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null;
+  const privacy = privacyOf(params, config.hashSecret);
   const spoolDir = `${resolve(config.spoolDir)}/preview-${crypto.randomUUID()}`;
   await Deno.mkdir(spoolDir, { recursive: true });
   try {
     return await work({
       params,
+      privacy,
       mostRecords,
       transformsDir: resolve(config.transformsDir),
       sourcesDir: resolve(config.sourcesDir),

@@ -160,7 +160,15 @@ async function replay(
         `Run ${run.run_id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });
   }
-  const { batch_size: _size, chunk_size: _chunk, source: original, ...rest } = Object.fromEntries(
+  // what is private is what the dataset has declared by now
+  const {
+    batch_size: _size,
+    chunk_size: _chunk,
+    exclude: _exclude,
+    hash: _hash,
+    source: original,
+    ...rest
+  } = Object.fromEntries(
     Object.entries(run.params).filter(([, { origin }]) => origin !== "default")
       .map(([name, { value }]) => [name, value]),
   );

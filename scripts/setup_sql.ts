@@ -43,6 +43,7 @@ const PARTS = {
     "datasets/typed_tables",
     "datasets/first_load",
     "runs/order",
+    "datasets/private_fields",
     "runs/request",
     "runs/admit",
     "runs/attempt",

@@ -32,6 +32,7 @@ import {
 } from "../routes/shared/problems.ts";
 import { suiteRoutes, suiteTaskRoutes } from "../routes/suites.ts";
 import { tokenRoutes } from "../routes/tokens.ts";
+import { personalDataRoutes } from "../routes/personal_data.ts";
 import { typedViewRoutes } from "../routes/typed_views.ts";
 import { errorsText, type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 
@@ -121,6 +122,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   prometheusRoutes(app, deps);
   datasetRoutes(app, deps);
   typedViewRoutes(app, deps);
+  personalDataRoutes(app, deps);
   reportRoutes(app, deps);
   downstreamRoutes(app, deps);
   maintenanceRoutes(app, deps);

@@ -94,6 +94,11 @@ export const environmentSchema = z.object({
   ETL_ADMIN_TOKEN: z.string().min(32, "must have at least 32 characters: `openssl rand -hex 32`")
     .regex(/^[A-Za-z0-9._~+\/=-]+$/, "must be letters, digits and . _ ~ + / = -").optional()
     .describe("API token with the role admin, to begin with; `deno task etl token` makes others"),
+  ETL_HASH_SECRET: z.string().min(32, "must have at least 32 characters: `openssl rand -hex 32`")
+    .optional()
+    .describe(
+      "key of the hashes that stand in the place of personal data (`hash`), the same on every server; another one gives other hashes",
+    ),
   ETL_TRUSTED_PROXIES: z.string().default("")
     .describe(
       "addresses and CIDR ranges of proxies whose X-Forwarded-For and -Proto are believed",
@@ -186,6 +191,7 @@ export function readConfig(env: Record<string, string>, cores: number) {
     privateHosts: list(values.ETL_HTTP_PRIVATE_HOSTS),
     allowedHosts: list(values.ETL_ALLOWED_HOSTS).map((host) => host.toLowerCase()),
     adminToken: values.ETL_ADMIN_TOKEN ?? null,
+    hashSecret: values.ETL_HASH_SECRET ?? null,
     trustedProxies: addressRanges(values.ETL_TRUSTED_PROXIES),
     triggersPerMinute: values.ETL_TRIGGERS_PER_MINUTE,
     signInsPerMinute: values.ETL_SIGN_INS_PER_MINUTE,

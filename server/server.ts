@@ -184,6 +184,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       sourcesDir: resolve(config.sourcesDir),
       connections: config.connections,
       remotes: config.remotes,
+      hashSecret: config.hashSecret,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,

@@ -57,6 +57,8 @@ const GROUPS: [name: string, params: string[]][] = [
     "layout",
     "write",
     "schema_policy",
+    "exclude",
+    "hash",
     "audit_table_name",
   ]],
   ["quality", ["suite", "enforce_ge", "on_failure", "min_acceptance_ratio", "transform"]],

@@ -742,6 +742,8 @@ export const es = {
     "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
   "param.write":
     "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas",
+  "param.exclude": "campos de los registros que se omiten antes de guardar o mostrar nada",
+  "param.hash": "campos en cuyo lugar se guarda y se muestra un hash con clave (ETL_HASH_SECRET)",
   "param.min_acceptance_ratio":
     "mínimo aceptado de total_rows / expected_rows; por debajo, la ejecución falla en finalize",
   "param.enforce_ge": "no cargar nada si no se cumplen todas las expectativas de la suite",

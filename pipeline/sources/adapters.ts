@@ -1,3 +1,4 @@
+import type { ColumnsConf } from "./columns.ts";
 import { fileAdapter } from "./file.ts";
 import { httpAdapter } from "./http/source.ts";
 import { inlineAdapter } from "./inline.ts";
@@ -108,4 +109,9 @@ export async function previewSource(
 export function planFirst(conf: SourceConf, ctx: PlanContext, count: number): Promise<Plan> {
   const adapter = adapterFor(conf);
   return adapter.planFirst?.(conf, ctx, count) ?? adapter.plan(conf, { ...ctx, maxRecords: count });
+}
+
+/** What a source declares; nothing where it cannot. */
+export function columnsOf(source: SourceConf): ColumnsConf {
+  return "columns" in source || "null_values" in source ? source : {};
 }

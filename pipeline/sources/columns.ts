@@ -62,6 +62,12 @@ export interface ColumnsConf {
 /** Puts the value of a cell that is not null into a record. Throws CellFault. */
 type PutText = (record: SourceRecord, name: string, text: string) => void;
 
+/** What a conf says of columns, and whether records of CSV are given by their cells. */
+export type DeclaringConf = ColumnsConf & {
+  cells?: boolean | undefined;
+  read_columns?: boolean | undefined;
+};
+
 /** The declared columns of a source, compiled. */
 export interface Columns {
   /** Puts a cell's text into the record; undefined for a column that is not declared. */
@@ -90,7 +96,10 @@ export function compileColumns(conf: ColumnsConf): Columns | undefined {
 }
 
 /** Member of a JSON object that holds a record's cells, for a replay; nothing that jsonb could hold has this name. */
-const CELLS = "\0cells";
+export const CELLS = "\0cells";
+
+/** The names and texts of a record's cells. */
+export type Cells = [string, string][];
 
 /** The cells of a record as JSON, which `replayedCells` reads back. */
 export function cellsJson(names: string[], texts: string[]): string {
@@ -102,7 +111,7 @@ export function replayedCells(
   record: SourceRecord,
   columns: Columns | undefined,
 ): SourceRecord | Unreadable {
-  const cells = record[CELLS] as [string, string][] | undefined;
+  const cells = record[CELLS] as Cells | undefined;
   if (cells === undefined) return record;
   const names = cells.map(([name]) => name);
   const texts = cells.map(([, text]) => text);

@@ -7,7 +7,7 @@ import { ENCODINGS } from "./local/encoding.ts";
  * ("properties.mag", "geometry.coordinates.0"). A dot inside a name is
  * written `\.`.
  */
-const fieldPath = z.string().min(1).max(512)
+export const fieldPath = z.string().min(1).max(512)
   .describe('path of a field, nested with dots: "properties.mag"');
 
 const format = z.enum(["csv", "tsv", "ndjson", "json", "parquet", "arrow"])

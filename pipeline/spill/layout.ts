@@ -61,6 +61,8 @@ export interface PreparedCounts {
   key_types?: KeyTypes[];
   /** Fields that the columns of a typed table have no place for. */
   unknown_fields?: UnknownFields;
+  /** Private fields (`exclude`, `hash`) that a record had; only where the dataset has some. */
+  private_found?: string[];
 }
 
 /** Groups of a .hash file, by the upper bits of the hash. */

@@ -1,4 +1,5 @@
 import { Problem } from "../../vocabulary/problem.ts";
+import { refusePrivateKeys, withoutValues } from "../private_fields.ts";
 import { planSource } from "../sources/adapters.ts";
 import type { Plan } from "../sources/source.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
@@ -10,7 +11,7 @@ const PLAN_MS = 10 * 60_000;
 export async function planRun(env: TaskEnvironment): Promise<Plan> {
   const { context, signal } = env;
   await Deno.mkdir(context.spillDir, { recursive: true });
-  return await withinPlanLimit(signal, (signal) =>
+  const plan = withinPlanLimit(signal, (signal) =>
     planSource(context.params.source, {
       ...(context.chunkSize === null ? {} : { chunkSize: context.chunkSize }),
       ...(context.maxRecords === null ? {} : { maxRecords: context.maxRecords }),
@@ -25,6 +26,11 @@ export async function planRun(env: TaskEnvironment): Promise<Plan> {
       limits: context.limits,
       signal,
     }));
+  const { privacy } = context;
+  if (privacy === null) return await plan;
+  const planned = await plan.catch((error) => Promise.reject(withoutValues(error)));
+  refusePrivateKeys(privacy, planned.slices);
+  return planned;
 }
 
 /**

@@ -82,6 +82,7 @@ async function makeSpill(
   using chain = new RecordChain({
     params,
     sourceName: context.sourceName,
+    privacy: context.privacy,
     module: env.module,
     suite: context.suite,
     maxPayloadBytes: context.limits.maxRecordBytes,

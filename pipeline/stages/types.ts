@@ -20,6 +20,7 @@ export async function seeTypes(
   using chain = new RecordChain({
     params,
     sourceName: context.sourceName,
+    privacy: context.privacy,
     module: env.module,
     suite: context.suite,
     judges: false,

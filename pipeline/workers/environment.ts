@@ -39,6 +39,7 @@ export function spillMaker(context: RunContext): string {
   const { records: _records, ...described } = source as { records?: unknown };
   const maker = [described, transform, context.pin, context.suite, {
     on_failure: rest.on_failure,
+    ...(context.privacy === null ? {} : { exclude: rest.exclude, hash: rest.hash }),
     ...(context.table === null ? {} : { table: context.table, schema_policy: rest.schema_policy }),
   }];
   // what has been in the database comes back with its keys in another order

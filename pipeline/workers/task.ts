@@ -2,6 +2,7 @@ import type { ValidationResult } from "../expectations/expectations.ts";
 import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
+import type { Privacy } from "../private_fields.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import type { KindsSeen, TypesSeen } from "../typed_rows.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
@@ -31,6 +32,8 @@ export interface RunContext {
   /** `write: append`: rows that are there stay as they are. */
   appends: boolean;
   params: Params;
+  /** The personal data of its records, with the secret that hashes it; null where there is none. */
+  privacy: Privacy | null;
   /** Owner of the rows. */
   sourceName: string;
   /** The destination's columns, where it is typed and they are known; null: the events table. */

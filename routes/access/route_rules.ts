@@ -68,6 +68,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "GET /api/datasets/{dataset}/columns": { role: "viewer" },
   "PUT /api/datasets/{dataset}/columns": { role: "admin" },
   "PATCH /api/datasets/{dataset}/columns": { role: "admin" },
+  "PATCH /api/datasets/{dataset}/private": { role: "admin" },
   "DELETE /api/datasets/{dataset}/columns": { role: "admin" },
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },
   "GET /api/consumers": { role: "viewer" },

@@ -124,6 +124,7 @@ begin
         'expected', 'record');
     end if;
   end if;
+  errors := errors || etl.private_errors(params, origins);
   return errors || etl.declaration_errors(params, origins);
 end $$;
 

@@ -23,6 +23,7 @@ declare
   declared jsonb := (select d.declared from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   part text;
 begin
+  params := etl.with_private_fields(params, origins);
   if declared is null then
     return params;
   end if;

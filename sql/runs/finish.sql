@@ -127,6 +127,9 @@ begin
     low_ratio = run.ratio < 1, error = problem, warnings = r.warnings || coalesce(outcome -> 'warnings', '[]'),
     counts = to_jsonb(totals) - 'chunks'
     where r.run_id = finish_run.run_id returning r.* into run;
+  if final_state = 'succeeded' then
+    perform etl.drop_private_upload(run);
+  end if;
   perform etl.record_metrics(run, stage_times);
   perform etl.audit(run, 'finished', coalesce(run.server_id, 'etl'), jsonb_strip_nulls(jsonb_build_object(
     'attempt', run.attempt, 'total_rows', run.total_rows, 'expected_rows', run.expected_rows, 'ratio', run.ratio,

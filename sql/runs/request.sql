@@ -96,7 +96,8 @@ begin
   run.attempt_base := 0;
   run.trigger := coalesce(options ->> 'trigger', 'sql');
   run.requested_by := coalesce(options ->> 'requested_by', session_user);
-  run.conf := asked_conf;
+  -- records with personal data are in etl.uploads only, which the run's end empties
+  run.conf := case when resolved.params -> 'exclude' = '[]' and resolved.params -> 'hash' = '[]' then asked_conf else asked_conf #- '{source,records}' end;
   run.params := resolved.params;
   run.origins := resolved.origins;
   run.schema_name := resolved.params ->> 'schema_name';

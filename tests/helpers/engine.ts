@@ -286,6 +286,7 @@ export async function startEngine(
       sourcesDir: config.sourcesDir,
       connections: config.connections,
       remotes: config.remotes,
+      hashSecret: config.hashSecret,
       limits: {
         maxSpoolBytes: config.maxSpoolBytes,
         maxRecordBytes: config.maxRecordBytes,

@@ -3,6 +3,7 @@ import { ACCESS } from "./access.ts";
 import { EXPECTATIONS } from "./expectations.ts";
 import { LOAD } from "./load.ts";
 import { PAGES } from "./pages.ts";
+import { PERSONAL_DATA } from "./personal_data.ts";
 import { QUEUE } from "./queue.ts";
 import { REACTIONS } from "./reactions.ts";
 import { RUNS } from "./runs.ts";
@@ -17,6 +18,7 @@ export const MUTANTS: Mutant[] = [
   ...EXPECTATIONS,
   ...LOAD,
   ...PAGES,
+  ...PERSONAL_DATA,
   ...QUEUE,
   ...REACTIONS,
   ...RUNS,

@@ -7,7 +7,13 @@ import {
   type Slice,
   Unreadable,
 } from "../source.ts";
-import { type ColumnsConf, compileColumns, readColumns, replayedCells } from "../columns.ts";
+import {
+  type ColumnsConf,
+  compileColumns,
+  type DeclaringConf,
+  readColumns,
+  replayedCells,
+} from "../columns.ts";
 import { readCsv } from "./csv.ts";
 import { type CsvConf, type CsvLayout, csvLayout } from "./csv_dialect.ts";
 import { type CsvHead, markLength, readCsvHead } from "./csv_header.ts";
@@ -121,11 +127,6 @@ export async function* withColumns(
   const columns = compileColumns(conf);
   for await (const batch of batches) yield asDeclared(batch, conf, columns);
 }
-
-type DeclaringConf = ColumnsConf & {
-  cells?: boolean | undefined;
-  read_columns?: boolean | undefined;
-};
 
 /** The same batch, its declared columns read as they are declared. */
 export function asDeclared(

@@ -27,7 +27,8 @@ view, so that whoever queries it writes names instead of JSON paths.
   etl dataset columns DATASET FILE declare columns, [{"name", "path", "type"}], and make the
                                    view; - is the standard input
   etl dataset drop DATASET         remove the view and the declared columns
-  etl dataset alter DATASET        add columns to a typed table (--add), or widen them (--type)`,
+  etl dataset alter DATASET        add columns to a typed table (--add), or widen them (--type);
+                                   declare personal data anew (--exclude, --hash)`,
   arguments: [
     { name: "ACTION", help: "list, show, propose, columns, drop or alter" },
     { name: "DATASET", help: "schema.table", optional: true },
@@ -50,6 +51,21 @@ view, so that whoever queries it writes names instead of JSON paths.
       multiple: true,
       value: "COLUMN:TYPE",
       help: "alter: a wider type of a column: integer to numeric, date to timestamptz",
+    },
+    exclude: {
+      type: "string",
+      value: "FIELDS",
+      help: "alter: fields of the records that are left out, a,b; '' for none",
+    },
+    hash: {
+      type: "string",
+      value: "FIELDS",
+      help: "alter: fields in whose place a keyed hash is stored, a,b; '' for none",
+    },
+    source: {
+      type: "string",
+      value: "NAME",
+      help: "alter: the source whose records --exclude and --hash mean, where there are several",
     },
     sample: { type: "string", value: "N", help: "propose: look at about N rows; default 5000" },
   },
@@ -171,8 +187,35 @@ async function alter(call: Call, name: string): Promise<ExitCode> {
       );
     }));
   const body = { add: pairs("add"), types: pairs("type") };
-  if (Object.keys({ ...body.add, ...body.types }).length === 0) {
-    throw new UsageError("say with --add or --type what to alter");
+  const { exclude, hash, source } = call.text;
+  const hides = exclude !== undefined || hash !== undefined;
+  const widens = Object.keys({ ...body.add, ...body.types }).length > 0;
+  if (!hides && !widens) {
+    throw new UsageError("say with --add, --type, --exclude or --hash what to alter");
+  }
+  if (hides) {
+    const fields = (text: string | undefined) =>
+      (text ?? "").split(",").map((path) => path.trim()).filter(Boolean);
+    const declared = await request<{ exclude: string[]; hash: string[] }>(
+      await call.connect(),
+      `/api/datasets/${encodeURIComponent(name)}/private`,
+      {
+        method: "PATCH",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          ...(source === undefined ? {} : { source }),
+          ...(exclude === undefined ? {} : { exclude: fields(exclude) }),
+          ...(hash === undefined ? {} : { hash: fields(hash) }),
+        }),
+      },
+    );
+    if (call.flags.json) call.out.line(JSON.stringify(declared));
+    else {
+      const listed = (paths: string[]) =>
+        paths.length === 0 ? "none" : paths.map((path) => printable(path)).join(", ");
+      call.out.line(`Left out: ${listed(declared.exclude)}. Hashed: ${listed(declared.hash)}.`);
+    }
+    if (!widens) return EXIT.succeeded;
   }
   const { columns } = await request<{ columns: { name: string; type: string; path: string }[] }>(
     await call.connect(),

@@ -53,6 +53,16 @@ table its columns can be queried by name; with --typed they are columns of the t
       type: "boolean",
       help: "a table with a column for each field, in place of one with the records as JSON",
     },
+    exclude: {
+      type: "string",
+      value: "FIELDS",
+      help: "personal data, a,b: fields that are left out before anything is stored or shown",
+    },
+    hash: {
+      type: "string",
+      value: "FIELDS",
+      help: "fields in whose place a keyed hash is stored and shown (ETL_HASH_SECRET)",
+    },
     format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
     set: {
       type: "string",
@@ -170,7 +180,9 @@ async function confOf(what: Loaded, call: Call): Promise<Conf> {
   const { key, time, version, to, format } = call.text;
   const [schema, table] = tableParts(to ?? tableNameOf(what.name));
   const given = await readConf({ set: call.lists.set ?? [] }, call.readFile);
-  const keys = key?.split(",").map((field) => field.trim());
+  const fields = (text: string | undefined) => text?.split(",").map((field) => field.trim());
+  const keys = fields(key);
+  const [exclude, hash] = [fields(call.text.exclude), fields(call.text.hash)];
   return {
     run_label: `load ${table}`,
     ...given,
@@ -178,6 +190,8 @@ async function confOf(what: Loaded, call: Call): Promise<Conf> {
     table_name: table,
     ...(call.flags["dry-run"] ? { dry_run: true } : {}),
     ...(call.flags.typed ? { layout: "typed" } : {}),
+    ...(exclude === undefined ? {} : { exclude }),
+    ...(hash === undefined ? {} : { hash }),
     source: {
       ...what.source,
       name: table,

@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { Canonicalizer } from "../../pipeline/canonical.ts";
+import { PrivateFields, refusePrivateKeys, withoutValues } from "../../pipeline/private_fields.ts";
+import { parseJson } from "../../pipeline/sources/json_text.ts";
+import type { SourceRecord } from "../../pipeline/sources/source.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+
+const SECRET = "s".repeat(32);
+const h = (text: string) => createHmac("sha256", SECRET).update(text).digest("hex");
+
+function left(text: string, exclude: string[], hash: string[] = []): string {
+  const record = parseJson(text) as SourceRecord;
+  const fields = new PrivateFields({ exclude, hash, hashed: [], secret: SECRET }, {});
+  fields.batch([record]);
+  return new Canonicalizer().text(record);
+}
+
+Deno.test("private fields are found by their paths: nested, in lists, by the name of a column with dots", () => {
+  assert.equal(left(`{"a":1,"b":2}`, ["a"]), `{"b":2}`);
+  assert.equal(left(`{"a":{"b":1,"c":2}}`, ["a.b"]), `{"a":{"c":2}}`);
+  assert.equal(left(`{"a":[{"b":1,"c":2},{"b":3},4]}`, ["a.b"]), `{"a":[{"c":2},{},4]}`);
+  assert.equal(left(`{"a":[{"b":1},{"b":3}]}`, ["a.1.b"]), `{"a":[{"b":1},{}]}`);
+  assert.equal(left(`{"a":[1,2,3]}`, ["a.1"]), `{"a":[1,null,3]}`);
+  assert.equal(left(`{"a.b":1,"c":2}`, ["a.b"]), `{"c":2}`);
+  assert.equal(left(`{"a.b":1,"a":{"b":2}}`, ["a\\.b"]), `{"a":{"b":2}}`);
+  assert.equal(left(`{"__proto__":1,"c":2}`, ["__proto__"]), `{"c":2}`);
+  assert.equal(left(`{"c":19.9}`, ["constructor", "c.length"]), `{"c":19.9}`);
+});
+
+Deno.test("a hash is of the text that the value has as a key; null and empty texts stay", () => {
+  const text =
+    `{"a":42,"b":"42","c":19.90,"d":true,"e":null,"f":"","g":{"y":1,"x":2},"i":12345678901234567890}`;
+  const hashes = JSON.parse(left(text, [], ["a", "b", "c", "d", "e", "f", "g", "i", "z"]));
+  assert.deepEqual(hashes, {
+    a: h("42"),
+    b: h("42"),
+    c: h("19.9"),
+    d: h("true"),
+    e: null,
+    f: "",
+    g: h(`{"x":2,"y":1}`),
+    i: h("12345678901234567890"),
+  });
+});
+
+Deno.test("a source is not read in parts by a private column, and what its server says of a value is not told", () => {
+  const privacy = { exclude: [], hash: ["mail"], hashed: [], secret: SECRET };
+  const told = (slice: unknown) => () => refusePrivateKeys(privacy, [slice]);
+  assert.throws(told({ key: [{ name: "mail", type: "text" }] }), /in parts by mail/);
+  assert.throws(told({ of: { key: ["id", "mail"] } }), /in parts by mail/);
+  told({ key: ["id"] })();
+  const problem = (code: string) =>
+    new Problem("source-unreadable", {
+      detail: 'a row cannot be read (invalid input syntax for type integer: "x@y")',
+      cause: Object.assign(new Error(), { code }),
+    });
+  assert.match((withoutValues(problem("22P02")) as Problem).message, /type integer: "…"/);
+  assert.match((withoutValues(problem("42703")) as Problem).message, /x@y/);
+});
