@@ -202,6 +202,7 @@ Deno.test("preview ends a transform that does not end", async (t) => {
   });
   const context = {
     params: paramsSchema.parse({ transform: "endless", batch_size: 1 }),
+    privacy: null,
     mostRecords: 1,
     suite: null,
     transformsDir: engine.config.transformsDir,

@@ -308,6 +308,7 @@ Deno.test("NDJSON: a name that an object has twice is counted, and told with its
   );
   const { warnings } = await preview({
     mostRecords: null,
+    privacy: null,
     suite: null,
     params: paramsOf({ type: "file", path: "a.ndjson" }),
     transformsDir: folder.path,
@@ -325,6 +326,7 @@ Deno.test("NDJSON: nesting beyond every limit is quarantined with the text of th
   await folder.write("deep.ndjson", lines.join("\n"));
   const { rejected, counts } = await preview({
     mostRecords: null,
+    privacy: null,
     suite: null,
     params: paramsOf({ type: "file", path: "deep.ndjson", key: "id" }),
     transformsDir: folder.path,
