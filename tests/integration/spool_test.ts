@@ -101,7 +101,12 @@ Deno.test({
       await Deno.writeTextFile(`${data}/small.ndjson`, records(1_000));
       await using server = await startServer({
         dsn: db.dsn,
-        env: { ETL_SPOOL_DIR: `${disk.path}/spool`, ETL_DATA_DIR: data },
+        env: {
+          ETL_SPOOL_DIR: `${disk.path}/spool`,
+          ETL_DATA_DIR: data,
+          // a run that is not refused waits for room
+          ETL_OUTAGE_MINUTES: "0",
+        },
       });
       const load = (path: string) => run(server, { source: { type: "file", path, key: "id" } });
       const refused = await load("large.ndjson");

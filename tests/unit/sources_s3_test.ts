@@ -208,7 +208,8 @@ Deno.test("s3: outages, resets, cut bodies and SlowDown are gone on from, and a 
   const objects = await Array.fromAsync(bucket.list("x", { flat: true }));
   const file = bucket.open(objects[0]!);
   const read = async () => new Uint8Array(await file.slice(0, bytes.length));
-  assert.deepEqual(await read(), bytes);
+  // a comparison that shows no difference: it would take minutes to print
+  assert.equal(Buffer.compare(await read(), bytes), 0);
   assert.ok(n > faults.length);
   const from = s3.rangesOf("x.ndjson").map((range) => Number(/(\d+)-/.exec(range)![1]));
   assert.ok(
