@@ -37,7 +37,11 @@ import { hashedBefore, privateFields } from "../store/private_fields.ts";
 import { alterTable, analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
-import { RunControl } from "./run_control.ts";
+import { VERSION } from "../vocabulary/version.ts";
+import { type Halt, RunControl } from "./run_control.ts";
+import { canBeShared, SharedRun } from "./sharing.ts";
+import { sameOf } from "./same_program.ts";
+import { hasOtherServers, shareRun, unshareRun } from "../store/sharing.ts";
 import {
   type Ending,
   type Execution,
@@ -56,13 +60,13 @@ import {
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
 import { refuseWithoutRoom, spillBytes } from "./spill/room.ts";
-import { runDir, type SpillMeta } from "./spill/layout.ts";
+import { runDir, sharedDir, type SpillMeta } from "./spill/layout.ts";
 import { StageTracker } from "./stage_tracker.ts";
 import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
-import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import type { ChunkDecision, PrepareResult, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 import type { TypedTable } from "../store/row_layout.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
@@ -109,9 +113,10 @@ export async function executeClaimed(run: RunRow, deps: RunDeps): Promise<Execut
   const earlier = here.get(runId);
   const execution = new RunExecution(run, deps);
   const ended = execution.execute(earlier).finally(() => {
-    if (here.get(runId)?.execution === execution) here.delete(runId);
+    if (here.get(runId) === executing) here.delete(runId);
   });
-  here.set(runId, { execution, ended });
+  const executing: Executing = { halt: (why) => execution.halt(why), ended };
+  here.set(runId, executing);
   return await ended;
 }
 
@@ -120,17 +125,18 @@ export function isExecuting(runId: string, deps: RunDeps): boolean {
   return executionsOf(deps).has(runId);
 }
 
-interface Executing {
-  execution: RunExecution;
-  ended: Promise<Execution>;
+/** What a server has in hand of a run: its execution, or its help with another server's. */
+export interface Executing {
+  halt(why: Halt): void;
+  ended: Promise<unknown>;
 }
 
 /** Runs that each server has in hand. */
-const executing = new WeakMap<WorkerPool, Map<string, Executing>>();
+const inHand = new WeakMap<WorkerPool, Map<string, Executing>>();
 
-function executionsOf({ workers }: RunDeps): Map<string, Executing> {
-  const known = executing.get(workers) ?? new Map<string, Executing>();
-  executing.set(workers, known);
+export function executionsOf({ workers }: Pick<RunDeps, "workers">): Map<string, Executing> {
+  const known = inHand.get(workers) ?? new Map<string, Executing>();
+  inHand.set(workers, known);
   return known;
 }
 
@@ -146,6 +152,8 @@ class RunExecution {
   #reread = false;
   /** What lifts the time limits of stages that go on. */
   readonly #limits = new Map<Stage, () => void>();
+  /** Where other servers help with it. */
+  #shared: SharedRun | null = null;
   /** What was found on the way. */
   readonly #warnings: string[] = [];
 
@@ -168,6 +176,10 @@ class RunExecution {
     });
   }
 
+  halt(why: Halt): void {
+    this.#control.halt(why);
+  }
+
   /** Executes the run, after an earlier attempt that this very server may still have in hand. */
   async execute(earlier?: Executing): Promise<Execution> {
     const { workers, stopping, observer, onCancel } = this.#deps;
@@ -175,7 +187,7 @@ class RunExecution {
     const run = this.#run;
     if (earlier !== undefined) {
       // both would use the same workers' contexts and the same files
-      earlier.execution.#control.halt("replaced");
+      earlier.halt("replaced");
       await earlier.ended.catch(() => {});
     }
     this.#log.info("run started", { run_label: run.run_label });
@@ -214,7 +226,7 @@ class RunExecution {
   async #stages(): Promise<RunOutcome> {
     const { sql, workers, settings } = this.#deps;
     this.#context = {
-      ...await runContext(sql, this.#run, settings),
+      ...await runContext(sql, this.#run, settings, { serverId: this.#deps.serverId }),
       traceparent: this.#deps.observer?.traceparent?.(this.#run) ?? this.#run.traceparent,
     };
     workers.open(this.#context);
@@ -228,11 +240,14 @@ class RunExecution {
       chunkSize: this.#context.chunkSize,
       ...destination,
     });
-    if (comparison === "join" && !await createManifest(sql, this.#run)) {
+    const shares = await this.#isToBeShared(chunks);
+    const fillManifest = shares || comparison === "join";
+    if (fillManifest && !await createManifest(sql, this.#run)) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
     }
-    const metas = await this.#prepare(chunks, comparison === "join");
+    if (shares) await this.#share(chunks);
+    const metas = await this.#prepare(chunks, fillManifest);
     this.#tracker.begin("load");
     const decisions = await this.#resolve(metas, { comparison, destinationRows: destination.rows });
     if (params.dry_run) {
@@ -248,8 +263,11 @@ class RunExecution {
         this.#tracker.add("load", { in: events, out: written });
       }
       const open = decisions.filter(({ chunkNo }) => !published.has(chunkNo));
-      if (comparison === "none") await this.#publishFirst(open);
-      else await this.#publish(open);
+      const shared = this.#shared;
+      const publish = () =>
+        shared === null ? this.#publish(open) : this.#publishTogether(shared, published);
+      if (comparison === "none") await this.#publishFirst(open, publish);
+      else await publish();
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
@@ -402,6 +420,51 @@ class RunExecution {
     if (stored.length > 0) await refuseWithoutRoom(spillDir, spillBytes(estimate) * left);
   }
 
+  /** Whether other servers are there to help, and could. */
+  async #isToBeShared(chunks: PlannedChunk[]): Promise<boolean> {
+    const { sql, serverId, settings } = this.#deps;
+    const slices = chunks.map(({ slice }) => slice);
+    return settings.sharesRuns === true &&
+      canBeShared(this.#context, { slices, dataShared: settings.dataShared ?? false }) &&
+      await hasOtherServers(sql, { serverId, version: VERSION });
+  }
+
+  /** Offers the run to other servers; from here on every chunk is of whoever claims it. */
+  async #share(chunks: PlannedChunk[]): Promise<void> {
+    const { sql, serverId, settings } = this.#deps;
+    const { runId, attempt, params: { db_max_retries, db_retry_initial_ms } } = this.#context;
+    const retry = { attempts: db_max_retries, initialMs: db_retry_initial_ms };
+    const of = { runId, attempt, holder: crypto.randomUUID() };
+    const spillDir = sharedDir(settings.spoolDir, { runId, serverId });
+    await Deno.mkdir(spillDir, { recursive: true });
+    this.#context = { ...this.#context, holder: of.holder, spillDir };
+    const same = await sameOf(this.#context);
+    if (!await withRetry(retry, () => shareRun(sql, of, same))) this.#control.halt("replaced");
+    this.#control.throwIfHalted();
+    this.#reopen();
+    this.#shared = new SharedRun({
+      sql,
+      of,
+      serverId,
+      chunks: chunks.length,
+      spillDir,
+      lanes: this.#deps.workers.size,
+      control: this.#control,
+      log: this.#log,
+      retry,
+      submit: (kind, input, chunkNo) => this.#submit(kind, input, chunkNo),
+    });
+    this.#log.info("run offered to other servers", { chunks: chunks.length });
+  }
+
+  /** Takes all chunks back, to prepare them alone. */
+  async #unshare(): Promise<void> {
+    if (this.#shared === null) return;
+    await unshareRun(this.#deps.sql, this.#run);
+    this.#shared = null;
+    this.#context = { ...this.#context, holder: null };
+  }
+
   /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
   async #fetch(): Promise<void> {
     const { params: { source }, spillDir, limits, traceparent, runId, target } = this.#context;
@@ -428,15 +491,8 @@ class RunExecution {
     const metas: SpillMeta[] = [];
     let rejected = 0;
     let hopeful = false;
-    this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
-    await forEachLane(chunks, this.#lanes, async (chunk) => {
-      this.#control.throwIfHalted();
-      const { meta, reused } = await this.#submit("prepare", {
-        chunkNo: chunk.chunkNo,
-        slice: chunk.slice,
-        state: chunk.state,
-        fillManifest,
-      }, chunk.chunkNo);
+    const note = (chunk: PlannedChunk, { meta, reused }: PrepareResult) => {
+      rejected -= metas[chunk.chunkNo]?.counts.rejected ?? 0;
       metas[chunk.chunkNo] = meta;
       // it may hold what is newer than what was published
       if (chunk.state === "published" && !reused) this.#reread = true;
@@ -447,11 +503,25 @@ class RunExecution {
       if (rejected > MAX_QUARANTINE) {
         throw tooManyRejected(`More than ${MAX_QUARANTINE} records were rejected`, undefined);
       }
-    });
+    };
+    this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
+    if (this.#shared !== null) {
+      await this.#shared.prepare((meta, reused) => note(chunks[meta.chunkNo]!, { meta, reused }));
+    } else {
+      await forEachLane(chunks, this.#lanes, async (chunk) => {
+        this.#control.throwIfHalted();
+        const { chunkNo, slice, state } = chunk;
+        note(
+          chunk,
+          await this.#submit("prepare", { chunkNo, slice, state, fillManifest }, chunkNo),
+        );
+      });
+    }
     this.#control.throwIfHalted();
     const unknown = joinUnknown(metas.map(({ counts }) => counts.unknown_fields));
     if (Object.keys(unknown).length > 0) {
       if (params.schema_policy !== "evolve") throw unknownFieldsProblem(params, unknown);
+      await this.#unshare();
       await this.#addColumns(unknown);
       return await this.#prepare(
         chunks.map((chunk) => ({ ...chunk, state: "planned" })),
@@ -462,6 +532,7 @@ class RunExecution {
     // what is judged now is the batch: the stages before have done their part
     this.#tracker.end("extract", "transform", "chunk", "validate");
     if (this.#context.suite !== null) {
+      for (const meta of metas) await this.#shared?.adopt(meta);
       const states = metas.flatMap(({ validation }) =>
         validation === undefined ? [] : [validation]
       );
@@ -513,12 +584,15 @@ class RunExecution {
   }
 
   /** Publishes into a table that was empty: many rows without its indexes, which are made when the rows are there. */
-  async #publishFirst(decisions: ChunkDecision[]): Promise<void> {
+  async #publishFirst(
+    decisions: ChunkDecision[],
+    publish: () => Promise<void>,
+  ): Promise<void> {
     const { sql, settings: { firstLoadRows = 100_000 } } = this.#deps;
     const rows = decisions.reduce((sum, { inserts }) => sum + inserts, 0);
     const began = rows >= firstLoadRows && await beginFirstLoad(sql, this.#run);
     try {
-      await this.#publish(decisions);
+      await publish();
     } catch (error) {
       const { why } = this.#control;
       // where there will be another attempt, it begins with this
@@ -530,6 +604,12 @@ class RunExecution {
       throw error;
     }
     if (began) await endFirstLoad(sql, this.#context.params);
+  }
+
+  async #publishTogether(shared: SharedRun, published: Set<number>): Promise<void> {
+    await shared.publish(published, ({ events, written, load_ms }) => {
+      this.#tracker.add("load", { busyMs: load_ms, in: events, out: written });
+    });
   }
 
   async #publish(decisions: ChunkDecision[]): Promise<void> {
@@ -589,6 +669,10 @@ function heldBackWarning(decisions: ChunkDecision[]): string[] {
 }
 
 export interface RunSettings {
+  /** Whether other servers may help with this one's runs; default false. */
+  sharesRuns?: boolean;
+  /** ETL_DATA_SHARED */
+  dataShared?: boolean;
   /** ETL_RUN_MAX_ATTEMPTS */
   maxAttempts: number;
   /** Minutes that a run waits for what is away; default 30. */
@@ -611,6 +695,7 @@ export async function runContext(
   sql: Sql,
   run: RunRow,
   settings: RunSettings,
+  { serverId, holder = null }: { serverId: string; holder?: string | null },
 ): Promise<RunContext> {
   const asked = checkedParams(run);
   const { source } = asked;
@@ -631,6 +716,8 @@ export async function runContext(
   return {
     runId: run.run_id,
     attempt: run.attempt,
+    serverId,
+    holder,
     isReplay: run.replay_of !== null,
     ...await placeOf(sql, run),
     appends: params.write === "append",
@@ -644,7 +731,9 @@ export async function runContext(
     cursorPosition: (incremental || cursorOf(source) !== undefined) && !params.full_refresh
       ? await cursorPosition(sql, sourceName, dataset)
       : null,
-    spillDir: runDir(settings.spoolDir, run.run_id),
+    spillDir: holder === null
+      ? runDir(settings.spoolDir, run.run_id)
+      : sharedDir(settings.spoolDir, { runId: run.run_id, serverId }),
     dataDir: settings.dataDir,
     transformsDir: settings.transformsDir,
     sourcesDir: settings.sourcesDir,

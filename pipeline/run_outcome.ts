@@ -10,6 +10,7 @@ import { runProblem } from "./run_problem.ts";
 import { runDir } from "./spill/layout.ts";
 import { stageOf, type StageTracker } from "./stage_tracker.ts";
 import { dropManifests } from "../store/event_keys.ts";
+import { unshareRun } from "../store/sharing.ts";
 
 /** What the stages came to: a terminal state, or why the run goes on elsewhere. */
 export type RunOutcome = Omit<Outcome, "stages" | "state"> & {
@@ -109,6 +110,7 @@ export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise
 async function removeOwn({ sql, run, log, spoolDir }: Ending): Promise<void> {
   try {
     await dropManifests(sql, run);
+    await unshareRun(sql, run);
     await Deno.remove(runDir(spoolDir, run.run_id), { recursive: true });
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;

@@ -1,5 +1,6 @@
 import { fillAllFingerprints } from "../pipeline/fingerprints.ts";
 import { type MaintenanceDeps, runMaintenance } from "../pipeline/maintenance/run.ts";
+import { Helping } from "../pipeline/helping.ts";
 import { executeClaimed, type RunDeps } from "../pipeline/run.ts";
 import type { Sql } from "../store/database.ts";
 import { beginDueJob, endJob, readJobFiles, runJob } from "../store/jobs.ts";
@@ -52,6 +53,13 @@ export function workOnRuns(
     const run = await claim(sql, { serverId, maxAttempts });
     return run === null ? null : () => executeClaimed(run, deps);
   }, slots);
+}
+
+/** Works on chunks of other servers' runs, with workers that this server's own do not need. */
+export function workOnOthersRuns(loop: WorkLoop, deps: RunDeps): Helping {
+  const helping = new Helping(deps);
+  loop.on("help", () => helping.claim(), deps.workers.size);
+  return helping;
 }
 
 /** Computes the fingerprints of rows that were taken over from the original, one server at a time. */

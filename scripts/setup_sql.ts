@@ -47,6 +47,7 @@ const PARTS = {
     "runs/request",
     "runs/admit",
     "runs/attempt",
+    "runs/share",
     "runs/finish",
     "runs/cancel_retry",
     "runs/replay",

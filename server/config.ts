@@ -67,6 +67,12 @@ export const environmentSchema = z.object({
   ETL_WORKER_MEMORY_MB: whole(1, 1_000_000).default(1024)
     .describe("MB that one of them may hold between two batches; a run that needs more fails"),
   ETL_RUN_SLOTS: whole(1, 64).default(4).describe("runs that this server executes at once"),
+  ETL_DATA_SHARED: flag.default(false)
+    .describe(
+      "whether ETL_DATA_DIR is the same directory on every server (a network file system), so that all of them may work on a run of its files",
+    ),
+  ETL_ONE_SERVER_RUNS: flag.default(false)
+    .describe("whether this server executes its runs alone, and does not help with others'"),
   ETL_RUN_MAX_ATTEMPTS: whole(1, 100).default(5)
     .describe("starts of one run before it is given up"),
   ETL_OUTAGE_MINUTES: z.coerce.number().min(0).max(10_080).default(30)
@@ -172,6 +178,8 @@ export function readConfig(env: Record<string, string>, cores: number) {
     workers: values.ETL_WORKERS ?? cores,
     workerMemoryBytes: values.ETL_WORKER_MEMORY_MB * 1_000_000,
     runSlots: values.ETL_RUN_SLOTS,
+    dataShared: values.ETL_DATA_SHARED,
+    oneServerRuns: values.ETL_ONE_SERVER_RUNS,
     maxAttempts: values.ETL_RUN_MAX_ATTEMPTS,
     outageMinutes: values.ETL_OUTAGE_MINUTES,
     retentionDays: values.ETL_RETENTION_DAYS,

@@ -18,6 +18,7 @@ import {
   workOnFingerprints,
   workOnJobs,
   workOnMaintenance,
+  workOnOthersRuns,
   workOnRequests,
   workOnRuns,
 } from "../queue/kinds_of_work.ts";
@@ -108,6 +109,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
   });
   const watch = new RunWatch();
   const executes = queue && config.role !== "api";
+  // a process of its own has files of its own, and ends soon
+  const shares = !config.oneServerRuns && options.ownRuns === undefined;
   let spool: SpoolDirs;
   const access = accessOf({ sql, config });
   try {
@@ -176,6 +179,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
     serverId,
     stopping: stopping.signal,
     settings: {
+      sharesRuns: shares,
+      dataShared: config.dataShared,
       maxAttempts: config.maxAttempts,
       outageMinutes: config.outageMinutes,
       spoolDir,
@@ -197,6 +202,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     observer: reporting.observer,
   };
   const endings: (() => unknown)[] = [];
+  const helping = executes && shares ? workOnOthersRuns(loop, deps) : null;
   if (queue) workOnRequests(loop, sql);
   if (executes) {
     const tidy = async () => {
@@ -304,7 +310,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       stopping.abort();
       pulse.stop();
       await Promise.all(endings.map((end) => end()));
-      await loop.stop(drainMs);
+      await Promise.all([loop.stop(drainMs), helping?.stop()]);
       await closePort?.();
       workers.stop();
       await spool.close();

@@ -4,6 +4,7 @@ import type { Client } from "./pg.ts";
 export interface PreparedChunk {
   chunkNo: number;
   worker: string;
+  serverId: string;
   spillBytes: number;
   stageMs: Record<string, number>;
   counts: {
@@ -20,6 +21,8 @@ export interface PreparedChunk {
 export interface Fence {
   runId: string;
   attempt: number;
+  /** Of a run that several servers work on: the right to its chunks that the writer has; null: there is only the attempt. */
+  holder?: string | null;
 }
 
 /** Thrown when another attempt has replaced the one that wants to write. */
@@ -37,21 +40,27 @@ export interface LockedChunk {
 
 /**
  * Locks a chunk's row for the rest of the transaction. The lock keeps two
- * attempts from writing one chunk at once. Throws FencedOut when the attempt is
- * no longer the run's.
+ * attempts, or two holders of an attempt, from writing one chunk at once. Throws
+ * FencedOut when the attempt is no longer the run's, or the chunk another's.
  */
 export async function lockChunk(
   client: Client,
   fence: Fence,
   chunkNo: number,
 ): Promise<LockedChunk> {
+  const shared = typeof fence.holder === "string";
   const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>({
     text:
       `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8
       from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
-      where c.run_id = $1 and c.chunk_no = $2 for update of c`,
-    values: [fence.runId, chunkNo, fence.attempt],
+      ${
+        shared
+          ? "join etl.shared_chunks as h on h.run_id = c.run_id and h.chunk_no = c.chunk_no and h.holder = $4"
+          : ""
+      }
+      where c.run_id = $1 and c.chunk_no = $2 for update of c${shared ? ", h" : ""}`,
+    values: [fence.runId, chunkNo, fence.attempt, ...(shared ? [fence.holder] : [])],
   });
   if (rows[0] === undefined) throw new FencedOut(fence);
   const { state, ...counts } = rows[0];
@@ -70,7 +79,7 @@ export async function markPrepared(
         state = case when state = 'published' then state else 'prepared' end,
         attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
         records_read = $6, rejected = $7, filtered = $8, extra = $9, events = $10,
-        cursor_nulls = $11, prepared_at = clock_timestamp(), error = null
+        cursor_nulls = $11, server_id = $12, prepared_at = clock_timestamp(), error = null
       where run_id = $1 and chunk_no = $2`,
     values: [
       fence.runId,
@@ -84,6 +93,7 @@ export async function markPrepared(
       counts.extra,
       counts.events,
       counts.cursor_nulls,
+      chunk.serverId,
     ],
   });
 }

@@ -113,6 +113,37 @@ export async function createKeyTable(
   return `pg_temp.${name}`;
 }
 
+/** Takes the keys of a chunk out again. */
+export async function removeKeys(client: Client, table: string, chunkNo: number): Promise<void> {
+  await client.query(`delete from ${table} where chunk_no = $1`, [chunkNo]);
+}
+
+/** Events of each chunk in a table of keys. */
+export async function countKeysByChunk(
+  client: Client,
+  table: string,
+): Promise<Map<number, number>> {
+  const { rows } = await client.query<{ chunk_no: number; events: number }>(
+    `select chunk_no, count(*)::float8 as events from ${table} group by chunk_no`,
+  );
+  return new Map(rows.map(({ chunk_no, events }) => [chunk_no, events]));
+}
+
+/**
+ * Makes a table of the events whose key may occur more than once in a manifest, that ends with the transaction; answers its
+ * quoted name. By hashes of keys, whose groups PostgreSQL puts on disk where they need more than its memory.
+ */
+export async function copyRepeated(client: Client, manifest: string): Promise<string> {
+  const hash = `hashtextextended(event_id collate "C", 0)`;
+  await client.query(
+    `set local enable_hashagg = on;
+    create temp table etl_repeated on commit drop as select * from ${manifest}
+      where ${hash} in (select ${hash} from ${manifest} group by 1 having count(*) > 1);
+    set local enable_hashagg = off`,
+  );
+  return "pg_temp.etl_repeated";
+}
+
 /** Adds keys, as COPY text with {@linkcode KEY_COLUMNS}. */
 export async function copyKeys(
   client: Client,

@@ -37,6 +37,15 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
         from etl.stages as s where s.run_id = r.run_id), '[]'),
       'chunks', coalesce((select jsonb_object_agg(c.state, c.count) from (
         select state, count(*) from etl.chunks where run_id = r.run_id group by state) as c), '{}'),
+      'servers', coalesce((select jsonb_agg(jsonb_build_object('server_id', v.server_id, 'count', v.count, 'chunks', v.chunks) order by v.server_id) from (
+        select i.server_id, sum(i.size) as count,
+          (array_agg(case when i.first = i.last then i.first::text else i.first || '–' || i.last end order by i.first))[1:20] as chunks
+        from (
+          select n.server_id, min(n.chunk_no) as first, max(n.chunk_no) as last, count(*) as size from (
+            select c.server_id, c.chunk_no, c.chunk_no - row_number() over (partition by c.server_id order by c.chunk_no) as island
+            from etl.chunks as c where c.run_id = r.run_id and c.server_id is not null) as n
+          group by n.server_id, n.island) as i
+        group by i.server_id) as v), '[]'),
       'cursor', case when r.pin ? 'cursor_column' then jsonb_build_object('column', r.pin -> 'cursor_column',
         'mode', coalesce(r.pin ->> 'cursor_mode', 'window'), 'from', r.pin -> 'cursor_lower', 'to', r.pin -> 'cursor_upper') end,
       -- what an unfinished run has counted so far
@@ -101,7 +110,7 @@ export async function listChunks(
 ): Promise<Record<string, unknown>[]> {
   const rows = await sql<{ chunk: Record<string, unknown> }[]>`
     select jsonb_build_object('chunk_no', chunk_no, 'state', state, 'slice', slice, 'attempts', attempts,
-      'worker', worker, 'records_read', records_read, 'rejected', rejected, 'filtered', filtered, 'extra', extra,
+      'worker', worker, 'server_id', server_id, 'records_read', records_read, 'rejected', rejected, 'filtered', filtered, 'extra', extra,
       'events', events, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated, 'unchanged', unchanged,
       'stage_ms', stage_ms, 'prepared_at', etl.iso(prepared_at), 'published_at', etl.iso(published_at)) as chunk
     from etl.chunks where run_id = ${runId} and chunk_no > ${after} order by chunk_no limit ${limit}`;

@@ -160,6 +160,16 @@ export async function startRun(
   return row ?? null;
 }
 
+/** The run, while an attempt of it goes on. */
+export async function findRun(
+  sql: Sql,
+  { runId, attempt }: { runId: string; attempt: number },
+): Promise<RunRow | null> {
+  const [row] = await sql<RunRow[]>`
+    select * from etl.runs where run_id = ${runId} and attempt = ${attempt} and state = 'running'`;
+  return row ?? null;
+}
+
 /** A run's place in the order of requests: the run that it counts as, and whether a later one has been there first. */
 export interface RunOrder {
   orderRunId: string;

@@ -82,6 +82,12 @@ export const runDetailSchema = runSchema.extend({
   stages: z.array(stageSchema),
   /** Chunks by state. */
   chunks: z.record(z.string(), z.number().int()),
+  /** Servers that have prepared chunks: how many, and which, as numbers and ranges (the first 20 of them). */
+  servers: z.array(z.object({
+    server_id: z.string(),
+    count: z.number().int(),
+    chunks: z.array(z.string()),
+  })),
   /** What an incremental run reads: from where, to where; null where the source has no cursor, or is not planned yet. */
   cursor: z.object({
     column: z.string(),

@@ -380,6 +380,8 @@ export const en = {
   "chunk.written": "New / changed / same",
   "chunk.times": "Times",
   "chunk.worker": "Worker",
+  "chunk.servers": "Servers that worked on the run",
+  "chunk.of_server": "{n} chunk: {list}|{n} chunks: {list}",
   "chunk.slice": "Where its records are",
   "run.validation": "Validation",
   "run.no_suite": "No suite judged this run. Give the dataset one to have its batches checked.",

@@ -382,6 +382,8 @@ export const es = {
   "chunk.written": "Nuevas / cambiadas / iguales",
   "chunk.times": "Tiempos",
   "chunk.worker": "Worker",
+  "chunk.servers": "Servidores que trabajaron en la ejecución",
+  "chunk.of_server": "{n} chunk: {list}|{n} chunks: {list}",
   "chunk.slice": "Dónde están sus registros",
   "run.validation": "Validación",
   "run.no_suite":

@@ -41,6 +41,15 @@ export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates
       {chunks.states === ""
         ? <p class="empty">{t(isOver(run.state) ? "run.no_chunks" : "run.planning")}</p>
         : <ChunkGrid chunks={chunks} selected={selected} onSelect={setSelected} />}
+      {run.servers.length > 1 && (
+        <dl class="facts" aria-label={t("chunk.servers")}>
+          {run.servers.map(({ server_id, count, chunks }) => (
+            <Fact key={server_id} name={server_id}>
+              {t("chunk.of_server", { n: count, list: chunks.join(", ") })}
+            </Fact>
+          ))}
+        </dl>
+      )}
       {selected !== null && (
         <ChunkDetail
           runId={run.run_id}

@@ -1,6 +1,6 @@
 import picomatch from "picomatch";
 import { Problem } from "../../vocabulary/problem.ts";
-import { planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
+import { areParts, planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
 import type { RawFile } from "./local/prepare_input.ts";
 import type { FileConf } from "./schema.ts";
 import type { Plain, Plan, PlanContext, SourceAdapter } from "./source.ts";
@@ -58,6 +58,7 @@ async function planFileSource(conf: FileConf, options: PlanFilesOptions): Promis
 
 /** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
 export const fileAdapter: SourceAdapter<FileConf> = {
+  everywhere: (slices, { dataShared }) => dataShared && areParts(slices, "data"),
   planFirst: (conf, ctx, previewRecords) => planFileSource(conf, { ctx, previewRecords }),
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),

@@ -157,6 +157,8 @@ export interface SourceAdapter<C extends SourceConf> {
   endless?: true;
   /** Its records are at hand, so that chunk_size counts whoever set it; else the source knows better. */
   atHand?: true;
+  /** Whether other servers can read these slices, too; default: only the one that has planned them. */
+  everywhere?(slices: Slice[], options: { dataShared: boolean }): boolean;
   /** The request body that holds its records, where one does; a large one is read as a file is. */
   upload?(conf: C): string | undefined;
   /** The column of an incremental conf that grows with every change; undefined where it is not incremental. */

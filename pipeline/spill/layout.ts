@@ -78,6 +78,14 @@ export function runDir(spoolDir: string, runId: string): string {
   return `${spoolDir}/${runId}`;
 }
 
+/** A server's part of a run that several work on: those on one disk keep out of each other's files. */
+export function sharedDir(
+  spoolDir: string,
+  { runId, serverId }: { runId: string; serverId: string },
+): string {
+  return `${runDir(spoolDir, runId)}/${serverId}`;
+}
+
 export type ChunkFileKind = "rows" | "ends" | "keys" | "hash" | "json" | PositionsKind;
 export type PositionsKind = "repeated" | "losers" | "inserts" | "updates";
 
@@ -144,6 +152,22 @@ export async function readPositions(
 ): Promise<Int32Array> {
   const bytes = await Deno.readFile(positionsFile(owner, chunkNo, kind));
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
+/** Positions as bits: that of a position is set in byte `position / 8`, from the lowest on. */
+export function bitsOf(positions: Int32Array, events: number): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(events / 8));
+  for (const position of positions) bits[position >> 3]! |= 1 << (position & 7);
+  return bits;
+}
+
+/** The positions that {@linkcode bitsOf} was given, sorted. */
+export function positionsOf(bits: Uint8Array): Int32Array<ArrayBuffer> {
+  const positions: number[] = [];
+  for (const [i, byte] of bits.entries()) {
+    for (let bit = 0; bit < 8; bit++) if ((byte >> bit & 1) === 1) positions.push(i * 8 + bit);
+  }
+  return Int32Array.from(positions);
 }
 
 /** Turns "no space left" into a problem that says where; other errors stay. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { chunkFile } from "./layout.ts";
 import { COPY_HEADER, COPY_TRAILER } from "./row_encoder.ts";
 
@@ -111,4 +112,11 @@ export async function* readKeys(
     if (from >= 0) yield block.subarray(from, at);
     if (next >= positions.length) return;
   }
+}
+
+/** A digest of a chunk's positions, keys, fingerprints and versions: what resolve knows of it. */
+export async function keysDigest(dir: string, chunkNo: number): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const block of readKeys(dir, chunkNo)) hash.update(block);
+  return hash.digest("hex");
 }

@@ -107,13 +107,39 @@ export class GeValidator implements Disposable {
 
 /** Whether the files that a chunk's state refers to are still there. */
 export async function hasSpills(validation: Plain | undefined): Promise<boolean> {
-  const { states = [] } = (validation ?? {}) as Partial<SerializedState>;
-  const paths = states.flatMap(({ spills = [] }) => (spills as { path: string }[]))
-    .map(({ path }) => path);
   const found = await Promise.all(
-    paths.map((path) => Deno.stat(path).then(({ isFile }) => isFile, () => false)),
+    suiteSpills(validation).map(({ path }) =>
+      Deno.stat(path).then(({ isFile }) => isFile, () => false)
+    ),
   );
   return found.every(Boolean);
+}
+
+/** The files that a chunk's state refers to. */
+function suiteSpills(validation: Plain | undefined): { path: string }[] {
+  const { states = [] } = (validation ?? {}) as Partial<SerializedState>;
+  return states.flatMap(({ spills = [] }) => spills as { path: string }[]);
+}
+
+/** What is in them, for another server to judge. */
+export async function readSuiteSpills(validation: Plain | undefined): Promise<Uint8Array[]> {
+  return await Promise.all(suiteSpills(validation).map(({ path }) => Deno.readFile(path)));
+}
+
+/** Has a state that another server has made refer to files of this one, with the content of the other's in their order. */
+export async function adoptSuiteSpills(
+  validation: Plain | undefined,
+  contents: Uint8Array[],
+  { prefix, attempt }: { prefix: string; attempt: number },
+): Promise<void> {
+  for (const [i, ref] of suiteSpills(validation).entries()) {
+    ref.path = `${prefix}.adopted${i}.${attempt}`;
+    try {
+      await Deno.writeFile(ref.path, contents[i]!);
+    } catch (error) {
+      throw diskProblem(error, prefix);
+    }
+  }
 }
 
 /**

@@ -1,7 +1,8 @@
 import { lockChunk, markPrepared } from "../../store/chunks.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
 import type { Rejected } from "../event.ts";
-import { copyKeys, manifestTable } from "../../store/event_keys.ts";
+import { copyKeys, manifestTable, removeKeys } from "../../store/event_keys.ts";
+import { storePrepared } from "../../store/sharing.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
 import { RecordChain } from "../record_chain.ts";
@@ -9,10 +10,10 @@ import { readSource } from "../sources/adapters.ts";
 import { sliceBatch } from "../sources/origin.ts";
 import type { RecordBatch } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
-import { readKeys } from "../spill/reader.ts";
+import { keysDigest, readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
 import { SpillWriter } from "../spill/writer.ts";
-import { hasSpills } from "./ge_validate.ts";
+import { hasSpills, readSuiteSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import { MemoryWatch } from "../workers/memory.ts";
 import type { PrepareResult, RunContext, Tasks } from "../workers/task.ts";
@@ -48,26 +49,37 @@ export async function prepareChunk(
   });
   const made = existing === null ? await makeSpill(env, input, { maker, rejected }) : null;
   const meta = existing ?? made!;
+  const shared = context.holder === null ? null : {
+    chunkNo: input.chunkNo,
+    digest: await keysDigest(context.spillDir, input.chunkNo),
+    spills: await readSuiteSpills(meta.validation),
+  };
   await connection.transaction(transactionOptions(env), async (client) => {
     await lockChunk(client, context, input.chunkNo);
     if (input.fillManifest) {
       const keys = readKeys(context.spillDir, input.chunkNo);
+      if (input.again) await removeKeys(client, manifestTable(context), input.chunkNo);
       await copyKeys(client, manifestTable(context), keys);
     }
     // a spill that was there has its quarantine and counters stored already
-    if (made === null) return;
-    await replaceQuarantine(
-      client,
-      { runId: context.runId, chunkNo: input.chunkNo },
-      rejected.blocks(),
-    );
-    await markPrepared(client, context, {
-      chunkNo: input.chunkNo,
-      worker: env.workerName,
-      spillBytes: meta.rowsBytes,
-      stageMs: meta.stageMs,
-      counts: meta.counts,
-    });
+    if (made !== null) {
+      await replaceQuarantine(
+        client,
+        { runId: context.runId, chunkNo: input.chunkNo },
+        rejected.blocks(),
+      );
+      await markPrepared(client, context, {
+        chunkNo: input.chunkNo,
+        worker: env.workerName,
+        serverId: context.serverId,
+        spillBytes: meta.rowsBytes,
+        stageMs: meta.stageMs,
+        counts: meta.counts,
+      });
+    }
+    if (shared !== null) {
+      await storePrepared(client, context, { ...shared, meta, reused: made === null });
+    }
   });
   return { meta, reused: existing !== null };
 }

@@ -5,7 +5,8 @@ import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
 import { layoutOf } from "../../store/row_layout.ts";
 import { foreignRowsProblem } from "./resolve.ts";
-import { chunkFile, readPositions } from "../spill/layout.ts";
+import { readDecision } from "../../store/sharing.ts";
+import { chunkFile, positionsOf, readPositions, writePositions } from "../spill/layout.ts";
 import { readRows } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
@@ -37,6 +38,7 @@ export async function publishChunk(
       const { state, counts: earlier } = await lockChunk(client, context, decision.chunkNo);
       // by another attempt, or by this one whose commit was not confirmed
       if (state === "published") return { published: false, ...earlier };
+      if (context.holder !== null) await takePositions(client, context, decision.chunkNo);
       const written = await writeRows(client, context, decision, upsertAll);
       const counts: PublishedCounts = {
         ...written,
@@ -68,6 +70,19 @@ export async function publishChunk(
   }
   await removeRows(context, decision.chunkNo);
   return { ...result, elapsedMs: performance.now() - started };
+}
+
+/** Puts beside the spill what the run's coordinator has decided, which may be another server. */
+async function takePositions(
+  client: Client,
+  context: RunContext,
+  chunkNo: number,
+): Promise<void> {
+  const decided = await readDecision(client, context.runId, chunkNo);
+  for (const kind of ["inserts", "updates"] as const) {
+    const bits = decided[kind];
+    if (bits !== null) await writePositions(context, chunkNo, kind, positionsOf(bits));
+  }
 }
 
 async function writeRows(

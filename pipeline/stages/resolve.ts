@@ -3,7 +3,9 @@ import {
   analyzeManifest,
   compareKeys,
   copyKeys,
+  copyRepeated,
   countKeys,
+  countKeysByChunk,
   createKeyTable,
   type Decided,
   emptyKeys,
@@ -16,10 +18,11 @@ import {
   preferLookups,
 } from "../../store/event_keys.ts";
 import type { Client } from "../../store/pg.ts";
+import { storeDecision } from "../../store/sharing.ts";
 import { mappingOf } from "../sources/adapters.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { writeRepeated } from "../spill/duplicates.ts";
-import { readPositions, writePositions } from "../spill/layout.ts";
+import { bitsOf, readPositions, writePositions } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
@@ -78,17 +81,18 @@ export async function resolveRun(
   { chunks, comparison, destinationRows }: Tasks["resolve"]["input"],
 ): Promise<Tasks["resolve"]["output"]> {
   const { context, connection } = env;
-  const repeated = await writeRepeated(context, chunks);
+  // other servers have hashes of their own on their disks: then the manifest is all that everybody knows
+  const shared = context.holder !== null;
+  const repeated = shared ? null : await writeRepeated(context, chunks);
   return await connection.transaction(transactionOptions(env), async (client) => {
     await allowLargeJoins(client);
+    if (shared) await requireManifest(client, context, chunks);
     const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
-    if (comparison === "none") {
-      return {
-        decisions: await decideAllNew(context, chunks, losers),
-        compared: true,
-        keysOfFiles,
-      };
-    }
+    const decided = async (decisions: ChunkDecision[]) => {
+      if (shared && !context.params.dry_run) await handOut(client, context, decisions);
+      return { decisions, compared: true, keysOfFiles };
+    };
+    if (comparison === "none") return await decided(await decideAllNew(context, chunks, losers));
     const undecided = chunks.map(({ chunkNo, events }): ChunkDecision => ({
       chunkNo,
       events,
@@ -97,14 +101,56 @@ export async function resolveRun(
       updates: 0,
       heldBack: 0,
     }));
-    if (comparison === "lookup" && undecided.length > 1) {
+    if (comparison === "lookup" && undecided.length > 1 && !shared) {
       return { decisions: undecided, compared: false, keysOfFiles };
     }
-    const { decisions, foreign } = comparison === "lookup"
+    const keys = undecided.reduce((sum, { events }) => sum + events, 0);
+    if (shared && isWorthLookups(keys, destinationRows)) await preferLookups(client);
+    const { decisions, foreign } = shared
+      ? await compare(client, context, undecided, manifestTable(context))
+      : comparison === "lookup"
       ? await lookUp(client, context, undecided, destinationRows)
       : await compare(client, context, undecided, await completeManifest(client, context, chunks));
     if (foreign !== null) throw foreignRowsProblem(context, foreign);
-    return { decisions, compared: true, keysOfFiles };
+    return await decided(decisions);
+  });
+}
+
+/** Stores what was decided for whoever has prepared the chunks: of those written in part, which of their rows, as bits. */
+async function handOut(
+  client: Client,
+  context: RunContext,
+  decisions: ChunkDecision[],
+): Promise<void> {
+  for (const decision of decisions) {
+    const { chunkNo, events } = decision;
+    const bits = async (kind: "inserts" | "updates") =>
+      decision[kind] === 0 || decision[kind] === events
+        ? null
+        : bitsOf(await readPositions(context, chunkNo, kind), events);
+    await storeDecision(client, context.runId, chunkNo, {
+      decision,
+      inserts: await bits("inserts"),
+      updates: await bits("updates"),
+    });
+  }
+}
+
+/** Throws where the manifest does not hold every event of each chunk: a crash of PostgreSQL empties it. */
+async function requireManifest(
+  client: Client,
+  context: RunContext,
+  chunks: Chunks,
+): Promise<void> {
+  await analyzeManifest(client, context);
+  const found = await countKeysByChunk(client, manifestTable(context));
+  if (chunks.every(({ chunkNo, events }) => (found.get(chunkNo) ?? 0) === events)) return;
+  throw new Problem("unavailable", {
+    status: 503,
+    transient: true,
+    detail:
+      "The keys that the servers of this run have exchanged are no longer in the database, which was probably restarted after a crash. " +
+      "The run exchanges them again.",
   });
 }
 
@@ -131,15 +177,17 @@ async function findLosers(
   client: Client,
   context: RunContext,
   { repeated: inChunks, chunks }: {
-    /** Those that hold repeated keys. */
-    repeated: Set<number>;
+    /** Those that hold repeated keys; null: to be looked for in the manifest. */
+    repeated: Set<number> | null;
     chunks: Chunks;
   },
 ): Promise<{ losers: Map<number, number>; keysOfFiles?: KeysOfFiles | undefined }> {
   const losers = new Map<number, number>();
-  if (inChunks.size === 0) return { losers };
-  const repeated = await createKeyTable(client, "etl_repeated");
-  for (const chunkNo of inChunks) {
+  if (inChunks?.size === 0) return { losers };
+  const repeated = inChunks === null
+    ? await copyRepeated(client, manifestTable(context))
+    : await createKeyTable(client, "etl_repeated");
+  for (const chunkNo of inChunks ?? []) {
     const positions = (await readPositions(context, chunkNo, "repeated")).sort();
     await copyKeys(client, repeated, readKeys(context.spillDir, chunkNo, { positions }));
   }

@@ -24,12 +24,14 @@ export interface TaskEnvironment {
   readUpload(uploadId: string): AsyncIterable<Uint8Array>;
 }
 
-/** How a task's transactions are retried, limited and named; start_run ends those of replaced attempts by name. */
+/** How a task's transactions are retried, limited and named; start_run ends those of replaced attempts by name,
+ * release_helpers those of helpers that are dead. */
 export function transactionOptions({ context, retry }: TaskEnvironment): TransactionOptions {
   return {
     retry,
     statementTimeoutMs: context.params.db_statement_timeout_ms,
-    name: `etl-run ${context.runId} ${context.attempt}`,
+    name: `etl-run ${context.runId} ${context.attempt}` +
+      (context.holder === null ? "" : ` ${context.holder.slice(0, 8)}`),
   };
 }
 

@@ -76,6 +76,8 @@ export class WorkerPool {
   readonly #slots: Slot[] = [];
   readonly #contexts = new Map<string, RunContext>();
   readonly #queues = new Map<string, Pending[]>();
+  /** Runs of other servers: their tasks come after those of this server's. */
+  readonly #helped = new Set<string>();
   #nextId = 1;
   #stopping = false;
 
@@ -118,15 +120,23 @@ export class WorkerPool {
     return slot;
   }
 
-  /** Makes a run known: its tasks can be submitted from now on. */
-  open(context: RunContext): void {
+  /** Workers that nothing waits for. */
+  get idle(): number {
+    const waiting = [...this.#queues.values()].reduce((sum, { length }) => sum + length, 0);
+    return Math.max(0, this.size - this.busy - waiting);
+  }
+
+  /** Makes a run known: its tasks can be submitted from now on. `helps`: it is another server's. */
+  open(context: RunContext, { helps = false } = {}): void {
     this.#contexts.set(context.runId, context);
     this.#queues.set(context.runId, []);
+    if (helps) this.#helped.add(context.runId);
   }
 
   /** Forgets a run; its waiting tasks are dropped. */
   close(runId: string): void {
     this.#contexts.delete(runId);
+    this.#helped.delete(runId);
     for (const pending of this.#queues.get(runId) ?? []) pending.reject(stopped());
     this.#queues.delete(runId);
     for (const slot of this.#slots) {
@@ -223,9 +233,11 @@ export class WorkerPool {
     );
   }
 
-  /** The next task, from the run that has waited longest since its last turn. */
+  /** The next task, from the run that has waited longest since its last turn; this server's own come first. */
   #next(): Pending | undefined {
-    for (const [runId, queue] of this.#queues) {
+    const runs = [...this.#queues];
+    const own = runs.filter(([runId]) => !this.#helped.has(runId));
+    for (const [runId, queue] of [...own, ...runs]) {
       const pending = queue.shift();
       if (pending === undefined) continue;
       this.#queues.delete(runId);

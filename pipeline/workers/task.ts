@@ -23,6 +23,10 @@ import type {
 export interface RunContext {
   runId: string;
   attempt: number;
+  /** This server. */
+  serverId: string;
+  /** Where several servers work on the run: this one's right to chunks; null: one server has all of them. */
+  holder: string | null;
   /** Whether it replays rejected records of another run. */
   isReplay: boolean;
   /** The run as which its rows count in the order of requests: itself, or the first of a chain of replays. */
@@ -106,6 +110,8 @@ export interface Tasks {
       state: "planned" | "prepared" | "published";
       /** Whether the run is compared by a join, so that the manifest must be filled. */
       fillManifest: boolean;
+      /** Whether another server may have put keys of the chunk there already; default false. */
+      again?: boolean;
     };
     output: PrepareResult;
   };

@@ -53,6 +53,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     select 'runs' where exists (select from etl.runs as r where r.admitted_at is not null
       and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r)))
     union all
+    select 'help' where exists (select from etl.shared_runs)
+    union all
     select 'run_ends' where exists (select from etl.run_ends as e where e.consumed_at is null and e.next_attempt_at <= clock_timestamp())
     union all
     select 'refresh' from etl.view_refresh as v where v.requested > v.done

@@ -137,7 +137,7 @@ begin
   end loop;
 end $$;
 
--- Drops the manifests of runs that have ended, which a server that died has left.
+-- Drops the manifests of runs that have ended, which a server that died has left, and what it shared.
 create or replace function etl.drop_leftover_manifests() returns void
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
@@ -152,6 +152,8 @@ begin
   loop
     execute format('drop table if exists etl.%I', manifest);
   end loop;
+  delete from etl.shared_runs as s
+  where not exists (select from etl.runs as r where r.run_id = s.run_id and r.state in ('queued', 'running'));
 end $$;
 
 -- Tells the planner what a manifest holds.
@@ -180,7 +182,7 @@ begin
   execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
     chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
   -- any server may work on any run
-  execute (select coalesce(string_agg(format('grant select, insert, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
+  execute (select coalesce(string_agg(format('grant select, insert, delete, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
     from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);
   return true;
 end $$;

@@ -185,6 +185,59 @@ create table if not exists etl.chunks (
   primary key (run_id, chunk_no)
 );
 comment on table etl.chunks is 'the units of parallel work; slice says where the records are, never what they are';
+-- which server has prepared it, and its rows on its disk until they are in the table
+alter table etl.chunks add column if not exists server_id text;
+
+-- Runs that several servers work on (sql/runs/share.sql). Deleted when the run ends.
+create table if not exists etl.shared_runs (
+  run_id uuid primary key references etl.runs (run_id) on delete cascade,
+  -- the attempt that offers it
+  attempt integer not null,
+  -- its coordinator's right to chunks, as that of etl.run_helpers
+  holder uuid not null,
+  -- hashes of what must be the same on every server that helps, by what it is
+  same jsonb not null,
+  phase text not null default 'prepare' constraint shared_runs_phase_known check (phase in ('prepare', 'resolve', 'publish')),
+  -- a chunk that was prepared again is not what resolve saw
+  stale boolean not null default false
+);
+comment on table etl.shared_runs is 'runs that go on and are offered to other servers';
+
+create table if not exists etl.run_helpers (
+  -- chosen anew each time a server joins
+  holder uuid primary key,
+  run_id uuid not null references etl.shared_runs (run_id) on delete cascade,
+  server_id text not null,
+  seen_at timestamptz not null default clock_timestamp()
+);
+create index if not exists run_helpers_run on etl.run_helpers (run_id);
+comment on table etl.run_helpers is 'servers that help with a shared run';
+
+create table if not exists etl.shared_chunks (
+  run_id uuid not null references etl.shared_runs (run_id) on delete cascade,
+  chunk_no integer not null,
+  state text not null default 'open' constraint shared_chunks_state_known
+    check (state in ('open', 'taken', 'prepared', 'publishing')),
+  -- who alone may write it
+  holder uuid,
+  server_id text,
+  -- times that it was taken to be prepared
+  takes integer not null default 0,
+  -- a helper has failed at it, so the coordinator does it and fails the run, if it must
+  own boolean not null default false,
+  -- what its spill is (SpillMeta), and a digest of its positions, keys and fingerprints
+  meta jsonb,
+  reused boolean not null default false,
+  digest text,
+  -- what the suite has kept of its values in files
+  spills bytea[] not null default '{}',
+  -- what resolve has decided (ChunkDecision); which of its rows, as bits, where it is not all of them or none
+  decision jsonb,
+  inserts bytea,
+  updates bytea,
+  primary key (run_id, chunk_no)
+);
+comment on table etl.shared_chunks is 'chunks of shared runs: who has them, and what resolve has decided';
 
 create table if not exists etl.quarantine (
   run_id uuid not null references etl.runs (run_id) on delete cascade,

@@ -65,9 +65,16 @@ export const transform = change;
 
 /** The same, but it stops its worker dead at record `at` until the gate is opened. */
 export function holdingTransform({ at, gate }: { at: number; gate: string }): string {
+  return transformThat(
+    `if (record.n === ${at}) Deno.openSync(${JSON.stringify(gate)}).readSync(new Uint8Array(1));`,
+  );
+}
+
+/** The same, but it does something with each record first. */
+export function transformThat(does: string): string {
   return `${TRANSFORM}
 export function transform(record) {
-  if (record.n === ${at}) Deno.openSync(${JSON.stringify(gate)}).readSync(new Uint8Array(1));
+  ${does}
   return change(record);
 }
 `;

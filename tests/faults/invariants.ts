@@ -107,6 +107,7 @@ async function inDatabase(world: World): Promise<string[]> {
       where relnamespace = 'etl'::regnamespace and relname ~ '^manifest_'
     union all select 'temporary table ' || relname from pg_class where relpersistence = 't' and relname ~ '^etl_'
     union all select 'lease ' || name from etl.leases where held_until < clock_timestamp()
+    union all select 'shared run ' || run_id from etl.shared_runs
     union all select 'cancel request ' || run_id from etl.cancel_requests
     union all select 'backend ' || application_name || ' ' || state from pg_stat_activity
       where datname = current_database() and application_name like 'etl-run %'

@@ -74,6 +74,7 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
         orderRunId: runId,
         late: false,
         attempt: 1,
+        holder: null,
         replayOf: null,
         params: paramsSchema.parse({}),
         table: null,

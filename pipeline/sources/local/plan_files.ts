@@ -101,6 +101,11 @@ function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf)
     .map((name) => `source.columns declares ${name}, which is the name of no column.`);
 }
 
+/** Whether all parts of these slices are below one root. */
+export function areParts(slices: Slice[], root: PartsSlice["parts"][number]["root"]): boolean {
+  return slices.every((slice) => (slice as PartsSlice).parts.every((part) => part.root === root));
+}
+
 /** Reads the records of a slice that `planFiles` made. */
 export async function* readParts(
   slice: Slice,

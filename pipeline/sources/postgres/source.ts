@@ -22,6 +22,7 @@ async function previewPostgres(
 export const postgresAdapter: SourceAdapter<PostgresConf> = {
   cursor: (conf) => conf.cursor,
   connection: (conf) => conf.connection,
+  everywhere: () => true,
   first: previewPostgres,
   plan: planPostgres,
   read: (conf, slice, ctx) => withColumns(readPostgres(conf, slice as KeySlice, ctx), conf),

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { checkPin, globMatcher, naturalOrder } from "../file.ts";
 import { contentEncodings } from "../http/download.ts";
-import { planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
+import { areParts, planFiles, type PlanFilesOptions, readParts } from "../local/plan_files.ts";
 import type { RawFile } from "../local/prepare_input.ts";
 import type { Part } from "../local/slice_packer.ts";
 import { parseS3Url, type S3Conf } from "../schema.ts";
@@ -142,6 +142,8 @@ async function nothingFound(url: string, bucket: Bucket, prefix: string): Promis
 /** Objects of an S3-compatible service in every format, by URL or glob, read by ranges from where they are. */
 export const s3Adapter: SourceAdapter<S3Conf> = {
   target: s3Target,
+  // what a zip or an encoding makes necessary to be put on a disk is on that disk alone
+  everywhere: (slices) => areParts(slices, "elsewhere"),
   planFirst: (conf, ctx, previewRecords) => planS3Source(conf, { ctx, previewRecords }),
   plan: (conf: S3Conf, ctx: PlanContext) => planS3Source(conf, { ctx }),
   read(conf, slice, ctx: ReadContext) {

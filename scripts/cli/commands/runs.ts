@@ -179,6 +179,15 @@ export const show: Command = {
   },
 };
 
+/** Which server has which chunks, where several have worked on a run. */
+function serverFacts({ servers }: RunDetail): [string, string][] {
+  if (servers.length < 2) return [];
+  return servers.map(({ server_id, count, chunks }, i) => [
+    i === 0 ? "servers" : "",
+    `${server_id}: ${count} chunks (${chunks.join(", ")}${chunks.length === 20 ? ", …" : ""})`,
+  ]);
+}
+
 function runLines(out: Terminal, run: RunDetail): string[] {
   const ended = isOver(run.state);
   const facts: [string, string | null][] = [
@@ -189,6 +198,7 @@ function runLines(out: Terminal, run: RunDetail): string[] {
     ["started", utc(run.started_at)],
     ["ended", utc(run.ended_at)],
     ["attempts", run.attempt > 1 ? String(run.attempt) : null],
+    ...serverFacts(run),
     ["replay of", run.replay_of],
     [
       "cursor",

@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { testDatabase } from "../helpers/postgres.ts";
+import type { Gate } from "../helpers/gate.ts";
+import { waitFor } from "../helpers/wait_for.ts";
+import { LAST_CHUNK_RECORD, LONELY_KEY, transformThat } from "./data.ts";
+import { type Footprint, footprint, nothingIsLeft, undisturbed } from "./invariants.ts";
+import { LONG } from "./matrix.ts";
+import { World, type WorldServer } from "./world.ts";
+
+/** Two servers with a worker each, of which the first executes the runs, and what a run on one of them leaves. */
+async function twoServers(world: World) {
+  const first = await world.start({ name: "a" });
+  const expected = await undisturbed(world, first);
+  // a run is offered where there is somebody to offer it to: the second server, as soon as the first has the run
+  await world.query(
+    "insert into etl.servers (server_id, version, run_slots, seen_until) select 'soon', version, 1, now() + interval '1 hour' from etl.servers",
+  );
+  return { first, expected };
+}
+
+interface SharedRun {
+  name: string;
+  runId: string;
+  /** Where the first server stands, in chunk 0, and the second, in chunk 9. */
+  gates: [Gate, Gate];
+}
+
+/** A run that the first server has, and stands at the beginning of; whoever gets to the last chunk stands there. */
+async function hold(
+  world: World,
+  server: WorldServer,
+  name: string,
+  conf: Record<string, unknown> = {},
+): Promise<SharedRun> {
+  await world.addTable(name);
+  const gates: [Gate, Gate] = [await world.gate(`${name}_0`), await world.gate(`${name}_9`)];
+  const [begin, end] = gates.map(({ path }) =>
+    `Deno.openSync(${JSON.stringify(path)}).readSync(new Uint8Array(1))`
+  );
+  await Deno.writeTextFile(
+    `${world.root}/transforms/two_${name}.ts`,
+    transformThat(`if (record.n === 1) ${begin}; if (record.n === ${LAST_CHUNK_RECORD}) ${end};`),
+  );
+  const runId = await world.request(
+    server,
+    world.conf(name, { transform: `two_${name}`, ...conf }),
+  );
+  await gates[0].arrived("the first server at chunk 0");
+  return { name, runId, gates };
+}
+
+async function serversOf(world: World, runId: string): Promise<Record<string, number[]>> {
+  const rows = await world.query<{ server_id: string; chunks: number[] }>(
+    `select server_id, array_agg(chunk_no order by chunk_no) as chunks from etl.chunks
+    where run_id = $1 and prepared_at is not null group by server_id`,
+    [runId],
+  );
+  return Object.fromEntries(rows.map((row) => [row.server_id, row.chunks]));
+}
+
+const chunksOf = (servers: Record<string, number[]>, { pid }: WorldServer) =>
+  Object.entries(servers).find(([id]) => id.includes(`-${pid}-`))?.[1] ?? [];
+
+async function prepared(world: World, runId: string, count: number): Promise<void> {
+  await waitFor(async () => Object.values(await serversOf(world, runId)).flat().length === count, {
+    timeoutMs: 30_000,
+    what: `${count} chunks to be prepared`,
+  }).catch((error) => {
+    throw new Error(`${error.message}\n${world.logs()}`);
+  });
+}
+
+async function endsAs(
+  world: World,
+  { runId, name }: SharedRun,
+  { expected, servers, attempts = 1 }: {
+    expected: Footprint;
+    servers: WorldServer[];
+    attempts?: number;
+  },
+): Promise<void> {
+  const run = await world.ended(runId, ["succeeded"]);
+  assert.deepEqual(await footprint(world, runId, name), expected, world.logs());
+  assert.equal(run.attempt, attempts, world.logs());
+  await nothingIsLeft(world, { servers });
+}
+
+const ENV = { ETL_WORKERS: "1", ETL_DATA_SHARED: "true" };
+
+/** A run of which the second server has prepared all chunks but the last, where it stands. */
+async function halfway(world: World, first: WorldServer, name: string) {
+  const run = await hold(world, first, name);
+  const second = await world.start({ name: `b_${name}` });
+  await run.gates[1].arrived("the second server at chunk 9");
+  await prepared(world, run.runId, 8);
+  return { run, second };
+}
+
+/** Lets a run go on to publish, where chunk 5 waits for the test; answers what ends that. */
+async function holdPublish(world: World, run: SharedRun): Promise<() => Promise<void>> {
+  const client = await world.connect();
+  await client.query("begin");
+  await client.query(
+    `insert into f_${run.name} (event_id, event_type, source, payload, fingerprint, run_id)
+    values ($1, 't', 'faults', '{}', '\\x00', $2)`,
+    [LONELY_KEY, run.runId],
+  );
+  for (const gate of run.gates) await gate.open();
+  const waits = async () => {
+    const [found] = await world.query<{ waits: boolean }>(
+      `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+        and application_name like 'etl-run ' || $1 || '%') as waits`,
+      [run.runId],
+    );
+    return found!.waits;
+  };
+  await waitFor(waits, { timeoutMs: 60_000, what: `chunk 5 of ${run.name} to wait` })
+    .catch((error) => {
+      throw new Error(`${error.message}\n${world.logs()}`);
+    });
+  return async () => {
+    await client.query("rollback").catch(() => {});
+    await client.end().catch(() => {});
+  };
+}
+
+const taken = (server: WorldServer) =>
+  waitFor(
+    () => server.logs.some((line) => line.includes("helps with the run no more")),
+    { timeoutMs: 30_000, what: "the frozen server to see that it was replaced" },
+  );
+
+Deno.test("a run on two servers: both prepare and publish chunks, and all is as on one", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn, env: ENV });
+  const { first, expected } = await twoServers(world);
+  const { run, second } = await halfway(world, first, "both");
+  for (const gate of run.gates) await gate.open();
+  await endsAs(world, run, { expected, servers: [first, second] });
+  const servers = await serversOf(world, run.runId);
+  assert.ok(chunksOf(servers, first).includes(0), JSON.stringify(servers));
+  assert.ok(chunksOf(servers, second).length >= 8, JSON.stringify(servers));
+
+  await t.step("a dry run counts the same and writes nothing", async () => {
+    await world.addTable("dry");
+    const runId = await world.request(first, world.conf("dry", { dry_run: true }));
+    const { counts } = await world.ended(runId);
+    assert.deepEqual(counts, { ...expected.counts as object, published: 0 });
+    const [{ written }] = await world.query<{ written: string }>(
+      "select count(*) as written from fault_writes where name = 'f_dry'",
+    ) as [{ written: string }];
+    assert.equal(Number(written), 0);
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
+
+  await t.step("rows of another source fail it, and nothing is changed", async () => {
+    await world.addTable("foreign");
+    await world.query("update f_foreign set source = 'others' where event_id = 'k4'");
+    const runId = await world.request(first, world.conf("foreign"));
+    const { error } = await world.ended(runId, ["failed"]);
+    assert.match(String((error as { type: string }).type), /foreign-rows/);
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
+
+  await t.step("a suite that fails keeps everything out", async () => {
+    await world.addTable("suite");
+    await world.query(
+      `insert into etl.suites (name, suite, row_wise) values ('few', $1, false)`,
+      [JSON.stringify({
+        name: "few",
+        expectations: [
+          { type: "expect_table_row_count_to_be_between", kwargs: { max_value: 10 } },
+          { type: "expect_column_median_to_be_between", kwargs: { column: "n", min_value: 1 } },
+        ],
+      })],
+    );
+    const runId = await world.request(first, world.conf("suite", { suite: "few" }));
+    const { error } = await world.ended(runId, ["failed"]);
+    assert.match(String((error as { detail: string }).detail), /1 of 2 expectations/);
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
+
+  await t.step("a cancel ends it on both", async () => {
+    const run = await hold(world, first, "cancelled").catch(() => null);
+    assert.ok(run !== null, world.logs());
+    await run.gates[1].arrived("a server at chunk 9");
+    await world.post(first, `/api/etl/runs/${run.runId}/cancel`);
+    await world.ended(run.runId, ["cancelled"]);
+    for (const gate of run.gates) await gate.open();
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
+});
+
+Deno.test("a server that helps, freezes and wakes when its chunks were prepared elsewhere changes nothing", async (t) => {
+  await using db = await testDatabase(t);
+  await using world = await World.create({ dsn: db.dsn, env: ENV });
+  const { first, expected } = await twoServers(world);
+  const { run, second } = await halfway(world, first, "frozen");
+  second.kill("SIGSTOP");
+  let release: () => Promise<void>;
+  try {
+    release = await holdPublish(world, run);
+    assert.equal(chunksOf(await serversOf(world, run.runId), first).length, 10, world.logs());
+  } finally {
+    second.kill("SIGCONT");
+  }
+  await taken(second);
+  await release();
+  await endsAs(world, run, { expected, servers: [first, second] });
+});
+
+/** What is killed, and when. */
+const KILLS = [
+  { who: "helper", at: "prepare" },
+  { who: "helper", at: "publish" },
+  { who: "coordinator", at: "prepare" },
+  { who: "coordinator", at: "publish" },
+] as const;
+
+for (const { who, at } of KILLS) {
+  Deno.test(`a run on two servers whose ${who} is killed in ${at} ends on the other`, {
+    ignore: !LONG,
+  }, async (t) => {
+    await using db = await testDatabase(t);
+    await using world = await World.create({ dsn: db.dsn, env: ENV });
+    const { first, expected } = await twoServers(world);
+    const { run, second } = await halfway(world, first, `${who}_${at}`);
+    const release = at === "publish" ? await holdPublish(world, run) : async () => {};
+    const [dead, alive] = who === "helper" ? [second, first] : [first, second];
+    dead.kill("SIGKILL");
+    await dead.ended;
+    for (const gate of run.gates) await gate.open();
+    await release();
+    await endsAs(world, run, {
+      expected,
+      servers: [alive],
+      attempts: who === "helper" ? 1 : 2,
+    });
+  });
+}
