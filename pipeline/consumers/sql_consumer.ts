@@ -15,6 +15,7 @@ import {
   defineConsumer,
   type Execution,
 } from "./consumer.ts";
+import { writesOnly } from "./sql_writes.ts";
 import { type Place, readStatements, SqlTextError, type Statement } from "./sql_text.ts";
 
 /** What a statement may ask for by `:name`, with the type of each; all null when it was started by hand, but `since`. */
@@ -75,7 +76,7 @@ export async function sqlConsumer(path: string): Promise<Consumer> {
   const header = readHeader(text, wrong);
   let statements: Statement<ParameterName>[];
   try {
-    statements = await readStatements(text, SQL_PARAMETERS);
+    statements = await readStatements(text, SQL_PARAMETERS, writesOnly(header.writes));
   } catch (error) {
     if (error instanceof SqlTextError) throw wrong(error.message, error.at);
     throw error;

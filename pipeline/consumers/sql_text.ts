@@ -47,11 +47,13 @@ const REFUSED: Record<string, string> = {
  * own scanner and parser.
  *
  * @param types the parameters that there are, with the SQL type of each.
+ * @param refused what else a statement may not do, in words; default: nothing.
  * @throws {SqlTextError} for what PostgreSQL cannot read, an unknown parameter, and statements that the transaction cannot have.
  */
 export async function readStatements<Name extends string>(
   text: string,
   types: Record<Name, string>,
+  refused: (stmt: Node) => string | null = () => null,
 ): Promise<Statement<Name>[]> {
   const { loadModule, parseSync, scanSync } = await import("libpg-query");
   await loadModule();
@@ -108,7 +110,7 @@ export async function readStatements<Name extends string>(
       ? text.length
       : whole.indexOf(byteOfWhole(stmt_location + stmt_len));
     const start = tokens.find((token) => token.start >= from)?.start ?? from;
-    const reason = refusal(stmt!);
+    const reason = refusal(stmt!) ?? refused(stmt!);
     if (reason !== null) fail(reason, start);
     const sent = substitute(text, start, end, found, types);
     return {

@@ -691,4 +691,12 @@ export const REACTIONS: Mutant[] = [
     breaks: "counts of a SQL consumer's event are of its transaction alone",
     tests: ["integration/sql_consumer_test.ts: :since leaves out nothing"],
   },
+  {
+    id: "reactions/sql-writes-within",
+    file: "pipeline/consumers/sql_writes.ts",
+    find: "if (WRITES_ROWS.has(inner)) {",
+    replace: "if (inner === kind && WRITES_ROWS.has(inner)) {",
+    breaks: "a SQL consumer cannot write another table in a with",
+    tests: ["unit/sql_text_test.ts: a SQL consumer writes its own table"],
+  },
 ];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { sqlConsumer } from "../../pipeline/consumers/sql_consumer.ts";
+import { writesOnly } from "../../pipeline/consumers/sql_writes.ts";
 import { readStatements, SqlTextError } from "../../pipeline/consumers/sql_text.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 
@@ -98,6 +99,67 @@ Deno.test("what ends the transaction or outlives it is refused", async () => {
     assert.match(await wrong(`select 1;\n ${statement}; select 2`), /^2:2 /, statement);
   }
   await read("set local search_path = x; set transaction read only; select 1");
+});
+
+Deno.test("a SQL consumer writes its own table and temporary ones, wherever it is written: everything else is refused", async () => {
+  const allowed = [
+    "insert into mart.daily select 1; update mart.daily set a = 1; delete from mart.daily",
+    "merge into mart.daily using o on true when matched then delete",
+    "with gone as (delete from mart.daily returning *) select * from gone, public.orders for update",
+    "create table if not exists mart.daily (day date); create index on mart.daily (day); alter table mart.daily add b int",
+    "drop table if exists mart.daily; create table mart.daily as select 1",
+    "create table mart.daily_2026 partition of mart.daily for values in (1)",
+    "create materialized view mart.daily as select 1; refresh materialized view mart.daily; analyze mart.daily",
+    "create or replace view mart.daily as select 1; truncate mart.daily",
+    "create temp table t on commit drop as select 1; insert into t values (2); select 1 into temp u; drop table t, u",
+    "create table pg_temp.w (a int); insert into pg_temp.w values (1)",
+    "set local role x; set local search_path = x; lock table public.orders in share mode; explain analyze select 1",
+  ];
+  for (const text of allowed) {
+    await readStatements(text, TYPES, writesOnly("mart.daily"));
+  }
+  const refused: [string, RegExp][] = [
+    ["insert into public.orders values (1)", /may write mart\.daily.*not public\.orders/],
+    ["insert into daily values (1)", /write mart\.daily: .* search path/],
+    [
+      "select * from (select 1) as a where exists (select 1); with x as (update public.o set a = 1 returning a) select * from x",
+      /not public\.o/,
+    ],
+    [
+      "with x as (with y as (delete from public.o returning 1) select * from y) insert into mart.daily select * from x",
+      /not public\.o/,
+    ],
+    ["explain analyze delete from public.o", /not public\.o/],
+    ["explain analyze create table public.o as select 1", /not public\.o/],
+    ["merge into public.o using mart.daily on true when matched then delete", /not public\.o/],
+    ["truncate mart.daily, public.o", /not public\.o/],
+    ["drop table mart.daily, public.o", /not public\.o/],
+    ["create temp table o (); drop table o; insert into o values (1)", /not o:/],
+    ["create table public.o (a int)", /not public\.o/],
+    ["create table public.o as select 1", /not public\.o/],
+    ["select 1 into public.o", /not public\.o/],
+    ["create table public.p partition of public.o for values in (1)", /not public\.p/],
+    ["create view public.v as select 1", /not public\.v/],
+    ["create index on public.o (a)", /not public\.o/],
+    ["alter table public.o add b int", /not public\.o/],
+    ["alter table mart.daily rename to x", /nothing else/],
+    ["refresh materialized view public.o", /not public\.o/],
+    ["drop schema public cascade", /drop its own table and nothing else/],
+    ["do $$ begin perform 1; end $$", /do block/],
+    ["call public.anything()", /procedure/],
+    ["grant all on mart.daily to public", /nothing else/],
+    ["create function f() returns int return 1", /nothing else/],
+    ["create trigger t after insert on public.o execute function f()", /nothing else/],
+    ["notify x", /nothing else/],
+  ];
+  for (const [text, reason] of refused) {
+    const error = await readStatements(text, TYPES, writesOnly("mart.daily")).then(
+      () => null,
+      (error) => error,
+    );
+    assert.ok(error instanceof SqlTextError, text);
+    assert.match(error.message, reason, text);
+  }
 });
 
 Deno.test("the header of a SQL consumer says what it listens to and writes, and what is wrong with it", async () => {
