@@ -121,7 +121,7 @@ Deno.test(":since leaves out nothing that the model has not seen, and is -infini
 -- writes: public.seen
 insert into public.seen values (:since, :event_id)`,
     latest: `-- listens: public.etl_improved_events
--- writes: public.latest
+-- writes: public.seen
 -- mode: latest
 insert into public.seen values (:since, -:event_id)`,
   });
@@ -172,8 +172,11 @@ Deno.test("a statement that fails is told with its place in the file, undone wit
     broken: `insert into public.broken values (1);
 insert into public.broken (n, why)
   values (:event_id, 'é😀'), (2, (select nothing from public.there));`,
-    wrong_type:
-      "insert into public.broken values (3);\n\ninsert into public.broken values (:since)",
+    wrong_type: `-- listens: public.orders
+-- writes: public.broken
+insert into public.broken values (3);
+
+insert into public.broken values (:since)`,
     steady: "select 1",
   });
   await using _reacting = await startReacting(engine, { consumers });
@@ -212,7 +215,7 @@ Deno.test("a model that takes longer than timeout_ms, waits for a lock included,
   const consumers = await models({
     slow: `${head("slow")}insert into public.slow values (1);\nselect pg_sleep(60)`,
     many: `${head("many")}${"select pg_sleep(0.05);\n".repeat(20)}`,
-    locked: `${head("locked")}update public.slow set n = 2`,
+    locked: `${head("slow")}update public.slow set n = 2`,
   });
   await engine.sql`insert into public.slow values (0)`;
   await withClient(engine.db.dsn, async (client) => {
