@@ -301,7 +301,6 @@ interface Outcome {
 
 async function runSuite(suite: Suite, files: string[], deadline: number): Promise<Outcome> {
   const dir = testClusterDir(`run-${Deno.pid}-${suite.title.replaceAll(/\W+/g, "-")}`);
-  const temp = await tempInMemory();
   let cluster: Cluster | undefined;
   try {
     const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
@@ -311,7 +310,6 @@ async function runSuite(suite: Suite, files: string[], deadline: number): Promis
     return await denoTest(suite, files, {
       deadline,
       env: {
-        ...(temp === undefined ? {} : { TMPDIR: temp }),
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
@@ -323,19 +321,8 @@ async function runSuite(suite: Suite, files: string[], deadline: number): Promis
     return { counts: { passed: 0, failed: 1, skipped: 0 }, failures: new FailureReader() };
   } finally {
     await cluster?.stop();
-    for (const made of [dir, temp ?? dir]) {
-      await Deno.remove(made, { recursive: true }).catch(() => {});
-    }
+    await Deno.remove(dir, { recursive: true }).catch(() => {});
   }
-}
-
-/** Where tests put their files, which every account may; undefined: wherever the system has them. */
-async function tempInMemory(): Promise<string | undefined> {
-  const memory = memoryDir();
-  if (memory === undefined) return undefined;
-  const dir = await Deno.makeTempDir({ dir: memory, prefix: "etl-improved-tests-" });
-  await Deno.chmod(dir, 0o1777);
-  return dir;
 }
 
 async function denoTest(

@@ -1,5 +1,6 @@
 import { RecordChain } from "../record_chain.ts";
 import { mappingOf, readSource } from "../sources/adapters.ts";
+import { fieldReader } from "../field_path.ts";
 import { TypeProposer } from "../typed_rows.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Tasks } from "../workers/task.ts";
@@ -45,9 +46,13 @@ export async function seeTypes(
   });
   const { most, together, least } = LOOKED_AT;
   const enough = Math.max(least, Math.min(most, together / slices));
+  // a record without a key becomes no row: of such alone no table is made, whose key would be text then
+  const keys = [key ?? []].flat().map(fieldReader);
   let looked = 0;
   for await (const { events } of chain.pass(batches)) {
-    for (const { payload } of events) proposer.observe(payload);
+    for (const { payload } of events) {
+      if (keys.every((read) => (read(payload) ?? null) !== null)) proposer.observe(payload);
+    }
     looked += events.length;
     if (looked >= enough) break;
   }

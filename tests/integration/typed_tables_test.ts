@@ -457,6 +457,19 @@ Deno.test("a dry run makes no typed table, no records make none, and a record wi
   assert.equal(known!.rows, 3, "the planner knows the table after its first load");
 });
 
+Deno.test("records without a key say nothing of the table: a first load of such alone makes none", async (t) => {
+  await using engine = await startEngine(t);
+  const params = { min_acceptance_ratio: 0 };
+  assert.deepEqual(counts(await load(engine, [{ n: "x" }], params)), [0, 0, 0, 0, 1]);
+  assert.deepEqual(await columns(engine), []);
+  const records = [{ n: "y" }, { id: 1, n: 5 }];
+  assert.deepEqual(counts(await load(engine, records, params)), [1, 0, 0, 0, 1]);
+  assert.deepEqual((await columns(engine)).slice(0, 2).map(({ name, type }) => `${name} ${type}`), [
+    "n bigint",
+    "id bigint",
+  ]);
+});
+
 Deno.test("new fields get columns, by policy or by hand, and reach rows that did not change otherwise", async (t) => {
   await using engine = await startEngine(t);
   const source = { columns: { qty: "integer" } };
