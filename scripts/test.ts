@@ -22,12 +22,7 @@ import {
   FileTimes,
   parseSummary,
 } from "./test_counts.ts";
-import {
-  type ClusterKind,
-  memoryDir,
-  startTestCluster,
-  testClusterDir,
-} from "../tests/helpers/clusters.ts";
+import { type ClusterKind, startTestCluster, testClusterDir } from "../tests/helpers/clusters.ts";
 
 interface Suite {
   title: string;

@@ -461,7 +461,7 @@ Deno.test("records without a key say nothing of the table: a first load of such 
   await using engine = await startEngine(t);
   const params = { min_acceptance_ratio: 0 };
   assert.deepEqual(counts(await load(engine, [{ n: "x" }], params)), [0, 0, 0, 0, 1]);
-  assert.deepEqual(await columns(engine), []);
+  assert.equal((await columns(engine)).length, 0);
   const records = [{ n: "y" }, { id: 1, n: 5 }];
   assert.deepEqual(counts(await load(engine, records, params)), [1, 0, 0, 0, 1]);
   assert.deepEqual((await columns(engine)).slice(0, 2).map(({ name, type }) => `${name} ${type}`), [
