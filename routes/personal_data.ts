@@ -1,6 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
+import { forgetKey } from "../pipeline/forget.ts";
 import { fieldPath } from "../pipeline/sources/schema.ts";
+import { Connection } from "../store/connection.ts";
 import { alterPrivateFields } from "../store/private_fields.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -24,7 +26,36 @@ const alterBody = z.strictObject({
 
 const privateSchema = z.object({ exclude: paths, hash: paths }).openapi("PrivateFields");
 
-/** What of a dataset is personal data. */
+const forgetBody = z.strictObject({
+  key: z.string().min(1).max(10_000).openapi({
+    description:
+      "as messages show it: the parts of a key with | between them; a hashed one as it was read, or its hash",
+  }),
+  unreadable: z.boolean().default(false).openapi({
+    description: "also rejected records that cannot be parsed and have the text of the key in them",
+  }),
+});
+
+const rowCount = z.number().int();
+
+const forgottenSchema = z.object({
+  dataset: z.string(),
+  rows: rowCount,
+  quarantine: rowCount.openapi({ description: "rejected records, whatever became of them" }),
+  uploads: rowCount.openapi({ description: "request bodies that held it, or cannot be searched" }),
+  tombstones: rowCount,
+  log_lines: rowCount,
+  texts: rowCount.openapi({ description: "errors, warnings and results in which it stood" }),
+  left: z.object({
+    foreign_rows: rowCount.openapi({ description: "rows that no run has written" }),
+    unreadable: rowCount.openapi({ description: "rejected records that may be of it" }),
+    runs: z.array(z.string()).openapi({ description: "runs going on, which may bring it back" }),
+    uploads: z.array(z.object({ upload_id: z.string(), until: z.string() })),
+    short: z.boolean().openapi({ description: "too short to be looked for in logs and errors" }),
+  }),
+}).openapi("Forgotten");
+
+/** What of a dataset is personal data, and the end of it. */
 export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
     createRoute({
@@ -52,6 +83,42 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
         actor: actorOf(c),
       });
       return c.json(fields, 200);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/datasets/{dataset}/forget",
+      summary: "Remove one key from all that is kept of a dataset",
+      description:
+        "Its rows, rejected records, request bodies, notes of deletions, lines of logs and texts of runs, in one transaction. The audit entry does not hold the key. Source, backups, replicas, WAL and copies that consumers made are not reached.",
+      request: {
+        params,
+        body: { required: true, content: { "application/json": { schema: forgetBody } } },
+      },
+      responses: {
+        200: jsonOf(forgottenSchema, "what was removed, and what is left"),
+        ...problemResponses(400, 404, 415, 422),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      const { key, unreadable } = c.req.valid("json");
+      const { dsn, hashSecret } = deps.config;
+      const connection = new Connection(dsn, "etl-improved forget");
+      try {
+        const forgotten = await forgetKey(connection, {
+          dataset,
+          key,
+          unreadable,
+          secret: hashSecret,
+          actor: actorOf(c),
+        });
+        return c.json(forgotten, 200);
+      } finally {
+        await connection.close();
+      }
     },
   );
 }

@@ -2,6 +2,7 @@ import type { Command } from "./command.ts";
 import { completion } from "./completion.ts";
 import { alert, redeliver } from "./commands/alert.ts";
 import { dataset } from "./commands/dataset.ts";
+import { forget } from "./commands/forget.ts";
 import { load } from "./commands/load.ts";
 import { jobs, maintenance } from "./commands/maintenance.ts";
 import { compare } from "./commands/compare.ts";
@@ -43,6 +44,7 @@ export const COMMANDS: Command[] = [
   jobs,
   token,
   dataset,
+  forget,
   compare,
   downstream,
   reports,

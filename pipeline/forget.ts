@@ -1,0 +1,317 @@
+import { compileMapping } from "./mapping.ts";
+import { normalNumber, type SourceRecord } from "./numbers.ts";
+import { keyedHash } from "./private_fields.ts";
+import { mappingOf } from "./sources/adapters.ts";
+import { CELLS, type Cells, cellsRecord } from "./sources/columns.ts";
+import { parseJson } from "./sources/json_text.ts";
+import type { SourceConf } from "./sources/schema.ts";
+import type { Connection } from "../store/connection.ts";
+import { errorCode } from "../store/errors.ts";
+import {
+  auditForgotten,
+  datasetToForget,
+  deleteQuarantined,
+  deleteRows,
+  deleteTombstones,
+  deleteUpload,
+  type ForgettingDataset,
+  type ForgettingRecord,
+  type ForgettingRun,
+  quarantinedOf,
+  redactTexts,
+  runsInto,
+  searchUpload,
+} from "../store/forget.ts";
+import type { Client } from "../store/pg.ts";
+import { Problem } from "../vocabulary/problem.ts";
+
+/** What was removed of a key, and what still has it or may have it. */
+export interface Forgotten {
+  dataset: string;
+  rows: number;
+  /** Rejected records, whatever became of them. */
+  quarantine: number;
+  /** Request bodies that held it, or could not be searched. */
+  uploads: number;
+  /** Notes that the key was deleted. */
+  tombstones: number;
+  /** Lines of runs' logs. */
+  log_lines: number;
+  /** Errors, warnings and results of runs in which it stood, and confs whose records were taken out. */
+  texts: number;
+  left: {
+    /** Rows with the key that no run has written, and which are not changed. */
+    foreign_rows: number;
+    /** Rejected records that cannot be parsed and have the text of the key in them. */
+    unreadable: number;
+    /** Runs that are going on and may bring it back. */
+    runs: string[];
+    /** Request bodies that such a run still needs, and until when they are kept. */
+    uploads: { upload_id: string; until: string }[];
+    /** The key is so short that logs and errors were not searched. */
+    short: boolean;
+  };
+}
+
+/** Keys of fewer characters stand in too many texts that are of something else. */
+const SEARCHED_FROM = 4;
+
+/** Splits a key as messages show it: its parts with a `|` between them, `\|` for one in a part. */
+export function partsOf(key: string, count: number): string[] | null {
+  if (count === 1) return [key];
+  const parts = key.match(/(?:[^\\|]|\\.)+/gs)?.map((part) => part.replace(/\\(.)/gs, "$1")) ?? [];
+  return parts.length === count ? parts : null;
+}
+
+const joined = (parts: string[]) =>
+  parts.length === 1
+    ? parts[0]!
+    : parts.map((part) => part.replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+
+const asArray = (parts: string[]) =>
+  `{${parts.map((part) => `"${part.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
+
+/**
+ * Removes one key of a dataset from whatever the installation keeps: the table, the quarantine, request bodies, notes of
+ * deletions, logs and texts of runs; in one transaction, with an audit entry that does not hold the key.
+ *
+ * @throws {Problem} `not-found` for an unknown dataset, `invalid-conf` for what cannot be a key of it.
+ */
+export async function forgetKey(
+  connection: Connection,
+  { dataset, key, unreadable, secret, actor }: {
+    dataset: string;
+    key: string;
+    /** Whether rejected records that cannot be parsed go, too, where they have the text in them. */
+    unreadable: boolean;
+    /** ETL_HASH_SECRET: a key that is hashed is given as it was read. */
+    secret: string | null;
+    actor: string;
+  },
+): Promise<Forgotten> {
+  const options = { retry: { attempts: 1, initialMs: 0 }, statementTimeoutMs: 0 };
+  return await connection.transaction(options, async (client) => {
+    const target = await datasetToForget(client, dataset);
+    if (target === null) {
+      throw new Problem("not-found", {
+        status: 404,
+        detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
+      });
+    }
+    const runs = await runsInto(client, target);
+    const wanted = keysOf(key, { target, runs, secret });
+    const removed = await rowsOf(client, target, wanted);
+    const records = await forgetRecords(client, runs, { ...wanted, unreadable });
+    const uploads = await forgetUploads(client, runs, wanted.texts);
+    const eventIds = [...wanted.eventIds, ...wanted.parts.map(asArray)];
+    const tombstones = await deleteTombstones(client, dataset, eventIds);
+    const searched = wanted.texts.filter((text) => text.length >= SEARCHED_FROM);
+    let [lines, texts] = [0, 0];
+    for (const text of searched) {
+      const told = await redactTexts(client, runs.map(({ run_id }) => run_id), {
+        pattern: patternOf(text),
+        // valid JSON, in a string and in the place of a number
+        instead: /^-?\d/.test(text) ? "0" : "(forgotten)",
+      });
+      lines += told.lines;
+      texts += told.texts;
+    }
+    const forgotten: Forgotten = {
+      dataset,
+      rows: removed.deleted,
+      quarantine: records.deleted,
+      uploads: uploads.deleted,
+      tombstones,
+      log_lines: lines,
+      texts,
+      left: {
+        foreign_rows: removed.foreign,
+        unreadable: records.left,
+        runs: runs.filter(({ ended }) => !ended).map(({ run_id }) => run_id),
+        uploads: uploads.left,
+        short: searched.length < wanted.texts.length,
+      },
+    };
+    const { left, ...counts } = forgotten;
+    await auditForgotten(client, actor, {
+      ...counts,
+      left: { ...left, uploads: left.uploads.length },
+      ...(secret === null ? {} : { key_hash: keyedHash(key, secret) }),
+    });
+    return forgotten;
+  });
+}
+
+interface WantedKeys {
+  /** As the events table has them. */
+  eventIds: string[];
+  /** The parts of the key, as read and, where fields of it are hashed, as stored. */
+  parts: string[][];
+  /** What to look for in texts. */
+  texts: string[];
+}
+
+function keysOf(
+  key: string,
+  { target, runs, secret }: {
+    target: ForgettingDataset;
+    runs: ForgettingRun[];
+    secret: string | null;
+  },
+): WantedKeys {
+  const paths = target.declared === null
+    ? keyPathsOf(runs[0]?.source)
+    : target.declared.key ?? [""];
+  const plain = partsOf(key, paths.length);
+  if (plain === null) {
+    throw new Problem("invalid-conf", {
+      detail: `A key of this dataset has ${paths.length} parts (${
+        paths.join(", ")
+      }): give them with | between them, and \\| for one within a part.`,
+      errors: [{ field: "key", message: `must have ${paths.length} parts` }],
+    });
+  }
+  const hashed = new Set(Object.values(target.private ?? {}).flatMap(({ hash }) => hash));
+  const stored = plain.map((part, i) =>
+    secret !== null && hashed.has(paths[i]!) && !/^[0-9a-f]{64}$/.test(part)
+      ? keyedHash(part, secret)
+      : part
+  );
+  const both = joined(plain) === joined(stored) ? [plain] : [plain, stored];
+  return {
+    eventIds: [...new Set([key, ...both.map(joined)])],
+    parts: both,
+    texts: [...new Set(both.flat())],
+  };
+}
+
+/** The paths of a key in a source; one where it has none. */
+function keyPathsOf(source: Record<string, unknown> | undefined): string[] {
+  const { key } = source === undefined ? {} : mappingOf(source as unknown as SourceConf);
+  return key === undefined ? [""] : [key].flat();
+}
+
+async function rowsOf(client: Client, target: ForgettingDataset, wanted: WantedKeys) {
+  try {
+    return await deleteRows(client, target, wanted);
+  } catch (error) {
+    if (!/^22/.test(errorCode(error) ?? "")) throw error;
+    throw new Problem("invalid-conf", {
+      detail: "This is no value of the table's key columns.",
+      errors: [{ field: "key", message: "is of another type than the key" }],
+    });
+  }
+}
+
+async function forgetRecords(
+  client: Client,
+  runs: ForgettingRun[],
+  wanted: WantedKeys & { unreadable: boolean },
+): Promise<{ deleted: number; left: number }> {
+  const matchers = new Map(runs.map((run) => [run.run_id, matcherOf(run, wanted)]));
+  let deleted = 0;
+  let left = 0;
+  for await (const page of quarantinedOf(client, [...matchers.keys()])) {
+    const gone: ForgettingRecord[] = [];
+    for (const record of page) {
+      const match = matchers.get(record.run_id)!(record);
+      if (match === "is" || (match === "may" && wanted.unreadable)) gone.push(record);
+      else if (match === "may") left++;
+    }
+    if (gone.length > 0) await deleteQuarantined(client, gone);
+    deleted += gone.length;
+  }
+  return { deleted, left };
+}
+
+/** What says of a rejected record whether it is of a key: it is, it may be (unreadable, with its text), it is not. */
+function matcherOf(
+  { source, transform }: ForgettingRun,
+  { eventIds, texts, parts }: WantedKeys,
+): (record: ForgettingRecord) => "is" | "may" | "no" {
+  const ids = new Set(eventIds);
+  const mapping = compileMapping(mappingOf(source as unknown as SourceConf));
+  const patterns = texts.map((text) => new RegExp(patternOf(text), "u"));
+  const says = (text: string) => patterns.some((pattern) => pattern.test(text));
+  return ({ record, raw, message }) => {
+    const read = recordOf(record ?? raw);
+    if (read === null) return says(raw) || says(message) ? "may" : "no";
+    try {
+      if (mapping.eventId !== null && ids.has(mapping.eventId(read))) return "is";
+    } catch {
+      // a record without a key
+    }
+    // a module of the user's may make the key of any field
+    if (transform === null) return "no";
+    const values = new Set<string>();
+    collect(read, values);
+    return parts.some((each) => each.every((part) => values.has(part))) ? "is" : "no";
+  };
+}
+
+function recordOf(text: string): SourceRecord | null {
+  try {
+    const value = parseJson(text);
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+    if (!Object.hasOwn(value, CELLS)) return value;
+    const cells = value[CELLS] as Cells;
+    return cellsRecord(cells.map(([name]) => name), cells.map(([, cell]) => cell), {
+      puts: [],
+      isNull: undefined,
+    });
+  } catch {
+    return null;
+  }
+}
+
+function collect(value: unknown, values: Set<string>): void {
+  if (typeof value === "object" && value !== null) {
+    for (const each of Object.values(value)) collect(each, values);
+  } else if (typeof value === "number" || typeof value === "bigint") {
+    values.add(normalNumber(`${value}`));
+  } else if (value !== null) values.add(`${value}`);
+}
+
+/** A pattern of PostgreSQL's and of JavaScript's that finds a text where it stands alone. */
+function patternOf(text: string): string {
+  const plain = text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+  return `(?<![A-Za-z0-9])${plain}(?![A-Za-z0-9])`;
+}
+
+const encoder = new TextEncoder();
+
+async function forgetUploads(
+  client: Client,
+  runs: ForgettingRun[],
+  texts: string[],
+): Promise<{ deleted: number; left: { upload_id: string; until: string }[] }> {
+  const needed = new Map<string, boolean>();
+  for (const { source, ended } of runs) {
+    const { upload_id: id } = source as { upload_id?: string };
+    if (id !== undefined) needed.set(id, needed.get(id) === true || !ended);
+  }
+  // as it stands in JSON, too
+  const forms = [...new Set(texts.flatMap((text) => [text, ...inJson(text)]))];
+  const left: { upload_id: string; until: string }[] = [];
+  let deleted = 0;
+  for (const [uploadId, isNeeded] of needed) {
+    const found = await searchUpload(client, uploadId, forms.map((form) => encoder.encode(form)));
+    if (found === null || !found.holds) continue;
+    if (isNeeded) left.push({ upload_id: uploadId, until: found.until });
+    else {
+      await deleteUpload(client, uploadId);
+      deleted++;
+    }
+  }
+  return { deleted, left };
+}
+
+/** A text as JSON may write it, and as CSV does within quotes. */
+function inJson(text: string): string[] {
+  const json = JSON.stringify(text).slice(1, -1);
+  const ascii = json.replace(
+    /[\u0080-\uffff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return [json, ascii, text.replaceAll('"', '""')];
+}

@@ -1,0 +1,234 @@
+import type { Client } from "./pg.ts";
+import { quoteIdent, quoteTable } from "./pg.ts";
+import { keyColumns, sqlType, type TypedTable } from "./row_layout.ts";
+
+/** A dataset, with what tells where a key of it may be. */
+export interface ForgettingDataset {
+  schema_name: string;
+  table_name: string;
+  declared: TypedTable | null;
+  private: Record<string, { exclude: string[]; hash: string[] }> | null;
+}
+
+export async function datasetToForget(
+  client: Client,
+  dataset: string,
+): Promise<ForgettingDataset | null> {
+  const { rows } = await client.query<ForgettingDataset>(
+    `select schema_name, table_name, declared, private from etl.datasets where dataset = $1`,
+    [dataset],
+  );
+  return rows[0] ?? null;
+}
+
+/** A run into a dataset whose quarantine, request body or texts may hold a key. */
+export interface ForgettingRun {
+  run_id: string;
+  ended: boolean;
+  source: Record<string, unknown>;
+  run_label: string;
+  transform: string | null;
+}
+
+/** Runs into a table, newest first. */
+export async function runsInto(
+  client: Client,
+  { schema_name, table_name }: ForgettingDataset,
+): Promise<ForgettingRun[]> {
+  const { rows } = await client.query<ForgettingRun>(
+    `select run_id, state not in ('queued', 'running') as ended, params -> 'source' as source, run_label,
+      params ->> 'transform' as transform
+    from etl.runs where schema_name = $1 and table_name = $2 order by requested_at desc`,
+    [schema_name, table_name],
+  );
+  return rows;
+}
+
+/** Rows that a statement has deleted, and rows with the key that are nobody's of ours. */
+export interface ForgottenRows {
+  deleted: number;
+  foreign: number;
+}
+
+/** Deletes the rows of keys, as event_id has them, or, of a typed table, in the parts of the key. */
+export async function deleteRows(
+  client: Client,
+  { schema_name, table_name, declared }: ForgettingDataset,
+  { eventIds, parts }: { eventIds: string[]; parts: string[][] },
+): Promise<ForgottenRows> {
+  const table = quoteTable(schema_name, table_name);
+  const { rows: [found] } = await client.query<{ oid: string | null }>(
+    "select to_regclass($1) as oid",
+    [table],
+  );
+  if (found!.oid === null) return { deleted: 0, foreign: 0 };
+  if (declared === null) {
+    const { rowCount } = await client.query(
+      `delete from ${table} where event_id = any ($1)`,
+      [eventIds],
+    );
+    return { deleted: rowCount ?? 0, foreign: 0 };
+  }
+  const columns = keyColumns(declared);
+  let deleted = 0;
+  let foreign = 0;
+  for (const values of parts) {
+    const is = columns.map(({ name, type }, i) =>
+      `${quoteIdent(name)} = $${i + 1}::text::${sqlType(type)}`
+    ).join(" and ");
+    const { rowCount } = await client.query(
+      `delete from ${table} where ${is} and _etl_run_id is not null`,
+      values,
+    );
+    deleted += rowCount ?? 0;
+    const { rows: [left] } = await client.query<{ count: number }>(
+      `select count(*)::integer as count from ${table} where ${is}`,
+      values,
+    );
+    foreign += left!.count;
+  }
+  return { deleted, foreign };
+}
+
+/** A rejected record, and where it is in the quarantine. */
+export interface ForgettingRecord {
+  run_id: string;
+  chunk_no: number;
+  position: number;
+  output: number;
+  record: string | null;
+  raw: string;
+  message: string;
+}
+
+const PAGE = 500;
+
+/** The rejected records of runs, a page at a time. */
+export async function* quarantinedOf(
+  client: Client,
+  runIds: string[],
+): AsyncGenerator<ForgettingRecord[]> {
+  let after: [string, number, number, number] = ["00000000-0000-0000-0000-000000000000", 0, 0, -1];
+  for (;;) {
+    const { rows } = await client.query<ForgettingRecord>(
+      `select run_id, chunk_no, position, "output", record, raw, message from etl.quarantine
+      where run_id = any ($1) and (run_id, chunk_no, position, "output") > ($2, $3, $4, $5)
+      order by run_id, chunk_no, position, "output" limit ${PAGE}`,
+      [runIds, ...after],
+    );
+    if (rows.length > 0) yield rows;
+    if (rows.length < PAGE) return;
+    const last = rows.at(-1)!;
+    after = [last.run_id, last.chunk_no, last.position, last.output];
+  }
+}
+
+export async function deleteQuarantined(
+  client: Client,
+  records: ForgettingRecord[],
+): Promise<void> {
+  await client.query(
+    `delete from etl.quarantine as q using unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[])
+      as d (run_id, chunk_no, position, "output")
+    where q.run_id = d.run_id and q.chunk_no = d.chunk_no and q.position = d.position and q."output" = d."output"`,
+    [
+      records.map(({ run_id }) => run_id),
+      records.map(({ chunk_no }) => chunk_no),
+      records.map(({ position }) => position),
+      records.map(({ output }) => output),
+    ],
+  );
+}
+
+/** Whether a request body holds one of these texts, or cannot be searched, and until when it is kept; null where it is gone. */
+export async function searchUpload(
+  client: Client,
+  uploadId: string,
+  texts: Uint8Array[],
+): Promise<{ holds: boolean; until: string } | null> {
+  const { rows: [found] } = await client.query<
+    { holds: boolean | null; until: string | null }
+  >(
+    `with body as (
+      select string_agg(data, ''::bytea order by part_no) as data, min(created_at) as created_at
+      from etl.uploads where upload_id = $1)
+    select exists (select from unnest($2::bytea[]) as t (text) where position(t.text in body.data) > 0)
+        -- gzip, zstd, Parquet, Arrow, UTF-16
+        or substr(body.data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff') as holds,
+      etl.iso(created_at + interval '7 days') as until
+    from body`,
+    [uploadId, texts],
+  );
+  return found?.until == null ? null : { holds: found.holds === true, until: found.until };
+}
+
+export async function deleteUpload(client: Client, uploadId: string): Promise<void> {
+  await client.query("delete from etl.uploads where upload_id = $1", [uploadId]);
+}
+
+/** Deletes the notes that records with these keys were deleted. */
+export async function deleteTombstones(
+  client: Client,
+  dataset: string,
+  eventIds: string[],
+): Promise<number> {
+  const { rows: [found] } = await client.query<{ there: boolean }>(
+    "select to_regclass('etl.tombstones') is not null as there",
+  );
+  if (!found!.there) return 0;
+  const { rowCount } = await client.query(
+    "delete from etl.tombstones where dataset = $1 and event_id = any ($2)",
+    [dataset, eventIds],
+  );
+  return rowCount ?? 0;
+}
+
+/** What was told of runs: texts in which a key may stand. */
+const TEXTS: [table: string, column: string][] = [
+  ["etl.runs", "error"],
+  ["etl.runs", "warnings"],
+  ["etl.stages", "error"],
+  ["etl.validations", "result"],
+];
+
+/**
+ * Deletes lines of logs in which a pattern of SQL occurs, takes it out of errors, warnings and results, and records out of confs
+ * that hold it. Answers the lines and the texts.
+ */
+export async function redactTexts(
+  client: Client,
+  runIds: string[],
+  { pattern, instead }: { pattern: string; instead: string },
+): Promise<{ lines: number; texts: number }> {
+  const lines = await client.query(
+    `delete from etl.run_logs where run_id = any ($1) and (message ~ $2 or fields::text ~ $2)`,
+    [runIds, pattern],
+  );
+  let texts = 0;
+  for (const [table, column] of TEXTS) {
+    const { rowCount } = await client.query(
+      `update ${table} set ${column} = regexp_replace(${column}::text, $2, $3, 'g')::jsonb
+      where run_id = any ($1) and ${column}::text ~ $2`,
+      [runIds, pattern, instead],
+    );
+    texts += rowCount ?? 0;
+  }
+  const { rowCount } = await client.query(
+    `update etl.runs set conf = conf #- '{source,records}'
+    where run_id = any ($1) and conf #> '{source,records}' is not null and conf::text ~ $2`,
+    [runIds, pattern],
+  );
+  return { lines: lines.rowCount ?? 0, texts: texts + (rowCount ?? 0) };
+}
+
+/** Notes in the audit table that a key was forgotten. */
+export async function auditForgotten(
+  client: Client,
+  actor: string,
+  details: Record<string, unknown>,
+): Promise<void> {
+  await client.query(
+    "insert into public.etl_improved_audit (event, actor, details) values ('key_forgotten', $1, $2)",
+    [actor, JSON.stringify(details)],
+  );
+}

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { type Engine, startEngine } from "../helpers/engine.ts";
+
+const SECRET = "a secret of at least 32 characters, for tests";
+
+async function forget(engine: Engine, dataset: string, body: object) {
+  const answer = await engine.request(`/api/datasets/${dataset}/forget`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return { status: answer.status, body: await answer.json() };
+}
+
+/** Tables, but of the audit, in which a text is. */
+async function tablesWith(engine: Engine, text: string): Promise<string[]> {
+  const hex = new TextEncoder().encode(text).toHex();
+  const tables = await engine.sql<{ name: string }[]>`
+    select format('%I.%I', n.nspname, c.relname) as name from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')`;
+  const found: string[] = [];
+  for (const { name } of tables) {
+    const [row] = await engine.sql.unsafe<{ count: number }[]>(
+      `select count(*)::integer as count from ${name} as t where t::text like '%${text}%' or t::text like '%${hex}%'`,
+    );
+    if (row!.count > 0) found.push(name);
+  }
+  return found;
+}
+
+Deno.test("forgetting a key removes it from table, quarantine, request bodies, conf, logs and errors, and from nothing else", async (t) => {
+  await using engine = await startEngine(t);
+  const csv = [
+    "id,price",
+    "ana-4711,1",
+    "ana-4711,two",
+    "ana-47110,two",
+    "ben-0815,3",
+    '"ana-4711"x,1',
+  ].join("\n");
+  const query = `table_name=people&key=id&name=crm&min_acceptance_ratio=0&columns=${
+    encodeURIComponent(JSON.stringify({ price: "integer" }))
+  }`;
+  const sent = await engine.request(`/api/etl/run?${query}`, {
+    method: "POST",
+    headers: { "content-type": "text/csv" },
+    body: csv,
+  });
+  const { run_id } = await sent.json();
+  assert.equal((await engine.toEnd(run_id)).state, "succeeded", engine.log.join("\n"));
+  await engine.sql`insert into etl.run_logs (run_id, line_no, logged_at, level, message)
+    values (${run_id}, 9001, now(), 'info', 'met ana-4711'), (${run_id}, 9002, now(), 'info', 'met ana-47110')`;
+  await engine.sql`update etl.runs set warnings = '["ana-4711 was odd"]' where run_id = ${run_id}`;
+
+  const { status, body } = await forget(engine, "public.people", { key: "ana-4711" });
+  assert.equal(status, 200, JSON.stringify(body));
+  const { rows, quarantine, uploads, log_lines, texts, left } = body;
+  assert.deepEqual({ rows, quarantine, uploads, log_lines, texts }, {
+    rows: 1,
+    quarantine: 1,
+    uploads: 1,
+    log_lines: 1,
+    texts: 1,
+  });
+  assert.deepEqual(left, { foreign_rows: 0, unreadable: 1, runs: [], uploads: [], short: false });
+  assert.deepEqual(Object.keys(await engine.payloads("people")), ["ben-0815"]);
+  assert.deepEqual((await engine.run(run_id)).warnings, ["(forgotten) was odd"]);
+  const again = await forget(engine, "public.people", { key: "ana-4711", unreadable: true });
+  assert.deepEqual([again.body.rows, again.body.quarantine, again.body.left.unreadable], [0, 1, 0]);
+  // what begins as the key does is another one
+  assert.deepEqual(
+    (await engine.sql`select record from etl.quarantine`).map(({ record }) => record),
+    ['{"\\u0000cells":[["id","ana-47110"],["price","two"]]}'],
+  );
+  assert.deepEqual(await tablesWith(engine, "ana-4711"), ["etl.quarantine", "etl.run_logs"]);
+  await engine.sql`delete from etl.quarantine`;
+  await engine.sql`delete from etl.run_logs`;
+  assert.deepEqual(await tablesWith(engine, "ana-4711"), []);
+  const audits = await engine.sql<{ details: { rows: number; key_hash?: string } }[]>`
+    select details from etl_improved_audit where event = 'key_forgotten' order by id`;
+  assert.deepEqual(audits.map(({ details }) => details.rows), [1, 0]);
+  assert.equal((await forget(engine, "public.nobody", { key: "x" })).status, 404);
+});
+
+Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it was read; rows of nobody stay", async (t) => {
+  await using engine = await startEngine(t, { env: { ETL_HASH_SECRET: SECRET } });
+  const hashed = createHmac("sha256", SECRET).update("ana@example.com").digest("hex");
+  const records = [
+    { region: 1, mail: "ana@example.com", n: 1 },
+    { region: 2, mail: "ana@example.com", n: 1 },
+    { region: 1, mail: "ben@example.com", n: 1 },
+    { region: "x", mail: "ana@example.com", n: "no" },
+  ];
+  const run = await engine.load(records, {
+    table_name: "people",
+    layout: "typed",
+    hash: ["mail"],
+    min_acceptance_ratio: 0,
+    source: { key: ["region", "mail"], columns: { n: "integer", region: "integer" } },
+  });
+  assert.equal(run.counts.inserted, 3, JSON.stringify(run));
+  await engine.sql`insert into people (region, mail, n) values (3, ${hashed}, 7)`;
+  const { body } = await forget(engine, "public.people", { key: "1|ana@example.com" });
+  assert.equal(body.rows, 1, JSON.stringify(body));
+  assert.deepEqual(
+    (await engine.sql`select region::integer as region from people order by region, mail`).map((
+      { region },
+    ) => region),
+    [1, 2, 3],
+  );
+  const foreign = await forget(engine, "public.people", { key: `3|${hashed}` });
+  assert.deepEqual([foreign.body.rows, foreign.body.left.foreign_rows], [0, 1]);
+  for (const key of ["1", "1|2|3", "x|y"]) {
+    const refused = await forget(engine, "public.people", { key });
+    assert.equal(refused.status, 422, key);
+    assert.equal(refused.body.errors[0].field, "key");
+  }
+  const [audit] = await engine.sql<{ details: { key_hash: string } }[]>`
+    select details from etl_improved_audit where event = 'key_forgotten' order by id limit 1`;
+  assert.equal(
+    audit!.details.key_hash,
+    createHmac("sha256", SECRET).update("1|ana@example.com").digest("hex"),
+  );
+});
