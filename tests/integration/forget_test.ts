@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
+import { runCli } from "../helpers/cli.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 
 const SECRET = "a secret of at least 32 characters, for tests";
@@ -116,6 +117,21 @@ Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it 
     assert.equal(refused.status, 422, key);
     assert.equal(refused.body.errors[0].field, "key");
   }
+  const etl = (...args: string[]) =>
+    runCli(["forget", ...args, "--dataset", "public.people"], {
+      env: {
+        KPIS_PG_DSN: engine.db.dsn,
+        ETL_HASH_SECRET: SECRET,
+        ETL_WORKERS: "1",
+        ETL_SPOOL_DIR: engine.config.spoolDir,
+      },
+    });
+  const unasked = await etl("2|ana@example.com");
+  assert.notEqual(unasked.code, 0);
+  assert.match(unasked.err, /say --yes/);
+  const done = await etl("2|ana@example.com", "--yes");
+  assert.match(done.out, /^Removed from public.people: 1 rows, 0 rejected records/, done.err);
+  assert.match(done.out, /Not reached: the source.*backups, replicas and WAL/);
   const [audit] = await engine.sql<{ details: { key_hash: string } }[]>`
     select details from etl_improved_audit where event = 'key_forgotten' order by id limit 1`;
   assert.equal(
