@@ -15,6 +15,7 @@ import type { RunContext } from "./workers/task.ts";
 const WORDS: Record<string, string> = {
   program: "this server runs another build of the program",
   modules: "the transform module, or what it imports, is another here",
+  personal: "ETL_HASH_SECRET is another here",
   source: "the connection of the source leads elsewhere from here",
   run: "the conf, the suite or a limit of the environment gives other rows here",
 };
@@ -27,6 +28,8 @@ export async function sameOf(context: RunContext): Promise<Same> {
   return {
     program: await programHash(),
     modules: await moduleHash(context),
+    // the run's id keeps equal secrets of two runs from looking equal
+    personal: hashOf({ runId: context.runId, privacy: context.privacy }),
     source: hashOf(sourceTarget(context)),
     run: hashOf({ maker: spillMaker(context), maxRecordBytes, ...rest }),
   };

@@ -28,13 +28,19 @@ const IDLE_MS = 100;
 /** Between two looks at how far all servers are. */
 const WATCH_MS = 200;
 
-/** Whether a run may be offered to other servers. */
+/**
+ * Whether a run may be offered to other servers: of what a run can do, only that for which it is tested that all comes out as
+ * on one server.
+ */
 export function canBeShared(
-  { params }: Pick<RunContext, "params">,
+  { params, table }: Pick<RunContext, "params" | "table">,
   { slices, dataShared }: { slices: Slice[]; dataShared: boolean },
 ): boolean {
   if (slices.length < SHARED_CHUNKS) return false;
   if (params.write !== "upsert" && params.write !== "append") return false;
+  // what deletes rows, or loads into a table that is not the program's, decides and stores more of a chunk
+  const { deleted } = params as { deleted?: unknown };
+  if ((deleted ?? null) !== null || (table !== null && "own" in table && table.own)) return false;
   // the columns that a dry run would declare are known to its server alone
   if (params.layout === "typed" && params.dry_run) return false;
   return adapterFor(params.source).everywhere?.(slices, { dataShared }) ?? false;

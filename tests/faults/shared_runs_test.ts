@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/postgres.ts";
 import type { Gate } from "../helpers/gate.ts";
+import { FakeS3 } from "../helpers/s3.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { LAST_CHUNK_RECORD, LONELY_KEY, transformThat } from "./data.ts";
 import { type Footprint, footprint, nothingIsLeft, undisturbed } from "./invariants.ts";
@@ -32,7 +33,8 @@ async function hold(
   name: string,
   conf: Record<string, unknown> = {},
 ): Promise<SharedRun> {
-  await world.addTable(name);
+  if (conf.layout === "typed") await world.addPool(name);
+  else await world.addTable(name);
   const gates: [Gate, Gate] = [await world.gate(`${name}_0`), await world.gate(`${name}_9`)];
   const [begin, end] = gates.map(({ path }) =>
     `Deno.openSync(${JSON.stringify(path)}).readSync(new Uint8Array(1))`
@@ -87,11 +89,27 @@ async function endsAs(
 
 const ENV = { ETL_WORKERS: "1", ETL_DATA_SHARED: "true" };
 
+/** Waits until the other server stands in chunk 9. */
+async function arrived(world: World, run: SharedRun): Promise<void> {
+  await run.gates[1].arrived("other server at chunk 9", 40_000).catch((error) => {
+    throw new Error(`${error.message}\n${world.logs()}`);
+  });
+}
+
+/** Has both servers take part in a run, to its end. */
+async function onBoth(world: World, run: SharedRun): Promise<void> {
+  await arrived(world, run);
+  for (const gate of run.gates) await gate.open();
+  await world.ended(run.runId);
+  const servers = await serversOf(world, run.runId);
+  assert.equal(Object.keys(servers).length, 2, `${JSON.stringify(servers)}\n${world.logs()}`);
+}
+
 /** A run of which the second server has prepared all chunks but the last, where it stands. */
 async function halfway(world: World, first: WorldServer, name: string) {
   const run = await hold(world, first, name);
   const second = await world.start({ name: `b_${name}` });
-  await run.gates[1].arrived("the second server at chunk 9");
+  await arrived(world, run);
   await prepared(world, run.runId, 8);
   return { run, second };
 }
@@ -132,7 +150,25 @@ const taken = (server: WorldServer) =>
 
 Deno.test("a run on two servers: both prepare and publish chunks, and all is as on one", async (t) => {
   await using db = await testDatabase(t);
-  await using world = await World.create({ dsn: db.dsn, env: ENV });
+  await using s3 = await FakeS3.start();
+  const { endpoint, region, keys } = s3.connection;
+  await using world = await World.create({
+    dsn: db.dsn,
+    env: {
+      ...ENV,
+      ETL_CONNECTION_SHOP: db.dsn,
+      ETL_HTTP_PRIVATE_HOSTS: s3.host,
+      ETL_CONNECTION_LAKE: JSON.stringify({
+        type: "s3",
+        endpoint,
+        region,
+        path_style: true,
+        access_key_id: keys!.accessKeyId,
+        secret_access_key: keys!.secretAccessKey,
+      }),
+    },
+  });
+  s3.put("new.ndjson", await Deno.readTextFile(`${world.root}/data/new.ndjson`));
   const { first, expected } = await twoServers(world);
   const { run, second } = await halfway(world, first, "both");
   for (const gate of run.gates) await gate.open();
@@ -140,6 +176,58 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
   const servers = await serversOf(world, run.runId);
   assert.ok(chunksOf(servers, first).includes(0), JSON.stringify(servers));
   assert.ok(chunksOf(servers, second).length >= 8, JSON.stringify(servers));
+
+  await t.step("`etl show` and the page of the run say which server has which chunk", async () => {
+    const answer = await fetch(`${first.address}/api/etl/runs/${run.runId}`);
+    const { servers } = await answer.json() as {
+      servers: { server_id: string; count: number; chunks: string[] }[];
+    };
+    assert.deepEqual(servers.map(({ count }) => count).reduce((a, b) => a + b), 10);
+    const own = servers.find(({ server_id }) => server_id.includes(`-${first.pid}-`))!;
+    assert.ok(own.chunks[0] === "0" || own.chunks[0]!.startsWith("0–"), JSON.stringify(servers));
+  });
+
+  await t.step("an object of S3 is read by both", async () => {
+    const source = {
+      type: "s3",
+      url: "s3://lake/new.ndjson",
+      connection: "lake",
+      path: undefined,
+    };
+    const run = await hold(world, first, "s3", { source });
+    await onBoth(world, run);
+    await endsAs(world, run, { expected, servers: [first, second] });
+  });
+
+  await t.step("a typed table gets the rows of another database as from one server", async () => {
+    await world.query(`create table shop as
+      select n, 'k' || n % 19000 as id, 'visit' as type, n % 7 as v, repeat('x', n % 40) as text
+      from generate_series(0, 19999) as n;
+      alter table shop add primary key (n); grant select on shop to public`);
+    const conf = {
+      layout: "typed",
+      suite: null,
+      enforce_ge: false,
+      source: {
+        type: "postgres",
+        connection: "shop",
+        table: "public.shop",
+        path: undefined,
+        occurred_at: undefined,
+      },
+    };
+    await onBoth(world, await hold(world, first, "typed", conf));
+    await world.addPool("typed_one");
+    const one = { ...conf, chunk_size: 5_000, transform: "plain" };
+    await world.ended(await world.request(first, world.conf("typed_one", one)));
+    const rows = async (name: string) =>
+      await world.query(
+        `select count(*)::integer, md5(string_agg(concat_ws('|', id, n, type, v, text), ',' order by id)) from f_${name}`,
+      );
+    assert.deepEqual(await rows("typed"), await rows("typed_one"));
+    assert.ok(Number((await rows("typed"))[0]!.count) > 18_000);
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
 
   await t.step("a dry run counts the same and writes nothing", async () => {
     await world.addTable("dry");
@@ -183,7 +271,7 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
   await t.step("a cancel ends it on both", async () => {
     const run = await hold(world, first, "cancelled").catch(() => null);
     assert.ok(run !== null, world.logs());
-    await run.gates[1].arrived("a server at chunk 9");
+    await arrived(world, run);
     await world.post(first, `/api/etl/runs/${run.runId}/cancel`);
     await world.ended(run.runId, ["cancelled"]);
     for (const gate of run.gates) await gate.open();
