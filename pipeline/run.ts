@@ -148,6 +148,8 @@ class RunExecution {
   readonly #control: RunControl;
   #context!: RunContext;
   #validation: ValidationResult | null = null;
+  /** Records that the source has, as its plan thinks. */
+  #estimate: number | undefined;
   /** Whether a chunk was read again after it had been published. */
   #reread = false;
   /** What lifts the time limits of stages that go on. */
@@ -238,6 +240,7 @@ class RunExecution {
     const comparison = chooseComparison({
       chunks: chunks.length,
       chunkSize: this.#context.chunkSize,
+      records: this.#estimate,
       ...destination,
     });
     const shares = await this.#isToBeShared(chunks);
@@ -332,6 +335,7 @@ class RunExecution {
     this.#context = { ...this.#context, pin: this.#context.pin ?? plan.pin };
     this.#reopen();
     await this.#refuseWithoutRoom(plan, stored);
+    this.#estimate = plan.estimate?.records;
     this.#tracker.add("extract", { busyMs: performance.now() - started });
     return plan.slices.map((slice, i) => {
       const { chunk_no: chunkNo, ...rest } = stored[i]!;

@@ -44,18 +44,21 @@ const LOOKUP_ROWS = 10;
 
 /** Chooses the comparison; `rows` is what PostgreSQL thinks the destination has, 0 where it does not know. */
 export function chooseComparison(
-  { chunks, chunkSize, rows, filled }: {
+  { chunks, chunkSize, records, rows, filled }: {
     chunks: number;
     /** Records of a chunk, where the conf says so. */
     chunkSize: number | null;
+    /** What the plan has estimated, if it has. */
+    records?: number | undefined;
     rows: number;
     filled: boolean;
   },
 ): Comparison {
   if (chunks === 0 || !filled) return "none";
-  // a run of one chunk makes no table of its own, however large it is
-  if (chunks === 1) return "lookup";
-  return isWorthLookups(chunks * (chunkSize ?? CHUNK_RECORDS), rows) ? "lookup" : "join";
+  const keys = records ?? chunks * (chunkSize ?? CHUNK_RECORDS);
+  // what is as small as one chunk makes no table of its own, however small the destination is
+  if (chunks === 1 || keys <= CHUNK_RECORDS && chunkSize === null) return "lookup";
+  return isWorthLookups(keys, rows) ? "lookup" : "join";
 }
 
 /** Whether so many keys are looked up faster than so many rows are read. */

@@ -76,7 +76,13 @@ export async function planFiles(
     inputs.push(await withCsvHead(prepared, conf, { ctx, contentType: file.contentType }));
     if (previewRecords !== undefined) await plan(inputs.at(-1)!);
   }
-  if (previewRecords === undefined) { for (const prepared of inputs) await plan(prepared); }
+  if (previewRecords === undefined) {
+    // a Parquet file is divided by its row groups
+    if (inputs.every(({ format }) => format !== "parquet")) {
+      packer.divide(inputs.reduce((sum, { input }) => sum + input.size, 0));
+    }
+    for (const prepared of inputs) await plan(prepared);
+  }
   const { slices, records, estimate } = packer.finish();
   return {
     slices,

@@ -3,6 +3,10 @@ import type { Ranges } from "./ranges.ts";
 
 const MAX_RECORDS = 50_000;
 const MAX_BYTES = 16 * 1024 * 1024;
+/** Slices that an input of some size has at least, so that every worker has something to do until the end. */
+const MIN_SLICES = 4;
+/** What is not worth dividing: some ten thousand records. */
+const MIN_BYTES = 1.5 * 1024 * 1024;
 
 export interface SlicePackerOptions {
   /** Records a slice, exactly. Default: at most about 50,000 records and 16 MiB. */
@@ -18,8 +22,8 @@ export class SlicePacker {
   /** Whether records must be counted while planning. */
   readonly counts: boolean;
   readonly #chunkSize: number;
-  readonly #maxBytes: number;
-  readonly #targetBytes: number;
+  #maxBytes: number;
+  #targetBytes: number;
   #left: number;
   #open: Part[] = [];
   #openRecords = 0;
@@ -34,6 +38,13 @@ export class SlicePacker {
     this.#targetBytes = options.targetBytes ?? MAX_BYTES;
     this.#maxBytes = options.chunkSize === undefined ? this.#targetBytes : Infinity;
     this.#left = options.maxRecords ?? Infinity;
+  }
+
+  /** Divides an input of so many bytes in all into several slices, where `chunkSize` is not given. */
+  divide(bytes: number): void {
+    if (this.counts) return;
+    this.#targetBytes = Math.min(this.#targetBytes, Math.max(MIN_BYTES, bytes / MIN_SLICES));
+    this.#maxBytes = this.#targetBytes;
   }
 
   /** Records that the open slice can still take; 0 when the cap on all records is reached. */
