@@ -579,6 +579,22 @@ export const LOAD: Mutant[] = [
     tests: ["integration/typed_tables_test.ts: keys that are one value"],
   },
   {
+    id: "load/divided",
+    file: "pipeline/sources/local/slice_packer.ts",
+    find: "Math.ceil(bytes / MIN_SLICES)",
+    replace: "bytes",
+    breaks: "an input of some size has a slice for every worker",
+    tests: ["unit/sources_s3_test.ts: s3: a slice is read by its bytes"],
+  },
+  {
+    id: "load/estimate",
+    file: "pipeline/stages/resolve.ts",
+    find: "records ?? chunks * (chunkSize ?? CHUNK_RECORDS)",
+    replace: "chunks * (chunkSize ?? CHUNK_RECORDS)",
+    breaks: "how a run is compared follows what its plan knows of the input",
+    tests: ["unit/comparison_test.ts: a run is compared with its destination by the cheaper"],
+  },
+  {
     id: "load/first-load-key",
     file: "store/chunks.ts",
     find: "if (rowCount === 0) throw new KeyMissing();",

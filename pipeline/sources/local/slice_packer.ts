@@ -43,7 +43,10 @@ export class SlicePacker {
   /** Divides an input of so many bytes in all into several slices, where `chunkSize` is not given. */
   divide(bytes: number): void {
     if (this.counts) return;
-    this.#targetBytes = Math.min(this.#targetBytes, Math.max(MIN_BYTES, bytes / MIN_SLICES));
+    this.#targetBytes = Math.min(
+      this.#targetBytes,
+      Math.max(MIN_BYTES, Math.ceil(bytes / MIN_SLICES)),
+    );
     this.#maxBytes = this.#targetBytes;
   }
 
