@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
 import { useLocale, useNow, useRole } from "./lib/context.tsx";
-import { Icon, Time } from "./ui/elements.tsx";
+import { Icon, Said, Time } from "./ui/elements.tsx";
 
 /** What the list shows of an incident that is open. */
 export interface IncidentLine {
@@ -83,7 +83,11 @@ function Incident({ incident }: { incident: IncidentLine }) {
             <Time at={incident.opened_at} style="long" />
           </span>
         </p>
-        {message !== null && <p class="alert-text" lang="en">{message}</p>}
+        {message !== null && (
+          <p class="alert-text">
+            <Said text={message} />
+          </p>
+        )}
         <p class="alert-facts quiet">
           {run_id !== null && <a href={`/etl/runs/${run_id}`}>{t("alerts.run")}</a>}
           <span>{t("incidents.times", { n: incident.occurrences })}</span>

@@ -6,7 +6,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { mount } from "./lib/mount.tsx";
 import { useLocale } from "./lib/context.tsx";
 import { useEvents } from "./lib/live.ts";
-import { Icon, LiveMark, StateBadge, Time } from "./ui/elements.tsx";
+import { Icon, LiveMark, Said, StateBadge, Time } from "./ui/elements.tsx";
 import { FirstSteps } from "./ui/first_steps.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import type { ChartKind, DrawnChart } from "./overview/charts.ts";
@@ -251,7 +251,9 @@ export function AlertList({ alerts }: Pick<OverviewData, "alerts">) {
                     <Time at={alert.created_at} style="relative" />
                   </span>
                 </p>
-                <p class="alert-message" lang="en">{alert.message}</p>
+                <p class="alert-message">
+                  <Said text={alert.message} />
+                </p>
               </div>
             </li>
           ))}
@@ -284,7 +286,7 @@ export function HealthList({ lines }: { lines: OverviewData["health"] }) {
             <Icon name={HEALTH_ICONS[line.level]} />
             {line.text === undefined
               ? t(line.key as MessageKey, line.values ?? {})
-              : <span class="health-text" lang="en">{line.text}</span>}
+              : <Said className="health-text" text={line.text} />}
           </li>
         ))}
       </ul>

@@ -9,9 +9,15 @@ import { Confirm, Dialog } from "./ui/dialog.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import type { ComponentChildren } from "preact";
 import type { MessageKey } from "./i18n/en.ts";
-import type { ColumnProposal as Proposal } from "../store/datasets.ts";
-import type { ValidationResult } from "../pipeline/expectations/expectations.ts";
-import { Result } from "./ui/expectation.tsx";
+import type { DatasetColumn } from "../store/datasets.ts";
+import {
+  type Alteration,
+  alterationBody,
+  type Declared,
+  TypedColumns,
+  ViewColumns,
+} from "./datasets/columns_editor.tsx";
+import { SuiteEditor } from "./suites/suite_editor.tsx";
 
 export interface ResourceListProps {
   kind: ResourceKind;
@@ -286,8 +292,6 @@ export interface EditorField {
   optional?: boolean;
   /** Text of a new one's input. */
   initial?: string;
-  /** Whether the JSON is a list, written an item a line. */
-  list?: boolean;
 }
 
 export interface ResourceSpec {
@@ -425,7 +429,7 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
       label: "resource.columns",
       kind: "json",
       help: "resource.columns_help",
-      list: true,
+      initial: "[]",
     }],
   },
 };
@@ -433,12 +437,6 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
 /** Where the API has a row. */
 export function rowPath({ api, below = "" }: ResourceSpec, name: string): string {
   return `${api}/${encodeURIComponent(name)}${below}`;
-}
-
-/** JSON as the editor shows it. */
-export function editorText(value: unknown, { list }: Pick<EditorField, "list">): string {
-  if (!list || !Array.isArray(value) || value.length === 0) return JSON.stringify(value, null, 2);
-  return `[\n${value.map((item) => `  ${JSON.stringify(item)}`).join(",\n")}\n]`;
 }
 
 interface EditorProps {
@@ -456,12 +454,22 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
   const [texts, setTexts] = useState<Record<string, string>>(() => initialTexts(spec, row));
   const [failure, setFailure] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
+  const declared = (row?.declared ?? null) as Declared | null;
+  const [alteration, setAlteration] = useState<Alteration>({ add: [], types: {} });
 
   const save = async (event: Event) => {
     event.preventDefault();
     setFailure(null);
     setBusy(true);
     try {
+      if (declared !== null) {
+        await call(rowPath(spec, name), {
+          method: "PATCH",
+          body: alterationBody(alteration),
+          offline: t("error.network"),
+        });
+        return onSaved(name);
+      }
       const values = Object.fromEntries(
         spec.fields.map((field) => [field.name, valueOf(field, texts[field.name] ?? "")]),
       );
@@ -475,11 +483,13 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
       setFailure(
         error instanceof SyntaxError
           ? t("resource.not_json", { message: error.message })
-          : (error as ApiError).message,
+          : (error as ApiError).errors.map(({ field, message }) => `${field} ${message}`)
+            .join("; ") || (error as ApiError).message,
       );
     }
     setBusy(false);
   };
+  const set = (field: string) => (text: string) => setTexts((now) => ({ ...now, [field]: text }));
   const title = row === null
     ? t("resource.new", { noun: t(spec.noun) })
     : t("resource.edit", { noun: t(spec.noun), name });
@@ -501,21 +511,32 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
             />
           </div>
         )}
-        {spec.fields.map((field) => (
-          <Input
-            key={field.name}
-            field={field}
-            text={texts[field.name] ?? ""}
-            onInput={(text) => setTexts((now) => ({ ...now, [field.name]: text }))}
-          />
-        ))}
-        {spec.noun === "resource.suite" && <SuiteTrial suite={texts.suite ?? ""} />}
-        {spec.noun === "resource.dataset" && (
-          <ColumnProposal
-            path={rowPath(spec, name)}
-            onProposal={(columns) => setTexts({ columns: editorText(columns, { list: true }) })}
-          />
-        )}
+        {spec.noun === "resource.suite"
+          ? <SuiteEditor text={texts.suite ?? ""} name={name} onInput={set("suite")} />
+          : declared !== null
+          ? (
+            <TypedColumns
+              declared={declared}
+              alteration={alteration}
+              onChange={setAlteration}
+            />
+          )
+          : spec.noun === "resource.dataset"
+          ? (
+            <ViewColumns
+              path={rowPath(spec, name)}
+              columns={JSON.parse(texts.columns!) as DatasetColumn[]}
+              onChange={(columns) => set("columns")(JSON.stringify(columns))}
+            />
+          )
+          : spec.fields.map((field) => (
+            <Input
+              key={field.name}
+              field={field}
+              text={texts[field.name] ?? ""}
+              onInput={set(field.name)}
+            />
+          ))}
         <div class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>{t("action.close")}</button>
           <button type="submit" class="button primary" disabled={busy || name === ""}>
@@ -581,7 +602,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
     const value = row[field.name];
     return [
       field.name,
-      field.kind === "json" ? editorText(value, field) : value === null ? "" : String(value),
+      field.kind === "json" ? JSON.stringify(value, null, 2) : value === null ? "" : String(value),
     ];
   }));
 }
@@ -592,99 +613,6 @@ function valueOf({ kind, optional }: EditorField, text: string): unknown {
   if (kind === "json") return JSON.parse(text);
   if (kind === "flag") return text === "true";
   return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
-}
-
-interface ColumnProposalProps {
-  /** API of the dataset's columns. */
-  path: string;
-  onProposal(columns: Proposal["columns"]): void;
-}
-
-/** Puts columns that fit the data into the editor. */
-export function ColumnProposal({ path, onProposal }: ColumnProposalProps) {
-  const { t, number } = useLocale();
-  const [outcome, setOutcome] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
-  const propose = async () => {
-    try {
-      const { columns, rows } = await call<Proposal>(`${path}/proposal`, {
-        offline: t("error.network"),
-      });
-      onProposal(columns);
-      setOutcome({ kind: "good", text: t("resource.proposed", { rows: number(rows) }) });
-    } catch (error) {
-      setOutcome({ kind: "problem", text: (error as ApiError).message });
-    }
-  };
-  return (
-    <div class="stack tight">
-      <div>
-        <button type="button" class="button" onClick={propose}>{t("resource.propose")}</button>
-      </div>
-      <div role="status">
-        {outcome !== null && <Notice kind={outcome.kind} title={outcome.text} />}
-      </div>
-    </div>
-  );
-}
-
-const SAMPLE = '[\n  {"event_id": "1", "event_type": "order", "payload": {"amount": 12.5}}\n]';
-
-/** Judges a sample by what the editor holds, without storing anything. */
-export function SuiteTrial({ suite }: { suite: string }) {
-  const { t } = useLocale();
-  const operator = useRole("operator");
-  const [records, setRecords] = useState(SAMPLE);
-  const [outcome, setOutcome] = useState<ValidationResult | string | null>(null);
-  const judge = async () => {
-    try {
-      setOutcome(
-        await call<ValidationResult>("/api/suites/try", {
-          method: "POST",
-          body: { suite: JSON.parse(suite), records: JSON.parse(records) },
-          offline: t("error.network"),
-        }),
-      );
-    } catch (error) {
-      setOutcome(
-        error instanceof SyntaxError
-          ? t("resource.not_json", { message: error.message })
-          : (error as ApiError).message,
-      );
-    }
-  };
-  return (
-    <details class="trial">
-      <summary>{t("resource.try")}</summary>
-      <div class="stack tight">
-        <div class="field">
-          <label for="trial-records">{t("resource.sample")}</label>
-          <textarea
-            id="trial-records"
-            rows={5}
-            spellcheck={false}
-            value={records}
-            onInput={(event) => setRecords(event.currentTarget.value)}
-          />
-        </div>
-        <div>
-          <button
-            type="button"
-            class="button"
-            onClick={judge}
-            {...operator.control()}
-          >
-            {t("resource.judge")}
-          </button>
-        </div>
-        {typeof outcome === "string" && <Notice kind="problem" alert title={outcome} />}
-        {outcome !== null && typeof outcome === "object" && (
-          <ul class="rows" role="status">
-            {outcome.results.map((result, index) => <Result key={index} result={result} />)}
-          </ul>
-        )}
-      </div>
-    </details>
-  );
 }
 
 mount("resources", ResourceList);

@@ -11,12 +11,14 @@ import { QuarantineCard, ValidationCard } from "./run/records.tsx";
 import { COUNTERS, isOver, STAGES } from "../vocabulary/words.ts";
 import type { RunExtras, RunPageData } from "./run/run_data.ts";
 import { Confirm } from "./ui/dialog.tsx";
-import { Icon, LiveMark, Notice, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
+import { Icon, LiveMark, Notice, Said, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
 import type { FieldError } from "../vocabulary/problem.ts";
 import type { MessageKey } from "./i18n/en.ts";
 
 /** What is beside the run is looked up again at most so often. */
 const EXTRAS_INTERVAL_MS = 1000;
+/** So long after its end a run may still get lines of its log. */
+const JUST_ENDED_MS = 10_000;
 /** Lines of the log that are kept on the page. */
 const LOG_LINES = 1000;
 
@@ -60,6 +62,14 @@ export function RunView(initial: RunPageData) {
   }, []);
   const url = stream === 0 ? null : `/api/etl/runs/${id}/events?n=${stream}`;
   const connection = useEvents(url, onEvent, ["run", "end"]);
+
+  // the last lines of a log are stored a moment after the end
+  const seenAt = useNow();
+  useEffect(() => {
+    const { ended_at } = initial.run;
+    if (ended_at === null || seenAt - Date.parse(ended_at) > JUST_ENDED_MS) return;
+    void refresh().then(refresh).then(refresh);
+  }, []);
 
   const followAgain = (changed: RunDetail) => {
     setRun(changed);
@@ -372,7 +382,9 @@ export function ErrorCard({ run, explained }: { run: RunDetail; explained: Expla
       title={problem?.title ?? <span lang="en">{title}</span>}
     >
       {problem !== null && <p>{problem.meaning}</p>}
-      <p lang="en">{detail}</p>
+      <p>
+        <Said text={detail} />
+      </p>
       {errors.length > 0 && (
         <ul class="bullets" lang="en">
           {errors.map((error) => (
@@ -667,7 +679,7 @@ export function Lineage({ run, relations }: { run: RunDetail; relations: RunRela
               <Icon name="alerts" />
               <span>
                 <strong>{maybe(`alert.${alert.kind}`) ?? alert.kind}</strong>{" "}
-                <span lang="en">{alert.message}</span>
+                <Said text={alert.message} />
               </span>
             </li>
           ))}

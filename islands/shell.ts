@@ -30,6 +30,11 @@ function showTimes(): void {
   show();
   setInterval(show, TICK_MS);
   addEventListener("contentchange", show);
+  // the exact one of what the pointer is on: a page has hundreds
+  document.addEventListener("pointerover", ({ target }) => {
+    const time = (target as Element).closest("time");
+    if (time !== null) time.title = locale.utc(time.dateTime);
+  });
 }
 
 /** Switches colours at once; without this the form does it with a new page. */

@@ -1,3 +1,4 @@
+import type { EventColumns } from "./expectations/expectations.ts";
 import {
   compileSuite,
   isRowWise,
@@ -93,7 +94,7 @@ async function* sampleOf(
 
 /** A sample to try a suite on: records as they are, or those of a source as a run would see them. */
 export type TrySample =
-  | { records: SourceRecord[] }
+  | { records: SourceRecord[]; events?: EventColumns[] }
   | { source: SampleContext };
 
 /** A suite as it is stored. */
@@ -126,9 +127,13 @@ export async function trySuite(
   }
   const compiled = compileSuite(readSuite(suite));
   const state = compiled.newState({ chunkNo: 0 });
-  const { records } = sample;
+  const { records, events } = sample;
   for (let from = 0; from < records.length; from += 1000) {
-    compiled.observe(state, records.slice(from, from + 1000));
+    compiled.observe(
+      state,
+      records.slice(from, from + 1000),
+      events === undefined ? {} : { events: events.slice(from, from + 1000) },
+    );
   }
   return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
 }

@@ -10,6 +10,8 @@ import {
 } from "../store/alerts.ts";
 import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { actorOf } from "./access/identity.ts";
+import { inSpanish } from "../vocabulary/messages.ts";
+import { wantsSpanish } from "./shared/problems.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
@@ -74,7 +76,16 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
         },
       },
     }),
-    async (c) => c.json({ data: (await recentAlerts(deps.sql)).map(asOriginal) }, 200),
+    async (c) => {
+      const spanish = wantsSpanish(c);
+      c.header("content-language", spanish ? "es" : "en");
+      c.header("vary", "Accept-Language");
+      const alerts = (await recentAlerts(deps.sql)).map(asOriginal);
+      const data = spanish
+        ? alerts.map((alert) => ({ ...alert, message: inSpanish(alert.message) }))
+        : alerts;
+      return c.json({ data }, 200);
+    },
   );
 
   app.openapi(

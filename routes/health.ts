@@ -1,6 +1,9 @@
+import type { Context } from "hono";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations, originalChecks, unwritable } from "../store/health.ts";
 import { passing } from "../store/errors.ts";
+import { inSpanish } from "../vocabulary/messages.ts";
+import { wantsSpanish } from "./shared/problems.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { deadline } from "./shared/lookups.ts";
 import { jsonOf } from "./shared/schemas.ts";
@@ -88,13 +91,33 @@ export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     }),
     async (c) => {
-      const { healthy, checks, body } = await health(deps);
+      const { healthy, checks, body } = inLanguage(c, await health(deps));
       const original = { healthy, timestamp: new Date().toISOString(), checks };
       return healthy
         ? c.json({ ...original, status: "healthy" as const, ...body }, 200)
         : c.json({ ...original, status: "unhealthy" as const, ...body }, 503);
     },
   );
+}
+
+/** Problems and warnings in the language that is asked for. */
+function inLanguage<T extends { body: { problems: string[]; warnings?: string[] } }>(
+  c: Context,
+  found: T,
+): T {
+  const spanish = wantsSpanish(c);
+  c.header("content-language", spanish ? "es" : "en");
+  c.header("vary", "Accept-Language");
+  if (!spanish) return found;
+  const { body } = found;
+  return {
+    ...found,
+    body: {
+      ...body,
+      problems: body.problems.map(inSpanish),
+      ...(body.warnings === undefined ? {} : { warnings: body.warnings.map(inSpanish) }),
+    },
+  };
 }
 
 type Checks = z.infer<typeof healthSchema>["checks"];

@@ -4,6 +4,9 @@ import { jsonText } from "../pipeline/numbers.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
+import { parseJson } from "../pipeline/sources/json_text.ts";
+import { datasetName } from "../pipeline/consumers/consumer.ts";
+import { sampleDataset } from "../store/dataset_page.ts";
 import { aside, asideOnSource, checkedSuite } from "../pipeline/workers/aside.ts";
 import { NO_REACH } from "../pipeline/workers/permissions.ts";
 import {
@@ -215,8 +218,8 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     path: "/api/suites/try",
     summary: "Try a suite on a sample, without storing anything",
     description: "The sample is `records`, as they are, or the first 10,000 of the source of " +
-      "`conf`, transformed as a run would. Only the latter have event_id, event_type and occurred_at " +
-      "beside their fields.",
+      "`conf`, transformed as a run would, or 10,000 rows of a `dataset`. Only records and typed " +
+      "tables have no event_id, event_type and occurred_at beside their fields.",
     request: {
       body: {
         required: true,
@@ -224,6 +227,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
           suite: anyObject,
           records: z.array(anyObject).max(MAX_SAMPLE).optional(),
           conf: anyObject.optional().describe("the conf of a run"),
+          dataset: z.string().max(200).optional().describe("schema.table"),
         })),
       },
     },
@@ -236,20 +240,24 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     },
   });
   app.post("/api/suites/try", async (c) => {
-    const { suite: draft, records, conf, ...unknown } = objectOf(
+    const { suite: draft, records, conf, dataset, ...unknown } = objectOf(
       await readJson(c),
       "The body",
     );
-    if (Object.keys(unknown).length > 0 || (records !== undefined && conf !== undefined)) {
+    const samples = [records, conf, dataset].filter((each) => each !== undefined).length;
+    if (Object.keys(unknown).length > 0 || samples > 1) {
       throw new Problem("bad-request", {
         status: 400,
-        detail: "The body has the suite, and either records or the conf of a source; nothing else.",
+        detail:
+          "The body has the suite, and either records, the conf of a source or a dataset; nothing else.",
       });
     }
     const suite = { name: "draft", ...objectOf(draft, "suite") };
     const limits = { timeoutMs: TRY_MS, signal: c.req.raw.signal, tooSlow: tryTooSlow };
     if (conf === undefined) {
-      const sample = { records: sampleOf(records) };
+      const sample = dataset === undefined
+        ? { records: sampleOf(records) }
+        : await sampleRows(deps, dataset);
       return c.json(
         await gate.run(() => aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })),
       );
@@ -359,6 +367,20 @@ function sampleOf(records: unknown): SourceRecord[] {
     detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects; or give a conf.`,
     errors: [{ field: "records", message: "is no list of objects", expected: "[{…}, …]" }],
   });
+}
+
+/** Rows of a dataset, as a run's suite sees them. */
+async function sampleRows({ sql }: AppDeps, dataset: unknown) {
+  const rows = await sampleDataset(sql, datasetName(String(dataset).slice(0, 200)), MAX_SAMPLE);
+  const records = rows.map(({ payload }) => parseJson(payload) as SourceRecord);
+  // a typed table has no event's columns beside its own
+  if (rows.every(({ event_id }) => event_id === null)) return { records };
+  const events = rows.map(({ event_id, event_type, occurred_at }) => ({
+    eventId: event_id!,
+    eventType: event_type!,
+    occurredAt: occurred_at,
+  }));
+  return { records, events };
 }
 
 function wholeNumber(text: string, max: number): number {

@@ -213,6 +213,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.prolong_server": { server: RUN },
   "etl.propose_dataset_columns": { server: RUN },
   "etl.profile_dataset": { server: RUN },
+  "etl.sample_dataset": { server: RUN },
   "etl.search_rejected": { server: RUN },
   "etl.public_url": { server: RUN },
   "etl.purge": { server: RUN },

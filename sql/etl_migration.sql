@@ -298,6 +298,8 @@ alter table public.etl_improved_audit
       then (details -> 'total_rows')::bigint end) stored;
 create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
 create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
+create index if not exists etl_improved_audit_dataset on public.etl_improved_audit ((details ->> 'dataset'), audit_id)
+  where event in ('dataset_altered', 'dataset_columns_put', 'dataset_columns_delete');
 comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
 
 create table if not exists public.etl_improved_metrics (

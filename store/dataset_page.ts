@@ -49,6 +49,34 @@ export async function profileDataset(sql: Sql, dataset: string): Promise<Dataset
   return rows[0]!.profile;
 }
 
+/** A row of a dataset as a suite sees it. */
+export interface SampledRow {
+  /** JSON. */
+  payload: string;
+  /** Null of a typed table, whose key is among its columns. */
+  event_id: string | null;
+  event_type: string | null;
+  /** ISO 8601 in UTC. */
+  occurred_at: string | null;
+}
+
+/** A sample may take so long. */
+const SAMPLE_MS = 10_000;
+
+/** At most so many rows of a dataset, and 32 MB of them. Raises not-found. */
+export async function sampleDataset(
+  sql: Sql,
+  dataset: string,
+  most: number,
+): Promise<SampledRow[]> {
+  const [, rows] = await sql.unsafe(
+    `select set_config('statement_timeout', '${SAMPLE_MS}', true), set_config('lock_timeout', '${LOCK_MS}', true);
+    select payload, event_id, event_type, to_char(occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as occurred_at
+    from etl.sample_dataset(${textAsSql(dataset)}, ${Math.trunc(most)})`,
+  ) as unknown as [unknown, SampledRow[]];
+  return rows;
+}
+
 /** A day of a dataset, in the zone that was asked for. */
 export interface DatasetDay {
   /** "2026-11-27" */
@@ -76,6 +104,21 @@ export interface DatasetReader {
   last_error: string | null;
 }
 
+/** A change of a dataset's columns, as the audit table has it. */
+export interface SchemaChange {
+  event: "dataset_altered" | "dataset_columns_put" | "dataset_columns_delete";
+  actor: string | null;
+  /** The run that made it; null: a person did. */
+  run_id: string | null;
+  created_at: string;
+  /** Columns that a typed table got. */
+  added: { name: string; type: string }[];
+  /** Wider types by column. */
+  types: Record<string, string>;
+  /** Columns of the typed view from then on. */
+  columns: { name: string; type: string }[];
+}
+
 /** What is known of a dataset without a look at its rows. */
 export interface DatasetFacts {
   dataset: string;
@@ -89,12 +132,17 @@ export interface DatasetFacts {
   days: DatasetDay[];
   writers: DatasetWriter[];
   readers: DatasetReader[];
+  /** When its first load declared its columns; null of a table of events. */
+  declared_at: string | null;
+  /** The newest first. */
+  changes: SchemaChange[];
 }
 
 /** Events that are added up by day. */
 const EVENTS = 5000;
 const DAYS = 30;
 const WRITERS = 10;
+const CHANGES = 50;
 /** Deliveries of each consumer that are counted. */
 const DELIVERIES = 2000;
 
@@ -134,7 +182,15 @@ export async function datasetFacts(
             (array_agg(v.error order by v.delivery_id desc) filter (where v.state = 'failed'))[1] as last_error
           from (select * from etl.deliveries as v where v.consumer = c.consumer and v.event_no is not null
             order by v.event_no desc limit ${DELIVERIES}) as v) as x
-        where d.dataset = any (c.datasets)), '[]')) as facts
+        where d.dataset = any (c.datasets)), '[]'),
+      'declared_at', case when d.declared is not null then etl.iso(d.created_at) end,
+      'changes', coalesce((select jsonb_agg(jsonb_build_object('event', a.event, 'actor', a.actor, 'run_id', a.run_id,
+          'created_at', etl.iso(a.created_at), 'added', coalesce(nullif(a.details -> 'added', 'null'), '[]'),
+          'types', coalesce(nullif(a.details -> 'types', 'null'), '{}'), 'columns', coalesce(nullif(a.details -> 'columns', 'null'), '[]'))
+        order by a.audit_id desc)
+        from (select * from only public.etl_improved_audit as a
+          where a.event in ('dataset_altered', 'dataset_columns_put', 'dataset_columns_delete') and a.details ->> 'dataset' = ${dataset}
+          order by a.audit_id desc limit ${CHANGES}) as a), '[]')) as facts
     from etl.datasets as d where d.dataset = ${dataset}`;
   return row?.facts ?? null;
 }

@@ -138,10 +138,10 @@ export async function typedView(sql: Sql, dataset: string): Promise<TypedView | 
   return row ?? null;
 }
 
-/** Typed views by dataset. */
-export async function listTypedViews(sql: Sql): Promise<TypedView[]> {
-  return await sql<TypedView[]>`
-    select ${viewColumns(sql)} from etl.datasets as d order by d.dataset`;
+/** Typed views by dataset; with what a typed table is declared to be. */
+export async function listTypedViews(sql: Sql): Promise<(TypedView & { declared: unknown })[]> {
+  return await sql<(TypedView & { declared: unknown })[]>`
+    select ${viewColumns(sql)}, d.declared from etl.datasets as d order by d.dataset`;
 }
 
 /**

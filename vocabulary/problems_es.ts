@@ -1,4 +1,5 @@
 import type { ErrorCode, FieldError, ProblemDetails } from "./problem.ts";
+import { messageOf } from "./messages.ts";
 import type { ProblemType } from "./problem_types.ts";
 
 /** Every kind of problem in Spanish; the compiler refuses one that is missing. */
@@ -307,6 +308,6 @@ export function spanishProblem(details: ProblemDetails): ProblemDetails {
     ? `${meaning} ${
       errors.slice(0, 20).map(({ field, message }) => `${field}: ${message}`).join("; ")
     }`
-    : `${meaning} (${details.detail})`;
+    : messageOf(details.detail)?.spanish ?? `${meaning} (${details.detail})`;
   return { ...details, title, detail, ...(errors === undefined ? {} : { errors }) };
 }

@@ -10,14 +10,18 @@ export interface LocaleSettings {
   /** IANA time zone of the viewer. */
   zone: string;
   messages: Messages;
+  /** What the server says in English, in this language as far as it is known. Default: as it is. */
+  translate?: (text: string) => string;
 }
 
 export type Values = Record<string, string | number>;
 
 /** Texts, numbers and times in the viewer's language, customs and zone. */
-export interface Locale extends Omit<LocaleSettings, "messages"> {
+export interface Locale extends Omit<LocaleSettings, "messages" | "translate"> {
   /** A text; `{name}` is replaced, `one|many` chooses by `values.n`. */
   t(key: MessageKey, values?: Values): string;
+  /** What the server says of alerts, health and runs; null where it says it in English alone. */
+  said(text: string): string | null;
   /** A text that may be missing from the catalogue. */
   maybe(key: string): string | undefined;
   number(value: number, options?: Intl.NumberFormatOptions): string;
@@ -89,6 +93,10 @@ export function createLocale(settings: LocaleSettings): Locale {
     zone,
     t: (key, values) => values === undefined ? messages[key] : fill(messages[key], values),
     maybe: (key) => (messages as Record<string, string>)[key],
+    said(text) {
+      const told = settings.translate?.(text) ?? text;
+      return lang !== "en" && told === text ? null : told;
+    },
     number,
     // never rounded up to 100 % while something is missing
     percent: (ratio) =>

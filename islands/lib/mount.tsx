@@ -23,12 +23,16 @@ async function hydrateAll<P extends object>(
   Component: ComponentType<P>,
 ): Promise<void> {
   const { lang, dataset } = document.documentElement;
-  const { default: messages } = await import(dataset.messages!) as { default: Messages };
+  const { default: messages, translate } = await import(dataset.messages!) as {
+    default: Messages;
+    translate?: (text: string) => string;
+  };
   const settings = {
     lang: lang as Lang,
     tag: dataset.tag!,
     zone: dataset.zone!,
     messages,
+    ...(translate === undefined ? {} : { translate }),
   };
   const viewer = {
     role: dataset.role as Role,

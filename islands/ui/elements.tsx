@@ -72,13 +72,32 @@ const SHAPES: Record<string, string> = {
   skipped: "M5 5.5L8 8l-3 2.5M9 5.5L12 8l-3 2.5",
 };
 
+/** A ring, and what is in it. */
+const RING = "M8 1.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 1 1 0-13";
+
+/** The symbols that a page has once and shows many times. */
+export function Symbols() {
+  return (
+    <svg class="symbols" width="0" height="0" aria-hidden="true">
+      {Object.entries(SHAPES).map(([state, shape]) => (
+        <path key={state} id={`s-${state}`} d={RING + shape} />
+      ))}
+    </svg>
+  );
+}
+
 /** The symbol of a state of a run or stage. */
 export function StateSymbol({ state }: { state: string }) {
+  if (state !== "running" && state !== "pending") {
+    return (
+      <svg class={`state-symbol is-${state}`} aria-hidden="true">
+        <use href={`#s-${Object.hasOwn(SHAPES, state) ? state : "queued"}`} />
+      </svg>
+    );
+  }
   return (
     <svg
       class={`state-symbol is-${state}`}
-      width="16"
-      height="16"
       viewBox="0 0 16 16"
       aria-hidden="true"
     >
@@ -123,15 +142,21 @@ export function Notice({ kind, title, children, alert }: NoticeProps) {
   );
 }
 
-/** A time in the viewer's zone, or how long ago; the exact one in UTC on hover. */
+/** A time in the viewer's zone, or how long ago; its script says the exact one in UTC on hover. */
 export function Time({ at, style = "short" }: { at: string; style?: TimeStyle | "relative" }) {
   const locale = useLocale();
   const now = useNow();
   return (
-    <time dateTime={at} title={locale.utc(at)} data-format={style}>
+    <time dateTime={at} data-format={style}>
       {style === "relative" ? locale.relative(at, now) : locale.dateTime(at, style)}
     </time>
   );
+}
+
+/** What the server says, in the viewer's language as far as it is known, else in English. */
+export function Said({ text, className }: { text: string; className?: string }) {
+  const told = useLocale().said(text);
+  return <span class={className} lang={told === null ? "en" : undefined}>{told ?? text}</span>;
 }
 
 /** Whether what is shown is kept up to date. */

@@ -19,6 +19,7 @@ import { shown } from "./python.ts";
  * `serializeState`), puts the chunks' states together (`mergeStates`) and judges the whole (`finish`);
  * `describeKinds` lists what is evaluated, `newProfile` proposes a suite.
  */
+export { expectationForms, type KwargForm } from "./forms.ts";
 export { compilePayloadSchema } from "./json_schema.ts";
 export { newProfile } from "./profile.ts";
 export {

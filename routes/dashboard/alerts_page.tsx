@@ -1,5 +1,5 @@
 import { useLocale } from "../../islands/lib/context.tsx";
-import { Icon, Time } from "../../islands/ui/elements.tsx";
+import { Icon, Said, Time } from "../../islands/ui/elements.tsx";
 import { type IncidentLine, Incidents } from "../../islands/incidents.tsx";
 import { ALERT_KINDS, type AlertKind } from "../../vocabulary/alert_kinds.ts";
 import { type AlertView, openIncidents, recentAlerts } from "../../store/alerts.ts";
@@ -134,7 +134,9 @@ function Alert({ alert }: { alert: AlertView }) {
             <Time at={alert.created_at} style="long" />
           </span>
         </p>
-        <p class="alert-text" lang="en">{message}</p>
+        <p class="alert-text">
+          <Said text={message} />
+        </p>
         <p class="alert-facts quiet">
           {resolved_at === null && Object.hasOwn(ALERT_KINDS, kind) && (
             <a href={`#do-${kind}`}>{t("alerts.what_to_do")}</a>

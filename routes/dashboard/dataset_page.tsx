@@ -150,6 +150,7 @@ function Dataset({ facts, profile, mayRead }: DatasetProps) {
             {mayRead && <Examples profile={known} />}
           </>
         )}
+      <Changes facts={facts} />
       <section class="card" aria-labelledby="writers-title">
         <div class="card-head">
           <h2 id="writers-title">{t("dataset.writers")}</h2>
@@ -177,6 +178,63 @@ function Dataset({ facts, profile, mayRead }: DatasetProps) {
           )}
       </section>
     </>
+  );
+}
+
+/** How its columns came to be what they are, the newest change first. */
+function Changes({ facts }: { facts: DatasetFacts }) {
+  const { t } = useLocale();
+  const { changes, declared_at } = facts;
+  if (changes.length === 0 && declared_at === null) return null;
+  return (
+    <section class="card" aria-labelledby="changes-title">
+      <div class="card-head">
+        <h2 id="changes-title">{t("dataset.changes")}</h2>
+      </div>
+      <ul class="rows">
+        {changes.map((change) => <Change key={change.created_at} {...change} />)}
+        {declared_at !== null && (
+          <li>
+            <p class="alert-kind">
+              <span>{t("dataset.declared")}</span>
+              <span class="quiet">
+                <Time at={declared_at} />
+              </span>
+            </p>
+          </li>
+        )}
+      </ul>
+    </section>
+  );
+}
+
+function Change(change: DatasetFacts["changes"][number]) {
+  const { t } = useLocale();
+  const { event, actor, run_id, created_at, added, types, columns } = change;
+  const column = ({ name, type }: { name: string; type: string }) => `${name} ${type}`;
+  return (
+    <li>
+      <p class="alert-kind">
+        <span>{t(`dataset.${event}`)}</span>
+        <span class="quiet">
+          {run_id === null ? actor : <a href={`/etl/runs/${run_id}`}>{t("dataset.by_run")}</a>}{" "}
+          <Time at={created_at} />
+        </span>
+      </p>
+      {Object.entries(types).map(([name, type]) => (
+        <p key={name}>{t("dataset.retyped", { name, type })}</p>
+      ))}
+      {added.length > 0 && (
+        <p>
+          {t("dataset.added")} <code>{added.map(column).join(", ")}</code>
+        </p>
+      )}
+      {columns.length > 0 && (
+        <p>
+          <code>{columns.map(column).join(", ")}</code>
+        </p>
+      )}
+    </li>
   );
 }
 

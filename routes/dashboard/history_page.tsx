@@ -356,7 +356,7 @@ function Row({ row, mayChoose }: { row: HistoryRow; mayChoose: boolean }) {
   return (
     <tr data-run={row.run_id} data-state={row.state}>
       {mayChoose && (
-        <td class="choose only-with-script">
+        <td class="choose">
           <input type="checkbox" data-choose aria-label={t("bulk.one", { label: row.run_label })} />
         </td>
       )}

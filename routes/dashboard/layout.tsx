@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import type { MessageKey } from "../../islands/i18n/en.ts";
 import { useLocale } from "../../islands/lib/context.tsx";
-import { Icon, type IconName } from "../../islands/ui/elements.tsx";
+import { Icon, type IconName, Symbols } from "../../islands/ui/elements.tsx";
 import type { Identity } from "../access/identity.ts";
 import { FORM_TOKEN, formToken } from "../access/session.ts";
 import type { Theme } from "./preferences.ts";
@@ -65,6 +65,7 @@ export function Layout({ menu, nav, theme, clock, here, identity, children }: La
           <Settings theme={theme} clock={clock} here={here} />
         </div>
       </aside>
+      <Symbols />
       <main id="main" tabindex={-1}>{children}</main>
       <Shortcuts menu={menu} />
     </>
@@ -129,6 +130,7 @@ export function AloneLayout({ theme, clock, here, children }: AloneLayoutProps) 
       <header>
         <Brand />
       </header>
+      <Symbols />
       <main id="main" tabindex={-1}>{children}</main>
       <footer>
         <Preferences theme={theme} clock={clock} here={here} />

@@ -126,9 +126,9 @@ export async function renderPage(
   assets: Assets,
   { title, main, shared, holdsRows = false, status = 200, menu, nav }: PageContent & Frame,
 ): Promise<Response> {
-  const { lang, tag, zone, clock, theme, messages } = readPreferences(c);
+  const { lang, tag, zone, clock, theme, messages, translate } = readPreferences(c);
   const manifest = await assets.manifest();
-  const locale = createLocale({ lang, tag, zone, messages });
+  const locale = createLocale({ lang, tag, zone, messages, translate });
   const now = Date.now();
   const url = new URL(c.req.url);
   const here = url.pathname + url.search;

@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { getCookie } from "hono/cookie";
 import { en, type Messages } from "../../islands/i18n/en.ts";
-import { es } from "../../islands/i18n/es.ts";
+import { es, translate } from "../../islands/i18n/es.ts";
 import type { Lang } from "../../islands/lib/locale.ts";
 
 export type Theme = "system" | "light" | "dark";
@@ -17,6 +17,7 @@ export interface Preferences {
   clock: "local" | "utc";
   theme: Theme;
   messages: Messages;
+  translate: (text: string) => string;
 }
 
 const CATALOGUES: Record<Lang, Messages> = { en, es };
@@ -36,6 +37,7 @@ export function readPreferences(c: Context): Preferences {
     clock,
     theme: theme === "light" || theme === "dark" ? theme : "system",
     messages: CATALOGUES[lang],
+    translate: lang === "es" ? translate : (text) => text,
   };
 }
 

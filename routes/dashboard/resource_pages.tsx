@@ -1,4 +1,5 @@
 import { type ResourceKind, ResourceList, type Row } from "../../islands/resources.tsx";
+import { expectationForms } from "../../pipeline/expectations/expectations.ts";
 import { poolUse } from "../../store/dashboard.ts";
 import { CONFIGURATIONS, listNamed, POOLS, VARIABLES } from "../../store/named.ts";
 import { listSuites } from "../../store/suites.ts";
@@ -23,12 +24,20 @@ function resourcePage(kind: ResourceKind, menu: NonNullable<Page["menu"]>): Page
   };
 }
 
+const suites = resourcePage("suites", { group: "quality" });
+
 export const resourcePages = {
   datasets: resourcePage("datasets", {}),
   configurations: resourcePage("configurations", { group: "automation", key: "c" }),
   variables: resourcePage("variables", { group: "automation" }),
   pools: resourcePage("pools", { group: "automation" }),
-  suites: resourcePage("suites", { group: "quality" }),
+  suites: {
+    ...suites,
+    data: {
+      ...suites.data,
+      "/data/expectations": (c) => Promise.resolve(c.json(expectationForms(), 200)),
+    },
+  } satisfies Page,
 };
 
 async function itemsOf({ sql }: DashboardDeps, kind: ResourceKind): Promise<Row[]> {

@@ -97,25 +97,37 @@ const EXPORTED = [
   "raw",
   "record",
 ] as const;
-/** Rows that are looked up at a time for a file. */
-const FILE_PAGE = 1000;
+/** Rows that are looked up at a time for a file: at first few, then as many as have about so many characters. */
+const FILE_PAGE = { first: 500, most: 20_000, characters: 2 << 20 };
 
-/** Every rejected record of a run, looked up as fast as it is read. */
+/** Every rejected record of a run, looked up as fast as it is read: a page while the one before it is sent. */
 async function quarantineFile(
   c: Context,
   deps: DashboardDeps,
   kind: "csv" | "ndjson",
 ): Promise<Response> {
   const { run_id } = await requiredRun(c, deps);
-  let after: [number, number, number] = [-1, -1, -1];
+  let limit = FILE_PAGE.first;
+  const look = (after: [number, number, number]) => {
+    const rows = listQuarantine(deps.sql, run_id, { after, limit });
+    // who has stopped reading never asks for it
+    rows.catch(() => {});
+    return rows;
+  };
+  let next = look([-1, -1, -1]);
   return fileOf(
     kind === "csv" ? "text/csv; charset=utf-8" : "application/x-ndjson",
     `quarantine_${run_id}.${kind}`,
     async (first) => {
-      const rows = await listQuarantine(deps.sql, run_id, { after, limit: FILE_PAGE });
+      const rows = await next;
       const last = rows.at(-1);
-      if (last !== undefined) after = [last.chunk_no, last.position, last.output];
       if (last === undefined && !(first && kind === "csv")) return null;
+      const raw = rows.reduce((sum, row) => sum + row.raw.length + (row.record?.length ?? 0), 0);
+      const fitting = Math.floor(rows.length * FILE_PAGE.characters / Math.max(1, raw));
+      limit = Math.max(1, Math.min(FILE_PAGE.most, limit * 4, fitting));
+      next = last === undefined
+        ? Promise.resolve([])
+        : look([last.chunk_no, last.position, last.output]);
       if (kind === "ndjson") return rows.map((row) => `${JSON.stringify(row)}\n`).join("");
       const text = csvText(EXPORTED, rows);
       return first ? text : text.slice(text.indexOf("\r\n") + 2);
@@ -123,12 +135,15 @@ async function quarantineFile(
   );
 }
 
+/** Lines of a log that are looked up at a time for a file. */
+const LOG_PAGE = 5000;
+
 /** The lines of a run's log that are kept, as text. */
 async function logFile(c: Context, deps: DashboardDeps): Promise<Response> {
   const { run_id } = await requiredRun(c, deps);
   let after = 0;
   return fileOf("text/plain; charset=utf-8", `run_${run_id}.log`, async () => {
-    const lines = await runLogs(deps.sql, run_id, { after, limit: FILE_PAGE });
+    const lines = await runLogs(deps.sql, run_id, { after, limit: LOG_PAGE });
     if (lines.length === 0) return null;
     after = lines.at(-1)!.line_no;
     return lines.map(({ logged_at, level, message, fields }) =>

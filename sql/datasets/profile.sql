@@ -87,3 +87,31 @@ begin
   return (result - 'pages') || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
     'sampled', part, 'bytes', (select coalesce(sum(pg_total_relation_size(p)), 0) from unnest(parts) as p));
 end $$;
+
+-- Rows of a dataset for a suite to be tried on: at most so many and 32 MB of them, as a run shows them to its suite: payload, of a
+-- typed table its columns by the paths that they are made from; and the event's own columns, null of a typed table. Raises not-found.
+create or replace function etl.sample_dataset(dataset text, most integer default 10000)
+returns table (payload text, event_id text, event_type text, occurred_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  made text;
+begin
+  select * into target from etl.datasets as d where d.dataset = sample_dataset.dataset;
+  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if relation is null then
+    perform etl.raise_problem('not-found', format('There is no dataset %s that a run has written. GET /api/datasets lists them.', dataset));
+  end if;
+  if target.declared is null then
+    made := 't.payload::text as payload, t.event_id, t.event_type, t.occurred_at';
+  else
+    select format($part$(select jsonb_object_agg(c.value ->> 'path', to_jsonb(t) -> (c.value ->> 'name')) from jsonb_array_elements(%L::jsonb) as c)::text as payload,
+      null::text as event_id, null::text as event_type, null::timestamptz as occurred_at$part$, target.declared -> 'columns') into made;
+  end if;
+  return query execute format($query$
+    select s.payload, s.event_id, s.event_type, s.occurred_at
+    from (select r.*, sum(octet_length(r.payload)) over (rows unbounded preceding) as bytes
+      from (select %s from %s as t limit $1) as r) as s
+    where s.bytes <= 33554432$query$, made, relation) using most;
+end $$;

@@ -62,6 +62,7 @@ Deno.test({
         timeZoneName: "short",
       }).format(new Date(run.requested_at));
       assert.equal(await time.innerText(), expected);
+      await time.hover();
       assert.match(
         (await time.getAttribute("title"))!,
         /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC$/,

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
 import { assertAccessible, hydrated, noBrowser, screenshot, Site, walkByTab } from "./site.ts";
+import { en } from "../../islands/i18n/en.ts";
+import { es } from "../../islands/i18n/es.ts";
+import { confJsonSchema } from "../../pipeline/params.ts";
+import { MESSAGES } from "../../vocabulary/messages.ts";
+import { PROBLEM_TYPES, type ProblemType } from "../../vocabulary/problem_types.ts";
+import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import { seed } from "./seed.ts";
 
 const WIDTHS = [390, 1024, 1680];
@@ -33,6 +39,7 @@ Deno.test({
       not_found: "/etl/nowhere",
     };
     const untranslated: string[] = [];
+    const sentences = englishSentences();
     for (const [name, path] of Object.entries(pages)) {
       const expected = name === "not_found" ? /404/ : undefined;
       await site.visit(path, expected ? { expected } : {}, async (page) => {
@@ -59,6 +66,16 @@ Deno.test({
       await site.visit(path, spanish, async (page) => {
         assert.equal(await page.getAttribute("html", "lang"), "es");
         await screenshot(page, `${name}_1280_spanish`);
+        // no sentence of a catalogue is English, whoever says it: page, server, schema or alert
+        const shown = (await page.locator("body").innerText()).replaceAll(/\s+/g, " ");
+        const options = await page.evaluate(
+          "[...document.querySelectorAll('[title], [aria-label], [placeholder]')].map((e) => [e.title, e.getAttribute('aria-label'), e.placeholder].join(' | ')).join('\\n')",
+        ) as string;
+        for (const sentence of sentences) {
+          if (sentence.test(shown) || sentence.test(options)) {
+            untranslated.push(`${name}: ${sentence.source}`);
+          }
+        }
         // what the server says in English may have braces of its own
         await page.evaluate(
           "document.querySelectorAll('body [lang=en]').forEach((e) => e.remove())",
@@ -81,8 +98,61 @@ Deno.test({
       });
     }
     assert.deepEqual(untranslated, []);
+    const inSpanish = { headers: { "accept-language": "es-ES,es;q=0.9,en;q=0.8" } };
+    const { data } = await site.api<{ data: { kind: string; message: string }[] }>(
+      "/api/alerts/recent",
+      inSpanish,
+    );
+    assert.match(
+      data.find(({ kind }) => kind === "low_ratio")!.message,
+      /^Llegaron \d+ de \d+ filas esperadas .* Lo cargado se queda en la tabla\. /,
+    );
+    const health = await fetch(`${site.address}/api/etl/health`, inSpanish);
+    assert.equal(health.headers.get("content-language"), "es");
+    const { warnings } = await health.json() as { warnings: string[] };
+    assert.ok(warnings.some((text) => /^\d+ alertas abiertas/.test(text)), warnings.join("; "));
+    assert.match(
+      (await site.api<{ warnings: string[] }>("/api/etl/health")).warnings.join("; "),
+      /alerts are open/,
+    );
   },
 });
+
+/** Every English sentence that has a Spanish one, as what a page would show of it. */
+function englishSentences(): RegExp[] {
+  const spanish = es as Record<string, string>;
+  const pairs: [string, string][] = [
+    ...Object.entries(en).map(([key, text]): [string, string] => [text, spanish[key]!]),
+    ...Object.values(MESSAGES).map(([english, other]): [string, string] => [english, other]),
+    ...Object.entries(PROBLEM_TYPES).flatMap(([type, { meaning, remedies }]) => {
+      const other = PROBLEMS_ES[type as ProblemType];
+      return [meaning, ...remedies].map((text, i): [string, string] => [
+        text,
+        [other.meaning, ...other.remedies][i]!,
+      ]);
+    }),
+    ...descriptions(confJsonSchema()).map((text): [string, string] => [text, ""]),
+  ];
+  return pairs.flatMap(([english, other]) => {
+    const parts = english.split("|");
+    return parts.flatMap((part) => {
+      const words = part.replaceAll(/\{\w+\*?\}/g, " ").match(/\p{L}{2,}/gu) ?? [];
+      // what has few words may be the same in both
+      if (words.length < 4 || other.includes(part)) return [];
+      const source = part.trim().split(/\{\w+\*?\}/)
+        .map((text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&").replaceAll(/\s+/g, " "));
+      return [new RegExp(source.join(".{0,200}?"))];
+    });
+  });
+}
+
+/** Descriptions of parameters, wherever in a schema. */
+function descriptions(schema: unknown): string[] {
+  if (typeof schema !== "object" || schema === null) return [];
+  return Object.entries(schema).flatMap(([key, value]) =>
+    key === "description" && typeof value === "string" ? [value] : descriptions(value)
+  );
+}
 
 Deno.test({
   name: "an empty installation says on every page what to do",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
-import { noBrowser, Site } from "./site.ts";
+import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
 
 Deno.test({
   name: "configurations, variables, pools and suites are created, changed and removed",
@@ -53,21 +53,50 @@ Deno.test({
     await site.visit("/etl/suites", {}, async (page) => {
       const before = await rows(page).count();
       await page.getByRole("button", { name: "New suite" }).click();
-      await page.getByRole("dialog").getByLabel("Name").fill("mine");
+      const dialog = page.getByRole("dialog");
+      await dialog.getByLabel("Name").fill("mine");
       await page.getByText("Try it on a sample").click();
-      await page.getByRole("button", { name: "Judge the sample" }).click();
-      await page.locator(".expectation").waitFor();
-      await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+      // a table of expectations: no JSON is typed, and columns are those of the dataset
+      await until(page, "document.querySelectorAll('#suite-columns option').length > 3");
+      await dialog.getByRole("button", { name: "Add an expectation" }).click();
+      const added = dialog.getByRole("listitem", { name: "Expectation 2" });
+      await added.getByLabel("Expectation", { exact: true })
+        .selectOption("expect_column_values_to_be_in_set");
+      await added.getByLabel(/^column /).fill("event_type");
+      await added.getByLabel(/^value_set /).fill("click\nno such type\n12");
+      await added.getByLabel("mostly").fill("0.9");
+      await added.getByLabel("Severity").selectOption("warning");
+      await dialog.getByRole("button", { name: "Judge the sample" }).click();
+      await dialog.getByText("1 of 2 expectations met").waitFor();
+      await assertAccessible(page, "the editor of a suite");
+      await screenshot(page, "suite_editor");
+      await dialog.getByRole("button", { name: "Save" }).click();
       await rows(page).getByText("mine").waitFor();
       assert.equal(await rows(page).count(), before + 1);
+      const { expectations } = await site.api<{ expectations: Record<string, unknown>[] }>(
+        "/api/suites/mine",
+      );
+      assert.partialDeepStrictEqual(expectations[1], {
+        type: "expect_column_values_to_be_in_set",
+        kwargs: { column: "event_type", value_set: ["click", "no such type", 12], mostly: 0.9 },
+        severity: "warning",
+      });
+      // what was added is taken away again; what the server finds wrong is said
+      await page.getByRole("button", { name: "Change mine" }).click();
+      await dialog.getByRole("button", { name: "Remove expectation 2" }).click();
+      await dialog.getByRole("button", { name: "Add an expectation" }).click();
+      await dialog.getByRole("button", { name: "Save" }).click();
+      await dialog.getByRole("alert").getByText("expectations[1].kwargs.column").waitFor();
     });
     await site.visit("/etl/datasets", { expected: /400|422/ }, async (page) => {
       const dataset = "public.etl_improved_events";
       assert.equal(await page.getByRole("button", { name: /^New/ }).count(), 0);
       assert.equal(await page.getByRole("button", { name: "Remove " }).count(), 0);
       await page.getByRole("button", { name: `Change ${dataset}` }).click();
-      await fill(page, { Columns: '[{"name": "a", "type": "txt"}]' });
-      await page.getByRole("alert").getByText("did you mean text").waitFor();
+      await page.getByRole("button", { name: "Add a column" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+      await page.getByRole("alert").waitFor();
+      await screenshot(page, "dataset_columns");
       await page.getByRole("button", { name: "Propose from the data" }).click();
       await page.getByText("These columns fit 77 rows").waitFor();
       await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
@@ -76,6 +105,30 @@ Deno.test({
       await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
       await page.getByText(`${dataset}_typed is removed.`).waitFor();
       assert.equal(await rows(page).getByText("_typed").count(), 0);
+    });
+    await site.run({
+      table_name: "sold",
+      layout: "typed",
+      source: { type: "inline", key: "id", records: [{ id: 1, amount: 5 }] },
+    });
+    await site.visit("/etl/datasets", {}, async (page) => {
+      await page.getByRole("button", { name: "Change public.sold" }).click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByLabel("Type of amount").selectOption("numeric");
+      await dialog.getByRole("button", { name: "Add a column" }).click();
+      await dialog.getByLabel("Field of new column 1").fill("discount");
+      await dialog.getByLabel("Type of new column 1").fill("numeric(5,2)");
+      await assertAccessible(page, "the editor of a typed table");
+      await screenshot(page, "typed_columns");
+      await dialog.getByRole("button", { name: "Save" }).click();
+      await page.getByText("public.sold is saved").waitFor();
+    });
+    await site.visit("/etl/datasets/public.sold", {}, async (page) => {
+      const changes = page.getByRole("region", { name: "Changes of its columns" });
+      assert.match(
+        (await changes.innerText()).replaceAll(/\s+/g, " "),
+        /amount becomes numeric Added: discount numeric\(5,2\) Declared by its first load/,
+      );
     });
   },
 });

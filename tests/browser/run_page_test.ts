@@ -184,6 +184,8 @@ Deno.test({
     });
     const id = await site.run({ run_label: "origins", batch_size: 40, chunk_size: 10 });
     await site.visit(`/etl/runs/${id}`, {}, async (page) => {
+      // those of a run that has just ended come without a reload
+      await page.locator(".log-line").getByText("run summary").waitFor();
       const params = page.locator("section", {
         has: page.getByRole("heading", { name: "Parameters" }),
       });

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { inSpanish, messageOf, MESSAGES } from "../../vocabulary/messages.ts";
+
+const FOLDERS = [
+  "sql/reactions",
+  "sql/runs",
+  "sql/schedules",
+  "sql/maintenance",
+  "store",
+  "routes",
+];
+
+/** Text of the files that say something, its concatenations joined. */
+async function sources(): Promise<string> {
+  const texts: string[] = [];
+  for (const folder of FOLDERS) {
+    const url = new URL(`../../${folder}/`, import.meta.url);
+    for await (const { name, isFile } of Deno.readDir(url)) {
+      if (isFile) texts.push(await Deno.readTextFile(new URL(name, url)));
+    }
+  }
+  return texts.join("\n").replaceAll(/["'`]\s*\+\s*["'`]/g, "").replaceAll("\\`", "`");
+}
+
+Deno.test("every message of the catalogue is what the program says, word by word", async () => {
+  const said = await sources();
+  for (const [code, [english]] of Object.entries(MESSAGES)) {
+    for (const part of english.split(/\{\w+\*?\}/)) {
+      // what is said in several pieces is found piece by piece
+      const missing = part.trim().length < 4 || said.includes(part.trim()) ||
+        part.split(/[,;:.?]/).every((piece) => said.includes(piece.trim()));
+      assert.ok(missing, `${code}: nobody says “${part}”`);
+    }
+  }
+});
+
+Deno.test("a message is found by its English, and has the same places and names in Spanish", () => {
+  const places = (text: string) =>
+    (text.match(/\{\w+\*?\}|ETL_[A-Z_]+|\/api\/[a-z/]+|KPIS_PG_DSN|pg_[a-z_]+/g) ?? []).sort();
+  for (const [code, [english, spanish]] of Object.entries(MESSAGES)) {
+    assert.deepEqual(places(spanish), places(english), code);
+    const filled = english.replaceAll(/\{(\w+)\*?\}/g, "‹$1›");
+    assert.equal(messageOf(filled)?.code, code);
+    assert.equal(inSpanish(filled), spanish.replaceAll(/\{(\w+)\*?\}/g, "‹$1›"), code);
+  }
+});
+
+Deno.test("a message within a message is Spanish too, and what nobody knows stays as it is", () => {
+  assert.equal(
+    inSpanish(
+      "5 of 30 expected rows arrived (ratio 0.1667), below min_acceptance_ratio 1. What was loaded stays in the table. Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
+    ),
+    "Llegaron 5 de 30 filas esperadas (proporción 0.1667), menos que min_acceptance_ratio 1. Lo cargado se queda en la tabla. Mira la cuarentena y batch_size, o acepta menos con min_acceptance_ratio.",
+  );
+  assert.equal(
+    inSpanish(
+      "The run should have ended by 2026-01-01T00:00:00Z, 5 s after the request, and is still waiting.",
+    ),
+    "La ejecución debía terminar antes de 2026-01-01T00:00:00Z, 5 s después de la petición, y sigue en espera.",
+  );
+  assert.equal(inSpanish("Something else happened."), "Something else happened.");
+  // a text made to be slow to match is done with at once
+  const hostile = "a of b ".repeat(2000);
+  assert.equal(inSpanish(hostile), hostile);
+});
