@@ -7,13 +7,13 @@ export const MESSAGES = {
   // alerts
   "low-ratio": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
-    "Llegaron {rows} de {expected} filas esperadas (proporción {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mira la cuarentena y batch_size, o acepta menos con min_acceptance_ratio.",
+    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mira la cuarentena y batch_size, o acepta menos con min_acceptance_ratio.",
   ],
   "kept": ["What was loaded stays in the table.", "Lo cargado se queda en la tabla."],
   "nothing-written": ["Nothing was written (dry run).", "No se escribió nada (simulación)."],
   "low-ratio-accepted": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), accepted by min_acceptance_ratio {least}. Look at the quarantine of the run.",
-    "Llegaron {rows} de {expected} filas esperadas (proporción {ratio}), que min_acceptance_ratio {least} acepta. Mira la cuarentena de la ejecución.",
+    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), que min_acceptance_ratio {least} acepta. Mira la cuarentena de la ejecución.",
   ],
   "expectations-failed": [
     "{failed} of {n} expectations failed: {names}. {became*}",
@@ -39,7 +39,7 @@ export const MESSAGES = {
   ],
   "trend-drop": [
     "The ratio fell to {ratio}; the mean of the last {n} runs of this label is {mean}.",
-    "La proporción bajó a {ratio}; la media de las últimas {n} ejecuciones de esta etiqueta es {mean}.",
+    "El ratio bajó a {ratio}; la media de las últimas {n} ejecuciones de esta etiqueta es {mean}.",
   ],
   "volume-drop": [
     "Only {rows} rows arrived; the mean of the last {n} runs of this label is {mean}.",
@@ -83,7 +83,7 @@ export const MESSAGES = {
   "maintenance-failed": ["The maintenance failed: {error*}", "El mantenimiento falló: {error*}"],
   // ends of incidents, which channels are told
   "run-succeeded": ["A run has succeeded.", "Una ejecución terminó bien."],
-  "ratio-again": ["The ratio is {ratio} again.", "La proporción vuelve a ser {ratio}."],
+  "ratio-again": ["The ratio is {ratio} again.", "El ratio vuelve a ser {ratio}."],
   "expectations-hold": ["All expectations hold.", "Se cumplen todas las expectativas."],
   "rows-arrived": ["{n} rows arrived.", "Llegaron {n} filas."],
   // health: problems

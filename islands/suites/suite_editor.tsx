@@ -225,7 +225,10 @@ function ExpectationTable({ rows, forms, columns, onChange }: TableProps) {
                 class="button plain icon-only expectation-remove"
                 aria-label={t("suite.remove", { n: at + 1 })}
                 title={t("suite.remove", { n: at + 1 })}
-                onClick={() => onChange(rows.filter((_, i) => i !== at))}
+                onClick={() => {
+                  setRemovals(removals + 1);
+                  onChange(rows.filter((_, i) => i !== at));
+                }}
               >
                 <Icon name="trash" />
               </button>

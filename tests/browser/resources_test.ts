@@ -50,7 +50,7 @@ Deno.test({
       await rows(page).getByText("heavy").waitFor();
       assert.equal(await page.getByRole("button", { name: "Remove default_pool" }).count(), 0);
     });
-    await site.visit("/etl/suites", {}, async (page) => {
+    await site.visit("/etl/suites", { expected: /422/ }, async (page) => {
       const before = await rows(page).count();
       await page.getByRole("button", { name: "New suite" }).click();
       const dialog = page.getByRole("dialog");

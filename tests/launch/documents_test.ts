@@ -1,11 +1,40 @@
 import assert from "node:assert/strict";
-import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { dirname, join, resolve } from "node:path";
 import { testDatabase } from "../helpers/postgres.ts";
+import { startServer } from "../helpers/server.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 
-/** Pages whose blocks are executed; a block of them that is not says so by having no `run`. */
-const EXECUTED = ["docs/first_table.md"];
+/**
+ * Pages whose blocks are executed; a block of them that is not says so by having no `run`. A page that speaks to
+ * localhost:8080 has a server there.
+ */
+const EXECUTED = [
+  "docs/alerts.md",
+  "docs/first_table.md",
+  "docs/maintenance.md",
+  "docs/schedules.md",
+  "docs/typed_tables.md",
+  "docs/typed_views.md",
+  "README.md",
+];
+
+/** Files that a page's reader has. */
+const SALES = "id,sold_at,amount\n1,2026-01-01T10:00:00Z,19.90\n2,no time,5\n";
+const FILES: Record<string, Record<string, string>> = {
+  "README.md": {
+    "orders.csv": "order_id,ordered_at,amount\nA-1,2026-01-01T10:00:00Z,19.90\n",
+    "sales.csv": SALES,
+    "sales/2026-01.csv.gz": SALES,
+    "nightly.json": '{"batch_size": 1000}',
+    "sales.json": JSON.stringify({
+      min_acceptance_ratio: 0,
+      source: { type: "file", path: "sales.csv", name: "sales", key: "id", occurred_at: "sold_at" },
+    }),
+  },
+};
+const SERVER = "localhost:8080";
 
 interface Block {
   command: string;
@@ -13,12 +42,17 @@ interface Block {
   promised: string[];
 }
 
-/** ```sh run blocks of a page, each with the ```out block behind it. */
+/** ```sh run and ```sql run blocks of a page, each with the ```out block behind it. */
 function blocksOf(page: string): Block[] {
   const blocks: Block[] = [];
-  for (const [, info, body = ""] of page.matchAll(/^```(sh run|out)\n([\s\S]*?)^```$/gm)) {
+  for (const [, info, body = ""] of page.matchAll(/^```(sh run|sql run|out)\n([\s\S]*?)^```$/gm)) {
     if (info === "sh run") blocks.push({ command: body, promised: [] });
-    else blocks.at(-1)!.promised.push(...body.split("\n").filter((line) => line.trim() !== ""));
+    else if (info === "sql run") {
+      blocks.push({
+        command: `psql "$KPIS_PG_DSN" -v ON_ERROR_STOP=1 <<'END_OF_SQL'\n${body}END_OF_SQL\n`,
+        promised: [],
+      });
+    } else blocks.at(-1)!.promised.push(...body.split("\n").filter((line) => line.trim() !== ""));
   }
   return blocks;
 }
@@ -42,12 +76,28 @@ async function folder() {
   const dir = await Deno.makeTempDir({ prefix: "etl_document_" });
   await Deno.mkdir(`${dir}/bin`);
   await Deno.mkdir(`${dir}/work`);
+  // curl says with its exit code whether it was answered well
+  await Deno.writeTextFile(
+    `${dir}/bin/curl`,
+    '#!/bin/sh\nexec /usr/bin/curl -sS --fail-with-body "$@"\n',
+    {
+      mode: 0o755,
+    },
+  );
   await Deno.writeTextFile(
     `${dir}/bin/etl`,
     `#!/bin/sh\nINIT_CWD=$PWD ETL_TOOL=etl exec '${Deno.execPath()}' run --quiet -A --no-prompt '${
       join(ROOT, "scripts", "etl.ts")
     }' "$@"\n`,
     { mode: 0o755 },
+  );
+  // in a checkout: `deno task etl …`
+  await Deno.writeTextFile(
+    `${dir}/bin/deno`,
+    '#!/bin/sh\n[ "$1 $2" = "task etl" ] && shift 2 && exec etl "$@"\n',
+    {
+      mode: 0o755,
+    },
   );
   return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
 }
@@ -56,8 +106,21 @@ for (const name of EXECUTED) {
   Deno.test(`${name}: its commands run in order and answer what it promises`, async (t) => {
     await using db = await testDatabase(t);
     await using place = await folder();
-    const blocks = blocksOf(await Deno.readTextFile(join(ROOT, name)));
-    assert.ok(blocks.some(({ promised }) => promised.length > 0));
+    for (const [file, text] of Object.entries(FILES[name] ?? {})) {
+      await Deno.mkdir(dirname(`${place.dir}/work/${file}`), { recursive: true });
+      await Deno.writeFile(
+        `${place.dir}/work/${file}`,
+        file.endsWith(".gz") ? gzipSync(text) : new TextEncoder().encode(text),
+      );
+    }
+    const page = await Deno.readTextFile(join(ROOT, name));
+    await using server = blocksOf(page).some(({ command }) => command.includes(SERVER))
+      ? await startServer({ dsn: db.dsn, env: { ETL_DATA_DIR: `${place.dir}/work` } })
+      : null;
+    const blocks = blocksOf(page).map(({ command, promised }) => ({
+      command: command.replaceAll(SERVER, server?.address.replace("http://", "") ?? SERVER),
+      promised,
+    }));
     // one shell, so that a later block has what an earlier one set
     const script = blocks.map(({ command }, n) =>
       `{\n${command}\n} >"$OUT/${n}" 2>&1 || { echo "block ${n}: exit code $?" >&2; exit 1; }`

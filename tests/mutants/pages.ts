@@ -149,4 +149,28 @@ export const PAGES: Mutant[] = [
     breaks: "a file of the viewer's computer is previewed",
     tests: ["browser/run_form_test.ts: a file of the viewer's computer"],
   },
+  {
+    id: "pages/message-within",
+    file: "vocabulary/messages.ts",
+    find: 'return message === "" ? value : messageOf(value)?.spanish ?? value;',
+    replace: "return value;",
+    breaks: "a message within a message is Spanish, too",
+    tests: ["unit/messages_test.ts: a message within"],
+  },
+  {
+    id: "pages/kwarg-text",
+    file: "islands/suites/kwargs.ts",
+    find: "typed(value) === value",
+    replace: "true",
+    breaks: "a text that looks like a number stays text in the table of a suite",
+    tests: ["unit/dashboard_suite_test.ts: a kwarg's value"],
+  },
+  {
+    id: "pages/replay-taken-away",
+    file: "islands/run/replay.tsx",
+    find: "[name, now[name] ?? null]",
+    replace: "[name, now[name]]",
+    breaks: "a mapping that is emptied for a replay is taken away",
+    tests: ["unit/dashboard_form_test.ts: a replay is asked for"],
+  },
 ];

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { replaySet } from "../../islands/run/replay.tsx";
 import fc from "fast-check";
 import {
   confOf,
@@ -116,5 +117,30 @@ Deno.test("equivalent() quotes any text so that shell and SQL read the same JSON
       assert.deepEqual(JSON.parse(sql.replaceAll("''", "'")), conf);
     }),
     { numRuns: 30 },
+  );
+});
+
+Deno.test("a replay is asked for with what differs from the original alone", () => {
+  const before = {
+    transform: "orders",
+    suite: "",
+    mapping: { "source.key": '["region","id"]', "source.occurred_at": "at" },
+  };
+  assert.deepEqual(replaySet(before, before), {});
+  assert.deepEqual(
+    replaySet(before, {
+      transform: "",
+      suite: "strict",
+      mapping: {
+        "source.key": "id",
+        "source.occurred_at": "",
+        "source.columns": '{"id":"text"}',
+      },
+    }),
+    {
+      transform: null,
+      suite: "strict",
+      source: { key: "id", occurred_at: null, columns: { id: "text" } },
+    },
   );
 });
