@@ -451,6 +451,8 @@ alter table public.etl_improved_audit
       then (details -> 'total_rows')::bigint end) stored;
 create index if not exists etl_improved_audit_run_id on public.etl_improved_audit (run_id);
 create index if not exists etl_improved_audit_created_at on public.etl_improved_audit (created_at);
+create index if not exists etl_improved_audit_dataset on public.etl_improved_audit ((details ->> 'dataset'), audit_id)
+  where event in ('dataset_altered', 'dataset_columns_put', 'dataset_columns_delete');
 comment on table public.etl_improved_audit is 'append-only: what happened to each run, by whom, with which parameters';
 
 create table if not exists public.etl_improved_metrics (
@@ -2706,6 +2708,34 @@ begin
   end if;
   return (result - 'pages') || jsonb_build_object('estimate', case when part then round(estimate)::bigint else (result ->> 'rows')::bigint end,
     'sampled', part, 'bytes', (select coalesce(sum(pg_total_relation_size(p)), 0) from unnest(parts) as p));
+end $$;
+
+-- Rows of a dataset for a suite to be tried on: at most so many and 32 MB of them, as a run shows them to its suite: payload, of a
+-- typed table its columns by the paths that they are made from; and the event's own columns, null of a typed table. Raises not-found.
+create or replace function etl.sample_dataset(dataset text, most integer default 10000)
+returns table (payload text, event_id text, event_type text, occurred_at timestamptz)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  made text;
+begin
+  select * into target from etl.datasets as d where d.dataset = sample_dataset.dataset;
+  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  if relation is null then
+    perform etl.raise_problem('not-found', format('There is no dataset %s that a run has written. GET /api/datasets lists them.', dataset));
+  end if;
+  if target.declared is null then
+    made := 't.payload::text as payload, t.event_id, t.event_type, t.occurred_at';
+  else
+    select format($part$(select jsonb_object_agg(c.value ->> 'path', to_jsonb(t) -> (c.value ->> 'name')) from jsonb_array_elements(%L::jsonb) as c)::text as payload,
+      null::text as event_id, null::text as event_type, null::timestamptz as occurred_at$part$, target.declared -> 'columns') into made;
+  end if;
+  return query execute format($query$
+    select s.payload, s.event_id, s.event_type, s.occurred_at
+    from (select r.*, sum(octet_length(r.payload)) over (rows unbounded preceding) as bytes
+      from (select %s from %s as t limit $1) as r) as s
+    where s.bytes <= 33554432$query$, made, relation) using most;
 end $$;
 
 -- sql/datasets/destination.sql
@@ -7205,6 +7235,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.prolong_server', 'server', 'execute'),
     ('function', 'etl.propose_dataset_columns', 'server', 'execute'),
     ('function', 'etl.profile_dataset', 'server', 'execute'),
+    ('function', 'etl.sample_dataset', 'server', 'execute'),
     ('function', 'etl.search_rejected', 'server', 'execute'),
     ('function', 'etl.public_url', 'server', 'execute'),
     ('function', 'etl.purge', 'server', 'execute'),
@@ -7349,7 +7380,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('975d8f245c158678fbccbf357494f32ddded6d5460fe67fcf503fce4045e15d0')
+insert into etl.setups (checksum) values ('d10960ed3d4d6aba412a37a1799b1fe13ed45c763e1c2303a4460bcc1594492c')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -7357,4 +7388,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"975d8f245c158678fbccbf357494f32ddded6d5460fe67fcf503fce4045e15d0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"d10960ed3d4d6aba412a37a1799b1fe13ed45c763e1c2303a4460bcc1594492c","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

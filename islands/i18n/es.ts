@@ -857,6 +857,8 @@ export const es = {
     "conexiones que puede usar: ETL_CONNECTION_<NOMBRE> contiene la URL, el usuario, la contraseña y las cabeceras",
   "param.source.timeout_ms":
     "tiempo propio del módulo hasta sus siguientes registros, en ms; las peticiones no cuentan",
+  "param.source.read_columns":
+    "false: columns solo dice qué tipos tiene una tabla tipada, y los valores quedan como los da el origen; por omisión true",
   "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 } satisfies Messages & { [path: `param.${string}`]: string };
 
