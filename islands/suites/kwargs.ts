@@ -1,4 +1,4 @@
-import type { KwargForm } from "../../pipeline/expectations/forms.ts";
+import type { KwargForm } from "../../pipeline/expectations/expectations.ts";
 
 /** Rows of a table of expectations, as JSON has them. */
 export interface Row {

@@ -1,7 +1,6 @@
 /// <reference lib="dom" />
 import { useEffect, useState } from "preact/hooks";
-import type { KwargForm } from "../../pipeline/expectations/forms.ts";
-import type { ValidationResult } from "../../pipeline/expectations/expectations.ts";
+import type { KwargForm, ValidationResult } from "../../pipeline/expectations/expectations.ts";
 import type { ColumnProposal } from "../../store/datasets.ts";
 import type { Declared } from "../datasets/columns_editor.tsx";
 import { type ApiError, call } from "../lib/api.ts";
