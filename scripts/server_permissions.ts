@@ -100,9 +100,8 @@ export function serverPermissions(
   const dataDir = resolve(projectDir, required(env, "ETL_DATA_DIR"));
   const spoolDir = resolve(projectDir, required(env, "ETL_SPOOL_DIR"));
   const consumers = env.ETL_CONSUMERS_DIR ? [env.ETL_CONSUMERS_DIR, SQL_PARSER] : [];
-  const own = [env.ETL_TRANSFORMS_DIR, ...consumers, env.ETL_SUITES_DIR].flatMap((dir) =>
-    dir || []
-  );
+  const own = [env.ETL_TRANSFORMS_DIR, env.ETL_SOURCES_DIR, ...consumers, env.ETL_SUITES_DIR]
+    .flatMap((dir) => dir || []);
   const readable = [
     ...PROGRAM.map((dir) => resolve(projectDir, dir)),
     ...own.flatMap((dir) => realPaths(resolve(projectDir, dir))),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { RunDetail } from "../../vocabulary/run_schema.ts";
+import { runCli } from "../helpers/cli.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startOrdersApi } from "../helpers/orders_api.ts";
 
@@ -112,6 +113,8 @@ Deno.test("a source module of the user's", async (t) => {
         url: `${api.url}/v1/`,
         headers: { authorization: `Bearer ${api.token}` },
       }),
+      ETL_CONNECTION_AUTH: `http://client:${encodeURIComponent("secret of it")}@${api.host}/token`,
+      ETL_CONNECTION_STRANGER: `http://client:wrong@${api.host}/token`,
     },
   });
   const payloads = (name: string) => engine.payloads(`public.t_${name}`);
@@ -273,6 +276,55 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
     assert.equal(run.num_chunks, 2);
     assert.deepEqual(await ids("each"), [1, 2]);
   });
+
+  await t.step("OAuth: a token by client credentials, another when it has expired", async () => {
+    const from = api.asked.length;
+    await engine.succeed(rest("by_token", {
+      url: `${api.url}/v1/orders`,
+      paging: { by: "link" },
+      oauth: { connection: "auth", scope: "read" },
+    }, { connections: ["auth"] }));
+    assert.deepEqual(await ids("by_token"), all);
+    // the first token is worth one request: the second page is asked for twice
+    const bearers = api.asked.slice(from).map(({ authorization }) => authorization);
+    assert.deepEqual(bearers, [0, 0, 1, 1].map((n) => `Bearer client_credentials:read:${n}`));
+    const wrong = await engine.runToEnd(rest("no_token", {
+      url: `${api.url}/v1/orders`,
+      oauth: { connection: "stranger" },
+    }, { connections: ["stranger"] }));
+    assert.match(detailOf(wrong), /401/);
+    assert.doesNotMatch(JSON.stringify(wrong) + engine.log.join(), /secret of it|c2VjcmV0/);
+  });
+
+  await t.step(
+    "etl source try shows what a module's first records become, and writes nothing",
+    async () => {
+      const env = {
+        KPIS_PG_DSN: engine.db.dsn,
+        ETL_SOURCES_DIR: engine.config.sourcesDir,
+        ETL_CONNECTION_SHOP: JSON.stringify({
+          url: `${api.url}/v1/`,
+          headers: { authorization: `Bearer ${api.token}` },
+        }),
+        ETL_HTTP_PRIVATE_HOSTS: api.host,
+      };
+      const before = await engine.sql`select count(*)::int as n from etl.runs`;
+      const tried = await runCli(
+        ["source", "try", "crm", "--connection", "shop", "--key", "id", "--json"],
+        { env },
+      );
+      assert.equal(tried.code, 0, tried.err);
+      const { events, sampled } = tried.json() as {
+        events: { event_id: string }[];
+        sampled: number;
+      };
+      assert.deepEqual([sampled, events.length, events[0]!.event_id], [25, 20, "1"]);
+      const broken = await runCli(["source", "try", "throws"], { env });
+      assert.notEqual(broken.code, 0);
+      assert.match(broken.err, /source module throws: it failed in read: no luck/);
+      assert.deepEqual(await engine.sql`select count(*)::int as n from etl.runs`, before);
+    },
+  );
 
   await t.step("an API that leads round in circles fails the run", async () => {
     const run = await engine.runToEnd(rest("circle", { url: "circle", paging: { by: "link" } }));
