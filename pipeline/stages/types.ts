@@ -40,7 +40,10 @@ export async function seeTypes(
     spoolDir: spillDir,
     dataDir: context.dataDir,
     connections: context.connections,
+    target: context.target,
     pageSize: params.db_page_size,
+    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
+    module: env.source,
     limits: context.limits,
     signal,
   });

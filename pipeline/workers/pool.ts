@@ -202,13 +202,14 @@ export class WorkerPool {
         slot.worker.postMessage({ type: "open", context } satisfies ToWorker);
       }
       const { runId, kind, input } = pending;
-      if (kind === "prepare") this.#giveHost(slot, runId);
-      if (kind === "plan" || kind === "prepare") this.#giveSource(slot, runId);
+      const reads = kind === "types" || kind === "prepare";
+      if (reads) this.#giveHost(slot, runId);
+      if (reads || kind === "plan") this.#giveSource(slot, runId);
       slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);
     }
   }
 
-  /** A worker that prepares chunks of a run with a transform module needs a host for it. */
+  /** A worker that reads records of a run with a transform module needs a host for it. */
   #giveHost(slot: Slot, runId: string): void {
     const { params, transformsDir } = this.#contexts.get(runId)!;
     if (params.transform === null || slot.hosts.has(runId)) return;

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/postgres.ts";
-import { waitFor } from "../helpers/wait_for.ts";
 import { World } from "./world.ts";
 
 const DEFINE = new URL("../../pipeline/sources/modules/define.ts", import.meta.url).pathname;
@@ -23,6 +22,7 @@ const RECORDS = 500;
 
 Deno.test("a server killed while a source module reads: another reads what was not done, and the typed table is the same", async (t) => {
   const asked: number[] = [];
+  const held = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   await using api = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
@@ -36,7 +36,12 @@ Deno.test("a server killed while a source module reads: another reads what was n
           headers: { "retry-after": "0" },
         });
       }
-      if (part >= 6) await gate.promise;
+      // the first time it is asked for the columns' types
+      const again = asked.filter((each) => each === part).length > 1;
+      if (again && (part === 6 || part === 8)) {
+        held.resolve();
+        await gate.promise;
+      }
       return Response.json(Array.from({ length: RECORDS }, (_, n) => ({
         id: part * RECORDS + n,
         // every tenth is another version of a record of the part before
@@ -71,11 +76,10 @@ Deno.test("a server killed while a source module reads: another reads what was n
     headers: { "content-type": "application/json" },
     body: JSON.stringify(conf),
   });
-  const { run_id } = await response.json();
-  await waitFor(() => asked.some((part) => part >= 6), {
-    timeoutMs: 60_000,
-    what: "a part that is not answered",
-  });
+  const asked_for = await response.json();
+  assert.equal(response.status, 202, JSON.stringify(asked_for));
+  const { run_id } = asked_for;
+  await held.promise;
   first.kill("SIGKILL");
   await first.ended;
   await world.start({ name: "b" });
@@ -84,7 +88,7 @@ Deno.test("a server killed while a source module reads: another reads what was n
   assert.ok(run.attempt >= 2, `${run.attempt} attempts`);
   // 500 of the first part, of each later one 450 new ones; the later version of a key has won
   const rows = await world.query<{ id: string; at: Date; name: string }>(
-    "select id::text, at, name from public.parts order by id",
+    "select id::text, at, name from public.parts as p order by p.id",
   );
   const expected = new Map<number, { at: number; name: string }>();
   for (let part = 0; part < PARTS; part++) {

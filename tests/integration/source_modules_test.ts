@@ -103,6 +103,7 @@ function detailOf(run: RunDetail): string {
 Deno.test("a source module of the user's", async (t) => {
   await using api = startOrdersApi();
   await using engine = await startEngine(t, {
+    transforms: { double: "export const transform = (r) => ({ ...r, total: r.total * 2 });" },
     sources: {
       ...sources,
       crm: TUTORIAL.replace("../pipeline/sources/modules/define.ts", define),
@@ -276,6 +277,23 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
     assert.equal(run.num_chunks, 2);
     assert.deepEqual(await ids("each"), [1, 2]);
   });
+
+  await t.step(
+    "what modules give goes into typed tables, through a transform module too",
+    async () => {
+      const typed = { layout: "typed" };
+      const run = await engine.succeed({ ...conf("plain", { table: "typed" }), ...typed });
+      assert.equal(run.counts!.inserted, 4500);
+      const [row] = await engine
+        .sql`select big::text, at::text from public.t_typed where id = '2-1499'`;
+      assert.deepEqual({ ...row }, { big: "9007199254740993", at: "1970-01-01 00:00:00+00" });
+      const config = { url: "orders", paging: { by: "link" } };
+      await engine.succeed({ ...rest("typed_rest", config), ...typed, transform: "double" });
+      const [sums] = await engine
+        .sql`select count(*)::int as n, sum(total)::text as total from public.t_typed_rest`;
+      assert.deepEqual({ ...sums }, { n: 25, total: "995.0" });
+    },
+  );
 
   await t.step("OAuth: a token by client credentials, another when it has expired", async () => {
     const from = api.asked.length;

@@ -659,4 +659,12 @@ export const SOURCES: Mutant[] = [
     breaks: "a domain counts as the type below it",
     tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
   },
+  {
+    id: "sources/types-of-modules",
+    file: "pipeline/workers/pool.ts",
+    find: 'const reads = kind === "types" || kind === "prepare";',
+    replace: 'const reads = kind === "prepare";',
+    breaks: "what a module gives goes into a typed table",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
 ];
