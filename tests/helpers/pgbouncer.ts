@@ -1,4 +1,5 @@
 import { freePort } from "../../scripts/postgres/cluster.ts";
+import { lines } from "../../scripts/server_process.ts";
 import { waitFor } from "./wait_for.ts";
 import { isThere } from "./needs.ts";
 
@@ -23,13 +24,15 @@ export async function startBouncer(
 ): Promise<Bouncer> {
   for (let tried = 1;; tried++) {
     const bouncer = await startOnce(dsn, mode);
-    if (bouncer !== null) return bouncer;
-    if (tried === PORTS_TRIED) throw new Error(`pgbouncer ended at once, on ${tried} ports`);
+    if (typeof bouncer !== "string") return bouncer;
+    if (tried === PORTS_TRIED) {
+      throw new Error(`pgbouncer ended at once, on ${tried} ports, the last time with: ${bouncer}`);
+    }
   }
 }
 
-/** Null where it ended before it listened. */
-async function startOnce(dsn: string, mode: "transaction" | "session"): Promise<Bouncer | null> {
+/** What it wrote, where it ended before it listened. */
+async function startOnce(dsn: string, mode: "transaction" | "session"): Promise<Bouncer | string> {
   const dir = await Deno.makeTempDir({ prefix: "etl_bouncer_" });
   const target = new URL(dsn);
   const port = freePort();
@@ -53,7 +56,9 @@ ignore_startup_parameters = extra_float_digits
 `,
   );
   const ids = Deno.uid() === 0 ? await idsOf("postgres") : {};
+  // whatever mask another test of this process has set
   await Deno.chmod(dir, 0o755);
+  await Deno.chmod(`${dir}/pgbouncer.ini`, 0o644);
   const child = new Deno.Command(PROGRAM, {
     // the user that it runs as may not enter where the tests are
     cwd: "/",
@@ -62,8 +67,12 @@ ignore_startup_parameters = extra_float_digits
     clearEnv: true,
     stdin: "null",
     stdout: "null",
-    stderr: "null",
+    stderr: "piped",
   }).spawn();
+  let wrote = "";
+  const reading = (async () => {
+    for await (const line of lines(child.stderr)) wrote = `${wrote}\n${line}`.slice(-2_000);
+  })();
   let ended = false;
   const over = child.status.then(() => ended = true);
   target.port = String(port);
@@ -71,7 +80,7 @@ ignore_startup_parameters = extra_float_digits
     dsn: target.href,
     async [Symbol.asyncDispose]() {
       if (!ended) child.kill("SIGKILL");
-      await over;
+      await Promise.all([over, reading]);
       await Deno.remove(dir, { recursive: true });
     },
   };
@@ -83,7 +92,7 @@ ignore_startup_parameters = extra_float_digits
     }, { what: "pgbouncer to listen" });
     if (!ended) return bouncer;
     await bouncer[Symbol.asyncDispose]();
-    return null;
+    return wrote;
   } catch (error) {
     await bouncer[Symbol.asyncDispose]().catch(() => {});
     throw error;
