@@ -15,6 +15,7 @@ import { peers } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
 import { smallLoad } from "./measures/small_load.ts";
+import { typed } from "./measures/typed.ts";
 import { upload } from "./measures/upload.ts";
 import { typedView } from "./measures/typed_view.ts";
 import { validation } from "./measures/validation.ts";
@@ -25,6 +26,7 @@ const MEASURES: Measure[] = [
   load,
   loadSequential,
   smallLoad,
+  typed,
   upload,
   loadingOnly,
   scale,
