@@ -5,8 +5,8 @@ import { TypeProposer } from "../typed_rows.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Tasks } from "../workers/task.ts";
 
-/** Records of a slice that are looked at: so many of one or two, fewer of many, and not too few of any. */
-const LOOKED_AT = { most: 20_000, together: 40_000, least: 4_000 };
+/** Records that are looked at: so many of all slices together, and not too few of any. */
+const LOOKED_AT = { together: 20_000, least: 4_000 };
 
 /**
  * Which types the values of a slice's first records have, as they come out of the transform; for the first load of a
@@ -47,8 +47,7 @@ export async function seeTypes(
     limits: context.limits,
     signal,
   });
-  const { most, together, least } = LOOKED_AT;
-  const enough = Math.max(least, Math.min(most, together / slices));
+  const enough = Math.max(LOOKED_AT.least, LOOKED_AT.together / slices);
   // a record without a key becomes no row: of such alone no table is made, whose key would be text then
   const keys = [key ?? []].flat().map(fieldReader);
   let looked = 0;
