@@ -45,6 +45,11 @@ async function treeOf(root: number): Promise<Map<number, Stat>> {
   return tree;
 }
 
+/** Ids of a process and its descendants that live. */
+export async function processesOf(root: number): Promise<number[]> {
+  return [...(await treeOf(root)).keys()];
+}
+
 /** CPU seconds that a process and its descendants have used, ended ones included. */
 export async function cpuSecondsOf(root: number): Promise<number> {
   const tree = await treeOf(root);
