@@ -41,7 +41,7 @@ import { VERSION } from "../vocabulary/version.ts";
 import { type Halt, RunControl } from "./run_control.ts";
 import { canBeShared, SharedRun } from "./sharing.ts";
 import { sameOf } from "./same_program.ts";
-import { hasOtherServers, shareRun, unshareRun } from "../store/sharing.ts";
+import { hasOtherServers, type Same, shareRun, unshareRun } from "../store/sharing.ts";
 import {
   type Ending,
   type Execution,
@@ -243,13 +243,13 @@ class RunExecution {
       records: this.#estimate,
       ...destination,
     });
-    const shares = await this.#isToBeShared(chunks);
-    const fillManifest = shares || comparison === "join";
+    const same = await this.#sameToShare(chunks);
+    const fillManifest = same !== null || comparison === "join";
     if (fillManifest && !await createManifest(sql, this.#run)) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
     }
-    if (shares) await this.#share(chunks);
+    if (same !== null) await this.#share(chunks, same);
     const metas = await this.#prepare(chunks, fillManifest);
     this.#tracker.begin("load");
     const decisions = await this.#resolve(metas, { comparison, destinationRows: destination.rows });
@@ -424,17 +424,23 @@ class RunExecution {
     if (stored.length > 0) await refuseWithoutRoom(spillDir, spillBytes(estimate) * left);
   }
 
-  /** Whether other servers are there to help, and could. */
-  async #isToBeShared(chunks: PlannedChunk[]): Promise<boolean> {
+  /** What other servers must have as this one to help; null where the run is not offered, or nobody is there. */
+  async #sameToShare(chunks: PlannedChunk[]): Promise<Same | null> {
     const { sql, serverId, settings } = this.#deps;
     const slices = chunks.map(({ slice }) => slice);
-    return settings.sharesRuns === true &&
-      canBeShared(this.#context, { slices, dataShared: settings.dataShared ?? false }) &&
-      await hasOtherServers(sql, { serverId, version: VERSION });
+    const { sharesRuns = false, dataShared = false } = settings;
+    if (!sharesRuns || !canBeShared(this.#context, { slices, dataShared })) return null;
+    if (!await hasOtherServers(sql, { serverId, version: VERSION })) return null;
+    try {
+      return await sameOf(this.#context);
+    } catch (error) {
+      this.#log.warn("the run is not offered to other servers", { error });
+      return null;
+    }
   }
 
   /** Offers the run to other servers; from here on every chunk is of whoever claims it. */
-  async #share(chunks: PlannedChunk[]): Promise<void> {
+  async #share(chunks: PlannedChunk[], same: Same): Promise<void> {
     const { sql, serverId, settings } = this.#deps;
     const { runId, attempt, params: { db_max_retries, db_retry_initial_ms } } = this.#context;
     const retry = { attempts: db_max_retries, initialMs: db_retry_initial_ms };
@@ -442,7 +448,6 @@ class RunExecution {
     const spillDir = sharedDir(settings.spoolDir, { runId, serverId });
     await Deno.mkdir(spillDir, { recursive: true });
     this.#context = { ...this.#context, holder: of.holder, spillDir };
-    const same = await sameOf(this.#context);
     if (!await withRetry(retry, () => shareRun(sql, of, same))) this.#control.halt("replaced");
     this.#control.throwIfHalted();
     this.#reopen();

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { registeredConsumers } from "../pipeline/consumers/registered.ts";
 import { suiteRows } from "../pipeline/expectations/expectations.ts";
 import { isExecuting, type RunDeps } from "../pipeline/run.ts";
+import { programHash } from "../pipeline/same_program.ts";
 import {
   openSpool,
   removeLeftovers,
@@ -203,6 +204,8 @@ export async function startServices(config: Config, options: ServicesOptions): P
   };
   const endings: (() => unknown)[] = [];
   const helping = executes && shares ? workOnOthersRuns(loop, deps) : null;
+  // of the files as they are now, which are what runs here, whatever is put in their place later
+  if (helping !== null) programHash().catch(() => {});
   if (queue) workOnRequests(loop, sql);
   if (executes) {
     const tidy = async () => {

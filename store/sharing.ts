@@ -149,11 +149,11 @@ export async function sharedProgress(
     select s.stale,
       coalesce((select array_agg(h.chunk_no order by h.chunk_no) from etl.shared_chunks as h
         where h.run_id = s.run_id and h.state in ('prepared', 'publishing')
-          and h.chunk_no <> all(${known.prepared}::integer[])), '{}') as prepared,
+          and not exists (select from unnest(${known.prepared}::integer[]) as k (no) where k.no = h.chunk_no)), '{}') as prepared,
       coalesce((select jsonb_agg(jsonb_build_object('chunk_no', c.chunk_no, 'events', c.events,
           'written', c.inserted + c.updated, 'load_ms', coalesce((c.stage_ms ->> 'load')::float8, 0)) order by c.chunk_no)
         from etl.chunks as c where c.run_id = s.run_id and c.state = 'published'
-          and c.chunk_no <> all(${known.published}::integer[])), '[]') as published
+          and not exists (select from unnest(${known.published}::integer[]) as k (no) where k.no = c.chunk_no)), '[]') as published
     from etl.shared_runs as s where s.run_id = ${of.runId} and s.attempt = ${of.attempt}`;
   return row ?? null;
 }

@@ -81,7 +81,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   await using disks = new Disks(await canMount());
   await using world = await World.create({
     dsn,
-    env: { ETL_RUN_MAX_ATTEMPTS: "20", ETL_CONSUMERS_DIR: consumers },
+    env: { ETL_DATA_SHARED: "true", ETL_RUN_MAX_ATTEMPTS: "20", ETL_CONSUMERS_DIR: consumers },
   });
   await world.query("create table public.soak_events (event_no bigint not null)");
   const course = new Course(world, {
