@@ -34,6 +34,9 @@ function showTimes(): void {
   document.addEventListener("pointerover", ({ target }) => {
     const time = (target as Element).closest("time");
     if (time !== null) time.title = locale.utc(time.dateTime);
+    // and what does not fit its place
+    const cut = (target as Element).closest<HTMLElement>(".clip:not([title])");
+    if (cut !== null && cut.scrollWidth > cut.clientWidth) cut.title = cut.textContent;
   });
 }
 

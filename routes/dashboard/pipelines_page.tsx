@@ -161,7 +161,7 @@ function Pipeline({ row }: { row: PipelineRow }) {
   return (
     <tr data-pipeline={name} class={`urgency-${urgency}`}>
       <th scope="row">
-        <a class="row-link clip" href={href} title={name}>{name}</a>
+        <a class="row-link clip" href={href}>{name}</a>
         {others.length > 0 && (
           <span class="quiet second-line clip" title={others.join(", ")}>
             {t("pipelines.by_schedules", { names: others.join(", ") })}
