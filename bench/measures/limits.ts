@@ -136,7 +136,7 @@ function conf(file: string, table: string): Record<string, unknown> {
 async function measure(world: World): Promise<Row[]> {
   const rows: Row[] = [];
   const scale = world.options.records / 1_000_000;
-  await world.db.query("update etl.pools set slots = 8 where name = 'default_pool'");
+  await world.db.query("update etl.pools set slots = 8 where pool = 'default_pool'");
   for (const each of CASES) {
     world.log(each.name);
     rows.push(await measured(world, each, scale));
