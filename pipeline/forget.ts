@@ -63,10 +63,10 @@ export function partsOf(key: string, count: number): string[] | null {
   return parts.length === count ? parts : null;
 }
 
-const joined = (parts: string[]) =>
-  parts.length === 1
-    ? parts[0]!
-    : parts.map((part) => part.replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+const escaped = (parts: string[]) =>
+  parts.map((part) => part.replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+
+const joined = (parts: string[]) => parts.length === 1 ? parts[0]! : escaped(parts);
 
 const asArray = (parts: string[]) =>
   `{${parts.map((part) => `"${part.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
@@ -161,6 +161,8 @@ function keysOf(
 ): WantedKeys {
   const paths = target.declared === null
     ? keyPathsOf(runs[0]?.source)
+    : target.history
+    ? target.declared.key!.slice(0, -1)
     : target.declared.key ?? [""];
   const plain = partsOf(key, paths.length);
   if (plain === null) {
@@ -179,7 +181,9 @@ function keysOf(
   );
   const both = joined(plain) === joined(stored) ? [plain] : [plain, stored];
   return {
-    eventIds: [...new Set([key, ...both.map(joined)])],
+    eventIds: [
+      ...new Set([key, ...both.map(joined), ...(target.history ? both.map(escaped) : [])]),
+    ],
     parts: both,
     texts: [...new Set(both.flat())],
   };

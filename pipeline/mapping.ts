@@ -21,15 +21,42 @@ export interface Mapping {
 }
 
 /** The mapping part of a source conf. */
-export type MappingConf = Pick<SourceConf, "key" | "event_type" | "occurred_at" | "version">;
+export type MappingConf =
+  & Pick<SourceConf, "key" | "event_type" | "occurred_at" | "version">
+  & {
+    /** `write: history`: each version of a key is an event of its own, and the version a time. */
+    history?: boolean;
+  };
 
 /** Compiles a conf's mapping. The functions throw RowError for a record that lacks what they need. */
 export function compileMapping(conf: MappingConf): Mapping {
+  const { key, version, history = false } = conf;
   return {
-    eventId: conf.key === undefined ? null : keyReader([conf.key].flat()),
+    eventId: key === undefined
+      ? null
+      : history
+      ? versionedKeyReader([key].flat(), version!)
+      : keyReader([key].flat()),
     eventType: eventTypeReader(conf.event_type ?? "record"),
     occurredAt: occurredAtReader(conf.occurred_at),
-    version: versionReader(conf.version),
+    version: versionReader(version),
+  };
+}
+
+/** The key with its version behind a `|`: a time in one form, so that two spellings of it are one version. */
+function versionedKeyReader(paths: string[], version: string): (record: SourceRecord) => string {
+  const parts = paths.map((path) => keyReader([path]));
+  const read = fieldReader(version);
+  return (record) => {
+    const key = parts.map((part) => part(record).replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+    const value = read(record);
+    const time = typeof value === "string" ? toUtcText(value) : null;
+    if (time !== null) return `${key}|${time}`;
+    throw new RowError(
+      "version_invalid",
+      `version field ${version} is no time, which write: history needs`,
+      version,
+    );
   };
 }
 

@@ -58,8 +58,10 @@ export const paramsSchema = z.strictObject({
     .describe(
       "fields that a typed table has no column for: fail before loading, add columns, or quarantine the record",
     ),
-  write: z.enum(["upsert", "append"]).default("upsert")
-    .describe("upsert: newer records change the rows of their keys; append: rows are added only"),
+  write: z.enum(["upsert", "append", "history"]).default("upsert")
+    .describe(
+      "upsert: newer records change the rows of their keys; append: rows are added only; history: every version of a key is kept",
+    ),
   exclude: z.array(fieldPath).max(200).default([])
     .describe("fields of the records that are left out before anything is stored or shown"),
   hash: z.array(fieldPath).max(200).default([])

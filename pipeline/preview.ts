@@ -2,7 +2,14 @@ import type { Event, Rejected } from "./event.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import { missingFieldsWarning, type Privacy } from "./private_fields.ts";
-import { columnsOf, mappingOf, previewSource, sourceNameOf } from "./sources/adapters.ts";
+import {
+  columnsOf,
+  mappingOf,
+  mappingOfRun,
+  previewSource,
+  sourceNameOf,
+  tableKeyOf,
+} from "./sources/adapters.ts";
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
@@ -158,8 +165,8 @@ function asTyped(
   columns: { name: string; type: string }[];
   warnings: string[];
 } {
-  const { key, version } = mappingOf(params.source);
-  const keys = key === undefined ? null : [key].flat();
+  const { version } = mappingOf(params.source);
+  const keys = tableKeyOf(params);
   const proposer = new TypeProposer(keys ?? []);
   for (const { payload } of events) proposer.observe(payload);
   const shaped: TypedTable = table ?? {
@@ -212,7 +219,7 @@ export function chainOf(
     module: host === null ? null : new TransformClient(host, {
       module: params.transform!,
       dir: transformsDir,
-      mapping: mappingOf(params.source),
+      mapping: mappingOfRun(params),
       sourceName,
       limitMs: params.transform_timeout_ms,
     }),

@@ -2,7 +2,7 @@ import type { Event, Rejected } from "./event.ts";
 import { countKeyTypes } from "./mapping.ts";
 import type { Params } from "./params.ts";
 import { type Privacy, PrivateFields, withoutValues } from "./private_fields.ts";
-import { columnsOf, cursorOf, mappingOf } from "./sources/adapters.ts";
+import { columnsOf, cursorOf, mappingOf, mappingOfRun } from "./sources/adapters.ts";
 import { higher } from "./sources/modules/positions.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
@@ -95,7 +95,7 @@ export class RecordChain implements Disposable {
     this.#options = options;
     if (module === null) {
       const transformer = new Transformer({
-        mapping: mappingOf(params.source),
+        mapping: mappingOfRun(params),
         sourceName,
         typed: this.#typed,
       });

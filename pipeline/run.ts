@@ -56,6 +56,7 @@ import {
   isBounded,
   mappingOf,
   sourceNameOf,
+  tableKeyOf,
 } from "./sources/adapters.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
@@ -347,14 +348,14 @@ class RunExecution {
   async #knowColumns(chunks: PlannedChunk[]): Promise<void> {
     if (this.#context.table === null) {
       const { params, sourceName } = this.#context;
-      const { key, version, occurred_at } = mappingOf(params.source);
+      const { version, occurred_at } = mappingOf(params.source);
       const seen = await Promise.all(
         chunks.map(({ slice, chunkNo }) =>
           this.#submit("types", { slice, slices: chunks.length }, chunkNo)
         ),
       );
       this.#control.throwIfHalted();
-      const keys = key === undefined ? null : [key].flat();
+      const keys = tableKeyOf(params);
       const columns = proposeTable(joinTypes(seen.map(({ types }) => types)), {
         conf: columnsOf(params.source),
         keep: keys ?? [],
@@ -371,6 +372,7 @@ class RunExecution {
         version: version ?? null,
         occurred_at: occurred_at ?? null,
         columns,
+        ...(params.write === "history" ? { history: true } : {}),
       };
       this.#context = { ...this.#context, table: proposed };
     }

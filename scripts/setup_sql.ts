@@ -44,6 +44,7 @@ const PARTS = {
     "datasets/first_load",
     "runs/order",
     "datasets/private_fields",
+    "datasets/history",
     "runs/request",
     "runs/admit",
     "runs/attempt",

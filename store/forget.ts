@@ -7,6 +7,8 @@ export interface ForgettingDataset {
   schema_name: string;
   table_name: string;
   declared: TypedTable | null;
+  /** Every version of a key is kept, each under key and version. */
+  history: boolean;
   private: Record<string, { exclude: string[]; hash: string[] }> | null;
 }
 
@@ -15,7 +17,7 @@ export async function datasetToForget(
   dataset: string,
 ): Promise<ForgettingDataset | null> {
   const { rows } = await client.query<ForgettingDataset>(
-    `select schema_name, table_name, declared, private from etl.datasets where dataset = $1`,
+    `select schema_name, table_name, declared, history, private from etl.datasets where dataset = $1`,
     [dataset],
   );
   return rows[0] ?? null;
@@ -50,10 +52,13 @@ export interface ForgottenRows {
   foreign: number;
 }
 
+/** What of an event_id of a history is not its version, which has no | in it. */
+const VERSIONLESS = "regexp_replace(event_id, '\\|[^|]*$', '')";
+
 /** Deletes the rows of keys, as event_id has them, or, of a typed table, in the parts of the key. */
 export async function deleteRows(
   client: Client,
-  { schema_name, table_name, declared }: ForgettingDataset,
+  { schema_name, table_name, declared, history }: ForgettingDataset,
   { eventIds, parts }: { eventIds: string[]; parts: string[][] },
 ): Promise<ForgottenRows> {
   const table = quoteTable(schema_name, table_name);
@@ -64,12 +69,12 @@ export async function deleteRows(
   if (found!.oid === null) return { deleted: 0, foreign: 0 };
   if (declared === null) {
     const { rowCount } = await client.query(
-      `delete from ${table} where event_id = any ($1)`,
+      `delete from ${table} where ${history ? VERSIONLESS : "event_id"} = any ($1)`,
       [eventIds],
     );
     return { deleted: rowCount ?? 0, foreign: 0 };
   }
-  const columns = keyColumns(declared);
+  const columns = history ? keyColumns(declared).slice(0, -1) : keyColumns(declared);
   let deleted = 0;
   let foreign = 0;
   for (const values of parts) {

@@ -17,7 +17,7 @@ export async function privateFields(
   mark: string | null,
 ): Promise<PrivatePaths> {
   const [row] = await sql<{ fields: PrivatePaths }[]>`
-    select etl.declare_private_fields(${runId}, ${mark}) as fields`;
+    select etl.declare_private_fields(${runId}, ${mark}) as fields, etl.declare_history(${runId})`;
   return row!.fields;
 }
 

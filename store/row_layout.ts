@@ -18,6 +18,8 @@ export interface TypedTable {
   version: string | null;
   /** As in the source's mapping. */
   occurred_at: unknown;
+  /** Every version of a key is kept: the last field of the key is the version. */
+  history?: boolean;
   columns: TypedColumn[];
 }
 

@@ -777,7 +777,7 @@ export const es = {
   "param.schema_policy":
     "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
   "param.write":
-    "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas",
+    "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas; history: se conserva cada versión de una clave",
   "param.exclude": "campos de los registros que se omiten antes de guardar o mostrar nada",
   "param.hash": "campos en cuyo lugar se guarda y se muestra un hash con clave (ETL_HASH_SECRET)",
   "param.min_acceptance_ratio":

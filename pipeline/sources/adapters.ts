@@ -64,6 +64,24 @@ export function mappingOf(source: SourceConf): MappingConf {
   return { ...adapterFor(source).mapping, ...source };
 }
 
+interface WritingConf {
+  source: SourceConf;
+  write: string;
+}
+
+/** The mapping of a run: of one that keeps a history each version is an event of its own. */
+export function mappingOfRun({ source, write }: WritingConf): MappingConf {
+  const mapping = mappingOf(source);
+  return write === "history" ? { ...mapping, history: true } : mapping;
+}
+
+/** The fields of the key of a typed table; null where the record's hash is the key. */
+export function tableKeyOf({ source, write }: WritingConf): string[] | null {
+  const { key, version } = mappingOf(source);
+  if (key === undefined) return null;
+  return write === "history" ? [...[key].flat(), version!] : [key].flat();
+}
+
 /** Owner of the rows: the conf's name, else its kind's, else the run_label. */
 export function sourceNameOf(source: SourceConf, runLabel: string): string {
   return source.name ?? adapterFor(source).defaultName ?? runLabel;

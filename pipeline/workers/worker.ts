@@ -25,7 +25,7 @@ import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/integrations/opentelemetry.ts";
 import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
 import { TransformClient } from "../user_code/transform_client.ts";
-import { mappingOf } from "../sources/adapters.ts";
+import { mappingOfRun } from "../sources/adapters.ts";
 import { forgetRanges } from "../sources/http/remote_file.ts";
 import type { TaskEnvironment } from "./environment.ts";
 
@@ -138,7 +138,7 @@ export class TaskRunner {
     open.module = new TransformClient(port, {
       module: name,
       dir: transformsDir,
-      mapping: mappingOf(params.source),
+      mapping: mappingOfRun(params),
       sourceName,
       limitMs: params.transform_timeout_ms,
       signal: open.abort.signal,

@@ -125,6 +125,7 @@ begin
     end if;
   end if;
   errors := errors || etl.private_errors(params, origins);
+  errors := errors || etl.history_errors(params, origins);
   return errors || etl.declaration_errors(params, origins);
 end $$;
 

@@ -42,6 +42,8 @@ alter table etl.datasets add constraint datasets_columns_and_view
 -- Typed tables: what the first load of a dataset has declared.
 alter table etl.datasets add column if not exists declared jsonb;
 comment on column etl.datasets.declared is 'of a typed table, as its first load declared it: {source, key, version, occurred_at, columns: [{name, path, type}]}; null: a table of events';
+alter table etl.datasets add column if not exists history boolean not null default false;
+comment on column etl.datasets.history is 'every version of a key is kept (write: history): key and version together are the key of a row';
 alter table etl.datasets add column if not exists private jsonb;
 comment on column etl.datasets.private is 'personal data by source, as its first run declared it: {source: {exclude: [path], hash: [path], mark}}; mark tells which secret the hashes are made with';
 alter table etl.datasets drop constraint if exists datasets_typed_or_events;

@@ -24,9 +24,14 @@ declare
   part text;
 begin
   params := etl.with_private_fields(params, origins);
+  if origins ->> 'write' = 'default' and exists (
+      select from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name') and d.history) then
+    params := jsonb_set(params, '{write}', '"history"');
+  end if;
   if declared is null then
     return params;
   end if;
+  declared := jsonb_set(declared, '{key}', etl.declared_key(declared));
   if origins ->> 'layout' = 'default' then
     params := jsonb_set(params, '{layout}', '"typed"');
   end if;
@@ -62,6 +67,7 @@ begin
     end if;
     return errors;
   end if;
+  declared := jsonb_set(declared, '{key}', etl.declared_key(declared));
   select errors || coalesce(jsonb_agg(jsonb_build_object('field', e.field, 'value', e.value, 'code', 'conflict',
       'message', 'is not what ' || named || ' has declared',
       'expected', format('%s, or leave it out; `etl dataset alter %s` says what of it can be changed', e.expected, named))), '[]') into errors
@@ -173,6 +179,11 @@ begin
     view_sql = null, fingerprints_from = null;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
+  if declared -> 'history' = 'true' then
+    update etl.datasets as d set history = true
+    where d.dataset = make_typed_table.schema_name || '.' || make_typed_table.table_name;
+    perform etl.make_history_views(schema_name, table_name);
+  end if;
 end $$;
 
 -- Notes what the first load of a typed table declares, and makes the table; answers what holds: what an earlier load has
@@ -253,6 +264,9 @@ begin
   if wrong <> '' then
     perform etl.raise_problem('invalid-conf', wrong);
   end if;
+  if target.history and types <> '{}' then
+    perform etl.drop_history_views(target.schema_name, target.table_name);
+  end if;
   for each in select a.value ->> 'name' as name, a.value ->> 'type' as type from jsonb_array_elements(fresh) as a loop
     if relation is not null then
       execute format('alter table %s add column %I %s', relation, each.name, case each.type when 'integer' then 'bigint' else each.type end);
@@ -268,6 +282,9 @@ begin
       select jsonb_agg(case when types ? (c.value ->> 'name') then c.value || jsonb_build_object('type', etl.plain_type(types ->> (c.value ->> 'name'))) else c.value end order by c.place)
       from jsonb_array_elements(d.declared -> 'columns') with ordinality as c (value, place)) || fresh)
   where d.dataset = alter_dataset.dataset returning * into target;
+  if target.history then
+    perform etl.make_history_views(target.schema_name, target.table_name);
+  end if;
   if fresh <> '[]' or coalesce(types, '{}') <> '{}' then
     insert into public.etl_improved_audit (run_id, event, actor, details)
     values (alter_dataset.run_id, 'dataset_altered', actor, jsonb_build_object('dataset', dataset, 'added', fresh, 'types', coalesce(types, '{}')));

@@ -9,6 +9,8 @@ begin
   end loop;
   insert into etl.datasets select * from pg_temp.etl_restore_datasets on conflict do nothing;
 
+  perform etl.make_history_views(d.schema_name, d.table_name) from etl.datasets as d where d.history;
+
   -- numbers that were given out are not given out again, also where their rows are gone
   for each in
     select t.qualified, i."column", pg_get_serial_sequence(t.qualified, i."column") as sequence, i.last_value
