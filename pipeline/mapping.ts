@@ -48,7 +48,7 @@ function versionedKeyReader(paths: string[], version: string): (record: SourceRe
   const parts = paths.map((path) => keyReader([path]));
   const read = fieldReader(version);
   return (record) => {
-    const key = parts.map((part) => part(record).replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+    const key = parts.map((part) => part(record).replace(/[\\|]/g, "\\$&")).join("|");
     const value = read(record);
     const time = typeof value === "string" ? toUtcText(value) : null;
     if (time !== null) return `${key}|${time}`;
