@@ -3394,7 +3394,8 @@ begin
   begin
     execute format('lock table %s in access exclusive mode', relation);
     execute format('select exists (select from %s)', relation) into filled;
-    if filled then
+    -- or another run has begun while this one waited
+    if filled or not exists (select from pg_index as i where i.indexrelid = key.indexrelid) then
       return false;
     end if;
     insert into etl.first_loads (relation, run_id, primary_key, indexes)
@@ -7567,7 +7568,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('3c8b92187e1bbf0c1e306331f1a6b57031185d9559db87b438bc31d3070aca8a')
+insert into etl.setups (checksum) values ('f432528d4ae037bdf9900a6f4e04d5edcf0304fb23641cca6ab3e62e77a38b53')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -7575,4 +7576,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"3c8b92187e1bbf0c1e306331f1a6b57031185d9559db87b438bc31d3070aca8a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}
+-- etl-improved setup: {"checksum":"f432528d4ae037bdf9900a6f4e04d5edcf0304fb23641cca6ab3e62e77a38b53","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days"]}

@@ -38,7 +38,8 @@ begin
   begin
     execute format('lock table %s in access exclusive mode', relation);
     execute format('select exists (select from %s)', relation) into filled;
-    if filled then
+    -- or another run has begun while this one waited
+    if filled or not exists (select from pg_index as i where i.indexrelid = key.indexrelid) then
       return false;
     end if;
     insert into etl.first_loads (relation, run_id, primary_key, indexes)

@@ -127,6 +127,7 @@ Deno.test("a large first load ends with the indexes that the table had, also whe
 Deno.test("whoever comes while a first load goes on has the key made first", async (t) => {
   await using engine = await startEngine(t);
   const { run, before } = await begun(engine);
+  assert.equal(await beginFirstLoad(engine.deps.sql, run), false, "it has begun");
   // the table is one of events all the time
   const later = await engine.submit(others(6, 100));
   const compared = beforeTasks(engine, async (kind) => {

@@ -621,8 +621,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/first-load-empty",
     file: "sql/datasets/first_load.sql",
-    find: "if filled then",
-    replace: "if false then",
+    find: "if filled or not exists",
+    replace: "if not exists",
     breaks: "indexes are only taken off a table without rows",
     tests: ["integration/first_load_test.ts: whoever comes"],
   },
