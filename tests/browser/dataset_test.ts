@@ -115,7 +115,9 @@ Deno.test({
     await client.query(`
       insert into etl.alert_states (fingerprint, kind, subject, opened_at, last_at)
       values ('stale:public.shop_orders', 'stale', 'public.shop_orders', now(), now());
-      update etl.datasets set stale_after_seconds = 3600 where dataset = 'public.shop_orders'`);
+      update etl.datasets set stale_after_seconds = 3600 where dataset = 'public.shop_orders';
+      -- the server, which looks every few seconds, finds it stale, too
+      update etl.dataset_events set created_at = created_at - interval '2 hours' where dataset = 'public.shop_orders'`);
     await client.end();
     await site.visit(
       path,
