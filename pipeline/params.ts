@@ -58,6 +58,8 @@ export const paramsSchema = z.strictObject({
     .describe(
       "fields that a typed table has no column for: fail before loading, add columns, or quarantine the record",
     ),
+  add_columns: z.boolean().default(false)
+    .describe("add the columns of a run (_etl_…) to a table of your own that lacks them"),
   write: z.enum(["upsert", "append", "history"]).default("upsert")
     .describe(
       "upsert: newer records change the rows of their keys; append: rows are added only; history: every version of a key is kept",

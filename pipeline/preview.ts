@@ -15,7 +15,15 @@ import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.t
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
 import { type ChainOptions, RecordChain } from "./record_chain.ts";
 import { locate } from "./sources/origin.ts";
-import { proposeTable, RowShaper, TypeProposer } from "./typed_rows.ts";
+import {
+  mapOnto,
+  onOwnTable,
+  primaryKeyOf,
+  proposeTable,
+  RowShaper,
+  TypeProposer,
+} from "./typed_rows.ts";
+import type { OwnTable } from "../store/own_tables.ts";
 import type { TypedTable } from "../store/row_layout.ts";
 import type { Json, Plain, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
 import { TransformClient } from "./user_code/transform_client.ts";
@@ -85,6 +93,8 @@ export interface PreviewContext {
   suite: Plain | null;
   /** What a typed dataset has declared; null where there is nothing yet, or its rows are events. */
   table?: TypedTable | null;
+  /** The table of the user's own that is there; null where there is none. */
+  own?: OwnTable | null;
   source: Omit<PlanContext & ReadContext, "signal">;
 }
 
@@ -156,7 +166,7 @@ export async function preview(
 
 /** Events as rows of the typed table that a run would load, or make. */
 function asTyped(
-  { params, table, source }: PreviewContext,
+  { params, table, own = null, source }: PreviewContext,
   events: Event[],
   records: RecordBatch,
 ): {
@@ -169,13 +179,18 @@ function asTyped(
   const keys = tableKeyOf(params);
   const proposer = new TypeProposer(keys ?? []);
   for (const { payload } of events) proposer.observe(payload);
-  const shaped: TypedTable = table ?? {
+  const conf = columnsOf(params.source);
+  const mapped = own === null || table !== null
+    ? null
+    : mapOnto(own, [...Object.keys(proposer.seen), ...keys ?? []], { conf });
+  const proposed: TypedTable = table ?? {
     source: sourceNameOf(params.source, params.run_label),
-    key: keys,
+    key: mapped === null ? keys : keys ?? primaryKeyOf(own!, mapped),
     version: version ?? null,
     occurred_at: null,
-    columns: proposeTable(proposer.seen, { conf: columnsOf(params.source), keep: keys ?? [] }),
+    columns: mapped ?? proposeTable(proposer.seen, { conf, keep: keys ?? [] }),
   };
+  const shaped = own === null ? proposed : onOwnTable(proposed, own);
   const shaper = new RowShaper(shaped, {
     quarantinesUnknown: params.schema_policy === "quarantine",
     maxPayloadBytes: source.limits.maxRecordBytes,
@@ -189,7 +204,9 @@ function asTyped(
     columns: shaped.columns.map(({ name, type }) => ({ name, type })),
     warnings: unknown.length === 0 ? [] : [
       `The table has no column for ${unknown.join(", ")}: ${
-        params.schema_policy === "evolve"
+        own !== null
+          ? "a run would fail, unless its owner adds one"
+          : params.schema_policy === "evolve"
           ? "a run would add them"
           : "a run would fail (schema_policy: evolve adds them)"
       }`,

@@ -172,6 +172,11 @@ export class RecordChain implements Disposable {
     }
   }
 
+  /** Says of rejected records that they are not shown as they were read, where personal data is left out. */
+  tellPrivate(rejected: Rejected[]): void {
+    this.#private?.note(rejected);
+  }
+
   /** What the records say of the whole batch, to be merged with other chunks'; null without a judging suite. */
   finish(): Plain | null {
     const unknown = this.#shaper?.unknown ?? {};

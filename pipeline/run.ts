@@ -28,6 +28,9 @@ import {
   fewTextsWarnings,
   joinTypes,
   joinUnknown,
+  mapOnto,
+  onOwnTable,
+  primaryKeyOf,
   proposeTable,
   type UnknownFields,
   unknownFieldsProblem,
@@ -68,7 +71,8 @@ import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
 import type { ChunkDecision, PrepareResult, RunContext, TaskKind, Tasks } from "./workers/task.ts";
-import type { TypedTable } from "../store/row_layout.ts";
+import type { TypedColumn, TypedTable } from "../store/row_layout.ts";
+import { addMetadataColumns, checkOwnTable, ownTable } from "../store/own_tables.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { beginFirstLoad, endFirstLoad } from "../store/first_load.ts";
@@ -346,6 +350,7 @@ class RunExecution {
 
   /** The columns of a typed table: declared by an earlier load, else by the conf and what the data looks like. */
   async #knowColumns(chunks: PlannedChunk[]): Promise<void> {
+    const { sql } = this.#deps;
     if (this.#context.table === null) {
       const { params, sourceName } = this.#context;
       const { version, occurred_at } = mappingOf(params.source);
@@ -355,31 +360,85 @@ class RunExecution {
         ),
       );
       this.#control.throwIfHalted();
-      const keys = tableKeyOf(params);
-      const columns = proposeTable(joinTypes(seen.map(({ types }) => types)), {
-        conf: columnsOf(params.source),
-        keep: keys ?? [],
-      });
+      const conf = columnsOf(params.source);
+      const types = joinTypes(seen.map(({ types }) => types));
       // without a record and without declared columns there is nothing to make a table of
-      const declared = Object.keys(columnsOf(params.source).columns ?? {}).length > 0;
-      if (!declared && seen.every(({ types }) => Object.keys(types).length === 0)) return;
-      this.#warnings.push(
-        ...fewTextsWarnings(columns, seen.map(({ kinds }) => kinds), columnsOf(params.source)),
-      );
-      const proposed: TypedTable = {
+      if (Object.keys(types).length === 0 && Object.keys(conf.columns ?? {}).length === 0) return;
+      const rest = {
         source: sourceName,
-        key: keys,
         version: version ?? null,
         occurred_at: occurred_at ?? null,
-        columns,
         ...(params.write === "history" ? { history: true } : {}),
       };
-      this.#context = { ...this.#context, table: proposed };
+      let keys = tableKeyOf(params);
+      const own = await ownTable(sql, params);
+      if (own === null) {
+        const columns = proposeTable(types, { conf, keep: keys ?? [] });
+        this.#warnings.push(...fewTextsWarnings(columns, seen.map(({ kinds }) => kinds), conf));
+        this.#context = { ...this.#context, table: { ...rest, key: keys, columns } };
+      } else {
+        const columns = mapOnto(own, [...Object.keys(types), ...keys ?? []], { conf });
+        keys ??= primaryKeyOf(own, columns);
+        await addMetadataColumns(sql, this.#run.run_id, {
+          versioned: version !== undefined,
+          keyless: keys === null,
+        });
+        const lost = keys?.find((path) => columns.every((column) => column.path !== path));
+        if (lost !== undefined) {
+          throw unknownFieldsProblem(params, {
+            [lost]: { records: 1, type: types[lost] ?? "text", example: "the key" },
+          }, own);
+        }
+        this.#context = { ...this.#context, table: { ...rest, key: keys, columns, own: true } };
+      }
     }
-    if (!this.#context.params.dry_run) {
-      const { sql } = this.#deps;
+    const { params } = this.#context;
+    if (!params.dry_run) {
       this.#context.table = await declareTable(sql, this.#run.run_id, this.#context.table!);
     }
+    await this.#meetOwnTable();
+    this.#reopen();
+  }
+
+  /** A table of the user's own may have changed, and this server must be one that may write to it. */
+  async #meetOwnTable(): Promise<void> {
+    const { table, params } = this.#context;
+    if (!table!.own) return;
+    const { sql } = this.#deps;
+    await checkOwnTable(sql, params);
+    const shaped = onOwnTable(table!, (await ownTable(sql, params))!);
+    const types = Object.fromEntries(
+      shaped.columns.flatMap(({ name, type }, i) =>
+        type === table!.columns[i]!.type ? [] : [[name, type]]
+      ),
+    );
+    if (Object.keys(types).length > 0 && !params.dry_run) await this.#alter([], types);
+    this.#context = { ...this.#context, table: shaped };
+  }
+
+  async #alter(add: TypedColumn[], types: Record<string, string> = {}): Promise<TypedTable> {
+    const { schema_name, table_name } = this.#context.params;
+    return await alterTable(this.#deps.sql, `${schema_name}.${table_name}`, {
+      add,
+      types,
+      actor: this.#run.requested_by,
+      runId: this.#run.run_id,
+    });
+  }
+
+  /** Uses the columns that the owner of a table has added since for fields that had none. */
+  async #findColumns(unknown: UnknownFields): Promise<void> {
+    const { params, table } = this.#context;
+    const own = (await ownTable(this.#deps.sql, params))!;
+    const paths = Object.keys(unknown).map((field) => field.replaceAll(".", "\\."));
+    const add = mapOnto(own, paths, { conf: columnsOf(params.source), taken: table!.columns });
+    if (paths.some((path) => add.every((column) => column.path !== path))) {
+      throw unknownFieldsProblem(params, unknown, own);
+    }
+    const evolved = params.dry_run
+      ? { ...table!, columns: [...table!.columns, ...add] }
+      : await this.#alter(add);
+    this.#context = { ...this.#context, table: onOwnTable(evolved, own) };
     this.#reopen();
   }
 
@@ -397,11 +456,7 @@ class RunExecution {
     });
     const evolved = params.dry_run
       ? { ...table, columns: [...table.columns, ...add] }
-      : await alterTable(this.#deps.sql, `${params.schema_name}.${params.table_name}`, {
-        add,
-        actor: this.#run.requested_by,
-        runId: this.#run.run_id,
-      });
+      : await this.#alter(add);
     this.#context = { ...this.#context, table: evolved };
     this.#warnings.push(
       `The table got ${add.length === 1 ? "a column" : `${add.length} columns`}: ${
@@ -531,9 +586,10 @@ class RunExecution {
     this.#control.throwIfHalted();
     const unknown = joinUnknown(metas.map(({ counts }) => counts.unknown_fields));
     if (Object.keys(unknown).length > 0) {
-      if (params.schema_policy !== "evolve") throw unknownFieldsProblem(params, unknown);
+      const { own } = this.#context.table!;
+      if (!own && params.schema_policy !== "evolve") throw unknownFieldsProblem(params, unknown);
       await this.#unshare();
-      await this.#addColumns(unknown);
+      await (own ? this.#findColumns(unknown) : this.#addColumns(unknown));
       return await this.#prepare(
         chunks.map((chunk) => ({ ...chunk, state: "planned" })),
         fillManifest,
@@ -624,9 +680,14 @@ class RunExecution {
   }
 
   async #publish(decisions: ChunkDecision[]): Promise<void> {
+    let refused = 0;
     await forEachLane(decisions, this.#lanes, async (decision) => {
       this.#control.throwIfHalted();
       const result = await this.#submit("publish", { decision }, decision.chunkNo);
+      refused += result.refused;
+      if (refused > MAX_QUARANTINE) {
+        throw tooManyRejected(`The table refused more than ${MAX_QUARANTINE} rows`, undefined);
+      }
       this.#tracker.add("load", {
         busyMs: result.elapsedMs,
         in: decision.events,
@@ -734,7 +795,7 @@ export async function runContext(
     appends: params.write === "append",
     params,
     privacy: privacyOf(params, settings.hashSecret, hashed),
-    table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
+    table: params.layout === "typed" ? await tableOf(sql, params) : null,
     sourceName,
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
@@ -754,6 +815,14 @@ export async function runContext(
     suite: parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null,
     traceparent: run.traceparent,
   };
+}
+
+/** What a typed dataset has declared, with what its table is where it is the user's own; null where there is nothing yet. */
+async function tableOf(sql: Sql, params: Params): Promise<TypedTable | null> {
+  const table = await declaredTable(sql, `${params.schema_name}.${params.table_name}`);
+  if (!table?.own) return table;
+  const own = await ownTable(sql, params);
+  return own === null ? table : onOwnTable(table, own);
 }
 
 /** Only a run that comes back can be late: a replay, or a run that has ended before. */

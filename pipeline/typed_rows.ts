@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
-import { keyColumns, type TypedColumn, type TypedTable } from "../store/row_layout.ts";
+import { quoteIdent } from "../store/pg.ts";
+import { keyColumns, sqlType, type TypedColumn, type TypedTable } from "../store/row_layout.ts";
 import { Canonicalizer, UNSTORABLE, unstorable } from "./canonical.ts";
 import { type Event, rawOf, type Rejected } from "./event.ts";
 import { fieldReader, parsePath } from "./field_path.ts";
@@ -7,6 +8,7 @@ import { digitsOf, normalNumber, numberText } from "./numbers.ts";
 import { ruleOf } from "./stages/transform.ts";
 import { isLonger, longKey, tooLarge } from "./stages/validate.ts";
 import { toUtcText } from "./timestamps.ts";
+import { castsOf, type OwnTable } from "../store/own_tables.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { CellFault } from "./sources/local/csv_values.ts";
@@ -86,6 +88,24 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
   }
 }
 
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** In one form, as it may be a key. */
+function uuidReader(column: TypedColumn): ReadValue {
+  const read = valueReader(column);
+  const name = parsePath(column.path).join(".");
+  return (value, digits) => {
+    const text = read(value, digits);
+    if (text === null || UUID.test(text)) return text?.toLowerCase() ?? null;
+    const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
+    throw new CellFault(
+      "column_type",
+      name,
+      `column ${name}: ${JSON.stringify(shown)} is no uuid`,
+    );
+  };
+}
+
 function unstorableFault(what: "nul" | "surrogate", field: string): CellFault {
   const { rule, message } = UNSTORABLE[what];
   return new CellFault(rule, field, `field ${field} ${message}`);
@@ -136,7 +156,7 @@ export class RowShaper {
       prefix: JSON.stringify(column.name),
       read: fieldReader(column.path),
       digits: digitsReader(column.path),
-      value: valueReader(column),
+      value: table.casts?.[column.name]?.base === "uuid" ? uuidReader(column) : valueReader(column),
     }));
     this.#order = columns.map((_, i) => i).sort((a, b) =>
       columns[a]!.name < columns[b]!.name ? -1 : 1
@@ -270,6 +290,7 @@ export function joinUnknown(chunks: (UnknownFields | undefined)[]): UnknownField
 export function unknownFieldsProblem(
   { schema_name, table_name }: { schema_name: string; table_name: string },
   all: UnknownFields,
+  own: OwnTable | null = null,
 ): Problem {
   const names = Object.keys(all);
   const told = names.slice(0, 5).map((field) =>
@@ -286,9 +307,11 @@ export function unknownFieldsProblem(
       } that ${dataset} has no column for: ${
         told.join(", ")
       }. Nothing was loaded. Add the column ` +
-      `(etl dataset alter ${dataset} --add '${
-        names[0]
-      }:${first.type}'), drop the field in a transform, or send ` +
+      `(${
+        own === null
+          ? `etl dataset alter ${dataset} --add '${names[0]}:${first.type}'`
+          : ownersAdvice(own, names[0]!, first.type)
+      }), drop the field in a transform, or send ` +
       "such records to the quarantine (schema_policy: quarantine).",
     errors: names.map((field) => ({
       field,
@@ -297,6 +320,17 @@ export function unknownFieldsProblem(
       expected: `a column of type ${all[field]!.type}`,
     })),
   });
+}
+
+/** What makes room for a field in a table of the user's own. */
+function ownersAdvice({ relation, owner, columns }: OwnTable, field: string, type: string): string {
+  const name = columnName(field.replaceAll(".", "\\."), new Set());
+  const known = columns.find((column) => column.name === field || column.name === name);
+  return known?.generated
+    ? `the table generates ${known.name}, so no run writes it: name another with {"column": …} in source.columns`
+    : `as its owner, ${owner}: alter table ${relation} add column ${quoteIdent(name)} ${
+      sqlType(type)
+    }; or name one with {"column": …} in source.columns`;
 }
 
 function shown(value: Json): string {
@@ -459,21 +493,114 @@ export function proposeTable(
   const declared = new Map(
     Object.entries(conf.columns ?? {}).map(([name, column]) => [
       name.replaceAll(".", "\\."),
-      plainType(typeof column === "string" ? column : column.type),
+      typeof column === "string" ? { type: column } : column,
     ]),
   );
+  const typeOf = (path: string) => {
+    const column = declared.get(path);
+    return column !== undefined && "type" in column ? plainType(column.type) : undefined;
+  };
   const there = new Set(taken.map(({ path }) => path));
   const names = new Set(taken.map(({ name }) => name));
   const paths = [...new Set([...Object.keys(seen), ...declared.keys(), ...keep])];
   return paths.filter((path) => !there.has(path)).map((path) => {
-    const type = declared.get(path) ?? (!Object.hasOwn(seen, path) || seen[path] === NONE
+    const type = typeOf(path) ?? (!Object.hasOwn(seen, path) || seen[path] === NONE
       ? "text"
       // a key that is text in one record and a number in another is text
       : seen[path]!);
-    const name = columnName(path, names);
+    const name = declared.get(path)?.column ?? columnName(path, names);
     names.add(name);
     return { name, path, type };
   });
+}
+
+/**
+ * Columns of a table of the user's own for fields: the one that the conf names, that of the field's own name, or of the name
+ * that a new column would have. Fields without one are left out, and columns that no run writes.
+ *
+ * @throws {Problem} `invalid-conf` for a column that the conf names and the table does not have.
+ */
+export function mapOnto(
+  { relation, columns }: OwnTable,
+  paths: string[],
+  { conf, taken = [] }: { conf: ColumnsConf; taken?: TypedColumn[] },
+): TypedColumn[] {
+  const open = new Map(
+    columns.filter(({ generated }) => !generated).map(({ name, type }) => [name, type]),
+  );
+  for (const { name } of taken) open.delete(name);
+  const named = new Map(
+    Object.entries(conf.columns ?? {}).flatMap(([field, column]) =>
+      typeof column !== "string" && column.column !== undefined
+        ? [[field.replaceAll(".", "\\."), column.column] as const]
+        : []
+    ),
+  );
+  const there = new Set(taken.map(({ path }) => path));
+  const asked = [...new Set([...named.keys(), ...paths])].filter((path) => !there.has(path));
+  return asked.flatMap((path) => {
+    const wanted = named.get(path);
+    const candidates = wanted === undefined
+      ? [parsePath(path).join("."), columnName(path, new Set())]
+      : [wanted];
+    const name = candidates.find((candidate) => open.has(candidate));
+    if (name === undefined) {
+      if (wanted === undefined) return [];
+      const known = columns.find((column) => column.name === wanted);
+      throw new Problem("invalid-conf", {
+        status: 422,
+        detail: `Field ${path} cannot be stored in column ${wanted}: ${relation} ${
+          known === undefined
+            ? "has no such column"
+            : known.generated
+            ? "generates it, and no run writes it"
+            : "has another field there"
+        }.`,
+        errors: [{
+          field: `source.columns.${path}.column`,
+          value: wanted,
+          message: "is no column",
+        }],
+      });
+    }
+    const type = open.get(name)!;
+    open.delete(name);
+    return [{ name, path, type }];
+  });
+}
+
+/** The key of a table of the user's own where the conf names none: its primary key, if the records have its fields. */
+export function primaryKeyOf(
+  { keys: [primary] }: OwnTable,
+  columns: TypedColumn[],
+): string[] | null {
+  const paths = primary?.map((name) => columns.find((column) => column.name === name)?.path) ?? [];
+  return paths.length > 0 && paths.every((path) => path !== undefined) ? paths : null;
+}
+
+/** A dataset over a table of the user's own, with the types and casts that the table has now. */
+export function onOwnTable(table: TypedTable, own: OwnTable): TypedTable {
+  const types = new Map(own.columns.map(({ name, type }) => [name, type]));
+  const columns = table.columns.map((column) => ({
+    ...column,
+    type: types.get(column.name) ?? column.type,
+  }));
+  const casts = castsOf(own, columns);
+  for (const { name, path } of table.key === null ? [] : keyColumns({ ...table, columns })) {
+    if (!Object.hasOwn(casts, name) || casts[name]!.key !== null) continue;
+    throw new Problem("invalid-conf", {
+      status: 422,
+      detail: `Field ${path} cannot be a key: column ${name} of ${own.relation} is of type ${
+        casts[name]!.base
+      }, whose values are not told apart by their text.`,
+      errors: [{
+        field: "source.key",
+        value: table.key,
+        message: "is no value that rows can be told by",
+      }],
+    });
+  }
+  return { ...table, own: true, columns, casts };
 }
 
 /** A type in the one form in which it is stored. */

@@ -10,6 +10,7 @@ import { isBounded } from "../pipeline/sources/adapters.ts";
 import { previewInWorker } from "../pipeline/workers/aside.ts";
 import { confErrors, resolveParams } from "../store/params.ts";
 import { findSuite } from "../store/suites.ts";
+import { ownTable } from "../store/own_tables.ts";
 import { declaredTable } from "../store/typed_tables.ts";
 import { parseJson } from "../pipeline/sources/json_text.ts";
 import type { Plain } from "../pipeline/sources/source.ts";
@@ -226,6 +227,7 @@ export async function withSource<T>(
   work: (context: PreviewContext) => Promise<T>,
 ): Promise<T> {
   const dataset = `${params.schema_name}.${params.table_name}`;
+  const table = params.layout === "typed" ? await declaredTable(sql, dataset) : null;
   const suite = parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null;
   const privacy = privacyOf(params, config.hashSecret);
   const spoolDir = `${resolve(config.spoolDir)}/preview-${crypto.randomUUID()}`;
@@ -238,7 +240,10 @@ export async function withSource<T>(
       transformsDir: resolve(config.transformsDir),
       sourcesDir: resolve(config.sourcesDir),
       suite,
-      table: params.layout === "typed" ? await declaredTable(sql, dataset) : null,
+      table,
+      own: params.layout === "typed" && (table === null || table.own)
+        ? await ownTable(sql, params)
+        : null,
       source: {
         spoolDir,
         dataDir: resolve(config.dataDir),

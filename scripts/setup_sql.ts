@@ -40,6 +40,7 @@ const PARTS = {
     "datasets/typed_views",
     "datasets/profile",
     "datasets/destination",
+    "datasets/own_tables",
     "datasets/typed_tables",
     "datasets/first_load",
     "runs/order",

@@ -1,4 +1,5 @@
 import type { Client } from "./pg.ts";
+import { REFUSED } from "./quarantine.ts";
 
 /** The counters of a chunk that prepare knows. */
 export interface PreparedChunk {
@@ -67,6 +68,19 @@ export async function lockChunk(
   return { state, counts };
 }
 
+/** The part of the source that a chunk is. */
+export async function sliceOf<Slice>(
+  client: Client,
+  { runId }: Fence,
+  chunkNo: number,
+): Promise<Slice> {
+  const { rows: [row] } = await client.query<{ slice: Slice }>(
+    "select slice from etl.chunks where run_id = $1 and chunk_no = $2",
+    [runId, chunkNo],
+  );
+  return row!.slice;
+}
+
 /** Stores a chunk as prepared; a published one keeps its state. */
 export async function markPrepared(
   client: Client,
@@ -78,8 +92,9 @@ export async function markPrepared(
     text: `update etl.chunks set
         state = case when state = 'published' then state else 'prepared' end,
         attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
-        records_read = $6, rejected = $7, filtered = $8, extra = $9, events = $10,
+        records_read = $6, rejected = $7 + refused.count, filtered = $8, extra = $9, events = $10 - refused.count,
         cursor_nulls = $11, server_id = $12, prepared_at = clock_timestamp(), error = null
+      from (select count(*) from etl.quarantine where run_id = $1 and chunk_no = $2 and rule = '${REFUSED}') as refused
       where run_id = $1 and chunk_no = $2`,
     values: [
       fence.runId,
@@ -103,6 +118,8 @@ export interface PublishedCounts {
   updated: number;
   unchanged: number;
   duplicates: number;
+  /** Rows that the table has refused; default: none. They are rejected, and no events of the chunk. */
+  refused?: number;
 }
 
 /** Thrown where another run's first load has left the table without its key, so that rows could stand there twice. */
@@ -122,7 +139,7 @@ export async function markPublished(
 ): Promise<void> {
   const { rowCount } = await client.query({
     text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
-        unchanged = $6, duplicates = $7, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
+        unchanged = $6, duplicates = $7, rejected = rejected + $10, events = events - $10, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
         published_at = clock_timestamp()
       where run_id = $1 and chunk_no = $2
         and not exists (select from etl.first_loads where relation = to_regclass($9) and run_id <> $1)`,
@@ -136,6 +153,7 @@ export async function markPublished(
       counts.duplicates,
       counts.loadMs,
       counts.table,
+      counts.refused ?? 0,
     ],
   });
   if (rowCount === 0) throw new KeyMissing();

@@ -61,12 +61,14 @@ export async function copyRows(
 export async function createStage(
   client: Client,
   destination: string,
-  { columns }: RowLayout,
+  { columns, stage }: RowLayout,
 ): Promise<string> {
   await client.query(
-    `create temp table etl_stage on commit drop as select ${
-      columns.join(", ")
-    } from ${destination} with no data`,
+    stage === null
+      ? `create temp table etl_stage on commit drop as select ${
+        columns.join(", ")
+      } from ${destination} with no data`
+      : `create temp table etl_stage (${stage}) on commit drop`,
   );
   return "pg_temp.etl_stage";
 }
@@ -83,6 +85,17 @@ export async function upsertStaged(
 ): Promise<
   { inserted: number; updated: number; foreign: { event_id: string; source: string }[] }
 > {
+  const { rows } = await client.query<{ inserted: number; updated: number }>(
+    `with upserted as (${upsertText(destination, rules)})
+    select count(*) filter (where is_new)::integer as inserted,
+      count(*) filter (where not is_new)::integer as updated
+    from upserted`,
+  );
+  return { ...rows[0]!, foreign: await foreignStaged(client, destination, rules) };
+}
+
+/** The upsert of the staged rows, or of those for which `chosen` is true of row `s`; returns `is_new`. */
+export function upsertText(destination: string, rules: Rules, chosen?: string): string {
   const { layout } = rules;
   const { key, fingerprint, firstSeenAt, updatedAt } = layout;
   const columns = layout.columns.join(", ");
@@ -94,25 +107,31 @@ export async function upsertStaged(
     row: "t",
     orderRunId: `excluded.${layout.runId}`,
   });
-  const { rows } = await client.query<{ inserted: number; updated: number }>(
-    `with upserted as (
-      insert into ${destination} as t (${columns}, ${firstSeenAt}, ${updatedAt})
+  return `insert into ${destination} as t (${columns}, ${firstSeenAt}, ${updatedAt})
       -- one order of keys for every run, so that two of them do not wait for each other in a circle
-      select ${columns}, now(), now() from pg_temp.etl_stage order by ${layout.order}
+      select ${layout.values("s").join(", ")}, now(), now() from pg_temp.etl_stage as s
+      ${chosen === undefined ? "" : `where ${chosen}`} order by ${layout.order}
       on conflict (${key.join(", ")}) do update set ${assignments}
       where not ${foreignRow} and t.${fingerprint} is distinct from excluded.${fingerprint}
         and ${newer}
-      returning ${firstSeenAt} = ${updatedAt} as is_new)
-    select count(*) filter (where is_new)::integer as inserted,
-      count(*) filter (where not is_new)::integer as updated
-    from upserted`,
-  );
-  const foreign = await client.query<{ event_id: string; source: string }>(
+      returning ${firstSeenAt} = ${updatedAt} as is_new`;
+}
+
+/** Up to three rows of others that have keys of staged ones. */
+export async function foreignStaged(
+  client: Client,
+  destination: string,
+  { layout }: Rules,
+): Promise<{ event_id: string; source: string }[]> {
+  const values = layout.keyValues("s");
+  const { rows } = await client.query<{ event_id: string; source: string }>(
     `select ${layout.keyText("t")} as event_id, ${
       layout.owner("t")
     } as source from pg_temp.etl_stage as s
-    join ${destination} as t on ${key.map((column) => `t.${column} = s.${column}`).join(" and ")}
+    join ${destination} as t on ${
+      layout.key.map((column, i) => `t.${column} = ${values[i]}`).join(" and ")
+    }
     where ${layout.isForeign("t", "s.source")} limit 3`,
   );
-  return { ...rows[0]!, foreign: foreign.rows };
+  return rows;
 }

@@ -92,14 +92,14 @@ export async function missingGrants(client: Client): Promise<string[]> {
         unnest(coalesce(string_to_array(p[2], ','), array[null])) as c (name)
       where g.kind = 'table' and g.role = 'server'
       union
-      select to_regclass(format('%I.%I', d.schema_name, t.name)), p.privilege, null
-      from etl.datasets as d, lateral (values (d.table_name, array['select', 'insert', 'update', 'delete']),
+      select etl.find_table(d.schema_name, t.name), p.privilege, null
+      from (select * from etl.datasets as o where (o.declared -> 'own') is distinct from 'true') as d, lateral (values (d.table_name, array['select', 'insert', 'update', 'delete']),
         ('etl_improved_metrics', array['select', 'insert', 'update', 'delete']),
         ('etl_improved_audit', array['select', 'insert'])) as t (name, privileges), unnest(t.privileges) as p (privilege)
     )
     select lacks from (
       select 'usage on schema ' || nspname as lacks from pg_namespace
-      where (nspname = 'public' or nspname in (select schema_name from etl.datasets)) and not has_schema_privilege(oid, 'usage')
+      where (nspname = 'public' or nspname in (select schema_name from etl.datasets where (declared -> 'own') is distinct from 'true')) and not has_schema_privilege(oid, 'usage')
       union
       select 'temporary on database ' || current_database()
       where not has_database_privilege(current_database(), 'temporary')
@@ -115,6 +115,16 @@ export async function missingGrants(client: Client): Promise<string[]> {
       where not has_function_privilege(p.oid, 'execute')
     ) as all_of_them order by lacks`);
   return rows.map((row) => row.lacks);
+}
+
+/** The statements for owners of tables of the user's own that runs load into, for what the role lacks. */
+export async function missingOwnGrants(client: Client): Promise<string[]> {
+  const { rows } = await client.query<{ statements: string }>(
+    `select g.statements from etl.datasets as d
+    cross join lateral (select etl.own_table_grants(etl.find_table(d.schema_name, d.table_name), current_user::text) as statements) as g
+    where (d.declared -> 'own')::boolean and g.statements is not null order by d.dataset`,
+  );
+  return rows.map(({ statements }) => statements);
 }
 
 /** Whether a notification of one connection reaches another. */

@@ -20,16 +20,30 @@ export interface QuarantineRow {
   line?: number | null;
 }
 
-/** Replaces what the quarantine holds of a chunk by rows of {@linkcode quarantineText}. */
+/** The rule of records that a table has refused when they were published, by a constraint, a type or a trigger of its own. */
+export const REFUSED = "table_constraint";
+
+/**
+ * Replaces what the quarantine holds of a chunk since it was prepared by rows of {@linkcode quarantineText}. What its table has
+ * refused stays: it was put there in the transaction that published the chunk.
+ */
 export async function replaceQuarantine(
   client: Client,
   { runId, chunkNo }: { runId: string; chunkNo: number },
   blocks: Iterable<Uint8Array>,
 ): Promise<void> {
-  await client.query("delete from etl.quarantine where run_id = $1 and chunk_no = $2", [
-    runId,
-    chunkNo,
-  ]);
+  await client.query(
+    "delete from etl.quarantine where run_id = $1 and chunk_no = $2 and rule <> $3",
+    [runId, chunkNo, REFUSED],
+  );
+  await addToQuarantine(client, blocks);
+}
+
+/** Adds rows of {@linkcode quarantineText}. */
+export async function addToQuarantine(
+  client: Client,
+  blocks: Iterable<Uint8Array>,
+): Promise<void> {
   await copyIn(
     client,
     `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw, raw_bytes, record, file, line) from stdin`,

@@ -21,6 +21,21 @@ export interface TypedTable {
   /** Every version of a key is kept: the last field of the key is the version. */
   history?: boolean;
   columns: TypedColumn[];
+  /** Whether it is a table of the user's own, which no run makes or alters. */
+  own?: boolean;
+  /** Of such a table, as a run finds it, never stored: columns of another type than values are read by, by name. */
+  casts?: Record<string, Cast>;
+}
+
+/** How a value that was read reaches a column of another type. `$` is the value in SQL. */
+export interface Cast {
+  put: string;
+  /** True where the column holds the value as it is; null: it does, or PostgreSQL refuses it. */
+  holds: string | null;
+  /** A type as which a key is compared; null: such a column is no key. */
+  key: string | null;
+  /** Name of the type below domains. */
+  base: string;
 }
 
 /**
@@ -45,6 +60,15 @@ export interface RowLayout {
   keyText(row: string): string;
   /** SQL that gives every run one order of keys, so that two of them do not wait for each other in a circle. */
   order: string;
+  /** Definitions of the columns of a table for rows on their way; null: those of the destination. */
+  stage: string | null;
+  /** Whether COPY takes rows as they are sent. */
+  direct: boolean;
+  /** SQL for the values of a staged row, in the order of `columns`, and for those of its key. */
+  values(row: string): string[];
+  keyValues(row: string): string[];
+  /** SQL that is true where the destination holds the values of a staged row as they are; null: always. */
+  holds(row: string): string | null;
 }
 
 /** Columns of a finished event, in the order in which they are sent. */
@@ -75,6 +99,11 @@ export const EVENTS: RowLayout = {
   owner: (row) => `${row}.source`,
   keyText: (row) => `${row}.event_id`,
   order: 'event_id collate "C"',
+  stage: null,
+  direct: true,
+  values: (row) => EVENTS.columns.map((column) => `${row}.${column}`),
+  keyValues: (row) => [`${row}.event_id`],
+  holds: () => null,
 };
 
 /** The column that holds the record's hash where a table has no key of its own. */
@@ -91,14 +120,31 @@ export function typedLayout(table: TypedTable): RowLayout {
   const keys = keyColumns(table);
   const part = (entry: string, i: number) =>
     keys.length === 1 ? `${entry}.event_id` : `(${entry}.event_id::text[])[${i + 1}]`;
+  const { casts = {} } = table;
+  const staged = [
+    ...(table.key === null ? [HASH_COLUMN] : []),
+    ...table.columns,
+    { name: "_etl_run_id", type: "uuid" },
+    { name: "_etl_fingerprint", type: "bytea" },
+    ...(table.version === null ? [] : [{ name: "_etl_version", type: "numeric" }]),
+  ];
+  const castOf = (name: string) => Object.hasOwn(casts, name) ? casts[name]! : null;
+  const fill = (template: string, row: string, name: string) =>
+    template.replaceAll("$", () => `${row}.${quoteIdent(name)}`);
+  const value = (row: string, name: string) => fill(castOf(name)?.put ?? "$", row, name);
   return {
-    columns: [
-      ...(table.key === null ? [HASH_COLUMN.name] : []),
-      ...table.columns.map(({ name }) => name),
-      "_etl_run_id",
-      "_etl_fingerprint",
-      ...(table.version === null ? [] : ["_etl_version"]),
-    ].map(quoteIdent),
+    columns: staged.map(({ name }) => quoteIdent(name)),
+    stage: staged.map(({ name, type }) => `${quoteIdent(name)} ${sqlType(type)}`).join(", "),
+    direct: Object.keys(casts).length === 0,
+    values: (row) => staged.map(({ name }) => value(row, name)),
+    keyValues: (row) => keys.map(({ name }) => value(row, name)),
+    holds: (row) => {
+      const checks = table.columns.flatMap(({ name }) => {
+        const holds = castOf(name)?.holds ?? null;
+        return holds === null ? [] : [`coalesce(${fill(holds, row, name)}, true)`];
+      });
+      return checks.length === 0 ? null : checks.join(" and ");
+    },
     key: keys.map(({ name }) => quoteIdent(name)),
     fingerprint: "_etl_fingerprint",
     runId: "_etl_run_id",
@@ -107,9 +153,7 @@ export function typedLayout(table: TypedTable): RowLayout {
     updatedAt: "_etl_updated_at",
     hasKey: (row, entry) =>
       keys.map(({ name, type }, i) =>
-        `${row}.${quoteIdent(name)} = ${part(entry, i)}${
-          sqlType(type) === "text" ? "" : `::${sqlType(type)}`
-        }`
+        `${row}.${quoteIdent(name)} = ${part(entry, i)}${asKey(castOf(name)?.key ?? sqlType(type))}`
       ).join(" and "),
     isForeign: (row) => `${row}._etl_run_id is null`,
     owner: () => "'none: no run has written it'::text",
@@ -125,6 +169,8 @@ export function typedLayout(table: TypedTable): RowLayout {
 export function layoutOf({ table }: { table: TypedTable | null }): RowLayout {
   return table === null ? EVENTS : typedLayout(table);
 }
+
+const asKey = (type: string) => type === "text" ? "" : `::${type}`;
 
 /** PostgreSQL's name of a type of a column: `integer` has 64 bits, as in typed views. */
 export function sqlType(type: string): string {

@@ -59,6 +59,7 @@ const GROUPS: [name: string, params: string[]][] = [
     "schema_policy",
     "exclude",
     "hash",
+    "add_columns",
     "audit_table_name",
   ]],
   ["quality", ["suite", "enforce_ge", "on_failure", "min_acceptance_ratio", "transform"]],

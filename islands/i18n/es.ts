@@ -774,6 +774,8 @@ export const es = {
   "param.audit_table_name": "tabla de auditoría",
   "param.layout":
     "events: una fila por evento, su registro como JSON; typed: una columna por campo",
+  "param.add_columns":
+    "añadir las columnas de una ejecución (_etl_…) a una tabla tuya que no las tenga",
   "param.schema_policy":
     "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
   "param.write":

@@ -23,10 +23,15 @@ const columnType = z.string().max(40).regex(
 const words = z.array(z.string().max(200)).max(100);
 const sign = z.string().length(1);
 
+const tableColumn = z.string().min(1).max(63).regex(/^(?!_etl_)/, "the name of a column")
+  .describe("the column of a typed table that holds the field; default: named after the field");
+
 const columnSchema = z.union([
   columnType,
+  z.strictObject({ column: tableColumn }),
   z.strictObject({
     type: columnType,
+    column: tableColumn.optional(),
     format: z.string().min(1).max(100).optional().describe(
       "of a date or timestamptz, as in Python's strptime: %d/%m/%Y; default: ISO 8601",
     ),
@@ -43,7 +48,7 @@ const columnSchema = z.union([
 /** Members of a source that say what its columns hold. */
 export const columnsShape = {
   columns: z.record(z.string().min(1).max(512), columnSchema).optional().describe(
-    'types of columns, by name: {"price": "numeric(12,2)", "sold": {"type": "date", "format": "%d/%m/%Y"}}',
+    'types of columns, by name: {"price": "numeric(12,2)", "sold": {"type": "date", "format": "%d/%m/%Y"}, "No.": {"column": "number"}}',
   ),
   null_values: words.optional().describe(
     "texts that are null in every column; an empty cell always is",
@@ -84,9 +89,13 @@ export interface Columns {
  */
 export function compileColumns(conf: ColumnsConf): Columns | undefined {
   const { columns = {}, null_values: nulls = [] } = conf;
-  const names = Object.keys(columns);
+  const types = Object.entries(columns).flatMap(([name, column]) => {
+    if (typeof column === "string") return [[name, { type: column }] as const];
+    return "type" in column ? [[name, column] as const] : [];
+  });
+  const names = types.map(([name]) => name);
   if (names.length === 0 && nulls.length === 0) return undefined;
-  const puts = new Map(names.map((name) => [name, putter(name, columns[name]!, conf)]));
+  const puts = new Map(types.map(([name, column]) => [name, putter(name, column, conf)]));
   const nullSet = new Set(nulls);
   return {
     of: (name) => puts.get(name),
@@ -196,8 +205,7 @@ function putObject(record: SourceRecord, name: string, value: Json, put: PutText
   record[name] = value;
 }
 
-function putter(name: string, declared: z.infer<typeof columnSchema>, conf: ColumnsConf): PutText {
-  const column = typeof declared === "string" ? { type: declared } : declared;
+function putter(name: string, column: Column, conf: ColumnsConf): PutText {
   const put = typed(name, column, conf);
   const nulls = new Set(column.null_values ?? []);
   if (nulls.size === 0) return put;
@@ -207,7 +215,7 @@ function putter(name: string, declared: z.infer<typeof columnSchema>, conf: Colu
   };
 }
 
-type Column = Exclude<z.infer<typeof columnSchema>, string>;
+type Column = Extract<z.infer<typeof columnSchema>, { type: string }>;
 
 function typed(name: string, column: Column, conf: ColumnsConf): PutText {
   const { type, format, decimal, thousands } = column;

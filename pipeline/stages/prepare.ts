@@ -1,14 +1,14 @@
 import { lockChunk, markPrepared } from "../../store/chunks.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
-import type { Rejected } from "../event.ts";
+import { rawOf, type Rejected } from "../event.ts";
 import { copyKeys, manifestTable, removeKeys } from "../../store/event_keys.ts";
 import { storePrepared } from "../../store/sharing.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { atStage } from "../stage_tracker.ts";
-import { RecordChain } from "../record_chain.ts";
+import { type ChainOptions, RecordChain } from "../record_chain.ts";
 import { readSource } from "../sources/adapters.ts";
-import { sliceBatch } from "../sources/origin.ts";
-import type { RecordBatch } from "../sources/source.ts";
+import { locate, sliceBatch } from "../sources/origin.ts";
+import type { Plain, RecordBatch, Slice } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { keysDigest, readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
@@ -91,18 +91,7 @@ async function makeSpill(
 ): Promise<SpillMeta> {
   const { context, signal } = env;
   const { params, spillDir } = context;
-  using chain = new RecordChain({
-    params,
-    sourceName: context.sourceName,
-    privacy: context.privacy,
-    module: env.module,
-    suite: context.suite,
-    maxPayloadBytes: context.limits.maxRecordBytes,
-    spillDir,
-    attempt: context.attempt,
-    chunkNo: input.chunkNo,
-    table: context.table,
-  });
+  using chain = chainOf(env, input.chunkNo, context.suite);
   const { counts } = chain;
   const memory = new MemoryWatch(context.limits.maxWorkerBytes);
   using writer = await SpillWriter.open({
@@ -113,17 +102,7 @@ async function makeSpill(
     pageSize: params.db_page_size,
     table: context.table,
   });
-  const batches = readSource(params.source, input.slice, {
-    spoolDir: spillDir,
-    dataDir: context.dataDir,
-    connections: context.connections,
-    target: context.target,
-    pageSize: params.db_page_size,
-    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
-    module: env.source,
-    limits: context.limits,
-    signal,
-  });
+  const batches = readSlice(env, input.slice);
   for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
     signal.throwIfAborted();
     memory.look(input.chunkNo);
@@ -150,6 +129,82 @@ async function makeSpill(
   } catch (error) {
     throw atStage(error, "chunk");
   }
+}
+
+/** What becomes of the records of a run's chunk. */
+function chainOf(
+  { context, module }: TaskEnvironment,
+  chunkNo: number,
+  suite: Plain | null,
+  options: Pick<ChainOptions, "judges" | "onRead"> = {},
+): RecordChain {
+  return new RecordChain({
+    ...options,
+    params: context.params,
+    sourceName: context.sourceName,
+    privacy: context.privacy,
+    module,
+    suite,
+    maxPayloadBytes: context.limits.maxRecordBytes,
+    spillDir: context.spillDir,
+    attempt: context.attempt,
+    chunkNo,
+    table: context.table,
+  });
+}
+
+/** The records of a slice of the run's source. */
+export function readSlice(
+  { context, source, signal }: TaskEnvironment,
+  slice: Slice,
+): AsyncIterable<RecordBatch> {
+  const { params, spillDir } = context;
+  return readSource(params.source, slice, {
+    spoolDir: spillDir,
+    dataDir: context.dataDir,
+    connections: context.connections,
+    target: context.target,
+    pageSize: params.db_page_size,
+    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
+    module: source,
+    limits: context.limits,
+    signal,
+  });
+}
+
+/**
+ * Reads a chunk once more for some of its events, by key and fingerprint: what its table has refused goes to the quarantine as
+ * it was read. Those that the source does not give again are missing.
+ */
+export async function readAgain(
+  env: TaskEnvironment,
+  { chunkNo, slice }: { chunkNo: number; slice: Slice },
+  wanted: Set<string>,
+): Promise<Map<string, Rejected>> {
+  const found = new Map<string, Rejected>();
+  let read: RecordBatch | undefined;
+  using chain = chainOf(env, chunkNo, null, { judges: false, onRead: (batch) => read = batch });
+  for await (const { events } of chain.pass(readSlice(env, slice))) {
+    const rejected: Rejected[] = [];
+    for (const event of events) {
+      const name = eventName(event);
+      if (!wanted.has(name)) continue;
+      const { position, output } = event;
+      rejected.push({ position, output, rule: "", message: "", field: null, raw: rawOf(event) });
+      // of several that are the same the last one counts
+      found.set(name, rejected.at(-1)!);
+    }
+    locate(rejected, read!, chain.counts.records_read - read!.length);
+    chain.tellPrivate(rejected);
+  }
+  return found;
+}
+
+/** What tells an event of a chunk from those with another content. */
+export function eventName(
+  { eventId, fingerprint }: { eventId: string; fingerprint: string },
+): string {
+  return `${fingerprint} ${eventId}`;
 }
 
 /** The same batches, one of which ends exactly behind the first `count` records. */

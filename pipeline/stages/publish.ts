@@ -2,8 +2,10 @@ import { KeyMissing, lockChunk, markPublished, type PublishedCounts } from "../.
 import { errorCode } from "../../store/errors.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
+import { numberStaged, refusesRow, refuseUnheld, siftStaged } from "../../store/refused_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
 import { layoutOf } from "../../store/row_layout.ts";
+import { quarantineRefused } from "./refused_rows.ts";
 import { foreignRowsProblem } from "./resolve.ts";
 import { readDecision } from "../../store/sharing.ts";
 import { chunkFile, positionsOf, readPositions, writePositions } from "../spill/layout.ts";
@@ -32,19 +34,25 @@ export async function publishChunk(
 ): Promise<PublishResult> {
   const started = performance.now();
   const { context, connection } = env;
-  let upsertAll = false;
+  let upsertAll = !layoutOf(context).direct;
+  let sifts = false;
   const once = () =>
     connection.transaction(transactionOptions(env), async (client) => {
       const { state, counts: earlier } = await lockChunk(client, context, decision.chunkNo);
       // by another attempt, or by this one whose commit was not confirmed
-      if (state === "published") return { published: false, ...earlier };
+      if (state === "published") return { published: false, refused: 0, ...earlier };
       if (context.holder !== null) await takePositions(client, context, decision.chunkNo);
-      const written = await writeRows(client, context, decision, upsertAll);
-      const counts: PublishedCounts = {
+      const written = sifts
+        ? await siftRows(client, env, decision)
+        : await writeRows(client, context, decision, upsertAll);
+      const counts: Required<PublishedCounts> = {
+        refused: 0,
         ...written,
         duplicates: decision.duplicates,
-        unchanged: decision.events - decision.duplicates - written.inserted - written.updated,
+        unchanged: 0,
       };
+      counts.unchanged = decision.events - counts.duplicates - counts.refused - counts.inserted -
+        counts.updated;
       const loadMs = performance.now() - started;
       await markPublished(client, context, decision.chunkNo, {
         ...counts,
@@ -54,7 +62,7 @@ export async function publishChunk(
       });
       return { published: true, ...counts };
     });
-  let result: (PublishedCounts & { published: boolean }) | null = null;
+  let result: (Required<PublishedCounts> & { published: boolean }) | null = null;
   while (result === null) {
     try {
       result = await once();
@@ -64,8 +72,9 @@ export async function publishChunk(
           transactionOptions(env),
           (client) => endOthersFirstLoad(client, context.params),
         );
-      } else if (errorCode(error) !== UNIQUE_VIOLATION || upsertAll) throw error;
-      else upsertAll = true;
+      } else if (errorCode(error) === UNIQUE_VIOLATION && !upsertAll) upsertAll = true;
+      else if (context.table === null || sifts || !refusesRow(errorCode(error))) throw error;
+      else sifts = true;
     }
   }
   await removeRows(context, decision.chunkNo);
@@ -116,6 +125,8 @@ async function writeRows(
   };
   if (upsertAll && inserts > 0) await copyRows(client, stage, await rows("inserts"));
   if (updates > 0) await copyRows(client, stage, await rows("updates"));
+  const held = layout.holds("s");
+  if (held !== null) await refuseUnheld(client, held);
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
     layout,
     late: context.late,
@@ -125,6 +136,57 @@ async function writeRows(
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }
   return { inserted: (upsertAll ? 0 : inserts) + inserted, updated };
+}
+
+/**
+ * Writes a chunk some of whose rows the table refuses: those go to the quarantine, and the rest is written. All goes through
+ * the staging table.
+ */
+async function siftRows(
+  client: Client,
+  env: TaskEnvironment,
+  decision: ChunkDecision,
+): Promise<{ inserted: number; updated: number; refused: number }> {
+  const { context } = env;
+  const { chunkNo, events } = decision;
+  const destination = quoteTable(context.params.schema_name, context.params.table_name);
+  const layout = layoutOf(context);
+  const stage = { table: await createStage(client, destination, layout), layout };
+  await numberStaged(client);
+  const blockBytes = await flushBytes(context, decision);
+  const positions: number[] = [];
+  for (const kind of ["inserts", "updates"] as const) {
+    if (decision[kind] === 0) continue;
+    const chosen = decision[kind] === events
+      ? undefined
+      : await readPositions(context, chunkNo, kind);
+    await copyRows(
+      client,
+      stage,
+      readRows(context.spillDir, chunkNo, { blockBytes, positions: chosen }),
+    );
+    for (let i = 0; i < decision[kind]; i++) positions.push(chosen?.[i] ?? i);
+  }
+  const { foreign, refused, hopeless, inserted, updated } = await siftStaged(client, destination, {
+    layout,
+    late: context.late,
+    appends: context.appends,
+  }, {
+    givesUp: chunkNo === 0 && !context.isReplay &&
+      positions.length + decision.duplicates === events,
+  });
+  if (foreign.length > 0) {
+    throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
+  }
+  if (refused.length > 0) {
+    await quarantineRefused(client, env, {
+      chunkNo,
+      positions: Int32Array.from(positions),
+      refused,
+      hopeless,
+    });
+  }
+  return { inserted, updated, refused: refused.length };
 }
 
 /** db_page_size rows of this chunk, in bytes. */

@@ -1,7 +1,8 @@
 import { RecordChain } from "../record_chain.ts";
-import { mappingOf, readSource } from "../sources/adapters.ts";
+import { mappingOf } from "../sources/adapters.ts";
 import { fieldReader } from "../field_path.ts";
 import { TypeProposer } from "../typed_rows.ts";
+import { readSlice } from "./prepare.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Tasks } from "../workers/task.ts";
 
@@ -16,7 +17,7 @@ export async function seeTypes(
   env: TaskEnvironment,
   { slice, slices }: Tasks["types"]["input"],
 ): Promise<Tasks["types"]["output"]> {
-  const { context, signal } = env;
+  const { context } = env;
   const { params, spillDir } = context;
   using chain = new RecordChain({
     params,
@@ -36,22 +37,11 @@ export async function seeTypes(
     ...[version ?? []].flat(),
     ...[typeof occurred_at === "object" ? occurred_at.field : occurred_at ?? []].flat(),
   ]);
-  const batches = readSource(params.source, slice, {
-    spoolDir: spillDir,
-    dataDir: context.dataDir,
-    connections: context.connections,
-    target: context.target,
-    pageSize: params.db_page_size,
-    ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
-    module: env.source,
-    limits: context.limits,
-    signal,
-  });
   const enough = Math.max(LOOKED_AT.least, LOOKED_AT.together / slices);
   // a record without a key becomes no row: of such alone no table is made, whose key would be text then
   const keys = [key ?? []].flat().map(fieldReader);
   let looked = 0;
-  for await (const { events } of chain.pass(batches)) {
+  for await (const { events } of chain.pass(readSlice(env, slice))) {
     for (const { payload } of events) {
       if (keys.every((read) => (read(payload) ?? null) !== null)) proposer.observe(payload);
     }

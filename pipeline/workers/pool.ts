@@ -202,7 +202,9 @@ export class WorkerPool {
         slot.worker.postMessage({ type: "open", context } satisfies ToWorker);
       }
       const { runId, kind, input } = pending;
-      const reads = kind === "types" || kind === "prepare";
+      // a typed table may refuse records, which are read again then
+      const reads = ["prepare", "types"].includes(kind) ||
+        kind === "publish" && this.#contexts.get(runId)!.table !== null;
       if (reads) this.#giveHost(slot, runId);
       if (reads || kind === "plan") this.#giveSource(slot, runId);
       slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);

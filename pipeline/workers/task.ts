@@ -91,6 +91,8 @@ export interface PublishResult {
   updated: number;
   unchanged: number;
   duplicates: number;
+  /** Rows that a constraint, a type or a trigger of the table has refused. */
+  refused: number;
   elapsedMs: number;
 }
 

@@ -9,6 +9,7 @@ import {
   functionTexts,
   missingGrants,
   missingOf,
+  missingOwnGrants,
   notifies,
   type OriginalTable,
   originalTables,
@@ -271,11 +272,19 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
     );
   }
   const lacks = await missingGrants(client);
-  return lacks.length > 0
-    ? fail(
+  if (lacks.length > 0) {
+    return fail(
       "rights",
       `${role} lacks ${some(lacks)}`,
       `Run deno task setup-db --role ${role} with the connection string of the schema's owner.`,
+    );
+  }
+  const own = await missingOwnGrants(client);
+  return own.length > 0
+    ? fail(
+      "rights",
+      `${role} may not load into tables of others`,
+      `As their owner: ${own.join("; ")}`,
     )
     : ok("rights", `${role} has what it needs`);
 }

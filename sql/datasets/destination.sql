@@ -1,5 +1,12 @@
 -- The tables that a run writes to: which are refused, which are made, which are registered.
 
+-- A table by its name; null where there is none. Unlike to_regclass it needs no right on the schema.
+create or replace function etl.find_table(schema_name text, table_name text) returns regclass
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.oid::regclass from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+  where n.nspname = schema_name and c.relname = table_name
+$$;
+
 -- Refuses schemas that are no place for data: those of PostgreSQL, its extensions and the pipeline itself.
 create or replace function etl.check_schema(schema_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
@@ -69,7 +76,7 @@ comment on function etl.is_trusted(regclass) is 'whether this session may write 
 -- The table of this name in a run's schema, where it is there and trusted, else the public one.
 create or replace function etl.home_of(schema_name text, table_name text, public_table regclass) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select case when coalesce(etl.is_trusted(to_regclass(format('%I.%I', schema_name, table_name))), false)
+  select case when coalesce(etl.is_trusted(etl.find_table(schema_name, table_name)), false)
     then format('%I.%I', schema_name, table_name) else public_table::text end
 $$;
 

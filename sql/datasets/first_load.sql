@@ -19,6 +19,7 @@ begin
   if relation is null or not exists (
       select from pg_class as c join pg_roles as o on o.oid = c.relowner
       where c.oid = relation and o.rolname = current_user and c.relkind = 'r' and c.relreplident = 'd')
+      or exists (select from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name and (d.declared -> 'own')::boolean)
       or exists (select from pg_inherits as i where relation in (i.inhrelid, i.inhparent))
       or exists (select from pg_rewrite as r where r.ev_class = relation)
       -- those of foreign keys too

@@ -57,12 +57,9 @@ declare
 begin
   if declared is null then
     if params ->> 'layout' = 'typed' then
-      relation := to_regclass(format('%I.%I', params ->> 'schema_name', params ->> 'table_name'));
+      relation := etl.find_table(params ->> 'schema_name', params ->> 'table_name');
       if relation is not null then
-        errors := errors || jsonb_build_object('field', 'table_name', 'value', params -> 'table_name', 'code', 'conflict',
-          'message', case when etl.lacks_of_events(relation) is null then 'is a table of events'
-            else 'is a table that no run has made' end || ', into which no typed load goes',
-          'expected', 'the name of a table that does not exist yet');
+        errors := errors || etl.own_table_errors(relation, params);
       end if;
     end if;
     return errors;
@@ -89,7 +86,13 @@ begin
     select 'source.columns.' || given.name, given.value, to_jsonb(c.value ->> 'type')::text
     from jsonb_each(case jsonb_typeof(params #> '{source,columns}') when 'object' then params #> '{source,columns}' else '{}' end) as given (name, value)
     join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(given.name, '.', '\.')
-    where etl.plain_type(coalesce(given.value ->> 'type', given.value #>> '{}')) <> c.value ->> 'type') as e;
+    where not coalesce((declared -> 'own')::boolean, false)
+      and etl.plain_type(coalesce(given.value ->> 'type', case jsonb_typeof(given.value) when 'string' then given.value #>> '{}' end)) <> c.value ->> 'type'
+    union all
+    select 'source.columns.' || given.name || '.column', given.value -> 'column', to_jsonb(c.value ->> 'name')::text
+    from jsonb_each(case jsonb_typeof(params #> '{source,columns}') when 'object' then params #> '{source,columns}' else '{}' end) as given (name, value)
+    join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(given.name, '.', '\.')
+    where given.value ->> 'column' <> c.value ->> 'name') as e;
   return errors;
 end $$;
 
@@ -107,7 +110,11 @@ declare
   typed boolean := run.params ->> 'layout' = 'typed';
   relation regclass;
 begin
-  if make then
+  if etl.loads_own(run) then
+    -- the server that loads it checks it (etl.check_own_table): nobody writes to it here, nor makes tables beside it
+    perform etl.check_schema(run.schema_name);
+    return;
+  elsif make then
     perform etl.ensure_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
   else
     perform etl.check_destination(run.schema_name, etl.event_table(run), run.audit_table_name);
@@ -115,8 +122,7 @@ begin
   if typed then
     perform etl.check_schema(run.schema_name);
     relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
-    if relation is not null and (not etl.is_typed(relation) or not exists (
-        select from etl.datasets as d where d.dataset = concat_ws('.', run.schema_name, run.table_name) and d.declared is not null)) then
+    if relation is not null and not etl.is_typed(relation) then
       perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table that a run has made. Name another table_name.', relation),
         jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
     end if;
@@ -201,11 +207,13 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended(format('etl destination %I.%I', run.schema_name, run.table_name), 0));
   select d.declared into known from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name;
-  relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
+  relation := etl.find_table(run.schema_name, run.table_name);
   if relation is not null and known is not null then
     return known;
   elsif relation is not null then
-    perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table. Name another table_name.', relation));
+    return etl.declare_own_table(run, declare_dataset.declared);
+  elsif (known -> 'own')::boolean then
+    perform etl.raise_problem('destination-mismatch', format('%I.%I is gone: it was a table of its owner, which no run makes anew.', run.schema_name, run.table_name));
   elsif not has_schema_privilege(session_user, run.schema_name, 'create') then
     perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
       run.schema_name, run.table_name, session_user, run.schema_name, session_user));
@@ -221,7 +229,7 @@ comment on function etl.declare_dataset(uuid, jsonb) is 'notes what the first lo
 create or replace function etl.analyze_dataset(dataset text) returns void
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  relation regclass := (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) from etl.datasets as d
+  relation regclass := (select etl.find_table(d.schema_name, d.table_name) from etl.datasets as d
     where d.dataset = analyze_dataset.dataset and d.declared is not null);
 begin
   if relation is null or not etl.is_trusted(relation) or not has_table_privilege(session_user, relation, 'insert') then
@@ -246,7 +254,10 @@ begin
   if target.declared is null then
     perform etl.raise_problem('not-found', format('There is no typed dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
   end if;
-  relation := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  relation := etl.find_table(target.schema_name, target.table_name);
+  if (target.declared -> 'own')::boolean then
+    return etl.alter_own_dataset(target, coalesce(add, '[]'), coalesce(types, '{}'), actor, run_id);
+  end if;
   if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not change %s. As an owner: grant insert on %s to %I', session_user, dataset, relation, session_user));
   end if;

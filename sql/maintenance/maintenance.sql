@@ -147,7 +147,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select f.relation::regclass, 'created_at'::name from family as f
   union all
   select stored.relation, 'occurred_at'
-  from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d where d.maintained) as t
+  from (select etl.find_table(d.schema_name, d.table_name) as relation from etl.datasets as d where d.maintained) as t
   -- the partitions of a table one by one, where this role may clean them, else all through their table
   cross join lateral (select array_agg(p.relid) as relations, bool_and(has_table_privilege(p.relid, 'select')
       and has_table_privilege(p.relid, 'update') and has_table_privilege(p.relid, 'delete') and etl.is_trusted(p.relid)) as may

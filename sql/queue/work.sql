@@ -75,7 +75,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     select 'maintenance' from etl.maintenance_runs as m where m.state in ('queued', 'running') and m.next_attempt_at <= clock_timestamp()
     union all
     select 'fingerprints' where exists (select from etl.datasets as d where d.fingerprints_from is not null
-      and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
+      and etl.find_table(d.schema_name, d.table_name) is not null)
     union all
     select 'job ' || j.name from etl.jobs as j where j.next_at <= clock_timestamp()
   ) as w

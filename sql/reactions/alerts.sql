@@ -278,7 +278,7 @@ begin
       when state.kind = 'stale' then
         case when not exists (select from etl.datasets as d, etl.reaction_settings as s where d.dataset = state.subject
             and coalesce(d.stale_after_seconds, s.stale_after_seconds) is not null
-            and to_regclass(format('%I.%I', d.schema_name, d.table_name)) is not null)
+            and etl.find_table(d.schema_name, d.table_name) is not null)
           then 'The dataset is gone, or may be as old as it likes.' end
       when state.kind in ('consumer_failed', 'consumer_late') then
         case when not exists (select from etl.consumers as c where c.active and c.consumer = split_part(state.subject, ' ', 1))

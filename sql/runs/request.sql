@@ -123,7 +123,7 @@ begin
     when 'number' then resolved.params ->> 'sla_seconds' else resolved.params #>> '{sla_seconds,run}' end)::double precision;
 
   perform etl.prepare_destination(run, immediate and not run.dry_run
-    and (run.schedule is null or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name)));
+    and (run.schedule is null or etl.loads_own(run) or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name)));
   if immediate then
     existing := etl.make_way(run);
     if existing is not null then

@@ -14,7 +14,7 @@ declare
   each record;
 begin
   for each in
-    select c.oid::regclass as relation from pg_class as c join etl.datasets as d on c.oid = to_regclass(format('%I.%I', d.schema_name, d.table_name))
+    select c.oid::regclass as relation from pg_class as c join etl.datasets as d on c.oid = etl.find_table(d.schema_name, d.table_name)
     where d.fingerprints_from is not null and obj_description(c.oid, 'pg_class') = 'events loaded by etl_improved, taken over'
       and pg_get_userbyid(c.relowner) = etl.owner()
   loop

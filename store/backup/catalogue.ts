@@ -13,6 +13,15 @@ function has(relation: string, columns: string[]): string {
     and h.attname = any ('{${columns.join(",")}}')) = ${columns.length}`;
 }
 
+/** SQL for a table by its name, without a right on its schema, in the words of any version of the schema. */
+function named(schema: string, table: string): string {
+  return `(select n_c.oid::regclass from pg_class as n_c join pg_namespace as n_n on n_n.oid = n_c.relnamespace
+    where n_n.nspname = ${schema} and n_c.relname = ${table})`;
+}
+
+/** Tables of the user's own are their owner's to back up: a restore would write to them. As JSON: an older schema has no such column. */
+const NOT_OWN = "to_jsonb(d) #> '{declared,own}' is distinct from 'true'";
+
 /**
  * Every table that a backup holds, in the order of restoring: those of schema etl,
  * every audit and metrics table (the public ones, their children in other
@@ -30,11 +39,15 @@ const TABLES = `
     union all
     -- a run names what it likes: only tables that are what they should be
     select a.relation, 'reported', 1001
-    from (select distinct to_regclass(format('%I.%I', r.schema_name, r.audit_table_name)) as relation from etl.runs as r) as a
+    from (select distinct ${
+  named("r.schema_name", "r.audit_table_name")
+} as relation from etl.runs as r) as a
     where ${has("a.relation", AUDIT)}
     union all
     select d.relation, 'destination', 2000
-    from (select to_regclass(format('%I.%I', d.schema_name, d.table_name)) as relation from etl.datasets as d) as d
+    from (select ${
+  named("d.schema_name", "d.table_name")
+} as relation from etl.datasets as d where ${NOT_OWN}) as d
     where ${has("d.relation", EVENTS)} or ${has("d.relation", TYPED)}
   )
   select n.nspname as schema_name, c.relname as table_name, min(w.kind) as kind,
@@ -66,12 +79,12 @@ const DESTINATIONS = `
     select 'public', 'etl_improved_audit'
     union
     select r.schema_name, r.audit_table_name from etl.runs as r
-    where ${has("to_regclass(format('%I.%I', r.schema_name, r.audit_table_name))", AUDIT)}
+    where ${has(named("r.schema_name", "r.audit_table_name"), AUDIT)}
   ), datasets as (
     -- as JSON: an older schema has no such column
     select d.schema_name, d.table_name, nullif(to_jsonb(d) -> 'declared', 'null') as declared from etl.datasets as d
-    where ${has("to_regclass(format('%I.%I', d.schema_name, d.table_name))", EVENTS)}
-      or ${has("to_regclass(format('%I.%I', d.schema_name, d.table_name))", TYPED)}
+    where ${NOT_OWN} and (${has(named("d.schema_name", "d.table_name"), EVENTS)}
+      or ${has(named("d.schema_name", "d.table_name"), TYPED)})
   )
   select coalesce(d.schema_name, a.schema_name) as schema_name, coalesce(d.table_name, 'etl_improved_events') as table_name,
     coalesce(a.audit_table_name, 'etl_improved_audit') as audit_table_name, d.declared

@@ -398,15 +398,10 @@ Deno.test("a later conf may repeat and leave out what the first load has declare
       },
     );
   }
-  // tables of another kind
-  await engine.sql`create table public.own (id bigint primary key)`;
-  for (const table_name of ["own", "etl_improved_events"]) {
-    await assert.rejects(
-      load(engine, [{ id: 5 }], { table_name }),
-      /table_name is a table/,
-      table_name,
-    );
-  }
+  await assert.rejects(
+    load(engine, [{ id: 5 }], { table_name: "etl_improved_events" }),
+    /table_name is a table of events/,
+  );
   const again = [...await engine.sql`select id::int, price::float from orders order by id`].map((
     r,
   ) => ({ ...r }));

@@ -63,6 +63,10 @@ table its columns can be queried by name; with --typed they are columns of the t
       value: "FIELDS",
       help: "fields in whose place a keyed hash is stored and shown (ETL_HASH_SECRET)",
     },
+    "add-columns": {
+      type: "boolean",
+      help: "into a table of your own: add the columns that a run needs (_etl_…)",
+    },
     format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
     set: {
       type: "string",
@@ -77,6 +81,7 @@ table its columns can be queried by name; with --typed they are columns of the t
     "etl load orders.csv --key order_id --time ordered_at --to orders",
     "etl load 'sales/2026-*.parquet' --key id",
     "etl load 'sales/2026-*.parquet' --typed --key region,id --to sales",
+    "etl load orders.csv --typed --add-columns --to shop.orders",
     "etl load https://example.com/rates.csv --key currency,day --to finance.rates",
     "psql -c 'copy (select * from t) to stdout csv header' | etl load - --format csv --to t --key id",
   ],
@@ -192,6 +197,7 @@ async function confOf(what: Loaded, call: Call): Promise<Conf> {
     ...(call.flags.typed ? { layout: "typed" } : {}),
     ...(exclude === undefined ? {} : { exclude }),
     ...(hash === undefined ? {} : { hash }),
+    ...(call.flags["add-columns"] ? { layout: "typed", add_columns: true } : {}),
     source: {
       ...what.source,
       name: table,

@@ -1,0 +1,98 @@
+import { addToQuarantine, REFUSED } from "../../store/quarantine.ts";
+import { sliceOf } from "../../store/chunks.ts";
+import type { RefusedRow } from "../../store/refused_rows.ts";
+import type { Client } from "../../store/pg.ts";
+import type { TypedTable } from "../../store/row_layout.ts";
+import type { Rejected } from "../event.ts";
+import { readKeys } from "../spill/reader.ts";
+import { RejectedRows } from "../spill/rejected_rows.ts";
+import type { TaskEnvironment } from "../workers/environment.ts";
+import type { Slice } from "../sources/source.ts";
+import { eventName, MAX_QUARANTINE, readAgain, tooManyRejected } from "./prepare.ts";
+
+/**
+ * Sends the records of rows that a table has refused to the quarantine, as they were read, with the constraint; `positions` are
+ * those of the staged rows. Throws `too-many-rejected` where there is no hope for the rest.
+ */
+export async function quarantineRefused(
+  client: Client,
+  env: TaskEnvironment,
+  { chunkNo, positions, refused, hopeless }: {
+    chunkNo: number;
+    positions: Int32Array;
+    refused: RefusedRow[];
+    hopeless: boolean;
+  },
+): Promise<void> {
+  const { context } = env;
+  const places = refused.map(({ index }) => positions[index]!);
+  const names = await eventNames(env, chunkNo, places);
+  const slice = await sliceOf<Slice>(client, context, chunkNo);
+  const read = await readAgain(env, { chunkNo, slice }, new Set(names.values()));
+  using rejected = new RejectedRows({ dir: context.spillDir, runId: context.runId, chunkNo });
+  refused.forEach((row, i) => {
+    const position = places[i]!;
+    const record = read.get(names.get(position)!) ?? asWritten(row, position, context.table!);
+    rejected.add({
+      ...record,
+      rule: REFUSED,
+      message: messageOf(row) + record.message,
+      field: fieldOf(row, context.table!),
+    });
+  });
+  if (hopeless || rejected.count > MAX_QUARANTINE) {
+    throw tooManyRejected(
+      `The table refused ${hopeless ? "all of the first" : "more than"} ${
+        hopeless ? refused.length : MAX_QUARANTINE
+      } rows of a chunk`,
+      rejected.first,
+    );
+  }
+  await addToQuarantine(client, rejected.blocks());
+}
+
+/** What tells the events at these positions, from the keys of the spill. */
+async function eventNames(
+  { context }: TaskEnvironment,
+  chunkNo: number,
+  places: number[],
+): Promise<Map<number, string>> {
+  const positions = Int32Array.from(places).sort();
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const block of readKeys(context.spillDir, chunkNo, { positions })) {
+    text += decoder.decode(block, { stream: true });
+  }
+  return new Map(
+    text.split("\n").slice(0, -1).map((line) => {
+      const [key, fingerprint, , , position] = line.split("\t");
+      const eventId = key!.replace(/\\(.)/g, (_, c) => ESCAPED[c as string] ?? c);
+      return [Number(position), eventName({ eventId, fingerprint: fingerprint!.slice(3) })];
+    }),
+  );
+}
+
+/** What COPY text writes with a backslash (spill/writer.ts). */
+const ESCAPED: Record<string, string> = { t: "\t", n: "\n", r: "\r" };
+
+/** A record that the source does not give again: the row that was to be written, by field. */
+function asWritten({ row }: RefusedRow, position: number, { columns }: TypedTable): Rejected {
+  const values = JSON.parse(row) as Record<string, unknown>;
+  const raw = JSON.stringify(
+    Object.fromEntries(
+      columns.map(({ name, path }) => [path.replaceAll("\\.", "."), values[name]]),
+    ),
+  );
+  return { position, output: 0, rule: REFUSED, message: "", field: null, raw };
+}
+
+/** PostgreSQL's own words, which name constraint and column; of a trigger what it has said. */
+function messageOf({ code, constraint, message }: RefusedRow): string {
+  const named = constraint === null || message.includes(constraint) ? "" : ` (${constraint})`;
+  return `the table refuses it: ${message}${named}${code === null ? "" : `, SQLSTATE ${code}`}`;
+}
+
+/** The field of the column that an error names, or that its message is about. */
+function fieldOf({ column }: RefusedRow, { columns }: TypedTable): string | null {
+  return columns.find(({ name }) => name === column)?.path.replaceAll("\\.", ".") ?? null;
+}

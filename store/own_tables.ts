@@ -1,0 +1,113 @@
+import type { Sql } from "./database.ts";
+import type { Cast, TypedColumn } from "./row_layout.ts";
+
+/** A table of the user's own as a load sees it (etl.own_table). */
+export interface OwnTable {
+  relation: string;
+  owner: string;
+  columns: {
+    name: string;
+    /** That of source.columns by which values are read. */
+    type: string;
+    sql_type: string;
+    is_domain: boolean;
+    /** Name of the type below domains. */
+    base: string;
+    /** The type to which an assignment rounds or cuts without a word. */
+    rounds: string | null;
+    /** Generated, or an identity: no run writes it. */
+    generated: boolean;
+  }[];
+  /** Columns of unique indexes, the primary key first. */
+  keys: string[][];
+}
+
+/** The table of that name, if there is one. */
+export async function ownTable(
+  sql: Sql,
+  { schema_name, table_name }: { schema_name: string; table_name: string },
+): Promise<OwnTable | null> {
+  const [row] = await sql<{ known: OwnTable | null }[]>`
+    select etl.own_table(${schema_name}, ${table_name}) as known`;
+  return row!.known;
+}
+
+/** Gives the table of a run the columns that runs need, where it lacks them. Raises destination-mismatch, missing-grant, conflict. */
+export async function addMetadataColumns(
+  sql: Sql,
+  runId: string,
+  { versioned, keyless }: { versioned: boolean; keyless: boolean },
+): Promise<void> {
+  await sql`select etl.add_metadata_columns(${runId}, ${versioned}, ${keyless})`;
+}
+
+/** Refuses a table of the user's own that this session must not write, or that has changed. Raises destination-mismatch, missing-grant. */
+export async function checkOwnTable(
+  sql: Sql,
+  { schema_name, table_name }: { schema_name: string; table_name: string },
+): Promise<void> {
+  await sql`select etl.check_own_table(${schema_name}, ${table_name})`;
+}
+
+/** Types whose binary form is that of the type by which values are read. */
+const SAME = new Set([
+  "int8",
+  "numeric",
+  "bool",
+  "date",
+  "timestamptz",
+  "text",
+  "varchar",
+  "jsonb",
+]);
+/** Types to which a value of the type by which it is read can be assigned. */
+const ASSIGNED = new Set([
+  ...SAME,
+  "int2",
+  "int4",
+  "float4",
+  "float8",
+  "bpchar",
+  "name",
+  "citext",
+  "json",
+]);
+/** Types by which keys are compared, by the base type; others are no keys, as equal texts are no equal values. */
+const KEYS: Record<string, string> = {
+  int2: "bigint",
+  int4: "bigint",
+  int8: "bigint",
+  numeric: "numeric",
+  bool: "boolean",
+  date: "date",
+  timestamptz: "timestamptz",
+  timestamp: "timestamp",
+  text: "text",
+  varchar: "text",
+  bpchar: "bpchar",
+  uuid: "uuid",
+};
+
+/** How values reach the columns that are not simply of the type by which they are read; and whether a column can be a key. */
+export function castsOf({ columns }: OwnTable, used: TypedColumn[]): Record<string, Cast> {
+  const names = new Set(used.map(({ name }) => name));
+  return Object.fromEntries(
+    columns.filter(({ name, base, is_domain, rounds }) =>
+      names.has(name) && (!SAME.has(base) || is_domain || rounds !== null)
+    ).map(({ name, base, sql_type, rounds }) => {
+      const put = base === "timestamp"
+        ? "($ at time zone 'UTC')"
+        : ASSIGNED.has(base)
+        ? "$"
+        : `$::${sql_type}`;
+      const holds = rounds === null
+        ? null
+        : base === "float4" || base === "float8"
+        ? `$ = $::${rounds}::text::numeric`
+        : base === "timestamp"
+        ? `${put} = ${put}::${rounds}`
+        : `$ = $::${rounds}`;
+      return [name, { put, holds, key: KEYS[base] ?? null, base }];
+    }),
+  );
+}

@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import { startEngine } from "../helpers/engine.ts";
+import { rolesWorld } from "../helpers/roles.ts";
+
+const counts = (run: { state: string; error: unknown; counts: Record<string, number> }) => {
+  assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  const { inserted, updated, unchanged, duplicates, rejected } = run.counts;
+  return [inserted, updated, unchanged, duplicates, rejected];
+};
+
+/** A table as an application has it, and what its trigger notes. */
+const SHOP = `
+  create schema shop;
+  create table shop.countries (code text primary key);
+  insert into shop.countries values ('ES'), ('PT');
+  create type shop.state as enum ('new', 'paid');
+  create table shop.orders (
+    order_id integer primary key,
+    row_no bigint generated always as identity,
+    "No." varchar(8) unique,
+    customer uuid,
+    country text references shop.countries deferrable initially deferred,
+    qty smallint check (qty > 0),
+    price numeric(8,2) not null,
+    total numeric generated always as (price * qty) stored,
+    rate double precision,
+    state shop.state,
+    seen timestamp(0),
+    parent integer references shop.orders,
+    place text not null default 'web',
+    extra jsonb
+  );
+  create table shop.log (order_id integer, what text, by text default current_user);
+  create function shop.note() returns trigger language plpgsql as $$ begin
+    if new.qty = 13 then raise exception 'thirteen brings bad luck'; end if;
+    if new.qty = 14 then raise exception 'not fourteen' using errcode = 'MY014'; end if;
+    insert into shop.log values (new.order_id, tg_op);
+    return new;
+  end $$;
+  create trigger note before insert or update on shop.orders for each row execute function shop.note();`;
+
+const CUSTOMER = "5F0A7C1E-0000-4000-8000-0000000000AA";
+const order = (order_id: number, more: object = {}) => ({
+  order_id,
+  number: `n${order_id}`,
+  customer: CUSTOMER,
+  country: "ES",
+  qty: 2,
+  price: 1.5,
+  rate: 0.1,
+  state: "new",
+  seen: "2026-01-01T10:00:00+01:00",
+  ...more,
+});
+
+const BAD: [object, RegExp, string | null][] = [
+  [{ qty: 0 }, /orders_qty_check/, null],
+  [{ price: null }, /null value in column "price".*not-null.*23502/, "price"],
+  [{ country: "XX" }, /orders_country_fkey/, null],
+  [{ number: "n1" }, /No\._key/, null],
+  [{ number: "far too long" }, /too long for type character varying\(8\)/, null],
+  [{ qty: 13 }, /thirteen brings bad luck/, null],
+  [{ qty: 14 }, /not fourteen, SQLSTATE MY014/, null],
+  [{ qty: 40000 }, /smallint out of range/, null],
+  [{ state: "lost" }, /invalid input value for enum/, null],
+  [{ rate: "0.12345678901234567890123" }, /round a value/, null],
+  [{ seen: "2026-01-01T10:00:00.5Z" }, /round a value/, null],
+  [{ parent: 999 }, /orders_parent_fkey/, null],
+];
+
+Deno.test("a table of another role's own is loaded: its constraints, defaults and triggers hold, and what violates one is quarantined", async (t) => {
+  await using w = await rolesWorld(t);
+  await w.admin.query(`create role shopkeeper_${w.names.server} login;
+    grant create on database "${
+    new URL(w.adminDsn).pathname.slice(1)
+  }" to shopkeeper_${w.names.server};
+    set role shopkeeper_${w.names.server}; ${SHOP}; reset role`);
+  const keeper = `shopkeeper_${w.names.server}`;
+  try {
+    const database = {
+      dsn: w.dsnOf("server"),
+      name: "shop",
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    } as never;
+    await using engine = await startEngine(t, {
+      database,
+      files: {
+        "orders.csv":
+          "order_id,number,country,qty,price\n50,n50,ES,1,2\n51,n51,ES,0,2\n52,n52,PT,3,2\n",
+      },
+    });
+    const source = {
+      name: "shop",
+      key: undefined,
+      columns: { number: { column: "No." } },
+    };
+    const load = (records: unknown[], params: Record<string, unknown> = {}) =>
+      engine.load(records, {
+        layout: "typed",
+        schema_name: "shop",
+        table_name: "orders",
+        audit_table_name: "etl_improved_audit",
+        min_acceptance_ratio: 0,
+        chunk_size: 1000,
+        ...params,
+        source: { ...source, ...params.source as object | undefined },
+      });
+
+    // what is missing is told as statements that its owner can run
+    const refused = async (params: object = {}) => {
+      const error: { message: string } | null = await load([order(1)], params).then(
+        () => null,
+        (error) => error,
+      );
+      assert.ok(error !== null, "a table without the columns of a run is refused");
+      return /As its owner, \w+: (.*)$/.exec(error.message)?.[1] ?? error.message;
+    };
+    const statements = await refused();
+    assert.match(
+      statements,
+      /^alter table shop.orders add column _etl_fingerprint bytea, .*; grant usage on schema shop to \w+; grant select, insert, update on shop.orders to \w+$/,
+    );
+    // the role of the server may not alter it, whatever the conf says
+    assert.equal(await refused({ add_columns: true }), statements);
+    assert.match(await refused({ source: { version: "qty" } }), /_etl_version numeric/);
+    await w.admin.query(`set role ${keeper}; ${statements}; reset role`);
+    // the trigger of the table writes with the rights of whoever loads
+    await w.admin.query(`grant insert on shop.log to ${w.names.server}`);
+
+    const rows = Array.from({ length: 40 }, (_, i) => order(i + 1));
+    const bad = BAD.map(([more], i) => order(100 + i, more));
+    const mixed = rows.flatMap((row, i) => i % 3 === 0 && bad[i / 3] ? [row, bad[i / 3]!] : [row]);
+    // needs the row that comes after it
+    mixed.splice(2, 0, order(41, { parent: 40 }));
+    const run = await load(mixed);
+    assert.deepEqual(counts(run), [41, 0, 0, 0, BAD.length]);
+    assert.equal(run.total_rows, 41);
+    const rejected = await engine.sql<
+      { raw: string; rule: string; message: string; field: string | null; position: number }[]
+    >`
+      select raw, rule, message, field, position::int from etl.quarantine where run_id = ${run.run_id} order by position`;
+    assert.deepEqual(rejected.map(({ rule }) => rule), BAD.map(() => "table_constraint"));
+    for (const [i, { raw, message, field, position }] of rejected.entries()) {
+      assert.equal(JSON.parse(raw).order_id, 100 + i);
+      assert.equal(JSON.parse(raw).order_id, (mixed[position] as { order_id: number }).order_id);
+      assert.match(message, BAD[i]![1]);
+      assert.equal(field, BAD[i]![2], message);
+    }
+    const { rows: [one] } = await w.admin.query(
+      `select row_no::int, "No.", customer::text, total::text, rate::text, state::text, seen::text, place, extra
+      from shop.orders where order_id = 7`,
+    );
+    assert.ok(one.row_no > 0);
+    assert.deepEqual({ ...one, row_no: 0 }, {
+      row_no: 0,
+      "No.": "n7",
+      customer: CUSTOMER.toLowerCase(),
+      total: "3.00",
+      rate: "0.1",
+      state: "new",
+      seen: "2026-01-01 09:00:00",
+      place: "web",
+      extra: null,
+    });
+    const log = async () =>
+      (await w.admin.query(
+        "select what, by, count(*)::int as n from shop.log group by 1, 2 order by 1",
+      )).rows;
+    assert.deepEqual(await log(), [{ what: "INSERT", by: w.names.server, n: 41 }]);
+
+    // again: nothing is written, and what is refused is refused again; the dataset knows its mapping and key
+    const again = await load(mixed, { source: { columns: undefined } });
+    assert.deepEqual(counts(again), [0, 0, 41, 0, BAD.length]);
+    assert.deepEqual(await log(), [{ what: "INSERT", by: w.names.server, n: 41 }]);
+    const changed = await load([order(1, { qty: 5 }), order(2, { qty: -1 }), order(3)]);
+    assert.deepEqual(counts(changed), [0, 1, 1, 0, 1]);
+
+    // a file: with file and line, and a replay loads what was mended
+    const file = await load([], {
+      source: { type: "file", path: "orders.csv", records: undefined },
+    });
+    assert.deepEqual(counts(file), [2, 0, 0, 0, 1]);
+    const [line] = await engine
+      .sql`select file, line::int, raw from etl.quarantine where run_id = ${file.run_id}`;
+    assert.deepEqual({ ...line }, { file: "orders.csv", line: 3, raw: "51,n51,ES,0,2" });
+    await w.admin.query("alter table shop.orders drop constraint orders_qty_check");
+    const answer = await engine.post(`/api/etl/runs/${file.run_id}/quarantine/replay`);
+    const replayed = await engine.toEnd((await answer.json()).run_id);
+    assert.deepEqual(counts(replayed), [1, 0, 0, 0, 0]);
+
+    // rows of others are foreign
+    await w.admin.query("insert into shop.orders (order_id, price) values (900, 1)");
+    const foreign = await load([order(900), order(901)]);
+    assert.equal(foreign.error?.type, "/api/problems/foreign-rows");
+
+    // fields without a column: the owner adds one, and it is found
+    const more = await load([order(60, { discount: 5 })]);
+    assert.match(
+      more.error!.detail!,
+      /as its owner, shopkeeper_\w+: alter table shop.orders add column "discount" bigint/,
+    );
+    await w.admin.query(
+      `alter table shop.orders add column discount numeric(4,1); alter table shop.orders alter column rate type numeric(30,25)`,
+    );
+    const found = await load([
+      order(60, { discount: 5, rate: "0.12345678901234567890123" }),
+      order(61, { discount: 5.25 }),
+    ]);
+    assert.deepEqual(counts(found), [1, 0, 0, 0, 1]);
+    const generated = await load([order(62, { row_no: 7 })]);
+    assert.match(generated.error!.detail!, /the table generates row_no, so no run writes it/);
+
+    // nothing with the owner's rights touches it: set-up, maintenance, backup
+    await w.setUp({ role: w.names.server });
+    await w.admin.query(`revoke usage on schema shop from ${w.names.server}`);
+    const blind = await load([order(63)]).then(
+      (run) => run.error?.detail,
+      (error) => error.message,
+    );
+    assert.match(blind!, /grant usage on schema shop to/);
+  } finally {
+    await w.admin.query(`drop owned by ${keeper} cascade; drop role ${keeper}`);
+  }
+});
+
+Deno.test("a table of the server's own role gets the columns of a run when it is told to; without a key that the records have it gets one", async (t) => {
+  await using engine = await startEngine(t);
+  const load = (table_name: string, records: unknown[], params: Record<string, unknown> = {}) =>
+    engine.load(records, {
+      layout: "typed",
+      table_name,
+      min_acceptance_ratio: 0,
+      chunk_size: 100_000,
+      ...params,
+      source: { key: undefined, ...params.source as object | undefined },
+    });
+  // columns that values are read by themselves go straight into the table, and are sifted when one is refused
+  await engine.sql.unsafe(`create table public.plain (
+    id bigint primary key, boss bigint references public.plain, n bigint check (n >= 0), day date default '2026-01-01');
+    create table public.lines (no bigint generated always as identity primary key, line text check (line <> 'bad'))`);
+  await assert.rejects(
+    load("plain", [{ id: 1 }]),
+    /alter table public.plain add column _etl_fingerprint/,
+  );
+  await assert.rejects(
+    load("plain", [{ id: 1 }], { add_columns: true, dry_run: true }),
+    /a dry run adds none/,
+  );
+  const hopeless = await load("plain", Array.from({ length: 1500 }, (_, id) => ({ id, n: -1 })), {
+    add_columns: true,
+  });
+  assert.equal(hopeless.error?.type, "/api/problems/too-many-rejected");
+  assert.match(hopeless.error!.detail!, /all of the first 1000 rows.*plain_n_check.*line 1 of/);
+  // half of the first 2,000 break the check, and a row may need one that comes later
+  const rows = Array.from({ length: 5000 }, (_, id) => ({
+    id,
+    boss: id === 4999 ? null : id < 3000 ? 4999 : 1,
+    n: id % 2 === 0 && id < 2000 ? -1 : id,
+  }));
+  const run = await load("plain", rows);
+  assert.deepEqual(counts(run), [4000, 0, 0, 0, 1000]);
+  const [plain] = await engine.sql`select count(distinct day)::int as days, min(day)::text as day,
+    count(*) filter (where _etl_run_id is not null)::int as n from public.plain`;
+  assert.deepEqual({ ...plain }, { days: 1, day: "2026-01-01", n: 4000 });
+  assert.deepEqual(counts(await load("plain", rows)), [0, 0, 4000, 0, 1000]);
+
+  // an identity is no key that records have
+  const lines = [{ line: "a" }, { line: "bad" }, { line: "b" }, { line: "a" }];
+  await assert.rejects(load("lines", lines), /add column _etl_key text unique/);
+  assert.deepEqual(counts(await load("lines", lines, { add_columns: true })), [2, 0, 0, 1, 1]);
+  assert.deepEqual(counts(await load("lines", lines)), [0, 0, 2, 1, 1]);
+  const noted = await engine
+    .sql`select event, details ->> 'statement' as statement from etl_improved_audit
+    where event like 'dataset_%' and run_id = ${hopeless.run_id} order by id`;
+  assert.deepEqual(noted.map(({ event }) => event), ["dataset_altered", "dataset_declared"]);
+
+  // `etl dataset alter` declares what the owner has made, and makes nothing
+  const alter = (body: object) =>
+    engine.request("/api/datasets/public.lines/columns", {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const refused = await alter({ add: { note: "text" } });
+  assert.equal(refused.status, 422);
+  assert.match(
+    (await refused.json()).detail,
+    /a table of its owner, \w+, who adds and alters its columns/,
+  );
+  await engine.sql`alter table public.lines add column note varchar(3)`;
+  assert.equal((await alter({ add: { note: "text" } })).status, 200);
+  const noting = await load("lines", [{ line: "c", note: "x" }, { line: "d", note: "long" }]);
+  assert.deepEqual(counts(noting), [1, 0, 0, 0, 1]);
+
+  const shown = await engine.post("/api/etl/preview", {
+    layout: "typed",
+    table_name: "plain",
+    source: { type: "inline", name: "test", records: [{ id: 1, n: 1, other: 2 }] },
+  });
+  const body = await shown.json();
+  assert.deepEqual(body.table.map(({ name }: { name: string }) => name).sort(), ["boss", "id", "n"]);
+  assert.match(
+    body.warnings.join(),
+    /no column for other \(integer\): a run would fail, unless its owner adds one/,
+  );
+
+  // a load that goes in without an index must not begin with this table
+  const [first] = await engine
+    .sql`select count(*)::int as n from pg_index where indrelid = 'public.plain'::regclass`;
+  assert.equal(first!.n, 1);
+});
