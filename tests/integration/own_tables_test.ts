@@ -298,7 +298,11 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
     source: { type: "inline", name: "test", records: [{ id: 1, n: 1, other: 2 }] },
   });
   const body = await shown.json();
-  assert.deepEqual(body.table.map(({ name }: { name: string }) => name).sort(), ["boss", "id", "n"]);
+  assert.deepEqual(body.table.map(({ name }: { name: string }) => name).sort(), [
+    "boss",
+    "id",
+    "n",
+  ]);
   assert.match(
     body.warnings.join(),
     /no column for other \(integer\): a run would fail, unless its owner adds one/,
