@@ -25,6 +25,8 @@ const eventSchema = z.object({
   run_id: z.uuid().nullable(),
   emitted_by: z.string(),
   counts: z.record(z.string(), z.number()),
+  schema: z.array(z.object({ name: z.string(), type: z.string() })).nullable(),
+  schema_changed: z.boolean(),
   created_at: time,
 }).openapi("DatasetEvent");
 

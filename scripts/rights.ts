@@ -184,6 +184,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.due_work": { server: RUN },
   "etl.end_backends": { server: RUN },
   "etl.end_gone_incidents": { server: RUN },
+  "etl.event_json": { server: RUN },
   "etl.event_table": { server: RUN },
   "etl.is_column": { server: RUN },
   "etl.alter_dataset": { server: RUN },

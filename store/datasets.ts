@@ -19,6 +19,10 @@ export interface DatasetEventView {
   run_id: string | null;
   emitted_by: string;
   counts: Record<string, number>;
+  /** Columns of a typed table as the run left them; null of a table of events, and of what a consumer emits. */
+  schema: { name: string; type: string }[] | null;
+  /** Whether they are others than at the event before. */
+  schema_changed: boolean;
   created_at: string;
 }
 
@@ -32,7 +36,7 @@ export async function listDatasets(sql: Sql): Promise<DatasetView[]> {
       'aliases', case when k.dataset like 'public.%'
         then jsonb_build_array('postgres://etl_improved/' || substr(k.dataset, 8)) else '[]' end,
       'events', (select count(*) from etl.dataset_events as e where e.dataset = k.dataset),
-      'last_event', (select ${eventJson(sql)} from etl.dataset_events as e
+      'last_event', (select etl.event_json(e) from etl.dataset_events as e
         where e.dataset = k.dataset order by e.event_no desc limit 1),
       'consumers', coalesce((select jsonb_agg(c.consumer order by c.consumer) from etl.consumers as c
         where c.active and k.dataset = any (c.datasets)), '[]'),
@@ -43,11 +47,6 @@ export async function listDatasets(sql: Sql): Promise<DatasetView[]> {
   return rows.map((row) => row.dataset);
 }
 
-function eventJson(sql: Sql) {
-  return sql`jsonb_build_object('event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id,
-    'emitted_by', e.emitted_by, 'counts', e.counts, 'created_at', etl.iso(e.created_at))`;
-}
-
 /** Dataset events, newest first, a page. */
 export async function listDatasetEvents(
   sql: Sql,
@@ -55,7 +54,7 @@ export async function listDatasetEvents(
 ): Promise<DatasetEventView[]> {
   const { limit, before, dataset } = filter;
   const rows = await sql<{ event: DatasetEventView }[]>`
-    select ${eventJson(sql)} as event from etl.dataset_events as e where true
+    select etl.event_json(e) as event from etl.dataset_events as e where true
       ${before === undefined ? sql`` : sql`and e.event_no < ${before}`}
       ${dataset === undefined ? sql`` : sql`and e.dataset = ${dataset}`}
     order by e.event_no desc limit ${limit}`;
@@ -68,8 +67,7 @@ export async function newestEvent(
   datasets: readonly string[],
 ): Promise<DatasetEventView | null> {
   const { rows: [row] } = await db.query<{ event: DatasetEventView }>(
-    `select jsonb_build_object('event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id,
-      'emitted_by', e.emitted_by, 'counts', e.counts, 'created_at', etl.iso(e.created_at)) as event
+    `select etl.event_json(e) as event
     from etl.dataset_events as e where e.dataset = any ($1) order by e.event_no desc limit 1`,
     [datasets],
   );

@@ -14,6 +14,10 @@ export interface DatasetEvent {
   emitted_by: string;
   /** inserted, updated, unchanged, rejected, … of the run; what a consumer gave. */
   counts: Record<string, number>;
+  /** Columns of a typed table as the run left them; null of a table of events, and of what a consumer emitted. */
+  schema: { name: string; type: string }[] | null;
+  /** Whether they are others than at the event before. */
+  schema_changed: boolean;
   /** ISO 8601 */
   created_at: string;
 }

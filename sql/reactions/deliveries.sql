@@ -1,3 +1,11 @@
+-- An event of a dataset as consumers and the API see it. schema: the columns of a typed table as the run left them, [{name, type}].
+create or replace function etl.event_json(event etl.dataset_events) returns jsonb
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select jsonb_build_object('event_no', event.event_no, 'dataset', event.dataset, 'run_id', event.run_id, 'emitted_by', event.emitted_by,
+    'counts', event.counts, 'schema', event.details -> 'schema',
+    'schema_changed', coalesce((event.details ->> 'schema_changed')::boolean, false), 'created_at', etl.iso(event.created_at))
+$$;
+
 -- Events get their numbers in the order in which they are committed: whoever sees one sees all before it, so that no
 -- consumer is told of a later end of a run first. Taken before numbers are drawn, held until the transaction's end.
 create or replace function etl.order_dataset_events() returns trigger
@@ -89,9 +97,7 @@ begin
   select array_agg(p.delivery_id) into claimed from pending as p cross join first as f
     where p.place = 1 or f.event_no is not null;
   update etl.deliveries as d set attempts = d.attempts + 1 where d.delivery_id = any (claimed);
-  return query select d.delivery_id, d.params, case when e.event_no is not null then jsonb_build_object(
-      'event_no', e.event_no, 'dataset', e.dataset, 'run_id', e.run_id, 'emitted_by', e.emitted_by,
-      'counts', e.counts, 'created_at', etl.iso(e.created_at)) end
+  return query select d.delivery_id, d.params, case when e.event_no is not null then etl.event_json(e) end
     from etl.deliveries as d left join etl.dataset_events as e on e.event_no = d.event_no
     where d.delivery_id = any (claimed) order by d.event_no, d.delivery_id;
 end $$;

@@ -57,6 +57,8 @@ declare
   min_ratio double precision;
   -- the ratio is below what the run accepts
   too_low boolean := false;
+  -- of a typed table
+  columns jsonb;
   stage_times jsonb;
 begin
   select * into run from etl.runs as r
@@ -136,8 +138,14 @@ begin
     'counts', run.counts, 'error', run.error)));
 
   if final_state = 'succeeded' and not run.dry_run then
-    insert into etl.dataset_events (dataset, run_id, emitted_by, counts)
-    values (run.schema_name || '.' || run.table_name, run.run_id, 'etl_improved', run.counts);
+    select jsonb_agg(jsonb_build_object('name', c.value ->> 'name', 'type', c.value ->> 'type') order by c.place) into columns
+    from etl.datasets as d cross join jsonb_array_elements(d.declared -> 'columns') with ordinality as c (value, place)
+    where d.dataset = run.schema_name || '.' || run.table_name;
+    insert into etl.dataset_events (dataset, run_id, emitted_by, counts, details)
+    select run.schema_name || '.' || run.table_name, run.run_id, 'etl_improved', run.counts,
+      case when columns is null then '{}' else jsonb_build_object('schema', columns, 'schema_changed', coalesce((
+        select e.details -> 'schema' <> columns from etl.dataset_events as e
+        where e.dataset = run.schema_name || '.' || run.table_name and e.details ? 'schema' order by e.event_no desc limit 1), false)) end;
     if outcome #>> '{cursor,position}' is not null then
       insert into etl.cursors as c (source_name, dataset, position, snapshot, run_id)
       values (outcome #>> '{cursor,source_name}', outcome #>> '{cursor,dataset}', outcome #>> '{cursor,position}',

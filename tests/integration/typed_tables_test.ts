@@ -492,6 +492,19 @@ Deno.test("new fields get columns, by policy or by hand, and reach rows that did
   const rows = await engine
     .sql`select new_field::text as n, since::text from orders where id >= 5 order by id`;
   assert.deepEqual(rows.map((r) => Object.values(r)), [["1.5", "2026-05-05"], ["2", null]]);
+  const told = await engine.request("/api/datasets/events?dataset=public.orders");
+  const [changed, first_] = (await told.json()).items;
+  assert.deepEqual([changed.schema_changed, first_.schema_changed], [true, false]);
+  const typesOf = ({ schema }: { schema: { name: string; type: string }[] }) =>
+    schema.map(({ name, type }) => `${name} ${type}`).sort();
+  assert.deepEqual(typesOf(first_), ["day date", "id integer", "qty integer"]);
+  assert.deepEqual(typesOf(changed), [
+    "day date",
+    "id integer",
+    "new_field numeric",
+    "qty integer",
+    "since date",
+  ]);
   const stage = run.stages.find(({ stage }) => stage === "extract")!;
   assert.equal(stage.records_out, 7, "what is prepared again is counted once");
   const [noted] = await engine
