@@ -107,7 +107,7 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
       });
 
     // what is missing is told as statements that its owner can run
-    const refused = async (params: object = {}) => {
+    const refused = async (params: Record<string, unknown> = {}) => {
       const error: { message: string } | null = await load([order(1)], params).then(
         () => null,
         (error) => error,

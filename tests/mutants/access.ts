@@ -290,7 +290,7 @@ export const ACCESS: Mutant[] = [
     id: "access/tick-makes",
     file: "sql/runs/request.sql",
     find:
-      "(run.schedule is null or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name))",
+      "(run.schedule is null or etl.loads_own(run) or etl.servers_may_make(run.schema_name, etl.event_table(run), run.audit_table_name))",
     replace: "true",
     breaks: "the owner's tick makes no destination for a role that may make none",
     tests: ["integration/rights_attacks_test.ts: the owner's tick makes no destination"],

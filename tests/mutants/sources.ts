@@ -662,8 +662,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/types-of-modules",
     file: "pipeline/workers/pool.ts",
-    find: 'const reads = kind === "types" || kind === "prepare";',
-    replace: 'const reads = kind === "prepare";',
+    find: 'const reads = ["prepare", "types"].includes(kind) ||',
+    replace: 'const reads = kind === "prepare" ||',
     breaks: "what a module gives goes into a typed table",
     tests: ["integration/source_modules_test.ts: a source module of the user's"],
   },
