@@ -705,7 +705,7 @@ export const LOAD: Mutant[] = [
     find: "if (time !== null) return `${key}|${time}`;",
     replace: "if (time !== null) return `${key}|${value}`;",
     breaks: "two spellings of a time are one version of a history",
-    tests: ["integration/history_test.ts: a history (events)"],
+    tests: ["integration/history_test.ts: keeps every version"],
   },
   {
     id: "load/history-typed-key",
@@ -713,7 +713,7 @@ export const LOAD: Mutant[] = [
     find: 'return write === "history" ? [...[key].flat(), version!] : [key].flat();',
     replace: "return [key].flat();",
     breaks: "every version of a key is kept in a typed table",
-    tests: ["integration/history_test.ts: a history (typed)"],
+    tests: ["integration/history_test.ts: keeps every version"],
   },
   {
     id: "load/history-mixed",
@@ -729,7 +729,7 @@ export const LOAD: Mutant[] = [
     find: "((t.version - floor(t.version)) * 1000000)::float8",
     replace: "0::float8",
     breaks: "a version holds from its microsecond on",
-    tests: ["integration/history_test.ts: a history (events)"],
+    tests: ["integration/history_test.ts: keeps every version"],
   },
   {
     id: "load/history-default",
@@ -737,7 +737,7 @@ export const LOAD: Mutant[] = [
     find: "params := jsonb_set(params, '{write}', '\"history\"');",
     replace: "null;",
     breaks: "a conf that leaves write out writes as its dataset does",
-    tests: ["integration/history_test.ts: a history (events)"],
+    tests: ["integration/history_test.ts: keeps every version"],
   },
   {
     id: "load/own-refused",
