@@ -457,6 +457,7 @@ function PointTable({ points }: { points: HistoryPoint[] }) {
             <th scope="col" class="num">{t("field.inserted")}</th>
             <th scope="col" class="num">{t("field.updated")}</th>
             <th scope="col" class="num">{t("field.unchanged")}</th>
+            <th scope="col" class="num">{t("field.gone")}</th>
             <th scope="col" class="num">{t("field.duration")}</th>
           </tr>
         </thead>
@@ -476,6 +477,7 @@ function PointTable({ points }: { points: HistoryPoint[] }) {
               <td class="num">{number(point.inserted)}</td>
               <td class="num">{number(point.updated)}</td>
               <td class="num">{number(point.unchanged)}</td>
+              <td class="num">{number(point.deleted + point.marked)}</td>
               <td class="num">{point.duration_ms === null ? "–" : duration(point.duration_ms)}</td>
             </tr>
           ))}

@@ -16,10 +16,12 @@ export interface Event {
   text: string;
   /** The record as it was read, where a transform module changed it; else null: `text` is it. */
   raw: string | null;
-  /** SHA-256 in hex of the canonical JSON of the event; of a typed row its first half, over the row. */
+  /** SHA-256 in hex of the canonical JSON of the event; of a typed row its first half, over the row; of a deletion empty. */
   fingerprint: string;
   /** The values of a typed table's columns as the encoder takes them; only where the destination is one. */
   row?: (string | null)[];
+  /** Whether it says that its key is gone, and so is no row: of it only key and version count. */
+  deletes?: boolean;
   /** What the schema of a transform module says against the payload. */
   refused?: Rejection;
 }
@@ -42,6 +44,8 @@ export interface Rejected {
   raw_bytes?: Uint8Array;
   /** The record as JSON, to be loaded again, where `raw` is not that. */
   record?: string;
+  /** Its event's key, where it could be read; of a typed row as a table of keys has it. */
+  key?: string | undefined;
   /** Where it stands: file or URL, and line from 1. */
   file?: string | null;
   line?: number | null;

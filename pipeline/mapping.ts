@@ -18,14 +18,23 @@ export interface Mapping {
   eventType(record: SourceRecord): string;
   occurredAt(record: SourceRecord): string | null;
   version(record: SourceRecord): string | null;
+  /** Whether a record deletes its key; null where none does. */
+  isDeletion: ((record: SourceRecord) => boolean) | null;
 }
 
-/** The mapping part of a source conf. */
+/** Which records delete their key. */
+export interface DeletedConf {
+  field: string;
+  equals: string | number | boolean | null;
+}
+
+/** The mapping part of a conf: of its source, and what else says how records become events. */
 export type MappingConf =
   & Pick<SourceConf, "key" | "event_type" | "occurred_at" | "version">
   & {
     /** `write: history`: each version of a key is an event of its own, and the version a time. */
     history?: boolean;
+    deleted?: DeletedConf | null;
   };
 
 /** Compiles a conf's mapping. The functions throw RowError for a record that lacks what they need. */
@@ -40,6 +49,25 @@ export function compileMapping(conf: MappingConf): Mapping {
     eventType: eventTypeReader(conf.event_type ?? "record"),
     occurredAt: occurredAtReader(conf.occurred_at),
     version: versionReader(version),
+    isDeletion: conf.deleted === undefined || conf.deleted === null
+      ? null
+      : deletionReader(conf.deleted),
+  };
+}
+
+/** 1 and "1", true and "true" are the same here, as in a key: of a CSV nobody knows which it will be. */
+function deletionReader({ field, equals }: DeletedConf): (record: SourceRecord) => boolean {
+  const read = fieldTextReader(field, { asKey: true });
+  const wanted = equals === null
+    ? null
+    : typeof equals === "number"
+    ? normalNumber(`${equals}`)
+    : `${equals}`;
+  return (record) => {
+    const value = read(record) ?? null;
+    if (value === null || wanted === null) return value === wanted;
+    if (typeof value === "bigint") return normalNumber(`${value}`) === wanted;
+    return typeof value !== "object" && `${value}` === wanted;
   };
 }
 
@@ -67,6 +95,11 @@ function keyReader(paths: string[]): (record: SourceRecord) => string {
   // escaped so that ("a|b", "c") and ("a", "b|c") stay two keys
   return (record) =>
     readers.map((_, i) => part(record, i).replace(/[\\|]/g, (c) => `\\${c}`)).join("|");
+}
+
+/** The parts of a key of several fields. */
+export function keyParts(key: string): string[] {
+  return (key.match(/(?:[^\\|]|\\[^])+/g) ?? []).map((part) => part.replace(/\\([^])/g, "$1"));
 }
 
 function keyText(value: Json | undefined, path: string): string {

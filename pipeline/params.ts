@@ -60,10 +60,23 @@ export const paramsSchema = z.strictObject({
     ),
   add_columns: z.boolean().default(false)
     .describe("add the columns of a run (_etl_…) to a table of your own that lacks them"),
-  write: z.enum(["upsert", "append", "history"]).default("upsert")
+  write: z.enum(["upsert", "append", "replace", "mirror", "history"]).default("upsert")
     .describe(
-      "upsert: newer records change the rows of their keys; append: rows are added only; history: every version of a key is kept",
+      "upsert: newer records change the rows of their keys; append: rows are added only; replace: the table has this run's rows instead of the source's earlier ones; mirror: upsert, and rows that the source no longer has are deleted; history: every version of a key is kept",
     ),
+  on_missing: z.enum(["delete", "mark"]).default("delete").describe(
+    "mirror: delete rows that the source no longer has, or mark them in the column _etl_deleted_at",
+  ),
+  max_delete_ratio: z.number().min(0).max(1).default(0.2).describe(
+    "mirror: share of the source's rows that may go in one run; more fails it before anything is published",
+  ),
+  deleted: z.strictObject({
+    field: z.string().min(1).max(512).describe('path of a field, nested with dots: "meta.op"'),
+    equals: z.union([z.string().max(200), z.number(), z.boolean(), z.null()])
+      .describe("the value of it that makes a record a deletion; null: it is null or missing"),
+  }).nullable().default(null).describe(
+    'records that delete their key, of feeds that carry deletions: {"field": "op", "equals": "D"}',
+  ),
   exclude: z.array(fieldPath).max(200).default([])
     .describe("fields of the records that are left out before anything is stored or shown"),
   hash: z.array(fieldPath).max(200).default([])

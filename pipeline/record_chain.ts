@@ -1,8 +1,12 @@
 import type { Event, Rejected } from "./event.ts";
-import { countKeyTypes } from "./mapping.ts";
+import { compileMapping, countKeyTypes } from "./mapping.ts";
+import { parsePath } from "./field_path.ts";
 import type { Params } from "./params.ts";
 import { type Privacy, PrivateFields, withoutValues } from "./private_fields.ts";
 import { columnsOf, cursorOf, mappingOf, mappingOfRun } from "./sources/adapters.ts";
+import { compileColumns, rereadFields } from "./sources/columns.ts";
+import { parseJson } from "./sources/json_text.ts";
+import type { SourceConf } from "./sources/schema.ts";
 import { higher } from "./sources/modules/positions.ts";
 import { locate } from "./sources/origin.ts";
 import { addRepeated } from "./sources/repeated_names.ts";
@@ -72,6 +76,8 @@ export class RecordChain implements Disposable {
     extra: 0,
     events: 0,
     cursor_nulls: 0,
+    keyless: 0,
+    deletions: 0,
   };
   /** Milliseconds; `chunk` is what was done with the events between two batches. */
   readonly ms = { extract: 0, transform: 0, chunk: 0, validate: 0, ge_validate: 0 };
@@ -85,6 +91,8 @@ export class RecordChain implements Disposable {
   readonly #shaper: RowShaper | null;
   readonly #typed: boolean;
   readonly #private: PrivateFields | null;
+  /** The key of a record that was rejected before it was mapped; only where somebody wants to know. */
+  readonly #keyOf: ((rejected: Rejected) => string | undefined) | null;
   #mark = performance.now();
   /** What an error that is thrown now belongs to. */
   #stage: Stage = "extract";
@@ -110,6 +118,13 @@ export class RecordChain implements Disposable {
       quarantinesUnknown: params.schema_policy === "quarantine",
       maxPayloadBytes: options.maxPayloadBytes,
     });
+    const keyOf = params.write === "mirror" && module === null
+      ? rejectedKey(params.source, options.privacy)
+      : null;
+    this.#keyOf = keyOf === null ? null : (rejected) => {
+      const key = keyOf(rejected);
+      return key === undefined || this.#shaper === null ? key : this.#shaper.keyOfText(key);
+    };
     this.#validator = new GeValidator({
       suite,
       judges: options.judges ?? true,
@@ -128,6 +143,7 @@ export class RecordChain implements Disposable {
       maxPayloadBytes,
       checks: this.#checks,
       typed: this.#typed,
+      ...(this.#shaper === null ? {} : { keyOf: (event: Event) => this.#shaper!.keyOf(event) }),
     };
     this.#mark = performance.now();
     try {
@@ -144,22 +160,36 @@ export class RecordChain implements Disposable {
           const checked = validateBatch(batch.events, options);
           const { valid, rejected: misfits } = this.#shaper?.batch(checked.valid) ??
             { valid: checked.valid, rejected: [] };
+          if (this.#shaper !== null) {
+            for (const each of batch.rejected) {
+              if (each.key !== undefined) each.key = this.#shaper.keyOfText(each.key);
+            }
+          }
           this.#lap("validate", "ge_validate");
-          const { events, rejected: unexpected } = this.#validator.batch(valid);
+          // a suite is about rows
+          const rows = valid.some(({ deletes }) => deletes)
+            ? valid.filter((each) => !each.deletes)
+            : valid;
+          const { events, rejected: unexpected } = this.#validator.batch(rows);
           return {
-            valid,
-            events,
+            valid: rows,
+            events: rows === valid ? events : inOrder(valid, events),
             rejected: [...batch.rejected, ...checked.rejected, ...misfits, ...unexpected],
           };
         };
         const passed = bounded === undefined ? judge() : await bounded(judge);
         locate(passed.rejected, records, start);
+        if (this.#keyOf !== null) {
+          for (const each of passed.rejected) each.key ??= this.#keyOf(each);
+        }
         this.#private?.note(passed.rejected);
         counts.records_read += records.length;
         counts.filtered += batch.filtered;
         counts.extra += batch.extra;
         counts.events += passed.events.length;
+        for (const each of passed.events) if (each.deletes) counts.deletions++;
         counts.rejected += passed.rejected.length;
+        for (const { key } of passed.rejected) if (key === undefined) counts.keyless++;
         this.#lap("ge_validate", "chunk");
         yield passed;
         this.#lap("chunk", "extract");
@@ -218,6 +248,42 @@ export class RecordChain implements Disposable {
     this.#stage = next;
     this.#options.onLap?.(ended);
   }
+}
+
+/**
+ * Reads the key of a record that could not be read as a whole; null where a record is its own key, or is told by what is
+ * kept from everybody.
+ */
+function rejectedKey(
+  source: SourceConf,
+  privacy: Privacy | null,
+): ((rejected: Rejected) => string | undefined) | null {
+  const mapping = mappingOf(source);
+  if (mapping.key === undefined) return null;
+  const names = new Set([mapping.key].flat().map((path) => parsePath(path)[0]!));
+  if (
+    [...privacy?.hash ?? [], ...privacy?.exclude ?? []].some((path) =>
+      names.has(parsePath(path)[0]!)
+    )
+  ) return null;
+  const eventId = compileMapping(mapping).eventId!;
+  const columns = compileColumns(columnsOf(source));
+  return ({ record, raw }) => {
+    try {
+      const kept = parseJson(record ?? raw);
+      if (typeof kept !== "object" || kept === null || Array.isArray(kept)) return undefined;
+      const fields = rereadFields(kept, names, columns);
+      return fields instanceof Unreadable ? undefined : eventId(fields);
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** Deletions among the events that are left, in source order. */
+function inOrder(all: Event[], left: Event[]): Event[] {
+  const kept = new Set(left);
+  return all.filter((each) => each.deletes || kept.has(each));
 }
 
 function nullCount(records: RecordBatch, field: string): number {

@@ -37,7 +37,13 @@ import {
 } from "./typed_rows.ts";
 import { missingFieldsWarning, privacyOf, secretMark } from "./private_fields.ts";
 import { hashedBefore, privateFields } from "../store/private_fields.ts";
-import { alterTable, analyzeTable, declaredTable, declareTable } from "../store/typed_tables.ts";
+import {
+  addMarkColumn,
+  alterTable,
+  analyzeTable,
+  declaredTable,
+  declareTable,
+} from "../store/typed_tables.ts";
 import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/prepare.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { VERSION } from "../vocabulary/version.ts";
@@ -239,9 +245,24 @@ class RunExecution {
     workers.open(this.#context);
     this.#limit(null);
     const chunks = await this.#plan();
-    const { params } = this.#context;
+    const { params, atOnce } = this.#context;
+    if (atOnce && this.#context.late) throw comesLate();
     if (params.layout === "typed") await this.#knowColumns(chunks);
+    if (atOnce && params.on_missing === "mark" && !params.dry_run) {
+      await addMarkColumn(sql, this.#run.run_id);
+    }
     const destination = await destinationSize(sql, params.schema_name, params.table_name);
+    const buries = params.deleted !== null || destination.buries;
+    // what was deleted is compared like rows, also where no row is left
+    destination.filled ||= (buries || this.#context.superseded) && destination.there;
+    if (destination.marks || buries) {
+      this.#context = { ...this.#context, marks: destination.marks, buries };
+      this.#reopen();
+    }
+    if (atOnce) {
+      const metas = await this.#prepare(chunks, false);
+      return await this.#publishAtOnce(metas, destination);
+    }
     const comparison = chooseComparison({
       chunks: chunks.length,
       chunkSize: this.#context.chunkSize,
@@ -282,6 +303,11 @@ class RunExecution {
     if (params.layout === "typed" && !destination.filled && !params.dry_run) {
       await analyzeTable(sql, `${params.schema_name}.${params.table_name}`);
     }
+    return this.#succeeded(metas, heldBackWarning(decisions));
+  }
+
+  /** The outcome of a run whose stages ended well. */
+  #succeeded(metas: SpillMeta[], more: string[]): RunOutcome & { state: "succeeded" } {
     const { warnings = [], ...rest } = cursorOutcome(this.#context, metas, {
       reread: this.#reread,
     });
@@ -301,7 +327,7 @@ class RunExecution {
           metas.flatMap(({ counts }) => counts.private_found ?? []),
         )),
         ...this.#warnings,
-        ...heldBackWarning(decisions),
+        ...more,
       ],
       ...rest,
     };
@@ -317,6 +343,50 @@ class RunExecution {
     if (stage !== null) this.#limits.set(stage, lift);
   }
 
+  /** Publishes the whole run and ends it, in one transaction of a worker's. */
+  async #publishAtOnce(
+    metas: SpillMeta[],
+    { filled }: { filled: boolean },
+  ): Promise<RunOutcome> {
+    const { sql } = this.#deps;
+    const { params } = this.#context;
+    const started = performance.now();
+    this.#tracker.begin("load");
+    const outcome = this.#succeeded(metas, []);
+    const chunks = metas.map(({ chunkNo, events, presentBytes, counts }) => ({
+      chunkNo,
+      events,
+      deletions: counts.deletions,
+      recordsRead: counts.records_read,
+      keyless: counts.keyless,
+      present: presentBytes > 0,
+      ...(counts.files === undefined ? {} : { files: counts.files }),
+    }));
+    this.#control.throwIfHalted();
+    const { decisions, warnings, ended } = await this.#submit("publishAtOnce", {
+      chunks,
+      filled,
+      outcome: params.dry_run
+        ? null
+        : { ...outcome, validation: this.#validation, stages: this.#tracker.snapshot() },
+    }, null).catch((error) => {
+      // the request came while the transaction went on
+      if (error instanceof Problem && error.type === "cancelled") this.#control.halt("cancelled");
+      throw error;
+    });
+    for (const { events, inserts, updates } of decisions) {
+      this.#tracker.add("load", { in: events, out: inserts + updates });
+    }
+    this.#tracker.add("load", { busyMs: performance.now() - started });
+    this.#tracker.end("load");
+    this.#tracker.begin("finalize");
+    if (params.dry_run) await storeDryRunCounts(sql, this.#run, decisions);
+    else if (params.layout === "typed" && !filled) {
+      await analyzeTable(sql, `${params.schema_name}.${params.table_name}`);
+    }
+    return { ...outcome, warnings: [...outcome.warnings ?? [], ...warnings], hasEnded: ended };
+  }
+
   async #plan(): Promise<PlannedChunk[]> {
     const { sql } = this.#deps;
     const started = performance.now();
@@ -330,6 +400,10 @@ class RunExecution {
     );
     if (stored.length === 0 && plan.slices.length > 0) this.#control.halt("replaced");
     this.#control.throwIfHalted();
+    const { atOnce, replaces, params } = this.#context;
+    if (atOnce && !replaces && params.on_missing === "delete" && plan.pin.steady === false) {
+      throw notSteady();
+    }
     if (stored.length !== plan.slices.length) {
       throw new Problem("source-changed", {
         detail:
@@ -617,9 +691,10 @@ class RunExecution {
     how: { comparison: Comparison; destinationRows: number },
   ): Promise<ChunkDecision[]> {
     const started = performance.now();
-    const chunks = metas.map(({ chunkNo, events, counts: { files } }) => ({
+    const chunks = metas.map(({ chunkNo, events, counts: { files, deletions } }) => ({
       chunkNo,
       events,
+      deletions,
       ...(files === undefined ? {} : { files }),
     }));
     const { decisions, compared, keysOfFiles } = await this.#submit(
@@ -728,6 +803,31 @@ class RunExecution {
   }
 }
 
+/** The problem of a retry that would put an older state in the place of a later one. */
+function comesLate(): Problem {
+  return new Problem("superseded", {
+    status: 409,
+    detail:
+      "A later run of this source has loaded the table since this one was asked for, so what this one would " +
+      "replace or delete may be newer than what it read. Nothing was changed. Ask for a new run.",
+  });
+}
+
+/** The problem of a mirror that could take for gone what it has missed. */
+function notSteady(): Problem {
+  return new Problem("invalid-conf", {
+    detail:
+      "The source may miss what moves while it is read (its module does not say that it is steady), and a mirror " +
+      "would delete that. Nothing was read. Use on_missing: mark, which marks such rows until they are found again.",
+    errors: [{
+      field: "on_missing",
+      value: "delete",
+      message: "needs a steady source",
+      expected: "mark",
+    }],
+  });
+}
+
 /** What a late run says of the rows that it left as they are. */
 function heldBackWarning(decisions: ChunkDecision[]): string[] {
   const count = decisions.reduce((sum, { heldBack }) => sum + heldBack, 0);
@@ -793,6 +893,11 @@ export async function runContext(
     isReplay: run.replay_of !== null,
     ...await placeOf(sql, run),
     appends: params.write === "append",
+    // a replay has what was rejected, and nothing else
+    replaces: params.write === "replace" && run.replay_of === null,
+    atOnce: ["replace", "mirror"].includes(params.write) && run.replay_of === null,
+    marks: false,
+    buries: false,
     params,
     privacy: privacyOf(params, settings.hashSecret, hashed),
     table: params.layout === "typed" ? await tableOf(sql, params) : null,
@@ -800,7 +905,8 @@ export async function runContext(
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
-    cursorPosition: (incremental || cursorOf(source) !== undefined) && !params.full_refresh
+    cursorPosition: (incremental || cursorOf(source) !== undefined) && !params.full_refresh &&
+        !["replace", "mirror"].includes(params.write)
       ? await cursorPosition(sql, sourceName, dataset)
       : null,
     spillDir: holder === null
@@ -825,10 +931,10 @@ async function tableOf(sql: Sql, params: Params): Promise<TypedTable | null> {
   return own === null ? table : onOwnTable(table, own);
 }
 
-/** Only a run that comes back can be late: a replay, or a run that has ended before. */
+/** Only a run that comes back can be late, a replay, or a run that has ended before; and one that is executed in any order. */
 async function placeOf(sql: Sql, run: RunRow): Promise<RunOrder> {
-  return run.replay_of === null && run.attempt_base === 0
-    ? { orderRunId: run.run_id, late: false }
+  return run.replay_of === null && run.attempt_base === 0 && run.cursor_key !== null
+    ? { orderRunId: run.run_id, late: false, superseded: false }
     : await orderOf(sql, run.run_id);
 }
 

@@ -1,7 +1,7 @@
 import type { Sql } from "../store/database.ts";
 import { errorCode, passing } from "../store/errors.ts";
 import { withRetry } from "../store/retry.ts";
-import { finishRun, giveBackRun, type Outcome, type RunRow } from "../store/runs.ts";
+import { finishRun, giveBackRun, type Outcome, type RunRow, runRow } from "../store/runs.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { ValidationResult } from "./expectations/expectations.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -17,6 +17,8 @@ export type RunOutcome = Omit<Outcome, "stages" | "state"> & {
   state: Outcome["state"] | "given back" | "replaced";
   /** Whether the environment is the cause, so that it counts by time and not by attempts. */
   outage?: boolean;
+  /** Whether the run has been ended with it already, in the transaction that published it. */
+  hasEnded?: boolean;
 };
 
 /** How an execution ended: `given back` leaves the run queued for another attempt. */
@@ -88,9 +90,10 @@ export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise
   // a report that is late must not wake watchers after the end
   await control.end();
   if (state === "succeeded") tracker.end("finalize");
-  const ended = await withRetry(
+  const { hasEnded, ...stored } = outcome;
+  const ended = hasEnded ? await withRetry(RETRY, () => runRow(sql, run.run_id)) : await withRetry(
     RETRY,
-    () => finishRun(sql, run, { ...outcome, state, validation, stages: tracker.snapshot() }),
+    () => finishRun(sql, run, { ...stored, state, validation, stages: tracker.snapshot() }),
   );
   // null: by an earlier try whose answer was lost, or another attempt has the run
   if (ended !== null) {

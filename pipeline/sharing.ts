@@ -33,14 +33,16 @@ const WATCH_MS = 200;
  * on one server.
  */
 export function canBeShared(
-  { params, table }: Pick<RunContext, "params" | "table">,
+  { params, table, marks = false, buries = false }:
+    & Pick<RunContext, "params" | "table">
+    & Partial<Pick<RunContext, "marks" | "buries">>,
   { slices, dataShared }: { slices: Slice[]; dataShared: boolean },
 ): boolean {
   if (slices.length < SHARED_CHUNKS) return false;
   if (params.write !== "upsert" && params.write !== "append") return false;
   // what deletes rows, or loads into a table that is not the program's, decides and stores more of a chunk
-  const { deleted } = params as { deleted?: unknown };
-  if ((deleted ?? null) !== null || (table !== null && "own" in table && table.own)) return false;
+  if (marks || buries || (params.deleted ?? null) !== null) return false;
+  if (table !== null && "own" in table && table.own) return false;
   // the columns that a dry run would declare are known to its server alone
   if (params.layout === "typed" && params.dry_run) return false;
   return adapterFor(params.source).everywhere?.(slices, { dataShared }) ?? false;

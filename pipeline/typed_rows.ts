@@ -4,6 +4,7 @@ import { keyColumns, sqlType, type TypedColumn, type TypedTable } from "../store
 import { Canonicalizer, UNSTORABLE, unstorable } from "./canonical.ts";
 import { type Event, rawOf, type Rejected } from "./event.ts";
 import { fieldReader, parsePath } from "./field_path.ts";
+import { keyParts } from "./mapping.ts";
 import { digitsOf, normalNumber, numberText } from "./numbers.ts";
 import { ruleOf } from "./stages/transform.ts";
 import { isLonger, longKey, tooLarge } from "./stages/validate.ts";
@@ -123,16 +124,19 @@ function digitsReader(path: string): (record: SourceRecord) => string | undefine
   };
 }
 
+/** A column, with how a record's value of it is read. */
+interface ShapedColumn {
+  name: string;
+  field: string;
+  prefix: string;
+  read: (record: SourceRecord) => Json | undefined;
+  digits: (record: SourceRecord) => string | undefined;
+  value: ReadValue;
+}
+
 /** Makes rows of a typed table from events: checks every value, and has key and fingerprint cover the row. */
 export class RowShaper {
-  readonly #columns: {
-    name: string;
-    field: string;
-    prefix: string;
-    read: (record: SourceRecord) => Json | undefined;
-    digits: (record: SourceRecord) => string | undefined;
-    value: ReadValue;
-  }[];
+  readonly #columns: ShapedColumn[];
   readonly #key: { at: number; type: string }[] | null;
   readonly #known: Set<string>;
   readonly #quarantines: boolean;
@@ -175,7 +179,8 @@ export class RowShaper {
     const rejected: Rejected[] = [];
     for (const event of events) {
       try {
-        this.#shape(event);
+        if (event.deletes) this.#bury(event);
+        else this.#shape(event);
         valid.push(event);
       } catch (error) {
         const rule = error instanceof CellFault ? error.rule : ruleOf(error);
@@ -183,10 +188,21 @@ export class RowShaper {
         const { message } = error as Error;
         const field = error instanceof CellFault ? error.field : null;
         const { position, output } = event;
-        rejected.push({ position, output, rule, message, field, raw: rawOf(event) });
+        const key = this.keyOf(event);
+        rejected.push({ position, output, rule, message, field, raw: rawOf(event), key });
       }
     }
     return { valid, rejected };
+  }
+
+  /** Of a deletion only the key counts. */
+  #bury(event: Event): void {
+    const key = this.keyOf(event);
+    if (key === undefined) {
+      const { field } = this.#columns[this.#key![0]!.at]!;
+      throw new CellFault("key_type", field, `key field ${field} does not fit its column`);
+    }
+    event.eventId = key;
   }
 
   #shape(event: Event): void {
@@ -237,6 +253,41 @@ export class RowShaper {
     const sizes = row.map((text) => text?.length ?? 0);
     const { field } = this.#columns[sizes.indexOf(Math.max(...sizes))]!;
     return new CellFault(rule, field, `${message}, most of them in field ${field}`);
+  }
+
+  /** An event's key as a table of keys has it; undefined where no row can have it. */
+  keyOf({ payload, eventId }: Pick<Event, "payload" | "eventId">): string | undefined {
+    if (this.#key === null) return eventId;
+    return this.#keyOfValues(({ read, digits }) => {
+      const value = read(payload);
+      return [value, typeof value === "number" ? digits(payload) : undefined];
+    });
+  }
+
+  /** The same of a key as an events table would have it. */
+  keyOfText(eventId: string): string | undefined {
+    if (this.#key === null) return eventId;
+    const parts = this.#key.length === 1 ? [eventId] : keyParts(eventId);
+    let i = 0;
+    return this.#keyOfValues(() => [parts[i++], undefined]);
+  }
+
+  #keyOfValues(
+    read: (column: ShapedColumn) => [Json | undefined, string | undefined],
+  ): string | undefined {
+    const row: (string | null)[] = [];
+    try {
+      for (const { at } of this.#key!) {
+        const column = this.#columns[at]!;
+        const [value, digits] = read(column);
+        row[at] = value === undefined || value === null ? null : column.value(value, digits);
+      }
+      const key = this.#keyOf(row, this.#key!);
+      return longKey(key) === null && key.isWellFormed() && !key.includes("\0") ? key : undefined;
+    } catch (error) {
+      if (ruleOf(error) !== null || error instanceof CellFault) return undefined;
+      throw error;
+    }
   }
 
   #keyOf(row: (string | null)[], key: { at: number; type: string }[]): string {

@@ -1,4 +1,4 @@
-import { METRIC_COUNTERS } from "../vocabulary/words.ts";
+import { CSV_COUNTERS, GONE_COUNTERS } from "../vocabulary/words.ts";
 import type { MetricsRow } from "../store/metrics.ts";
 import { csvText } from "./shared/csv.ts";
 
@@ -20,7 +20,7 @@ const COLUMNS = [
   "status",
   "min_acceptance_ratio",
   "low_ratio",
-  ...METRIC_COUNTERS,
+  ...CSV_COUNTERS,
   "duration_ms",
   "attempt",
   "schema_name",
@@ -29,6 +29,7 @@ const COLUMNS = [
   "requested_at",
   "started_at",
   "waited_ms",
+  ...GONE_COUNTERS,
 ] as const satisfies (keyof MetricsRow | "at")[];
 
 /** Rows as CSV. */

@@ -46,6 +46,7 @@ const PARTS = {
     "runs/order",
     "datasets/private_fields",
     "datasets/history",
+    "runs/ways_to_write",
     "runs/request",
     "runs/admit",
     "runs/attempt",

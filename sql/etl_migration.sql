@@ -323,6 +323,8 @@ alter table public.etl_improved_metrics
   add column if not exists duplicates bigint not null default 0,
   add column if not exists filtered bigint not null default 0,
   add column if not exists extra bigint not null default 0,
+  add column if not exists deleted bigint not null default 0,
+  add column if not exists marked bigint not null default 0,
   add column if not exists schema_name text,
   add column if not exists table_name text,
   add column if not exists duration_ms double precision,

@@ -52,7 +52,8 @@ export async function lockChunk(
   const shared = typeof fence.holder === "string";
   const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>({
     text:
-      `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8
+      `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8,
+        c.deletions::float8, c.deleted::float8, c.marked::float8
       from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
       ${
@@ -120,6 +121,11 @@ export interface PublishedCounts {
   duplicates: number;
   /** Rows that the table has refused; default: none. They are rejected, and no events of the chunk. */
   refused?: number;
+  /** Deletions that lost against no other event of their key. */
+  deletions: number;
+  /** Rows that went, or were marked. */
+  deleted: number;
+  marked: number;
 }
 
 /** Thrown where another run's first load has left the table without its key, so that rows could stand there twice. */
@@ -140,7 +146,7 @@ export async function markPublished(
   const { rowCount } = await client.query({
     text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
         unchanged = $6, duplicates = $7, rejected = rejected + $10, events = events - $10, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
-        published_at = clock_timestamp()
+        deletions = $11, deleted = $12, marked = $13, published_at = clock_timestamp()
       where run_id = $1 and chunk_no = $2
         and not exists (select from etl.first_loads where relation = to_regclass($9) and run_id <> $1)`,
     values: [
@@ -154,7 +160,28 @@ export async function markPublished(
       counts.loadMs,
       counts.table,
       counts.refused ?? 0,
+      counts.deletions,
+      counts.deleted,
+      counts.marked,
     ],
   });
   if (rowCount === 0) throw new KeyMissing();
+}
+
+/**
+ * Locks all chunks of a run for the rest of the transaction, before it is published at once. False where this attempt has
+ * ended the run already, by a commit that was not confirmed. Throws FencedOut when the attempt is no longer the run's.
+ */
+export async function lockChunks(client: Client, fence: Fence): Promise<boolean> {
+  const { rows: [run] } = await client.query<{ state: string }>({
+    text: "select state from etl.runs where run_id = $1 and attempt = $2",
+    values: [fence.runId, fence.attempt],
+  });
+  if (run?.state === "succeeded") return false;
+  if (run?.state !== "running") throw new FencedOut(fence);
+  await client.query({
+    text: "select from etl.chunks where run_id = $1 order by chunk_no for update",
+    values: [fence.runId],
+  });
+  return true;
 }

@@ -14,6 +14,8 @@ export interface HistoryPoint {
   updated: number;
   unchanged: number;
   rejected: number;
+  deleted: number;
+  marked: number;
   duration_ms: number | null;
   created_at: string;
 }
@@ -41,6 +43,7 @@ function pointJson(sql: Sql) {
     'dry_run', m.dry_run, 'replay', m.replay_of is not null, 'ratio', m.ratio,
     'min_acceptance_ratio', m.min_acceptance_ratio, 'low_ratio', m.low_ratio,
     'inserted', m.inserted, 'updated', m.updated, 'unchanged', m.unchanged, 'rejected', m.rejected,
+    'deleted', m.deleted, 'marked', m.marked,
     'duration_ms', m.duration_ms, 'created_at', etl.iso(m.created_at))`;
 }
 

@@ -92,6 +92,8 @@ export interface DatasetWriter {
   inserted: number;
   updated: number;
   unchanged: number;
+  /** Deleted or marked. */
+  gone: number;
   created_at: string;
 }
 
@@ -155,7 +157,8 @@ export async function datasetFacts(
   const [row] = await sql<{ facts: DatasetFacts }[]>`
     with newest as materialized (
       select e.event_no, e.run_id, e.created_at, coalesce((e.counts ->> 'inserted')::bigint, 0) as inserted,
-        coalesce((e.counts ->> 'updated')::bigint, 0) as updated, coalesce((e.counts ->> 'unchanged')::bigint, 0) as unchanged
+        coalesce((e.counts ->> 'updated')::bigint, 0) as updated, coalesce((e.counts ->> 'unchanged')::bigint, 0) as unchanged,
+        coalesce((e.counts ->> 'deleted')::bigint, 0) + coalesce((e.counts ->> 'marked')::bigint, 0) as gone
       from etl.dataset_events as e where e.dataset = ${dataset} order by e.event_no desc limit ${EVENTS}),
     days as (
       select (n.created_at at time zone ${zone})::date as day, sum(n.inserted) as inserted, sum(n.updated) as updated
@@ -172,7 +175,7 @@ export async function datasetFacts(
       'days', coalesce((select jsonb_agg(jsonb_build_object('day', y.day, 'inserted', y.inserted, 'updated', y.updated) order by y.day)
         from days as y), '[]'),
       'writers', coalesce((select jsonb_agg(jsonb_build_object('run_id', w.run_id, 'run_label', w.run_label, 'state', w.state,
-          'inserted', w.inserted, 'updated', w.updated, 'unchanged', w.unchanged, 'created_at', etl.iso(w.created_at))
+          'inserted', w.inserted, 'updated', w.updated, 'unchanged', w.unchanged, 'gone', w.gone, 'created_at', etl.iso(w.created_at))
         order by w.event_no desc) from writers as w), '[]'),
       'readers', coalesce((select jsonb_agg(jsonb_build_object('consumer', c.consumer, 'active', c.active,
           'pending', x.pending, 'failed', x.failed, 'last_done_at', etl.iso(x.last_done_at), 'last_error', x.last_error) order by c.consumer)

@@ -1,9 +1,9 @@
 import { copyIn } from "./copy.ts";
 import type { Sql } from "./database.ts";
 import { endFirstLoad } from "./first_load.ts";
-import { isNewer, orNone, type Precedence, versionOf } from "./event_rows.ts";
+import { isNewer, isSame, orNone, type Precedence, versionOf } from "./event_rows.ts";
 import { type Client, quoteTable } from "./pg.ts";
-import { layoutOf, type TypedTable } from "./row_layout.ts";
+import { layoutOf, type RowLayout, type TypedTable } from "./row_layout.ts";
 
 /** Columns of an event's key, in the order in which they are sent. */
 export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
@@ -21,6 +21,10 @@ export interface KeyedRun extends Precedence {
   params: { schema_name: string; table_name: string };
   /** Null: the events table. */
   table: TypedTable | null;
+  /** Whether the table has the column for rows that are marked as gone. */
+  marks?: boolean;
+  /** Whether keys of the dataset have been deleted, or may be by this run. */
+  buries?: boolean;
 }
 
 /**
@@ -35,28 +39,44 @@ function manifestName({ runId, attempt }: { runId: string; attempt: number }): s
   return `manifest_${runId.replaceAll("-", "")}_${attempt}`;
 }
 
-/**
- * Whether the destination holds a row, and how many PostgreSQL thinks it holds
- * (0 where it was never analysed); nothing where it does not exist. Makes the indexes that a first load has left out.
- */
+/** What of a destination decides how a run is compared with it. */
+export interface DestinationSize {
+  there: boolean;
+  /** Whether it holds a row. */
+  filled: boolean;
+  /** How many PostgreSQL thinks it holds; 0 where it was never analysed. */
+  rows: number;
+  /** Whether it has the column for rows that are marked as gone. */
+  marks: boolean;
+  /** Whether keys of it have been deleted (etl.tombstones). */
+  buries: boolean;
+}
+
+/** Looks at a destination. Makes the indexes that a first load has left out. */
 export async function destinationSize(
   sql: Sql,
   schema: string,
   table: string,
-): Promise<{ filled: boolean; rows: number }> {
-  const [known] = await sql<{ rows: number | null; keyless: boolean }[]>`
-    select sum(greatest(c.reltuples, 0))::float8 as rows,
+): Promise<DestinationSize> {
+  const [known] = await sql<
+    { rows: number | null; marks: boolean | null; buries: boolean; keyless: boolean }[]
+  >`
+    select sum(greatest(c.reltuples, 0))::float8 as rows, bool_or(etl.marks_rows(t.oid)) as marks,
+      exists (select from etl.tombstones where dataset = ${`${schema}.${table}`}) as buries,
       exists (select from etl.first_loads as f where f.relation = any (array_agg(t.oid))) as keyless
     from (select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) as oid) as t
     -- autovacuum analyses the partitions of a table, never the table
     cross join lateral (select t.oid union select p.relid from pg_partition_tree(t.oid) as p where p.isleaf) as stored
     join pg_class as c on c.oid = stored.oid and c.relkind <> 'p'`;
-  if (known!.rows === null) return { filled: false, rows: 0 };
+  const { rows, marks, buries, keyless } = known!;
+  if (rows === null) {
+    return { there: false, filled: false, rows: 0, marks: false, buries: false };
+  }
   // without its key nothing could be compared with it
-  if (known!.keyless) await endFirstLoad(sql, { schema_name: schema, table_name: table });
+  if (keyless) await endFirstLoad(sql, { schema_name: schema, table_name: table });
   const [row] = await sql<{ filled: boolean }[]>`
     select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
-  return { filled: row!.filled, rows: known!.rows };
+  return { there: true, filled: row!.filled, rows, marks: marks ?? false, buries };
 }
 
 /** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
@@ -101,10 +121,15 @@ export async function analyzeManifest(
   await client.query("select etl.analyze_manifest($1)", [manifestName(of)]);
 }
 
+/** Tells the planner what a table of keys of this transaction holds. */
+export async function analyzeKeys(client: Client, table: string): Promise<void> {
+  await client.query(`analyze ${table}`);
+}
+
 /** Makes a table of keys that ends with the transaction; answers its quoted name. */
 export async function createKeyTable(
   client: Client,
-  name: "etl_repeated" | "etl_looked_up",
+  name: "etl_repeated" | "etl_looked_up" | "etl_input" | "etl_deletions",
 ): Promise<string> {
   await client.query(
     `create temp table ${name} (event_id text, fingerprint bytea, version numeric,
@@ -142,6 +167,11 @@ export async function copyRepeated(client: Client, manifest: string): Promise<st
     set local enable_hashagg = off`,
   );
   return "pg_temp.etl_repeated";
+}
+
+/** Drops a table of keys before the transaction makes another of its name. */
+export async function dropKeyTable(client: Client, table: string): Promise<void> {
+  await client.query(`drop table ${table}`);
 }
 
 /** Adds keys, as COPY text with {@linkcode KEY_COLUMNS}. */
@@ -239,8 +269,11 @@ export async function keysOfSeveralFiles(
 /** What becomes of the events of a chunk that are not as the destination has them. */
 export interface Decided {
   chunk_no: number;
-  /** held: another content, which a late run leaves as it is. */
-  decision: "insert" | "update" | "held" | "foreign";
+  /**
+   * held: another content, which a late run leaves as it is. Of deletions: delete, where there is a row; bury, where there
+   * is none; stale, where something newer has come.
+   */
+  decision: "insert" | "update" | "held" | "foreign" | "delete" | "bury" | "stale";
   events: number;
   /** Sorted; null: the first `events` of the chunk. */
   positions: number[] | null;
@@ -254,32 +287,66 @@ export async function* compareKeys(
 ): AsyncGenerator<Decided> {
   const layout = layoutOf(run);
   const version = versionOf(layout, "m") && "m.version";
-  const newer = isNewer({ layout, late: run.late, appends: run.appends }, {
+  const newer = isNewer({ ...run, layout }, {
     eventVersion: version,
     row: "t",
     orderRunId: "$1",
   });
+  const held = `${run.late && !run.appends} and ${orNone(version)} = ${
+    orNone(versionOf(layout, "t"))
+  }`;
+  const { deletes, unlessBuried, buried } = run.buries ? burials(layout, run, version) : NO_BURIALS;
   await client.query(
     `declare etl_decisions no scroll cursor for
     select chunk_no, decision, count(*)::integer as events,
       case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
     from (
       select m.chunk_no, m.position, case
-        when t.${layout.key[0]} is null then 'insert'
+        when t.${layout.key[0]} is null then ${
+      unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
+    }
         when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
-        when t.${layout.fingerprint} = m.fingerprint then null
+        when ${deletes} then case when ${newer} then 'delete' else 'stale' end
+        when ${isSame(layout, { row: "t", entry: "m.fingerprint" })} then null
         when ${newer} then 'update'
-        when ${run.late && !run.appends} and ${orNone(version)} = ${
-      orNone(versionOf(layout, "t"))
-    } then 'held'
+        when ${held} then 'held'
       end as decision
-      from ${keys} as m left join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
+      from ${keys} as m left join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")} ${buried}
     ) as compared
     where decision is not null
     group by chunk_no, decision`,
-    [run.orderRunId, run.sourceName],
+    [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])],
   );
   yield* fetchAll<Decided>(client, "etl_decisions");
+}
+
+const NO_BURIALS = {
+  deletes: "false",
+  unlessBuried: (insert: string) => insert,
+  buried: "",
+};
+
+/** SQL that has deletions, and keys that were deleted, take part in the comparison; $2 is the source, $3 the dataset. */
+function burials(layout: RowLayout, run: KeyedRun, version: string | null): typeof NO_BURIALS {
+  const deletes = "m.fingerprint = ''::bytea";
+  const newer = isNewer(
+    { ...run, appends: false, layout: tombstoneLayout(layout) },
+    { eventVersion: version, row: "b", orderRunId: "$1" },
+  );
+  return {
+    deletes,
+    unlessBuried: (insert) =>
+      `case
+      when b.event_id is not null and not (${newer}) then case when ${deletes} then 'stale' end
+      when ${deletes} then 'bury' else ${insert} end`,
+    buried:
+      `left join etl.tombstones as b on b.dataset = $3 and b.source = $2 and b.event_id = m.event_id`,
+  };
+}
+
+/** A key that was deleted, compared like a row. */
+export function tombstoneLayout(layout: RowLayout): RowLayout {
+  return { ...layout, version: layout.version === null ? null : "version", runId: "run_id" };
 }
 
 /** Rows of other sources that have one of the keys. */
@@ -303,7 +370,11 @@ export async function foreignRows(
   };
 }
 
-function destinationOf({ params }: KeyedRun): string {
+export function datasetOf({ params }: KeyedRun): string {
+  return `${params.schema_name}.${params.table_name}`;
+}
+
+export function destinationOf({ params }: KeyedRun): string {
   return quoteTable(params.schema_name, params.table_name);
 }
 

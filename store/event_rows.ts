@@ -9,8 +9,12 @@ export const NO_VERSION = "'-infinity'::numeric";
 export interface Precedence {
   /** Whether a run that was requested later has loaded already. */
   late: boolean;
+  /** That later one has replaced or mirrored, so that what is missing is missing. */
+  superseded?: boolean;
   /** Whether rows that are there stay as they are, whatever comes. */
   appends: boolean;
+  /** Whether this run's rows are the table's, whatever their versions. */
+  replaces?: boolean;
 }
 
 /** A table's rows and what decides between them. */
@@ -23,7 +27,7 @@ export interface Rules extends Precedence {
  * requests. A late run cannot know what the later one found as it was, so only a version helps it.
  */
 export function isNewer(
-  { late, appends, layout }: Rules,
+  { late, appends, replaces = false, layout }: Rules,
   { eventVersion, row, orderRunId }: {
     eventVersion: string | null;
     row: string;
@@ -32,9 +36,19 @@ export function isNewer(
 ): string {
   const [new_, old] = [eventVersion, versionOf(layout, row)].map(orNone);
   if (appends) return `false and ${orderRunId}::uuid is not null`;
+  if (replaces) return `${orderRunId}::uuid > ${row}.${layout.runId}`;
   return late
     ? `${new_} > ${old} and ${orderRunId}::uuid is not null`
     : `(${new_}, ${orderRunId}::uuid) > (${old}, ${row}.${layout.runId})`;
+}
+
+/** SQL that is true where a row has this fingerprint, and is not marked as gone. */
+export function isSame(
+  { fingerprint, deletedAt }: RowLayout,
+  { row, entry }: { row: string; entry: string },
+): string {
+  const same = `${row}.${fingerprint} is not distinct from ${entry}`;
+  return deletedAt === null ? same : `${same} and ${row}.${deletedAt} is null`;
 }
 
 /** SQL for the version of a row; null where rows of the layout have none. */
@@ -73,6 +87,11 @@ export async function createStage(
   return "pg_temp.etl_stage";
 }
 
+/** Drops what {@linkcode createStage} has made, before the transaction makes another. */
+export async function dropStage(client: Client): Promise<void> {
+  await client.query("drop table if exists pg_temp.etl_stage");
+}
+
 /**
  * Upserts the staged rows where they are newer than what is there. `foreign` are up to three rows of another source,
  * which are never changed. Portable: a partitioned table cannot return system columns such as xmax, and a distributed
@@ -97,10 +116,13 @@ export async function upsertStaged(
 /** The upsert of the staged rows, or of those for which `chosen` is true of row `s`; returns `is_new`. */
 export function upsertText(destination: string, rules: Rules, chosen?: string): string {
   const { layout } = rules;
-  const { key, fingerprint, firstSeenAt, updatedAt } = layout;
+  const { key, fingerprint, firstSeenAt, updatedAt, deletedAt } = layout;
   const columns = layout.columns.join(", ");
   const assignments = [...layout.columns.filter((column) => !key.includes(column)), updatedAt]
-    .map((column) => `${column} = excluded.${column}`).join(", ");
+    .map((column) => `${column} = excluded.${column}`)
+    // what comes back is marked no more
+    .concat(deletedAt === null ? [] : [`${deletedAt} = null`]).join(", ");
+  const same = isSame(layout, { row: "t", entry: `excluded.${fingerprint}` });
   const foreignRow = layout.isForeign("t", "excluded.source");
   const newer = isNewer(rules, {
     eventVersion: versionOf(layout, "excluded"),
@@ -112,8 +134,7 @@ export function upsertText(destination: string, rules: Rules, chosen?: string): 
       select ${layout.values("s").join(", ")}, now(), now() from pg_temp.etl_stage as s
       ${chosen === undefined ? "" : `where ${chosen}`} order by ${layout.order}
       on conflict (${key.join(", ")}) do update set ${assignments}
-      where not ${foreignRow} and t.${fingerprint} is distinct from excluded.${fingerprint}
-        and ${newer}
+      where not ${foreignRow} and not (${same}) and ${newer}
       returning ${firstSeenAt} = ${updatedAt} as is_new`;
 }
 

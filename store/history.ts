@@ -45,6 +45,8 @@ export interface HistoryRow {
   updated: number | null;
   unchanged: number | null;
   rejected: number | null;
+  deleted: number | null;
+  marked: number | null;
   ratio: number | null;
   low_ratio: boolean | null;
   /** Where the row is in the chosen order, for the cursor. */
@@ -71,6 +73,8 @@ export const HISTORY_COLUMNS = [
   "rejected",
   "ratio",
   "low_ratio",
+  "deleted",
+  "marked",
   "position",
 ] as const satisfies (keyof HistoryRow)[];
 
@@ -105,7 +109,7 @@ export async function historyPage(sql: Sql, filter: HistoryFilter): Promise<Hist
         'duration_ms', round(etl.worked_ms(r)::numeric, 1),
         'num_chunks', r.num_chunks, 'total_rows', r.total_rows, 'expected_rows', r.expected_rows,
         'inserted', r.counts -> 'inserted', 'updated', r.counts -> 'updated',
-        'unchanged', r.counts -> 'unchanged', 'rejected', r.counts -> 'rejected',
+        'unchanged', r.counts -> 'unchanged', 'rejected', r.counts -> 'rejected', 'deleted', r.counts -> 'deleted', 'marked', r.counts -> 'marked',
         'ratio', r.ratio, 'low_ratio', r.low_ratio, 'position', (${order.value})::text) as row
       from etl.runs as r where ${where} ${after}
       order by ${order.value} ${down ? sql`desc` : sql`asc`}, r.run_id ${

@@ -339,6 +339,17 @@ export async function deleteOldBatch(
   return rows[0]!;
 }
 
+/** Deletes a batch of keys that were deleted longer ago than events are kept; answers how many. */
+export async function purgeTombstones(
+  sql: Sql,
+  { id }: MaintenanceAttempt,
+  batch: number,
+): Promise<number> {
+  const [row] = await sql<{ gone: number }[]>`
+    select etl.purge_tombstones(${id}, ${batch}) as gone`;
+  return row!.gone;
+}
+
 /** All tables that are maintained, quoted, in their order: what is vacuumed. */
 export async function vacuumedTables(sql: Sql): Promise<string[]> {
   const rows = await sql<{ name: string }[]>`

@@ -51,6 +51,8 @@ export interface RowLayout {
   version: string | null;
   firstSeenAt: string;
   updatedAt: string;
+  /** When a mirror marked the row as gone; null where the table has no such column. */
+  deletedAt: string | null;
   /** SQL that is true where a row has the key of an entry of a table of keys. */
   hasKey(row: string, entry: string): string;
   /** SQL that is true for a row of another owner; `source` is the source's name in SQL. */
@@ -58,6 +60,8 @@ export interface RowLayout {
   /** SQL for the owner's name and for the key, as texts that are shown. */
   owner(row: string): string;
   keyText(row: string): string;
+  /** SQL for the key of a row as a table of keys has it. */
+  entryKey(row: string): string;
   /** SQL that gives every run one order of keys, so that two of them do not wait for each other in a circle. */
   order: string;
   /** Definitions of the columns of a table for rows on their way; null: those of the destination. */
@@ -94,10 +98,12 @@ export const EVENTS: RowLayout = {
   version: "version",
   firstSeenAt: "first_seen_at",
   updatedAt: "updated_at",
+  deletedAt: null,
   hasKey: (row, entry) => `${row}.event_id = ${entry}.event_id`,
   isForeign: (row, source) => `${row}.source <> ${source}`,
   owner: (row) => `${row}.source`,
   keyText: (row) => `${row}.event_id`,
+  entryKey: (row) => `${row}.event_id`,
   order: 'event_id collate "C"',
   stage: null,
   direct: true,
@@ -151,6 +157,7 @@ export function typedLayout(table: TypedTable): RowLayout {
     version: table.version === null ? null : "_etl_version",
     firstSeenAt: "_etl_first_seen_at",
     updatedAt: "_etl_updated_at",
+    deletedAt: null,
     hasKey: (row, entry) =>
       keys.map(({ name, type }, i) =>
         `${row}.${quoteIdent(name)} = ${part(entry, i)}${asKey(castOf(name)?.key ?? sqlType(type))}`
@@ -159,15 +166,25 @@ export function typedLayout(table: TypedTable): RowLayout {
     owner: () => "'none: no run has written it'::text",
     keyText: (row) =>
       keys.map(({ name }) => `${row}.${quoteIdent(name)}::text`).join(" || '|' || "),
+    entryKey: (row) => {
+      const texts = keys.map(({ name }) => `${row}.${quoteIdent(name)}::text`);
+      return texts.length === 1 ? texts[0]! : `array[${texts.join(", ")}]::text`;
+    },
     order: keys.map(({ name, type }) =>
       `${quoteIdent(name)}${sqlType(type) === "text" ? ' collate "C"' : ""}`
     ).join(", "),
   };
 }
 
-/** The layout of the table that a run loads. */
-export function layoutOf({ table }: { table: TypedTable | null }): RowLayout {
-  return table === null ? EVENTS : typedLayout(table);
+/** The column in which a mirror marks rows that its source no longer has, in tables of either layout. */
+const MARK_COLUMN = "_etl_deleted_at";
+
+/** The layout of the table that a run loads; `marks`: it has the column for marked rows. */
+export function layoutOf(
+  { table, marks = false }: { table: TypedTable | null; marks?: boolean },
+): RowLayout {
+  const layout = table === null ? EVENTS : typedLayout(table);
+  return marks ? { ...layout, deletedAt: MARK_COLUMN } : layout;
 }
 
 const asKey = (type: string) => type === "text" ? "" : `::${type}`;

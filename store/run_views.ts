@@ -112,6 +112,7 @@ export async function listChunks(
     select jsonb_build_object('chunk_no', chunk_no, 'state', state, 'slice', slice, 'attempts', attempts,
       'worker', worker, 'server_id', server_id, 'records_read', records_read, 'rejected', rejected, 'filtered', filtered, 'extra', extra,
       'events', events, 'duplicates', duplicates, 'inserted', inserted, 'updated', updated, 'unchanged', unchanged,
+      'deletions', deletions, 'deleted', deleted, 'marked', marked,
       'stage_ms', stage_ms, 'prepared_at', etl.iso(prepared_at), 'published_at', etl.iso(published_at)) as chunk
     from etl.chunks where run_id = ${runId} and chunk_no > ${after} order by chunk_no limit ${limit}`;
   return rows.map((row) => row.chunk);
@@ -148,6 +149,8 @@ export interface ChunkView {
   inserted: number;
   updated: number;
   unchanged: number;
+  deleted: number;
+  marked: number;
   stage_ms: Record<string, number>;
   prepared_at: string | null;
   published_at: string | null;
@@ -163,7 +166,7 @@ export async function oneChunk(
     select jsonb_build_object('chunk_no', chunk_no, 'state', state, 'attempts', attempts, 'worker', worker,
       'slice', slice, 'records_read', records_read, 'rejected', rejected, 'filtered', filtered,
       'duplicates', duplicates, 'inserted', inserted, 'updated', updated, 'unchanged', unchanged,
-      'stage_ms', stage_ms, 'prepared_at', etl.iso(prepared_at), 'published_at', etl.iso(published_at),
+      'deleted', deleted, 'marked', marked, 'stage_ms', stage_ms, 'prepared_at', etl.iso(prepared_at), 'published_at', etl.iso(published_at),
       'error', error) as chunk
     from etl.chunks where run_id = ${runId} and chunk_no = ${chunkNo}`;
   return row?.chunk ?? null;

@@ -1,6 +1,7 @@
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import type { ChunkState, EndState, RunState, Stage, StageState } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
+import type { Client } from "./pg.ts";
 import { withoutConflicts } from "./retry.ts";
 import { storableJson } from "./storable.ts";
 
@@ -174,12 +175,15 @@ export async function findRun(
 export interface RunOrder {
   orderRunId: string;
   late: boolean;
+  /** That later one has replaced or mirrored: what is missing is missing. */
+  superseded: boolean;
 }
 
 export async function orderOf(sql: Sql, runId: string): Promise<RunOrder> {
-  const [row] = await sql<{ order_run_id: string; late: boolean }[]>`
+  const [row] = await sql<{ order_run_id: string; late: boolean; superseded: boolean }[]>`
     select * from etl.order_of(${runId})`;
-  return { orderRunId: row!.order_run_id, late: row!.late };
+  const { order_run_id: orderRunId, ...rest } = row!;
+  return { orderRunId, ...rest };
 }
 
 /**
@@ -260,6 +264,30 @@ export async function finishRun(
   return row ?? null;
 }
 
+/** The same in a worker's transaction; answers what decides whether it may be committed. */
+export async function finishRunWithin(
+  client: Client,
+  { runId, attempt }: { runId: string; attempt: number },
+  outcome: Outcome,
+): Promise<{ state: string; cancelled: boolean; error: { detail: string } | null } | null> {
+  const { rows } = await client.query<{
+    state: string;
+    cancelled: boolean;
+    error: { detail: string } | null;
+  }>({
+    text: `select state, cancel_requested_at is not null as cancelled, error
+      from etl.finish_run($1, $2, $3::text::jsonb)`,
+    values: [runId, attempt, storableJson(outcome)],
+  });
+  return rows[0] ?? null;
+}
+
+/** A run as it is stored; null where there is none. */
+export async function runRow(sql: Sql, runId: string): Promise<RunRow | null> {
+  const [row] = await sql<RunRow[]>`select * from etl.runs where run_id = ${runId}`;
+  return row ?? null;
+}
+
 /** Returns a run to the queue; without an error the attempt does not count. */
 export async function giveBackRun(
   sql: Sql,
@@ -282,15 +310,20 @@ export async function storeDryRunCounts(
     duplicates: number;
     inserts: number;
     updates: number;
+    deleted: number;
+    marked: number;
+    deletions: number;
   }[],
 ): Promise<void> {
   await sql`
     with fence as (
       select from etl.runs where run_id = ${run.run_id} and attempt = ${run.attempt} and state = 'running' for share)
     update etl.chunks as c set inserted = d.inserts, updated = d.updates, duplicates = d.duplicates,
-      unchanged = d.events - d.duplicates - d.inserts - d.updates
+      unchanged = d.events - d.duplicates - d.inserts - d.updates - d.deletions, deletions = d.deletions,
+      deleted = d.deleted, marked = d.marked
     from jsonb_to_recordset(${json(decisions)}::text::jsonb)
-      as d ("chunkNo" integer, events bigint, duplicates bigint, inserts bigint, updates bigint)
+      as d ("chunkNo" integer, events bigint, duplicates bigint, inserts bigint, updates bigint,
+        deletions bigint, deleted bigint, marked bigint)
     where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`;
 }
 

@@ -22,6 +22,11 @@ export async function declareTable(
   return row!.declared;
 }
 
+/** Gives the table of a mirror, of either layout, the column in which it marks rows. Raises missing-grant. */
+export async function addMarkColumn(sql: Sql, runId: string): Promise<void> {
+  await sql`select etl.add_mark_column(${runId})`;
+}
+
 /** Tells the planner what a typed table holds. */
 export async function analyzeTable(sql: Sql, dataset: string): Promise<void> {
   await sql`select etl.analyze_dataset(${dataset})`;

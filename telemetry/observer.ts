@@ -11,7 +11,7 @@ interface Retry {
 
 /** One task of a run that a worker carried out. */
 export interface TaskDone {
-  kind: "plan" | "types" | "prepare" | "judge" | "resolve" | "lookup" | "publish";
+  kind: "plan" | "types" | "prepare" | "judge" | "resolve" | "lookup" | "publish" | "publishAtOnce";
   chunkNo: number | null;
   elapsedMs: number;
 }

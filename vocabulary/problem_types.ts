@@ -185,6 +185,16 @@ export const PROBLEM_TYPES = {
       "See which stage took the time on the run's page; raise or remove timeout_seconds if the run needs it.",
     ],
   },
+  "too-many-deletions": {
+    title: "Too many rows would be deleted",
+    meaning:
+      "A mirror found that its source no longer has a larger share of its rows than max_delete_ratio lets go. Nothing was changed.",
+    remedies: [
+      "Look whether the source is whole: a file that was cut off, a filter that is new, an empty table.",
+      "If the rows are to go, run again with `max_delete_ratio: 1` (`etl load … --yes`).",
+      "`dry_run: true` says what would be deleted, and deletes nothing.",
+    ],
+  },
   "transform-failed": {
     meaning:
       "The transform module is missing, cannot be loaded, exports no function, or was stopped: it did not end in its time, needed too much memory, or broke down.",

@@ -128,6 +128,16 @@ export const PROBLEMS_ES: Record<
       "Nombra el host en ETL_HTTP_PRIVATE_HOSTS si se puede leer aunque su dirección sea privada.",
     ],
   },
+  "too-many-deletions": {
+    title: "Se borrarían demasiadas filas",
+    meaning:
+      "Un mirror encontró que su fuente ya no tiene una parte de sus filas mayor de la que max_delete_ratio permite borrar. No se cambió nada.",
+    remedies: [
+      "Mira si la fuente está completa: un archivo cortado, un filtro nuevo, una tabla vacía.",
+      "Si las filas deben irse, ejecuta de nuevo con `max_delete_ratio: 1` (`etl load … --yes`).",
+      "`dry_run: true` dice lo que se borraría, y no borra nada.",
+    ],
+  },
   "too-many-rejected": {
     title: "Demasiados registros rechazados",
     meaning:

@@ -41,9 +41,28 @@ export const OVERLAPS = ["queue", "skip", "cancel"] as const;
 export type Overlap = (typeof OVERLAPS)[number];
 
 /** What became of rows: what etl_rows_total counts. */
-export const OUTCOMES = ["inserted", "updated", "unchanged", "rejected"] as const;
+export const OUTCOMES = [
+  "inserted",
+  "updated",
+  "unchanged",
+  "rejected",
+  "deleted",
+  "marked",
+] as const;
+/** Counters whose places in a CSV of runs are fixed; those that came later stand at its end. */
+export const CSV_COUNTERS = [
+  "inserted",
+  "updated",
+  "unchanged",
+  "rejected",
+  "duplicates",
+  "filtered",
+  "extra",
+] as const;
+/** Rows that went, or were marked as gone. */
+export const GONE_COUNTERS = ["deleted", "marked"] as const;
 /** What the metrics of a run count beside its rows in all: columns of etl_improved_metrics, in their order. */
-export const METRIC_COUNTERS = [...OUTCOMES, "duplicates", "filtered", "extra"] as const;
+export const METRIC_COUNTERS = [...CSV_COUNTERS, ...GONE_COUNTERS] as const;
 /** What a run counts, in the order in which the dashboard shows it. */
 export const COUNTERS = [
   "records_read",
@@ -54,6 +73,8 @@ export const COUNTERS = [
   "inserted",
   "updated",
   "unchanged",
+  "deleted",
+  "marked",
 ] as const satisfies ("records_read" | (typeof METRIC_COUNTERS)[number])[];
 export type Counter = (typeof COUNTERS)[number];
 

@@ -59,6 +59,9 @@ export const es = {
   "field.inserted": "Insertadas",
   "field.updated": "Actualizadas",
   "field.unchanged": "Sin cambios",
+  "field.deleted": "Borradas",
+  "field.marked": "Marcadas como desaparecidas",
+  "field.gone": "Borradas o marcadas",
   "field.rejected": "Rechazadas",
   "field.duplicates": "Duplicadas",
   "field.filtered": "Filtradas",
@@ -779,7 +782,13 @@ export const es = {
   "param.schema_policy":
     "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
   "param.write":
-    "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas; history: se conserva cada versión de una clave",
+    "upsert: los registros nuevos cambian las filas de sus claves; append: solo se añaden filas; replace: la tabla tiene las filas de esta ejecución en lugar de las anteriores de la fuente; mirror: upsert, y se borran las filas que la fuente ya no tiene; history: se conserva cada versión de una clave",
+  "param.on_missing":
+    "mirror: borrar las filas que la fuente ya no tiene, o marcarlas en la columna _etl_deleted_at",
+  "param.max_delete_ratio":
+    "mirror: parte de las filas de la fuente que puede desaparecer en una ejecución; si son más, falla antes de publicar nada",
+  "param.deleted":
+    'registros que borran su clave, de fuentes que traen borrados: {"field": "op", "equals": "D"}',
   "param.exclude": "campos de los registros que se omiten antes de guardar o mostrar nada",
   "param.hash": "campos en cuyo lugar se guarda y se muestra un hash con clave (ETL_HASH_SECRET)",
   "param.min_acceptance_ratio":

@@ -155,11 +155,20 @@ function tableOf(dataset: string): string {
 type Events = ConsumerContext<z.infer<typeof params>>["events"];
 
 function loadedBy(events: Events): Record<string, number> {
-  const loaded = { runs: events.length, inserted: 0, updated: 0, unchanged: 0 };
+  const loaded = {
+    runs: events.length,
+    inserted: 0,
+    updated: 0,
+    unchanged: 0,
+    deleted: 0,
+    marked: 0,
+  };
   for (const { counts } of events) {
     loaded.inserted += counts.inserted ?? 0;
     loaded.updated += counts.updated ?? 0;
     loaded.unchanged += counts.unchanged ?? 0;
+    loaded.deleted += counts.deleted ?? 0;
+    loaded.marked += counts.marked ?? 0;
   }
   return loaded;
 }

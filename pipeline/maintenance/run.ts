@@ -11,6 +11,7 @@ import {
   type MaintenanceAttempt,
   type MaintenanceTask,
   maintenanceView,
+  purgeTombstones,
   refreshDailyViews,
   startMaintenance,
   startMaintenanceTask,
@@ -151,6 +152,9 @@ async function clean(
         if (busy) await delay((performance.now() - started) * BUSY_PAUSE, signal);
       }
       if (total > 0) log.info("old rows deleted", { task, table: name, rows: total });
+    }
+    if (task === "clean_old_events") {
+      while (!signal.aborted && await purgeTombstones(sql, current, batchRows) === batchRows);
     }
   } finally {
     await connection.close();

@@ -69,10 +69,15 @@ interface WritingConf {
   write: string;
 }
 
-/** The mapping of a run: of one that keeps a history each version is an event of its own. */
-export function mappingOfRun({ source, write }: WritingConf): MappingConf {
-  const mapping = mappingOf(source);
-  return write === "history" ? { ...mapping, history: true } : mapping;
+/** The mapping of a run: of one that keeps a history each version is an event of its own; a feed may carry deletions. */
+export function mappingOfRun(
+  { source, write, deleted = null }: WritingConf & Pick<MappingConf, "deleted">,
+): MappingConf {
+  return {
+    ...mappingOf(source),
+    ...(write === "history" ? { history: true } : {}),
+    ...(deleted === null ? {} : { deleted }),
+  };
 }
 
 /** The fields of the key of a typed table; null where the record's hash is the key. */

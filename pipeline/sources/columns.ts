@@ -135,6 +135,20 @@ export function replayedCells(
   }
 }
 
+/** Some fields of a record as it was kept when it was rejected, read as the others would have been. */
+export function rereadFields(
+  record: SourceRecord,
+  names: ReadonlySet<string>,
+  columns: Columns | undefined,
+): SourceRecord | Unreadable {
+  const cells = record[CELLS] as [string, string][] | undefined;
+  if (cells !== undefined) {
+    return replayedCells({ [CELLS]: cells.filter(([name]) => names.has(name)) }, columns);
+  }
+  for (const name of Object.keys(record)) if (!names.has(name)) delete record[name];
+  return columns === undefined ? record : readColumns(record, columns);
+}
+
 /**
  * A record of text cells: declared ones as they are declared, any other by itself.
  *

@@ -10,11 +10,12 @@ import type { Plain } from "../sources/source.ts";
  *   <n>.rows   rows in PostgreSQL's binary COPY format, in source order (row_encoder.ts)
  *   <n>.ends   where each row ends in .rows (float64)
  *   <n>.keys   event_id, fingerprint, version, chunk and position, as COPY text
+ *   <n>.present   the keys of rejected records, as COPY text; only where the run mirrors, and there are some
  *   <n>.hash   64 bits of hash of each event_id, with its position, in groups (duplicates.ts)
  *   <n>.ge<i>.<attempt>   what accumulator i of the expectation suite keeps of its values
  *   <n>.repeated.<attempt>   positions of events whose key may occur again in the run (int32)
  *   <n>.losers.<attempt>   sorted positions that lost against another event of their key (int32)
- *   <n>.inserts.<attempt>, <n>.updates.<attempt>
+ *   <n>.inserts.<attempt>, <n>.updates.<attempt>, <n>.deletes.<attempt>, <n>.buries.<attempt>, <n>.stales.<attempt>
  *                          sorted positions to publish, where it is not all of them (int32)
  *   <n>.json   what is in the others; appears last, so a chunk without it does not exist
  *
@@ -29,6 +30,8 @@ export interface SpillMeta {
   events: number;
   rowsBytes: number;
   keysBytes: number;
+  /** Of .present; 0 where there is none. */
+  presentBytes: number;
   /** Identifies what made it (conf, transform, pin): another maker's spill is not used. */
   maker: string;
   /** Counters of the chunk, as the chunk's row in the database has them. */
@@ -51,6 +54,10 @@ export interface PreparedCounts {
   extra: number;
   events: number;
   cursor_nulls: number;
+  /** Rejected records whose key could not be read. */
+  keyless: number;
+  /** Events that delete their key. */
+  deletions: number;
   /** Records in which an object has a name twice, and the first of them, in words. */
   repeated_names?: { records: number; example: string } | undefined;
   /** The files of the events: each begins with the event of that position. None where the source has no files. */
@@ -86,8 +93,15 @@ export function sharedDir(
   return `${runDir(spoolDir, runId)}/${serverId}`;
 }
 
-export type ChunkFileKind = "rows" | "ends" | "keys" | "hash" | "json" | PositionsKind;
-export type PositionsKind = "repeated" | "losers" | "inserts" | "updates";
+export type ChunkFileKind = "rows" | "ends" | "keys" | "present" | "hash" | "json" | PositionsKind;
+export type PositionsKind =
+  | "repeated"
+  | "losers"
+  | "inserts"
+  | "updates"
+  | "deletes"
+  | "buries"
+  | "stales";
 
 export function chunkFile(dir: string, chunkNo: number, kind: ChunkFileKind): string {
   return `${dir}/${chunkNo}.${kind}`;
@@ -114,13 +128,14 @@ export async function readMeta(
 ): Promise<SpillMeta | null> {
   try {
     const meta: SpillMeta = JSON.parse(await Deno.readTextFile(chunkFile(dir, chunkNo, "json")));
-    const [rows, keys, hash] = await Promise.all([
+    const [rows, keys, hash, present] = await Promise.all([
       Deno.stat(chunkFile(dir, chunkNo, "rows")),
       Deno.stat(chunkFile(dir, chunkNo, "keys")),
       Deno.stat(chunkFile(dir, chunkNo, "hash")),
+      meta.presentBytes === 0 ? { size: 0 } : Deno.stat(chunkFile(dir, chunkNo, "present")),
     ]);
     const whole = (published || rows.size === meta.rowsBytes) && keys.size === meta.keysBytes &&
-      hash.size === hashFileBytes(meta.events);
+      hash.size === hashFileBytes(meta.events) && present.size === meta.presentBytes;
     return whole && meta.maker === maker ? meta : null;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return null;

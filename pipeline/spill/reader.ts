@@ -64,6 +64,17 @@ function* byteRanges(
   }
 }
 
+/** Yields the keys of a chunk's rejected records, as far as they could be read; there must be some. */
+export async function* readPresent(dir: string, chunkNo: number): AsyncGenerator<Uint8Array> {
+  using file = await Deno.open(chunkFile(dir, chunkNo, "present"));
+  for (;;) {
+    const buffer = new Uint8Array(1 << 18);
+    const size = await file.read(buffer);
+    if (size === null) return;
+    yield buffer.subarray(0, size);
+  }
+}
+
 async function readEnds(dir: string, chunkNo: number): Promise<Float64Array> {
   const bytes = await Deno.readFile(chunkFile(dir, chunkNo, "ends"));
   return new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);

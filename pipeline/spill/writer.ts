@@ -72,10 +72,10 @@ export class SpillWriter {
   add(events: Event[]): void {
     for (const event of events) {
       const { eventId, version, fingerprint } = event;
-      this.#encoder.append(event);
-      this.#keyText += `${copyText(eventId)}\t\\\\x${fingerprint}\t${
-        version ?? "\\N"
-      }\t${this.#options.chunkNo}\t${this.#events}\n`;
+      // what deletes is no row, and its place among them is empty
+      if (!event.deletes) this.#encoder.append(event);
+      const place = `${this.#options.chunkNo}\t${this.#events}`;
+      this.#keyText += keyLine(eventId, fingerprint, version, place);
       if (this.#events === this.#ends.length) this.#grow();
       this.#ends[this.#events] = this.#rowsBytes + this.#encoder.size;
       keyHash(eventId, this.#hashes, this.#events * 2);
@@ -107,7 +107,12 @@ export class SpillWriter {
 
   /** Completes the spill; the chunk can be published from it. */
   async finish(
-    rest: Pick<SpillMeta, "maker" | "counts" | "stageMs" | "validation">,
+    { present = "", ...rest }:
+      & Pick<SpillMeta, "maker" | "counts" | "stageMs" | "validation">
+      & {
+        /** Lines of {@linkcode presentLine}, of rejected records. */
+        present?: string;
+      },
   ): Promise<SpillMeta> {
     const { dir, chunkNo } = this.#options;
     this.#flush();
@@ -116,6 +121,7 @@ export class SpillWriter {
       events: this.#events,
       rowsBytes: this.#rowsBytes,
       keysBytes: this.#keysBytes,
+      presentBytes: encoder.encode(present).length,
       ...rest,
     };
     try {
@@ -125,8 +131,10 @@ export class SpillWriter {
         this.#file("ends"),
         new Uint8Array(this.#ends.buffer, 0, this.#events * 8),
       );
+      if (present !== "") await Deno.writeTextFile(this.#file("present"), present);
       await Deno.writeTextFile(this.#file("json"), JSON.stringify(meta));
       for (const kind of FILES) {
+        if (kind === "present" && present === "") continue;
         await Deno.rename(this.#file(kind), chunkFile(dir, chunkNo, kind));
       }
     } catch (error) {
@@ -156,10 +164,25 @@ export class SpillWriter {
 }
 
 /** What a chunk consists of; the one that says that the others are there comes last. */
-const FILES = ["rows", "ends", "keys", "hash", "json"] as const;
+const FILES = ["rows", "ends", "keys", "present", "hash", "json"] as const;
 
 function unfinished(dir: string, chunkNo: number, kind: ChunkFileKind, tag: string): string {
   return `${chunkFile(dir, chunkNo, kind)}.${tag}.partial`;
+}
+
+/** A line of a table of keys, as COPY text; `place` is chunk and position. */
+function keyLine(
+  key: string,
+  fingerprint: string,
+  version: string | null,
+  place: string,
+): string {
+  return `${copyText(key)}\t\\\\x${fingerprint}\t${version ?? "\\N"}\t${place}\n`;
+}
+
+/** The line of a key that the input has without an event: its record was rejected. */
+export function presentLine(key: string): string {
+  return keyLine(key, "", null, "-1\t0");
 }
 
 /** Escapes a value for COPY's text format. */

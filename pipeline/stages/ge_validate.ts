@@ -79,8 +79,8 @@ export class GeValidator implements Disposable {
     const failing = suite.failingRows(payloads, { events });
     if (failing.size === 0) return { events, rejected: [] };
     const rejected = [...failing].map(([i, { rule, message }]) => {
-      const { position, output } = events[i]!;
-      return { position, output, rule, message, field: null, raw: rawOf(events[i]!) };
+      const { position, output, eventId: key } = events[i]!;
+      return { position, output, rule, message, field: null, raw: rawOf(events[i]!), key };
     });
     return { events: events.filter((_, i) => !failing.has(i)), rejected };
   }

@@ -12,7 +12,7 @@ import type { Plain, RecordBatch, Slice } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { keysDigest, readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
-import { SpillWriter } from "../spill/writer.ts";
+import { presentLine, SpillWriter } from "../spill/writer.ts";
 import { hasSpills, readSuiteSpills } from "./ge_validate.ts";
 import { spillMaker, type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import { MemoryWatch } from "../workers/memory.ts";
@@ -103,6 +103,8 @@ async function makeSpill(
     table: context.table,
   });
   const batches = readSlice(env, input.slice);
+  const mirrors = context.atOnce && !context.replaces;
+  let present = "";
   for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
     signal.throwIfAborted();
     memory.look(input.chunkNo);
@@ -111,7 +113,10 @@ async function makeSpill(
     } catch (error) {
       throw atStage(error, "chunk");
     }
-    for (const row of batch.rejected) rejected.add(row);
+    for (const row of batch.rejected) {
+      rejected.add(row);
+      if (mirrors && row.key !== undefined) present += presentLine(row.key);
+    }
     try {
       refuseHopeless(context, { chunkNo: input.chunkNo, counts, rejected });
     } catch (error) {
@@ -123,6 +128,7 @@ async function makeSpill(
     return await writer.finish({
       maker,
       counts,
+      present,
       stageMs: chain.ms,
       ...(validation === null ? {} : { validation }),
     });

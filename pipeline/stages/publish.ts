@@ -1,6 +1,8 @@
 import { KeyMissing, lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
 import { errorCode } from "../../store/errors.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
+import { copyKeys, createKeyTable, dropKeyTable } from "../../store/event_keys.ts";
+import { bury } from "../../store/tombstones.ts";
 import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
 import { numberStaged, refusesRow, refuseUnheld, siftStaged } from "../../store/refused_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
@@ -9,7 +11,7 @@ import { quarantineRefused } from "./refused_rows.ts";
 import { foreignRowsProblem } from "./resolve.ts";
 import { readDecision } from "../../store/sharing.ts";
 import { chunkFile, positionsOf, readPositions, writePositions } from "../spill/layout.ts";
-import { readRows } from "../spill/reader.ts";
+import { readKeys, readRows } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { ChunkDecision, PublishResult, RunContext, Tasks } from "../workers/task.ts";
 
@@ -49,10 +51,12 @@ export async function publishChunk(
         refused: 0,
         ...written,
         duplicates: decision.duplicates,
+        deletions: decision.deletions,
+        marked: decision.marked,
         unchanged: 0,
       };
-      counts.unchanged = decision.events - counts.duplicates - counts.refused - counts.inserted -
-        counts.updated;
+      counts.unchanged = decision.events - counts.duplicates - counts.refused - counts.deletions -
+        counts.inserted - counts.updated;
       const loadMs = performance.now() - started;
       await markPublished(client, context, decision.chunkNo, {
         ...counts,
@@ -94,12 +98,24 @@ async function takePositions(
   }
 }
 
-async function writeRows(
+/** Rows that a chunk has brought. */
+export interface PublishedRows {
+  inserted: number;
+  updated: number;
+  /** Rows that deletions of a feed have removed. */
+  deleted: number;
+}
+
+/**
+ * Writes the new and changed rows of a chunk, all of them as an upsert where one of the new keys may be there, and deletes
+ * what its records delete.
+ */
+export async function writeRows(
   client: Client,
   context: RunContext,
   decision: ChunkDecision,
   upsertAll: boolean,
-): Promise<{ inserted: number; updated: number }> {
+): Promise<PublishedRows> {
   const { params, spillDir } = context;
   const { chunkNo } = decision;
   const destination = quoteTable(params.schema_name, params.table_name);
@@ -114,10 +130,11 @@ async function writeRows(
     });
 
   const { inserts, updates } = decision;
+  const deleted = await deleteKeys(client, context, decision);
   if (inserts > 0 && !upsertAll) {
     await copyRows(client, { table: destination, layout }, await rows("inserts"));
   }
-  if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0 };
+  if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0, deleted };
 
   const stage = {
     table: await createStage(client, destination, layout),
@@ -128,14 +145,33 @@ async function writeRows(
   const held = layout.holds("s");
   if (held !== null) await refuseUnheld(client, held);
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
+    ...context,
     layout,
-    late: context.late,
-    appends: context.appends,
   });
   if (foreign.length > 0) {
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }
-  return { inserted: (upsertAll ? 0 : inserts) + inserted, updated };
+  return { inserted: (upsertAll ? 0 : inserts) + inserted, updated, deleted };
+}
+
+/** Deletes the rows of the keys that a chunk's records delete, and notes the keys. */
+async function deleteKeys(
+  client: Client,
+  context: RunContext,
+  decision: ChunkDecision,
+): Promise<number> {
+  if (decision.deletes + decision.buries === 0) return 0;
+  const keys = await createKeyTable(client, "etl_deletions");
+  for (const kind of ["deletes", "buries"] as const) {
+    if (decision[kind] === 0) continue;
+    const positions = decision[kind] === decision.events
+      ? undefined
+      : await readPositions(context, decision.chunkNo, kind);
+    await copyKeys(client, keys, readKeys(context.spillDir, decision.chunkNo, { positions }));
+  }
+  const deleted = await bury(client, keys, context);
+  await dropKeyTable(client, keys);
+  return deleted;
 }
 
 /**
@@ -146,11 +182,12 @@ async function siftRows(
   client: Client,
   env: TaskEnvironment,
   decision: ChunkDecision,
-): Promise<{ inserted: number; updated: number; refused: number }> {
+): Promise<PublishedRows & { refused: number }> {
   const { context } = env;
   const { chunkNo, events } = decision;
   const destination = quoteTable(context.params.schema_name, context.params.table_name);
   const layout = layoutOf(context);
+  const deleted = await deleteKeys(client, context, decision);
   const stage = { table: await createStage(client, destination, layout), layout };
   await numberStaged(client);
   const blockBytes = await flushBytes(context, decision);
@@ -168,9 +205,8 @@ async function siftRows(
     for (let i = 0; i < decision[kind]; i++) positions.push(chosen?.[i] ?? i);
   }
   const { foreign, refused, hopeless, inserted, updated } = await siftStaged(client, destination, {
+    ...context,
     layout,
-    late: context.late,
-    appends: context.appends,
   }, {
     givesUp: chunkNo === 0 && !context.isReplay &&
       positions.length + decision.duplicates === events,
@@ -186,7 +222,7 @@ async function siftRows(
       hopeless,
     });
   }
-  return { inserted, updated, refused: refused.length };
+  return { inserted, updated, deleted, refused: refused.length };
 }
 
 /** db_page_size rows of this chunk, in bytes. */

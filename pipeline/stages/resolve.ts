@@ -96,24 +96,17 @@ export async function resolveRun(
       return { decisions, compared: true, keysOfFiles };
     };
     if (comparison === "none") return await decided(await decideAllNew(context, chunks, losers));
-    const undecided = chunks.map(({ chunkNo, events }): ChunkDecision => ({
-      chunkNo,
-      events,
-      duplicates: losers.get(chunkNo) ?? 0,
-      inserts: 0,
-      updates: 0,
-      heldBack: 0,
-    }));
-    if (comparison === "lookup" && undecided.length > 1 && !shared) {
-      return { decisions: undecided, compared: false, keysOfFiles };
+    const open = undecided(chunks, losers);
+    if (comparison === "lookup" && open.length > 1 && !shared) {
+      return { decisions: open, compared: false, keysOfFiles };
     }
-    const keys = undecided.reduce((sum, { events }) => sum + events, 0);
+    const keys = open.reduce((sum, { events }) => sum + events, 0);
     if (shared && isWorthLookups(keys, destinationRows)) await preferLookups(client);
     const { decisions, foreign } = shared
-      ? await compare(client, context, undecided, manifestTable(context))
+      ? await compare(client, context, open, manifestTable(context))
       : comparison === "lookup"
-      ? await lookUp(client, context, undecided, destinationRows)
-      : await compare(client, context, undecided, await completeManifest(client, context, chunks));
+      ? await lookUp(client, context, open, destinationRows)
+      : await compare(client, context, open, await completeManifest(client, context, chunks));
     if (foreign !== null) throw foreignRowsProblem(context, foreign);
     return await decided(decisions);
   });
@@ -172,11 +165,29 @@ export async function lookUpChunk(
   });
 }
 
+/** Decisions of which only the duplicates are made. */
+export function undecided(chunks: Chunks, losers: Map<number, number>): ChunkDecision[] {
+  return chunks.map(({ chunkNo, events }) => ({
+    chunkNo,
+    events,
+    duplicates: losers.get(chunkNo) ?? 0,
+    inserts: 0,
+    updates: 0,
+    deletes: 0,
+    buries: 0,
+    stales: 0,
+    heldBack: 0,
+    deletions: 0,
+    deleted: 0,
+    marked: 0,
+  }));
+}
+
 /**
  * Writes the positions that lose against another event of their key; answers how many, by chunk, and which keys
  * several files have.
  */
-async function findLosers(
+export async function findLosers(
   client: Client,
   context: RunContext,
   { repeated: inChunks, chunks }: {
@@ -217,20 +228,23 @@ export function keysOfFilesWarning(found: KeysOfFiles | undefined): string[] {
   ];
 }
 
-async function decideAllNew(
+/** Decides for a destination that holds nothing, and of which nothing has been deleted. */
+export async function decideAllNew(
   context: RunContext,
   chunks: Chunks,
   losers: Map<number, number>,
 ): Promise<ChunkDecision[]> {
-  const decisions: ChunkDecision[] = [];
-  for (const { chunkNo, events } of chunks) {
-    const duplicates = losers.get(chunkNo) ?? 0;
+  const decisions = undecided(chunks, losers);
+  const of = new Map(chunks.map(({ chunkNo, deletions = 0 }) => [chunkNo, deletions]));
+  for (const decision of decisions) {
+    const { chunkNo, events, duplicates } = decision;
     if (duplicates > 0) {
       const lost = await readPositions(context, chunkNo, "losers");
       await writePositions(context, chunkNo, "inserts", complement(events, lost));
     }
-    const inserts = events - duplicates;
-    decisions.push({ chunkNo, events, duplicates, inserts, updates: 0, heldBack: 0 });
+    // only a dry run finds no table at all and has deletions: there is nothing that they could delete
+    decision.deletions = Math.min(of.get(chunkNo) ?? 0, events - duplicates);
+    decision.inserts = events - duplicates - decision.deletions;
   }
   return decisions;
 }
@@ -265,7 +279,7 @@ async function completeManifest(
   return table;
 }
 
-async function fillKeys(
+export async function fillKeys(
   client: Client,
   context: RunContext,
   { chunks, table }: { chunks: Chunks; table: string },
@@ -307,30 +321,42 @@ export function foreignRowsProblem(
   });
 }
 
+/** Positions that are kept of what a comparison decides. */
+const KINDS = {
+  insert: "inserts",
+  update: "updates",
+  delete: "deletes",
+  bury: "buries",
+  stale: "stales",
+} as const;
+
 interface Compared {
   decisions: ChunkDecision[];
   foreign: ForeignRows | null;
 }
 
 /** Completes decisions from a table with the keys of their chunks and the destination. */
-async function compare(
+export async function compare(
   client: Client,
   context: RunContext,
-  undecided: ChunkDecision[],
+  open: ChunkDecision[],
   keys: string,
 ): Promise<Compared> {
-  const decisions = new Map(undecided.map((chunk) => [chunk.chunkNo, { ...chunk }]));
+  const decisions = new Map(open.map((chunk) => [chunk.chunkNo, { ...chunk }]));
   for await (const row of compareKeys(client, keys, context)) {
     if (row.decision === "foreign") {
-      return { decisions: undecided, foreign: await foreignRows(client, keys, context) };
+      return { decisions: open, foreign: await foreignRows(client, keys, context) };
     }
     const chunk = decisions.get(row.chunk_no)!;
-    if (row.decision === "held") {
-      chunk.heldBack = row.events;
-      continue;
+    if (row.decision === "held") chunk.heldBack = row.events;
+    else {
+      const kind = KINDS[row.decision];
+      chunk[kind] = await writeWinners(context, chunk, kind, row);
     }
-    const kind = row.decision === "insert" ? "inserts" : "updates";
-    chunk[kind] = await writeWinners(context, chunk, kind, row);
+  }
+  for (const chunk of decisions.values()) {
+    chunk.deletions = chunk.deletes + chunk.buries + chunk.stales;
+    chunk.deleted = chunk.deletes;
   }
   return { decisions: [...decisions.values()], foreign: null };
 }
@@ -339,7 +365,7 @@ async function compare(
 async function writeWinners(
   context: RunContext,
   { chunkNo, events, duplicates }: ChunkDecision,
-  kind: "inserts" | "updates",
+  kind: (typeof KINDS)[keyof typeof KINDS],
   decided: Decided,
 ): Promise<number> {
   if (decided.events === events && duplicates === 0) return events;

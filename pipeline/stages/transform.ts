@@ -112,13 +112,30 @@ export class Transformer {
     output: number,
     result: TransformedBatch,
   ): void {
+    let key: string | undefined;
     try {
       if (this.#typed) {
         result.events.push(this.#forTable(payload, position, output));
         return;
       }
       const text = this.#canonical.text(payload);
-      const eventId = this.#mapping.eventId?.(payload) ?? hash("sha256", text, "hex");
+      const eventId = key = this.#mapping.eventId?.(payload) ?? hash("sha256", text, "hex");
+      if (this.#mapping.isDeletion?.(payload)) {
+        result.events.push({
+          position,
+          output,
+          eventId,
+          eventType: "deleted",
+          occurredAt: null,
+          version: this.#mapping.version(payload),
+          payload,
+          text,
+          raw: typeof raw === "string" ? raw : null,
+          fingerprint: "",
+          deletes: true,
+        });
+        return;
+      }
       const eventType = this.#mapping.eventType(payload);
       const occurredAt = this.#mapping.occurredAt(payload);
       const version = this.#mapping.version(payload);
@@ -152,6 +169,7 @@ export class Transformer {
         message: (error as Error).message,
         field: error instanceof RowError ? error.field : null,
         raw: typeof raw === "string" ? raw : rawText(raw),
+        ...(key === undefined ? {} : { key }),
       });
     }
   }
@@ -159,6 +177,11 @@ export class Transformer {
   #forTable(payload: SourceRecord, position: number, output: number): Event {
     const mapping = this.#mapping;
     const event = new TableEvent(payload, position, output);
+    if (mapping.isDeletion?.(payload)) {
+      event.deletes = true;
+      event.version = mapping.version(payload);
+      return event;
+    }
     event.eventType = mapping.eventType(payload);
     event.occurredAt = mapping.occurredAt(payload);
     event.version = mapping.version(payload);
@@ -187,6 +210,7 @@ export class Transformer {
         message: `several outputs of this record have the key ${event.eventId.slice(0, 100)}`,
         field: null,
         raw,
+        key: event.eventId,
       });
     }
   }
@@ -200,6 +224,7 @@ class TableEvent implements Event {
   version: string | null = null;
   fingerprint = "";
   declare row?: (string | null)[];
+  declare deletes?: boolean;
 
   constructor(
     readonly payload: SourceRecord,

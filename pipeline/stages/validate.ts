@@ -7,6 +7,9 @@ const MAX_EVENT_TYPE_LENGTH = 200;
 /** numeric holds 131,072 digits before the point; a version is never that long. */
 const MAX_VERSION_LENGTH = 200;
 
+/** Rules that a key itself may break: no row can have it. */
+const KEY_RULES = new Set(["unicode", "nul_character", "key_too_long"]);
+
 export interface ValidateOptions {
   /** Bytes that a payload may have; default 16 MiB. */
   maxPayloadBytes: number;
@@ -14,6 +17,8 @@ export interface ValidateOptions {
   checks?: PayloadCheck[];
   /** Whether rows of a typed table are made of the events, which checks their values and keys (typed_rows.ts). */
   typed?: boolean;
+  /** The key of an event as a table of keys has it; default: its eventId. */
+  keyOf?: (event: Event) => string | undefined;
 }
 
 /** The validate stage: row rules. Splits a batch into what holds and what is quarantined. */
@@ -25,8 +30,16 @@ export function validateBatch(
   const valid = events.filter((event) => {
     const broken = brokenRule(event, options);
     if (broken === null) return true;
-    const { position, output } = event;
-    rejected.push({ position, output, field: null, raw: rawOf(event), ...broken });
+    const { position, output, eventId } = event;
+    const key = options.keyOf === undefined ? eventId : options.keyOf(event);
+    rejected.push({
+      position,
+      output,
+      field: null,
+      raw: rawOf(event),
+      ...broken,
+      ...(KEY_RULES.has(broken.rule) || key === undefined ? {} : { key }),
+    });
     return false;
   });
   return { valid, rejected };
@@ -51,6 +64,8 @@ function brokenRule(
       return { rule: "version_invalid", message: "version is no number that can be stored" };
     }
   }
+  // it is no row: nothing of it but key and version is stored
+  if (event.deletes) return null;
   for (const check of checks) {
     const rejection = check(event.payload);
     if (rejection !== null) return rejection;

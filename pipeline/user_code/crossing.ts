@@ -166,10 +166,12 @@ export class BadAnswer extends Problem {
  */
 export function unpackEvents(
   answer: unknown,
-  { records, start, excluded }: {
+  { records, start, excluded, deletes = false }: {
     records: (SourceRecord | Unreadable)[];
     start: number;
     excluded: Rejected[];
+    /** Whether there may be deletions, which have no fingerprint. */
+    deletes?: boolean;
   },
 ): TransformedBatch {
   const columns = asObject(answer, "the answer");
@@ -212,12 +214,14 @@ export function unpackEvents(
         occurredAt: matching(occurredAts[i], TIME, "occurred_at"),
         version: matching(versions[i], DECIMAL, "version"),
         text: asText(texts[i], "payload"),
-        fingerprint: matching(fingerprints[i], SHA256, "fingerprint")!,
+        fingerprint: deletes && fingerprints[i] === ""
+          ? ""
+          : matching(fingerprints[i], SHA256, "fingerprint")!,
       }),
     );
   }
   const rejected = asList(columns.rejected, "rejected").map((each): Rejected => {
-    const { position, output, rule, message, field } = asObject(each, "a rejected record");
+    const { position, output, rule, message, field, key } = asObject(each, "a rejected record");
     const index = at(position);
     const number = asCount(output, "an output");
     if (number > 0) extra++;
@@ -228,6 +232,7 @@ export function unpackEvents(
       message: asText(message, "a message").slice(0, 1000),
       field: field === null ? null : asText(field, "a field"),
       raw: rawText(records[index] as SourceRecord),
+      ...(key === undefined ? {} : { key: asText(key, "a key") }),
     };
   });
   for (const each of asList(columns.refused, "refused")) {
@@ -287,6 +292,7 @@ class HostedEvent implements Event {
   readonly text: string;
   readonly fingerprint: string;
   refused?: Rejection;
+  readonly deletes: boolean;
   readonly #record: SourceRecord;
   #payload: SourceRecord | undefined;
 
@@ -300,6 +306,7 @@ class HostedEvent implements Event {
     this.version = parts.version;
     this.text = parts.text;
     this.fingerprint = parts.fingerprint;
+    this.deletes = parts.fingerprint === "";
   }
 
   get payload(): SourceRecord {

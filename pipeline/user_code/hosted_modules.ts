@@ -52,7 +52,9 @@ export class HostedTransform {
     batch.rejected = batch.rejected.filter(({ rule }) => rule !== UNREADABLE.rule);
     const refused: [number, Rejection][] = [];
     if (this.#check !== undefined) {
-      for (const [i, { payload }] of batch.events.entries()) {
+      for (const [i, { payload, fingerprint }] of batch.events.entries()) {
+        // a deletion is no row, and need not look like one
+        if (fingerprint === "") continue;
         const rejection = this.#check(payload);
         if (rejection !== null) refused.push([i, rejection]);
       }

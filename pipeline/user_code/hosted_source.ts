@@ -68,7 +68,7 @@ export class HostedSource {
   open(): void {
     const { answer, printed } = this.#tools;
     this.#guarded(() => {
-      const { config: schema, hosts, cursor, repeatable } = this.#definition;
+      const { config: schema, hosts, cursor, repeatable, steady } = this.#definition;
       const config = checkedConfig(schema, this.#given.config);
       if (config.issues !== null) {
         return answer({ type: "misconfigured", issues: config.issues, lines: printed.take() });
@@ -81,6 +81,7 @@ export class HostedSource {
         hosts: [...named].map(String),
         cursor: field === undefined ? null : String(field),
         repeatable: repeatable !== false,
+        steady: (typeof steady === "function" ? steady(config.value) : steady) === true,
         lines: printed.take(),
       });
     });

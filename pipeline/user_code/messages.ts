@@ -63,7 +63,14 @@ export type FromHost =
   | { type: "lines"; lines: Lines }
   /** With the JSON of what a consumer answered. */
   | { type: "consumed"; result: string | null; lines: Lines }
-  | { type: "opened"; hosts: string[]; cursor: string | null; repeatable: boolean; lines: Lines }
+  | {
+    type: "opened";
+    hosts: string[];
+    cursor: string | null;
+    repeatable: boolean;
+    steady: boolean;
+    lines: Lines;
+  }
   | { type: "misconfigured"; issues: { path: string; message: string }[]; lines: Lines }
   | { type: "sliced"; slices: string[]; position: string | null; lines: Lines }
   /** `bad` are those in whose place there is null: index, rule, what is wrong. */

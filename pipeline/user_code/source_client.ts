@@ -38,6 +38,7 @@ export interface OpenedSource {
   /** Field of the records whose highest value is the next position. */
   cursor: string | null;
   repeatable: boolean;
+  steady: boolean;
 }
 
 /** Loading a module, with what it imports, may take so long at least. */
@@ -95,12 +96,13 @@ export class SourceClient {
       const { issues } = answer as Plain<"misconfigured">;
       throw misconfigured(module, list(issues).map(asIssue));
     }
-    const { hosts, cursor, repeatable } = answer as Plain<"opened">;
+    const { hosts, cursor, repeatable, steady } = answer as Plain<"opened">;
     this.#hosts = list(hosts).map((host) => textOf(host).toLowerCase());
     return {
       hosts: this.#hosts,
       cursor: cursor === null ? null : textOf(cursor),
       repeatable: repeatable === true,
+      steady: steady === true,
     };
   }
 

@@ -77,7 +77,8 @@ export class TransformClient {
         "Look for a loop that does not end, or allow more with transform_timeout_ms.";
     });
     this.#options.onLines?.(answer.lines, chunkNo);
-    return unpackEvents(answer.events, { records, start, excluded });
+    const deletes = (this.#options.mapping.deleted ?? null) !== null;
+    return unpackEvents(answer.events, { records, start, excluded, deletes });
   }
 
   async #load(): Promise<void> {

@@ -3,6 +3,7 @@ import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
 import type { Params } from "../params.ts";
 import type { Privacy } from "../private_fields.ts";
+import type { Outcome } from "../../store/runs.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import type { KindsSeen, TypesSeen } from "../typed_rows.ts";
 import type { ProblemDetails } from "../../vocabulary/problem.ts";
@@ -33,8 +34,18 @@ export interface RunContext {
   orderRunId: string;
   /** A later request has put rows there since: what is missing is added, and nothing changed. */
   late: boolean;
+  /** That one has replaced or mirrored: what is missing is missing. */
+  superseded: boolean;
   /** `write: append`: rows that are there stay as they are. */
   appends: boolean;
+  /** `write: replace`: this run's rows are the table's, whatever their versions. */
+  replaces: boolean;
+  /** `write: replace` and `mirror`: all is published in the transaction that ends the run. */
+  atOnce: boolean;
+  /** Whether the destination has the column for rows that are marked as gone. */
+  marks: boolean;
+  /** Whether keys of the dataset have been deleted by a feed, or may be by this run. */
+  buries: boolean;
   params: Params;
   /** The personal data of its records, with the secret that hashes it; null where there is none. */
   privacy: Privacy | null;
@@ -74,8 +85,39 @@ export interface ChunkDecision {
   inserts: number;
   /** Rows that replace another content. */
   updates: number;
+  /** Deletions: of rows that are there, of keys without a row, and those that something newer has passed. */
+  deletes: number;
+  buries: number;
+  stales: number;
   /** Rows that a late run leaves as they are, though its content is another. */
   heldBack: number;
+  /** Deletions that lost against no other event of their key. */
+  deletions: number;
+  /** Rows that go, or are marked. */
+  deleted: number;
+  marked: number;
+}
+
+/** What publishing at once came to. */
+export interface AtOnce {
+  decisions: ChunkDecision[];
+  /** What the user is told. */
+  warnings: string[];
+  /** Whether the run has ended with it; false for a dry run. */
+  ended: boolean;
+}
+
+/** A prepared chunk of a run that is published at once. */
+export interface AtOnceChunk {
+  chunkNo: number;
+  events: number;
+  deletions: number;
+  recordsRead: number;
+  /** Rejected records whose key could not be read. */
+  keyless: number;
+  /** Whether there are others. */
+  present: boolean;
+  files?: FileStart[];
 }
 
 export interface PrepareResult {
@@ -121,7 +163,8 @@ export interface Tasks {
   judge: { input: { states: Plain[] }; output: ValidationResult };
   resolve: {
     input: {
-      chunks: { chunkNo: number; events: number; files?: FileStart[] }[];
+      /** `deletions` are among the events. */
+      chunks: { chunkNo: number; events: number; deletions?: number; files?: FileStart[] }[];
       comparison: Comparison;
       /** What PostgreSQL thinks the destination has. */
       destinationRows: number;
@@ -140,6 +183,16 @@ export interface Tasks {
     output: { decision: ChunkDecision; foreign: ForeignRows | null };
   };
   publish: { input: { decision: ChunkDecision }; output: PublishResult };
+  /** Publishes all chunks and ends the run with this outcome, in one transaction; without one it only says what it would do. */
+  publishAtOnce: {
+    input: {
+      chunks: AtOnceChunk[];
+      /** Whether the destination holds rows. */
+      filled: boolean;
+      outcome: Outcome | null;
+    };
+    output: AtOnce;
+  };
 }
 
 export type TaskKind = keyof Tasks;

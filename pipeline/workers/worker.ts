@@ -21,6 +21,7 @@ import { planRun } from "../stages/extract.ts";
 import { seeTypes } from "../stages/types.ts";
 import { prepareChunk } from "../stages/prepare.ts";
 import { publishChunk } from "../stages/publish.ts";
+import { publishAtOnce } from "../stages/publish_at_once.ts";
 import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/integrations/opentelemetry.ts";
 import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
@@ -244,6 +245,7 @@ function carryOut<K extends TaskKind>(
     resolve: resolveRun,
     lookup: lookUpChunk,
     publish: publishChunk,
+    publishAtOnce,
   };
   return handlers[kind](env, input);
 }

@@ -168,6 +168,7 @@ function Dataset({ facts, profile, mayRead }: DatasetProps) {
                     <th scope="col" class="num">{t("field.inserted")}</th>
                     <th scope="col" class="num">{t("field.updated")}</th>
                     <th scope="col" class="num">{t("field.unchanged")}</th>
+                    <th scope="col" class="num">{t("field.gone")}</th>
                   </tr>
                 </thead>
                 <tbody>
@@ -259,6 +260,7 @@ function Writer(writer: DatasetFacts["writers"][number]) {
       <td class="num">{number(writer.inserted)}</td>
       <td class="num">{number(writer.updated)}</td>
       <td class="num">{number(writer.unchanged)}</td>
+      <td class="num">{number(writer.gone)}</td>
     </tr>
   );
 }

@@ -1,5 +1,5 @@
 import type { RunDetail, StageView } from "../../vocabulary/run_schema.ts";
-import { OUTCOMES } from "../../vocabulary/words.ts";
+import { GONE_COUNTERS } from "../../vocabulary/words.ts";
 import { bar, count, duration, type Terminal } from "../terminal.ts";
 import { printable } from "./text.ts";
 
@@ -118,7 +118,15 @@ export class RunScreen {
   }
 }
 
-const SUMMARY_COUNTERS = [...OUTCOMES, "duplicates", "filtered"] as const;
+const SUMMARY_COUNTERS = [
+  "inserted",
+  "updated",
+  "unchanged",
+  "rejected",
+  "duplicates",
+  "filtered",
+  ...GONE_COUNTERS,
+] as const;
 type SummaryCounter = (typeof SUMMARY_COUNTERS)[number];
 
 /** A run for programs: the last line that `--json` prints. */
@@ -157,11 +165,14 @@ export function runSummary(run: RunDetail): RunSummary {
 
 /** What a run came to, in words. */
 export function summaryLines(terminal: Terminal, run: RunDetail): string[] {
-  const { inserted, updated, unchanged, duplicates, rejected, filtered } = runSummary(run);
+  const { inserted, updated, unchanged, duplicates, rejected, filtered, deleted, marked } =
+    runSummary(run);
   const counters: [string, number][] = [
     [run.dry_run ? "to insert" : "inserted", inserted],
     [run.dry_run ? "to update" : "updated", updated],
     ["unchanged", unchanged],
+    ...(deleted > 0 ? [[run.dry_run ? "to delete" : "deleted", deleted] as [string, number]] : []),
+    ...(marked > 0 ? [[run.dry_run ? "to mark" : "marked", marked] as [string, number]] : []),
     ["duplicates", duplicates],
     ["rejected", rejected],
     ...(filtered > 0 ? [["filtered", filtered] as [string, number]] : []),
@@ -174,7 +185,8 @@ export function summaryLines(terminal: Terminal, run: RunDetail): string[] {
         ...counters.map(([name, value]) => `    ${name.padEnd(12)}${count(value).padStart(14)}`),
       ]
       : []),
-    ...(run.state === "succeeded" && !run.dry_run && inserted + updated === 0 && unchanged > 0
+    ...(run.state === "succeeded" && !run.dry_run &&
+        inserted + updated + deleted + marked === 0 && unchanged > 0
       ? ["", "  All of them were there already: nothing was written."]
       : []),
     ...(rejected > 0 ? ["", `  What was rejected, and why: \`etl quarantine ${run.run_id}\``] : []),
@@ -183,7 +195,13 @@ export function summaryLines(terminal: Terminal, run: RunDetail): string[] {
 }
 
 /** What a retry, which has the same parameters and the same input, would fail at again. */
-const NEEDS_NEW_RUN = ["source-changed", "foreign-rows", "too-many-rejected", "low-ratio"];
+const NEEDS_NEW_RUN = [
+  "source-changed",
+  "foreign-rows",
+  "too-many-rejected",
+  "too-many-deletions",
+  "low-ratio",
+];
 
 function wayOn(run: RunDetail): string {
   const type = String(run.error?.type).split("/").at(-1)!;

@@ -126,7 +126,7 @@ begin
   end if;
   errors := errors || etl.private_errors(params, origins);
   errors := errors || etl.history_errors(params, origins);
-  return errors || etl.declaration_errors(params, origins);
+  return errors || etl.declaration_errors(params, origins) || etl.write_errors(params, origins);
 end $$;
 
 -- Errors of fields that have none yet: a name of the wrong form need not be called unknown as well.

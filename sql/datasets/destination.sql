@@ -195,6 +195,7 @@ begin
     -- rows arrive in the order of updated_at, so a block range index is enough for maintenance
     execute format('create index if not exists %I on %s using brin (updated_at)', short || '_updated_at', qualified);
     execute format('comment on table %s is %L', qualified, 'events loaded by etl_improved');
+    delete from etl.tombstones as t where t.dataset = schema_name || '.' || table_name;
     created := created || ('table ' || qualified);
   end if;
   foreach child in array array['etl_improved_metrics', audit_table_name] loop

@@ -25,6 +25,20 @@ comment on column etl.datasets.stale_after_seconds is 'without a dataset event f
 alter table etl.dataset_events add column if not exists details jsonb not null default '{}';
 create index if not exists dataset_events_run_id on etl.dataset_events (run_id);
 
+create table if not exists etl.tombstones (
+  dataset text not null,
+  source text not null,
+  -- the key, as a run's table of keys has it
+  event_id text not null,
+  version numeric,
+  -- the run as which the deletion counts in the order of requests
+  run_id uuid not null,
+  deleted_at timestamptz not null default now(),
+  primary key (dataset, source, event_id)
+);
+create index if not exists tombstones_deleted_at on etl.tombstones using brin (deleted_at);
+comment on table etl.tombstones is 'keys that records of a feed have deleted, so that an older version that comes late brings no row back; deleted with the events of their age';
+
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
 -- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
 alter table etl.datasets

@@ -179,6 +179,8 @@ begin
     case when declared -> 'version' <> 'null' then ', _etl_version numeric' else '' end, keys);
   execute format('create index %I on %s using brin (_etl_updated_at)', short || '_etl_updated_at', qualified);
   execute format('comment on table %s is %L', qualified, 'rows loaded by etl_improved');
+  -- what was deleted from an earlier table of this name
+  delete from etl.tombstones as t where t.dataset = schema_name || '.' || table_name;
   insert into etl.datasets (dataset, schema_name, table_name, declared)
   values (schema_name || '.' || table_name, schema_name, table_name, declared)
   on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,

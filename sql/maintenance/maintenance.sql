@@ -329,3 +329,18 @@ begin
     perform etl.wake('channel slack');
   end if;
 end $$;
+
+-- Deletes a batch of tombstones that are older than the events that are kept; answers how many went.
+create or replace function etl.purge_tombstones(maintenance_id uuid, batch integer default 5000) returns integer
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  gone integer;
+begin
+  delete from etl.tombstones as t where t.ctid = any (array(
+    select o.ctid from etl.tombstones as o join etl.maintenance_tasks as m
+      on m.maintenance_id = purge_tombstones.maintenance_id and m.task = 'clean_old_events' and o.deleted_at < m.cutoff
+    limit batch for update of o skip locked));
+  get diagnostics gone = row_count;
+  return gone;
+end $$;
+comment on function etl.purge_tombstones(uuid, integer) is 'deletes a batch of tombstones that are older than the events that are kept';

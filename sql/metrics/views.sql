@@ -3,7 +3,7 @@
 create or replace view public.v_etl_latest_metrics as
 select run_label, total_rows, expected_rows, ratio, num_chunks, dry_run, at,
   id, run_id, status, min_acceptance_ratio, low_ratio, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra,
-  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at, waited_ms
+  schema_name, table_name, duration_ms, stages, attempt, requested_at, started_at, created_at, waited_ms, deleted, marked
 from public.etl_improved_metrics
 where ratio is not null
 order by created_at desc, run_id desc

@@ -22,7 +22,7 @@ create or replace function etl.deliver_dataset_event() returns trigger
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   unchanged boolean := coalesce((new.counts ->> 'inserted')::bigint + (new.counts ->> 'updated')::bigint
-    + coalesce((new.counts ->> 'deleted')::bigint, 0) = 0, false);
+    + coalesce((new.counts ->> 'deleted')::bigint, 0) + coalesce((new.counts ->> 'marked')::bigint, 0) = 0, false);
   consumer etl.consumers;
 begin
   for consumer in select c.* from etl.consumers as c where c.active and new.dataset = any (c.datasets) order by c.consumer loop

@@ -11,7 +11,9 @@ begin
     where r.run_id = report_progress.run_id and r.attempt = report_progress.attempt and r.state = 'running'
     returning * into run;
   if not found then
-    return query select false, false;
+    -- an attempt that ends its run with what it publishes may be asked once more
+    return query select exists (select from etl.runs as r where r.run_id = report_progress.run_id
+      and r.attempt = report_progress.attempt and r.state = 'succeeded'), false;
     return;
   end if;
   insert into etl.stages as s (run_id, stage, state, started_at, ended_at, busy_ms, records_in, records_out, attempts)

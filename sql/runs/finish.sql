@@ -25,20 +25,21 @@ begin
   execute format($sql$
     insert into %s as m (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,
       num_chunks, dry_run, replay_of, inserted, updated, unchanged, rejected, duplicates, filtered, extra, schema_name,
-      table_name, duration_ms, waited_ms, stages, attempt, requested_at, started_at, created_at)
+      table_name, duration_ms, waited_ms, stages, attempt, requested_at, started_at, created_at, deleted, marked)
     select $1.run_id, $1.run_label, $1.state, $1.total_rows, $1.expected_rows, $1.ratio,
       ($1.params ->> 'min_acceptance_ratio')::double precision, coalesce($1.low_ratio, false), $1.num_chunks, $1.dry_run,
       $1.replay_of, coalesce(c.inserted, 0), coalesce(c.updated, 0), coalesce(c.unchanged, 0), coalesce(c.rejected, 0),
       coalesce(c.duplicates, 0), coalesce(c.filtered, 0), coalesce(c.extra, 0), $1.schema_name, $1.table_name,
-      coalesce($1.worked_ms, 0), extract(epoch from $1.ended_at - $1.requested_at) * 1000 - coalesce($1.worked_ms, 0), $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at
+      coalesce($1.worked_ms, 0), extract(epoch from $1.ended_at - $1.requested_at) * 1000 - coalesce($1.worked_ms, 0), $2, $1.attempt, $1.requested_at, $1.started_at, $1.ended_at,
+      coalesce(c.deleted, 0), coalesce(c.marked, 0)
     from jsonb_to_record(coalesce($1.counts, '{}')) as c (inserted bigint, updated bigint, unchanged bigint, rejected bigint,
-      duplicates bigint, filtered bigint, extra bigint)
+      duplicates bigint, filtered bigint, extra bigint, deleted bigint, marked bigint)
     on conflict (run_id) do update set (status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio, num_chunks,
-      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, waited_ms, stages, attempt, started_at, created_at)
+      inserted, updated, unchanged, rejected, duplicates, filtered, extra, duration_ms, waited_ms, stages, attempt, started_at, created_at, deleted, marked)
     = (excluded.status, excluded.total_rows, excluded.expected_rows, excluded.ratio, excluded.min_acceptance_ratio,
       excluded.low_ratio, excluded.num_chunks, excluded.inserted, excluded.updated, excluded.unchanged, excluded.rejected,
       excluded.duplicates, excluded.filtered, excluded.extra, excluded.duration_ms, excluded.waited_ms, excluded.stages, excluded.attempt,
-      excluded.started_at, excluded.created_at)
+      excluded.started_at, excluded.created_at, excluded.deleted, excluded.marked)
     $sql$, metrics_table) using run, stages;
 end $$;
 
@@ -74,7 +75,8 @@ begin
     coalesce(sum(c.filtered), 0)::bigint as filtered, coalesce(sum(c.extra), 0)::bigint as extra,
     coalesce(sum(c.duplicates), 0)::bigint as duplicates, coalesce(sum(c.inserted), 0)::bigint as inserted,
     coalesce(sum(c.updated), 0)::bigint as updated, coalesce(sum(c.unchanged), 0)::bigint as unchanged,
-    coalesce(sum(c.cursor_nulls), 0)::bigint as cursor_nulls
+    coalesce(sum(c.cursor_nulls), 0)::bigint as cursor_nulls, coalesce(sum(c.deletions), 0)::bigint as deletions,
+    coalesce(sum(c.deleted), 0)::bigint as deleted, coalesce(sum(c.marked), 0)::bigint as marked
   into totals from etl.chunks as c where c.run_id = finish_run.run_id;
 
   run.num_chunks := totals.chunks;
@@ -87,7 +89,8 @@ begin
       when run.params #>> '{source,type}' = 'synthetic' or run.origins ->> 'batch_size' in ('request', 'configuration')
         then (run.params ->> 'batch_size')::bigint
       else totals.records_read end;
-    run.expected_rows := base - totals.duplicates - totals.filtered + totals.extra;
+    -- a deletion is no row that could arrive
+    run.expected_rows := base - totals.duplicates - totals.filtered + totals.extra - totals.deletions;
     run.ratio := case when run.expected_rows <= 0 then 1 else run.total_rows::double precision / run.expected_rows end;
     min_ratio := case when run.replay_of is null then (run.params ->> 'min_acceptance_ratio')::double precision else 0 end;
     too_low := run.ratio < min_ratio;
@@ -96,7 +99,8 @@ begin
       problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio was not reached', 'status', 422,
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
-          case when run.dry_run then 'Nothing was written (dry run).' else 'What was loaded stays in the table.' end));
+          case when run.dry_run then 'Nothing was written (dry run).'
+            when etl.at_once(run) then 'Nothing was changed.' else 'What was loaded stays in the table.' end));
     end if;
   elsif final_state in ('failed', 'cancelled') and totals.published > 0 then
     problem := problem || jsonb_build_object('detail', format('%s (%s of %s chunks are in the table)',

@@ -10,15 +10,23 @@ $$;
 -- version the record that was read last counts, and a cursor is moved by one run at a time. Null: in any order.
 create or replace function etl.order_key(params jsonb) returns text
 language sql immutable as $$
-  select case when params -> 'dry_run' = 'true' or params #>> '{source,type}' = 'synthetic'
-      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null then null
+  select case when params -> 'dry_run' = 'true' then null
+    when coalesce(params ->> 'write', 'upsert') not in ('replace', 'mirror') and coalesce(params -> 'deleted', 'null') = 'null' and (params #>> '{source,type}' = 'synthetic'
+      or params #>> '{source,version}' is not null and params #>> '{source,cursor}' is null) then null
     else etl.source_name(params, params ->> 'run_label') || ' ' || (params ->> 'schema_name') || '.' || (params ->> 'table_name') end
+$$;
+
+-- Whether a run publishes all that it has at once, in the transaction that ends it. A replay has only what was rejected.
+create or replace function etl.at_once(run etl.runs) returns boolean
+language sql immutable set search_path = pg_catalog, etl, pg_temp as $$
+  select coalesce(run.params ->> 'write' in ('replace', 'mirror'), false) and run.replay_of is null
 $$;
 
 -- The run whose place in the order of requests a run takes, the first of a chain of replays, and whether it comes late:
 -- another run of its source and table that was requested after it has put something there since. Late runs
--- cannot know what the later one found as it was, so they add what is missing and change nothing.
-create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean)
+-- cannot know what the later one found as it was, so they add what is missing and change nothing. Where a later one has
+-- replaced or mirrored (superseded), nothing is missing but what the source had no more: they do not even add it.
+create or replace function etl.order_of(run_id uuid, out order_run_id uuid, out late boolean, out superseded boolean)
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   run etl.runs;
@@ -31,11 +39,13 @@ begin
     exit when not found;
   end loop;
   order_run_id := coalesce(root.run_id, run.replay_of, run.run_id);
-  -- what runs for the first time is executed in the order of requests
-  late := (run.replay_of is not null or run.attempt_base > 0) and exists (
-    select 1 from etl.runs as r
+  -- what another executed in any order has loaded, a run that replaces or mirrors leaves alone row by row
+  select coalesce(bool_or(not etl.at_once(run) or r.cursor_key is not null), false), coalesce(bool_or(etl.at_once(r)), false) into late, superseded
+    from etl.runs as r
     where r.run_id > order_run_id and r.run_id <> run.run_id and r.replay_of is null and not r.dry_run
       and r.schema_name = run.schema_name and r.table_name = run.table_name
       and etl.source_name(r.params, r.run_label) = etl.source_name(run.params, run.run_label)
-      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published'));
+      and exists (select 1 from etl.chunks as c where c.run_id = r.run_id and c.state = 'published');
+  -- what runs for the first time is executed in the order of requests, unless a version decides
+  late := late and (run.replay_of is not null or run.attempt_base > 0);
 end $$;

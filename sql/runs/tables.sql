@@ -184,6 +184,12 @@ create table if not exists etl.chunks (
   published_at timestamptz,
   primary key (run_id, chunk_no)
 );
+alter table etl.chunks
+  -- rows that went, or were marked as gone; those that the source no longer has are counted with the run's first chunk
+  add column if not exists deleted bigint not null default 0,
+  add column if not exists marked bigint not null default 0,
+  -- deletions of a feed that lost against no other event of their key, whether or not there was a row
+  add column if not exists deletions bigint not null default 0;
 comment on table etl.chunks is 'the units of parallel work; slice says where the records are, never what they are';
 -- which server has prepared it, and its rows on its disk until they are in the table
 alter table etl.chunks add column if not exists server_id text;

@@ -125,6 +125,7 @@ export const HELD = [
   "pools",
   "suites",
   "datasets",
+  "tombstones",
   "cursors",
   "totals",
   "alert_states",

@@ -212,7 +212,7 @@ function inputName(run: EndedRun, options: LineageOptions): { namespace: string;
 
 function outputs({ run, columns }: ExportFacts, ended: boolean, { destination }: LineageOptions) {
   if (run.dry_run) return [];
-  const { inserted = 0, updated = 0 } = run.counts ?? {};
+  const { inserted = 0, updated = 0, deleted = 0, marked = 0 } = run.counts ?? {};
   return [{
     namespace: destination.namespace,
     name: `${destination.database}.${run.schema_name}.${run.table_name}`,
@@ -220,7 +220,19 @@ function outputs({ run, columns }: ExportFacts, ended: boolean, { destination }:
       fields: (columns ?? COLUMNS.map(([name, type]) => ({ name, type })))
         .map(({ name, type }) => ({ name, type })),
     }),
-    outputFacets: ended ? facet("outputStatistics", { rowCount: inserted + updated }) : {},
+    outputFacets: ended
+      ? {
+        ...facet("outputStatistics", { rowCount: inserted + updated }),
+        ...(deleted + marked === 0 ? {} : {
+          etl_improved_rowsGone: {
+            _producer: PRODUCER,
+            _schemaURL: `${SPEC}/2-0-2/OpenLineage.json#/$defs/OutputDatasetFacet`,
+            deleted,
+            marked,
+          },
+        }),
+      }
+      : {},
   }];
 }
 

@@ -63,7 +63,16 @@ Deno.test("an attempt that was replaced can write nothing: no chunk, no plan, no
   assert.equal(await createManifest(sql, stale), false);
   await dropManifests(sql, stale);
   await storeDryRunCounts(sql, stale, [
-    { chunkNo: 0, events: 5, duplicates: 1, inserts: 1, updates: 1 },
+    {
+      chunkNo: 0,
+      events: 5,
+      duplicates: 1,
+      inserts: 1,
+      updates: 1,
+      deletions: 0,
+      deleted: 0,
+      marked: 0,
+    },
   ]);
   assert.deepEqual({ ...await reportProgress(sql, stale, []) }, {
     is_current: false,

@@ -57,6 +57,8 @@ Deno.test("etl run in process sets up an empty database, loads, and loads nothin
     rejected: 0,
     duplicates: 0,
     filtered: 0,
+    deleted: 0,
+    marked: 0,
   });
   assert.match(String(run_id), /^[0-9a-f-]{36}$/);
   assert.ok(Number(duration_ms) > 0);

@@ -125,5 +125,12 @@ Deno.test("several runs that ended while a report was made share the next one", 
   const reports = await engine.sql`select run_ids, report from etl.reports`;
   assert.equal(reports.length, 1);
   assert.equal(reports[0]!.run_ids.length, 3);
-  assert.deepEqual(reports[0]!.report.loaded, { runs: 3, inserted: 15, updated: 0, unchanged: 15 });
+  assert.deepEqual(reports[0]!.report.loaded, {
+    runs: 3,
+    inserted: 15,
+    updated: 0,
+    unchanged: 15,
+    deleted: 0,
+    marked: 0,
+  });
 });

@@ -60,7 +60,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
       fc.tuple(
         fc.integer({ min: 0, max: 5 }),
         fc.integer({ min: 1, max: 3 }),
-        fc.integer({ min: 0, max: 1 }),
+        fc.integer({ min: 0, max: 2 }),
       ),
       { maxLength: 9 },
     ),
@@ -80,21 +80,41 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
       fc.boolean(),
       fc.boolean(),
       fc.constantFrom("events", "typed"),
-      fc.constantFrom("upsert", "upsert", "append"),
+      fc.constantFrom<Way[]>(
+        ["upsert"],
+        ["append"],
+        ["replace"],
+        ["mirror"],
+        ["upsert", "mirror"],
+        ["replace", "append", "mirror", "upsert"],
+      ),
+      fc.boolean(),
     ),
-    { engine, normal: 28, long: 400 },
-    async ([given, versioned, backwards, layout, write]) => {
+    { engine, normal: 28, long: 1_000 },
+    async ([given, versioned, reversed, layout, ways, feed]) => {
+      // those that delete are executed in the order of requests
+      const backwards = reversed && !ways.some((way) => AT_ONCE.has(way));
       const table_name = `model_${tables++}`;
       const confs = [...given, ...given.slice(-1)].map((step, run) => ({
         run,
         step,
+        rule: {
+          versioned,
+          write: ways[run % ways.length]!,
+          // what only adds rows deletes none
+          feed: feed && ways[run % ways.length] !== "append",
+        },
         conf: {
           table_name,
           run_label: `${table_name} ${run}`,
           chunk_size: step.chunkSize,
           min_acceptance_ratio: 0,
           layout,
-          write,
+          write: ways[run % ways.length],
+          ...(AT_ONCE.has(ways[run % ways.length]!) ? { max_delete_ratio: 1 } : {}),
+          ...(feed && ways[run % ways.length] !== "append"
+            ? { deleted: { field: "x", equals: DELETES } }
+            : {}),
           source: source(
             step.records.map(([key, v, x]) => ({ ...(key === 0 ? {} : { id: key }), v, x })),
             versioned ? { version: "v" } : {},
@@ -105,15 +125,16 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
       for (const { conf } of confs) ids.push((await engine.submit(conf)).run_id);
       await engine.sideBySide();
       const table = new Map<number, ModelRow>();
-      for (const { run, step, conf } of backwards ? confs.reverse() : confs) {
+      const buried = new Map<number, Omit<ModelRow, "text">>();
+      for (const { run, step, conf, rule } of backwards ? confs.reverse() : confs) {
         for (let i = 0; i < step.breaks; i++) await breakOff(engine, ids[run]!);
         const ended = await engine.toEnd(ids[run]!);
         assert.equal(ended.state, "succeeded", JSON.stringify(ended.error));
         const model = apply(
           table,
           run,
-          conf.source.records as { id?: number; v: number }[],
-          { versioned, appends: write === "append" },
+          conf.source.records as { id?: number; v: number; x: number }[],
+          { ...rule, buried },
         );
         const { counts } = ended;
         assert.equal(counts.records_read, step.records.length);
@@ -121,12 +142,14 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
         assert.equal(counts.duplicates, model.duplicates);
         // an attempt that was broken off had done part of it
         assert.deepEqual(
-          [counts.inserted, counts.updated, counts.unchanged],
-          [model.inserted, model.updated, model.unchanged],
+          [counts.inserted, counts.updated, counts.unchanged, counts.deleted, counts.deletions],
+          [model.inserted, model.updated, model.unchanged, model.deleted, model.deletions],
+          JSON.stringify({ run, rule, given, layout }),
         );
         const total = ended.total_rows!;
-        assert.equal(total + counts.duplicates! + counts.rejected!, counts.records_read);
-        assert.equal(ended.expected_rows, counts.records_read! - counts.duplicates!);
+        const read = counts.records_read! - counts.deletions!;
+        assert.equal(total + counts.duplicates! + counts.rejected!, read);
+        assert.equal(ended.expected_rows, read - counts.duplicates!);
         assert.equal(ended.ratio, ended.expected_rows === 0 ? 1 : total / ended.expected_rows!);
       }
       assert.deepEqual(
@@ -161,14 +184,20 @@ async function typedRows(engine: Engine, table: string) {
   );
 }
 
-/** One attempt that loses its server when the first chunk has been published. */
+type Way = "upsert" | "append" | "replace" | "mirror";
+const AT_ONCE: ReadonlySet<Way> = new Set(["replace", "mirror"]);
+/** The content of a record that deletes, where the feed has such. */
+const DELETES = 2;
+
+/** One attempt that loses its server when the first chunk has been published, or prepared where all are published at once. */
 async function breakOff(engine: Engine, runId: string): Promise<void> {
   const stopping = new AbortController();
   const unwatch = engine.deps.onCancel(runId, () => {});
   const attempt = engine.execute(runId, { stopping: stopping.signal });
   const published = async () => {
     const [row] = await engine
-      .sql`select count(*)::int as n from etl.chunks where run_id = ${runId} and state = 'published'`;
+      .sql`select count(*)::int as n from etl.chunks as c join etl.runs as r using (run_id) where run_id = ${runId}
+        and (c.state = 'published' or c.state = 'prepared' and etl.at_once(r))`;
     return row!.n > 0;
   };
   let ended = false;
@@ -179,14 +208,23 @@ async function breakOff(engine: Engine, runId: string): Promise<void> {
   unwatch();
 }
 
-/** The rules of product.md: highest version, then later request; within a run the last in source order. */
+/**
+ * The rules of product.md: highest version, then later request; within a run the last in source order. Deletions are
+ * compared like rows; what replaces or mirrors takes away what the source no longer has.
+ */
 function apply<K>(
   table: Map<K, ModelRow>,
   run: number,
-  records: { id?: K; v: number }[],
-  { versioned, appends = false }: { versioned: boolean; appends?: boolean },
+  records: { id?: K; v: number; x?: unknown }[],
+  { versioned, write = "upsert", feed = false, buried = new Map() }: {
+    versioned: boolean;
+    write?: Way;
+    feed?: boolean;
+    /** Keys that were deleted. */
+    buried?: Map<K, Omit<ModelRow, "text">>;
+  },
 ) {
-  const winners = new Map<K, { text: string; version: number }>();
+  const winners = new Map<K, { text: string; version: number; deletes: boolean }>();
   let keyed = 0;
   for (const record of records) {
     if (record.id === undefined) continue;
@@ -194,18 +232,45 @@ function apply<K>(
     const version = versioned ? record.v : 0;
     const best = winners.get(record.id);
     if (best === undefined || version >= best.version) {
-      winners.set(record.id, { text: JSON.stringify(record), version });
+      const deletes = feed && record.x === DELETES;
+      winners.set(record.id, { text: JSON.stringify(record), version, deletes });
     }
   }
-  const result = { duplicates: keyed - winners.size, inserted: 0, updated: 0, unchanged: 0 };
-  for (const [id, { text, version }] of winners) {
+  const result = {
+    duplicates: keyed - winners.size,
+    inserted: 0,
+    updated: 0,
+    unchanged: 0,
+    deleted: 0,
+    deletions: 0,
+  };
+  const everyKeyKnown = keyed === records.length;
+  if (records.length > 0 && (write === "replace" || write === "mirror" && everyKeyKnown)) {
+    for (const [id, row] of table) {
+      if (winners.has(id) || row.run >= run) continue;
+      table.delete(id);
+      result.deleted++;
+    }
+  }
+  for (const [id, { text, version, deletes }] of winners) {
     const row = table.get(id);
-    if (row === undefined) result.inserted++;
-    else if (
-      !appends && row.text !== text &&
-      (version > row.version || (version === row.version && run > row.run))
-    ) result.updated++;
-    else {
+    const grave = buried.get(id);
+    const beats = (other: Omit<ModelRow, "text"> | undefined) =>
+      other === undefined ||
+      (write === "replace"
+        ? run > other.run
+        : version > other.version || (version === other.version && run > other.run));
+    if (deletes) {
+      result.deletions++;
+      if (row !== undefined && !beats(row)) continue;
+      if (table.delete(id)) result.deleted++;
+      if (beats(grave)) buried.set(id, { version, run });
+      continue;
+    }
+    if (row === undefined && beats(grave)) result.inserted++;
+    else if (row !== undefined && write !== "append" && row.text !== text && beats(row)) {
+      result.updated++;
+    } else {
       result.unchanged++;
       continue;
     }

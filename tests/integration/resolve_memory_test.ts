@@ -55,7 +55,15 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
         raw: null,
         fingerprint: "00".repeat(32),
       })));
-      const counts = { records_read: 4, rejected: 0, filtered: 0, extra: 0, cursor_nulls: 0 };
+      const counts = {
+        records_read: 4,
+        rejected: 0,
+        filtered: 0,
+        extra: 0,
+        cursor_nulls: 0,
+        keyless: 0,
+        deletions: 0,
+      };
       await writer.finish({ maker: "m", stageMs: {}, counts: { ...counts, events: 4 } });
     }
     await client.query(

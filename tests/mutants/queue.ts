@@ -223,8 +223,8 @@ export const QUEUE: Mutant[] = [
   {
     id: "queue/order-dry",
     file: "sql/runs/order.sql",
-    find: "params -> 'dry_run' = 'true' or ",
-    replace: "",
+    find: "when params -> 'dry_run' = 'true' then null",
+    replace: "when false then null",
     breaks: "a dry run waits for nobody",
     tests: ["integration/incremental_test.ts: runs on one cursor follow each other"],
   },

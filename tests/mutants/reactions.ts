@@ -447,8 +447,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/taken-over-fingerprint",
     file: "store/event_rows.ts",
-    find: "t.${fingerprint} is distinct from excluded.${fingerprint}",
-    replace: "t.${fingerprint} <> excluded.${fingerprint}",
+    find: "`${row}.${fingerprint} is not distinct from ${entry}`",
+    replace: "`coalesce(${row}.${fingerprint} = ${entry}, true)`",
     breaks: "a row whose fingerprint is not known is written by the first run",
     tests: ["integration/migration_test.ts: a row whose fingerprint is not known yet"],
   },

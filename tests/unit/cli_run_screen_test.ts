@@ -119,6 +119,8 @@ Deno.test("runSummary() has the members that programs read", () => {
     "rejected",
     "duplicates",
     "filtered",
+    "deleted",
+    "marked",
     "duration_ms",
     "stages",
   ]);
@@ -154,7 +156,15 @@ Deno.test("summaryLines() advises no retry where only a new run can help", () =>
       plainTerminal().terminal,
       runOf({ state: "failed", error: { type: `/api/problems/${type}`, detail: "No." } } as never),
     ).join("\n");
-  for (const type of ["source-changed", "foreign-rows", "too-many-rejected", "low-ratio"]) {
+  for (
+    const type of [
+      "source-changed",
+      "foreign-rows",
+      "too-many-rejected",
+      "too-many-deletions",
+      "low-ratio",
+    ]
+  ) {
     assert.match(wayOn(type), /ask for a new run/);
     assert.ok(!wayOn(type).includes("etl retry"));
   }
@@ -165,8 +175,15 @@ Deno.test("summaryLines() does not say that a dry run has written", () => {
   const { terminal } = plainTerminal();
   const text = summaryLines(
     terminal,
-    runOf({ state: "succeeded", dry_run: true, total_rows: 5, counts: { inserted: 5 } }),
+    runOf({
+      state: "succeeded",
+      dry_run: true,
+      total_rows: 5,
+      counts: { inserted: 5, deleted: 2, marked: 3 },
+    }),
   ).join("\n");
+  assert.match(text, /to delete +2/);
+  assert.match(text, /to mark +3/);
   assert.match(text, /Dry run: 5 rows would be in/);
   assert.match(text, /to insert +5/);
 });

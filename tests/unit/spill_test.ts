@@ -48,7 +48,16 @@ function event(i: number, rest: Partial<Event> = {}): Event {
 
 const META = {
   maker: "m",
-  counts: { records_read: 0, rejected: 0, filtered: 0, extra: 0, events: 0, cursor_nulls: 0 },
+  counts: {
+    records_read: 0,
+    rejected: 0,
+    filtered: 0,
+    extra: 0,
+    events: 0,
+    cursor_nulls: 0,
+    keyless: 0,
+    deletions: 0,
+  },
   stageMs: {},
 };
 

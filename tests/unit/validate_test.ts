@@ -77,6 +77,14 @@ Deno.test("validate: a further check of the payload rejects with its own rule an
   });
   assert.deepEqual(valid.map(({ eventId }) => eventId), ["2"]);
   assert.deepEqual(rejected, [
-    { position: 0, output: 0, rule: "odd", message: "is odd", field: null, raw: '{"id":1}' },
+    {
+      position: 0,
+      output: 0,
+      rule: "odd",
+      message: "is odd",
+      field: null,
+      raw: '{"id":1}',
+      key: "1",
+    },
   ]);
 });

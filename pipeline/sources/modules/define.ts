@@ -66,6 +66,12 @@ export interface SourceDefinition<C = unknown, S extends SliceValue = SliceValue
   cursor?: string | ((config: C) => string | undefined);
   /** Whether a slice can be read a second time and gives the same; default true. For the run's warnings. */
   repeatable?: boolean;
+  /**
+   * Whether a reading of everything has each record that is there from its beginning to its end, whatever comes and goes
+   * meanwhile: one request, one snapshot, pages by a key that stays. Default false, as of pages by number or offset: then
+   * `write: mirror` may mark rows that it does not find, and delete none.
+   */
+  steady?: boolean | ((config: C) => boolean);
   /** The parts of the input, which are read side by side; asked once a run. Default: one part. */
   plan?(context: SourceContext<C>): Promise<Planned | S[]> | Planned | S[];
   /** Yields the records of a slice, one by one or in lists. */

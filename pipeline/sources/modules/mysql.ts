@@ -32,6 +32,8 @@ type Context = SourceContext<Config>;
 export default defineSource<Config, Slice>({
   config,
   cursor: ({ cursor }) => cursor,
+  // pages by a key
+  steady: true,
   plan: (context) =>
     withConnection(context, async (client) => {
       const { config: { slice_rows } } = context;

@@ -78,6 +78,8 @@ export default defineSource<Config, Slice>({
     return URL.canParse(whole) ? [new URL(whole).host, hostAndPort(new URL(whole))] : [];
   },
   cursor: ({ incremental }) => incremental?.field,
+  // between two pages something may move from one that is to come to one that was read
+  steady: ({ paging }) => paging.by === "none",
   plan: ({ config: { each } }) =>
     each === undefined
       ? [null]

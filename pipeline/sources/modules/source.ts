@@ -63,10 +63,11 @@ async function open(conf: ModuleConf, ctx: Context): Promise<OpenModule> {
   if (client === null || client === undefined) {
     throw new Error(`there is no host for the source module ${module}`);
   }
-  const { cursor, repeatable } = await client.open(opening);
+  const { cursor, repeatable, steady } = await client.open(opening);
   return {
     cursor,
     repeatable,
+    steady,
     plan: () => client.plan(),
     read: (slice) => client.read(slice),
   };
@@ -76,7 +77,7 @@ async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
   // what was planned once is the run's plan: another answer of the source would be another run
   const pinned = ctx.pin?.slices as Slice[] | undefined;
   if (pinned !== undefined) return { pin: ctx.pin!, slices: pinned, warnings: [] };
-  const { cursor, repeatable, plan } = await open(conf, ctx);
+  const { cursor, repeatable, steady, plan } = await open(conf, ctx);
   const { slices: texts, position } = await plan();
   refuseManySlices(texts.length);
   const cut = ctx.maxRecords !== undefined;
@@ -90,6 +91,7 @@ async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
     slices,
     module: moduleOf(conf),
     cut,
+    ...(steady ? {} : { steady }),
     ...(incremental
       ? {
         cursor_column: cursor ?? "position",

@@ -31,6 +31,8 @@ type Context = SourceContext<Config>;
 export default defineSource<Config, Slice>({
   config,
   cursor: ({ cursor }) => cursor,
+  // slices of row ids, which stay; a query is one statement
+  steady: true,
   async plan({ config, trusted }) {
     using db = await open(config, trusted!.dataDir);
     const { table, slice_rows } = config;

@@ -24,6 +24,7 @@ const BATCH = 1_000;
 export interface OpenModule {
   cursor: string | null;
   repeatable: boolean;
+  steady: boolean;
   plan(): Promise<{ slices: string[]; position: string | null }>;
   read(slice: string): AsyncIterable<RecordBatch>;
 }
@@ -61,10 +62,11 @@ export async function openTrusted(
       },
     },
   };
-  const { cursor } = definition;
+  const { cursor, steady } = definition;
   return {
     cursor: (typeof cursor === "function" ? cursor(config) : cursor) ?? null,
     repeatable: definition.repeatable !== false,
+    steady: (typeof steady === "function" ? steady(config) : steady) === true,
     plan: async () => {
       const planned = await (definition.plan?.(context) ?? [null]);
       const { slices, position = null } = Array.isArray(planned) ? { slices: planned } : planned;

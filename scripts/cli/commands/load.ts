@@ -67,6 +67,17 @@ table its columns can be queried by name; with --typed they are columns of the t
       type: "boolean",
       help: "into a table of your own: add the columns that a run needs (_etl_…)",
     },
+    write: {
+      type: "string",
+      value: "WAY",
+      help: "upsert (default), append, replace, mirror; docs/ways_to_write.md says what each does",
+    },
+    "on-missing": {
+      type: "string",
+      value: "delete|mark",
+      help:
+        "with --write mirror: what becomes of rows that the source no longer has; default: delete",
+    },
     format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
     set: {
       type: "string",
@@ -75,13 +86,18 @@ table its columns can be queried by name; with --typed they are columns of the t
       help: "any other parameter; source.delimiter=… for members of the source",
     },
     "dry-run": { type: "boolean", help: "write nothing; only say what would be written" },
-    yes: { type: "boolean", short: "y", help: "do not ask" },
+    yes: {
+      type: "boolean",
+      short: "y",
+      help: "do not ask, and let a mirror delete any share of its rows (max_delete_ratio 1)",
+    },
   },
   examples: [
     "etl load orders.csv --key order_id --time ordered_at --to orders",
     "etl load 'sales/2026-*.parquet' --key id",
     "etl load 'sales/2026-*.parquet' --typed --key region,id --to sales",
     "etl load orders.csv --typed --add-columns --to shop.orders",
+    "etl load customers.csv --key id --to customers --write mirror",
     "etl load https://example.com/rates.csv --key currency,day --to finance.rates",
     "psql -c 'copy (select * from t) to stdout csv header' | etl load - --format csv --to t --key id",
   ],
@@ -182,7 +198,7 @@ function fromFolder(
 }
 
 async function confOf(what: Loaded, call: Call): Promise<Conf> {
-  const { key, time, version, to, format } = call.text;
+  const { key, time, version, to, format, write, "on-missing": onMissing } = call.text;
   const [schema, table] = tableParts(to ?? tableNameOf(what.name));
   const given = await readConf({ set: call.lists.set ?? [] }, call.readFile);
   const fields = (text: string | undefined) => text?.split(",").map((field) => field.trim());
@@ -198,6 +214,12 @@ async function confOf(what: Loaded, call: Call): Promise<Conf> {
     ...(exclude === undefined ? {} : { exclude }),
     ...(hash === undefined ? {} : { hash }),
     ...(call.flags["add-columns"] ? { layout: "typed", add_columns: true } : {}),
+    ...(write === undefined ? {} : { write }),
+    ...(onMissing === undefined ? {} : { on_missing: onMissing }),
+    ...(call.flags.yes && (write ?? given.write) === "mirror" &&
+        given.max_delete_ratio === undefined
+      ? { max_delete_ratio: 1 }
+      : {}),
     source: {
       ...what.source,
       name: table,

@@ -1,0 +1,220 @@
+import { FencedOut, KeyMissing, lockChunks, markPublished } from "../../store/chunks.ts";
+import { errorCode } from "../../store/errors.ts";
+import {
+  allowLargeJoins,
+  analyzeKeys,
+  copyKeys,
+  createKeyTable,
+  destinationOf,
+} from "../../store/event_keys.ts";
+import { endOthersFirstLoad } from "../../store/first_load.ts";
+import { dropStage } from "../../store/event_rows.ts";
+import { findMissing, type Missing, removeMissing } from "../../store/missing_rows.ts";
+import type { Client } from "../../store/pg.ts";
+import { layoutOf } from "../../store/row_layout.ts";
+import { finishRunWithin, type Outcome, type StageReport } from "../../store/runs.ts";
+import { Problem } from "../../vocabulary/problem.ts";
+import { writeRepeated } from "../spill/duplicates.ts";
+import { readPresent } from "../spill/reader.ts";
+import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
+import type { AtOnceChunk, ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
+import { type PublishedRows, writeRows } from "./publish.ts";
+import {
+  compare,
+  decideAllNew,
+  fillKeys,
+  findLosers,
+  foreignRowsProblem,
+  keysOfFilesWarning,
+  undecided,
+} from "./resolve.ts";
+
+const UNIQUE_VIOLATION = "23505";
+/** What an upsert says of a table without its key. */
+const NO_KEY = "42P10";
+/** Times that others may put a key there between the comparison and the COPY, or leave the table without one. */
+const TRIES = 5;
+
+type Input = Tasks["publishAtOnce"]["input"];
+type Output = Tasks["publishAtOnce"]["output"];
+
+/**
+ * Publishes a run that replaces or mirrors: compares it with its table, deletes or marks what the source has no more, writes
+ * what is new or changed, and ends the run, all in one transaction. So readers see all of it or nothing, and whatever fails
+ * or is cancelled before the commit leaves nothing behind. Without an outcome (a dry run) it writes nothing.
+ */
+export async function publishAtOnce(env: TaskEnvironment, input: Input): Promise<Output> {
+  const { context, connection } = env;
+  const repeated = await writeRepeated(context, input.chunks);
+  let { filled } = input;
+  for (let tries = 1;; tries++) {
+    try {
+      return await connection.transaction(
+        transactionOptions(env),
+        (client) => publish(client, env, { ...input, filled, repeated }),
+      );
+    } catch (error) {
+      if (tries === TRIES) throw error;
+      if (error instanceof KeyMissing || errorCode(error) === NO_KEY) {
+        await connection.transaction(
+          transactionOptions(env),
+          (client) => endOthersFirstLoad(client, context.params),
+        );
+      } else if (errorCode(error) !== UNIQUE_VIOLATION) throw error;
+      filled = true;
+    }
+  }
+}
+
+async function publish(
+  client: Client,
+  env: TaskEnvironment,
+  { chunks, filled, outcome, repeated }: Input & { repeated: Set<number> },
+): Promise<Output> {
+  const { context } = env;
+  const started = performance.now();
+  if (!await lockChunks(client, context)) return { decisions: [], warnings: [], ended: true };
+  await allowLargeJoins(client);
+  const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
+  const warnings = keysOfFilesWarning(keysOfFiles);
+  let decisions: ChunkDecision[];
+  let missing: Missing | null = null;
+  if (filled) {
+    const keys = await createKeyTable(client, "etl_input");
+    await fillKeys(client, context, { chunks, table: keys });
+    await analyzeKeys(client, keys);
+    const compared = await compare(client, context, undecided(chunks, losers), keys);
+    if (compared.foreign !== null) throw foreignRowsProblem(context, compared.foreign);
+    decisions = compared.decisions;
+    const kept = whyKept(context, chunks);
+    if (kept !== null) warnings.push(kept);
+    else missing = await missingRows(client, context, { chunks, keys });
+  } else decisions = await decideAllNew(context, chunks, losers);
+
+  const gone = context.params.on_missing === "mark" ? "marked" : "deleted";
+  const [first] = decisions;
+  if (first !== undefined) first[gone] += missing?.missing ?? 0;
+  if (outcome === null) return { decisions, warnings, ended: false };
+
+  if (first !== undefined && missing !== null && missing.missing > 0) {
+    // before the rows: what comes may have what goes has had, where more than the key is unique
+    const removed = await removeMissing(client, context, { marking: gone === "marked" });
+    first[gone] += removed - missing.missing;
+  }
+  let [recordsIn, recordsOut] = [0, 0];
+  for (const decision of decisions) {
+    env.signal.throwIfAborted();
+    const begun = performance.now();
+    const written = await writeRows(client, context, decision, !layoutOf(context).direct);
+    await dropStage(client);
+    recordsIn += decision.events;
+    recordsOut += written.inserted + written.updated;
+    await markPublished(client, context, decision.chunkNo, {
+      ...publishedCounts(decision, written),
+      worker: env.workerName,
+      loadMs: performance.now() - begun,
+      table: destinationOf(context),
+    });
+  }
+  const stages = outcome.stages.map((stage) =>
+    ended(stage, { busyMs: performance.now() - started, in: recordsIn, out: recordsOut })
+  );
+  await finish(client, context, {
+    ...outcome,
+    stages,
+    warnings: [...outcome.warnings ?? [], ...warnings],
+  });
+  return { decisions, warnings, ended: true };
+}
+
+/** What a published chunk has counted. */
+function publishedCounts(decision: ChunkDecision, written: PublishedRows) {
+  const { events, duplicates, deletions, deletes, deleted, marked } = decision;
+  return {
+    ...written,
+    duplicates,
+    deletions,
+    // those that the source has no more, and those that its records delete
+    deleted: deleted - deletes + written.deleted,
+    marked,
+    unchanged: events - duplicates - deletions - written.inserted - written.updated,
+  };
+}
+
+/** Why nothing may be deleted, in words; null where it may. */
+function whyKept({ replaces, params }: RunContext, chunks: AtOnceChunk[]): string | null {
+  const what = params.on_missing === "mark" ? "marked" : "deleted";
+  if (chunks.every(({ recordsRead }) => recordsRead === 0)) {
+    return `The source gave no record, which is no reason to delete any: no row was ${what}.`;
+  }
+  if (replaces) return null;
+  const keyless = chunks.reduce((sum, chunk) => sum + chunk.keyless, 0);
+  if (keyless === 0) return null;
+  return `No row was ${what}: ${
+    keyless === 1 ? "1 rejected record has" : `${keyless} rejected records have`
+  } no key that can be read, so it is not known which row is theirs. Correct them (etl quarantine ${"ID"}), and run again.`;
+}
+
+async function missingRows(
+  client: Client,
+  context: RunContext,
+  { chunks, keys }: { chunks: AtOnceChunk[]; keys: string },
+): Promise<Missing> {
+  const { params, replaces, sourceName } = context;
+  if (!replaces) {
+    // what was rejected is there, whatever is wrong with it
+    for (const { chunkNo } of chunks.filter(({ present }) => present)) {
+      await copyKeys(client, keys, readPresent(context.spillDir, chunkNo));
+    }
+  }
+  const marking = params.on_missing === "mark";
+  const missing = await findMissing(client, keys, context, { marking });
+  const { missing: gone, rows } = missing;
+  if (replaces || gone <= params.max_delete_ratio * rows) return missing;
+  throw new Problem("too-many-deletions", {
+    status: 422,
+    detail: `${gone} of the ${rows} rows that source ${sourceName} has in ${params.schema_name}.` +
+      `${params.table_name} (${
+        Math.round(gone / rows * 1000) / 10
+      }%) are not in what was read, more than ` +
+      `max_delete_ratio ${params.max_delete_ratio} lets go. Nothing was changed. Look whether the source is ` +
+      "whole; if it is, ask again with max_delete_ratio 1 (etl load: --yes).",
+    errors: [{
+      field: "max_delete_ratio",
+      value: params.max_delete_ratio,
+      message: `is less than ${gone} of ${rows} rows`,
+      expected: "1, if the rows are to go",
+    }],
+  });
+}
+
+/** A stage as the commit leaves it. */
+function ended(
+  stage: StageReport,
+  { busyMs, ...records }: { busyMs: number; in: number; out: number },
+): StageReport {
+  const now = new Date().toISOString();
+  if (stage.stage === "load") {
+    return {
+      ...stage,
+      state: "succeeded",
+      ended_at: now,
+      busy_ms: stage.busy_ms + busyMs,
+      records_in: records.in,
+      records_out: records.out,
+    };
+  }
+  if (stage.stage !== "finalize") return stage;
+  return { ...stage, state: "succeeded", started_at: now, ended_at: now };
+}
+
+/** Ends the run in the transaction that publishes it. Throws what keeps it from succeeding, so that nothing is published. */
+async function finish(client: Client, context: RunContext, outcome: Outcome): Promise<void> {
+  const run = await finishRunWithin(client, context, outcome);
+  if (run === null) throw new FencedOut(context);
+  if (run.cancelled) {
+    throw new Problem("cancelled", { status: 409, detail: "The run was cancelled." });
+  }
+  if (run.state === "succeeded") return;
+  throw new Problem("low-ratio", { status: 422, detail: run.error!.detail });
+}
