@@ -154,6 +154,8 @@ async function measured(world: World, each: Case, scale: number): Promise<Row> {
       env: { ...each.env, ETL_DATA_DIR: dir, ETL_SPOOL_DIR: spool },
     });
     const livez = new Worker(new URL("../livez_worker.ts", import.meta.url), { type: "module" });
+    // before the server, where the run fails: that is what should be shown
+    using _watch = { [Symbol.dispose]: () => livez.terminate() };
     livez.postMessage({ address: server.address });
     const memory = watchMemory(server.pid);
     const disk = watchDisk(spool);
@@ -167,7 +169,6 @@ async function measured(world: World, each: Case, scale: number): Promise<Row> {
       livez.onmessage = ({ data }) => resolve(data);
       livez.postMessage("stop");
     });
-    livez.terminate();
     const megabytes = await memory.stop() / 1e6;
     const spoolMb = disk.stop() / 1e6;
     const scaled = scale === 1 ? "" : `${scale} of `;
