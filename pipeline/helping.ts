@@ -164,12 +164,13 @@ class Help implements Executing {
   }
 
   #unreachable({ params, connections }: Awaited<ReturnType<typeof runContext>>): string | null {
-    const name = adapterFor(params.source).connection?.(params.source);
+    const source = adapterFor(params.source);
+    const name = source.connection?.(params.source);
     if (name !== undefined && !Object.hasOwn(connections, name)) {
       return `it has no connection "${name}"`;
     }
     const { dataShared = false } = this.#deps.settings;
-    if (params.source.type === "file" && !dataShared) return "ETL_DATA_SHARED is not set here";
+    if (source.everywhere?.([], { dataShared }) !== true) return "ETL_DATA_SHARED is not set here";
     return null;
   }
 

@@ -20,8 +20,8 @@ export const replicate: Command = {
   description:
     `Reads the catalogue of a connection (PostgreSQL, MySQL, MariaDB), shows what would become of each
 table, makes a named configuration for each, and runs them, or schedules them with --schedule.
-Called again it changes what differs: new tables are added, new columns too, and tables that are gone
-are named. Tables without a primary key or a unique key are told and left out. docs/replicate.md.
+Called again it changes what differs: new tables and columns are added, and tables that are gone are
+named. Tables without a primary key or a unique key are named, too, and left out. docs/replicate.md.
 
   etl replicate CONNECTION TABLES --to SCHEMA    make or change a group, and run it
   etl replicate --status [--to SCHEMA]           how its tables are
