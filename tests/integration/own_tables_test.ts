@@ -175,6 +175,10 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
     const changed = await load([order(1, { qty: 5 }), order(2, { qty: -1 }), order(3)]);
     assert.deepEqual(counts(changed), [0, 1, 1, 0, 1]);
 
+    // by itself what would be rounded is no error of PostgreSQL's
+    const rounded = await load([order(70, { seen: "2026-01-01T10:00:00.5Z" }), order(71)]);
+    assert.deepEqual(counts(rounded), [1, 0, 0, 0, 1]);
+
     // a file: with file and line, and a replay loads what was mended
     const file = await load([], {
       source: { type: "file", path: "orders.csv", records: undefined },
