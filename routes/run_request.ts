@@ -248,7 +248,8 @@ export function readQuery(c: Context, format: string) {
     const known = isMember
       ? members.get(name)
       : confSchema.shape[name as keyof typeof confSchema.shape];
-    if (texts.length > 1 && name !== "key" || name === "source") {
+    const takesList = known?.safeParse(texts).success ?? false;
+    if (texts.length > 1 && !takesList || name === "source") {
       throw new Problem("bad-request", {
         status: 400,
         detail: name === "source"
@@ -263,7 +264,10 @@ export function readQuery(c: Context, format: string) {
       });
     }
     const values = texts.map((text) => queryValue(text, known));
-    (isMember ? source : conf)[name] = values.length === 1 ? values[0] : values.flat();
+    const value = values.length === 1 ? values[0] : values.flat();
+    // a list of one
+    const inList = takesList && !known!.safeParse(value).success;
+    (isMember ? source : conf)[name] = inList ? [value].flat() : value;
   }
   return { conf, source };
 }

@@ -68,7 +68,7 @@ Deno.test("POST /api/etl/run: a large body is divided as a file is, a small one 
     return run.chunks.prepared;
   };
   assert.equal(await load(1_001), 3);
-  assert.equal(await load(10_000), 1, "9 MB");
+  assert.equal(await load(10_000), 4, "9 MB");
   assert.equal(await load(10_000, "&chunk_size=4000"), 3, "what is asked for counts");
 });
 
@@ -80,8 +80,9 @@ Deno.test("POST /api/etl/run with data: query values are read as their parameter
     return (await engine.run((await response.json()).run_id)).params;
   };
   const read = await params(
-    "run_label=2026&key=a&key=b&dry_run=true&min_acceptance_ratio=0.5&event_type=7",
+    "run_label=2026&key=a&key=b&dry_run=true&min_acceptance_ratio=0.5&event_type=7&exclude=c",
   );
+  assert.deepEqual(read.exclude!.value, ["c"]);
   assert.equal(read.run_label!.value, "2026");
   assert.equal(read.dry_run!.value, true);
   assert.equal(read.min_acceptance_ratio!.value, 0.5);
