@@ -31,7 +31,7 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** How many test files run side by side. */
+  /** How many test files run side by side; with three tracks on two cores, more than two only wait for each other. */
   parallel: number;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
@@ -62,11 +62,11 @@ const FOR_THE_CLOCK = [
 
 const WAITS = new RegExp(FOR_THE_CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
 
-const INTEGRATION = { paths: ["unit", "integration", "launch"], except: WAITS, parallel: 3 };
+const INTEGRATION = { paths: ["unit", "integration", "launch"], except: WAITS, parallel: 2 };
 
-const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 2 };
+const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1 };
 
-const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 2 };
+const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 1 };
 
 /** What measures, or counts processes: nothing runs beside it. */
 const ALONE: Suite[] = [
@@ -131,20 +131,20 @@ const FULL_PLAN: Plan = {
   tracks: [
     [
       ...long([{ ...INTEGRATION, title: "unit and integration" }]),
-      { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 3 },
+      { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 2 },
       {
         title: "PostgreSQL 15",
         paths: named("integration", ...ON_POSTGRES),
         kind: "debian15",
-        parallel: 3,
+        parallel: 2,
       },
     ],
     long([
-      { title: "faults", paths: ["faults"], parallel: 2 },
+      { title: "faults", paths: ["faults"], parallel: 1 },
       // needs Python, and installs what it compares with from PyPI
       { title: "conformance", paths: ["conformance"], parallel: 2 },
     ]),
-    long([WAITING, { ...BROWSER, parallel: 1 }]),
+    long([WAITING, BROWSER]),
   ],
   alone: long(ALONE),
 };
