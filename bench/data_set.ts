@@ -1,5 +1,10 @@
+import { parquetWriteBuffer } from "hyparquet-writer";
+
 /** In which order the keys of the records come. */
 export type KeyOrder = "scattered" | "sequential";
+
+/** What a data set is written as; the records are the same. */
+export type DataFormat = "ndjson" | "csv" | "parquet";
 
 const TYPES = ["page_view", "add_to_cart", "purchase", "refund", "signup"];
 const COUNTRIES = ["ES", "MX", "AR", "CO", "US", "DE", "FR", "BR"];
@@ -36,18 +41,51 @@ export function recordLine(index: number, order: KeyOrder): string {
 /** Writes the first `records` records to a file; answers its bytes. */
 export async function writeDataSet(
   path: string,
-  { records, order }: { records: number; order: KeyOrder },
+  { records, order, format = "ndjson" }: {
+    records: number;
+    order: KeyOrder;
+    /** Default: `ndjson`. */
+    format?: DataFormat;
+  },
 ): Promise<number> {
+  if (format === "parquet") {
+    const file = parquetOf(records, order);
+    await Deno.writeFile(path, file);
+    return file.length;
+  }
   const encoder = new TextEncoder();
   using file = await Deno.create(path);
   let bytes = 0;
   for (let start = 0; start < records; start += LINES_A_WRITE) {
-    let text = "";
+    let text = start === 0 && format === "csv" ? `${fieldsOf(0, order).join(",")}\n` : "";
     const end = Math.min(records, start + LINES_A_WRITE);
-    for (let index = start; index < end; index++) text += recordLine(index, order);
+    for (let index = start; index < end; index++) {
+      const line = recordLine(index, order);
+      text += format === "csv" ? `${Object.values(JSON.parse(line)).join(",")}\n` : line;
+    }
     const block = encoder.encode(text);
     for (let done = 0; done < block.length;) done += await file.write(block.subarray(done));
     bytes += block.length;
   }
   return bytes;
+}
+
+const fieldsOf = (index: number, order: KeyOrder) =>
+  Object.keys(JSON.parse(recordLine(index, order)));
+
+/** As a Parquet file with row groups of 100,000; times are text, as in the other formats. */
+function parquetOf(records: number, order: KeyOrder): Uint8Array {
+  const columns = fieldsOf(0, order).map((name) => ({ name, data: new Array(records) }));
+  for (let index = 0; index < records; index++) {
+    const record = JSON.parse(recordLine(index, order));
+    for (const { name, data } of columns) data[index] = record[name];
+  }
+  const types = { user_id: "INT32", amount: "DOUBLE", returning: "BOOLEAN" } as const;
+  return new Uint8Array(parquetWriteBuffer({
+    columnData: columns.map((column) => ({
+      ...column,
+      type: types[column.name as keyof typeof types] ?? "STRING",
+    })),
+    rowGroupSize: 100_000,
+  }));
 }

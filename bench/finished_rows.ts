@@ -24,7 +24,7 @@ export function sourceOf(file: string): FileConf {
     key: "id",
     event_type: { field: "type" },
     occurred_at: "ts",
-    encoding: "utf-8",
+    ...(file.endsWith(".parquet") ? {} : { encoding: "utf-8" as const }),
   };
 }
 

@@ -6,7 +6,7 @@ import { duplicates } from "./measures/duplicates.ts";
 import { defaultRun } from "./measures/default_run.ts";
 import { hostile } from "./measures/hostile.ts";
 import { limits } from "./measures/limits.ts";
-import { load, loadSequential } from "./measures/load.ts";
+import { load, loadCsv, loadParquet, loadSequential } from "./measures/load.ts";
 import { loadingOnly } from "./measures/loading_only.ts";
 import { queuedRuns, smallRuns } from "./measures/many_runs.ts";
 import { maintenance } from "./measures/maintenance.ts";
@@ -26,6 +26,8 @@ import { World } from "./world.ts";
 const MEASURES: Measure[] = [
   load,
   loadSequential,
+  loadCsv,
+  loadParquet,
   smallLoad,
   typed,
   upload,

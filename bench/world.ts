@@ -4,7 +4,7 @@ import { EMBEDDED_SETTINGS } from "../scripts/postgres/embedded.ts";
 import { setupDatabase } from "../scripts/setup_db.ts";
 import { ownCluster } from "../tests/helpers/postgres.ts";
 import { startServer, type TestServer, type TestServerOptions } from "../tests/helpers/server.ts";
-import { type KeyOrder, writeDataSet } from "./data_set.ts";
+import { type DataFormat, type KeyOrder, writeDataSet } from "./data_set.ts";
 import { type FinishedRows, finishRows } from "./finished_rows.ts";
 import { cpuSecondsOf } from "./process_usage.ts";
 
@@ -85,11 +85,15 @@ export class World {
   }
 
   /** Name of a data set below `dir`; written when it is first asked for. */
-  dataSet(order: KeyOrder, records = this.options.records): Promise<string> {
-    const name = `${order}-${records}.ndjson`;
+  dataSet(
+    order: KeyOrder,
+    records = this.options.records,
+    format: DataFormat = "ndjson",
+  ): Promise<string> {
+    const name = `${order}-${records}.${format}`;
     return cached(this.#dataSets, name, async () => {
       this.log(`writing ${name}`);
-      await writeDataSet(join(this.dir, name), { records, order });
+      await writeDataSet(join(this.dir, name), { records, order, format });
       return name;
     });
   }

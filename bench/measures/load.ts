@@ -1,6 +1,6 @@
 import { psqlUpsert } from "../baselines/psql_upsert.ts";
 import type { Measure, Row } from "../bench.ts";
-import type { KeyOrder } from "../data_set.ts";
+import type { DataFormat, KeyOrder } from "../data_set.ts";
 import { loadConf, stageSeconds, type TimedRun, timedRun } from "../runs.ts";
 import { median, rounded } from "../statistics.ts";
 import type { World } from "../world.ts";
@@ -8,17 +8,23 @@ import type { World } from "../world.ts";
 const BASELINE = "bench_baseline";
 const OURS = "bench_ours";
 
-/** The whole pipeline from an NDJSON file, fresh and again, against psql with the finished rows. */
-function loadMeasure(order: KeyOrder): Measure {
+/** The whole pipeline from a file, fresh and again, against psql with the finished rows. */
+function loadMeasure(name: string, order: KeyOrder, format: DataFormat): Measure {
   return {
-    name: order === "scattered" ? "load" : "load-sequential",
-    about: `NDJSON with ${order} keys, whole pipeline, fresh and again, against psql's upsert`,
-    run: (world) => measureLoad(world, order),
+    name,
+    about: `${
+      NAMES[format]
+    } with ${order} keys, whole pipeline, fresh and again, against psql's upsert`,
+    run: (world) => measureLoad(world, order, format),
   };
 }
 
-export const load = loadMeasure("scattered");
-export const loadSequential = loadMeasure("sequential");
+const NAMES = { ndjson: "NDJSON", csv: "CSV", parquet: "Parquet" };
+
+export const load = loadMeasure("load", "scattered", "ndjson");
+export const loadSequential = loadMeasure("load-sequential", "sequential", "ndjson");
+export const loadCsv = loadMeasure("load-csv", "scattered", "csv");
+export const loadParquet = loadMeasure("load-parquet", "scattered", "parquet");
 
 interface Side {
   seconds: number;
@@ -27,10 +33,14 @@ interface Side {
   walBytes: number;
 }
 
-async function measureLoad(world: World, order: KeyOrder): Promise<Row[]> {
+async function measureLoad(
+  world: World,
+  order: KeyOrder,
+  format: DataFormat,
+): Promise<Row[]> {
   const { records, rounds } = world.options;
   const { rowsPath } = await world.finishedRows(order);
-  const conf = loadConf(await world.dataSet(order), OURS);
+  const conf = loadConf(await world.dataSet(order, records, format), OURS);
   const fresh = { baseline: [] as Side[], ours: [] as TimedRun[] };
   const again = { baseline: [] as Side[], ours: [] as TimedRun[] };
   let rewritten = 0;
@@ -63,7 +73,7 @@ async function measureLoad(world: World, order: KeyOrder): Promise<Row[]> {
   const written = await writtenRows(world) - records;
   await world.dropTable(BASELINE);
   await world.dropTable(OURS);
-  const name = `${records.toLocaleString("en-US")} ${order} keys`;
+  const name = `${NAMES[format]}, ${records.toLocaleString("en-US")} ${order} keys`;
   const walShare = median(again.ours.map((t) => t.walBytes)) /
     median(fresh.ours.map((t) => t.walBytes));
   return [
