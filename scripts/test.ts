@@ -31,7 +31,7 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** How many test files run side by side; with three tracks on two cores, more than two only wait for each other. */
+  /** How many test files run side by side: three of all tracks keep two cores busy. */
   parallel: number;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
@@ -140,11 +140,12 @@ const FULL_PLAN: Plan = {
       },
     ],
     long([
+      WAITING,
       { title: "faults", paths: ["faults"], parallel: 1 },
       // needs Python, and installs what it compares with from PyPI
-      { title: "conformance", paths: ["conformance"], parallel: 2 },
+      { title: "conformance", paths: ["conformance"], parallel: 1 },
+      BROWSER,
     ]),
-    long([WAITING, BROWSER]),
   ],
   alone: long(ALONE),
 };

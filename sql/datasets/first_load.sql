@@ -36,6 +36,11 @@ begin
   if not found then
     return false;
   end if;
+  -- most large loads: a table that has rows is not locked
+  execute format('select exists (select from %s)', relation) into filled;
+  if filled then
+    return false;
+  end if;
   begin
     execute format('lock table %s in access exclusive mode', relation);
     execute format('select exists (select from %s)', relation) into filled;
