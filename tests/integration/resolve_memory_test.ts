@@ -101,7 +101,20 @@ Deno.test("resolve groups positions by sorting, which spills to disk, and never 
       destinationRows: 1,
     });
     assert.deepEqual(decisions, [
-      { chunkNo: 0, events: 4, duplicates: 1, inserts: 2, updates: 0, heldBack: 0 },
+      {
+        chunkNo: 0,
+        events: 4,
+        duplicates: 1,
+        inserts: 2,
+        updates: 0,
+        deletions: 0,
+        deletes: 0,
+        deleted: 0,
+        marked: 0,
+        stales: 0,
+        buries: 0,
+        heldBack: 0,
+      },
     ]);
     assert.equal(plans.length, 2);
     for (const plan of plans) {
