@@ -23,12 +23,12 @@ export interface ProxyTarget {
   port: number;
   /** Default 127.0.0.1. */
   hostname?: string;
-  /** Told each block that a client sends, before it is passed on. */
-  onData?: (bytes: Uint8Array) => void;
+  /** Makes, for each connection, what is told each block that its client sends, before it is passed on. */
+  onConnection?: () => (bytes: Uint8Array) => void;
 }
 
 /** Starts a proxy on a free loopback port in front of `target`. */
-export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
+export function tcpProxy({ onConnection, ...target }: ProxyTarget): TcpProxy {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   const open = new Set<[Deno.Conn, Deno.Conn]>();
@@ -73,7 +73,7 @@ export function tcpProxy({ onData, ...target }: ProxyTarget): TcpProxy {
     open.add(pair);
     // Whichever side ends first ends the other, too.
     await Promise.allSettled([
-      pass(client, server, onData).catch(() => {}).finally(() => closePair(pair)),
+      pass(client, server, onConnection?.()).catch(() => {}).finally(() => closePair(pair)),
       pass(server, client).catch(() => {}).finally(() => closePair(pair)),
     ]);
   }

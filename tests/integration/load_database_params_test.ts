@@ -190,7 +190,7 @@ Deno.test("db_page_size is the number of rows of a COPY flush", async (t) => {
         dsn: (dsn) => {
           proxy = tcpProxy({
             port: Number(new URL(dsn).port),
-            onData: (bytes) => sizes.push(...copyData(bytes)),
+            onConnection: () => copyData((size) => sizes.push(size)),
           });
           return proxy.through(dsn);
         },
@@ -211,16 +211,31 @@ Deno.test("db_page_size is the number of rows of a COPY flush", async (t) => {
   assert.ok(large.length < 20, `${large.length} flushes of 2,000 rows`);
 });
 
-/** Lengths of the CopyData messages (a `d` and four bytes of length) in a block that begins with one. */
-function copyData(bytes: Uint8Array): number[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const sizes: number[] = [];
-  for (
-    let at = 0;
-    bytes[at] === 0x64 && bytes[at + 1] === 0 && at + 5 <= bytes.length;
-    at += 1 + view.getUint32(at + 1)
-  ) {
-    sizes.push(view.getUint32(at + 1));
-  }
-  return sizes;
+/**
+ * Follows the messages that a client sends: a type and four bytes of length, which counts itself. The first has no type.
+ * Tells the length of each CopyData (`d`).
+ */
+function copyData(tell: (size: number) => void): (bytes: Uint8Array) => void {
+  let type = 0;
+  let head: number[] = [];
+  let rest = 0;
+  let begun = false;
+  return (bytes) => {
+    for (let at = 0; at < bytes.length;) {
+      if (rest > 0) {
+        const passed = Math.min(rest, bytes.length - at);
+        rest -= passed;
+        at += passed;
+        continue;
+      }
+      head.push(bytes[at++]!);
+      if (head.length < (begun ? 5 : 4)) continue;
+      if (begun) type = head.shift()!;
+      const size = new DataView(Uint8Array.from(head).buffer).getUint32(0);
+      head = [];
+      rest = size - 4;
+      begun = true;
+      if (type === 0x64) tell(size);
+    }
+  };
 }
