@@ -49,9 +49,12 @@ export function workOnRuns(
 ): void {
   const claim = ownOnly ? claimOwnRun : claimRun;
   const { sql, serverId, settings: { maxAttempts } } = deps;
+  const inHand = new Set<string>();
   loop.on("runs", async () => {
-    const run = await claim(sql, { serverId, maxAttempts });
-    return run === null ? null : () => executeClaimed(run, deps);
+    const run = await claim(sql, { serverId, maxAttempts, inHand });
+    if (run === null) return null;
+    inHand.add(run.run_id);
+    return () => executeClaimed(run, deps).finally(() => inHand.delete(run.run_id));
   }, slots);
 }
 

@@ -60,9 +60,15 @@ const FOR_THE_CLOCK = [
   ...named("integration", "schedules_pg_cron", "outages", "secrets", "consumer", "queue"),
 ];
 
-const WAITS = new RegExp(FOR_THE_CLOCK.map((path) => path.replaceAll(".", "\\.")).join("|"));
+/** What matches the paths of files. */
+const pathsOf = (...files: string[][]) =>
+  new RegExp(files.flat().map((path) => `/${path.replaceAll(".", "\\.")}$`).join("|"));
 
-const INTEGRATION = { paths: ["unit", "integration", "launch"], except: WAITS, parallel: 2 };
+const INTEGRATION = {
+  paths: ["unit", "integration", "launch"],
+  except: pathsOf(FOR_THE_CLOCK),
+  parallel: 2,
+};
 
 const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1 };
 
@@ -92,7 +98,7 @@ const PLAN: Plan = {
   alone: ALONE,
 };
 
-/** The main job and its faults: every statement that a server's role has to suffice for. */
+/** The main job and its faults on the oldest PostgreSQL: every statement that a server's role has to suffice for. */
 const MAIN_JOB = [
   ...named("integration", "api_data", "api_requests", "database_role", "load_database_params"),
   ...named("integration", "load_versions", "races_load", "sql_destinations", "sql_requests"),
@@ -100,41 +106,47 @@ const MAIN_JOB = [
   ...named("faults", "fence", "server_killed"),
 ];
 
-/** What rests on the version of PostgreSQL; tests with pg_cron have a PostgreSQL 15 of their own everywhere. */
-const ON_POSTGRES = [
-  // set-up, upgrades, rights
-  ...["connections", "database_role", "database_statements", "doctor", "migration"],
-  ...["rights_attacks", "rights_matrix", "schema_dump", "schema_version", "setup_busy"],
-  // sources, the load and its locks
-  ...[
-    "destination_contract",
-    "incremental",
-    "load_json",
-    "load_lookup",
-    "load_model",
-    "load_text",
-    "load_versions",
-  ],
-  ...["races_load", "resolve_memory", "row_encoder", "source_postgres"],
-  // leases, runs, schedules
-  ...["leases", "replay", "run_states", "schedules_backfill"],
-  ...["schedules_policies", "schedules_slots", "schedules_tick", "sql_requests"],
-  // what is computed in the database
-  ...["alert_incidents", "alerts", "metrics", "sql_destinations", "typed_views"],
-  // maintenance, backups
-  ...["backup_psql", "backup_restore", "maintenance", "test_database"],
+/** What rests on the version of PostgreSQL most: the full tests try it on the newest and the oldest. */
+const ON_EACH_POSTGRES = [
+  // set-up, upgrades, rights, backups
+  ...["connections", "doctor", "migration", "rights_attacks", "rights_matrix", "schema_dump"],
+  ...["schema_version", "setup_busy", "backup_psql", "backup_restore"],
+  // the load and its locks
+  ...["destination_contract", "load_model", "ways_to_write", "own_tables"],
 ];
+
+/**
+ * What rests on it less: the full tests try it on the oldest, `deno task test` on the newest. Tests with pg_cron
+ * have a PostgreSQL 15 of their own everywhere.
+ */
+const ON_OLDEST_POSTGRES = named(
+  "integration",
+  ...["alert_incidents", "alerts", "database_statements", "incremental", "leases", "load_json"],
+  ...["load_lookup", "load_text", "maintenance", "metrics", "replay", "resolve_memory"],
+  ...["row_encoder", "run_states", "schedules_backfill", "schedules_policies", "schedules_slots"],
+  ...["schedules_tick", "source_postgres", "test_database", "typed_views"],
+);
 
 const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, long: true }));
 
 const FULL_PLAN: Plan = {
   tracks: [
     [
-      ...long([{ ...INTEGRATION, title: "unit and integration" }]),
-      { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", parallel: 2 },
+      ...long([{
+        ...INTEGRATION,
+        title: "unit and integration",
+        except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES),
+      }]),
+      {
+        title: "a role that owns nothing",
+        paths: MAIN_JOB,
+        role: "minimal",
+        kind: "debian15",
+        parallel: 2,
+      },
       {
         title: "PostgreSQL 15",
-        paths: named("integration", ...ON_POSTGRES),
+        paths: [...named("integration", ...ON_EACH_POSTGRES), ...ON_OLDEST_POSTGRES],
         kind: "debian15",
         parallel: 2,
       },
@@ -166,6 +178,9 @@ const said: { failed: string[]; unstable: string[] } = { failed: [], unstable: [
 const running = new Set<Deno.ChildProcess>();
 
 const times = new FileTimes();
+
+/** How long each suite took. */
+const took: string[] = [];
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -205,7 +220,11 @@ async function main(): Promise<number> {
       const files = await testFiles(suite);
       if (files.length === 0) continue;
       console.log(`\n# ${suite.title}`);
+      const began = performance.now();
       const { counts, failures } = await runSuite(suite, files, deadline);
+      took.push(
+        `${String(Math.round((performance.now() - began) / 1_000)).padStart(5)} s  ${suite.title}`,
+      );
       for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
       if (counts.failed > 0) again.push({ suite, failures, failed: counts.failed });
     }
@@ -225,7 +244,7 @@ async function main(): Promise<number> {
   }
   const slowest = times.slowest(15);
   if (positionals.length === 0 && slowest.length > 0) {
-    console.log(`\n# slowest files\n${slowest.join("\n")}\n`);
+    console.log(`\n# suites\n${took.join("\n")}\n\n# slowest files\n${slowest.join("\n")}\n`);
   }
   for (const remedy of [...missing].sort()) console.log(`skipped: ${remedy}`);
   for (const lines of [said.unstable, said.failed]) {

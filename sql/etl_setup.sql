@@ -4735,8 +4735,10 @@ end $$;
 
 -- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
 -- for the process that asked for it, which may be the only one with its files, is left to it for 10 s. A suspect runs alone:
--- on a server that has nothing else in hand, unless it has waited a minute for one, and nothing joins it there.
-create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
+-- on a server that has nothing else in hand, unless it has waited a minute for one, and nothing joins it there. in_hand:
+-- runs that the server executes. Those go on however late their signs of life are.
+drop function if exists etl.claim_run(text, integer);
+create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   chosen uuid;
@@ -4750,7 +4752,7 @@ begin
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
         and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
-      or r.state = 'running' and not etl.is_alive(r))
+      or r.state = 'running' and not etl.is_alive(r) and r.run_id <> all (in_hand))
       -- the death that is noticed only now counts, too
       and (not busy or r.deaths + (r.state = 'running')::integer < 2 or coalesce(r.seen_at, r.admitted_at) < clock_timestamp() - interval '1 minute')
     order by r.admitted_at limit 1 for no key update skip locked;
@@ -4760,7 +4762,7 @@ begin
     exit when found;
   end loop;
 end $$;
-comment on function etl.claim_run(text, integer) is 'takes up an admitted run that nobody executes, as a new attempt';
+comment on function etl.claim_run(text, integer, uuid[]) is 'takes up an admitted run that nobody executes, as a new attempt';
 
 -- sql/runs/attempt.sql
 -- What an attempt stores while it runs.
@@ -8028,7 +8030,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('9fc54500e443f0a21c01f19eeeca133642aa0428cd63d46ed859dfa99344011e')
+insert into etl.setups (checksum) values ('06ca2195fe7dfb9df34f205c40065f1edf370c77fc1abdfd571561cdbd19ce37')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8036,4 +8038,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"9fc54500e443f0a21c01f19eeeca133642aa0428cd63d46ed859dfa99344011e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"06ca2195fe7dfb9df34f205c40065f1edf370c77fc1abdfd571561cdbd19ce37","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -120,12 +120,20 @@ export async function acceptRun(sql: Sql): Promise<boolean> {
   return row!.accepted;
 }
 
+export interface Claimant {
+  serverId: string;
+  maxAttempts: number;
+  /** Runs that it executes: they stay its own when it was too busy to give signs of life; default none. */
+  inHand?: Iterable<string>;
+}
+
 /** Takes up an admitted run that nobody executes, as a new attempt; null where there is none. */
 export async function claimRun(
   sql: Sql,
-  { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
+  { serverId, maxAttempts, inHand = [] }: Claimant,
 ): Promise<RunRow | null> {
-  const [row] = await sql<RunRow[]>`select * from etl.claim_run(${serverId}, ${maxAttempts})`;
+  const [row] = await sql<RunRow[]>`
+    select * from etl.claim_run(${serverId}, ${maxAttempts}, ${[...inHand]}::uuid[])`;
   return row ?? null;
 }
 
@@ -135,12 +143,13 @@ export async function claimRun(
  */
 export async function claimOwnRun(
   sql: Sql,
-  { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
+  { serverId, maxAttempts, inHand = [] }: Claimant,
 ): Promise<RunRow | null> {
   const [chosen] = await sql<{ run_id: string }[]>`
     select r.run_id from etl.runs as r
     where r.admitted_at is not null
       and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp() or r.state = 'running' and not etl.is_alive(r))
+      and r.run_id <> all (${[...inHand]}::uuid[])
       and (r.server_id = ${serverId} or r.admitted_at < clock_timestamp() - interval '10 seconds' and exists (
         select from etl.runs as own where own.server_id = ${serverId} and own.state = 'queued'
           and own.admitted_at is null and own.requested_at < clock_timestamp() - interval '10 seconds'))

@@ -237,8 +237,10 @@ end $$;
 
 -- Takes up the run that has had its slot for longest and that nobody executes; none where there is none. A run that waits
 -- for the process that asked for it, which may be the only one with its files, is left to it for 10 s. A suspect runs alone:
--- on a server that has nothing else in hand, unless it has waited a minute for one, and nothing joins it there.
-create or replace function etl.claim_run(server_id text, max_attempts integer) returns setof etl.runs
+-- on a server that has nothing else in hand, unless it has waited a minute for one, and nothing joins it there. in_hand:
+-- runs that the server executes. Those go on however late their signs of life are.
+drop function if exists etl.claim_run(text, integer);
+create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
   chosen uuid;
@@ -252,7 +254,7 @@ begin
     select r.run_id into chosen from etl.runs as r
     where r.admitted_at is not null and (r.state = 'queued' and r.next_attempt_at <= clock_timestamp()
         and (r.server_id is null or r.server_id = claim_run.server_id or r.admitted_at < clock_timestamp() - interval '10 seconds')
-      or r.state = 'running' and not etl.is_alive(r))
+      or r.state = 'running' and not etl.is_alive(r) and r.run_id <> all (in_hand))
       -- the death that is noticed only now counts, too
       and (not busy or r.deaths + (r.state = 'running')::integer < 2 or coalesce(r.seen_at, r.admitted_at) < clock_timestamp() - interval '1 minute')
     order by r.admitted_at limit 1 for no key update skip locked;
@@ -262,4 +264,4 @@ begin
     exit when found;
   end loop;
 end $$;
-comment on function etl.claim_run(text, integer) is 'takes up an admitted run that nobody executes, as a new attempt';
+comment on function etl.claim_run(text, integer, uuid[]) is 'takes up an admitted run that nobody executes, as a new attempt';

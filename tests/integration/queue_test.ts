@@ -4,7 +4,7 @@ import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { connect, type Queryable } from "../../store/pg.ts";
-import { claimRun } from "../../store/runs.ts";
+import { claimOwnRun, claimRun } from "../../store/runs.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startPeer } from "../helpers/peer.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -307,7 +307,12 @@ Deno.test("a run without a sign of life is claimed by anybody, one that is alive
   assert.equal(await claim(), null);
   await engine.sql`update etl.runs set seen_at = now() - interval '7 seconds'`;
   const due = async () => (await engine.sql`select etl.due_work() as kind`).map(({ kind }) => kind);
-  assert.ok((await due()).includes("runs"));
+  // PostgreSQL may have been started just now, before which nobody could give a sign
+  await waitFor(async () => (await due()).includes("runs"), { what: "the run to be due" });
+  for (const claimed of [claimRun, claimOwnRun]) {
+    const busy = { serverId: "other", maxAttempts: 5, inHand: [run_id] };
+    assert.equal(await claimed(engine.sql, busy), null, "by nobody who executes it");
+  }
   assert.equal((await claim())?.attempt, 2);
   await engine.sql`select etl.give_back_run(${run_id}, 2, '{"detail": "the disk is full"}')`;
   assert.equal(await claim(), null, "it rests for 2 s");
@@ -318,6 +323,41 @@ Deno.test("a run without a sign of life is claimed by anybody, one that is alive
   assert.equal((await claim())?.attempt, 4, "at once");
   const [row] = await engine.sql`select attempt_base from etl.runs`;
   assert.equal(row!.attempt_base, 1, "a stop uses up no attempt");
+});
+
+Deno.test("a server goes on with its run however late its signs of life are, and starts it no second time", async (t) => {
+  await using db = await testDatabase(t);
+  await query(
+    db.dsn,
+    `create function late() returns trigger language plpgsql as $$ begin new.seen_at := now() - interval '1 hour'; return new; end $$;
+     create trigger late before update on etl.runs for each row when (new.state = 'running' and new.attempt = old.attempt) execute function late()`,
+  );
+  const held = Promise.withResolvers<Response>();
+  await using peer = startPeer(() => held.promise);
+  const { host } = new URL(peer.address);
+  await using server = await startServer({
+    dsn: db.dsn,
+    env: { ETL_HTTP_SOURCES: host, ETL_HTTP_PRIVATE_HOSTS: host },
+  });
+  const run = async (conf: unknown) => {
+    const response = await fetch(`${server.address}/api/etl/run?wait=true`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(conf),
+    });
+    const { state, attempt, error } = await response.json();
+    return { state, attempt, error };
+  };
+  const succeeded = { state: "succeeded", attempt: 1, error: null };
+  const slow = run({
+    run_label: "slow",
+    source: { type: "http", url: `${peer.address}/rows.ndjson`, key: "id" },
+  });
+  await waitFor(() => peer.requests.length > 0, { what: "the run reads its source" });
+  // whoever looks for this one finds the other first
+  assert.deepEqual(await run({ run_label: "quick", batch_size: 5 }), succeeded);
+  held.resolve(new Response('{"id": 1}\n'));
+  assert.deepEqual(await slow, succeeded);
 });
 
 const emit = async (engine: Engine) => {

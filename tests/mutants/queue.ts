@@ -85,6 +85,22 @@ export const QUEUE: Mutant[] = [
     ],
   },
   {
+    id: "queue/in-hand",
+    file: "queue/kinds_of_work.ts",
+    find: "    inHand.add(run.run_id);\n",
+    replace: "",
+    breaks: "a server that was too busy for a sign of life goes on with its run",
+    tests: ["integration/queue_test.ts: a server goes on with its run"],
+  },
+  {
+    id: "queue/in-hand-own",
+    file: "store/runs.ts",
+    find: "      and r.run_id <> all (${[...inHand]}::uuid[])\n",
+    replace: "",
+    breaks: "a command does not start a run twice that it executes",
+    tests: ["integration/queue_test.ts: a run without a sign of life"],
+  },
+  {
     id: "queue/free-slots",
     file: "sql/runs/admit.sql",
     find: "      exit when pool.free <= 0;",
