@@ -1,6 +1,6 @@
 /**
- * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: runs `deno test` suite by suite, several
- * tracks of suites side by side, each suite with a PostgreSQL that its tests share. It lists the files that
+ * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: runs `deno test` suite by suite, two
+ * suites side by side, each with a PostgreSQL that its tests share. It lists the files that
  * took longest and what skipped tests need, and ends with one line that sums them up, after the output of
  * each failure. `--quick` runs what needs no database. `--full` adds what needs more
  * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
@@ -31,19 +31,25 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** How many test files run side by side: three of all tracks keep two cores busy. */
-  parallel: number;
+  /** How many of its files may run side by side; default as many as the track has. */
+  parallel?: number;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
   /** Files that are left out: part of their path. */
   except?: RegExp;
 }
 
-/** Suites of a track follow each other, tracks run side by side, and what runs alone comes last. */
+/** One track of suites begins with the first, another with the last; what runs alone comes after both. */
 interface Plan {
-  tracks: Suite[][];
+  suites: Suite[];
   alone: Suite[];
 }
+
+/** Files that run side by side in each track: three in all keep two cores busy. */
+const TRACKS = [2, 1] as const;
+
+/** A suite of more files is run in parts, so that the tracks end at about the same time. */
+const MOST_FILES = 30;
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
@@ -67,7 +73,6 @@ const pathsOf = (...files: string[][]) =>
 const INTEGRATION = {
   paths: ["unit", "integration", "launch"],
   except: pathsOf(FOR_THE_CLOCK),
-  parallel: 2,
 };
 
 const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1 };
@@ -76,8 +81,8 @@ const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/,
 
 /** What measures, or counts processes: nothing runs beside it. */
 const ALONE: Suite[] = [
-  { title: "how light pages are", paths: ["browser/weight_test.ts"], parallel: 1 },
-  { title: "quickstart", paths: ["quickstart"], parallel: 1 },
+  { title: "how light pages are", paths: ["browser/weight_test.ts"] },
+  { title: "quickstart", paths: ["quickstart"] },
 ];
 
 /** What represents the faults; the full tests have all of them, in every place where a run can be. */
@@ -87,13 +92,14 @@ const SOME_FAULTS = named(
 );
 
 const PLAN: Plan = {
-  tracks: [
-    [{
+  suites: [
+    {
       ...INTEGRATION,
       title: "unit, integration and some faults",
       paths: [...SOME_FAULTS, ...INTEGRATION.paths],
-    }],
-    [WAITING, BROWSER],
+    },
+    BROWSER,
+    WAITING,
   ],
   alone: ALONE,
 };
@@ -130,40 +136,32 @@ const ON_OLDEST_POSTGRES = named(
 const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, long: true }));
 
 const FULL_PLAN: Plan = {
-  tracks: [
-    [
-      ...long([{
-        ...INTEGRATION,
-        title: "unit and integration",
-        except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES),
-      }]),
-      {
-        title: "a role that owns nothing",
-        paths: MAIN_JOB,
-        role: "minimal",
-        kind: "debian15",
-        parallel: 2,
-      },
-      {
-        title: "PostgreSQL 15",
-        paths: [...named("integration", ...ON_EACH_POSTGRES), ...ON_OLDEST_POSTGRES],
-        kind: "debian15",
-        parallel: 2,
-      },
-    ],
-    long([
-      WAITING,
-      { title: "faults", paths: ["faults"], parallel: 1 },
+  suites: [
+    {
+      ...INTEGRATION,
+      title: "unit and integration",
+      except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES),
+      long: true,
+    },
+    { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", kind: "debian15" },
+    {
+      title: "PostgreSQL 15",
+      paths: [...named("integration", ...ON_EACH_POSTGRES), ...ON_OLDEST_POSTGRES],
+      kind: "debian15",
+    },
+    ...long([
+      BROWSER,
       // needs Python, and installs what it compares with from PyPI
       { title: "conformance", paths: ["conformance"], parallel: 1 },
-      BROWSER,
+      { title: "faults", paths: ["faults"], parallel: 1 },
+      WAITING,
     ]),
   ],
   alone: long(ALONE),
 };
 
 /** What can be tried without a database. */
-const QUICK_PLAN: Plan = { tracks: [], alone: [{ title: "unit", paths: ["unit"], parallel: 2 }] };
+const QUICK_PLAN: Plan = { suites: [{ title: "unit", paths: ["unit"] }], alone: [] };
 
 /** More than they take on a machine that has other things to do, too. */
 const LIMIT_MINUTES = { normal: 40, full: 75 };
@@ -198,10 +196,7 @@ async function main(): Promise<number> {
   const minutes = values.full ? LIMIT_MINUTES.full : LIMIT_MINUTES.normal;
   const deadline = performance.now() + minutes * 60_000;
   const plan: Plan = positionals.length > 0
-    ? {
-      tracks: [],
-      alone: [{ title: "chosen", paths: positionals, parallel: 2, long: values.full }],
-    }
+    ? { suites: [{ title: "chosen", paths: positionals, long: values.full }], alone: [] }
     : values.full
     ? FULL_PLAN
     : values.quick
@@ -214,23 +209,27 @@ async function main(): Promise<number> {
     for (const child of running) void killTree(child.pid);
   });
   const again: Again[] = [];
-  const follow = async (suites: Suite[]) => {
-    for (const suite of suites) {
-      if (interrupted.by || !suite.title.startsWith(values.suite)) continue;
-      const files = await testFiles(suite);
-      if (files.length === 0) continue;
-      console.log(`\n# ${suite.title}`);
+  const follow = async (next: () => Part | undefined, parallel: number) => {
+    for (let part = next(); part !== undefined && !interrupted.by; part = next()) {
+      const { title, suite, files } = part;
+      console.log(`\n# ${title}`);
       const began = performance.now();
-      const { counts, failures } = await runSuite(suite, files, deadline);
-      took.push(
-        `${String(Math.round((performance.now() - began) / 1_000)).padStart(5)} s  ${suite.title}`,
-      );
+      const { counts, failures } = await runSuite(suite, files, { deadline, parallel });
+      const seconds = Math.round((performance.now() - began) / 1_000);
+      took.push(`${String(seconds).padStart(5)} s  ${title}`);
       for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
       if (counts.failed > 0) again.push({ suite, failures, failed: counts.failed });
     }
   };
-  await Promise.all(plan.tracks.map(follow));
-  await follow(plan.alone);
+  const chosen = ({ title }: Suite) => title.startsWith(values.suite);
+  const parts = await partsOf(plan.suites.filter(chosen));
+  const [wide, narrow] = TRACKS;
+  await Promise.all([
+    follow(() => parts.shift(), wide),
+    follow(() => parts.pop(), narrow),
+  ]);
+  const alone = await partsOf(plan.alone.filter(chosen));
+  await follow(() => alone.shift(), 1);
   for (const each of again) {
     if (interrupted.by) break;
     const recovered = values.full ? await runAgain(each, deadline) : notAgain(each);
@@ -252,6 +251,26 @@ async function main(): Promise<number> {
   }
   console.log(`\n${countsLine(total)}`);
   return total.failed === 0 ? 0 : 1;
+}
+
+/** Files of a suite that run in one go. */
+interface Part {
+  title: string;
+  suite: Suite;
+  files: string[];
+}
+
+async function partsOf(suites: Suite[]): Promise<Part[]> {
+  const parts = await Promise.all(suites.map(async (suite) => {
+    const files = await testFiles(suite);
+    const count = Math.ceil(files.length / MOST_FILES);
+    return Array.from({ length: count }, (_, i) => ({
+      title: count === 1 ? suite.title : `${suite.title}, part ${i + 1} of ${count}`,
+      suite,
+      files: files.filter((_, n) => n % count === i),
+    }));
+  }));
+  return parts.flat();
 }
 
 async function testFiles({ paths, except }: Suite): Promise<string[]> {
@@ -291,7 +310,7 @@ async function runAgain(first: Again, deadline: number): Promise<number> {
   // more than a handful is no coincidence
   if (suspects.length === 0 || suspects.length > 5) return notAgain(first);
   console.log(`\n# ${suite.title}: the files of failed tests once more, alone`);
-  const second = await runSuite({ ...suite, parallel: 1 }, suspects, deadline);
+  const second = await runSuite(suite, suspects, { deadline, parallel: 1 });
   const testOf = ({ name, file }: FailedTest) => `${file} ${name}`;
   const still = new Set(second.failures.failed.map(testOf));
   const unstable = second.counts.failed > 0 && still.size === 0
@@ -314,16 +333,21 @@ interface Outcome {
   failures: FailureReader;
 }
 
-async function runSuite(suite: Suite, files: string[], deadline: number): Promise<Outcome> {
-  const dir = testClusterDir(`run-${Deno.pid}-${suite.title.replaceAll(/\W+/g, "-")}`);
+async function runSuite(
+  suite: Suite,
+  files: string[],
+  options: { deadline: number; parallel: number },
+): Promise<Outcome> {
+  const dir = testClusterDir(`run-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
   let cluster: Cluster | undefined;
   try {
     const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
     if (needsDatabase) {
       cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
     }
-    return await denoTest(suite, files, {
-      deadline,
+    return await denoTest(files, {
+      ...options,
+      parallel: Math.min(options.parallel, suite.parallel ?? Infinity),
       env: {
         ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
@@ -341,9 +365,8 @@ async function runSuite(suite: Suite, files: string[], deadline: number): Promis
 }
 
 async function denoTest(
-  suite: Suite,
   files: string[],
-  options: { deadline: number; env: Record<string, string> },
+  options: { deadline: number; parallel: number; env: Record<string, string> },
 ): Promise<Outcome> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -359,7 +382,7 @@ async function denoTest(
       ...files.map((file) => relative(PROJECT_DIR, file)),
     ],
     cwd: PROJECT_DIR,
-    env: { DENO_JOBS: String(suite.parallel), ...options.env },
+    env: { DENO_JOBS: String(options.parallel), ...options.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -389,7 +412,7 @@ async function denoTest(
   ]);
   clearTimeout(timer);
   running.delete(child);
-  if (late) console.error(`${suite.title}: stopped, the time of this test run is over`);
+  if (late) console.error("stopped: the time of this test run is over");
   counts ??= { passed: 0, failed: 0, skipped: 0 };
   // A module that does not load, or an end before the summary, is a failure that no line counts.
   if (!status.success && counts.failed === 0) counts.failed = 1;
