@@ -17,12 +17,12 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/load_versions_test.ts: a repeated run writes no row version and next to no WAL",
     ],
     [
-      "Of several versions of a key the newest wins, in whatever order chunks and runs arrive.",
+      "The newest version of each key wins, in whatever order chunks and runs arrive.",
       "integration/load_versions_test.ts: the highest version wins over all chunks",
       "integration/load_model_test.ts: any small batches, in any order of execution",
     ],
     [
-      "Kill the server, a worker, a connection or PostgreSQL: a live server takes the run up within seconds, publishes no chunk twice, and ends with the table that an undisturbed run would have made.",
+      "Kill the server, a worker, a connection or PostgreSQL: a live server takes over the run within seconds, publishes no chunk twice, and produces the same table as an undisturbed run.",
       "faults/server_killed_test.ts: a server killed in any stage",
       "faults/worker_killed_test.ts: a worker that crashes in any stage",
       "faults/connections_test.ts: every connection cut in any stage",
@@ -38,17 +38,17 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/sql_requests_test.ts: every error of a conf is told in one answer",
     ],
     [
-      "Cron expressions in any time zone, right across daylight saving",
+      "Cron expressions in any time zone, correct across daylight saving changes.",
       "unit/schedules_cron_test.ts: a local time that spring leaves out is due once",
       "unit/schedules_cron_test.ts: a local time that autumn has twice is due once",
     ],
     [
-      "each slot is one run, also while no server is up where the database has pg_cron",
+      "Each slot becomes one run; if the database has pg_cron, even while no server is up.",
       "integration/schedules_tick_test.ts: a slot becomes one run although many tick at once",
       "integration/schedules_pg_cron_test.ts: with pg_cron a slot becomes a run while no server is up",
     ],
     [
-      "missed slots by policy, past ones by backfill",
+      "A policy decides about missed slots; a backfill runs past ones.",
       "integration/schedules_policies_test.ts: of slots later than the grace the policy runs",
       "integration/schedules_backfill_test.ts: a backfill runs each past slot once",
     ],
