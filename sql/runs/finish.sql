@@ -96,7 +96,7 @@ begin
     too_low := run.ratio < min_ratio;
     if too_low then
       final_state := 'failed';
-      problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio was not reached', 'status', 422,
+      problem := jsonb_build_object('type', '/api/problems/low-ratio', 'title', 'The acceptance ratio is too low', 'status', 422,
         'detail', format('%s of %s expected rows arrived (ratio %s), below min_acceptance_ratio %s. %s Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.',
           run.total_rows, run.expected_rows, round(run.ratio::numeric, 4), min_ratio,
           case when run.dry_run then 'Nothing was written (dry run).'

@@ -88,7 +88,7 @@ Deno.test({
     await waitFor(async () => /run summary/.test(await logText()), { what: "the log is stored" });
     await site.visit(`/etl/runs/${id}`, {}, async (page) => {
       const notice = page.locator(".notice.is-problem");
-      assert.match(await notice.innerText(), /The acceptance ratio was not reached/);
+      assert.match(await notice.innerText(), /The acceptance ratio is too low/);
       assert.match(await notice.innerText(), /What to do/);
       const card = page.locator("#quarantine");
       assert.equal(await card.locator("tbody tr").count(), 20);

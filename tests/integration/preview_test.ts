@@ -306,7 +306,7 @@ Deno.test("/api/problems explains every kind of problem, for people and for prog
   const page = await engine.request("/api/problems/low-ratio", {
     headers: { accept: "text/html" },
   });
-  assert.match(await page.text(), /<h1>The acceptance ratio was not reached<\/h1>/);
+  assert.match(await page.text(), /<h1>The acceptance ratio is too low<\/h1>/);
   const unknown = await engine.request("/api/problems/nope");
   assert.equal(unknown.status, 404);
   await unknown.body?.cancel();
