@@ -67,20 +67,20 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/run_states_test.ts: every change of a run is told on the channel",
     ],
     [
-      "The same key with the same conf answers with the run that it made, whatever has become of it; with another conf it is refused (422).",
+      "The same key with the same conf returns the run that it created, in whatever state it is now; with another conf the request is refused (422).",
       "integration/sql_destinations_test.ts: the same key and conf are one run; another conf",
     ],
     [
-      "Parameters are resolved and checked. What is wrong is answered at once, all of it.",
+      "It resolves and checks the parameters. All errors are reported at once.",
       "integration/sql_requests_test.ts: every error of a conf is told in one answer",
     ],
     [
-      "`queue` waits for the running one of the same label, `skip` answers with it and makes none, `cancel` cancels it and waits for its end.",
+      "`queue` waits for the running one of the same label, `skip` returns that run and creates none, `cancel` cancels it and waits for its end.",
       "faults/several_servers_test.ts: runs of one label wait, are skipped or cancel",
       "integration/run_states_test.ts: a waiting run of the same label is not started",
     ],
     [
-      "labels share the pool, and nobody who asks later can keep on going first",
+      "labels take turns: a label that has just had its turn goes behind the others, and a label that requests many runs cannot hold up the rest",
       "integration/run_states_test.ts: a pool has as many runs going on as it has slots, and labels take turns",
     ],
     [
@@ -97,16 +97,16 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/run_states_test.ts: a higher priority goes first",
     ],
     [
-      "is under a lease of 20 s, which its holder prolongs (`etl.leases`); whoever takes it over ends the transaction that the earlier one has open",
+      "needs a lease of 20 s, which its holder renews (`etl.leases`); a server that takes a lease over ends the transaction that the earlier holder has open",
       "integration/leases_test.ts: a lease is one holder's",
       "integration/leases_test.ts: who takes a lease over ends the transaction",
     ],
     [
-      "Once a second every server asks `etl.due_work()` what is due and in nobody's hands",
+      "Once a second every server calls `etl.due_work()`, which returns unclaimed work",
       "integration/leases_test.ts: work is due until somebody has its lease",
     ],
     [
-      "ends whatever database transactions earlier attempts still have open",
+      "ends the database transactions that earlier attempts still have open",
       "integration/run_states_test.ts: the next attempt of a run ends the transactions",
     ],
     [
@@ -114,7 +114,7 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "faults/fence_test.ts: an attempt that was replaced can write nothing",
     ],
     [
-      "nobody else takes the run up",
+      "no other server takes the run",
       "integration/run_states_test.ts: the next attempt of a run ends the transactions",
     ],
     [
@@ -126,26 +126,26 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/alerts_test.ts: failed expectations are ge_failed; with enforce_ge",
     ],
     [
-      "The input was pinned by the first attempt; if it has changed since, the run fails and says so.",
+      "The first attempt pins the input; if the input has changed since, the run fails with `source-changed`.",
       "unit/sources_files_test.ts: file source fails when a file changes after it was pinned",
     ],
     [
-      "is tried again on the spot (`db_max_retries`, with growing pauses)",
+      "is retried on the spot (`db_max_retries`, with growing pauses)",
       "integration/load_database_params_test.ts: db_max_retries counts attempts",
       "unit/retry_test.ts: withRetry() doubles the delay",
     ],
     [
-      "`ETL_RUN_MAX_ATTEMPTS` (5) bounds this; then the run fails with `attempts-exhausted` and the last cause.",
+      "`ETL_RUN_MAX_ATTEMPTS` (5) limits this; then the run fails with `attempts-exhausted` and the last cause.",
       "integration/load_database_params_test.ts: ETL_RUN_MAX_ATTEMPTS bounds the attempts",
       "faults/worker_killed_test.ts: a run whose worker crashes again and again",
     ],
     [
-      "A retry (`POST …/retry`) starts the count anew and goes on after the published chunks.",
+      "A retry (`POST …/retry`) resets the count and continues after the published chunks.",
       "integration/run_states_test.ts: a cancel ends a waiting run at once, and a retry",
       "faults/cancel_retry_test.ts: a run cancelled in any stage ends while that still hangs",
     ],
     [
-      "The runs are given back, which uses up no attempt, and go on elsewhere at once.",
+      "The runs are given back, which uses up no attempt, and continue elsewhere at once.",
       "integration/run_states_test.ts: a server that stops in an orderly way uses up no attempt",
       "faults/server_killed_test.ts: a server that is stopped in any stage ends within 15 s",
     ],
