@@ -189,7 +189,7 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/schedules_slots_test.ts: a schedule that SQL makes wakes the server",
     ],
     [
-      "What SQL stores and no server can read (`99 * * * *`) has the reason in `problem`.",
+      "If SQL stores an invalid expression (`99 * * * *`), `problem` has the reason.",
       "integration/schedules_slots_test.ts: a schedule that SQL made gets its slots",
     ],
     [
@@ -197,21 +197,21 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "unit/schedules_cron_test.ts: what is wrong with an expression or a zone",
     ],
     [
-      "checked in the same way when it is saved; `configuration` names a saved one, which is followed when it changes",
+      "checked in the same way when it is saved; `configuration` names a saved configuration, whose changes apply",
       "integration/schedules_api_test.ts: everything that is wrong with a schedule",
       "integration/schedules_api_test.ts: a schedule may run a saved configuration",
     ],
     [
-      "while a run of the same label goes on: `skip` makes no run, `queue` waits, `cancel` takes its place",
+      "while a run of the same label is in progress: `skip` creates no run, `queue` waits, `cancel` replaces it",
       "integration/schedules_policies_test.ts: a slot whose label is busy makes no run",
       "integration/schedules_policies_test.ts: of several slots that are due together",
     ],
     [
-      "how late is still on time, 0 to 86400",
+      "how late a slot still counts as on time, 0 to 86400",
       "integration/schedules_policies_test.ts: the grace says how late",
     ],
     [
-      "A run_label that neither conf, configuration, variable nor environment sets is the schedule's name",
+      "If neither conf, configuration, variable nor environment sets a run_label, it is the schedule's name",
       "integration/schedules_policies_test.ts: schedules without a label of their own",
     ],
     [
@@ -219,21 +219,21 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/schedules_tick_test.ts: a due slot becomes a run that knows its schedule",
     ],
     [
-      "has a run (`run_id`), exactly one, however many tick at once",
+      "has a run (`run_id`), exactly one, however many servers tick at once",
       "integration/schedules_tick_test.ts: a slot becomes one run although many tick at once",
     ],
     [
-      "`problem` says why, a `run_failed` alert tells it, other schedules go on",
+      "`problem` has the reason, a `run_failed` alert is raised, other schedules continue",
       "integration/schedules_tick_test.ts: a schedule whose request is refused keeps the problem",
     ],
     [
-      "`last` the newest of them, `all` the newest 100, oldest first and queued whatever `overlap` says, `none` nothing.",
+      "`last` the newest one, `all` the newest 100, oldest first and queued whatever `overlap` is, `none` nothing.",
       "integration/schedules_policies_test.ts: of slots later than the grace the policy runs",
       "integration/schedules_policies_test.ts: with all, the newest 100 of the missed slots",
       "integration/schedules_policies_test.ts: what is caught up with all is asked for oldest first",
     ],
     [
-      "Where several slots are decided at once and `overlap` is `skip`, the newest gets the run.",
+      "If several slots are processed at once and `overlap` is `skip`, the newest gets the run.",
       "integration/schedules_policies_test.ts: of several slots that are due together",
     ],
     [
@@ -242,11 +242,11 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/schedules_policies_test.ts: a pause holds from its first instant up to its end",
     ],
     [
-      "a new expression or zone drops the slots to come and makes none in the past",
+      "a new expression or zone drops future slots and creates none in the past",
       "integration/schedules_policies_test.ts: an edited expression drops the slots to come",
     ],
     [
-      "What became of slots is kept for 400 days, the newest 10,000 of each schedule.",
+      "Past slots are kept for 400 days, the newest 10,000 of each schedule.",
       "integration/schedules_tick_test.ts: old slots are deleted",
     ],
     [
@@ -254,11 +254,11 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "unit/schedules_cron_test.ts: a local time that spring leaves out",
     ],
     [
-      "the hour that comes twice is run twice",
+      "the repeated hour is run twice",
       "unit/schedules_cron_test.ts: an expression for every hour is due each hour",
     ],
     [
-      "A slot whose run waits, goes on or has succeeded is kept, so a backfill may be repeated",
+      "A slot whose run waits, is running or has succeeded is kept, so a backfill can be repeated",
       "integration/schedules_backfill_test.ts: a backfill runs each past slot once",
     ],
     [
@@ -266,7 +266,7 @@ const CLAIMS: Record<string, [claim: string, ...tests: string[]][]> = {
       "integration/schedules_api_test.ts: a schedule is made, shown, listed, changed and removed",
     ],
     [
-      "A schedule is overdue when a slot was due longer ago than grace and three minutes and nothing has decided it, or when no slots are stored ahead.",
+      "A schedule is overdue if a slot has been due for longer than the grace plus three minutes and has not been processed, or if no slots are stored ahead.",
       "integration/schedules_tick_test.ts: a schedule is overdue when nobody decides",
     ],
     [
