@@ -235,7 +235,7 @@ const FACTS: Record<string, Fact[]> = {
       ],
     }],
     ["tasks are tried three times, 3 minutes apart and longer, up to 15", {
-      differs: "What fails for a passing reason is tried again by itself",
+      differs: "Transient failures are retried automatically",
     }],
     ["what is tried again", {
       tests: [
