@@ -12,8 +12,7 @@ export interface ProblemExplanation {
 export const PROBLEM_TYPES = {
   "invalid-conf": {
     title: "The configuration is not valid",
-    meaning:
-      "At least one parameter of the run is invalid. `errors` lists every one of " +
+    meaning: "At least one parameter of the run is invalid. `errors` lists every one of " +
       "them, with the value given and what would be right.",
     remedies: [
       "Correct the fields that `errors` names.",
@@ -23,7 +22,9 @@ export const PROBLEM_TYPES = {
   },
   "unknown-parameter": {
     meaning: "The conf contains a name that is not a parameter.",
-    remedies: ["Use the name that `errors` suggests, or list all parameters with `etl help params`."],
+    remedies: [
+      "Use the name that `errors` suggests, or list all parameters with `etl help params`.",
+    ],
   },
   "bad-request": {
     meaning: "The request is malformed: invalid JSON, a wrong query parameter or a wrong header.",
@@ -55,7 +56,8 @@ export const PROBLEM_TYPES = {
     remedies: ["Use one of the methods in the response's Allow header."],
   },
   conflict: {
-    meaning: "The request conflicts with the current state, e.g. retrying a run that is still running.",
+    meaning:
+      "The request conflicts with the current state, e.g. retrying a run that is still running.",
     remedies: ["Look at the current state of the run or resource, then decide again."],
   },
   "idempotency-conflict": {
@@ -71,7 +73,9 @@ export const PROBLEM_TYPES = {
   },
   "unsupported-media-type": {
     meaning: "This address does not accept the Content-Type.",
-    remedies: ["Send application/json, or, for a run, one of the data types listed in the message."],
+    remedies: [
+      "Send application/json, or, for a run, one of the data types listed in the message.",
+    ],
   },
   "too-many-requests": {
     meaning: "There are too many requests of this kind right now.",
@@ -97,10 +101,11 @@ export const PROBLEM_TYPES = {
     ],
   },
   "source-changed": {
-    meaning:
-      "The input has changed since the run first read it (size, time, ETag or number of " +
+    meaning: "The input has changed since the run first read it (size, time, ETag or number of " +
       "chunks), so the rest would not match what is already loaded.",
-    remedies: ["Request a new run: it reads the current input. Rows that are already loaded are kept."],
+    remedies: [
+      "Request a new run: it reads the current input. Rows that are already loaded are kept.",
+    ],
   },
   "source-refused": {
     meaning: "This server may not read the source: it is outside ETL_DATA_DIR or at a " +
@@ -205,7 +210,8 @@ export const PROBLEM_TYPES = {
     ],
   },
   "database-unavailable": {
-    meaning: "The database could not be reached. The run continues by itself when the database is back.",
+    meaning:
+      "The database could not be reached. The run continues by itself when the database is back.",
     remedies: ["Check that PostgreSQL is running and that KPIS_PG_DSN is right."],
   },
   "database-error": {

@@ -27,13 +27,13 @@ const SCRIPTS: Record<string, { install: string; write: (commands: Completed[]) 
 export function completion(commands: () => Command[]): Command {
   return {
     name: "completion",
-    summary: "a script that completes commands, actions and options in bash, zsh or fish",
+    summary: "shell completion for bash, zsh or fish",
     description:
       `Prints what a shell needs to complete etl's commands, actions and options with Tab.
 
 ${Object.values(SCRIPTS).map(({ install }) => `  ${install}`).join("\n")}
 
-For the command \`etl\`; docs/first_table.md says how to have it.`,
+For the command \`etl\`; docs/first_table.md shows how to install it.`,
     arguments: [{ name: "SHELL", help: Object.keys(SCRIPTS).join(", ") }],
     actions: () => Object.keys(SCRIPTS),
     options: {},

@@ -12,12 +12,12 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
-  succeeded: "what was asked for was done; a run that was waited for has succeeded",
-  failed: "the run has failed, or something unexpected happened",
-  usage: "a wrong command, option or conf, or a request that was refused",
+  succeeded: "the command succeeded; if it waited for a run, the run succeeded",
+  failed: "the run failed, or an unexpected error occurred",
+  usage: "a wrong command, option or conf, or a refused request",
   cancelled: "the run was cancelled",
-  unreachable: "no server answers, or its database does not",
-  interrupted: "ended by Ctrl-C; the text before says what becomes of the run",
+  unreachable: "the server or its database does not answer",
+  interrupted: "ended by Ctrl-C; the text before it says whether the run continues",
 };
 
 /** The exit code for a run that has ended in this state. */

@@ -21,11 +21,11 @@ ${tool === "etl" ? "" : `Below, etl stands for \`${tool}\`.\n\n`}${
       "etl run                                    500 made-up records into etl_improved_events",
       "etl run                                    again: nothing changes, nothing is written",
       `etl preview --source '{"type": "file", "path": "sales.csv", "key": "id"}'`,
-      "                                           what 20 records of data/sales.csv would become",
+      "                                           how 20 records of data/sales.csv would be stored",
       `etl run --conf '{"source": {"type": "file", "path": "sales.csv", "key": "id"}}'`,
       "etl run --conf @sales.json --set dry_run=true",
-      "                                           a conf from a file; look, but write nothing",
-      "etl runs                                   what ran; \`etl show latest\` says more",
+      "                                           a conf from a file; a dry run, which writes nothing",
+      "etl runs                                   the runs; \`etl show latest\` shows one in detail",
     ])
   }
 
@@ -36,7 +36,7 @@ ${
       "Topics",
       columns([
         ["help params", "every parameter of a run, with bounds and defaults"],
-        ["help sources", "where records come from, and how they become events"],
+        ["help sources", "types of sources, and how records become events"],
         ["--version", "the version of the program, and of Deno"],
       ]),
     )
@@ -46,17 +46,17 @@ ${titled("Options of every command", optionLines(COMMON_OPTIONS))}
 
 ${
     titled("Where it works", [
-      "With --server, or ETL_SERVER set, commands ask that server. Otherwise everything happens in",
-      "this process: the database that KPIS_PG_DSN names is used, or an embedded PostgreSQL is started",
-      "(its data is kept), the run is executed, and all of it ends with the command. Then Ctrl-C cancels",
-      "the run; \`etl retry\` takes it up again. With a server, Ctrl-C only ends watching.",
+      "With --server, or ETL_SERVER set, commands send requests to that server. Otherwise this",
+      "process does everything: it uses the database in KPIS_PG_DSN, or starts an embedded PostgreSQL",
+      "(its data is kept), executes the run, and ends. Then Ctrl-C cancels the run; \`etl retry\`",
+      "continues it. With a server, Ctrl-C only stops watching.",
       ...(tool === "etl"
         ? [
-          "`etl start`, `etl setup-db`, `etl doctor`, `etl backup`, `etl restore` and `etl quickstart` are what",
-          "documents call `deno task start` and so on.",
+          "`etl start`, `etl setup-db`, `etl doctor`, `etl backup`, `etl restore` and `etl quickstart` are the",
+          "same as `deno task start` and so on in the documentation.",
         ]
         : []),
-      "Results go to the standard output, progress and remarks to the standard error.",
+      "Results go to standard output, progress and messages to standard error.",
     ])
   }
 
@@ -98,7 +98,7 @@ export function paramsHelp(): string {
     ),
     titled("Where a value comes from, first wins", [
       'the conf, a saved configuration ("configuration": name), a variable (etl_improved__<name>),',
-      "the environment (ETL_IMPROVED__<NAME>), the default. `etl show ID` tells which it was.",
+      "the environment (ETL_IMPROVED__<NAME>), the default. `etl show ID` shows which it was.",
     ]),
   ].join("\n\n");
 }

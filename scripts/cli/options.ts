@@ -8,16 +8,16 @@ export const COMMON_OPTIONS: Record<string, Option> = {
   server: {
     type: "string",
     value: "URL",
-    help: "a running server; default: ETL_SERVER, else everything is done in this process",
+    help: "a running server; default: ETL_SERVER, otherwise everything runs in this process",
   },
   "token-file": {
     type: "string",
     value: "FILE",
-    help: "holds the API token for the server; default: what ETL_TOKEN holds",
+    help: "a file with the API token for the server; default: the token in ETL_TOKEN",
   },
-  json: { type: "boolean", help: "the result as JSON, in one line, last" },
-  verbose: { type: "boolean", short: "v", help: "also the log of what is done in this process" },
-  help: { type: "boolean", short: "h", help: "how the command is used" },
+  json: { type: "boolean", help: "print the result as one line of JSON, at the end" },
+  verbose: { type: "boolean", short: "v", help: "also print the log of this process" },
+  help: { type: "boolean", short: "h", help: "show this help" },
 };
 
 export interface ParsedArguments {

@@ -12,10 +12,10 @@ const ACTIONS: Record<string, AlertAction> = {
 
 export const alert: Command = {
   name: "alert",
-  summary: "incidents that are open; acknowledge, silence or close one, or test the channels",
+  summary: "open incidents; acknowledge, silence or close one, or test the channels",
   description:
-    `Without arguments lists the incidents that go on. ack: its repetitions are told no more.
-silence: nobody is told for --minutes. close: it is over. test: sends one message to each channel.`,
+    `Without arguments lists the open incidents. ack: acknowledge; no more messages about it.
+silence: no messages for --minutes. close: it is over. test: send one message to each channel.`,
   arguments: [
     { name: "action", help: "ack, silence, close or test", optional: true },
     { name: "fingerprint", help: "of the incident", optional: true },
@@ -76,10 +76,10 @@ silence: nobody is told for --minutes. close: it is over. test: sends one messag
 
 export const redeliver: Command = {
   name: "redeliver",
-  summary: "deliver again what a consumer of datasets has given up",
+  summary: "redeliver the failed events of a consumer",
   description:
-    `Puts the events on which CONSUMER gave up (alert consumer_failed) back, all of them or one, with all
-their attempts. GET /api/consumers counts them.`,
+    `Redelivers the failed events of CONSUMER (alert consumer_failed), all of them or one, with new
+attempts. GET /api/consumers counts them.`,
   arguments: [{ name: "consumer", help: "name of the consumer" }],
   options: { delivery: { type: "string", value: "ID", help: "only this delivery" } },
   examples: ["etl redeliver daily_extract"],

@@ -12,16 +12,16 @@ const LOOK_MS = 200;
 
 export const compare: Command = {
   name: "compare",
-  summary: "whether a dataset holds what another table, or a source, has",
+  summary: "compare a dataset with another table, or with a source",
   description:
     `Compares keys, times and payloads of a dataset with another table of its shape or of the
-original's (pk, event_time, attributes), or with a source, by a dry run. Nothing is written. Ends
-with 0 where both are equal, with 1 where they differ, and names the first differences of tables.`,
+original's (pk, event_time, attributes), or with a source, by a dry run. Nothing is written. Exits
+with 0 if both are equal, with 1 if they differ, and lists the first differences of tables.`,
   arguments: [
     { name: "DATASET", help: "schema.table" },
     {
       name: "TABLE",
-      help: "the other, schema.table; without it --source or --conf",
+      help: "the other table, schema.table; or use --source or --conf",
       optional: true,
     },
   ],

@@ -19,16 +19,16 @@ export const dataset: Command = {
   summary: "datasets and their columns: list, show, propose, columns, drop, alter",
   description:
     `A dataset is a table that runs write, named schema.table. Declared columns give it a typed
-view, so that whoever queries it writes names instead of JSON paths.
+view, which queries can use by column names instead of JSON paths.
 
   etl dataset list                 datasets, with their last event and typed view
   etl dataset show DATASET         its typed view and the declared columns
   etl dataset propose DATASET      columns that fit its data, as JSON ready to edit
-  etl dataset columns DATASET FILE declare columns, [{"name", "path", "type"}], and make the
-                                   view; - is the standard input
+  etl dataset columns DATASET FILE declare columns, [{"name", "path", "type"}], and create the
+                                   view; - is standard input
   etl dataset drop DATASET         remove the view and the declared columns
   etl dataset alter DATASET        add columns to a typed table (--add), or widen them (--type);
-                                   declare personal data anew (--exclude, --hash)`,
+                                   change personal data (--exclude, --hash)`,
   arguments: [
     { name: "ACTION", help: "list, show, propose, columns, drop or alter" },
     { name: "DATASET", help: "schema.table", optional: true },
@@ -38,7 +38,7 @@ view, so that whoever queries it writes names instead of JSON paths.
     view: {
       type: "string",
       value: "NAME",
-      help: "columns: name of the view; default: the one it has, at first <table>_typed",
+      help: "columns: name of the view; default: its current name, initially <table>_typed",
     },
     add: {
       type: "string",
@@ -55,19 +55,19 @@ view, so that whoever queries it writes names instead of JSON paths.
     exclude: {
       type: "string",
       value: "FIELDS",
-      help: "alter: fields of the records that are left out, a,b; '' for none",
+      help: "alter: fields of the records to leave out, a,b; '' for none",
     },
     hash: {
       type: "string",
       value: "FIELDS",
-      help: "alter: fields in whose place a keyed hash is stored, a,b; '' for none",
+      help: "alter: fields to replace by a keyed hash, a,b; '' for none",
     },
     source: {
       type: "string",
       value: "NAME",
-      help: "alter: the source whose records --exclude and --hash mean, where there are several",
+      help: "alter: the source for --exclude and --hash, if there are several",
     },
-    sample: { type: "string", value: "N", help: "propose: look at about N rows; default 5000" },
+    sample: { type: "string", value: "N", help: "propose: read about N rows; default 5000" },
   },
   examples: [
     "etl dataset propose public.etl_improved_events > columns.json",

@@ -9,17 +9,21 @@ import { table } from "../text.ts";
 
 export const downstream: Command = {
   name: "downstream",
-  summary: "run etl_downstream_example now, or a consumer of your own",
+  summary: "run etl_downstream_example or your own consumer now",
   description: `Runs etl_downstream_example, whose report \`etl reports\` shows. --analysis-type is
 daily_summary (default), by_type or anomalies, or the name of a consumer of your own.`,
   options: {
-    "analysis-type": { type: "string", value: "TYPE", help: "what to make; default daily_summary" },
+    "analysis-type": {
+      type: "string",
+      value: "TYPE",
+      help: "kind of report; default daily_summary",
+    },
     "top-n": {
       type: "string",
       value: "N",
       help: "how many the report lists, 1 to 1000; default 10",
     },
-    cleanup: { type: "boolean", help: "remove what the run itself made besides its report" },
+    cleanup: { type: "boolean", help: "remove what this run created besides its report" },
   },
   examples: ["etl downstream", "etl downstream --analysis-type anomalies --top-n 5"],
   async run(call) {
@@ -47,11 +51,10 @@ daily_summary (default), by_type or anomalies, or the name of a consumer of your
 export const reports: Command = {
   name: "reports",
   summary: "the newest report of a consumer",
-  description:
-    "Shows the newest report that a consumer such as etl_downstream_example has written.",
+  description: "Shows the newest report of a consumer such as etl_downstream_example.",
   options: {
-    "analysis-type": { type: "string", value: "TYPE", help: "of this kind only" },
-    consumer: { type: "string", value: "NAME", help: "of this consumer only" },
+    "analysis-type": { type: "string", value: "TYPE", help: "only of this kind" },
+    consumer: { type: "string", value: "NAME", help: "only of this consumer" },
   },
   examples: ["etl reports", "etl reports --analysis-type by_type --json"],
   async run({ text, flags, out, err, connect }) {
@@ -71,11 +74,11 @@ export const reports: Command = {
 
 export const consumer: Command = {
   name: "consumer",
-  summary: "consumers of datasets and what waits for them; try one that is SQL, or run one now",
+  summary: "consumers and their pending events; try an SQL consumer, or run one now",
   description:
-    `Without arguments lists the consumers. try: executes NAME.sql of ETL_CONSUMERS_DIR as it is now,
-with the newest event of what it listens to, and undoes it. run: executes a consumer that servers
-have, without an event (:since is -infinity).`,
+    `Without arguments lists the consumers. try: executes the current NAME.sql of ETL_CONSUMERS_DIR with
+the newest event of its datasets, and rolls back. run: executes a registered consumer without an
+event (:since is -infinity).`,
   arguments: [
     { name: "action", help: "list, try or run", optional: true },
     { name: "name", help: "of the consumer", optional: true },

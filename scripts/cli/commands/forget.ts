@@ -7,14 +7,14 @@ import { printable } from "../text.ts";
 
 export const forget: Command = {
   name: "forget",
-  summary: "remove one key of a dataset from all that is kept of it",
+  summary: "remove one key of a dataset from everything stored",
   description:
-    `Deletes the rows of a key, its rejected records, request bodies that hold it, notes that it was
-deleted, lines of logs, and takes it out of errors and warnings of runs; in one transaction. The
-entry in the audit table says how much, and does not hold the key. It needs the role admin.
+    `Deletes the rows of a key, its rejected records, request bodies and log lines that contain it, and
+records of its deletion, and removes it from errors and warnings of runs; in one transaction. The
+audit entry has the counts, but not the key. It needs the role admin.
 
-KEY is as messages show it: the parts of a key with | between them. A key that is hashed is given as
-it was read, or as its hash. With - it is read from the standard input, so that it is in no history.
+Write KEY as messages show it: the parts of a key with | between them. Give a hashed key as it was
+read, or as its hash. With - it is read from standard input, so that no shell history has it.
 
 Not reached: the source (remove it there first, or the next load brings it back), backups, replicas
 and WAL, audit entries of failed runs until their retention, and copies that consumers made.`,
@@ -23,7 +23,7 @@ and WAL, audit entries of failed runs until their retention, and copies that con
     dataset: { type: "string", value: "NAME", help: "schema.table" },
     unreadable: {
       type: "boolean",
-      help: "also rejected records that cannot be parsed and have the text of the key in them",
+      help: "also unparsable rejected records that contain the text of the key",
     },
     yes: { type: "boolean", short: "y", help: "do not ask" },
   },

@@ -25,58 +25,58 @@ const SHOWN_REJECTED = 5;
 
 export const load: Command = {
   name: "load",
-  summary: "a file, folder or URL into a table: look at it, answer a question, done",
+  summary: "load a file, folder or URL into a table: shows a preview, asks, loads",
   description:
     `Loads a file, all files of a folder, a glob, a URL or the standard input (-) into a table. Shows
-first what the records would become, and asks on a terminal; elsewhere, and with --yes, it goes on.
-Paths begin where you are. What is rejected is told with file and line. After the first load of a
-table its columns can be queried by name; with --typed they are columns of the table itself.`,
-  arguments: [{ name: "WHAT", help: "a file, folder, glob or URL; - is the standard input" }],
+a preview first. On a terminal it asks before it loads; elsewhere, and with --yes, it loads at once.
+Paths are relative to the current directory. Rejected records are listed with file and line. After
+the first load the columns can be queried by name; with --typed they are columns of the table.`,
+  arguments: [{ name: "WHAT", help: "a file, folder, glob or URL; - is standard input" }],
   options: {
     key: {
       type: "string",
       value: "FIELD[,FIELD…]",
-      help: "what identifies a record; without it the same content is stored once",
+      help: "the field that identifies a record; if not given, the whole content does",
     },
-    time: { type: "string", value: "FIELD", help: "when it happened" },
+    time: { type: "string", value: "FIELD", help: "the field with the time of the event" },
     version: {
       type: "string",
       value: "FIELD",
-      help: "number or time that grows with each version of a record; the highest is kept",
+      help: "a number or time that grows with each version of a record; the highest wins",
     },
     to: {
       type: "string",
       value: "[SCHEMA.]TABLE",
-      help: "the table, made if it is missing; default: named after the file",
+      help: "the table, created if missing; default: named after the file",
     },
     typed: {
       type: "boolean",
-      help: "a table with a column for each field, in place of one with the records as JSON",
+      help: "a table with a column for each field, instead of the records as JSON",
     },
     exclude: {
       type: "string",
       value: "FIELDS",
-      help: "personal data, a,b: fields that are left out before anything is stored or shown",
+      help: "personal data, a,b: fields to leave out before anything is stored or shown",
     },
     hash: {
       type: "string",
       value: "FIELDS",
-      help: "fields in whose place a keyed hash is stored and shown (ETL_HASH_SECRET)",
+      help: "fields to replace by a keyed hash before anything is stored (ETL_HASH_SECRET)",
     },
     "add-columns": {
       type: "boolean",
-      help: "into a table of your own: add the columns that a run needs (_etl_…)",
+      help: "for your own table: add the columns that a run needs (_etl_…)",
     },
     write: {
       type: "string",
       value: "WAY",
-      help: "upsert (default), append, replace, mirror; docs/ways_to_write.md says what each does",
+      help: "upsert (default), append, replace, mirror; see docs/ways_to_write.md",
     },
     "on-missing": {
       type: "string",
       value: "delete|mark",
       help:
-        "with --write mirror: what becomes of rows that the source no longer has; default: delete",
+        "with --write mirror: delete or mark rows that the source no longer has; default: delete",
     },
     format: { type: "string", value: "FORMAT", help: "csv, tsv, ndjson, json, parquet or arrow" },
     set: {
@@ -85,11 +85,11 @@ table its columns can be queried by name; with --typed they are columns of the t
       value: "NAME=VALUE",
       help: "any other parameter; source.delimiter=… for members of the source",
     },
-    "dry-run": { type: "boolean", help: "write nothing; only say what would be written" },
+    "dry-run": { type: "boolean", help: "write nothing; only report what would be written" },
     yes: {
       type: "boolean",
       short: "y",
-      help: "do not ask, and let a mirror delete any share of its rows (max_delete_ratio 1)",
+      help: "do not ask; a mirror may delete any share of its rows (max_delete_ratio 1)",
     },
   },
   examples: [
@@ -150,12 +150,12 @@ interface Loaded {
 async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
   if (/^https?:\/\//i.test(what)) {
     const url = URL.parse(what);
-    if (url === null) throw new UsageError(`'${what}' is no URL`);
+    if (url === null) throw new UsageError(`'${what}' is not a URL`);
     return { source: { type: "http", url: what }, name: basename(url.pathname) || url.hostname };
   }
   if (what === "-") {
     if (call.text.to === undefined) {
-      throw new UsageError("from the standard input, name the table with --to");
+      throw new UsageError("to load standard input, name the table with --to");
     }
     return { source: {}, name: "", body: () => Promise.resolve(Deno.stdin.readable) };
   }
@@ -190,8 +190,8 @@ function fromFolder(
 ): Loaded {
   if (call.usesServer) {
     throw new UsageError(
-      `a server reads several files only below its own ETL_DATA_DIR: name them with \`etl run --source\`, ` +
-        "or leave out --server and ETL_SERVER to load them from here",
+      `a server reads several files only below its own ETL_DATA_DIR: use \`etl run --source\`, ` +
+        "or omit --server and ETL_SERVER to load them from here",
     );
   }
   return { source: { type: "file", path }, name, dataDir: folder };
@@ -321,7 +321,7 @@ function mediaTypeOf(format: string | undefined, name: string): string {
   const type = MEDIA_TYPES[ending];
   if (type !== undefined) return type;
   throw new UsageError(
-    `say with --format what ${name || "the standard input"} is: ${
+    `give the format of ${name || "standard input"} with --format: ${
       Object.keys(MEDIA_TYPES).join(", ")
     }`,
   );

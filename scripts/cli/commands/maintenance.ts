@@ -17,27 +17,30 @@ const PATH = "/api/etl/maintenance";
 
 export const maintenance: Command = {
   name: "maintenance",
-  summary: "delete what is older than its retention, refresh the views, vacuum",
+  summary: "delete old rows, refresh the views, vacuum",
   description:
-    `Runs etl_maintenance now and waits for its end: six tasks delete old metrics, audit lines,
-alerts and events in batches that get in no load's way, refresh the daily views and vacuum the
-tables. It also runs by itself every week.
+    `Runs etl_maintenance now and waits for its end: six tasks delete old metrics, audit entries,
+alerts and events in small batches, refresh the daily views and vacuum the tables. It also runs
+every week.
 
   etl maintenance          run it now
-  etl maintenance list     the last ones, with what they have deleted
+  etl maintenance list     the last ones, with the rows they deleted
 
 --conf takes retention_days_metrics (90), retention_days_audit (90), retention_days_alerts (180) and
-retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for ever. What it does
-not say comes from variables (etl_maintenance__<name>), the servers' environment
-(ETL_MAINTENANCE__<NAME>), else the default.`,
+retention_days_events (365, by occurred_at): 7 to 1,095 days, or -1 to keep for ever. Other values
+come from variables (etl_maintenance__<name>), the servers' environment
+(ETL_MAINTENANCE__<NAME>), or the defaults.`,
   arguments: [{ name: "ACTION", help: "list; default: run it", optional: true }],
   actions: () => ["list"],
   options: {
     conf: { type: "string", value: "JSON", help: "retentions; @FILE reads them from a file" },
     set: { type: "string", multiple: true, value: "NAME=DAYS", help: "one retention" },
-    "dry-run": { type: "boolean", help: "count what would go, delete nothing" },
-    confirm: { type: "boolean", help: "agree, once after 0.1.0, that events go by occurred_at" },
-    "no-wait": { type: "boolean", help: "end as soon as the server has it (with --server)" },
+    "dry-run": { type: "boolean", help: "count the rows to delete, delete nothing" },
+    confirm: {
+      type: "boolean",
+      help: "confirm, once after 0.1.0, that events are deleted by occurred_at",
+    },
+    "no-wait": { type: "boolean", help: "do not wait for its end (with --server)" },
   },
   examples: [
     "etl maintenance",
@@ -174,7 +177,7 @@ export const jobs: Command = {
   summary: "periodic jobs, who runs them, and how their last runs went",
   description:
     `Lists the periodic jobs: the tick of the schedules, the refresh of the daily views, the weekly
-maintenance. pg_cron runs them where it can be used, else the servers do.`,
+maintenance. pg_cron runs them if it is available, otherwise the servers do.`,
   options: {},
   examples: ["etl jobs", "etl jobs --json"],
   async run({ flags, out, err, connect }) {

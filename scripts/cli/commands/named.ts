@@ -157,19 +157,19 @@ export const configuration = namedCommand({
   key: "name",
   summary: "saved confs of runs, by name: list, show, set, delete",
   description:
-    `A configuration is a conf that is kept under a name, for \`etl run --configuration NAME\` and for
-schedules. What a run's own conf says goes over it.
+    `A configuration is a conf that is saved under a name, for \`etl run --configuration NAME\` and for
+schedules. A run's own conf overrides it.
 
   etl configuration list           all of them
   etl configuration show NAME      its conf as JSON
   etl configuration set NAME       create or change one: --conf is the whole conf, --source and
-                                   --set change members of it, or of the present one
-  etl configuration delete NAME    remove it; runs that were asked for with it keep its values`,
+                                   --set change members of it, or of the current one
+  etl configuration delete NAME    remove it; runs requested with it keep its values`,
   options: {
     conf: {
       type: "string",
       value: "JSON",
-      help: "set: the conf, instead of the present one; @FILE reads it from a file",
+      help: "set: the conf, replaces the current one; @FILE reads it from a file",
     },
     source: { type: "string", value: "JSON", help: "set: the source of the conf" },
     set: {
@@ -233,15 +233,15 @@ export const variable = namedCommand({
   key: "name",
   summary: "variables, defaults of runs: list, show, set, delete",
   description:
-    `Variables. etl_improved__<parameter> is what runs take where neither their conf nor their saved
-configuration says anything; etl_maintenance__<parameter> is the same for the maintenance.
+    `Variables set defaults. Runs use etl_improved__<parameter> if neither their conf nor their saved
+configuration sets the parameter; etl_maintenance__<parameter> does the same for maintenance.
 
   etl variable list              all of them
   etl variable show NAME         the value alone, as JSON
-  etl variable set NAME VALUE    create or change one; VALUE is JSON, else it is taken as text;
+  etl variable set NAME VALUE    create or change one; VALUE is JSON, otherwise it is used as text;
                                  @FILE reads it from a file, @- from the standard input
-  etl variable import FILE       those of \`airflow variables export FILE\` that are parameters here
-  etl variable delete NAME       remove it: the environment counts again, or the default`,
+  etl variable import FILE       import the output of \`airflow variables export\`
+  etl variable delete NAME       remove it; the environment or the default applies again`,
   value: { name: "VALUE", help: "set: JSON or text" },
   examples: [
     "etl variable set etl_improved__batch_size 1000",
@@ -327,17 +327,17 @@ export const pool = namedCommand({
   noun: "pool",
   path: "/api/pools",
   key: "pool",
-  summary: "pools, how many runs go on at once: list, show, set, delete",
+  summary: "pools, limits on concurrent runs: list, show, set, delete",
   description:
-    `A pool is a named limit on the runs that go on at once: over all servers together, or for each
-of them (--per server), so that more servers do more. A run names one with its parameter pool;
-else it is in default_pool, unless ETL_POOL names another.
+    `A pool is a named limit on concurrent runs: for all servers together, or for each server
+(--per server), so that more servers run more. A run names its pool with the parameter pool;
+the default is ETL_POOL, otherwise default_pool.
 
   etl pool list              all of them
-  etl pool show NAME         how many slots one has
-  etl pool set NAME SLOTS    create or change one; runs that wait for a slot start at once;
-                             with 0 slots they wait until it has some
-  etl pool delete NAME       remove it; refused while runs name it`,
+  etl pool show NAME         its number of slots
+  etl pool set NAME SLOTS    create or change one; waiting runs start at once; with 0 slots
+                             they wait until it has some
+  etl pool delete NAME       remove it; refused while runs use it`,
   value: { name: "SLOTS", help: "set: runs at once, 0 to 1000" },
   options: {
     description: {

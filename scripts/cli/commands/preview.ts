@@ -14,11 +14,11 @@ import { type Column, cropped, printable, table } from "../text.ts";
 
 export const preview: Command = {
   name: "preview",
-  summary: "what the first records of a source would become; makes no run, writes nothing",
+  summary: "how the first records of a source would be stored; creates no run, writes nothing",
   description:
     `Reads the first records of a source, transforms and checks them as a run would, and shows
-up to 20 events, what would be rejected and why, and whether the key is unique. Makes no run and
-writes nothing.`,
+up to 20 events, the records that would be rejected and why, and whether the key is unique. Creates
+no run and writes nothing.`,
   options: {
     source: { type: "string", value: "JSON", help: "the source; @FILE reads it from a file" },
     conf: { type: "string", value: "JSON", help: "a whole conf, as `etl run` takes it" },
@@ -188,13 +188,13 @@ function keyLine(out: Terminal, { key, counts }: Preview): string {
 
 export const profile: Command = {
   name: "profile",
-  summary: "propose an expectation suite that holds on the data of a source",
+  summary: "propose an expectation suite from the data of a source",
   description:
-    `Looks at the records of a source, transformed as a run would, and proposes an expectation
-suite that holds on them: types, nulls, ranges, sets and uniqueness, as JSON ready to edit. In this
-process it looks at all records; a server at the first 100,000 unless --records says how many.
-Makes no run and stores nothing. Widen ranges and sets before you enforce them: they are what was
-seen. Save the suite in suites/, or store it with \`etl suite put\`.`,
+    `Reads the records of a source, transforms them as a run would, and proposes an expectation
+suite that they meet: types, nulls, ranges, sets and uniqueness, as JSON ready to edit. Without a
+server it reads all records; a server reads the first 100,000, or --records. Creates no run and
+stores nothing. Ranges and sets are those of the records read: widen them before you enforce them.
+Save the suite in suites/, or store it with \`etl suite put\`.`,
   options: {
     source: { type: "string", value: "JSON", help: "the source; @FILE reads it from a file" },
     conf: { type: "string", value: "JSON", help: "a whole conf, as `etl run` takes it" },
@@ -202,13 +202,13 @@ seen. Save the suite in suites/, or store it with \`etl suite put\`.`,
     name: {
       type: "string",
       value: "NAME",
-      help: "name of the suite; one named as the table is used for it. Default: proposed",
+      help: "name of the suite; one with a table's name applies to it. Default: proposed",
     },
-    records: { type: "string", value: "N", help: "look at the first N records only" },
+    records: { type: "string", value: "N", help: "read only the first N records" },
     out: {
       type: "string",
       value: "FILE",
-      help: "write the suite to a file that does not exist yet",
+      help: "write the suite to a new file",
     },
   },
   examples: [

@@ -17,21 +17,20 @@ type Conf = Record<string, unknown> & { source: Record<string, unknown> };
 export const replicate: Command = {
   name: "replicate",
   summary: "all tables of another database's schema into tables here, as one group",
-  description:
-    `Reads the catalogue of a connection (PostgreSQL, MySQL, MariaDB), shows what would become of each
-table, makes a named configuration for each, and runs them, or schedules them with --schedule.
-Called again it changes what differs: new tables and columns are added, and tables that are gone are
-named. Tables without a primary key or a unique key are named, too, and left out. docs/replicate.md.
+  description: `Reads the catalogue of a connection (PostgreSQL, MySQL, MariaDB), shows a plan for
+each table, saves a configuration for each, and runs them, or schedules them with --schedule.
+Repeat it to update the group: it adds new tables and columns and reports tables that no longer
+exist. It reports and skips tables without a primary or unique key. See docs/replicate.md.
 
-  etl replicate CONNECTION TABLES --to SCHEMA    make or change a group, and run it
-  etl replicate --status [--to SCHEMA]           how its tables are
+  etl replicate CONNECTION TABLES --to SCHEMA    create or update a group, and run it
+  etl replicate --status [--to SCHEMA]           the state of its tables
 
-The exit code is 0 where every table was replicated, else 10 and how many were not, at most 99.`,
+The exit code is 0 if every table was replicated, otherwise 10 plus the number of others, up to 99.`,
   arguments: [
     { name: "CONNECTION", help: "ETL_CONNECTION_<NAME> of the server", optional: true },
     {
       name: "TABLES",
-      help: "'sales.*', with * and ?; several with commas between them",
+      help: "'sales.*', with * and ?; separate several with commas",
       optional: true,
     },
   ],
@@ -39,33 +38,31 @@ The exit code is 0 where every table was replicated, else 10 and how many were n
     to: {
       type: "string",
       value: "SCHEMA",
-      help: "schema of the tables here, and the group's name",
+      help: "target schema, which is also the group's name",
     },
     typed: {
       type: "boolean",
-      help: "tables with a column for each column, in place of records as JSON",
+      help: "tables with the same columns, instead of records as JSON",
     },
     mirror: {
       type: "boolean",
-      help:
-        "also delete what the source has no more; without it rows that are gone there stay here",
+      help: "also delete rows that the source no longer has; by default they stay",
     },
     cursor: {
       type: "string",
       value: "COLUMN",
-      help:
-        "read only what is newer, in tables that have this column; the others are read as a whole",
+      help: "read only newer rows in tables with this column; read other tables completely",
     },
     except: {
       type: "string",
       multiple: true,
       value: "TABLES",
-      help: "leave these out, written as TABLES is",
+      help: "tables to leave out, in the form of TABLES",
     },
     schedule: {
       type: "string",
       value: "CRON",
-      help: 'run them by the clock, and not now: "0 3 * * *"',
+      help: 'schedule them instead of running them now: "0 3 * * *"',
     },
     "time-zone": { type: "string", value: "ZONE", help: "of --schedule, IANA name; default UTC" },
     set: {
@@ -74,8 +71,8 @@ The exit code is 0 where every table was replicated, else 10 and how many were n
       value: "NAME=VALUE",
       help: "any other parameter of their runs: pool=nightly, source.lookback=600",
     },
-    "dry-run": { type: "boolean", help: "only show what would be made" },
-    status: { type: "boolean", help: "how the tables of a group, or of all groups, are" },
+    "dry-run": { type: "boolean", help: "only show the plan" },
+    status: { type: "boolean", help: "the state of the tables of a group, or of all groups" },
     yes: { type: "boolean", short: "y", help: "do not ask" },
   },
   examples: [

@@ -79,10 +79,9 @@ function runCells(run: RunView): string[] {
 
 export const run: Command = {
   name: "run",
-  summary: "load data: ask for a run and, in process or with --wait, watch it to its end",
-  description:
-    `Asks for a run. Without a server it is executed in this process, which ends with it; a
-server answers with the run's id at once, unless --wait is given.`,
+  summary: "load data: request a run and, in this process or with --wait, follow it to its end",
+  description: `Requests a run. Without a server this process executes it and ends with it; a
+server returns the run's id at once, unless --wait is given.`,
   options: {
     conf: {
       type: "string",
@@ -92,20 +91,20 @@ server answers with the run's id at once, unless --wait is given.`,
     configuration: {
       type: "string",
       value: "NAME",
-      help: "start from a saved configuration; what --conf, --source and --set say goes over it",
+      help: "start from a saved configuration; --conf, --source and --set override it",
     },
     set: {
       type: "string",
       multiple: true,
       value: "NAME=VALUE",
-      help: "one parameter, over those of --conf; source.path=… for members",
+      help: "one parameter, overrides --conf; source.path=… for members",
     },
-    source: { type: "string", value: "JSON", help: "the source alone, over that of --conf" },
+    source: { type: "string", value: "JSON", help: "only the source, overrides --conf" },
     wait: { type: "boolean", help: "with a server: watch the run until it has ended" },
     "idempotency-key": {
       type: "string",
       value: "KEY",
-      help: "asking again with the same key and conf gives the same run",
+      help: "a repeated request with this key and conf returns the same run",
     },
   },
   examples: [
@@ -287,24 +286,28 @@ const LEVELS = ["debug", "info", "warn", "error"];
 
 export const logs: Command = {
   name: "logs",
-  summary: "what was logged about a run, oldest line first",
+  summary: "the log of a run, oldest line first",
   description:
-    `Prints the lines that the database keeps of a run's log, oldest first: of each run the last
-ETL_RUN_LOG_LINES (1,000), at least as grave as ETL_LOG_LEVEL was.`,
+    `Prints a run's log from the database, oldest line first: the last ETL_RUN_LOG_LINES (1,000)
+lines of the level ETL_LOG_LEVEL or above.`,
   arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
   options: {
     limit: { type: "string", value: "N", help: "only the last N lines" },
     level: {
       type: "string",
       value: "LEVEL",
-      help: `only lines at least as grave: ${LEVELS.join(", ")}`,
+      help: `only lines of this level or above: ${LEVELS.join(", ")}`,
     },
     search: {
       type: "string",
       value: "TEXT",
-      help: "only lines that hold this text, in their message or fields, in any case",
+      help: "only lines with this text in their message or fields, ignoring case",
     },
-    follow: { type: "boolean", short: "f", help: "go on with new lines until the run has ended" },
+    follow: {
+      type: "boolean",
+      short: "f",
+      help: "keep printing new lines until the run has ended",
+    },
   },
   examples: [
     "etl logs latest",
@@ -400,9 +403,8 @@ function logText(out: Terminal, { logged_at, level, message, fields }: RunLogLin
 
 export const cancel: Command = {
   name: "cancel",
-  summary: "cancel a run that waits or goes on",
-  description:
-    `Cancels a run: one that waits at once; one that goes on is stopped by its server within
+  summary: "cancel a waiting or running run",
+  description: `Cancels a run: a waiting one at once; a running one is stopped by its server within
 seconds. Chunks that are in the table stay there; \`etl retry\` loads the rest.`,
   arguments: [{ name: "ID", help: "the run's id, as `etl runs` lists them; or latest" }],
   options: {},
@@ -424,10 +426,10 @@ seconds. Chunks that are in the table stay there; \`etl retry\` loads the rest.`
 
 export const retry: Command = {
   name: "retry",
-  summary: "take up a failed or cancelled run where it stopped",
+  summary: "continue a failed or cancelled run where it stopped",
   description:
-    `Takes up a failed or cancelled run where it stopped: chunks that are in the table are not
-loaded again. Without a server it is executed in this process.`,
+    `Continues a failed or cancelled run where it stopped: chunks that are in the table are not
+loaded again. Without a server this process executes it.`,
   arguments: [{ name: "ID", help: "the run's id, as `etl runs` lists them; or latest" }],
   options: { wait: { type: "boolean", help: "with a server: watch the run until it has ended" } },
   examples: ["etl retry latest", "etl retry 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d --wait"],
@@ -444,12 +446,12 @@ loaded again. Without a server it is executed in this process.`,
 
 export const replay: Command = {
   name: "replay",
-  summary: "load the records that a run rejected again, as a new run",
+  summary: "load the rejected records of a run again, as a new run",
   description:
-    `Makes a new run of the open records in the quarantine of a run that has ended, with today's
-transform and suite or what --set says; what it accepts is loaded, whatever the ratio. A record that
-is rejected again is open again, with the new reason. Rows that a later request has written or
-confirmed are not overwritten. Without a server the run is executed in this process.`,
+    `Creates a new run of the open records in the quarantine of an ended run, with the current
+transform and suite, or those given with --set. Accepted records are loaded, whatever the ratio. A
+record that is rejected again stays open, with the new reason. Rows that a later request has written
+or confirmed are not overwritten. Without a server this process executes the run.`,
   arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
   options: {
     rule: { type: "string", value: "RULE", help: "only records that this rule has rejected" },
@@ -457,9 +459,9 @@ confirmed are not overwritten. Without a server the run is executed in this proc
       type: "string",
       multiple: true,
       value: "NAME=VALUE",
-      help: "one parameter, over the original's; source.key=… for members of the mapping",
+      help: "one parameter, overrides the original's; source.key=… for the mapping",
     },
-    "dry-run": { type: "boolean", help: "only say what would become of the records" },
+    "dry-run": { type: "boolean", help: "only report what would happen to the records" },
     wait: { type: "boolean", help: "with a server: watch the run until it has ended" },
   },
   examples: [
@@ -499,11 +501,11 @@ interface Page {
 
 export const quarantine: Command = {
   name: "quarantine",
-  summary: "records that a run rejected: the rule that each broke, and the raw record",
+  summary: "the rejected records of a run, with the rule that each broke",
   description:
-    `Shows the records of a run that broke a rule, as they were read, and how many each rule has
-rejected. With a corrected transform or suite \`etl replay\` loads them; where the source's mapping or
-the data is wrong, correct that and ask for a new run.`,
+    `Shows the rejected records of a run as they were read, and how many each rule has rejected.
+After you have corrected the transform or the suite, \`etl replay\` loads them. If the source's
+mapping or the data is wrong, correct it and request a new run.`,
   arguments: [{ name: "RUN", help: "the run's id, as `etl runs` lists them; or latest" }],
   options: {
     rule: { type: "string", value: "RULE", help: "only records that this rule has rejected" },
@@ -512,7 +514,7 @@ the data is wrong, correct that and ask for a new run.`,
     format: {
       type: "string",
       value: "csv|ndjson",
-      help: "records for a file: rule, field, why, file, line and the record as it was read",
+      help: "for export: rule, field, reason, file, line and the record as it was read",
     },
   },
   examples: [

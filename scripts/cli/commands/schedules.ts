@@ -18,21 +18,21 @@ import { printable, table } from "../text.ts";
 
 export const schedule: Command = {
   name: "schedule",
-  summary: "runs by the clock: list, show, set, delete, pause, resume, run, next",
+  summary: "schedules of runs: list, show, set, delete, pause, resume, run, next",
   description: `Schedules: a cron expression in a time zone, and the conf of its runs.
 
-  etl schedule list            all of them, with when they are due next
+  etl schedule list            all of them, with their next slots
   etl schedule show NAME       one, with its next and last slots
-  etl schedule set NAME        create or change one: only what is given changes
-  etl schedule pause NAME      make no runs, until it is resumed or until --until
-  etl schedule resume NAME     go on with the next slot; none is caught up
-  etl schedule run NAME        ask for a run with its conf now
-  etl schedule next NAME       when it is due next; with --cron instead of a name, any expression
+  etl schedule set NAME        create or change one; only the given members change
+  etl schedule pause NAME      create no runs until it is resumed, or until --until
+  etl schedule resume NAME     continue with the next slot; missed ones are not caught up
+  etl schedule run NAME        request a run with its conf now
+  etl schedule next NAME       its next slots; with --cron, those of any expression
   etl schedule delete NAME     remove it; its runs stay
-  etl schedule import-original make the original's: configuration and schedule etl_improved, off
+  etl schedule import-original create the original's configuration and schedule etl_improved, off
 
-\`etl backfill\` runs past slots. docs/schedules.md says what happens to missed slots and when
-clocks change. Something has to be running for slots to become runs: a server, or pg_cron.`,
+\`etl backfill\` runs past slots. docs/schedules.md explains missed slots and changes of
+the clock. Slots become runs only while a server or pg_cron is running.`,
   arguments: [
     {
       name: "ACTION",
@@ -50,7 +50,7 @@ clocks change. Something has to be running for slots to become runs: a server, o
     conf: {
       type: "string",
       value: "JSON",
-      help: "set: conf of its runs, instead of the present one; @FILE reads it from a file",
+      help: "set: conf of its runs, replaces the current one; @FILE reads it from a file",
     },
     source: { type: "string", value: "JSON", help: "set: the source of the conf" },
     set: {
@@ -64,17 +64,17 @@ clocks change. Something has to be running for slots to become runs: a server, o
     missed: {
       type: "string",
       value: "POLICY",
-      help: "set: slots later than the grace: last (default), all or none are run",
+      help: "set: which slots later than the grace run: last (default), all or none",
     },
     grace: {
       type: "string",
       value: "SECONDS",
-      help: "set: how late is still on time; default 120",
+      help: "set: how late a slot still counts as on time; default 120",
     },
     overlap: {
       type: "string",
       value: "HOW",
-      help: "set: while a run of its label goes on: skip (default), queue or cancel",
+      help: "set: while a run of its label is in progress: skip (default), queue or cancel",
     },
     until: { type: "string", value: "TIME", help: "pause: a time, or a day of its zone" },
     count: { type: "string", value: "N", help: "next, show: how many slots, 1 to 100; default 5" },
@@ -474,17 +474,17 @@ export const backfill: Command = {
   summary: "run past slots of a schedule, each once",
   description:
     `Runs the slots of a schedule between two times that have no run, or whose run failed or was
-cancelled. Slots whose run waits, goes on or has succeeded are kept, so that it may be repeated.
-The runs wait for each other. Without a server they are executed in this process.`,
+cancelled. Slots whose run waits, is running or has succeeded are kept, so it can be repeated.
+The runs are executed one after the other. Without a server this process executes them.`,
   arguments: [{ name: "NAME", help: "the schedule" }],
   options: {
     from: {
       type: "string",
       value: "TIME",
-      help: "first slot: a day or local time of the schedule's zone, or an instant (…Z)",
+      help: "first slot: a day or local time in the schedule's zone, or an instant (…Z)",
     },
-    to: { type: "string", value: "TIME", help: "last slot, a day to its end; default now" },
-    preview: { type: "boolean", help: "only list the slots and what would be done" },
+    to: { type: "string", value: "TIME", help: "last slot; a day includes all of it; default now" },
+    preview: { type: "boolean", help: "only list the slots and what would happen to them" },
     wait: { type: "boolean", help: "with a server: wait until the runs have ended" },
   },
   examples: [

@@ -18,16 +18,16 @@ export const source: Command = {
   }) and files of your
 own in ETL_SOURCES_DIR (docs/sources.md).
 
-  etl source list        those that there are
-  etl source new NAME    writes a commented example to ETL_SOURCES_DIR
-  etl source try NAME    shows what its first records would become; writes nothing`,
+  etl source list        all of them
+  etl source new NAME    write a commented example to ETL_SOURCES_DIR
+  etl source try NAME    show how its first records would be stored; writes nothing`,
   arguments: [
     { name: "ACTION", help: "list, new or try" },
     { name: "NAME", help: "the module: its file without .ts", optional: true },
   ],
   actions: () => Object.keys(ACTIONS),
   options: {
-    config: { type: "string", value: "JSON", help: "try: what the module wants to know" },
+    config: { type: "string", value: "JSON", help: "try: the module's settings" },
     connection: {
       type: "string",
       multiple: true,

@@ -29,16 +29,16 @@ export const suite: Command = {
   name: "suite",
   summary: "expectation suites: list, get, put, delete, try",
   description:
-    `Expectation suites, in the JSON of Great Expectations. A run takes the one that it names, else
-the one named as its table ("schema.table" or "table").
+    `Expectation suites, in the JSON of Great Expectations. A run uses the suite that it names,
+otherwise the one with its table's name ("schema.table" or "table").
 
-  etl suite list             those that are stored, with the files of suites/
+  etl suite list             the stored suites, including the files of suites/
   etl suite get NAME         one as JSON
-  etl suite put FILE         create or replace one; - is the standard input
-  etl suite delete NAME      remove one; one from suites/ comes back when a server starts
+  etl suite put FILE         create or replace one; - is standard input
+  etl suite delete NAME      remove one; a file in suites/ is stored again when a server starts
   etl suite try FILE         evaluate a draft on the first 10,000 records of --source or --conf,
-                             transformed as a run would; stores nothing. Ends with 1 if it does
-                             not hold`,
+                             transformed as a run would; stores nothing. Exits with 1 if it
+                             fails`,
   arguments: [
     { name: "ACTION", help: "list, get, put, delete or try" },
     { name: "WHAT", help: "a name, or a file with a suite", optional: true },

@@ -10,14 +10,14 @@ export const token: Command = {
   name: "token",
   summary: "API tokens: create, list, revoke",
   description:
-    `API tokens, with which programs and people use the HTTP interface and the dashboard. From the
-first one on every request to a server needs one.
+    `API tokens give programs and people access to the HTTP interface and the dashboard. Once there is a
+token, every request to a server needs one.
 
-  etl token create NAME      make one and show it, once; --role says what it may do:
-                             viewer looks, operator also starts and stops work, admin also changes
+  etl token create NAME      create one and show it, once; --role sets what it may do:
+                             viewer reads, operator also starts and stops work, admin also changes
                              configurations, schedules, tokens and the like
   etl token list             all of them, with when each was last used
-  etl token revoke NAME      refuse it from now on, and end its sessions in the dashboard`,
+  etl token revoke NAME      refuse it from now on, and end its dashboard sessions`,
   arguments: [
     { name: "ACTION", help: "create, list or revoke" },
     { name: "NAME", help: "who uses it: a program or a person", optional: true },
@@ -27,7 +27,7 @@ first one on every request to a server needs one.
     expires: {
       type: "string",
       value: "TIME",
-      help: "create: from now, such as 90d, 12h or 2w; default: never",
+      help: "create: time until it expires, e.g. 90d, 12h or 2w; default: never",
     },
   },
   examples: [
