@@ -106,10 +106,10 @@ async function access(sql: Sql, { config }: DatabaseOptions): Promise<Check> {
     await requireSafeAddress({ sql, config });
     return ok(
       "access",
-      `${config.host}: ${config.adminToken ? "with a token" : "as it should be"}`,
+      `${config.host}: ${config.adminToken ? "with a token" : "no token needed"}`,
     );
   } catch (error) {
-    return fail("access", (error as Error).message, "Do one of the two.");
+    return fail("access", (error as Error).message, "Do either.");
   }
 }
 
@@ -122,7 +122,7 @@ async function embedded(
   const made = await Deno.stat(join(dataDir, "data", "PG_VERSION")).then(() => true, () => false);
   if (!made) {
     return [
-      ok("database", "KPIS_PG_DSN is not set: an embedded PostgreSQL is made at the first start"),
+      ok("database", "KPIS_PG_DSN is not set: the first start creates an embedded PostgreSQL"),
     ];
   }
   const postgres = await startEmbeddedPostgres({ dataDir });
@@ -143,14 +143,14 @@ function print(checks: Check[], terminal: Terminal): void {
     if (remedy !== undefined) terminal.line(`      ${" ".repeat(width)}  → ${remedy}`);
   }
   const of = (state: Check["state"]) => checks.filter((check) => check.state === state).length;
-  terminal.line(`\n${of("ok")} ok, ${of("warn")} to look at, ${of("fail")} to mend`);
+  terminal.line(`\n${of("ok")} ok, ${of("warn")} warnings, ${of("fail")} to fix`);
 }
 
 const HELP = `Usage: deno task doctor [--json]
 
-Looks at this installation: Deno and its packages, the environment, directories, the
-port, the database, and what the server talks to. Changes nothing. Ends with 0 if
-everything works, warnings included, and with 1 if something has to be mended.
+Checks this installation: Deno and its packages, the environment, directories, the
+port, the database, and the systems that the server connects to. Changes nothing.
+Exits with 0 if everything works, even with warnings, and with 1 if something needs fixing.
 
   --json   print the findings as JSON
 `;

@@ -113,7 +113,7 @@ export async function setupDatabase(dsn: string, options: SetupOptions = {}): Pr
       ...dropped,
       ...(version === null || version === await lastSetup(client)
         ? []
-        : ["functions and views that were there, as this version has them"]),
+        : ["existing functions and views, updated to this version"]),
       ...(original === null ? [] : [`${original} runs of the Airflow system, taken over`]),
     ];
   } catch (error) {
@@ -139,14 +139,14 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
   const [user, name] = [quoteIdent(role), quoteIdent(database)];
   const remedy = code === "25006"
     ? standby
-      ? "This is a standby: set up on the primary, which passes everything on."
-      : `The database takes no writes from role ${role}: alter role ${user} reset default_transaction_read_only, ` +
+      ? "This is a standby: set up the primary; replication does the rest."
+      : `The database accepts no writes from role ${role}: alter role ${user} reset default_transaction_read_only, ` +
         `or alter database ${name} reset default_transaction_read_only.`
     : owner !== null && owner !== role
-    ? `The schema etl belongs to role ${owner}: set up with its connection string. What servers log in as is granted ` +
-      `its rights there, with --role ${role}.`
+    ? `The schema etl belongs to role ${owner}: run setup-db with its connection string, and add --role ${role} ` +
+      `to grant the servers' role its rights.`
     : /database/.test(message)
-    ? `Role ${role} may not create the schema etl: as the owner of the database, ` +
+    ? `Role ${role} may not create the schema etl. As the owner of the database: ` +
       `grant create on database ${name} to ${user}.`
     : `Role ${role} lacks the right to create what it needs. As the owner: grant create on database ${name} to ${user}; ` +
       `grant create on schema public to ${user}.`;
@@ -228,19 +228,19 @@ const HELP =
   `Usage: deno task setup-db [--schema S] [--table T] [--audit-table A] [--role R [--may-create]]
                             [--reader R] [--revoke R]
 
-Creates or upgrades the schema in the database that KPIS_PG_DSN names, or in the
-embedded one where it is not set. Safe to repeat, and for two at once.
+Creates or upgrades the schema in the database of KPIS_PG_DSN; if that is not set, in
+the embedded one. Safe to repeat, also several at once.
 
-  --schema S       prepare destination schema S besides public
+  --schema S       also prepare schema S for destinations
   --table T        prepare destination table T, in S or public
-  --audit-table A  the same for an audit table of another name
-  --role R         grant role R what the server needs, and no more; later set-ups renew it;
-                   periodic jobs in pg_cron become its own
-  --may-create     let runs create destinations that are missing, as role R; else they are
-                   refused, naming the command that prepares one
-  --no-may-create  take that back
-  --reader R       grant role R what dashboards read, and no more; later set-ups renew it
-  --revoke R       take back everything that role R was granted as a server's or reader's role
+  --audit-table A  prepare an audit table with another name
+  --role R         grant role R exactly what servers need; later set-ups renew the grants;
+                   periodic jobs in pg_cron are transferred to R
+  --may-create     let runs of role R create missing destinations; otherwise they are
+                   refused, with the command that prepares one
+  --no-may-create  revoke that
+  --reader R       grant role R exactly what dashboards read; later set-ups renew the grants
+  --revoke R       revoke everything granted to role R as a server's or reader's role
 `;
 
 /** Above it a kind of object is counted, not listed. */
@@ -248,7 +248,7 @@ const LISTED = 8;
 
 /** What a set-up has created, in words: single objects by name, many of a kind by their number. */
 export function saidOf(created: string[]): string[] {
-  if (created.length === 0) return ["Everything is there already."];
+  if (created.length === 0) return ["Everything is up to date."];
   if (created.length <= LISTED) return ["Created:", ...created.map((name) => `  ${name}`)];
   const kinds = new Map<string, number>();
   const others: string[] = [];
@@ -297,7 +297,7 @@ async function main(): Promise<number> {
     for (const line of saidOf(created)) console.log(line);
     const cronDsn = env.ETL_PG_CRON_DSN || undefined;
     for (const line of await setUpJobs(dsn, { cronDsn, role: values.role })) console.log(line);
-    console.log("Next: deno task start; deno task doctor says whether something is missing.");
+    console.log("Next: deno task start. deno task doctor checks whether anything is missing.");
   });
   return 0;
 }

@@ -45,7 +45,7 @@ export async function guarded(
   } catch (error) {
     const known = dsn === undefined ? undefined : connectionProblem(error, dsn);
     const found = known?.message ?? (error instanceof Error ? error.message : String(error));
-    return [fail(name, found, "Mend what this says, then look again.")];
+    return [fail(name, found, "Fix this, then run doctor again.")];
   }
 }
 
@@ -78,10 +78,10 @@ function misspelled(env: Record<string, string>): Check[] {
     .map(({ name, meant }) =>
       warn(
         "environment",
-        `${name} is no variable of ours and does nothing`,
+        `${name} is not a known variable and has no effect`,
         meant === undefined
           ? "Remove it, or see docs/configuration.md."
-          : `Is ${meant} meant? Otherwise remove it.`,
+          : `Did you mean ${meant}? Otherwise remove it.`,
       )
     );
 }
@@ -94,16 +94,16 @@ function forgotten(config: Config): Check[] {
     checks.push(
       warn(
         "alerts",
-        "no channel is configured: alerts are stored and nobody is told",
-        "Set SLACK_WEBHOOK, ETL_SMTP_URL or another of docs/observability.md, or watch GET /api/alerts/recent or Prometheus.",
+        "no channel is configured: alerts are stored, but not sent",
+        "Set SLACK_WEBHOOK, ETL_SMTP_URL or another channel (docs/observability.md), or watch GET /api/alerts/recent or Prometheus.",
       ),
     );
   } else if (telemetry.publicUrl === null) {
     checks.push(
       warn(
         "alerts",
-        "ETL_PUBLIC_URL is not set: links in messages lead to the address that this server listens on",
-        "Set ETL_PUBLIC_URL to the address under which people open the dashboard.",
+        "ETL_PUBLIC_URL is not set: links in messages use the address that this server listens on",
+        "Set ETL_PUBLIC_URL to the dashboard's public address.",
       ),
     );
   } else {
@@ -115,7 +115,7 @@ function forgotten(config: Config): Check[] {
       warn(
         "access",
         `ETL_HOST is ${host}, and only requests to localhost are answered`,
-        "Set ETL_ALLOWED_HOSTS to the names and addresses under which this server is asked.",
+        "Set ETL_ALLOWED_HOSTS to the names and addresses that clients use for this server.",
       ),
     );
   }
@@ -146,8 +146,8 @@ async function readable(dir: string): Promise<Check> {
       "data",
       missing ? `${dir} is not there` : `${dir} cannot be read (${(error as Error).name})`,
       missing
-        ? "Make it, or set ETL_DATA_DIR, if file sources are to be read."
-        : "Let the server's account read it.",
+        ? "Create it or set ETL_DATA_DIR, if you use file sources."
+        : "Give the server's account read access.",
     );
   }
 }
@@ -162,13 +162,13 @@ async function writable(dir: string): Promise<Check> {
     return fail(
       "spool",
       `${dir} cannot be written to (${(error as Error).name})`,
-      "Let the server's account write there, or set ETL_SPOOL_DIR.",
+      "Give the server's account write access, or set ETL_SPOOL_DIR.",
     );
   }
   const { bsize, bavail } = await statfs(dir);
   const free = bsize * bavail;
   const found = `${dir}, ${(free / GIB).toFixed(1)} GiB free`;
-  const remedy = "Free space, or set ETL_SPOOL_DIR: a run's finished rows have to fit in there.";
+  const remedy = "Free space, or set ETL_SPOOL_DIR: it must hold a run's finished rows.";
   if (free < 0.2 * GIB) return fail("spool", found, remedy);
   return free < 2 * GIB ? warn("spool", found, remedy) : ok("spool", found);
 }
@@ -177,7 +177,7 @@ async function transforms(dir: string): Promise<Check> {
   const found = await Deno.stat(dir).then((stat) => stat.isDirectory, () => false);
   return found
     ? ok("transforms", dir)
-    : fail("transforms", `${dir} is not there`, "Make it, or correct ETL_TRANSFORMS_DIR.");
+    : fail("transforms", `${dir} is not there`, "Create it, or correct ETL_TRANSFORMS_DIR.");
 }
 
 async function port(host: string, number: number): Promise<Check> {
@@ -202,7 +202,7 @@ async function port(host: string, number: number): Promise<Check> {
     if (error instanceof Deno.errors.AddrInUse) return taken(number);
     return fail(
       "port",
-      `${host}:${number} cannot be listened on (${(error as Error).message})`,
+      `cannot listen on ${host}:${number} (${(error as Error).message})`,
       "Set ETL_HOST to an address of this machine, and ETL_PORT to a port above 1023.",
     );
   }
@@ -211,8 +211,8 @@ async function port(host: string, number: number): Promise<Check> {
 function taken(number: number): Check {
   return fail(
     "port",
-    `${number} is taken by another program`,
-    "Set ETL_PORT to another one, or stop that program.",
+    `${number} is used by another program`,
+    "Set ETL_PORT to another port, or stop that program.",
   );
 }
 
@@ -254,7 +254,7 @@ async function reached(name: string, url: string): Promise<Check> {
     });
     await answer.body?.cancel();
     return answer.status >= 500
-      ? warn(name, `${host} answers ${answer.status}`, "See what is the matter there.")
+      ? warn(name, `${host} answers ${answer.status}`, "Check that system.")
       : ok(name, `${host} answers`);
   } catch (error) {
     const why = error instanceof DOMException
@@ -263,7 +263,7 @@ async function reached(name: string, url: string): Promise<Check> {
     return warn(
       name,
       `${host} cannot be reached: ${why}`,
-      "Check the address, DNS, proxy and firewall; runs go on, and messages are tried again.",
+      "Check the address, DNS, proxy and firewall; runs continue, and messages are retried.",
     );
   }
 }
@@ -279,7 +279,7 @@ async function listens(name: string, url: string): Promise<Check> {
     return warn(
       name,
       `${host} cannot be reached`,
-      "Check ETL_SMTP_URL, DNS and firewall; mails are tried again for 24 hours.",
+      "Check ETL_SMTP_URL, DNS and firewall; mails are retried for 24 hours.",
     );
   }
 }
@@ -317,14 +317,14 @@ function denoVersion(version: string): Check {
     return fail(
       "Deno",
       `${version} is older than ${TESTED_DENO}`,
-      `Install ${TESTED_DENO}, or run it by npx: npx -y deno@${TESTED_DENO} task start`,
+      `Install ${TESTED_DENO}, or run it with npx: npx -y deno@${TESTED_DENO} task start`,
     );
   }
   if (version !== TESTED_DENO) {
     return warn(
       "Deno",
       `${version}; tested with ${TESTED_DENO}`,
-      `Where something is odd, try npx -y deno@${TESTED_DENO} task start`,
+      `If something does not work, try npx -y deno@${TESTED_DENO} task start`,
     );
   }
   return ok("Deno", version);
@@ -361,13 +361,13 @@ async function packages(projectDir: string): Promise<Check> {
     return fail(
       name,
       `deno.lock does not know ${unlocked.join(", ")}`,
-      "Take deno.json and deno.lock of one version of the program.",
+      "Use deno.json and deno.lock of the same version of the program.",
     );
   }
   if (missing.length > 0) {
     return fail(name, `not installed: ${missing.slice(0, 5).join(", ")}`, remedy);
   }
-  return ok(name, `${wanted.size} as deno.lock says${pruned ? ", pruned to the server's" : ""}`);
+  return ok(name, `${wanted.size} as in deno.lock${pruned ? ", pruned to the server's" : ""}`);
 }
 
 /** The packages that scripts/prune_modules.ts has left. */
@@ -394,7 +394,7 @@ async function isInstalled(projectDir: string, folder: string): Promise<boolean>
 async function assets(projectDir: string): Promise<Check> {
   const dir = join(projectDir, ".data", "assets");
   const remedy =
-    "Run deno task build-dashboard; until then pages can be read, and charts and live progress are missing.";
+    "Run deno task build-dashboard; until then pages work without charts and live progress.";
   let text: string;
   try {
     text = await Deno.readTextFile(join(dir, "manifest.json"));

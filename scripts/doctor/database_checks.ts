@@ -84,9 +84,9 @@ async function original(client: Client, { projectDir }: DatabaseCheckOptions): P
     await Deno.readTextFile(join(projectDir, "sql", "setup", "original_tables.sql")),
   );
   const becomes: Record<OriginalTable["kind"], string> = {
-    events: "becomes a dataset where it is, its columns renamed, no row written",
+    events: "becomes a dataset in place; columns are renamed, no rows are rewritten",
     metrics: "its rows become runs",
-    audit: "its rows become audit lines",
+    audit: "its rows become audit entries",
     alerts: "its rows become alerts",
   };
   return found.map(({ name, kind, rows, differences }) =>
@@ -96,12 +96,12 @@ async function original(client: Client, { projectDir }: DatabaseCheckOptions): P
         `${name} is the Airflow system's (about ${rows.toLocaleString("en")} rows): ${
           becomes[kind]
         }`,
-        "Pause its DAGs and back up; then deno task setup-db takes it over. docs/airflow_migration.md has the order.",
+        "Pause its DAGs and take a backup; then deno task setup-db takes it over. docs/airflow_migration.md has the steps.",
       )
       : fail(
         "original",
         `${name} would stop the set-up: ${differences}`,
-        "Rename the table, or bring it into that shape.",
+        "Rename the table, or give it the expected columns.",
       )
   );
 }
@@ -109,15 +109,15 @@ async function original(client: Client, { projectDir }: DatabaseCheckOptions): P
 /** Confs in which an earlier version has stored secrets; the secrets are not shown. */
 async function secrets(client: Client): Promise<Check> {
   const found = await storedSecrets(client);
-  if (found.length === 0) return ok("secrets", "no stored conf holds one");
+  if (found.length === 0) return ok("secrets", "no stored conf contains one");
   const places = found.map(({ kind, name, fields }) =>
     `${kind === "run" ? "runs of the past" : `${kind} ${name}`} (${fields.join(", ")})`
   );
   return warn(
     "secrets",
-    `stored confs hold some: ${places.join("; ")}`,
-    "Put them into ETL_CONNECTION_<NAME> of the servers and name the connection; such confs are refused. Runs go " +
-      "with ETL_RETENTION_DAYS. Who may have read them, or an old backup, knows them: change them.",
+    `stored confs contain secrets: ${places.join("; ")}`,
+    "Move them into ETL_CONNECTION_<NAME> of the servers and use the connection's name; such confs are refused. Old runs are " +
+      "deleted after ETL_RETENTION_DAYS. Readers of the database or of a backup may know these secrets: change them.",
   );
 }
 
@@ -134,7 +134,7 @@ function version({ version, versionText }: ServerFacts): Check {
     return warn(
       "PostgreSQL",
       `${versionText}; tested up to ${SUPPORTED.to}`,
-      "Look for a newer version of the program.",
+      "Check for a newer version of the program.",
     );
   }
   return ok("PostgreSQL", versionText);
@@ -154,15 +154,15 @@ function encryption({ encrypted }: ServerFacts, dsn: string): Check {
     ? ok("encryption", "TLS")
     : warn(
       "encryption",
-      "TLS, and nobody checks that the server is the right one",
-      "Use sslmode=verify-full, with sslrootcert=/path/ca.crt where the authority is not a public one.",
+      "TLS without verification of the server",
+      "Use sslmode=verify-full, with sslrootcert=/path/ca.crt if the authority is not public.",
     );
 }
 
 function clock({ clockAheadMs }: ServerFacts): Check {
   const seconds = Math.round(Math.abs(clockAheadMs) / 100) / 10;
-  const found = `the database's is ${seconds} s ${clockAheadMs > 0 ? "ahead" : "behind"}`;
-  const remedy = "Have both machines keep the time by NTP.";
+  const found = `the database's clock is ${seconds} s ${clockAheadMs > 0 ? "ahead" : "behind"}`;
+  const remedy = "Synchronize both machines with NTP.";
   if (seconds >= 60) return fail("clock", found, remedy);
   return seconds >= 2 ? warn("clock", found, remedy) : ok("clock", "both agree");
 }
@@ -191,8 +191,8 @@ function settings({ off }: ServerFacts): Check[] {
       "settings",
       `${name} is off`,
       name === "autovacuum"
-        ? "Switch it on: tables that are written to grow without end otherwise."
-        : "Switch it on: a crash of the machine may damage the database otherwise.",
+        ? "Switch it on: without it, tables grow without limit."
+        : "Switch it on: without it, a crash of the machine can damage the database.",
     )
   );
 }
@@ -210,17 +210,17 @@ async function pooler(
   } finally {
     await other.end().catch(() => {});
   }
-  if (heard) return ok("pooler", "one is between, in session mode");
+  if (heard) return ok("pooler", "found, in session mode");
   const wrong = [
     ...(config.listen ? ["ETL_LISTEN=false"] : []),
     ...(config.preparedStatements ? ["ETL_PREPARED_STATEMENTS=false"] : []),
   ];
   return wrong.length === 0
-    ? ok("pooler", "one is between, in transaction mode; the queue is polled")
+    ? ok("pooler", "found, in transaction mode; the queue is polled")
     : fail(
       "pooler",
-      "one is between, and loses notifications: PgBouncer in transaction mode?",
-      `Set ${wrong.join(" and ")}, or connect to PostgreSQL itself or to a pool in session mode.`,
+      "found, and it loses notifications: PgBouncer in transaction mode?",
+      `Set ${wrong.join(" and ")}, or connect directly to PostgreSQL or to a pool in session mode.`,
     );
 }
 
@@ -231,7 +231,7 @@ async function schemaVersion(
   const setup = await Deno.readTextFile(join(projectDir, "sql", "etl_setup.sql"));
   const missing = await missingOf(client, tablesOf(setup));
   if (missing.length > 0) {
-    return fail("schema", `not there: ${some(missing)}`, SETUP);
+    return fail("schema", `missing: ${some(missing)}`, SETUP);
   }
   const there = await functionTexts(client);
   const other: string[] = [];
@@ -252,9 +252,11 @@ async function startable(dsn: string, setup: string): Promise<Check> {
   const database = new Database(dsn, { applicationName: "etl-improved doctor" });
   try {
     const warning = await requireSchemaVersion(database.sql, readSetupMark(setup));
-    return warning === null
-      ? ok("schema", "as this program has it")
-      : warn("schema", warning, "Start the servers with the program that set it up last.");
+    return warning === null ? ok("schema", "as this program has it") : warn(
+      "schema",
+      warning,
+      "Start the servers with the program version that last ran setup-db.",
+    );
   } catch (error) {
     if (error instanceof Problem) return fail("schema", error.message, SETUP);
     throw error;
@@ -268,7 +270,7 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
     return warn(
       "rights",
       `${role} is a superuser`,
-      "Give the server a role of its own: create role etl login password '…'; then deno task setup-db --role etl",
+      "Give the server its own role: create role etl login password '…'; then deno task setup-db --role etl",
     );
   }
   const lacks = await missingGrants(client);
@@ -283,10 +285,10 @@ async function rights(client: Client, { role, superuser }: ServerFacts): Promise
   return own.length > 0
     ? fail(
       "rights",
-      `${role} may not load into tables of others`,
+      `${role} lacks rights on tables of other owners`,
       `As their owner: ${own.join("; ")}`,
     )
-    : ok("rights", `${role} has what it needs`);
+    : ok("rights", `${role} has all it needs`);
 }
 
 /** Tables that the set-up makes. */

@@ -84,7 +84,7 @@ Deno.test({
         said.push(told);
       }
       assert.match(said[0]!, /Created \d+ functions, .*tables/);
-      assert.match(said[1]!, /Everything is there already/);
+      assert.match(said[1]!, /Everything is up to date/);
     });
 
     await t.step("the server starts, is healthy, executes a run and drains", async () => {

@@ -107,7 +107,7 @@ Deno.test("a standby is named as one, at start, by setup-db and by doctor", asyn
       await told(() => startServer({ dsn: standby.dsn })),
       /takes no writes: this is a standby.*Name the primary/,
     );
-    assert.match(await told(() => setupDatabase(standby.dsn)), /standby: set up on the primary/);
+    assert.match(await told(() => setupDatabase(standby.dsn)), /standby: set up the primary/);
     assert.match(
       await examined(standby.dsn),
       /takes no writes: this is a standby.*Name the primary/,

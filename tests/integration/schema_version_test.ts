@@ -99,6 +99,6 @@ Deno.test("a set-up by another version says that functions and views were replac
   await setupDatabase(db.dsn);
   assert.deepEqual(await setupDatabase(db.dsn), []);
   assert.deepEqual(await setupDatabase(db.dsn, { setupSql: await later(MIGRATION) }), [
-    "functions and views that were there, as this version has them",
+    "existing functions and views, updated to this version",
   ]);
 });

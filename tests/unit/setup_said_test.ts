@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { saidOf } from "../../scripts/setup_db.ts";
 
 Deno.test("setup-db names a few new objects, counts many, and always names what is no plain object", () => {
-  assert.deepEqual(saidOf([]), ["Everything is there already."]);
+  assert.deepEqual(saidOf([]), ["Everything is up to date."]);
   assert.deepEqual(saidOf(["table mine.events"]), ["Created:", "  table mine.events"]);
   const functions = Array.from({ length: 170 }, (_, n) => `function etl.f${n}`);
   assert.deepEqual(
