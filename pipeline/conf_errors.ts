@@ -17,9 +17,8 @@ export function parseConf(value: unknown): Conf {
   }
   if (hasMoreValues(value, MAX_VALUES)) {
     throw new Problem("invalid-conf", {
-      detail:
-        `The conf has more than ${MAX_VALUES} values beside its records. Records belong into ` +
-        "source.records; nothing else of a conf is that large.",
+      detail: `The conf has more than ${MAX_VALUES} values besides its records. Put records into ` +
+        "source.records; nothing else in a conf is that large.",
     });
   }
   const parsed = confSchema.safeParse(value, { reportInput: true });
@@ -74,8 +73,8 @@ function unstorableText({ source, ...rest }: Conf): FieldError[] {
   return Object.entries({ ...rest, source: described }).flatMap(([field, value]) => {
     const bad = unstorable(asJson(value));
     if (bad === null) return [];
-    const what = bad === "nul" ? "a NUL character" : "half of a surrogate pair";
-    const message = `holds ${what}, which PostgreSQL cannot store`;
+    const what = bad === "nul" ? "a NUL character" : "an unpaired surrogate";
+    const message = `contains ${what}, which PostgreSQL cannot store`;
     return [{
       field,
       value: shortened(value),

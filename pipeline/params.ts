@@ -59,7 +59,7 @@ export const paramsSchema = z.strictObject({
       "fields that a typed table has no column for: fail before loading, add columns, or quarantine the record",
     ),
   add_columns: z.boolean().default(false)
-    .describe("add the columns of a run (_etl_…) to a table of your own that lacks them"),
+    .describe("add the columns that a run needs (_etl_…) to your own table"),
   write: z.enum(["upsert", "append", "replace", "mirror", "history"]).default("upsert")
     .describe(
       "upsert: newer records change the rows of their keys; append: rows are added only; replace: the table has this run's rows instead of the source's earlier ones; mirror: upsert, and rows that the source no longer has are deleted; history: every version of a key is kept",
@@ -116,10 +116,10 @@ export const paramsSchema = z.strictObject({
     .describe("read all of an incremental source and set its cursor"),
   pool: name.default("default_pool").describe("named limit on runs at once"),
   priority: z.number().int().min(-10).max(10).default(0)
-    .describe("place in the queue of the pool: each step counts as a minute of waiting"),
+    .describe("priority in the pool: each step counts as a minute of waiting"),
   overlap: z.enum(OVERLAPS).default("queue")
     .describe(
-      "when a run of the same label is going on: wait, make no run, or cancel the older one",
+      "while a run of the same label is in progress: wait, create no run, or cancel the older one",
     ),
 });
 

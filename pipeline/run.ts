@@ -407,7 +407,7 @@ class RunExecution {
     if (stored.length !== plan.slices.length) {
       throw new Problem("source-changed", {
         detail:
-          `The input gives ${plan.slices.length} chunks now and gave ${stored.length} when the run first read it. Ask for a new run.`,
+          `The input has ${plan.slices.length} chunks now, and had ${stored.length} when the run first read it. Request a new run.`,
       });
     }
     // the pin is part of what identifies a spill, so workers must know it from here on
@@ -808,8 +808,8 @@ function comesLate(): Problem {
   return new Problem("superseded", {
     status: 409,
     detail:
-      "A later run of this source has loaded the table since this one was asked for, so what this one would " +
-      "replace or delete may be newer than what it read. Nothing was changed. Ask for a new run.",
+      "A later run of this source has loaded the table since this one was requested, so the rows that this one would " +
+      "replace or delete may be newer than its input. Nothing was changed. Request a new run.",
   });
 }
 

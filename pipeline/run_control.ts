@@ -134,7 +134,7 @@ function tookTooLong(seconds: number, stage: Stage | null): Problem {
   const whose = stage === null ? "The run" : `Stage ${stage}`;
   const problem = new Problem("timed-out", {
     detail: `${whose} took longer than ${seconds.toLocaleString("en-US")} s (timeout_seconds). ` +
-      "What was published stays: retry the run to go on from there, with a larger limit if it needs one.",
+      "Published chunks stay: retry the run to continue after them, with a larger limit if it needs one.",
   });
   return stage === null ? problem : atStage(problem, stage) as Problem;
 }

@@ -45,7 +45,7 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
       throw new CellFault(
         "column_type",
         name,
-        `column ${name}: an object or a list is no ${type}; the type that holds them is jsonb`,
+        `column ${name}: an object or a list is not ${type}; use jsonb`,
       );
     }
     const text = typeof value === "number" ? numberText(value, digits) : `${value}`;
@@ -643,11 +643,11 @@ export function onOwnTable(table: TypedTable, own: OwnTable): TypedTable {
       status: 422,
       detail: `Field ${path} cannot be a key: column ${name} of ${own.relation} is of type ${
         casts[name]!.base
-      }, whose values are not told apart by their text.`,
+      }, whose values may differ although their texts are equal.`,
       errors: [{
         field: "source.key",
         value: table.key,
-        message: "is no value that rows can be told by",
+        message: "is not a value that can identify rows",
       }],
     });
   }

@@ -288,7 +288,7 @@ class TransactionEnded extends Error {
   constructor() {
     super(
       "the consumer has ended its transaction, which is the one in which its events are ticked off: " +
-        "leave commit and rollback to the server; throw to undo what was written, or use a savepoint",
+        "leave commit and rollback to the server; throw to roll back, or use a savepoint",
     );
   }
 }

@@ -39,7 +39,7 @@ export async function drainExports(options: ExportDrainOptions): Promise<void> {
     const { run_id, end_no } = pending;
     await markExport(sql, target, { run_id, end_no, outcome, holder: lease.holder });
     if (outcome.error) {
-      log.warn(`run could not be told to ${target}`, {
+      log.warn(`run could not be sent to ${target}`, {
         run_id,
         error: outcome.error,
         ...(outcome.retryMs === undefined ? {} : { again_in_ms: outcome.retryMs }),
@@ -66,7 +66,7 @@ async function attempt(
     }
     const error = thrown instanceof DeliveryError
       ? thrown
-      : new DeliveryError("could not be put into words; the server's log says why", {
+      : new DeliveryError("message could not be made; see the server's log", {
         retryable: false,
       });
     const last = !error.retryable || pending.attempts + 1 >= MAX_ATTEMPTS;

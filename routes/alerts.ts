@@ -108,7 +108,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
     createRoute({
       method: "get",
       path: "/api/alerts/open",
-      summary: "Incidents that go on, and what was done about them",
+      summary: "Open incidents, and the actions taken",
       responses: { 200: jsonOf(z.object({ items: z.array(incidentSchema) }), "the incidents") },
     }),
     async (c) => c.json({ items: await openIncidents(deps.sql) }, 200),

@@ -166,8 +166,8 @@ function apiPage({ info, paths, components }: OpenApiDocument): Html {
     html`
       <h1>${info.title} <small>${info.version}</small></h1>
       <p>${info.description ?? ""}</p>
-      <p>Errors are problem details (RFC 9457): <code>detail</code> says what happened and what to do,
-      <code>errors</code> names each field. <a href="/api/problems">All kinds of problem</a>.</p>
+      <p>Errors are problem details (RFC 9457): <code>detail</code> explains what happened and what to do,
+      <code>errors</code> lists each field. <a href="/api/problems">All kinds of problem</a>.</p>
       <h2>Addresses</h2>
       <table>
         <tbody>${operations.map(({ path, method, operation }) =>
@@ -385,7 +385,7 @@ function withAccess<T extends GuardedDocument>(document: T): T {
       if (operation === undefined) continue;
       const name = `${method.toUpperCase()} ${path}`;
       const needed = neededFor(name);
-      const answers: Record<string, string> = { 403: "another host or origin asks" };
+      const answers: Record<string, string> = { 403: "a foreign host or origin" };
       if (needed === "anyone") operation.security = [];
       else {
         operation["x-role"] = needed;
@@ -401,7 +401,7 @@ function withAccess<T extends GuardedDocument>(document: T): T {
         answers[413] = "the body is too large";
         answers[415] = "the body is of a type that is not taken here";
       }
-      if (startsWork(name)) answers[429] = "too many; Retry-After says when to try again";
+      if (startsWork(name)) answers[429] = "too many; try again after Retry-After";
       for (const [status, description] of Object.entries(answers)) {
         operation.responses[status] ??= { description, content: PROBLEM };
       }
@@ -422,7 +422,7 @@ function withAccess<T extends GuardedDocument>(document: T): T {
         type: "apiKey",
         in: "cookie",
         name: SECURE_COOKIE,
-        description: "Of somebody who has signed in at /etl/sign-in.",
+        description: "The session of somebody who has signed in at /etl/sign-in.",
       },
     },
   };

@@ -72,7 +72,7 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
     path: "/api/etl/maintenance",
     summary: "Run etl_maintenance now",
     description:
-      "Deletes what is older than its retention, refreshes the daily views, vacuums. wait=true answers when it has ended.",
+      "Deletes rows older than their retention, refreshes the daily views, vacuums. With wait=true the response comes when it has ended.",
     request: {
       query: z.object({
         wait: yesOrNo.optional(),

@@ -76,7 +76,7 @@ const historyQuery = z.strictObject({
   cursor: z.string().max(500).optional(),
   start: moment.optional().openapi({
     type: "string",
-    description: "from here on; a day or a time, UTC unless it says otherwise",
+    description: "from this day or time on, in UTC unless it has a zone",
   }),
   end: z.string().transform((text) =>
     /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T23:59:59.999Z` : text

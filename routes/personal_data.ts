@@ -41,7 +41,7 @@ const rowCount = z.number().int();
 const forgottenSchema = z.object({
   dataset: z.string(),
   rows: rowCount,
-  quarantine: rowCount.openapi({ description: "rejected records, whatever became of them" }),
+  quarantine: rowCount.openapi({ description: "rejected records, in any state" }),
   uploads: rowCount.openapi({ description: "request bodies that held it, or cannot be searched" }),
   tombstones: rowCount,
   log_lines: rowCount,
@@ -49,7 +49,7 @@ const forgottenSchema = z.object({
   left: z.object({
     foreign_rows: rowCount.openapi({ description: "rows that no run has written" }),
     unreadable: rowCount.openapi({ description: "rejected records that may be of it" }),
-    runs: z.array(z.string()).openapi({ description: "runs going on, which may bring it back" }),
+    runs: z.array(z.string()).openapi({ description: "current runs, which may bring it back" }),
     uploads: z.array(z.object({ upload_id: z.string(), until: z.string() })),
     short: z.boolean().openapi({ description: "too short to be looked for in logs and errors" }),
   }),
@@ -61,7 +61,7 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
     createRoute({
       method: "patch",
       path: "/api/datasets/{dataset}/private",
-      summary: "Declare anew which fields of a dataset are left out or hashed",
+      summary: "Change which fields of a dataset are left out or hashed",
       description:
         "Holds for the runs that come; a row that is there changes when its record is loaded again. Noted in the audit table.",
       request: {
@@ -69,7 +69,7 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
         body: { required: true, content: { "application/json": { schema: alterBody } } },
       },
       responses: {
-        200: jsonOf(privateSchema, "what is declared now"),
+        200: jsonOf(privateSchema, "the current declaration"),
         ...problemResponses(400, 404, 415, 422),
       },
     }),

@@ -57,7 +57,7 @@ const previewSchema = z.object({
     rule: z.string(),
     message: z.string(),
     field: nullableText,
-    file: nullableText.describe("file or URL that it stands in"),
+    file: nullableText.describe("its file or URL"),
     line: z.number().int().nullable().describe("line in which it begins, from 1"),
     raw: z.string(),
     record: z.string().optional().describe("the record as JSON, where raw is not that"),
@@ -151,7 +151,7 @@ async function confOf(c: Context): Promise<unknown> {
   throw new Problem("unsupported-media-type", {
     status: 415,
     detail:
-      "A preview is asked for with application/json, the conf of a run with its source, or with data as one of " +
+      "Request a preview with application/json, the conf of a run with its source, or with data as one of " +
       `${Object.keys(DATA_TYPES).join(", ")}.`,
   });
 }

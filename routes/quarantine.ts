@@ -24,14 +24,14 @@ const quarantined = z.object({
   rule: z.string(),
   message: z.string(),
   field: z.string().nullable(),
-  raw: z.string().openapi({ description: "the record as it stands in its file, else as JSON" }),
+  raw: z.string().openapi({ description: "the record as it is in its file, otherwise as JSON" }),
   raw_base64: z.string().nullable().openapi({
     description: "its bytes, where text cannot hold them",
   }),
   record: z.string().nullable().openapi({
     description: "the record as JSON, where raw is not that",
   }),
-  file: z.string().nullable().openapi({ description: "file or URL that it stands in" }),
+  file: z.string().nullable().openapi({ description: "its file or URL" }),
   line: z.number().int().nullable().openapi({
     description: "line of the file in which it begins, from 1",
   }),
@@ -50,7 +50,7 @@ const replayBody = z.strictObject({
     "parameters over the original's, such as a corrected transform; members of source one by one, null takes one away",
   ).default({}),
   dry_run: z.boolean().default(false).openapi({
-    description: "only say what would become of them",
+    description: "only report what would happen to them",
   }),
 }).openapi("ReplayRequest");
 

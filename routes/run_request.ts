@@ -105,7 +105,9 @@ function refuseQuery(c: Context): void {
   if (names.length === 0) return;
   throw new Problem("bad-request", {
     status: 400,
-    detail: `Parameters of a JSON request belong into its body; the query has ${names.join(", ")}.`,
+    detail: `Put the parameters of a JSON request into its body; the query has ${
+      names.join(", ")
+    }.`,
     errors: names.map((field) => ({
       field,
       value: c.req.query(field)!.slice(0, 100),

@@ -141,7 +141,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/etl/runs/{id}/events",
       summary: "Progress as server-sent events",
       description:
-        "Each event `run` holds the run as it is; its id is the revision, which Last-Event-ID takes up. The stream closes when the run has ended.",
+        "Each event `run` has the current state of the run; its id is the revision, for Last-Event-ID. The stream closes when the run has ended.",
       request: { params: runId },
       responses: {
         200: {
@@ -166,7 +166,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
         summary: verb === "cancel" ? "Cancel a run" : "Take up a failed run where it stopped",
         request: { params: runId },
         responses: {
-          202: jsonOf(runDetailSchema, "the run as it is now"),
+          202: jsonOf(runDetailSchema, "the current state of the run"),
           ...problemResponses(400, 404, 409),
         },
       }),
@@ -183,7 +183,7 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   if (deps.status().draining) {
     throw new Problem("unavailable", {
       status: 503,
-      detail: "This server is stopping. Ask another one, or try again soon.",
+      detail: "This server is stopping. Use another one, or try again soon.",
     });
   }
   return await whileWaiting(c, async (wait) => {
@@ -282,13 +282,13 @@ const exportSchema = z.object({
   updated_at: z.string().openapi({ format: "date-time" }),
 }).openapi("Export");
 
-/** How a run was told to MLflow and OpenLineage. */
+/** Deliveries of a run to MLflow and OpenLineage. */
 export function exportRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(
     createRoute({
       method: "get",
       path: "/api/etl/runs/{id}/exports",
-      summary: "How a run was told to MLflow and OpenLineage",
+      summary: "Deliveries of a run to MLflow and OpenLineage",
       request: {
         params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
       },

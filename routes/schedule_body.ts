@@ -53,7 +53,7 @@ export const scheduleBody = z.strictObject({
     description: "how late a slot is still on time; default 120",
   }),
   overlap: z.enum(OVERLAPS).optional().openapi({
-    description: "when a run of the same label is going on; default skip",
+    description: "while a run of the same label is in progress; default skip",
   }),
 }).openapi("ScheduleValues");
 

@@ -83,7 +83,8 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       method: "put",
       path,
       summary: "Create or change a schedule",
-      description: "What is not given gets its default, except active and paused_until, which " +
+      description:
+        "Members that are not given get their defaults, except active and paused_until, which " +
         "stay as they are. A changed expression makes no slots in the past.",
       request: { params: scheduleName, body: { required: true, content: json(scheduleBody) } },
       responses: {
@@ -186,10 +187,10 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
     createRoute({
       method: "post",
       path: `${path}/run`,
-      summary: "Ask for a run with the schedule's conf now",
+      summary: "Request a run with the schedule's conf now",
       description:
         "{{slot}} and {{today}} are now, {{slot_previous}} is the newest slot that has " +
-        "passed. The schedule's overlap counts: with skip, no run is made while one of its label goes on.",
+        "passed. The schedule's overlap applies: with skip, no run is created while one of its label is in progress.",
       request: {
         params: scheduleName,
         headers: z.object({ "Idempotency-Key": z.string().max(255).optional() }),

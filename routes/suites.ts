@@ -88,7 +88,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/suites/{name}",
       summary: "Create or replace a suite",
       description:
-        "Takes the JSON that Great Expectations 0.18 or 1.x writes. The name in the path counts.",
+        "Takes the JSON that Great Expectations 0.18 or 1.x writes. The name in the path is used.",
       request: { params: z.object({ name }) },
       responses: {
         200: { description: "replaced", content: json(suiteJson) },
@@ -177,7 +177,7 @@ function noSuchSuite(name: string): Problem {
 /** An empty body must not empty a suite. */
 function noExpectations(): Problem {
   return new Problem("invalid-conf", {
-    detail: "The body is no suite: it has no expectations. An empty suite has an empty list.",
+    detail: "The body is not a suite: it has no expectations. An empty suite has an empty list.",
     errors: [{ field: "expectations", message: "is missing", expected: "a list" }],
   });
 }
@@ -284,7 +284,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     path: "/api/suites/profile",
     summary: "Propose a suite from the data of a source, without storing anything",
     description: `Looks at the first ${SERVER_PROFILE.records.toLocaleString("en-US")} records ` +
-      `unless \`records\` says how many, and proposes expectations that hold on them. Makes no run.`,
+      `unless \`records\` says how many, and proposes expectations that they meet. Creates no run.`,
     request: {
       query: z.object({
         name: z.string().optional().describe("of the suite; default: proposed"),
@@ -345,7 +345,7 @@ function remarks({ records, events, rejected, cut }: ProfileResult): string[] {
         "sees them. A preview shows why.",
       ]
       : []),
-    ...(events === 0 ? ["There are no events to propose anything from."] : []),
+    ...(events === 0 ? ["There are no events to make proposals from."] : []),
   ];
 }
 
@@ -365,7 +365,7 @@ function sampleOf(records: unknown): SourceRecord[] {
   throw new Problem("bad-request", {
     status: 400,
     detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects; or give a conf.`,
-    errors: [{ field: "records", message: "is no list of objects", expected: "[{…}, …]" }],
+    errors: [{ field: "records", message: "is not a list of objects", expected: "[{…}, …]" }],
   });
 }
 

@@ -61,7 +61,7 @@ const bodySchema = z.strictObject({
     example: [{ name: "amount", path: "amount", type: "numeric" }],
   }),
   view: z.string().min(1).max(63).nullable().optional().openapi({
-    description: "name of the view; default: the one that it has, at first <table>_typed",
+    description: "name of the view; default: its current name, initially <table>_typed",
   }),
 });
 
@@ -127,8 +127,8 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path,
       summary: "Declare the columns of a dataset and make its typed view",
       description:
-        "All or nothing. Columns that only come at the end leave the view and what is built on it in " +
-        "place; any other change makes it anew, and is refused while something depends on it.",
+        "All or nothing. Columns added at the end leave the view and everything built on it in " +
+        "place; any other change creates the view again, and is refused while something depends on it.",
       request: { params, body: { required: true, content: json(bodySchema) } },
       responses: {
         200: { description: "the view", content: json(viewSchema) },

@@ -95,7 +95,7 @@ export const environmentSchema = z.object({
     .describe("host[:port] list that http sources may read although the address is private"),
   ETL_ALLOWED_HOSTS: z.string().default("")
     .describe(
-      "host names, besides the loopback ones, under which this server may be asked; needs a token",
+      "host names, besides the loopback ones, at which clients reach this server; requires a token",
     ),
   ETL_ADMIN_TOKEN: z.string().min(32, "must have at least 32 characters: `openssl rand -hex 32`")
     .regex(/^[A-Za-z0-9._~+\/=-]+$/, "must be letters, digits and . _ ~ + / = -").optional()
@@ -103,7 +103,7 @@ export const environmentSchema = z.object({
   ETL_HASH_SECRET: z.string().min(32, "must have at least 32 characters: `openssl rand -hex 32`")
     .optional()
     .describe(
-      "key of the hashes that stand in the place of personal data (`hash`), the same on every server; another one gives other hashes",
+      "key of the hashes that replace personal data (`hash`), the same on every server; another key gives other hashes",
     ),
   ETL_TRUSTED_PROXIES: z.string().default("")
     .describe(
@@ -111,20 +111,20 @@ export const environmentSchema = z.object({
     ),
   ETL_TRIGGERS_PER_MINUTE: whole(0, 1_000_000).default(6000)
     .describe(
-      "runs, retries, previews and the like that one token, or address without one, may ask a server for in a minute; 0: any number",
+      "runs, retries, previews and the like per minute and server for one token, or address without one; 0: any number",
     ),
   ETL_SIGN_INS_PER_MINUTE: whole(0, 1_000_000).default(10)
     .describe(
       "wrong tokens that one address, or one token prefix, may show a server in a minute; a right one is never refused; 0: any number",
     ),
   ETL_MAX_REQUESTS: whole(1, 100_000).default(512)
-    .describe("requests that are in hand at once; more are answered 503 with Retry-After"),
+    .describe("concurrent requests; more are answered 503 with Retry-After"),
   ETL_MAX_STREAMS: whole(1, 100_000).default(1000)
     .describe("streams of events and requests with wait=true that are open at once"),
   ETL_MAX_UPLOADS: whole(1, 10_000).default(32)
     .describe("bodies of data that are received at once, into ETL_SPOOL_DIR"),
   ETL_MAX_BODIES_BYTES: whole(8 << 20, 2 ** 40).default(64 << 20)
-    .describe("bytes of all other request bodies in hand at once"),
+    .describe("bytes of all other request bodies being received"),
   ETL_BODY_TIMEOUT_SECONDS: whole(1, 3600).default(30)
     .describe(
       "seconds without a byte after which a request body is given up; after so long it also has to have come at 32 KiB a second",
@@ -135,7 +135,7 @@ export const environmentSchema = z.object({
     .describe("named prepared statements; off behind PgBouncer in transaction mode"),
   ETL_DB_PROBE_SECONDS: whole(1, 3600).default(10)
     .describe(
-      "seconds between two looks whether a silent database connection is still there; after two in vain it is opened anew",
+      "seconds between checks of a silent database connection; after two failed checks it is replaced",
     ),
   ETL_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info").describe("log level"),
   ETL_LOG_FORMAT: z.enum(["text", "json"]).default("text").describe("log format"),

@@ -226,7 +226,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       const prolonged = repeat(here, {
         everyMs: SIGN_OF_LIFE_MS,
         log,
-        warning: "the database could not be told that this server is here",
+        warning: "this server could not be registered in the database",
       });
       endings.push(async () => {
         await prolonged();

@@ -106,8 +106,8 @@ export async function compareRun(
     from etl.runs as r where r.run_id = ${runId}`;
   if (!run?.ok) {
     throw new Problem("invalid-conf", {
-      detail: `${runId} is no dry run into ${dataset} that has succeeded.`,
-      errors: [{ field: "run_id", message: "is no dry run into this dataset that has succeeded" }],
+      detail: `${runId} is not a successful dry run into ${dataset}.`,
+      errors: [{ field: "run_id", message: "is not a successful dry run into this dataset" }],
     });
   }
   const [table] = await sql<{ relation: string | null }[]>`

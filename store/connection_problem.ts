@@ -8,7 +8,7 @@ const REASONS: [RegExp, string, string | ((dsn: string) => string)][] = [
   [/^(ENOTFOUND|EAI_AGAIN|EAI_NONAME)$/, "the host name is not known", "correct the host name"],
   [
     /^(CONNECT_TIMEOUT|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/,
-    "there is no way to it",
+    "there is no network route to it",
     "check host, port, firewall and whether the database's network lets this machine in",
   ],
   [/^28P01$/, "user or password is wrong", "correct them; special characters are percent-encoded"],
@@ -16,7 +16,7 @@ const REASONS: [RegExp, string, string | ((dsn: string) => string)][] = [
   [
     /^28000$/,
     "PostgreSQL lets this user not in from here",
-    "see the server's pg_hba.conf; where it asks for encryption add ?sslmode=require",
+    "see the server's pg_hba.conf; if it requires encryption, add ?sslmode=require",
   ],
   [
     /^NO_SUCH_HOST$/,
@@ -34,7 +34,7 @@ const REASONS: [RegExp, string, string | ((dsn: string) => string)][] = [
   ],
   [
     /^25006$/,
-    "it takes no writes: a standby, or default_transaction_read_only is on for it or this role",
+    "it accepts no writes: a standby, or default_transaction_read_only is on for it or this role",
     (dsn) =>
       `name the primary, or all hosts with target_session_attrs=read-write; or: alter role ${
         roleOf(dsn)

@@ -51,13 +51,13 @@ export const telemetryEnvironment = {
     .describe("where PagerDuty takes events; its EU region has another address"),
   ETL_MAINTENANCE_SLACK: flag.default(true)
     .describe(
-      "whether Slack is told of each maintenance that succeeded; one that failed is an alert",
+      "whether Slack gets a message for each successful maintenance; a failed one raises an alert",
     ),
   ETL_ALERT_SUPPRESS_SECONDS: z.coerce.number().min(0).max(31_536_000).default(3600)
-    .describe("an alert that goes on is told once in so many seconds"),
+    .describe("seconds between two messages about an open incident"),
   ETL_ALERT_WINDOW: whole(3, 1000).default(7)
     .describe(
-      "runs of a label whose mean a run is compared with: trend_window, where no variable says it",
+      "number of runs of a label whose mean a run is compared with: trend_window, if no variable sets it",
     ),
   ETL_ALERT_RATIO_DROP: share.default(0.2)
     .describe(
@@ -69,7 +69,7 @@ export const telemetryEnvironment = {
     .describe("stale: seconds that a dataset may go without being loaded; not set: for ever"),
   ETL_RUN_LOG_LINES: whole(10, 100_000).default(1000)
     .describe("last lines of a run's log that are kept"),
-  STATSD_HOST: z.string().optional().describe("StatsD server; not set: none is told"),
+  STATSD_HOST: z.string().optional().describe("StatsD server; not set: no StatsD"),
   STATSD_PORT: whole(1, 65535).default(8125).describe("its UDP port"),
   STATSD_PREFIX: z.string().default("airflow").describe("what every StatsD name begins with"),
   STATSD_TAGS: flag.default(false).describe("adds DogStatsD tags: dag_id, task_id, run_label"),

@@ -206,7 +206,7 @@ function readHeader(text: string, wrong: (message: string, at?: Place) => Proble
   const missing = ["listens", "writes"].find((key) => !(key in given));
   if (missing !== undefined) {
     throw wrong(
-      `the comment that it begins with lacks ${missing}, e.g. -- ${missing}: public.orders`,
+      `the comment at its beginning lacks ${missing}, e.g. -- ${missing}: public.orders`,
       { line: 1, column: 1 },
     );
   }

@@ -263,7 +263,7 @@ function putJson(record: SourceRecord, field: string, text: string): void {
   try {
     record[field] = parseJson(text);
   } catch {
-    throw misfit(field, text, 'is no JSON (jsonb), such as {"a": 1}');
+    throw misfit(field, text, 'is not JSON (jsonb), such as {"a": 1}');
   }
 }
 

@@ -32,7 +32,7 @@ const mapping = {
     }),
   ]).optional().describe("field with the time of the event, and its format; default: none"),
   version: fieldPath.optional()
-    .describe("field (number or time) that tells which version of a key is newest"),
+    .describe("field (number or time) that decides which version of a key is newest"),
 };
 
 /** How text and documents are parsed; for sources that read files. */
@@ -46,7 +46,7 @@ const parsing = {
   escape: z.string().length(1).optional()
     .describe("character before a quote inside a quoted field; default: the quote itself"),
   comment: z.string().length(1).optional()
-    .describe("lines of CSV that begin with it are no records; default: none"),
+    .describe("lines of CSV that begin with it are skipped; default: none"),
   header: z.union([
     z.boolean(),
     z.array(z.string().min(1).max(512)).min(1).max(10_000)
@@ -67,7 +67,7 @@ const parsing = {
 const typedValues = {
   ...columnsShape,
   read_columns: z.boolean().optional().describe(
-    "false: columns only say what a typed table gets, and values stay as the source gives them; default true",
+    "false: columns only define a typed table, and values stay as in the source; default true",
   ),
 };
 
@@ -183,7 +183,7 @@ export const moduleSource = z.strictObject({
     "the module: rest, sqlite, mysql, or a file NAME.ts of your own in ETL_SOURCES_DIR; default: the name",
   ),
   config: z.record(z.string(), z.unknown()).default({}).describe(
-    "what the module itself wants to know, without secrets; docs/sources.md says what",
+    "settings of the module, without secrets; docs/sources.md lists them",
   ),
   connections: z.array(connectionName).max(8).default([]).describe(
     "named connections that it may use: environment ETL_CONNECTION_<NAME> holds URL, user, password, headers",
@@ -198,7 +198,7 @@ export const moduleSource = z.strictObject({
     code: "custom",
     path: [module === undefined && name === undefined ? "name" : "module"],
     input: name,
-    message: "must say which module: its file's name without .ts",
+    message: "must name the module: its file without .ts",
   });
 }).describe("a module that reads an API, MySQL, SQLite or your own things");
 

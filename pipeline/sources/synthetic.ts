@@ -68,7 +68,7 @@ export const syntheticAdapter: SourceAdapter<SyntheticConf> = {
     const records = ctx.maxRecords;
     if (records === undefined) {
       throw new Problem("invalid-conf", {
-        detail: "The synthetic source has no end of its own: set batch_size.",
+        detail: "The synthetic source is endless: set batch_size.",
       });
     }
     const chunk = ctx.chunkSize ?? DEFAULT_CHUNK;

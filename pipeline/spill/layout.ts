@@ -196,7 +196,7 @@ export function diskProblem(error: unknown, dir: string): unknown {
     status: 507,
     transient: true,
     detail:
-      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run goes on where it stopped.`,
+      `The spool directory ${dir} is full. Free space there, or point ETL_SPOOL_DIR at a larger disk; the run continues where it stopped.`,
     cause: error,
   });
 }

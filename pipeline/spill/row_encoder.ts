@@ -355,7 +355,7 @@ function numericGroups(
   text: string,
 ): { negative: boolean; groups: number[]; weight: number; scale: number } {
   const match = DECIMAL.exec(text);
-  if (match === null) throw new TypeError(`${text} is no decimal number`);
+  if (match === null) throw new TypeError(`${text} is not a decimal number`);
   const [, sign, whole = "", fraction = "", exponent = "0"] = match;
   const point = whole.length + Number(exponent);
   const digits = whole + fraction;

@@ -63,6 +63,6 @@ function tooSlow(limitMs: number): Problem {
   return new Problem("source-unreadable", {
     detail: `Finding the parts of the source took longer than ${limitMs / 60_000} minutes. ` +
       "Is a query of it slow (an index on page_key and cursor helps), or does its storage not answer? " +
-      "Divide the source, or ask again when it is fast.",
+      "Divide the source, or try again when it is fast.",
   });
 }

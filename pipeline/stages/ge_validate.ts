@@ -168,7 +168,7 @@ export function suiteFailed(result: ValidationResult): Problem {
   return new Problem("validation-failed", {
     detail:
       `${failed.length} of ${result.results.length} expectations of suite ${result.suite_name} do not hold: ${shown}. ` +
-      "Nothing was loaded, since enforce_ge is set. The run's validation shows what was found.",
+      "Nothing was loaded, as enforce_ge is set. See the run's validation results.",
   });
 }
 
@@ -176,6 +176,6 @@ export function suiteFailed(result: ValidationResult): Problem {
 export function noSuite(): Problem {
   return new Problem("validation-failed", {
     detail:
-      "enforce_ge is set and the suite has been removed since the run was asked for. Store it again, then retry the run.",
+      "enforce_ge is set and the suite has been removed since the run was requested. Store it again, then retry the run.",
   });
 }

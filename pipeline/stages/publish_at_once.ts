@@ -145,7 +145,7 @@ function publishedCounts(decision: ChunkDecision, written: PublishedRows) {
 function whyKept({ replaces, params }: RunContext, chunks: AtOnceChunk[]): string | null {
   const what = params.on_missing === "mark" ? "marked" : "deleted";
   if (chunks.every(({ recordsRead }) => recordsRead === 0)) {
-    return `The source gave no record, which is no reason to delete any: no row was ${what}.`;
+    return `The source gave no records, so no row was ${what}.`;
   }
   if (replaces) return null;
   const keyless = chunks.reduce((sum, chunk) => sum + chunk.keyless, 0);
@@ -177,8 +177,8 @@ async function missingRows(
       `${params.table_name} (${
         Math.round(gone / rows * 1000) / 10
       }%) are not in what was read, more than ` +
-      `max_delete_ratio ${params.max_delete_ratio} lets go. Nothing was changed. Look whether the source is ` +
-      "whole; if it is, ask again with max_delete_ratio 1 (etl load: --yes).",
+      `max_delete_ratio ${params.max_delete_ratio} allows. Nothing was changed. Check that the source is ` +
+      "complete; if it is, run again with max_delete_ratio 1 (etl load: --yes).",
     errors: [{
       field: "max_delete_ratio",
       value: params.max_delete_ratio,

@@ -61,7 +61,7 @@ function brokenRule(
   }
   if (event.version !== null) {
     if (event.version.length > MAX_VERSION_LENGTH || /^-?(NaN|Infinity)$/.test(event.version)) {
-      return { rule: "version_invalid", message: "version is no number that can be stored" };
+      return { rule: "version_invalid", message: "version is not a number that can be stored" };
     }
   }
   // it is no row: nothing of it but key and version is stored

@@ -28,7 +28,7 @@ import type { TransformFunction } from "../stages/transform.ts";
 export const transform: TransformFunction = (record) => {
   const { event_type, amount, attributes } = record;
   if (event_type === "page_view") return null;
-  if (typeof amount !== "number") throw new Error(`amount is no number: ${amount}`);
+  if (typeof amount !== "number") throw new Error(`amount is not a number: ${amount}`);
 
   const event = { ...record, amount_cents: Math.round(amount * 100) };
   const items = (attributes as { items?: number } | undefined)?.items ?? 0;

@@ -153,7 +153,7 @@ export class BadAnswer extends Problem {
   constructor(what: string) {
     super("transform-failed", {
       detail:
-        `The transform module does not leave the program beside it as it is: ${what}. It must export its functions and change nothing else.`,
+        `The transform module changes the program around it: ${what}. It must export its functions and change nothing else.`,
     });
   }
 }
@@ -257,22 +257,22 @@ const SHA256 = /^[0-9a-f]{64}$/;
 
 function asObject(value: unknown, what: string): Record<string, unknown> {
   if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  throw new BadAnswer(`${what} is no object`);
+  throw new BadAnswer(`${what} is not an object`);
 }
 
 function asList(value: unknown, what: string): unknown[] {
   if (Array.isArray(value)) return value;
-  throw new BadAnswer(`${what} is no list`);
+  throw new BadAnswer(`${what} is not a list`);
 }
 
 function asText(value: unknown, what: string): string {
   if (typeof value === "string") return value;
-  throw new BadAnswer(`${what} is no text`);
+  throw new BadAnswer(`${what} is not text`);
 }
 
 function asCount(value: unknown, what: string): number {
   if (Number.isSafeInteger(value) && value as number >= 0) return value as number;
-  throw new BadAnswer(`${what} is no number`);
+  throw new BadAnswer(`${what} is not a number`);
 }
 
 function matching(value: unknown, pattern: RegExp, what: string): string | null {
@@ -315,10 +315,10 @@ class HostedEvent implements Event {
     try {
       value = parseJson(this.text);
     } catch {
-      throw new BadAnswer("a payload is no JSON");
+      throw new BadAnswer("a payload is not JSON");
     }
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new BadAnswer("a payload is no object");
+      throw new BadAnswer("a payload is not an object");
     }
     return this.#payload = value;
   }

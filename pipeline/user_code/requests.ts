@@ -101,8 +101,8 @@ export class Requester {
       if (attempt >= MAX_ATTEMPTS || waited + pause > MAX_WAIT_MS) {
         const asked = askedMs === undefined ? "" : `, come back in ${Math.ceil(askedMs / 1000)} s`;
         throw new Problem("source-unreadable", {
-          detail: `${shownUrl(target.url)} could not be asked in ${attempt} attempts ` +
-            `(${why}${asked}): the run goes on when it answers again.`,
+          detail: `${shownUrl(target.url)} did not respond in ${attempt} attempts ` +
+            `(${why}${asked}): the run continues when it responds again.`,
           transient: true,
         });
       }
@@ -123,7 +123,7 @@ export class Requester {
     if (meant !== undefined) {
       if (!Object.hasOwn(connections, meant)) {
         throw new Problem("source-refused", {
-          detail: `The source's module asks for connection "${meant}", which is not its own: ` +
+          detail: `The source's module requests connection "${meant}", which is not its own: ` +
             `list it in source.connections, and set ETL_CONNECTION_${meant.toUpperCase()} to its URL.`,
           errors: [{ field: "source.connections", message: `lacks ${meant}`, expected: meant }],
         });
@@ -136,7 +136,7 @@ export class Requester {
         detail: `The source's module asks for "${url.slice(0, 200)}", which is no whole URL, and ` +
           (names.length === 0
             ? "the source has no connection: list one in source.connections."
-            : "does not say of which connection it is."),
+            : "does not name its connection."),
       });
     }
     if (absolute.protocol !== "http:" && absolute.protocol !== "https:") {

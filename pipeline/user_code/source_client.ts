@@ -150,9 +150,9 @@ export class SourceClient {
     try {
       values = parseJson(textOf(text));
     } catch (error) {
-      throw this.#broken(`its records are no JSON (${(error as Error).message})`);
+      throw this.#broken(`its records are not JSON (${(error as Error).message})`);
     }
-    if (!Array.isArray(values)) throw this.#broken("its records are no list");
+    if (!Array.isArray(values)) throw this.#broken("its records are not a list");
     const wrong = new Map(
       list(bad).map((each) => {
         const [index, rule, message] = list(each);
@@ -295,7 +295,7 @@ export class SourceClient {
 export function moduleProblem(module: string, what: string): Problem {
   return new Problem("source-unreadable", {
     detail: `The source module ${module}: ${what.replace(/\.$/, "")}. ` +
-      `\`etl source try ${module}\` shows what it gives; docs/sources.md says what it must do.`,
+      `\`etl source try ${module}\` shows what it returns; docs/sources.md describes what it must do.`,
     errors: [{ field: "source.module", value: module, message: "does not work" }],
   });
 }

@@ -123,10 +123,10 @@ export class Access {
     if (state === "usable") return;
     throw refused(
       state === "revoked"
-        ? `The token ${token.name} was revoked. Ask an admin for another one.`
+        ? `The token ${token.name} was revoked. Get a new one from an admin.`
         : `The token ${token.name} expired at ${
           token.expires_at!.toISOString()
-        }. Ask an admin for another one.`,
+        }. Get a new one from an admin.`,
     );
   }
 
@@ -163,7 +163,7 @@ export async function requireSafeAddress({ sql, config }: AccessDeps): Promise<v
   const why = whyExposed(config);
   if (why === null || config.adminToken !== null || (await tokenState(sql)).usable) return;
   throw new Problem("unauthorized", {
-    detail: `${why}, so that others than this machine can ask this server, and there is no API ` +
+    detail: `${why}, so other machines can reach this server, and there is no API ` +
       "token: anybody could start runs and read what is stored. Set ETL_ADMIN_TOKEN, e.g. to the " +
       "output of `openssl rand -hex 32`, or make a token with `deno task etl token create NAME " +
       "--role admin`. Without ETL_HOST and ETL_ALLOWED_HOSTS the server is for this machine alone. " +

@@ -178,7 +178,7 @@ export function requireRoles(routes: Route[]): void {
   const forgotten = [...names].filter((name) => !Object.hasOwn(ROUTES, name));
   if (forgotten.length > 0) {
     throw new Error(
-      `Nobody has said who may use ${forgotten.join(", ")}. ` +
+      `No role is declared for ${forgotten.join(", ")}. ` +
         "Add a line for each to ROUTES in routes/access/route_rules.ts.",
     );
   }

@@ -51,11 +51,11 @@ class Load {
     const { maxRequests, maxStreams, maxUploads, maxBodiesBytes } = config;
     const part = (whole: number, of: number, least: number) =>
       Math.max(least, Math.ceil(whole / of));
-    this.requests = new Gate(maxRequests, `${maxRequests} requests are in hand`, {
+    this.requests = new Gate(maxRequests, `${maxRequests} requests are in progress`, {
       share: part(maxRequests * 3, 4, 1),
     });
     const strangers = part(maxRequests, 2, 8);
-    this.strangers = new Gate(strangers, `${strangers} requests without a token are in hand`, {
+    this.strangers = new Gate(strangers, `${strangers} requests without a token are in progress`, {
       share: part(maxRequests, 8, 4),
     });
     this.streams = new Gate(maxStreams, `${maxStreams} streams and waiting requests are open`, {

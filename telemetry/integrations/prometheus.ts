@@ -12,7 +12,7 @@ const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 export class ServerMetrics implements RunObserver, RunEndObserver {
   readonly #registry = new Registry();
   readonly #runs = this.#counter("etl_runs_total", "Runs that ended, by outcome.", ["state"]);
-  readonly #rows = this.#counter("etl_rows_total", "Rows of ended runs, by what became of them.", [
+  readonly #rows = this.#counter("etl_rows_total", "Rows of ended runs, by outcome.", [
     "outcome",
   ]);
   readonly #retries = this.#counter(
@@ -43,7 +43,7 @@ export class ServerMetrics implements RunObserver, RunEndObserver {
   );
   readonly #refused = this.#counter(
     "etl_auth_failures_total",
-    "Requests that were refused for who asked, by reason.",
+    "Requests refused by access control, by reason.",
     ["reason"],
   );
   readonly #http = this.#histogram(
@@ -201,7 +201,7 @@ function databaseMetrics(scrape: Scrape, { gauge, counter }: Make): void {
   }
   gauge("etl_runnable_runs", "Runs that servers execute, or could if there were more of them.")
     .set(scrape.runnable_runs);
-  const work = gauge("etl_pending_reactions", "What waits to be done after runs.", ["kind"]);
+  const work = gauge("etl_pending_reactions", "Pending work after runs.", ["kind"]);
   for (const [kind, value] of Object.entries(pending)) work.set({ kind }, value);
   if (scrape.last_success !== null) {
     gauge("etl_last_success_timestamp_seconds", "When a run last succeeded, dry runs left out.")

@@ -335,7 +335,7 @@ Deno.test("suites are proposed from data", async (t) => {
       ["int64"],
     );
     const none = await profiled("", { source: { type: "inline", records: [] } });
-    assert.match(none.warnings.join(), /no events to propose anything from/);
+    assert.match(none.warnings.join(), /no events to make proposals from/);
   });
 
   await t.step("wrong requests are refused", async () => {

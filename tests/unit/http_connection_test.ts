@@ -21,7 +21,7 @@ Deno.test("http connection: a URL or JSON; what is wrong is said without showing
       ['{"url": "https://h/", "headers": {"a": "s3cret\\r\\nhost: x"}}', /text of one line/],
       ['{"url": "https://h/", "headers": {"s3cret\\n": "x"}}', /no valid name/],
       ['{"url": "https://h/", "headers": {"Host": "s3cret"}}', /not yours to set/],
-      ['{"url": "https://h/", "headers": ["s3cret"]}', /no object/],
+      ['{"url": "https://h/", "headers": ["s3cret"]}', /not an object/],
     ] as const
   ) {
     assert.throws(() => parseHttpConnection("ETL_CONNECTION_API", value), (error: Error) => {

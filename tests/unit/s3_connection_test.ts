@@ -41,7 +41,7 @@ Deno.test("a connection of object storage that is wrong is refused by name, with
       JSON.stringify({ type: "s3", secret_access_key: KEYS.secret_access_key }),
       /one of the two keys/,
     ],
-    [text({ endpoint: "ftp://h" }), /no http\(s\) URL/],
+    [text({ endpoint: "ftp://h" }), /not an http\(s\) URL/],
     [text({ endpoint: "https://user:never@h" }), /more than a host/],
   ];
   for (const [value, message] of wrong) {

@@ -27,7 +27,7 @@ export function isHttpConnection(value: string): boolean {
 export function parseHttpConnection(variable: string, value: string): HttpConnection {
   const wrong = (what: string) =>
     new Problem("invalid-conf", {
-      detail: `${variable} ${what}. It has to be a URL, https://user:password@host/path/, or ` +
+      detail: `${variable} ${what}. It must be a URL, https://user:password@host/path/, or ` +
         'JSON: {"url": "https://host/path/", "headers": {"authorization": "Bearer …"}}.',
     });
   let given: unknown = { url: value.trim() };
@@ -46,7 +46,7 @@ export function parseHttpConnection(variable: string, value: string): HttpConnec
   if (protocol !== "http:" && protocol !== "https:") throw wrong("has a URL that is not http(s)");
   if (hash !== "") throw wrong("has a URL with a #");
   if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
-    throw wrong("has headers that are no object");
+    throw wrong("has headers that are not an object");
   }
   for (const [name, text] of Object.entries(headers)) {
     if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) throw wrong("has a header with no valid name");

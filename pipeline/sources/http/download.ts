@@ -225,7 +225,7 @@ class Transfer {
         `answered 206 with a part of the content (${
           shown(headers["content-range"] ?? "which is not said")
         }) ` +
-          "although all of it was asked for",
+          "although the whole file was requested",
       );
     }
     const total = range === null || range[3] === "*" ? undefined : Number(range[3]);
@@ -343,7 +343,7 @@ export function contentEncodings(
   if (names.length > MAX_CODINGS) {
     throw new Problem("source-unreadable", {
       detail: `${label} answers with ${names.length} codings of Content-Encoding; at most ` +
-        `${MAX_CODINGS} are undone: let its server send the data as it is, or with one of them.`,
+        `${MAX_CODINGS} are supported: configure its server to send the data without them, or with one.`,
     });
   }
   return names.reverse().map((name) => {
@@ -351,7 +351,7 @@ export function contentEncodings(
     if (coding !== undefined) return coding;
     throw new Problem("source-unreadable", {
       detail: `${label} answers with Content-Encoding ${name.slice(0, 40)}, which is not read: ` +
-        "let its server send the data as it is, or with gzip, deflate, br or zstd.",
+        "configure its server to send the data unencoded, or with gzip, deflate, br or zstd.",
     });
   });
 }

@@ -172,11 +172,11 @@ export class RemoteFile implements Ranges {
       }
       if (status === 200) return;
       if (range !== null && Number(range[1]) === start && Number(range[2]) === end - 1) return;
-      throw new Interrupted("the server answered with another range than asked for");
+      throw new Interrupted("the server sent another range than requested");
     }
     if (status === 200) {
       throw new Problem("source-unreadable", {
-        detail: `${label}: its server gives all of it where ${what} were asked for. ` +
+        detail: `${label}: its server sends the whole file although ${what} were requested. ` +
           "Is there a proxy that takes ranges away?",
       });
     }
@@ -192,7 +192,7 @@ export class RemoteFile implements Ranges {
   #changed(how: string): Problem {
     return new Problem("source-changed", {
       detail: `${this.#options.label} changed while the run was reading it (${how}): ` +
-        "start a new run to load it as it is now.",
+        "start a new run to load its current content.",
     });
   }
 }

@@ -206,7 +206,7 @@ function redirected(from: URL, location: string): URL {
   const to = URL.canParse(location, from) ? new URL(location, from) : undefined;
   const refuse = (what: string) =>
     new Problem("source-refused", { detail: `${publicUrl(from)} redirects to ${what}.` });
-  if (to === undefined) throw refuse("something that is no URL");
+  if (to === undefined) throw refuse("something that is not a URL");
   if (to.protocol !== "http:" && to.protocol !== "https:") throw refuse(`${to.protocol}, not HTTP`);
   if (from.protocol === "https:" && to.protocol === "http:") {
     throw refuse(`${publicUrl(to)}, which is not encrypted`);

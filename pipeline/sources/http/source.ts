@@ -43,7 +43,7 @@ async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promis
   if (!preview && ctx.pin !== undefined && ctx.pin.sha256 !== pin.sha256) {
     throw new Problem("source-changed", {
       detail: `The content of ${publicUrl(url)} changed since the run first read it: ` +
-        "start a new run to load it as it is now.",
+        "start a new run to load its current content.",
     });
   }
   const raw: RawFile = {

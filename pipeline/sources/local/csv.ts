@@ -218,7 +218,7 @@ const FAULTS: Record<CsvFault, [rule: string, message: string]> = {
   unclosed: ["csv_quotes", "a quoted field is not closed"],
   after_quote: [
     "csv_quotes",
-    'a quoted field goes on after its closing quote; write a quote inside it as ""',
+    'there is text after the closing quote of a field; write a quote inside a field as ""',
   ],
   bare_cr: [
     "csv_line_end",

@@ -164,7 +164,7 @@ function headerNames(record: Uint8Array, options: CsvHeadOptions): string[] {
     throw refuse(
       label,
       "the header is not valid UTF-8 or has a malformed quoted name",
-      "Set source.encoding, or mend the first row.",
+      "Set source.encoding, or correct the first row.",
     );
   }
   if (fields.length > MAX_COLUMNS) throw tooMany(label, fields.length.toLocaleString("en-US"));

@@ -103,7 +103,7 @@ const FOREIGN: Foreign[] = [
   {
     signature: [0x46, 0x45, 0x41, 0x31],
     name: "a Feather file of version 1",
-    next: "Write it anew as Feather version 2 (Arrow IPC) or Parquet.",
+    next: "Write it as Feather version 2 (Arrow IPC) or Parquet.",
   },
   {
     signature: [0x25, 0x50, 0x44, 0x46, 0x2d],
@@ -196,7 +196,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   if (format === "json" || text.startsWith("[")) return "json";
   if (text.startsWith("{")) return "json";
   throw refuse(
-    "its format cannot be told from name or content",
+    "its name and content do not show its format",
     "Set source.format to csv, tsv, ndjson, json, parquet or arrow.",
   );
 }
@@ -237,7 +237,7 @@ function refuseHtml(head: Uint8Array, hints: FormatHints, refuse: Refuse): void 
   const named = title ? `, titled ${JSON.stringify(title.slice(0, 100))}` : "";
   throw refuse(
     `the answer is an HTML page (${declared ? type : "by its content"}${named}), not data`,
-    "Check the address, and whether it needs somebody to sign in.",
+    "Check the address, and whether it requires signing in.",
   );
 }
 

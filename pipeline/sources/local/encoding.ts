@@ -78,7 +78,7 @@ export function textEncoding(
   }
   if (head[0] === 0xef && head[1] === 0xbf && head[2] === 0xbe && !wide) {
     throw refuse(
-      "the text begins with U+FFFE, which is no character but a byte order mark read in the wrong order",
+      "the text begins with U+FFFE, a byte order mark read in the wrong order",
       "It was converted wrongly: convert it from the original again, as UTF-16 of the other order.",
     );
   }
@@ -105,7 +105,7 @@ export function textEncoding(
   // every line end and every delimiter has a zero byte in UTF-16
   if (!head.includes(0)) {
     throw refuse(
-      `the text is not UTF-16, as source.encoding says: none of its first ${head.length} bytes is zero`,
+      `the text is not UTF-16, although source.encoding is: none of its first ${head.length} bytes is zero`,
       'Correct source.encoding, for example to "latin1", or remove it for UTF-8.',
     );
   }

@@ -23,7 +23,7 @@ export interface OpenInput extends Ranges, Disposable {
 function changed(label: string, what: string): Problem {
   return new Problem("source-changed", {
     detail: `The file ${label} changed while the run was reading it (${what}): ` +
-      "start a new run to load it as it is now.",
+      "start a new run to load its current content.",
   });
 }
 
@@ -44,7 +44,7 @@ export async function resolveBelow(
   } catch (error) {
     throw new Problem("source-unreadable", {
       detail: error instanceof Deno.errors.NotFound
-        ? `There is no file ${path} any more: put it back or start a new run.`
+        ? `The file ${path} no longer exists: put it back or start a new run.`
         : `The file ${path} cannot be read: check its permissions.`,
       cause: error,
     });

@@ -172,8 +172,8 @@ async function planOne(
     }
     if (prepared.head.looksQuoted && quote === undefined) {
       prepared.warnings.push(
-        `${input.label}: fields stand in quotes, which TSV does not have, and keep them. ` +
-          'If they are to be taken off, set source.quote to "\\"".',
+        `${input.label}: fields are in quotes, which TSV does not have, so the quotes are kept. ` +
+          'To remove them, set source.quote to "\\"".',
       );
     }
     if (prepared.head.start >= input.size) {
@@ -228,7 +228,7 @@ async function csvCut({ layout, input }: CsvInput, head: CsvHead): Promise<TextC
           input,
           openedAt,
         )} is ` +
-          "never closed, so the end of its record cannot be told. Close it, remove the quote, or " +
+          "never closed, so the end of its record is unknown. Close it, remove the quote, or " +
           "set source.quote to false where quotes are ordinary characters.",
       });
     },

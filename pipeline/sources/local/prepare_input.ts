@@ -233,7 +233,7 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
   } catch (error) {
     throw new Problem("source-unreadable", {
       detail:
-        `${label}: the server says that the text is in ${
+        `${label}: the server declares the text to be in ${
           charset.slice(0, 40)
         }, which is not known. ` +
         "Set source.encoding to what it is.",
@@ -243,7 +243,7 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
   const encoding = textEncoding(head, { declared, label });
   if (encoding !== "utf-8") {
     warnings.push(
-      `${label}: read as ${charset}, as its Content-Type says; source.encoding overrules it.`,
+      `${label}: read as ${charset}, from its Content-Type; source.encoding overrides it.`,
     );
   }
   return encoding;

@@ -72,7 +72,7 @@ export async function* recordBlocks(
     if (got === null) {
       throw new Problem("source-changed", {
         detail: `The file ${options.label} became shorter while it was read: ` +
-          "start a new run to load it as it is now.",
+          "start a new run to load its current content.",
       });
     }
     const scanned = held;

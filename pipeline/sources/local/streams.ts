@@ -124,7 +124,7 @@ export async function* decompress(
       detail: `${label}: the ${name} data ${what}. ` +
         (incomplete
           ? "The file is incomplete: copy or produce it again."
-          : `Produce it again, or unpack it with another tool to see what is wrong.`),
+          : `Create it again, or unpack it with another tool to see the error.`),
       cause: error,
     });
   }

@@ -219,7 +219,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
   if (missing !== undefined) {
     throw new Problem("invalid-conf", {
       detail: `The table ${config.table} has no column ${missing}, which page_key names.`,
-      errors: [{ field: "source.config.page_key", value: missing, message: "is no column" }],
+      errors: [{ field: "source.config.page_key", value: missing, message: "is not a column" }],
     });
   }
   if (config.page_key !== undefined) return config.page_key;
@@ -232,7 +232,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
   });
   if (rows.length > 0) return rows.map(([name]) => name!.toString());
   throw new Problem("invalid-conf", {
-    detail: `The table ${config.table} has no primary key: say in source.config.page_key which ` +
+    detail: `The table ${config.table} has no primary key: set source.config.page_key to ` +
       "columns are unique together.",
     errors: [{ field: "source.config.page_key", message: "is needed for this table" }],
   });
@@ -315,7 +315,7 @@ function since(name: string, position: string, columns: Column[]): Condition {
   if (type === undefined) {
     throw new Problem("invalid-conf", {
       detail: `There is no column ${name}, which source.config.cursor names.`,
-      errors: [{ field: "source.config.cursor", value: name, message: "is no column" }],
+      errors: [{ field: "source.config.cursor", value: name, message: "is not a column" }],
     });
   }
   const value = /^(timestamp|datetime|date)$/.test(type)
@@ -382,12 +382,12 @@ function recordOf(
       try {
         put(record, name, parseJsonExactly(text));
       } catch (error) {
-        const what = `${config.table}: ${name} is no JSON (${(error as Error).message})`;
+        const what = `${config.table}: ${name} is not JSON (${(error as Error).message})`;
         return new Unreadable("json_syntax", what, rawOf(row, columns), name);
       }
     } else if (type === "timestamp" || type === "datetime" || type === "date") {
       if (/^\d{4}-00|^\d{4}-\d\d-00/.test(text)) {
-        const what = `${config.table}: ${name} is ${text}, which is no day`;
+        const what = `${config.table}: ${name} is ${text}, which is not a date`;
         return new Unreadable("zero_date", what, rawOf(row, columns), name);
       }
       // the session is in UTC; a datetime has no zone

@@ -43,7 +43,7 @@ const config = z.strictObject({
     "where the records are; with a connection, what follows its URL. {name} is a value of `each`, {since} the position",
   ),
   params: parameters.default({}).describe("query parameters of every request"),
-  headers: z.record(z.string(), z.string()).default({}).describe("headers that are no secrets"),
+  headers: z.record(z.string(), z.string()).default({}).describe("headers that are not secrets"),
   method: z.enum(["GET", "POST"]).default("GET"),
   body: z.unknown().optional().describe("JSON that a POST sends"),
   records_path: z.string().default("")
@@ -54,7 +54,7 @@ const config = z.strictObject({
     .optional().describe('reads the URL once for each value, side by side: {"repo": ["a", "b"]}'),
   incremental: z.strictObject({
     field: z.string().describe("field of the records that grows with every change"),
-    param: z.string().describe("parameter by which the API is asked for what is newer"),
+    param: z.string().describe("parameter that requests only newer records"),
     start: z.string().optional().describe("its value in the first run; default: left out"),
   }).optional(),
   oauth: z.strictObject({
@@ -136,7 +136,7 @@ class Pages {
     const { url, params } = this.next!;
     const target = withParams(url, params);
     if (this.#seen.has(target)) {
-      throw new Error(`the API leads to ${target} a second time: check paging`);
+      throw new Error(`the API returned ${target} as next page a second time: check paging`);
     }
     this.#seen.add(target);
     const options = async (): Promise<FetchOptions> => ({

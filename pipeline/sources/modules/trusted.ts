@@ -37,7 +37,7 @@ export async function openTrusted(
   const definition = (await TRUSTED[name]()).default as SourceDefinition<unknown>;
   const { value: config, issues } = checkedConfig(definition.config, given);
   if (issues !== null) throw misconfigured(name, issues);
-  const noNetwork = () => Promise.reject(new Error(`the module ${name} asks no HTTP server`));
+  const noNetwork = () => Promise.reject(new Error(`the module ${name} sends no HTTP requests`));
   const context: SourceContext<unknown> = {
     config,
     since,

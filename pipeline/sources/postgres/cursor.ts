@@ -231,7 +231,7 @@ async function unusable(
     }
   } catch {
     await client.query("rollback to savepoint etl_position");
-    return `the stored position ${stored.position} is no ${type}`;
+    return `the stored position ${stored.position} is not of type ${type}`;
   }
   if (mode === "window") return null;
   if (stored.snapshot === null) {
@@ -239,7 +239,7 @@ async function unusable(
   }
   // numbers of transactions start anew in a database that was restored or moved
   if (BigInt(stored.snapshot) > BigInt(snapshot)) {
-    return "the database counts its transactions anew, as after a restore";
+    return "the transaction ids of the database start again, as after a restore";
   }
   return null;
 }

@@ -22,7 +22,7 @@ function invalid(field: string, detail: string): Problem {
 function quotedTable(table: string): string {
   const match = TABLE.exec(table);
   if (match === null) {
-    throw invalid("table", `"${table}" is no table name: write "name" or "schema.name".`);
+    throw invalid("table", `"${table}" is not a table name: write "name" or "schema.name".`);
   }
   const [, quoted, bare, quotedName, bareName] = match;
   const parts = [

@@ -113,7 +113,7 @@ function connectionOf(variable: string, given: {
   const endpoint = given.endpoint ?? `https://s3.${region}.amazonaws.com`;
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw wrong(variable, "has an endpoint that is no http(s) URL");
+    throw wrong(variable, "has an endpoint that is not an http(s) URL");
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     throw wrong(variable, "has an endpoint with more than a host, a port and a path");
@@ -131,7 +131,7 @@ function connectionOf(variable: string, given: {
 
 function wrong(variable: string, what: string): Problem {
   return new Problem("invalid-conf", {
-    detail: `${variable} ${what}. For s3 sources it has to be JSON: {"type": "s3", ` +
+    detail: `${variable} ${what}. For s3 sources it must be JSON: {"type": "s3", ` +
       '"region": "eu-central-1", "access_key_id": "…", "secret_access_key": "…"}, with ' +
       '"endpoint": "https://host" for another service than AWS.',
   });
