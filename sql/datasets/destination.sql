@@ -13,7 +13,7 @@ language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 begin
   if schema_name in ('etl', 'cron', 'information_schema') or schema_name like 'pg\_%' then
     perform etl.raise_problem('invalid-conf',
-      format('Schema %I is no place for data: it belongs to PostgreSQL or to the pipeline itself. Name another schema_name; one that does not exist is created.', schema_name),
+      format('Schema %I cannot hold data: it belongs to PostgreSQL or to the pipeline itself. Choose another schema_name; a missing one is created.', schema_name),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name,
         'message', 'is reserved', 'expected', 'a schema of your own, such as public')));
   end if;
@@ -94,7 +94,7 @@ begin
     missing := etl.lacks_of_events(to_regclass(qualified));
     if missing is not null then
       perform etl.raise_problem('destination-mismatch',
-        format('%s exists with another shape: it lacks %s. Name another table_name, or run sql/etl_migration.sql if it is an older installation.', qualified, missing),
+        format('%s exists, but lacks %s. Choose another table_name, or run sql/etl_migration.sql if it is from an older installation.', qualified, missing),
         jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', table_name, 'message', 'lacks ' || missing)));
     end if;
     if not etl.has_event_key(to_regclass(qualified)) then
@@ -105,7 +105,7 @@ begin
   end if;
   if to_regclass(audit_table) is not null and not etl.is_audit(to_regclass(audit_table)) then
     perform etl.raise_problem('destination-mismatch',
-      format('%s exists and is no audit table. Name another audit_table_name.', audit_table),
+      format('%s exists and is not an audit table. Choose another audit_table_name.', audit_table),
       jsonb_build_array(jsonb_build_object('field', 'audit_table_name', 'value', audit_table_name, 'message', 'is a table of another shape')));
   end if;
 end $$;
@@ -124,7 +124,7 @@ begin
   where not etl.is_trusted(c.oid) limit 1;
   if found then
     perform etl.raise_problem('destination-mismatch',
-      format('%s belongs to role %I, in a schema of role %I, and this request has the rights of %I: what others attach to the table would run with them. Ask as the server''s role, or, as a superuser: alter schema %I owner to %I; alter table %s owner to %I',
+      format('%s belongs to role %I, in a schema of role %I, and this request has the rights of %I, with which triggers of the table would run. Make the request as the server''s role, or, as a superuser: alter schema %I owner to %I; alter table %s owner to %I',
         foreign_table.name, foreign_table.owner, foreign_table.schema_owner, current_user, schema_name, etl.owner(), foreign_table.name, etl.owner()),
       jsonb_build_array(jsonb_build_object('field', 'schema_name', 'value', schema_name, 'message', 'holds a table of another owner',
         'expected', format('tables of %I', etl.owner()))));

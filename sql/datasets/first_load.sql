@@ -87,8 +87,8 @@ begin
         when duplicate_table then null;
         when unique_violation then
           get stacked diagnostics twice = pg_exception_detail;
-          perform etl.raise_problem('conflict', format('While %s got its first rows, somebody else wrote rows with the same keys into it, so it has no primary key yet. '
-            || 'Delete what stands there twice (%s), and ask for the run again: it makes the key.', relation, rtrim(twice, '.')), status => 409);
+          perform etl.raise_problem('conflict', format('During the first load of %s, rows with the same keys were written by somebody else, so it has no primary key yet. '
+            || 'Delete the duplicates (%s) and request the run again: it creates the key.', relation, rtrim(twice, '.')), status => 409);
       end;
     end loop;
     if not exists (select from pg_index as i where i.indrelid = load.relation and i.indisprimary) then

@@ -61,7 +61,7 @@ begin
   end if;
   if target.dataset is not null and not target.history and etl.has_rows(target) then
     errors := errors || jsonb_build_object('field', 'write', 'value', 'history', 'code', 'conflict',
-      'message', format('cannot be: %s has rows that are no history', named), 'expected', 'another table_name');
+      'message', format('not possible: %s has rows that are not a history', named), 'expected', 'another table_name');
   end if;
   return errors;
 end $$;
@@ -145,7 +145,7 @@ begin
     select string_agg(c.value ->> 'name', ', ') into each from jsonb_array_elements(declared -> 'columns') as c
       where c.value ->> 'name' in ('valid_from', 'valid_to', 'is_current');
     if each is not null then
-      perform etl.raise_problem('invalid-conf', format('A history has columns of its own named valid_from, valid_to and is_current, and the records have %s. Rename it in a transform.', each));
+      perform etl.raise_problem('invalid-conf', format('A history has its own columns valid_from, valid_to and is_current, and the records also have %s. Rename it in a transform.', each));
     end if;
   end if;
   execute format('create or replace view %s as select %s%s as valid_from, lead(%s) over w as valid_to, lead(%s) over w is null as is_current, t.*

@@ -158,9 +158,9 @@ declare
   lost text;
 begin
   if relation is null then
-    perform etl.raise_problem('destination-mismatch', format('%I.%I is gone: it was a table of its owner, which no run makes anew.', schema_name, table_name));
+    perform etl.raise_problem('destination-mismatch', format('%I.%I no longer exists: it was its owner''s table, which runs do not create.', schema_name, table_name));
   elsif not etl.is_trusted(relation) then
-    perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this server has the rights of %I: what is attached to the table would run with them. Give the server a role of its own (docs/database_role.md).',
+    perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this server has the rights of %I, with which triggers of the table would run. Give the server its own role (docs/database_role.md).',
       relation, etl.owner(), etl.owner()));
   elsif not etl.is_typed(relation) then
     perform etl.raise_problem('destination-mismatch', format('%s lacks columns of a run. As its owner: %s', relation, etl.metadata_ddl(relation, false, false)));
@@ -197,7 +197,7 @@ declare
 begin
   perform etl.check_schema(run.schema_name);
   if known is null or not etl.is_typed(relation) or etl.lacks_of_events(relation) is null then
-    perform etl.raise_problem('destination-mismatch', format('%I.%I exists and is no table that a typed load goes into. Name another table_name.', run.schema_name, run.table_name));
+    perform etl.raise_problem('destination-mismatch', format('%I.%I exists and is not a table that a typed load can use. Choose another table_name.', run.schema_name, run.table_name));
   elsif not has_table_privilege(session_user, relation, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not load into %s. As its owner: %s', session_user, relation, etl.own_table_grants(relation, session_user::text)));
   elsif wrong is not null then
@@ -207,7 +207,7 @@ begin
   from jsonb_array_elements(case jsonb_typeof(declared -> 'key') when 'array' then declared -> 'key' else '[]' end) as k
   left join jsonb_array_elements(declared -> 'columns') as c on c.value -> 'path' = k.value;
   if not etl.is_key(known, keys) then
-    perform etl.raise_problem('destination-mismatch', format('Rows of %s cannot be told by %s: there is no unique constraint on exactly these columns. As its owner: alter table %s add unique (%s)',
+    perform etl.raise_problem('destination-mismatch', format('%s has no unique constraint on exactly the columns of the key (%s). As its owner: alter table %s add unique (%s)',
         relation, (select string_agg(k.value, ', ') from jsonb_array_elements_text(keys) as k), relation,
         (select string_agg(quote_ident(k.value), ', ') from jsonb_array_elements_text(keys) as k)),
       jsonb_build_array(jsonb_build_object('field', 'source.key', 'value', declared -> 'key', 'message', 'is not unique in the table')));
@@ -242,7 +242,7 @@ begin
   from jsonb_array_elements(target.declared -> 'columns') with ordinality as c (value, place);
   wrong := etl.wrong_own_columns(known, wanted);
   if wrong is not null then
-    perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, %s, who adds and alters its columns (alter table %s …); then repeat this. What does not fit now: %s',
+    perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, %s, who adds and alters its columns (alter table %s …); then repeat this. Current differences: %s',
       target.dataset, known ->> 'owner', known ->> 'relation', wrong));
   end if;
   update etl.datasets as d set declared = jsonb_set(d.declared, '{columns}', wanted) where d.dataset = target.dataset returning * into target;

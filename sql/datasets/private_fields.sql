@@ -44,18 +44,18 @@ begin
   foreach kind in array array['exclude', 'hash'] loop
     if origins ->> kind <> 'default' and known is not null and etl.paths_of(params -> kind) <> etl.paths_of(known -> kind) then
       errors := errors || jsonb_build_object('field', kind, 'value', params -> kind, 'code', 'conflict',
-        'message', format('is not what %s has declared for this source', named),
+        'message', format('differs from the declaration of %s for this source', named),
         'expected', format('%s, or leave it out; `etl dataset alter %s --%s FIELDS` changes it', known -> kind, named, kind));
     end if;
   end loop;
   return errors || coalesce((
     select jsonb_agg(jsonb_build_object('field', w.kind, 'value', w.path, 'code', 'conflict', 'message', w.message, 'expected', w.expected))
     from (
-      select 'hash' as kind, h.path, format('names %s, which exclude leaves out', h.path) as message, 'each field in one of both' as expected
+      select 'hash' as kind, h.path, format('contains %s, which exclude leaves out', h.path) as message, 'each field in only one of both' as expected
       from jsonb_array_elements_text(params -> 'hash') as h (path)
       where exists (select from jsonb_array_elements_text(params -> 'exclude') as x (path) where etl.is_within(h.path, x.path))
       union all
-      select p.kind, p.path, format('names %s, which the source needs as it is (%s)', p.path, n.needed_as),
+      select p.kind, p.path, format('contains %s, which the source needs unchanged (%s)', p.path, n.needed_as),
         case when p.kind = 'exclude' and n.needed_as = 'key' then 'the field in hash: a key may be hashed' else 'another field' end
       from (
         select 'exclude' as kind, x.path from jsonb_array_elements_text(params -> 'exclude') as x (path)
@@ -69,7 +69,7 @@ begin
         union all select 'cursor', source ->> 'cursor' where jsonb_typeof(source -> 'cursor') = 'string') as n
         on etl.is_within(n.path, p.path) and not (p.kind = 'hash' and n.needed_as = 'key' and n.path = p.path)
       union all
-      select p.kind, p.path, format('names %s, which source.columns makes a %s', p.path, c.type), 'no declaration of it, or text'
+      select p.kind, p.path, format('contains %s, which source.columns declares as %s', p.path, c.type), 'no declaration of it, or text'
       from (
         select 'exclude' as kind, x.path from jsonb_array_elements_text(params -> 'exclude') as x (path)
         union all select 'hash', h.path from jsonb_array_elements_text(params -> 'hash') as h (path)) as p
@@ -78,7 +78,7 @@ begin
         from jsonb_each(case jsonb_typeof(source -> 'columns') when 'object' then source -> 'columns' else '{}' end) as e (name, value)) as c
         on c.name = replace(p.path, '\.', '.') and c.type <> 'text'
       union all
-      select 'hash', h.path, format('names %s, which is a column of type %s in %s', h.path, c.value ->> 'type', named), 'a column of type text: a hash is no other'
+      select 'hash', h.path, format('contains %s, which is a column of type %s in %s', h.path, c.value ->> 'type', named), 'a column of type text, as a hash is text'
       from jsonb_array_elements_text(params -> 'hash') as h (path)
       join etl.datasets as d on d.dataset = named
       join jsonb_array_elements(d.declared -> 'columns') as c on c.value ->> 'path' = h.path and c.value ->> 'type' <> 'text') as w), '[]');
@@ -113,7 +113,7 @@ begin
     if known is not null and run.origins ->> kind = 'default' then
       asked := jsonb_set(asked, array[kind], known -> kind);
     elsif known is not null and asked -> kind <> etl.paths_of(known -> kind) then
-      perform etl.raise_problem('invalid-conf', format('%s of this run is not what %s has declared meanwhile: %s. Leave it out, or change it: etl dataset alter %s --%s FIELDS',
+      perform etl.raise_problem('invalid-conf', format('%s of this run differs from the declaration that %s has got meanwhile: %s. Omit it, or change the declaration: etl dataset alter %s --%s FIELDS',
         kind, named, known -> kind, named, kind));
     end if;
   end loop;

@@ -67,7 +67,7 @@ begin
   declared := jsonb_set(declared, '{key}', etl.declared_key(declared));
   select errors || coalesce(jsonb_agg(jsonb_build_object('field', e.field, 'value', e.value, 'code', 'conflict',
       'message', 'is not what ' || named || ' has declared',
-      'expected', format('%s, or leave it out; `etl dataset alter %s` says what of it can be changed', e.expected, named))), '[]') into errors
+      'expected', format('%s, or omit it; `etl dataset alter %s` shows what can be changed', e.expected, named))), '[]') into errors
   from (
     select 'layout' as field, params -> 'layout' as value, '"typed"' as expected
     where origins ->> 'layout' <> 'default' and params ->> 'layout' <> 'typed'
@@ -123,11 +123,11 @@ begin
     perform etl.check_schema(run.schema_name);
     relation := to_regclass(format('%I.%I', run.schema_name, run.table_name));
     if relation is not null and not etl.is_typed(relation) then
-      perform etl.raise_problem('destination-mismatch', format('%s exists and is no typed table that a run has made. Name another table_name.', relation),
+      perform etl.raise_problem('destination-mismatch', format('%s exists and is not a typed table created by a run. Choose another table_name.', relation),
         jsonb_build_array(jsonb_build_object('field', 'table_name', 'value', run.table_name, 'message', 'is a table of another shape')));
     end if;
     if relation is not null and not etl.is_trusted(relation) then
-      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I: what others attach to the table would run with them.',
+      perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this request has the rights of %I, with which triggers of the table would run.',
         relation, etl.owner(), current_user));
     end if;
   end if;
@@ -168,7 +168,7 @@ begin
     left join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = k.path;
     if wrong is not null or keys is null then
       perform etl.raise_problem('invalid-conf', format('%s cannot be the key of a typed table: it is an object, a list, or no field.', wrong),
-        jsonb_build_array(jsonb_build_object('field', 'source.key', 'value', declared -> 'key', 'message', 'is no value that rows can be told by')));
+        jsonb_build_array(jsonb_build_object('field', 'source.key', 'value', declared -> 'key', 'message', 'is not a value that can identify rows')));
     end if;
   else
     definition := '_etl_key text, ' || definition;
@@ -215,7 +215,7 @@ begin
   elsif relation is not null then
     return etl.declare_own_table(run, declare_dataset.declared);
   elsif (known -> 'own')::boolean then
-    perform etl.raise_problem('destination-mismatch', format('%I.%I is gone: it was a table of its owner, which no run makes anew.', run.schema_name, run.table_name));
+    perform etl.raise_problem('destination-mismatch', format('%I.%I no longer exists: it was its owner''s table, which runs do not create.', run.schema_name, run.table_name));
   elsif not has_schema_privilege(session_user, run.schema_name, 'create') then
     perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
       run.schema_name, run.table_name, session_user, run.schema_name, session_user));
@@ -267,7 +267,7 @@ begin
   where not exists (select from jsonb_array_elements(target.declared -> 'columns') as c where c.value ->> 'path' = a.value ->> 'path');
   select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
     into wrong from jsonb_array_elements(fresh) as a where not coalesce(etl.is_column(a.value), false);
-  select concat_ws('; ', wrong, string_agg(format('%s: %s', t.name, case when c.value is null then 'is no column of the table'
+  select concat_ws('; ', wrong, string_agg(format('%s: %s', t.name, case when c.value is null then 'is not a column of the table'
       else 'integer becomes numeric, date becomes timestamptz, numeric(p,s) becomes numeric; nothing else keeps every value' end), '; '))
     into wrong
   from jsonb_each_text(coalesce(types, '{}')) as t (name, type)

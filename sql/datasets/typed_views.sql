@@ -48,7 +48,7 @@ begin
       select at || '.path', declared -> 'path', 'must be a path into payload', '"properties.mag", with \. for a dot inside a name'
       where declared ? 'path' and (jsonb_typeof(declared -> 'path') <> 'string' or declared ->> 'path' = '')
       union all
-      select at || '.type', declared -> 'type', 'is no type of a column' ||
+      select at || '.type', declared -> 'type', 'is not a column type' ||
           coalesce('; did you mean ' || etl.nearest_name(coalesce(column_type, ''), types) || '?', ''), array_to_string(types, ', ')
       where column_type is null or not column_type = any (types)
     loop
@@ -115,7 +115,7 @@ exception
   when dependent_objects_still_exist then
     get stacked diagnostics dependents = pg_exception_detail;
     perform etl.raise_problem('conflict',
-      format('%s would have to be dropped, and other things are built on it: %s. Drop them first and make them again afterwards; columns added at the end of the list need no drop.',
+      format('%s must be dropped first, but other objects depend on it: %s. Drop these and create them again afterwards; columns added at the end of the list need no drop.',
         qualified, replace(dependents, E'\n', '; ')),
       jsonb_build_array(jsonb_build_object('field', 'columns', 'message', 'other things depend on the view', 'value', dependents)), 409);
   when insufficient_privilege then
@@ -222,7 +222,7 @@ begin
   select * into target from etl.datasets as d where d.dataset = set_dataset_columns.dataset for update;
   if not found then
     perform etl.raise_problem('not-found',
-      format('There is no dataset %s. A dataset is there from the first run into its table on; `etl dataset list` shows them.', dataset), '[]', 404);
+      format('There is no dataset %s. The first run into a table creates its dataset; `etl dataset list` shows them.', dataset), '[]', 404);
   end if;
   if target.declared is not null then
     perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);
@@ -278,7 +278,7 @@ begin
   relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
   if relation is null then
     perform etl.raise_problem('not-found',
-      format('There is no dataset %s with a table to look at. `etl dataset list` shows them.', dataset), '[]', 404);
+      format('There is no dataset %s with a table. `etl dataset list` shows them.', dataset), '[]', 404);
   end if;
   if target.declared is not null then
     perform etl.raise_problem('conflict', format('%s is a typed table: it has its columns itself, and needs no view.', dataset), status => 409);

@@ -34,9 +34,9 @@ begin
     if jsonb_typeof(value) = 'number' and ((value #>> '{}')::numeric between 0 and 6 or (value #>> '{}')::numeric > 1095) then
       if origin = 'request' then
         errors := errors || jsonb_build_object('field', key, 'value', value,
-          'code', 'not-accepted', 'message', 'is no retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
+          'code', 'not-accepted', 'message', 'is not a retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
       else
-        origin := format('%s, which says %s: not 7 to 1,095 days or -1', origin, value);
+        origin := format('%s, with the value %s: not 7 to 1,095 days or -1', origin, value);
         value := to_jsonb(least(greatest((value #>> '{}')::numeric, 7), 1095)::integer);
       end if;
     end if;
@@ -84,7 +84,7 @@ begin
       return going_on.maintenance_id;
     end if;
     perform etl.raise_problem('conflict',
-      format('Maintenance %s is going on (%s since %s). Look at it with GET /api/etl/maintenance/%s and ask again when it has ended.',
+      format('Maintenance %s is in progress (%s since %s). See GET /api/etl/maintenance/%s and repeat the request when it has ended.',
         going_on.maintenance_id, going_on.state, etl.iso(coalesce(going_on.started_at, going_on.requested_at)), going_on.maintenance_id),
       status => 409, extra => jsonb_build_object('maintenance_id', going_on.maintenance_id));
   end if;
@@ -180,7 +180,7 @@ declare
   gone bigint;
 begin
   if relation not in (select m.relation from etl.maintained_tables('clean_old_audit') as m) or not etl.is_trusted(relation) then
-    raise insufficient_privilege using message = format('%s is no audit table of this installation', relation);
+    raise insufficient_privilege using message = format('%s is not an audit table of this installation', relation);
   end if;
   execute format('delete from only %s where ctid = any ($1) and created_at < $2', relation)
     using rows, least(cutoff, now() - interval '7 days');

@@ -29,7 +29,7 @@ begin
   loop
     perform etl.finish_run(each.run_id, each.attempt, jsonb_build_object('state', 'cancelled', 'error', jsonb_build_object(
       'type', '/api/problems/cancelled', 'title', 'Cancelled', 'status', 409, 'detail',
-      format('The run was going on when the backup of %s was taken. A retry goes on from there.', manifest ->> 'taken_at'))));
+      format('The run was in progress when the backup of %s was taken. A retry continues from there.', manifest ->> 'taken_at'))));
   end loop;
   -- what was late when the backup was taken is not late here, where nobody could see to it
   update etl.reaction_settings set restored_at = clock_timestamp();

@@ -174,13 +174,13 @@ begin
       or o.died_on = run.server_id and o.died_at > run.seen_at - interval '10 seconds');
   spared := got_on or companions > 0;
   said := format('Its server %s stopped without a word at %s, in stage %s, with %s of %s chunks prepared and %s published. %s '
-      'A process that ends so has mostly run out of memory: its output says "out of memory", or its exit code is 137.',
+      'Such a process has usually run out of memory: its output contains "out of memory", or its exit code is 137.',
     run.server_id, etl.iso(run.seen_at),
     coalesce((select string_agg(s.stage, ', ' order by s.started_at) from etl.stages as s where s.run_id = run.run_id and s.state = 'running'), 'extract'),
     (select count(c.prepared_at) from etl.chunks as c where c.run_id = run.run_id), coalesce(run.num_chunks::text, 'unknown'),
     (select count(c.published_at) from etl.chunks as c where c.run_id = run.run_id),
     case when got_on then 'The run had got on since its last attempt, so this one does not count.'
-      when companions > 0 then format('%s other runs were on it, and nothing says which of them it was, so the attempt does not count.', companions)
+      when companions > 0 then format('%s other runs were on it, and the cause may be any of them, so the attempt does not count.', companions)
       else 'No other run was on it.' end);
   update etl.runs as r set
     deaths = case when got_on then 1 else r.deaths + 1 end,

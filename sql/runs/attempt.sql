@@ -163,7 +163,7 @@ create or replace function etl.analyze_manifest(name text) returns void
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 begin
   if name !~ '^manifest_[0-9a-f]{32}_[0-9]+$' then
-    raise invalid_parameter_value using message = format('%s is no manifest', name);
+    raise invalid_parameter_value using message = format('%s is not a manifest', name);
   end if;
   execute format('analyze etl.%I', name);
 end $$;

@@ -71,7 +71,7 @@ begin
     if found and known.expires_at > now() then
       if known.conf_hash <> hash then
         perform etl.raise_problem('idempotency-conflict',
-          format('This idempotency key belongs to run %s, which was asked for with another conf. Use a new key for a new run.', known.run_id));
+          format('This idempotency key belongs to run %s, which was requested with another conf. Use a new key for a new run.', known.run_id));
       end if;
       return (select jsonb_build_object('run_id', r.run_id, 'state', r.state, 'created', false, 'skipped', false)
         from etl.runs as r where r.run_id = known.run_id);

@@ -32,14 +32,14 @@ begin
     errors := errors || jsonb_build_object('field', case when write = 'append' then 'deleted' else 'source.key' end,
       'value', case when write = 'append' then params -> 'deleted' end, 'code', 'conflict',
       'message', case when write = 'append' then 'is nothing for write: append, which changes no row'
-        else 'is missing: a record that deletes must say by it what it deletes' end,
+        else 'is missing: a record that deletes needs the key to delete' end,
       'expected', case when write = 'append' then 'write: upsert' else 'the fields that identify a record' end);
   end if;
   if exists (select from jsonb_array_elements_text(case jsonb_typeof(params -> 'exclude') when 'array' then params -> 'exclude' else '[]' end
       || case jsonb_typeof(params -> 'hash') when 'array' then params -> 'hash' else '[]' end) as p (path)
       where etl.is_within(params #>> '{deleted,field}', p.path)) then
     errors := errors || jsonb_build_object('field', 'deleted.field', 'value', params #> '{deleted,field}', 'code', 'conflict',
-      'message', 'is left out or hashed, so no record could be told to delete', 'expected', 'a field that is neither');
+      'message', 'is left out or hashed, so no record can be recognized as a deletion', 'expected', 'a field that is neither');
   end if;
   if marks and write <> 'mirror' then
     errors := errors || jsonb_build_object('field', 'on_missing', 'value', params -> 'on_missing', 'code', 'conflict',

@@ -56,7 +56,7 @@ begin
   if (answer ->> 'skipped')::boolean then
     decided.state := 'skipped';
     decided.blocked_by := (answer ->> 'run_id')::uuid;
-    decided.note := format('run %s was going on', answer ->> 'run_id');
+    decided.note := format('run %s was in progress', answer ->> 'run_id');
   else
     decided.state := 'requested';
     decided.run_id := (answer ->> 'run_id')::uuid;

@@ -37,7 +37,7 @@ begin
       if not others then
         others := true;
         if exists (select from pg_namespace as n where n.nspname = 'etl_original' and pg_get_userbyid(n.nspowner) <> current_user) then
-          raise exception 'Schema etl_original is another role''s, so what is in it is not ours to run. Rename it, then run this again.';
+          raise exception 'Schema etl_original belongs to another role, so its functions are not executed. Rename it, then run this again.';
         end if;
         create schema if not exists etl_original;
         -- views are made again over our tables; of the same name, with other columns

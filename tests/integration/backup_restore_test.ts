@@ -98,7 +98,7 @@ Deno.test("a run that was going on when the backup was taken is cancelled by the
   for (const id of [run_id, waiting.run_id]) {
     const run = await second.run(id);
     assert.equal(run.state, "cancelled");
-    assert.match(String(run.error!.detail), /was going on when the backup of .* was taken/);
+    assert.match(String(run.error!.detail), /was in progress when the backup of .* was taken/);
   }
   const metrics = await second.sql`select status from public.etl_improved_metrics`;
   assert.deepEqual(metrics.map(({ status }) => status), ["cancelled", "cancelled"]);

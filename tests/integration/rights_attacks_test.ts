@@ -73,7 +73,7 @@ Deno.test("no row of etl.datasets leads to a grant on what is no destination", a
   const asAudit = w.as.creator.query(
     "select etl.create_destination('public', 'more', 'customers')",
   );
-  await assert.rejects(asAudit, /is no audit table/);
+  await assert.rejects(asAudit, /is not an audit table/);
   for (const kind of ["server", "creator"] as const) {
     for (const table of ["hr.salaries", "pg_catalog.pg_authid", "public.customers"]) {
       await assert.rejects(w.as[kind].query(`select from ${table}`), DENIED, table);

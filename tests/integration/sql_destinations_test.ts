@@ -168,7 +168,7 @@ Deno.test("SQL: a table of another shape is refused, saying what differs, by a d
     );
     assert.match(
       (await request(sql, { audit_table_name: "other", dry_run })).detail,
-      /is no audit table/,
+      /is not an audit table/,
     );
   }
   assert.equal(await runs(sql), 0);

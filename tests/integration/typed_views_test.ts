@@ -258,14 +258,14 @@ Deno.test("typed view: everything that is wrong with columns is said at once, an
   ]);
   assert.deepEqual([problem.type, problem.status], ["invalid-conf", 422]);
   assert.deepEqual(problem.errors.map(({ field, message }) => `${field} ${message}`), [
-    "columns[0].type is no type of a column; did you mean integer?",
+    "columns[0].type is not a column type; did you mean integer?",
     "columns[1].name is a column that every typed view has",
     "columns[2].paht is no part of a column",
     "columns[2].name is the name of two columns",
     "columns[3].name is too long for a name in PostgreSQL",
     "columns[3].path must be a path into payload",
     "columns[4].name must be the name of a column",
-    "columns[4].type is no type of a column",
+    "columns[4].type is not a column type",
     "columns[5] must be an object",
   ]);
   for (const columns of [[], {}, "x", Array(501).fill({ name: "a", type: "text" })]) {
