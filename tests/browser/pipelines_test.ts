@@ -17,7 +17,7 @@ Deno.test({
     await site.visit("/etl", {}, async (page) => {
       const rows = page.locator("[data-pipeline]");
       assert.equal(await rows.count(), 1);
-      assert.match(await rows.innerText(), /sales[\s\S]*nightly[\s\S]*Not run yet/);
+      assert.match(await rows.innerText(), /sales[\s\S]*nightly[\s\S]*No run yet/);
       await until(page, "document.documentElement.dataset.following === 'yes'");
       // comes by itself, in its row
       const id = await site.run({ run_label: "sales", batch_size: 40 });

@@ -66,7 +66,7 @@ Deno.test({
       await added.getByLabel(/^value_set /).fill("click\nno such type\n12");
       await added.getByLabel("mostly").fill("0.9");
       await added.getByLabel("Severity").selectOption("warning");
-      await dialog.getByRole("button", { name: "Judge the sample" }).click();
+      await dialog.getByRole("button", { name: "Check the sample" }).click();
       await dialog.getByText("1 of 2 expectations met").waitFor();
       await assertAccessible(page, "the editor of a suite");
       await screenshot(page, "suite_editor");
@@ -124,10 +124,10 @@ Deno.test({
       await page.getByText("public.sold is saved").waitFor();
     });
     await site.visit("/etl/datasets/public.sold", {}, async (page) => {
-      const changes = page.getByRole("region", { name: "Changes of its columns" });
+      const changes = page.getByRole("region", { name: "Column changes" });
       assert.match(
         (await changes.innerText()).replaceAll(/\s+/g, " "),
-        /amount becomes numeric Added: discount numeric\(5,2\) Declared by its first load/,
+        /amount becomes numeric Added: discount numeric\(5,2\) Declared by the first load/,
       );
     });
   },

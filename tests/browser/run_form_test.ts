@@ -155,7 +155,7 @@ Deno.test({
       await page.locator("#field-source-key").fill("dat");
       assert.match(
         await page.locator("#field-source-key-error").innerText(),
-        /dat is no column; there are: date, precipitation, temp_max/,
+        /dat is not a column; columns are: date, precipitation, temp_max/,
       );
       await page.locator("#field-source-key").fill("date");
       assert.equal(await page.locator("#field-source-key-error").count(), 0);
@@ -178,7 +178,7 @@ Deno.test({
         },
       });
       await page.goto(`${site.address}/etl/new`);
-      await page.getByRole("button", { name: "Start anew" }).click();
+      await page.getByRole("button", { name: "Start again" }).click();
       assert.equal(await page.locator("#field-pool").inputValue(), "");
       await page.reload();
       await hydrated(page);

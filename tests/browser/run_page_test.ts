@@ -110,7 +110,7 @@ Deno.test({
       assert.equal(csv.match(/not a time/g)!.length >= 25, true);
       const log = page.locator('[aria-labelledby="log-title"]');
       await log.getByRole("searchbox").fill("no such line");
-      await log.getByText("No line has this.").waitFor();
+      await log.getByText("No line matches.").waitFor();
       await log.getByRole("searchbox").fill("RUN SUMMARY");
       await log.locator(".log-line").first().waitFor();
       assert.equal(await log.locator(".log-line").count(), 1);

@@ -45,7 +45,7 @@ Deno.test({
       await dialog(page).getByRole("button", { name: "Pause" }).click();
       await page.locator("tbody").getByText("paused").waitFor();
       await page.getByRole("button", { name: "Resume nightly" }).click();
-      await page.getByText("nightly goes on with its next slot.").waitFor();
+      await page.getByText("nightly continues with its next slot.").waitFor();
 
       await page.getByRole("button", { name: "Remove nightly" }).click();
       await dialog(page).getByRole("button", { name: "Remove" }).click();
@@ -73,7 +73,7 @@ Deno.test({
       await dialog(page).getByRole("button", { name: "Count them" }).click();
       await dialog(page).getByText("3 slots would be run.").waitFor();
       await dialog(page).getByRole("button", { name: "Run 3 slots" }).click();
-      await dialog(page).getByText("3 runs are asked for.").waitFor();
+      await dialog(page).getByText("3 runs are requested.").waitFor();
       await dialog(page).locator(".slot-rows > li").nth(7).waitFor();
       await screenshot(page, "schedule_slots_1280_light");
       await assertAccessible(page, "slots of a schedule");
