@@ -154,7 +154,7 @@ Deno.test({
     const seen = await html(viewer);
     assert.match(seen, /payload\.colour/);
     assert.doesNotMatch(seen, />green<|>red<|>blue</);
-    assert.match(seen, /shown to operators and admins/);
+    assert.match(seen, /shown only to operators and admins/);
     // what is rendered once for many is rendered for each role
     const runs = (bearer: string) =>
       fetch(`${site.address}/etl/runs`, {

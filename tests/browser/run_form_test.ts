@@ -162,7 +162,7 @@ Deno.test({
 
       await page.goto(`${site.address}/etl/runs`);
       await page.goto(`${site.address}/etl/new`);
-      await page.getByText("This is what the form held").waitFor();
+      await page.getByText("Your previous input was restored").waitFor();
       assert.equal(await page.locator("#field-source-path").inputValue(), "seattle-weather.csv");
       await page.getByRole("button", { name: "Schedule this" }).click();
       await page.waitForURL("**/etl/schedules#new");

@@ -54,7 +54,7 @@ Deno.test({
       await page.waitForURL(`**/etl/runs/${failed[0]}`);
       await hydrated(page);
       await find("no such thing '\\");
-      await main.getByText("Nothing has").waitFor();
+      await main.getByText("No results for").waitFor();
 
       await page.evaluate("document.activeElement.blur()");
       await page.keyboard.press("?");

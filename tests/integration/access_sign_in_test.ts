@@ -83,7 +83,7 @@ Deno.test("the cookie is for this host alone, and needs TLS except on this machi
   const here = await attributes("localhost:8080");
   assert.match(here, /^etl_session=.*HttpOnly; SameSite=Strict$/);
   const plain = await engine.request("/etl/sign-in", { headers: { ...html, host: "etl.example" } });
-  assert.match(await plain.text(), /not reached over https/);
+  assert.match(await plain.text(), /not opened over https/);
 });
 
 Deno.test("a wrong token is refused on the page, in the viewer's language", async (t) => {

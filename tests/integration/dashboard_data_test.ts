@@ -63,7 +63,7 @@ Deno.test("a table that a client keeps locked holds up neither the page of its d
     await assert.rejects(proposeColumns(engine.sql, "public.locked", 100), { code: "55P03" });
     const page = await engine.request("/etl/datasets/public.locked");
     assert.equal(page.status, 200);
-    assert.match(await page.text(), /could not be looked at within 3 seconds/);
+    assert.match(await page.text(), /could not be read within 3 seconds/);
     const proposal = await engine.request("/api/datasets/public.locked/columns/proposal");
     assert.equal(proposal.status, 503, await proposal.text());
   } finally {
