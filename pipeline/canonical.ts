@@ -58,6 +58,8 @@ interface Shape {
   /** `{"key":` for the first, `,"key":` for the others. */
   prefixes: string[];
   places: Place[];
+  /** An object whose members come in the sorted order, to be filled; null where JavaScript has an order of its own. */
+  copy: Record<string, Json> | null;
 }
 
 // deno-lint-ignore no-control-regex
@@ -119,8 +121,12 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
     shape = shapeOf(keys);
     place.shape = shape;
   }
-  const { sorted, prefixes, places } = shape;
+  const { sorted, prefixes, places, copy } = shape;
   const digits = digitsOf(value);
+  // the engine's own writer is faster than any that is written in it
+  if (copy !== null && digits === undefined && fill(copy, value, sorted)) {
+    return JSON.stringify(copy);
+  }
   let text = "";
   if (digits !== undefined) {
     for (let i = 0; i < sorted.length; i++) {
@@ -137,6 +143,30 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
   }
   return text + "}";
 }
+
+/** Fills a copy with members that JSON.stringify writes as canonical JSON has them; false where one is something else. */
+function fill(
+  copy: Record<string, Json>,
+  value: { [key: string]: Json },
+  sorted: string[],
+): boolean {
+  for (let i = 0; i < sorted.length; i++) {
+    const key = sorted[i]!;
+    const member = value[key]!;
+    if (typeof member === "number") {
+      if (!Number.isFinite(member)) return false;
+    } else if (typeof member !== "string" && typeof member !== "boolean" && member !== null) {
+      return false;
+    }
+    copy[key] = member;
+  }
+  return true;
+}
+
+/** Names with a place or a meaning of their own in an object of JavaScript. */
+const PARTICULAR = /^(?:\d+|__proto__)$/;
+/** Objects of more members are no longer the engine's fast ones. */
+const MAX_COPIED = 64;
 
 /** A Date, Map or Promise has no keys either, and would be lost without a word. */
 function emptyText(value: object): string {
@@ -160,6 +190,9 @@ function shapeOf(given: string[]): Shape {
     sorted,
     prefixes: sorted.map((key, i) => `${i === 0 ? "{" : ","}${stringText(key)}:`),
     places: sorted.map(() => ({ shape: null })),
+    copy: sorted.length > MAX_COPIED || sorted.some((key) => PARTICULAR.test(key))
+      ? null
+      : Object.fromEntries(sorted.map((key) => [key, null])),
   };
 }
 

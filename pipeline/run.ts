@@ -76,7 +76,14 @@ import { cursorOutcome } from "./stages/finalize.ts";
 import { noSuite, suiteFailed } from "./stages/ge_validate.ts";
 import { fetchAside } from "./workers/aside.ts";
 import type { WorkerPool } from "./workers/pool.ts";
-import type { ChunkDecision, PrepareResult, RunContext, TaskKind, Tasks } from "./workers/task.ts";
+import type {
+  ChunkDecision,
+  PrepareResult,
+  PublishResult,
+  RunContext,
+  TaskKind,
+  Tasks,
+} from "./workers/task.ts";
 import type { TypedColumn, TypedTable } from "../store/row_layout.ts";
 import { addMetadataColumns, checkOwnTable, ownTable } from "../store/own_tables.ts";
 import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
@@ -85,6 +92,9 @@ import { beginFirstLoad, endFirstLoad } from "../store/first_load.ts";
 import type { Stage } from "../vocabulary/words.ts";
 import { findSuite } from "../store/suites.ts";
 import { type Params, paramsSchema } from "./params.ts";
+
+/** Rows from which on an empty table gets its indexes when the rows are there. */
+const FIRST_LOAD_ROWS = 100_000;
 
 /** What a run needs of its server. */
 export interface RunDeps {
@@ -165,14 +175,19 @@ class RunExecution {
   #reread = false;
   /** What lifts the time limits of stages that go on. */
   readonly #limits = new Map<Stage, () => void>();
+  /** Rows that its table has refused. */
+  #refused = 0;
   /** Where other servers help with it. */
   #shared: SharedRun | null = null;
+  /** Whether this attempt or an earlier one may have left something of the run in schema etl. */
+  #leaves: boolean;
   /** What was found on the way. */
   readonly #warnings: string[] = [];
 
   constructor(run: RunRow, deps: RunDeps) {
     this.#run = run;
     this.#deps = deps;
+    this.#leaves = run.attempt > 1;
     this.#log = deps.log.with({ run_id: run.run_id, attempt: run.attempt });
     this.#tracker = new StageTracker(run.attempt, {
       onBegin: (stage) => {
@@ -271,6 +286,7 @@ class RunExecution {
     });
     const same = await this.#sameToShare(chunks);
     const fillManifest = same !== null || comparison === "join";
+    this.#leaves ||= fillManifest;
     if (fillManifest && !await createManifest(sql, this.#run)) {
       this.#control.halt("replaced");
       this.#control.throwIfHalted();
@@ -278,32 +294,74 @@ class RunExecution {
     if (same !== null) await this.#share(chunks, same);
     const metas = await this.#prepare(chunks, fillManifest);
     this.#tracker.begin("load");
-    const decisions = await this.#resolve(metas, { comparison, destinationRows: destination.rows });
-    if (params.dry_run) {
-      await storeDryRunCounts(sql, this.#run, decisions);
-      for (const { inserts, updates, events } of decisions) {
-        this.#tracker.add("load", { in: events, out: inserts + updates });
-      }
+    let heldBack: number;
+    if (this.#isAlone(chunks, metas, comparison)) {
+      heldBack = await this.#publishAlone(
+        metas[0]!,
+        comparison as "none" | "lookup",
+        destination.rows,
+      );
     } else {
-      const published = new Set<number>();
-      for (const { chunkNo, state, events, written } of chunks) {
-        if (state !== "published") continue;
-        published.add(chunkNo);
-        this.#tracker.add("load", { in: events, out: written });
-      }
-      const open = decisions.filter(({ chunkNo }) => !published.has(chunkNo));
-      const shared = this.#shared;
-      const publish = () =>
-        shared === null ? this.#publish(open) : this.#publishTogether(shared, published);
-      if (comparison === "none") await this.#publishFirst(open, publish);
-      else await publish();
+      const how = { comparison, destinationRows: destination.rows };
+      const decisions = await this.#resolve(metas, how);
+      heldBack = decisions.reduce((sum, each) => sum + each.heldBack, 0);
+      await this.#loadAs(decisions, chunks, comparison);
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
     if (params.layout === "typed" && !destination.filled && !params.dry_run) {
       await analyzeTable(sql, `${params.schema_name}.${params.table_name}`);
     }
-    return this.#succeeded(metas, heldBackWarning(decisions));
+    return this.#succeeded(metas, heldBackWarning(heldBack));
+  }
+
+  /** Publishes what was decided, but for chunks that an earlier attempt has published; a dry run only counts it. */
+  async #loadAs(
+    decisions: ChunkDecision[],
+    chunks: PlannedChunk[],
+    comparison: Comparison,
+  ): Promise<void> {
+    if (this.#context.params.dry_run) {
+      await storeDryRunCounts(this.#deps.sql, this.#run, decisions);
+      for (const { inserts, updates, events } of decisions) {
+        this.#tracker.add("load", { in: events, out: inserts + updates });
+      }
+      return;
+    }
+    const published = new Set<number>();
+    for (const { chunkNo, state, events, written } of chunks) {
+      if (state !== "published") continue;
+      published.add(chunkNo);
+      this.#tracker.add("load", { in: events, out: written });
+    }
+    const open = decisions.filter(({ chunkNo }) => !published.has(chunkNo));
+    const shared = this.#shared;
+    const publish = () =>
+      shared === null ? this.#publish(open) : this.#publishTogether(shared, published);
+    if (comparison === "none") await this.#publishFirst(open, publish);
+    else await publish();
+  }
+
+  /** Whether all of the run is one chunk that is still to be published: then it is compared in the same transaction. */
+  #isAlone(chunks: PlannedChunk[], metas: SpillMeta[], comparison: Comparison): boolean {
+    const { firstLoadRows = FIRST_LOAD_ROWS } = this.#deps.settings;
+    return chunks.length === 1 && chunks[0]!.state !== "published" && comparison !== "join" &&
+      this.#shared === null && !this.#context.params.dry_run && metas[0]!.events < firstLoadRows;
+  }
+
+  /** Compares and publishes the only chunk; answers how many rows were held back. */
+  async #publishAlone(
+    { chunkNo, events, counts: { files, deletions } }: SpillMeta,
+    comparison: "none" | "lookup",
+    destinationRows: number,
+  ): Promise<number> {
+    this.#control.throwIfHalted();
+    const chunk = { chunkNo, events, deletions, ...(files === undefined ? {} : { files }) };
+    const alone = { chunk, comparison, destinationRows };
+    const result = await this.#submit("publish", { alone }, chunkNo);
+    this.#notePublished(events, result);
+    this.#warnings.push(...keysOfFilesWarning(result.keysOfFiles));
+    return result.heldBack ?? 0;
   }
 
   /** The outcome of a run whose stages ended well. */
@@ -730,7 +788,7 @@ class RunExecution {
     decisions: ChunkDecision[],
     publish: () => Promise<void>,
   ): Promise<void> {
-    const { sql, settings: { firstLoadRows = 100_000 } } = this.#deps;
+    const { sql, settings: { firstLoadRows = FIRST_LOAD_ROWS } } = this.#deps;
     const rows = decisions.reduce((sum, { inserts }) => sum + inserts, 0);
     const began = rows >= firstLoadRows && await beginFirstLoad(sql, this.#run);
     try {
@@ -755,19 +813,22 @@ class RunExecution {
   }
 
   async #publish(decisions: ChunkDecision[]): Promise<void> {
-    let refused = 0;
     await forEachLane(decisions, this.#lanes, async (decision) => {
       this.#control.throwIfHalted();
       const result = await this.#submit("publish", { decision }, decision.chunkNo);
-      refused += result.refused;
-      if (refused > MAX_QUARANTINE) {
-        throw tooManyRejected(`The table refused more than ${MAX_QUARANTINE} rows`, undefined);
-      }
-      this.#tracker.add("load", {
-        busyMs: result.elapsedMs,
-        in: decision.events,
-        out: result.inserted + result.updated,
-      });
+      this.#notePublished(decision.events, result);
+    });
+  }
+
+  #notePublished(events: number, result: PublishResult): void {
+    this.#refused += result.refused;
+    if (this.#refused > MAX_QUARANTINE) {
+      throw tooManyRejected(`The table refused more than ${MAX_QUARANTINE} rows`, undefined);
+    }
+    this.#tracker.add("load", {
+      busyMs: result.elapsedMs,
+      in: events,
+      out: result.inserted + result.updated,
     });
   }
 
@@ -780,6 +841,7 @@ class RunExecution {
       tracker: this.#tracker,
       control: this.#control,
       validation: this.#validation,
+      leaves: this.#leaves,
       spoolDir: this.#deps.settings.spoolDir,
       outageMinutes: this.#deps.settings.outageMinutes ?? 30,
     };
@@ -829,8 +891,7 @@ function notSteady(): Problem {
 }
 
 /** What a late run says of the rows that it left as they are. */
-function heldBackWarning(decisions: ChunkDecision[]): string[] {
-  const count = decisions.reduce((sum, { heldBack }) => sum + heldBack, 0);
+function heldBackWarning(count: number): string[] {
   if (count === 0) return [];
   return [
     `${
@@ -876,22 +937,28 @@ export async function runContext(
   const adapter = adapterFor(source);
   const { incremental } = adapter;
   const uploadId = adapter.upload?.(source);
-  const hides = await privateFields(
-    sql,
-    run.run_id,
-    settings.hashSecret === null ? null : secretMark(settings.hashSecret),
-  );
+  const hashMark = settings.hashSecret === null ? null : secretMark(settings.hashSecret);
+  // raises what is wrong with the conf before anything else is looked up
+  const hides = await privateFields(sql, run.run_id, hashMark);
   const params = { ...asked, ...hides };
-  const hashed = run.replay_of === null ? [] : await hashedBefore(sql, run.replay_of);
-  const atHand = adapter.atHand &&
-    (uploadId === undefined || !await isLargeUpload(sql, uploadId));
+  const hasCursor = (incremental || cursorOf(source) !== undefined) && !params.full_refresh &&
+    !["replace", "mirror"].includes(params.write);
+  const [hashed, isLarge, place, table, position, suite] = await Promise.all([
+    run.replay_of === null ? [] : hashedBefore(sql, run.replay_of),
+    adapter.atHand && uploadId !== undefined && isLargeUpload(sql, uploadId),
+    placeOf(sql, run),
+    params.layout === "typed" ? tableOf(sql, params) : null,
+    hasCursor ? cursorPosition(sql, sourceName, dataset) : null,
+    findSuite(sql, params.suite, dataset),
+  ]);
+  const atHand = adapter.atHand && !isLarge;
   return {
     runId: run.run_id,
     attempt: run.attempt,
     serverId,
     holder,
     isReplay: run.replay_of !== null,
-    ...await placeOf(sql, run),
+    ...place,
     appends: params.write === "append",
     // a replay has what was rejected, and nothing else
     replaces: params.write === "replace" && run.replay_of === null,
@@ -900,15 +967,12 @@ export async function runContext(
     buries: false,
     params,
     privacy: privacyOf(params, settings.hashSecret, hashed),
-    table: params.layout === "typed" ? await tableOf(sql, params) : null,
+    table,
     sourceName,
     chunkSize: atHand || run.origins.chunk_size !== "default" ? params.chunk_size : null,
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
-    cursorPosition: (incremental || cursorOf(source) !== undefined) && !params.full_refresh &&
-        !["replace", "mirror"].includes(params.write)
-      ? await cursorPosition(sql, sourceName, dataset)
-      : null,
+    cursorPosition: position,
     spillDir: holder === null
       ? runDir(settings.spoolDir, run.run_id)
       : sharedDir(settings.spoolDir, { runId: run.run_id, serverId }),
@@ -918,7 +982,7 @@ export async function runContext(
     connections: settings.connections,
     target: adapterFor(source).target?.(source, settings.remotes),
     limits: settings.limits,
-    suite: parseJson(await findSuite(sql, params.suite, dataset) ?? "null") as Plain | null,
+    suite: parseJson(suite ?? "null") as Plain | null,
     traceparent: run.traceparent,
   };
 }

@@ -33,6 +33,8 @@ export interface Ending {
   control: RunControl;
   /** What the suite found; null where none has judged. */
   validation: ValidationResult | null;
+  /** Whether something of the run may be left in schema etl: a manifest, or what other servers know of it. */
+  leaves: boolean;
   spoolDir: string;
   outageMinutes?: number;
 }
@@ -110,10 +112,12 @@ export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise
 }
 
 /** What the run has left on disk and in schema etl is needed no more: a retry prepares again. */
-async function removeOwn({ sql, run, log, spoolDir }: Ending): Promise<void> {
+async function removeOwn({ sql, run, log, leaves, spoolDir }: Ending): Promise<void> {
   try {
-    await dropManifests(sql, run);
-    await unshareRun(sql, run);
+    if (leaves) {
+      await dropManifests(sql, run);
+      await unshareRun(sql, run);
+    }
     await Deno.remove(runDir(spoolDir, run.run_id), { recursive: true });
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;

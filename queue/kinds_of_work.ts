@@ -22,8 +22,13 @@ export function workOnRequests(loop: WorkLoop, sql: Sql): void {
     const failures: unknown[] = [];
     const attempt = (part: () => Promise<unknown>) => part().catch((error) => failures.push(error));
     const admit = async () => {
-      if (await admitRuns(sql) > 0) loop.wake("runs");
+      const found = await admitRuns(sql);
+      if (found.admitted > 0) loop.wake("runs");
+      return found;
     };
+    // mostly a place was asked for, or became free, and that is all
+    const { cancels, requests } = await admit().catch(() => ({ cancels: true, requests: true }));
+    if (!cancels && !requests) return null;
     await attempt(async () => {
       let admitted = performance.now();
       while (await acceptRun(sql)) {

@@ -134,8 +134,13 @@ async function health(deps: AppDeps) {
   };
   try {
     const sql = deps.probe ?? deps.sql;
-    const database = await deadline(databaseHealth(sql, deps.config), ANSWER_LIMIT_MS);
-    const checks = await deadline(originalChecks(sql), ANSWER_LIMIT_MS) as Checks;
+    const [database, checks] = await deadline(
+      Promise.all([
+        databaseHealth(sql, deps.config),
+        originalChecks(sql) as Promise<Checks>,
+      ]),
+      ANSWER_LIMIT_MS,
+    );
     const problems = [...database.problems, ...(draining ? ["this server is stopping"] : [])];
     const dispatch = listening
       ? "notify"

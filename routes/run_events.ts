@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { isOver } from "../vocabulary/words.ts";
 import type { RunDetail } from "../vocabulary/run_schema.ts";
-import { runDetail } from "../store/run_views.ts";
+import { runDetail, runState } from "../store/run_views.ts";
 import { baseOf, runBelow } from "./shared/base_path.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { staysOpen, Turns } from "./shared/load.ts";
@@ -168,11 +168,14 @@ export async function waitForEnd(
   const onAbort = () => over.resolve();
   signal.addEventListener("abort", onAbort);
   try {
+    // it may have ended before anybody was told; all of it is only looked up at its end
+    const state = await runState(deps.sql, runId);
+    if (state !== null && !isOver(state)) await within(pollMs(deps), over.promise);
     for (;;) {
+      over = Promise.withResolvers();
       const run = await look(deps, runId);
       if (run === null || hasEnded(run) || signal.aborted) return run!;
       await within(pollMs(deps), over.promise);
-      over = Promise.withResolvers();
     }
   } finally {
     signal.removeEventListener("abort", onAbort);

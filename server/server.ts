@@ -104,7 +104,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   // readiness and metrics are asked for most when everything else is busy
   const probe = new Database(config.dsn, {
     applicationName: "etl-improved probe",
-    max: 2,
+    max: 4,
     prepare: config.preparedStatements,
     probeMs: config.probeMs,
   });
@@ -158,6 +158,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
     dsn: config.dsn,
     name: `${serverId}-worker`,
     probeMs: config.probeMs,
+    keepPlans: config.preparedStatements,
     permissions: workerPermissions({
       dsns: [config.dsn, ...Object.values(config.connections)],
       dataDir: resolve(config.dataDir),

@@ -1952,7 +1952,9 @@ begin
   end if;
   if kind = 'string' then
     what := case when parent <> '' and value <> '""' and (
-          etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
+          -- a look that costs next to nothing before one that costs a call
+          parent ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
+          and etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
             or path[cardinality(path) - 1] in ('headers', 'auth', 'query', 'params'))
           or path[cardinality(path) - 1] = 'headers' and etl.looks_drawn(value #>> '{}')) then 'what authorises'
       else etl.secret_in(value #>> '{}') end;
@@ -2060,6 +2062,13 @@ begin
   return shown;
 end $$;
 
+-- The parameters of a run as they may be shown and audited: a default is ours, and holds no secret.
+create or replace function etl.shown_params(params jsonb, origins jsonb) returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select params || etl.without_secrets(coalesce((
+    select jsonb_object_agg(p.key, p.value) from jsonb_each(params) as p where origins ->> p.key is distinct from 'default'), '{}'))
+$$;
+
 -- A row of configurations, schedules or variables as it may be shown and audited.
 create or replace function etl.shown_row(named jsonb) returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
@@ -2161,7 +2170,7 @@ $$;
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
 drop function if exists etl.reference_errors(jsonb);
 create or replace function etl.reference_errors(params jsonb, origins jsonb) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 declare
   errors jsonb := '[]';
   chosen_suite text;
@@ -2217,7 +2226,7 @@ comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a c
 -- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
 create or replace function etl.resolve_request(
   conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
-) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+) language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 declare
   resolved record;
 begin
@@ -3871,6 +3880,10 @@ begin
         'expected', format('%s, or leave it out; `etl dataset alter %s --%s FIELDS` changes it', known -> kind, named, kind));
     end if;
   end loop;
+  -- most runs
+  if params -> 'exclude' = '[]' and params -> 'hash' = '[]' then
+    return errors;
+  end if;
   return errors || coalesce((
     select jsonb_agg(jsonb_build_object('field', w.kind, 'value', w.path, 'code', 'conflict', 'message', w.message, 'expected', w.expected))
     from (
@@ -4295,7 +4308,7 @@ declare
   audit_table text := etl.home_of(run.schema_name, run.audit_table_name, 'public.etl_improved_audit');
 begin
   execute format('insert into %s (run_id, run_label, event, status, actor, params, details) values ($1, $2, $3, $4, $5, $6, $7)', audit_table)
-    using run.run_id, run.run_label, event, run.state, actor, etl.without_secrets(run.params), details;
+    using run.run_id, run.run_label, event, run.state, actor, etl.shown_params(run.params, run.origins), details;
 end $$;
 
 -- Asks for a run: parameters resolved and checked, run row, idempotency key. Everything that others could have to wait
@@ -4305,7 +4318,7 @@ end $$;
 -- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
 -- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   key text := options ->> 'idempotency_key';
   immediate boolean := coalesce((options ->> 'immediate')::boolean, false);
@@ -4455,7 +4468,7 @@ $$;
 -- Does for a run that was asked for in SQL what had to wait for the commit: makes its destination and applies overlap.
 -- What is wrong ends the run; what may pass is tried again. Answers whether there was one.
 create or replace function etl.accept_run() returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   run etl.runs;
   older uuid;
@@ -4498,14 +4511,7 @@ comment on function etl.accept_run() is 'makes destination and way for a run tha
 -- sql/runs/admit.sql
 -- Waiting runs get a place in their pool, in order; a server claims them and starts attempts.
 
--- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
--- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
--- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
-create or replace function etl.turn_of(run etl.runs) returns timestamptz
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
-    - (run).priority * interval '1 minute'
-$$;
+drop function if exists etl.turn_of(etl.runs);
 
 -- A server that executes runs says every few seconds that it is there; one that has not for 20 s does not count.
 create or replace function etl.prolong_server(server_id text, version text, run_slots integer) returns void
@@ -4547,9 +4553,11 @@ comment on function etl.runnable_runs() is 'what an autoscaler follows: runs tha
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
 -- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request. A run that waits for
--- the end of an outage has no place and keeps both busy.
+-- the end of an outage has no place and keeps both busy. A run's turn is when it was asked for or its label had its last turn,
+-- whichever is later, so that labels share a pool and nobody who asks later can keep on going first. A step of priority
+-- counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
 create or replace function etl.admit_runs() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   pool record;
   chosen record;
@@ -4575,7 +4583,9 @@ begin
         select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
         where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
       ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at, etl.turn_of(r) as turn
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at,
+          greatest(r.requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = r.run_label))
+            - r.priority * interval '1 minute' as turn
         from etl.runs as r
         where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
           and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
@@ -4697,7 +4707,7 @@ end $$;
 -- A server takes a run up: a new attempt, which fences every earlier one out.
 -- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   run etl.runs;
 begin
@@ -4739,7 +4749,7 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   chosen uuid;
   busy boolean;
@@ -4770,7 +4780,7 @@ comment on function etl.claim_run(text, integer, uuid[]) is 'takes up an admitte
 -- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
 create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
 returns table (is_current boolean, cancel_requested boolean)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   run etl.runs;
 begin
@@ -4810,7 +4820,7 @@ $$;
 -- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
 create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
 returns table (chunk_no integer, state text)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   dropped text := etl.dropped_version(plan_chunks.run_id);
 begin
@@ -5202,7 +5212,7 @@ end $$;
 -- attempt that another has replaced. Answers the run as it was stored.
 -- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   run etl.runs;
   totals record;
@@ -6445,7 +6455,7 @@ create or replace trigger note_run_end after update on etl.runs
 -- or done twice however the server ends. One at a time, so that ends are judged in their order. Answers the end with
 -- what telemetry wants to know, or {run_id, failed}: then it is taken again after 30 s; nothing where none waits.
 create or replace function etl.consume_run_end() returns setof jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set jit = off as $$
 declare
   run etl.runs;
   ended etl.run_ends;
@@ -7946,6 +7956,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.release_helpers', 'server', 'execute'),
     ('function', 'etl.advance_shared_run', 'server', 'execute'),
     ('function', 'etl.unshare_run', 'server', 'execute'),
+    ('function', 'etl.shown_params', 'server', 'execute'),
     ('function', 'etl.shown_row', 'server', 'execute'),
     ('function', 'etl.source_name', 'server', 'execute'),
     ('function', 'etl.start_run', 'server', 'execute'),
@@ -7962,7 +7973,6 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.to_date', 'everybody', 'execute'),
     ('function', 'etl.to_numeric', 'everybody', 'execute'),
     ('function', 'etl.to_timestamptz', 'everybody', 'execute'),
-    ('function', 'etl.turn_of', 'server', 'execute'),
     ('function', 'etl.tell_maintenance', 'server', 'execute'),
     ('function', 'etl.typed_view_fixed', 'server', 'execute'),
     ('function', 'etl.typed_view_sql', 'server', 'execute'),
@@ -8030,7 +8040,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('236d2d3fd304f2d47d8ed7f8e42fe44262f9dc6381f7b89d5545e6b870f80ae0')
+insert into etl.setups (checksum) values ('76614baa116edb2bf95e4ead47618f4152b9fdefa570e27321917df0db6b0960')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8038,4 +8048,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"236d2d3fd304f2d47d8ed7f8e42fe44262f9dc6381f7b89d5545e6b870f80ae0","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"76614baa116edb2bf95e4ead47618f4152b9fdefa570e27321917df0db6b0960","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -1,4 +1,4 @@
-import type { Client } from "./pg.ts";
+import { type Client, planned } from "./pg.ts";
 import { REFUSED } from "./quarantine.ts";
 
 /** The counters of a chunk that prepare knows. */
@@ -50,20 +50,20 @@ export async function lockChunk(
   chunkNo: number,
 ): Promise<LockedChunk> {
   const shared = typeof fence.holder === "string";
-  const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>({
-    text:
-      `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8,
+  const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>(planned(
+    client,
+    `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8,
         c.deletions::float8, c.deleted::float8, c.marked::float8
       from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
       ${
-        shared
-          ? "join etl.shared_chunks as h on h.run_id = c.run_id and h.chunk_no = c.chunk_no and h.holder = $4"
-          : ""
-      }
+      shared
+        ? "join etl.shared_chunks as h on h.run_id = c.run_id and h.chunk_no = c.chunk_no and h.holder = $4"
+        : ""
+    }
       where c.run_id = $1 and c.chunk_no = $2 for update of c${shared ? ", h" : ""}`,
-    values: [fence.runId, chunkNo, fence.attempt, ...(shared ? [fence.holder] : [])],
-  });
+    [fence.runId, chunkNo, fence.attempt, ...(shared ? [fence.holder] : [])],
+  ));
   if (rows[0] === undefined) throw new FencedOut(fence);
   const { state, ...counts } = rows[0];
   return { state, counts };
@@ -89,15 +89,16 @@ export async function markPrepared(
   chunk: PreparedChunk,
 ): Promise<void> {
   const { counts } = chunk;
-  await client.query({
-    text: `update etl.chunks set
+  await client.query(planned(
+    client,
+    `update etl.chunks set
         state = case when state = 'published' then state else 'prepared' end,
         attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
         records_read = $6, rejected = $7 + refused.count, filtered = $8, extra = $9, events = $10 - refused.count,
         cursor_nulls = $11, server_id = $12, prepared_at = clock_timestamp(), error = null
       from (select count(*) from etl.quarantine where run_id = $1 and chunk_no = $2 and rule = '${REFUSED}') as refused
       where run_id = $1 and chunk_no = $2`,
-    values: [
+    [
       fence.runId,
       chunk.chunkNo,
       chunk.worker,
@@ -111,7 +112,7 @@ export async function markPrepared(
       counts.cursor_nulls,
       chunk.serverId,
     ],
-  });
+  ));
 }
 
 export interface PublishedCounts {
@@ -143,13 +144,14 @@ export async function markPublished(
   chunkNo: number,
   counts: PublishedCounts & { worker: string; loadMs: number; table: string },
 ): Promise<void> {
-  const { rowCount } = await client.query({
-    text: `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
+  const { rowCount } = await client.query(planned(
+    client,
+    `update etl.chunks set state = 'published', worker = $3, inserted = $4, updated = $5,
         unchanged = $6, duplicates = $7, rejected = rejected + $10, events = events - $10, stage_ms = stage_ms || jsonb_build_object('load', $8::float8),
         deletions = $11, deleted = $12, marked = $13, published_at = clock_timestamp()
       where run_id = $1 and chunk_no = $2
         and not exists (select from etl.first_loads where relation = to_regclass($9) and run_id <> $1)`,
-    values: [
+    [
       fence.runId,
       chunkNo,
       counts.worker,
@@ -164,7 +166,7 @@ export async function markPublished(
       counts.deleted,
       counts.marked,
     ],
-  });
+  ));
   if (rowCount === 0) throw new KeyMissing();
 }
 

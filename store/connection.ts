@@ -8,6 +8,11 @@ export interface TransactionOptions {
   retry: RetryPolicy;
   /** statement_timeout in ms for the transaction; 0: none. */
   statementTimeoutMs: number;
+  /**
+   * Whether the commit waits for the disk; default true. What need not be there after a crash, unless something later
+   * is: the log is written in order, so a later commit that waits takes this one along.
+   */
+  durable?: boolean;
   /** Shown in pg_stat_activity while the transaction lasts; default: the connection's name. */
   name?: string;
 }
@@ -15,6 +20,8 @@ export interface TransactionOptions {
 export interface ConnectionOptions {
   /** Milliseconds between two looks whether a silent connection is still there; default 10,000. */
   probeMs?: number | undefined;
+  /** Whether it may keep plans of statements, as it has no pooler before it; default false. */
+  keepPlans?: boolean | undefined;
 }
 
 /** The connection gave no sign of life while the server waited for the client: the network between them is gone. */
@@ -33,6 +40,7 @@ export class Connection {
   readonly #dsn: string;
   readonly #applicationName: string;
   readonly #probeMs: number;
+  readonly #keepPlans: boolean | undefined;
   #client: Client | null = null;
   /** Backend of the transaction in hand. */
   #pid: number | null = null;
@@ -41,6 +49,7 @@ export class Connection {
     this.#dsn = dsn;
     this.#applicationName = applicationName;
     this.#probeMs = options.probeMs ?? 10_000;
+    this.#keepPlans = options.keepPlans;
   }
 
   /**
@@ -53,7 +62,10 @@ export class Connection {
 
   async #once<T>(options: TransactionOptions, run: (client: Client) => Promise<T>): Promise<T> {
     options.retry.signal?.throwIfAborted();
-    this.#client ??= await connect(this.#dsn, { applicationName: this.#applicationName });
+    this.#client ??= await connect(this.#dsn, {
+      applicationName: this.#applicationName,
+      keepPlans: this.#keepPlans,
+    });
     const client = this.#client;
     const lost = Promise.withResolvers<never>();
     lost.promise.catch(() => {});
@@ -94,6 +106,7 @@ export class Connection {
     // several statements in one round trip; the last tells which backend this is, also behind a pooler
     const results = await client.query(
       `begin; set local statement_timeout = ${Math.trunc(options.statementTimeoutMs)};
+      ${options.durable === false ? "set local synchronous_commit = off; " : ""}
       set local application_name = '${name}'; select pg_backend_pid() as pid`,
     ) as unknown as { rows: { pid: number }[] }[];
     this.#pid = results.at(-1)!.rows[0]!.pid;

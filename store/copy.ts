@@ -35,6 +35,14 @@ export async function copyIn(
   return stream.rowCount ?? 0;
 }
 
+/** What a field of COPY text says, as this program writes them; null for \\N. */
+export function copiedText(field: string): string | null {
+  if (field === "\\N") return null;
+  return field.includes("\\")
+    ? field.replace(/\\(.)/g, (_, c) => c === "t" ? "\t" : c === "n" ? "\n" : c === "r" ? "\r" : c)
+    : field;
+}
+
 const BLOCK_BYTES = 1 << 18;
 /** Blocks that may wait for the reader before the server is held back. */
 const MAX_WAITING = 4;

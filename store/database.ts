@@ -33,21 +33,36 @@ export class Database {
   readonly #probeMs: number;
   readonly #statements = new StatementWatch();
   #current: Sql;
+  #first: FirstChoice[];
   #listening: Sql | null = null;
   #failures = 0;
 
   constructor(dsn: string, options: DatabaseOptions) {
     this.#target = connectionTarget(dsn);
     this.#options = options;
-    this.#current = this.#open(options.max ?? 6);
+    [this.#current, this.#first] = this.#openAll();
     this.sql = new Proxy(function () {} as unknown as Sql, {
       apply: (_target, _this, args) =>
-        this.#statements.watch(Reflect.apply(this.#current, undefined, args)),
+        this.#statements.watch(Reflect.apply(this.#current, undefined, args), this.#choose),
       get: (_target, name) => Reflect.get(this.#current, name),
     });
     this.#probeMs = options.probeMs ?? 10_000;
     this.#timer = setInterval(() => void this.#probe(), this.#probeMs);
   }
+
+  /** All connections but the one that listens: those that are chosen first, and the others. */
+  #openAll(): [Sql, FirstChoice[]] {
+    const max = this.#options.max ?? 6;
+    const first = max < 2 * FIRST_CHOICES ? 0 : FIRST_CHOICES;
+    return [
+      this.#open(max - first),
+      Array.from({ length: first }, () => new FirstChoice(this.#open(1))),
+    ];
+  }
+
+  /** Sends a statement over the first of the chosen connections that is free, else over one of the others. */
+  readonly #choose = (sent: Sent): (() => void) | undefined =>
+    this.#first.find(({ free }) => free)?.take(sent);
 
   #open(max: number): Sql {
     const { applicationName, prepare = true } = this.#options;
@@ -127,9 +142,9 @@ export class Database {
 
   async #reopen(): Promise<void> {
     this.#failures = 0;
-    const [old, oldListening] = [this.#current, this.#listening];
-    this.#current = this.#open(this.#options.max ?? 6);
-    await old.end({ timeout: 0 }).catch(() => {});
+    const [old, oldListening] = [[this.#current, ...this.#first], this.#listening];
+    [this.#current, this.#first] = this.#openAll();
+    await Promise.all(old.map((each) => each.end({ timeout: 0 }).catch(() => {})));
     if (oldListening === null) return;
     await oldListening.end({ timeout: 0 }).catch(() => {});
     this.#listening = this.#open(1);
@@ -141,13 +156,45 @@ export class Database {
   /** Ends all connections, after `timeoutSeconds` whatever is going on; default 5. */
   async close({ timeoutSeconds = 5 } = {}): Promise<void> {
     clearInterval(this.#timer);
-    await this.#current.end({ timeout: timeoutSeconds });
+    const all = [this.#current, ...this.#first];
+    await Promise.all(all.map((each) => each.end({ timeout: timeoutSeconds })));
     await this.#listening?.end({ timeout: timeoutSeconds });
   }
 }
 
-/** The part of a postgres.js query that its types leave out: the backend that has the statement. */
+/** Connections that get a statement whenever they are free. */
+const FIRST_CHOICES = 2;
+
+/**
+ * A connection that gets statements before the others. The driver uses its connections in turns, and each of them plans each
+ * statement, with every one of the functions that it calls, for itself: what few do is planned already.
+ */
+class FirstChoice {
+  readonly #sql: Sql;
+  readonly #handler: unknown;
+  free = true;
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
+    // a statement knows its pool by this; it is never awaited, and so never sent
+    this.#handler = (sql`` as unknown as Sent).handler;
+  }
+
+  /** Answers what is to be called when there is an answer. */
+  take(sent: Sent): () => void {
+    sent.handler = this.#handler;
+    this.free = false;
+    return () => this.free = true;
+  }
+
+  end(options: { timeout: number }): Promise<void> {
+    return this.#sql.end(options);
+  }
+}
+
+/** The part of a postgres.js query that its types leave out: what sends it, and the backend that has it. */
 interface Sent extends PromiseLike<unknown> {
+  handler?: unknown;
   state?: { pid: number } | null;
 }
 
@@ -160,15 +207,22 @@ export class StatementWatch {
     this.#now = now;
   }
 
-  /** Answers the statement itself; a fragment, which is never awaited, is never on its way. */
-  watch<T>(statement: T): T {
+  /**
+   * Answers the statement itself; a fragment, which is never awaited, is never on its way. `onSend` is told of it before it is
+   * sent, and answers what is to be called when there is an answer.
+   */
+  watch<T>(statement: T, onSend?: (sent: Sent) => (() => void) | undefined): T {
     if (!(statement instanceof Promise)) return statement;
     const sent = statement as unknown as Sent;
     const original = sent.then;
-    const settled = () => this.#sent.delete(sent);
     const begin = () => {
       if (this.#sent.has(sent)) return;
       this.#sent.set(sent, this.#now());
+      const done = onSend?.(sent);
+      const settled = () => {
+        this.#sent.delete(sent);
+        done?.();
+      };
       original.call(sent, settled, settled);
     };
     // a statement is sent when somebody waits for it

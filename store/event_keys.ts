@@ -1,4 +1,4 @@
-import { copyIn } from "./copy.ts";
+import { copiedText, copyIn } from "./copy.ts";
 import type { Sql } from "./database.ts";
 import { endFirstLoad } from "./first_load.ts";
 import { isNewer, isSame, orNone, type Precedence, versionOf } from "./event_rows.ts";
@@ -7,6 +7,14 @@ import { layoutOf, type RowLayout, type TypedTable } from "./row_layout.ts";
 
 /** Columns of an event's key, in the order in which they are sent. */
 export const KEY_COLUMNS = ["event_id", "fingerprint", "version", "chunk_no", "position"] as const;
+
+const KEY_TABLE =
+  "event_id text, fingerprint bytea, version numeric, chunk_no integer, position integer";
+
+const LARGE_JOINS = `set local work_mem = '64MB'; set local hash_mem_multiplier = 4;
+      set local enable_hashagg = off; set local jit = off`;
+const LOOKUPS = `set local enable_hashjoin = off; set local enable_mergejoin = off;
+      set local enable_memoize = off; set local enable_hashagg = off; set local jit = off`;
 
 /** Rows of another source that have keys of this run. */
 export interface ForeignRows {
@@ -129,13 +137,63 @@ export async function analyzeKeys(client: Client, table: string): Promise<void> 
 /** Makes a table of keys that ends with the transaction; answers its quoted name. */
 export async function createKeyTable(
   client: Client,
-  name: "etl_repeated" | "etl_looked_up" | "etl_input" | "etl_deletions",
+  name: "etl_repeated" | "etl_input" | "etl_deletions",
 ): Promise<string> {
-  await client.query(
-    `create temp table ${name} (event_id text, fingerprint bytea, version numeric,
-      chunk_no integer, position integer) on commit drop`,
-  );
+  await client.query(`create temp table ${name} (${KEY_TABLE}) on commit drop`);
   return `pg_temp.${name}`;
+}
+
+/** Keys in a statement: a table of them, or values that are sent with it, as parameters from a number on. */
+export interface KeySet {
+  relation(firstParameter: number): string;
+  values: unknown[];
+}
+
+export function keysIn(table: string): KeySet {
+  return { relation: () => table, values: [] };
+}
+
+/** Keys from which on a table is worth it: making one costs as much as a thousand look-ups, and fills the catalogue. */
+const KEYS_WITHOUT_TABLE = 5_000;
+
+/**
+ * Keys that are compared with the destination in this transaction, from COPY text with {@linkcode KEY_COLUMNS}. `prefer`:
+ * they are looked up in the primary key, where a planner that counts pages would rather read the whole destination.
+ */
+export async function keysToLookUp(
+  client: Client,
+  keys: { blocks: AsyncIterable<Uint8Array>; count: number },
+  { prefer }: { prefer: boolean },
+): Promise<KeySet> {
+  const settings = `${LARGE_JOINS}${prefer ? `; ${LOOKUPS}` : ""}`;
+  if (keys.count <= KEYS_WITHOUT_TABLE) {
+    await client.query(settings);
+    return await sentKeys(keys.blocks);
+  }
+  await client.query(
+    `create temp table etl_looked_up (${KEY_TABLE}) on commit drop; ${settings}`,
+  );
+  await copyKeys(client, "pg_temp.etl_looked_up", keys.blocks);
+  return keysIn("pg_temp.etl_looked_up");
+}
+
+/** The same rows as copyKeys() would make. */
+async function sentKeys(blocks: AsyncIterable<Uint8Array>): Promise<KeySet> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const block of blocks) text += decoder.decode(block, { stream: true });
+  const columns: (string | null)[][] = KEY_COLUMNS.map(() => []);
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    for (const [i, field] of line.split("\t").entries()) columns[i]!.push(copiedText(field));
+  }
+  return {
+    relation: (at) =>
+      `(select * from unnest(${
+        ["text", "bytea", "numeric", "integer", "integer"].map((type, i) => `$${at + i}::${type}[]`)
+      }) as k (${KEY_COLUMNS.join(", ")}))`,
+    values: columns,
+  };
 }
 
 /** Takes the keys of a chunk out again. */
@@ -188,18 +246,12 @@ export async function copyKeys(
  * would hold every position in memory.
  */
 export async function allowLargeJoins(client: Client): Promise<void> {
-  await client.query(
-    `set local work_mem = '64MB'; set local hash_mem_multiplier = 4;
-      set local enable_hashagg = off; set local jit = off`,
-  );
+  await client.query(LARGE_JOINS);
 }
 
 /** Has keys looked up in the primary key: a planner that counts pages would rather read the whole destination. */
 export async function preferLookups(client: Client): Promise<void> {
-  await client.query(
-    `set local enable_hashjoin = off; set local enable_mergejoin = off;
-      set local enable_memoize = off; set local enable_hashagg = off; set local jit = off`,
-  );
+  await client.query(LOOKUPS);
 }
 
 /** The positions that lose against another event of their key, sorted, by chunk: the highest version wins, then the last. */
@@ -282,8 +334,10 @@ export interface Decided {
 /** Compares keys with the destination. Events that need nothing are not in the answer, so a repeated load has none. */
 export async function* compareKeys(
   client: Client,
-  keys: string,
+  keys: KeySet,
   run: KeyedRun,
+  /** How many chunks the keys are of. */
+  chunks: number,
 ): AsyncGenerator<Decided> {
   const layout = layoutOf(run);
   const version = versionOf(layout, "m") && "m.version";
@@ -296,27 +350,29 @@ export async function* compareKeys(
     orNone(versionOf(layout, "t"))
   }`;
   const { deletes, unlessBuried, buried } = run.buries ? burials(layout, run, version) : NO_BURIALS;
-  await client.query(
-    `declare etl_decisions no scroll cursor for
-    select chunk_no, decision, count(*)::integer as events,
+  const parameters = [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])];
+  const values = [...parameters, ...keys.values];
+  const text = `select chunk_no, decision, count(*)::integer as events,
       case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
     from (
       select m.chunk_no, m.position, case
         when t.${layout.key[0]} is null then ${
-      unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
-    }
+    unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
+  }
         when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
         when ${deletes} then case when ${newer} then 'delete' else 'stale' end
         when ${isSame(layout, { row: "t", entry: "m.fingerprint" })} then null
         when ${newer} then 'update'
         when ${held} then 'held'
       end as decision
-      from ${keys} as m left join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")} ${buried}
+      from ${keys.relation(parameters.length + 1)} as m left join ${destinationOf(run)} as t on ${
+    layout.hasKey("t", "m")
+  } ${buried}
     ) as compared
     where decision is not null
-    group by chunk_no, decision`,
-    [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])],
-  );
+    group by chunk_no, decision`;
+  if (chunks === 1) return yield* (await client.query<Decided>(text, values)).rows;
+  await client.query(`declare etl_decisions no scroll cursor for ${text}`, values);
   yield* fetchAll<Decided>(client, "etl_decisions");
 }
 
@@ -352,7 +408,7 @@ export function tombstoneLayout(layout: RowLayout): RowLayout {
 /** Rows of other sources that have one of the keys. */
 export async function foreignRows(
   client: Client,
-  keys: string,
+  keys: KeySet,
   run: KeyedRun,
 ): Promise<ForeignRows> {
   const layout = layoutOf(run);
@@ -360,9 +416,9 @@ export async function foreignRows(
     `select ${layout.keyText("t")} as event_id, ${
       layout.owner("t")
     } as source, count(*) over () as count
-    from ${keys} as m join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
+    from ${keys.relation(2)} as m join ${destinationOf(run)} as t on ${layout.hasKey("t", "m")}
     where ${layout.isForeign("t", "$1")} and $1::text is not null limit 3`,
-    [run.sourceName],
+    [run.sourceName, ...keys.values],
   );
   return {
     count: Number(rows[0]?.count ?? 0),

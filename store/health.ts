@@ -125,11 +125,47 @@ export async function originalChecks(sql: Sql): Promise<Record<string, unknown>>
 /** A day, after which the original warned of the last run's age. */
 const LATE_MINUTES = 1_440;
 
-/** Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. */
+/**
+ * Tables, views, last run and its age, queue, reactions. Throws when the database is out of reach. Asks over two connections
+ * side by side: on a busy machine each answer waits for its turn.
+ */
 export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<DatabaseHealth> {
+  const slow = lookAtWork(sql, jobs);
+  // what fails because of a relation that is missing says less than that it is
+  slow.catch(() => {});
   const missing = await missingRelations(sql);
   if (missing.length > 0) return { problems: missing, warnings: [], facts: {} };
   const unwritten = await unwritable(sql);
+  const overdue = await overdueSchedules(sql);
+  const plain = await unencrypted(sql, jobs.dsn);
+  const skew = await clockSkewMs(sql);
+  const { facts, holders, tables, report } = await slow;
+  const takenOver = tables.map(({ dataset, next, blocks }) =>
+    `fingerprints of ${dataset}, which was taken over, are not all known yet (block ${next} of ${blocks}): until then a run writes its rows once`
+  );
+  return {
+    problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
+    warnings: [
+      ...warningsOf(facts),
+      ...report.warnings,
+      ...takenOver,
+      ...plain,
+      ...skewText(skew),
+      ...holders.map(blockingText),
+    ],
+    facts: { ...facts, scheduler: report.scheduler, overdue_schedules: overdue },
+  };
+}
+
+async function lookAtWork(sql: Sql, jobs: JobsOptions) {
+  const facts = await healthFacts(sql);
+  const holders = await blockers(sql, BLOCKING_SECONDS);
+  const tables = await takenOverTables(sql);
+  return { facts, holders, tables, report: await recentJobsReport(sql, jobs) };
+}
+
+/** What the database says of runs and what follows them. */
+async function healthFacts(sql: Sql): Promise<Facts> {
   const [row] = await sql<{ facts: Facts }[]>`
     select jsonb_build_object(
       'last_run', (select jsonb_build_object('run_id', run_id, 'state', state, 'run_label', run_label,
@@ -170,27 +206,7 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
       'maintenance', (select jsonb_build_object('maintenance_id', maintenance_id, 'state', state,
           'requested_at', etl.iso(requested_at), 'ended_at', etl.iso(ended_at), 'error', error)
         from etl.maintenance_runs order by maintenance_id desc limit 1)) as facts`;
-  const overdue = await overdueSchedules(sql);
-  const plain = await unencrypted(sql, jobs.dsn);
-  const skew = skewText(await clockSkewMs(sql));
-  const holders = await blockers(sql, BLOCKING_SECONDS);
-  const takenOver = (await takenOverTables(sql)).map(({ dataset, next, blocks }) =>
-    `fingerprints of ${dataset}, which was taken over, are not all known yet (block ${next} of ${blocks}): until then a run writes its rows once`
-  );
-  const { scheduler, warnings: jobWarnings } = await recentJobsReport(sql, jobs);
-  const { facts } = row!;
-  return {
-    problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
-    warnings: [
-      ...warningsOf(facts),
-      ...jobWarnings,
-      ...takenOver,
-      ...plain,
-      ...skew,
-      ...holders.map(blockingText),
-    ],
-    facts: { ...facts, scheduler, overdue_schedules: overdue },
-  };
+  return row!.facts;
 }
 
 /** A clock that is wrong by so much is told of. */

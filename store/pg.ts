@@ -28,6 +28,27 @@ export interface ConnectOptions {
    * that may create in public cannot lend it an operator or function that fits better. Not through a pooler.
    */
   ownNamesOnly?: boolean;
+  /** Whether it may keep plans of statements; default false. */
+  keepPlans?: boolean | undefined;
+}
+
+/** Connections that may keep the plans of statements, and what each statement is called there. */
+const keepsPlans = new WeakSet<Queryable>();
+const planNames = new Map<string, string>();
+
+/**
+ * A statement that a connection plans once, where it may: not behind a pooler. For those that are sent again and again, whose
+ * text is always the same.
+ */
+export function planned(
+  client: Queryable,
+  text: string,
+  values: unknown[],
+): { text: string; values: unknown[]; name?: string } {
+  if (!keepsPlans.has(client)) return { text, values };
+  const name = planNames.get(text) ?? `etl_${planNames.size}`;
+  planNames.set(text, name);
+  return { text, values, name };
 }
 
 /** Hosts that do not speak TLS where it is only preferred, by address. */
@@ -125,6 +146,7 @@ async function openWith(
   });
   client.on("error", () => {});
   await client.connect();
+  if (options.keepPlans === true) keepsPlans.add(client);
   if (options.ownNamesOnly === true) await client.query("set search_path = pg_catalog, pg_temp");
   return client;
 }

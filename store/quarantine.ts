@@ -1,5 +1,5 @@
 import { copyIn } from "./copy.ts";
-import type { Client } from "./pg.ts";
+import { type Client, planned } from "./pg.ts";
 import type { Sql } from "./database.ts";
 
 /** A row of etl.quarantine. */
@@ -25,18 +25,19 @@ export const REFUSED = "table_constraint";
 
 /**
  * Replaces what the quarantine holds of a chunk since it was prepared by rows of {@linkcode quarantineText}. What its table has
- * refused stays: it was put there in the transaction that published the chunk.
+ * refused stays: it was put there in the transaction that published the chunk. Null: there are none.
  */
 export async function replaceQuarantine(
   client: Client,
   { runId, chunkNo }: { runId: string; chunkNo: number },
-  blocks: Iterable<Uint8Array>,
+  blocks: Iterable<Uint8Array> | null,
 ): Promise<void> {
-  await client.query(
+  await client.query(planned(
+    client,
     "delete from etl.quarantine where run_id = $1 and chunk_no = $2 and rule <> $3",
     [runId, chunkNo, REFUSED],
-  );
-  await addToQuarantine(client, blocks);
+  ));
+  if (blocks !== null) await addToQuarantine(client, blocks);
 }
 
 /** Adds rows of {@linkcode quarantineText}. */

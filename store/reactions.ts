@@ -33,12 +33,15 @@ export async function publishReactionSettings(sql: Sql, settings: ReactionSettin
     select 'reaction_settings_put', 'environment', ${json}::text::jsonb from changed`;
 }
 
-/** Judges the oldest end of a run that nobody has judged; each once, to one caller. Null where none waits. */
+/**
+ * Judges the oldest end of a run that nobody has judged; each once, to one caller. Null where none waits. A crash may take
+ * all of it back, which is then judged again.
+ */
 export async function consumeRunEnd(
   sql: Sql,
 ): Promise<RunEnd | { run_id: string; failed: string } | null> {
   const [row] = await sql<{ ended: RunEnd | { run_id: string; failed: string } }[]>`
-    select ended from etl.consume_run_end() as ended`;
+    select ended from set_config('synchronous_commit', 'off', true), etl.consume_run_end() as ended`;
   return row?.ended ?? null;
 }
 

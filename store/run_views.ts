@@ -1,5 +1,5 @@
 import type { RunDetail, RunView } from "../vocabulary/run_schema.ts";
-import { COUNTERS, STAGES } from "../vocabulary/words.ts";
+import { COUNTERS, type RunState, STAGES } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
 import { storableJson } from "./storable.ts";
 
@@ -28,7 +28,7 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
   const [row] = await sql<{ run: RunDetail }[]>`
     select ${runJson(sql)} || jsonb_build_object(
       'params', (select jsonb_object_agg(key, jsonb_build_object('value', value, 'origin', r.origins -> key))
-        from jsonb_each(case when r.params #> '{source,records}' is null then etl.without_secrets(r.params)
+        from jsonb_each(case when r.params #> '{source,records}' is null then etl.shown_params(r.params, r.origins)
           else jsonb_set(r.params, '{source,records}', to_jsonb(jsonb_array_length(r.params #> '{source,records}'))) end)),
       'stages', coalesce((select jsonb_agg(jsonb_build_object('stage', s.stage, 'state', s.state,
           'started_at', etl.iso(s.started_at), 'ended_at', etl.iso(s.ended_at), 'busy_ms', round(s.busy_ms::numeric, 1),
@@ -56,6 +56,13 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
           left join etl.chunks as c on c.run_id = r.run_id group by t.name) as n))) as run
     from etl.runs as r where r.run_id = ${runId}`;
   return row?.run ?? null;
+}
+
+/** The state of a run; null where there is none. */
+export async function runState(sql: Sql, runId: string): Promise<RunState | null> {
+  const [row] = await sql<{ state: RunState }[]>`
+    select state from etl.runs where run_id = ${runId}`;
+  return row?.state ?? null;
 }
 
 export interface RunFilter {

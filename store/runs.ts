@@ -96,6 +96,8 @@ export async function submitRun(
 /** Does at once what a work loop would do in a moment; it will, where this fails. */
 export async function admitSoon(sql: Sql): Promise<void> {
   try {
+    const { cancels } = await admitRuns(sql);
+    if (!cancels) return;
     await applyCancels(sql);
     await admitRuns(sql);
   } catch {
@@ -103,10 +105,19 @@ export async function admitSoon(sql: Sql): Promise<void> {
   }
 }
 
-/** Gives free places to waiting runs; answers how many. */
-export async function admitRuns(sql: Sql): Promise<number> {
-  const [row] = await sql<{ admitted: number }[]>`select etl.admit_runs() as admitted`;
-  return row!.admitted;
+/**
+ * Gives free places to waiting runs; answers how many, whether somebody has asked for cancellations, which may make more
+ * room, and whether there are requests to accept. A crash may take the places back: they are given again.
+ */
+export async function admitRuns(
+  sql: Sql,
+): Promise<{ admitted: number; cancels: boolean; requests: boolean }> {
+  const [row] = await sql<{ admitted: number; cancels: boolean; requests: boolean }[]>`
+    select etl.admit_runs() as admitted, exists (select from etl.cancel_requests) as cancels,
+      exists (select from etl.runs where state = 'queued' and accepted_at is null and admitted_at is null
+        and next_attempt_at <= clock_timestamp()) as requests
+    from set_config('synchronous_commit', 'off', true)`;
+  return row!;
 }
 
 /** Cancels what was asked for; of one run only, and waiting for its row, where it is named. */
@@ -232,7 +243,9 @@ export async function planChunks(
   return await sql<StoredChunk[]>`
     select p.chunk_no, p.state, coalesce(c.events, 0)::float8 as events,
       coalesce(c.inserted + c.updated, 0)::float8 as written
-    from etl.plan_chunks(${run.run_id}, ${run.attempt}, ${json(plan.pin)}::text::jsonb,
+    from set_config('synchronous_commit', 'off', true), etl.plan_chunks(${run.run_id}, ${run.attempt}, ${
+    json(plan.pin)
+  }::text::jsonb,
       ${json(plan.slices)}::text::jsonb, ${storableJson(plan.warnings)}::text::jsonb) as p
     left join etl.chunks as c on c.run_id = ${run.run_id} and c.chunk_no = p.chunk_no
     order by p.chunk_no`;
@@ -244,9 +257,10 @@ export async function reportProgress(
   stages: StageReport[],
 ): Promise<{ is_current: boolean; cancel_requested: boolean }> {
   const [row] = await sql<{ is_current: boolean; cancel_requested: boolean }[]>`
-    select * from etl.report_progress(${run.run_id}, ${run.attempt}, ${
+    select p.* from set_config('synchronous_commit', 'off', true),
+      etl.report_progress(${run.run_id}, ${run.attempt}, ${
     storableJson(stages)
-  }::text::jsonb)`;
+  }::text::jsonb) as p`;
   return row!;
 }
 

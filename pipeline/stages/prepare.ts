@@ -54,7 +54,8 @@ export async function prepareChunk(
     digest: await keysDigest(context.spillDir, input.chunkNo),
     spills: await readSuiteSpills(meta.validation),
   };
-  await connection.transaction(transactionOptions(env), async (client) => {
+  // after a crash it is prepared again, unless it has been published
+  await connection.transaction({ ...transactionOptions(env), durable: false }, async (client) => {
     await lockChunk(client, context, input.chunkNo);
     if (input.fillManifest) {
       const keys = readKeys(context.spillDir, input.chunkNo);
@@ -66,7 +67,7 @@ export async function prepareChunk(
       await replaceQuarantine(
         client,
         { runId: context.runId, chunkNo: input.chunkNo },
-        rejected.blocks(),
+        rejected.count === 0 ? null : rejected.blocks(),
       );
       await markPrepared(client, context, {
         chunkNo: input.chunkNo,

@@ -8,7 +8,7 @@ import { numberStaged, refusesRow, refuseUnheld, siftStaged } from "../../store/
 import { type Client, quoteTable } from "../../store/pg.ts";
 import { layoutOf } from "../../store/row_layout.ts";
 import { quarantineRefused } from "./refused_rows.ts";
-import { foreignRowsProblem } from "./resolve.ts";
+import { decideAlone, foreignRowsProblem } from "./resolve.ts";
 import { readDecision } from "../../store/sharing.ts";
 import { chunkFile, positionsOf, readPositions, writePositions } from "../spill/layout.ts";
 import { readKeys, readRows } from "../spill/reader.ts";
@@ -28,22 +28,26 @@ const MAX_FLUSH_BYTES = 1 << 20;
  * chunk's state with them, so that each chunk is published exactly once. When
  * another run has put one of the new keys there since resolve, the whole chunk
  * goes through the upsert. The key that another run's first load has left out is
- * made first.
+ * made first. What is new is decided here, too, for the only chunk of a run.
  */
 export async function publishChunk(
   env: TaskEnvironment,
-  { decision }: Tasks["publish"]["input"],
+  input: Tasks["publish"]["input"],
 ): Promise<PublishResult> {
   const started = performance.now();
   const { context, connection } = env;
+  const { chunkNo } = "alone" in input ? input.alone.chunk : input.decision;
   let upsertAll = !layoutOf(context).direct;
   let sifts = false;
   const once = () =>
     connection.transaction(transactionOptions(env), async (client) => {
-      const { state, counts: earlier } = await lockChunk(client, context, decision.chunkNo);
+      const { state, counts: earlier } = await lockChunk(client, context, chunkNo);
       // by another attempt, or by this one whose commit was not confirmed
       if (state === "published") return { published: false, refused: 0, ...earlier };
-      if (context.holder !== null) await takePositions(client, context, decision.chunkNo);
+      if (context.holder !== null) await takePositions(client, context, chunkNo);
+      const { decision, keysOfFiles } = "alone" in input
+        ? await decideAlone(client, context, input.alone)
+        : { ...input, keysOfFiles: undefined };
       const written = sifts
         ? await siftRows(client, env, decision)
         : await writeRows(client, context, decision, upsertAll);
@@ -58,15 +62,15 @@ export async function publishChunk(
       counts.unchanged = decision.events - counts.duplicates - counts.refused - counts.deletions -
         counts.inserted - counts.updated;
       const loadMs = performance.now() - started;
-      await markPublished(client, context, decision.chunkNo, {
+      await markPublished(client, context, chunkNo, {
         ...counts,
         worker: env.workerName,
         loadMs,
         table: quoteTable(context.params.schema_name, context.params.table_name),
       });
-      return { published: true, ...counts };
+      return { published: true, ...counts, heldBack: decision.heldBack, keysOfFiles };
     });
-  let result: (Required<PublishedCounts> & { published: boolean }) | null = null;
+  let result: Omit<PublishResult, "elapsedMs"> | null = null;
   while (result === null) {
     try {
       result = await once();
@@ -81,7 +85,7 @@ export async function publishChunk(
       else sifts = true;
     }
   }
-  await removeRows(context, decision.chunkNo);
+  await removeRows(context, chunkNo);
   return { ...result, elapsedMs: performance.now() - started };
 }
 
@@ -147,7 +151,7 @@ export async function writeRows(
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
     ...context,
     layout,
-  });
+  }, updates + (upsertAll ? inserts : 0));
   if (foreign.length > 0) {
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }

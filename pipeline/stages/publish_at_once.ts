@@ -6,6 +6,7 @@ import {
   copyKeys,
   createKeyTable,
   destinationOf,
+  keysIn,
 } from "../../store/event_keys.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { dropStage } from "../../store/event_rows.ts";
@@ -83,7 +84,7 @@ async function publish(
     const keys = await createKeyTable(client, "etl_input");
     await fillKeys(client, context, { chunks, table: keys });
     await analyzeKeys(client, keys);
-    const compared = await compare(client, context, undecided(chunks, losers), keys);
+    const compared = await compare(client, context, undecided(chunks, losers), keysIn(keys));
     if (compared.foreign !== null) throw foreignRowsProblem(context, compared.foreign);
     decisions = compared.decisions;
     const kept = whyKept(context, chunks);

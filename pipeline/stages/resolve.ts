@@ -11,8 +11,11 @@ import {
   emptyKeys,
   type ForeignRows,
   foreignRows,
+  type KeySet,
+  keysIn,
   type KeysOfFiles,
   keysOfSeveralFiles,
+  keysToLookUp,
   losingPositions,
   manifestTable,
   preferLookups,
@@ -25,7 +28,7 @@ import { writeRepeated } from "../spill/duplicates.ts";
 import { bitsOf, readPositions, writePositions } from "../spill/layout.ts";
 import { readKeys } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
-import type { ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
+import type { AloneChunk, ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
 
 type Chunks = Tasks["resolve"]["input"]["chunks"];
 
@@ -103,13 +106,42 @@ export async function resolveRun(
     const keys = open.reduce((sum, { events }) => sum + events, 0);
     if (shared && isWorthLookups(keys, destinationRows)) await preferLookups(client);
     const { decisions, foreign } = shared
-      ? await compare(client, context, open, manifestTable(context))
+      ? await compare(client, context, open, keysIn(manifestTable(context)))
       : comparison === "lookup"
       ? await lookUp(client, context, open, destinationRows)
-      : await compare(client, context, open, await completeManifest(client, context, chunks));
+      : await compare(
+        client,
+        context,
+        open,
+        keysIn(await completeManifest(client, context, chunks)),
+      );
     if (foreign !== null) throw foreignRowsProblem(context, foreign);
     return await decided(decisions);
   });
+}
+
+/** Decides for the only chunk of a run, in the transaction that publishes it. */
+export async function decideAlone(
+  client: Client,
+  context: RunContext,
+  { chunk, comparison, destinationRows }: AloneChunk,
+): Promise<{ decision: ChunkDecision; keysOfFiles?: KeysOfFiles | undefined }> {
+  const chunks = [chunk];
+  const repeated = await writeRepeated(context, chunks);
+  if (repeated.size > 0) await allowLargeJoins(client);
+  const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
+  if (comparison === "none") {
+    const [decision] = await decideAllNew(context, chunks, losers);
+    return { decision: decision!, keysOfFiles };
+  }
+  const { decisions, foreign } = await lookUp(
+    client,
+    context,
+    undecided(chunks, losers),
+    destinationRows,
+  );
+  if (foreign !== null) throw foreignRowsProblem(context, foreign);
+  return { decision: decisions[0]!, keysOfFiles };
 }
 
 /** Stores what was decided for whoever has prepared the chunks: of those written in part, which of their rows, as bits. */
@@ -249,18 +281,18 @@ export async function decideAllNew(
   return decisions;
 }
 
-/** Compares the destination with a table of this transaction that gets the keys of some chunks. */
+/** Compares the destination with the keys of some chunks. */
 async function lookUp(
   client: Client,
   context: RunContext,
   decisions: ChunkDecision[],
   destinationRows: number,
 ): Promise<Compared> {
-  const table = await createKeyTable(client, "etl_looked_up");
-  const keys = decisions.reduce((sum, { events }) => sum + events, 0);
-  if (isWorthLookups(keys, destinationRows)) await preferLookups(client);
-  await fillKeys(client, context, { chunks: decisions, table });
-  return await compare(client, context, decisions, table);
+  const count = decisions.reduce((sum, { events }) => sum + events, 0);
+  const blocks = keysOf(context, decisions);
+  const prefer = isWorthLookups(count, destinationRows);
+  const keys = await keysToLookUp(client, { blocks, count }, { prefer });
+  return await compare(client, context, decisions, keys);
 }
 
 /** Fills the manifest again where it does not hold every event: a crash of PostgreSQL empties it. */
@@ -284,9 +316,15 @@ export async function fillKeys(
   context: RunContext,
   { chunks, table }: { chunks: Chunks; table: string },
 ): Promise<void> {
-  for (const { chunkNo } of chunks) {
-    await copyKeys(client, table, readKeys(context.spillDir, chunkNo));
-  }
+  await copyKeys(client, table, keysOf(context, chunks));
+}
+
+/** The keys of some chunks, as COPY text. */
+async function* keysOf(
+  { spillDir }: RunContext,
+  chunks: { chunkNo: number }[],
+): AsyncGenerator<Uint8Array> {
+  for (const { chunkNo } of chunks) yield* readKeys(spillDir, chunkNo);
 }
 
 /** The problem of a run whose keys another source owns. */
@@ -335,15 +373,15 @@ interface Compared {
   foreign: ForeignRows | null;
 }
 
-/** Completes decisions from a table with the keys of their chunks and the destination. */
+/** Completes decisions by the keys of their chunks and the destination. */
 export async function compare(
   client: Client,
   context: RunContext,
   open: ChunkDecision[],
-  keys: string,
+  keys: KeySet,
 ): Promise<Compared> {
   const decisions = new Map(open.map((chunk) => [chunk.chunkNo, { ...chunk }]));
-  for await (const row of compareKeys(client, keys, context)) {
+  for await (const row of compareKeys(client, keys, context, open.length)) {
     if (row.decision === "foreign") {
       return { decisions: open, foreign: await foreignRows(client, keys, context) };
     }

@@ -56,6 +56,8 @@ export interface PoolOptions {
   name: string;
   /** Milliseconds between two looks whether a worker's silent connection is still there. */
   probeMs?: number | undefined;
+  /** Whether their connections may keep plans of statements; default false. */
+  keepPlans?: boolean | undefined;
   /** Deno permissions of a worker. */
   permissions: Deno.PermissionOptionsObject;
   /** What source modules may name; default none. */
@@ -109,8 +111,8 @@ export class WorkerPool {
       sources: new Map(),
       task: null,
     };
-    const { dsn, probeMs } = this.#options;
-    const config: WorkerConfig = { dsn, name, probeMs };
+    const { dsn, probeMs, keepPlans } = this.#options;
+    const config: WorkerConfig = { dsn, name, probeMs, keepPlans };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
     worker.onerror = (event) => {
       event.preventDefault();

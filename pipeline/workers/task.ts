@@ -126,9 +126,19 @@ export interface PrepareResult {
   reused: boolean;
 }
 
+/** The only chunk of a run: what `resolve` would be asked about it. */
+export interface AloneChunk {
+  chunk: Tasks["resolve"]["input"]["chunks"][number];
+  comparison: "none" | "lookup";
+  destinationRows: number;
+}
+
 export interface PublishResult {
   /** False where the chunk had been published before; the counts are the stored ones then. */
   published: boolean;
+  /** What was decided of a chunk `alone`, where it had not been published before. */
+  heldBack?: number;
+  keysOfFiles?: KeysOfFiles | undefined;
   inserted: number;
   updated: number;
   unchanged: number;
@@ -182,7 +192,11 @@ export interface Tasks {
     input: { decision: ChunkDecision; destinationRows: number };
     output: { decision: ChunkDecision; foreign: ForeignRows | null };
   };
-  publish: { input: { decision: ChunkDecision }; output: PublishResult };
+  publish: {
+    /** A decision of `resolve` or `lookup`; `alone`: the only chunk of a run, which is compared in the same transaction. */
+    input: { decision: ChunkDecision } | { alone: AloneChunk };
+    output: PublishResult;
+  };
   /** Publishes all chunks and ends the run with this outcome, in one transaction; without one it only says what it would do. */
   publishAtOnce: {
     input: {
@@ -239,4 +253,6 @@ export interface WorkerConfig {
   name: string;
   /** Milliseconds between two looks whether a silent connection is still there. */
   probeMs?: number | undefined;
+  /** Whether its connection may keep plans of statements; default false. */
+  keepPlans?: boolean | undefined;
 }

@@ -118,7 +118,8 @@ export class TaskRunner {
 
   constructor(config: WorkerConfig, events: RunnerEvents) {
     this.#config = config;
-    this.#connection = new Connection(config.dsn, config.name, { probeMs: config.probeMs });
+    const { dsn, name, probeMs, keepPlans } = config;
+    this.#connection = new Connection(dsn, name, { probeMs, keepPlans });
     this.#events = events;
   }
 
@@ -256,6 +257,8 @@ function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
     ? input.chunkNo
     : "decision" in input
     ? input.decision.chunkNo
+    : "alone" in input
+    ? input.alone.chunk.chunkNo
     : undefined;
   return chunkNo === undefined ? {} : { "etl.chunk_no": chunkNo };
 }

@@ -90,7 +90,7 @@ $$;
 -- What is wrong with resolved parameters in the light of what is stored: pools and suites.
 drop function if exists etl.reference_errors(jsonb);
 create or replace function etl.reference_errors(params jsonb, origins jsonb) returns jsonb
-language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 declare
   errors jsonb := '[]';
   chosen_suite text;
@@ -146,7 +146,7 @@ comment on function etl.conf_errors(jsonb) is 'everything that is wrong with a c
 -- The parameters of a run request with what it says of its slot filled in, and everything that is wrong with them.
 create or replace function etl.resolve_request(
   conf jsonb, slot timestamptz, slot_previous timestamptz, time_zone text, out params jsonb, out origins jsonb, out errors jsonb
-) language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+) language plpgsql stable set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 declare
   resolved record;
 begin

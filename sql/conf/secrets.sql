@@ -117,7 +117,9 @@ begin
   end if;
   if kind = 'string' then
     what := case when parent <> '' and value <> '""' and (
-          etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
+          -- a look that costs next to nothing before one that costs a call
+          parent ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
+          and etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
             or path[cardinality(path) - 1] in ('headers', 'auth', 'query', 'params'))
           or path[cardinality(path) - 1] = 'headers' and etl.looks_drawn(value #>> '{}')) then 'what authorises'
       else etl.secret_in(value #>> '{}') end;
@@ -224,6 +226,13 @@ begin
   end loop;
   return shown;
 end $$;
+
+-- The parameters of a run as they may be shown and audited: a default is ours, and holds no secret.
+create or replace function etl.shown_params(params jsonb, origins jsonb) returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
+  select params || etl.without_secrets(coalesce((
+    select jsonb_object_agg(p.key, p.value) from jsonb_each(params) as p where origins ->> p.key is distinct from 'default'), '{}'))
+$$;
 
 -- A row of configurations, schedules or variables as it may be shown and audited.
 create or replace function etl.shown_row(named jsonb) returns jsonb

@@ -1,13 +1,6 @@
 -- Waiting runs get a place in their pool, in order; a server claims them and starts attempts.
 
--- How early a waiting run is in the order of its pool, the smallest first: when it was asked for or its label had
--- its last turn, whichever is later, so that labels share a pool and nobody who asks later can keep on going first.
--- A step of priority counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
-create or replace function etl.turn_of(run etl.runs) returns timestamptz
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select greatest((run).requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = (run).run_label))
-    - (run).priority * interval '1 minute'
-$$;
+drop function if exists etl.turn_of(etl.runs);
 
 -- A server that executes runs says every few seconds that it is there; one that has not for 20 s does not count.
 create or replace function etl.prolong_server(server_id text, version text, run_slots integer) returns void
@@ -49,9 +42,11 @@ comment on function etl.runnable_runs() is 'what an autoscaler follows: runs tha
 -- what makes room or asks for it, in a transaction of its own. One admission happens at a time, which makes pools
 -- exact on any number of servers, and it waits for nobody but other admissions: a run whose row a client has locked
 -- is passed over. A run whose label is busy waits, as does one whose order_key is busy or has an earlier request. A run that waits for
--- the end of an outage has no place and keeps both busy.
+-- the end of an outage has no place and keeps both busy. A run's turn is when it was asked for or its label had its last turn,
+-- whichever is later, so that labels share a pool and nobody who asks later can keep on going first. A step of priority
+-- counts as a minute of waiting, so that it shortens a wait and never lengthens another without bound.
 create or replace function etl.admit_runs() returns integer
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   pool record;
   chosen record;
@@ -77,7 +72,9 @@ begin
         select a.run_id, a.run_label, a.cursor_key, a.requested_at, a.admitted_at from etl.runs as a
         where a.admitted_at is not null and a.state in ('queued', 'running') or a.state = 'queued' and a.outage_since is not null
       ), ready as (
-        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at, etl.turn_of(r) as turn
+        select distinct on (r.run_label) r.run_id, r.cursor_key, r.requested_at, r.next_attempt_at,
+          greatest(r.requested_at, (select max(past.admitted_at) from etl.runs as past where past.run_label = r.run_label))
+            - r.priority * interval '1 minute' as turn
         from etl.runs as r
         where r.pool = pool.pool and r.state = 'queued' and r.admitted_at is null and r.accepted_at is not null
           and not exists (select from active as a where (a.run_label = r.run_label or a.cursor_key = r.cursor_key) and a.run_id <> r.run_id
@@ -199,7 +196,7 @@ end $$;
 -- A server takes a run up: a new attempt, which fences every earlier one out.
 -- Null where there is nothing to do: ended, not admitted, or its attempt has given a sign of life just now. A run whose attempts are used up fails here.
 create or replace function etl.start_run(run_id uuid, server_id text, max_attempts integer) returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   run etl.runs;
 begin
@@ -241,7 +238,7 @@ end $$;
 -- runs that the server executes. Those go on however late their signs of life are.
 drop function if exists etl.claim_run(text, integer);
 create or replace function etl.claim_run(server_id text, max_attempts integer, in_hand uuid[] default '{}') returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   chosen uuid;
   busy boolean;

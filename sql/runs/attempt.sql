@@ -3,7 +3,7 @@
 -- Stores how far a run is, wakes its watchers, and tells its server whether to go on.
 create or replace function etl.report_progress(run_id uuid, attempt integer, stages jsonb)
 returns table (is_current boolean, cancel_requested boolean)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   run etl.runs;
 begin
@@ -43,7 +43,7 @@ $$;
 -- Stores the pin and the slices of a run; a later attempt finds what the first one stored.
 create or replace function etl.plan_chunks(run_id uuid, attempt integer, pin jsonb, slices jsonb, warnings jsonb default '[]')
 returns table (chunk_no integer, state text)
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan as $$
 declare
   dropped text := etl.dropped_version(plan_chunks.run_id);
 begin

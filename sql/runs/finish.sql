@@ -48,7 +48,7 @@ end $$;
 -- attempt that another has replaced. Answers the run as it was stored.
 -- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
-language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   run etl.runs;
   totals record;

@@ -36,7 +36,7 @@ declare
   audit_table text := etl.home_of(run.schema_name, run.audit_table_name, 'public.etl_improved_audit');
 begin
   execute format('insert into %s (run_id, run_label, event, status, actor, params, details) values ($1, $2, $3, $4, $5, $6, $7)', audit_table)
-    using run.run_id, run.run_label, event, run.state, actor, etl.without_secrets(run.params), details;
+    using run.run_id, run.run_label, event, run.state, actor, etl.shown_params(run.params, run.origins), details;
 end $$;
 
 -- Asks for a run: parameters resolved and checked, run row, idempotency key. Everything that others could have to wait
@@ -46,7 +46,7 @@ end $$;
 -- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
 -- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   key text := options ->> 'idempotency_key';
   immediate boolean := coalesce((options ->> 'immediate')::boolean, false);
@@ -196,7 +196,7 @@ $$;
 -- Does for a run that was asked for in SQL what had to wait for the commit: makes its destination and applies overlap.
 -- What is wrong ends the run; what may pass is tried again. Answers whether there was one.
 create or replace function etl.accept_run() returns boolean
-language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
   run etl.runs;
   older uuid;

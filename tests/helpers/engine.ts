@@ -257,6 +257,7 @@ export async function startEngine(
       lazy: true,
       dsn: config.dsn,
       name: "etl test worker",
+      keepPlans: config.preparedStatements,
       permissions: workerPermissions({
         dsns: [config.dsn, ...Object.values(config.connections)],
         dataDir: config.dataDir,

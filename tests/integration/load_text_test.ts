@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { toUtcText, utcTextToEpoch } from "../../pipeline/timestamps.ts";
 import { copyText } from "../../pipeline/spill/writer.ts";
-import { copyIn } from "../../store/copy.ts";
+import { copiedText, copyIn } from "../../store/copy.ts";
 import { connect } from "../../store/pg.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -73,13 +73,15 @@ Deno.test("load: any text arrives as it was, as key, type, name of a field and c
   assert.deepEqual(JSON.parse(raw!.raw), records[raw!.chunk_no * 700 + raw!.position]);
 });
 
-Deno.test("copyText() and COPY give back any text that can be stored", async (t) => {
+Deno.test("copyText() and COPY, as copiedText(), give back any text that can be stored", async (t) => {
   await using db = await testDatabase(t, { setUp: false });
   const client = await connect(db.dsn);
   try {
     await client.query("create temp table texts (n integer, x text)");
     const texts = fc.sample(anyText, { numRuns: 5_000, seed: 11 })
       .filter((text) => text.isWellFormed() && !text.includes("\u0000"));
+    assert.deepEqual(texts.map((text) => copiedText(copyText(text))), texts);
+    assert.equal(copiedText("\\N"), null);
     const blocks = texts.map((text, n) => encode(`${n}\t${copyText(text)}\n`));
     assert.equal(await copyIn(client, "copy texts from stdin", blocks), texts.length);
     const { rows } = await client.query<{ x: string }>("select x from texts order by n");

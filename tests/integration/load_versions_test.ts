@@ -154,6 +154,12 @@ Deno.test("load: a key that another source owns fails the run before anything is
   const [events] = await engine
     .sql`select count(*)::int from etl.dataset_events where run_id = ${run.run_id}`;
   assert.equal(events!.count, 0);
+  // also where all of the run is one chunk
+  const alone = await engine.load([{ id: "n", a: 1 }, { id: "x", a: 1 }], {
+    source: { name: "intruder" },
+  });
+  assert.equal(alone.error?.type, "/api/problems/foreign-rows");
+  assert.deepEqual(await engine.payloads(), { x: { id: "x", a: 1 } });
 });
 
 Deno.test("load: the same content under another source's key is refused, too", async (t) => {

@@ -6,12 +6,14 @@ import type { TaskEnvironment } from "../../pipeline/workers/environment.ts";
 import { type Client, connect } from "../../store/pg.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 
-/** A client that shows how each cursor's statement is carried out before it is declared. */
+/** A client that shows how each statement that groups positions is carried out, before it is. */
 function explaining(client: Client, plans: string[][]): Client {
   const query = async (text: string, values?: unknown[]) => {
-    const declared = /^\s*declare \w+ no scroll cursor for\s+([^]*)$/.exec(String(text));
-    if (declared !== null) {
-      const { rows } = await client.query(`explain ${declared[1]}`, values);
+    const groups =
+      /^\s*(?:declare \w+ no scroll cursor for\s+)?(select chunk_no, (?:array_agg|decision)[^]*)$/
+        .exec(String(text));
+    if (groups !== null) {
+      const { rows } = await client.query(`explain ${groups[1]}`, values);
       const { rows: [settings] } = await client.query(
         "select current_setting('enable_hashagg') as hashagg, current_setting('jit') as jit",
       );

@@ -248,8 +248,8 @@ export const EXPECTATIONS: Mutant[] = [
   {
     id: "expectations/stored-digits",
     file: "pipeline/run.ts",
-    find: "suite: parseJson(await",
-    replace: "suite: JSON.parse(await",
+    find: "suite: parseJson(suite",
+    replace: "suite: JSON.parse(suite",
     breaks: "stored suites keep every digit of an integer",
     tests: ["integration/validation_runs_test.ts: a run is judged by its suite"],
   },

@@ -240,6 +240,31 @@ export const LOAD: Mutant[] = [
     tests: ["unit/comparison_test.ts: a run is compared with its destination by the cheaper"],
   },
   {
+    id: "load/alone-foreign",
+    file: "pipeline/stages/resolve.ts",
+    find:
+      "if (foreign !== null) throw foreignRowsProblem(context, foreign);\n  return { decision: decisions[0]!",
+    replace: "return { decision: decisions[0]!",
+    breaks: "a key that another source owns fails a run of one chunk, too",
+    tests: ["integration/load_versions_test.ts: a key that another source owns"],
+  },
+  {
+    id: "load/left-alone",
+    file: "store/event_rows.ts",
+    find: "inserted + updated === staged",
+    replace: "inserted + updated <= staged",
+    breaks: "a row of another source that came meanwhile fails the run",
+    tests: ["integration/races_load_test.ts: a run that loses the race to another source"],
+  },
+  {
+    id: "load/sent-keys",
+    file: "store/copy.ts",
+    find: 'c === "t" ? "\\t"',
+    replace: 'c === "t" ? "t"',
+    breaks: "keys that are sent with the statement are those of the file",
+    tests: ["integration/load_text_test.ts: copyText() and COPY"],
+  },
+  {
     id: "load/lookup-foreign",
     file: "pipeline/run.ts",
     find: "foreign.count += found.foreign.count;",
@@ -250,8 +275,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/large-body",
     file: "pipeline/run.ts",
-    find: "(uploadId === undefined || !await isLargeUpload(sql, uploadId));",
-    replace: "true;",
+    find: "adapter.atHand && !isLarge;",
+    replace: "adapter.atHand;",
     breaks: "a large body is divided as a file is, not into chunks of 500",
     tests: ["integration/api_data_test.ts: POST /api/etl/run: a large body"],
   },

@@ -109,6 +109,14 @@ export const RUNS: Mutant[] = [
     tests: ["unit/aside_test.ts: work beside the runs"],
   },
   {
+    id: "runs/first-choice",
+    file: "store/database.ts",
+    find: "this.#first.find(({ free }) => free)?.take(sent);",
+    replace: "this.#first.find(() => false)?.take(sent);",
+    breaks: "statements go where their plans are",
+    tests: ["integration/database_statements_test.ts: statements that come one after the other"],
+  },
+  {
     id: "runs/plan-limit",
     file: "pipeline/stages/extract.ts",
     find: "setTimeout(() => late.abort(tooSlow(limitMs)), limitMs)",

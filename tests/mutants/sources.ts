@@ -205,8 +205,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/cursor-read",
     file: "pipeline/run.ts",
-    find: "await cursorPosition(sql, sourceName, dataset)",
-    replace: "await cursorPosition(sql, run.run_label, dataset)",
+    find: "hasCursor ? cursorPosition(sql, sourceName, dataset)",
+    replace: "hasCursor ? cursorPosition(sql, run.run_label, dataset)",
     breaks: "the cursor is the source's, not the label's",
     tests: ["integration/incremental_test.ts: a run reads what has changed"],
   },

@@ -75,6 +75,14 @@ export const VALUES: Mutant[] = [
     tests: ["unit/validate_test.ts: a further check of the payload"],
   },
   {
+    id: "values/canonical-order",
+    file: "pipeline/canonical.ts",
+    find: "/^(?:\\d+|__proto__)$/",
+    replace: "/^__proto__$/",
+    breaks: "names that are numbers stand where their text says",
+    tests: ["unit/canonical_test.ts: is what a plain implementation gives"],
+  },
+  {
     id: "values/sorted-keys",
     file: "pipeline/canonical.ts",
     find: "const sorted = [...given].sort();",
