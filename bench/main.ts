@@ -14,7 +14,7 @@ import { observing } from "./measures/observing.ts";
 import { peers } from "./measures/peers.ts";
 import { recovery } from "./measures/recovery.ts";
 import { scale } from "./measures/scale.ts";
-import { scaleOut } from "./measures/scale_out.ts";
+import { scaleOut, scaleOutS3 } from "./measures/scale_out.ts";
 import { smallLoad } from "./measures/small_load.ts";
 import { typed } from "./measures/typed.ts";
 import { upload } from "./measures/upload.ts";
@@ -34,6 +34,7 @@ const MEASURES: Measure[] = [
   loadingOnly,
   scale,
   scaleOut,
+  scaleOutS3,
   duplicates,
   validation,
   defaultRun,

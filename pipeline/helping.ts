@@ -4,6 +4,7 @@ import {
   type Holder,
   joinRun,
   leaveRun,
+  noteNoHelp,
   releaseChunk,
   reportHelp,
   type SharedWork,
@@ -16,7 +17,9 @@ import { type Halt, RunControl } from "./run_control.ts";
 import { differenceOf, sameOf } from "./same_program.ts";
 import { ChunkWork } from "./sharing.ts";
 import { adapterFor } from "./sources/adapters.ts";
+import { readsSpooled } from "./sources/local/plan_files.ts";
 import { runDir } from "./spill/layout.ts";
+import { NO_HELP, type NoHelp } from "../vocabulary/sharing.ts";
 
 /** After a failure a run is left to others for so long. */
 const REST_MS = 10_000;
@@ -103,6 +106,7 @@ class Help implements Executing {
   readonly #steps = new Set<Promise<void>>();
   readonly #halted = Promise.withResolvers<void>();
   #why: Halt | null = null;
+  #unpacked: Promise<unknown> | null = null;
   #work: ChunkWork;
   #restsUntil = 0;
 
@@ -116,13 +120,16 @@ class Help implements Executing {
       sql,
       of: this.#of,
       serverId,
-      submit: (kind, input) => workers.submit(runId, kind, input),
+      submit: async (kind, input) => {
+        if ("slice" in input && readsSpooled(input.slice)) await this.#unpack();
+        return await workers.submit(runId, kind, input);
+      },
     });
-    this.#ready = this.#begin(same).catch((error) => {
+    this.#ready = this.#begin(same).catch(async (error) => {
       this.leftAlone = true;
       this.#log.warn("this server cannot help with the run", { error });
-      this.halt("replaced");
-      return null;
+      await this.#note(["failed"]);
+      return this.#leave();
     });
     this.ended = this.#end();
   }
@@ -134,10 +141,13 @@ class Help implements Executing {
     const run = await findRun(sql, this.#of);
     if (run === null) return this.#leave();
     const context = await runContext(sql, run, settings, { serverId, holder });
-    const different = this.#unreachable(context) ?? differenceOf(same, await sameOf(context));
-    if (different !== null) {
+    const unreachable = await this.#unreachable(context);
+    const why = unreachable === null ? differenceOf(same, await sameOf(context)) : [unreachable];
+    if (why.length > 0) {
       this.leftAlone = true;
-      this.#log.warn(`this server leaves the run to others: ${different}`, { server: serverId });
+      const words = why.map((code) => NO_HELP[code]).join("; ");
+      this.#log.warn(`this server leaves the run to others: ${words}`, { server: serverId });
+      await this.#note(why);
       return this.#leave();
     }
     await Deno.mkdir(context.spillDir, { recursive: true });
@@ -163,15 +173,33 @@ class Help implements Executing {
     return control;
   }
 
-  #unreachable({ params, connections }: Awaited<ReturnType<typeof runContext>>): string | null {
+  async #unreachable(
+    { params, connections, pin }: Awaited<ReturnType<typeof runContext>>,
+  ): Promise<NoHelp | null> {
     const source = adapterFor(params.source);
     const name = source.connection?.(params.source);
-    if (name !== undefined && !Object.hasOwn(connections, name)) {
-      return `it has no connection "${name}"`;
-    }
-    const { dataShared = false } = this.#deps.settings;
-    if (source.everywhere?.([], { dataShared }) !== true) return "ETL_DATA_SHARED is not set here";
-    return null;
+    if (name !== undefined && !Object.hasOwn(connections, name)) return "connection";
+    const { dataShared = false, dataDir } = this.#deps.settings;
+    if (!source.everywhere?.([], { dataShared })) return "data";
+    return await source.isHere?.(pin ?? {}, { dataDir }) ?? true ? null : "files";
+  }
+
+  /** Has the input on this server's disk as its coordinator has it: planning the same unpacks the same. */
+  async #unpack(): Promise<void> {
+    const { workers } = this.#deps;
+    const { runId } = this.#of;
+    const unpacked = this.#unpacked ??= workers.submit(runId, "plan", {});
+    await unpacked.catch((error) => {
+      this.#unpacked = null;
+      throw error;
+    });
+  }
+
+  /** Tells the run's page why. */
+  async #note(why: NoHelp[]): Promise<void> {
+    const { sql, serverId } = this.#deps;
+    await noteNoHelp(sql, this.#of, { serverId, why })
+      .catch((error) => this.#log.warn("the run could not be told", { error }));
   }
 
   #leave(): null {

@@ -48,9 +48,10 @@ import { MAX_QUARANTINE, refuseHopelessRun, tooManyRejected } from "./stages/pre
 import { Problem } from "../vocabulary/problem.ts";
 import { VERSION } from "../vocabulary/version.ts";
 import { type Halt, RunControl } from "./run_control.ts";
-import { canBeShared, SharedRun } from "./sharing.ts";
+import { SharedRun, whyAlone } from "./sharing.ts";
 import { sameOf } from "./same_program.ts";
-import { hasOtherServers, type Same, shareRun, unshareRun } from "../store/sharing.ts";
+import { hasOtherServers, noteSharing, type Same, shareRun, unshareRun } from "../store/sharing.ts";
+import { ALONE, type Alone, SHARED_CHUNKS } from "../vocabulary/sharing.ts";
 import {
   type Ending,
   type Execution,
@@ -67,6 +68,7 @@ import {
   sourceNameOf,
   tableKeyOf,
 } from "./sources/adapters.ts";
+import { readsSpooled } from "./sources/local/plan_files.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
 import { refuseWithoutRoom, spillBytes } from "./spill/room.ts";
@@ -86,7 +88,12 @@ import type {
 } from "./workers/task.ts";
 import type { TypedColumn, TypedTable } from "../store/row_layout.ts";
 import { addMetadataColumns, checkOwnTable, ownTable } from "../store/own_tables.ts";
-import { createManifest, destinationSize, type ForeignRows } from "../store/event_keys.ts";
+import {
+  createManifest,
+  destinationSize,
+  emptyManifest,
+  type ForeignRows,
+} from "../store/event_keys.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { beginFirstLoad, endFirstLoad } from "../store/first_load.ts";
 import type { Stage } from "../vocabulary/words.ts";
@@ -110,6 +117,9 @@ export interface RunDeps {
   /** Told what happens, for metrics and traces. */
   observer?: RunObserver;
 }
+
+/** Between two looks for another server, of a run that could be shared. */
+const LOOK_MS = 1_000;
 
 interface PlannedChunk extends Omit<StoredChunk, "chunk_no"> {
   chunkNo: number;
@@ -181,6 +191,8 @@ class RunExecution {
   #shared: SharedRun | null = null;
   /** Whether this attempt or an earlier one may have left something of the run in schema etl. */
   #leaves: boolean;
+  /** Whether it is offered when another server comes while it is prepared. */
+  #offersLate = false;
   /** What was found on the way. */
   readonly #warnings: string[] = [];
 
@@ -270,8 +282,10 @@ class RunExecution {
     const buries = params.deleted !== null || destination.buries;
     // what was deleted is compared like rows, also where no row is left
     destination.filled ||= (buries || this.#context.superseded) && destination.there;
-    if (destination.marks || buries) {
-      this.#context = { ...this.#context, marks: destination.marks, buries };
+    const { marks, distributed } = destination;
+    if (distributed && (atOnce || marks || buries)) throw isDistributed(params);
+    if (marks || buries || distributed) {
+      this.#context = { ...this.#context, marks, buries, distributed };
       this.#reopen();
     }
     if (atOnce) {
@@ -613,28 +627,66 @@ class RunExecution {
     if (stored.length > 0) await refuseWithoutRoom(spillDir, spillBytes(estimate) * left);
   }
 
-  /** What other servers must have as this one to help; null where the run is not offered, or nobody is there. */
+  /** What other servers must have as this one to help; null where the run is not offered, or nobody is there yet. */
   async #sameToShare(chunks: PlannedChunk[]): Promise<Same | null> {
-    const { sql, serverId, settings } = this.#deps;
+    const { sharesRuns = false, dataShared = false } = this.#deps.settings;
     const slices = chunks.map(({ slice }) => slice);
-    const { sharesRuns = false, dataShared = false } = settings;
-    if (!sharesRuns || !canBeShared(this.#context, { slices, dataShared })) return null;
-    if (!await hasOtherServers(sql, { serverId, version: VERSION })) return null;
+    const alone = whyAlone(this.#context, { slices, dataShared });
+    // most runs are small, and cost nothing for it
+    if (alone === "few_chunks") return null;
+    if (alone !== null || !sharesRuns) {
+      await this.#staysAlone(alone ?? "off");
+      return null;
+    }
+    this.#offersLate = true;
+    if (await this.#hasOthers()) return await this.#offer();
+    await this.#staysAlone("no_other");
+    return null;
+  }
+
+  async #hasOthers(): Promise<boolean> {
+    const { sql, serverId } = this.#deps;
+    return await hasOtherServers(sql, { serverId, version: VERSION });
+  }
+
+  async #staysAlone(why: Alone): Promise<void> {
+    this.#log.info(`one server executes the run: ${ALONE[why]}`);
+    await noteSharing(this.#deps.sql, this.#run, why);
+  }
+
+  async #offer(): Promise<Same | null> {
+    this.#offersLate = false;
     try {
-      return await sameOf(this.#context);
+      const same = await sameOf(this.#context);
+      await noteSharing(this.#deps.sql, this.#run, null);
+      return same;
     } catch (error) {
       this.#log.warn("the run is not offered to other servers", { error });
       return null;
     }
   }
 
+  /** Offers a run of which some chunks are prepared here: their rows stay where they are, their keys go into the manifest anew. */
+  async #shareLate(chunks: PlannedChunk[], same: Same): Promise<void> {
+    const { sql } = this.#deps;
+    this.#leaves = true;
+    if (!await createManifest(sql, this.#run)) this.#control.halt("replaced");
+    this.#control.throwIfHalted();
+    await emptyManifest(sql, this.#context);
+    await this.#share(chunks, same, { late: true });
+  }
+
   /** Offers the run to other servers; from here on every chunk is of whoever claims it. */
-  async #share(chunks: PlannedChunk[], same: Same): Promise<void> {
+  async #share(chunks: PlannedChunk[], same: Same, { late = false } = {}): Promise<void> {
     const { sql, serverId, settings } = this.#deps;
     const { runId, attempt, params: { db_max_retries, db_retry_initial_ms } } = this.#context;
     const retry = { attempts: db_max_retries, initialMs: db_retry_initial_ms };
     const of = { runId, attempt, holder: crypto.randomUUID() };
-    const spillDir = sharedDir(settings.spoolDir, { runId, serverId });
+    // where this server has unpacked its input, or prepared chunks of it, already
+    const stays = late || chunks.some(({ slice }) => readsSpooled(slice));
+    const spillDir = stays
+      ? this.#context.spillDir
+      : sharedDir(settings.spoolDir, { runId, serverId });
     await Deno.mkdir(spillDir, { recursive: true });
     this.#context = { ...this.#context, holder: of.holder, spillDir };
     if (!await withRetry(retry, () => shareRun(sql, of, same))) this.#control.halt("replaced");
@@ -659,24 +711,27 @@ class RunExecution {
   async #unshare(): Promise<void> {
     if (this.#shared === null) return;
     await unshareRun(this.#deps.sql, this.#run);
+    await this.#staysAlone("columns");
     this.#shared = null;
     this.#context = { ...this.#context, holder: null };
   }
 
-  /** What the source has elsewhere, downloaded by a worker that loads no module of the user's own. */
+  /** What the source has elsewhere, found or downloaded by a worker that loads no module of the user's own. */
   async #fetch(): Promise<void> {
-    const { params: { source }, spillDir, limits, traceparent, runId, target } = this.#context;
+    const { params: { source }, spillDir, limits, traceparent, runId, target, pin } = this.#context;
     if (adapterFor(source).fetch === undefined) return;
     const { signal } = this.#control;
-    await traced(
+    const wanted = { conf: source, spoolDir: spillDir, limits, preview: false, target: target! };
+    const said = await traced(
       "etl.fetch",
       { traceparent, attributes: { "etl.run_id": runId } },
       () =>
-        fetchAside({ conf: source, spoolDir: spillDir, limits, preview: false, target: target! }, {
+        fetchAside({ ...wanted, ...(pin === null ? {} : { pin }) }, {
           timeoutMs: Infinity,
           signal,
         }),
     );
+    if (said !== null) this.#log.info(said);
   }
 
   /** `counted` are chunks that an earlier pass has told the tracker of. */
@@ -703,18 +758,10 @@ class RunExecution {
       }
     };
     this.#tracker.begin("transform", "chunk", "validate", "ge_validate");
-    if (this.#shared !== null) {
-      await this.#shared.prepare((meta, reused) => note(chunks[meta.chunkNo]!, { meta, reused }));
-    } else {
-      await forEachLane(chunks, this.#lanes, async (chunk) => {
-        this.#control.throwIfHalted();
-        const { chunkNo, slice, state } = chunk;
-        note(
-          chunk,
-          await this.#submit("prepare", { chunkNo, slice, state, fillManifest }, chunkNo),
-        );
-      });
-    }
+    if (this.#shared === null) await this.#prepareAlone(chunks, { fillManifest, note });
+    await (this.#shared as SharedRun | null)?.prepare((meta, reused) =>
+      note(chunks[meta.chunkNo]!, { meta, reused })
+    );
     this.#control.throwIfHalted();
     const unknown = joinUnknown(metas.map(({ counts }) => counts.unknown_fields));
     if (Object.keys(unknown).length > 0) {
@@ -742,6 +789,38 @@ class RunExecution {
     if (enforce_ge && !this.#validation!.success) throw suiteFailed(this.#validation!);
     this.#tracker.end("ge_validate");
     return metas;
+  }
+
+  /** Prepares all chunks on this server, or as many as are begun when another one comes, which the run is shared with then. */
+  async #prepareAlone(
+    chunks: PlannedChunk[],
+    { fillManifest, note }: {
+      fillManifest: boolean;
+      note: (chunk: PlannedChunk, result: PrepareResult) => void;
+    },
+  ): Promise<void> {
+    let begun = 0;
+    let others = false;
+    let looked = performance.now();
+    const left: PlannedChunk[] = [];
+    await forEachLane(chunks, this.#lanes, async (chunk) => {
+      if (others) return void left.push(chunk);
+      this.#control.throwIfHalted();
+      const { chunkNo, slice, state } = chunk;
+      begun++;
+      note(chunk, await this.#submit("prepare", { chunkNo, slice, state, fillManifest }, chunkNo));
+      if (
+        !this.#offersLate || chunks.length - begun < SHARED_CHUNKS ||
+        performance.now() - looked < LOOK_MS
+      ) return;
+      looked = performance.now();
+      if (await this.#hasOthers()) others = true;
+    });
+    this.#control.throwIfHalted();
+    if (!others) return;
+    const same = await this.#offer();
+    if (same === null) await this.#prepareAlone(left, { fillManifest, note });
+    else await this.#shareLate(chunks, same);
   }
 
   async #resolve(
@@ -875,6 +954,21 @@ function comesLate(): Problem {
   });
 }
 
+/** The problem of a load that looks for rows which a distributed table's servers would have to look for together. */
+function isDistributed({ schema_name, table_name, write }: Params): Problem {
+  return new Problem("invalid-conf", {
+    detail:
+      `${schema_name}.${table_name} is distributed over several servers (Citus). Rows are added and changed there; ` +
+      "write: replace and mirror, and feeds with deletions, need a table of one server. Nothing was changed.",
+    errors: [{
+      field: "write",
+      value: write,
+      message: "deletes or marks rows of a distributed table",
+      expected: "upsert or append, without deleted",
+    }],
+  });
+}
+
 /** The problem of a mirror that could take for gone what it has missed. */
 function notSteady(): Problem {
   return new Problem("invalid-conf", {
@@ -965,6 +1059,7 @@ export async function runContext(
     atOnce: ["replace", "mirror"].includes(params.write) && run.replay_of === null,
     marks: false,
     buries: false,
+    distributed: false,
     params,
     privacy: privacyOf(params, settings.hashSecret, hashed),
     table,

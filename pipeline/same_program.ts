@@ -7,18 +7,13 @@ import { VERSION } from "../vocabulary/version.ts";
 import { Canonicalizer } from "./canonical.ts";
 import { jsonText } from "./numbers.ts";
 import { adapterFor } from "./sources/adapters.ts";
+import { publicUrl } from "./sources/http/request.ts";
 import { parseJson } from "./sources/json_text.ts";
 import { spillMaker } from "./workers/environment.ts";
 import type { RunContext } from "./workers/task.ts";
 
-/** What the words of a difference are; see {@linkcode sameOf}. */
-const WORDS: Record<string, string> = {
-  program: "this server runs another build of the program",
-  modules: "the transform module, or what it imports, is another here",
-  personal: "ETL_HASH_SECRET is another here",
-  source: "the connection of the source leads elsewhere from here",
-  run: "the conf, the suite or a limit of the environment gives other rows here",
-};
+/** What {@linkcode sameOf} has hashes of. */
+const PARTS = ["program", "modules", "personal", "source", "run"] as const;
 
 /** Hashes of all that a run's rows follow from, besides its records: with the same ones every server makes the same rows. */
 export async function sameOf(context: RunContext): Promise<Same> {
@@ -35,10 +30,9 @@ export async function sameOf(context: RunContext): Promise<Same> {
   };
 }
 
-/** In words, what differs; null where nothing does. */
-export function differenceOf(theirs: Same, ours: Same): string | null {
-  const differing = Object.keys(WORDS).filter((name) => theirs[name] !== ours[name]);
-  return differing.length === 0 ? null : differing.map((name) => WORDS[name]).join("; ");
+/** What differs. */
+export function differenceOf(theirs: Same, ours: Same): typeof PARTS[number][] {
+  return PARTS.filter((name) => theirs[name] !== ours[name]);
 }
 
 function hashOf(value: unknown): string {
@@ -55,7 +49,8 @@ function sourceTarget({ params: { source }, connections, target }: RunContext): 
     const { hosts, user, database, options } = connectionTarget(dsn);
     return { hosts, user: user ?? null, database: database ?? null, options: options ?? null };
   }
-  if (target === undefined || !("endpoint" in target)) return {};
+  if (target === undefined) return {};
+  if (!("endpoint" in target)) return { url: publicUrl(new URL(target.url)) };
   const { endpoint, region, pathStyle } = target;
   return { endpoint, region, pathStyle };
 }

@@ -13,6 +13,7 @@ import {
 } from "../store/sharing.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Problem } from "../vocabulary/problem.ts";
+import { type Alone, SHARED_CHUNKS } from "../vocabulary/sharing.ts";
 import { forEachLane } from "./lanes.ts";
 import type { RunControl } from "./run_control.ts";
 import { adapterFor } from "./sources/adapters.ts";
@@ -21,31 +22,33 @@ import type { SpillMeta } from "./spill/layout.ts";
 import { adoptSuiteSpills, hasSpills } from "./stages/ge_validate.ts";
 import type { ChunkDecision, RunContext, TaskKind, Tasks } from "./workers/task.ts";
 
-/** Chunks from which on a run is offered to other servers: fewer are done before they have joined. */
-const SHARED_CHUNKS = 8;
 /** Between two looks for a chunk, where there is none to be had. */
 const IDLE_MS = 100;
 /** Between two looks at how far all servers are. */
 const WATCH_MS = 200;
 
 /**
- * Whether a run may be offered to other servers: of what a run can do, only that for which it is tested that all comes out as
- * on one server.
+ * Why a run may not be offered to other servers, which is for what it is tested that all comes out as on one server, and of
+ * enough chunks; null where it may.
  */
-export function canBeShared(
-  { params, table, marks = false, buries = false }:
+export function whyAlone(
+  { params, table, pin = null, marks = false, buries = false }:
     & Pick<RunContext, "params" | "table">
-    & Partial<Pick<RunContext, "marks" | "buries">>,
+    & Partial<Pick<RunContext, "pin" | "marks" | "buries">>,
   { slices, dataShared }: { slices: Slice[]; dataShared: boolean },
-): boolean {
-  if (slices.length < SHARED_CHUNKS) return false;
-  if (params.write !== "upsert" && params.write !== "append") return false;
+): Alone | "few_chunks" | null {
+  if (slices.length < SHARED_CHUNKS) return "few_chunks";
+  if (params.write !== "upsert" && params.write !== "append") return "write";
   // what deletes rows, or loads into a table that is not the program's, decides and stores more of a chunk
-  if (marks || buries || (params.deleted ?? null) !== null) return false;
-  if (table !== null && "own" in table && table.own) return false;
+  if (marks || buries || (params.deleted ?? null) !== null) return "deletions";
+  if (table !== null && "own" in table && table.own) return "own_table";
   // the columns that a dry run would declare are known to its server alone
-  if (params.layout === "typed" && params.dry_run) return false;
-  return adapterFor(params.source).everywhere?.(slices, { dataShared }) ?? false;
+  if (params.layout === "typed" && params.dry_run) return "dry_run";
+  const { everywhere } = adapterFor(params.source);
+  if (everywhere === undefined) return "source";
+  const how = (dataShared: boolean) => everywhere(slices, { dataShared, pin });
+  if (how(dataShared) !== null) return null;
+  return how(true) === null ? "downloaded" : "files";
 }
 
 /** Submits a task of the run to this server's workers. */

@@ -2,7 +2,12 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import { plainType, proposeTable } from "../pipeline/typed_rows.ts";
-import { proposeColumns, setDatasetColumns, typedView } from "../store/datasets.ts";
+import {
+  distributeDataset,
+  proposeColumns,
+  setDatasetColumns,
+  typedView,
+} from "../store/datasets.ts";
 import { alterTable, declaredTable } from "../store/typed_tables.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
@@ -42,6 +47,12 @@ const proposalSchema = z.object({
   rows: z.number().int(),
   left_out: z.number().int(),
 }).openapi("ColumnProposal");
+
+const distributionSchema = z.object({
+  distributed_by: z.string().openapi({ example: "event_id" }),
+  shards: z.number().int(),
+  servers: z.number().int(),
+}).openapi("Distribution");
 
 /** What the columns have to be is said by the database, to psql as to HTTP. */
 const bodySchema = z.strictObject({
@@ -169,6 +180,24 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       });
       const { source, key, version, columns } = altered;
       return c.json({ source, key, version, columns }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/datasets/{dataset}/distribute",
+      summary: "Distribute the table of a dataset over several PostgreSQL servers (Citus)",
+      description:
+        "Its rows go to the servers that citus_add_node has named, by event_id. Noted in the audit table.",
+      request: { params },
+      responses: {
+        200: { description: "where its rows are now", content: json(distributionSchema) },
+        ...problemResponses(400, 404, 409, 422),
+      },
+    }),
+    async (c) => {
+      const dataset = datasetName(c.req.valid("param").dataset);
+      return c.json(await distributeDataset(deps.sql, dataset, actorOf(c)), 200);
     },
   );
   app.openapi(

@@ -43,6 +43,7 @@ const PARTS = {
     "datasets/own_tables",
     "datasets/typed_tables",
     "datasets/first_load",
+    "datasets/distributed",
     "runs/order",
     "datasets/private_fields",
     "datasets/history",

@@ -779,6 +779,8 @@ alter table etl.runs
   add column if not exists steps_at_death bigint not null default 0,
   -- since when what the run needs has been away; null where it is not
   add column if not exists outage_since timestamptz,
+  -- of a run with many chunks, why one server executes it ("alone"), or which servers do not help and why ("left")
+  add column if not exists sharing jsonb,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
   add column if not exists accepted_at timestamptz default '-infinity';
 alter table etl.runs alter column accepted_at drop default;
@@ -1095,6 +1097,9 @@ alter table etl.datasets add constraint datasets_typed_or_events
 alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
 alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
 comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
+
+alter table etl.datasets add column if not exists distributed boolean not null default false;
+comment on column etl.datasets.distributed is 'whether its table was distributed with Citus (etl.distribute_dataset); a restore makes a plain one, which doctor tells';
 
 -- Tables whose first load goes on without indexes (first_load.sql).
 create table if not exists etl.first_loads (
@@ -3688,6 +3693,7 @@ begin
       select from pg_class as c join pg_roles as o on o.oid = c.relowner
       where c.oid = relation and o.rolname = current_user and c.relkind = 'r' and c.relreplident = 'd')
       or exists (select from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name and (d.declared -> 'own')::boolean)
+      or etl.is_spread(relation)
       or exists (select from pg_inherits as i where relation in (i.inhrelid, i.inhparent))
       or exists (select from pg_rewrite as r where r.ev_class = relation)
       -- those of foreign keys too
@@ -3775,6 +3781,95 @@ begin
   perform etl.end_first_load(f.relation) from etl.first_loads as f
   where not exists (select from etl.runs as r where r.run_id = f.run_id and r.state in ('queued', 'running'));
 end $$;
+
+-- sql/datasets/distributed.sql
+-- Datasets whose rows Citus distributes over several PostgreSQL servers, by event_id. Nothing here needs the extension while no
+-- dataset is distributed.
+
+-- The column by which Citus distributes a table by hash; null where it does not.
+create or replace function etl.distribution_column(relation regclass) returns text
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  found_one text;
+begin
+  if to_regclass('pg_catalog.pg_dist_partition') is not null then
+    execute 'select column_to_column_name(p.logicalrelid, p.partkey) from pg_catalog.pg_dist_partition as p
+      where p.logicalrelid = $1 and p.partmethod = ''h''' into found_one using relation;
+  end if;
+  return found_one;
+end $$;
+
+-- Datasets that are distributed, or were where this database comes from, and how many servers hold them.
+create or replace function etl.distributed_datasets() returns table (dataset text, wanted boolean, distribution_column text, shards bigint, servers bigint)
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  has_citus boolean := to_regclass('pg_catalog.pg_dist_partition') is not null;
+  each record;
+begin
+  for each in
+    select d.dataset as name, d.distributed, etl.find_table(d.schema_name, d.table_name) as relation from etl.datasets as d order by 1
+  loop
+    distribution_column := etl.distribution_column(each.relation);
+    continue when not each.distributed and distribution_column is null;
+    dataset := each.name;
+    wanted := each.distributed;
+    shards := 0;
+    servers := 0;
+    if has_citus and distribution_column is not null then
+      execute 'select count(distinct s.shardid), count(distinct (n.nodename, n.nodeport))
+        from pg_catalog.pg_dist_shard as s join pg_catalog.pg_dist_placement as p on p.shardid = s.shardid
+        join pg_catalog.pg_dist_node as n on n.groupid = p.groupid and n.noderole = ''primary'' where s.logicalrelid = $1'
+        into shards, servers using each.relation;
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- Distributes the table of a dataset, with the rows that it has. Runs as the owner of schema etl, who has made the table.
+create or replace function etl.distribute_dataset(dataset text, actor text default session_user)
+returns table (distributed_by text, shards bigint, servers bigint)
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '10s' as $$
+declare
+  target etl.datasets;
+  relation regclass;
+  by_column text;
+begin
+  select * into target from etl.datasets as d where d.dataset = distribute_dataset.dataset for update;
+  relation := etl.find_table(target.schema_name, target.table_name);
+  if relation is null then
+    perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows the datasets.', dataset), status => 404);
+  end if;
+  if target.declared is not null then
+    perform etl.raise_problem('invalid-conf', format('%s is a typed table. Only tables of events can be distributed: by event_id, as their key.', dataset));
+  end if;
+  if not has_table_privilege(session_user, relation, 'insert') or not pg_has_role(current_user, (select c.relowner from pg_class as c where c.oid = relation), 'usage') then
+    perform etl.raise_problem('missing-grant', format('Role %I, or the owner of schema etl, may not change %s: it is another''s.', session_user, dataset));
+  end if;
+  if exists (select from etl.runs as r where r.schema_name = target.schema_name and r.table_name = target.table_name and r.state = 'running') then
+    perform etl.raise_problem('conflict', format('A run loads %s just now. Wait for its end, then try again.', dataset), status => 409);
+  end if;
+  if to_regclass('pg_catalog.pg_dist_partition') is null then
+    perform etl.raise_problem('invalid-conf', format('This database has no extension citus, so %s cannot be distributed. Install Citus on this PostgreSQL and on its '
+      'workers, have a superuser run "create extension citus" and citus_add_node for each worker, then try again. docs/scaling.md says what else helps.', dataset));
+  end if;
+  perform etl.end_first_load(relation);
+  by_column := etl.distribution_column(relation);
+  if by_column is null then
+    execute 'select create_distributed_table($1, ''event_id'', colocate_with := ''none'')' using relation;
+  elsif by_column <> 'event_id' then
+    perform etl.raise_problem('invalid-conf', format('%s is distributed by %s. Runs find rows by event_id: undistribute_table it, then try again.', dataset, by_column));
+  end if;
+  if by_column is null or not target.distributed then
+    update etl.datasets as d set distributed = true where d.dataset = distribute_dataset.dataset;
+    insert into public.etl_improved_audit (event, actor, details)
+    values ('dataset_distributed', actor, jsonb_build_object('dataset', dataset, 'column', 'event_id'));
+  end if;
+  return query select d.distribution_column, d.shards, d.servers from etl.distributed_datasets() as d where d.dataset = distribute_dataset.dataset;
+exception
+  when lock_not_available then
+    perform etl.raise_problem('conflict', format('%s is in use just now. Try again when the queries on it have ended.', dataset), status => 409);
+end $$;
+comment on function etl.distribute_dataset(text, text) is 'distributes the table of a dataset by event_id, with Citus';
 
 -- sql/runs/order.sql
 -- In which order runs are executed, and what one that comes late may change.
@@ -4948,6 +5043,9 @@ end $$;
 -- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
 create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  destination regclass;
+  manifest regclass;
 begin
   if name is distinct from format('manifest_%s_%s', replace(run_id::text, '-', ''), attempt) then
     raise invalid_parameter_value using message = format('%s is not the manifest of attempt %s of run %s', name, attempt, run_id);
@@ -4960,6 +5058,12 @@ begin
   perform etl.drop_manifests(run_id, attempt - 1);
   execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
     chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
+  -- beside the rows with which its keys are compared
+  select etl.find_table(r.schema_name, r.table_name) into destination from etl.runs as r where r.run_id = create_manifest.run_id;
+  manifest := format('etl.%I', name)::regclass;
+  if etl.distribution_column(destination) = 'event_id' and etl.distribution_column(manifest) is null then
+    execute 'select create_distributed_table($1, ''event_id'', colocate_with := $2::text)' using manifest, destination;
+  end if;
   -- any server may work on any run
   execute (select coalesce(string_agg(format('grant select, insert, delete, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
     from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);
@@ -7804,6 +7908,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.create_destination', 'server', 'execute'),
     ('function', 'etl.add_metadata_columns', 'server', 'execute'),
     ('function', 'etl.check_own_table', 'server', 'execute'),
+    ('function', 'etl.distribute_dataset', 'server', 'execute'),
+    ('function', 'etl.distributed_datasets', 'server', 'execute'),
+    ('function', 'etl.distribution_column', 'server', 'execute'),
     ('function', 'etl.find_table', 'server', 'execute'),
     ('function', 'etl.is_key', 'server', 'execute'),
     ('function', 'etl.loads_own', 'server', 'execute'),
@@ -8040,7 +8147,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('76614baa116edb2bf95e4ead47618f4152b9fdefa570e27321917df0db6b0960')
+insert into etl.setups (checksum) values ('2eb3fd3794682f60e18d6e662079a123c4b2ec20a0a338a5e3ef35d5c11f6b0a')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8048,4 +8155,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"76614baa116edb2bf95e4ead47618f4152b9fdefa570e27321917df0db6b0960","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"2eb3fd3794682f60e18d6e662079a123c4b2ec20a0a338a5e3ef35d5c11f6b0a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

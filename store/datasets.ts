@@ -180,3 +180,23 @@ export async function proposeColumns(
   ) as unknown as [unknown, { proposal: ColumnProposal }[]];
   return rows[0]!.proposal;
 }
+
+/** How Citus distributes a dataset. */
+export interface Distribution {
+  /** The column that says where a row is. */
+  distributed_by: string;
+  shards: number;
+  /** Servers that have some of them. */
+  servers: number;
+}
+
+/** Distributes the table of a dataset over the servers of Citus; throws a Problem where there is no Citus. */
+export async function distributeDataset(
+  sql: Sql,
+  dataset: string,
+  actor: string,
+): Promise<Distribution> {
+  const [row] = await sql<Distribution[]>`
+    select distributed_by, shards::float8, servers::float8 from etl.distribute_dataset(${dataset}, ${actor})`;
+  return row!;
+}

@@ -33,6 +33,8 @@ export interface KeyedRun extends Precedence {
   marks?: boolean;
   /** Whether keys of the dataset have been deleted, or may be by this run. */
   buries?: boolean;
+  /** Whether Citus distributes the table, and the manifest with it. */
+  distributed?: boolean;
 }
 
 /**
@@ -58,6 +60,8 @@ export interface DestinationSize {
   marks: boolean;
   /** Whether keys of it have been deleted (etl.tombstones). */
   buries: boolean;
+  /** Whether Citus distributes its rows by event_id. */
+  distributed: boolean;
 }
 
 /** Looks at a destination. Makes the indexes that a first load has left out. */
@@ -67,24 +71,45 @@ export async function destinationSize(
   table: string,
 ): Promise<DestinationSize> {
   const [known] = await sql<
-    { rows: number | null; marks: boolean | null; buries: boolean; keyless: boolean }[]
+    {
+      rows: number | null;
+      marks: boolean | null;
+      buries: boolean;
+      keyless: boolean;
+      distributed: boolean | null;
+    }[]
   >`
     select sum(greatest(c.reltuples, 0))::float8 as rows, bool_or(etl.marks_rows(t.oid)) as marks,
       exists (select from etl.tombstones where dataset = ${`${schema}.${table}`}) as buries,
-      exists (select from etl.first_loads as f where f.relation = any (array_agg(t.oid))) as keyless
+      exists (select from etl.first_loads as f where f.relation = any (array_agg(t.oid))) as keyless,
+      bool_or(etl.distribution_column(t.oid) = 'event_id') as distributed
     from (select to_regclass(format('%I.%I', ${schema}::text, ${table}::text)) as oid) as t
     -- autovacuum analyses the partitions of a table, never the table
     cross join lateral (select t.oid union select p.relid from pg_partition_tree(t.oid) as p where p.isleaf) as stored
     join pg_class as c on c.oid = stored.oid and c.relkind <> 'p'`;
-  const { rows, marks, buries, keyless } = known!;
+  const { rows, marks, buries, keyless, distributed } = known!;
   if (rows === null) {
-    return { there: false, filled: false, rows: 0, marks: false, buries: false };
+    return {
+      there: false,
+      filled: false,
+      rows: 0,
+      marks: false,
+      buries: false,
+      distributed: false,
+    };
   }
   // without its key nothing could be compared with it
   if (keyless) await endFirstLoad(sql, { schema_name: schema, table_name: table });
   const [row] = await sql<{ filled: boolean }[]>`
     select exists (select 1 from ${sql(schema)}.${sql(table)}) as filled`;
-  return { there: true, filled: row!.filled, rows, marks: marks ?? false, buries };
+  return {
+    there: true,
+    filled: row!.filled,
+    rows,
+    marks: marks ?? false,
+    buries,
+    distributed: distributed ?? false,
+  };
 }
 
 /** Makes the manifest of an attempt and drops those of earlier ones; false where the attempt is the run's no more. */
@@ -201,6 +226,14 @@ export async function removeKeys(client: Client, table: string, chunkNo: number)
   await client.query(`delete from ${table} where chunk_no = $1`, [chunkNo]);
 }
 
+/** Removes all keys from an attempt's manifest. */
+export async function emptyManifest(
+  sql: Sql,
+  of: { runId: string; attempt: number },
+): Promise<void> {
+  await sql.unsafe(`truncate ${manifestTable(of)}`);
+}
+
 /** Events of each chunk in a table of keys. */
 export async function countKeysByChunk(
   client: Client,
@@ -216,8 +249,13 @@ export async function countKeysByChunk(
  * Makes a table of the events whose key may occur more than once in a manifest, that ends with the transaction; answers its
  * quoted name. By hashes of keys, whose groups PostgreSQL puts on disk where they need more than its memory.
  */
-export async function copyRepeated(client: Client, manifest: string): Promise<string> {
-  const hash = `hashtextextended(event_id collate "C", 0)`;
+export async function copyRepeated(
+  client: Client,
+  manifest: string,
+  { distributed = false } = {},
+): Promise<string> {
+  // where keys lie by their own value, grouping by it needs none of them elsewhere
+  const hash = distributed ? "event_id" : `hashtextextended(event_id collate "C", 0)`;
   await client.query(
     `set local enable_hashagg = on;
     create temp table etl_repeated on commit drop as select * from ${manifest}
@@ -339,6 +377,14 @@ export async function* compareKeys(
   /** How many chunks the keys are of. */
   chunks: number,
 ): AsyncGenerator<Decided> {
+  const { text, values } = comparison(keys, run);
+  if (chunks === 1) return yield* (await client.query<Decided>(text, values)).rows;
+  await client.query(`declare etl_decisions no scroll cursor for ${text}`, values);
+  yield* fetchAll<Decided>(client, "etl_decisions");
+}
+
+/** The statement of {@linkcode compareKeys}. */
+export function comparison(keys: KeySet, run: KeyedRun): { text: string; values: unknown[] } {
   const layout = layoutOf(run);
   const version = versionOf(layout, "m") && "m.version";
   const newer = isNewer({ ...run, layout }, {
@@ -351,14 +397,14 @@ export async function* compareKeys(
   }`;
   const { deletes, unlessBuried, buried } = run.buries ? burials(layout, run, version) : NO_BURIALS;
   const parameters = [run.orderRunId, run.sourceName, ...(run.buries ? [datasetOf(run)] : [])];
-  const values = [...parameters, ...keys.values];
-  const text = `select chunk_no, decision, count(*)::integer as events,
+  return {
+    text: `select chunk_no, decision, count(*)::integer as events,
       case when decision <> 'insert' or count(*) <= max(position) then array_agg(position order by position) end as positions
     from (
       select m.chunk_no, m.position, case
         when t.${layout.key[0]} is null then ${
-    unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
-  }
+      unlessBuried(`'${run.superseded ? "held" : "insert"}'`)
+    }
         when ${layout.isForeign("t", "$2")} and $2::text is not null then 'foreign'
         when ${deletes} then case when ${newer} then 'delete' else 'stale' end
         when ${isSame(layout, { row: "t", entry: "m.fingerprint" })} then null
@@ -366,14 +412,13 @@ export async function* compareKeys(
         when ${held} then 'held'
       end as decision
       from ${keys.relation(parameters.length + 1)} as m left join ${destinationOf(run)} as t on ${
-    layout.hasKey("t", "m")
-  } ${buried}
+      layout.hasKey("t", "m")
+    } ${buried}
     ) as compared
     where decision is not null
-    group by chunk_no, decision`;
-  if (chunks === 1) return yield* (await client.query<Decided>(text, values)).rows;
-  await client.query(`declare etl_decisions no scroll cursor for ${text}`, values);
-  yield* fetchAll<Decided>(client, "etl_decisions");
+    group by chunk_no, decision`,
+    values: [...parameters, ...keys.values],
+  };
 }
 
 const NO_BURIALS = {

@@ -46,6 +46,9 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
             from etl.chunks as c where c.run_id = r.run_id and c.server_id is not null) as n
           group by n.server_id, n.island) as i
         group by i.server_id) as v), '[]'),
+      'sharing', jsonb_build_object('alone', r.sharing ->> 'alone', 'left', coalesce((
+        select jsonb_agg(jsonb_build_object('server_id', l.key, 'why', l.value) order by l.key)
+        from jsonb_each(r.sharing -> 'left') as l), '[]')),
       'cursor', case when r.pin ? 'cursor_column' then jsonb_build_object('column', r.pin -> 'cursor_column',
         'mode', coalesce(r.pin ->> 'cursor_mode', 'window'), 'from', r.pin -> 'cursor_lower', 'to', r.pin -> 'cursor_upper') end,
       -- what an unfinished run has counted so far

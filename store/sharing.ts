@@ -1,5 +1,6 @@
 import type { Sql } from "./database.ts";
 import { type Fence, FencedOut } from "./chunks.ts";
+import type { Alone, NoHelp } from "../vocabulary/sharing.ts";
 import type { Client } from "./pg.ts";
 
 /** A server's right to chunks of a shared run. */
@@ -14,6 +15,27 @@ export interface Holder {
 export type Same = Record<string, string>;
 
 const json = (value: unknown) => JSON.stringify(value);
+
+/** Why a run stays on one server, or null where it is offered to others; what was noted of them is of an earlier offer. */
+export async function noteSharing(
+  sql: Sql,
+  { run_id, attempt }: { run_id: string; attempt: number },
+  alone: Alone | null,
+): Promise<void> {
+  await sql`update etl.runs set sharing = ${json(alone === null ? {} : { alone })}::text::jsonb
+    where run_id = ${run_id} and attempt = ${attempt}`;
+}
+
+/** Why a server does not help with a run. */
+export async function noteNoHelp(
+  sql: Sql,
+  { runId, attempt }: Holder,
+  { serverId, why }: { serverId: string; why: NoHelp[] },
+): Promise<void> {
+  await sql`update etl.runs set sharing = jsonb_set(coalesce(sharing, '{}'), '{left}',
+      coalesce(sharing -> 'left', '{}') || jsonb_build_object(${serverId}::text, ${why}::text[])), revision = revision + 1
+    where run_id = ${runId} and attempt = ${attempt} and state = 'running'`;
+}
 
 /** Whether another server of a version executes runs, and could help. */
 export async function hasOtherServers(

@@ -4,6 +4,7 @@
  */
 import { z } from "@hono/zod-openapi";
 import { ERROR_CODES } from "./problem.ts";
+import { ALONE, NO_HELP } from "./sharing.ts";
 import { OVERLAPS, RUN_STATES, STAGE_STATES, STAGES } from "./words.ts";
 
 /** Problem details (RFC 9457). */
@@ -22,6 +23,7 @@ export const problemSchema = z.object({
   })).optional(),
 }).loose().openapi("Problem");
 
+const keysOf = <T extends string>(of: Record<T, string>) => Object.keys(of) as [T, ...T[]];
 const time = z.string().openapi({ format: "date-time" });
 const state = z.enum(RUN_STATES);
 
@@ -88,6 +90,11 @@ export const runDetailSchema = runSchema.extend({
     count: z.number().int(),
     chunks: z.array(z.string()),
   })),
+  /** Of a run with 8 chunks or more: why one server executes it, and which servers do not help, and why. */
+  sharing: z.object({
+    alone: z.enum(keysOf(ALONE)).nullable(),
+    left: z.array(z.object({ server_id: z.string(), why: z.array(z.enum(keysOf(NO_HELP))) })),
+  }),
   /** What an incremental run reads: from where, to where; null where the source has no cursor, or is not planned yet. */
   cursor: z.object({
     column: z.string(),

@@ -1,9 +1,12 @@
+import { join } from "node:path";
+import { KEYS, seaweedfs } from "../../tests/helpers/seaweedfs.ts";
 import type { TestServer } from "../../tests/helpers/server.ts";
 import { waitFor } from "../../tests/helpers/wait_for.ts";
 import type { Measure, Row } from "../bench.ts";
 import { CpuShare } from "../cpu_share.ts";
 import { cpuSecondsOf } from "../process_usage.ts";
 import { completeRun, loadConf } from "../runs.ts";
+import { sourceOf } from "../finished_rows.ts";
 import { rounded } from "../statistics.ts";
 import type { World } from "../world.ts";
 
@@ -13,14 +16,65 @@ const SERVERS = 3;
 const CORES = 0.3;
 /** Fewer records have too few chunks to be shared. */
 const MIN_RECORDS = 450_000;
+const PART_BYTES = 32 << 20;
+
+const about = `one run on ${SERVERS} servers against one, each held to ${CORES} of a core`;
 
 export const scaleOut: Measure = {
   name: "scale-out",
-  about: `one run on ${SERVERS} servers against one, each held to ${CORES} of a core`,
+  about,
   // needs cgroups that this account may make
   onlyNamed: true,
-  run: measureScaleOut,
+  run: (world) =>
+    measureScaleOut(world, "a shared folder", ({ file }) =>
+      Promise.resolve(
+        { conf: loadConf(file, OURS), env: { ETL_DATA_SHARED: "true" } },
+      )),
 };
+
+export const scaleOutS3: Measure = {
+  name: "scale-out-s3",
+  about: `the same from S3 (SeaweedFS, from PyPI)`,
+  onlyNamed: true,
+  async run(world) {
+    await using weed = await seaweedfs({ volumes: 64 });
+    return await measureScaleOut(world, "S3", async ({ file, path }) => {
+      await putParts(weed, path);
+      const { path: _, ...source } = sourceOf(file) as Record<string, unknown>;
+      const url = "s3://lake/scale/*.ndjson";
+      return {
+        conf: {
+          ...loadConf(file, OURS),
+          source: { ...source, type: "s3", url, connection: "lake" },
+        },
+        env: {
+          ETL_HTTP_PRIVATE_HOSTS: weed.host,
+          ETL_CONNECTION_LAKE: JSON.stringify({
+            type: "s3",
+            endpoint: weed.endpoint,
+            path_style: true,
+            access_key_id: KEYS.accessKeyId,
+            secret_access_key: KEYS.secretAccessKey,
+          }),
+        },
+      };
+    });
+  },
+};
+
+/** Puts a file into the bucket, in objects of about 32 MB that end with a line. */
+async function putParts(
+  { put }: Pick<Awaited<ReturnType<typeof seaweedfs>>, "put">,
+  path: string,
+): Promise<void> {
+  const bytes = await Deno.readFile(path);
+  for (let start = 0, part = 0; start < bytes.length; part++) {
+    const line = bytes.indexOf(10, Math.min(bytes.length - 1, start + PART_BYTES));
+    const end = line < 0 ? bytes.length : line + 1;
+    await put(`scale/part-${part}.ndjson`, bytes.subarray(start, end));
+    start = end;
+  }
+}
 
 interface Timed {
   seconds: number;
@@ -30,16 +84,30 @@ interface Timed {
   chunks: number[];
 }
 
-async function measureScaleOut(world: World): Promise<Row[]> {
+/** What is asked for, and what servers need to read it. */
+interface Input {
+  conf: Record<string, unknown>;
+  env: Record<string, string>;
+}
+
+async function measureScaleOut(
+  world: World,
+  from: string,
+  inputOf: (data: { file: string; path: string }) => Promise<Input>,
+): Promise<Row[]> {
   const records = Math.max(MIN_RECORDS, world.options.records);
-  const one = await load(world, { records, servers: 1 });
-  const many = await load(world, { records, servers: SERVERS });
+  const file = await world.dataSet("scattered", records);
+  const input = await inputOf({ file, path: join(world.dir, file) });
+  const one = await load(world, { records, servers: 1, ...input });
+  const many = await load(world, { records, servers: SERVERS, ...input });
   await world.dropTable(OURS);
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
   const speed = one.seconds / many.seconds;
   const least = Math.min(...many.cpu) / sum(many.cpu);
   const cpu = sum(many.cpu) / sum(one.cpu);
-  const name = `${records.toLocaleString("en-US")} records on ${SERVERS} servers of ${CORES} core`;
+  const name = `${
+    records.toLocaleString("en-US")
+  } records from ${from} on ${SERVERS} servers of ${CORES} core`;
   return [{
     measure: `${name} against one`,
     baseline: records / one.seconds,
@@ -79,10 +147,9 @@ function detailOf({ seconds, cpu, postgresCpuSeconds, chunks }: Timed) {
 
 async function load(
   world: World,
-  { records, servers: count }: { records: number; servers: number },
+  { records, servers: count, conf, env }: Input & { records: number; servers: number },
 ): Promise<Timed> {
   world.log(`loading ${records.toLocaleString("en-US")} records on ${count} servers`);
-  const conf = loadConf(await world.dataSet("scattered", records), OURS);
   await world.dropTable(OURS);
   await world.settle();
   await using stack = new AsyncDisposableStack();
@@ -94,7 +161,7 @@ async function load(
       await waitFor(() => tried(() => share[Symbol.dispose]()), { what: "the cgroup to be empty" });
     });
     const server = stack.use(
-      await world.server({ env: { ETL_WORKERS: "1", ETL_DATA_SHARED: "true" } }),
+      await world.server({ env: { ETL_WORKERS: "1", ...env } }),
     );
     await share.hold(server.pid);
     servers.push(server);

@@ -10,6 +10,29 @@ import type { MessageKey } from "../i18n/en.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { Icon } from "../ui/elements.tsx";
 
+/** Which server has which chunks, where several have worked on the run; why others have not. */
+function Servers({ run: { servers, sharing } }: { run: RunDetail }) {
+  const { t } = useLocale();
+  const several = servers.length > 1;
+  if (!several && sharing.alone === null && sharing.left.length === 0) return null;
+  return (
+    <dl class="facts" aria-label={t("chunk.servers")}>
+      {several &&
+        servers.map(({ server_id, count, chunks }) => (
+          <Fact key={server_id} name={server_id}>
+            {t("chunk.of_server", { n: count, list: chunks.join(", ") })}
+          </Fact>
+        ))}
+      {sharing.alone !== null && <Fact name={t("alone")}>{t(`alone.${sharing.alone}`)}</Fact>}
+      {sharing.left.map(({ server_id, why }) => (
+        <Fact key={`${server_id} left`} name={server_id}>
+          {t("no_help", { why: why.map((code) => t(`no_help.${code}`)).join("; ") })}
+        </Fact>
+      ))}
+    </dl>
+  );
+}
+
 /** Every chunk of the run as a cell; one of them in full. */
 export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates }) {
   const { t } = useLocale();
@@ -41,15 +64,7 @@ export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates
       {chunks.states === ""
         ? <p class="empty">{t(isOver(run.state) ? "run.no_chunks" : "run.planning")}</p>
         : <ChunkGrid chunks={chunks} selected={selected} onSelect={setSelected} />}
-      {run.servers.length > 1 && (
-        <dl class="facts" aria-label={t("chunk.servers")}>
-          {run.servers.map(({ server_id, count, chunks }) => (
-            <Fact key={server_id} name={server_id}>
-              {t("chunk.of_server", { n: count, list: chunks.join(", ") })}
-            </Fact>
-          ))}
-        </dl>
-      )}
+      <Servers run={run} />
       {selected !== null && (
         <ChunkDetail
           runId={run.run_id}

@@ -58,7 +58,17 @@ async function planFileSource(conf: FileConf, options: PlanFilesOptions): Promis
 
 /** Files of every format below ETL_DATA_DIR, compressed with gzip or zstd or not, by path or glob. */
 export const fileAdapter: SourceAdapter<FileConf> = {
-  everywhere: (slices, { dataShared }) => dataShared && areParts(slices, "data"),
+  everywhere(slices, { dataShared }) {
+    if (!dataShared) return null;
+    return areParts(slices, "data") ? "there" : "unpacked";
+  },
+  async isHere(pin, { dataDir }) {
+    for (const { path, size, mtime_ms } of pin.files as unknown as PinnedFile[]) {
+      const info = await Deno.stat(join(dataDir, path)).catch(() => null);
+      if (info?.size !== size || info.mtime?.getTime() !== mtime_ms) return false;
+    }
+    return true;
+  },
   planFirst: (conf, ctx, previewRecords) => planFileSource(conf, { ctx, previewRecords }),
   plan: (conf: FileConf, ctx: PlanContext) => planFileSource(conf, { ctx }),
   read: (conf, slice, ctx) => readParts(slice, ctx, conf),

@@ -72,6 +72,8 @@ async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Pr
 /** Records in the conf, or the body of the request in any file format. */
 export const inlineAdapter: SourceAdapter<InlineConf> = {
   atHand: true,
+  // a body is in the database until its run has ended
+  everywhere: (slices) => slices.every((slice) => "parts" in slice) ? "unpacked" : null,
   upload: ({ upload_id }) => upload_id,
   planFirst: (conf, ctx, previewRecords) => planInlineSource(conf, { ctx, previewRecords }),
   plan: (conf: InlineConf, ctx: PlanContext) => planInlineSource(conf, { ctx }),

@@ -157,8 +157,16 @@ export interface SourceAdapter<C extends SourceConf> {
   endless?: true;
   /** Its records are at hand, so that chunk_size counts whoever set it; else the source knows better. */
   atHand?: true;
-  /** Whether other servers can read these slices, too; default: only the one that has planned them. */
-  everywhere?(slices: Slice[], options: { dataShared: boolean }): boolean;
+  /**
+   * How other servers come to these slices, planned with this pin: where they are ("there"), or by unpacking the same on their disks,
+   * which planning does ("unpacked"); null, the default: not at all.
+   */
+  everywhere?(
+    slices: Slice[],
+    options: { dataShared: boolean; pin?: Plain | null },
+  ): "there" | "unpacked" | null;
+  /** Whether this server has what another one has pinned, of what is in directories; default: it has. */
+  isHere?(pin: Plain, options: { dataDir: string }): Promise<boolean>;
   /** The request body that holds its records, where one does; a large one is read as a file is. */
   upload?(conf: C): string | undefined;
   /** The column of an incremental conf that grows with every change; undefined where it is not incremental. */
@@ -169,14 +177,17 @@ export interface SourceAdapter<C extends SourceConf> {
   connection?(conf: C): string | undefined;
   /** From where it is read over HTTP, with the secrets of its connection; default: from nowhere. */
   target?(conf: C, remotes: Remotes): Target;
-  /** What it has elsewhere, downloaded before it is planned; default: nothing. */
+  /** What it has elsewhere, found or downloaded before it is planned; default: nothing. */
   fetch?: {
-    /** Puts it, or for a preview its beginning, into the spool directory, where `plan` finds it. */
+    /**
+     * Puts it, or for a preview its beginning, into the spool directory, where `plan` finds it, unless it can be read from
+     * where it is. Says why it was downloaded, where that is worth to be known.
+     */
     download(
       conf: C,
-      ctx: Pick<PlanContext, "spoolDir" | "limits" | "signal">,
+      ctx: Pick<PlanContext, "spoolDir" | "limits" | "signal" | "pin">,
       options: { preview: boolean; target: Target },
-    ): Promise<unknown>;
+    ): Promise<string | null>;
   };
   /** The first records without a plan; default: those of the first slices. */
   first?(conf: C, ctx: PlanContext, count: number): Promise<RecordBatch>;

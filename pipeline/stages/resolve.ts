@@ -47,7 +47,7 @@ const LOOKUP_ROWS = 10;
 
 /** Chooses the comparison; `rows` is what PostgreSQL thinks the destination has, 0 where it does not know. */
 export function chooseComparison(
-  { chunks, chunkSize, records, rows, filled }: {
+  { chunks, chunkSize, records, rows, filled, distributed = false }: {
     chunks: number;
     /** Records of a chunk, where the conf says so. */
     chunkSize: number | null;
@@ -55,9 +55,13 @@ export function chooseComparison(
     records?: number | undefined;
     rows: number;
     filled: boolean;
+    /** Whether Citus distributes its rows. */
+    distributed?: boolean;
   },
 ): Comparison {
   if (chunks === 0 || !filled) return "none";
+  // only a manifest lies beside the rows; of other keys the rows would come to the coordinator
+  if (distributed) return "join";
   const keys = records ?? chunks * (chunkSize ?? CHUNK_RECORDS);
   // what is as small as one chunk makes no table of its own, however small the destination is
   if (chunks === 1 || keys <= CHUNK_RECORDS && chunkSize === null) return "lookup";
@@ -231,7 +235,7 @@ export async function findLosers(
   const losers = new Map<number, number>();
   if (inChunks?.size === 0) return { losers };
   const repeated = inChunks === null
-    ? await copyRepeated(client, manifestTable(context))
+    ? await copyRepeated(client, manifestTable(context), context)
     : await createKeyTable(client, "etl_repeated");
   for (const chunkNo of inChunks ?? []) {
     const positions = (await readPositions(context, chunkNo, "repeated")).sort();

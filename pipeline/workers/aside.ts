@@ -74,13 +74,16 @@ export async function asideOnSource<K extends SourceTask>(
   });
 }
 
-/** Downloads what a source has elsewhere, if it has, to its spool directory, in a worker that may use the network. */
+/**
+ * Downloads what a source has elsewhere, if it has and does not leave it there, to its spool directory, in a worker that may use
+ * the network; says why, where it might have been left.
+ */
 export async function fetchAside(
   input: AsideTasks["fetch"]["input"],
   limits: AsideLimits,
-): Promise<void> {
-  if (adapterFor(input.conf).fetch === undefined) return;
-  await aside("fetch", input, { ...limits, permissions: fetchPermissions(input.spoolDir) });
+): Promise<string | null> {
+  if (adapterFor(input.conf).fetch === undefined) return null;
+  return await aside("fetch", input, { ...limits, permissions: fetchPermissions(input.spoolDir) });
 }
 
 /** The connection string that a source needs; none for an unknown connection, of which it will speak. */

@@ -6,7 +6,7 @@ import { runProblem } from "../run_problem.ts";
 import { adapterFor } from "../sources/adapters.ts";
 import { listTables } from "../sources/list_tables.ts";
 import type { SourceConf } from "../sources/schema.ts";
-import type { Json, SourceLimits, Target } from "../sources/source.ts";
+import type { Json, Plain, SourceLimits, Target } from "../sources/source.ts";
 import { checkSuite, profileSource, trySuite } from "../suite_tasks.ts";
 import { SourceClient, type SourceLine } from "../user_code/source_client.ts";
 import { Guard, TimeLimit } from "../user_code/guard.ts";
@@ -31,9 +31,9 @@ async function previewText(
   return new Canonicalizer().text(await preview(context, host) as unknown as Json);
 }
 
-/** Downloads what a source names; who reads the source finds it in the spool directory. */
+/** Downloads what a source names, where it has to be; who reads the source finds it in the spool directory. */
 async function fetchSource(
-  { conf, target, spoolDir, limits, preview }: {
+  { conf, target, spoolDir, limits, preview, pin }: {
     conf: SourceConf;
     /** With the secrets of its connection. */
     target: Target;
@@ -41,10 +41,13 @@ async function fetchSource(
     limits: SourceLimits;
     /** Whether only its beginning is wanted. */
     preview: boolean;
+    /** Of an earlier attempt. */
+    pin?: Plain;
   },
-): Promise<void> {
+): Promise<string | null> {
   const { signal } = new AbortController();
-  await adapterFor(conf).fetch?.download(conf, { spoolDir, limits, signal }, { preview, target });
+  const ctx = { spoolDir, limits, signal, ...(pin === undefined ? {} : { pin }) };
+  return await adapterFor(conf).fetch?.download(conf, ctx, { preview, target }) ?? null;
 }
 
 /** What can be done in a worker of its own: what it takes and what it gives. */

@@ -46,6 +46,8 @@ export interface RunContext {
   marks: boolean;
   /** Whether keys of the dataset have been deleted by a feed, or may be by this run. */
   buries: boolean;
+  /** Whether Citus distributes the destination, and its manifest with it. */
+  distributed: boolean;
   params: Params;
   /** The personal data of its records, with the secret that hashes it; null where there is none. */
   privacy: Privacy | null;

@@ -69,6 +69,7 @@ export const ROUTES: Record<string, RouteRule> = {
   "PUT /api/datasets/{dataset}/columns": { role: "admin" },
   "PATCH /api/datasets/{dataset}/columns": { role: "admin" },
   "PATCH /api/datasets/{dataset}/private": { role: "admin" },
+  "POST /api/datasets/{dataset}/distribute": { role: "admin" },
   "POST /api/datasets/{dataset}/forget": { role: "admin", startsWork: true },
   "DELETE /api/datasets/{dataset}/columns": { role: "admin" },
   "GET /api/datasets/{dataset}/columns/proposal": { role: "viewer" },

@@ -61,6 +61,7 @@ export async function databaseChecks(options: DatabaseCheckOptions): Promise<Che
     checks.push(...schema);
     if (schema.every(({ state }) => state !== "fail")) {
       checks.push(...await guarded("rights", () => rights(client, facts), dsn));
+      checks.push(...await guarded("datasets", () => distributed(client), dsn));
       checks.push(...await guarded("secrets", () => secrets(client), dsn));
     }
     return checks;
@@ -102,6 +103,31 @@ async function original(client: Client, { projectDir }: DatabaseCheckOptions): P
         "original",
         `${name} would stop the set-up: ${differences}`,
         "Rename the table, or give it the expected columns.",
+      )
+  );
+}
+
+/** Datasets that Citus distributes, or that it distributed where this database was restored from. */
+async function distributed(client: Client): Promise<Check[]> {
+  const { rows } = await client.query<{
+    dataset: string;
+    distribution_column: string | null;
+    shards: string;
+    servers: string;
+  }>("select dataset, distribution_column, shards, servers from etl.distributed_datasets()");
+  return rows.map(({ dataset, distribution_column: by, shards, servers }) =>
+    by === "event_id"
+      ? ok("datasets", `${dataset} is distributed: ${shards} shards on ${servers} servers`)
+      : by === null
+      ? warn(
+        "datasets",
+        `${dataset} was distributed, and its rows are on one server, as after a restore`,
+        `etl dataset distribute ${dataset} distributes it again.`,
+      )
+      : fail(
+        "datasets",
+        `${dataset} is distributed by ${by}, and runs find rows by event_id`,
+        `select undistribute_table('${dataset}'), then etl dataset distribute ${dataset}.`,
       )
   );
 }

@@ -20,6 +20,7 @@ begin
       select from pg_class as c join pg_roles as o on o.oid = c.relowner
       where c.oid = relation and o.rolname = current_user and c.relkind = 'r' and c.relreplident = 'd')
       or exists (select from etl.datasets as d where d.dataset = run.schema_name || '.' || run.table_name and (d.declared -> 'own')::boolean)
+      or etl.is_spread(relation)
       or exists (select from pg_inherits as i where relation in (i.inhrelid, i.inhparent))
       or exists (select from pg_rewrite as r where r.ev_class = relation)
       -- those of foreign keys too

@@ -67,6 +67,9 @@ alter table etl.datasets drop constraint if exists datasets_typed_not_maintained
 alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
 comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
 
+alter table etl.datasets add column if not exists distributed boolean not null default false;
+comment on column etl.datasets.distributed is 'whether its table was distributed with Citus (etl.distribute_dataset); a restore makes a plain one, which doctor tells';
+
 -- Tables whose first load goes on without indexes (first_load.sql).
 create table if not exists etl.first_loads (
   relation regclass primary key,

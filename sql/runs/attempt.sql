@@ -171,6 +171,9 @@ end $$;
 -- Makes the manifest of an attempt and drops those of earlier ones. False for an attempt that is the run's no more.
 create or replace function etl.create_manifest(run_id uuid, attempt integer, name text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+declare
+  destination regclass;
+  manifest regclass;
 begin
   if name is distinct from format('manifest_%s_%s', replace(run_id::text, '-', ''), attempt) then
     raise invalid_parameter_value using message = format('%s is not the manifest of attempt %s of run %s', name, attempt, run_id);
@@ -183,6 +186,12 @@ begin
   perform etl.drop_manifests(run_id, attempt - 1);
   execute format('create unlogged table if not exists etl.%I (event_id text not null, fingerprint bytea not null, version numeric,
     chunk_no integer not null, position integer not null) with (autovacuum_enabled = false)', name);
+  -- beside the rows with which its keys are compared
+  select etl.find_table(r.schema_name, r.table_name) into destination from etl.runs as r where r.run_id = create_manifest.run_id;
+  manifest := format('etl.%I', name)::regclass;
+  if etl.distribution_column(destination) = 'event_id' and etl.distribution_column(manifest) is null then
+    execute 'select create_distributed_table($1, ''event_id'', colocate_with := $2::text)' using manifest, destination;
+  end if;
   -- any server may work on any run
   execute (select coalesce(string_agg(format('grant select, insert, delete, truncate on etl.%I to %I', name, s.role_name), ';'), 'select')
     from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name);

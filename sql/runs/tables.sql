@@ -111,6 +111,8 @@ alter table etl.runs
   add column if not exists steps_at_death bigint not null default 0,
   -- since when what the run needs has been away; null where it is not
   add column if not exists outage_since timestamptz,
+  -- of a run with many chunks, why one server executes it ("alone"), or which servers do not help and why ("left")
+  add column if not exists sharing jsonb,
   -- when destination and overlap were seen to; runs from before there was this column had that with their request
   add column if not exists accepted_at timestamptz default '-infinity';
 alter table etl.runs alter column accepted_at drop default;

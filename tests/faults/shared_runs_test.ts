@@ -1,17 +1,27 @@
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
+import { Connection } from "../../store/connection.ts";
+import { storeUpload } from "../../store/uploads.ts";
+import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import type { Gate } from "../helpers/gate.ts";
 import { FakeS3 } from "../helpers/s3.ts";
+import { tcpProxy } from "../helpers/tcp_proxy.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { LAST_CHUNK_RECORD, LONELY_KEY, transformThat } from "./data.ts";
 import { type Footprint, footprint, nothingIsLeft, undisturbed } from "./invariants.ts";
 import { LONG } from "./matrix.ts";
-import { World, type WorldServer } from "./world.ts";
+import { OWN_NAME, World, type WorldServer } from "./world.ts";
 
-/** Two servers with a worker each, of which the first executes the runs, and what a run on one of them leaves. */
-async function twoServers(world: World) {
+/** The server that executes the runs, with a worker, and what a run on it alone leaves. */
+async function oneServer(world: World) {
   const first = await world.start({ name: "a" });
-  const expected = await undisturbed(world, first);
+  return { first, expected: await undisturbed(world, first) };
+}
+
+/** The same, whose runs another server helps with that comes when they have begun. */
+async function twoServers(world: World) {
+  const { first, expected } = await oneServer(world);
   // a run is offered where there is somebody to offer it to: the second server, as soon as the first has the run
   await world.query(
     "insert into etl.servers (server_id, version, run_slots, seen_until) select 'soon', version, 1, now() + interval '1 hour' from etl.servers",
@@ -23,30 +33,37 @@ interface SharedRun {
   name: string;
   runId: string;
   /** Where the first server stands, in chunk 0, and the second, in chunk 9. */
-  gates: [Gate, Gate];
+  gates: Gate[];
 }
 
-/** A run that the first server has, and stands at the beginning of; whoever gets to the last chunk stands there. */
+/** A record of chunk 3, which a server that is alone has not begun when it has looked for others after chunk 0. */
+const LATER_RECORD = 6_001;
+
+/** A run that the first server has, and stands at the beginning of; whoever gets to the other records stands there. */
 async function hold(
   world: World,
   server: WorldServer,
   name: string,
   conf: Record<string, unknown> = {},
+  records = [1, LAST_CHUNK_RECORD],
 ): Promise<SharedRun> {
   if (conf.layout !== "typed") await world.addTable(name);
-  const gates: [Gate, Gate] = [await world.gate(`${name}_0`), await world.gate(`${name}_9`)];
-  const [begin, end] = gates.map(({ path }) =>
-    `Deno.openSync(${JSON.stringify(path)}).readSync(new Uint8Array(1))`
+  const gates: Gate[] = [];
+  for (const n of records) gates.push(await world.gate(`${name}_${n}`));
+  const stops = gates.map(({ path }, i) =>
+    `if (record.n === ${records[i]}) Deno.openSync(${
+      JSON.stringify(path)
+    }).readSync(new Uint8Array(1));`
   );
   await Deno.writeTextFile(
     `${world.root}/transforms/two_${name}.ts`,
-    transformThat(`if (record.n === 1) ${begin}; if (record.n === ${LAST_CHUNK_RECORD}) ${end};`),
+    transformThat(stops.join(" ")),
   );
   const runId = await world.request(
     server,
     world.conf(name, { transform: `two_${name}`, ...conf }),
   );
-  await gates[0].arrived("the first server at chunk 0");
+  await gates[0]!.arrived("the first server at chunk 0");
   return { name, runId, gates };
 }
 
@@ -90,7 +107,7 @@ const ENV = { ETL_WORKERS: "1", ETL_DATA_SHARED: "true" };
 
 /** Waits until the other server stands in chunk 9. */
 async function arrived(world: World, run: SharedRun): Promise<void> {
-  await run.gates[1].arrived("other server at chunk 9", 40_000).catch((error) => {
+  await run.gates[1]!.arrived("other server at chunk 9", 40_000).catch((error) => {
     throw new Error(`${error.message}\n${world.logs()}`);
   });
 }
@@ -168,35 +185,84 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
     },
   });
   s3.put("new.ndjson", await Deno.readTextFile(`${world.root}/data/new.ndjson`));
-  const { first, expected } = await twoServers(world);
-  const { run, second } = await halfway(world, first, "both");
-  for (const gate of run.gates) await gate.open();
+  const { first, expected } = await oneServer(world);
+  const run = await hold(world, first, "both", {}, [1, LATER_RECORD]);
+  const shown = async ({ runId }: SharedRun) => {
+    const answer = await fetch(`${first.address}/api/etl/runs/${runId}`);
+    return await answer.json() as Pick<RunDetail, "servers" | "sharing">;
+  };
+  assert.deepEqual((await shown(run)).sharing, { alone: "no_other", left: [] });
+  // a server that comes while the run goes on
+  const second = await world.start({ name: "b" });
+  await run.gates[0]!.open();
+  await run.gates[1]!.arrived("first server at chunk 3", 40_000);
+  // chunks 0 and 1 were prepared by the first one alone, and it has 3
+  await prepared(world, run.runId, 9);
+  await run.gates[1]!.open();
   await endsAs(world, run, { expected, servers: [first, second] });
   const servers = await serversOf(world, run.runId);
   assert.ok(chunksOf(servers, first).includes(0), JSON.stringify(servers));
-  assert.ok(chunksOf(servers, second).length >= 8, JSON.stringify(servers));
+  assert.ok(chunksOf(servers, second).length >= 6, JSON.stringify(servers));
+  assert.deepEqual((await shown(run)).sharing, { alone: null, left: [] });
+
+  await t.step("what both have rejected is replayed", async () => {
+    const path = `/api/etl/runs/${run.runId}/quarantine/replay`;
+    const answer = await fetch(`${first.address}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ set: { source: { key: "n" }, transform: null } }),
+    });
+    const { run_id } = await answer.json();
+    const { counts } = await world.ended(run_id);
+    const rejected = (expected.counts as Record<string, number>).rejected!;
+    assert.deepEqual([counts!.inserted, counts!.rejected], [rejected, 0]);
+  });
 
   await t.step("`etl show` and the page of the run say which server has which chunk", async () => {
-    const answer = await fetch(`${first.address}/api/etl/runs/${run.runId}`);
-    const { servers } = await answer.json() as {
-      servers: { server_id: string; count: number; chunks: string[] }[];
-    };
+    const { servers } = await shown(run);
     assert.deepEqual(servers.map(({ count }) => count).reduce((a, b) => a + b), 10);
     const own = servers.find(({ server_id }) => server_id.includes(`-${first.pid}-`))!;
     assert.ok(own.chunks[0] === "0" || own.chunks[0]!.startsWith("0–"), JSON.stringify(servers));
   });
 
-  await t.step("an object of S3 is read by both", async () => {
-    const source = {
-      type: "s3",
-      url: "s3://lake/new.ndjson",
-      connection: "lake",
-      path: undefined,
-    };
-    const run = await hold(world, first, "s3", { source });
+  if (LONG) {
+    await t.step("an object of S3 is read by both", async () => {
+      const source = {
+        type: "s3",
+        url: "s3://lake/new.ndjson",
+        connection: "lake",
+        path: undefined,
+      };
+      const run = await hold(world, first, "s3", { source });
+      await onBoth(world, run);
+      await endsAs(world, run, { expected, servers: [first, second] });
+    });
+  }
+
+  await t.step("so is a file that a server gives by ranges", async () => {
+    const source = { type: "http", url: `http://${s3.host}/lake/new.ndjson`, path: undefined };
+    const run = await hold(world, first, "http", { source });
     await onBoth(world, run);
     await endsAs(world, run, { expected, servers: [first, second] });
   });
+
+  await t.step(
+    "what is compressed and what came with the request is unpacked by both",
+    async () => {
+      const content = await Deno.readFile(`${world.root}/data/new.ndjson`);
+      s3.put("new.ndjson.gz", gzipSync(content));
+      const connection = new Connection(db.dsn, OWN_NAME);
+      const { uploadId } = await storeUpload(connection, [content]);
+      await connection.close();
+      const lake = { type: "s3", url: "s3://lake/new.ndjson.gz", connection: "lake" };
+      const body = { type: "inline", upload_id: uploadId };
+      for (const [name, source] of Object.entries(LONG ? { lake, body } : { body })) {
+        const run = await hold(world, first, name, { source: { ...source, path: undefined } });
+        await onBoth(world, run);
+        await endsAs(world, run, { expected, servers: [first, second] });
+      }
+    },
+  );
 
   await t.step("a typed table gets the rows of another database as from one server", async () => {
     await world.query(`create table shop as
@@ -272,33 +338,55 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
     await nothingIsLeft(world, { servers: [first, second] });
   });
 
-  await t.step("a cancel ends it on both", async () => {
-    const run = await hold(world, first, "cancelled").catch(() => null);
-    assert.ok(run !== null, world.logs());
-    await arrived(world, run);
-    await world.post(first, `/api/etl/runs/${run.runId}/cancel`);
-    await world.ended(run.runId, ["cancelled"]);
-    for (const gate of run.gates) await gate.open();
-    await nothingIsLeft(world, { servers: [first, second] });
-  });
+  await t.step(
+    "a cancel ends it on both; the run says which server does not help, and why",
+    async () => {
+      const third = await world.start({ name: "c", env: { ETL_DATA_SHARED: "false" } });
+      const run = await hold(world, first, "cancelled").catch(() => null);
+      assert.ok(run !== null, world.logs());
+      await arrived(world, run);
+      const left = await waitFor(async () => {
+        const { sharing: { left } } = await shown(run);
+        return left.length > 0 ? left : null;
+      }, { timeoutMs: 20_000, what: "the third server to leave the run alone" });
+      assert.deepEqual(left.map(({ why }) => why), [["data"]]);
+      assert.ok(left[0]!.server_id.includes(`-${third.pid}-`));
+      await world.post(first, `/api/etl/runs/${run.runId}/cancel`);
+      await world.ended(run.runId, ["cancelled"]);
+      for (const gate of run.gates) await gate.open();
+      await nothingIsLeft(world, { servers: [first, second, third] });
+    },
+  );
 });
 
-Deno.test("a server that helps, freezes and wakes when its chunks were prepared elsewhere changes nothing", async (t) => {
+Deno.test("servers that help, one that freezes and one without a network, change nothing when they are back and their chunks were prepared elsewhere", async (t) => {
   await using db = await testDatabase(t);
+  await using proxy = tcpProxy({ port: Number(new URL(db.dsn).port) });
   await using world = await World.create({ dsn: db.dsn, env: ENV });
   const { first, expected } = await twoServers(world);
-  const { run, second } = await halfway(world, first, "frozen");
-  second.kill("SIGSTOP");
+  const run = await hold(world, first, "frozen", {}, [1, LATER_RECORD, LAST_CHUNK_RECORD]);
+  const frozen = await world.start({ name: "b" });
+  await run.gates[1]!.arrived("second server at chunk 3", 40_000);
+  const cut = await world.start({ name: "c", dsn: proxy.through(db.dsn) });
+  await run.gates[2]!.arrived("third server at chunk 9", 40_000);
+  await prepared(world, run.runId, 7);
+  for (const server of [frozen, cut]) {
+    assert.ok(chunksOf(await serversOf(world, run.runId), server).length > 0, world.logs());
+  }
+  frozen.kill("SIGSTOP");
+  proxy.stall();
   let release: () => Promise<void>;
   try {
     release = await holdPublish(world, run);
     assert.equal(chunksOf(await serversOf(world, run.runId), first).length, 10, world.logs());
   } finally {
-    second.kill("SIGCONT");
+    frozen.kill("SIGCONT");
+    proxy.resume();
   }
-  await taken(second);
+  await taken(frozen);
+  await taken(cut);
   await release();
-  await endsAs(world, run, { expected, servers: [first, second] });
+  await endsAs(world, run, { expected, servers: [first, frozen, cut] });
 });
 
 /** What is killed, and when. */

@@ -100,11 +100,13 @@ export class FakeS3 implements AsyncDisposable {
       response.writeHead(412);
       return void response.end("<Error><Code>PreconditionFailed</Code></Error>");
     }
-    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(asked.range ?? "") ?? [];
     const size = object.bytes.length;
+    const [, from = "0", to = String(size - 1)] = /^bytes=(\d+)-(\d+)$/.exec(asked.range ?? "") ??
+      [];
     const end = Math.min(Number(to) + 1, size);
     const body = object.bytes.subarray(Number(from), end);
-    response.writeHead(206, {
+    response.writeHead(asked.range === undefined ? 200 : 206, {
+      "accept-ranges": "bytes",
       "content-range": `bytes ${from}-${end - 1}/${size}`,
       "content-length": body.length,
       etag,

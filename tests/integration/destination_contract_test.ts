@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
-import { destinationSize } from "../../store/event_keys.ts";
+import {
+  comparison,
+  createManifest,
+  destinationSize,
+  type KeyedRun,
+  keysIn,
+  manifestTable,
+} from "../../store/event_keys.ts";
 import { connect } from "../../store/pg.ts";
 import { backUp, backupDir, held, restore } from "../helpers/backups.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
@@ -44,7 +51,10 @@ const KINDS: Kind[] = [
     ? [{
       name: "distributed",
       make: (t: string) =>
-        `create table ${t} ${LIKE}; select create_distributed_table('${t}', 'event_id')`,
+        `select etl.ensure_destination('public', '${
+          t.slice("public.".length)
+        }', 'etl_improved_audit');
+        select etl.distribute_dataset('${t}')`,
       dsn: citus!,
       ownDatabase: false,
     }]
@@ -286,7 +296,15 @@ for (const kind of KINDS) {
       `select sum(amount)::int as sum from ${view!.name}`,
     );
     assert.equal(sum!.sum, 15);
-    if (!kind.ownDatabase) return;
+    const distribute = () => engine.post(`/api/datasets/${table}/distribute`, {});
+    if (!kind.ownDatabase) {
+      const answer = await distribute();
+      assert.deepEqual([answer.status, (await answer.json()).distributed_by], [200, "event_id"]);
+      return;
+    }
+    const { status, detail } = await (await distribute()).json();
+    assert.equal(status, 422);
+    assert.match(detail, /no extension citus.*Install Citus on this PostgreSQL and on its workers/);
     await using dir = await backupDir();
     const backup = await backUp(engine.db.dsn, dir);
     const expected = await held(engine.db.dsn, backup);
@@ -299,3 +317,117 @@ for (const kind of KINDS) {
     assert.deepEqual(await held(engine.db.dsn, backup), expected);
   });
 }
+
+if (citus !== undefined) {
+  Deno.test("a distributed destination: what is new is found where the rows are", async (t) => {
+    await using made = await contract(t, KINDS.find(({ name }) => name === "distributed")!);
+    const { engine, table, name, load } = made;
+    const { run_id: runId } = await load(range(100, (i) => ({ id: `k${i}`, v: 1 })));
+    // as an attempt makes it, beside the rows
+    await engine
+      .sql`update etl.runs set state = 'running', ended_at = null where run_id = ${runId}`;
+    assert.equal(await createManifest(engine.sql, { run_id: runId, attempt: 1 }), true);
+    const manifest = manifestTable({ runId, attempt: 1 });
+    const { text, values } = comparison(keysIn(manifest), {
+      orderRunId: runId,
+      late: false,
+      appends: false,
+      superseded: false,
+      sourceName: "test",
+      params: { schema_name: "public", table_name: name },
+      table: null,
+      distributed: true,
+    } as KeyedRun);
+    const literal = (at: string) =>
+      `'${String(values[Number(at.slice(1)) - 1]).replaceAll("'", "''")}'`;
+    const explained = async (statement: string) => {
+      const [row] = await engine.sql.unsafe<{ "QUERY PLAN": unknown }[]>(
+        `explain (format json) ${statement}`,
+      );
+      return JSON.stringify(row!["QUERY PLAN"]);
+    };
+    const [{ shards }] = await engine.sql<[{ shards: number }]>`
+    select shards::int from etl.distributed_datasets() where dataset = ${table}`;
+    for (
+      const statement of [
+        text.replace(/\$\d/g, literal),
+        // keys that occur twice
+        `select * from ${manifest} where event_id in (select event_id from ${manifest} group by 1 having count(*) > 1)`,
+      ]
+    ) {
+      const plan = await explained(statement);
+      assert.match(plan, new RegExp(`"Task Count":${shards}\\b`), plan);
+      // what is planned apart is brought to the coordinator first
+      assert.doesNotMatch(plan, /"Subplans"/, plan);
+    }
+    await engine.sql`select etl.drop_manifests(${runId}, 1)`;
+    await engine
+      .sql`update etl.runs set state = 'succeeded', ended_at = now() where run_id = ${runId}`;
+  });
+}
+
+/** What of Citus the program's SQL names, without what it does: tables stay where they are, and a log says what was asked for. */
+const CATALOGUE = `
+  set allow_system_table_mods = on;
+  create table pg_catalog.pg_dist_partition (logicalrelid regclass primary key, partmethod "char", partkey text);
+  create table pg_catalog.pg_dist_shard (logicalrelid regclass, shardid bigint);
+  create table pg_catalog.pg_dist_placement (shardid bigint, groupid integer);
+  create table pg_catalog.pg_dist_node (groupid integer, nodename text, nodeport integer, noderole text);
+  grant select on pg_catalog.pg_dist_partition, pg_catalog.pg_dist_shard, pg_catalog.pg_dist_placement, pg_catalog.pg_dist_node to public;
+  create table public.asked (relation text, by_column text, beside text);
+  create function pg_catalog.column_to_column_name(regclass, text) returns text language sql as 'select $2';
+  create function pg_catalog.create_distributed_table(table_name regclass, distribution_column text, colocate_with text default 'default')
+  returns void language plpgsql as $$
+  begin
+    insert into pg_catalog.pg_dist_partition values (table_name, 'h', distribution_column);
+    insert into pg_catalog.pg_dist_shard select table_name, n from generate_series(1, 32) as n;
+    insert into public.asked values (table_name::text, distribution_column, colocate_with);
+  end $$;
+  insert into pg_catalog.pg_dist_placement select n, n % 2 from generate_series(1, 32) as n;
+  insert into pg_catalog.pg_dist_node values (0, 'a', 5432, 'primary'), (1, 'b', 5432, 'primary');
+  reset allow_system_table_mods;`;
+
+Deno.test("a dataset that is distributed gets the keys of each run beside its rows; what would delete there is refused", async (t) => {
+  await using made = await contract(t, {
+    name: "distributed",
+    make: (table) =>
+      `${CATALOGUE} select etl.ensure_destination('public', '${
+        table.slice("public.".length)
+      }', 'etl_improved_audit')`,
+    ownDatabase: true,
+  });
+  const { engine, table, load } = made;
+  const distribute = async () => {
+    const answer = await engine.post(`/api/datasets/${table}/distribute`, {});
+    return { status: answer.status, ...await answer.json() };
+  };
+  const first = range(10, (i) => ({ id: `k${i}`, v: 1 }));
+  assert.deepEqual(counts(await load(first)), [10, 0, 0, 0]);
+  const expected = { status: 200, distributed_by: "event_id", shards: 32, servers: 2 };
+  assert.deepEqual(await distribute(), expected);
+  assert.deepEqual(await distribute(), expected, "once");
+  assert.deepEqual(counts(await load(first)), [0, 0, 10, 0]);
+  const changed = first.map((row, i) => i < 4 ? { ...row, v: 2 } : row);
+  assert.deepEqual(counts(await load([...changed, { id: "n" }], { chunk_size: 100 })), [
+    1,
+    4,
+    6,
+    0,
+  ]);
+  const asked = await engine.sql`select relation, by_column, beside from public.asked`;
+  assert.deepEqual(asked[0], { relation: table, by_column: "event_id", beside: "none" });
+  // each run that has rows to be compared with, small as it is
+  assert.equal(asked.length, 3);
+  for (const { relation, by_column, beside } of asked.slice(1)) {
+    assert.match(relation, /^manifest_/);
+    assert.deepEqual([by_column, beside], ["event_id", table]);
+  }
+  const replaced = await load(first, { write: "replace" });
+  assert.match(replaced.error!.detail, /is distributed over several servers.*Nothing was changed/s);
+  assert.equal(Object.keys(await engine.payloads(table)).length, 11);
+  // as after a restore
+  await engine.sql`delete from pg_catalog.pg_dist_partition`;
+  const [lost] = await engine
+    .sql`select wanted, distribution_column, shards::int from etl.distributed_datasets()`;
+  assert.deepEqual(lost, { wanted: true, distribution_column: null, shards: 0 });
+});

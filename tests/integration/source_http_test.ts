@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
-import { fetchHttpSource } from "../../pipeline/sources/http/source.ts";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { fetchHttpSource, httpAdapter } from "../../pipeline/sources/http/source.ts";
+import { forgetRanges } from "../../pipeline/sources/http/remote_file.ts";
 import { httpTarget } from "../../pipeline/sources/http/connection.ts";
 import { httpSource } from "../../pipeline/sources/schema.ts";
 import { download } from "../../pipeline/sources/http/download.ts";
-import { previewSource } from "../../pipeline/sources/adapters.ts";
+import { previewSource, readSource } from "../../pipeline/sources/adapters.ts";
 import type { SourceLimits } from "../../pipeline/sources/source.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -375,4 +377,181 @@ Deno.test("previewSource() fetches only the beginning of a large file", async ()
   const { records } = await previewSource(conf, folder.ctx);
   assert.equal(records.length, 20);
   assert.ok(sent < 20 << 20, `${sent} bytes were sent`);
+});
+
+/** A file on a server that gives ranges of it, as nginx and object stores do. */
+class Ranged implements AsyncDisposable {
+  bytes: Uint8Array<ArrayBuffer>;
+  etag = '"v1"';
+  /** What the server says, and does, of ranges. */
+  promises = true;
+  keeps = true;
+  /** Whether it knows If-Match. */
+  checks = true;
+  /** Bytes that it gives at once at most. */
+  atOnce = Infinity;
+  /** Bytes of ranges. */
+  sent = 0;
+  readonly #server: TestServer;
+
+  constructor(content: string | Uint8Array, readonly contentType = "application/octet-stream") {
+    this.bytes = typeof content === "string" ? new TextEncoder().encode(content) : content.slice();
+    this.#server = serve((request) => this.#answer(request));
+  }
+
+  get url(): string {
+    return this.#server.url;
+  }
+
+  get requests(): Headers[] {
+    return this.#server.requests;
+  }
+
+  #answer({ headers }: Request): Response {
+    const { etag, bytes } = this;
+    const told = {
+      etag,
+      "content-type": this.contentType,
+      ...(this.promises ? { "accept-ranges": "bytes" } : {}),
+    };
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.get("range") ?? "") ?? [];
+    const condition = headers.get("if-match");
+    if (this.checks && condition !== null && condition !== etag) {
+      return new Response(null, { status: 412 });
+    }
+    if (from === undefined || !this.keeps) {
+      // a pipe: what nobody reads is not sent
+      const sent = new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          const at = offset;
+          offset = Math.min(bytes.length, at + 65_536);
+          controller.enqueue(bytes.subarray(at, offset));
+          if (offset === bytes.length) controller.close();
+        },
+      }, { highWaterMark: 0 });
+      let offset = 0;
+      return new Response(sent, { headers: { ...told, "content-length": String(bytes.length) } });
+    }
+    const end = Math.min(Number(to) + 1, bytes.length, Number(from) + this.atOnce);
+    this.sent += end - Number(from);
+    return new Response(bytes.slice(Number(from), end), {
+      status: 206,
+      headers: { ...told, "content-range": `bytes ${from}-${end - 1}/${bytes.length}` },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
+  }
+}
+
+const MANY = Array.from({ length: 40_000 }, (_, i) => ({ id: i, text: "x".repeat(i % 80) }));
+const MANY_LINES = MANY.map((line) => JSON.stringify(line)).join("\n");
+
+/** Reads a file of such a server, and the same one from a disk. */
+async function readBoth(server: Ranged, conf: Record<string, unknown> = {}) {
+  await using folder = await SourceFolder.create({ limits: LIMITS });
+  const name = (conf.name as string | undefined) ?? "a.ndjson";
+  await folder.write(name, server.bytes);
+  const { name: _, ...rest } = conf;
+  const here = await readAll({ type: "file", path: name, ...rest }, folder.ctx);
+  const there = await readAll({ type: "http", url: `${server.url}/${name}`, ...rest }, folder.ctx);
+  assert.deepEqual(there.slices, here.slices);
+  const left = await Array.fromAsync(Deno.readDir(folder.ctx.spoolDir), ({ name }) => name);
+  return { ...there, left };
+}
+
+Deno.test("http source reads by ranges what its server gives so, as the same file from a disk, and downloads nothing first", async () => {
+  const csv = "id,text\n" + MANY.map(({ id, text }) => `${id},"a\n${text}"\n`).join("");
+  const parquet = new Uint8Array(parquetWriteBuffer({
+    columnData: [
+      { name: "id", data: MANY.map(({ id }) => id), type: "INT32" },
+      { name: "text", data: MANY.map(({ id, text }) => `${id} ${text}`), type: "STRING" },
+    ],
+    rowGroupSize: 10_000,
+    codec: "UNCOMPRESSED",
+  }));
+  const files: [string, string | Uint8Array][] = [
+    ["a.ndjson", MANY_LINES],
+    ["a.csv", csv],
+    ["a.parquet", parquet],
+  ];
+  for (const [name, content] of files) {
+    await using server = new Ranged(content);
+    const { plan, left } = await readBoth(server, { name });
+    assert.equal(plan.slices.length > 1 || name === "a.parquet", true, name);
+    assert.deepEqual(left.filter((file) => !file.endsWith(".json")), [], `${name} is on no disk`);
+    const [first, ...rest] = server.requests;
+    assert.equal(first!.get("range"), null);
+    assert.ok(rest.length >= 2);
+    for (const headers of rest) {
+      assert.match(headers.get("range")!, /^bytes=\d+-\d+$/);
+      assert.equal(headers.get("if-match"), '"v1"');
+    }
+    // of CSV with quotes the plan reads all of it once; of small NDJSON the places to sample and cut
+    assert.ok(server.sent < server.bytes.length * (name === "a.parquet" ? 1.3 : 2.5), name);
+    assert.equal(plan.pin.etag, '"v1"');
+    assert.equal(plan.pin.sha256, undefined);
+  }
+  // in one stream, straight into what is made of it
+  await using zipped = new Ranged(gzipSync(new TextEncoder().encode(csv), { level: 0 }));
+  const { left } = await readBoth(zipped, { name: "a.csv.gz" });
+  assert.ok(left.every((file) => !file.endsWith(".download")), String(left));
+});
+
+Deno.test("http source downloads what has no strong ETag, promises no ranges, does not keep the promise or is small", async () => {
+  const cases: [Partial<Ranged>, RegExp | null][] = [
+    [{ etag: 'W/"v1"' }, /no strong ETag/],
+    [{ promises: false }, /does not give it by ranges/],
+    [{ keeps: false }, /does not give it by ranges/],
+    [{ bytes: NDJSON.slice(0, 200_000) }, null],
+  ];
+  for (const [says, expected] of cases) {
+    await using server = Object.assign(new Ranged(MANY_LINES), says);
+    await using folder = await SourceFolder.create({ limits: LIMITS });
+    const conf = httpSource.parse({ type: "http", url: `${server.url}/a.ndjson` });
+    const target = { url: conf.url, headers: {} };
+    const said = await httpAdapter.fetch!.download(conf, folder.ctx, { preview: false, target });
+    if (expected === null) assert.equal(said, null);
+    else assert.match(said!, expected);
+    const { plan, records } = await readAll(conf, folder.ctx);
+    assert.match(plan.pin.sha256 as string, /^[0-9a-f]{64}$/);
+    assert.ok(records.length > 3_000);
+  }
+});
+
+Deno.test("http source by ranges: what is replaced or gone fails as changed, also for servers that know no If-Match", async () => {
+  for (const checks of [true, false]) {
+    await using server = Object.assign(new Ranged(MANY_LINES), { checks });
+    await using folder = await SourceFolder.create({ limits: LIMITS });
+    const conf = sourceConf({ type: "http", url: `${server.url}/a.ndjson` });
+    const { plan } = await readAll(conf, folder.ctx);
+    // another attempt, on another server
+    await using second = await SourceFolder.create({ limits: LIMITS });
+    const again = await readAll(conf, { ...second.ctx, pin: plan.pin });
+    assert.deepEqual(again.plan, plan);
+    server.etag = '"v2"';
+    forgetRanges();
+    assert.equal(
+      (await rejection(Array.fromAsync(readSource(conf, plan.slices[1]!, folder.ctx)))).type,
+      "source-changed",
+    );
+    await using third = await SourceFolder.create({ limits: LIMITS });
+    const problem = await rejection(readAll(conf, { ...third.ctx, pin: plan.pin }));
+    assert.equal(problem.type, "source-changed");
+  }
+});
+
+Deno.test("http source by ranges takes what a server gives at once, and sends the connection's headers with each request", async () => {
+  await using server = Object.assign(new Ranged(MANY_LINES), { atOnce: 100_000 });
+  await using folder = await SourceFolder.create({ limits: LIMITS });
+  const conf = httpSource.parse({ type: "http", url: "a.ndjson", connection: "api" });
+  const target = httpTarget(conf, {
+    http: { api: { url: server.url, headers: { "x-api-key": "k" } } },
+  });
+  await fetchHttpSource(conf, folder.ctx, { target });
+  const { records } = await readAll(conf, { ...folder.ctx, target });
+  assert.deepEqual(records, MANY);
+  assert.ok(server.requests.every((headers) => headers.get("x-api-key") === "k"));
+  assert.ok(server.requests.length > 20);
 });

@@ -43,6 +43,22 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/values_alike_test.ts: a record has the same"],
   },
   {
+    id: "sources/http-strong",
+    file: "pipeline/sources/http/download.ts",
+    find: 'return "no strong ETag";',
+    replace: "return null;",
+    breaks: "what has no strong validator is not read by ranges",
+    tests: ["integration/source_http_test.ts: http source downloads what"],
+  },
+  {
+    id: "sources/http-pinned",
+    file: "pipeline/sources/http/source.ts",
+    find: "? then.etag === now.etag && then.size === now.size",
+    replace: "? true",
+    breaks: "another attempt finds that a file read by ranges was replaced",
+    tests: ["integration/source_http_test.ts: http source by ranges: what is replaced"],
+  },
+  {
     id: "sources/module-hosts",
     file: "pipeline/user_code/requests.ts",
     find: "if (hosts.some((host) => names.includes(host.trim().toLowerCase()))) return;",

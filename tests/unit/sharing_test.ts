@@ -2,35 +2,44 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { paramsSchema } from "../../pipeline/params.ts";
 import { differenceOf, sameOf } from "../../pipeline/same_program.ts";
-import { canBeShared } from "../../pipeline/sharing.ts";
+import { whyAlone } from "../../pipeline/sharing.ts";
 import { bitsOf, positionsOf } from "../../pipeline/spill/layout.ts";
 import type { RunContext } from "../../pipeline/workers/task.ts";
 
 Deno.test("a run is offered to others only where they can read its source, and for what is the same on several servers", () => {
   const slices = (count: number, root = "data") =>
     Array.from({ length: count }, () => ({ parts: [{ root }] }));
-  const shared = (
+  const why = (
     conf: Record<string, unknown>,
-    { count = 8, root = "data", dataShared = true, table = null as RunContext["table"] } = {},
+    { count = 8, root = "data", dataShared = true, pin = {}, table = null as RunContext["table"] } =
+      {},
   ) => {
     const source = { type: "file", path: "a.csv" };
     const params = paramsSchema.parse({ source, ...conf });
-    return canBeShared({ params, table }, { slices: slices(count, root), dataShared });
+    return whyAlone({ params, table, pin }, { slices: slices(count, root), dataShared });
   };
   const lake = { source: { type: "s3", url: "s3://lake/*.csv", connection: "lake" } };
   const shop = { source: { type: "postgres", connection: "shop", table: "orders" } };
+  const web = { source: { type: "http", url: "https://data.example.com/a.csv" } };
 
-  assert.equal(shared({}), true);
-  assert.equal(shared({ write: "append" }), true);
-  assert.equal(shared({}, { count: 7 }), false, "few chunks");
-  assert.equal(shared({}, { dataShared: false }), false, "files of one server");
-  assert.equal(shared({}, { root: "spool" }), false, "files that were unpacked");
-  assert.equal(shared(lake, { root: "elsewhere", dataShared: false }), true);
-  assert.equal(shared(lake, { root: "spool" }), false, "objects that were unpacked");
-  assert.equal(shared(shop, { dataShared: false }), true);
-  assert.equal(shared({ source: { type: "synthetic" } }), false);
-  assert.equal(shared({ layout: "typed" }), true);
-  assert.equal(shared({ layout: "typed", dry_run: true }), false, "columns that nobody declares");
+  assert.equal(why({}), null);
+  assert.equal(why({ write: "append" }), null);
+  assert.equal(why({ write: "replace" }), "write");
+  assert.equal(why({}, { count: 7 }), "few_chunks");
+  assert.equal(why({}, { dataShared: false }), "files");
+  assert.equal(why({}, { root: "spool" }), null, "unpacked by each");
+  assert.equal(why({}, { root: "spool", dataShared: false }), "files");
+  for (const conf of [lake, web]) {
+    assert.equal(why(conf, { root: "elsewhere", dataShared: false }), null);
+    assert.equal(why(conf, { root: "spool" }), null);
+  }
+  assert.equal(why(web, { root: "spool", pin: { sha256: "…" } }), "downloaded");
+  const body = { source: { type: "inline", upload_id: crypto.randomUUID() } };
+  assert.equal(why(body, { root: "spool", dataShared: false }), null);
+  assert.equal(why(shop, { dataShared: false }), null);
+  assert.equal(why({ source: { type: "synthetic" } }), "source");
+  assert.equal(why({ layout: "typed" }), null);
+  assert.equal(why({ layout: "typed", dry_run: true }), "dry_run", "columns that nobody declares");
   const table = {
     source: "s",
     key: null,
@@ -39,7 +48,7 @@ Deno.test("a run is offered to others only where they can read its source, and f
     columns: [],
     own: true,
   };
-  assert.equal(shared({ layout: "typed" }, { table }), false, "a table of the user's own");
+  assert.equal(why({ layout: "typed" }, { table }), "own_table");
 });
 
 Deno.test("a server is the same only with the same module, what that imports, suite, limits, secret and place of the source", async () => {
@@ -74,24 +83,34 @@ Deno.test("a server is the same only with the same module, what that imports, su
     const against = async (changes: Record<string, unknown>) =>
       differenceOf(theirs, await sameOf(context(changes)));
 
-    assert.equal(await against({}), null);
-    assert.equal(await against({ pin: { of: { a: [1], b: 1 }, at: 1.5 } }), null, "order of keys");
-    const other = (dsn: string) => ({ connections: { shop: dsn } });
-    assert.equal(await against(other("postgres://u:other@db.internal:5432/shop")), null);
-    assert.match(
-      (await against(other("postgres://u:secret@db.internal/test")))!,
-      /leads elsewhere/,
+    assert.deepEqual(await against({}), []);
+    assert.deepEqual(
+      await against({ pin: { of: { a: [1], b: 1 }, at: 1.5 } }),
+      [],
+      "order of keys",
     );
-    assert.match((await against({ suite: null }))!, /suite/);
-    assert.match((await against({ late: true }))!, /other rows/);
+    const other = (dsn: string) => ({ connections: { shop: dsn } });
+    assert.deepEqual(await against(other("postgres://u:other@db.internal:5432/shop")), []);
+    assert.deepEqual(await against(other("postgres://u:secret@db.internal/test")), ["source"]);
+    assert.deepEqual(await against({ suite: null }), ["run"]);
+    assert.deepEqual(await against({ late: true }), ["run"]);
     const limits = { maxSpoolBytes: 1, maxRecordBytes: 999, allowPrivateHosts: [] };
-    assert.match((await against({ limits }))!, /limit/);
+    assert.deepEqual(await against({ limits }), ["run"]);
     const privacy = { exclude: [], hash: ["email"], hashed: [], secret: "b".repeat(32) };
-    assert.match((await against({ privacy }))!, /ETL_HASH_SECRET/);
+    assert.deepEqual(await against({ privacy }), ["personal"]);
     assert.ok(!JSON.stringify(theirs).includes("secret"));
     await Deno.writeTextFile(`${dir}/rates.ts`, "export const rate = (r) => null;\n");
-    assert.match((await against({}))!, /transform module/);
-    assert.match(differenceOf({ ...theirs, program: "x" }, theirs)!, /another build/);
+    assert.deepEqual(await against({}), ["modules"]);
+    assert.deepEqual(differenceOf({ ...theirs, program: "x" }, theirs), ["program"]);
+    const web = (url: string) => ({
+      params: paramsSchema.parse({ source: { type: "http", url: "a.csv", connection: "web" } }),
+      target: { url, headers: { authorization: "Bearer secret" } },
+    });
+    const here = await sameOf(context(web("https://u:secret@data.example.com/v1/a.csv?key=1")));
+    assert.ok(!JSON.stringify(here).includes("secret"));
+    const there = async (url: string) => differenceOf(here, await sameOf(context(web(url))));
+    assert.deepEqual(await there("https://data.example.com/v1/a.csv?key=2"), []);
+    assert.deepEqual(await there("https://data.example.com/v2/a.csv"), ["source"]);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

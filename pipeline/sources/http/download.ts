@@ -6,7 +6,7 @@ import { Problem } from "../../../vocabulary/problem.ts";
 import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
-import type { Lookup } from "./address_guard.ts";
+import type { GuardOptions, Lookup } from "./address_guard.ts";
 import { get, Interrupted, publicUrl, Retries, retryAfterMs, shown } from "./request.ts";
 import type { Compression } from "../local/streams.ts";
 
@@ -16,6 +16,8 @@ const HEAD_BYTES = 16;
 const MAX_PARTS = 10_000;
 /** Codings of Content-Encoding that are undone one within the other; curl takes as many. */
 const MAX_CODINGS = 5;
+/** What is here after one answer is not worth to be asked for in parts. */
+const MIN_RANGED_BYTES = 1 << 18;
 
 export interface DownloadOptions {
   limits: SourceLimits;
@@ -32,10 +34,14 @@ export interface DownloadOptions {
   lookup?: Lookup;
   /** Headers for the server of the URL. */
   headers?: Record<string, string>;
+  /** Whether what the server gives by ranges is left where it is; default false. */
+  leavesRanged?: boolean;
 }
 
-export interface Download extends SpoolFile {
-  sha256: string;
+/** What a server says of its content. */
+export interface Described {
+  /** Bytes of all of it. */
+  size: number;
   etag: string;
   lastModified: string;
   contentType: string;
@@ -45,18 +51,34 @@ export interface Download extends SpoolFile {
   fileName: string;
   /** Where redirects ended. */
   finalUrl: URL;
+}
+
+export interface Download extends Described, SpoolFile {
+  sha256: string;
   /** Whether nothing told where the content ends: no length, no chunks. */
   openEnded: boolean;
   /** Whether it stopped after `previewBytes`. */
   truncated: boolean;
+  /** Why it was not left where it is. */
+  because: Unranged;
 }
 
-/** How one request ended: with all of the content, one part of it, or as much as was wanted. */
-type Outcome = "complete" | "part" | "previewed";
+/** Why content is downloaded that might have been read by ranges. */
+export type Unranged =
+  | "not asked"
+  | "no ranges"
+  | "no strong ETag"
+  | "no steady ETag"
+  | "no length"
+  | "small";
+
+/** How one request ended: with all of the content, one part of it, as much as was wanted, or with what can be read by ranges. */
+type Outcome = "complete" | "part" | "previewed" | "ranged";
 
 /**
  * Downloads a URL to `dir`/`name`; goes on where it was interrupted as long
- * as the server says that it is still the same content.
+ * as the server says that it is still the same content. With `leavesRanged` only says of content
+ * what it is, where the first answer promises that it can be read by ranges.
  *
  * @throws {Problem} `source-refused`, `source-unreadable` (transient where
  * another try may help), `disk-full`.
@@ -64,8 +86,18 @@ type Outcome = "complete" | "part" | "previewed";
 export async function download(
   url: URL,
   target: { dir: string; name: string },
+  options: DownloadOptions & { leavesRanged: true },
+): Promise<Download | Described>;
+export async function download(
+  url: URL,
+  target: { dir: string; name: string },
   options: DownloadOptions,
-): Promise<Download> {
+): Promise<Download>;
+export async function download(
+  url: URL,
+  target: { dir: string; name: string },
+  options: DownloadOptions,
+): Promise<Download | Described> {
   const transfer = new Transfer(url, target, options);
   try {
     return await transfer.run();
@@ -93,6 +125,7 @@ class Transfer {
   /** Bytes of the whole content, once the server has told. */
   #total: number | undefined;
   #openEnded = false;
+  #because: Unranged = "not asked";
   readonly #retries: Retries;
 
   constructor(url: URL, target: { dir: string; name: string }, options: DownloadOptions) {
@@ -106,7 +139,7 @@ class Transfer {
     this.#partial = join(target.dir, `${target.name}.${randomUUID()}.partial`);
   }
 
-  async run(): Promise<Download> {
+  async run(): Promise<Download | Described> {
     const retries = this.#retries;
     await Deno.mkdir(this.#dir, { recursive: true });
     this.#file = await Deno.open(this.#partial, { write: true, createNew: true });
@@ -114,6 +147,7 @@ class Transfer {
       const before = this.#received;
       try {
         const outcome = await this.#attempt();
+        if (outcome === "ranged") return this.#described();
         if (outcome !== "part") return await this.#finish(outcome);
         if (++parts >= MAX_PARTS) throw this.#refused(`comes in more than ${MAX_PARTS} parts`);
         retries.succeeded();
@@ -131,8 +165,7 @@ class Transfer {
 
   /** One request. */
   async #attempt(): Promise<Outcome> {
-    const { limits, signal, idleTimeoutMs = 30_000 } = this.#options;
-    const lookup = this.#options.lookup ?? ((host: string) => dnsLookup(host, { all: true }));
+    const { limits, signal, lookup, idleTimeoutMs = 30_000 } = this.#options;
     const headers: Record<string, string> = {};
     const resuming = this.#received > 0 && this.#validator !== undefined;
     if (resuming) {
@@ -140,11 +173,7 @@ class Transfer {
       headers["if-range"] = this.#validator!;
     }
     const { response, url } = await get(this.#url, {
-      guard: {
-        hosts: limits.httpHosts,
-        allowPrivateHosts: limits.allowPrivateHosts,
-        lookup,
-      },
+      guard: guardOf(limits, lookup),
       headers,
       ownHeaders: this.#options.headers ?? {},
       idleTimeoutMs,
@@ -156,6 +185,11 @@ class Transfer {
       const partEnd = response.statusCode === 206
         ? this.#continued(response, resuming)
         : await this.#restart(response, url);
+      if (partEnd === undefined && this.#options.leavesRanged) {
+        const because = whyUnranged(response.headers);
+        if (because === null) return "ranged";
+        this.#because = because;
+      }
       const length = response.headers["content-length"];
       this.#checkSize(this.#received + Number(length ?? 0));
       // what comes and is no content (extensions of chunks, trailers) keeps the socket busy
@@ -204,10 +238,7 @@ class Transfer {
       if (status === 416) this.#validator = undefined;
       throw new Interrupted(what, retryAfterMs(response.headers));
     }
-    const next = status === 401 || status === 403
-      ? "Check its credentials and rights."
-      : "Check the URL.";
-    throw new Problem("source-unreadable", { detail: `${what}. ${next}` });
+    throw refusedAnswer(response, this.#label);
   }
 
   /** Whether "range not satisfiable" says that there is nothing after what we have. */
@@ -300,20 +331,55 @@ class Transfer {
     const absolutePath = join(this.#dir, this.#name);
     await Deno.rename(this.#partial, absolutePath);
     return {
+      ...this.#described(),
       path: this.#name,
       absolutePath,
       size: this.#received,
       sha256: this.#hash.digest("hex"),
+      openEnded: this.#openEnded,
+      truncated: outcome === "previewed",
+      because: this.#because,
+    };
+  }
+
+  #described(): Described {
+    return {
+      size: this.#total ?? 0,
       etag: this.#headers.etag ?? "",
       lastModified: this.#headers["last-modified"] ?? "",
       contentType: this.#headers["content-type"] ?? "",
       contentEncodings: contentEncodings(this.#label, this.#headers),
       fileName: fileNameOf(this.#headers, this.#finalUrl),
       finalUrl: this.#finalUrl,
-      openEnded: this.#openEnded,
-      truncated: outcome === "previewed",
     };
   }
+}
+
+/** Whom http sources may read from. */
+export function guardOf(
+  { httpHosts, allowPrivateHosts }: SourceLimits,
+  lookup: Lookup = (host) => dnsLookup(host, { all: true }),
+): GuardOptions {
+  return { hosts: httpHosts, allowPrivateHosts, lookup };
+}
+
+/** What is wrong where another try cannot help. */
+export function refusedAnswer(response: IncomingMessage, label: string): Problem {
+  const status = response.statusCode ?? 0;
+  const next = status === 401 || status === 403
+    ? "Check its credentials and rights."
+    : "Check the URL.";
+  const what = `${label} answered ${status} ${shown(response.statusMessage ?? "")}`.trim();
+  return new Problem("source-unreadable", { detail: `${what}. ${next}` });
+}
+
+/** Why content with these headers is not read by ranges; null where it can be (RFC 9110, 8.8.3 and 14.3). */
+function whyUnranged(headers: IncomingMessage["headers"]): Unranged | null {
+  if (!/\bbytes\b/i.test(headers["accept-ranges"] ?? "")) return "no ranges";
+  if (!/^"[\x21\x23-\x7e\x80-\xff]*"$/.test(headers.etag ?? "")) return "no strong ETag";
+  const length = headers["content-length"];
+  if (length === undefined) return "no length";
+  return Number(length) <= MIN_RANGED_BYTES ? "small" : null;
 }
 
 /** Whether two answers do not say that they are of different contents. */

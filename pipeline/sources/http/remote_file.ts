@@ -106,6 +106,7 @@ export class RemoteFile implements Ranges {
     for (let got = 0; got < bytes.length;) {
       const before = got;
       try {
+        // some servers give less at once than they are asked for
         for await (const chunk of this.#ask(start + got, end, what)) {
           if (got + chunk.length > bytes.length) {
             throw new Interrupted("the server sent more than it had announced");
@@ -114,9 +115,8 @@ export class RemoteFile implements Ranges {
           got += chunk.length;
           retries.received(chunk.length);
         }
-        if (got < bytes.length) {
-          throw new Interrupted(`the connection was closed ${bytes.length - got} bytes early`);
-        }
+        if (got === before) throw new Interrupted("the server sent nothing");
+        retries.succeeded();
       } catch (error) {
         await retries.pause(error, { brought: got - before, total: bytes.length });
       }
@@ -129,7 +129,7 @@ export class RemoteFile implements Ranges {
     const { ask, etag, signal, idleTimeoutMs = 30_000 } = this.#options;
     const response = await ask({ range: `bytes=${start}-${end - 1}`, "if-match": etag }, signal);
     try {
-      await this.#check(response, { start, end, what });
+      let missing = await this.#check(response, { start, end, what });
       this.headers = response.headers;
       // what comes and is no content (extensions of chunks, trailers) keeps the socket busy
       const silence = setTimeout(
@@ -138,6 +138,7 @@ export class RemoteFile implements Ranges {
       );
       try {
         for await (const chunk of response as AsyncIterable<Uint8Array>) {
+          missing -= chunk.length;
           yield chunk;
           silence.refresh();
         }
@@ -145,15 +146,17 @@ export class RemoteFile implements Ranges {
         clearTimeout(silence);
       }
       if (!response.complete) throw new Interrupted("the connection was closed early");
+      if (missing > 0) throw new Interrupted(`the connection was closed ${missing} bytes early`);
     } finally {
       response.destroy();
     }
   }
 
+  /** How many bytes the answer promises. */
   async #check(
     response: IncomingMessage,
     { start, end, what }: { start: number; end: number; what: string },
-  ): Promise<void> {
+  ): Promise<number> {
     const { label, size, etag, refusal } = this.#options;
     const status = response.statusCode ?? 0;
     const { headers } = response;
@@ -170,15 +173,13 @@ export class RemoteFile implements Ranges {
       if (headers.etag !== undefined && headers.etag !== etag) {
         throw this.#changed("it was replaced");
       }
-      if (status === 200) return;
-      if (range !== null && Number(range[1]) === start && Number(range[2]) === end - 1) return;
+      if (status === 200) return size;
+      const [first, last] = [Number(range?.[1]), Number(range?.[2])];
+      if (first === start && last >= start && last < end) return last + 1 - start;
       throw new Interrupted("the server sent another range than requested");
     }
     if (status === 200) {
-      throw new Problem("source-unreadable", {
-        detail: `${label}: its server sends the whole file although ${what} were requested. ` +
-          "Is there a proxy that takes ranges away?",
-      });
+      throw new NoRanges(label, what);
     }
     if (status === 408 || status === 425 || status === 429 || status >= 500) {
       throw new Interrupted(
@@ -193,6 +194,16 @@ export class RemoteFile implements Ranges {
     return new Problem("source-changed", {
       detail: `${this.#options.label} changed while the run was reading it (${how}): ` +
         "start a new run to load its current content.",
+    });
+  }
+}
+
+/** The server gives all of it, whatever is asked for. */
+export class NoRanges extends Problem {
+  constructor(label: string, what: string) {
+    super("source-unreadable", {
+      detail: `${label}: its server sends the whole file although ${what} were requested. ` +
+        "Is there a proxy that takes ranges away?",
     });
   }
 }

@@ -112,6 +112,11 @@ export function areParts(slices: Slice[], root: PartsSlice["parts"][number]["roo
   return slices.every((slice) => (slice as PartsSlice).parts.every((part) => part.root === root));
 }
 
+/** Whether a slice reads what planning has put on this server's disk. */
+export function readsSpooled(slice: Slice): boolean {
+  return "parts" in slice && (slice as PartsSlice).parts.some(({ root }) => root === "spool");
+}
+
 /** Reads the records of a slice that `planFiles` made. */
 export async function* readParts(
   slice: Slice,

@@ -22,7 +22,7 @@ async function previewPostgres(
 export const postgresAdapter: SourceAdapter<PostgresConf> = {
   cursor: (conf) => conf.cursor,
   connection: (conf) => conf.connection,
-  everywhere: () => true,
+  everywhere: () => "there",
   first: previewPostgres,
   plan: planPostgres,
   read: (conf, slice, ctx) => withColumns(readPostgres(conf, slice as KeySlice, ctx), conf),

@@ -142,8 +142,7 @@ async function nothingFound(url: string, bucket: Bucket, prefix: string): Promis
 /** Objects of an S3-compatible service in every format, by URL or glob, read by ranges from where they are. */
 export const s3Adapter: SourceAdapter<S3Conf> = {
   target: s3Target,
-  // what a zip or an encoding makes necessary to be put on a disk is on that disk alone
-  everywhere: (slices) => areParts(slices, "elsewhere"),
+  everywhere: (slices) => areParts(slices, "elsewhere") ? "there" : "unpacked",
   planFirst: (conf, ctx, previewRecords) => planS3Source(conf, { ctx, previewRecords }),
   plan: (conf: S3Conf, ctx: PlanContext) => planS3Source(conf, { ctx }),
   read(conf, slice, ctx: ReadContext) {

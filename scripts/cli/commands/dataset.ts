@@ -1,4 +1,9 @@
-import type { ColumnProposal, DatasetView, TypedView } from "../../../store/datasets.ts";
+import type {
+  ColumnProposal,
+  DatasetView,
+  Distribution,
+  TypedView,
+} from "../../../store/datasets.ts";
 import { count } from "../../terminal.ts";
 import { request } from "../api.ts";
 import {
@@ -16,7 +21,7 @@ import { printable } from "../text.ts";
 
 export const dataset: Command = {
   name: "dataset",
-  summary: "datasets and their columns: list, show, propose, columns, drop, alter",
+  summary: "datasets and their columns: list, show, propose, columns, drop, alter, distribute",
   description:
     `A dataset is a table that runs write, named schema.table. Declared columns give it a typed
 view, which queries can use by column names instead of JSON paths.
@@ -28,9 +33,10 @@ view, which queries can use by column names instead of JSON paths.
                                    view; - is standard input
   etl dataset drop DATASET         remove the view and the declared columns
   etl dataset alter DATASET        add columns to a typed table (--add), or widen them (--type);
-                                   change personal data (--exclude, --hash)`,
+                                   change personal data (--exclude, --hash)
+  etl dataset distribute DATASET   distribute its rows over several PostgreSQL servers (Citus)`,
   arguments: [
-    { name: "ACTION", help: "list, show, propose, columns, drop or alter" },
+    { name: "ACTION", help: "list, show, propose, columns, drop, alter or distribute" },
     { name: "DATASET", help: "schema.table", optional: true },
     { name: "FILE", help: "columns: a file with the columns", optional: true },
   ],
@@ -86,6 +92,7 @@ const ACTIONS: Record<string, Action> = {
   columns: { needs: "the name of a dataset and a file with columns", run: declare },
   drop: { needs: "the name of a dataset", run: drop },
   alter: { needs: "the name of a dataset", run: alter },
+  distribute: { needs: "the name of a dataset", run: distribute },
 };
 
 const pathOf = (name: string) => `/api/datasets/${encodeURIComponent(name)}/columns`;
@@ -232,6 +239,23 @@ async function alter(call: Call, name: string): Promise<ExitCode> {
       call,
       [{ title: "COLUMN" }, { title: "TYPE" }, { title: "FIELD" }],
       columns.map(({ name, type, path }) => [name, type, path]),
+    );
+  }
+  return EXIT.succeeded;
+}
+
+async function distribute(call: Call, name: string): Promise<ExitCode> {
+  const made = await request<Distribution>(
+    await call.connect(),
+    `/api/datasets/${encodeURIComponent(name)}/distribute`,
+    { method: "POST" },
+  );
+  if (call.flags.json) call.out.line(JSON.stringify(made));
+  else {
+    call.out.line(
+      `${printable(name)} is distributed by ${made.distributed_by}: ${
+        count(made.shards)
+      } shards on ${count(made.servers)} servers.`,
     );
   }
   return EXIT.succeeded;

@@ -4,6 +4,7 @@ import type { RunLogLine } from "../../../store/run_views.ts";
 import type { QuarantineView } from "../../../store/quarantine.ts";
 import type { Submitted } from "../../../vocabulary/run_schema.ts";
 import { csvText } from "../../../routes/shared/csv.ts";
+import { ALONE, NO_HELP } from "../../../vocabulary/sharing.ts";
 import { isOver, RUN_STATES } from "../../../vocabulary/words.ts";
 import { count, duration, type Terminal } from "../../terminal.ts";
 import { type Api, post, request } from "../api.ts";
@@ -178,13 +179,18 @@ export const show: Command = {
   },
 };
 
-/** Which server has which chunks, where several have worked on a run. */
-function serverFacts({ servers }: RunDetail): [string, string][] {
-  if (servers.length < 2) return [];
-  return servers.map(({ server_id, count, chunks }, i) => [
-    i === 0 ? "servers" : "",
-    `${server_id}: ${count} chunks (${chunks.join(", ")}${chunks.length === 20 ? ", …" : ""})`,
-  ]);
+/** Which server has which chunks, where several have worked on a run; why others have not. */
+function serverFacts({ servers, sharing }: RunDetail): [string, string][] {
+  const lines = servers.length < 2
+    ? []
+    : servers.map(({ server_id, count, chunks }) =>
+      `${server_id}: ${count} chunks (${chunks.join(", ")}${chunks.length === 20 ? ", …" : ""})`
+    );
+  if (sharing.alone !== null) lines.push(`one server only: ${ALONE[sharing.alone]}`);
+  for (const { server_id, why } of sharing.left) {
+    lines.push(`${server_id} does not help: ${why.map((code) => NO_HELP[code]).join("; ")}`);
+  }
+  return lines.map((line, i) => [i === 0 ? "servers" : "", line]);
 }
 
 function runLines(out: Terminal, run: RunDetail): string[] {
