@@ -7,13 +7,13 @@ export const MESSAGES = {
   // alerts
   "low-ratio": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
-    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mira la cuarentena y batch_size, o acepta menos con min_acceptance_ratio.",
+    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), menos que min_acceptance_ratio {least}. {kept*} Mire la cuarentena y batch_size, o acepte menos con min_acceptance_ratio.",
   ],
   "kept": ["What was loaded stays in the table.", "Lo cargado se queda en la tabla."],
   "nothing-written": ["Nothing was written (dry run).", "No se escribió nada (simulación)."],
   "low-ratio-accepted": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), accepted by min_acceptance_ratio {least}. Look at the quarantine of the run.",
-    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), que min_acceptance_ratio {least} acepta. Mira la cuarentena de la ejecución.",
+    "Llegaron {rows} de {expected} filas esperadas (ratio {ratio}), que min_acceptance_ratio {least} acepta. Mire la cuarentena de la ejecución.",
   ],
   "expectations-failed": [
     "{failed} of {n} expectations failed: {names}. {became*}",
@@ -70,7 +70,7 @@ export const MESSAGES = {
   "events": ["{n} events", "{n} eventos"],
   "schedule-overdue": [
     "Schedule {schedule} was due at {at} and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.",
-    "La programación {schedule} tocaba el {at} y no ha creado ninguna ejecución. Comprueba que el planificador funciona: GET /api/etl/health dice cuál es.",
+    "La programación {schedule} tocaba el {at} y no ha creado ninguna ejecución. Compruebe que el planificador funciona: GET /api/etl/health dice cuál es.",
   ],
   "slots-not-computed": [
     "Schedule {schedule} has made no run since {at}, as its slots cannot be computed: {error*}",
@@ -90,11 +90,11 @@ export const MESSAGES = {
   "stopping": ["this server is stopping", "este servidor se está deteniendo"],
   "out-of-reach": [
     "the database cannot be reached{why}: check KPIS_PG_DSN and that PostgreSQL is running",
-    "no se llega a la base de datos{why}: comprueba KPIS_PG_DSN y que PostgreSQL está en marcha",
+    "no se llega a la base de datos{why}: compruebe KPIS_PG_DSN y que PostgreSQL está en marcha",
   ],
   "timers-stand-still": [
     "the timers of this server have stood still for {seconds} s: restart it",
-    "los temporizadores de este servidor llevan {seconds} s parados: reinícialo",
+    "los temporizadores de este servidor llevan {seconds} s parados: reinícielo",
   ],
   "statements-stuck": [
     "statements of this server get no answer in 5 s, though the database does: somebody holds a lock (pg_locks, pg_stat_activity), or it is overloaded",
@@ -102,11 +102,11 @@ export const MESSAGES = {
   ],
   "relations-missing": [
     "missing: {names}; run `deno task setup-db`",
-    "faltan: {names}; ejecuta `deno task setup-db`",
+    "faltan: {names}; ejecute `deno task setup-db`",
   ],
   "standby": [
     "the database takes no writes: this is a standby. Name the primary in KPIS_PG_DSN, or all hosts with target_session_attrs=read-write",
-    "la base de datos no admite escrituras: es una réplica. Nombra la primaria en KPIS_PG_DSN, o todas con target_session_attrs=read-write",
+    "la base de datos no admite escrituras: es una réplica. Nombre la primaria en KPIS_PG_DSN, o todas con target_session_attrs=read-write",
   ],
   "read-only": [
     "the database takes no writes: default_transaction_read_only is on, for it or this role",
@@ -114,7 +114,7 @@ export const MESSAGES = {
   ],
   "disk-full": [
     "{what}: make room there; runs wait meanwhile",
-    "{what}: libera espacio; las ejecuciones esperan mientras tanto",
+    "{what}: libere espacio; las ejecuciones esperan mientras tanto",
   ],
   "schedule-due": [
     "schedule {schedule} was due at {at} and has made no run",
@@ -156,17 +156,17 @@ export const MESSAGES = {
   ],
   "clock-skewed": [
     "this server's clock is {seconds} s {way*} the database's, by which schedules, deadlines and retentions go: synchronize both with NTP",
-    "el reloj de este servidor va {seconds} s {way*} de la base de datos, que rige programaciones, plazos y retenciones: sincroniza ambos con NTP",
+    "el reloj de este servidor va {seconds} s {way*} de la base de datos, que rige programaciones, plazos y retenciones: sincronice ambos con NTP",
   ],
   "behind": ["behind", "atrasado respecto al"],
   "ahead": ["ahead of", "adelantado respecto al"],
   "not-encrypted": [
     "the connection to {place} is not encrypted: add sslmode=verify-full to KPIS_PG_DSN, or sslmode=disable where the network between is your own",
-    "la conexión con {place} no va cifrada: añade sslmode=verify-full a KPIS_PG_DSN, o sslmode=disable si la red entre ambos es tuya",
+    "la conexión con {place} no va cifrada: añada sslmode=verify-full a KPIS_PG_DSN, o sslmode=disable si la red entre ambos es suya",
   ],
   "transaction-open": [
     "{who} keeps a transaction open, which may hold up others: end it, or select pg_terminate_backend({pid})",
-    "{who} mantiene abierta una transacción, que puede retener a otros: termínala, o select pg_terminate_backend({pid})",
+    "{who} mantiene abierta una transacción, que puede retener a otros: termínela, o select pg_terminate_backend({pid})",
   ],
   "fingerprints-unknown": [
     "fingerprints of {dataset}, which was taken over, are not all known yet (block {block} of {blocks}): until then a run writes its rows once",
@@ -178,11 +178,11 @@ export const MESSAGES = {
   ],
   "job-missing": [
     "job {job} is missing in {scheduler}: start a server or run `deno task setup-db`",
-    "falta la tarea {job} en {scheduler}: inicia un servidor o ejecuta `deno task setup-db`",
+    "falta la tarea {job} en {scheduler}: inicie un servidor o ejecute `deno task setup-db`",
   ],
   "job-off": [
     "job {job} is switched off in pg_cron: switch it on with cron.alter_job(job_id, active => true), if nobody wants it so",
-    "la tarea {job} está desactivada en pg_cron: actívala con cron.alter_job(job_id, active => true), si nadie la quiere así",
+    "la tarea {job} está desactivada en pg_cron: actívela con cron.alter_job(job_id, active => true), si nadie la quiere así",
   ],
   "job-changed": [
     "job {job} is not as {file} and variable {variable} say: another command is put right by the next server that starts, another schedule is kept until that variable changes",
@@ -191,7 +191,7 @@ export const MESSAGES = {
   "job-failed": ["job {job} failed at {at}: {error*}", "la tarea {job} falló el {at}: {error*}"],
   "jobs-of-another": [
     "nobody runs the periodic jobs: this database is a copy, and who runs them was noted by the other one; start a server or run `deno task setup-db`",
-    "nadie ejecuta las tareas periódicas: esta base de datos es una copia, y quién las ejecuta lo anotó la otra; inicia un servidor o ejecuta `deno task setup-db`",
+    "nadie ejecuta las tareas periódicas: esta base de datos es una copia, y quién las ejecuta lo anotó la otra; inicie un servidor o ejecute `deno task setup-db`",
   ],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;
 export type MessageCode = keyof typeof MESSAGES;

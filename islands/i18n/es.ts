@@ -133,7 +133,7 @@ export const es = {
   "dataset.hidden": "Lo que contienen las filas se muestra a operadores y administradores.",
   "dataset.empty": "La tabla no tiene filas.",
   "dataset.slow":
-    "No se pudo mirar la tabla en 3 segundos. Inténtalo cuando la base de datos esté menos ocupada.",
+    "No se pudo mirar la tabla en 3 segundos. Inténtelo cuando la base de datos esté menos ocupada.",
   "dataset.no_table": "La tabla ya no está.",
   "dataset.writers": "Escrito por",
   "dataset.readers": "Consumidores",
@@ -212,7 +212,7 @@ export const es = {
   "pipelines.rows": "{rows} fila|{rows} filas",
   "pipelines.open": "{n} abierta|{n} abiertas",
   "pipelines.count": "{n} pipeline|{n} pipelines",
-  "pipelines.truncated": "Hay más etiquetas de las que se cuentan aquí: busca una por su nombre.",
+  "pipelines.truncated": "Hay más etiquetas de las que se cuentan aquí: busque una por su nombre.",
   "pipelines.bars_text":
     "La última ejecución: {failed} fallida|Las últimas {n} ejecuciones: {failed} fallidas",
 
@@ -296,7 +296,7 @@ export const es = {
   "field.replay": "Repetición",
   "trigger.http": "API",
   "trigger.sql": "SQL",
-  "trigger.cli": "Línea de comandos",
+  "trigger.cli": "Línea de órdenes",
   "trigger.schedule": "Programación",
   "trigger.backfill": "Relleno",
   "trigger.replay": "Repetición",
@@ -345,14 +345,14 @@ export const es = {
   "origin.source": "fuente",
   "run.lineage": "Linaje",
   "run.source": "Fuente",
-  "run.dataset": "Dataset",
+  "run.dataset": "Conjunto de datos",
   "run.consumer": "Consumidor",
   "run.dataset_event": "cambiado: evento {n}",
-  "run.no_event": "sin evento de dataset",
+  "run.no_event": "sin evento del conjunto de datos",
   "run.dry_no_event": "una simulación no lo toca",
   "source.synthetic": "registros sintéticos",
   "source.inline": "cuerpo de la petición",
-  "source.file": "fichero",
+  "source.file": "archivo",
   "source.http": "HTTP",
   "source.postgres": "PostgreSQL",
   "source.s3": "S3",
@@ -422,7 +422,7 @@ export const es = {
   "chunk.slice": "Dónde están sus registros",
   "run.validation": "Validación",
   "run.no_suite":
-    "Ninguna suite juzgó esta ejecución. Dé una al dataset para que se comprueben sus lotes.",
+    "Ninguna suite juzgó esta ejecución. Dé una al conjunto de datos para que se comprueben sus lotes.",
   "run.verdict_later": "La suite da su veredicto cuando se ha leído el lote entero.",
   "run.not_judged": "La suite no ha juzgado esta ejecución.",
   "run.expectations_met": "{good} de {n} expectativa cumplida|{good} de {n} expectativas cumplidas",
@@ -481,7 +481,7 @@ export const es = {
   "form.source_synthetic": "inventados, para pruebas",
   "form.source_inline": "indicados aquí",
   "form.source_file": "bajo ETL_DATA_DIR",
-  "form.source_http": "un fichero por HTTP",
+  "form.source_http": "un archivo por HTTP",
   "form.source_postgres": "otra base de datos",
   "form.source_s3": "almacenamiento de objetos",
   "form.source_module": "una API, MySQL, SQLite o uno propio",
@@ -490,7 +490,7 @@ export const es = {
   "form.files": "Archivos",
   "form.folder_up": "subir",
   "form.no_files": "Aquí no hay archivos.",
-  "form.more_files": "Solo se muestran los primeros 500: escribe la ruta de otro.",
+  "form.more_files": "Solo se muestran los primeros 500: escriba la ruta de otro.",
   "form.upload": "Un archivo de este ordenador",
   "form.upload_help": "CSV, TSV, NDJSON, Parquet o Arrow; se envía al iniciar la ejecución",
   "form.upload_type": "El nombre debe terminar en uno de: {endings}",
@@ -509,7 +509,7 @@ export const es = {
   "form.use_as_version": "{column} es la versión",
   "form.no_column": "{path} no es una columna; hay",
   "form.how_read": "Cómo se lee",
-  "form.restored": "Esto es lo que había en el formulario cuando lo dejaste.",
+  "form.restored": "Esto es lo que había en el formulario cuando lo dejó.",
   "form.start_anew": "Empezar de nuevo",
   "form.schedule": "Programar esto",
   "form.required": "obligatorio",
@@ -562,7 +562,7 @@ export const es = {
   "resource.updated": "Cambio",
   "resource.waiting": "En espera",
   "resource.origin": "Procede de",
-  "resource.from_file": "un fichero",
+  "resource.from_file": "un archivo",
   "resource.from_api": "una persona",
   "resource.expectations": "Expectativas",
   "resource.description_help": "Para quien la vea más tarde; puede quedar vacía",
@@ -571,7 +571,7 @@ export const es = {
   "resource.conf_help":
     "Parámetros de una ejecución en JSON; quien la ejecute puede cambiar cada uno",
   "resource.configurations_about":
-    "Valores guardados para los parámetros de una ejecución, que se ejecutan por su nombre desde la API, la línea de comandos, SQL o una programación.",
+    "Valores guardados para los parámetros de una ejecución, que se ejecutan por su nombre desde la API, la línea de órdenes, SQL o una programación.",
   "resource.configurations_empty":
     "Aún no hay configuraciones. Guarde una aquí o desde el formulario de nueva ejecución.",
   "resource.configuration_removal":
@@ -649,15 +649,15 @@ export const es = {
   "alerts.what_to_do": "Qué hacer",
   "alerts.what_to_do_about": "Para cada tipo de alerta; docs/alerts.md dice más (en inglés).",
   "advice.run_failed":
-    "Abra la ejecución: su error y su registro dicen por qué, y la página del error, qué ayuda. Corrija la causa y reintente la ejecución, o pida una nueva. Una franja fallida de una programación muestra su motivo en la página de la programación.",
+    "Abra la ejecución: su error y su registro dicen por qué, y la página del error, qué ayuda. Corrija la causa y reintente la ejecución, o pida una nueva. Un turno fallido de una programación muestra su motivo en la página de la programación.",
   "advice.low_ratio":
-    "Mire la cuarentena de la ejecución: cada registro rechazado tiene su regla, fichero y línea. Corrija el mapeo, la transformación o el origen y reprocese los registros. Termina con una ejecución cuya ratio sea 1.",
+    "Mire la cuarentena de la ejecución: cada registro rechazado tiene su regla, archivo y línea. Corrija el mapeo, la transformación o el origen y repita los registros. Termina con una ejecución cuya ratio sea 1.",
   "advice.ge_failed":
     "Abra la ejecución: ahí está cada expectativa con recuentos y muestras. Corrija los datos y cargue de nuevo, o corrija la suite y pruébela antes.",
   "advice.trend_drop":
     "Compare las reglas que rechazaron registros con las de una ejecución buena. Casi siempre el origen tiene otro formato o le falta un campo.",
   "advice.volume_drop":
-    "Mire cuántos registros se leyeron: un fichero vacío, un patrón que solo encuentra nombres antiguos, una consulta sin resultado. Pida el resto al origen y cargue de nuevo. Si es correcto, cierre el incidente.",
+    "Mire cuántos registros se leyeron: un archivo vacío, un patrón que solo encuentra nombres antiguos, una consulta sin resultado. Pida el resto al origen y cargue de nuevo. Si es correcto, cierre la incidencia.",
   "advice.sla_miss":
     "Mire qué tarda: la espera de una plaza en el pool o una etapa. La ejecución sigue; si es lo habitual, aumente las plazas del pool o el plazo.",
   "advice.schedule_overdue":
@@ -704,14 +704,14 @@ export const es = {
   "notified.sent": "avisado",
   "notified.failed": "no se pudo avisar",
   "reports.about":
-    "Los consumidores se ejecutan cuando cambia un dataset. El ejemplo escribe un informe cada vez; sirve de plantilla para los suyos.",
+    "Los consumidores se ejecutan cuando cambia un conjunto de datos. El ejemplo escribe un informe cada vez; sirve de plantilla para los suyos.",
   "reports.latest": "Último informe",
   "reports.none":
     "Aún no hay informes. Se escribe uno tras la próxima ejecución que cambie la tabla, o ahora mismo con el botón de arriba.",
   "reports.run": "Informar ahora",
   "reports.running": "Informando",
-  "reports.datasets": "Datasets",
-  "reports.no_datasets": "Los datasets aparecen aquí cuando una ejecución ha escrito uno.",
+  "reports.datasets": "Conjuntos de datos",
+  "reports.no_datasets": "Los conjuntos de datos aparecen aquí cuando una ejecución ha escrito uno.",
   "reports.events": "{n} evento|{n} eventos",
   "reports.consumers": "Consumidores",
   "reports.no_consumers": "no se avisa a nadie",
@@ -721,7 +721,7 @@ export const es = {
   "schedule.about":
     "Una programación inicia ejecuciones por sí sola: una expresión cron, una zona horaria y qué ejecutar. Cada momento en que toca, un turno, da lugar a una ejecución, también mientras no hay ningún servidor en marcha.",
   "schedule.empty":
-    "Aún no hay programaciones. Cree una aquí, o con `etl schedule set` en un terminal.",
+    "Aún no hay programaciones. Cree una aquí, o con `etl schedule set` en una terminal.",
   "schedule.new": "Nueva programación",
   "schedule.removal":
     "Sus turnos se eliminan con ella. Sus ejecuciones se conservan, y las que esperan se ejecutan.",
@@ -795,14 +795,14 @@ export const es = {
     "registros que se extraen; en fuentes que no sean synthetic, un máximo y el número esperado",
   "param.run_label": "agrupa ejecuciones relacionadas",
   "param.chunk_size":
-    "registros por chunk; si no se indica, los ficheros eligen unos 50.000 o 16 MiB",
+    "registros por chunk; si no se indica, los archivos eligen unos 50.000 o 16 MiB",
   "param.schema_name": "esquema de destino",
   "param.table_name": "tabla de destino",
   "param.audit_table_name": "tabla de auditoría",
   "param.layout":
     "events: una fila por evento, su registro como JSON; typed: una columna por campo",
   "param.add_columns":
-    "añadir las columnas de una ejecución (_etl_…) a una tabla tuya que no las tenga",
+    "añadir las columnas de una ejecución (_etl_…) a una tabla propia que no las tenga",
   "param.schema_policy":
     "campos para los que una tabla con columnas no tiene columna: fallar antes de cargar (freeze), añadir columnas (evolve) o enviar el registro a la cuarentena (quarantine)",
   "param.write":
@@ -875,7 +875,7 @@ export const es = {
   "param.source.comment":
     "las líneas de CSV que empiezan así no son registros; por defecto, ninguna",
   "param.source.header":
-    "si el primer registro de CSV da los nombres de las columnas, o los nombres de un fichero sin cabecera; por defecto true",
+    "si el primer registro de CSV da los nombres de las columnas, o los nombres de un archivo sin cabecera; por defecto true",
   "param.source.skip_lines":
     "líneas antes de la cabecera o del primer registro de CSV; por defecto 0",
   "param.source.columns":
@@ -885,7 +885,7 @@ export const es = {
   "param.source.true_values": "textos que son verdaderos en columnas declaradas boolean",
   "param.source.false_values": "textos que son falsos en columnas declaradas boolean",
   "param.source.module":
-    "el módulo: rest, sqlite, mysql o un fichero NOMBRE.ts propio en ETL_SOURCES_DIR; por defecto, el nombre",
+    "el módulo: rest, sqlite, mysql o un archivo NOMBRE.ts propio en ETL_SOURCES_DIR; por defecto, el nombre",
   "param.source.config":
     "lo que el propio módulo quiere saber, sin secretos; docs/sources.md dice qué",
   "param.source.connections":
@@ -893,7 +893,7 @@ export const es = {
   "param.source.timeout_ms":
     "tiempo propio del módulo hasta sus siguientes registros, en ms; las peticiones no cuentan",
   "param.source.read_columns":
-    "false: columns solo dice qué tipos tiene una tabla tipada, y los valores quedan como los da el origen; por omisión true",
+    "false: columns solo dice qué tipos tiene una tabla tipada, y los valores quedan como los da el origen; por defecto true",
   "param.source.lookback_seconds": "lo mismo, con el nombre de la versión 0.1.0",
 } satisfies Messages & { [path: `param.${string}`]: string };
 

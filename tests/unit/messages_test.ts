@@ -50,7 +50,7 @@ Deno.test("a message within a message is Spanish too, and what nobody knows stay
     inSpanish(
       "5 of 30 expected rows arrived (ratio 0.1667), below min_acceptance_ratio 1. What was loaded stays in the table. Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",
     ),
-    "Llegaron 5 de 30 filas esperadas (ratio 0.1667), menos que min_acceptance_ratio 1. Lo cargado se queda en la tabla. Mira la cuarentena y batch_size, o acepta menos con min_acceptance_ratio.",
+    "Llegaron 5 de 30 filas esperadas (ratio 0.1667), menos que min_acceptance_ratio 1. Lo cargado se queda en la tabla. Mire la cuarentena y batch_size, o acepte menos con min_acceptance_ratio.",
   );
   assert.equal(
     inSpanish(

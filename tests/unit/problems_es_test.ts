@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES, type ProblemType } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES, spanishProblem } from "../../vocabulary/problems_es.ts";
+import { es } from "../../islands/i18n/es.ts";
+import { MESSAGES } from "../../vocabulary/messages.ts";
 
 Deno.test("every kind of problem has as many remedies in Spanish, with the same commands and names", () => {
   const names = (text: string) =>
@@ -33,11 +35,45 @@ Deno.test("a problem in Spanish keeps its codes, fields and what only its words 
   assert.equal(spanish.title, "La configuración no es válida");
   assert.equal(spanish.type, problem.type);
   assert.deepEqual(spanish.errors!.map(({ field, code, message }) => [field, code, message]), [
-    ["bach_size", "unknown-name", "no es un nombre conocido; ¿querías decir batch_size?"],
+    ["bach_size", "unknown-name", "no es un nombre conocido; ¿quería decir batch_size?"],
     ["pool", "not-found", "no se encuentra (is not a known pool)"],
   ]);
   assert.match(spanish.detail, /bach_size: no es un nombre conocido/);
   const other = spanishProblem(new Problem("not-found", { detail: "There is no run 7." }).toJSON());
   assert.equal(other.title, "No encontrado");
   assert.match(other.detail, /\(There is no run 7\.\)$/);
+});
+
+/** Imperatives to a friend (tú); the dashboard says usted. */
+const DO_IT_FRIEND = new RegExp(
+  "(?:^|[.;:,(¿]\\s+|\\b(?:y|o|u|e|después|pero)\\s+)(?:" +
+    "abre|acepta|actívala|añade|apunta|aumenta|baja|borra|busca|cambia|cancela|carga|cierra|compara|comprueba|conserva|" +
+    "consulta|copia|corrige|crea|da|decide|declara|deja|ejecuta|elige|elimina|entrega|envía|escribe|espera|guarda|indica|" +
+    "informa|inicia|intenta|inténtalo|lee|libera|lista|mira|muestra|nombra|pega|pide|pon|prueba|pruébal[oa]|pulsa|quita|" +
+    "reduce|reinicia|reinícialo|reintenta|reinténtala|repite|revisa|sincroniza|sube|termina|termínala|toma|usa|verifica|" +
+    "vuelve)(?![\\wáéíóúñ])",
+  "i",
+);
+const WORDS_OF_A_FRIEND =
+  /(?<![\wáéíóúñ])(?:tu|tus|tuy[oa]s?|contigo|tú|puedes|quieres|querías|debes|tienes|necesitas|dejaste|haz|hazlo)(?![\wáéíóúñ])/i;
+/** What looks like an imperative and says what somebody else does. */
+const OF_OTHERS =
+  /Carga otra vez estos|ejecuta las programaciones|No escribe nada|Termina con una|da lugar a|: lee la entrada/;
+
+Deno.test("Spanish speaks to its reader as usted, whoever says it: page, problem or alert", async () => {
+  const readme = await Deno.readTextFile(new URL("../../README.es.md", import.meta.url));
+  const texts = [
+    ...Object.values(es),
+    ...Object.values(MESSAGES).map(([, spanish]) => spanish),
+    ...Object.values(PROBLEMS_ES).flatMap(({ meaning, remedies }) => [meaning, ...remedies]),
+  ];
+  const familiar = texts.filter((text) =>
+    WORDS_OF_A_FRIEND.test(text) || DO_IT_FRIEND.test(text) && !OF_OTHERS.test(text)
+  );
+  assert.deepEqual(familiar, []);
+  assert.doesNotMatch(readme, WORDS_OF_A_FRIEND);
+  // what it must find
+  for (const text of ["Mira el registro.", "Corrija uno, o quita el otro."]) {
+    assert.match(text, DO_IT_FRIEND);
+  }
 });
