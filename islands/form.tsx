@@ -7,6 +7,7 @@ import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import { type ApiError, call } from "./lib/api.ts";
+import { parseExact } from "./lib/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import {
@@ -38,8 +39,8 @@ import { keepDraft, type KeptDraft, keptDraft, passConf } from "./form/draft.ts"
 
 export interface RunFormProps {
   schema: JsonSchema;
-  /** To begin with. */
-  conf: Conf;
+  /** To begin with, as JSON, whose numbers have every digit. */
+  conf: string;
   /** Values that are known, by parameter. */
   known: Record<string, string[]>;
   /** Address of this server. */
@@ -49,7 +50,8 @@ export interface RunFormProps {
 }
 
 /** A form made from the schema of the run parameters. */
-export function RunForm({ schema, conf: initial, known, origin, from }: RunFormProps) {
+export function RunForm({ schema, conf: given, known, origin, from }: RunFormProps) {
+  const initial = useMemo(() => parseExact(given) as Conf, []);
   const { t } = useLocale();
   const header = useCurlHeader();
   const operator = useRole("operator");

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
+import { parseExact } from "./lib/exact_json.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
@@ -610,7 +611,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
 /** Throws a SyntaxError where JSON is not. */
 function valueOf({ kind, optional }: EditorField, text: string): unknown {
   if (optional && text.trim() === "") return null;
-  if (kind === "json") return JSON.parse(text);
+  if (kind === "json") return parseExact(text);
   if (kind === "flag") return text === "true";
   return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
 }

@@ -12,6 +12,7 @@ import type { MessageKey } from "./i18n/en.ts";
 import type { ComponentChildren } from "preact";
 import type { FieldError } from "../vocabulary/problem.ts";
 import { passedConf } from "./form/draft.ts";
+import { parseExact } from "./lib/exact_json.ts";
 
 /** A schedule as the page shows it: its expression also in the viewer's language. */
 export interface ScheduleView extends ScheduleRow {
@@ -50,7 +51,7 @@ type Open =
 interface ScheduleListProps {
   items: ScheduleView[];
   /** The conf of a run that is to be scheduled; null: none. */
-  draft: Record<string, unknown> | null;
+  draft: string | null;
 }
 
 /** Looks at, creates, changes, pauses, runs now, backfills and removes schedules. */
@@ -59,9 +60,11 @@ export function ScheduleList({ items: initial, draft }: ScheduleListProps) {
   const admin = useRole("admin");
   const [items, setItems] = useState(initial);
   const [open, setOpen] = useState<Open>(null);
-  const [begun, setBegun] = useState(draft);
+  const [begun, setBegun] = useState(() =>
+    draft === null ? null : parseExact(draft) as Record<string, unknown>
+  );
   useEffect(() => {
-    const passed = draft ?? (location.hash === "#new" ? passedConf() : null);
+    const passed = begun ?? (location.hash === "#new" ? passedConf() : null);
     if (passed === null || !admin.may) return;
     setBegun(passed);
     setOpen("new");
@@ -381,7 +384,7 @@ export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps
         body: {
           ...rest,
           description: description.trim() === "" ? null : description,
-          conf: JSON.parse(conf),
+          conf: parseExact(conf),
           grace_seconds: /^\d+$/.test(grace_seconds.trim()) ? Number(grace_seconds) : grace_seconds,
         },
         offline: t("error.network"),

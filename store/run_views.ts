@@ -224,10 +224,10 @@ export async function runRelations(sql: Sql, runId: string): Promise<RunRelation
   return row!.relations;
 }
 
-/** The conf that a run was asked for with, without secrets; null where there is no such run. */
-export async function runConf(sql: Sql, runId: string): Promise<Record<string, unknown> | null> {
-  const [row] = await sql<{ conf: Record<string, unknown> }[]>`
-    select etl.without_secrets(conf) as conf from etl.runs where run_id = ${runId}`;
+/** The conf that a run was asked for with, as JSON with every digit, without secrets; null where there is no such run. */
+export async function runConf(sql: Sql, runId: string): Promise<string | null> {
+  const [row] = await sql<{ conf: string }[]>`
+    select etl.without_secrets(conf)::text as conf from etl.runs where run_id = ${runId}`;
   return row?.conf ?? null;
 }
 

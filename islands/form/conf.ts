@@ -1,3 +1,5 @@
+import { parseExact } from "../lib/exact_json.ts";
+
 /** The part of JSON Schema that the run parameters use. */
 export interface JsonSchema {
   type?: string;
@@ -42,6 +44,10 @@ export interface Field {
   /** "0 to 1,000" in numbers of the schema; undefined where there are no bounds. */
   min: number | undefined;
   max: number | undefined;
+  /** Of a text that may be JSON: what else it may be. Default: a text, a list or an object alone. */
+  scalars?: ("number" | "boolean")[];
+  /** Whether it is one character, which may be a space. Default: false. */
+  character?: boolean;
 }
 
 export interface FieldGroup {
@@ -125,7 +131,15 @@ function fieldOf(path: string, schema: JsonSchema, required: boolean): Field {
     options: (bare.enum ?? []).map(String),
     min: bare.minimum ?? bare.exclusiveMinimum,
     max: bare.maximum,
+    scalars: (["number", "boolean"] as const).filter((type) => allows(bare, type)),
+    character: bare.type === "string" && bare.maxLength === 1,
   };
+}
+
+function allows(schema: JsonSchema, type: "number" | "boolean"): boolean {
+  return schema.type === type || type === "number" && schema.type === "integer" ||
+    typeof schema.const === type ||
+    [...schema.anyOf ?? [], ...schema.oneOf ?? []].some((each) => allows(each, type));
 }
 
 /** A nullable schema without its null. */
@@ -161,7 +175,7 @@ export function confOf(fields: Field[], values: FormValues, sourceType: string):
   const source: Conf = { type: sourceType };
   for (const field of fields) {
     const text = values[field.path] ?? "";
-    if (text.trim() === "") continue;
+    if (text === "" || !field.character && text.trim() === "") continue;
     const value = valueOf(field, text);
     if (field.path.startsWith("source.")) source[field.name] = value;
     else conf[field.name] = value;
@@ -173,7 +187,7 @@ export function confOf(fields: Field[], values: FormValues, sourceType: string):
 }
 
 /** A field's text as its value; what does not parse stays text, and the server says what is wrong. */
-function valueOf({ kind }: Field, text: string): unknown {
+function valueOf({ kind, scalars = [], character }: Field, text: string): unknown {
   switch (kind) {
     case "integer":
     case "number": {
@@ -183,19 +197,32 @@ function valueOf({ kind }: Field, text: string): unknown {
     case "boolean":
       return text === "true";
     case "names":
-      return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+      return namesIn(text) ??
+        text.split(",").map((name) => name.trim()).filter((name) => name !== "");
     case "json":
       return parsed(text);
-    case "text_or_json":
-      return /^\s*([[{]|-?\d+(\.\d+)?\s*$)/.test(text) ? parsed(text) : text;
+    case "text_or_json": {
+      const isJson = /^\s*([[{]|"[^]*"\s*$)/.test(text) ||
+        scalars.includes("number") && /^\s*-?\d+(\.\d+)?\s*$/.test(text) ||
+        scalars.includes("boolean") && /^\s*(true|false)\s*$/.test(text);
+      return isJson ? parsed(text) : text;
+    }
     default:
-      return text;
+      // a tab cannot be typed into an input
+      return character && text === "\\t" ? "\t" : text;
   }
+}
+
+/** A list of names that is written as JSON; undefined for any other text. */
+function namesIn(text: string): string[] | undefined {
+  if (!text.trimStart().startsWith("[")) return undefined;
+  const list = parsed(text);
+  return Array.isArray(list) && list.every((name) => typeof name === "string") ? list : undefined;
 }
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseExact(text);
   } catch {
     return text;
   }
@@ -207,21 +234,41 @@ export function valuesOf(conf: Conf): FormValues {
   for (const [name, value] of Object.entries(conf)) {
     if (name === "source" && typeof value === "object" && value !== null) {
       for (const [member, each] of Object.entries(value)) {
-        values[`source.${member}`] = member === "page_key" && Array.isArray(each)
-          ? each.join(", ")
-          : textOf(each);
+        values[`source.${member}`] = textOf(member, each);
       }
-    } else values[name] = textOf(value);
+    } else values[name] = textOf(name, value);
   }
   return values;
 }
 
-const textOf = (value: unknown): string =>
-  value === null || value === undefined
-    ? ""
-    : typeof value === "string"
-    ? value
-    : JSON.stringify(value);
+/** Lists of names, which are written with commas where each can be. */
+const NAMES = new Set(
+  ["page_key", "connections", "exclude", "hash", "null_values", "true_values", "false_values"],
+);
+/** Texts in whose place JSON may stand: what reads as JSON is quoted. */
+const TEXTS_OR_JSON = new Set([
+  "key",
+  "event_type",
+  "occurred_at",
+  "quote",
+  "header",
+  "records",
+  "columns",
+]);
+
+function textOf(name: string, value: unknown): string {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "string") {
+    return TEXTS_OR_JSON.has(name) && /^\s*([[{]|"[^]*"\s*$)/.test(value)
+      ? JSON.stringify(value)
+      : value;
+  }
+  const plain = NAMES.has(name) && Array.isArray(value) &&
+    value.every((each) =>
+      typeof each === "string" && each !== "" && each === each.trim() && !/^\[|,/.test(each)
+    );
+  return plain ? value.join(", ") : JSON.stringify(value);
+}
 
 export type Dialect = "curl" | "cli" | "sql";
 

@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { parseExact } from "../lib/exact_json.ts";
 import type { Conf, FormValues } from "./conf.ts";
 
 /** What the form holds, by path. */
@@ -40,7 +41,7 @@ function write(name: string, value: unknown): void {
 
 function read<T>(name: string): T | null {
   try {
-    return JSON.parse(sessionStorage.getItem(name) ?? "null") as T | null;
+    return parseExact(sessionStorage.getItem(name) ?? "null") as T | null;
   } catch {
     return null;
   }

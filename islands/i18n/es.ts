@@ -711,7 +711,8 @@ export const es = {
   "reports.run": "Informar ahora",
   "reports.running": "Informando",
   "reports.datasets": "Conjuntos de datos",
-  "reports.no_datasets": "Los conjuntos de datos aparecen aquí cuando una ejecución ha escrito uno.",
+  "reports.no_datasets":
+    "Los conjuntos de datos aparecen aquí cuando una ejecución ha escrito uno.",
   "reports.events": "{n} evento|{n} eventos",
   "reports.consumers": "Consumidores",
   "reports.no_consumers": "no se avisa a nadie",

@@ -73,26 +73,26 @@ async function initialConf(
   c: Context,
   { sql }: DashboardDeps,
   from: string | null,
-): Promise<Record<string, unknown>> {
+): Promise<string> {
   const configuration = c.req.query("configuration");
-  if (configuration) return { configuration };
-  return from === null ? {} : await runConfOf({ sql }, from);
+  if (configuration) return JSON.stringify({ configuration });
+  return from === null ? "{}" : await runConfOf({ sql }, from);
 }
 
-/** The conf of a run, to begin with; records that are too many for a form are left out. */
+/** The conf of a run as JSON, to begin with; records that are too many for a form are left out. */
 export async function runConfOf(
   { sql }: Pick<DashboardDeps, "sql">,
   from: string,
-): Promise<Record<string, unknown>> {
+): Promise<string> {
   const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(from);
-  const conf = isUuid ? await runConf(sql, from) : null;
-  if (conf === null) {
+  const text = isUuid ? await runConf(sql, from) : null;
+  if (text === null) {
     throw new Problem("not-found", {
       status: 404,
       detail: `There is no run ${from.slice(0, 100)} to start from.`,
     });
   }
-  if (JSON.stringify(conf).length <= MAX_CONF_LENGTH) return conf;
-  const { records: _records, ...source } = conf.source as Record<string, unknown>;
-  return { ...conf, source };
+  if (text.length <= MAX_CONF_LENGTH) return text;
+  const { source: { records: _records, ...source }, ...conf } = JSON.parse(text);
+  return JSON.stringify({ ...conf, source });
 }

@@ -95,11 +95,77 @@ Deno.test("valuesOf() and confOf() are inverse for confs of the API", () => {
       },
       { source: { type: "inline", upload_id: "u", format: "csv", cells: true } },
       { configuration: "nightly", sla_seconds: 30, suite: "mine" },
+      // of private fields a run that is repeated must leave out the same
+      {
+        exclude: ["email", "a, b", "[c]"],
+        hash: ["phone"],
+        deleted: { field: "op", equals: null },
+      },
+      {
+        source: {
+          ...{
+            type: "inline",
+            name: "x",
+            key: "[odd]",
+            event_type: '"quoted"',
+            occurred_at: "2024",
+          },
+          ...{
+            delimiter: "\t",
+            quote: false,
+            header: ["id", "n"],
+            comment: " ",
+            null_values: ["", "-", " NA"],
+          },
+          records: [{ id: 1 }],
+        },
+      },
+      {
+        source: {
+          type: "module",
+          name: "crm",
+          connections: ["crm", "auth"],
+          config: { since: "2026" },
+        },
+      },
     ]
   ) {
     const type = (conf as { source?: { type: string } }).source?.type ?? "synthetic";
     assert.deepEqual(confOf(allFields(type), valuesOf(conf), type), conf);
   }
+});
+
+Deno.test("what is typed for a field is read as its schema says", () => {
+  const typed = {
+    exclude: '["a, b"]',
+    hash: " email , phone.home ",
+    sla_seconds: "90",
+    "source.key": "2024",
+    "source.occurred_at": "true",
+    "source.delimiter": "\\t",
+    "source.quote": "false",
+    "source.header": "false",
+  };
+  assert.deepEqual(confOf(allFields("file"), typed, "file"), {
+    exclude: ["a, b"],
+    hash: ["email", "phone.home"],
+    sla_seconds: 90,
+    source: {
+      type: "file",
+      key: "2024",
+      occurred_at: "true",
+      delimiter: "\t",
+      quote: false,
+      header: false,
+    },
+  });
+});
+
+Deno.test("records that are typed in keep every digit", () => {
+  const records = '[{"id":12345678901234567890,"price":19.90,"n":[0.1,1e400]}]';
+  const conf = confOf(allFields("inline"), { "source.records": records }, "inline");
+  assert.equal(JSON.stringify(conf), `{"source":{"type":"inline","records":${records}}}`);
+  assert.deepEqual(valuesOf(conf), { "source.type": "inline", "source.records": records });
 });
 
 Deno.test("equivalent() quotes any text so that shell and SQL read the same JSON", async () => {
