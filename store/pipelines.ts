@@ -39,7 +39,7 @@ export interface Pipelines {
 }
 
 export interface PipelineFilter {
-  /** Part of a label or of a schedule's name, in any case; "": all. */
+  /** Part of a label or of a schedule's name, in any case; "": all; what ends with "/" is the beginning, of a group. */
   search: string;
   limit: number;
   offset: number;
@@ -62,6 +62,10 @@ const ACTIVE = 500;
  */
 export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipelines> {
   const { search, limit, offset } = filter;
+  const matches = (name: ReturnType<Sql>) =>
+    search.endsWith("/")
+      ? sql`starts_with(lower(${name}), lower(${search}::text))`
+      : sql`strpos(lower(${name}), lower(${search}::text)) > 0`;
   const [found] = await sql<[Pipelines]>`
     with recursive jumps as (
       (select run_label, 1 as n from etl.runs order by run_label limit 1)
@@ -72,7 +76,7 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
     -- reads no more of the jumps than it needs
     matched as materialized (
       select j.run_label as name from jumps as j
-      where j.run_label is not null and (${search}::text = '' or strpos(lower(j.run_label), lower(${search}::text)) > 0)
+      where j.run_label is not null and ${matches(sql`j.run_label`)}
       limit ${MAX_LABELS + 1}
     ),
     failed_jumps as (
@@ -154,8 +158,9 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
       cross join lateral (
         select count(*)::integer as incidents from open_incidents as i
         where (not n.of_schedule and i.schedule is null and i.label = n.name) or i.schedule = any (o.schedules)) as i
-      where (${search}::text = '' or strpos(lower(n.name), lower(${search}::text)) > 0
-          or exists (select from unnest(o.schedules) as s where strpos(lower(s), lower(${search}::text)) > 0))
+      where (${matches(sql`n.name`)} or exists (select from unnest(o.schedules) as s where ${
+    matches(sql`s`)
+  }))
         -- its schedule has the row
         and (n.of_schedule or l.schedule is null or not exists (select from own as t where t.of_schedule and t.name = l.schedule))
     ),

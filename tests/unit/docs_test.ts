@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { KNOWN_VARIABLES } from "../../server/environment_names.ts";
 import { connectionsNeeded } from "../../scripts/doctor/database_checks.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
+import { COMMON_OPTIONS } from "../../scripts/cli/options.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 
@@ -148,6 +149,39 @@ Deno.test("every task and command that the documents name is there", async () =>
     }
   }
   assert.deepEqual(unknown, []);
+});
+
+Deno.test("every action and option of a command that the documents name is one that it has", () => {
+  const byName = new Map(COMMANDS.map((command) => [command.name, command]));
+  const wrong: string[] = [];
+  for (const { name, text } of PAGES) {
+    // a command ends with its line, unless that is continued or a text in quotes goes on
+    const whole = text.replaceAll(/\\\n\s*/g, " ");
+    for (
+      const [, command = "", rest = ""] of whole.matchAll(
+        /(?:deno task etl|`etl|^etl|; etl|&& etl) ([\w-]+)([^`\n]*)/gm,
+      )
+    ) {
+      const known = byName.get(command);
+      if (known === undefined) continue;
+      const words =
+        (rest.replaceAll(/"[^"]*"|'[^']*'/g, "TEXT").split(/[;|&#)]|(?:^| )\.\.\.? /)[0] ?? "")
+          .trim().split(/\s+/);
+      const options = { ...COMMON_OPTIONS, ...known.options };
+      for (const word of words) {
+        const [, option] = /^--([a-z][\w-]*)/.exec(word) ?? [];
+        if (option !== undefined && !Object.hasOwn(options, option)) {
+          wrong.push(`${name}: etl ${command} --${option}`);
+        }
+      }
+      const action = words[0] ?? "";
+      const actions = known.actions?.() ?? [];
+      if (actions.length > 0 && /^[a-z][a-z-]*$/.test(action) && !actions.includes(action)) {
+        wrong.push(`${name}: etl ${command} ${action}`);
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
 });
 
 Deno.test("every task of deno.json is told of in a document", async () => {
