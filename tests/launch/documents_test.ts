@@ -121,10 +121,11 @@ for (const name of EXECUTED) {
       command: command.replaceAll(SERVER, server?.address.replace("http://", "") ?? SERVER),
       promised,
     }));
-    // one shell, so that a later block has what an earlier one set
-    const script = blocks.map(({ command }, n) =>
-      `{\n${command}\n} >"$OUT/${n}" 2>&1 || { echo "block ${n}: exit code $?" >&2; exit 1; }`
-    );
+    // one shell, so that a later block has what an earlier one set; every command of a block counts, not its last alone
+    const script = [
+      "set -e; exec 3>&2; trap 'code=$?; [ $code = 0 ] || echo \"block $N: exit code $code\" >&3' EXIT",
+      ...blocks.map(({ command }, n) => `N=${n}; exec >"$OUT/${n}" 2>&1\n${command}`),
+    ];
     const { code, stderr } = await new Deno.Command("bash", {
       args: ["-c", script.join("\n")],
       cwd: `${place.dir}/work`,

@@ -3,6 +3,8 @@ import { dirname, join, relative, resolve } from "node:path";
 import { KNOWN_VARIABLES } from "../../server/environment_names.ts";
 import { connectionsNeeded } from "../../scripts/doctor/database_checks.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
+import { type JsonSchema, sourceTypes } from "../../islands/form/conf.ts";
+import { confJsonSchema, confSchema } from "../../pipeline/params.ts";
 import { COMMON_OPTIONS } from "../../scripts/cli/options.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -203,6 +205,56 @@ Deno.test("the Spanish README links to what the English one links to", () => {
     );
   };
   assert.deepEqual([...links("README.es.md")].sort(), [...links("README.md")].sort());
+});
+
+/** Names of the Spanish README's examples, as the English ones are called. */
+const IN_ENGLISH: Record<string, string> = {
+  pedidos: "orders",
+  pedidos_typed: "orders_typed",
+  id_pedido: "order_id",
+  fecha: "ordered_at",
+  ventas: "sales",
+  crm_ventas: "crm_sales",
+  diaria: "daily",
+  nocturna: "nightly",
+  usuario: "user",
+  lector: "reader",
+  clave: "password",
+  bd: "db",
+};
+
+Deno.test("the Spanish README has the commands of the English one, which are executed", () => {
+  const commands = (name: string) =>
+    [...PAGES.find((page) => page.name === name)!.text.matchAll(/^```sh[^\n]*\n([\s\S]*?)^```$/gm)]
+      .flatMap(([, block = ""]) => block.replaceAll(/\\\n\s*/g, " ").split("\n"))
+      .map((line) =>
+        line.replace(/(^|\s+)# .*$/, "").replaceAll(/[a-z_]+/g, (word) => IN_ENGLISH[word] ?? word)
+          // where two English names have one Spanish
+          .replaceAll("sold_at", "ordered_at").trim()
+      )
+      .filter((line) => line !== "").sort();
+  assert.deepEqual(commands("README.es.md"), commands("README.md"));
+});
+
+Deno.test("what the documents give as a source or a conf is one that the program takes", () => {
+  const refused: string[] = [];
+  let found = 0;
+  for (const { name, text } of PAGES) {
+    for (const [, json = ""] of text.matchAll(/^ *```json[^\n]*\n([\s\S]*?)^ *```$/gm)) {
+      // what is shown in part is no JSON
+      if (json.includes("…")) continue;
+      const value = JSON.parse(json) as Record<string, unknown>;
+      const conf = "source" in value ? value : { source: value };
+      const { type } = (conf.source ?? {}) as { type?: string };
+      if (!sourceTypes(confJsonSchema() as JsonSchema).includes(type ?? "")) continue;
+      found++;
+      const { configuration: _of, ...own } = conf as Record<string, unknown>;
+      const checked = confSchema.safeParse(own);
+      if (!checked.success) refused.push(`${name}: ${checked.error.message}`);
+    }
+  }
+  assert.ok(found >= 3, String(found));
+  assert.deepEqual(refused, []);
 });
 
 Deno.test("the changelog has the version of deno.json, and the license names the authors", async () => {
