@@ -187,7 +187,7 @@ export function confOf(fields: Field[], values: FormValues, sourceType: string):
 }
 
 /** A field's text as its value; what does not parse stays text, and the server says what is wrong. */
-function valueOf({ kind, scalars = [], character }: Field, text: string): unknown {
+function valueOf({ name, kind, scalars = [], character }: Field, text: string): unknown {
   switch (kind) {
     case "integer":
     case "number": {
@@ -202,6 +202,7 @@ function valueOf({ kind, scalars = [], character }: Field, text: string): unknow
     case "json":
       return parsed(text);
     case "text_or_json": {
+      if (name === "deleted" && DELETION.test(text)) return deletionIn(text);
       const isJson = /^\s*([[{]|"[^]*"\s*$)/.test(text) ||
         scalars.includes("number") && /^\s*-?\d+(\.\d+)?\s*$/.test(text) ||
         scalars.includes("boolean") && /^\s*(true|false)\s*$/.test(text);
@@ -211,6 +212,15 @@ function valueOf({ kind, scalars = [], character }: Field, text: string): unknow
       // a tab cannot be typed into an input
       return character && text === "\\t" ? "\t" : text;
   }
+}
+
+/** "op = D": records whose field `op` says D are deletions. */
+const DELETION = /^\s*([^\s={["][^={["]*?)\s*=\s*(.*?)\s*$/;
+
+function deletionIn(text: string): Conf {
+  const [, field, equals = ""] = DELETION.exec(text)!;
+  const isScalar = /^(null|true|false|-?\d+(\.\d+)?|".*")$/.test(equals);
+  return { field, equals: isScalar ? parsed(equals) : equals };
 }
 
 /** A list of names that is written as JSON; undefined for any other text. */
@@ -263,12 +273,20 @@ function textOf(name: string, value: unknown): string {
       ? JSON.stringify(value)
       : value;
   }
+  if (name === "deleted") {
+    const { field, equals } = value as { field: string; equals: unknown };
+    for (const shown of [`${field} = ${equals}`, `${field} = ${JSON.stringify(equals)}`]) {
+      if (DELETION.test(shown) && isDeepEqual(deletionIn(shown), value)) return shown;
+    }
+  }
   const plain = NAMES.has(name) && Array.isArray(value) &&
     value.every((each) =>
       typeof each === "string" && each !== "" && each === each.trim() && !/^\[|,/.test(each)
     );
   return plain ? value.join(", ") : JSON.stringify(value);
 }
+
+const isDeepEqual = (a: Conf, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 export type Dialect = "curl" | "cli" | "sql";
 

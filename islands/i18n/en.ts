@@ -534,6 +534,8 @@ export const en = {
   "form.key_hash": "hash of the record",
   "form.key_unique": "Unique",
   "form.repeated": "These keys occur several times; only one version of each is kept:",
+  "param.deleted":
+    "records that delete their key, of feeds that carry deletions: op = D, where the field op says D",
   "param.configuration": "saved configuration; the values given here override it",
 
   // configurations, variables, pools, suites, datasets

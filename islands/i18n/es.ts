@@ -813,7 +813,7 @@ export const es = {
   "param.max_delete_ratio":
     "mirror: parte de las filas de la fuente que puede desaparecer en una ejecución; si son más, falla antes de publicar nada",
   "param.deleted":
-    'registros que borran su clave, de fuentes que traen borrados: {"field": "op", "equals": "D"}',
+    "registros que borran su clave, de fuentes que traen borrados: op = D, donde el campo op dice D",
   "param.exclude": "campos de los registros que se omiten antes de guardar o mostrar nada",
   "param.hash": "campos en cuyo lugar se guarda y se muestra un hash con clave (ETL_HASH_SECRET)",
   "param.min_acceptance_ratio":

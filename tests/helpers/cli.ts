@@ -88,6 +88,44 @@ export async function runCli(
   return { code, out, err, json: () => JSON.parse(out.slice(out.lastIndexOf("\n") + 1)) };
 }
 
+/** Stands between a command and its caller as a terminal: what the caller sends is typed, and answered is what is seen. */
+const TERMINAL =
+  "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
+/** Runs `etl …` on a real terminal, where somebody types; answers what the terminal shows. */
+export async function runOnTerminal(
+  args: string[],
+  { env, typed }: { env: Record<string, string>; typed: string },
+): Promise<{ code: number; seen: string }> {
+  const child = new Deno.Command("python3", {
+    args: [
+      "-c",
+      TERMINAL,
+      Deno.execPath(),
+      "run",
+      "--cached-only",
+      ...RUN_ARGS,
+      "scripts/etl.ts",
+      ...args,
+    ],
+    cwd: PROJECT_DIR,
+    clearEnv: true,
+    env: { ...environment(env), TERM: "xterm" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const deadline = setTimeout(() => child.kill("SIGKILL"), DEADLINE_MS);
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(typed));
+  let seen = "";
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) seen += part;
+  const { code } = await child.status;
+  clearTimeout(deadline);
+  await writer.close().catch(() => {});
+  return { code, seen };
+}
+
 async function ended({ code, out, err }: StartedCli) {
   return { code: await code, out: out.join("\n"), err: err.join("\n") };
 }

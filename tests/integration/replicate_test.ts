@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { runCli } from "../helpers/cli.ts";
+import { runCli, runOnTerminal } from "../helpers/cli.ts";
 import { mariadbIsInstalled, startMariadb } from "../helpers/mariadb.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { startServer } from "../helpers/server.ts";
+import { EXIT } from "../../scripts/cli/exit_codes.ts";
 import { query, withClient } from "../helpers/query.ts";
 
 /** Statements of a shop: 20 tables that refer to each other, with every type that matters. */
@@ -338,6 +339,82 @@ Deno.test({
         ),
         [{ type: "numeric(8,3)" }, { type: "numeric(9,2)" }],
       );
+    });
+
+    await t.step(
+      "--cursor: of tables that have the column only what is newer is read again",
+      async () => {
+        const read = async (...args: string[]) => {
+          const { code, json, said } = await etl(...args, "--typed", "--json");
+          assert.equal(code, 0, said);
+          const { runs } = json() as unknown as {
+            runs: { table: string; counts: Record<string, number> }[];
+          };
+          return Object.fromEntries(runs.map(({ table, counts }) => [table, counts.records_read]));
+        };
+        const NEWER = [
+          "shop",
+          "shop.customers,shop.countries",
+          "--to",
+          "newer",
+          "--cursor",
+          "created",
+        ];
+        const { out } = await etl(...NEWER, "--typed", "--dry-run");
+        assert.match(out, /shop\.customers .* upsert +created +new/);
+        assert.match(out, /shop\.countries .* upsert +all +new/);
+        assert.deepEqual(await read(...NEWER), { "shop.customers": 200, "shop.countries": 4 });
+        await mariadb.query(
+          "insert into shop.customers (id, email, created) values (1, 'new@example.com', '2026-02-01 00:00:00')",
+        );
+        // the newest that was there comes again, as others may have its time
+        assert.deepEqual(await read(...NEWER), { "shop.customers": 2, "shop.countries": 4 });
+        const ROWS = [
+          "crm",
+          "sales.kinds,sales.parts",
+          "--to",
+          "rows",
+          "--cursor",
+          "id",
+          "--set",
+          "source.lookback=0",
+        ];
+        assert.deepEqual(await read(...ROWS), { "sales.kinds": 500, "sales.parts": 1200 });
+        await query(source.dsn, "insert into sales.kinds (small) values (7), (8)");
+        assert.deepEqual(await read(...ROWS), { "sales.kinds": 3, "sales.parts": 1200 });
+        assert.equal((await sql("select count(*)::text as n from ledger.kinds"))[0]!.n, "502");
+      },
+    );
+
+    await t.step("the page of a group has its tables and no others", async () => {
+      const listed = async (group: string) => {
+        const page = await (await fetch(`${server.address}/etl?q=${group}%2F`)).text();
+        return [...page.matchAll(/data-pipeline="([^"]+)"/g)].map(([, name]) => name!);
+      };
+      assert.deepEqual(await listed("newer"), ["newer/countries", "newer/customers"]);
+      assert.equal((await listed("shop")).length, 21);
+      // "ewer" is the end of another group's name
+      assert.deepEqual(await listed("ewer"), []);
+    });
+
+    await t.step("on a terminal it asks, and does what is answered", async () => {
+      const asked = (typed: string) =>
+        runOnTerminal(["replicate", "shop", "shop.countries", "--to", "asked", "--typed"], {
+          env: { ETL_SERVER: server.address },
+          typed,
+        });
+      const made = () => sql("select name from etl.configurations where name like 'asked.%'");
+      const no = await asked("n\n");
+      assert.match(no.seen, /Replicate 1 table into asked\? \[Y\/n\]/);
+      assert.match(no.seen, /Nothing was changed\./);
+      assert.deepEqual([no.code, await made()], [EXIT.cancelled, []], no.seen);
+      const yes = await asked("\n");
+      assert.deepEqual(
+        [yes.code, await made()],
+        [EXIT.succeeded, [{ name: "asked.countries" }]],
+        yes.seen,
+      );
+      assert.match(yes.seen, /1 table replicated\./);
     });
 
     await t.step("what cannot be asked for is told before anything is made", async () => {

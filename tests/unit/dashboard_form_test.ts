@@ -140,6 +140,7 @@ Deno.test("what is typed for a field is read as its schema says", () => {
     exclude: '["a, b"]',
     hash: " email , phone.home ",
     sla_seconds: "90",
+    deleted: "op = D",
     "source.key": "2024",
     "source.occurred_at": "true",
     "source.delimiter": "\\t",
@@ -150,6 +151,7 @@ Deno.test("what is typed for a field is read as its schema says", () => {
     exclude: ["a, b"],
     hash: ["email", "phone.home"],
     sla_seconds: 90,
+    deleted: { field: "op", equals: "D" },
     source: {
       type: "file",
       key: "2024",
