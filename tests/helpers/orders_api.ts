@@ -72,11 +72,16 @@ export function startOrdersApi() {
         const next = start + 10 < found.length ? start + 10 : null;
         return Response.json({ data: { items: page(found, start), next } });
       }
+      case "/v1/orders/numbered": {
+        const shown = page(found, (number("page", 1) - 1) * 10);
+        return shown.length > 0 ? Response.json(shown) : new Response("no page", { status: 404 });
+      }
       case "/v1/orders/page":
         return Response.json({ total: 25, orders: page(found, (number("page", 1) - 1) * 10) });
       case "/v1/orders/offset":
         return Response.json(
-          found.slice(number("offset", 0), number("offset", 0) + number("limit", 5)),
+          // ten at most, whatever is asked for
+          page(found, number("offset", 0)).slice(0, number("limit", 5)),
         );
       case "/v1/customers/a%20b/orders":
         return Response.json([orders[0]]);

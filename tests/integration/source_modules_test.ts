@@ -252,6 +252,11 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
         },
         by_page: { url: "orders/page", paging: { by: "page" } },
         by_offset: { url: "orders/offset", paging: { by: "offset", size: 10 } },
+        // an API may give fewer records a page than it is asked for
+        by_long_page: { url: "orders/page", paging: { by: "page", size: 100, size_param: "n" } },
+        by_long_offset: { url: "orders/offset", paging: { by: "offset", size: 100 } },
+        // and may say that there is no page behind the last
+        by_number: { url: "orders/numbered", paging: { by: "page", size: 25, size_param: "n" } },
       })
     ) {
       if (name === "by_link") api.misbehave();

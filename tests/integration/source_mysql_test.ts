@@ -27,6 +27,14 @@ Deno.test({
       create table numbers (id bigint unsigned primary key);
       insert into numbers select 18446744073709500000 + seq from seq_1_to_500;
       create table keyless (a int);
+      create table by_enum (e enum('z', 'b', 'm'), s set('y', 'x'), n int, primary key (e, s, n));
+      insert into by_enum select 1 + seq % 3, seq % 4, seq from seq_1_to_500;
+      create table by_bits (b bit(40) primary key);
+      insert into by_bits select seq * 1099511 from seq_1_to_300;
+      create table by_float (f float primary key);
+      insert into by_float select seq / 7 from seq_1_to_300;
+      create table by_null (a int, b int);
+      insert into by_null values (null, 1), (1, 2);
       create view some_items as select * from items where a = 3;
     `);
     await using engine = await startEngine(t, {
@@ -93,6 +101,21 @@ Deno.test({
       const numbers = await engine.succeed(conf("numbers", { slice_rows: 120 }));
       assert.deepEqual([numbers.num_chunks, numbers.counts!.inserted], [5, 500]);
       assert.equal(numbers.counts!.records_read, 500);
+    });
+
+    await t.step("pages by keys of any type lose no row", async () => {
+      for (
+        const [table, key, rows] of [["by_enum", ["e", "s", "n"], 500], ["by_bits", "b", 300], [
+          "by_float",
+          "f",
+          300,
+        ]] as const
+      ) {
+        const run = await engine.succeed(conf(table, { key: [key].flat(), slice_rows: 130 }));
+        assert.deepEqual([run.counts!.records_read, run.counts!.inserted], [rows, rows], table);
+      }
+      const run = await engine.runToEnd(conf("by_null", { key: "b", page_key: ["a"] }));
+      assert.match(String(run.error!.detail), /by_null have no value in a, by which it is paged/);
     });
 
     await t.step("only what is newer, with a cursor", async () => {

@@ -15,6 +15,9 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     insert into items (id, price) values (9000000000000000001, 9e999);
     create table pairs (a text, b integer, primary key (a, b)) without rowid;
     insert into pairs values ('x', 1), ('y', 2);
+    create table named (id integer, rowid text);
+    with recursive c(i) as (select 1 union all select i + 1 from c where i < 500)
+      insert into named select i, case i % 2 when 0 then 'row ' || i end from c;
   `);
   const conf = (config: object, table: string, more = {}) => ({
     source: {
@@ -46,6 +49,9 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
   await t.step("tables without rowid, views and queries in one part", async () => {
     const run = await engine.succeed(conf({ table: "pairs" }, "pairs", { key: ["a", "b"] }));
     assert.deepEqual([run.num_chunks, run.counts!.inserted], [1, 2]);
+    // a column may have the name of the row's id
+    const named = await engine.succeed(conf({ table: "named", slice_rows: 200 }, "named"));
+    assert.deepEqual([named.num_chunks, named.counts!.inserted], [3, 500]);
     const query = "select id, hex(photo) as h from items where id < 3 order by id;";
     assert.equal((await engine.succeed(conf({ query }, "queried"))).counts!.inserted, 2);
   });

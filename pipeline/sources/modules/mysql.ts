@@ -52,6 +52,7 @@ export default defineSource<Config, Slice>({
           key,
           columns,
           offset: slice_rows - 1,
+          context,
         });
         if (upto === null) return slices;
         slices.push({ key, after, upto });
@@ -82,8 +83,7 @@ export default defineSource<Config, Slice>({
         });
         if (rows.length > 0) yield rows.map((row) => recordOf(row, columns, config));
         if (rows.length < pageSize) return;
-        const last = rows.at(-1)!.slice(columns.length) as (Buffer | null)[];
-        after = last.map((value) => value!.toString());
+        after = keyTexts(rows.at(-1)!.slice(columns.length), slice.key, context);
       }
     } catch (error) {
       trusted!.signal.throwIfAborted();
@@ -240,7 +240,8 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
 
 async function lastKey(
   client: Client,
-  { text, values, key, columns, offset }: {
+  { text, values, key, columns, offset, context }: {
+    context: Context;
     text: string;
     values: unknown[];
     key: string[];
@@ -252,12 +253,28 @@ async function lastKey(
   const order = (direction: string) => key.map((name) => `${quoted(name)} ${direction}`).join(", ");
   const at = async (sql: string) => {
     const [row] = await query(client, { text: sql, values });
-    return row === undefined ? null : row.map((value) => value!.toString());
+    return row === undefined ? null : keyTexts(row, key, context);
   };
   return await at(
     `select ${list} from ${text} order by ${order("asc")} limit 1 offset ${offset}`,
   ) ??
     await at(`select ${list} from ${text} order by ${order("desc")} limit 1`);
+}
+
+/** The key of a row. Throws a Problem where a column of it is null: what is behind null cannot be asked for. */
+function keyTexts(row: (Buffer | null)[], key: string[], { config }: Context): Key {
+  return row.map((value, i) => {
+    if (value !== null) return value.toString();
+    throw new Problem("invalid-conf", {
+      detail: `Rows of ${config.table} have no value in ${key[i]}, by which it is paged: say in ` +
+        "source.config.page_key which columns are unique together and never null.",
+      errors: [{
+        field: "source.config.page_key",
+        value: key[i]!,
+        message: "has rows without a value",
+      }],
+    });
+  });
 }
 
 interface Condition {
@@ -304,6 +321,9 @@ function comparison(
   { operator, value, columns }: { operator: string; value: string; columns: Column[] },
 ): Condition {
   const type = columns.find((column) => column.name === name)?.type ?? "";
+  if (POSITIONS.test(type)) {
+    return { sql: `${quoted(name)} ${operator} ${BigInt(value)}`, values: [] };
+  }
   if (BYTES.test(type)) return { sql: `${quoted(name)} ${operator} unhex(?)`, values: [value] };
   return NUMBERS.test(type) && /^-?\d+(\.\d+)?$/.test(value)
     ? { sql: `${quoted(name)} ${operator} ${value}`, values: [] }
@@ -347,12 +367,18 @@ function selected({ name, type }: Column): string {
   }
 }
 
-/** A column of the key, as text that compares equal to it. */
+/** A column of the key, as text that compares equal to it, and greater and less as the column sorts. */
 function keyText(name: string, columns: Column[]): string {
   const type = columns.find((column) => column.name === name)?.type ?? "";
+  if (type === "float") return `cast(cast(${quoted(name)} as double) as char)`;
+  if (type === "bit" || POSITIONS.test(type)) {
+    return `cast(cast(${quoted(name)} as unsigned) as char)`;
+  }
   return BYTES.test(type) ? `hex(${quoted(name)})` : `cast(${quoted(name)} as char)`;
 }
 
+/** Types that sort by their number, whatever their texts are. */
+const POSITIONS = /^(enum|set)$/;
 const BYTES = /binary|blob/;
 
 const NUMBERS =

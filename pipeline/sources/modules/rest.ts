@@ -29,13 +29,13 @@ const paging = z.discriminatedUnion("by", [
     first: z.number().int().default(1),
     size_param: z.string().optional().describe("parameter for the records of a page"),
     size: z.number().int().min(1).optional(),
-  }).describe("numbered pages until one is empty, or shorter than size"),
+  }).describe("numbered pages until one is empty, or shorter than size and the others"),
   z.strictObject({
     by: z.literal("offset"),
     param: z.string().default("offset"),
     size_param: z.string().default("limit"),
     size: z.number().int().min(1).default(100),
-  }).describe("offsets until a page is shorter than size"),
+  }).describe("offsets until a page is empty, or shorter than size and the others"),
 ]);
 
 const config = z.strictObject({
@@ -95,7 +95,9 @@ export default defineSource<Config, Slice>({
           `there are more than ${config.max_pages} pages: raise max_pages, or check paging`,
         );
       }
-      const { data, response } = await pages.fetch();
+      const answer = await pages.fetch();
+      if (answer === null) return;
+      const { data, response } = answer;
       const records = recordsOf(data, config.records_path, response.url);
       yield records;
       pages.advance(records.length, data, response);
@@ -103,12 +105,19 @@ export default defineSource<Config, Slice>({
   },
 });
 
+/** What APIs answer when asked for a page behind the last. */
+const NO_SUCH_PAGE = [400, 404, 410, 416, 422];
+
 /** Walks through the pages of one slice. */
 class Pages {
   next: { url: string; params: Record<string, string> } | null;
   readonly #context: SourceContext<Config>;
   #position: number;
   #token: string | null = null;
+  /** Records of the longest page so far. */
+  #longest = 0;
+  /** Whether the page before had fewer records than were asked for: it may have been the last. */
+  #maybeOver = false;
   readonly #seen = new Set<string>();
 
   constructor(slice: Slice, context: SourceContext<Config>) {
@@ -131,7 +140,8 @@ class Pages {
     };
   }
 
-  async fetch(): Promise<{ data: Json; response: Response }> {
+  /** The next page; null where it turns out that there is none. */
+  async fetch(): Promise<{ data: Json; response: Response } | null> {
     const { config } = this.#context;
     const { url, params } = this.next!;
     const target = withParams(url, params);
@@ -149,13 +159,14 @@ class Pages {
       ...(config.body === undefined ? {} : { body: config.body as Json }),
       ...this.#connection(url),
     });
-    if (config.oauth !== undefined) {
-      const first = await this.#context.fetch(target, await options());
-      if (first.status !== 401) return await parsed(first, this.#context);
+    let response = await this.#context.fetch(target, await options());
+    if (config.oauth !== undefined && response.status === 401) {
       // it may have expired on the way
       this.#token = null;
+      response = await this.#context.fetch(target, await options());
     }
-    return await this.#context.fetchJson(target, await options());
+    if (this.#maybeOver && NO_SUCH_PAGE.includes(response.status)) return null;
+    return { data: await this.#context.readJson(response), response };
   }
 
   advance(count: number, data: Json, response: Response): void {
@@ -180,7 +191,10 @@ class Pages {
       }
       case "page":
       case "offset":
-        if (count === 0 || paging.size !== undefined && count < paging.size) return;
+        this.#maybeOver = paging.size !== undefined && count < paging.size;
+        // an API may give shorter pages than it is asked for: then only one that is shorter still is the last
+        if (count === 0 || this.#maybeOver && count < this.#longest) return;
+        this.#longest = Math.max(this.#longest, count);
         this.#position += paging.by === "page" ? 1 : count;
         this.next = { url, params: { ...params, ...this.#pageParams() } };
     }
@@ -216,13 +230,6 @@ class Pages {
     }
     return this.#token = token;
   }
-}
-
-async function parsed(
-  response: Response,
-  context: SourceContext<Config>,
-): Promise<{ data: Json; response: Response }> {
-  return { data: await context.readJson(response), response };
 }
 
 function hostAndPort({ hostname, port, protocol }: URL): string {

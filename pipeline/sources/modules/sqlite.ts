@@ -36,15 +36,16 @@ export default defineSource<Config, Slice>({
   async plan({ config, trusted }) {
     using db = await open(config, trusted!.dataDir);
     const { table, slice_rows } = config;
-    if (table === undefined || !hasRowid(db.database, table)) return [null];
+    const rowid = table === undefined ? null : rowidOf(db.database, table);
+    if (table === undefined || rowid === null) return [null];
     const [bounds] = rows(db.database.prepare(
-      `select min(rowid) as low, max(rowid) as high from ${quoted(table)}`,
+      `select min(${rowid}) as low, max(${rowid}) as high from ${quoted(table)}`,
     ));
     if (bounds?.low === null || bounds === undefined) return [];
     const slices: Slice[] = [];
     const step = db.database.prepare(
-      `select max(rowid) as high from (select rowid from ${quoted(table)}
-       where rowid >= ? order by rowid limit ?)`,
+      `select max(id) as high from (select ${rowid} as id from ${quoted(table)}
+       where ${rowid} >= ? order by ${rowid} limit ?)`,
     );
     step.setReadBigInts(true);
     let from = bounds.low as bigint;
@@ -94,10 +95,11 @@ function prepared(
 ): IterableIterator<Record<string, unknown>> {
   try {
     const from = table === undefined ? `(${query!.replace(/;\s*$/, "")})` : quoted(table);
+    const rowid = slice === null ? null : rowidOf(database, table!);
     const conditions: string[] = [];
     const values: (bigint | string | number)[] = [];
     if (slice !== null) {
-      conditions.push("rowid between ? and ?");
+      conditions.push(`${rowid} between ? and ?`);
       values.push(BigInt(slice.from), BigInt(slice.to));
     }
     if (cursor !== undefined && since !== null) {
@@ -107,7 +109,7 @@ function prepared(
       );
     }
     const where = conditions.length === 0 ? "" : ` where ${conditions.join(" and ")}`;
-    const order = slice === null ? "" : " order by rowid";
+    const order = rowid === null ? "" : ` order by ${rowid}`;
     const statement = database.prepare(`select * from ${from}${where}${order}`);
     statement.setReadBigInts(true);
     return statement.iterate(...values) as IterableIterator<Record<string, unknown>>;
@@ -121,15 +123,23 @@ function rows(statement: StatementSync): Record<string, unknown>[] {
   return statement.all() as Record<string, unknown>[];
 }
 
-/** Tables have one unless they are WITHOUT ROWID; views have none. */
-function hasRowid(database: DatabaseSync, table: string): boolean {
+/** The name of the rowid that no column of the table has; null: there is none. Tables WITHOUT ROWID and views have none. */
+function rowidOf(database: DatabaseSync, table: string): string | null {
+  const kind = database.prepare("select type from sqlite_schema where name = ? collate nocase")
+    .get(table) as { type: string } | undefined;
+  if (kind?.type !== "table") return null;
+  const columns = new Set(
+    rows(database.prepare(`pragma table_xinfo(${quoted(table)})`)).map(({ name }) =>
+      String(name).toLowerCase()
+    ),
+  );
+  const free = ["rowid", "_rowid_", "oid"].find((name) => !columns.has(name));
+  if (free === undefined) return null;
   try {
-    database.prepare(`select rowid from ${quoted(table)} limit 0`).all();
-    const kind = database.prepare("select type from sqlite_schema where name = ? collate nocase")
-      .get(table) as { type: string } | undefined;
-    return kind?.type === "table";
+    database.prepare(`select ${free} from ${quoted(table)} limit 0`).all();
+    return free;
   } catch {
-    return false;
+    return null;
   }
 }
 
