@@ -85,7 +85,8 @@ export interface FoundFiles {
 }
 
 /**
- * The files below `dataDir` that a path or glob names, in natural order: part-9 before part-10.
+ * The files below `dataDir` that a path or glob names, in natural order: part-9 before part-10. A file that is called as
+ * the glob is written is that file alone.
  *
  * @throws {Problem} `source-refused` for what is not below it, `source-unreadable` when nothing matches.
  */
@@ -94,7 +95,8 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
   const warnings: string[] = [];
   const { isGlob, base } = picomatch.scan(pattern);
   const paths: string[] = [];
-  if (isGlob) {
+  // a file may be called as a glob is written: "sales [2026].csv"
+  if (isGlob && !await isFile(join(dataDir, pattern))) {
     const matches = globMatcher(pattern);
     for await (const path of walk(dataDir, base, warnings)) {
       if (!matches(path)) continue;
@@ -104,7 +106,7 @@ export async function findFiles(pattern: string, dataDir: string): Promise<Found
         });
       }
     }
-  } else if (await isThere(join(dataDir, pattern))) {
+  } else if (isGlob || await isThere(join(dataDir, pattern))) {
     paths.push(pattern.replace(/^(\.\/)+/, ""));
   }
   if (paths.length === 0) throw await nothingFound(pattern, dataDir);
@@ -169,6 +171,8 @@ async function describe(path: string, dataDir: string): Promise<RawFile> {
     identity: `file:${path}:${info.size}:${mtime_ms}`,
   };
 }
+
+const isFile = (path: string) => Deno.stat(path).then((info) => info.isFile, () => false);
 
 async function isThere(path: string): Promise<boolean> {
   try {

@@ -175,13 +175,17 @@ async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
     };
   }
   if (!/[*?[{]/.test(what)) throw new UsageError(`there is no file ${path}`);
-  const fixed = path.split("/").findIndex((part) => /[*?[{]/.test(part));
   const parts = path.split("/");
+  // a folder may be called as a glob is written
+  let fixed = parts.findIndex((part) => /[*?[{]/.test(part));
+  while (fixed < parts.length - 1 && await isFolder(parts.slice(0, fixed + 1).join("/"))) fixed++;
   return fromFolder(parts.slice(0, fixed).join("/") || "/", parts.slice(fixed).join("/"), {
     name: parts[fixed - 1] ?? "files",
     call,
   });
 }
+
+const isFolder = (path: string) => Deno.stat(path).then((info) => info.isDirectory, () => false);
 
 function fromFolder(
   folder: string,
