@@ -11,7 +11,16 @@ import { QuarantineCard, ValidationCard } from "./run/records.tsx";
 import { COUNTERS, isOver, STAGES } from "../vocabulary/words.ts";
 import type { RunExtras, RunPageData } from "./run/run_data.ts";
 import { Confirm } from "./ui/dialog.tsx";
-import { Icon, LiveMark, Notice, Said, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
+import {
+  Icon,
+  LiveMark,
+  Notice,
+  Prose,
+  Said,
+  StateBadge,
+  StateSymbol,
+  Time,
+} from "./ui/elements.tsx";
 import type { FieldError } from "../vocabulary/problem.ts";
 import type { MessageKey } from "./i18n/en.ts";
 
@@ -381,7 +390,11 @@ export function ErrorCard({ run, explained }: { run: RunDetail; explained: Expla
       kind={cancelled ? "warning" : "problem"}
       title={problem?.title ?? <span lang="en">{title}</span>}
     >
-      {problem !== null && <p>{problem.meaning}</p>}
+      {problem !== null && (
+        <p>
+          <Prose text={problem.meaning} />
+        </p>
+      )}
       <p>
         <Said text={detail} />
       </p>
@@ -398,14 +411,18 @@ export function ErrorCard({ run, explained }: { run: RunDetail; explained: Expla
         <>
           <p class="notice-subtitle">{t("run.what_next")}</p>
           <ul class="bullets" lang={problem === null ? "en" : lang}>
-            {remedies.map((remedy) => <li key={remedy}>{remedy}</li>)}
+            {remedies.map((remedy) => (
+              <li key={remedy}>
+                <Prose text={remedy.replaceAll(/\bID\b|\{id\}/g, run.run_id)} />
+              </li>
+            ))}
           </ul>
         </>
       )}
       <p class="notice-links">
         <a href={`/etl/new?from=${run.run_id}`}>{t("run.again")}</a>
         {(run.counts.rejected ?? 0) > 0 && <a href="#quarantine">{t("run.see_quarantine")}</a>}
-        <a href={type}>{t("run.about_problem")}</a>
+        <a href={`${type}?lang=${lang}`}>{t("run.about_problem")}</a>
       </p>
     </Notice>
   );

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
+import type { Lang } from "../islands/lib/locale.ts";
 import { PROBLEMS_ES } from "../vocabulary/problems_es.ts";
 import { wantsSpanish } from "./shared/problems.ts";
 import { VERSION } from "../vocabulary/version.ts";
@@ -44,9 +45,10 @@ export function docsRoutes(app: OpenAPIHono): void {
   app.get(
     "/api/problems",
     (c) => {
-      const items = Object.keys(PROBLEM_TYPES).map((type) => explained(type, wantsSpanish(c)));
+      const lang = langOf(c);
+      const items = Object.keys(PROBLEM_TYPES).map((type) => explained(type, lang));
       return wantsHtml(c)
-        ? c.html(htmlBelow(c, String(problemsPage(items))), 200, HEADERS)
+        ? c.html(htmlBelow(c, String(problemsPage(items, lang))), 200, HEADERS)
         : c.json({ items });
     },
   );
@@ -58,17 +60,29 @@ export function docsRoutes(app: OpenAPIHono): void {
         detail: `There is no kind of problem ${type.slice(0, 100)}. /api/problems lists them.`,
       });
     }
-    const problem = explained(type, wantsSpanish(c));
+    const lang = langOf(c);
+    const problem = explained(type, lang);
     return wantsHtml(c)
-      ? c.html(htmlBelow(c, String(problemPage(problem))), 200, HEADERS)
+      ? c.html(htmlBelow(c, String(problemPage(problem, lang))), 200, HEADERS)
       : c.json(problem);
   });
 }
 
-function explained(type: string, spanish: boolean) {
+/** The dashboard says in the address which language its viewer has chosen; all others ask for it in a header. */
+function langOf(c: Context): Lang {
+  const lang = c.req.query("lang");
+  return lang === "en" || lang === "es" ? lang : wantsSpanish(c) ? "es" : "en";
+}
+
+function explained(type: string, lang: Lang) {
   const known = type as ProblemType;
   const { type: uri, title } = new Problem(known, { detail: "" }).toJSON();
-  return { type: uri, title, ...PROBLEM_TYPES[known], ...(spanish ? PROBLEMS_ES[known] : {}) };
+  return {
+    type: uri,
+    title,
+    ...PROBLEM_TYPES[known],
+    ...(lang === "es" ? PROBLEMS_ES[known] : {}),
+  };
 }
 
 /** Browsers ask for HTML by name; everyone else gets JSON. */
@@ -131,10 +145,27 @@ interface ExplainedProblem {
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
-function page(title: string, content: Html): Html {
+/** What pages of problems say themselves. */
+const WORDS = {
+  en: {
+    problems: "Problems",
+    about: html`Errors of the API and of runs have a <code>type</code>, which is one of these.`,
+    what_to_do: "What to do",
+    documentation: "Documentation",
+  },
+  es: {
+    problems: "Problemas",
+    about:
+      html`Los errores de la API y de las ejecuciones tienen un <code>type</code>, que es uno de estos.`,
+    what_to_do: "Qué hacer",
+    documentation: "Documentación",
+  },
+};
+
+function page(title: string, content: Html, lang: Lang = "en"): Html {
   return html`
     <!DOCTYPE html>
-    <html lang="en">
+    <html lang="${lang}">
       <head>
         <meta charset="utf-8">
         <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -144,7 +175,11 @@ function page(title: string, content: Html): Html {
       <body>
         <header>
           <nav
-            aria-label="Documentation"><a href="/api/docs">API</a> <a href="/api/problems">Problems</a>
+            aria-label="${WORDS[lang]
+              .documentation}"><a href="/api/docs">API</a> <a href="/api/problems?lang=${lang}">${WORDS[
+                lang
+              ]
+              .problems}</a>
     <a href="/api/openapi.json">openapi.json</a></nav>
         </header>
         <main>${content}</main>
@@ -312,35 +347,37 @@ function anchor(method: string, path: string): string {
 }
 
 /** All kinds of problem. */
-function problemsPage(problems: ExplainedProblem[]): Html {
+function problemsPage(problems: ExplainedProblem[], lang: Lang): Html {
   return page(
-    "Problems",
+    WORDS[lang].problems,
     html`
-      <h1>Problems</h1>
-      <p>Errors of the API and of runs have a <code>type</code>, which is one of these.</p>
+      <h1>${WORDS[lang].problems}</h1>
+      <p>${WORDS[lang].about}</p>
       <table>
         <tbody>${problems.map(({ type, title, meaning }) =>
           html`
             <tr>
-              <td><a href="${type}">${title}</a></td>
-              <td>${meaning}</td>
+              <td><a href="${type}?lang=${lang}">${title}</a></td>
+              <td>${withCode(meaning)}</td>
             </tr>
           `
         )}</tbody>
       </table>
     `,
+    lang,
   );
 }
 
 /** One kind of problem: what it means and what to do. */
-function problemPage({ type, title, meaning, remedies }: ExplainedProblem): Html {
+function problemPage({ type, title, meaning, remedies }: ExplainedProblem, lang: Lang): Html {
   return page(
     title,
     html`<h1>${title}</h1>
 <p><code>${type}</code></p>
-<p>${meaning}</p>
-<h2>What to do</h2>
+<p>${withCode(meaning)}</p>
+<h2>${WORDS[lang].what_to_do}</h2>
 <ul>${remedies.map((remedy) => html`<li>${withCode(remedy)}</li>`)}</ul>`,
+    lang,
   );
 }
 

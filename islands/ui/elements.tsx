@@ -153,10 +153,19 @@ export function Time({ at, style = "short" }: { at: string; style?: TimeStyle | 
   );
 }
 
+/** A text whose commands and names stand between backticks. */
+export function Prose({ text }: { text: string }) {
+  return <>{text.split("`").map((part, i) => i % 2 === 0 ? part : <code key={i}>{part}</code>)}</>;
+}
+
 /** What the server says, in the viewer's language as far as it is known, else in English. */
 export function Said({ text, className }: { text: string; className?: string }) {
   const told = useLocale().said(text);
-  return <span class={className} lang={told === null ? "en" : undefined}>{told ?? text}</span>;
+  return (
+    <span class={className} lang={told === null ? "en" : undefined}>
+      <Prose text={told ?? text} />
+    </span>
+  );
 }
 
 /** Whether what is shown is kept up to date. */

@@ -309,7 +309,7 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     "es",
     "Parámetro desconocido",
     "unknown-name",
-    "no es un nombre conocido; ¿querías decir batch_size?",
+    "no es un nombre conocido; ¿quería decir batch_size?",
   ]);
   for (const language of ["en-GB,es;q=0.8", "*", "fr"]) {
     const [tag, title] = await ask(language);
@@ -319,4 +319,13 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     headers: { "accept-language": "es" },
   });
   assert.equal((await explained.json()).title, "Disco lleno");
+  // the page that the dashboard leads to is in the language that was chosen there, whatever the browser's
+  const page = await (await engine.request("/api/problems/low-ratio?lang=es", {
+    headers: { accept: "text/html", "accept-language": "en" },
+  })).text();
+  assert.match(
+    page,
+    /<html lang="es">[^]*Problemas[^]*<h2>Qué hacer<\/h2>[^]*<code>etl quarantine ID<\/code>/,
+  );
+  assert.doesNotMatch(page, /What to do|Problems/);
 });
