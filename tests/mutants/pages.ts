@@ -173,4 +173,28 @@ export const PAGES: Mutant[] = [
     breaks: "a mapping that is emptied for a replay is taken away",
     tests: ["unit/dashboard_form_test.ts: a replay is asked for"],
   },
+  {
+    id: "pages/names-again",
+    file: "islands/form/conf.ts",
+    find: "return namesIn(text) ??",
+    replace: "return",
+    breaks: "a run that is repeated by the form leaves out the fields that it left out",
+    tests: ["unit/dashboard_form_test.ts: valuesOf() and confOf()"],
+  },
+  {
+    id: "pages/typed-digits",
+    file: "islands/lib/exact_json.ts",
+    find: "return String(value) === context.source ? value : rawJSON.call(JSON, context.source);",
+    replace: "return value;",
+    breaks: "records that are typed into the form keep every digit",
+    tests: ["unit/dashboard_form_test.ts: records that are typed"],
+  },
+  {
+    id: "pages/one-group",
+    file: "store/pipelines.ts",
+    find: 'search.endsWith("/")',
+    replace: "search === null",
+    breaks: "the page of a group has its tables and no others",
+    tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
+  },
 ];
