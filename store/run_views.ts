@@ -53,10 +53,10 @@ export async function runDetail(sql: Sql, runId: string): Promise<RunDetail | nu
         'mode', coalesce(r.pin ->> 'cursor_mode', 'window'), 'from', r.pin -> 'cursor_lower', 'to', r.pin -> 'cursor_upper') end,
       -- what an unfinished run has counted so far
       'counts', coalesce(case when r.ended_at is not null then r.counts end, (
-        select jsonb_object_agg(n.name, n.value) from (
-          select t.name, coalesce(sum((to_jsonb(c) ->> t.name)::bigint), 0) as value
-          from unnest(${[...COUNTERS]}::text[]) as t (name)
-          left join etl.chunks as c on c.run_id = r.run_id group by t.name) as n))) as run
+        select jsonb_build_object(${
+    COUNTERS.map((name) => sql`${name}::text, coalesce(sum(c.${sql(name)}), 0)`)
+      .reduce((all, each) => sql`${all}, ${each}`)
+  }) from etl.chunks as c where c.run_id = r.run_id))) as run
     from etl.runs as r where r.run_id = ${runId}`;
   return row?.run ?? null;
 }

@@ -80,7 +80,7 @@ export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates
 /** A cell and the gap after it, in px; as the style sheet has it. */
 const PITCH = 18;
 /** More chunks than these scroll, and only those in view are on the page. */
-const ALL_AT_ONCE = 600;
+const ALL_AT_ONCE = 200;
 /** Rows above and below the view that are there already. */
 const SPARE_ROWS = 4;
 

@@ -30,7 +30,9 @@ const querySchema = z.object({
   dry_run: z.enum(["true", "false"]).optional(),
   sort: z.enum(SORT_COLUMNS).default("requested_at"),
   order: z.enum(["asc", "desc"]).default("desc"),
-  limit: z.coerce.number().int().min(1).max(500).default(30),
+  // more is a page that nobody reads, and that takes its time: there is a next one
+  limit: z.coerce.number().int().min(1).max(500).transform((n) => Math.min(n, LIMITS.at(-1)!))
+    .default(30),
   after: z.string().max(500).optional(),
   before: z.string().max(500).optional(),
 });
