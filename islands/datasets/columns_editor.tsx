@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import type { ColumnProposal as Proposal, DatasetColumn } from "../../store/datasets.ts";
 import { COLUMN_TYPES } from "../form/data.tsx";
 import { type ApiError, call } from "../lib/api.ts";
+import { focusAddAfter } from "../lib/focus.ts";
 import { useLocale } from "../lib/context.tsx";
 import { Icon, Notice } from "../ui/elements.tsx";
 
@@ -270,7 +271,10 @@ function Remove({ name, onClick }: { name: string; onClick(): void }) {
       type="button"
       class="button plain icon-only small"
       aria-label={t("resource.remove_one", { name })}
-      onClick={onClick}
+      onClick={(event) => {
+        focusAddAfter(event);
+        onClick();
+      }}
     >
       <Icon name="trash" />
     </button>
@@ -281,7 +285,7 @@ function Add({ onClick }: { onClick(): void }) {
   const { t } = useLocale();
   return (
     <div>
-      <button type="button" class="button" onClick={onClick}>
+      <button type="button" class="button" data-add onClick={onClick}>
         <Icon name="plus" /> {t("columns.add")}
       </button>
     </div>

@@ -9,7 +9,7 @@ import { columnsOf, ColumnTable } from "../form/data.tsx";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Dialog } from "../ui/dialog.tsx";
-import { Icon, Notice } from "../ui/elements.tsx";
+import { Icon, Notice, Said } from "../ui/elements.tsx";
 
 /** What a replay can say of the records, beside where they come from. */
 const MAPPING: Field[] = ["key", "event_type", "occurred_at", "version", "columns"].map((name) => ({
@@ -227,7 +227,11 @@ export function ReplayDialog({ run, items, rules, rule: shown, onClose }: Replay
                   : "replay.dry_some",
               )}
             >
-              {tried.error !== null && <p>{String(tried.error.detail ?? "")}</p>}
+              {tried.error !== null && (
+                <p>
+                  <Said text={String(tried.error.detail ?? "")} />
+                </p>
+              )}
               <p>
                 {COUNTERS.filter((name) => (counts[name] ?? 0) > 0)
                   .map((name) => `${t(`field.${name}`)} ${number(counts[name]!)}`).join(" · ")}

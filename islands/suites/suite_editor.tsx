@@ -4,6 +4,7 @@ import type { KwargForm, ValidationResult } from "../../pipeline/expectations/ex
 import type { ColumnProposal } from "../../store/datasets.ts";
 import type { Declared } from "../datasets/columns_editor.tsx";
 import { type ApiError, call } from "../lib/api.ts";
+import { focusAddAfter } from "../lib/focus.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice } from "../ui/elements.tsx";
 import { Result } from "../ui/expectation.tsx";
@@ -224,7 +225,8 @@ function ExpectationTable({ rows, forms, columns, onChange }: TableProps) {
                 class="button plain icon-only expectation-remove"
                 aria-label={t("suite.remove", { n: at + 1 })}
                 title={t("suite.remove", { n: at + 1 })}
-                onClick={() => {
+                onClick={(event) => {
+                  focusAddAfter(event);
                   setRemovals(removals + 1);
                   onChange(rows.filter((_, i) => i !== at));
                 }}
@@ -239,6 +241,7 @@ function ExpectationTable({ rows, forms, columns, onChange }: TableProps) {
         <button
           type="button"
           class="button"
+          data-add
           onClick={() =>
             onChange([...rows, {
               type: "expect_column_values_to_not_be_null",

@@ -84,6 +84,7 @@ Deno.test({
       // what was added is taken away again; what the server finds wrong is said
       await page.getByRole("button", { name: "Change mine" }).click();
       await dialog.getByRole("button", { name: "Remove expectation 2" }).click();
+      await until(page, "document.activeElement?.innerText.includes('Add an expectation')");
       await dialog.getByRole("button", { name: "Add an expectation" }).click();
       await dialog.getByRole("button", { name: "Save" }).click();
       await dialog.getByRole("alert").getByText("expectations[1].kwargs.column").waitFor();
