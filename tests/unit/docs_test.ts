@@ -4,6 +4,8 @@ import { KNOWN_VARIABLES } from "../../server/environment_names.ts";
 import { connectionsNeeded } from "../../scripts/doctor/database_checks.ts";
 import { COMMANDS } from "../../scripts/cli/command_table.ts";
 import { type JsonSchema, sourceTypes } from "../../islands/form/conf.ts";
+import type { SourceRecord } from "../../pipeline/numbers.ts";
+import { setCell } from "../../pipeline/sources/local/csv_values.ts";
 import { confJsonSchema, confSchema } from "../../pipeline/params.ts";
 import { COMMON_OPTIONS } from "../../scripts/cli/options.ts";
 
@@ -255,6 +257,23 @@ Deno.test("what the documents give as a source or a conf is one that the program
   }
   assert.ok(found >= 3, String(found));
   assert.deepEqual(refused, []);
+});
+
+Deno.test("cells of CSV become what the examples of docs/values.md say", () => {
+  const { text } = PAGES.find(({ name }) => name === "docs/values.md")!;
+  const [, table = ""] = /\| cell \| becomes \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text) ?? [];
+  const rows = table.trim().split("\n").map((row) => row.split(" | "));
+  const types = rows.map(([cells = ""]) =>
+    [...cells.matchAll(/`([^`]*)`/g)].map(([, cell = ""]) => {
+      const record: SourceRecord = {};
+      setCell(record, "cell", cell.replace(/^""$/, ""));
+      return record.cell === null ? "null" : typeof record.cell;
+    })
+  );
+  assert.deepEqual(types.map((each) => [...new Set(each)]), [["number"], ["boolean"], ["null"], [
+    "string",
+  ]]);
+  assert.ok(types.flat().length >= 14);
 });
 
 Deno.test("the changelog has the version of deno.json, and the license names the authors", async () => {
