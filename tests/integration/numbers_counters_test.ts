@@ -239,6 +239,19 @@ Deno.test("rejected: more than 100,000 rejected records fail the run; nothing is
   assert.equal(run.state, "failed", JSON.stringify(run.counts));
   assert.match(String(run.error!.detail), /More than 100000 records were rejected/);
   assert.equal((await engine.rows()).length, 0);
+
+  // all of them are exported, part by part: none is more than a few MiB
+  const kept = (await quarantine(engine, run.run_id)).length;
+  assert.ok(kept > 50_000, String(kept));
+  const { body } = await engine.request(`/etl/runs/${run.run_id}/quarantine.csv`);
+  const parts: number[] = [];
+  let lines = 0;
+  for await (const part of body!) {
+    parts.push(part.byteLength);
+    for (const byte of part) if (byte === 10) lines++;
+  }
+  assert.equal(lines, kept + 1);
+  assert.ok(parts.length > 3 && Math.max(...parts) < 8 << 20, parts.join(" "));
 });
 
 Deno.test("transform: a module that is missing or exports no function fails the run and says so", async (t) => {
