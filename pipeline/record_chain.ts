@@ -235,6 +235,7 @@ export class RecordChain implements Disposable {
       (counts.files ??= []).push({ file: records.file, from: counts.events });
     }
     counts.position = higher(counts.position, records.position);
+    counts.no_positions = addRepeated(counts.no_positions, records.noPositions);
     counts.repeated_names = addRepeated(counts.repeated_names, records.repeatedNames);
     if (module === null) {
       counts.key_types = countKeyTypes(mappingOf(source).key, records, counts.key_types);

@@ -44,6 +44,8 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   repeatedNames?: { records: number; example: string };
   /** The highest position among its records, of a source that finds it while it reads. */
   position?: string;
+  /** Records whose value is no position, as it lies in the future: how many, and one of the values. */
+  noPositions?: { records: number; example: string };
 }
 
 /** A plain JSON object: crosses to workers and into etl.chunks unchanged. */

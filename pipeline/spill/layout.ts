@@ -64,6 +64,8 @@ export interface PreparedCounts {
   files?: FileStart[];
   /** The highest position of its records, of a source that finds it while it reads. */
   position?: string | undefined;
+  /** Records whose value is no position, and one of the values. */
+  no_positions?: { records: number; example: string } | undefined;
   /** Of each field of the key; not where a module makes the keys. */
   key_types?: KeyTypes[];
   /** Fields that the columns of a typed table have no place for. */

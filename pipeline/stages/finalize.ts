@@ -1,6 +1,7 @@
 import type { Outcome } from "../../store/runs.ts";
 import type { SpillMeta } from "../spill/layout.ts";
 import { adapterFor, cursorOf } from "../sources/adapters.ts";
+import { addRepeated } from "../sources/repeated_names.ts";
 import { higher } from "../sources/modules/positions.ts";
 import type { RunContext } from "../workers/task.ts";
 
@@ -18,6 +19,15 @@ export function cursorOutcome(
   const warnings = nulls === 0 ? [] : [
     `${nulls} records have no value in the cursor column ${column}; later runs will not see changes of theirs`,
   ];
+  const odd = metas.map(({ counts }) => counts.no_positions).reduce(addRepeated, undefined);
+  if (odd !== undefined) {
+    warnings.push(
+      `${
+        odd.records === 1 ? "1 record has" : `${odd.records} records have`
+      } a time in the future in ${pin?.cursor_column ?? "the cursor"}, such as ${odd.example}: ` +
+        "it is no position, and every run reads them",
+    );
+  }
   const position = pin?.cursor_upper ?? foundPosition(context, metas);
   if (typeof position !== "string") return { warnings };
   if (incremental && reread && pin?.cursor_upper === null) {

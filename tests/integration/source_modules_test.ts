@@ -162,6 +162,20 @@ Deno.test("a source module of the user's", async (t) => {
     // none that is newer leaves it
     await load([]);
     assert.equal(await position(), "2026-01-03T00:00:00Z");
+    // what is no time, and a time in the future, would have the next run begin behind everything
+    const odd = await load([
+      ...[
+        record(5, "pending"),
+        record(6, "9999-12-31T00:00:00Z"),
+        record(7, "2026-01-04 01:00:00+02:00"),
+      ],
+    ]);
+    assert.equal(await position(), "2026-01-03T00:00:00Z");
+    assert.deepEqual(odd.warnings, [
+      "1 record has a time in the future in changed.at, such as 9999-12-31T00:00:00Z: it is no position, and every run reads them",
+    ]);
+    await load([record(8, "2026-01-04T00:00:00Z")]);
+    assert.equal(await position(), "2026-01-04T00:00:00Z");
     const all = await load([record(3, "2026-01-01T12:00:00Z")], { full_refresh: true });
     assert.equal(all.counts!.records_read, 1);
   });

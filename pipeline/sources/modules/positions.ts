@@ -5,16 +5,23 @@ import { digitsOf, type Json } from "../../numbers.ts";
 const NUMBER = /^-?\d+(\.\d+)?$/;
 const TIME = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
 
+/** A time may be so far ahead of the clock: one without a zone may be of any. */
+const AHEAD_MS = 24 * 3_600_000;
+
 /**
  * The higher of two positions. Numbers count by their value, times of ISO 8601 by the moment, everything
- * else as text.
+ * else as text. Of two kinds a time counts more than a number, and that more than a text: a "pending" among times
+ * would be behind all of them.
  */
 export function higher(a: string | undefined, b: string | undefined): string | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compare(a, b) >= 0 ? a : b;
 }
 
+const kindOf = (text: string): number => TIME.test(text) ? 2 : NUMBER.test(text) ? 1 : 0;
+
 function compare(a: string, b: string): number {
+  if (kindOf(a) !== kindOf(b)) return kindOf(a) - kindOf(b);
   if (NUMBER.test(a) && NUMBER.test(b)) {
     const [wholeA = "", fractionA = ""] = a.split(".");
     const [wholeB = "", fractionB = ""] = b.split(".");
@@ -36,8 +43,11 @@ function utc(time: string): string {
   return /(?:Z|[+-]\d\d:?\d\d)$/.test(time) || !time.includes(":") ? time : `${time}Z`;
 }
 
-/** The highest value of a field, given as a path of names joined by dots, in a batch. */
-export function highestOf(batch: RecordBatch, field: string): string | undefined {
+/**
+ * Notes the highest value of a field, given as a path of names joined by dots, as the position of a batch. A time in the
+ * future is none: the next run would begin behind everything.
+ */
+export function notePosition(batch: RecordBatch, field: string, now: number): void {
   const path = field.split(".");
   const last = path.pop()!;
   let highest: string | undefined;
@@ -50,7 +60,13 @@ export function highestOf(batch: RecordBatch, field: string): string | undefined
     if (typeof value !== "string" && typeof value !== "number" && typeof value !== "bigint") {
       continue;
     }
-    highest = higher(highest, digitsOf(holder)?.[last] ?? String(value));
+    const text = digitsOf(holder)?.[last] ?? String(value);
+    if (TIME.test(text) && Date.parse(utc(text)) > now + AHEAD_MS) {
+      batch.noPositions = {
+        records: (batch.noPositions?.records ?? 0) + 1,
+        example: batch.noPositions?.example ?? text,
+      };
+    } else highest = higher(highest, text);
   }
-  return highest;
+  if (highest !== undefined) batch.position = highest;
 }

@@ -14,7 +14,7 @@ import {
 import type { SourceClient } from "../../user_code/source_client.ts";
 import { compileColumns } from "../columns.ts";
 import { asDeclared } from "../local/plan_files.ts";
-import { highestOf } from "./positions.ts";
+import { notePosition } from "./positions.ts";
 import { type OpenModule, openTrusted, TRUSTED, type TrustedName } from "./trusted.ts";
 
 /** Modules that are part of the program and run in a host, as anybody's do. */
@@ -122,10 +122,7 @@ async function* readModule(
     for await (const batch of read(slice)) {
       const some: RecordBatch = batch.length > left ? batch.slice(0, left) : batch;
       left -= some.length;
-      if (cursor !== null) {
-        const highest = highestOf(some, cursor);
-        if (highest !== undefined) some.position = highest;
-      }
+      if (cursor !== null) notePosition(some, cursor, Date.now());
       yield asDeclared(some, conf, columns);
       if (left <= 0) break;
     }
