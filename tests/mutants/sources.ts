@@ -715,4 +715,12 @@ export const SOURCES: Mutant[] = [
     breaks: "a file that is called as a glob is written is loaded alone",
     tests: ["unit/sources_files_test.ts: file source reads what a glob"],
   },
+  {
+    id: "sources/module-future",
+    file: "pipeline/sources/modules/positions.ts",
+    find: "> now + AHEAD_MS",
+    replace: "> Infinity",
+    breaks: "a time in the future is no position of a source module",
+    tests: ["integration/source_modules_test.ts: a source module of the user's"],
+  },
 ];
