@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { dirname, join, resolve } from "node:path";
 import { testDatabase } from "../helpers/postgres.ts";
+import { runCli } from "../helpers/cli.ts";
 import { startServer } from "../helpers/server.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
@@ -71,35 +72,53 @@ function missing({ promised }: Block, answer: string): string | undefined {
   });
 }
 
-/** A folder with `etl` in its path, as docs/first_table.md makes it. */
+/**
+ * A folder with `etl` in its path, as docs/first_table.md makes it. The command is executed in this process, where it is
+ * loaded already: package_test.ts and launcher_test.ts have it as a process of its own.
+ */
 async function folder() {
   const dir = await Deno.makeTempDir({ prefix: "etl_document_" });
   await Deno.mkdir(`${dir}/bin`);
   await Deno.mkdir(`${dir}/work`);
+  const command = (name: string, text: string) =>
+    Deno.writeTextFile(`${dir}/bin/${name}`, `#!/bin/sh\n${text}`, { mode: 0o755 });
   // curl says with its exit code whether it was answered well
-  await Deno.writeTextFile(
-    `${dir}/bin/curl`,
-    '#!/bin/sh\nexec /usr/bin/curl -sS --fail-with-body "$@"\n',
-    {
-      mode: 0o755,
+  await command("curl", 'exec /usr/bin/curl -sS --fail-with-body "$@"\n');
+  // sent: where to write what it says, where it was called, how many arguments it has, those, and the variables
+  await command(
+    "etl",
+    `said=$(mktemp -d)
+{ printf '%s\\0' "$said" "$PWD" "$#" "$@"; env -0; } |
+  /usr/bin/curl -sS --fail --unix-socket '${dir}/etl.sock' --data-binary @- http://etl/ || exit 99
+cat "$said/err" >&2
+cat "$said/out"
+exit "$(cat "$said/code")"
+`,
+  );
+  // in a checkout: \`deno task etl …\`
+  await command("deno", '[ "$1 $2" = "task etl" ] && shift 2 && exec etl "$@"\n');
+  const server = Deno.serve({ path: `${dir}/etl.sock`, onListen: () => {} }, async (request) => {
+    const [said, cwd, count, ...rest] = (await request.text()).split("\0");
+    const variables = rest.slice(Number(count)).filter((each) =>
+      /^(ETL_|KPIS_|NO_COLOR)/.test(each)
+    )
+      .map((each) => [each.slice(0, each.indexOf("=")), each.slice(each.indexOf("=") + 1)]);
+    const { code, out, err } = await runCli(rest.slice(0, Number(count)), {
+      env: { ...Object.fromEntries(variables), ETL_TOOL: "etl", INIT_CWD: cwd! },
+    });
+    const ended = (text: string) => text === "" ? "" : `${text}\n`;
+    await Deno.writeTextFile(`${said}/out`, ended(out));
+    await Deno.writeTextFile(`${said}/err`, ended(err));
+    await Deno.writeTextFile(`${said}/code`, String(code));
+    return new Response();
+  });
+  return {
+    dir,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+      await Deno.remove(dir, { recursive: true });
     },
-  );
-  await Deno.writeTextFile(
-    `${dir}/bin/etl`,
-    `#!/bin/sh\nINIT_CWD=$PWD ETL_TOOL=etl exec '${Deno.execPath()}' run --quiet -A --no-prompt '${
-      join(ROOT, "scripts", "etl.ts")
-    }' "$@"\n`,
-    { mode: 0o755 },
-  );
-  // in a checkout: `deno task etl …`
-  await Deno.writeTextFile(
-    `${dir}/bin/deno`,
-    '#!/bin/sh\n[ "$1 $2" = "task etl" ] && shift 2 && exec etl "$@"\n',
-    {
-      mode: 0o755,
-    },
-  );
-  return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
+  };
 }
 
 for (const name of EXECUTED) {
