@@ -25,14 +25,14 @@ export interface IncidentLine {
 const ACTIONS = ["acknowledge", "silence", "close"] as const;
 type Action = typeof ACTIONS[number];
 
-/** Incidents that go on, and what can be done about each. */
-export function Incidents({ incidents }: { incidents: IncidentLine[] }) {
+/** Incidents that go on, the newest of them all, and what can be done about each. */
+export function Incidents({ incidents, total }: { incidents: IncidentLine[]; total: number }) {
   const { t } = useLocale();
   return (
     <section class="card" aria-labelledby="incidents-title">
       <div class="card-head">
         <h2 id="incidents-title">{t("incidents.title")}</h2>
-        <span class="quiet">{t("incidents.count", { n: incidents.length })}</span>
+        <span class="quiet">{t("incidents.count", { n: total })}</span>
       </div>
       <ul class="rows">
         {incidents.map((each) => <Incident key={each.fingerprint} incident={each} />)}
@@ -107,7 +107,9 @@ function Incident({ incident }: { incident: IncidentLine }) {
               key={action}
               type="button"
               class="button only-with-script"
-              aria-label={`${t(`incidents.${action}`)}: ${kind} ${subject}`}
+              aria-label={`${t(`incidents.${action}`)}: ${
+                maybe(`alert.${kind}`) ?? kind
+              } ${subject}`}
               onClick={handle(action)}
               {...operator.control(busy)}
             >

@@ -34,7 +34,7 @@ export const alertsPage: Page = {
       };
     });
     return {
-      main: <Alerts all={all} incidents={incidents} filter={filter} />,
+      main: <Alerts all={all} incidents={incidents} open={open.length} filter={filter} />,
     };
   },
 };
@@ -42,10 +42,12 @@ export const alertsPage: Page = {
 interface AlertsProps {
   all: AlertView[];
   incidents: IncidentLine[];
+  /** Incidents that are open in all. */
+  open: number;
   filter: AlertFilter;
 }
 
-function Alerts({ all, incidents, filter }: AlertsProps) {
+function Alerts({ all, incidents, open, filter }: AlertsProps) {
   const { t, maybe } = useLocale();
   const shown = all.filter(({ kind, resolved_at }) =>
     (filter.kind === "" || kind === filter.kind) &&
@@ -59,7 +61,7 @@ function Alerts({ all, incidents, filter }: AlertsProps) {
       </div>
       <p class="lead">{t("alerts.about")}</p>
       {incidents.length > 0 && (
-        <Island name="incidents" component={Incidents} props={{ incidents }} />
+        <Island name="incidents" component={Incidents} props={{ incidents, total: open }} />
       )}
       <section class="card" aria-label={t("nav.alerts")}>
         {all.length > 0 && (
