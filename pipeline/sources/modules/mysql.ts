@@ -52,7 +52,6 @@ export default defineSource<Config, Slice>({
           key,
           columns,
           offset: slice_rows - 1,
-          context,
         });
         if (upto === null) return slices;
         slices.push({ key, after, upto });
@@ -83,7 +82,7 @@ export default defineSource<Config, Slice>({
         });
         if (rows.length > 0) yield rows.map((row) => recordOf(row, columns, config));
         if (rows.length < pageSize) return;
-        after = keyTexts(rows.at(-1)!.slice(columns.length), slice.key, context);
+        after = rows.at(-1)!.slice(columns.length).map((value) => value!.toString());
       }
     } catch (error) {
       trusted!.signal.throwIfAborted();
@@ -222,7 +221,29 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
       errors: [{ field: "source.config.page_key", value: missing, message: "is not a column" }],
     });
   }
-  if (config.page_key !== undefined) return config.page_key;
+  if (config.page_key !== undefined) {
+    // what is behind null cannot be asked for
+    const unknown = await query(client, {
+      text: `select ${config.page_key.map((name) => `${quoted(name)} is null`).join(", ")} from ${
+        from(context)
+      } where ${config.page_key.map((name) => `${quoted(name)} is null`).join(" or ")} limit 1`,
+      values: [],
+    });
+    const at = unknown[0]?.findIndex((isNull) => isNull!.toString() === "1") ?? -1;
+    if (at < 0) return config.page_key;
+    throw new Problem("invalid-conf", {
+      detail:
+        `Rows of ${config.table} have no value in ${
+          config.page_key[at]
+        }, by which it is paged: say in ` +
+        "source.config.page_key which columns are unique together and never null.",
+      errors: [{
+        field: "source.config.page_key",
+        value: config.page_key[at]!,
+        message: "has rows without a value",
+      }],
+    });
+  }
   const { database, table } = named(context);
   const rows = await query(client, {
     text: `select column_name from information_schema.statistics
@@ -240,8 +261,7 @@ async function keyOf(client: Client, columns: Column[], context: Context): Promi
 
 async function lastKey(
   client: Client,
-  { text, values, key, columns, offset, context }: {
-    context: Context;
+  { text, values, key, columns, offset }: {
     text: string;
     values: unknown[];
     key: string[];
@@ -253,28 +273,12 @@ async function lastKey(
   const order = (direction: string) => key.map((name) => `${quoted(name)} ${direction}`).join(", ");
   const at = async (sql: string) => {
     const [row] = await query(client, { text: sql, values });
-    return row === undefined ? null : keyTexts(row, key, context);
+    return row === undefined ? null : row.map((value) => value!.toString());
   };
   return await at(
     `select ${list} from ${text} order by ${order("asc")} limit 1 offset ${offset}`,
   ) ??
     await at(`select ${list} from ${text} order by ${order("desc")} limit 1`);
-}
-
-/** The key of a row. Throws a Problem where a column of it is null: what is behind null cannot be asked for. */
-function keyTexts(row: (Buffer | null)[], key: string[], { config }: Context): Key {
-  return row.map((value, i) => {
-    if (value !== null) return value.toString();
-    throw new Problem("invalid-conf", {
-      detail: `Rows of ${config.table} have no value in ${key[i]}, by which it is paged: say in ` +
-        "source.config.page_key which columns are unique together and never null.",
-      errors: [{
-        field: "source.config.page_key",
-        value: key[i]!,
-        message: "has rows without a value",
-      }],
-    });
-  });
 }
 
 interface Condition {

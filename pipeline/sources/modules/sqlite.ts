@@ -125,20 +125,20 @@ function rows(statement: StatementSync): Record<string, unknown>[] {
 
 /** The name of the rowid that no column of the table has; null: there is none. Tables WITHOUT ROWID and views have none. */
 function rowidOf(database: DatabaseSync, table: string): string | null {
-  const kind = database.prepare("select type from sqlite_schema where name = ? collate nocase")
-    .get(table) as { type: string } | undefined;
-  if (kind?.type !== "table") return null;
-  const columns = new Set(
-    rows(database.prepare(`pragma table_xinfo(${quoted(table)})`)).map(({ name }) =>
-      String(name).toLowerCase()
-    ),
-  );
-  const free = ["rowid", "_rowid_", "oid"].find((name) => !columns.has(name));
-  if (free === undefined) return null;
   try {
+    const kind = database.prepare("select type from sqlite_schema where name = ? collate nocase")
+      .get(table) as { type: string } | undefined;
+    if (kind?.type !== "table") return null;
+    const columns = new Set(
+      rows(database.prepare(`pragma table_xinfo(${quoted(table)})`))
+        .map(({ name }) => String(name).toLowerCase()),
+    );
+    const free = ["rowid", "_rowid_", "oid"].find((name) => !columns.has(name));
+    if (free === undefined) return null;
     database.prepare(`select ${free} from ${quoted(table)} limit 0`).all();
     return free;
   } catch {
+    // what reads the table says what is wrong
     return null;
   }
 }
