@@ -68,6 +68,7 @@ Deno.test("every relative link of the documents leads to a file, and to a headin
 /** Variables that only the tests read. */
 const TEST_VARIABLES = [
   "ETL_TEST_PG",
+  "ETL_TEST_CITUS_DSN",
   "ETL_TEST_ROLE",
   "ETL_TEST_CACHE",
   "ETL_TEST_FUZZ_EXAMPLES",
@@ -261,7 +262,7 @@ Deno.test("what the documents give as a source or a conf is one that the program
 
 Deno.test("cells of CSV become what the examples of docs/values.md say", () => {
   const { text } = PAGES.find(({ name }) => name === "docs/values.md")!;
-  const [, table = ""] = /\| cell \| becomes \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text) ?? [];
+  const [, table = ""] = /\| cell \| \w+ \|\n\|---\|---\|\n((?:\|.*\n)+)/.exec(text) ?? [];
   const rows = table.trim().split("\n").map((row) => row.split(" | "));
   const types = rows.map(([cells = ""]) =>
     [...cells.matchAll(/`([^`]*)`/g)].map(([, cell = ""]) => {

@@ -58,7 +58,7 @@ const WORDS_OF_A_FRIEND =
   /(?<![\wáéíóúñ])(?:tu|tus|tuy[oa]s?|contigo|tú|puedes|quieres|querías|debes|tienes|necesitas|dejaste|haz|hazlo)(?![\wáéíóúñ])/i;
 /** What looks like an imperative and says what somebody else does. */
 const OF_OTHERS =
-  /Carga otra vez estos|ejecuta las programaciones|No escribe nada|Termina con una|da lugar a|: lee la entrada/;
+  /Carga otra vez estos|ejecuta las programaciones|ejecuta otra compilación|No escribe nada|Termina con una|da lugar a|: lee la entrada/;
 
 Deno.test("Spanish speaks to its reader as usted, whoever says it: page, problem or alert", async () => {
   const readme = await Deno.readTextFile(new URL("../../README.es.md", import.meta.url));
