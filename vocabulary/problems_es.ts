@@ -267,8 +267,7 @@ export const PROBLEMS_ES: Record<
   },
   cancelled: {
     title: "Cancelada",
-    meaning:
-      "La ejecución se canceló. Los chunks que se publicaron antes se quedan en la tabla.",
+    meaning: "La ejecución se canceló. Los chunks que se publicaron antes se quedan en la tabla.",
     remedies: ["`etl retry ID` sigue donde se detuvo."],
   },
   superseded: {
