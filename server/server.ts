@@ -1,7 +1,6 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { registeredConsumers } from "../pipeline/consumers/registered.ts";
 import { suiteRows } from "../pipeline/expectations/expectations.ts";
 import { isExecuting, type RunDeps } from "../pipeline/run.ts";
@@ -12,7 +11,7 @@ import {
   removeOldLayout,
   type SpoolDirs,
 } from "../pipeline/spill/spool_dirs.ts";
-import { consumersIn, hostedConsumer } from "../pipeline/user_code/consumer_client.ts";
+import { consumersIn, consumerWithinTime } from "../pipeline/user_code/consumer_client.ts";
 import { workerPermissions } from "../pipeline/workers/permissions.ts";
 import { logModuleLines, WorkerPool } from "../pipeline/workers/pool.ts";
 import {
@@ -48,8 +47,6 @@ import { startHousekeeping, startSweeper } from "../timers/sweeper.ts";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 
-/** Where a host finds the consumers of the program. */
-const REGISTERED = fileURLToPath(new URL("../pipeline/consumers/registered.ts", import.meta.url));
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
 /** A server counts for 20 s after each. */
 const SIGN_OF_LIFE_MS = 5_000;
@@ -263,7 +260,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       settings: config.telemetry,
       publicUrl: config.telemetry.publicUrl ?? `http://${config.host}:${config.port}`,
       consumers: [
-        ...registeredConsumers.map((consumer) => hostedConsumer(consumer, REGISTERED)),
+        ...registeredConsumers.map(consumerWithinTime),
         ...config.consumersDir === null ? [] : await consumersIn(resolve(config.consumersDir)),
       ],
       connections: config.connections,

@@ -97,8 +97,7 @@ export function datasetName(name: string): string {
 
 /**
  * Defines what starts when datasets change. Export the result from a file in
- * ETL_CONSUMERS_DIR, or put it into pipeline/consumers/registered.ts;
- * downstream_example.ts is one to copy. It runs in a worker of its own.
+ * ETL_CONSUMERS_DIR, where it runs in a worker of its own; downstream_example.ts is one to copy.
  *
  * Throws a Problem where the definition cannot work.
  */

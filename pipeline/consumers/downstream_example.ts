@@ -1,7 +1,6 @@
 /**
  * An example of a pipeline that runs whenever the ETL has loaded something.
- * Copy this file, rename the consumer, put it into registered.ts, and change
- * what it reads and writes.
+ * Copy this file to ETL_CONSUMERS_DIR, rename the consumer, and change what it reads and writes.
  *
  * It reads the newest metrics and the events, makes a report of them, stores
  * it in etl.reports (GET /api/reports/latest), and cleans up on request.

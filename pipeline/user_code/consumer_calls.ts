@@ -1,5 +1,4 @@
-// @ts-ignore: the driver has no types for it
-import driver from "pg/lib/utils.js";
+import { createRequire } from "node:module";
 import { datasetName } from "../consumers/consumer.ts";
 import { storableJson } from "../../store/storable.ts";
 
@@ -23,7 +22,16 @@ const MAX_COUNTS = 100;
 /** A parameter as it is sent: as text, or bytes. */
 export type Parameter = string | Uint8Array | null;
 
-const prepareValue = driver.prepareValue as (value: unknown) => Parameter;
+const require = createRequire(import.meta.url);
+let driver: { prepareValue(value: unknown): Parameter } | undefined;
+
+/** As the driver sends values. It is loaded for those only that are no simple ones: that takes longer than most consumers do. */
+function prepareValue(value: unknown): Parameter {
+  if (value === null || value === undefined) return null;
+  if (typeof value !== "object") return String(value);
+  driver ??= require("pg/lib/utils.js") as { prepareValue(value: unknown): Parameter };
+  return driver.prepareValue(value);
+}
 
 /**
  * What a consumer gave to `db.query`: text and list of values, or an object of both.

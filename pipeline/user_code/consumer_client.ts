@@ -24,6 +24,26 @@ export function hostedConsumer(consumer: Consumer, path: string): Consumer {
   return { ...consumer, run: (context) => runInHost(consumer, path, context) };
 }
 
+/** A consumer of the program's own, which needs no host: it has the same time as one of the user's. */
+export function consumerWithinTime(consumer: Consumer): Consumer {
+  const { timeoutMs } = consumer;
+  return {
+    ...consumer,
+    run: async (context) => {
+      const { promise, reject } = Promise.withResolvers<never>();
+      const timer = setTimeout(() => reject(tookTooLong(timeoutMs)), timeoutMs);
+      try {
+        return await Promise.race([consumer.run(context), promise]);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+const tookTooLong = (timeoutMs: number) =>
+  new Error(`it did not end within ${timeoutMs} ms (timeoutMs) and was stopped`);
+
 /** The consumers in the files of a directory: modules, which run in hosts, and SQL. */
 export async function consumersIn(dir: string): Promise<Consumer[]> {
   const consumers: Consumer[] = [];
@@ -92,8 +112,7 @@ async function runInHost(
   const host = reaching(path, hosts);
   const { port } = host;
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const tooLong = () =>
-    reject(new Error(`it did not end within ${timeoutMs} ms (timeoutMs) and was stopped`));
+  const tooLong = () => reject(tookTooLong(timeoutMs));
   const timers = [setTimeout(tooLong, timeoutMs + GRACE_MS)];
   const onAbort = () => {
     port.postMessage({ type: "abort" } satisfies ToHost);

@@ -3,7 +3,11 @@ import { fileURLToPath } from "node:url";
 import type { Consumer } from "../../pipeline/consumers/consumer.ts";
 import { registeredConsumers } from "../../pipeline/consumers/registered.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { consumersIn, hostedConsumer } from "../../pipeline/user_code/consumer_client.ts";
+import {
+  consumersIn,
+  consumerWithinTime,
+  hostedConsumer,
+} from "../../pipeline/user_code/consumer_client.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { startReacting } from "../helpers/reacting.ts";
 import { waitFor } from "../helpers/wait_for.ts";
@@ -109,14 +113,23 @@ Deno.test("a consumer in a file of one's own runs in a host: its writes and even
   assert.equal(plain.state, "pending");
 });
 
-Deno.test("the consumers of the program run in hosts, too", async (t) => {
+Deno.test("the consumers of the program run in a host or without one, in the same time", async (t) => {
   await using engine = await startEngine(t);
   const path = fileURLToPath(import.meta.resolve("../../pipeline/consumers/registered.ts"));
-  const consumers = registeredConsumers.map((consumer) => hostedConsumer(consumer, path));
-  await using _reacting = await startReacting(engine, { consumers });
-  await engine.succeed({ batch_size: 5 });
-  const { result } = await delivery(engine, "etl_downstream_example", done);
-  assert.ok(Number(result!.report_id) > 0);
+  const example = registeredConsumers.find(({ name }) => name === "etl_downstream_example")!;
+  const never = { ...example, name: "never", timeoutMs: 1_000, run: () => new Promise(() => {}) };
+  const ways = [[hostedConsumer(example, path)], [example, never].map(consumerWithinTime)];
+  for (const [i, consumers] of ways.entries()) {
+    await using _reacting = await startReacting(engine, { consumers });
+    await engine.succeed({ batch_size: 5, run_label: `run ${i}` });
+    await waitFor(async () => {
+      const [row] = await engine.sql`select count(*)::int as n from etl.reports`;
+      return row!.n === i + 1;
+    }, { what: `report ${i + 1}` });
+    if (!consumers.some(({ name }) => name === "never")) continue;
+    const { error } = await delivery(engine, "never", failedOnce);
+    assert.match(error!, /did not end within 1000 ms/);
+  }
 });
 
 Deno.test("a consumer that does not end is ended in its time, counts as failed, and holds up nobody", async (t) => {
