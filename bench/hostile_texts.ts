@@ -1,15 +1,20 @@
 import process from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
+import * as parser from "libpg-query";
 import { parseConf } from "../pipeline/conf_errors.ts";
+import { statementsOf } from "../pipeline/consumers/sql_text.ts";
+import { writesOnly } from "../pipeline/consumers/sql_writes.ts";
 import { parseCondition } from "../pipeline/expectations/condition.ts";
 import { compileSchema } from "../pipeline/expectations/json_schema.ts";
 import { compileLike, compileRegex } from "../pipeline/expectations/regex.ts";
 import { readSuite } from "../pipeline/expectations/expectations.ts";
 import { SlotClock } from "../pipeline/schedules/cron.ts";
 import { globMatcher } from "../pipeline/sources/file.ts";
+import { glob } from "../pipeline/sources/list_tables.ts";
 import { hasDelicateNumbers, parseJson } from "../pipeline/sources/json_text.ts";
 import { splitRecord } from "../pipeline/sources/local/csv_dialect.ts";
+import { proposeTable } from "../pipeline/typed_rows.ts";
 import { compileStrptime } from "../pipeline/strptime.ts";
 import { excessOf } from "../routes/shared/body.ts";
 import { csvText } from "../routes/shared/csv.ts";
@@ -64,6 +69,7 @@ const record = (name: string, unit: string): HostileText => ({
   read: (text) => splitRecord(text, DIALECT),
 });
 
+await parser.loadModule();
 /** Every parser of a body, a conf, a suite, a pattern, and of what is written for others. */
 export const HOSTILE_TEXTS: HostileText[] = [
   body("quotes that do not end", (n) => `token="${filled('\\"', n)}`),
@@ -139,6 +145,29 @@ export const HOSTILE_TEXTS: HostileText[] = [
     maxBytes: 1024,
     text: (n) => filled("*?", n),
     read: (text) => globMatcher(text)(filled("a", 64)),
+  },
+  {
+    name: "pattern: tables",
+    maxBytes: 2_000,
+    text: (n) => `${filled("*a", n)}b`,
+    read: (text) => glob(text)(filled("a", 63)),
+  },
+  {
+    name: "names of columns",
+    maxBytes: MIB,
+    // each field would have the same
+    text: (n) =>
+      `{${
+        numbered(n, (i) =>
+          `"${(i + 1_000_000).toString(2).replaceAll("0", "!").replaceAll("1", "?")}":"text"`)
+      }}`,
+    read: (json) => proposeTable(JSON.parse(json), { conf: {} }),
+  },
+  {
+    name: "SQL: statements of a consumer",
+    maxBytes: 100_000,
+    text: (n) => filled("select :run_id;\n", n),
+    read: (sql) => statementsOf(parser, sql, { run_id: "uuid" }, writesOnly("public.t")),
   },
   {
     name: "condition: pandas",

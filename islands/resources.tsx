@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { at } from "./lib/base.ts";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
@@ -454,9 +454,22 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
   const [name, setName] = useState(row === null ? "" : String(row[spec.key]));
   const [texts, setTexts] = useState<Record<string, string>>(() => initialTexts(spec, row));
   const [failure, setFailure] = useState<string | null>(null);
-  const [busy, setBusy] = useState(false);
+  const [busy, setBusy] = useState(spec.noun === "resource.suite" && row !== null);
   const declared = (row?.declared ?? null) as Declared | null;
   const [alteration, setAlteration] = useState<Alteration>({ add: [], types: {} });
+
+  const looksUp = spec.noun === "resource.suite" && row !== null;
+  useEffect(() => {
+    if (!looksUp) return;
+    // of its text no digit is lost, and a list would be large with the texts of all
+    call<string>(rowPath(spec, name), { asText: true, offline: t("error.network") }).then(
+      (text) => {
+        setTexts((now) => ({ ...now, suite: JSON.stringify(parseExact(text), null, 2) }));
+        setBusy(false);
+      },
+      (error: ApiError) => setFailure(error.message),
+    );
+  }, []);
 
   const save = async (event: Event) => {
     event.preventDefault();
@@ -601,6 +614,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
   return Object.fromEntries(spec.fields.map((field) => {
     if (row === null) return [field.name, field.initial ?? ""];
     const value = row[field.name];
+    if (value === undefined) return [field.name, ""];
     return [
       field.name,
       field.kind === "json" ? JSON.stringify(value, null, 2) : value === null ? "" : String(value),

@@ -5,8 +5,8 @@ import { mappingOf } from "./sources/adapters.ts";
 import { CELLS, type Cells, cellsRecord } from "./sources/columns.ts";
 import { parseJson } from "./sources/json_text.ts";
 import type { SourceConf } from "./sources/schema.ts";
-import type { Connection } from "../store/connection.ts";
-import { errorCode } from "../store/errors.ts";
+import { Connection } from "../store/connection.ts";
+import { errorCode, isTransient, passing } from "../store/errors.ts";
 import {
   auditForgotten,
   datasetToForget,
@@ -71,6 +71,37 @@ const joined = (parts: string[]) => parts.length === 1 ? parts[0]! : escaped(par
 const asArray = (parts: string[]) =>
   `{${parts.map((part) => `"${part.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 
+/** What is to be forgotten, of which database. */
+export interface Forgetting {
+  dsn: string;
+  dataset: string;
+  key: string;
+  /** Whether rejected records that cannot be parsed go, too, where they have the text in them. */
+  unreadable: boolean;
+  /** ETL_HASH_SECRET: a key that is hashed is given as it was read. */
+  secret: string | null;
+  actor: string;
+}
+
+/** As {@linkcode forgetKey}, on a connection of its own; `extra.locked` of its problem says that a client holds a lock. */
+export async function forget({ dsn, ...wanted }: Forgetting): Promise<Forgotten> {
+  const connection = new Connection(dsn, "etl-improved forget");
+  try {
+    return await forgetKey(connection, wanted);
+  } catch (error) {
+    if (error instanceof Problem || !isTransient(error)) throw error;
+    const why = passing(error)?.words ?? "the connection to the database was lost";
+    throw new Problem("unavailable", {
+      status: 503,
+      detail: `Nothing was forgotten: ${why}. Ask again in a few seconds.`,
+      transient: true,
+      extra: errorCode(error) === "55P03" ? { locked: true } : {},
+    });
+  } finally {
+    await connection.close();
+  }
+}
+
 /**
  * Removes one key of a dataset from whatever the installation keeps: the table, the quarantine, request bodies, notes of
  * deletions, logs and texts of runs; in one transaction, with an audit entry that does not hold the key.
@@ -79,18 +110,11 @@ const asArray = (parts: string[]) =>
  */
 export async function forgetKey(
   connection: Connection,
-  { dataset, key, unreadable, secret, actor }: {
-    dataset: string;
-    key: string;
-    /** Whether rejected records that cannot be parsed go, too, where they have the text in them. */
-    unreadable: boolean;
-    /** ETL_HASH_SECRET: a key that is hashed is given as it was read. */
-    secret: string | null;
-    actor: string;
-  },
+  { dataset, key, unreadable, secret, actor }: Omit<Forgetting, "dsn">,
 ): Promise<Forgotten> {
   const options = { retry: { attempts: 1, initialMs: 0 }, statementTimeoutMs: 0 };
   return await connection.transaction(options, async (client) => {
+    await client.query("set local lock_timeout = '5s'");
     const target = await datasetToForget(client, dataset);
     if (target === null) {
       throw new Problem("not-found", {
@@ -107,9 +131,9 @@ export async function forgetKey(
     const tombstones = await deleteTombstones(client, dataset, eventIds);
     const searched = wanted.texts.filter((text) => text.length >= SEARCHED_FROM);
     let [lines, texts] = [0, 0];
-    for (const text of searched) {
+    for (const text of new Set(searched.flatMap(toldAs))) {
       const told = await redactTexts(client, runs.map(({ run_id }) => run_id), {
-        pattern: patternOf(text),
+        pattern: patternOf(text, "[[:alnum:]]"),
         // valid JSON, in a string and in the place of a number
         instead: /^-?\d/.test(text) ? "0" : "(forgotten)",
       });
@@ -235,7 +259,7 @@ function matcherOf(
 ): (record: ForgettingRecord) => "is" | "may" | "no" {
   const ids = new Set(eventIds);
   const mapping = compileMapping(mappingOf(source as unknown as SourceConf));
-  const patterns = texts.map((text) => new RegExp(patternOf(text), "u"));
+  const patterns = texts.map((text) => new RegExp(patternOf(text, "[\\p{L}\\p{N}]"), "u"));
   const says = (text: string) => patterns.some((pattern) => pattern.test(text));
   return ({ record, raw, message }) => {
     const read = recordOf(record ?? raw);
@@ -276,10 +300,15 @@ function collect(value: unknown, values: Set<string>): void {
   } else if (value !== null) values.add(`${value}`);
 }
 
-/** A pattern of PostgreSQL's and of JavaScript's that finds a text where it stands alone. */
-function patternOf(text: string): string {
+/** A text as messages have it, also as a part of a longer key, and as those stand in JSON. */
+function toldAs(text: string): string[] {
+  return [text, escaped([text])].flatMap((form) => [form, JSON.stringify(form).slice(1, -1)]);
+}
+
+/** A pattern that finds a text where it stands alone: no `sign` of a word before or behind it, but for an escape of JSON. */
+function patternOf(text: string, sign: string): string {
   const plain = text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
-  return `(?<![A-Za-z0-9])${plain}(?![A-Za-z0-9])`;
+  return `(?:(?<!${sign})|(?<=\\\\[bfnrt]))${plain}(?!${sign})`;
 }
 
 const encoder = new TextEncoder();
@@ -289,18 +318,25 @@ async function forgetUploads(
   runs: ForgettingRun[],
   texts: string[],
 ): Promise<{ deleted: number; left: { upload_id: string; until: string }[] }> {
-  const needed = new Map<string, boolean>();
+  const bodies = new Map<string, { isNeeded: boolean; searchable: boolean }>();
   for (const { source, ended } of runs) {
-    const { upload_id: id } = source as { upload_id?: string };
-    if (id !== undefined) needed.set(id, needed.get(id) === true || !ended);
+    const { upload_id: id, encoding = "utf-8" } = source as {
+      upload_id?: string;
+      encoding?: string;
+    };
+    if (id === undefined) continue;
+    const { isNeeded = false, searchable = true } = bodies.get(id) ?? {};
+    // bytes of ASCII are the same in all of them but these
+    const alike = encoding === "utf-8" ||
+      !encoding.startsWith("utf-16") && !texts.some((text) => /[^\0-\x7f]/.test(text));
+    bodies.set(id, { isNeeded: isNeeded || !ended, searchable: searchable && alike });
   }
-  // as it stands in JSON, too
-  const forms = [...new Set(texts.flatMap((text) => [text, ...inJson(text)]))];
+  const forms = [...new Set(texts.flatMap(writtenAs))];
   const left: { upload_id: string; until: string }[] = [];
   let deleted = 0;
-  for (const [uploadId, isNeeded] of needed) {
+  for (const [uploadId, { isNeeded, searchable }] of bodies) {
     const found = await searchUpload(client, uploadId, forms.map((form) => encoder.encode(form)));
-    if (found === null || !found.holds) continue;
+    if (found === null || (searchable && !found.holds)) continue;
     if (isNeeded) left.push({ upload_id: uploadId, until: found.until });
     else {
       await deleteUpload(client, uploadId);
@@ -310,12 +346,19 @@ async function forgetUploads(
   return { deleted, left };
 }
 
-/** A text as JSON may write it, and as CSV does within quotes. */
-function inJson(text: string): string[] {
+/** A text as it may stand in a body: in JSON, whose writers escape what they need not, and in CSV. */
+function writtenAs(text: string): string[] {
   const json = JSON.stringify(text).slice(1, -1);
-  const ascii = json.replace(
-    /[\u0080-\uffff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-  return [json, ascii, text.replaceAll('"', '""')];
+  const ascii = (hex: (digits: string) => string) =>
+    json.replace(
+      /[\u0080-\uffff]/g,
+      (c) => `\\u${hex(c.charCodeAt(0).toString(16).padStart(4, "0"))}`,
+    );
+  const lower = ascii((digits) => digits);
+  const upper = ascii((digits) => digits.toUpperCase());
+  return [
+    text,
+    text.replaceAll('"', '""'),
+    ...[json, lower, upper].flatMap((form) => [form, form.replaceAll("/", "\\/")]),
+  ];
 }

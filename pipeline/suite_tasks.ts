@@ -9,11 +9,13 @@ import {
 } from "./expectations/expectations.ts";
 import { chainOf, type PreviewContext } from "./preview.ts";
 import { columnsOf } from "./sources/adapters.ts";
+import { parseJson } from "./sources/json_text.ts";
 import { planFirst, planSource, readSource } from "./sources/adapters.ts";
 import { sliceBatch } from "./sources/origin.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import type { Plain, RecordBatch, SourceRecord } from "./sources/source.ts";
 import { verdict } from "./stages/ge_validate.ts";
+import type { SampledRow } from "../store/dataset_page.ts";
 import type { Bounded } from "./workers/aside_worker.ts";
 
 /** A source that is read outside of a run. */
@@ -92,9 +94,10 @@ async function* sampleOf(
   }
 }
 
-/** A sample to try a suite on: records as they are, or those of a source as a run would see them. */
+/** A sample to try a suite on: records as they are, rows of a dataset, or records of a source as a run would see them. */
 export type TrySample =
-  | { records: SourceRecord[]; events?: EventColumns[] }
+  | { records: SourceRecord[] }
+  | { rows: SampledRow[] }
   | { source: SampleContext };
 
 /** A suite as it is stored. */
@@ -127,13 +130,23 @@ export async function trySuite(
   }
   const compiled = compileSuite(readSuite(suite));
   const state = compiled.newState({ chunkNo: 0 });
-  const { records, events } = sample;
-  for (let from = 0; from < records.length; from += 1000) {
-    compiled.observe(
-      state,
-      records.slice(from, from + 1000),
-      events === undefined ? {} : { events: events.slice(from, from + 1000) },
-    );
+  if ("rows" in sample) {
+    const { rows } = sample;
+    // a typed table has no event's columns beside its own
+    const typed = rows.every(({ event_id }) => event_id === null);
+    for (let from = 0; from < rows.length; from += 1000) {
+      const some = rows.slice(from, from + 1000);
+      const records = some.map(({ payload }) => parseJson(payload) as SourceRecord);
+      compiled.observe(state, records, typed ? {} : { events: some.map(columnsOfRow) });
+    }
+  } else {
+    for (let from = 0; from < sample.records.length; from += 1000) {
+      compiled.observe(state, sample.records.slice(from, from + 1000), {});
+    }
   }
   return compiled.finish(compiled.mergeStates([compiled.serializeState(state)]));
+}
+
+function columnsOfRow({ event_id, event_type, occurred_at }: SampledRow): EventColumns {
+  return { eventId: event_id!, eventType: event_type!, occurredAt: occurred_at };
 }

@@ -553,13 +553,14 @@ export function proposeTable(
   };
   const there = new Set(taken.map(({ path }) => path));
   const names = new Set(taken.map(({ name }) => name));
+  const numbers = new Map<string, number>();
   const paths = [...new Set([...Object.keys(seen), ...declared.keys(), ...keep])];
   return paths.filter((path) => !there.has(path)).map((path) => {
     const type = typeOf(path) ?? (!Object.hasOwn(seen, path) || seen[path] === NONE
       ? "text"
       // a key that is text in one record and a number in another is text
       : seen[path]!);
-    const name = declared.get(path)?.column ?? columnName(path, names);
+    const name = declared.get(path)?.column ?? columnName(path, names, numbers);
     names.add(name);
     return { name, path, type };
   });
@@ -665,7 +666,12 @@ const encoder = new TextEncoder();
 const SYSTEM = new Set(["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"]);
 
 /** A name that needs no quotes in SQL, where that can be: `Release Date` is `release_date`. */
-function columnName(path: string, taken: Set<string>): string {
+function columnName(
+  path: string,
+  taken: Set<string>,
+  /** Of names that are taken, the number to try next: thousands of fields may have one name as columns. */
+  numbers = new Map<string, number>(),
+): string {
   let name = parsePath(path).join("_").replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase()
     // deno-lint-ignore no-control-regex
     .replace(/[\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+/g, "_").replace(/^_+|_+$/g, "");
@@ -675,6 +681,9 @@ function columnName(path: string, taken: Set<string>): string {
     name = `${name.slice(0, 12)}_${hash("sha256", path, "hex").slice(0, 8)}`;
   }
   let free = name;
-  for (let i = 2; taken.has(free); i++) free = `${name}_${i}`;
+  for (let i = numbers.get(name) ?? 2; taken.has(free); i++) {
+    free = `${name}_${i}`;
+    numbers.set(name, i + 1);
+  }
   return free;
 }

@@ -1,11 +1,12 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
-import { forgetKey } from "../pipeline/forget.ts";
 import { fieldPath } from "../pipeline/sources/schema.ts";
-import { Connection } from "../store/connection.ts";
+import { forgetAside } from "../pipeline/workers/aside.ts";
 import { alterPrivateFields } from "../store/private_fields.ts";
+import { Problem } from "../vocabulary/problem.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
+import { lockedProblem } from "./shared/problems.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const params = z.object({ dataset: z.string().max(200) });
@@ -106,18 +107,12 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const dataset = datasetName(c.req.valid("param").dataset);
       const { key, unreadable } = c.req.valid("json");
       const { dsn, hashSecret } = deps.config;
-      const connection = new Connection(dsn, "etl-improved forget");
+      const wanted = { dsn, dataset, key, unreadable, secret: hashSecret, actor: actorOf(c) };
       try {
-        const forgotten = await forgetKey(connection, {
-          dataset,
-          key,
-          unreadable,
-          secret: hashSecret,
-          actor: actorOf(c),
-        });
-        return c.json(forgotten, 200);
-      } finally {
-        await connection.close();
+        return c.json(await forgetAside(wanted), 200);
+      } catch (error) {
+        const locked = error instanceof Problem && error.extra.locked === true;
+        throw locked ? await lockedProblem(deps.sql, error) : error;
       }
     },
   );

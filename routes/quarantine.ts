@@ -90,17 +90,16 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const after = cursor === undefined
         ? [-1, -1, -1]
         : decodeCursor(cursor, ["integer", "integer", "integer"]);
-      const items = await listQuarantine(deps.sql, id, {
+      const { rows, more } = await listQuarantine(deps.sql, id, {
         after: after as [number, number, number],
-        limit: limit + 1,
-        ...(rule === undefined ? {} : { rule }),
+        limit,
+        rule,
       });
-      const page = items.slice(0, limit);
-      const last = page.at(-1);
-      const next = items.length > limit && last !== undefined
+      const last = rows.at(-1);
+      const next = more && last !== undefined
         ? encodeCursor([last.chunk_no, last.position, last.output])
         : null;
-      return c.json({ items: page, next, rules: await quarantineRules(deps.sql, id) }, 200);
+      return c.json({ items: rows, next, rules: await quarantineRules(deps.sql, id) }, 200);
     },
   );
 

@@ -4,7 +4,6 @@ import { jsonText } from "../pipeline/numbers.ts";
 import { confJsonSchema } from "../pipeline/params.ts";
 import type { SourceRecord } from "../pipeline/sources/source.ts";
 import type { ProfileResult } from "../pipeline/suite_tasks.ts";
-import { parseJson } from "../pipeline/sources/json_text.ts";
 import { datasetName } from "../pipeline/consumers/consumer.ts";
 import { sampleDataset } from "../store/dataset_page.ts";
 import { aside, asideOnSource, checkedSuite } from "../pipeline/workers/aside.ts";
@@ -59,15 +58,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         },
       },
     }),
-    async (c) => {
-      const items = (await listSuites(deps.sql)).map(({ name, suite, row_wise, origin }) => ({
-        name,
-        expectations: JSON.parse(suite).expectations.length,
-        row_wise,
-        origin,
-      }));
-      return c.json({ items }, 200);
-    },
+    async (c) => c.json({ items: await listSuites(deps.sql) }, 200),
   );
   app.openapi(
     createRoute({
@@ -255,9 +246,13 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const suite = { name: "draft", ...objectOf(draft, "suite") };
     const limits = { timeoutMs: TRY_MS, signal: c.req.raw.signal, tooSlow: tryTooSlow };
     if (conf === undefined) {
-      const sample = dataset === undefined
-        ? { records: sampleOf(records) }
-        : await sampleRows(deps, dataset);
+      const sample = dataset === undefined ? { records: sampleOf(records) } : {
+        rows: await sampleDataset(
+          deps.sql,
+          datasetName(String(dataset).slice(0, 200)),
+          MAX_SAMPLE,
+        ),
+      };
       return c.json(
         await gate.run(() => aside("try", { suite, sample }, { ...limits, permissions: NO_REACH })),
       );
@@ -370,18 +365,6 @@ function sampleOf(records: unknown): SourceRecord[] {
 }
 
 /** Rows of a dataset, as a run's suite sees them. */
-async function sampleRows({ sql }: AppDeps, dataset: unknown) {
-  const rows = await sampleDataset(sql, datasetName(String(dataset).slice(0, 200)), MAX_SAMPLE);
-  const records = rows.map(({ payload }) => parseJson(payload) as SourceRecord);
-  // a typed table has no event's columns beside its own
-  if (rows.every(({ event_id }) => event_id === null)) return { records };
-  const events = rows.map(({ event_id, event_type, occurred_at }) => ({
-    eventId: event_id!,
-    eventType: event_type!,
-    occurredAt: occurred_at,
-  }));
-  return { records, events };
-}
 
 function wholeNumber(text: string, max: number): number {
   const value = Number(text);

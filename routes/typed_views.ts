@@ -76,7 +76,8 @@ const bodySchema = z.strictObject({
   }),
 });
 
-const types = z.record(z.string().min(1).max(512), z.string().min(1).max(40));
+const types = z.record(z.string().min(1).max(512), z.string().min(1).max(40))
+  .refine((all) => Object.keys(all).length <= 1_500, "has more than 1,500 columns");
 
 const alterSchema = z.strictObject({
   add: types.optional().openapi({

@@ -29,14 +29,14 @@ import { accessOf, requireSafeAddress } from "../routes/access/access.ts";
 import { Pulse } from "../routes/health.ts";
 import type { ProfileLimits } from "../routes/shared/deps.ts";
 import { unwritable } from "../store/health.ts";
-import { Problem } from "../vocabulary/problem.ts";
+import { hideInProblems, Problem } from "../vocabulary/problem.ts";
 import { connectionProblem } from "../store/connection_problem.ts";
 import { Database } from "../store/database.ts";
 import { appendLogs } from "../store/run_views.ts";
 import { publishEnvironment } from "../store/params.ts";
 import { readSetupMark, requireSchemaVersion } from "../store/schema_version.ts";
 import { storeFileSuites } from "../store/suites.ts";
-import type { Log, LogTail } from "../telemetry/log.ts";
+import { hider, type Log, type LogTail, unmistakable } from "../telemetry/log.ts";
 import { Reporting } from "../telemetry/reporting.ts";
 import { delay } from "../store/retry.ts";
 import { prolongServer, removeServer } from "../store/leases.ts";
@@ -46,6 +46,7 @@ import { startSlotPlanner } from "../timers/slot_planner.ts";
 import { startHousekeeping, startSweeper } from "../timers/sweeper.ts";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
+import { secretsOf } from "./secrets.ts";
 
 /** Milliseconds between two looks for files of runs that have ended elsewhere. */
 /** A server counts for 20 s after each. */
@@ -88,6 +89,7 @@ export interface Services {
 /** Starts what main.ts serves and the command line uses in process. */
 export async function startServices(config: Config, options: ServicesOptions): Promise<Services> {
   const { log, tail, queue = true, jobs = true, publishes = jobs, drainMs = 12_000 } = options;
+  hideInProblems(hider(unmistakable(secretsOf(config))));
   const serverId = `${hostname()}-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`;
   const stopping = new AbortController();
   const database = new Database(config.dsn, {

@@ -22,12 +22,18 @@ export interface Comparison {
 }
 
 const SHOWN = 10;
+/** Nobody waits longer for a table that a client has locked; statements of one message are one transaction. */
+const BRIEF_LOCKS = "select set_config('lock_timeout', '3000', true);";
 /** What a table is compared by: key, time, payload. */
 const SHAPES = [["event_id", "occurred_at", "payload"], ["pk", "event_time", "attributes"]];
 
 /** The fields of a payload, without the fingerprint that the original put among them. */
 const FIELDS =
   "case when payload ->> 'fingerprint' ~ '^[0-9a-f]{16}$' then payload - 'fingerprint' else payload end";
+
+/** A payload as it is shown: one that may have megabytes by its beginning. */
+const shown = (payload: string) =>
+  `case when octet_length(${payload}::text) <= 100000 then ${payload} else to_jsonb(left(${payload}::text, 2000) || '…') end`;
 
 /** Compares keys, times and payloads of a dataset with those of a table of its shape, or of the original's. */
 export async function compareTables(
@@ -37,24 +43,30 @@ export async function compareTables(
   const ours = await selectionOf(sql, dataset);
   const theirs = await selectionOf(sql, table);
   const pairs = `(${ours}) as a full join (${theirs}) as b on b.id = a.id`;
-  const [counts] = await sql.unsafe<Record<string, number>[]>(
-    `select count(a.id)::float8 as in_dataset, count(b.id)::float8 as in_other,
+  const [, [counts]] = await sql.unsafe(
+    `${BRIEF_LOCKS}
+    select count(a.id)::float8 as in_dataset, count(b.id)::float8 as in_other,
       count(*) filter (where b.id is null)::float8 as only_dataset, count(*) filter (where a.id is null)::float8 as only_other,
       count(*) filter (where a.id = b.id and (a.at is distinct from b.at or a.payload is distinct from b.payload))::float8 as different
     from ${pairs}`,
-  );
+  ) as unknown as [unknown, Record<string, number>[]];
   const { in_dataset, in_other, only_dataset, only_other, different } = counts!;
   const differs = only_dataset! + only_other! + different! > 0;
-  const differences = !differs ? [] : await sql.unsafe<Comparison["differences"]>(
-    `select coalesce(a.id, b.id) as event_id,
+  const [, differences] = !differs ? [null, []] : await sql.unsafe(
+    `${BRIEF_LOCKS}
+    select coalesce(a.id, b.id) as event_id,
       case when b.id is null then 'only_in_dataset' when a.id is null then 'only_in_other'
         when a.at is distinct from b.at then 'occurred_at' else 'payload' end as what,
-      case when a.id is null then null when b.id is not null and a.at is distinct from b.at then to_jsonb(a.at) else a.payload end as dataset,
-      case when b.id is null then null when a.id is not null and a.at is distinct from b.at then to_jsonb(b.at) else b.payload end as other
+      case when a.id is null then null when b.id is not null and a.at is distinct from b.at then to_jsonb(a.at) else ${
+      shown("a.payload")
+    } end as dataset,
+      case when b.id is null then null when a.id is not null and a.at is distinct from b.at then to_jsonb(b.at) else ${
+      shown("b.payload")
+    } end as other
     from ${pairs}
     where a.id is null or b.id is null or a.at is distinct from b.at or a.payload is distinct from b.payload
     order by coalesce(a.id, b.id) collate "C" limit ${SHOWN}`,
-  );
+  ) as unknown as [unknown, Comparison["differences"]];
   return {
     dataset,
     other: table,
@@ -68,8 +80,8 @@ export async function compareTables(
 }
 
 async function selectionOf(sql: Sql, name: string): Promise<string> {
-  const [found] = await sql<{ relation: string; columns: string[] }[]>`
-    select format('%I.%I', n.nspname, c.relname) as relation,
+  const [found] = await sql<{ relation: string; harmless: boolean; columns: string[] }[]>`
+    select format('%I.%I', n.nspname, c.relname) as relation, etl.is_harmless(c.oid) as harmless,
       array(select a.attname::text from pg_attribute as a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname || '.' || c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')`;
@@ -77,6 +89,13 @@ async function selectionOf(sql: Sql, name: string): Promise<string> {
     throw new Problem("not-found", {
       status: 404,
       detail: `There is no table ${name}. Write it as schema.table.`,
+    });
+  }
+  if (!found.harmless) {
+    throw new Problem("destination-mismatch", {
+      detail:
+        `${name} is a view, or a table with row security, of another role, and this server has the rights of ` +
+        "the installation's owner: what it calls would run with them. Compare with a table.",
     });
   }
   const shape = SHAPES.find((all) => all.every((column) => found.columns.includes(column)));

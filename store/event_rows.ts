@@ -61,14 +61,14 @@ export function orNone(version: string | null): string {
   return version === null ? NO_VERSION : `coalesce(${version}, ${NO_VERSION})`;
 }
 
-/** Adds rows to a quoted table, as binary COPY with the columns of the layout. */
+/** Adds rows to a quoted table, as binary COPY with the columns of the layout; answers how many the table has taken. */
 export async function copyRows(
   client: Client,
   { table, layout }: { table: string; layout: RowLayout },
   blocks: AsyncIterable<Uint8Array>,
-): Promise<void> {
+): Promise<number> {
   const columns = layout.columns.join(", ");
-  await copyIn(client, `copy ${table} (${columns}) from stdin (format binary)`, blocks);
+  return await copyIn(client, `copy ${table} (${columns}) from stdin (format binary)`, blocks);
 }
 
 /** Makes a table for rows on their way to a destination, which ends with the transaction; answers its quoted name. */
@@ -143,6 +143,31 @@ export function upsertText(destination: string, rules: Rules, chosen?: string): 
       on conflict (${key.join(", ")}) do update set ${assignments}
       where not ${foreignRow} and not (${same}) and ${newer}
       returning ${firstSeenAt} = ${updatedAt} as is_new`;
+}
+
+/** What is said of a row that was written and is not there. */
+export const LEFT_OUT = "a trigger or rule of the table has left the row out, or changed its key";
+
+/** SQL for a staged row `s` that is not in the destination. */
+export function isLeftOut(destination: string, { key, keyValues }: RowLayout): string {
+  const values = keyValues("s");
+  return `not exists (select from ${destination} as t where ${
+    key.map((column, i) => `t.${column} = ${values[i]}`).join(" and ")
+  })`;
+}
+
+/** How many staged rows are not in the destination though they were written: without a word, a trigger has seen to it. */
+export async function countLeftOut(
+  client: Client,
+  destination: string,
+  layout: RowLayout,
+): Promise<number> {
+  const { rows: [row] } = await client.query<{ count: number }>(
+    `select count(*)::integer as count from pg_temp.etl_stage as s where ${
+      isLeftOut(destination, layout)
+    }`,
+  );
+  return row!.count;
 }
 
 /** Up to three rows of others that have keys of staged ones. */

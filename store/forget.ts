@@ -63,8 +63,8 @@ export async function deleteRows(
 ): Promise<ForgottenRows> {
   const table = quoteTable(schema_name, table_name);
   const { rows: [found] } = await client.query<{ oid: string | null }>(
-    "select to_regclass($1) as oid",
-    [table],
+    "select etl.dataset_table($1, $2, writes => true) as oid",
+    [schema_name, table_name],
   );
   if (found!.oid === null) return { deleted: 0, foreign: 0 };
   if (declared === null) {
@@ -106,7 +106,9 @@ export interface ForgettingRecord {
   message: string;
 }
 
+/** Of a page: a record may have megabytes. */
 const PAGE = 500;
+const PAGE_BYTES = 8 * 1024 ** 2;
 
 /** The rejected records of runs, a page at a time. */
 export async function* quarantinedOf(
@@ -116,13 +118,20 @@ export async function* quarantinedOf(
   let after: [string, number, number, number] = ["00000000-0000-0000-0000-000000000000", 0, 0, -1];
   for (;;) {
     const { rows } = await client.query<ForgettingRecord>(
-      `select run_id, chunk_no, position, "output", record, raw, message from etl.quarantine
-      where run_id = any ($1) and (run_id, chunk_no, position, "output") > ($2, $3, $4, $5)
-      order by run_id, chunk_no, position, "output" limit ${PAGE}`,
+      `with places as (
+        select run_id, chunk_no, position, "output", row_number() over placed as place,
+          sum(octet_length(raw) + coalesce(octet_length(record), 0)) over placed as bytes
+        from (
+          select * from etl.quarantine where run_id = any ($1) and (run_id, chunk_no, position, "output") > ($2, $3, $4, $5)
+          order by run_id, chunk_no, position, "output" limit ${PAGE}) as q
+        window placed as (order by run_id, chunk_no, position, "output"))
+      select run_id, chunk_no, position, "output", q.record, q.raw, q.message
+      from places join etl.quarantine as q using (run_id, chunk_no, position, "output")
+      where place = 1 or bytes <= ${PAGE_BYTES} order by place`,
       [runIds, ...after],
     );
-    if (rows.length > 0) yield rows;
-    if (rows.length < PAGE) return;
+    if (rows.length === 0) return;
+    yield rows;
     const last = rows.at(-1)!;
     after = [last.run_id, last.chunk_no, last.position, last.output];
   }
@@ -154,14 +163,14 @@ export async function searchUpload(
   const { rows: [found] } = await client.query<
     { holds: boolean | null; until: string | null }
   >(
-    `with body as (
-      select string_agg(data, ''::bytea order by part_no) as data, min(created_at) as created_at
-      from etl.uploads where upload_id = $1)
-    select exists (select from unnest($2::bytea[]) as t (text) where position(t.text in body.data) > 0)
+    `with parts as (
+      select part_no, data, created_at, lead(data) over (order by part_no) as next from etl.uploads where upload_id = $1)
+    select bool_or(exists (select from unnest($2::bytea[]) as t (text)
+          where position(t.text in data || coalesce(substr(next, 1, octet_length(t.text) - 1), '')) > 0))
         -- gzip, zstd, Parquet, Arrow, UTF-16
-        or substr(body.data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff') as holds,
-      etl.iso(created_at + interval '7 days') as until
-    from body`,
+        or bool_or(part_no = 0 and substr(data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff')) as holds,
+      etl.iso(min(created_at) + interval '7 days') as until
+    from parts`,
     [uploadId, texts],
   );
   return found?.until == null ? null : { holds: found.holds === true, until: found.until };
@@ -188,17 +197,29 @@ export async function deleteTombstones(
   return rowCount ?? 0;
 }
 
-/** What was told of runs: texts in which a key may stand. */
-const TEXTS: [table: string, column: string][] = [
-  ["etl.runs", "error"],
-  ["etl.runs", "warnings"],
-  ["etl.stages", "error"],
-  ["etl.validations", "result"],
+/** What was told of runs, and to whom: texts in which a key may stand. */
+const TEXTS: [table: string, column: string, type: "jsonb" | "text", of: string][] = [
+  ["etl.runs", "error", "jsonb", "run_id = any ($1)"],
+  ["etl.runs", "warnings", "jsonb", "run_id = any ($1)"],
+  ["etl.stages", "error", "jsonb", "run_id = any ($1)"],
+  ["etl.chunks", "error", "jsonb", "run_id = any ($1)"],
+  ["etl.validations", "result", "jsonb", "run_id = any ($1)"],
+  ["public.etl_improved_alerts", "message", "text", "run_id = any ($1)"],
+  ["public.etl_improved_alerts", "details", "jsonb", "run_id = any ($1)"],
+  ["etl.notifications", "payload", "jsonb", "payload ->> 'run_id' = any ($1::text[])"],
+  // where a part of a source begins and ends; of a run that may be taken up again that is needed
+  [
+    "etl.chunks",
+    "slice",
+    "jsonb",
+    "run_id in (select r.run_id from etl.runs as r where r.run_id = any ($1) and r.state = 'succeeded')",
+  ],
+  ["etl.runs", "pin", "jsonb", "run_id = any ($1) and state = 'succeeded'"],
 ];
 
 /**
- * Deletes lines of logs in which a pattern of SQL occurs, takes it out of errors, warnings and results, and records out of confs
- * that hold it. Answers the lines and the texts.
+ * Deletes lines of logs in which a pattern of SQL occurs, takes it out of errors, warnings, results, alerts and plans, and records
+ * out of confs that hold it. Answers the lines and the texts.
  */
 export async function redactTexts(
   client: Client,
@@ -210,10 +231,10 @@ export async function redactTexts(
     [runIds, pattern],
   );
   let texts = 0;
-  for (const [table, column] of TEXTS) {
+  for (const [table, column, type, of] of TEXTS) {
     const { rowCount } = await client.query(
-      `update ${table} set ${column} = regexp_replace(${column}::text, $2, $3, 'g')::jsonb
-      where run_id = any ($1) and ${column}::text ~ $2`,
+      `update ${table} set ${column} = regexp_replace(${column}::text, $2, $3, 'g')::${type}
+      where ${of} and ${column}::text ~ $2`,
       [runIds, pattern, instead],
     );
     texts += rowCount ?? 0;

@@ -44,9 +44,17 @@ export async function addMetadataColumns(
 /** Refuses a table of the user's own that this session must not write, or that has changed. Raises destination-mismatch, missing-grant. */
 export async function checkOwnTable(
   sql: Sql,
-  { schema_name, table_name }: { schema_name: string; table_name: string },
+  params: {
+    schema_name: string;
+    table_name: string;
+    write: string;
+    on_missing: string;
+    deleted?: unknown;
+  },
 ): Promise<void> {
-  await sql`select etl.check_own_table(${schema_name}, ${table_name})`;
+  const { schema_name, table_name, write, on_missing, deleted = null } = params;
+  const asked = JSON.stringify({ write, on_missing, deleted });
+  await sql`select etl.check_own_table(${schema_name}, ${table_name}, ${asked}::text::jsonb)`;
 }
 
 /** Types whose binary form is that of the type by which values are read. */

@@ -89,22 +89,51 @@ export interface QuarantineView
   replayed_by: string | null;
 }
 
-/** Quarantined records of a run in source order, a page. */
+/** What a page of quarantined records may have, in bytes of their texts: each may have as many as a record. */
+const PAGE_BYTES = 8 << 20;
+
+/** Where a page of quarantined records begins and ends. */
+export interface QuarantinePage {
+  after: [chunkNo: number, position: number, output: number];
+  limit: number;
+  rule?: string | undefined;
+  /** Bytes of texts from which on a page has no further record; default 8 MiB. */
+  bytes?: number;
+  /** Characters of a text that are shown; a JSON text that is longer is left out. Default: all. */
+  shown?: number;
+}
+
+/** Quarantined records of a run in source order, as many as a page takes, and whether there are more. */
 export async function listQuarantine(
   sql: Sql,
   runId: string,
-  { after, limit, rule }: { after: [number, number, number]; limit: number; rule?: string },
-): Promise<QuarantineView[]> {
-  const rows = await sql<QuarantineView[]>`
-    select chunk_no, position, output, rule, message, field, raw, record, file, line::float8 as line,
-      translate(encode(raw_bytes, 'base64'), E'\\n', '') as raw_base64, state, tries, replayed_by
-    from etl.quarantine
-    where run_id = ${runId} and (chunk_no, position, output) > (${after[0]}, ${after[1]}, ${
+  { after, limit, rule, bytes = PAGE_BYTES, shown = 2 ** 30 }: QuarantinePage,
+): Promise<{ rows: QuarantineView[]; more: boolean }> {
+  const found = await sql<(QuarantineView & { more: boolean })[]>`
+    with page as (
+      select chunk_no, position, output, row_number() over placed as place, lead(true) over placed is not null as more,
+        sum(least(octet_length(raw), ${shown}) + least(coalesce(octet_length(record), 0), ${shown})) over placed as bytes
+      from (
+        select * from etl.quarantine
+        where run_id = ${runId} and (chunk_no, position, output) > (${after[0]}, ${after[1]}, ${
     after[2]
   })
-      ${rule === undefined ? sql`` : sql`and rule = ${rule}`}
-    order by chunk_no, position, output limit ${limit}`;
-  return rows.map((row) => ({ ...row, record: shownRecord(row.record) }));
+          ${rule === undefined ? sql`` : sql`and rule = ${rule}`}
+        order by chunk_no, position, output limit ${limit + 1}) as q
+      window placed as (order by chunk_no, position, output))
+    select q.chunk_no, q.position, q.output, q.rule, q.message, q.field, q.file, q.line::float8 as line, q.state, q.tries, q.replayed_by,
+      case when length(q.raw) > ${shown} then left(q.raw, ${shown}) || '…' else q.raw end as raw,
+      case when octet_length(q.record) <= ${shown} then q.record end as record,
+      case when octet_length(q.raw_bytes) <= ${shown} then translate(encode(q.raw_bytes, 'base64'), E'\\n', '') end as raw_base64,
+      page.more
+    from page join etl.quarantine as q on q.run_id = ${runId} and q.chunk_no = page.chunk_no and q.position = page.position and q.output = page.output
+    where page.place <= ${limit} and (page.place = 1 or page.bytes <= ${bytes}) order by page.place`;
+  const more = found.at(-1)?.more ?? false;
+  const rows = found.map(({ more: _more, ...row }) => ({
+    ...row,
+    record: shownRecord(row.record),
+  }));
+  return { rows, more };
 }
 
 /** The cells of a line, which a replay reads as pairs, as the object that they are of; any other record as it is. */

@@ -1,4 +1,4 @@
-import { foreignStaged, type Rules, upsertText } from "./event_rows.ts";
+import { foreignStaged, isLeftOut, LEFT_OUT, type Rules, upsertText } from "./event_rows.ts";
 import type { Client } from "./pg.ts";
 
 /**
@@ -122,6 +122,14 @@ export async function siftStaged(
             with upserted as (${upsertText(destination, rules, chosen)})
             select count(*) filter (where is_new), count(*) filter (where not is_new)
               into v_etl_fresh, v_etl_changed from upserted;
+            if v_etl_fresh + v_etl_changed < v_etl_size then
+              perform from pg_temp.etl_stage as s where ${chosen} and ${
+      isLeftOut(destination, rules.layout)
+    };
+              if found then
+                raise data_exception using message = '${LEFT_OUT}';
+              end if;
+            end if;
             v_etl_inserted := v_etl_inserted + v_etl_fresh;
             v_etl_updated := v_etl_updated + v_etl_changed;
             v_etl_taken := v_etl_taken + v_etl_size;

@@ -42,9 +42,14 @@ export async function storeFileSuites(
     where s.origin = 'file' and s.suite <> excluded.suite`;
 }
 
-export async function listSuites(sql: Sql): Promise<StoredSuite[]> {
-  return await sql<StoredSuite[]>`
-    select name, suite::text as suite, row_wise, origin from etl.suites order by name`;
+/** A suite in a list. */
+export type ListedSuite = Omit<StoredSuite, "suite"> & { expectations: number };
+
+/** Suites by name, without their text: each may have megabytes. */
+export async function listSuites(sql: Sql): Promise<ListedSuite[]> {
+  return await sql<ListedSuite[]>`
+    select name, jsonb_array_length(suite -> 'expectations') as expectations, row_wise, origin
+    from etl.suites order by name`;
 }
 
 export async function getSuite(sql: Sql, name: string): Promise<StoredSuite | null> {

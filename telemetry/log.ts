@@ -103,8 +103,18 @@ const API_TOKEN = /\b(etl_[0-9a-f]{10}_)[A-Za-z0-9_-]{43}/g;
 /** Below this many characters a secret may be part of an ordinary word, as "improved" of etl_improved. */
 const SURELY_SECRET = 12;
 
+/**
+ * Those of the secrets that no word of a message can be: what is told to people, and is not a log of ours, is left alone
+ * where it only says `postgres` and a password is that, too.
+ */
+export function unmistakable(secrets: string[]): string[] {
+  return secrets.filter((secret) =>
+    secret.length >= SURELY_SECRET || (secret.length >= 8 && /\d/.test(secret) && /\D/.test(secret))
+  );
+}
+
 /** Texts without secrets; made once, as each line goes through it. */
-function hider(secrets: string[]): (text: string) => string {
+export function hider(secrets: string[]): (text: string) => string {
   const known = [...new Set(secrets)].filter(Boolean).sort((a, b) => b.length - a.length);
   const patterns = known.map((secret) => {
     const literal = secret.replaceAll(/[.*+?^${}()|[\]\\/]/g, "\\$&");

@@ -77,6 +77,13 @@ export interface ProblemOptions {
   extra?: Record<string, unknown>;
 }
 
+let withoutSecrets = (text: string): string => text;
+
+/** Has every problem that is stored or sent from then on go through this: what a server of others says may quote a secret. */
+export function hideInProblems(hide: (text: string) => string): void {
+  withoutSecrets = hide;
+}
+
 /**
  * An error whose text is meant for the user. Everything that the pipeline
  * throws on purpose is one; any other error is a defect and is reported as
@@ -105,8 +112,12 @@ export class Problem extends Error {
       type: `/api/problems/${this.type}`,
       title: titleOf(this.type),
       status: this.status,
-      detail: this.message,
-      ...(this.errors.length > 0 ? { errors: this.errors } : {}),
+      detail: withoutSecrets(this.message),
+      ...(this.errors.length > 0
+        ? {
+          errors: this.errors.map((error) => ({ ...error, message: withoutSecrets(error.message) })),
+        }
+        : {}),
       ...this.extra,
     };
   }

@@ -5,6 +5,7 @@ import type { ColumnProposal } from "../../store/datasets.ts";
 import type { Declared } from "../datasets/columns_editor.tsx";
 import { type ApiError, call } from "../lib/api.ts";
 import { focusAddAfter } from "../lib/focus.ts";
+import { parseExact } from "../lib/exact_json.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice } from "../ui/elements.tsx";
 import { Result } from "../ui/expectation.tsx";
@@ -351,8 +352,8 @@ function SuiteTrial({ suite, datasets, chosen, onChoose }: TrialProps) {
         await call<ValidationResult>("/api/suites/try", {
           method: "POST",
           body: {
-            suite: JSON.parse(suite),
-            ...(chosen === OWN ? { records: JSON.parse(records) } : { dataset: chosen }),
+            suite: parseExact(suite),
+            ...(chosen === OWN ? { records: parseExact(records) } : { dataset: chosen }),
           },
           offline: t("error.network"),
         }),

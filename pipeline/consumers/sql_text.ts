@@ -55,10 +55,21 @@ export async function readStatements<Name extends string>(
   types: Record<Name, string>,
   refused: (stmt: Node) => string | null = () => null,
 ): Promise<Statement<Name>[]> {
-  const { loadModule, parseSync, scanSync } = await import("libpg-query");
-  await loadModule();
+  const parser = await import("libpg-query");
+  await parser.loadModule();
+  return statementsOf(parser, text, types, refused);
+}
+
+/** As {@linkcode readStatements}, with the parser at hand; takes as long as the text is, whatever stands in it. */
+export function statementsOf<Name extends string>(
+  { parseSync, scanSync }: Pick<typeof import("libpg-query"), "parseSync" | "scanSync">,
+  text: string,
+  types: Record<Name, string>,
+  refused: (stmt: Node) => string | null = () => null,
+): Statement<Name>[] {
+  const placeAt = placesIn(text);
   const fail = (message: string, index: number): never => {
-    throw new SqlTextError(message, placeAt(text, index));
+    throw new SqlTextError(message, placeAt(index));
   };
   // deno-lint-ignore no-control-regex
   const control = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/.exec(text);
@@ -104,21 +115,26 @@ export async function readStatements<Name extends string>(
   }
   const whole = substitute(text, 0, text.length, found, types);
   const byteOfWhole = byteIndex(whole.text);
+  // statements come in their order: of tokens and parameters each is passed once
+  let [token, param] = [0, 0];
   return parse(whole.text, whole.indexOf).map(({ stmt, stmt_location = 0, stmt_len }) => {
     const from = whole.indexOf(byteOfWhole(stmt_location));
     const end = stmt_len === undefined
       ? text.length
       : whole.indexOf(byteOfWhole(stmt_location + stmt_len));
-    const start = tokens.find((token) => token.start >= from)?.start ?? from;
+    while (token < tokens.length && tokens[token]!.start < from) token++;
+    const start = tokens[token]?.start ?? from;
     const reason = refusal(stmt!) ?? refused(stmt!);
     if (reason !== null) fail(reason, start);
-    const sent = substitute(text, start, end, found, types);
+    const first = param;
+    while (param < found.length && found[param]!.end <= end) param++;
+    const sent = substitute(text, start, end, found.slice(first, param), types);
     return {
       text: sent.text,
       params: sent.names,
-      at: placeAt(text, start),
+      at: placeAt(start),
       placeOf: (position) =>
-        placeAt(text, sent.indexOf(indexOfPosition(sent.text, Math.max(0, position - 1)))),
+        placeAt(sent.indexOf(indexOfPosition(sent.text, Math.max(0, position - 1)))),
     };
   });
 }
@@ -158,8 +174,9 @@ function substitute<Name extends string>(
   }
   pieces.push({ at: made.length, from: done, length: end - done });
   made += text.slice(done, end);
+  const begins = pieces.map((piece) => piece.at);
   const indexOf = (index: number) => {
-    const { at, from, length } = pieces.findLast((piece) => piece.at <= index)!;
+    const { at, from, length } = pieces[lastAt(begins, index)]!;
     return from + Math.min(index - at, length);
   };
   return { text: made, names, indexOf };
@@ -187,10 +204,23 @@ function indexOfPosition(text: string, position: number): number {
   return index;
 }
 
-function placeAt(text: string, index: number): Place {
-  const before = text.slice(0, index);
-  return {
-    line: before.split("\n").length,
-    column: index - (before.lastIndexOf("\n") + 1) + 1,
+/** The last of sorted numbers that is at most `most`; 0 where none is. */
+function lastAt(sorted: number[], most: number): number {
+  let [low, high] = [0, sorted.length];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]! <= most) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Where a character of a text is. */
+function placesIn(text: string): (index: number) => Place {
+  const begins = [0];
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) begins.push(at + 1);
+  return (index) => {
+    const line = lastAt(begins, index);
+    return { line: line + 1, column: index - begins[line]! + 1 };
   };
 }

@@ -38,13 +38,26 @@ function matcher(
   const schema = dot < 0 ? null : glob(pattern.slice(0, dot));
   const name = glob(pattern.slice(dot + 1));
   return (table) =>
-    name.test(table.name) && (schema === null ? table.schema === own : schema.test(table.schema));
+    name(table.name) && (schema === null ? table.schema === own : schema(table.schema));
 }
 
-function glob(text: string): RegExp {
-  const source = text.replace(/[\\^$.+()[\]{}|]/g, "\\$&").replaceAll("*", ".*").replaceAll(
-    "?",
-    ".",
-  );
-  return new RegExp(`^${source}$`, "su");
+/**
+ * Whether a text is what a pattern with * and ? says. Going back to the last * is enough, as a later one takes whatever an
+ * earlier one could: so no pattern takes longer than the product of both lengths.
+ */
+export function glob(pattern: string): (text: string) => boolean {
+  const wanted = [...pattern];
+  return (text) => {
+    const signs = [...text];
+    let [at, after, from] = [0, -1, 0];
+    for (let i = 0; i < signs.length;) {
+      if (wanted[at] === "*") [after, from] = [++at, i];
+      else if (at < wanted.length && (wanted[at] === "?" || wanted[at] === signs[i])) {
+        at++;
+        i++;
+      } else if (after >= 0) [at, i] = [after, ++from];
+      else return false;
+    }
+    return wanted.slice(at).every((sign) => sign === "*");
+  };
 }

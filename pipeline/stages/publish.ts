@@ -3,9 +3,16 @@ import { errorCode } from "../../store/errors.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { copyKeys, createKeyTable, dropKeyTable } from "../../store/event_keys.ts";
 import { bury } from "../../store/tombstones.ts";
-import { copyRows, createStage, upsertStaged } from "../../store/event_rows.ts";
+import {
+  copyRows,
+  countLeftOut,
+  createStage,
+  LEFT_OUT,
+  upsertStaged,
+} from "../../store/event_rows.ts";
 import { numberStaged, refusesRow, refuseUnheld, siftStaged } from "../../store/refused_rows.ts";
 import { type Client, quoteTable } from "../../store/pg.ts";
+import { Problem } from "../../vocabulary/problem.ts";
 import { layoutOf } from "../../store/row_layout.ts";
 import { quarantineRefused } from "./refused_rows.ts";
 import { decideAlone, foreignRowsProblem } from "./resolve.ts";
@@ -80,13 +87,31 @@ export async function publishChunk(
           transactionOptions(env),
           (client) => endOthersFirstLoad(client, context.params),
         );
-      } else if (errorCode(error) === UNIQUE_VIOLATION && !upsertAll) upsertAll = true;
-      else if (context.table === null || sifts || !refusesRow(errorCode(error))) throw error;
-      else sifts = true;
+      } else if (
+        (errorCode(error) === UNIQUE_VIOLATION || error instanceof RowsLeftOut) && !upsertAll
+      ) upsertAll = true;
+      else if (context.table === null || sifts) throw error;
+      else if (error instanceof RowsLeftOut || refusesRow(errorCode(error))) sifts = true;
+      else throw error;
     }
   }
   await removeRows(context, chunkNo);
   return { ...result, elapsedMs: performance.now() - started };
+}
+
+/** Rows were written and are not there: nothing was raised, and nothing may be lost without a word. */
+class RowsLeftOut extends Problem {
+  constructor(
+    { schema_name, table_name }: RunContext["params"],
+    missing: number,
+    written: number,
+  ) {
+    super("destination-mismatch", {
+      detail:
+        `${missing} of ${written} rows that were written into ${schema_name}.${table_name} are not there: ${LEFT_OUT}. ` +
+        "Nothing of this chunk was kept. Let the trigger raise an error for what it does not take, or filter those records in a transform.",
+    });
+  }
 }
 
 /** Puts beside the spill what the run's coordinator has decided, which may be another server. */
@@ -136,7 +161,9 @@ export async function writeRows(
   const { inserts, updates } = decision;
   const deleted = await deleteKeys(client, context, decision);
   if (inserts > 0 && !upsertAll) {
-    await copyRows(client, { table: destination, layout }, await rows("inserts"));
+    const to = { table: destination, layout };
+    const added = await copyRows(client, to, await rows("inserts"));
+    if (added < inserts) throw new RowsLeftOut(params, inserts - added, inserts);
   }
   if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0, deleted };
 
@@ -144,8 +171,9 @@ export async function writeRows(
     table: await createStage(client, destination, layout),
     layout,
   };
-  if (upsertAll && inserts > 0) await copyRows(client, stage, await rows("inserts"));
-  if (updates > 0) await copyRows(client, stage, await rows("updates"));
+  let staged = 0;
+  if (upsertAll && inserts > 0) staged += await copyRows(client, stage, await rows("inserts"));
+  if (updates > 0) staged += await copyRows(client, stage, await rows("updates"));
   const held = layout.holds("s");
   if (held !== null) await refuseUnheld(client, held);
   const { foreign, inserted, updated } = await upsertStaged(client, destination, {
@@ -154,6 +182,10 @@ export async function writeRows(
   }, updates + (upsertAll ? inserts : 0));
   if (foreign.length > 0) {
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
+  }
+  if (inserted + updated < staged) {
+    const missing = await countLeftOut(client, destination, layout);
+    if (missing > 0) throw new RowsLeftOut(params, missing, staged);
   }
   return { inserted: (upsertAll ? 0 : inserts) + inserted, updated, deleted };
 }

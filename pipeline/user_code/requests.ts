@@ -44,8 +44,15 @@ export interface SourceAnswer {
   status: number;
   headers: [string, string][];
   body: Uint8Array<ArrayBuffer>;
-  /** Without user and password. */
+  /** Without what its connection adds: user, password and parameters of the query. */
   url: string;
+}
+
+interface Target {
+  url: URL;
+  own: HttpConnection;
+  /** Parameters of the query that the connection adds, which may be secrets. */
+  hidden: string[];
 }
 
 /**
@@ -112,7 +119,7 @@ export class Requester {
   }
 
   /** Where a request goes: below a connection, or to a server that the module lists. */
-  #target({ url, connection }: SourceRequest, hosts: string[]): { url: URL; own: HttpConnection } {
+  #target({ url, connection }: SourceRequest, hosts: string[]): Target {
     const { connections } = this.#options;
     const names = Object.keys(connections);
     const absolute = URL.canParse(url) ? new URL(url) : null;
@@ -129,7 +136,8 @@ export class Requester {
         });
       }
       const own = httpTarget({ type: "http", url, connection: meant }, { http: connections });
-      return { url: new URL(own.url), own };
+      const hidden = [...new URL(connections[meant]!.url).searchParams.keys()];
+      return { url: new URL(own.url), own, hidden };
     }
     if (absolute === null) {
       throw new Problem("source-refused", {
@@ -145,12 +153,12 @@ export class Requester {
       });
     }
     requireListed(absolute, hosts);
-    return { url: absolute, own: { url, headers: {} } };
+    return { url: absolute, own: { url, headers: {} }, hidden: [] };
   }
 
   async #once(
     { method, headers, body }: SourceRequest,
-    target: { url: URL; own: HttpConnection },
+    target: Target,
     hosts: string[],
   ): Promise<SourceAnswer> {
     const { limits, lookup = (host) => dnsLookup(host, { all: true }) } = this.#options;
@@ -185,7 +193,7 @@ export class Requester {
       const status = response.statusCode ?? 0;
       const location = response.headers.location;
       if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
-        return await received(url, response);
+        return await received(url, response, target.hidden);
       }
       response.destroy();
       const next = URL.canParse(location, url) ? new URL(location, url) : null;
@@ -293,7 +301,11 @@ function exchange(
   return promise;
 }
 
-async function received(url: URL, response: IncomingMessage): Promise<SourceAnswer> {
+async function received(
+  url: URL,
+  response: IncomingMessage,
+  hidden: string[],
+): Promise<SourceAnswer> {
   const gzip = /^(x-)?gzip$/i.test(response.headers["content-encoding"] ?? "");
   const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async start(controller) {
@@ -328,6 +340,7 @@ async function received(url: URL, response: IncomingMessage): Promise<SourceAnsw
   }
   const shown = new URL(url);
   shown.username = shown.password = "";
+  for (const name of hidden) shown.searchParams.delete(name);
   const headers = Object.entries(response.headers).flatMap(([name, value]) =>
     value === undefined || name === "set-cookie" || name === "content-encoding"
       ? []

@@ -1,3 +1,4 @@
+import type { Forgetting, Forgotten } from "../forget.ts";
 import type { PreviewContext } from "../preview.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import type { HttpConnection } from "../sources/http/connection.ts";
@@ -32,7 +33,7 @@ export interface AsideOptions extends AsideLimits {
 }
 
 /** Tasks that read a source. */
-type SourceTask = Exclude<keyof AsideTasks, "fetch" | "suite" | "tables">;
+type SourceTask = Exclude<keyof AsideTasks, "fetch" | "suite" | "tables" | "forget">;
 
 /**
  * Does a task that reads a source outside of a run. What the source has
@@ -122,6 +123,14 @@ export function tablesOf(
     timeoutMs: CATALOGUE_MS,
     signal,
     permissions: databasePermissions([request.dsn]),
+  });
+}
+
+/** Forgets a key where the records that are looked through for it hold up nobody. */
+export function forgetAside(wanted: Forgetting): Promise<Forgotten> {
+  return aside("forget", wanted, {
+    timeoutMs: Infinity,
+    permissions: databasePermissions([wanted.dsn]),
   });
 }
 

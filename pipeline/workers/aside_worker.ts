@@ -1,5 +1,6 @@
 /// <reference lib="deno.worker" />
 import { Canonicalizer } from "../canonical.ts";
+import { forget } from "../forget.ts";
 import { preview, type PreviewContext } from "../preview.ts";
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import { runProblem } from "../run_problem.ts";
@@ -21,6 +22,7 @@ const TASKS = {
   suite: checkSuite,
   fetch: fetchSource,
   tables: listTables,
+  forget,
 };
 
 /** A preview as JSON: a clone would lose the digits beside its numbers, and bigints are none of JSON.stringify's. */

@@ -97,8 +97,10 @@ const EXPORTED = [
   "raw",
   "record",
 ] as const;
-/** Rows that are looked up at a time for a file: at first few, then as many as have about so many characters. */
-const FILE_PAGE = { first: 500, most: 20_000, characters: 2 << 20 };
+/** Rows that are looked up at a time for a file: at first few, then as many as have about so many bytes. */
+const FILE_PAGE = { first: 500, most: 20_000, bytes: 2 << 20 };
+/** Of a rejected record that may have megabytes, the page shows so many characters; the file and the API have all of it. */
+const SHOWN_CHARACTERS = 50_000;
 
 /** Every rejected record of a run, looked up as fast as it is read: a page while the one before it is sent. */
 async function quarantineFile(
@@ -109,24 +111,22 @@ async function quarantineFile(
   const { run_id } = await requiredRun(c, deps);
   let limit = FILE_PAGE.first;
   const look = (after: [number, number, number]) => {
-    const rows = listQuarantine(deps.sql, run_id, { after, limit });
+    const page = listQuarantine(deps.sql, run_id, { after, limit, bytes: FILE_PAGE.bytes });
     // who has stopped reading never asks for it
-    rows.catch(() => {});
-    return rows;
+    page.catch(() => {});
+    return page;
   };
   let next = look([-1, -1, -1]);
   return fileOf(
     kind === "csv" ? "text/csv; charset=utf-8" : "application/x-ndjson",
     `quarantine_${run_id}.${kind}`,
     async (first) => {
-      const rows = await next;
+      const { rows, more } = await next;
       const last = rows.at(-1);
       if (last === undefined && !(first && kind === "csv")) return null;
-      const raw = rows.reduce((sum, row) => sum + row.raw.length + (row.record?.length ?? 0), 0);
-      const fitting = Math.floor(rows.length * FILE_PAGE.characters / Math.max(1, raw));
-      limit = Math.max(1, Math.min(FILE_PAGE.most, limit * 4, fitting));
-      next = last === undefined
-        ? Promise.resolve([])
+      limit = Math.min(FILE_PAGE.most, 4 * rows.length);
+      next = last === undefined || !more
+        ? Promise.resolve({ rows: [], more: false })
         : look([last.chunk_no, last.position, last.output]);
       if (kind === "ndjson") return rows.map((row) => `${JSON.stringify(row)}\n`).join("");
       const text = csvText(EXPORTED, rows);
@@ -202,14 +202,18 @@ async function runExtras(
   const [chunks, log, records, rules, validation, relations] = await Promise.all([
     chunkStates(sql, runId),
     logTail(sql, runId, { after: logAfter, limit: LOG_LINES }),
-    listQuarantine(sql, runId, { after: [-1, -1, -1], limit: QUARANTINE_ROWS + 1 }),
+    listQuarantine(sql, runId, {
+      after: [-1, -1, -1],
+      limit: QUARANTINE_ROWS,
+      shown: SHOWN_CHARACTERS,
+    }),
     quarantineRules(sql, runId),
     runValidation(sql, runId),
     runRelations(sql, runId),
   ]);
-  const items = records.slice(0, QUARANTINE_ROWS);
+  const { rows: items, more } = records;
   const last = items.at(-1);
-  const next = records.length > QUARANTINE_ROWS && last !== undefined
+  const next = more && last !== undefined
     ? encodeCursor([last.chunk_no, last.position, last.output])
     : null;
   return {

@@ -25,7 +25,10 @@ begin
     where n.nspname = schema_name and has_schema_privilege(n.oid, 'usage') and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = etl.owner()
       and (i.inhparent is not null
         or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
-        or c.relname = table_name and (etl.is_typed(c.oid) or etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)))
+        -- a table of the user's own is granted by its owner, as far as it pleases
+        or c.relname = table_name and not exists (select from etl.datasets as d
+            where d.schema_name = n.nspname and d.table_name = c.relname and (d.declared -> 'own')::boolean)
+          and (etl.is_typed(c.oid) or etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)))
   loop
     -- what was once written into an audit table stays as it is until etl.delete_audit deletes it with its time
     if relation.is_audit then

@@ -73,6 +73,46 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.is_trusted(regclass) is 'whether this session may write into a table without running code of a role that has fewer rights';
 
+-- Refuses a run of a role that may not write into its table, nor make it where there is none: asked by what notes something of
+-- a dataset with the owner's rights.
+create or replace function etl.require_writer(run etl.runs) returns void
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := etl.find_table(run.schema_name, run.table_name);
+begin
+  perform etl.check_schema(run.schema_name);
+  if relation is null and not coalesce(
+      (select has_schema_privilege(session_user, n.oid, 'create') from pg_namespace as n where n.nspname = run.schema_name),
+      has_database_privilege(session_user, current_database(), 'create')) then
+    perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
+      run.schema_name, run.table_name, session_user, run.schema_name, session_user));
+  elsif relation is not null and not has_table_privilege(session_user, relation, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not write into %I.%I. As its owner: grant insert on %I.%I to %I',
+      session_user, run.schema_name, run.table_name, run.schema_name, run.table_name, session_user));
+  end if;
+end $$;
+
+-- Whether this session may read from a relation without running code of a role that has fewer rights: what a view calls and the
+-- policies of row security run with the rights of whoever reads.
+create or replace function etl.is_harmless(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind in ('r', 'p', 'm', 'f') and not c.relrowsecurity or etl.is_trusted(c.oid) from pg_class as c where c.oid = relation
+$$;
+
+-- The table of a dataset, for what reads or, with `writes`, changes it; null where there is none. Refuses what would run code of
+-- others with rights that they do not have.
+create or replace function etl.dataset_table(schema_name text, table_name text, writes boolean default false) returns regclass
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := etl.find_table(schema_name, table_name);
+begin
+  if relation is not null and not (case when writes then etl.is_trusted(relation) else etl.is_harmless(relation) end) then
+    perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this session has the rights of %I: what is attached to it (triggers, policies, what a view calls) would run with them. Use a server with a role of its own (docs/database_role.md).',
+      relation, etl.owner(), etl.owner()));
+  end if;
+  return relation;
+end $$;
+
 -- The table of this name in a run's schema, where it is there and trusted, else the public one.
 create or replace function etl.home_of(schema_name text, table_name text, public_table regclass) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$

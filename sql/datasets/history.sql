@@ -8,15 +8,18 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select case when declared -> 'history' = 'true' then (declared -> 'key') - (-1) else declared -> 'key' end
 $$;
 
--- Whether a dataset has rows, or columns that are declared.
+-- Whether a dataset has rows, or columns that are declared. Into what is no table, or one that runs code of others with the
+-- rights of whoever looks (policies, views), it does not look: etl.check_destination refuses it.
 create or replace function etl.has_rows(target etl.datasets) returns boolean
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  relation regclass := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  relation regclass := etl.find_table(target.schema_name, target.table_name);
   found_one boolean;
 begin
-  if target.declared is not null or relation is null then
-    return target.declared is not null;
+  if target.declared is not null then
+    return true;
+  elsif not coalesce((select c.relkind in ('r', 'p') from pg_class as c where c.oid = relation) and etl.is_harmless(relation), false) then
+    return false;
   end if;
   execute format('select exists (select from %s)', relation) into found_one;
   return found_one;
@@ -67,9 +70,9 @@ begin
 end $$;
 
 -- Notes that a dataset keeps a history, for a run that writes one; refuses a run that does not write as its dataset does by now.
--- Runs as the owner of schema etl.
+-- Runs as the owner of schema etl, for whoever may write into the table.
 create or replace function etl.declare_history(run_id uuid) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
 declare
   run etl.runs;
   errors jsonb;
@@ -81,6 +84,7 @@ begin
     return;
   end if;
   if not run.dry_run then
+    perform etl.require_writer(run);
     insert into etl.datasets (dataset, schema_name, table_name) values (named, run.schema_name, run.table_name) on conflict do nothing;
     perform from etl.datasets as d where d.dataset = named for update;
   end if;
@@ -100,17 +104,38 @@ begin
 end $$;
 comment on function etl.declare_history(uuid) is 'notes that a dataset keeps every version of its keys';
 
+-- Whether a view is one of a dataset's history and belongs to this installation, so that nothing else is replaced or dropped.
+create or replace function etl.is_history_view(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind = 'v' and (c.relowner = e.nspowner or pg_has_role(e.nspowner, c.relowner, 'usage'))
+    and coalesce(obj_description(c.oid, 'pg_class'), '') in ('each version of a key, and from when to when it held', 'the version of each key that holds now')
+  from pg_class as c cross join pg_namespace as e where c.oid = relation and e.nspname = 'etl'
+$$;
+
 create or replace function etl.drop_history_views(schema_name text, table_name text) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each text;
+  dependents text;
 begin
-  execute format('drop view if exists %I.%I, %I.%I', schema_name, table_name || '_current', schema_name, table_name || '_history');
+  foreach each in array array[table_name || '_current', table_name || '_history'] loop
+    if etl.is_history_view(etl.find_table(schema_name, each)) then
+      execute format('drop view %I.%I', schema_name, each);
+    end if;
+  end loop;
+exception when dependent_objects_still_exist then
+  get stacked diagnostics dependents = pg_exception_detail;
+  perform etl.raise_problem('conflict', format('The views of the history of %I.%I would have to be dropped, and other things are built on them: %s. Drop them first and make them again afterwards.',
+    schema_name, table_name, replace(dependents, E'\n', '; ')), status => 409);
 end $$;
 
 -- Makes the views of a history: each version with valid_from, valid_to (null: none follows) and is_current, and those that hold now.
+-- Views that are as they should be are left alone: whoever reads one would hold up each run. With security_invoker a reader needs
+-- the right to read the table, and row security asks about him, so that the views themselves may be open to everybody.
 create or replace function etl.make_history_views(schema_name text, table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
-  relation regclass := to_regclass(format('%I.%I', schema_name, table_name));
+  relation regclass := etl.find_table(schema_name, table_name);
   declared jsonb := (select d.declared from etl.datasets as d where d.dataset = make_history_views.schema_name || '.' || make_history_views.table_name);
   history text := format('%I.%I', schema_name, table_name || '_history');
   present text := format('%I.%I', schema_name, table_name || '_current');
@@ -120,7 +145,22 @@ declare
   version_type text;
   each text;
 begin
-  if relation is null then
+  if not coalesce((select c.relkind in ('r', 'p') from pg_class as c where c.oid = relation), false) then
+    return;
+  end if;
+  foreach each in array array[history, present] loop
+    if to_regclass(each) is not null and not etl.is_history_view(to_regclass(each)) then
+      perform etl.raise_problem('conflict', format('%s exists and is no view of a history. Give it another name.', each), status => 409);
+    end if;
+  end loop;
+  if not exists (
+      select from (values (history), (present)) as v (name)
+      where to_regclass(v.name) is null
+        or not exists (select from pg_class as c where c.oid = to_regclass(v.name) and 'security_invoker=true' = any (c.reloptions))
+        or exists (select from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+          and not exists (select from pg_attribute as s where s.attrelid = to_regclass(v.name) and s.attname = a.attname)))
+    and exists (select from pg_depend as d join pg_rewrite as r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+      where r.ev_class = to_regclass(history) and d.refobjid = relation) then
     return;
   end if;
   if declared is null then
@@ -148,14 +188,21 @@ begin
       perform etl.raise_problem('invalid-conf', format('A history has its own columns valid_from, valid_to and is_current, and the records also have %s. Rename it in a transform.', each));
     end if;
   end if;
-  execute format('create or replace view %s as select %s%s as valid_from, lead(%s) over w as valid_to, lead(%s) over w is null as is_current, t.*
+  execute format('create or replace view %s with (security_invoker = true) as select %s%s as valid_from, lead(%s) over w as valid_to, lead(%s) over w is null as is_current, t.*
     from %s as t window w as (partition by %s order by %s)', history, extra, begins, begins, begins, relation, keys, begins);
-  execute format('create or replace view %s as select h.* from %s as h where h.is_current', present, history);
+  execute format('create or replace view %s with (security_invoker = true) as select h.* from %s as h where h.is_current', present, history);
   execute format('comment on view %s is %L', history, 'each version of a key, and from when to when it held');
   execute format('comment on view %s is %L', present, 'the version of each key that holds now');
-  for each in select r.rolname from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name loop
-    execute format('grant select on %s, %s to %I', history, present, each);
-  end loop;
-exception when wrong_object_type or invalid_table_definition then
-  perform etl.raise_problem('conflict', format('%s or %s exists and is none of a history: %s. Give it another name.', history, present, sqlerrm), status => 409);
+  execute format('grant select on %s, %s to public', history, present);
+exception
+  when wrong_object_type or invalid_table_definition then
+    perform etl.raise_problem('conflict', format('%s or %s exists and is none of a history: %s. Give it another name.', history, present, sqlerrm), status => 409);
+  when insufficient_privilege then
+    perform etl.raise_problem('missing-grant', format('The views of the history of %s cannot be made (%s). As the owner of the schema: grant usage, create on schema %I to %I',
+      relation, sqlerrm, schema_name, current_user));
+  when lock_not_available then
+    -- somebody reads a view that is of an earlier form: the next run makes it anew
+    if to_regclass(history) is null or to_regclass(present) is null then
+      perform etl.raise_problem('conflict', format('%s is in use just now, so its views cannot be made. Try again when the queries on it have ended.', relation), status => 409);
+    end if;
 end $$;

@@ -63,14 +63,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.own_table(text, text) is 'a table as a load sees it: columns with the types by which values are read, and what is unique';
 
--- What a server's role lacks to load into a table, as statements for its owner; null where it lacks nothing.
-create or replace function etl.own_table_grants(relation regclass, role_name text) returns text
+-- Whether a run takes rows out of its table.
+create or replace function etl.deletes_rows(params jsonb) returns boolean
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select coalesce(params ->> 'write' = 'replace' or params ->> 'write' = 'mirror' and params ->> 'on_missing' is distinct from 'mark', false)
+    or coalesce(params -> 'deleted', 'null') <> 'null'
+$$;
+
+-- What a server's role lacks to load into a table, as statements for its owner; null where it lacks nothing. `deletes`: rows are
+-- to be taken out of it, too.
+drop function if exists etl.own_table_grants(regclass, text);
+create or replace function etl.own_table_grants(relation regclass, role_name text, deletes boolean default false) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select nullif(concat_ws('; ',
     case when not has_schema_privilege(role_name, c.relnamespace, 'usage') then format('grant usage on schema %I to %I', n.nspname, role_name) end,
     (select format('grant %s on %I.%I to %I', string_agg(p.privilege, ', ' order by p.place), n.nspname, c.relname, role_name)
-      from (values (1, 'select'), (2, 'insert'), (3, 'update')) as p (place, privilege)
-      where not has_table_privilege(role_name, c.oid, p.privilege) having count(*) > 0),
+      from (values (1, 'select'), (2, 'insert'), (3, 'update'), (4, 'delete')) as p (place, privilege)
+      where (p.privilege <> 'delete' or deletes) and not has_table_privilege(role_name, c.oid, p.privilege) having count(*) > 0),
     (select string_agg(format('grant usage on sequence %s to %I', s.oid::regclass, role_name), '; ')
       from pg_depend as d join pg_class as s on s.oid = d.objid and s.relkind = 'S'
       where d.refobjid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'a'
@@ -96,7 +105,7 @@ declare
     select from jsonb_array_elements(known #> '{keys,0}') as k
     join jsonb_array_elements(known -> 'columns') as c on c.value -> 'name' = k.value where (c.value -> 'generated')::boolean));
   ddl text := etl.metadata_ddl(relation, params #> '{source,version}' is not null, keyless);
-  grants text := etl.own_table_grants(relation, loader::text);
+  grants text := etl.own_table_grants(relation, loader::text, etl.deletes_rows(params));
   told text;
 begin
   if known is null or etl.lacks_of_events(relation) is null then
@@ -151,11 +160,12 @@ end $$;
 comment on function etl.add_metadata_columns(uuid, boolean, boolean) is 'gives a table of the user''s own the columns of a run, with the rights of whoever asks';
 
 -- Refuses a table of the user's own that this session must not write, or that has changed under its dataset.
-create or replace function etl.check_own_table(schema_name text, table_name text) returns void
+drop function if exists etl.check_own_table(text, text);
+create or replace function etl.check_own_table(schema_name text, table_name text, params jsonb) returns void
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   relation regclass := etl.find_table(schema_name, table_name);
-  lost text;
+  grants text := etl.own_table_grants(relation, current_user::text, etl.deletes_rows(params));
 begin
   if relation is null then
     perform etl.raise_problem('destination-mismatch', format('%I.%I no longer exists: it was its owner''s table, which runs do not create.', schema_name, table_name));
@@ -164,8 +174,8 @@ begin
       relation, etl.owner(), etl.owner()));
   elsif not etl.is_typed(relation) then
     perform etl.raise_problem('destination-mismatch', format('%s lacks columns of a run. As its owner: %s', relation, etl.metadata_ddl(relation, false, false)));
-  elsif etl.own_table_grants(relation, current_user::text) is not null then
-    perform etl.raise_problem('missing-grant', format('Role %I may not load into %s. As its owner: %s', current_user, relation, etl.own_table_grants(relation, current_user::text)));
+  elsif grants is not null then
+    perform etl.raise_problem('missing-grant', format('Role %I may not load into %s. As its owner: %s', current_user, relation, grants));
   end if;
 end $$;
 

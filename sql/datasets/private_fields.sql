@@ -89,7 +89,8 @@ begin
 end $$;
 
 -- The private fields of a run: what its dataset has declared for its source, else what the run says, which it declares. What
--- holds is noted in the run. `mark` tells which secret the server hashes with. Runs as the owner of schema etl.
+-- holds is noted in the run. `mark` tells which secret the server hashes with. Runs as the owner of schema etl, for whoever
+-- may write into the table.
 create or replace function etl.declare_private_fields(run_id uuid, mark text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -109,6 +110,7 @@ begin
     return asked;
   end if;
   if not run.dry_run then
+    perform etl.require_writer(run);
     insert into etl.datasets (dataset, schema_name, table_name) values (named, run.schema_name, run.table_name) on conflict do nothing;
     perform from etl.datasets as d where d.dataset = named for update;
     known := etl.private_of(named, owner);

@@ -15,7 +15,7 @@ declare
   result jsonb;
 begin
   select * into target from etl.datasets as d where d.dataset = profile_dataset.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     return null;
   end if;
@@ -99,7 +99,7 @@ declare
   made text;
 begin
   select * into target from etl.datasets as d where d.dataset = sample_dataset.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     perform etl.raise_problem('not-found', format('There is no dataset %s that a run has written. GET /api/datasets lists them.', dataset));
   end if;

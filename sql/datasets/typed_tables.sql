@@ -263,6 +263,7 @@ begin
   if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not change %s. As an owner: grant insert on %s to %I', session_user, dataset, relation, session_user));
   end if;
+  relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   select coalesce(jsonb_agg(a.value || jsonb_build_object('type', etl.plain_type(a.value ->> 'type'))), '[]') into fresh from jsonb_array_elements(coalesce(add, '[]')) as a
   where not exists (select from jsonb_array_elements(target.declared -> 'columns') as c where c.value ->> 'path' = a.value ->> 'path');
   select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
@@ -274,6 +275,9 @@ begin
   left join jsonb_array_elements(target.declared -> 'columns') as c on c.value ->> 'name' = t.name
   where c.value is null or (c.value ->> 'type', etl.plain_type(t.type)) not in (('integer', 'numeric'), ('date', 'timestamptz'))
     and not (c.value ->> 'type' like 'numeric(%' and etl.plain_type(t.type) = 'numeric') and c.value ->> 'type' <> etl.plain_type(t.type);
+  if jsonb_array_length(target.declared -> 'columns') + jsonb_array_length(fresh) > 1500 then
+    wrong := format('A typed table has at most 1,500 columns, and %s would have %s.', dataset, jsonb_array_length(target.declared -> 'columns') + jsonb_array_length(fresh));
+  end if;
   if wrong <> '' then
     perform etl.raise_problem('invalid-conf', wrong);
   end if;

@@ -275,7 +275,7 @@ declare
   result jsonb;
 begin
   select * into target from etl.datasets as d where d.dataset = propose_dataset_columns.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     perform etl.raise_problem('not-found',
       format('There is no dataset %s with a table. `etl dataset list` shows them.', dataset), '[]', 404);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { runCli } from "../helpers/cli.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { connect } from "../../store/pg.ts";
 
 const SECRET = "a secret of at least 32 characters, for tests";
 
@@ -138,4 +139,83 @@ Deno.test("a key of a typed table is forgotten by its parts, a hashed one as it 
     audit!.details.key_hash,
     createHmac("sha256", SECRET).update("1|ana@example.com").digest("hex"),
   );
+});
+
+Deno.test("a key is found however a body, a message or a plan writes it; a body in another encoding cannot be searched", async (t) => {
+  await using engine = await startEngine(t);
+  const key = 'José/"4711|x';
+  const escaped = key.replace("|", "\\|");
+  const bodies = {
+    // as writers of JSON may escape it
+    upper: [
+      JSON.stringify({ id: key }).replace("é", "\\u00E9").replace("/", "\\/"),
+      "application/x-ndjson",
+    ],
+    latin: [
+      Uint8Array.from(`id\n"${key.replaceAll('"', '""')}"\n`, (c) => c.charCodeAt(0)),
+      "text/csv; charset=windows-1252",
+    ],
+    other: ['{"id":"another"}', "application/x-ndjson"],
+  } as Record<string, [string | Uint8Array<ArrayBuffer>, string]>;
+  const runs: Record<string, string> = {};
+  for (const [name, [body, type]] of Object.entries(bodies)) {
+    const sent = await engine.request(`/api/etl/run?table_name=people&key=id&name=crm`, {
+      method: "POST",
+      headers: { "content-type": type },
+      body,
+    });
+    const { run_id } = await sent.json();
+    assert.equal((await engine.toEnd(run_id)).state, "succeeded", engine.log.join("\n"));
+    runs[name] = run_id;
+  }
+  const id = runs.upper!;
+  const told = `refused\n${key}; ${escaped}, José/"4711|xy`;
+  const kept = `refused\n(forgotten); (forgotten), José/"4711|xy`;
+  await engine.sql`update etl.runs set error = ${engine.sql.json({ detail: told })}, warnings = ${
+    engine.sql.json([told])
+  } where run_id = ${id}`;
+  await engine.sql`update etl.chunks set slice = slice || ${
+    engine.sql.json({ from: key })
+  } where run_id = ${id}`;
+  await engine.sql`select etl.raise_alert('run_failed', 'people', ${told}, ${
+    engine.sql.json({ run_id: id, details: { error: told } })
+  })`;
+  await engine.sql`insert into etl.notifications (notification_id, channel, type, payload)
+    values (gen_random_uuid(), 'slack', 'raised', ${
+    engine.sql.json({ run_id: id, message: told })
+  })`;
+  // more than one page may hold, of a run whose records are long
+  await engine
+    .sql`insert into etl.quarantine (run_id, chunk_no, position, "output", rule, message, raw, record)
+    select ${id}::uuid, 9, n, 0, 'x', 'x', 'x', jsonb_build_object('id', 'k' || n, 'text', repeat('x', 3000000))::text from generate_series(1, 4) as n
+    union all select ${id}::uuid, 9, 5, 0, 'x', 'x', 'x', ${JSON.stringify({ id: key })}`;
+
+  const { status, body } = await forget(engine, "public.people", { key });
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.deepEqual([body.rows, body.uploads, body.quarantine], [1, 2, 1]);
+  const [left] = await engine.sql<Record<string, unknown>[]>`
+    select r.error ->> 'detail' as error, r.warnings ->> 0 as warning, a.message, a.details ->> 'error' as details,
+      n.payload ->> 'message' as payload, c.slice ->> 'from' as slice
+    from etl.runs as r join etl_improved_alerts as a using (run_id) join etl.chunks as c using (run_id)
+    join etl.notifications as n on n.payload ->> 'run_id' = r.run_id::text where r.run_id = ${id}`;
+  assert.deepEqual({ ...left }, {
+    error: kept,
+    warning: kept,
+    message: kept,
+    details: kept,
+    payload: kept,
+    slice: "(forgotten)",
+  });
+  assert.deepEqual(Object.keys(await engine.payloads("people")), ["another"]);
+
+  // who holds a lock is told, and nothing was changed
+  const client = await connect(engine.db.dsn);
+  await client.query(
+    "set application_name = 'a client'; begin; lock table people in access exclusive mode",
+  );
+  const locked = await forget(engine, "public.people", { key: "another" });
+  assert.equal(locked.status, 503, JSON.stringify(locked.body));
+  assert.equal(typeof locked.body.blocked_by, "number");
+  await client.query("rollback");
+  await client.end();
 });

@@ -33,6 +33,7 @@ const SHOP = `
   create table shop.log (order_id integer, what text, by text default current_user);
   create function shop.note() returns trigger language plpgsql as $$ begin
     if new.qty = 13 then raise exception 'thirteen brings bad luck'; end if;
+    if new.qty = 15 then return null; end if;
     if new.qty = 14 then raise exception 'not fourteen' using errcode = 'MY014'; end if;
     insert into shop.log values (new.order_id, tg_op);
     return new;
@@ -61,6 +62,7 @@ const BAD: [object, RegExp, string | null][] = [
   [{ number: "far too long" }, /too long for type character varying\(8\)/, null],
   [{ qty: 13 }, /thirteen brings bad luck/, null],
   [{ qty: 14 }, /not fourteen, SQLSTATE MY014/, null],
+  [{ qty: 15 }, /a trigger or rule of the table has left the row out/, null],
   [{ qty: 40000 }, /smallint out of range/, null],
   [{ state: "lost" }, /invalid input value for enum/, null],
   [{ rate: "0.12345678901234567890123" }, /round a value/, null],
@@ -192,6 +194,12 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
     const replayed = await engine.toEnd((await answer.json()).run_id);
     assert.deepEqual(counts(replayed), [1, 0, 0, 0, 0]);
 
+    // what deletes rows needs that right, too, and says so before it reads anything
+    for (const deletes of [{ write: "mirror" }, { write: "replace" }]) {
+      const mirror = await load([order(1)], { ...deletes, max_delete_ratio: 1 });
+      assert.match(mirror.error!.detail!, /As its owner: grant delete on shop.orders to \w+$/);
+    }
+
     // rows of others are foreign
     await w.admin.query("insert into shop.orders (order_id, price) values (900, 1)");
     const foreign = await load([order(900), order(901)]);
@@ -311,6 +319,23 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
     body.warnings.join(),
     /no column for other \(integer\): a run would fail, unless its owner adds one/,
   );
+
+  // what a trigger leaves out without a word is no row that was loaded
+  await engine.load([{ id: 1 }], { table_name: "watched" });
+  await engine.sql.unsafe(
+    `create function public.leave_out() returns trigger language plpgsql as $$ begin
+      return case when to_jsonb(new) @> '{"n": 77}' or to_jsonb(new) @> '{"event_id": "77"}' then null else new end; end $$;
+    create trigger leave_out before insert on public.plain for each row execute function public.leave_out();
+    create trigger leave_out before insert on public.watched for each row execute function public.leave_out()`,
+  );
+  const left = await load("plain", [{ id: 9001, n: 77 }, { id: 9002, n: 78 }]);
+  assert.deepEqual(counts(left), [1, 0, 0, 0, 1]);
+  const watched = await engine.load([{ id: 77 }, { id: 78 }], { table_name: "watched" });
+  assert.match(
+    watched.error!.detail!,
+    /^1 of 2 rows that were written into public.watched are not there: a trigger or rule/,
+  );
+  assert.deepEqual(Object.keys(await engine.payloads("watched")), ["1"]);
 
   // a load that goes in without an index must not begin with this table
   const [first] = await engine

@@ -55,11 +55,20 @@ Deno.test("no row of etl.datasets leads to a grant on what is no destination", a
       [schema, table],
     );
   }
+  // nor is more granted on a table of one's own than its owner has granted
+  await w.as.owner.query(
+    `create table public.customers_of_mine (id int primary key, _etl_run_id uuid, _etl_fingerprint bytea,
+      _etl_first_seen_at timestamptz default now(), _etl_updated_at timestamptz default now());
+    grant insert on public.customers_of_mine to ${w.names.server};
+    insert into etl.datasets (dataset, schema_name, table_name, declared)
+    values ('public.customers_of_mine', 'public', 'customers_of_mine', '{"own": true}')`,
+  );
   await w.setUp();
   await setupDatabase(w.adminDsn);
   await w.as.creator.query(
     "select etl.create_destination('public', 'orders', 'etl_improved_audit')",
   );
+  await assert.rejects(w.as.server.query("delete from public.customers_of_mine"), DENIED);
   for (const table of ["customers", "orders"]) {
     const asked = w.as.creator.query(
       "select etl.create_destination('public', $1, 'etl_improved_audit')",
@@ -440,6 +449,109 @@ Deno.test("a typed view is only made of a table that the role may write, and rep
   assert.deepEqual(rows, [{ owner: w.names.owner, reloptions: "{security_invoker=true}" }]);
   // everybody may name the view; what is in it is for those who may read the table
   await assert.rejects(w.as.stranger.query("select from public.orders_columns"), DENIED);
+});
+
+Deno.test("what notes a dataset with the owner's rights runs, reads, replaces and drops nothing that is not the role's to write", async (t) => {
+  await using w = await rolesWorld(t);
+  const { ranAs } = await witness(w);
+  const { server, creator, owner } = w.as;
+  /** A run as whoever may write etl.runs can make it. */
+  const forged = async (schema: string, table: string, params: object) => {
+    const { rows: [run] } = await w.admin.query<{ run_id: string }>(
+      `insert into etl.runs (run_id, run_label, state, attempt, admitted_at, accepted_at, conf, params, origins, schema_name, table_name,
+        audit_table_name, dry_run, pool, overlap)
+      values (gen_random_uuid(), gen_random_uuid()::text, 'running', 1, now(), now(), '{}', $3::jsonb || jsonb_build_object('schema_name', $1::text, 'table_name', $2::text), '{}', $1, $2,
+        'etl_improved_audit', false, 'default_pool', 'queue') returning run_id`,
+      [schema, table, { write: "upsert", exclude: [], hash: [], ...params }],
+    );
+    return run!.run_id;
+  };
+  const history = {
+    write: "history",
+    source: { type: "inline", name: "x", key: "id", version: "at" },
+  };
+  const hides = { exclude: ["name"], source: { type: "inline", name: "x" } };
+  const declares = async (by: "server" | "creator", schema: string, table: string) => {
+    const told: string[] = [];
+    for (const [what, params] of [["history", history], ["private_fields", hides]] as const) {
+      const run = await forged(schema, table, params);
+      const rest = what === "history" ? "" : ", null";
+      await w.as[by].query(`select etl.declare_${what}($1${rest})`, [run])
+        .catch((error: Error) => told.push(error.message));
+    }
+    return told;
+  };
+  const steals =
+    `returns boolean language plpgsql as $$ begin insert into witness.ran values (current_user); return true; end $$`;
+
+  // a view of the session, for which a role that may create nothing needs nothing
+  await server.query(`create function pg_temp.steal() ${steals};
+    create temp view evil as select 1 as event_id where pg_temp.steal()`);
+  const { rows: [temporary] } = await server.query(
+    "select pg_my_temp_schema()::regnamespace::text as schema",
+  );
+  // a view and row security in a schema of the role's own
+  await creator.query(`create schema mine; create function mine.steal() ${steals};
+    create view mine.evil as select 1 as event_id where mine.steal();
+    create table mine.rows (like public.etl_improved_events including all); insert into mine.rows
+      select 'a', 't', now(), 'x', 1, '{}', null, null, null, gen_random_uuid(), now(), now();
+    alter table mine.rows enable row level security; create policy p on mine.rows using (mine.steal());
+    grant usage on schema mine to public; grant all on all tables in schema mine to public`);
+  for (const schema of ["pg_temp", temporary!.schema]) {
+    assert.equal((await declares("server", schema, "evil")).length, 2, schema);
+  }
+  for (const table of ["evil", "rows"]) {
+    await declares("creator", "mine", table);
+    await w.admin.query(
+      "insert into etl.datasets (dataset, schema_name, table_name) values ('mine.' || $1, 'mine', $1) on conflict do nothing",
+      [table],
+    );
+    for (const session of [owner, w.admin]) {
+      for (const look of ["profile_dataset", "propose_dataset_columns", "sample_dataset"]) {
+        await session.query(`select etl.${look}($1)`, [`mine.${table}`]).catch(() => {});
+      }
+    }
+  }
+  // the superuser is asked about no policy
+  const ran = await ranAs();
+  assert.deepEqual(ran.filter((role) => role !== w.names.creator), []);
+
+  // no row of a dataset, and so no grant, follows for what is not the role's to write
+  await owner.query(`create schema hr; create table hr.salaries (event_id text, version numeric);
+    create view hr.none_current as select 1 as x; create view hr.none_history as select 2 as x`);
+  for (const table of ["salaries", "none"]) {
+    for (const by of ["server", "creator"] as const) {
+      const told = await declares(by, "hr", table);
+      assert.deepEqual(
+        told.map((message) => /As (its|the) owner( of the schema)?: grant/.test(message)),
+        [true, true],
+        `${told}`,
+      );
+    }
+  }
+  assert.equal(
+    (await w.admin.query(
+      "select from etl.datasets where schema_name <> 'public' and schema_name <> 'mine'",
+    ))
+      .rowCount,
+    0,
+  );
+  // nor is a view dropped or replaced that is none of a history
+  await owner.query(`grant usage, create on schema hr to ${w.names.creator}`);
+  await creator.query("select etl.declare_history($1)", [await forged("hr", "none", history)]);
+  await creator.query("select etl.declare_history($1)", [
+    await forged("hr", "none", { source: history.source }),
+  ]);
+  const { rows: [views] } = await owner.query(
+    "select (select x from hr.none_current) as current, (select x from hr.none_history) as history",
+  );
+  assert.deepEqual(views, { current: 1, history: 2 });
+  await owner.query(`create table hr.none (like public.etl_improved_events including all);
+    grant select, insert on hr.none to ${w.names.creator}`);
+  const taken = creator.query("select etl.declare_history($1)", [
+    await forged("hr", "none", history),
+  ]);
+  await assert.rejects(taken, /hr.none_history exists and is no view of a history/);
 });
 
 Deno.test("nobody joins the family of the audit, metrics and alert tables, or attaches anything to the program's tables", async (t) => {

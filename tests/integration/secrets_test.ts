@@ -41,7 +41,12 @@ for (
   const what = alive ? "that answer" : "that refuse, are gone or fail";
   Deno.test(`secrets: none is in what a server writes, with receivers ${what}`, async (t) => {
     await using db = await testDatabase(t);
-    await using peer = startPeer(({ path }) => {
+    await using peer = startPeer(({ path, headers }) => {
+      if (path.startsWith("/data/echo")) {
+        // what went wrong, with everything that came
+        const told = ["authorization", "x-api-key"].map((name) => headers.get(name)).join(" ");
+        return new Response(`no: ${path} ${told}`, { status: alive ? 200 : 403 });
+      }
       if (path.startsWith("/data")) {
         return new Response('{"id":1,"v":"x"}\n{"id":', {
           headers: { etag: '"1"', "content-type": "application/x-ndjson" },
@@ -134,6 +139,15 @@ for (
           source: { ...postgres, query: "select 1 as n", page_key: ["n"], connection: "warehouse" },
         },
         { configuration: "leaky" },
+        {
+          source: {
+            type: "module",
+            name: "rest",
+            key: "id",
+            config: { url: "echo/items" },
+            connections: ["api"],
+          },
+        },
       ];
       const leaky = { source, run_label: "leaky", min_acceptance_ratio: 0 };
       assert.equal((await send("PUT", "/api/configurations/leaky", { conf: leaky })).status, 201);

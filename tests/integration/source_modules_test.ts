@@ -115,7 +115,7 @@ Deno.test("a source module of the user's", async (t) => {
         headers: { authorization: `Bearer ${api.token}` },
       }),
       ETL_CONNECTION_AUTH: `http://client:${encodeURIComponent("secret of it")}@${api.host}/token`,
-      ETL_CONNECTION_STRANGER: `http://client:wrong@${api.host}/token`,
+      ETL_CONNECTION_STRANGER: `http://client:wrong@${api.host}/token?key=s3cret-of-the-query`,
     },
   });
   const payloads = (name: string) => engine.payloads(`public.t_${name}`);
@@ -324,7 +324,10 @@ async function restSteps(t: Deno.TestContext, engine: Engine, api: Api): Promise
       oauth: { connection: "stranger" },
     }, { connections: ["stranger"] }));
     assert.match(detailOf(wrong), /401/);
-    assert.doesNotMatch(JSON.stringify(wrong) + engine.log.join(), /secret of it|c2VjcmV0/);
+    assert.doesNotMatch(
+      JSON.stringify(wrong) + engine.log.join(),
+      /secret of it|c2VjcmV0|s3cret-of-the-query/,
+    );
   });
 
   await t.step(

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { openTrusted } from "../../pipeline/sources/modules/trusted.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { mariadbIsInstalled, startMariadb } from "../helpers/mariadb.ts";
 
@@ -35,6 +36,9 @@ Deno.test({
       insert into by_float select seq / 7 from seq_1_to_300;
       create table by_null (a int, b int);
       insert into by_null values (null, 1), (1, 2);
+      insert into keyless select floor(seq / 2) from seq_1_to_300;
+      create table large (id int primary key, t longtext);
+      insert into large select seq, repeat('x', if(seq < 200, 10, 3000000)) from seq_1_to_212;
       create view some_items as select * from items where a = 3;
     `);
     await using engine = await startEngine(t, {
@@ -116,6 +120,38 @@ Deno.test({
       }
       const run = await engine.runToEnd(conf("by_null", { key: "b", page_key: ["a"] }));
       assert.match(String(run.error!.detail), /by_null have no value in a, by which it is paged/);
+    });
+
+    await t.step("large rows come in pages of so many bytes", async () => {
+      const source = await openTrusted("mysql", {
+        config: { table: "large" },
+        since: null,
+        connections: ["shop"],
+        pageSize: 1000,
+        maxRecordBytes: 1 << 24,
+      }, {
+        connections: { shop: mariadb.dsn },
+        dataDir: engine.dataDir,
+        signal: new AbortController().signal,
+      });
+      const { slices } = await source.plan();
+      const pages: number[] = [];
+      const ids: number[] = [];
+      for await (const page of source.read(slices[0]!)) {
+        const records = page as unknown as { id: number; t: string }[];
+        ids.push(...records.map(({ id }) => id));
+        pages.push(records.reduce((sum, { t }) => sum + t.length, 0));
+      }
+      assert.deepEqual(ids, Array.from({ length: 212 }, (_, i) => i + 1));
+      assert.ok(Math.max(...pages) <= 16 * 1024 ** 2, `${pages}`);
+    });
+
+    await t.step("a key that is none loses no row: it is refused", async () => {
+      const run = await engine.runToEnd(conf("keyless", { key: "a", page_key: ["a"] }));
+      assert.match(
+        run.error!.detail!,
+        /several rows with a = .*: name columns in source.config.page_key that/,
+      );
     });
 
     await t.step("only what is newer, with a cursor", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { openTrusted } from "../../pipeline/sources/modules/trusted.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) => {
@@ -54,6 +55,24 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual([named.num_chunks, named.counts!.inserted], [3, 500]);
     const query = "select id, hex(photo) as h from items where id < 3 order by id;";
     assert.equal((await engine.succeed(conf({ query }, "queried"))).counts!.inserted, 2);
+  });
+
+  await t.step("large rows come in pages of so many bytes", async () => {
+    const source = await openTrusted("sqlite", {
+      config: {
+        path: "shop.db",
+        query: "with recursive c(i) as (select 1 union all select i + 1 from c where i < 20) " +
+          "select i, hex(zeroblob(1500000)) as t from c",
+      },
+      since: null,
+      connections: [],
+      pageSize: 1000,
+      maxRecordBytes: 1 << 24,
+    }, { connections: {}, dataDir: engine.dataDir, signal: new AbortController().signal });
+    const { slices } = await source.plan();
+    const pages: number[] = [];
+    for await (const page of source.read(slices[0]!)) pages.push(page.length);
+    assert.deepEqual(pages, Array(6).fill(3).concat(2));
   });
 
   await t.step("only what is newer, with a cursor", async () => {

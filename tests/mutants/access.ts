@@ -336,4 +336,40 @@ export const ACCESS: Mutant[] = [
     breaks: "a made-up cursor is refused",
     tests: ["integration/hostile_requests_test.ts: cursors and times"],
   },
+  {
+    id: "access/harmless",
+    file: "sql/datasets/destination.sql",
+    find:
+      "select c.relkind in ('r', 'p', 'm', 'f') and not c.relrowsecurity or etl.is_trusted(c.oid) from",
+    replace: "select true from",
+    breaks:
+      "nothing of a role's own runs with the owner's rights where the owner looks into a table",
+    tests: ["integration/rights_attacks_test.ts: what notes a dataset"],
+  },
+  {
+    id: "access/foreign-views",
+    file: "sql/datasets/history.sql",
+    find: "if etl.is_history_view(etl.find_table(schema_name, each)) then",
+    replace: "if etl.find_table(schema_name, each) is not null then",
+    breaks: "a view that is none of a history is never dropped",
+    tests: ["integration/rights_attacks_test.ts: what notes a dataset"],
+  },
+  {
+    id: "access/query-of-connection",
+    file: "pipeline/user_code/requests.ts",
+    find: "for (const name of hidden) shown.searchParams.delete(name);",
+    replace: "",
+    breaks: "a source module sees no secret of the query of a connection",
+    tests: ["integration/source_modules_test.ts: a source module"],
+  },
+  {
+    id: "access/quoted-secret",
+    file: "vocabulary/problem.ts",
+    find: "detail: withoutSecrets(this.message),",
+    replace: "detail: this.message,",
+    breaks: "an API that quotes the secret of a connection puts it into no error of a run",
+    tests: [
+      "integration/secrets_test.ts: secrets: none is in what a server writes, with receivers",
+    ],
+  },
 ];

@@ -95,8 +95,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/upsert-fallback",
     file: "pipeline/stages/publish.ts",
-    find: "else if (errorCode(error) === UNIQUE_VIOLATION && !upsertAll) upsertAll = true;",
-    replace: "else if (errorCode(error) === UNIQUE_VIOLATION) throw error;",
+    find: "(errorCode(error) === UNIQUE_VIOLATION || error instanceof RowsLeftOut) && !upsertAll",
+    replace: "error instanceof RowsLeftOut && !upsertAll",
     breaks: "a run that another has overtaken repeats the chunk as an upsert",
     tests: ["integration/races_load_test.ts: two runs race with new rows of the same keys"],
   },
@@ -783,8 +783,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/own-refused",
     file: "pipeline/stages/publish.ts",
-    find: "else sifts = true;",
-    replace: "else throw error;",
+    find: "refusesRow(errorCode(error))) sifts = true;",
+    replace: "false) sifts = true;",
     breaks: "what a constraint refuses is quarantined, and the rest is loaded",
     tests: ["integration/own_tables_test.ts: a table of another role's own"],
   },
@@ -945,5 +945,21 @@ export const LOAD: Mutant[] = [
     replace: "await purgeTombstones(sql, current, 0) === batchRows",
     breaks: "maintenance deletes old tombstones",
     tests: ["integration/ways_to_write_test.ts: deletions without versions"],
+  },
+  {
+    id: "load/left-out",
+    file: "pipeline/stages/publish.ts",
+    find: "if (missing > 0) throw new RowsLeftOut(params, missing, staged);",
+    replace: "",
+    breaks: "a row that a trigger leaves out is rejected, not counted as unchanged",
+    tests: ["integration/own_tables_test.ts: a table of another role's own"],
+  },
+  {
+    id: "load/left-out-of-copy",
+    file: "pipeline/stages/publish.ts",
+    find: "if (added < inserts) throw",
+    replace: "if (added < 0) throw",
+    breaks: "a run whose rows a trigger leaves out does not say that it has loaded them",
+    tests: ["integration/own_tables_test.ts: a table of the server's own role"],
   },
 ];

@@ -95,8 +95,8 @@ export const PERSONAL_DATA: Mutant[] = [
   {
     id: "personal/forget-whole",
     file: "pipeline/forget.ts",
-    find: "return `(?<![A-Za-z0-9])${plain}(?![A-Za-z0-9])`;",
-    replace: "return plain;",
+    find: "(?!${sign})`;",
+    replace: "`;",
     breaks: "forgetting a key leaves what belongs to another that begins with it",
     tests: ["integration/forget_test.ts: forgetting a key"],
   },
@@ -107,5 +107,21 @@ export const PERSONAL_DATA: Mutant[] = [
     replace: "where ${is}`",
     breaks: "rows of a typed table that no run has written are never changed",
     tests: ["integration/forget_test.ts: a key of a typed table"],
+  },
+  {
+    id: "personal/forget-escaped",
+    file: "pipeline/forget.ts",
+    find: "const upper = ascii((digits) => digits.toUpperCase());",
+    replace: "const upper = lower;",
+    breaks: "forgetting a key finds it however a body of JSON escapes it",
+    tests: ["integration/forget_test.ts: a key is found however"],
+  },
+  {
+    id: "personal/forget-alerts",
+    file: "store/forget.ts",
+    find: '["public.etl_improved_alerts", "message", "text", "run_id = any ($1)"],',
+    replace: "",
+    breaks: "forgetting a key takes it out of alerts, too",
+    tests: ["integration/forget_test.ts: a key is found however"],
   },
 ];

@@ -723,4 +723,20 @@ export const SOURCES: Mutant[] = [
     breaks: "a time in the future is no position of a source module",
     tests: ["integration/source_modules_test.ts: a source module of the user's"],
   },
+  {
+    id: "sources/mysql-repeated-key",
+    file: "pipeline/sources/modules/mysql.ts",
+    find: "refuseRepeatedKeys(keys, slice.key, context);",
+    replace: "",
+    breaks: "a page key of MySQL that is not unique loses no row: it is refused",
+    tests: ["integration/source_mysql_test.ts: mysql: a MariaDB"],
+  },
+  {
+    id: "sources/sqlite-bytes",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: "&& bytes < PAGE_BYTES) continue;",
+    replace: ") continue;",
+    breaks: "pages of large rows are bounded by bytes",
+    tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
+  },
 ];

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { isS3Connection } from "../s3/connection.ts";
 import type { HttpConf } from "../schema.ts";
@@ -73,7 +74,10 @@ export function hostOfConnection({ url }: HttpConnection): string {
 /** The passwords and header values of a connection, plain and encoded; for what hides them in logs. */
 export function secretsOfConnection({ url, headers }: HttpConnection): string[] {
   const { username, password, searchParams } = new URL(url);
-  const userInfo = [username, password].flatMap((text) => [text, decodeURIComponent(text)]);
+  const [user, secret] = [username, password].map(decodeURIComponent);
+  // as the server gets it, who may quote it
+  const basic = Buffer.from(`${user}:${secret}`).toString("base64");
+  const userInfo = [username, password, user!, secret!, ...(secret === "" ? [] : [basic])];
   const bare = Object.values(headers).map((text) => text.replace(/^(bearer|basic|token)\s+/i, ""));
   return [...userInfo, ...searchParams.values(), ...Object.values(headers), ...bare]
     .filter((text) => text.length >= 6);

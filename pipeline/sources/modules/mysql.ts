@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { put } from "../../numbers.ts";
@@ -60,12 +61,13 @@ export default defineSource<Config, Slice>({
     }),
   async *read(slice, context) {
     const { config, pageSize, trusted } = context;
-    const client = await connect(context);
+    let client = await connect(context);
     const abort = () => client.destroy();
     trusted!.signal.addEventListener("abort", abort, { once: true });
     try {
       const columns = await columnsOf(client, context);
       let after = slice.after;
+      let size = Math.min(pageSize, FIRST_PAGE);
       while (true) {
         trusted!.signal.throwIfAborted();
         const conditions = [behindOrAt(slice.key, slice.upto, columns)];
@@ -73,16 +75,28 @@ export default defineSource<Config, Slice>({
         if (config.cursor !== undefined && context.since !== null) {
           conditions.push(since(config.cursor, context.since, columns));
         }
-        const rows = await query(client, {
+        const { rows, bytes, cut } = await readPage(client, {
           text: `select ${columns.map(selected).join(", ")}${
             slice.key.map((name) => `, ${keyText(name, columns)}`).join("")
           } from ${from(context)} where ${conditions.map(({ sql }) => sql).join(" and ")}
-            order by ${slice.key.map(quoted).join(", ")} limit ${pageSize}`,
+            order by ${slice.key.map(quoted).join(", ")} limit ${size + 1}`,
           values: conditions.flatMap(({ values }) => values),
         });
-        if (rows.length > 0) yield rows.map((row) => recordOf(row, columns, config));
-        if (rows.length < pageSize) return;
-        after = rows.at(-1)!.slice(columns.length).map((value) => value!.toString());
+        const keys = rows.map((row) => row.slice(columns.length).map((value) => value!.toString()));
+        refuseRepeatedKeys(keys, slice.key, context);
+        // one row more than the page tells whether keys repeat, and whether there is more
+        const isLast = !cut && rows.length <= size;
+        const page = isLast ? rows : rows.slice(0, -1);
+        if (page.length > 0) yield page.map((row) => recordOf(row, columns, config));
+        if (isLast) return;
+        after = keys[page.length - 1]!;
+        const fitting = Math.floor(PAGE_BYTES * rows.length / Math.max(1, bytes));
+        size = Math.max(1, Math.min(pageSize, size * GROWTH, fitting));
+        if (cut) {
+          // the rest of the page is still on its way
+          client.destroy();
+          client = await connect(context);
+        }
       }
     } catch (error) {
       trusted!.signal.throwIfAborted();
@@ -95,6 +109,49 @@ export default defineSource<Config, Slice>({
 });
 
 type Client = mysql.Connection;
+
+/** What a page takes of memory, and one row more: pages are small until their rows have been seen. */
+const PAGE_BYTES = 8 * 1024 ** 2;
+const FIRST_PAGE = 100;
+const GROWTH = 8;
+
+/** The rows of a statement, as they come; `cut` where they are more than a page takes: the connection is of no use then. */
+async function readPage(
+  client: Client,
+  { text, values }: { text: string; values: unknown[] },
+): Promise<{ rows: (Buffer | null)[][]; bytes: number; cut: boolean }> {
+  // the one with promises keeps to itself that it has it
+  const { connection } = client as unknown as { connection: CallbackConnection };
+  const stream = connection.query({ sql: text, values, rowsAsArray: true })
+    .stream({ highWaterMark: 1 });
+  const rows: (Buffer | null)[][] = [];
+  let bytes = 0;
+  for await (const row of stream as AsyncIterable<(Buffer | null)[]>) {
+    const isFull = bytes > PAGE_BYTES;
+    rows.push(row);
+    bytes += row.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+    if (isFull) return { rows, bytes, cut: true };
+  }
+  return { rows, bytes, cut: false };
+}
+
+/** Rows with one key could fall between two pages and be lost. */
+function refuseRepeatedKeys(keys: Key[], names: string[], context: Context): void {
+  for (let i = 1; i < keys.length; i++) {
+    if (!keys[i]!.every((value, k) => value === keys[i - 1]![k])) continue;
+    const told = names.map((name, k) => `${name} = ${keys[i]![k]}`).join(", ");
+    const { config, connections } = context;
+    throw new Problem("source-unreadable", {
+      detail: `${config.table} of connection "${connections[0]}" has several rows with ${told}: ` +
+        "name columns in source.config.page_key that are unique together and never null.",
+      errors: [{
+        field: "source.config.page_key",
+        value: config.page_key,
+        message: "is not unique",
+      }],
+    });
+  }
+}
 
 async function connect(context: Context): Promise<Client> {
   const [name] = context.connections;

@@ -9,6 +9,9 @@ import { defineSource, type SourceContext, z } from "./define.ts";
  * may open none.
  */
 
+/** A page of large rows ends after so many bytes. */
+const PAGE_BYTES = 8 * 1024 ** 2;
+
 const config = z.strictObject({
   path: z.string().min(1).max(1024).describe('the file below ETL_DATA_DIR: "shop.db"'),
   table: z.string().min(1).max(200).optional().describe("table or view"),
@@ -61,16 +64,28 @@ export default defineSource<Config, Slice>({
     using db = await open(context.config, context.trusted!.dataDir);
     const statement = prepared(db.database, slice, context);
     let batch: SourceRecord[] = [];
+    let bytes = 0;
     for (const row of statement) {
       context.trusted!.signal.throwIfAborted();
+      bytes += bytesOf(row);
       batch.push(recordOf(row, context.config));
-      if (batch.length < context.pageSize) continue;
+      if (batch.length < context.pageSize && bytes < PAGE_BYTES) continue;
       yield batch;
       batch = [];
+      bytes = 0;
     }
     yield batch;
   },
 });
+
+function bytesOf(row: Record<string, unknown>): number {
+  let bytes = 0;
+  for (const name in row) {
+    const value = row[name];
+    if (typeof value === "string" || value instanceof Uint8Array) bytes += value.length;
+  }
+  return bytes;
+}
 
 async function open(
   { path }: Config,

@@ -75,7 +75,12 @@ export async function openTrusted(
     read: async function* (slice) {
       let batch: RecordBatch = [];
       for await (const some of definition.read(sliceValue(slice), context)) {
-        for (const record of [some].flat()) batch.push(record as RecordBatch[number]);
+        if (Array.isArray(some)) {
+          // a page is as large as the module lets it be
+          if (some.length > 0) yield some as RecordBatch;
+          continue;
+        }
+        batch.push(some as RecordBatch[number]);
         if (batch.length < BATCH) continue;
         yield batch;
         batch = [];

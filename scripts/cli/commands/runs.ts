@@ -550,19 +550,24 @@ mapping or the data is wrong, correct it and request a new run.`,
       return request<Page>(api, `/api/etl/runs/${id}/quarantine?${query}`);
     };
     let { items, next, rules } = await pageAt(null);
+    // a page of long records has fewer than were asked for
+    let missing = all ? Infinity : limit - items.length;
+    const more = async () => {
+      if (!all) query.set("limit", String(missing));
+      const page = await pageAt(next);
+      missing -= page.items.length;
+      next = page.next;
+      return page.items;
+    };
     if (format !== undefined) {
       // page by page, so that millions need no memory
       for (let first = true;; first = false) {
         for (const line of exported(items, { format, first })) call.out.line(line);
-        if (!all || next === null) return EXIT.succeeded;
-        ({ items, next } = await pageAt(next));
+        if (missing <= 0 || next === null) return EXIT.succeeded;
+        items = await more();
       }
     }
-    while (all && next !== null) {
-      const page = await pageAt(next);
-      items = items.concat(page.items);
-      next = page.next;
-    }
+    while (missing > 0 && next !== null) items = items.concat(await more());
     if (call.flags.json) call.out.line(JSON.stringify({ items, rules }));
     else if (rules.length === 0) call.out.line(`Run ${id} has rejected no record.`);
     else print(call, { items, next, rules });
