@@ -2602,7 +2602,7 @@ declare
   result jsonb;
 begin
   select * into target from etl.datasets as d where d.dataset = propose_dataset_columns.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     perform etl.raise_problem('not-found',
       format('There is no dataset %s with a table. `etl dataset list` shows them.', dataset), '[]', 404);
@@ -2680,7 +2680,7 @@ declare
   result jsonb;
 begin
   select * into target from etl.datasets as d where d.dataset = profile_dataset.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     return null;
   end if;
@@ -2764,7 +2764,7 @@ declare
   made text;
 begin
   select * into target from etl.datasets as d where d.dataset = sample_dataset.dataset;
-  relation := to_regclass(quote_ident(target.schema_name) || '.' || quote_ident(target.table_name));
+  relation := etl.dataset_table(target.schema_name, target.table_name);
   if relation is null then
     perform etl.raise_problem('not-found', format('There is no dataset %s that a run has written. GET /api/datasets lists them.', dataset));
   end if;
@@ -2856,6 +2856,46 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   where c.oid = relation
 $$;
 comment on function etl.is_trusted(regclass) is 'whether this session may write into a table without running code of a role that has fewer rights';
+
+-- Refuses a run of a role that may not write into its table, nor make it where there is none: asked by what notes something of
+-- a dataset with the owner's rights.
+create or replace function etl.require_writer(run etl.runs) returns void
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := etl.find_table(run.schema_name, run.table_name);
+begin
+  perform etl.check_schema(run.schema_name);
+  if relation is null and not coalesce(
+      (select has_schema_privilege(session_user, n.oid, 'create') from pg_namespace as n where n.nspname = run.schema_name),
+      has_database_privilege(session_user, current_database(), 'create')) then
+    perform etl.raise_problem('missing-grant', format('%I.%I does not exist and role %I may not create it. As the owner of the schema: grant usage, create on schema %I to %I',
+      run.schema_name, run.table_name, session_user, run.schema_name, session_user));
+  elsif relation is not null and not has_table_privilege(session_user, relation, 'insert') then
+    perform etl.raise_problem('missing-grant', format('Role %I may not write into %I.%I. As its owner: grant insert on %I.%I to %I',
+      session_user, run.schema_name, run.table_name, run.schema_name, run.table_name, session_user));
+  end if;
+end $$;
+
+-- Whether this session may read from a relation without running code of a role that has fewer rights: what a view calls and the
+-- policies of row security run with the rights of whoever reads.
+create or replace function etl.is_harmless(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind in ('r', 'p', 'm', 'f') and not c.relrowsecurity or etl.is_trusted(c.oid) from pg_class as c where c.oid = relation
+$$;
+
+-- The table of a dataset, for what reads or, with `writes`, changes it; null where there is none. Refuses what would run code of
+-- others with rights that they do not have.
+create or replace function etl.dataset_table(schema_name text, table_name text, writes boolean default false) returns regclass
+language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  relation regclass := etl.find_table(schema_name, table_name);
+begin
+  if relation is not null and not (case when writes then etl.is_trusted(relation) else etl.is_harmless(relation) end) then
+    perform etl.raise_problem('destination-mismatch', format('%s belongs to another role than %I, and this session has the rights of %I: what is attached to it (triggers, policies, what a view calls) would run with them. Use a server with a role of its own (docs/database_role.md).',
+      relation, etl.owner(), etl.owner()));
+  end if;
+  return relation;
+end $$;
 
 -- The table of this name in a run's schema, where it is there and trusted, else the public one.
 create or replace function etl.home_of(schema_name text, table_name text, public_table regclass) returns text
@@ -3166,14 +3206,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
 $$;
 comment on function etl.own_table(text, text) is 'a table as a load sees it: columns with the types by which values are read, and what is unique';
 
--- What a server's role lacks to load into a table, as statements for its owner; null where it lacks nothing.
-create or replace function etl.own_table_grants(relation regclass, role_name text) returns text
+-- Whether a run takes rows out of its table.
+create or replace function etl.deletes_rows(params jsonb) returns boolean
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select coalesce(params ->> 'write' = 'replace' or params ->> 'write' = 'mirror' and params ->> 'on_missing' is distinct from 'mark', false)
+    or coalesce(params -> 'deleted', 'null') <> 'null'
+$$;
+
+-- What a server's role lacks to load into a table, as statements for its owner; null where it lacks nothing. `deletes`: rows are
+-- to be taken out of it, too.
+drop function if exists etl.own_table_grants(regclass, text);
+create or replace function etl.own_table_grants(relation regclass, role_name text, deletes boolean default false) returns text
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   select nullif(concat_ws('; ',
     case when not has_schema_privilege(role_name, c.relnamespace, 'usage') then format('grant usage on schema %I to %I', n.nspname, role_name) end,
     (select format('grant %s on %I.%I to %I', string_agg(p.privilege, ', ' order by p.place), n.nspname, c.relname, role_name)
-      from (values (1, 'select'), (2, 'insert'), (3, 'update')) as p (place, privilege)
-      where not has_table_privilege(role_name, c.oid, p.privilege) having count(*) > 0),
+      from (values (1, 'select'), (2, 'insert'), (3, 'update'), (4, 'delete')) as p (place, privilege)
+      where (p.privilege <> 'delete' or deletes) and not has_table_privilege(role_name, c.oid, p.privilege) having count(*) > 0),
     (select string_agg(format('grant usage on sequence %s to %I', s.oid::regclass, role_name), '; ')
       from pg_depend as d join pg_class as s on s.oid = d.objid and s.relkind = 'S'
       where d.refobjid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'a'
@@ -3199,7 +3248,7 @@ declare
     select from jsonb_array_elements(known #> '{keys,0}') as k
     join jsonb_array_elements(known -> 'columns') as c on c.value -> 'name' = k.value where (c.value -> 'generated')::boolean));
   ddl text := etl.metadata_ddl(relation, params #> '{source,version}' is not null, keyless);
-  grants text := etl.own_table_grants(relation, loader::text);
+  grants text := etl.own_table_grants(relation, loader::text, etl.deletes_rows(params));
   told text;
 begin
   if known is null or etl.lacks_of_events(relation) is null then
@@ -3254,11 +3303,12 @@ end $$;
 comment on function etl.add_metadata_columns(uuid, boolean, boolean) is 'gives a table of the user''s own the columns of a run, with the rights of whoever asks';
 
 -- Refuses a table of the user's own that this session must not write, or that has changed under its dataset.
-create or replace function etl.check_own_table(schema_name text, table_name text) returns void
+drop function if exists etl.check_own_table(text, text);
+create or replace function etl.check_own_table(schema_name text, table_name text, params jsonb) returns void
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   relation regclass := etl.find_table(schema_name, table_name);
-  lost text;
+  grants text := etl.own_table_grants(relation, current_user::text, etl.deletes_rows(params));
 begin
   if relation is null then
     perform etl.raise_problem('destination-mismatch', format('%I.%I no longer exists: it was its owner''s table, which runs do not create.', schema_name, table_name));
@@ -3267,8 +3317,8 @@ begin
       relation, etl.owner(), etl.owner()));
   elsif not etl.is_typed(relation) then
     perform etl.raise_problem('destination-mismatch', format('%s lacks columns of a run. As its owner: %s', relation, etl.metadata_ddl(relation, false, false)));
-  elsif etl.own_table_grants(relation, current_user::text) is not null then
-    perform etl.raise_problem('missing-grant', format('Role %I may not load into %s. As its owner: %s', current_user, relation, etl.own_table_grants(relation, current_user::text)));
+  elsif grants is not null then
+    perform etl.raise_problem('missing-grant', format('Role %I may not load into %s. As its owner: %s', current_user, relation, grants));
   end if;
 end $$;
 
@@ -3622,6 +3672,7 @@ begin
   if relation is not null and not has_table_privilege(session_user, relation, 'insert') then
     perform etl.raise_problem('missing-grant', format('Role %I may not change %s. As an owner: grant insert on %s to %I', session_user, dataset, relation, session_user));
   end if;
+  relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   select coalesce(jsonb_agg(a.value || jsonb_build_object('type', etl.plain_type(a.value ->> 'type'))), '[]') into fresh from jsonb_array_elements(coalesce(add, '[]')) as a
   where not exists (select from jsonb_array_elements(target.declared -> 'columns') as c where c.value ->> 'path' = a.value ->> 'path');
   select string_agg(format('%s: a column has a type of text, integer, numeric, numeric(p,s), boolean, date, timestamptz or jsonb, not %s', a.value ->> 'name', a.value ->> 'type'), '; ')
@@ -3633,6 +3684,9 @@ begin
   left join jsonb_array_elements(target.declared -> 'columns') as c on c.value ->> 'name' = t.name
   where c.value is null or (c.value ->> 'type', etl.plain_type(t.type)) not in (('integer', 'numeric'), ('date', 'timestamptz'))
     and not (c.value ->> 'type' like 'numeric(%' and etl.plain_type(t.type) = 'numeric') and c.value ->> 'type' <> etl.plain_type(t.type);
+  if jsonb_array_length(target.declared -> 'columns') + jsonb_array_length(fresh) > 1500 then
+    wrong := format('A typed table has at most 1,500 columns, and %s would have %s.', dataset, jsonb_array_length(target.declared -> 'columns') + jsonb_array_length(fresh));
+  end if;
   if wrong <> '' then
     perform etl.raise_problem('invalid-conf', wrong);
   end if;
@@ -3835,7 +3889,7 @@ declare
   by_column text;
 begin
   select * into target from etl.datasets as d where d.dataset = distribute_dataset.dataset for update;
-  relation := etl.find_table(target.schema_name, target.table_name);
+  relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   if relation is null then
     perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows the datasets.', dataset), status => 404);
   end if;
@@ -4016,7 +4070,8 @@ begin
 end $$;
 
 -- The private fields of a run: what its dataset has declared for its source, else what the run says, which it declares. What
--- holds is noted in the run. `mark` tells which secret the server hashes with. Runs as the owner of schema etl.
+-- holds is noted in the run. `mark` tells which secret the server hashes with. Runs as the owner of schema etl, for whoever
+-- may write into the table.
 create or replace function etl.declare_private_fields(run_id uuid, mark text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -4036,6 +4091,7 @@ begin
     return asked;
   end if;
   if not run.dry_run then
+    perform etl.require_writer(run);
     insert into etl.datasets (dataset, schema_name, table_name) values (named, run.schema_name, run.table_name) on conflict do nothing;
     perform from etl.datasets as d where d.dataset = named for update;
     known := etl.private_of(named, owner);
@@ -4125,15 +4181,18 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select case when declared -> 'history' = 'true' then (declared -> 'key') - (-1) else declared -> 'key' end
 $$;
 
--- Whether a dataset has rows, or columns that are declared.
+-- Whether a dataset has rows, or columns that are declared. Into what is no table, or one that runs code of others with the
+-- rights of whoever looks (policies, views), it does not look: etl.check_destination refuses it.
 create or replace function etl.has_rows(target etl.datasets) returns boolean
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
-  relation regclass := to_regclass(format('%I.%I', target.schema_name, target.table_name));
+  relation regclass := etl.find_table(target.schema_name, target.table_name);
   found_one boolean;
 begin
-  if target.declared is not null or relation is null then
-    return target.declared is not null;
+  if target.declared is not null then
+    return true;
+  elsif not coalesce((select c.relkind in ('r', 'p') from pg_class as c where c.oid = relation) and etl.is_harmless(relation), false) then
+    return false;
   end if;
   execute format('select exists (select from %s)', relation) into found_one;
   return found_one;
@@ -4184,9 +4243,9 @@ begin
 end $$;
 
 -- Notes that a dataset keeps a history, for a run that writes one; refuses a run that does not write as its dataset does by now.
--- Runs as the owner of schema etl.
+-- Runs as the owner of schema etl, for whoever may write into the table.
 create or replace function etl.declare_history(run_id uuid) returns void
-language plpgsql security definer set search_path = pg_catalog, etl, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, etl, pg_temp set lock_timeout = '2s' as $$
 declare
   run etl.runs;
   errors jsonb;
@@ -4198,6 +4257,7 @@ begin
     return;
   end if;
   if not run.dry_run then
+    perform etl.require_writer(run);
     insert into etl.datasets (dataset, schema_name, table_name) values (named, run.schema_name, run.table_name) on conflict do nothing;
     perform from etl.datasets as d where d.dataset = named for update;
   end if;
@@ -4217,17 +4277,38 @@ begin
 end $$;
 comment on function etl.declare_history(uuid) is 'notes that a dataset keeps every version of its keys';
 
+-- Whether a view is one of a dataset's history and belongs to this installation, so that nothing else is replaced or dropped.
+create or replace function etl.is_history_view(relation regclass) returns boolean
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select c.relkind = 'v' and (c.relowner = e.nspowner or pg_has_role(e.nspowner, c.relowner, 'usage'))
+    and coalesce(obj_description(c.oid, 'pg_class'), '') in ('each version of a key, and from when to when it held', 'the version of each key that holds now')
+  from pg_class as c cross join pg_namespace as e where c.oid = relation and e.nspname = 'etl'
+$$;
+
 create or replace function etl.drop_history_views(schema_name text, table_name text) returns void
-language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  each text;
+  dependents text;
 begin
-  execute format('drop view if exists %I.%I, %I.%I', schema_name, table_name || '_current', schema_name, table_name || '_history');
+  foreach each in array array[table_name || '_current', table_name || '_history'] loop
+    if etl.is_history_view(etl.find_table(schema_name, each)) then
+      execute format('drop view %I.%I', schema_name, each);
+    end if;
+  end loop;
+exception when dependent_objects_still_exist then
+  get stacked diagnostics dependents = pg_exception_detail;
+  perform etl.raise_problem('conflict', format('The views of the history of %I.%I would have to be dropped, and other things are built on them: %s. Drop them first and make them again afterwards.',
+    schema_name, table_name, replace(dependents, E'\n', '; ')), status => 409);
 end $$;
 
 -- Makes the views of a history: each version with valid_from, valid_to (null: none follows) and is_current, and those that hold now.
+-- Views that are as they should be are left alone: whoever reads one would hold up each run. With security_invoker a reader needs
+-- the right to read the table, and row security asks about him, so that the views themselves may be open to everybody.
 create or replace function etl.make_history_views(schema_name text, table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp set client_min_messages = warning as $$
 declare
-  relation regclass := to_regclass(format('%I.%I', schema_name, table_name));
+  relation regclass := etl.find_table(schema_name, table_name);
   declared jsonb := (select d.declared from etl.datasets as d where d.dataset = make_history_views.schema_name || '.' || make_history_views.table_name);
   history text := format('%I.%I', schema_name, table_name || '_history');
   present text := format('%I.%I', schema_name, table_name || '_current');
@@ -4237,7 +4318,22 @@ declare
   version_type text;
   each text;
 begin
-  if relation is null then
+  if not coalesce((select c.relkind in ('r', 'p') from pg_class as c where c.oid = relation), false) then
+    return;
+  end if;
+  foreach each in array array[history, present] loop
+    if to_regclass(each) is not null and not etl.is_history_view(to_regclass(each)) then
+      perform etl.raise_problem('conflict', format('%s exists and is no view of a history. Give it another name.', each), status => 409);
+    end if;
+  end loop;
+  if not exists (
+      select from (values (history), (present)) as v (name)
+      where to_regclass(v.name) is null
+        or not exists (select from pg_class as c where c.oid = to_regclass(v.name) and 'security_invoker=true' = any (c.reloptions))
+        or exists (select from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+          and not exists (select from pg_attribute as s where s.attrelid = to_regclass(v.name) and s.attname = a.attname)))
+    and exists (select from pg_depend as d join pg_rewrite as r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+      where r.ev_class = to_regclass(history) and d.refobjid = relation) then
     return;
   end if;
   if declared is null then
@@ -4265,16 +4361,23 @@ begin
       perform etl.raise_problem('invalid-conf', format('A history has its own columns valid_from, valid_to and is_current, and the records also have %s. Rename it in a transform.', each));
     end if;
   end if;
-  execute format('create or replace view %s as select %s%s as valid_from, lead(%s) over w as valid_to, lead(%s) over w is null as is_current, t.*
+  execute format('create or replace view %s with (security_invoker = true) as select %s%s as valid_from, lead(%s) over w as valid_to, lead(%s) over w is null as is_current, t.*
     from %s as t window w as (partition by %s order by %s)', history, extra, begins, begins, begins, relation, keys, begins);
-  execute format('create or replace view %s as select h.* from %s as h where h.is_current', present, history);
+  execute format('create or replace view %s with (security_invoker = true) as select h.* from %s as h where h.is_current', present, history);
   execute format('comment on view %s is %L', history, 'each version of a key, and from when to when it held');
   execute format('comment on view %s is %L', present, 'the version of each key that holds now');
-  for each in select r.rolname from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name loop
-    execute format('grant select on %s, %s to %I', history, present, each);
-  end loop;
-exception when wrong_object_type or invalid_table_definition then
-  perform etl.raise_problem('conflict', format('%s or %s exists and is none of a history: %s. Give it another name.', history, present, sqlerrm), status => 409);
+  execute format('grant select on %s, %s to public', history, present);
+exception
+  when wrong_object_type or invalid_table_definition then
+    perform etl.raise_problem('conflict', format('%s or %s exists and is none of a history: %s. Give it another name.', history, present, sqlerrm), status => 409);
+  when insufficient_privilege then
+    perform etl.raise_problem('missing-grant', format('The views of the history of %s cannot be made (%s). As the owner of the schema: grant usage, create on schema %I to %I',
+      relation, sqlerrm, schema_name, current_user));
+  when lock_not_available then
+    -- somebody reads a view that is of an earlier form: the next run makes it anew
+    if to_regclass(history) is null or to_regclass(present) is null then
+      perform etl.raise_problem('conflict', format('%s is in use just now, so its views cannot be made. Try again when the queries on it have ended.', relation), status => 409);
+    end if;
 end $$;
 
 -- sql/runs/ways_to_write.sql
@@ -7606,7 +7709,10 @@ begin
     where n.nspname = schema_name and has_schema_privilege(n.oid, 'usage') and c.relkind in ('r', 'p') and pg_get_userbyid(c.relowner) = etl.owner()
       and (i.inhparent is not null
         or c.oid in ('public.etl_improved_audit'::regclass, 'public.etl_improved_metrics'::regclass)
-        or c.relname = table_name and (etl.is_typed(c.oid) or etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)))
+        -- a table of the user's own is granted by its owner, as far as it pleases
+        or c.relname = table_name and not exists (select from etl.datasets as d
+            where d.schema_name = n.nspname and d.table_name = c.relname and (d.declared -> 'own')::boolean)
+          and (etl.is_typed(c.oid) or etl.lacks_of_events(c.oid) is null and etl.has_event_key(c.oid)))
   loop
     -- what was once written into an audit table stays as it is until etl.delete_audit deletes it with its time
     if relation.is_audit then
@@ -7911,6 +8017,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.distribute_dataset', 'server', 'execute'),
     ('function', 'etl.distributed_datasets', 'server', 'execute'),
     ('function', 'etl.distribution_column', 'server', 'execute'),
+    ('function', 'etl.deletes_rows', 'server', 'execute'),
     ('function', 'etl.find_table', 'server', 'execute'),
     ('function', 'etl.is_key', 'server', 'execute'),
     ('function', 'etl.loads_own', 'server', 'execute'),
@@ -7933,6 +8040,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.declare_history', 'server', 'execute'),
     ('function', 'etl.declared_key', 'server', 'execute'),
     ('function', 'etl.has_rows', 'server', 'execute'),
+    ('function', 'etl.is_history_view', 'server', 'execute'),
+    ('function', 'etl.dataset_table', 'server', 'execute'),
+    ('function', 'etl.is_harmless', 'server', 'execute'),
     ('function', 'etl.history_errors', 'server', 'execute'),
     ('function', 'etl.drop_private_upload', 'server', 'execute'),
     ('function', 'etl.is_within', 'server', 'execute'),
@@ -8147,7 +8257,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('2eb3fd3794682f60e18d6e662079a123c4b2ec20a0a338a5e3ef35d5c11f6b0a')
+insert into etl.setups (checksum) values ('f3bf778462550842402d2d9bc5170da08e197955f00b120a328dc326ca398d4c')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8155,4 +8265,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"2eb3fd3794682f60e18d6e662079a123c4b2ec20a0a338a5e3ef35d5c11f6b0a","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"f3bf778462550842402d2d9bc5170da08e197955f00b120a328dc326ca398d4c","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -50,7 +50,7 @@ declare
   by_column text;
 begin
   select * into target from etl.datasets as d where d.dataset = distribute_dataset.dataset for update;
-  relation := etl.find_table(target.schema_name, target.table_name);
+  relation := etl.dataset_table(target.schema_name, target.table_name, writes => true);
   if relation is null then
     perform etl.raise_problem('not-found', format('There is no dataset %s with a table. `etl dataset list` shows the datasets.', dataset), status => 404);
   end if;
