@@ -115,7 +115,10 @@ export class Problem extends Error {
       detail: withoutSecrets(this.message),
       ...(this.errors.length > 0
         ? {
-          errors: this.errors.map((error) => ({ ...error, message: withoutSecrets(error.message) })),
+          errors: this.errors.map((error) => ({
+            ...error,
+            message: withoutSecrets(error.message),
+          })),
         }
         : {}),
       ...this.extra,
