@@ -114,7 +114,6 @@ export async function forgetKey(
 ): Promise<Forgotten> {
   const options = { retry: { attempts: 1, initialMs: 0 }, statementTimeoutMs: 0 };
   return await connection.transaction(options, async (client) => {
-    await client.query("set local lock_timeout = '5s'");
     const target = await datasetToForget(client, dataset);
     if (target === null) {
       throw new Problem("not-found", {

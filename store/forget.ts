@@ -12,10 +12,12 @@ export interface ForgettingDataset {
   private: Record<string, { exclude: string[]; hash: string[] }> | null;
 }
 
+/** Null where there is none. Nothing that follows in the transaction waits long for a lock that a client holds. */
 export async function datasetToForget(
   client: Client,
   dataset: string,
 ): Promise<ForgettingDataset | null> {
+  await client.query("set local lock_timeout = '5s'");
   const { rows } = await client.query<ForgettingDataset>(
     `select schema_name, table_name, declared, history, private from etl.datasets where dataset = $1`,
     [dataset],
