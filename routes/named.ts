@@ -103,7 +103,21 @@ function checkVariable(name: string, value: unknown): void {
   if (kind === "etl_improved") return void parseConf({ [parameter]: value });
   const schema = kind === "etl_consumer" ? consumerSchema.partial() : maintenanceConfSchema;
   const { error } = schema.safeParse({ [parameter]: value }, { reportInput: true });
-  if (!error) return;
+  if (!error) {
+    if (
+      kind === "etl_maintenance" && value !== -1 && !(Number(value) >= 7 && Number(value) <= 1095)
+    ) {
+      // a request of maintenance with it is refused in the same words
+      throw confProblem([{
+        field: parameter,
+        value,
+        code: "not-accepted",
+        message: "is not a retention: 7 to 1,095 days, or -1 to keep for ever",
+        expected: "7 to 1095, or -1",
+      }]);
+    }
+    return;
+  }
   const known = Object.keys(schema.shape);
   throw confProblem(issueErrors(error.issues, () => known));
 }

@@ -140,7 +140,7 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
   const remedy = code === "25006"
     ? standby
       ? "This is a standby: set up the primary; replication does the rest."
-      : `The database accepts no writes from role ${role}: alter role ${user} reset default_transaction_read_only, ` +
+      : `The database takes no writes from role ${role}: alter role ${user} reset default_transaction_read_only, ` +
         `or alter database ${name} reset default_transaction_read_only.`
     : owner !== null && owner !== role
     ? `The schema etl belongs to role ${owner}: run setup-db with its connection string, and add --role ${role} ` +

@@ -205,6 +205,18 @@ ${GENERATED}${BEGINNING}`,
     perform public.refresh_etl_mvs();
   end if;
 end $$;
+-- etl_setup.sql makes views that are gone; who could read them is not known then
+do $$
+declare
+  lost text;
+begin
+  select string_agg(distinct format('grant select on public.%I to %s', g.view_name, g.grantee), '; ') into lost
+  from pg_temp.etl_view_grants as g where to_regclass('public.' || quote_ident(g.view_name)) is null;
+  drop table pg_temp.etl_view_grants;
+  if lost is not null then
+    raise warning 'Run etl_setup.sql, which creates the views again, then grant them again: %', lost;
+  end if;
+end $$;
 `,
     END,
   ].join("\n");

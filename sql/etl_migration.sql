@@ -133,6 +133,13 @@ end $$;
 -- where they are, without being rewritten; audit, metrics and alerts are set aside in schema etl_original, and take_over.sql
 -- copies their rows into ours. A table of a third shape is refused, saying what differs, before anything is changed. Where
 -- there is nothing of the kind, nothing happens.
+-- Dashboards go on reading views that are dropped here, or by a migration, and made again: closing.sql grants them again.
+create temp table if not exists etl_view_grants (view_name text, privilege text, grantee text);
+insert into pg_temp.etl_view_grants
+select c.relname, a.privilege_type, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+from pg_class as c cross join lateral aclexplode(c.relacl) as a
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm') and a.grantee <> c.relowner and a.privilege_type = 'SELECT'
+  and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily');
 do $etl_original$
 declare
   -- what ours is called, by what the original calls it
@@ -474,6 +481,18 @@ end $etl_original$;
 do $$ begin
   if to_regprocedure('public.refresh_etl_mvs()') is not null then
     perform public.refresh_etl_mvs();
+  end if;
+end $$;
+-- etl_setup.sql makes views that are gone; who could read them is not known then
+do $$
+declare
+  lost text;
+begin
+  select string_agg(distinct format('grant select on public.%I to %s', g.view_name, g.grantee), '; ') into lost
+  from pg_temp.etl_view_grants as g where to_regclass('public.' || quote_ident(g.view_name)) is null;
+  drop table pg_temp.etl_view_grants;
+  if lost is not null then
+    raise warning 'Run etl_setup.sql, which creates the views again, then grant them again: %', lost;
   end if;
 end $$;
 

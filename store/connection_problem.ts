@@ -34,7 +34,7 @@ const REASONS: [RegExp, string, string | ((dsn: string) => string)][] = [
   ],
   [
     /^25006$/,
-    "it accepts no writes: a standby, or default_transaction_read_only is on for it or this role",
+    "it takes no writes: a standby, or default_transaction_read_only is on for it or this role",
     (dsn) =>
       `name the primary, or all hosts with target_session_attrs=read-write; or: alter role ${
         roleOf(dsn)

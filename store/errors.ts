@@ -62,7 +62,7 @@ const TABLE: [pattern: RegExp, kind: "outage" | "conflict", words: string][] = [
   [/^53200$/, "outage", "the database is out of memory"],
   [/^53300$/, "outage", "all connections of the database are in use"],
   [/^53/, "outage", "the database is short of resources"],
-  [/^25006$/, "outage", "the database accepts no writes now (a standby, or read-only)"],
+  [/^25006$/, "outage", "the database takes no writes now (a standby, or read-only)"],
   [/^57P01$/, "outage", "the connection was ended, or the database is shutting down"],
   [/^57P02$/, "outage", "the database has crashed and starts again"],
   [/^57P03$/, "outage", "the database is starting up or shutting down"],

@@ -153,7 +153,7 @@ begin
       from public.v_etl_latest_metrics as m),
     'daily', coalesce((select jsonb_agg(jsonb_build_object('day', d.day, 'runs', d.runs, 'total_rows', d.total_rows,
         'ratio_avg', d.ratio_avg, 'low_ratio_count', d.low_ratio_count) order by d.day)
-      from public.mv_etl_metrics_daily as d where d.day > (now() at time zone 'UTC')::date - 7), '[]'),
+      from public.mv_etl_metrics_daily as d where d.runs > 0 and d.day > (now() at time zone 'UTC')::date - 7), '[]'),
     'alerts', coalesce((select jsonb_object_agg(a.kind, a.alerts) from (
       select k.kind, count(*) as alerts from public.etl_improved_alerts as k
       where k.created_at > now() - interval '24 hours' group by k.kind) as a), '{}'),

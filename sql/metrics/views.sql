@@ -38,24 +38,24 @@ begin
       select
         -- the original's columns, in its order; dry runs are counted, and in no other figure
         count(*) as num_runs,
-        (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+        coalesce(sum(total_rows) filter (where not dry_run), 0)::bigint as total_rows_sum,
         (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
-        (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+        coalesce(sum(expected_rows) filter (where not dry_run), 0)::bigint as expected_rows_sum,
         (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
         avg(ratio) filter (where not dry_run) as ratio_avg,
         min(ratio) filter (where not dry_run) as ratio_min,
         max(ratio) filter (where not dry_run) as ratio_max,
         count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
         count(*) filter (where dry_run) as dry_run_count,
-        (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+        coalesce(sum(num_chunks) filter (where not dry_run), 0)::bigint as chunks_sum,
         max(created_at) as last_run_at,
         -- ours
         count(*) filter (where not dry_run) as runs,
-        (sum(total_rows) filter (where not dry_run))::bigint as total_rows
+        coalesce(sum(total_rows) filter (where not dry_run), 0)::bigint as total_rows
       from public.etl_improved_metrics
       where replay_of is null and ratio is not null
         and created_at >= c.day::timestamp at time zone 'UTC' and created_at < (c.day + 1)::timestamp at time zone 'UTC') as m
-    where m.runs > 0;
+    where m.num_runs > 0;
   end if;
   with gone as (delete from etl.days_changed where of = 'alerts' returning day)
   select array_agg(distinct g.day) into days from gone as g;

@@ -42,3 +42,14 @@ begin
       etl.owner(), foreign_tables));
   end if;
 end $$;
+
+-- Who could read the views before can read them now.
+do $$
+declare
+  granted record;
+begin
+  for granted in select * from pg_temp.etl_view_grants loop
+    execute format('grant %s on public.%I to %s', granted.privilege, granted.view_name, granted.grantee);
+  end loop;
+  drop table pg_temp.etl_view_grants;
+end $$;

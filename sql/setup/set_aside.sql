@@ -2,6 +2,13 @@
 -- where they are, without being rewritten; audit, metrics and alerts are set aside in schema etl_original, and take_over.sql
 -- copies their rows into ours. A table of a third shape is refused, saying what differs, before anything is changed. Where
 -- there is nothing of the kind, nothing happens.
+-- Dashboards go on reading views that are dropped here, or by a migration, and made again: closing.sql grants them again.
+create temp table if not exists etl_view_grants (view_name text, privilege text, grantee text);
+insert into pg_temp.etl_view_grants
+select c.relname, a.privilege_type, case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end
+from pg_class as c cross join lateral aclexplode(c.relacl) as a
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm') and a.grantee <> c.relowner and a.privilege_type = 'SELECT'
+  and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily');
 do $etl_original$
 declare
   -- what ours is called, by what the original calls it

@@ -196,7 +196,8 @@ export async function beginSnapshot(client: Client, takenAt: Date): Promise<Mani
   if (!rows[0]!.ready) {
     throw new Problem("unavailable", {
       detail:
-        "There is nothing to back up: the database is not set up for etl-improved. Run `deno task setup-db` first.",
+        "The database is not set up for etl-improved, so this backup would hold nothing of it. Back up other tables, such as those of the Airflow " +
+          "system, with pg_dump; then run `deno task setup-db`.",
     });
   }
   let known = await readManifest(client, takenAt);

@@ -92,7 +92,7 @@ Deno.test("a wrong token is refused on the page, in the viewer's language", asyn
     const answer = await signIn(engine, token);
     assert.equal(answer.status, 401);
     assert.equal(answer.headers.get("set-cookie"), null);
-    assert.match(await answer.text(), /not known here, has expired or was revoked/);
+    assert.match(await answer.text(), /unknown, expired or revoked/);
   }
   const spanish = await engine.request("/etl/sign-in", {
     method: "POST",

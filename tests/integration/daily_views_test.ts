@@ -5,17 +5,17 @@ import { testDatabase } from "../helpers/postgres.ts";
 
 /** What the views have to show, computed from everything. */
 const METRICS = `select (created_at at time zone 'UTC')::date as day, count(*) as num_runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows_sum,
+  coalesce(sum(total_rows) filter (where not dry_run), 0)::bigint as total_rows_sum,
   (avg(total_rows) filter (where not dry_run))::double precision as total_rows_avg,
-  (sum(expected_rows) filter (where not dry_run))::bigint as expected_rows_sum,
+  coalesce(sum(expected_rows) filter (where not dry_run), 0)::bigint as expected_rows_sum,
   (avg(expected_rows) filter (where not dry_run))::double precision as expected_rows_avg,
   avg(ratio) filter (where not dry_run) as ratio_avg, min(ratio) filter (where not dry_run) as ratio_min,
   max(ratio) filter (where not dry_run) as ratio_max, count(*) filter (where low_ratio and not dry_run) as low_ratio_count,
-  count(*) filter (where dry_run) as dry_run_count, (sum(num_chunks) filter (where not dry_run))::bigint as chunks_sum,
+  count(*) filter (where dry_run) as dry_run_count, coalesce(sum(num_chunks) filter (where not dry_run), 0)::bigint as chunks_sum,
   max(created_at) as last_run_at, count(*) filter (where not dry_run) as runs,
-  (sum(total_rows) filter (where not dry_run))::bigint as total_rows
+  coalesce(sum(total_rows) filter (where not dry_run), 0)::bigint as total_rows
   from public.etl_improved_metrics where replay_of is null and ratio is not null
-  group by 1 having count(*) filter (where not dry_run) > 0`;
+  group by 1`;
 const ALERTS = `select (created_at at time zone 'UTC')::date as day, kind, count(*) as alert_count,
   max(created_at) as last_alert_at, count(*) as alerts from public.etl_improved_alerts group by 1, 2`;
 

@@ -143,7 +143,7 @@ Deno.test("doctor sees a schema that is missing, incomplete or of another versio
   await installation.sql("alter table etl.run_logs rename to hidden");
   assert.match(
     found(await installation.examine(), "schema", "fail"),
-    /not there: etl\.run_logs.*setup-db/,
+    /missing: etl\.run_logs.*setup-db/,
   );
   await installation.sql("alter table etl.hidden rename to run_logs");
   await installation.sql(

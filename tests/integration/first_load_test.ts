@@ -166,7 +166,7 @@ Deno.test("a first load that its server did not end is ended by housekeeping, an
   await finishRun(engine.sql, run, { state: "failed", error, stages: [] });
   const refused = await engine.runToEnd(others(3, 0));
   assert.equal(refused.error?.type, "/api/problems/conflict");
-  assert.match(refused.error!.detail, /Delete what stands there twice \(.*twice/);
+  assert.match(refused.error!.detail, /Delete the duplicates \(.*twice/);
   await engine.sql.unsafe(`delete from ${TABLE}`);
   await removeLeftovers(engine.deps.sql, engine.config.spoolDir);
   assert.deepEqual((await indexes(engine)).definitions, before.definitions);

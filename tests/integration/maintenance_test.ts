@@ -185,14 +185,23 @@ Deno.test("a retention is 7 to 1,095 days or -1: others are refused, stored ones
     }
   }
   assert.equal(await counted(sql, "etl.maintenance_runs"), 0);
-  await sql`insert into etl.variables (name, value) values ('etl_maintenance__retention_days_events', '0')`;
+  const name = "etl_maintenance__retention_days_events";
+  const put = async (value: number) =>
+    await engine.request(`/api/variables/${name}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ value }),
+    });
+  assert.match((await (await put(3)).json()).detail, /7 to 1,095 days, or -1/);
+  assert.deepEqual([(await put(-1)).ok, (await put(400)).ok], [true, true]);
+  await sql`update etl.variables set value = '0' where name = ${name}`;
   await sql`update etl.param_schema set maintenance_environment = '{"retention_days_alerts": 5000}'`;
   const view = await maintain(engine, {});
   assert.equal(view.params.retention_days_events, 7);
   assert.equal(view.params.retention_days_alerts, 1095);
-  assert.match(view.origins.retention_days_events!, /^variable, which says 0/);
-  assert.match(view.tasks[3]!.warnings[0]!, /variable, which says 0.*; 7 days are taken/);
-  assert.match(view.tasks[2]!.warnings[0]!, /environment, which says 5000/);
+  assert.match(view.origins.retention_days_events!, /^variable, with the value 0/);
+  assert.match(view.tasks[3]!.warnings[0]!, /variable, with the value 0.*; 7 days are taken/);
+  assert.match(view.tasks[2]!.warnings[0]!, /environment, with the value 5000/);
   assert.equal(await counted(sql, "public.etl_improved_events"), 5);
 });
 

@@ -95,7 +95,7 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
   );
   const reader = `reader_${crypto.randomUUID().slice(0, 8)}`;
   await sql.query(
-    `create role ${reader}; grant select on public.etl_improved_metrics to ${reader}`,
+    `create role ${reader}; grant select on public.etl_improved_metrics, public.v_etl_latest_metrics, public.mv_etl_metrics_daily to ${reader}`,
   );
   try {
     const made = await setupDatabase(db.dsn);
@@ -104,8 +104,10 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
       (select sum(runs) from etl.metrics_totals)::integer as runs,
       (select sum(low_ratio_runs) from etl.metrics_totals)::integer as low,
       (select sum(runs) from public.mv_etl_metrics_daily)::integer as daily,
-      has_table_privilege('${reader}', 'public.etl_improved_metrics', 'select') as granted`);
-    assert.deepEqual(seen, { runs: 300, low: 29, daily: 299, granted: true });
+      has_table_privilege('${reader}', 'public.etl_improved_metrics', 'select') as granted,
+      has_table_privilege('${reader}', 'public.v_etl_latest_metrics', 'select')
+        and has_table_privilege('${reader}', 'public.mv_etl_metrics_daily', 'select') as views`);
+    assert.deepEqual(seen, { runs: 300, low: 29, daily: 299, granted: true, views: true });
     await using engine = await startEngine(t, { database: db });
     const history =
       await (await engine.request("/api/metrics/history?limit=500&run_label=daily_prod")).json();

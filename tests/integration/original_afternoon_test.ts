@@ -15,7 +15,7 @@ const ORIGINAL = await Deno.readTextFile(
 const EXPORTED = {
   etl_improved__batch_size: "700",
   etl_improved__enforce_ge: "False",
-  etl_improved__mlflow_enable: "True",
+  etl_improved__mlflow_enable: "TRUE",
   etl_improved__mlflow_experiment: "nightly",
   etl_improved__min_acceptance_ratio: { value: "0.9", description: "as agreed" },
   etl_consumer__trend_window: "14",

@@ -244,11 +244,11 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
   const other = (more: object, field: string, told: RegExp, source: object = {}) =>
     refused({ table_name: "others", ...more }, field, told, source);
   await other({ exclude: ["id"] }, "exclude", /a key may be hashed/);
-  await other({ exclude: ["a"] }, "exclude", /needs as it is \(key\)/, { key: "a.b" });
+  await other({ exclude: ["a"] }, "exclude", /needs unchanged \(key\)/, { key: "a.b" });
   await other({ hash: ["at"] }, "hash", /occurred_at/, { occurred_at: { field: "at" } });
   await other({ hash: ["v"] }, "hash", /version/, { version: "v" });
   await other({ exclude: ["a"], hash: ["a.b"] }, "hash", /leaves out/);
-  await other({ hash: ["n"] }, "hash", /source.columns makes a integer/, {
+  await other({ hash: ["n"] }, "hash", /source.columns declares as integer/, {
     columns: { n: "integer" },
   });
 

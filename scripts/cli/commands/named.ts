@@ -247,7 +247,7 @@ configuration sets the parameter; etl_maintenance__<parameter> does the same for
     "etl variable set etl_improved__batch_size 1000",
     "etl variable show etl_improved__batch_size",
     "etl variable delete etl_improved__batch_size",
-    "airflow variables export - | etl variable import -",
+    "etl variable import variables.json",
   ],
   actions: { import: { needs: "a file, or - for the standard input", run: importVariables } },
   columns: [{ title: "VALUE", maxWidth: 60 }],
@@ -273,7 +273,7 @@ async function importVariables(call: Call, path?: string): Promise<ExitCode> {
   const exported: unknown = await readJsonFile(call, path!);
   if (typeof exported !== "object" || exported === null || Array.isArray(exported)) {
     throw new UsageError(
-      `${path} is no JSON object of variables, as \`airflow variables export\` writes it`,
+      `${path} is not a JSON object of variables, as \`airflow variables export\` writes it`,
     );
   }
   const api = await call.connect();
@@ -319,8 +319,8 @@ async function importVariables(call: Call, path?: string): Promise<ExitCode> {
 
 /** A text of Airflow as the parameter takes it. */
 function importedValue(parameter: string, text: string): unknown {
-  if (text === "True" || text === "False") return text === "True";
-  return settingValue([parameter], text);
+  const truth = /^(?:(true)|false)$/i.exec(text);
+  return truth ? truth[1] !== undefined : settingValue([parameter], text);
 }
 
 export const pool = namedCommand({
