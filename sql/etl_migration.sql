@@ -55,9 +55,10 @@ end $etl_owner$;
 -- sql/setup/original_tables.sql
 -- Tables of the Airflow system that this project replaces, wherever they are: those of its own names in public, others
 -- by their columns where they have the same owner. kind is events, audit, metrics or alerts; differences says why a table
--- cannot be taken over. `deno task doctor` asks before the set-up what it will find.
+-- cannot be taken over, dependents what would be lost with a table whose rows are copied. `deno task doctor` asks before
+-- the set-up what it will find.
 create or replace function pg_temp.original_tables()
-returns table (relation regclass, schema_name text, table_name text, kind text, differences text, columns text)
+returns table (relation regclass, schema_name text, table_name text, kind text, differences text, columns text, dependents text)
 language plpgsql stable as $$
 declare
   -- what makes a table the original's, by our names; further columns are welcome, and kept
@@ -124,6 +125,22 @@ begin
     end if;
     select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) into columns
     from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
+    -- events stay where they are; the original's own views are made again
+    with recursive found as (
+      select relation::oid as oid
+      union
+      select r.ev_class from found as f
+      join pg_depend as d on d.refclassid = 'pg_class'::regclass and d.refobjid = f.oid and d.classid = 'pg_rewrite'::regclass
+      join pg_rewrite as r on r.oid = d.objid)
+    select string_agg(o.statement, '; ' order by o.statement) into dependents from (
+      select format('drop %s %s', case c.relkind when 'm' then 'materialized view' else 'view' end, c.oid::regclass) as statement
+      from found as f join pg_class as c on c.oid = f.oid
+      where c.oid <> relation and not (c.relnamespace = 'public'::regnamespace
+        and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily'))
+      union all
+      select format('alter table %s drop constraint %I', f.conrelid::regclass, f.conname) from pg_constraint as f
+      where f.contype = 'f' and f.confrelid = relation and f.conrelid <> relation) as o
+    where kind <> 'events';
     return next;
   end loop;
 end $$;
@@ -160,6 +177,12 @@ begin
       'status', 409, 'detail', refused, 'errors', '[]'::jsonb)::text;
   end loop;
   if not exists (select from pg_temp.original_tables()) then return; end if;
+  select string_agg(distinct t.dependents, '; ') into refused from pg_temp.original_tables() as t;
+  if refused is not null then
+    refused := format('Other objects depend on tables of the Airflow system whose rows are copied. Nothing was changed. Save their definitions, run %s, then run this again and create them again.', refused);
+    raise exception '%', refused using errcode = 'ET409', detail = jsonb_build_object('type', 'destination-mismatch',
+      'status', 409, 'detail', refused, 'errors', '[]'::jsonb)::text;
+  end if;
 
   -- times without a zone were written by Airflow in UTC
   perform set_config('timezone', 'UTC', true);
@@ -418,7 +441,8 @@ begin
               then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
             else md5(format('%%s %%s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
           o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
-          coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
+          -- a scrape shows no NaN
+          coalesce(case when o.ratio::double precision between 0 and 1e300 then o.ratio::double precision end, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
         from %1$s as o$sql$, each.old, case each.schema_name when 'public' then '' else each.schema_name || '.' end || 'etl_improved_metrics ');
       execute format($sql$
         insert into %s (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,

@@ -170,6 +170,8 @@ export interface OriginalTable {
   rows: number;
   /** Why it cannot be taken over; null where it can. */
   differences: string | null;
+  /** Statements that drop what depends on the table and would be lost; null where nothing does. */
+  dependents: string | null;
 }
 
 /** What a set-up would take over; `text` is sql/setup/original_tables.sql. */
@@ -179,12 +181,12 @@ export async function originalTables(client: Client, text: string): Promise<Orig
     await client.query("set local search_path = pg_catalog, pg_temp");
     await client.query(text);
     const { rows } = await client.query<OriginalTable & { estimate: number; relation: string }>(
-      `select format('%I.%I', t.schema_name, t.table_name) as name, t.kind, t.differences, t.relation::text as relation,
+      `select format('%I.%I', t.schema_name, t.table_name) as name, t.kind, t.differences, t.dependents, t.relation::text as relation,
         (select c.reltuples::float8 from pg_class as c where c.oid = t.relation) as estimate
       from pg_temp.original_tables() as t`,
     );
     const all: OriginalTable[] = [];
-    for (const { name, kind, differences, estimate, relation } of rows) {
+    for (const { name, kind, differences, dependents, estimate, relation } of rows) {
       let count = Math.round(estimate);
       // never analyzed
       if (estimate < 0) {
@@ -193,7 +195,7 @@ export async function originalTables(client: Client, text: string): Promise<Orig
         );
         count = counted.rows[0]!.n;
       }
-      all.push({ name, kind, differences, rows: count });
+      all.push({ name, kind, differences, dependents, rows: count });
     }
     return all;
   } finally {

@@ -90,8 +90,14 @@ async function original(client: Client, { projectDir }: DatabaseCheckOptions): P
     audit: "its rows become audit entries",
     alerts: "its rows become alerts",
   };
-  return found.map(({ name, kind, rows, differences }) =>
-    differences === null
+  return found.map(({ name, kind, rows, differences, dependents }) =>
+    differences === null && dependents !== null
+      ? fail(
+        "original",
+        `${name} would stop the set-up: other objects depend on it`,
+        `Save their definitions, then: ${dependents}. Create them again after deno task setup-db.`,
+      )
+      : differences === null
       ? warn(
         "original",
         `${name} is the Airflow system's (about ${rows.toLocaleString("en")} rows): ${

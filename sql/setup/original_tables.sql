@@ -1,8 +1,9 @@
 -- Tables of the Airflow system that this project replaces, wherever they are: those of its own names in public, others
 -- by their columns where they have the same owner. kind is events, audit, metrics or alerts; differences says why a table
--- cannot be taken over. `deno task doctor` asks before the set-up what it will find.
+-- cannot be taken over, dependents what would be lost with a table whose rows are copied. `deno task doctor` asks before
+-- the set-up what it will find.
 create or replace function pg_temp.original_tables()
-returns table (relation regclass, schema_name text, table_name text, kind text, differences text, columns text)
+returns table (relation regclass, schema_name text, table_name text, kind text, differences text, columns text, dependents text)
 language plpgsql stable as $$
 declare
   -- what makes a table the original's, by our names; further columns are welcome, and kept
@@ -69,6 +70,22 @@ begin
     end if;
     select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum) into columns
     from pg_attribute as a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
+    -- events stay where they are; the original's own views are made again
+    with recursive found as (
+      select relation::oid as oid
+      union
+      select r.ev_class from found as f
+      join pg_depend as d on d.refclassid = 'pg_class'::regclass and d.refobjid = f.oid and d.classid = 'pg_rewrite'::regclass
+      join pg_rewrite as r on r.oid = d.objid)
+    select string_agg(o.statement, '; ' order by o.statement) into dependents from (
+      select format('drop %s %s', case c.relkind when 'm' then 'materialized view' else 'view' end, c.oid::regclass) as statement
+      from found as f join pg_class as c on c.oid = f.oid
+      where c.oid <> relation and not (c.relnamespace = 'public'::regnamespace
+        and c.relname in ('v_etl_latest_metrics', 'v_etl_recent_alerts', 'mv_etl_metrics_daily', 'mv_etl_alerts_daily'))
+      union all
+      select format('alter table %s drop constraint %I', f.conrelid::regclass, f.conname) from pg_constraint as f
+      where f.contype = 'f' and f.confrelid = relation and f.conrelid <> relation) as o
+    where kind <> 'events';
     return next;
   end loop;
 end $$;

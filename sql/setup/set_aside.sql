@@ -29,6 +29,12 @@ begin
       'status', 409, 'detail', refused, 'errors', '[]'::jsonb)::text;
   end loop;
   if not exists (select from pg_temp.original_tables()) then return; end if;
+  select string_agg(distinct t.dependents, '; ') into refused from pg_temp.original_tables() as t;
+  if refused is not null then
+    refused := format('Other objects depend on tables of the Airflow system whose rows are copied. Nothing was changed. Save their definitions, run %s, then run this again and create them again.', refused);
+    raise exception '%', refused using errcode = 'ET409', detail = jsonb_build_object('type', 'destination-mismatch',
+      'status', 409, 'detail', refused, 'errors', '[]'::jsonb)::text;
+  end if;
 
   -- times without a zone were written by Airflow in UTC
   perform set_config('timezone', 'UTC', true);

@@ -40,7 +40,8 @@ begin
               then pg_temp.run_uuid(to_jsonb(o) ->> 'run_id')
             else md5(format('%%s %%s', to_jsonb(o) ->> 'run_id', o.ctid))::uuid end as run_id,
           o.total_rows::bigint as total_rows, o.expected_rows::bigint as expected_rows,
-          coalesce(o.ratio::double precision, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
+          -- a scrape shows no NaN
+          coalesce(case when o.ratio::double precision between 0 and 1e300 then o.ratio::double precision end, case when o.expected_rows > 0 then o.total_rows::double precision / o.expected_rows::double precision else 1 end) as ratio
         from %1$s as o$sql$, each.old, case each.schema_name when 'public' then '' else each.schema_name || '.' end || 'etl_improved_metrics ');
       execute format($sql$
         insert into %s (run_id, run_label, status, total_rows, expected_rows, ratio, min_acceptance_ratio, low_ratio,

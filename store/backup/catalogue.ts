@@ -197,7 +197,7 @@ export async function beginSnapshot(client: Client, takenAt: Date): Promise<Mani
     throw new Problem("unavailable", {
       detail:
         "The database is not set up for etl-improved, so this backup would hold nothing of it. Back up other tables, such as those of the Airflow " +
-          "system, with pg_dump; then run `deno task setup-db`.",
+        "system, with pg_dump; then run `deno task setup-db`.",
     });
   }
   let known = await readManifest(client, takenAt);

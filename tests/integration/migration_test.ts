@@ -89,6 +89,7 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
   await sql.query(
     `alter table public.etl_improved_metrics add column dry_run boolean not null default false;
     update public.etl_improved_metrics set dry_run = true where id = 1;
+    update public.etl_improved_metrics set ratio = 'NaN' where id = 3;
     create view public.v_etl_latest_metrics as select id, ratio from public.etl_improved_metrics order by at desc limit 1;
     create materialized view public.mv_etl_metrics_daily as select at::date as day, count(*) as n from public.etl_improved_metrics group by 1;
     create function public.refresh_etl_mvs() returns integer language sql as 'select 1'`,
@@ -106,8 +107,9 @@ Deno.test("setup-db takes an original installation over by itself; its runs are 
       (select sum(runs) from public.mv_etl_metrics_daily)::integer as daily,
       has_table_privilege('${reader}', 'public.etl_improved_metrics', 'select') as granted,
       has_table_privilege('${reader}', 'public.v_etl_latest_metrics', 'select')
-        and has_table_privilege('${reader}', 'public.mv_etl_metrics_daily', 'select') as views`);
-    assert.deepEqual(seen, { runs: 300, low: 29, daily: 299, granted: true, views: true });
+        and has_table_privilege('${reader}', 'public.mv_etl_metrics_daily', 'select') as views,
+      (select count(*) from public.etl_improved_metrics where ratio = 'NaN')::integer as nan`);
+    assert.deepEqual(seen, { runs: 300, low: 29, daily: 299, granted: true, views: true, nan: 0 });
     await using engine = await startEngine(t, { database: db });
     const history =
       await (await engine.request("/api/metrics/history?limit=500&run_label=daily_prod")).json();
@@ -150,6 +152,9 @@ Deno.test("the first run on the data of an original installation writes only wha
   await using db = await testDatabase(t, { setUp: false });
   await using sql = await client(db.dsn);
   await sql.query(ORIGINAL);
+  // what no record can have is no reason to stop at
+  await sql.query(`insert into public.etl_improved_events (pk, event_time, attributes)
+    values ('odd-null', now(), 'null'), ('odd-list', now(), '[1]'), ('odd-text', now(), '"t"'), ('odd-end', 'infinity', '{}')`);
   const { rows: [before] } = await sql.query(
     "select md5(string_agg(e.pk || e.attributes || e.updated_at, '' order by e.pk)) as md5 from public.etl_improved_events as e",
   );
@@ -175,7 +180,7 @@ Deno.test("the first run on the data of an original installation writes only wha
       count(*) filter (where event_date = occurred_at::date and event_hour = extract(hour from occurred_at at time zone 'UTC'))::integer as dated
     from public.etl_improved_events`,
   );
-  assert.deepEqual(after, { md5: before.md5, unknown: 0, dated: 700 });
+  assert.deepEqual(after, { md5: before.md5, unknown: 4, dated: 700 });
   const changed = RECORDS.map((each) => each.id === "evt-9" ? { ...each, amount: 1 } : each);
   const run = await engine.succeed({
     source: {
@@ -228,8 +233,20 @@ Deno.test("doctor says before the take-over what becomes of each table", async (
     "public.etl_improved_metrics metrics 300 fine",
     "public.orders events 0 fine",
   ]);
-  await sql.query("alter table public.etl_improved_audit add column run_label text");
+  await sql.query(`alter table public.etl_improved_audit add column run_label text;
+    create view public.v_etl_latest_metrics as select * from public.etl_improved_metrics;
+    create view public.mine as select id, ratio from public.v_etl_latest_metrics;
+    create view public.of_events as select pk, event_time from public.etl_improved_events`);
+  const depended = (await originalTables(sql, text)).filter(({ dependents }) =>
+    dependents !== null
+  );
+  assert.deepEqual(depended.map(({ name, dependents }) => [name, dependents]), [
+    ["public.etl_improved_metrics", "drop view public.mine"],
+  ]);
+  await assert.rejects(setupDatabase(db.dsn), /run drop view public\.mine, then run this again/);
+  await sql.query("drop view public.mine");
   await setupDatabase(db.dsn);
+  assert.equal((await sql.query("select pk, event_time from public.of_events")).rowCount, 700);
   assert.deepEqual(await originalTables(sql, text), []);
 });
 

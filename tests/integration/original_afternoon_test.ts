@@ -21,6 +21,7 @@ const EXPORTED = {
   etl_consumer__trend_window: "14",
   etl_maintenance__retention_days_events: "400",
   etl_improved__btach_size: "5",
+  etl_improved__schema_name: "None",
   smtp_host: "mail.example.com",
 };
 

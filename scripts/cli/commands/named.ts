@@ -267,7 +267,7 @@ const OF_THE_ORIGINAL = /^etl_(?:improved|maintenance|consumer)__(.*)$/;
 
 /**
  * Sets what `airflow variables export` has written: an object of texts, or of {value, description}. Python's True and False are
- * booleans; what is no parameter is left out and named. What is refused is told, and the rest is set.
+ * booleans; what is no parameter, or has no value, is left out and named. What is refused is told, and the rest is set.
  */
 async function importVariables(call: Call, path?: string): Promise<ExitCode> {
   const exported: unknown = await readJsonFile(call, path!);
@@ -290,6 +290,11 @@ async function importVariables(call: Call, path?: string): Promise<ExitCode> {
     }
     const isWrapped = typeof given === "object" && given !== null && "value" in given;
     const value: unknown = isWrapped ? (given as { value: unknown }).value : given;
+    // what Python writes for no value
+    if (value === null || value === "" || value === "None") {
+      result.left_out.push(name);
+      continue;
+    }
     const response = await api.fetch(`/api/variables/${encodeURIComponent(name)}`, {
       method: "PUT",
       headers: { "content-type": "application/json" },
@@ -310,7 +315,11 @@ async function importVariables(call: Call, path?: string): Promise<ExitCode> {
     }
     if (result.left_out.length > 0) {
       out.line(
-        printable(`Left out, as no parameters of this program: ${result.left_out.join(", ")}`),
+        printable(
+          `Left out, as they are not parameters of this program or have no value: ${
+            result.left_out.join(", ")
+          }`,
+        ),
       );
     }
   }
