@@ -109,7 +109,7 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
       tables.push({ table, would_delete: row!.rows });
     }
     const wouldDelete = tables.reduce((sum, each) => sum + each.would_delete, 0);
-    const warnings = origins[name]!.includes(", which says ")
+    const warnings = origins[name]!.includes(", with the value ")
       ? [`${name} comes from the ${origins[name]}; ${days} days are taken`]
       : [];
     tasks.push({ task, cutoff, would_delete: wouldDelete, tables, warnings });

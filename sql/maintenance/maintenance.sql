@@ -107,7 +107,7 @@ begin
       w.param, resolved.origins ->> w.param, resolved.params ->> w.param))
     from (values ('clean_old_metrics', 'retention_days_metrics'), ('clean_old_audit', 'retention_days_audit'),
       ('clean_old_alerts', 'retention_days_alerts'), ('clean_old_events', 'retention_days_events')) as w (task, param)
-    where t.maintenance_id = made and t.task = w.task and resolved.origins ->> w.param like '%, which says %';
+    where t.maintenance_id = made and t.task = w.task and resolved.origins ->> w.param like '%, with the value %';
   perform etl.wake('maintenance');
   return made;
 end $$;

@@ -88,7 +88,7 @@ Deno.test("the afternoon of docs/airflow_migration.md: take over, import, dry ru
     };
     assert.deepEqual(Object.keys(refused), ["etl_improved__btach_size"]);
     assert.match(refused.etl_improved__btach_size!, /did you mean batch_size/);
-    assert.deepEqual(left_out, ["smtp_host"]);
+    assert.deepEqual(left_out, ["etl_improved__schema_name", "smtp_host"]);
     assert.equal(set.length, 7);
     const values = (await etl("variable", "list", "--json")).json() as unknown as {
       name: string;

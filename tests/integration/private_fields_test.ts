@@ -240,7 +240,7 @@ Deno.test("private fields are the dataset's: what the first run declared holds f
     });
   };
   await refused({ exclude: [] }, "exclude", /etl dataset alter public.people --exclude/);
-  await refused({ hash: ["mail", "n"] }, "hash", /is not what public.people has declared/);
+  await refused({ hash: ["mail", "n"] }, "hash", /differs from the declaration of public.people/);
   const other = (more: object, field: string, told: RegExp, source: object = {}) =>
     refused({ table_name: "others", ...more }, field, told, source);
   await other({ exclude: ["id"] }, "exclude", /a key may be hashed/);
