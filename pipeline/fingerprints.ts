@@ -51,7 +51,7 @@ const ORIGINAL_FINGERPRINT = /^[0-9a-f]{16}$/;
 export function takenOverFingerprint(): (row: TakenOverRow) => string | null {
   const canonical = new Canonicalizer();
   return ({ event_id, event_type, occurred_at, source, version, payload }) => {
-    // what no record can have (a list, a number of too many digits, a time without an end): the first load of the row writes it
+    // what no record can have (a list, a number of too many digits): the first load of the row writes it
     if (!payload.startsWith("{")) return null;
     try {
       const record = parseJson(payload) as SourceRecord;

@@ -431,8 +431,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/imported-booleans",
     file: "scripts/cli/commands/named.ts",
-    find: 'if (text === "True" || text === "False") return text === "True";',
-    replace: "",
+    find: "const truth = /^(?:(true)|false)$/i.exec(text);",
+    replace: "const truth = /^(?:(True)|False)$/.exec(text);",
     breaks: "Python's True and False are booleans",
     tests: ["integration/original_afternoon_test.ts: the afternoon of docs/airflow_migration.md"],
   },

@@ -219,4 +219,41 @@ export const VALUES: Mutant[] = [
     breaks: "fractions of a unit are kept",
     tests: ["unit/timestamps_test.ts: toUtcText() reads epochs"],
   },
+  {
+    id: "values/taken-over-list",
+    file: "pipeline/fingerprints.ts",
+    find: 'if (!payload.startsWith("{")) return null;',
+    replace: "",
+    breaks: "a payload of the original that is no object does not stop the fingerprints",
+    tests: ["integration/migration_test.ts: the first run on the data of an original installation"],
+  },
+  {
+    id: "values/taken-over-nan",
+    file: "sql/setup/take_over.sql",
+    find:
+      "case when o.ratio::double precision between 0 and 1e300 then o.ratio::double precision end",
+    replace: "o.ratio::double precision",
+    breaks: "a ratio of the original that is no number is computed from its rows",
+    tests: [
+      "integration/migration_test.ts: setup-db takes an original installation over by itself",
+    ],
+  },
+  {
+    id: "values/view-grants",
+    file: "sql/setup/closing.sql",
+    find: "for granted in select * from pg_temp.etl_view_grants loop",
+    replace: "for granted in select * from pg_temp.etl_view_grants where false loop",
+    breaks: "who could read the views before a set-up can read them after it",
+    tests: [
+      "integration/migration_test.ts: setup-db takes an original installation over by itself",
+    ],
+  },
+  {
+    id: "values/dependents",
+    file: "sql/setup/set_aside.sql",
+    find: "  if refused is not null then\n    refused := format('Other",
+    replace: "  if false then\n    refused := format('Other",
+    breaks: "views that would be lost stop the take-over and are named",
+    tests: ["integration/migration_test.ts: doctor says before the take-over"],
+  },
 ];
