@@ -1,9 +1,12 @@
 import { compileMapping } from "./mapping.ts";
 import { normalNumber, type SourceRecord } from "./numbers.ts";
 import { keyedHash } from "./private_fields.ts";
-import { mappingOf } from "./sources/adapters.ts";
-import { CELLS, type Cells, cellsRecord } from "./sources/columns.ts";
+import { columnsOf, mappingOf } from "./sources/adapters.ts";
+import { parsePath } from "./field_path.ts";
+import { CELLS, type Cells, cellsRecord, compileColumns, rereadFields } from "./sources/columns.ts";
+import { onOwnTable, RowShaper } from "./typed_rows.ts";
 import { parseJson } from "./sources/json_text.ts";
+import { Unreadable } from "./sources/source.ts";
 import type { SourceConf } from "./sources/schema.ts";
 import { Connection } from "../store/connection.ts";
 import { errorCode, isTransient, passing } from "../store/errors.ts";
@@ -17,6 +20,7 @@ import {
   type ForgettingDataset,
   type ForgettingRecord,
   type ForgettingRun,
+  ownTableOf,
   quarantinedOf,
   redactTexts,
   runsInto,
@@ -68,9 +72,6 @@ const escaped = (parts: string[]) =>
 
 const joined = (parts: string[]) => parts.length === 1 ? parts[0]! : escaped(parts);
 
-const asArray = (parts: string[]) =>
-  `{${parts.map((part) => `"${part.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
-
 /** What is to be forgotten, of which database. */
 export interface Forgetting {
   dsn: string;
@@ -121,13 +122,17 @@ export async function forgetKey(
         detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
       });
     }
+    if (target.declared?.own) {
+      const own = await ownTableOf(client, target);
+      if (own !== null) target.declared = onOwnTable(target.declared, own);
+    }
     const runs = await runsInto(client, target);
-    const wanted = keysOf(key, { target, runs, secret });
+    const shaper = shaperOf(target);
+    const wanted = keysOf(key, { target, runs, secret, shaper });
     const removed = await rowsOf(client, target, wanted);
-    const records = await forgetRecords(client, runs, { ...wanted, unreadable });
+    const records = await forgetRecords(client, runs, { ...wanted, unreadable, shaper });
     const uploads = await forgetUploads(client, runs, wanted.texts);
-    const eventIds = [...wanted.eventIds, ...wanted.parts.map(asArray)];
-    const tombstones = await deleteTombstones(client, dataset, eventIds);
+    const tombstones = await deleteTombstones(client, dataset, wanted.eventIds);
     const searched = wanted.texts.filter((text) => text.length >= SEARCHED_FROM);
     let [lines, texts] = [0, 0];
     for (const text of new Set(searched.flatMap(toldAs))) {
@@ -176,10 +181,11 @@ interface WantedKeys {
 
 function keysOf(
   key: string,
-  { target, runs, secret }: {
+  { target, runs, secret, shaper }: {
     target: ForgettingDataset;
     runs: ForgettingRun[];
     secret: string | null;
+    shaper: RowShaper | null;
   },
 ): WantedKeys {
   const paths = target.declared === null
@@ -203,13 +209,29 @@ function keysOf(
       : part
   );
   const both = joined(plain) === joined(stored) ? [plain] : [plain, stored];
+  const asTable = both.flatMap((parts) => shaper?.keyOfText(joined(parts)) ?? []);
   return {
     eventIds: [
-      ...new Set([key, ...both.map(joined), ...(target.history ? both.map(escaped) : [])]),
+      ...new Set([
+        key,
+        ...both.map(joined),
+        ...(target.history ? both.map(escaped) : []),
+        ...asTable,
+      ]),
     ],
     parts: both,
     texts: [...new Set(both.flat())],
   };
+}
+
+/** What gives keys the form in which a typed table has them, so that 007 and 7 are one; null for events. */
+function shaperOf({ declared, history }: ForgettingDataset): RowShaper | null {
+  if (declared?.key == null) return null;
+  const key = history ? declared.key.slice(0, -1) : declared.key;
+  return new RowShaper({ ...declared, key, history: false }, {
+    quarantinesUnknown: false,
+    maxPayloadBytes: Infinity,
+  });
 }
 
 /** The paths of a key in a source; one where it has none. */
@@ -233,7 +255,7 @@ async function rowsOf(client: Client, target: ForgettingDataset, wanted: WantedK
 async function forgetRecords(
   client: Client,
   runs: ForgettingRun[],
-  wanted: WantedKeys & { unreadable: boolean },
+  wanted: WantedKeys & { unreadable: boolean; shaper: RowShaper | null },
 ): Promise<{ deleted: number; left: number }> {
   const matchers = new Map(runs.map((run) => [run.run_id, matcherOf(run, wanted)]));
   let deleted = 0;
@@ -254,20 +276,35 @@ async function forgetRecords(
 /** What says of a rejected record whether it is of a key: it is, it may be (unreadable, with its text), it is not. */
 function matcherOf(
   { source, transform }: ForgettingRun,
-  { eventIds, texts, parts }: WantedKeys,
+  { eventIds, texts, parts, shaper }: WantedKeys & { shaper: RowShaper | null },
 ): (record: ForgettingRecord) => "is" | "may" | "no" {
   const ids = new Set(eventIds);
-  const mapping = compileMapping(mappingOf(source as unknown as SourceConf));
+  const conf = source as unknown as SourceConf;
+  const mapping = compileMapping(mappingOf(conf));
+  const { key = [] } = mappingOf(conf);
+  const names = new Set([key].flat().map((path) => parsePath(path)[0]!));
+  const columns = compileColumns(columnsOf(conf));
+  const isIt = (fields: SourceRecord): boolean => {
+    const id = mapping.eventId?.(fields);
+    return id !== undefined && (ids.has(id) || ids.has(shaper?.keyOfText(id) ?? id));
+  };
+  // as the run read it; where the key itself is what it could not read, as it stands there
+  const found = (read: () => SourceRecord | Unreadable | null): boolean => {
+    try {
+      const fields = read();
+      return fields !== null && !(fields instanceof Unreadable) && isIt(fields);
+    } catch {
+      // a record without a key
+      return false;
+    }
+  };
   const patterns = texts.map((text) => new RegExp(patternOf(text, "[\\p{L}\\p{N}]"), "u"));
   const says = (text: string) => patterns.some((pattern) => pattern.test(text));
   return ({ record, raw, message }) => {
     const read = recordOf(record ?? raw);
     if (read === null) return says(raw) || says(message) ? "may" : "no";
-    try {
-      if (mapping.eventId !== null && ids.has(mapping.eventId(read))) return "is";
-    } catch {
-      // a record without a key
-    }
+    const declared = () => rereadFields(parseJson(record ?? raw) as SourceRecord, names, columns);
+    if (found(declared) || found(() => read)) return "is";
     // a module of the user's may make the key of any field
     if (transform === null) return "no";
     const values = new Set<string>();

@@ -13,7 +13,7 @@ import {
 import { parseVerbatim } from "./numbers.ts";
 import { type ColumnProposal, ColumnProposer } from "./sources/propose_columns.ts";
 import { repeatedNamesWarning } from "./sources/repeated_names.ts";
-import { type ChainOptions, RecordChain } from "./record_chain.ts";
+import { type ChainBatch, type ChainOptions, RecordChain } from "./record_chain.ts";
 import { locate } from "./sources/origin.ts";
 import {
   mapOnto,
@@ -113,12 +113,12 @@ export async function preview(
     judges: false,
     onRead: (batch) => proposer.observe(batch),
   });
-  const [batch = { events: [], rejected: [] }] = await Array.fromAsync(
+  const [batch = { events: [], rejected: [], types: undefined }] = await Array.fromAsync(
     chain.pass(only(records)),
   );
   chain.finish();
   const { counts } = chain;
-  const typed = params.layout === "typed" ? asTyped(context, batch.events, records) : null;
+  const typed = params.layout === "typed" ? asTyped(context, batch, records) : null;
   const events = typed?.valid ?? batch.events;
   const rejected = [...batch.rejected, ...typed?.rejected ?? []];
   counts.events = events.length;
@@ -167,7 +167,7 @@ export async function preview(
 /** Events as rows of the typed table that a run would load, or make. */
 function asTyped(
   { params, table, own = null, source }: PreviewContext,
-  events: Event[],
+  { events, types }: Pick<ChainBatch, "events" | "types">,
   records: RecordBatch,
 ): {
   valid: Event[];
@@ -178,7 +178,7 @@ function asTyped(
   const { version } = mappingOf(params.source);
   const keys = tableKeyOf(params);
   const proposer = new TypeProposer(keys ?? []);
-  for (const { payload } of events) proposer.observe(payload);
+  for (const { payload } of events) proposer.observe(payload, types);
   const conf = columnsOf(params.source);
   const mapped = own === null || table !== null
     ? null
@@ -195,7 +195,7 @@ function asTyped(
     quarantinesUnknown: params.schema_policy === "quarantine",
     maxPayloadBytes: source.limits.maxRecordBytes,
   });
-  const { valid, rejected } = shaper.batch(events);
+  const { valid, rejected } = shaper.batch(events, types);
   locate(rejected, records, 0);
   const unknown = Object.entries(shaper.unknown).map(([field, { type }]) => `${field} (${type})`);
   return {

@@ -61,6 +61,8 @@ export interface ChainBatch {
   events: Event[];
   /** With file, line and raw text, in the order of the stages. */
   rejected: Rejected[];
+  /** Types that the source has for the columns of its records; undefined where it has none, or a module has made others. */
+  types: Record<string, string> | undefined;
 }
 
 /**
@@ -158,7 +160,8 @@ export class RecordChain implements Disposable {
         this.#lap("transform", "validate");
         const judge = () => {
           const checked = validateBatch(batch.events, options);
-          const { valid, rejected: misfits } = this.#shaper?.batch(checked.valid) ??
+          const types = this.#typesOf(records);
+          const { valid, rejected: misfits } = this.#shaper?.batch(checked.valid, types) ??
             { valid: checked.valid, rejected: [] };
           if (this.#shaper !== null) {
             for (const each of batch.rejected) {
@@ -175,6 +178,7 @@ export class RecordChain implements Disposable {
             valid: rows,
             events: rows === valid ? events : inOrder(valid, events),
             rejected: [...batch.rejected, ...checked.rejected, ...misfits, ...unexpected],
+            types,
           };
         };
         const passed = bounded === undefined ? judge() : await bounded(judge);
@@ -223,6 +227,20 @@ export class RecordChain implements Disposable {
 
   [Symbol.dispose](): void {
     this.#validator[Symbol.dispose]();
+  }
+
+  /** Types of columns, without those that are left out; a hash is text. */
+  #typesOf({ types }: RecordBatch): Record<string, string> | undefined {
+    const { module, privacy } = this.#options;
+    if (types === undefined || module !== null) return undefined;
+    if (privacy === null) return types;
+    const named = (paths: string[], name: string) =>
+      paths.some((path) => parsePath(path).join(".") === name);
+    return Object.fromEntries(
+      Object.entries(types).map((
+        [name, type],
+      ) => [name, named(privacy.hash, name) ? "text" : type]),
+    );
   }
 
   /** What is told of records as they were read. */

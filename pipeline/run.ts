@@ -1,6 +1,7 @@
 import type { Sql } from "../store/database.ts";
 import {
   cursorPosition,
+  deletionsOf,
   orderOf,
   planChunks,
   reportProgress,
@@ -68,6 +69,7 @@ import {
   sourceNameOf,
   tableKeyOf,
 } from "./sources/adapters.ts";
+import { readingOf } from "./sources/columns.ts";
 import { readsSpooled } from "./sources/local/plan_files.ts";
 import { addRepeated, repeatedNamesWarning } from "./sources/repeated_names.ts";
 import type { Plain, Plan, Remotes, Slice, SourceLimits } from "./sources/source.ts";
@@ -510,11 +512,13 @@ class RunExecution {
       const types = joinTypes(seen.map(({ types }) => types));
       // without a record and without declared columns there is nothing to make a table of
       if (Object.keys(types).length === 0 && Object.keys(conf.columns ?? {}).length === 0) return;
+      const reading = readingOf(conf);
       const rest = {
         source: sourceName,
         version: version ?? null,
         occurred_at: occurred_at ?? null,
         ...(params.write === "history" ? { history: true } : {}),
+        ...(reading === null ? {} : { reading }),
       };
       let keys = tableKeyOf(params);
       const own = await ownTable(sql, params);
@@ -1037,13 +1041,14 @@ export async function runContext(
   const params = { ...asked, ...hides };
   const hasCursor = (incremental || cursorOf(source) !== undefined) && !params.full_refresh &&
     !["replace", "mirror"].includes(params.write);
-  const [hashed, isLarge, place, table, position, suite] = await Promise.all([
+  const [hashed, isLarge, place, table, position, suite, deletions] = await Promise.all([
     run.replay_of === null ? [] : hashedBefore(sql, run.replay_of),
     adapter.atHand && uploadId !== undefined && isLargeUpload(sql, uploadId),
     placeOf(sql, run),
     params.layout === "typed" ? tableOf(sql, params) : null,
     hasCursor ? cursorPosition(sql, sourceName, dataset) : null,
     findSuite(sql, params.suite, dataset),
+    deletionsBeside(sql, run, { dataset, source: sourceName }),
   ]);
   const atHand = adapter.atHand && !isLarge;
   return {
@@ -1052,6 +1057,7 @@ export async function runContext(
     serverId,
     holder,
     isReplay: run.replay_of !== null,
+    deletions,
     ...place,
     appends: params.write === "append",
     // a replay has what was rejected, and nothing else
@@ -1095,6 +1101,18 @@ async function placeOf(sql: Sql, run: RunRow): Promise<RunOrder> {
   return run.replay_of === null && run.attempt_base === 0 && run.cursor_key !== null
     ? { orderRunId: run.run_id, late: false, superseded: false }
     : await orderOf(sql, run.run_id);
+}
+
+/** Whoever is executed in any order may meet a run that replaces, mirrors or deletes, and what that has deleted must not come back. */
+async function deletionsBeside(
+  sql: Sql,
+  { cursor_key, dry_run, params }: RunRow,
+  of: { dataset: string; source: string },
+): Promise<RunContext["deletions"]> {
+  const deletes = ["replace", "mirror"].includes(`${params.write}`) ||
+    (params.deleted ?? null) !== null;
+  if (cursor_key !== null || dry_run || deletes) return null;
+  return { ...of, times: await deletionsOf(sql, of) };
 }
 
 /** The parameters as SQL resolved them; what only this schema can check fails the run here. */

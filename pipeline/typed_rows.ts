@@ -27,6 +27,26 @@ type ReadValue = (value: Json, digits: string | undefined) => string | null;
 const canonical = new Canonicalizer();
 const PLAIN_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
 
+/** What PostgreSQL's types hold besides numbers and days, by type; `numeric(p,s)` holds no infinity. */
+const SPECIAL: Record<string, RegExp> = {
+  numeric: /^(?:NaN|-?Infinity)$/,
+  "numeric(": /^NaN$/,
+  date: /^-?infinity$/,
+  timestamptz: /^-?infinity$/,
+};
+
+/** A reader that also takes NaN and infinities where a source has types, whose values they are: in text they are words. */
+function withSpecials(
+  { type }: TypedColumn,
+  read: ReadValue,
+  areValues: () => boolean,
+): ReadValue {
+  const special = SPECIAL[type.startsWith("numeric(") ? "numeric(" : type];
+  if (special === undefined) return read;
+  return (value, digits) =>
+    typeof value === "string" && areValues() && special.test(value) ? value : read(value, digits);
+}
+
 /** Compiles the type of a column, with the checks that `source.columns` has: one vocabulary. */
 function valueReader({ path, type }: TypedColumn): ReadValue {
   const name = parsePath(path).join(".");
@@ -144,6 +164,8 @@ export class RowShaper {
   /** In `order` of their names, so that a fingerprint stays as it is when a column is added. */
   readonly #order: number[];
   readonly unknown: UnknownFields = {};
+  /** Of the records in hand. */
+  #types: Record<string, string> | undefined;
 
   constructor(
     table: TypedTable,
@@ -154,14 +176,19 @@ export class RowShaper {
     },
   ) {
     const { columns } = table;
-    this.#columns = columns.map((column) => ({
-      name: column.name,
-      field: parsePath(column.path).join("."),
-      prefix: JSON.stringify(column.name),
-      read: fieldReader(column.path),
-      digits: digitsReader(column.path),
-      value: table.casts?.[column.name]?.base === "uuid" ? uuidReader(column) : valueReader(column),
-    }));
+    this.#columns = columns.map((column) => {
+      const value = table.casts?.[column.name]?.base === "uuid"
+        ? uuidReader(column)
+        : valueReader(column);
+      return {
+        name: column.name,
+        field: parsePath(column.path).join("."),
+        prefix: JSON.stringify(column.name),
+        read: fieldReader(column.path),
+        digits: digitsReader(column.path),
+        value: withSpecials(column, value, () => this.#types !== undefined),
+      };
+    });
     this.#order = columns.map((_, i) => i).sort((a, b) =>
       columns[a]!.name < columns[b]!.name ? -1 : 1
     );
@@ -173,8 +200,12 @@ export class RowShaper {
     this.#maxBytes = maxPayloadBytes;
   }
 
-  /** Splits events into rows and what does not fit. */
-  batch(events: Event[]): { valid: Event[]; rejected: Rejected[] } {
+  /** Splits events into rows and what does not fit; `types` are those that their source has for its columns. */
+  batch(
+    events: Event[],
+    types?: Record<string, string>,
+  ): { valid: Event[]; rejected: Rejected[] } {
+    this.#types = types;
     const valid: Event[] = [];
     const rejected: Rejected[] = [];
     for (const event of events) {
@@ -298,7 +329,7 @@ export class RowShaper {
         const what = text === "" ? "empty" : "missing or null";
         throw new CellFault("key_missing", field, `key field ${field} is ${what}`);
       }
-      return type.startsWith("numeric") ? normalNumber(text) : text;
+      return type.startsWith("numeric") && /\d/.test(text) ? normalNumber(text) : text;
     });
     if (parts.length === 1) return parts[0]!;
     // an array of PostgreSQL's, from which the comparison takes the parts
@@ -313,7 +344,7 @@ export class RowShaper {
     }
     const known = Object.hasOwn(this.unknown, field) ? this.unknown[field] : undefined;
     const digits = typeof value === "number" ? digitsOf(payload)?.[field] : undefined;
-    const type = typeOf(value, digits);
+    const type = knownType(this.#types, field) ?? typeOf(value, digits);
     if (known !== undefined) {
       known.records++;
       known.type = joined(known.type, type);
@@ -417,6 +448,10 @@ function fits(type: string, value: Json, digits?: string): boolean {
   }
 }
 
+function knownType(types: Record<string, string> | undefined, name: string): string | undefined {
+  return types !== undefined && Object.hasOwn(types, name) ? types[name] : undefined;
+}
+
 const DASH = 45;
 
 /** The narrowest type that holds a value as it is. */
@@ -444,8 +479,8 @@ function typeOf(value: Json, digits: string | undefined): string {
 function joined(a: string, b: string): string {
   if (a === b || b === NONE) return a;
   if (a === NONE) return b;
+  if (/^(?:integer|numeric)/.test(a) && /^(?:integer|numeric)/.test(b)) return "numeric";
   const both = [a, b].sort().join();
-  if (both === "integer,numeric") return "numeric";
   if (both === "date,timestamptz") return "timestamptz";
   return a === "jsonb" || b === "jsonb" ? "jsonb" : "text";
 }
@@ -463,11 +498,14 @@ export class TypeProposer {
       .map((path) => ({ path, read: fieldReader(path) }));
   }
 
-  observe(payload: SourceRecord): void {
+  /** `types` are those that the source has for its columns: then values say nothing of them. */
+  observe(payload: SourceRecord, types?: Record<string, string>): void {
     const digits = digitsOf(payload);
     for (const field of Object.keys(payload)) {
       const path = field.includes(".") ? field.replaceAll(".", "\\.") : field;
-      this.#note(path, payload[field]!, digits?.[field]);
+      const type = knownType(types, field);
+      if (type === undefined) this.#note(path, payload[field]!, digits?.[field]);
+      else this.seen[path] = this.seen[path] === undefined ? type : joined(this.seen[path], type);
     }
     for (const { path, read } of this.#paths) this.#note(path, read(payload) ?? null, undefined);
   }

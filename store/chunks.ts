@@ -1,3 +1,4 @@
+import { Problem } from "../vocabulary/problem.ts";
 import { type Client, planned } from "./pg.ts";
 import { REFUSED } from "./quarantine.ts";
 
@@ -24,6 +25,8 @@ export interface Fence {
   attempt: number;
   /** Of a run that several servers work on: the right to its chunks that the writer has; null: there is only the attempt. */
   holder?: string | null;
+  /** Of a run that is executed in any order: deletions of its source that it knows of; null: none comes between. */
+  deletions?: { dataset: string; source: string; times: number } | null;
 }
 
 /** Thrown when another attempt has replaced the one that wants to write. */
@@ -40,32 +43,80 @@ export interface LockedChunk {
 }
 
 /**
+ * The run's comparison with its table is out of date, as another run of its source has deleted rows since: what was not there
+ * may be what was deleted. Another attempt compares anew.
+ */
+function comparedBefore(): Problem {
+  return new Problem("unavailable", {
+    status: 503,
+    transient: true,
+    detail:
+      "Another run of this source has deleted rows while this one was comparing its own with the table. It compares them again.",
+  });
+}
+
+/**
+ * Notes that a transaction deletes rows of a source, or may, and keeps runs that are executed in any order from publishing
+ * beside it.
+ */
+export async function noteDeletions(
+  client: Client,
+  { dataset, source }: { dataset: string; source: string },
+): Promise<void> {
+  await client.query(
+    `insert into etl.deletions as d (dataset, source, times) values ($1, $2, 1)
+    on conflict (dataset, source) do update set times = d.times + 1`,
+    [dataset, source],
+  );
+}
+
+/**
  * Locks a chunk's row for the rest of the transaction. The lock keeps two
  * attempts, or two holders of an attempt, from writing one chunk at once. Throws
- * FencedOut when the attempt is no longer the run's, or the chunk another's.
+ * FencedOut when the attempt is no longer the run's, or the chunk another's; a transient Problem where rows of its source
+ * have been deleted since it looked.
  */
 export async function lockChunk(
   client: Client,
   fence: Fence,
   chunkNo: number,
 ): Promise<LockedChunk> {
-  const shared = typeof fence.holder === "string";
-  const { rows } = await client.query<PublishedCounts & { state: LockedChunk["state"] }>(planned(
+  const { holder, deletions = null } = fence;
+  const shared = typeof holder === "string";
+  const values: unknown[] = [fence.runId, chunkNo, fence.attempt];
+  const param = (value: unknown) => `$${values.push(value)}`;
+  const { rows } = await client.query<
+    PublishedCounts & { state: LockedChunk["state"]; times: number | null }
+  >(planned(
     client,
     `select c.state, c.inserted::float8, c.updated::float8, c.unchanged::float8, c.duplicates::float8,
-        c.deletions::float8, c.deleted::float8, c.marked::float8
+        c.deletions::float8, c.deleted::float8, c.marked::float8, ${
+      deletions === null ? "null" : "d.times::float8"
+    } as times
       from etl.chunks as c
       join etl.runs as r on r.run_id = c.run_id and r.attempt = $3 and r.state = 'running'
       ${
       shared
-        ? "join etl.shared_chunks as h on h.run_id = c.run_id and h.chunk_no = c.chunk_no and h.holder = $4"
+        ? `join etl.shared_chunks as h on h.run_id = c.run_id and h.chunk_no = c.chunk_no and h.holder = ${
+          param(holder)
+        }`
         : ""
     }
-      where c.run_id = $1 and c.chunk_no = $2 for update of c${shared ? ", h" : ""}`,
-    [fence.runId, chunkNo, fence.attempt, ...(shared ? [fence.holder] : [])],
+      ${
+      deletions === null
+        ? ""
+        : `join etl.deletions as d on d.dataset = ${param(deletions.dataset)} and d.source = ${
+          param(deletions.source)
+        }`
+    }
+      where c.run_id = $1 and c.chunk_no = $2 for update of c${shared ? ", h" : ""}${
+      deletions === null ? "" : " for share of d"
+    }`,
+    values,
   ));
   if (rows[0] === undefined) throw new FencedOut(fence);
-  const { state, ...counts } = rows[0];
+  const { state, times, ...counts } = rows[0];
+  if (state !== "published" && times !== (deletions?.times ?? null)) throw comparedBefore();
   return { state, counts };
 }
 

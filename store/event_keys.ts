@@ -162,7 +162,7 @@ export async function analyzeKeys(client: Client, table: string): Promise<void> 
 /** Makes a table of keys that ends with the transaction; answers its quoted name. */
 export async function createKeyTable(
   client: Client,
-  name: "etl_repeated" | "etl_input" | "etl_deletions",
+  name: "etl_repeated" | "etl_input" | "etl_deletions" | "etl_rejected",
 ): Promise<string> {
   await client.query(`create temp table ${name} (${KEY_TABLE}) on commit drop`);
   return `pg_temp.${name}`;

@@ -1,5 +1,6 @@
 import type { Client } from "./pg.ts";
 import { quoteIdent, quoteTable } from "./pg.ts";
+import type { OwnTable } from "./own_tables.ts";
 import { keyColumns, sqlType, type TypedTable } from "./row_layout.ts";
 
 /** A dataset, with what tells where a key of it may be. */
@@ -23,6 +24,18 @@ export async function datasetToForget(
     [dataset],
   );
   return rows[0] ?? null;
+}
+
+/** The table of the user's own that a dataset is; null where there is none of that name. */
+export async function ownTableOf(
+  client: Client,
+  { schema_name, table_name }: ForgettingDataset,
+): Promise<OwnTable | null> {
+  const { rows: [row] } = await client.query<{ known: OwnTable | null }>(
+    "select etl.own_table($1, $2) as known",
+    [schema_name, table_name],
+  );
+  return row!.known;
 }
 
 /** A run into a dataset whose quarantine, request body or texts may hold a key. */
@@ -76,12 +89,13 @@ export async function deleteRows(
     );
     return { deleted: rowCount ?? 0, foreign: 0 };
   }
+  const { casts = {} } = declared;
   const columns = history ? keyColumns(declared).slice(0, -1) : keyColumns(declared);
   let deleted = 0;
   let foreign = 0;
   for (const values of parts) {
     const is = columns.map(({ name, type }, i) =>
-      `${quoteIdent(name)} = $${i + 1}::text::${sqlType(type)}`
+      `${quoteIdent(name)} = $${i + 1}::text::${casts[name]?.key ?? sqlType(type)}`
     ).join(" and ");
     const { rowCount } = await client.query(
       `delete from ${table} where ${is} and _etl_run_id is not null`,

@@ -121,7 +121,9 @@ export async function missingGrants(client: Client): Promise<string[]> {
 export async function missingOwnGrants(client: Client): Promise<string[]> {
   const { rows } = await client.query<{ statements: string }>(
     `select g.statements from etl.datasets as d
-    cross join lateral (select etl.own_table_grants(etl.find_table(d.schema_name, d.table_name), current_user::text) as statements) as g
+    cross join lateral (select etl.own_table_grants(etl.find_table(d.schema_name, d.table_name), current_user::text,
+      exists (select from etl.runs as r where r.schema_name = d.schema_name and r.table_name = d.table_name and etl.deletes_rows(r.params)))
+      as statements) as g
     where (d.declared -> 'own')::boolean and g.statements is not null order by d.dataset`,
   );
   return rows.map(({ statements }) => statements);

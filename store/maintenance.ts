@@ -98,12 +98,12 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
     const cutoff = days === -1 ? null : new Date(now - days * 86_400_000).toISOString();
     const tables = [];
     for (
-      const { name: table, rows: from } of cutoff === null ? [] : await maintainedTables(sql, task)
+      const { name: table, rows: from, older } of cutoff === null
+        ? []
+        : await maintainedTables(sql, task)
     ) {
       const [row] = await sql.unsafe<{ rows: number }[]>(
-        `select count(*)::float8 as rows from ${from} where ${
-          AGES[task] ?? "created_at"
-        } < $1::text::timestamptz`,
+        `select count(*)::float8 as rows from ${from} where ${older}`,
         [cutoff],
       );
       tables.push({ table, would_delete: row!.rows });
@@ -118,11 +118,6 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
   return { dry_run: true, params, origins, would_delete: wouldDelete, tasks };
 }
 
-/** What tells a row's age, where it is not created_at. */
-const AGES: Partial<Record<MaintenanceTask, string>> = {
-  clean_old_events: "coalesce(occurred_at, first_seen_at)",
-};
-
 /**
  * Events that would go by occurred_at and would have stayed by updated_at, as version 0.1.0 had it. 0: nothing
  * keeps the new rule from being followed, and from now on nothing is asked.
@@ -134,10 +129,11 @@ export async function eventsOfNewRule(sql: Sql, id: string): Promise<number> {
     where t.maintenance_id = ${id} and t.task = 'clean_old_events'`;
   if (asked!.agreed) return 0;
   let more = 0;
-  for (const { rows: from } of await maintainedTables(sql, "clean_old_events")) {
+  for (const { rows: from, older, is_typed } of await maintainedTables(sql, "clean_old_events")) {
+    // which 0.1.0 did not have
+    if (is_typed) continue;
     const [row] = await sql.unsafe<{ rows: number }[]>(
-      `select count(*)::float8 as rows from ${from}
-       where ${AGES.clean_old_events} < $1::text::timestamptz and updated_at >= $1::text::timestamptz`,
+      `select count(*)::float8 as rows from ${from} where ${older} and updated_at >= ${CUTOFF}`,
       [asked!.cutoff],
     );
     more += row!.rows;
@@ -299,8 +295,14 @@ export interface MaintainedTable {
   name: string;
   /** What comes after "from" to get its rows. */
   rows: string;
+  /** SQL that is true of the rows that are older than $1. */
+  older: string;
+  is_typed: boolean;
   may_delete: boolean;
 }
+
+/** A time as text: a driver's Date has no microseconds. */
+const CUTOFF = "$1::text::timestamptz";
 
 export async function maintainedTables(
   sql: Sql,
@@ -308,9 +310,12 @@ export async function maintainedTables(
 ): Promise<MaintainedTable[]> {
   return await sql<MaintainedTable[]>`
     select c.oid, format('%I.%I', n.nspname, c.relname) as name, etl.rows_of(c.oid) as rows,
+      etl.is_older(c.oid, t.time_column, ${CUTOFF}) as older, etl.is_typed(c.oid) as is_typed,
       case when ${task} = 'clean_old_audit'
         then has_function_privilege('etl.delete_audit(regclass, tid[], timestamptz)', 'execute')
-        else has_table_privilege(c.oid, 'delete') and has_table_privilege(c.oid, 'update') end as may_delete
+        else has_table_privilege(c.oid, 'delete') and has_table_privilege(c.oid, 'update')
+          -- its rows are deleted where they lie
+          and not (etl.is_typed(c.oid) and etl.is_spread(c.oid)) end as may_delete
     from etl.maintained_tables(${task}) as t join pg_class as c on c.oid = t.relation
     join pg_namespace as n on n.oid = c.relnamespace order by 2`;
 }

@@ -72,6 +72,20 @@ export async function removeMissing(
   return removed;
 }
 
+/** Deletes the rows of the run's own source that were written before it and whose key a table of keys has; answers how many. */
+export async function removeKeyed(client: Client, keys: string, run: KeyedRun): Promise<number> {
+  const layout = layoutOf(run);
+  const { rows } = await client.query<{ event_id: string }>(`select event_id from ${keys}`);
+  const { rowCount } = await client.query(
+    `delete from ${destinationOf(run)} as t using unnest($1::text[]) as m (event_id)
+    where ${layout.hasKey("t", "m")} and ${
+      ofSource(layout, false, "$2")
+    } and t.${layout.runId} < $3`,
+    [rows.map(({ event_id }) => event_id), run.sourceName, run.orderRunId],
+  );
+  return rowCount ?? 0;
+}
+
 /** SQL that is true for a row of the source, not marked yet where rows are being marked. */
 function ofSource(layout: RowLayout, marking: boolean, source = "$1"): string {
   // a row of a table that one source owns says nothing of it

@@ -41,7 +41,7 @@ export async function addMetadataColumns(
   await sql`select etl.add_metadata_columns(${runId}, ${versioned}, ${keyless})`;
 }
 
-/** Refuses a table of the user's own that this session must not write, or that has changed. Raises destination-mismatch, missing-grant. */
+/** Refuses a table of the user's own that this session must not write as these parameters of a run want, or that has changed. Raises destination-mismatch, missing-grant. */
 export async function checkOwnTable(
   sql: Sql,
   params: {

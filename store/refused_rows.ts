@@ -174,5 +174,7 @@ export async function siftStaged(
       (to_jsonb(s) - '{etl_no,etl_turn}'::text[])::text as row
     from pg_temp.etl_refused as r join pg_temp.etl_stage as s on s.etl_no = r.no order by r.no`,
   );
+  // the same transaction may have another chunk
+  await client.query("drop table pg_temp.etl_refused, pg_temp.etl_sifted");
   return { ...sifted!, foreign, refused };
 }

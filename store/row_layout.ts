@@ -21,6 +21,8 @@ export interface TypedTable {
   /** Every version of a key is kept: the last field of the key is the version. */
   history?: boolean;
   columns: TypedColumn[];
+  /** How values are read where later confs do not say (sources/columns.ts); as the first load's conf had it. */
+  reading?: unknown;
   /** Whether it is a table of the user's own, which no run makes or alters. */
   own?: boolean;
   /** Of such a table, as a run finds it, never stored: columns of another type than values are read by, by name. */

@@ -105,6 +105,20 @@ export async function admitSoon(sql: Sql): Promise<void> {
   }
 }
 
+/** How often rows of a source have been deleted from a dataset, as its runs count it; from now on they do. */
+export async function deletionsOf(
+  sql: Sql,
+  { dataset, source }: { dataset: string; source: string },
+): Promise<number> {
+  const [row] = await sql<{ times: number }[]>`
+    with made as (insert into etl.deletions (dataset, source) values (${dataset}, ${source}) on conflict do nothing
+      returning times)
+    select times::float8 from made
+    union all select times::float8 from etl.deletions where dataset = ${dataset} and source = ${source} limit 1`;
+  // another has made it meanwhile, and may count it up at once
+  return row?.times ?? await deletionsOf(sql, { dataset, source });
+}
+
 /**
  * Gives free places to waiting runs; answers how many, whether somebody has asked for cancellations, which may make more
  * room, and whether there are requests to accept. A crash may take the places back: they are given again.

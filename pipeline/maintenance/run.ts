@@ -131,11 +131,14 @@ async function clean(
   }
   const connection = new Connection(dsn, "etl-improved maintenance");
   try {
-    for (const { oid, name, may_delete: mayDelete } of await maintainedTables(sql, task)) {
+    for (const table of await maintainedTables(sql, task)) {
+      const { oid, name, may_delete: mayDelete } = table;
       if (!mayDelete) {
         const rights = task === "clean_old_audit" ? "delete" : "update, delete";
         warnings.push(
-          `this role may not delete old rows of ${name}: grant ${rights} on ${name} to it`,
+          `this role may not delete old rows of ${name}: grant ${rights} on ${
+            table.is_typed ? `each partition of ${name}, or on ${name} itself,` : name
+          } to it`,
         );
         continue;
       }

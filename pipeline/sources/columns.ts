@@ -73,6 +73,26 @@ export type DeclaringConf = ColumnsConf & {
   read_columns?: boolean | undefined;
 };
 
+/**
+ * What a conf says of values that a typed table's columns do not say again: later confs may leave it out. Null where it says
+ * nothing of the kind.
+ */
+export function readingOf(conf: DeclaringConf): DeclaringConf | null {
+  const { columns = {}, null_values, true_values, false_values, read_columns } = conf;
+  const saying = Object.entries(columns).filter(([, column]) =>
+    typeof column === "string"
+      ? column === "jsonb"
+      : Object.keys(column).some((name) => name !== "type" && name !== "column") ||
+        "type" in column && column.type === "jsonb"
+  );
+  const rest = Object.fromEntries(
+    Object.entries({ null_values, true_values, false_values, read_columns })
+      .filter(([, value]) => value !== undefined),
+  );
+  if (saying.length === 0 && Object.keys(rest).length === 0) return null;
+  return { ...rest, columns: Object.fromEntries(saying) };
+}
+
 /** The declared columns of a source, compiled. */
 export interface Columns {
   /** Puts a cell's text into the record; undefined for a column that is not declared. */

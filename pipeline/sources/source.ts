@@ -42,6 +42,11 @@ export interface RecordBatch extends Array<SourceRecord | Unreadable> {
   origin?: (index: number) => Origin;
   /** Records in which an object has a name twice, of which the last was read: how many, and the first. */
   repeatedNames?: { records: number; example: string };
+  /**
+   * Types of `source.columns` that hold all values of its columns, by name, where the source itself has types: those of other
+   * columns are told by their values.
+   */
+  types?: Record<string, string>;
   /** The highest position among its records, of a source that finds it while it reads. */
   position?: string;
   /** Records whose value is no position, as it lies in the future: how many, and one of the values. */

@@ -118,6 +118,7 @@ export class RowEncoder {
         return (text) => this.#boolean(text === "true");
       case "date":
         return (text) => {
+          if (isInfinity(text)) return this.#infinity(text, 4);
           if (text !== this.#dateText) {
             this.#dateText = text;
             this.#dateMs = Date.parse(text) - EPOCH_MS;
@@ -125,7 +126,7 @@ export class RowEncoder {
           this.#date();
         };
       case "timestamptz":
-        return (text) => this.#timestamp(text);
+        return (text) => isInfinity(text) ? this.#infinity(text, 8) : this.#timestamp(text);
       case "jsonb":
         return (text) => this.#jsonb(text);
       default:
@@ -265,6 +266,16 @@ export class RowEncoder {
     this.#at += 8;
   }
 
+  /** An infinite date or time: the greatest or the least integer of so many bytes. */
+  #infinity(text: string, bytes: 4 | 8): void {
+    const least = text.startsWith("-");
+    this.#reserve(4 + bytes);
+    this.#view.setInt32(this.#at, bytes);
+    this.#buffer.fill(least ? 0 : 0xff, this.#at + 4, this.#at + 4 + bytes);
+    this.#buffer[this.#at + 4] = least ? 0x80 : 0x7f;
+    this.#at += 4 + bytes;
+  }
+
   #hour(text: string): void {
     this.#reserve(6);
     this.#view.setInt32(this.#at, 2);
@@ -275,13 +286,13 @@ export class RowEncoder {
   /** numeric: groups of four decimal digits, the weight of the first, sign, digits after the point. */
   #numeric(text: string): void {
     if (this.#plainNumeric(text)) return;
-    const { negative, groups, weight, scale } = numericGroups(text);
+    const { sign, groups, weight, scale } = numericGroups(text);
     this.#reserve(12 + groups.length * 2);
     let at = this.#at;
     this.#view.setInt32(at, 8 + groups.length * 2);
     this.#view.setInt16(at += 4, groups.length);
     this.#view.setInt16(at += 2, weight);
-    this.#view.setInt16(at += 2, negative ? 0x4000 : 0);
+    this.#view.setInt16(at += 2, sign);
     this.#view.setInt16(at += 2, scale);
     for (const group of groups) this.#view.setInt16(at += 2, group);
     this.#at += 12 + groups.length * 2;
@@ -348,15 +359,23 @@ function two(text: string, at: number): number {
   return text.charCodeAt(at) * 10 + text.charCodeAt(at + 1) - 528;
 }
 
+/** Signs of PostgreSQL's binary numeric (utils/adt/numeric.c). */
+const SIGNS = new Map([["NaN", 0xc000], ["Infinity", 0xd000], ["-Infinity", 0xf000]]);
+const NEGATIVE = 0x4000;
+
+const isInfinity = (text: string) => text.endsWith("infinity");
+
 const DECIMAL = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
 
-/** A decimal number, with an exponent or not, in the parts of PostgreSQL's binary numeric. */
+/** A decimal number, with an exponent or not, or NaN or an infinity, in the parts of PostgreSQL's binary numeric. */
 function numericGroups(
   text: string,
-): { negative: boolean; groups: number[]; weight: number; scale: number } {
+): { sign: number; groups: number[]; weight: number; scale: number } {
+  const special = SIGNS.get(text);
+  if (special !== undefined) return { sign: special, groups: [], weight: 0, scale: 0 };
   const match = DECIMAL.exec(text);
   if (match === null) throw new TypeError(`${text} is not a decimal number`);
-  const [, sign, whole = "", fraction = "", exponent = "0"] = match;
+  const [, minus, whole = "", fraction = "", exponent = "0"] = match;
   const point = whole.length + Number(exponent);
   const digits = whole + fraction;
   const before = point <= 0 ? "" : digits.slice(0, point).padEnd(point, "0");
@@ -374,7 +393,7 @@ function numericGroups(
   while (groups.at(-1) === 0) groups.pop();
   const zero = groups.length === 0;
   return {
-    negative: sign === "-" && !zero,
+    sign: minus === "-" && !zero ? NEGATIVE : 0,
     groups,
     weight: zero ? 0 : weight,
     scale: after.length,

@@ -1,7 +1,14 @@
-import { KeyMissing, lockChunk, markPublished, type PublishedCounts } from "../../store/chunks.ts";
+import {
+  KeyMissing,
+  lockChunk,
+  markPublished,
+  noteDeletions,
+  type PublishedCounts,
+} from "../../store/chunks.ts";
 import { errorCode } from "../../store/errors.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
-import { copyKeys, createKeyTable, dropKeyTable } from "../../store/event_keys.ts";
+import { copyKeys, createKeyTable, datasetOf, dropKeyTable } from "../../store/event_keys.ts";
+import { removeKeyed } from "../../store/missing_rows.ts";
 import { bury } from "../../store/tombstones.ts";
 import {
   copyRows,
@@ -197,6 +204,8 @@ async function deleteKeys(
   decision: ChunkDecision,
 ): Promise<number> {
   if (decision.deletes + decision.buries === 0) return 0;
+  // publishing at once has noted it, and counting twice does no harm
+  await noteDeletions(client, { dataset: datasetOf(context), source: context.sourceName });
   const keys = await createKeyTable(client, "etl_deletions");
   for (const kind of ["deletes", "buries"] as const) {
     if (decision[kind] === 0) continue;
@@ -214,7 +223,7 @@ async function deleteKeys(
  * Writes a chunk some of whose rows the table refuses: those go to the quarantine, and the rest is written. All goes through
  * the staging table.
  */
-async function siftRows(
+export async function siftRows(
   client: Client,
   env: TaskEnvironment,
   decision: ChunkDecision,
@@ -240,6 +249,7 @@ async function siftRows(
     );
     for (let i = 0; i < decision[kind]; i++) positions.push(chosen?.[i] ?? i);
   }
+  let gone = 0;
   const { foreign, refused, hopeless, inserted, updated } = await siftStaged(client, destination, {
     ...context,
     layout,
@@ -251,14 +261,18 @@ async function siftRows(
     throw foreignRowsProblem(context, { count: foreign.length, examples: foreign });
   }
   if (refused.length > 0) {
-    await quarantineRefused(client, env, {
-      chunkNo,
-      positions: Int32Array.from(positions),
-      refused,
-      hopeless,
-    });
+    const places = Int32Array.from(refused.map(({ index }) => positions[index]!));
+    await quarantineRefused(client, env, { chunkNo, places, refused, hopeless });
+    if (context.replaces) {
+      // what was rejected is not there
+      const keys = await createKeyTable(client, "etl_rejected");
+      const sorted = places.toSorted();
+      await copyKeys(client, keys, readKeys(context.spillDir, chunkNo, { positions: sorted }));
+      gone = await removeKeyed(client, keys, context);
+      await dropKeyTable(client, keys);
+    }
   }
-  return { inserted, updated, deleted, refused: refused.length };
+  return { inserted, updated, deleted: deleted + gone, refused: refused.length };
 }
 
 /** db_page_size rows of this chunk, in bytes. */

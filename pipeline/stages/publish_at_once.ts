@@ -1,10 +1,17 @@
-import { FencedOut, KeyMissing, lockChunks, markPublished } from "../../store/chunks.ts";
+import {
+  FencedOut,
+  KeyMissing,
+  lockChunks,
+  markPublished,
+  noteDeletions,
+} from "../../store/chunks.ts";
 import { errorCode } from "../../store/errors.ts";
 import {
   allowLargeJoins,
   analyzeKeys,
   copyKeys,
   createKeyTable,
+  datasetOf,
   destinationOf,
   keysIn,
 } from "../../store/event_keys.ts";
@@ -12,6 +19,7 @@ import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { dropStage } from "../../store/event_rows.ts";
 import { findMissing, type Missing, removeMissing } from "../../store/missing_rows.ts";
 import type { Client } from "../../store/pg.ts";
+import { refusesRow } from "../../store/refused_rows.ts";
 import { layoutOf } from "../../store/row_layout.ts";
 import { finishRunWithin, type Outcome, type StageReport } from "../../store/runs.ts";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -19,7 +27,7 @@ import { writeRepeated } from "../spill/duplicates.ts";
 import { readPresent } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { AtOnceChunk, ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
-import { type PublishedRows, writeRows } from "./publish.ts";
+import { type PublishedRows, siftRows, writeRows } from "./publish.ts";
 import {
   compare,
   decideAllNew,
@@ -48,20 +56,25 @@ export async function publishAtOnce(env: TaskEnvironment, input: Input): Promise
   const { context, connection } = env;
   const repeated = await writeRepeated(context, input.chunks);
   let { filled } = input;
+  let sifts = false;
   for (let tries = 1;; tries++) {
     try {
       return await connection.transaction(
         transactionOptions(env),
-        (client) => publish(client, env, { ...input, filled, repeated }),
+        (client) => publish(client, env, { ...input, filled, repeated, sifts }),
       );
     } catch (error) {
       if (tries === TRIES) throw error;
-      if (error instanceof KeyMissing || errorCode(error) === NO_KEY) {
+      const code = errorCode(error);
+      const isKey = code === UNIQUE_VIOLATION;
+      if (error instanceof KeyMissing || code === NO_KEY) {
         await connection.transaction(
           transactionOptions(env),
           (client) => endOthersFirstLoad(client, context.params),
         );
-      } else if (errorCode(error) !== UNIQUE_VIOLATION) throw error;
+      } else if (context.table !== null && !sifts && (!isKey || filled) && refusesRow(code)) {
+        sifts = true;
+      } else if (!isKey) throw error;
       filled = true;
     }
   }
@@ -70,12 +83,19 @@ export async function publishAtOnce(env: TaskEnvironment, input: Input): Promise
 async function publish(
   client: Client,
   env: TaskEnvironment,
-  { chunks, filled, outcome, repeated }: Input & { repeated: Set<number> },
+  { chunks, filled, outcome, repeated, sifts }: Input & {
+    repeated: Set<number>;
+    /** Whether the table has refused rows, which are looked for and quarantined. */
+    sifts: boolean;
+  },
 ): Promise<Output> {
   const { context } = env;
   const started = performance.now();
   if (!await lockChunks(client, context)) return { decisions: [], warnings: [], ended: true };
   await allowLargeJoins(client);
+  if (outcome !== null) {
+    await noteDeletions(client, { dataset: datasetOf(context), source: context.sourceName });
+  }
   const { losers, keysOfFiles } = await findLosers(client, context, { repeated, chunks });
   const warnings = keysOfFilesWarning(keysOfFiles);
   let decisions: ChunkDecision[];
@@ -106,7 +126,9 @@ async function publish(
   for (const decision of decisions) {
     env.signal.throwIfAborted();
     const begun = performance.now();
-    const written = await writeRows(client, context, decision, !layoutOf(context).direct);
+    const written = sifts
+      ? await siftRows(client, env, decision)
+      : { ...await writeRows(client, context, decision, !layoutOf(context).direct), refused: 0 };
     await dropStage(client);
     recordsIn += decision.events;
     recordsOut += written.inserted + written.updated;
@@ -129,7 +151,10 @@ async function publish(
 }
 
 /** What a published chunk has counted. */
-function publishedCounts(decision: ChunkDecision, written: PublishedRows) {
+function publishedCounts(
+  decision: ChunkDecision,
+  written: PublishedRows & { refused: number },
+) {
   const { events, duplicates, deletions, deletes, deleted, marked } = decision;
   return {
     ...written,
@@ -138,7 +163,8 @@ function publishedCounts(decision: ChunkDecision, written: PublishedRows) {
     // those that the source has no more, and those that its records delete
     deleted: deleted - deletes + written.deleted,
     marked,
-    unchanged: events - duplicates - deletions - written.inserted - written.updated,
+    unchanged: events - duplicates - deletions - written.inserted - written.updated -
+      written.refused,
   };
 }
 

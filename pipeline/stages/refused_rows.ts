@@ -11,21 +11,20 @@ import type { Slice } from "../sources/source.ts";
 import { eventName, MAX_QUARANTINE, readAgain, tooManyRejected } from "./prepare.ts";
 
 /**
- * Sends the records of rows that a table has refused to the quarantine, as they were read, with the constraint; `positions` are
- * those of the staged rows. Throws `too-many-rejected` where there is no hope for the rest.
+ * Sends the records of rows that a table has refused to the quarantine, as they were read, with the constraint; `places` are
+ * their positions in the chunk. Throws `too-many-rejected` where there is no hope for the rest.
  */
 export async function quarantineRefused(
   client: Client,
   env: TaskEnvironment,
-  { chunkNo, positions, refused, hopeless }: {
+  { chunkNo, places, refused, hopeless }: {
     chunkNo: number;
-    positions: Int32Array;
+    places: Int32Array;
     refused: RefusedRow[];
     hopeless: boolean;
   },
 ): Promise<void> {
   const { context } = env;
-  const places = refused.map(({ index }) => positions[index]!);
   const names = await eventNames(env, chunkNo, places);
   const slice = await sliceOf<Slice>(client, context, chunkNo);
   const read = await readAgain(env, { chunkNo, slice }, new Set(names.values()));
@@ -55,9 +54,9 @@ export async function quarantineRefused(
 async function eventNames(
   { context }: TaskEnvironment,
   chunkNo: number,
-  places: number[],
+  places: Int32Array,
 ): Promise<Map<number, string>> {
-  const positions = Int32Array.from(places).sort();
+  const positions = places.toSorted();
   const decoder = new TextDecoder();
   let text = "";
   for await (const block of readKeys(context.spillDir, chunkNo, { positions })) {

@@ -41,9 +41,9 @@ export async function seeTypes(
   // a record without a key becomes no row: of such alone no table is made, whose key would be text then
   const keys = [key ?? []].flat().map(fieldReader);
   let looked = 0;
-  for await (const { events } of chain.pass(readSlice(env, slice))) {
+  for await (const { events, types } of chain.pass(readSlice(env, slice))) {
     for (const { payload } of events) {
-      if (keys.every((read) => (read(payload) ?? null) !== null)) proposer.observe(payload);
+      if (keys.every((read) => (read(payload) ?? null) !== null)) proposer.observe(payload, types);
     }
     looked += events.length;
     if (looked >= enough) break;

@@ -206,7 +206,7 @@ export class WorkerPool {
       const { runId, kind, input } = pending;
       // a typed table may refuse records, which are read again then
       const reads = ["prepare", "types"].includes(kind) ||
-        kind === "publish" && this.#contexts.get(runId)!.table !== null;
+        ["publish", "publishAtOnce"].includes(kind) && this.#contexts.get(runId)!.table !== null;
       if (reads) this.#giveHost(slot, runId);
       if (reads || kind === "plan") this.#giveSource(slot, runId);
       slot.worker.postMessage({ type: "task", id, runId, kind, input } satisfies ToWorker);

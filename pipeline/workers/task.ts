@@ -36,6 +36,8 @@ export interface RunContext {
   late: boolean;
   /** That one has replaced or mirrored: what is missing is missing. */
   superseded: boolean;
+  /** Of a run that is executed in any order: how often rows of its source had been deleted from the dataset; null: not beside it. */
+  deletions: { dataset: string; source: string; times: number } | null;
   /** `write: append`: rows that are there stay as they are. */
   appends: boolean;
   /** `write: replace`: this run's rows are the table's, whatever their versions. */

@@ -225,7 +225,7 @@ begin
   declared := declared || '{"own": true}';
   insert into etl.datasets (dataset, schema_name, table_name, declared)
   values (run.schema_name || '.' || run.table_name, run.schema_name, run.table_name, declared)
-  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
+  on conflict (dataset) do update set declared = excluded.declared, maintained = false, age_column = null, columns = null, view_name = null,
     view_sql = null, fingerprints_from = null;
   perform etl.audit(run, 'dataset_declared', run.requested_by, jsonb_build_object('declared', declared));
   return declared;

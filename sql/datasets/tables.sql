@@ -39,6 +39,15 @@ create table if not exists etl.tombstones (
 create index if not exists tombstones_deleted_at on etl.tombstones using brin (deleted_at);
 comment on table etl.tombstones is 'keys that records of a feed have deleted, so that an older version that comes late brings no row back; deleted with the events of their age';
 
+create table if not exists etl.deletions (
+  dataset text not null,
+  source text not null,
+  -- times that a run has deleted rows of the source, or may have
+  times bigint not null default 0,
+  primary key (dataset, source)
+);
+comment on table etl.deletions is 'a row that whoever deletes rows of a source from a dataset counts up in the transaction, and whoever adds rows in any order locks: what was compared before another deleted is compared anew';
+
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
 -- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
 alter table etl.datasets
@@ -63,9 +72,13 @@ comment on column etl.datasets.private is 'personal data by source, as its first
 alter table etl.datasets drop constraint if exists datasets_typed_or_events;
 alter table etl.datasets add constraint datasets_typed_or_events
   check (declared is null or (jsonb_typeof(declared) = 'object' and columns is null and fingerprints_from is null));
+alter table etl.datasets add column if not exists age_column name;
+comment on column etl.datasets.age_column is 'of a typed table that is maintained: the column, a time or a day, that tells the age of a row';
 alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
-alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
-comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
+alter table etl.datasets drop constraint if exists datasets_typed_maintained;
+alter table etl.datasets add constraint datasets_typed_maintained check (declared is null or not maintained
+  or (declared -> 'own' is distinct from 'true' and age_column is not null));
+comment on constraint datasets_typed_maintained on etl.datasets is 'of a typed table a column must tell the age of rows, and rows of a table of the user''s own are deleted by its owner; see etl.maintain_dataset';
 
 alter table etl.datasets add column if not exists distributed boolean not null default false;
 comment on column etl.datasets.distributed is 'whether its table was distributed with Citus (etl.distribute_dataset); a restore makes a plain one, which doctor tells';

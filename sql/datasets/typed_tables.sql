@@ -1,5 +1,6 @@
 -- Typed tables: a column for each field of a record. What a dataset has declared is in etl.datasets.declared:
--- {source, key, version, occurred_at, columns: [{name, path, type}]}; null: its rows are events.
+-- {source, key, version, occurred_at, columns: [{name, path, type}], reading: {columns, null_values, …} as the first conf had
+-- them, where they say more of the values than their type}; null: its rows are events.
 
 -- Whether a table has the columns by which rows of a typed table are told and compared.
 create or replace function etl.is_typed(relation regclass) returns boolean
@@ -16,12 +17,26 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select case replace(type, ' ', '') when 'number' then 'numeric' when 'bigint' then 'integer' else replace(type, ' ', '') end
 $$;
 
+-- What a dataset has declared of how the values of its source are read, for a source of a type; types as its table has them now.
+create or replace function etl.declared_reading(declared jsonb, source_type text) returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select (declared -> 'reading') - 'columns' - case when source_type in ('postgres', 'module') then '' else 'read_columns' end
+    || jsonb_build_object('columns', coalesce((
+      select jsonb_object_agg(r.key, case
+        when c.value is null or declared -> 'own' = 'true' then r.value
+        when jsonb_typeof(r.value) = 'object' then r.value || jsonb_build_object('type', c.value -> 'type')
+        else c.value -> 'type' end)
+      from jsonb_each(declared #> '{reading,columns}') as r
+      left join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(r.key, '.', '\.')), '{}'))
+$$;
+
 -- The parameters of a run into a typed table with what its dataset has declared and the conf leaves out.
 create or replace function etl.with_declaration(params jsonb, origins jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   declared jsonb := (select d.declared from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   part text;
+  reading jsonb;
 begin
   params := etl.with_private_fields(params, origins);
   if origins ->> 'write' = 'default' and exists (
@@ -41,6 +56,11 @@ begin
         then declared #> '{key,0}' else declared -> part end);
     end if;
   end loop;
+  reading := etl.declared_reading(declared, params #>> '{source,type}');
+  if reading is not null and params #>> '{source,type}' <> 'synthetic' and coalesce(jsonb_typeof(params #> '{source,columns}'), 'object') = 'object' then
+    params := jsonb_set(params, '{source}', reading || (params -> 'source')
+      || jsonb_build_object('columns', (reading -> 'columns') || coalesce(params #> '{source,columns}', '{}')));
+  end if;
   return params;
 end $$;
 
@@ -183,8 +203,9 @@ begin
   delete from etl.tombstones as t where t.dataset = schema_name || '.' || table_name;
   insert into etl.datasets (dataset, schema_name, table_name, declared)
   values (schema_name || '.' || table_name, schema_name, table_name, declared)
-  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
-    view_sql = null, fingerprints_from = null;
+  -- a table that is made anew is cleaned as the one before
+  on conflict (dataset) do update set declared = excluded.declared, columns = null, view_name = null, view_sql = null,
+    fingerprints_from = null, maintained = datasets.maintained and datasets.declared is not null;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
   if declared -> 'history' = 'true' then
@@ -239,6 +260,36 @@ begin
   end if;
   execute format('analyze %s', relation);
 end $$;
+
+-- Has etl_maintenance delete the old rows of a dataset, or no longer. Of a typed table age_column, a timestamptz or a date,
+-- tells a row's age; a row that has none there is as old as _etl_first_seen_at says. For the owner of the installation.
+create or replace function etl.maintain_dataset(dataset text, age_column text default null, maintained boolean default true) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  known text;
+begin
+  select * into target from etl.datasets as d where d.dataset = maintain_dataset.dataset for update;
+  if not found then
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+  elsif maintained and (target.declared -> 'own')::boolean then
+    perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, who deletes its rows: retention does not touch it.', dataset));
+  elsif target.declared is null and age_column is not null then
+    perform etl.raise_problem('invalid-conf', format('%s is a table of events, whose age occurred_at tells: leave the column out.', dataset));
+  elsif maintained and target.declared is not null then
+    select string_agg(c.value ->> 'name', ', ' order by c.place), max(c.value ->> 'name') filter (where c.value ->> 'name' = maintain_dataset.age_column)
+      into known, age_column
+    from jsonb_array_elements(target.declared -> 'columns') with ordinality as c (value, place) where c.value ->> 'type' in ('timestamptz', 'date');
+    if age_column is null then
+      perform etl.raise_problem('invalid-conf', format('Name the column of %s that tells the age of its rows, a time or a day: %s.', dataset, coalesce(known, 'it has none')));
+    end if;
+  end if;
+  update etl.datasets as d set maintained = maintain_dataset.maintained, age_column = case when maintain_dataset.maintained then maintain_dataset.age_column end
+  where d.dataset = maintain_dataset.dataset;
+  insert into public.etl_improved_audit (event, actor, details)
+  values ('dataset_maintained', current_user, jsonb_build_object('dataset', dataset, 'maintained', maintained, 'age_column', age_column));
+end $$;
+comment on function etl.maintain_dataset(text, text, boolean) is 'has etl_maintenance delete the old rows of a dataset; of a typed table by the age that a column tells';
 
 -- Adds columns to a typed table, [{name, path, type}] (those that are there already are left alone), and gives columns wider
 -- types, {name: type}, where no value changes by it. Answers what the dataset declares from then on. Runs as the owner of schema

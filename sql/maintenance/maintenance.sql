@@ -132,8 +132,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation
 $$;
 
--- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age;
--- events without occurred_at are as old as first_seen_at says.
+-- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age
+-- (etl.is_older has what is true of the old ones).
 create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   with recursive parents (task, parent) as (
@@ -146,8 +146,9 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   )
   select f.relation::regclass, 'created_at'::name from family as f
   union all
-  select stored.relation, 'occurred_at'
-  from (select etl.find_table(d.schema_name, d.table_name) as relation from etl.datasets as d where d.maintained) as t
+  select stored.relation, t.age_column
+  from (select etl.find_table(d.schema_name, d.table_name) as relation, case when d.declared is null then 'occurred_at' else d.age_column end as age_column
+    from etl.datasets as d where d.maintained and not coalesce((d.declared -> 'own')::boolean, false)) as t
   -- the partitions of a table one by one, where this role may clean them, else all through their table
   cross join lateral (select array_agg(p.relid) as relations, bool_and(has_table_privilege(p.relid, 'select')
       and has_table_privilege(p.relid, 'update') and has_table_privilege(p.relid, 'delete') and etl.is_trusted(p.relid)) as may
@@ -155,10 +156,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   cross join lateral unnest(case when parts.may then parts.relations else array[t.relation] end) as stored (relation)
   where maintained_tables.task = 'clean_old_events' and exists (
     select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attrelid = t.relation and a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r', 'p'))
+    where a.attrelid = t.relation and a.attname = t.age_column and not a.attisdropped and c.relkind in ('r', 'p'))
     and etl.is_trusted(t.relation)
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';
+
+-- What in SQL is true of the rows of a maintained table that are older than a cutoff (an expression): of events by first_seen_at
+-- where they have no occurred_at, of a typed table by _etl_first_seen_at where the column that tells their age has nothing. A
+-- day is old when it is over. Rows of a typed table that no run has written are nobody's to delete.
+create or replace function etl.is_older(relation regclass, time_column name, cutoff text) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case
+    when etl.is_typed(relation) then format('_etl_run_id is not null and (%1$I < %2$s or %1$I is null and _etl_first_seen_at < %3$s)', time_column,
+      case a.atttypid when 'date'::regtype then format('(%s at time zone %L)::date', cutoff, 'UTC') else cutoff end, cutoff)
+    when time_column = 'occurred_at' then format('(occurred_at < %1$s or occurred_at is null and first_seen_at < %1$s)', cutoff)
+    else format('%I < %s', time_column, cutoff) end
+  from pg_attribute as a where a.attrelid = relation and a.attname = time_column and not a.attisdropped
+$$;
 
 -- Whether a table has a row from before the cutoff, from the index on that column where there is one.
 create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
@@ -166,8 +180,8 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_se
 declare
   found_one boolean;
 begin
-  execute format('select exists (select 1 from %s where %I < $1%s)', etl.rows_of(relation), time_column,
-    case time_column when 'occurred_at' then ' or occurred_at is null and first_seen_at < $1' else '' end) into found_one using cutoff;
+  execute format('select exists (select 1 from %s where %s)', etl.rows_of(relation), etl.is_older(relation, time_column, '$1'))
+    into found_one using cutoff;
   return found_one;
 end $$;
 
@@ -236,7 +250,7 @@ declare
   current etl.maintenance_tasks;
   place jsonb;
   column_name name;
-  age text;
+  older text;
   last tid;
   upto bigint;
   chosen tid[];
@@ -253,7 +267,7 @@ begin
     current.cutoff := least(current.cutoff, now() - interval '7 days');
   end if;
   select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
-  age := case column_name when 'occurred_at' then 'coalesce(occurred_at, first_seen_at)' else quote_ident(column_name) end;
+  older := etl.is_older(relation, column_name, '$1');
   place := current.progress -> relation::oid::text;
   deleted := 0;
   if place is null then
@@ -274,8 +288,8 @@ begin
   last := (place ->> 'last')::tid;
   upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
   execute format('select array_agg(c.at) from (
-      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and %s < $3 limit $4 %s) as c',
-    relation, age, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+      select o.ctid as at from only %s as o where %s and o.ctid > $2 and o.ctid < $3 limit $4 %s) as c',
+    relation, older, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using current.cutoff, last, format('(%s,0)', upto)::tid, batch;
   if cardinality(chosen) > 0 then
     if delete_old.task = 'clean_old_metrics' then
       -- what goes stays in the all-time figures
@@ -290,8 +304,8 @@ begin
     elsif delete_old.task = 'clean_old_audit' then
       perform etl.delete_audit(relation, chosen, current.cutoff);
     else
-      execute format('delete from only %s where ctid = any ($1) and %s < $2', relation, age)
-        using chosen, current.cutoff;
+      execute format('delete from only %s where ctid = any ($2) and %s', relation, older)
+        using current.cutoff, chosen;
     end if;
     deleted := cardinality(chosen);
   end if;

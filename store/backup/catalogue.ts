@@ -149,6 +149,7 @@ export const LEFT_OUT: Record<string, string> = {
   cancel_requests: "taken out by a server within a second",
   consumer_transactions: "empty but within a consumer's transaction",
   consumers: "published by the servers when they start",
+  deletions: "counts for runs that go on",
   exports: "belongs to what other systems know; a restored one would be sent again",
   first_loads: "a restored table has all its indexes",
   idempotency_keys: "a repeated request is for the database that it was made to",

@@ -171,6 +171,26 @@ Deno.test("doctor names the rights that the role lacks, and a role that has too 
     found(await installation.examine(), "rights", "fail"),
     new RegExp(`lacks insert on etl\\.runs.*setup-db --role ${installation.role}`),
   );
+  // and of a table of somebody's own, in whose words its owner grants it
+  await installation.sql(
+    `grant insert on etl.runs to ${installation.role};
+    create schema shop; create table shop.orders (id int primary key, _etl_run_id uuid);
+    grant usage on schema shop to ${installation.role}; grant select, insert on shop.orders to ${installation.role};
+    insert into etl.datasets (dataset, schema_name, table_name, declared) values ('shop.orders', 'shop', 'orders', '{"own": true}')`,
+  );
+  const grants = async () => found(await installation.examine(), "rights", "fail").split(" → ")[1]!;
+  assert.equal(
+    await grants(),
+    `As their owner: grant update on shop.orders to ${installation.role}`,
+  );
+  await installation.sql(
+    `insert into etl.runs (run_id, run_label, conf, params, origins, schema_name, table_name, audit_table_name, dry_run, pool, overlap)
+    values (gen_random_uuid(), 'x', '{}', '{"write": "replace"}', '{}', 'shop', 'orders', 'etl_improved_audit', false, 'default_pool', 'queue')`,
+  );
+  const needed = `grant update, delete on shop.orders to ${installation.role}`;
+  assert.equal(await grants(), `As their owner: ${needed}`, "a run that replaces deletes");
+  await installation.sql(needed);
+  assert.match(found(await installation.examine(), "rights", "ok"), /has what it needs/);
   await using db = await testDatabase(t);
   await setupDatabase(db.dsn);
   const checks = await installation.examine({ KPIS_PG_DSN: db.dsn });

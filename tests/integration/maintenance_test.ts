@@ -50,6 +50,61 @@ async function maintain(engine: Engine, conf: object): Promise<MaintenanceView> 
   return await response.json();
 }
 
+/** Typed tables, of which the owner has some cleaned by a column of theirs. */
+async function typedTables(engine: Engine): Promise<void> {
+  const { sql } = engine;
+  const load = async (table_name: string, records: unknown[], params: object = {}) => {
+    const run = await engine.load(records, { layout: "typed", table_name, ...params });
+    assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+  };
+  const refused = (pattern: RegExp, dataset: string, column: string | null = null) =>
+    assert.rejects(
+      async () => await sql`select etl.maintain_dataset(${dataset}, ${column})`,
+      pattern,
+    );
+  const days = [{ id: 1, day: "2001-01-01" }, { id: 2, day: "2099-01-01" }];
+  await load("sold", [...days, { id: 3, day: null }, { id: 4, day: null }]);
+  await sql`insert into sold (id, day) values (5, '2001-01-01')`;
+  await sql`update sold set _etl_first_seen_at = '2001-01-01' where id = 3`;
+  await load("unasked", days);
+  await refused(/no dataset public\.nothing/, "public.nothing");
+  await refused(/Name the column of public\.sold .*: day\./, "public.sold");
+  await refused(/Name the column of public\.sold .*: day\./, "public.sold", "id");
+  await refused(/occurred_at tells: leave the column out/, "public.etl_improved_events", "day");
+  await assert.rejects(
+    async () =>
+      await sql`update etl.datasets set maintained = true where dataset = 'public.unasked'`,
+    /datasets_typed_maintained/,
+  );
+  await sql`select etl.maintain_dataset('public.sold', 'day')`;
+  await sql`select etl.maintain_dataset('public.unasked', 'day')`;
+  await sql`select etl.maintain_dataset('public.unasked', maintained => false)`;
+  // a table of its owner's, whose rows its owner deletes
+  await sql`create table mine (id bigint primary key, day date)`;
+  await load("mine", days, { add_columns: true });
+  await refused(/mine is a table of its owner/, "public.mine", "day");
+
+  // where rows lie in partitions
+  await load("visits", days);
+  await sql.unsafe(
+    `alter table visits rename to visits_old; alter table visits_old rename constraint visits_pkey to visits_old_pkey;
+    create table visits (like visits_old including defaults) partition by hash (id);
+    alter table visits attach partition visits_old for values with (modulus 1, remainder 0)`,
+  );
+  await sql`select etl.maintain_dataset('public.visits', 'day')`;
+
+  const preview = await engine.post("/api/etl/maintenance?dry_run=true", {});
+  const { tasks } = await preview.json();
+  const tables = (tasks as { tables: { table: string; would_delete: number }[] }[])
+    .flatMap(({ tables }) => tables).filter(({ table }) =>
+      !/etl_improved|audit|orders/.test(table)
+    );
+  assert.deepEqual(tables, [
+    { table: "public.sold", would_delete: 2 },
+    { table: "public.visits_old", would_delete: 1 },
+  ]);
+}
+
 Deno.test("maintenance deletes what is older than each retention, in every schema, and nothing else", async (t) => {
   await using engine = await startEngine(t);
   const { sql } = engine;
@@ -79,6 +134,7 @@ Deno.test("maintenance deletes what is older than each retention, in every schem
     select 'run_failed', 'old', now() - n * interval '1 day' from generate_series(178, 185) as n`;
   const before = await totals(sql);
   await using _maintaining = await startMaintaining(engine, { batchRows: 100 });
+  await typedTables(engine);
 
   const view = await maintain(engine, {});
   assert.equal(view.state, "succeeded", JSON.stringify(view));
@@ -89,10 +145,18 @@ Deno.test("maintenance deletes what is older than each retention, in every schem
     clean_old_metrics: 80,
     clean_old_audit: 6,
     clean_old_alerts: 6,
-    clean_old_events: 2100,
+    clean_old_events: 2103,
     refresh_mvs: 0,
     vacuum_analyze: 0,
   });
+  // old by its day, old by when it came, and by a day of a month's partition
+  assert.deepEqual(
+    (await sql`select id::int, day::text from sold order by id`).map((row) => Object.values(row)),
+    [[2, "2099-01-01"], [4, null], [5, "2001-01-01"]],
+    "what is new, what came lately, and what no run has written",
+  );
+  assert.equal(await counted(sql, "visits"), 1);
+  assert.equal(await counted(sql, "unasked"), 2);
   for (const table of ["public.etl_improved_events", "sales.etl_improved_events", "sales.orders"]) {
     assert.equal(await counted(sql, `only ${table}`), 5, table);
   }
@@ -117,6 +181,8 @@ Deno.test("maintenance deletes what is older than each retention, in every schem
       "public.etl_improved_audit",
       "public.etl_improved_events",
       "public.etl_improved_metrics",
+      "public.sold",
+      "public.visits_old",
       "sales.etl_improved_audit",
       "sales.etl_improved_events",
       "sales.etl_improved_metrics",
@@ -134,7 +200,7 @@ Deno.test("maintenance deletes what is older than each retention, in every schem
     clean_old_metrics: 80,
     clean_old_audit: 6,
     clean_old_alerts: 6,
-    clean_old_events: 2100,
+    clean_old_events: 2103,
   });
 
   const again = await maintain(engine, {});

@@ -276,6 +276,38 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
   assert.deepEqual({ ...plain }, { days: 1, day: "2026-01-01", n: 4000 });
   assert.deepEqual(counts(await load("plain", rows)), [0, 0, 4000, 0, 1000]);
 
+  // all at once, what is refused goes to the quarantine, too: of a mirror its row stays, of a replace it goes
+  await engine.sql.unsafe(
+    `create table public.stock (id bigint primary key, n bigint check (n >= 0), code text unique);
+    create table public.sales (stock bigint references public.stock)`,
+  );
+  const stock = async () =>
+    (await engine.sql`select id::int, n::int from public.stock order by id`).map((row) =>
+      Object.values(row)
+    );
+  const item = (id: number, n: number, code = `c${id}`) => ({ id, n, code });
+  const once = (write: string, records: unknown[]) =>
+    load("stock", records, { write, max_delete_ratio: 1, chunk_size: 2, add_columns: true });
+  assert.deepEqual(counts(await once("replace", [item(1, 1), item(2, -1), item(3, 1, "c1")])), [
+    ...[1, 0, 0, 0, 2],
+  ]);
+  await once("upsert", [item(2, 2), item(3, 3)]);
+  const mirrored = await once("mirror", [item(1, 10), item(2, -1), item(4, 4), item(5, 5, "c4")]);
+  assert.deepEqual([...counts(mirrored), mirrored.counts.deleted], [1, 1, 0, 0, 2, 1]);
+  assert.deepEqual(await stock(), [[1, 10], [2, 2], [4, 4]]);
+  const replaced = await once("replace", [item(1, 10), item(4, -4), item(6, 6), item(2, -2)]);
+  assert.deepEqual([...counts(replaced), replaced.counts.deleted], [1, 0, 1, 0, 2, 2]);
+  assert.deepEqual(await stock(), [[1, 10], [6, 6]]);
+  const [refusedRow] = await engine
+    .sql`select raw, rule, message from etl.quarantine where run_id = ${replaced.run_id} order by position limit 1`;
+  assert.equal(JSON.parse(refusedRow!.raw).id, 4);
+  assert.match(`${refusedRow!.rule} ${refusedRow!.message}`, /table_constraint .*stock_n_check/);
+  // what others refer to cannot go, and nothing does
+  await engine.sql`insert into public.sales values (6)`;
+  const held = await once("replace", [item(1, 11), item(7, -7)]);
+  assert.match(held.error!.detail!, /violates foreign key constraint "sales_stock_fkey"/);
+  assert.deepEqual(await stock(), [[1, 10], [6, 6]]);
+
   // an identity is no key that records have
   const lines = [{ line: "a" }, { line: "bad" }, { line: "b" }, { line: "a" }];
   await assert.rejects(load("lines", lines), /add column _etl_key text unique/);

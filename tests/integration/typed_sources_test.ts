@@ -108,8 +108,41 @@ Deno.test("five files as people have them, and a folder of Parquet, are typed ta
         { name: "region", data: ["north", "süd"], type: "STRING" },
       ],
     }));
+  const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+  const whole = new Uint8Array(parquetWriteBuffer({
+    schema: [
+      { name: "root", num_children: 6 },
+      { name: "id", type: "INT32", repetition_type: "REQUIRED" },
+      {
+        name: "price",
+        type: "INT32",
+        repetition_type: "OPTIONAL",
+        converted_type: "DECIMAL",
+        precision: 8,
+        scale: 2,
+      },
+      { name: "double", type: "DOUBLE", repetition_type: "OPTIONAL" },
+      { name: "empty", type: "DOUBLE", repetition_type: "OPTIONAL" },
+      { name: "code", type: "BYTE_ARRAY", repetition_type: "OPTIONAL", converted_type: "UTF8" },
+      { name: "doc", type: "BYTE_ARRAY", repetition_type: "OPTIONAL", converted_type: "JSON" },
+    ],
+    columnData: [
+      { name: "id", data: [1, 2] },
+      { name: "price", data: [5, 6] },
+      { name: "double", data: [1, NaN] },
+      { name: "empty", data: [null, null] },
+      { name: "code", data: ["2026-01-01", "2026-01-02"] },
+      { name: "doc", data: [{ n: rawJSON("1.10"), m: rawJSON("12345678901234567.89") }, null] },
+    ],
+  }));
   await using engine = await startEngine(t, {
-    files: { ...FILES, "p1.parquet": part(1), "p2.parquet": part(3), "p3.parquet": part(5) },
+    files: {
+      ...FILES,
+      "p1.parquet": part(1),
+      "p2.parquet": part(3),
+      "p3.parquet": part(5),
+      "whole.parquet": whole,
+    },
   });
   const load = (path: string, table_name: string, key: string | string[] | undefined) =>
     engine.runToEnd({
@@ -132,17 +165,34 @@ Deno.test("five files as people have them, and a folder of Parquet, are typed ta
   const [place] = await engine.sql`select name, latitude::text from airports where iata = '00R'`;
   assert.deepEqual({ ...place }, { name: "Livingston, Municipal", latitude: "30.68586111" });
 
-  assert.deepEqual(counts(await load("*.parquet", "sales", "id")), [6, 0, 0, 0, 0]);
+  assert.deepEqual(counts(await load("p*.parquet", "sales", "id")), [6, 0, 0, 0, 0]);
   assert.equal(
     await columns(engine, "sales"),
     "amount numeric, id bigint, region text, sold_at timestamp with time zone",
   );
-  assert.deepEqual(counts(await load("*.parquet", "sales", "id")), [0, 0, 6, 0, 0]);
+  assert.deepEqual(counts(await load("p*.parquet", "sales", "id")), [0, 0, 6, 0, 0]);
+  // whole numbers in a file of decimals and doubles are decimals and doubles, and NaN is one
+  assert.deepEqual(counts(await load("whole.parquet", "whole", "id")), [2, 0, 0, 0, 0]);
+  assert.equal(
+    await columns(engine, "whole"),
+    "code text, doc jsonb, double numeric, empty numeric, id bigint, price numeric(8,2)",
+  );
+  assert.deepEqual(
+    (await engine.sql`select price::text, double::text, doc::text from whole order by id`).map((
+      r,
+    ) => Object.values(r)),
+    [["5.00", "1", '{"m": 12345678901234567.89, "n": 1.10}'], ["6.00", "NaN", null]],
+  );
 });
 
 Deno.test("a typed table is loaded by a cursor, judged before it is published, and may be a partitioned one of the user's own", async (t) => {
   await using shop = await testDatabase({ name: `shop of ${t.name}` }, { setUp: false });
-  await using engine = await startEngine(t, { env: { ETL_CONNECTION_SHOP: shop.dsn } });
+  await using engine = await startEngine(t, {
+    env: {
+      ETL_CONNECTION_SHOP: shop.dsn,
+      ETL_HASH_SECRET: "a secret of at least 32 characters, for tests",
+    },
+  });
   await query(
     shop.dsn,
     `create table orders (id integer primary key, changed integer, at timestamptz, amount numeric(8,2));
@@ -170,11 +220,55 @@ Deno.test("a typed table is loaded by a cursor, judged before it is published, a
   const second = await next();
   assert.deepEqual(counts(second), [1, 1, 1, 0, 0]);
   assert.equal(second.counts.records_read, 3, "what the cursor has passed is not read again");
+  assert.equal(
+    await columns(engine, "orders"),
+    "amount numeric(8,2), at timestamp with time zone, changed bigint, id bigint",
+  );
   const rows = await engine.sql`select id::int, amount::text from orders order by id`;
   assert.deepEqual(rows.map((r) => Object.values(r)), [[1, "9.99"], [2, "2.5"], [3, "3.5"], [
     4,
     "7.25",
   ]]);
+
+  // the types of the catalogue, whatever the values are; what they hold besides numbers and days is stored
+  await query(
+    shop.dsn,
+    `create domain money2 as numeric(8,2); create type mood as enum ('ok');
+    create table kinds (id smallint primary key, whole numeric(8,2), alias money2, empty date, f float8, n numeric, t timestamptz, d date,
+      code text, tags text[], e mood, doc json, span interval, secret integer);
+    insert into kinds values (1, 5, 7, null, 'NaN', '-Infinity', 'infinity', '-infinity', '2026-01-01', '{1}', 'ok', '[1.10]', '1 day', 7),
+      (2, 10, 8, null, 1, 'NaN', '0001-01-01Z', '9999-12-31', '7', null, null, '2', null, 8)`,
+  );
+  const kinds = {
+    layout: "typed",
+    table_name: "kinds",
+    hash: ["secret"],
+    source: { type: "postgres", connection: "shop", table: "kinds", name: "kinds", key: "id" },
+  };
+  const declared =
+    "alias numeric(8,2), code text, d date, doc jsonb, e text, empty date, f numeric, id bigint, n numeric, secret text, span text, t timestamp with time zone, tags jsonb, whole numeric(8,2)";
+  const shown = await (await engine.post("/api/etl/preview", kinds)).json();
+  const inWords = (type: string) =>
+    type.replace("integer", "bigint").replace("timestamptz", "timestamp with time zone");
+  assert.equal(
+    shown.table.map(({ name, type }: { name: string; type: string }) => `${name} ${inWords(type)}`)
+      .sort().join(", "),
+    declared,
+  );
+  assert.deepEqual(counts(await engine.runToEnd(kinds)), [2, 0, 0, 0, 0]);
+  assert.equal(await columns(engine, "kinds"), declared);
+  assert.deepEqual(counts(await engine.runToEnd(kinds)), [0, 0, 2, 0, 0]);
+  const specials = await engine
+    .sql`select f::text, n::text, t::text, d::text from kinds order by id`;
+  assert.deepEqual(specials.map((r) => Object.values(r)), [
+    ["NaN", "-Infinity", "infinity", "-infinity"],
+    ["1", "NaN", "0001-01-01 00:00:00+00", "9999-12-31"],
+  ]);
+  await query(shop.dsn, "alter table kinds add later numeric(6,1); update kinds set later = 3");
+  assert.deepEqual(counts(await engine.runToEnd({ ...kinds, schema_policy: "evolve" })), [
+    ...[0, 2, 0, 0, 0],
+  ]);
+  assert.match(await columns(engine, "kinds"), /later numeric\(6,1\)/);
 
   // nothing is published unless the suite holds, and no table is left half
   await putSuite(engine, "amounts", suiteOf(POSITIVE));

@@ -408,6 +408,39 @@ Deno.test("a later conf may repeat and leave out what the first load has declare
   assert.deepEqual(again, [{ id: 1, price: 9 }, { id: 2, price: 3 }]);
 });
 
+Deno.test("a later conf that says nothing of columns reads their values as the first one said", async (t) => {
+  await using engine = await startEngine(t, {
+    files: {
+      "a.csv":
+        'id,amount,sold,doc,paid\n1,1.234,31/01/2026,"{""a"": 1.10}",ja\n2,"1.234,50",NA,,nein\n',
+    },
+  });
+  const columns = {
+    amount: { type: "numeric", decimal: ",", thousands: "." },
+    sold: { type: "date", format: "%d/%m/%Y" },
+    doc: "jsonb",
+    paid: { type: "boolean", true_values: ["ja"], false_values: ["nein"] },
+  };
+  const read = (source: object = {}) =>
+    load(engine, [], { source: { type: "file", path: "a.csv", records: undefined, ...source } });
+  assert.deepEqual(counts(await read({ columns, null_values: ["NA"] })), [2, 0, 0, 0, 0]);
+  assert.deepEqual(counts(await read()), [0, 0, 2, 0, 0]);
+  // one column is said anew, and what the table has by now counts
+  const wider = await engine.request("/api/datasets/public.orders/columns", {
+    method: "PATCH",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ types: { sold: "timestamptz" } }),
+  });
+  assert.equal(wider.status, 200, await wider.text());
+  assert.deepEqual(counts(await read({ columns: { id: "integer" } })), [0, 2, 0, 0, 0]);
+  assert.deepEqual(
+    (await engine
+      .sql`select amount::text, to_jsonb(sold)::text as sold, doc::text, paid from orders order by id`)
+      .map((row) => Object.values(row)),
+    [["1234", '"2026-01-31T00:00:00+00:00"', '{"a": 1.10}', true], ["1234.50", null, null, false]],
+  );
+});
+
 Deno.test("fields without a column fail the run before anything is loaded, or send the record to the quarantine", async (t) => {
   await using engine = await startEngine(t);
   await load(engine, [{ id: 1, a: 1 }]);

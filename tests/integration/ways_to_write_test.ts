@@ -363,6 +363,68 @@ Deno.test("what comes late brings nothing back that a later mirror has deleted",
   }
 });
 
+Deno.test("what a run executed in any order has compared is compared anew where another deletes before it publishes", async (t) => {
+  await using engine = await startEngine(t);
+  const versioned = (records: unknown[], params: object = {}) => ({
+    ...params,
+    source: { type: "inline", name: "test", key: "id", version: "v", records },
+  });
+  for (const layout of LAYOUTS) {
+    for (const way of ["mirror", "feed"]) {
+      const to = { layout, table_name: `beside_${way}_${layout}`, min_acceptance_ratio: 0 };
+      const columns = layout === "typed"
+        ? { columns: { x: "text", op: "text", v: "integer" } }
+        : {};
+      const first = versioned([{ id: 1, v: 1, x: "a", op: null }, { id: 2, v: 1, x: "a" }], to);
+      counted(await engine.runToEnd({ ...first, source: { ...first.source, ...columns } }));
+      // a run that has compared, and is about to publish
+      const publishes = Promise.withResolvers<void>();
+      const goesOn = Promise.withResolvers<void>();
+      const workers = new Proxy(engine.deps.workers, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (name !== "submit") return typeof value === "function" ? value.bind(target) : value;
+          return async (...args: Parameters<typeof target.submit>) => {
+            if (args[1] === "publish") {
+              publishes.resolve();
+              await goesOn.promise;
+            }
+            return await target.submit(...args);
+          };
+        },
+      });
+      const { run_id } = await engine.submit(versioned([
+        { id: 1, v: 2, x: "b" },
+        { id: 3, v: 2, x: "b" },
+        { id: 4, v: 7, x: "b" },
+      ], { ...to, run_label: "any order" }));
+      const executed = engine.execute(run_id, { workers });
+      await publishes.promise;
+      // one that was asked for later deletes 1, and 3 before it was there
+      const deleting = way === "mirror"
+        ? versioned([{ id: 2, v: 1, x: "a" }, { id: 4, v: 1, x: "a" }], {
+          ...to,
+          write: "mirror",
+          max_delete_ratio: 1,
+        })
+        : versioned([1, 3, 4].map((id) => ({ id, v: 3, op: "D" })), {
+          ...to,
+          deleted: { field: "op", equals: "D" },
+        });
+      const [, , , deleted] = counted(await engine.runToEnd(deleting));
+      assert.equal(deleted, 1);
+      goesOn.resolve();
+      assert.equal(await executed, "given back");
+      const run = await engine.toEnd(run_id);
+      assert.equal(run.attempt, 2);
+      // the newer version of 4 counts, whoever was faster
+      assert.deepEqual(await rows(engine, to.table_name), ["2:a", "4:b"], `${way} ${layout}`);
+      const inserted = way === "feed" ? 1 : 0;
+      assert.deepEqual(counted(run), [inserted, 1 - inserted, 0, 0, 0]);
+    }
+  }
+});
+
 Deno.test("a reader beside replace sees the old rows or all of the new ones, and views, grants and foreign keys stay", async (t) => {
   await using engine = await startEngine(t);
   await using reader = await connect(engine.db.dsn, { applicationName: "reader" }).then((client) =>

@@ -25,6 +25,7 @@ import {
   asStored,
   type Convert,
   converterOf,
+  declaredType,
   LOSSLESS_PARSERS,
   ValueError,
 } from "./parquet_values.ts";
@@ -223,6 +224,7 @@ export async function* readParquet(
     });
     for (let from = start; from < end; from += BATCH_RECORDS) {
       const batch: Batch = [];
+      batch.types = rows.types;
       const to = Math.min(end, from + BATCH_RECORDS);
       for (let row = from; row < to; row++) {
         batch.push(rowOf(columns, row - start, { label: part.label, row }));
@@ -246,6 +248,8 @@ interface TopColumn {
 class RowReader {
   readonly #part: Part;
   readonly #columns: TopColumn[];
+  /** Types that hold the values of its columns, where the schema says them. */
+  readonly types: Record<string, string>;
   /** Row of the file at which its group begins. */
   readonly #first: number;
   /** Rows that are read at once, as their nested values are spread. */
@@ -256,6 +260,12 @@ class RowReader {
     const { group, first } = groupOf(metadata, part);
     this.#first = first;
     const tree = parquetSchema(metadata);
+    this.types = Object.fromEntries(
+      tree.children.flatMap((column) => {
+        const type = declaredType(column);
+        return type === undefined ? [] : [[column.element.name, type]];
+      }),
+    );
     const schema = parquetSchema({ ...metadata, schema: metadata.schema.map(asStored) });
     const parsers = { ...DEFAULT_PARSERS, ...LOSSLESS_PARSERS };
     const readers = group.columns.flatMap(({ meta_data: column }) =>

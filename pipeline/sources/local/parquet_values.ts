@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import type { SchemaElement, SchemaTree } from "hyparquet";
 import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
+import { numericType } from "../catalogue.ts";
 import type { Json, SourceRecord } from "../source.ts";
 
 /** Turns a value as hyparquet gives it into JSON. */
@@ -80,6 +81,29 @@ export function asStored(element: SchemaElement): SchemaElement {
 
 function isMap({ converted_type: converted, logical_type: logical }: SchemaElement): boolean {
   return converted === "MAP" || converted === "MAP_KEY_VALUE" || logical?.type === "MAP";
+}
+
+/**
+ * The type of `source.columns` that holds all values of a column as `converterOf` gives them; undefined where its values
+ * decide: nanoseconds fit a time or are text.
+ */
+export function declaredType({ element, children }: SchemaTree): string | undefined {
+  const { type, converted_type: converted, logical_type: logical, repetition_type } = element;
+  const is = (name: string) => converted === name || logical?.type === name;
+  if (children.length > 0 || repetition_type === "REPEATED" || is("JSON")) return "jsonb";
+  if (logical?.type === "DECIMAL") return numericType(logical.precision, logical.scale);
+  if (is("DECIMAL")) return numericType(element.precision ?? null, element.scale ?? 0);
+  if (is("DATE")) return "date";
+  if (logical?.type === "TIMESTAMP") return logical.unit === "NANOS" ? undefined : "timestamptz";
+  if (is("TIMESTAMP_MILLIS") || is("TIMESTAMP_MICROS")) return "timestamptz";
+  if (is("TIME") || is("TIME_MILLIS") || is("TIME_MICROS")) return "text";
+  if (is("UTF8") || is("STRING") || is("ENUM") || is("UUID")) return "text";
+  if (is("FLOAT16") || type === "FLOAT" || type === "DOUBLE") return "numeric";
+  if (type === "BOOLEAN") return "boolean";
+  const beyondBigint = is("UINT_64") ||
+    logical?.type === "INTEGER" && !logical.isSigned && logical.bitWidth === 64;
+  if (type === "INT32" || type === "INT64") return beyondBigint ? "numeric" : "integer";
+  return undefined;
 }
 
 /** How the values of a column, nested or not, become JSON. */
@@ -199,7 +223,14 @@ function present(element: SchemaElement): Convert {
     return (value) => timeOfDay(BigInt(value as number | bigint), unit);
   }
   if (type === "FLOAT") return (value) => shortestFloat(value as number);
+  if (converted === "JSON" || logical?.type === "JSON") return parsed;
   return plain;
+}
+
+/** What was parsed already, with the digits of its numbers. */
+function parsed(value: unknown): Json {
+  if (value instanceof BadText) throw new ValueError(value.rule, value.message);
+  return value as Json;
 }
 
 /** JSON for a value whose own type says everything. */

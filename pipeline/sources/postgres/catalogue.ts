@@ -85,8 +85,10 @@ export async function postgresTables(
   };
 }
 
-/** As values.ts reads them. */
-function declared({ base, kind, modifier }: Row["columns"][number]): string {
+/** As values.ts reads them; `modifier` as in pg_attribute. */
+export function declared(
+  { base, kind, modifier }: Pick<Row["columns"][number], "base" | "kind" | "modifier">,
+): string {
   if (kind !== "value") return "jsonb";
   switch (base) {
     case "int2":

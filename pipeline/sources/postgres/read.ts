@@ -143,6 +143,7 @@ async function readPage(
 
 function toBatch(rows: TextRow[], columns: ColumnReader[], conf: PostgresConf): RecordBatch {
   const batch: RecordBatch = rows.map((row) => toRecord(row, columns, conf));
+  batch.types = Object.fromEntries(columns.map(({ name, type }) => [name, type]));
   for (const [i, { name, repeats }] of columns.entries()) {
     if (repeats !== true) continue;
     for (const [at, row] of rows.entries()) {

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import type { Client } from "../../../store/pg.ts";
 import { type ExactNumber, exactNumber, listOf } from "../../numbers.ts";
 import { parseJson } from "../json_text.ts";
+import { declared } from "./catalogue.ts";
 import type { Json } from "../source.ts";
 
 /** Turns the text of a value that is not null into JSON. */
@@ -13,6 +14,8 @@ export interface ColumnReader {
   /** The column's expression; `{}` stands for its quoted name. */
   select: string;
   read: FromText;
+  /** The type of source.columns that holds its values. */
+  type: string;
   /** Whether its text may have a name twice: json keeps it as it was written. */
   repeats?: boolean;
 }
@@ -70,26 +73,35 @@ const AS_TEXT = new Set([NUMERIC, FLOAT4, FLOAT8, BYTEA, TIMESTAMP, TIMESTAMPTZ]
  */
 export async function columnReaders(
   client: Client,
-  fields: { name: string; dataTypeID: number }[],
+  fields: { name: string; dataTypeID: number; dataTypeModifier: number }[],
 ): Promise<ColumnReader[]> {
-  const { rows } = await client.query<{ oid: string; kind: string; element: string }>(
-    `select oid::int8::text as oid, typtype as kind,
+  const { rows } = await client.query<
+    { oid: string; base: string; kind: string; element: string }
+  >(
+    `select oid::int8::text as oid, typname as base, typtype as kind,
        case when typcategory = 'A' then typelem else 0 end::int8::text as element
      from pg_type where oid = any($1)`,
     [fields.map((field) => field.dataTypeID)],
   );
   const types = new Map(rows.map((row) => [Number(row.oid), row]));
-  return fields.map(({ name, dataTypeID }) => {
-    const type = types.get(dataTypeID);
-    const element = Number(type?.element ?? 0);
+  return fields.map(({ name, dataTypeID, dataTypeModifier: modifier }) => {
+    // of a domain the type below it is told
+    const { base, kind, element: elementType } = types.get(dataTypeID)!;
+    const element = Number(elementType);
     if (element !== 0 && AS_TEXT.has(element)) {
-      return { name, select: "to_jsonb({}::text[])", read: arrayOf(BY_TYPE[element]!) };
+      return {
+        name,
+        select: "to_jsonb({}::text[])",
+        type: "jsonb",
+        read: arrayOf(BY_TYPE[element]!),
+      };
     }
-    if (element !== 0 || type?.kind === "c") {
-      return { name, select: "to_jsonb({})", read: parseJson };
+    if (element !== 0 || kind === "c") {
+      return { name, select: "to_jsonb({})", type: "jsonb", read: parseJson };
     }
     return {
       name,
+      type: declared({ base, kind: "value", modifier }),
       select: "{}",
       read: BY_TYPE[dataTypeID] ?? text,
       repeats: dataTypeID === JSON_TYPE,
