@@ -302,6 +302,7 @@ declare
   each record;
   fresh jsonb;
   wrong text;
+  grants text[];
 begin
   select * into target from etl.datasets as d where d.dataset = alter_dataset.dataset for update;
   if target.declared is null then
@@ -333,6 +334,7 @@ begin
     perform etl.raise_problem('invalid-conf', wrong);
   end if;
   if target.history and types <> '{}' then
+    grants := etl.history_grants(target.schema_name, target.table_name);
     perform etl.drop_history_views(target.schema_name, target.table_name);
   end if;
   for each in select a.value ->> 'name' as name, a.value ->> 'type' as type from jsonb_array_elements(fresh) as a loop
@@ -352,6 +354,9 @@ begin
   where d.dataset = alter_dataset.dataset returning * into target;
   if target.history then
     perform etl.make_history_views(target.schema_name, target.table_name);
+    foreach wrong in array coalesce(grants, '{}') loop
+      execute wrong;
+    end loop;
   end if;
   if fresh <> '[]' or coalesce(types, '{}') <> '{}' then
     insert into public.etl_improved_audit (run_id, event, actor, details)
@@ -361,6 +366,11 @@ begin
 exception
   when lock_not_available then
     perform etl.raise_problem('conflict', format('%s is in use just now, so its columns cannot be changed. Try again when the queries on it have ended.', relation), status => 409);
+  when feature_not_supported or dependent_objects_still_exist then
+    -- a view that uses a column, of the table or of its history
+    get stacked diagnostics wrong = pg_exception_detail;
+    perform etl.raise_problem('conflict', format('%s cannot be changed while something is built on it: %s (%s). Drop that, and make it again afterwards.',
+      dataset, sqlerrm, replace(wrong, E'\n', '; ')), status => 409);
   when duplicate_column then
     perform etl.raise_problem('conflict', format('%s: %s has such a column already, which no run has made', sqlerrm, relation), status => 409);
 end $$;

@@ -171,6 +171,31 @@ Deno.test("a history needs a key and a time as version, and is not mixed with ot
     ],
   );
   assert.equal(wider.state, "succeeded", JSON.stringify(wider.error));
+  // a wider type keeps what readers may see, and is refused while something is built on it
+  const alter = async (types: object) => {
+    const answer = await engine.request("/api/datasets/public.days/columns", {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ types }),
+    });
+    return `${answer.status} ${(await answer.json()).detail ?? ""}`;
+  };
+  await engine.sql`grant select on days_current to public`;
+  for (
+    const built of [
+      "view days_seen as select price from days_history",
+      "view days_mine as select price from days",
+    ]
+  ) {
+    await engine.sql.unsafe(`create ${built}`);
+    assert.match(await alter({ price: "numeric" }), /^409 .*public\.days cannot be changed.*days_/);
+    await engine.sql.unsafe(`drop ${built.split(" as ")[0]}`);
+  }
+  assert.equal(await alter({ price: "numeric" }), "200 ");
+  const [granted] = await engine.sql`
+    select relacl::text ~ '[{,]=r/' as public, pg_typeof(price)::text as type from pg_class, days_current where oid = 'days_current'::regclass`;
+  assert.deepEqual({ ...granted }, { public: true, type: "numeric" });
+
   const rows = await engine.sql<{ note: string | null; valid_from: string }[]>`
     select note, etl.iso(valid_from) as valid_from from days_current`;
   assert.deepEqual(rows.map((row) => ({ ...row })), [{

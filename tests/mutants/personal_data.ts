@@ -124,4 +124,12 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "forgetting a key takes it out of alerts, too",
     tests: ["integration/forget_test.ts: a key is found however"],
   },
+  {
+    id: "personal_data/forget-spelling",
+    file: "pipeline/forget.ts",
+    find: "shaper?.keyOfText(joined(parts)) ?? []",
+    replace: "[] as string[]",
+    breaks: "a key is forgotten however it was written",
+    tests: ["integration/forget_test.ts: a key of a typed table is forgotten"],
+  },
 ];
