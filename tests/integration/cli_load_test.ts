@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { basename, join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { runCli } from "../helpers/cli.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import { query } from "../helpers/query.ts";
@@ -73,6 +75,67 @@ Deno.test("etl load: one line takes a file from where one is to a table with col
   const missing = await etl("load", "nothing.csv");
   assert.equal(missing.code, 2);
   assert.match(missing.err, /there is no file .*work\/nothing\.csv/);
+});
+
+Deno.test("etl load --typed: the five files of vega-datasets and a folder of Parquet are tables by one command each", async (t) => {
+  await using db = await testDatabase(t);
+  await using place = await home(db.dsn);
+  const data = join(import.meta.dirname!, "../../node_modules/vega-datasets/data");
+  await Deno.mkdir(`${place.dir}/work/sales`);
+  for (const part of [1, 2]) {
+    const columnData = [
+      { name: "id", data: [part * 2 - 1, part * 2], type: "INT64" as const },
+      { name: "amount", data: [part, part + 1], type: "DOUBLE" as const },
+    ].map((column) =>
+      column.type === "INT64" ? { ...column, data: column.data.map(BigInt) } : column
+    );
+    await Deno.writeFile(
+      `${place.dir}/work/sales/p${part}.parquet`,
+      new Uint8Array(parquetWriteBuffer({ columnData })),
+    );
+  }
+  const tables: [what: string, key: string | null, rows: number, columns: string][] = [
+    [
+      `${data}/cars.json`,
+      null,
+      406,
+      "acceleration numeric, cylinders bigint, displacement numeric, horsepower bigint, miles_per_gallon numeric, name text, origin text, weight_in_lbs bigint, year date",
+    ],
+    [
+      `${data}/movies.json`,
+      null,
+      3201,
+      "creative_type text, director text, distributor text, imdb_rating numeric, imdb_votes bigint, major_genre text, mpaa_rating text, production_budget bigint, release_date text, rotten_tomatoes_rating bigint, running_time_min bigint, source text, title text, us_dvd_sales bigint, us_gross bigint, worldwide_gross bigint",
+    ],
+    [`${data}/stocks.csv`, "symbol,date", 560, "date text, price numeric, symbol text"],
+    [
+      `${data}/airports.csv`,
+      "iata",
+      3376,
+      "city text, country text, iata text, latitude numeric, longitude numeric, name text, state text",
+    ],
+    [
+      `${data}/seattle-weather.csv`,
+      "date",
+      1461,
+      "date date, precipitation numeric, temp_max numeric, temp_min numeric, weather text, wind numeric",
+    ],
+    ["sales", "id", 4, "amount numeric, id bigint"],
+  ];
+  for (const [what, key, rows, columns] of tables) {
+    const loaded = await runCli(
+      ["load", what, "--typed", ...(key === null ? [] : ["--key", key]), "--json"],
+      place,
+    );
+    assert.equal(loaded.code, 0, loaded.err);
+    const table = basename(what).replace(/\..*/, "").replaceAll("-", "_");
+    const [found] = await query<{ rows: number; columns: string }>(
+      db.dsn,
+      `select (select count(*)::int from ${table}) as rows, string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attname collate "C") as columns
+      from pg_attribute where attrelid = '${table}'::regclass and attnum > 0 and attname not like '\\_etl\\_%'`,
+    );
+    assert.deepEqual(found, { rows, columns }, table);
+  }
 });
 
 Deno.test("etl load: a server gets the file itself, or the standard input", async (t) => {

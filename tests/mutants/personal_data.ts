@@ -125,7 +125,7 @@ export const PERSONAL_DATA: Mutant[] = [
     tests: ["integration/forget_test.ts: a key is found however"],
   },
   {
-    id: "personal_data/forget-spelling",
+    id: "personal/forget-spelling",
     file: "pipeline/forget.ts",
     find: "shaper?.keyOfText(joined(parts)) ?? []",
     replace: "[] as string[]",
