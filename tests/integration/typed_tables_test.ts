@@ -432,12 +432,12 @@ Deno.test("a later conf that says nothing of columns reads their values as the f
     body: JSON.stringify({ types: { sold: "timestamptz" } }),
   });
   assert.equal(wider.status, 200, await wider.text());
-  assert.deepEqual(counts(await read({ columns: { id: "integer" } })), [0, 2, 0, 0, 0]);
+  assert.deepEqual(counts(await read({ columns: { id: "integer" } })), [0, 1, 1, 0, 0]);
   assert.deepEqual(
     (await engine
       .sql`select amount::text, to_jsonb(sold)::text as sold, doc::text, paid from orders order by id`)
       .map((row) => Object.values(row)),
-    [["1234", '"2026-01-31T00:00:00+00:00"', '{"a": 1.10}', true], ["1234.50", null, null, false]],
+    [["1234", '"2026-01-31T00:00:00+00:00"', '{"a": 1.1}', true], ["1234.50", null, null, false]],
   );
 });
 
