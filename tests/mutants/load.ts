@@ -407,8 +407,8 @@ export const LOAD: Mutant[] = [
   {
     id: "load/holder",
     file: "store/chunks.ts",
-    find: "and h.holder = $4",
-    replace: "and $4::uuid is not null",
+    find: "and h.holder = ${",
+    replace: "and h.holder::text <> ${",
     breaks: "of a run on several servers only its holder writes a chunk",
     tests: ["faults/fence_test.ts: of a run on several servers"],
   },

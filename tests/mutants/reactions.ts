@@ -348,8 +348,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/partitions",
     file: "sql/maintenance/maintenance.sql",
-    find: "a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r', 'p')",
-    replace: "a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r')",
+    find: "a.attname = t.age_column and not a.attisdropped and c.relkind in ('r', 'p')",
+    replace: "a.attname = t.age_column and not a.attisdropped and c.relkind in ('r')",
     breaks: "a partitioned destination is cleaned",
     tests: ["integration/destination_contract_test.ts: a partitioned destination: retention"],
   },
@@ -382,8 +382,8 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/occurred",
     file: "sql/maintenance/maintenance.sql",
-    find: "'coalesce(occurred_at, first_seen_at)'",
-    replace: "'first_seen_at'",
+    find: "'(occurred_at < %1$s or occurred_at is null and first_seen_at < %1$s)'",
+    replace: "'first_seen_at < %1$s'",
     breaks: "events go by occurred_at",
     tests: ["integration/maintenance_test.ts: events are as old as they occurred"],
   },

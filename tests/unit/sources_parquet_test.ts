@@ -243,7 +243,8 @@ Deno.test("previewSource() of a Parquet file reads its first rows", async () => 
     folder.ctx,
     2,
   );
-  assert.deepEqual(records, [{ id: 0 }, { id: 1 }]);
+  assert.deepEqual([...records], [{ id: 0 }, { id: 1 }]);
+  assert.deepEqual(records.types, { id: "integer" });
 });
 
 /** `[name, number of children or type, further members]` of each element, in order. */
