@@ -171,7 +171,6 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.require_writer": {},
   "etl.dataset_table": { server: RUN },
   "etl.is_harmless": { server: RUN },
-  "etl.history_grants": {},
   "etl.history_errors": { server: RUN },
   "etl.make_history_views": {},
   "etl.drop_private_upload": { server: RUN },

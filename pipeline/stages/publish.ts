@@ -107,7 +107,7 @@ export async function publishChunk(
 }
 
 /** Rows were written and are not there: nothing was raised, and nothing may be lost without a word. */
-class RowsLeftOut extends Problem {
+export class RowsLeftOut extends Problem {
   constructor(
     { schema_name, table_name }: RunContext["params"],
     missing: number,

@@ -27,7 +27,7 @@ import { writeRepeated } from "../spill/duplicates.ts";
 import { readPresent } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { AtOnceChunk, ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
-import { type PublishedRows, siftRows, writeRows } from "./publish.ts";
+import { type PublishedRows, RowsLeftOut, siftRows, writeRows } from "./publish.ts";
 import {
   compare,
   decideAllNew,
@@ -72,7 +72,10 @@ export async function publishAtOnce(env: TaskEnvironment, input: Input): Promise
           transactionOptions(env),
           (client) => endOthersFirstLoad(client, context.params),
         );
-      } else if (context.table !== null && !sifts && (!isKey || filled) && refusesRow(code)) {
+      } else if (
+        context.table !== null && !sifts && (!isKey || filled) &&
+        (refusesRow(code) || error instanceof RowsLeftOut)
+      ) {
         sifts = true;
       } else if (!isKey) throw error;
       filled = true;

@@ -112,16 +112,6 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from pg_class as c cross join pg_namespace as e where c.oid = relation and e.nspname = 'etl'
 $$;
 
--- What others may do with the views of a history, as statements that say it of views that are made anew.
-create or replace function etl.history_grants(schema_name text, table_name text) returns text[]
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select array_agg(format('grant %s on %s to %s%s', a.privilege_type, c.oid::regclass,
-    case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end, case when a.is_grantable then ' with grant option' else '' end))
-  from pg_class as c cross join lateral aclexplode(c.relacl) as a
-  where c.oid in (to_regclass(format('%I.%I', schema_name, table_name || '_history')), to_regclass(format('%I.%I', schema_name, table_name || '_current')))
-    and a.grantee <> c.relowner
-$$;
-
 create or replace function etl.drop_history_views(schema_name text, table_name text) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare

@@ -302,7 +302,6 @@ declare
   each record;
   fresh jsonb;
   wrong text;
-  grants text[];
 begin
   select * into target from etl.datasets as d where d.dataset = alter_dataset.dataset for update;
   if target.declared is null then
@@ -334,7 +333,6 @@ begin
     perform etl.raise_problem('invalid-conf', wrong);
   end if;
   if target.history and types <> '{}' then
-    grants := etl.history_grants(target.schema_name, target.table_name);
     perform etl.drop_history_views(target.schema_name, target.table_name);
   end if;
   for each in select a.value ->> 'name' as name, a.value ->> 'type' as type from jsonb_array_elements(fresh) as a loop
@@ -354,9 +352,6 @@ begin
   where d.dataset = alter_dataset.dataset returning * into target;
   if target.history then
     perform etl.make_history_views(target.schema_name, target.table_name);
-    foreach wrong in array coalesce(grants, '{}') loop
-      execute wrong;
-    end loop;
   end if;
   if fresh <> '[]' or coalesce(types, '{}') <> '{}' then
     insert into public.etl_improved_audit (run_id, event, actor, details)

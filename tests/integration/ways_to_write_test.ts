@@ -397,7 +397,7 @@ Deno.test("what a run executed in any order has compared is compared anew where 
         { id: 1, v: 2, x: "b" },
         { id: 3, v: 2, x: "b" },
         { id: 4, v: 7, x: "b" },
-      ], { ...to, run_label: "any order" }));
+      ], { ...to, run_label: "any order", chunk_size: 2 }));
       const executed = engine.execute(run_id, { workers });
       await publishes.promise;
       // one that was asked for later deletes 1, and 3 before it was there
