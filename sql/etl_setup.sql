@@ -1101,6 +1101,15 @@ create table if not exists etl.tombstones (
 create index if not exists tombstones_deleted_at on etl.tombstones using brin (deleted_at);
 comment on table etl.tombstones is 'keys that records of a feed have deleted, so that an older version that comes late brings no row back; deleted with the events of their age';
 
+create table if not exists etl.deletions (
+  dataset text not null,
+  source text not null,
+  -- times that a run has deleted rows of the source, or may have
+  times bigint not null default 0,
+  primary key (dataset, source)
+);
+comment on table etl.deletions is 'a row that whoever deletes rows of a source from a dataset counts up in the transaction, and whoever adds rows in any order locks: what was compared before another deleted is compared anew';
+
 -- Typed views: what analysts query instead of JSON paths. All that a view is made from is in
 -- etl.datasets, so etl.refresh_typed_views() makes the views again wherever the table is restored.
 alter table etl.datasets
@@ -1125,9 +1134,13 @@ comment on column etl.datasets.private is 'personal data by source, as its first
 alter table etl.datasets drop constraint if exists datasets_typed_or_events;
 alter table etl.datasets add constraint datasets_typed_or_events
   check (declared is null or (jsonb_typeof(declared) = 'object' and columns is null and fingerprints_from is null));
+alter table etl.datasets add column if not exists age_column name;
+comment on column etl.datasets.age_column is 'of a typed table that is maintained: the column, a time or a day, that tells the age of a row';
 alter table etl.datasets drop constraint if exists datasets_typed_not_maintained;
-alter table etl.datasets add constraint datasets_typed_not_maintained check (declared is null or not maintained);
-comment on constraint datasets_typed_not_maintained on etl.datasets is 'retention deletes events only: rows of a typed table are deleted by whoever owns it';
+alter table etl.datasets drop constraint if exists datasets_typed_maintained;
+alter table etl.datasets add constraint datasets_typed_maintained check (declared is null or not maintained
+  or (declared -> 'own' is distinct from 'true' and age_column is not null));
+comment on constraint datasets_typed_maintained on etl.datasets is 'of a typed table a column must tell the age of rows, and rows of a table of the user''s own are deleted by its owner; see etl.maintain_dataset';
 
 alter table etl.datasets add column if not exists distributed boolean not null default false;
 comment on column etl.datasets.distributed is 'whether its table was distributed with Citus (etl.distribute_dataset); a restore makes a plain one, which doctor tells';
@@ -3399,7 +3412,7 @@ begin
   declared := declared || '{"own": true}';
   insert into etl.datasets (dataset, schema_name, table_name, declared)
   values (run.schema_name || '.' || run.table_name, run.schema_name, run.table_name, declared)
-  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
+  on conflict (dataset) do update set declared = excluded.declared, maintained = false, age_column = null, columns = null, view_name = null,
     view_sql = null, fingerprints_from = null;
   perform etl.audit(run, 'dataset_declared', run.requested_by, jsonb_build_object('declared', declared));
   return declared;
@@ -3439,7 +3452,8 @@ end $$;
 
 -- sql/datasets/typed_tables.sql
 -- Typed tables: a column for each field of a record. What a dataset has declared is in etl.datasets.declared:
--- {source, key, version, occurred_at, columns: [{name, path, type}]}; null: its rows are events.
+-- {source, key, version, occurred_at, columns: [{name, path, type}], reading: {columns, null_values, …} as the first conf had
+-- them, where they say more of the values than their type}; null: its rows are events.
 
 -- Whether a table has the columns by which rows of a typed table are told and compared.
 create or replace function etl.is_typed(relation regclass) returns boolean
@@ -3456,12 +3470,26 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select case replace(type, ' ', '') when 'number' then 'numeric' when 'bigint' then 'integer' else replace(type, ' ', '') end
 $$;
 
+-- What a dataset has declared of how the values of its source are read, for a source of a type; types as its table has them now.
+create or replace function etl.declared_reading(declared jsonb, source_type text) returns jsonb
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select (declared -> 'reading') - 'columns' - case when source_type in ('postgres', 'module') then '' else 'read_columns' end
+    || jsonb_build_object('columns', coalesce((
+      select jsonb_object_agg(r.key, case
+        when c.value is null or declared -> 'own' = 'true' then r.value
+        when jsonb_typeof(r.value) = 'object' then r.value || jsonb_build_object('type', c.value -> 'type')
+        else c.value -> 'type' end)
+      from jsonb_each(declared #> '{reading,columns}') as r
+      left join jsonb_array_elements(declared -> 'columns') as c on c.value ->> 'path' = replace(r.key, '.', '\.')), '{}'))
+$$;
+
 -- The parameters of a run into a typed table with what its dataset has declared and the conf leaves out.
 create or replace function etl.with_declaration(params jsonb, origins jsonb) returns jsonb
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   declared jsonb := (select d.declared from etl.datasets as d where d.dataset = concat_ws('.', params ->> 'schema_name', params ->> 'table_name'));
   part text;
+  reading jsonb;
 begin
   params := etl.with_private_fields(params, origins);
   if origins ->> 'write' = 'default' and exists (
@@ -3481,6 +3509,11 @@ begin
         then declared #> '{key,0}' else declared -> part end);
     end if;
   end loop;
+  reading := etl.declared_reading(declared, params #>> '{source,type}');
+  if reading is not null and params #>> '{source,type}' <> 'synthetic' and coalesce(jsonb_typeof(params #> '{source,columns}'), 'object') = 'object' then
+    params := jsonb_set(params, '{source}', reading || (params -> 'source')
+      || jsonb_build_object('columns', (reading -> 'columns') || coalesce(params #> '{source,columns}', '{}')));
+  end if;
   return params;
 end $$;
 
@@ -3623,8 +3656,9 @@ begin
   delete from etl.tombstones as t where t.dataset = schema_name || '.' || table_name;
   insert into etl.datasets (dataset, schema_name, table_name, declared)
   values (schema_name || '.' || table_name, schema_name, table_name, declared)
-  on conflict (dataset) do update set declared = excluded.declared, maintained = false, columns = null, view_name = null,
-    view_sql = null, fingerprints_from = null;
+  -- a table that is made anew is cleaned as the one before
+  on conflict (dataset) do update set declared = excluded.declared, columns = null, view_name = null, view_sql = null,
+    fingerprints_from = null, maintained = datasets.maintained and datasets.declared is not null;
   perform etl.grant_destination(s.role_name, schema_name, table_name)
   from etl.server_roles as s join pg_roles as r on r.rolname = s.role_name;
   if declared -> 'history' = 'true' then
@@ -3679,6 +3713,36 @@ begin
   end if;
   execute format('analyze %s', relation);
 end $$;
+
+-- Has etl_maintenance delete the old rows of a dataset, or no longer. Of a typed table age_column, a timestamptz or a date,
+-- tells a row's age; a row that has none there is as old as _etl_first_seen_at says. For the owner of the installation.
+create or replace function etl.maintain_dataset(dataset text, age_column text default null, maintained boolean default true) returns void
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+declare
+  target etl.datasets;
+  known text;
+begin
+  select * into target from etl.datasets as d where d.dataset = maintain_dataset.dataset for update;
+  if not found then
+    perform etl.raise_problem('not-found', format('There is no dataset %s. `etl dataset list` shows the datasets.', dataset), status => 404);
+  elsif maintained and (target.declared -> 'own')::boolean then
+    perform etl.raise_problem('invalid-conf', format('%s is a table of its owner, who deletes its rows: retention does not touch it.', dataset));
+  elsif target.declared is null and age_column is not null then
+    perform etl.raise_problem('invalid-conf', format('%s is a table of events, whose age occurred_at tells: leave the column out.', dataset));
+  elsif maintained and target.declared is not null then
+    select string_agg(c.value ->> 'name', ', ' order by c.place), max(c.value ->> 'name') filter (where c.value ->> 'name' = maintain_dataset.age_column)
+      into known, age_column
+    from jsonb_array_elements(target.declared -> 'columns') with ordinality as c (value, place) where c.value ->> 'type' in ('timestamptz', 'date');
+    if age_column is null then
+      perform etl.raise_problem('invalid-conf', format('Name the column of %s that tells the age of its rows, a time or a day: %s.', dataset, coalesce(known, 'it has none')));
+    end if;
+  end if;
+  update etl.datasets as d set maintained = maintain_dataset.maintained, age_column = case when maintain_dataset.maintained then maintain_dataset.age_column end
+  where d.dataset = maintain_dataset.dataset;
+  insert into public.etl_improved_audit (event, actor, details)
+  values ('dataset_maintained', current_user, jsonb_build_object('dataset', dataset, 'maintained', maintained, 'age_column', age_column));
+end $$;
+comment on function etl.maintain_dataset(text, text, boolean) is 'has etl_maintenance delete the old rows of a dataset; of a typed table by the age that a column tells';
 
 -- Adds columns to a typed table, [{name, path, type}] (those that are there already are left alone), and gives columns wider
 -- types, {name: type}, where no value changes by it. Answers what the dataset declares from then on. Runs as the owner of schema
@@ -3750,6 +3814,11 @@ begin
 exception
   when lock_not_available then
     perform etl.raise_problem('conflict', format('%s is in use just now, so its columns cannot be changed. Try again when the queries on it have ended.', relation), status => 409);
+  when feature_not_supported or dependent_objects_still_exist then
+    -- a view that uses a column, of the table or of its history
+    get stacked diagnostics wrong = pg_exception_detail;
+    perform etl.raise_problem('conflict', format('%s cannot be changed while something is built on it: %s (%s). Drop that, and make it again afterwards.',
+      dataset, sqlerrm, replace(wrong, E'\n', '; ')), status => 409);
   when duplicate_column then
     perform etl.raise_problem('conflict', format('%s: %s has such a column already, which no run has made', sqlerrm, relation), status => 409);
 end $$;
@@ -7499,8 +7568,8 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace where c.oid = relation
 $$;
 
--- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age;
--- events without occurred_at are as old as first_seen_at says.
+-- The tables that a task of etl_maintenance cleans, in every schema in use, and the column that tells a row's age
+-- (etl.is_older has what is true of the old ones).
 create or replace function etl.maintained_tables(task text) returns table (relation regclass, time_column name)
 language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   with recursive parents (task, parent) as (
@@ -7513,8 +7582,9 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   )
   select f.relation::regclass, 'created_at'::name from family as f
   union all
-  select stored.relation, 'occurred_at'
-  from (select etl.find_table(d.schema_name, d.table_name) as relation from etl.datasets as d where d.maintained) as t
+  select stored.relation, t.age_column
+  from (select etl.find_table(d.schema_name, d.table_name) as relation, case when d.declared is null then 'occurred_at' else d.age_column end as age_column
+    from etl.datasets as d where d.maintained and not coalesce((d.declared -> 'own')::boolean, false)) as t
   -- the partitions of a table one by one, where this role may clean them, else all through their table
   cross join lateral (select array_agg(p.relid) as relations, bool_and(has_table_privilege(p.relid, 'select')
       and has_table_privilege(p.relid, 'update') and has_table_privilege(p.relid, 'delete') and etl.is_trusted(p.relid)) as may
@@ -7522,10 +7592,23 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
   cross join lateral unnest(case when parts.may then parts.relations else array[t.relation] end) as stored (relation)
   where maintained_tables.task = 'clean_old_events' and exists (
     select from pg_attribute as a join pg_class as c on c.oid = a.attrelid
-    where a.attrelid = t.relation and a.attname = 'occurred_at' and not a.attisdropped and c.relkind in ('r', 'p'))
+    where a.attrelid = t.relation and a.attname = t.age_column and not a.attisdropped and c.relkind in ('r', 'p'))
     and etl.is_trusted(t.relation)
 $$;
 comment on function etl.maintained_tables(text) is 'the tables that a task of etl_maintenance cleans';
+
+-- What in SQL is true of the rows of a maintained table that are older than a cutoff (an expression): of events by first_seen_at
+-- where they have no occurred_at, of a typed table by _etl_first_seen_at where the column that tells their age has nothing. A
+-- day is old when it is over. Rows of a typed table that no run has written are nobody's to delete.
+create or replace function etl.is_older(relation regclass, time_column name, cutoff text) returns text
+language sql stable set search_path = pg_catalog, etl, pg_temp as $$
+  select case
+    when etl.is_typed(relation) then format('_etl_run_id is not null and (%1$I < %2$s or %1$I is null and _etl_first_seen_at < %3$s)', time_column,
+      case a.atttypid when 'date'::regtype then format('(%s at time zone %L)::date', cutoff, 'UTC') else cutoff end, cutoff)
+    when time_column = 'occurred_at' then format('(occurred_at < %1$s or occurred_at is null and first_seen_at < %1$s)', cutoff)
+    else format('%I < %s', time_column, cutoff) end
+  from pg_attribute as a where a.attrelid = relation and a.attname = time_column and not a.attisdropped
+$$;
 
 -- Whether a table has a row from before the cutoff, from the index on that column where there is one.
 create or replace function etl.has_older(relation regclass, time_column name, cutoff timestamptz) returns boolean
@@ -7533,8 +7616,8 @@ language plpgsql stable set search_path = pg_catalog, etl, pg_temp set enable_se
 declare
   found_one boolean;
 begin
-  execute format('select exists (select 1 from %s where %I < $1%s)', etl.rows_of(relation), time_column,
-    case time_column when 'occurred_at' then ' or occurred_at is null and first_seen_at < $1' else '' end) into found_one using cutoff;
+  execute format('select exists (select 1 from %s where %s)', etl.rows_of(relation), etl.is_older(relation, time_column, '$1'))
+    into found_one using cutoff;
   return found_one;
 end $$;
 
@@ -7603,7 +7686,7 @@ declare
   current etl.maintenance_tasks;
   place jsonb;
   column_name name;
-  age text;
+  older text;
   last tid;
   upto bigint;
   chosen tid[];
@@ -7620,7 +7703,7 @@ begin
     current.cutoff := least(current.cutoff, now() - interval '7 days');
   end if;
   select w.time_column into column_name from etl.maintained_tables(delete_old.task) as w where w.relation = delete_old.relation;
-  age := case column_name when 'occurred_at' then 'coalesce(occurred_at, first_seen_at)' else quote_ident(column_name) end;
+  older := etl.is_older(relation, column_name, '$1');
   place := current.progress -> relation::oid::text;
   deleted := 0;
   if place is null then
@@ -7641,8 +7724,8 @@ begin
   last := (place ->> 'last')::tid;
   upto := least((place ->> 'blocks')::bigint, split_part(trim(leading '(' from last::text), ',', 1)::bigint + span);
   execute format('select array_agg(c.at) from (
-      select o.ctid as at from only %s as o where o.ctid > $1 and o.ctid < $2 and %s < $3 limit $4 %s) as c',
-    relation, age, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using last, format('(%s,0)', upto)::tid, current.cutoff, batch;
+      select o.ctid as at from only %s as o where %s and o.ctid > $2 and o.ctid < $3 limit $4 %s) as c',
+    relation, older, case when delete_old.task = 'clean_old_audit' then '' else 'for update skip locked' end) into chosen using current.cutoff, last, format('(%s,0)', upto)::tid, batch;
   if cardinality(chosen) > 0 then
     if delete_old.task = 'clean_old_metrics' then
       -- what goes stays in the all-time figures
@@ -7657,8 +7740,8 @@ begin
     elsif delete_old.task = 'clean_old_audit' then
       perform etl.delete_audit(relation, chosen, current.cutoff);
     else
-      execute format('delete from only %s where ctid = any ($1) and %s < $2', relation, age)
-        using chosen, current.cutoff;
+      execute format('delete from only %s where ctid = any ($2) and %s', relation, older)
+        using current.cutoff, chosen;
     end if;
     deleted := cardinality(chosen);
   end if;
@@ -7956,6 +8039,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('table', 'etl.datasets', 'server', 'select, update (fingerprints_from)'),
     ('table', 'etl.datasets', 'reader', 'select (schema_name, table_name)'),
     ('table', 'etl.deadlines', 'server', 'select, insert, update, delete'),
+    ('table', 'etl.deletions', 'server', 'select, insert, update, delete'),
     ('table', 'etl.deliveries', 'server', 'select, insert, update, delete'),
     ('table', 'etl.exports', 'server', 'select, insert, update, delete'),
     ('table', 'etl.first_loads', 'server', 'select'),
@@ -8070,6 +8154,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.declare_private_fields', 'server', 'execute'),
     ('function', 'etl.declare_history', 'server', 'execute'),
     ('function', 'etl.declared_key', 'server', 'execute'),
+    ('function', 'etl.declared_reading', 'server', 'execute'),
     ('function', 'etl.has_rows', 'server', 'execute'),
     ('function', 'etl.is_history_view', 'server', 'execute'),
     ('function', 'etl.dataset_table', 'server', 'execute'),
@@ -8116,6 +8201,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.is_alive', 'server', 'execute'),
     ('function', 'etl.worked_ms', 'server', 'execute'),
     ('function', 'etl.is_audit', 'server', 'execute'),
+    ('function', 'etl.is_older', 'server', 'execute'),
     ('function', 'etl.is_paused', 'server', 'execute'),
     ('function', 'etl.is_spread', 'server', 'execute'),
     ('function', 'etl.is_trusted', 'server', 'execute'),
@@ -8299,7 +8385,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('afc846a1a0a80847f2fc1797ce9954682df51df0098b6440711596f2f6a8d8f1')
+insert into etl.setups (checksum) values ('fc7b9ebb57df6f6a009e44f779d9cea4f54b8c5f0b570d276311adbc057cb3d3')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8307,4 +8393,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"afc846a1a0a80847f2fc1797ce9954682df51df0098b6440711596f2f6a8d8f1","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"fc7b9ebb57df6f6a009e44f779d9cea4f54b8c5f0b570d276311adbc057cb3d3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
