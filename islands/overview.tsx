@@ -122,7 +122,8 @@ export function KeyFigures({ data }: { data: OverviewData }) {
           </a>
         </dd>
         <dd class="figure-note">
-          <span class="clip">{latest.run_label}</span> ·{" "}
+          <span class="clip">{latest.run_label}</span>{" "}
+          {latest.dry_run && <span class="tag">{t("field.dry_run")}</span>} ·{" "}
           <Time at={latest.requested_at} style="relative" />
         </dd>
       </div>

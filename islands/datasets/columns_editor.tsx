@@ -24,12 +24,12 @@ export function ViewColumns({ path, columns, onChange }: ViewProps) {
       <p class="field-help">{t("columns.view_about")}</p>
       {columns.length > 0 && (
         <div class="table-scroll" tabIndex={0} role="group" aria-label={t("resource.columns")}>
-          <table class="table column-table">
+          <table class="table column-table editor-table">
             <Head names={["columns.path", "columns.name", "form.type"]} />
             <tbody>
               {columns.map((column, at) => (
                 <tr key={at}>
-                  <td>
+                  <td data-title={t("columns.path")}>
                     <Text
                       label={t("columns.path_of", { n: at + 1 })}
                       value={column.path}
@@ -43,14 +43,14 @@ export function ViewColumns({ path, columns, onChange }: ViewProps) {
                         })}
                     />
                   </td>
-                  <td>
+                  <td data-title={t("columns.name")}>
                     <Text
                       label={t("columns.name_of", { n: at + 1 })}
                       value={column.name}
                       onInput={(name) => change(at, { name })}
                     />
                   </td>
-                  <td>
+                  <td data-title={t("form.type")}>
                     <TypeChoice
                       label={t("form.type_of", { column: column.name })}
                       value={column.type}
@@ -142,18 +142,18 @@ export function TypedColumns({ declared, alteration, onChange }: TypedProps) {
       </dl>
       <p class="field-help">{t("columns.typed_about")}</p>
       <div class="table-scroll" tabIndex={0} role="group" aria-label={t("resource.columns")}>
-        <table class="table column-table">
+        <table class="table column-table editor-table">
           <Head names={["columns.path", "columns.name", "form.type"]} />
           <tbody>
             {declared.columns.map(({ name, path, type }) => (
               <tr key={name}>
-                <td>
+                <td data-title={t("columns.path")}>
                   <code>{path}</code>
                 </td>
-                <th scope="row">
+                <th scope="row" data-title={t("columns.name")}>
                   <code>{name}</code>
                 </th>
-                <td>
+                <td data-title={t("form.type")}>
                   {widerTypes(type).length === 0 ? <code>{type}</code> : (
                     <TypeChoice
                       label={t("form.type_of", { column: name })}
@@ -168,15 +168,15 @@ export function TypedColumns({ declared, alteration, onChange }: TypedProps) {
             ))}
             {add.map(({ field, type }, at) => (
               <tr key={`added ${at}`}>
-                <td>
+                <td data-title={t("columns.path")}>
                   <Text
                     label={t("columns.added", { n: at + 1 })}
                     value={field}
                     onInput={(field) => changeAdded(at, { field })}
                   />
                 </td>
-                <td class="quiet">{t("columns.named_after")}</td>
-                <td>
+                <td class="quiet" data-title={t("columns.name")}>{t("columns.named_after")}</td>
+                <td data-title={t("form.type")}>
                   <Text
                     label={t("columns.added_type", { n: at + 1 })}
                     value={type}

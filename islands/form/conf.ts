@@ -123,7 +123,7 @@ function fieldOf(path: string, schema: JsonSchema, required: boolean): Field {
     kind: kindOf(name, bare),
     required,
     description: schema.description ?? "",
-    fallback: schema.default === undefined || schema.default === null
+    fallback: schema.default === undefined || schema.default === null || isEmptyList(schema.default)
       ? undefined
       : typeof schema.default === "string"
       ? schema.default
@@ -135,6 +135,8 @@ function fieldOf(path: string, schema: JsonSchema, required: boolean): Field {
     character: bare.type === "string" && bare.maxLength === 1,
   };
 }
+
+const isEmptyList = (value: unknown) => Array.isArray(value) && value.length === 0;
 
 function allows(schema: JsonSchema, type: "number" | "boolean"): boolean {
   return schema.type === type || type === "number" && schema.type === "integer" ||

@@ -307,7 +307,7 @@ export function ColumnTable({ columns, proposals, values, typed, onChange }: Tab
                   <code>{path}</code>
                 </th>
                 <td class="value-cell" title={examples.join(" · ")}>{examples.join(" · ")}</td>
-                <td>
+                <td data-title={t("form.key")}>
                   <input
                     type="checkbox"
                     checked={key.includes(path)}
@@ -315,14 +315,14 @@ export function ColumnTable({ columns, proposals, values, typed, onChange }: Tab
                     onChange={(event) => toggleKey(path, event.currentTarget.checked)}
                   />
                 </td>
-                <td>
+                <td data-title={t("form.time")}>
                   {one("source.occurred_at", path, time, t("form.use_as_time", { column: path }))}
                 </td>
-                <td>
+                <td data-title={t("form.version")}>
                   {one("source.version", path, version, t("form.use_as_version", { column: path }))}
                 </td>
                 {typed && (
-                  <td>
+                  <td class="column-type-cell" data-title={t("form.type")}>
                     {name !== null && (
                       <span class="column-type">
                         <select

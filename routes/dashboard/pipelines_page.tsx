@@ -174,6 +174,7 @@ function Pipeline({ row }: { row: PipelineRow }) {
           : (
             <a href={`/etl/runs/${last.run_id}`} class="figure-link">
               <StateBadge state={last.state} />
+              {last.dry_run && <span class="tag">{t("field.dry_run")}</span>}
               <span class="quiet second-line">
                 <Time at={last.requested_at} style="relative" />
               </span>

@@ -24,7 +24,7 @@ import { type DashboardDeps, Island, type Page, SECURITY_HEADERS } from "./page.
 
 /** Lines of the log that the page begins with. */
 const LOG_LINES = 300;
-const QUARANTINE_ROWS = 20;
+const QUARANTINE_ROWS = 10;
 
 export const runPage: Page = {
   path: "/runs/:id",
