@@ -72,6 +72,15 @@ Deno.test("etl load: one line takes a file from where one is to a table with col
   assert.equal(folder.json().inserted, 2);
   const glob = await etl("load", `${place.dir}/work/monthly/m*.ndjson`, "--key", "id", "--json");
   assert.equal(glob.json().unchanged, 2, glob.err);
+  // a header with another delimiter is taken as it is; a name may look like a glob
+  await Deno.writeTextFile(`${place.dir}/work/ventas [2026].csv`, "id;importe\n1;2,50\n");
+  await Deno.writeTextFile(`${place.dir}/work/ventas 2.csv`, "id;importe\n9;9\n");
+  const semicolons = await etl("load", "ventas [2026].csv", "--key", "id");
+  assert.equal(semicolons.code, 0, semicolons.err);
+  assert.match(semicolons.err, /Columns are separated by ";": --set 'source\.delimiter=;'/);
+  assert.deepEqual(await query(db.dsn, "select payload::text as payload from ventas_2026"), [
+    { payload: '{"id": 1, "importe": "2,50"}' },
+  ]);
   const missing = await etl("load", "nothing.csv");
   assert.equal(missing.code, 2);
   assert.match(missing.err, /there is no file .*work\/nothing\.csv/);

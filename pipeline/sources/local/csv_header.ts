@@ -72,11 +72,11 @@ function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
   if (seen.has("__proto__")) throw refuse(label, 'a column is called "__proto__"', "Rename it.");
   const found = names.length === 1 && layout.delimiter === "," ? /[;\t|]/.exec(names[0]!) : null;
   if (found !== null) {
-    throw refuse(
-      label,
-      "the header has one column only, and holds another usual delimiter",
-      `Set source.delimiter to ${JSON.stringify(found[0])}.`,
-    );
+    const what = "the header has one column only, and holds another usual delimiter";
+    throw new Problem("source-unreadable", {
+      detail: `${label}: ${what}. Set source.delimiter to ${JSON.stringify(found[0])}.`,
+      errors: [{ field: "source.delimiter", message: `${label}: ${what}`, expected: found[0] }],
+    });
   }
 }
 

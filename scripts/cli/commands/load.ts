@@ -111,7 +111,17 @@ the first load the columns can be queried by name; with --typed they are columns
     const asks = what.body === undefined && call.err.isTerminal && !call.flags.yes &&
       !call.flags.json && call.canAsk;
     if (what.body === undefined) {
-      const preview = await previewOf(api, conf);
+      const preview = await previewOf(api, conf).catch((error) => {
+        // one look at the header tells: nobody has to be asked
+        const delimiter = delimiterOf(error);
+        if (delimiter === undefined || conf.source.delimiter !== undefined) throw error;
+        conf.source.delimiter = delimiter;
+        const setting = delimiter === "\t"
+          ? "$'source.delimiter=\\t'"
+          : `'source.delimiter=${delimiter}'`;
+        call.err.line(`Columns are separated by ${JSON.stringify(delimiter)}: --set ${setting}`);
+        return previewOf(api, conf);
+      });
       checkFields(preview, conf);
       if (!call.flags.json) {
         for (const line of previewLines(call.err, preview)) call.err.line(line);
@@ -260,6 +270,12 @@ async function previewOf(api: Api, conf: Conf): Promise<Preview> {
   const body = await response.text();
   if (!response.ok) throw problemOf(response, body);
   return parseVerbatim(body) as unknown as Preview;
+}
+
+/** The delimiter that the header of a CSV file has in place of commas. */
+function delimiterOf(error: unknown): string | undefined {
+  if (!(error instanceof Problem)) return undefined;
+  return error.errors?.find(({ field }) => field === "source.delimiter")?.expected;
 }
 
 /** Says which fields there are where the key or the time names another. */
