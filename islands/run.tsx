@@ -728,7 +728,7 @@ export function LogTail({ run, lines }: { run: RunDetail; lines: RunLogLine[] })
   );
   return (
     <section class="card" aria-labelledby="log-title">
-      <div class="card-head">
+      <div class="card-head centred">
         <h2 id="log-title">{t("run.log")}</h2>
         {lines.length > 0 && (
           <>

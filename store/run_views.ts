@@ -201,7 +201,7 @@ export interface RunRelations {
   /** Consumers of its dataset, and how far each is with that event. */
   consumers: { consumer: string; state: string | null }[];
   /** Runs that loaded its quarantine again. */
-  replays: { run_id: string; state: string; requested_at: string }[];
+  replays: { run_id: string; state: string; dry_run: boolean; requested_at: string }[];
   alerts: { kind: string; severity: string; message: string; created_at: string }[];
 }
 
@@ -215,7 +215,7 @@ export async function runRelations(sql: Sql, runId: string): Promise<RunRelation
             where d.consumer = c.consumer and e.run_id = r.run_id order by e.event_no desc limit 1)) order by c.consumer)
         from etl.consumers as c where c.active and r.schema_name || '.' || r.table_name = any (c.datasets)), '[]'),
       'replays', coalesce((select jsonb_agg(jsonb_build_object('run_id', p.run_id, 'state', p.state,
-          'requested_at', etl.iso(p.requested_at)) order by p.requested_at)
+          'dry_run', p.dry_run, 'requested_at', etl.iso(p.requested_at)) order by p.requested_at)
         from etl.runs as p where p.replay_of = r.run_id), '[]'),
       'alerts', coalesce((select jsonb_agg(jsonb_build_object('kind', a.kind, 'severity', a.severity,
           'message', a.message, 'created_at', etl.iso(a.created_at)) order by a.created_at)

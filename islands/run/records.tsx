@@ -71,7 +71,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
 
   return (
     <section class="card" id="quarantine" aria-labelledby="quarantine-title">
-      <div class="card-head">
+      <div class="card-head centred">
         <h2 id="quarantine-title">{t("run.quarantine")}</h2>
         {total > 0 && (
           <span class="exports">
@@ -151,6 +151,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
             <li key={each.run_id}>
               <a href={`/etl/runs/${each.run_id}`}>{t("run.replay_run")}</a>{" "}
               <StateBadge state={each.state} />{" "}
+              {each.dry_run && <span class="tag">{t("field.dry_run")}</span>}{" "}
               <span class="quiet">
                 <Time at={each.requested_at} />
               </span>

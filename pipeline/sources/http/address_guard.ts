@@ -80,7 +80,7 @@ export async function allowedAddresses(url: URL, options: GuardOptions): Promise
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
     throw new Problem("source-refused", {
       detail: `${host} is at ${refused?.address ?? "no address"}, which is not a public address. ` +
-        `If that is intended, allow the host "${host}:${port}" in the server's configuration.`,
+        `If that is intended, name it where the server is started: ETL_HTTP_PRIVATE_HOSTS=${host}:${port}`,
     });
   }
   return addresses;
