@@ -1074,9 +1074,7 @@ export async function runContext(
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
     cursorPosition: position,
-    spillDir: holder === null
-      ? runDir(settings.spoolDir, run.run_id)
-      : sharedDir(settings.spoolDir, { runId: run.run_id, serverId }),
+    spillDir: await spillDirOf(run, settings, { serverId, helps: holder !== null }),
     dataDir: settings.dataDir,
     transformsDir: settings.transformsDir,
     sourcesDir: settings.sourcesDir,
@@ -1086,6 +1084,17 @@ export async function runContext(
     suite: parseJson(suite ?? "null") as Plain | null,
     traceparent: run.traceparent,
   };
+}
+
+/** Where a server keeps its rows of a run: as a helper in a directory of its own, also when it takes the run over. */
+async function spillDirOf(
+  { run_id: runId, attempt }: RunRow,
+  { spoolDir }: RunSettings,
+  { serverId, helps }: { serverId: string; helps: boolean },
+): Promise<string> {
+  const own = sharedDir(spoolDir, { runId, serverId });
+  const helped = attempt > 1 && await Deno.stat(own).then(() => true, () => false);
+  return helps || helped ? own : runDir(spoolDir, runId);
 }
 
 /** What a typed dataset has declared, with what its table is where it is the user's own; null where there is nothing yet. */

@@ -409,6 +409,10 @@ for (const { who, at } of KILLS) {
     const [dead, alive] = who === "helper" ? [second, first] : [first, second];
     dead.kill("SIGKILL");
     await dead.ended;
+    // as after a stop: nobody is there to share the next attempt with
+    await world.query("delete from etl.servers where server_id = 'soon' or server_id like $1", [
+      `%-${dead.pid}-%`,
+    ]);
     for (const gate of run.gates) await gate.open();
     await release();
     await endsAs(world, run, {
@@ -416,5 +420,12 @@ for (const { who, at } of KILLS) {
       servers: [alive],
       attempts: who === "helper" ? 1 : 2,
     });
+    if (who === "helper") return;
+    // what the survivor has prepared for the dead one is not prepared again
+    const [again] = await world.query<{ chunks: number }>(
+      "select count(*)::int as chunks from etl.chunks where run_id = $1 and attempts > 1",
+      [run.runId],
+    );
+    assert.ok(again!.chunks <= 2, `${again!.chunks} chunks were prepared again`);
   });
 }
