@@ -18,6 +18,7 @@ import { databasePlace, type DsnHost } from "./dsn.ts";
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;
 export { copyFromStream };
+export { quoteIdent, quoteTable } from "./quote.ts";
 
 export interface ConnectOptions {
   applicationName?: string;
@@ -161,16 +162,6 @@ async function suits(client: Client, wish: SessionAttributes): Promise<boolean> 
   if (wish === "read-write") return !readonly;
   if (wish === "read-only") return readonly;
   return wish === "primary" ? !standby : standby;
-}
-
-/** Quotes an identifier: `quoteIdent('a"b')` is `"a""b"`. */
-export function quoteIdent(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** Quotes `schema.name` for use in a statement. */
-export function quoteTable(schema: string, name: string): string {
-  return `${quoteIdent(schema)}.${quoteIdent(name)}`;
 }
 
 /** What the driver's types leave out. */

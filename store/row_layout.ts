@@ -1,4 +1,4 @@
-import { quoteIdent } from "./pg.ts";
+import { quoteIdent } from "./quote.ts";
 
 /** A column of a typed table. */
 export interface TypedColumn {

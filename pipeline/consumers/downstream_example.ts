@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import type { Queryable } from "../../store/pg.ts";
-import { quoteTable } from "../../store/pg.ts";
+import { quoteTable } from "../../store/quote.ts";
 import { insertReport } from "../../store/reports.ts";
 import { type ConsumerContext, defineConsumer } from "./consumer.ts";
 
