@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import { Problem } from "../vocabulary/problem.ts";
 import type { Connection } from "./connection.ts";
+import { copyOut } from "./copy.ts";
 import type { Sql } from "./database.ts";
+import type { Client } from "./pg.ts";
 
 const PART_BYTES = 1 << 20;
 
@@ -16,13 +18,10 @@ export async function* readUpload(
 ): AsyncGenerator<Uint8Array> {
   const options = { retry: { attempts: 3, initialMs: 200 }, statementTimeoutMs: 0 };
   for (let part = 0;; part++) {
-    const data = await connection.transaction(options, async (client) => {
-      const { rows } = await client.query<{ data: Uint8Array }>(
-        "select data from etl.uploads where upload_id = $1 and part_no = $2",
-        [uploadId, part],
-      );
-      return rows[0]?.data ?? null;
-    });
+    const data = await connection.transaction(
+      options,
+      (client) => readPart(client, uploadId, part),
+    );
     // an empty body has one part, without bytes
     if (data === null && part === 0) {
       throw new Problem("source-unreadable", {
@@ -32,6 +31,28 @@ export async function* readUpload(
     if (data === null) return;
     yield data;
   }
+}
+
+/** What binary COPY has before and after the bytes of a row of one column (COPY, "Binary Format"). */
+const HEAD_BYTES = 19 + 2 + 4;
+const TAIL_BYTES = 2;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** By COPY: the driver has bytes sent as text in hexadecimal digits, which costs it five times as much. */
+async function readPart(
+  client: Client,
+  uploadId: string,
+  part: number,
+): Promise<Uint8Array | null> {
+  if (!UUID.test(uploadId)) return null;
+  const rows = copyOut(
+    client,
+    `copy (select data from etl.uploads where upload_id = '${uploadId}' and part_no = ${part}) to stdout (format binary)`,
+  );
+  const blocks = await Array.fromAsync(rows);
+  if (rows.rowCount === 0) return null;
+  const whole = concat(blocks, blocks.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  return whole.subarray(HEAD_BYTES, whole.byteLength - TAIL_BYTES);
 }
 
 /** Parts from which a body is as large as a file: more than a conf can hold. */

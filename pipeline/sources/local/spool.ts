@@ -40,10 +40,25 @@ export async function spool(
   let size = 0;
   try {
     using file = await Deno.open(partial, { write: true, createNew: true });
-    for await (const block of inBlocks(chunks)) {
+    const write = async (block: Uint8Array, before: Promise<void>) => {
+      await before;
       for (let from = 0; from < block.length;) from += await file.write(block.subarray(from));
-      size += block.length;
+    };
+    // what comes over the network is taken while the disk writes: a body that waits to be read costs Deno the more the more
+    // of it waits
+    const writing = [Promise.resolve()];
+    try {
+      for await (const block of inBlocks(chunks)) {
+        size += block.length;
+        const written = write(block, writing.at(-1)!);
+        written.catch(() => {});
+        writing.push(written);
+        if (writing.length > BLOCKS_AHEAD) await writing.shift();
+      }
+    } finally {
+      await Promise.allSettled(writing);
     }
+    await Promise.all(writing);
   } catch (error) {
     await Deno.remove(partial).catch(() => {});
     throw asDiskFull(error, dir);
@@ -53,13 +68,15 @@ export async function spool(
 }
 
 const BLOCK_BYTES = 1 << 20;
+/** Blocks that may wait for the disk. */
+const BLOCKS_AHEAD = 8;
 
 /**
- * The same bytes in blocks of 1 MiB, each good until the next is asked for. The network gives some
- * 32 KiB at a time, and a write of each cost six times the CPU of one of them all together.
+ * The same bytes in blocks of 1 MiB. The network gives some 32 KiB at a time, and a write of each cost six times the CPU of
+ * one of them all together.
  */
 async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const block = new Uint8Array(BLOCK_BYTES);
+  let block = new Uint8Array(BLOCK_BYTES);
   let filled = 0;
   for await (const chunk of chunks) {
     for (let from = 0; from < chunk.length;) {
@@ -69,6 +86,7 @@ async function* inBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
       from += part.length;
       if (filled < BLOCK_BYTES) continue;
       yield block;
+      block = new Uint8Array(BLOCK_BYTES);
       filled = 0;
     }
   }
