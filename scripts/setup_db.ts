@@ -132,10 +132,17 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
   if (code !== "42501" && code !== "25006") return null;
   await client.query("rollback");
   const { rows: [at] } = await client.query<
-    { role: string; database: string; owner: string | null; standby: boolean }
+    {
+      role: string;
+      database: string;
+      owner: string | null;
+      table_owner: string | null;
+      standby: boolean;
+    }
   >(`select current_user as role, current_database() as database, pg_is_in_recovery() as standby,
-      (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'etl') as owner`);
-  const { role, database, owner, standby } = at!;
+      (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'etl') as owner,
+      (select pg_get_userbyid(relowner) from pg_class where oid = to_regclass('public.etl_improved_metrics')) as table_owner`);
+  const { role, database, owner, table_owner: tableOwner, standby } = at!;
   const [user, name] = [quoteIdent(role), quoteIdent(database)];
   const remedy = code === "25006"
     ? standby
@@ -145,6 +152,8 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
     : owner !== null && owner !== role
     ? `The schema etl belongs to role ${owner}: run setup-db with its connection string, and add --role ${role} ` +
       `to grant the servers' role its rights.`
+    : tableOwner !== null && tableOwner !== role
+    ? `The tables of this installation belong to role ${tableOwner}: run setup-db with its connection string.`
     : /database/.test(message)
     ? `Role ${role} may not create the schema etl. As the owner of the database: ` +
       `grant create on database ${name} to ${user}.`

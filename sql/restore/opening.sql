@@ -48,7 +48,7 @@ begin
     end if;
   end loop;
   if missing is not null then
-    perform etl.raise_problem('conflict', format('The backup contains tables that this database lacks: %s. It was made by a newer version: run `deno task setup-db` of that version first.', missing),
+    perform etl.raise_problem('conflict', format('The backup contains columns that this database lacks: %s. It was made by a newer version: run `deno task setup-db` of that version first.', missing),
       status => 409);
   end if;
 

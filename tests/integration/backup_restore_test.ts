@@ -177,7 +177,7 @@ Deno.test("a backup with columns that the database lacks is refused, and nothing
   );
   await assert.rejects(
     restore(db.dsn, backup),
-    /has no place for: etl\.reports\.dataset\. .*newer/,
+    /columns that this database lacks: etl\.reports\.dataset\. .*newer/,
   );
   assert.equal((await sql.query("select value from etl.variables")).rows[0].value, 2);
 });

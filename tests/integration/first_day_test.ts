@@ -63,6 +63,15 @@ Deno.test("mistakes of the first day are one sentence with what to do: roles wit
     );
     assert.match(await setUp(owner), new RegExp(`grant create on schema public to "${owner}"`));
     await sql(`grant create on schema public to ${owner}`);
+    // a superuser has taken the tables over by psql
+    await sql(await Deno.readTextFile(new URL("../../sql/etl_migration.sql", import.meta.url)));
+    assert.match(
+      await setUp(owner),
+      /tables of this installation belong to role \w+: run setup-db/,
+    );
+    await sql(
+      "drop table public.etl_improved_events, public.etl_improved_audit, public.etl_improved_metrics, public.etl_improved_alerts",
+    );
 
     // without --role
     await setupDatabase(as(owner));
