@@ -22,7 +22,7 @@ function outOfReach(error: unknown): string {
 const STANDSTILL_MS = 10_000;
 
 const STUCK =
-  "statements of this server get no answer in 5 s, though the database does: somebody holds a lock " +
+  "statements of this server get no answer within 5 s, although the database responds: somebody holds a lock " +
   "(pg_locks, pg_stat_activity), or it is overloaded";
 
 const healthSchema = z.object({

@@ -6156,7 +6156,7 @@ begin
       update etl.slots as s set state = 'failed', problem = refusal, decided_at = clock_timestamp()
         where s.schedule = decide_slots.schedule.name and s.slot = each.slot;
       perform etl.raise_alert('run_failed', 'schedule ' || schedule.name,
-        format('Schedule %s could not ask for its run of %s: %s', schedule.name, etl.iso(each.slot),
+        format('Schedule %s could not request its run of %s: %s', schedule.name, etl.iso(each.slot),
           -- the detail names fields; whoever is told wants to know which value is wrong, and what would be right
           left(coalesce((select string_agg(concat(e ->> 'field', ' (' || (e -> 'value')::text || ')', ' ', e ->> 'message',
             '; expected: ' || (e ->> 'expected')), '; ') from jsonb_array_elements(refusal -> 'errors') as e), refusal ->> 'detail'), 1000)),
@@ -6569,7 +6569,7 @@ begin
           case when run.state = 'failed' then 'Nothing was loaded.'
             when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
               coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
-            else 'The data was loaded all the same.' end) end,
+            else 'The data was loaded nevertheless.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;
@@ -6604,7 +6604,7 @@ begin
   elsif run.total_rows = 0 then
     perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
         when 0 then 'Nothing was read: the source had no records.'
-        else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
+        else format('None of the %s records read has reached the table.', run.counts ->> 'records_read') end,
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
@@ -6717,7 +6717,7 @@ begin
   for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,
       case when each.problem is null then
-        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+        format('Schedule %s was due at %s and has made no run. Check the scheduler: GET /api/etl/health shows which one is in use.',
           each.schedule, etl.iso(each.due_at))
       else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
         each.problem) end,
@@ -8385,7 +8385,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('fc7b9ebb57df6f6a009e44f779d9cea4f54b8c5f0b570d276311adbc057cb3d3')
+insert into etl.setups (checksum) values ('a955df8b5867a7535be39a9432b75d0e280c27871ca380eb9b0cfd04d600b245')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8393,4 +8393,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"fc7b9ebb57df6f6a009e44f779d9cea4f54b8c5f0b570d276311adbc057cb3d3","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"a955df8b5867a7535be39a9432b75d0e280c27871ca380eb9b0cfd04d600b245","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

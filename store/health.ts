@@ -141,7 +141,7 @@ export async function databaseHealth(sql: Sql, jobs: JobsOptions): Promise<Datab
   const skew = await clockSkewMs(sql);
   const { facts, holders, tables, report } = await slow;
   const takenOver = tables.map(({ dataset, next, blocks }) =>
-    `fingerprints of ${dataset}, which was taken over, are not all known yet (block ${next} of ${blocks}): until then a run writes its rows once`
+    `fingerprints of ${dataset}, which was taken over, are still being computed (block ${next} of ${blocks}): until then a run writes each row once`
   );
   return {
     problems: [...unwritten, ...overdue.map(overdueText), ...problemsOf(facts)],
@@ -218,8 +218,8 @@ function skewText({ aheadMs, uncertainMs }: { aheadMs: number; uncertainMs: numb
   return [
     `this server's clock is ${seconds} s ${
       aheadMs > 0 ? "behind" : "ahead of"
-    } the database's, by which ` +
-    "schedules, deadlines and retentions go: synchronize both with NTP",
+    } the database's, which ` +
+    "schedules, deadlines and retentions use: synchronize both with NTP",
   ];
 }
 
@@ -312,11 +312,11 @@ function warningsOf(facts: Facts): string[] {
   for (const { channel, failing_since, failures, last_error } of channels) {
     if (failing_since === null) continue;
     warnings.push(
-      `${channel} has taken no message since ${failing_since} (${failures} failures): ${last_error}`,
+      `${channel} has accepted no message since ${failing_since} (${failures} failures): ${last_error}`,
     );
   }
   for (const { target, runs, last_error } of failed_exports) {
-    warnings.push(`${runs} runs of the last 24 h are not in ${target}: ${last_error}`);
+    warnings.push(`${runs} runs of the last 24 h were not delivered to ${target}: ${last_error}`);
   }
   return warnings;
 }

@@ -89,14 +89,13 @@ export async function jobsReport(sql: Sql, options: JobsOptions): Promise<JobsRe
       `variable ${JOB_VARIABLE}${name} is not in use: ${
         job === undefined
           ? `there is no such job; there are ${jobs.map((each) => each.name).join(", ")}`
-          : "a server puts it in place within a minute, unless it is no schedule or the tick's, which is each minute"
+          : "a server applies it within a minute, unless it is invalid or for the tick, which runs each minute"
       }`,
     );
   }
   if (noted?.of_another) {
     warnings.unshift(
-      "nobody runs the periodic jobs: this database is a copy, and who runs them was noted by the other one; " +
-        "start a server or run `deno task setup-db`",
+      "nobody runs the periodic jobs: this database is a copy of another one; start a server or run `deno task setup-db`",
     );
   }
   return { scheduler, items, warnings };
@@ -207,14 +206,14 @@ function warningsOfJob({ name, state, scheduler, last_runs: runs }: JobView): st
   }
   if (state === "off") {
     return [
-      `job ${name} is switched off in pg_cron: switch it on with cron.alter_job(job_id, active => true), if nobody wants it so`,
+      `job ${name} is switched off in pg_cron: unless this is intended, switch it on with cron.alter_job(job_id, active => true)`,
     ];
   }
   const ended = runs.find(({ status }) => ["succeeded", "failed"].includes(status));
   return [
     ...(state === "changed"
       ? [
-        `job ${name} is not as sql/cron/${name}.sql and variable ${JOB_VARIABLE}${name} say: another command is put right by the next server that starts, another schedule is kept until that variable changes`,
+        `job ${name} differs from sql/cron/${name}.sql and variable ${JOB_VARIABLE}${name}: the next server that starts corrects its command; its schedule stays until that variable changes`,
       ]
       : []),
     ...(ended?.status === "failed"

@@ -21,7 +21,7 @@ export const MESSAGES = {
   ],
   "nothing-loaded": ["Nothing was loaded.", "No se cargó nada."],
   "loaded-all-the-same": [
-    "The data was loaded all the same.",
+    "The data was loaded nevertheless.",
     "Los datos se cargaron de todos modos.",
   ],
   "records-in-quarantine": [
@@ -34,7 +34,7 @@ export const MESSAGES = {
     "No se leyó nada: el origen no tenía registros.",
   ],
   "none-arrived": [
-    "None of the {n} records that were read has come into the table.",
+    "None of the {n} records read has reached the table.",
     "Ninguno de los {n} registros leídos llegó a la tabla.",
   ],
   "trend-drop": [
@@ -69,7 +69,7 @@ export const MESSAGES = {
   "an-event": ["an event", "un evento"],
   "events": ["{n} events", "{n} eventos"],
   "schedule-overdue": [
-    "Schedule {schedule} was due at {at} and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.",
+    "Schedule {schedule} was due at {at} and has made no run. Check the scheduler: GET /api/etl/health shows which one is in use.",
     "La programación {schedule} tocaba el {at} y no ha creado ninguna ejecución. Compruebe que el planificador funciona: GET /api/etl/health dice cuál es.",
   ],
   "slots-not-computed": [
@@ -77,7 +77,7 @@ export const MESSAGES = {
     "La programación {schedule} no ha creado ninguna ejecución desde {at}, pues sus horas no se pueden calcular: {error*}",
   ],
   "slot-failed": [
-    "Schedule {schedule} could not ask for its run of {at}: {error*}",
+    "Schedule {schedule} could not request its run of {at}: {error*}",
     "La programación {schedule} no pudo pedir su ejecución de {at}: {error*}",
   ],
   "maintenance-failed": ["The maintenance failed: {error*}", "El mantenimiento falló: {error*}"],
@@ -97,7 +97,7 @@ export const MESSAGES = {
     "los temporizadores de este servidor llevan {seconds} s parados: reinícielo",
   ],
   "statements-stuck": [
-    "statements of this server get no answer in 5 s, though the database does: somebody holds a lock (pg_locks, pg_stat_activity), or it is overloaded",
+    "statements of this server get no answer within 5 s, although the database responds: somebody holds a lock (pg_locks, pg_stat_activity), or it is overloaded",
     "las sentencias de este servidor no obtienen respuesta en 5 s, aunque la base de datos sí responde: alguien tiene un bloqueo (pg_locks, pg_stat_activity), o está sobrecargada",
   ],
   "relations-missing": [
@@ -147,15 +147,15 @@ export const MESSAGES = {
     "ningún servidor envía ya alertas a {channel}, adonde fueron mensajes en los últimos 7 días: ¿falta su variable?",
   ],
   "channel-failing": [
-    "{channel} has taken no message since {at} ({n} failures): {error*}",
+    "{channel} has accepted no message since {at} ({n} failures): {error*}",
     "{channel} no acepta mensajes desde {at} ({n} fallos): {error*}",
   ],
   "exports-failing": [
-    "{n} runs of the last 24 h are not in {target}: {error*}",
+    "{n} runs of the last 24 h were not delivered to {target}: {error*}",
     "{n} ejecuciones de las últimas 24 h no están en {target}: {error*}",
   ],
   "clock-skewed": [
-    "this server's clock is {seconds} s {way*} the database's, by which schedules, deadlines and retentions go: synchronize both with NTP",
+    "this server's clock is {seconds} s {way*} the database's, which schedules, deadlines and retentions use: synchronize both with NTP",
     "el reloj de este servidor va {seconds} s {way*} de la base de datos, que rige programaciones, plazos y retenciones: sincronice ambos con NTP",
   ],
   "behind": ["behind", "atrasado respecto al"],
@@ -169,7 +169,7 @@ export const MESSAGES = {
     "{who} mantiene abierta una transacción, que puede retener a otros: termínela, o select pg_terminate_backend({pid})",
   ],
   "fingerprints-unknown": [
-    "fingerprints of {dataset}, which was taken over, are not all known yet (block {block} of {blocks}): until then a run writes its rows once",
+    "fingerprints of {dataset}, which was taken over, are still being computed (block {block} of {blocks}): until then a run writes each row once",
     "aún no se conocen todas las huellas de {dataset}, que fue adoptada (bloque {block} de {blocks}): hasta entonces una ejecución escribe sus filas una vez",
   ],
   "job-not-run": [
@@ -181,16 +181,16 @@ export const MESSAGES = {
     "falta la tarea {job} en {scheduler}: inicie un servidor o ejecute `deno task setup-db`",
   ],
   "job-off": [
-    "job {job} is switched off in pg_cron: switch it on with cron.alter_job(job_id, active => true), if nobody wants it so",
+    "job {job} is switched off in pg_cron: unless this is intended, switch it on with cron.alter_job(job_id, active => true)",
     "la tarea {job} está desactivada en pg_cron: actívela con cron.alter_job(job_id, active => true), si nadie la quiere así",
   ],
   "job-changed": [
-    "job {job} is not as {file} and variable {variable} say: another command is put right by the next server that starts, another schedule is kept until that variable changes",
+    "job {job} differs from {file} and variable {variable}: the next server that starts corrects its command; its schedule stays until that variable changes",
     "la tarea {job} no es como dicen {file} y la variable {variable}: otra orden la corrige el próximo servidor que arranque, otro horario se conserva hasta que cambie esa variable",
   ],
   "job-failed": ["job {job} failed at {at}: {error*}", "la tarea {job} falló el {at}: {error*}"],
   "jobs-of-another": [
-    "nobody runs the periodic jobs: this database is a copy, and who runs them was noted by the other one; start a server or run `deno task setup-db`",
+    "nobody runs the periodic jobs: this database is a copy of another one; start a server or run `deno task setup-db`",
     "nadie ejecuta las tareas periódicas: esta base de datos es una copia, y quién las ejecuta lo anotó la otra; inicie un servidor o ejecute `deno task setup-db`",
   ],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;

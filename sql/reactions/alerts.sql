@@ -182,7 +182,7 @@ begin
           case when run.state = 'failed' then 'Nothing was loaded.'
             when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
               coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
-            else 'The data was loaded all the same.' end) end,
+            else 'The data was loaded nevertheless.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
         'details', coalesce(validation, '{}')));
   end if;
@@ -217,7 +217,7 @@ begin
   elsif run.total_rows = 0 then
     perform etl.raise_alert('volume_drop', run.run_label, case coalesce((run.counts ->> 'records_read')::bigint, 0)
         when 0 then 'Nothing was read: the source had no records.'
-        else format('None of the %s records that were read has come into the table.', run.counts ->> 'records_read') end,
+        else format('None of the %s records read has reached the table.', run.counts ->> 'records_read') end,
       about || jsonb_build_object('details', jsonb_build_object('total_rows', 0)));
   end if;
 
@@ -330,7 +330,7 @@ begin
   for each in execute 'select o.schedule, o.due_at, c.problem from etl.overdue_schedules() as o left join etl.schedules as c on c.name = o.schedule' loop
     perform etl.set_condition('schedule_overdue', each.schedule, true,
       case when each.problem is null then
-        format('Schedule %s was due at %s and has made no run. Check that the scheduler runs: GET /api/etl/health says which it is.',
+        format('Schedule %s was due at %s and has made no run. Check the scheduler: GET /api/etl/health shows which one is in use.',
           each.schedule, etl.iso(each.due_at))
       else format('Schedule %s has made no run since %s, as its slots cannot be computed: %s', each.schedule, etl.iso(each.due_at),
         each.problem) end,

@@ -131,7 +131,7 @@ begin
       update etl.slots as s set state = 'failed', problem = refusal, decided_at = clock_timestamp()
         where s.schedule = decide_slots.schedule.name and s.slot = each.slot;
       perform etl.raise_alert('run_failed', 'schedule ' || schedule.name,
-        format('Schedule %s could not ask for its run of %s: %s', schedule.name, etl.iso(each.slot),
+        format('Schedule %s could not request its run of %s: %s', schedule.name, etl.iso(each.slot),
           -- the detail names fields; whoever is told wants to know which value is wrong, and what would be right
           left(coalesce((select string_agg(concat(e ->> 'field', ' (' || (e -> 'value')::text || ')', ' ', e ->> 'message',
             '; expected: ' || (e ->> 'expected')), '; ') from jsonb_array_elements(refusal -> 'errors') as e), refusal ->> 'detail'), 1000)),

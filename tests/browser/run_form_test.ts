@@ -182,7 +182,7 @@ Deno.test({
       assert.equal(await page.locator("#field-pool").inputValue(), "");
       await page.reload();
       await hydrated(page);
-      assert.equal(await page.getByText("This is what the form held").count(), 0);
+      assert.equal(await page.getByText("Your previous input was restored").count(), 0);
     });
   },
 });

@@ -198,7 +198,7 @@ Deno.test("MLflow down, slow or talking rubbish fails no run and is recorded", a
   const slow = await engine.succeed(conf);
   assert.match(await error(slow.run_id), /did not answer in time/);
   const health = await (await engine.request("/api/etl/health")).json();
-  assert.match(health.warnings.join("\n"), /3 runs of the last 24 h are not in mlflow/);
+  assert.match(health.warnings.join("\n"), /3 runs of the last 24 h were not delivered to mlflow/);
 });
 
 Deno.test("mlflow_enable without MLFLOW_TRACKING_URI is said with the run", async (t) => {

@@ -109,7 +109,7 @@ Deno.test("a backup that fails leaves the older ones and nothing of its own", as
   await using dir = await backupDir();
   await takeBackup(db.dsn, { dir: dir.path, keepCount: 1, now: AT });
   const failing = takeBackup(unset.dsn, { dir: dir.path, keepCount: 1, now: AT });
-  await assert.rejects(failing, /Run `deno task setup-db` first/);
+  await assert.rejects(failing, /then run `deno task setup-db`/);
   assert.deepEqual(names(dir.path), ["etl_backup_20260131_235959.sql.gz"]);
 });
 

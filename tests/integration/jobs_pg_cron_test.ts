@@ -94,7 +94,7 @@ Deno.test({
     assert.equal(await time(), "30 3 * * *");
     assert.match(
       (await jobsOf(server.address)).warnings.join(),
-      /variable etl_job__etl_maintenance say/,
+      /variable etl_job__etl_maintenance: the next server/,
     );
     await wish("20 5 * * *");
     assert.equal(await time(), "20 5 * * *");

@@ -237,7 +237,7 @@ Deno.test("health says in words what is wrong; livez asks nobody", async (t) => 
   assert.equal(bad.status, 503);
   assert.match(bad.problems.join("\n"), /no server has started it/);
   assert.match(bad.problems.join("\n"), /etl_consumer is .* behind/);
-  assert.match(bad.warnings.join("\n"), /slack has taken no message since .* answered 500/);
+  assert.match(bad.warnings.join("\n"), /slack has accepted no message since .* answered 500/);
   assert.equal((await engine.request("/readyz")).status, 200, "this server can work all the same");
 
   await engine.sql`drop view public.v_etl_recent_alerts`;

@@ -68,7 +68,7 @@ Deno.test("a slot whose label is busy makes no run and says which run was going 
   assert.deepEqual(rows[0], {
     state: "skipped",
     blocked_by: id,
-    note: `run ${id} was going on`,
+    note: `run ${id} was in progress`,
     run_id: null,
   });
   assert.equal(await runs(sql), 1);

@@ -115,7 +115,7 @@ Deno.test("a schedule whose request is refused keeps the problem in its slot and
   assert.equal(alerts.rows[0].severity, "error");
   assert.match(
     alerts.rows[0].message,
-    /^Schedule a_pool could not ask for its run of \S+: pool \("\w+"\) is not a known pool; expected: one of: default_pool/,
+    /^Schedule a_pool could not request its run of \S+: pool \("\w+"\) is not a known pool; expected: one of: default_pool/,
   );
   // corrected, the alert ends with the next run
   await sql.query(`update etl.schedules set conf = '{}' where name = 'a_pool'`);
