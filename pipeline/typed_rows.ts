@@ -154,10 +154,18 @@ interface ShapedColumn {
   value: ReadValue;
 }
 
+/** A field of the key: its column, and how two of its texts may be one value. */
+interface KeyPart {
+  at: number;
+  type: string;
+  /** Of type char(n), in which spaces at the end say nothing. */
+  padded: boolean;
+}
+
 /** Makes rows of a typed table from events: checks every value, and has key and fingerprint cover the row. */
 export class RowShaper {
   readonly #columns: ShapedColumn[];
-  readonly #key: { at: number; type: string }[] | null;
+  readonly #key: KeyPart[] | null;
   readonly #known: Set<string>;
   readonly #quarantines: boolean;
   readonly #maxBytes: number;
@@ -192,9 +200,11 @@ export class RowShaper {
     this.#order = columns.map((_, i) => i).sort((a, b) =>
       columns[a]!.name < columns[b]!.name ? -1 : 1
     );
-    this.#key = table.key === null
-      ? null
-      : keyColumns(table).map((column) => ({ at: columns.indexOf(column), type: column.type }));
+    this.#key = table.key === null ? null : keyColumns(table).map((column) => ({
+      at: columns.indexOf(column),
+      type: column.type,
+      padded: table.casts?.[column.name]?.base === "bpchar",
+    }));
     this.#known = new Set(columns.map(({ path }) => parsePath(path)[0]!));
     this.#quarantines = quarantinesUnknown;
     this.#maxBytes = maxPayloadBytes;
@@ -321,9 +331,10 @@ export class RowShaper {
     }
   }
 
-  #keyOf(row: (string | null)[], key: { at: number; type: string }[]): string {
-    const parts = key.map(({ at, type }) => {
-      const text = row[at];
+  #keyOf(row: (string | null)[], key: KeyPart[]): string {
+    const parts = key.map(({ at, type, padded }) => {
+      const given = row[at];
+      const text = padded ? given?.replace(/ +$/, "") : given;
       if (text === null || text === undefined || text === "") {
         const { field } = this.#columns[at]!;
         const what = text === "" ? "empty" : "missing or null";

@@ -3380,7 +3380,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     when (o.value -> 'generated')::boolean then 'generated or an identity, which no run writes' else format('of type %s', o.value ->> 'type') end), '; ')
   from jsonb_array_elements(columns) as c
   left join jsonb_array_elements(known -> 'columns') as o on o.value ->> 'name' = c.value ->> 'name'
-  where o.value is null or (o.value -> 'generated')::boolean or o.value ->> 'type' <> c.value ->> 'type' or coalesce(c.value ->> 'path', '') = ''
+  where o.value is null or (o.value -> 'generated')::boolean or o.value ->> 'type' <> c.value ->> 'type' or c.value ->> 'path' is null
 $$;
 
 -- Notes a table of the user's own as the dataset of a run. Called by etl.declare_dataset, with the owner's rights: touches no row.
@@ -3609,7 +3609,7 @@ end $$;
 -- Whether {name, path, type} can be a column of a typed table.
 create or replace function etl.is_column(declared jsonb) returns boolean
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-  select octet_length(declared ->> 'name') between 1 and 63 and declared ->> 'name' not like '\_etl\_%' and declared ->> 'path' <> ''
+  select octet_length(declared ->> 'name') between 1 and 63 and declared ->> 'name' not like '\_etl\_%' and declared ->> 'path' is not null
     and declared ->> 'type' ~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$'
 $$;
 
@@ -8385,7 +8385,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('a955df8b5867a7535be39a9432b75d0e280c27871ca380eb9b0cfd04d600b245')
+insert into etl.setups (checksum) values ('f92ba647d72779fabb60ece481007135bd403340bf2a118e0833972202665ec1')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8393,4 +8393,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"a955df8b5867a7535be39a9432b75d0e280c27871ca380eb9b0cfd04d600b245","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"f92ba647d72779fabb60ece481007135bd403340bf2a118e0833972202665ec1","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -193,7 +193,7 @@ language sql stable set search_path = pg_catalog, etl, pg_temp as $$
     when (o.value -> 'generated')::boolean then 'generated or an identity, which no run writes' else format('of type %s', o.value ->> 'type') end), '; ')
   from jsonb_array_elements(columns) as c
   left join jsonb_array_elements(known -> 'columns') as o on o.value ->> 'name' = c.value ->> 'name'
-  where o.value is null or (o.value -> 'generated')::boolean or o.value ->> 'type' <> c.value ->> 'type' or coalesce(c.value ->> 'path', '') = ''
+  where o.value is null or (o.value -> 'generated')::boolean or o.value ->> 'type' <> c.value ->> 'type' or c.value ->> 'path' is null
 $$;
 
 -- Notes a table of the user's own as the dataset of a run. Called by etl.declare_dataset, with the owner's rights: touches no row.

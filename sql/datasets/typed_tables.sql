@@ -156,7 +156,7 @@ end $$;
 -- Whether {name, path, type} can be a column of a typed table.
 create or replace function etl.is_column(declared jsonb) returns boolean
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-  select octet_length(declared ->> 'name') between 1 and 63 and declared ->> 'name' not like '\_etl\_%' and declared ->> 'path' <> ''
+  select octet_length(declared ->> 'name') between 1 and 63 and declared ->> 'name' not like '\_etl\_%' and declared ->> 'path' is not null
     and declared ->> 'type' ~ '^(text|integer|boolean|date|timestamptz|jsonb|numeric(\([1-9][0-9]{0,3}(,[0-9]{1,4})?\))?)$'
 $$;
 

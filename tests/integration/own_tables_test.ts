@@ -313,6 +313,12 @@ Deno.test("a table of the server's own role gets the columns of a run when it is
   assert.match(held.error!.detail!, /violates foreign key constraint "sales_stock_fkey"/);
   assert.deepEqual(await stock(), [[1, 10], [6, 6]]);
 
+  // spaces at the end of a char(n) say nothing
+  await engine.sql`create table public.padded (code char(4) primary key, n integer)`;
+  const codes = [{ code: "ab", n: 1 }, { code: "ab  ", n: 2 }, { code: "a b", n: 3 }];
+  assert.deepEqual(counts(await load("padded", codes, { add_columns: true })), [2, 0, 0, 1, 0]);
+  assert.deepEqual(counts(await load("padded", codes)), [0, 0, 2, 1, 0]);
+
   // an identity is no key that records have
   const lines = [{ line: "a" }, { line: "bad" }, { line: "b" }, { line: "a" }];
   await assert.rejects(load("lines", lines), /add column _etl_key text unique/);

@@ -99,6 +99,7 @@ Deno.test("a column that a few odd values made text is told of, with what to dec
     zip: id % 3 === 0 ? "02134" : 90210,
     constructor: id,
     toString: "x",
+    "": "no name",
   }));
   const run = await load(engine, records);
   assert.deepEqual(counts(run), [30, 0, 0, 0, 0]);
@@ -109,7 +110,7 @@ Deno.test("a column that a few odd values made text is told of, with what to dec
   assert.deepEqual(
     (await columns(engine)).filter(({ name }) => !name.startsWith("_etl"))
       .map(({ name, type }) => `${name} ${type}`).sort(),
-    ["amount text", "constructor bigint", "id bigint", "to_string text", "zip text"],
+    ["amount text", "c_ text", "constructor bigint", "id bigint", "to_string text", "zip text"],
   );
   // what it says to do does it
   const declared = await load(engine, records, {

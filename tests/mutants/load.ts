@@ -1036,6 +1036,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/maintenance_test.ts: maintenance deletes what is older"],
   },
   {
+    id: "load/padded-key",
+    file: "pipeline/typed_rows.ts",
+    find: 'padded ? given?.replace(/ +$/, "") : given',
+    replace: "given",
+    breaks: "keys of char(n) that differ in spaces at their end are one key",
+    tests: ["integration/own_tables_test.ts: a table of the server's own role"],
+  },
+  {
     id: "load/view-in-the-way",
     file: "sql/datasets/typed_tables.sql",
     find: "when feature_not_supported or dependent_objects_still_exist then",

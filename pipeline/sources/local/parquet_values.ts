@@ -90,6 +90,8 @@ function isMap({ converted_type: converted, logical_type: logical }: SchemaEleme
 export function declaredType({ element, children }: SchemaTree): string | undefined {
   const { type, converted_type: converted, logical_type: logical, repetition_type } = element;
   const is = (name: string) => converted === name || logical?.type === name;
+  // it never has a value
+  if (is("NULL")) return undefined;
   if (children.length > 0 || repetition_type === "REPEATED" || is("JSON")) return "jsonb";
   if (logical?.type === "DECIMAL") return numericType(logical.precision, logical.scale);
   if (is("DECIMAL")) return numericType(element.precision ?? null, element.scale ?? 0);
