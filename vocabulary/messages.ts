@@ -193,6 +193,34 @@ export const MESSAGES = {
     "nobody runs the periodic jobs: this database is a copy of another one; start a server or run `deno task setup-db`",
     "nadie ejecuta las tareas periódicas: esta base de datos es una copia, y quién las ejecuta lo anotó la otra; inicie un servidor o ejecute `deno task setup-db`",
   ],
+  // rejected records
+  "place": ["line {line} of {file}: {what*}", "línea {line} de {file}: {what*}"],
+  "key-missing": ["key field {field} is missing or null", "el campo clave {field} falta o es nulo"],
+  "time-missing": [
+    "time field {field} is missing or null",
+    "el campo de hora {field} falta o es nulo",
+  ],
+  "time-invalid": [
+    "time field {field} is no time in format {format}: {value}",
+    "el campo {field} no es una hora en formato {format}: {value}",
+  ],
+  "several-outputs": [
+    "several outputs of this record have the key {key}",
+    "varias salidas de este registro tienen la clave {key}",
+  ],
+  "transform-threw": ["the transform failed: {error}", "la transformación falló: {error}"],
+  "no-such-type": [
+    "column {column}: {value} is no {type} such as {sample}",
+    "columna {column}: {value} no es {type}, como {sample}",
+  ],
+  "no-such-form": [
+    "column {column}: {value} is no {type} of the form {form}",
+    "columna {column}: {value} no es {type} de la forma {form}",
+  ],
+  "fields-differ": [
+    "{n} fields, the header has {columns}",
+    "{n} campos; la cabecera tiene {columns}",
+  ],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;
 export type MessageCode = keyof typeof MESSAGES;
 

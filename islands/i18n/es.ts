@@ -348,7 +348,7 @@ export const es = {
   "run.dataset": "Conjunto de datos",
   "run.consumer": "Consumidor",
   "run.dataset_event": "cambiado: evento {n}",
-  "run.no_event": "sin evento del conjunto de datos",
+  "run.no_event": "sin evento",
   "run.dry_no_event": "una simulación no lo toca",
   "source.synthetic": "registros sintéticos",
   "source.inline": "cuerpo de la petición",

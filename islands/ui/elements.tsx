@@ -163,7 +163,7 @@ export function Said({ text, className }: { text: string; className?: string }) 
   const told = useLocale().said(text);
   return (
     <span class={className} lang={told === null ? "en" : undefined}>
-      <Prose text={told ?? text} />
+      {told ?? text}
     </span>
   );
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useLocale } from "../../islands/lib/context.tsx";
-import { StateBadge, Time } from "../../islands/ui/elements.tsx";
+import { Said, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { type Found, searchAll } from "../../store/search.ts";
 import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { Turns } from "../shared/load.ts";
@@ -133,7 +133,9 @@ function Results({ text, found }: { text: string; found: Found }) {
                 {line !== null && `, ${t("run.line", { line })}`}
               </span>
             )}
-            <p lang="en">{message}</p>
+            <p>
+              <Said text={message} />
+            </p>
             <p>
               <code class="search-raw">
                 <Marked text={raw} part={text} />

@@ -8,6 +8,10 @@ const FOLDERS = [
   "sql/maintenance",
   "store",
   "routes",
+  "pipeline",
+  "pipeline/sources",
+  "pipeline/sources/local",
+  "pipeline/stages",
 ];
 
 /** Text of the files that say something, its concatenations joined. */
