@@ -112,7 +112,7 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
         return c.json(await forgetAside(wanted), 200);
       } catch (error) {
         const locked = error instanceof Problem && error.extra.locked === true;
-        throw locked ? await lockedProblem(deps.sql, error) : error;
+        throw locked ? await lockedProblem(deps.probe ?? deps.sql, error) : error;
       }
     },
   );

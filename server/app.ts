@@ -130,7 +130,9 @@ export function createApp(deps: AppDeps): OpenAPIHono {
   healthRoutes(app, deps);
   const showProblem = dashboardRoutes(app, { ...deps, wrongTokens }, access);
   app.onError(async (thrown, c) => {
-    const error = isLockTimeout(thrown) ? await lockedProblem(deps.sql, thrown) : thrown;
+    const error = isLockTimeout(thrown)
+      ? await lockedProblem(deps.probe ?? deps.sql, thrown)
+      : thrown;
     return /^\/etl(\/|$)/.test(c.req.path)
       ? showProblem(c, toProblem(error))
       : problemResponse(c, error, deps.log);

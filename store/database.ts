@@ -32,8 +32,11 @@ export class Database {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #probeMs: number;
   readonly #statements = new StatementWatch();
+  readonly #waits: ReturnType<typeof setInterval>;
   #current: Sql;
   #first: FirstChoice[];
+  /** Ends waits; opened when there are some. */
+  #aside: Sql | null = null;
   #listening: Sql | null = null;
   #failures = 0;
 
@@ -48,6 +51,29 @@ export class Database {
     });
     this.#probeMs = options.probeMs ?? 10_000;
     this.#timer = setInterval(() => void this.#probe(), this.#probeMs);
+    this.#waits = setInterval(() => void this.#endWaits(), WAITS_INTERVAL_MS);
+  }
+
+  /**
+   * Ends statements of servers that have waited too long for a lock, which a client may hold for hours: soon all connections
+   * would wait for it. A session's own lock_timeout would be that of a pooler's next client, too. Locks that servers
+   * take to go one after the other (advisory ones) are waited for.
+   */
+  async #endWaits(): Promise<void> {
+    if (this.#statements.longest() < LOCK_WAIT_MS) return;
+    this.#aside ??= this.#open(1);
+    const { applicationName } = this.#options;
+    // one at a time: a second look at the same moment would cancel what a backend does next
+    await this.#aside`
+      with turn as materialized (select pg_try_advisory_xact_lock(hashtextextended('etl ends waits', 0)) as mine)
+      select pg_cancel_backend(w.pid) from turn cross join lateral (
+        select distinct l.pid from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
+        where turn.mine and not l.granted and l.locktype <> 'advisory'
+          and l.waitstart < clock_timestamp() - ${LOCK_WAIT_MS} * interval '1 millisecond'
+          and a.datname = current_database() and a.usename = current_user
+          and a.application_name = ${this.#target.applicationName ?? applicationName}) as w`
+      // the probe sees to a connection that is lost
+      .catch(() => {});
   }
 
   /** All connections but the one that listens: those that are chosen first, and the others. */
@@ -156,11 +182,16 @@ export class Database {
   /** Ends all connections, after `timeoutSeconds` whatever is going on; default 5. */
   async close({ timeoutSeconds = 5 } = {}): Promise<void> {
     clearInterval(this.#timer);
-    const all = [this.#current, ...this.#first];
+    clearInterval(this.#waits);
+    const all = [this.#current, ...this.#first, ...this.#aside === null ? [] : [this.#aside]];
     await Promise.all(all.map((each) => each.end({ timeout: timeoutSeconds })));
     await this.#listening?.end({ timeout: timeoutSeconds });
   }
 }
+
+/** A statement waits so long for a lock at most, and a second more: callers are told who holds it. */
+const LOCK_WAIT_MS = 5_000;
+const WAITS_INTERVAL_MS = 1_000;
 
 /** Connections that get a statement whenever they are free. */
 const FIRST_CHOICES = 2;
@@ -231,6 +262,12 @@ export class StatementWatch {
       return original.apply(this, handlers);
     } as typeof original;
     return statement;
+  }
+
+  /** Milliseconds for which the oldest statement has had no answer; 0 where all have one. */
+  longest(): number {
+    const [oldest] = this.#sent.values();
+    return oldest === undefined ? 0 : this.#now() - oldest;
   }
 
   /** Backends of statements that have had no answer for so many milliseconds. */

@@ -105,9 +105,10 @@ export function passing(error: unknown): { kind: "outage" | "conflict"; words: s
   const { message = "" } = error as { message?: string };
   if (code === "57014") {
     // a timeout says so; else somebody has cancelled the statement, and not because of the run
-    return /statement timeout/i.test(message)
-      ? null
-      : { kind: "outage", words: "somebody cancelled the statement" };
+    return /statement timeout/i.test(message) ? null : {
+      kind: "outage",
+      words: "a statement waited too long for a lock, or somebody cancelled it",
+    };
   }
   const row = code === undefined ? undefined : TABLE.find(([pattern]) => pattern.test(code));
   if (row !== undefined) return { kind: row[1], words: row[2] };

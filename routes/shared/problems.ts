@@ -57,7 +57,12 @@ export function toProblem(error: unknown): Problem {
 }
 
 /** Whether a statement has waited in vain for a lock that somebody else holds. */
-export const isLockTimeout = (error: unknown): boolean => errorCode(error) === "55P03";
+export const isLockTimeout = (error: unknown): boolean => {
+  const code = errorCode(error);
+  // those of the pool have no limit of their own: store/database.ts cancels them
+  return code === "55P03" ||
+    code === "57014" && passing(error) !== null;
+};
 
 /** Says who holds the lock that a statement has waited for in vain, as far as that can be seen. */
 export async function lockedProblem(sql: Sql, cause: unknown): Promise<Problem> {

@@ -66,6 +66,16 @@ Deno.test("a table that a client keeps locked holds up neither the page of its d
     assert.match(await page.text(), /could not be read within 3 seconds/);
     const proposal = await engine.request("/api/datasets/public.locked/columns/proposal");
     assert.equal(proposal.status, 503, await proposal.text());
+    // a table of the program's own: nobody waits for ever, whoever asks is told who has it, and others are served
+    await client.query(
+      `rollback; set application_name = 'a client'; begin; lock table etl.configurations in access exclusive mode`,
+    );
+    const waiting = [1, 2].map(() => engine.request("/api/configurations"));
+    assert.equal((await engine.request("/api/variables")).status, 200);
+    const [first] = await Promise.all(waiting);
+    const told = await first!.json();
+    assert.equal(first!.status, 503, JSON.stringify(told));
+    assert.match(told.detail, /is locked by pid \d+ \(a client.*pg_terminate_backend/);
   } finally {
     await client.end();
   }

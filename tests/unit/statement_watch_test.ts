@@ -26,6 +26,7 @@ Deno.test("StatementWatch knows the backends of statements that wait too long fo
   now = 1_000;
   assert.deepEqual(watch.pidsAfter(1_000), [7]);
   assert.deepEqual(watch.pidsAfter(1_001), []);
+  assert.equal(watch.longest(), 1_000);
   slow!.fail(new Error("lost"));
   assert.equal(await waits, "lost");
   assert.deepEqual(watch.pidsAfter(0), []);
