@@ -70,7 +70,7 @@ Deno.test("mistakes of the first day are one sentence with what to do: roles wit
       /tables of this installation belong to role \w+: run setup-db/,
     );
     await sql(
-      "drop table public.etl_improved_events, public.etl_improved_audit, public.etl_improved_metrics, public.etl_improved_alerts",
+      "drop table public.etl_improved_audit, public.etl_improved_metrics, public.etl_improved_alerts",
     );
 
     // without --role
