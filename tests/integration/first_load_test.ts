@@ -6,6 +6,7 @@ import { beginFirstLoad } from "../../store/first_load.ts";
 import { connect } from "../../store/pg.ts";
 import { finishRun, startRun } from "../../store/runs.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const TABLE = "first";
 
@@ -150,6 +151,23 @@ Deno.test("whoever comes while a first load goes on has the key made first", asy
   await engine.execute(early.run_id, { workers });
   assert.equal((await engine.run(early.run_id)).counts.inserted, 3);
   assert.equal(published, 1);
+  assert.deepEqual((await indexes(engine)).definitions, before.definitions);
+
+  // rows that come while it waits for the table
+  await engine.sql.unsafe(`delete from ${TABLE}`);
+  const inserts = await engine.sql.reserve();
+  await inserts.unsafe(
+    `begin; insert into ${TABLE} (event_id, event_type, source, payload, run_id)
+    values ('a', 't', 'hand', '{}', '${run.run_id}')`,
+  );
+  let over = false;
+  const begins = beginFirstLoad(engine.deps.sql, run).finally(() => over = true);
+  await waitFor(async () =>
+    over || (await engine.sql`select from pg_locks where not granted`).length > 0
+  );
+  await inserts.unsafe("commit");
+  inserts.release();
+  assert.equal(await begins, false);
   assert.deepEqual((await indexes(engine)).definitions, before.definitions);
 });
 
