@@ -692,10 +692,10 @@ export const SOURCES: Mutant[] = [
     tests: ["integration/source_modules_test.ts: a source module of the user's"],
   },
   {
-    id: "sources/mysql-bits",
+    id: "sources/mysql-enum",
     file: "pipeline/sources/modules/mysql.ts",
-    find: 'if (type === "bit" || POSITIONS.test(type)) {',
-    replace: "if (POSITIONS.test(type)) {",
+    find: "const POSITIONS = /^(enum|set)$/;",
+    replace: "const POSITIONS = /^(set)$/;",
     breaks: "a table of MySQL is paged by a key of any type without losing rows",
     tests: ["integration/source_mysql_test.ts: mysql"],
   },
