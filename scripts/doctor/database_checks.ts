@@ -200,12 +200,12 @@ function clock({ clockAheadMs }: ServerFacts): Check {
 }
 
 /**
- * Connections that a server may open: its pool (6 + 2 a slot, `server/server.ts`), 7 for the probe, LISTEN, jobs, maintenance
+ * Connections that a server may open: its pool (6 + 2 a slot, `server/server.ts`), 10 for the probe, LISTEN, ends of waits, jobs, maintenance
  * and consumers, and where runs are executed one a worker and 4 for coordinators.
  */
 export function connectionsNeeded(config: Pick<Config, "runSlots" | "workers" | "role">): number {
   const { runSlots, workers, role } = config;
-  return 6 + 2 * runSlots + 7 + (role === "api" ? 0 : workers + 4);
+  return 6 + 2 * runSlots + 10 + (role === "api" ? 0 : workers + 4);
 }
 
 function connections(facts: ServerFacts, config: Config): Check {
