@@ -91,7 +91,7 @@ Deno.test({
       assert.match(await notice.innerText(), /The acceptance ratio is too low/);
       assert.match(await notice.innerText(), /What to do/);
       const card = page.locator("#quarantine");
-      assert.equal(await card.locator("tbody tr").count(), 20);
+      assert.equal(await card.locator("tbody tr").count(), 10);
       // what failed, in the record as it was read
       assert.equal(await card.locator("mark").first().innerText(), '"at":"not a time"');
       const main = await page.locator("main").innerText();
