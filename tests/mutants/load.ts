@@ -461,6 +461,22 @@ export const LOAD: Mutant[] = [
     tests: ["faults/shared_runs_test.ts: a run on two servers: both"],
   },
   {
+    id: "load/shared-files",
+    file: "pipeline/sources/file.ts",
+    find: "if (info?.size !== size ||",
+    replace: "if (false && info?.size !== size ||",
+    breaks: "a server without the files of a run leaves it alone",
+    tests: ["unit/sharing_test.ts: a server helps with files only"],
+  },
+  {
+    id: "load/distributed",
+    file: "pipeline/stages/resolve.ts",
+    find: 'if (distributed) return "join";',
+    replace: "",
+    breaks: "the keys of a run into a distributed table are compared where its rows are",
+    tests: ["integration/destination_contract_test.ts: a dataset that is distributed"],
+  },
+  {
     id: "load/shared-late-keys",
     file: "pipeline/run.ts",
     find: "await emptyManifest(sql, this.#context);",

@@ -4,6 +4,8 @@ import { paramsSchema } from "../../pipeline/params.ts";
 import { differenceOf, sameOf } from "../../pipeline/same_program.ts";
 import { whyAlone } from "../../pipeline/sharing.ts";
 import { bitsOf, positionsOf } from "../../pipeline/spill/layout.ts";
+import { fileAdapter } from "../../pipeline/sources/file.ts";
+import { readAll, SourceFolder } from "../helpers/sources.ts";
 import type { RunContext } from "../../pipeline/workers/task.ts";
 
 Deno.test("a run is offered to others only where they can read its source, and for what is the same on several servers", () => {
@@ -114,6 +116,18 @@ Deno.test("a server is the same only with the same module, what that imports, su
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("a server helps with files only where it has those that were planned", async () => {
+  await using folder = await SourceFolder.create();
+  const { ctx } = folder;
+  await folder.write("a.ndjson", '{"id":1}\n');
+  const { plan } = await readAll({ type: "file", path: "*.ndjson" }, ctx);
+  const isHere = (dataDir: string) => fileAdapter.isHere!(plan.pin, { dataDir });
+  assert.equal(await isHere(ctx.dataDir), true);
+  assert.equal(await isHere(ctx.spoolDir), false, "another directory");
+  await folder.write("a.ndjson", '{"id":22}\n');
+  assert.equal(await isHere(ctx.dataDir), false, "another file");
 });
 
 Deno.test("positions are the same after they were bits", () => {
