@@ -181,6 +181,9 @@ Deno.test("a table of another role's own is loaded: its constraints, defaults an
     const rounded = await load([order(70, { seen: "2026-01-01T10:00:00.5Z" }), order(71)]);
     assert.deepEqual(counts(rounded), [1, 0, 0, 0, 1]);
 
+    // nor is what a trigger leaves out
+    assert.deepEqual(counts(await load([order(72, { qty: 15 }), order(73)])), [1, 0, 0, 0, 1]);
+
     // a file: with file and line, and a replay loads what was mended
     const file = await load([], {
       source: { type: "file", path: "orders.csv", records: undefined },
