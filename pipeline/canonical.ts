@@ -1,5 +1,8 @@
 import { digitsOf, type Json, numberText, type SourceRecord } from "./numbers.ts";
 
+/** As it was before a module of the user's could change it, whose thread this may be. */
+const { stringify } = JSON;
+
 /**
  * Canonical JSON as in RFC 8785 (keys sorted by UTF-16 code units, shortest
  * form of numbers, no white space), except that a bigint, and a number whose
@@ -28,7 +31,7 @@ export function rawText(record: SourceRecord): string {
     return new Canonicalizer().text(record);
   } catch {
     try {
-      return JSON.stringify(
+      return stringify(
         record,
         (_key, value) => typeof value === "bigint" ? `${value}` : value,
       );
@@ -66,7 +69,7 @@ interface Shape {
 const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
 
 function stringText(text: string): string {
-  return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
+  return NEEDS_ESCAPE.test(text) ? stringify(text) : `"${text}"`;
 }
 
 function valueText(value: Json, place: Place, depth: number): string {
@@ -124,8 +127,8 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
   const { sorted, prefixes, places, copy } = shape;
   const digits = digitsOf(value);
   // the engine's own writer is faster than any that is written in it
-  if (copy !== null && digits === undefined && fill(copy, value, sorted)) {
-    return JSON.stringify(copy);
+  if (copy !== null && digits === undefined && !("toJSON" in copy) && fill(copy, value, sorted)) {
+    return stringify(copy);
   }
   let text = "";
   if (digits !== undefined) {

@@ -126,11 +126,13 @@ export async function deletionsOf(
 export async function admitRuns(
   sql: Sql,
 ): Promise<{ admitted: number; cancels: boolean; requests: boolean }> {
-  const [row] = await sql<{ admitted: number; cancels: boolean; requests: boolean }[]>`
+  const [row] = await withoutConflicts(() =>
+    sql<{ admitted: number; cancels: boolean; requests: boolean }[]>`
     select etl.admit_runs() as admitted, exists (select from etl.cancel_requests) as cancels,
       exists (select from etl.runs where state = 'queued' and accepted_at is null and admitted_at is null
         and next_attempt_at <= clock_timestamp()) as requests
-    from set_config('synchronous_commit', 'off', true)`;
+    from set_config('synchronous_commit', 'off', true)`
+  );
   return row!;
 }
 
@@ -141,7 +143,9 @@ export async function applyCancels(sql: Sql, runId: string | null = null): Promi
 
 /** Makes destination and way for a run that was asked for in SQL; false where none waits for that. */
 export async function acceptRun(sql: Sql): Promise<boolean> {
-  const [row] = await sql<{ accepted: boolean }[]>`select etl.accept_run() as accepted`;
+  const [row] = await withoutConflicts(() =>
+    sql<{ accepted: boolean }[]>`select etl.accept_run() as accepted`
+  );
   return row!.accepted;
 }
 

@@ -195,14 +195,16 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
   // a server that comes while the run goes on
   const second = await world.start({ name: "b" });
   await run.gates[0]!.open();
-  await run.gates[1]!.arrived("first server at chunk 3", 40_000);
+  await run.gates[1]!.arrived("a server at chunk 3", 40_000);
   // chunks 0 and 1 were prepared by the first one alone, and it has 3
   await prepared(world, run.runId, 9);
   await run.gates[1]!.open();
   await endsAs(world, run, { expected, servers: [first, second] });
   const servers = await serversOf(world, run.runId);
   assert.ok(chunksOf(servers, first).includes(0), JSON.stringify(servers));
-  assert.ok(chunksOf(servers, second).length >= 6, JSON.stringify(servers));
+  // one of them is held at chunk 3, and the other prepares the rest
+  const each = [first, second].map((server) => chunksOf(servers, server).length);
+  assert.ok(Math.min(...each) >= 1 && Math.max(...each) >= 6, JSON.stringify(servers));
   assert.deepEqual((await shown(run)).sharing, { alone: null, left: [] });
 
   await t.step("what both have rejected is replayed", async () => {

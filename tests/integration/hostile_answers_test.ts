@@ -193,7 +193,7 @@ Deno.test("hostile answers: a server's words are short and plain, its secrets an
     ],
     [
       `${HEAD.replace("csv", `csv; charset=${"k".repeat(9_000)}`)}content-length: 16\r\n\r\n${CSV}`,
-      /the text is in k+, which is not known/,
+      /declares the text to be in k+, which is not known/,
     ],
     [
       `${HEAD}content-encoding: ${Array(6).fill("gzip")}\r\ncontent-length: 16\r\n\r\n${CSV}`,

@@ -63,7 +63,7 @@ Deno.test({
     ]);
     assert.match(
       report.warnings.join(),
-      /^job etl_maintenance is not as .* another schedule is kept.*,job etl_purge_cron_details is switched off/,
+      /^job etl_maintenance differs from .* its schedule stays .*,job etl_purge_cron_details is switched off/,
     );
     assert.deepEqual(
       await query(
