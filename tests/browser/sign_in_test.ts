@@ -33,7 +33,7 @@ Deno.test({
     await site.visit("/etl/runs?state=failed", { expected: /401/ }, async (page) => {
       assert.match(page.url(), /\/etl\/sign-in\?to=%2Fetl%2Fruns%3Fstate%3Dfailed$/);
       await signIn(page, "etl_wrong");
-      await page.getByRole("alert").getByText("not known here").waitFor();
+      await page.getByRole("alert").getByText("unknown, expired or revoked").waitFor();
       await hydrated(page);
       await assertAccessible(page, "sign-in refused");
       await screenshot(page, "sign_in_refused_1280_light");

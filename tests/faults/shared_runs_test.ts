@@ -194,6 +194,15 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
   assert.deepEqual((await shown(run)).sharing, { alone: "no_other", left: [] });
   // a server that comes while the run goes on
   const second = await world.start({ name: "b" });
+  await waitFor(
+    async () =>
+      (await world.query(
+        `select from etl.servers where (select attempt_started_at from etl.runs where run_id = $1)
+          < clock_timestamp() - interval '2 seconds'`,
+        [run.runId],
+      )).length === 2,
+    { what: "both servers to be known, and the first one to look for others again" },
+  );
   await run.gates[0]!.open();
   await run.gates[1]!.arrived("a server at chunk 3", 40_000);
   // chunks 0 and 1 were prepared by the first one alone, and it has 3
