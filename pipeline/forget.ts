@@ -13,6 +13,7 @@ import { errorCode, isTransient, passing } from "../store/errors.ts";
 import {
   auditForgotten,
   datasetToForget,
+  deleteComparisons,
   deleteQuarantined,
   deleteRows,
   deleteTombstones,
@@ -132,6 +133,7 @@ export async function forgetKey(
     const removed = await rowsOf(client, target, wanted);
     const records = await forgetRecords(client, runs, { ...wanted, unreadable, shaper });
     const uploads = await forgetUploads(client, runs, wanted.texts);
+    await deleteComparisons(client, dataset);
     const tombstones = await deleteTombstones(client, dataset, wanted.eventIds);
     const searched = wanted.texts.filter((text) => text.length >= SEARCHED_FROM);
     let [lines, texts] = [0, 0];

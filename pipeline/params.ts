@@ -90,6 +90,10 @@ export const paramsSchema = z.strictObject({
     .describe("MLflow experiment"),
   dry_run: z.boolean().default(false)
     .describe("do everything but write: report what would be inserted, updated, unchanged"),
+  compare: z.boolean().default(false)
+    .describe(
+      "of a dry run: compare its records with the table's rows, value by value (etl compare)",
+    ),
   db_statement_timeout_ms: z.number().int().min(0).max(86_400_000).default(0)
     .describe("time limit of a SQL statement in ms; 0: none"),
   db_max_retries: z.number().int().min(1).max(20).default(3)

@@ -286,6 +286,9 @@ class RunExecution {
     destination.filled ||= (buries || this.#context.superseded) && destination.there;
     const { marks, distributed } = destination;
     if (distributed && (atOnce || marks || buries)) throw isDistributed(params);
+    if (this.#compares && (distributed || !destination.there)) {
+      throw cannotCompare(params, destination);
+    }
     if (marks || buries || distributed) {
       this.#context = { ...this.#context, marks, buries, distributed };
       this.#reopen();
@@ -321,7 +324,8 @@ class RunExecution {
       const how = { comparison, destinationRows: destination.rows };
       const decisions = await this.#resolve(metas, how);
       heldBack = decisions.reduce((sum, each) => sum + each.heldBack, 0);
-      await this.#loadAs(decisions, chunks, comparison);
+      const rejected = metas.reduce((sum, { counts }) => sum + counts.rejected, 0);
+      await this.#loadAs(decisions, chunks, { comparison, rejected });
     }
     this.#tracker.end("load");
     this.#tracker.begin("finalize");
@@ -335,13 +339,14 @@ class RunExecution {
   async #loadAs(
     decisions: ChunkDecision[],
     chunks: PlannedChunk[],
-    comparison: Comparison,
+    { comparison, rejected }: { comparison: Comparison; rejected: number },
   ): Promise<void> {
     if (this.#context.params.dry_run) {
       await storeDryRunCounts(this.#deps.sql, this.#run, decisions);
       for (const { inserts, updates, events } of decisions) {
         this.#tracker.add("load", { in: events, out: inserts + updates });
       }
+      if (this.#compares) await this.#submit("compare", { decisions, rejected }, null);
       return;
     }
     const published = new Set<number>();
@@ -356,6 +361,11 @@ class RunExecution {
       shared === null ? this.#publish(open) : this.#publishTogether(shared, published);
     if (comparison === "none") await this.#publishFirst(open, publish);
     else await publish();
+  }
+
+  get #compares(): boolean {
+    const { dry_run, compare } = this.#context.params;
+    return dry_run && compare;
   }
 
   /** Whether all of the run is one chunk that is still to be published: then it is compared in the same transaction. */
@@ -973,6 +983,20 @@ function isDistributed({ schema_name, table_name, write }: Params): Problem {
   });
 }
 
+/** The problem of a dry run that finds nothing which it could compare its rows with. */
+function cannotCompare(
+  { schema_name, table_name }: Params,
+  { there }: { there: boolean },
+): Problem {
+  return new Problem("invalid-conf", {
+    detail: there
+      ? `${schema_name}.${table_name} is distributed over several servers (Citus), where rows of a run cannot be compared with it. ` +
+        "Request a dry run without compare: it counts what is new, changed and unchanged."
+      : `There is no table ${schema_name}.${table_name} to compare with.`,
+    errors: [{ field: "compare", value: true, message: "has no table to compare with" }],
+  });
+}
+
 /** The problem of a mirror that could take for gone what it has missed. */
 function notSteady(): Problem {
   return new Problem("invalid-conf", {
@@ -1039,7 +1063,11 @@ export async function runContext(
   // raises what is wrong with the conf before anything else is looked up
   const hides = await privateFields(sql, run.run_id, hashMark);
   const params = { ...asked, ...hides };
+  const compares = params.dry_run && params.compare;
+  const atOnce = ["replace", "mirror"].includes(params.write) && run.replay_of === null &&
+    !compares;
   const hasCursor = (incremental || cursorOf(source) !== undefined) && !params.full_refresh &&
+    !compares &&
     !["replace", "mirror"].includes(params.write);
   const [hashed, isLarge, place, table, position, suite, deletions] = await Promise.all([
     run.replay_of === null ? [] : hashedBefore(sql, run.replay_of),
@@ -1061,8 +1089,8 @@ export async function runContext(
     ...place,
     appends: params.write === "append",
     // a replay has what was rejected, and nothing else
-    replaces: params.write === "replace" && run.replay_of === null,
-    atOnce: ["replace", "mirror"].includes(params.write) && run.replay_of === null,
+    replaces: params.write === "replace" && atOnce,
+    atOnce,
     marks: false,
     buries: false,
     distributed: false,

@@ -43,7 +43,8 @@ export function whyAlone(
   if (marks || buries || (params.deleted ?? null) !== null) return "deletions";
   if (table !== null && "own" in table && table.own) return "own_table";
   // the columns that a dry run would declare are known to its server alone
-  if (params.layout === "typed" && params.dry_run) return "dry_run";
+  // what it compares must lie on one disk, too
+  if (params.dry_run && (params.layout === "typed" || params.compare)) return "dry_run";
   const { everywhere } = adapterFor(params.source);
   if (everywhere === undefined) return "source";
   const how = (dataShared: boolean) => everywhere(slices, { dataShared, pin });

@@ -71,12 +71,15 @@ const comparisonSchema = z.object({
   different: rowCount,
   only_in_dataset: rowCount,
   only_in_other: rowCount,
+  rejected: rowCount.optional(),
+  fields: z.record(z.string(), rowCount)
+    .describe("in how many of the different rows each column, or field of the payload, differs"),
   differences: z.array(z.object({
     event_id: z.string(),
-    what: z.enum(["only_in_dataset", "only_in_other", "occurred_at", "payload"]),
-    dataset: z.any(),
-    other: z.any(),
-  })),
+    what: z.enum(["only_in_dataset", "only_in_other", "different"]),
+    dataset: z.record(z.string(), z.any()).nullable(),
+    other: z.record(z.string(), z.any()).nullable(),
+  })).describe("the first 10 of each kind: the row, or what of it differs"),
 }).openapi("Comparison");
 
 /** Datasets, their events, and who reads them. */
@@ -126,7 +129,8 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       method: "post",
       path: "/api/datasets/{dataset}/compare",
       summary: "Compare a dataset with another table, or with what a dry run has read",
-      description: "Keys, times and payloads; the original's tables too. Nothing is written.",
+      description:
+        "Keys and values of a dataset of either layout; the original's tables too. A dry run needs compare: true. Nothing is written to either.",
       request: {
         params: z.object({ dataset: z.string().max(200) }),
         body: {

@@ -27,6 +27,7 @@ export const TABLES: Record<string, Rights> = {
   "etl.api_tokens": { server: ROWS },
   "etl.cancel_requests": { server: ROWS },
   "etl.chunks": { server: ROWS },
+  "etl.comparisons": { server: ROWS },
   "etl.configurations": { server: ROWS },
   "etl.consumer_transactions": { server: ROWS },
   "etl.consumers": { server: ROWS },

@@ -196,6 +196,14 @@ export async function deleteUpload(client: Client, uploadId: string): Promise<vo
   await client.query("delete from etl.uploads where upload_id = $1", [uploadId]);
 }
 
+/** Deletes what dry runs have found of a dataset's rows, whoever's they are: each can be made again. */
+export async function deleteComparisons(client: Client, dataset: string): Promise<void> {
+  const { rows: [found] } = await client.query<{ there: boolean }>(
+    "select to_regclass('etl.comparisons') is not null as there",
+  );
+  if (found!.there) await client.query("delete from etl.comparisons where dataset = $1", [dataset]);
+}
+
 /** Deletes the notes that records with these keys were deleted. */
 export async function deleteTombstones(
   client: Client,

@@ -11,7 +11,16 @@ interface Retry {
 
 /** One task of a run that a worker carried out. */
 export interface TaskDone {
-  kind: "plan" | "types" | "prepare" | "judge" | "resolve" | "lookup" | "publish" | "publishAtOnce";
+  kind:
+    | "plan"
+    | "types"
+    | "prepare"
+    | "judge"
+    | "resolve"
+    | "lookup"
+    | "publish"
+    | "publishAtOnce"
+    | "compare";
   chunkNo: number | null;
   elapsedMs: number;
 }

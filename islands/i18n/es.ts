@@ -821,6 +821,8 @@ export const es = {
   "param.enforce_ge": "no cargar nada si no se cumplen todas las expectativas de la suite",
   "param.mlflow_enable": "registrar la ejecución en MLflow",
   "param.mlflow_experiment": "experimento de MLflow",
+  "param.compare":
+    "en una simulación: comparar sus registros con las filas de la tabla, valor por valor (etl compare)",
   "param.dry_run":
     "hacer todo menos escribir: decir qué se insertaría, actualizaría o quedaría igual",
   "param.db_statement_timeout_ms": "límite de tiempo de una sentencia SQL en ms; 0: ninguno",

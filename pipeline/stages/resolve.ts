@@ -422,7 +422,8 @@ async function writeWinners(
 }
 
 /** The numbers from 0 to count − 1 that are not among the sorted ones. */
-function complement(count: number, sorted: Int32Array): Int32Array<ArrayBuffer> {
+/** The positions below `count` that are not among the sorted ones. */
+export function complement(count: number, sorted: Int32Array): Int32Array<ArrayBuffer> {
   const rest = new Int32Array(count - sorted.length);
   let at = 0;
   for (let value = 0, skip = 0; value < count; value++) {

@@ -211,6 +211,8 @@ export interface Tasks {
     };
     output: AtOnce;
   };
+  /** Compares the rows of a dry run with those of its table, value by value, and stores what it finds. */
+  compare: { input: { decisions: ChunkDecision[]; rejected: number }; output: null };
 }
 
 export type TaskKind = keyof Tasks;

@@ -21,6 +21,7 @@ import { planRun } from "../stages/extract.ts";
 import { seeTypes } from "../stages/types.ts";
 import { prepareChunk } from "../stages/prepare.ts";
 import { publishChunk } from "../stages/publish.ts";
+import { compareRows } from "../stages/compare.ts";
 import { publishAtOnce } from "../stages/publish_at_once.ts";
 import { lookUpChunk, resolveRun } from "../stages/resolve.ts";
 import { traced } from "../../telemetry/integrations/opentelemetry.ts";
@@ -247,6 +248,7 @@ function carryOut<K extends TaskKind>(
     lookup: lookUpChunk,
     publish: publishChunk,
     publishAtOnce,
+    compare: compareRows,
   };
   return handlers[kind](env, input);
 }

@@ -298,6 +298,13 @@ create table if not exists etl.validations (
 );
 comment on table etl.validations is 'validation result of each run that had a suite, in the shape of Great Expectations 1.x';
 
+create table if not exists etl.comparisons (
+  run_id uuid primary key references etl.runs (run_id) on delete cascade,
+  dataset text not null,
+  found jsonb not null
+);
+comment on table etl.comparisons is 'what dry runs with compare have found, with the first rows that differ';
+
 create table if not exists etl.uploads (
   upload_id uuid not null,
   part_no integer not null,

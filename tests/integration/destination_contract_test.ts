@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { setupDatabase } from "../../scripts/setup_db.ts";
+import { compareRun } from "../../store/compare.ts";
 import {
   comparison,
   createManifest,
@@ -130,6 +131,14 @@ for (const kind of KINDS) {
       // the manifest, then keys that are looked up
       assert.deepEqual(counts(await load(changed)), [5, 5, 0, 1]);
       assert.deepEqual(counts(await load(changed, { chunk_size: 100 })), [0, 0, 10, 1]);
+      if (kind.dsn === undefined) {
+        const { run_id } = await load(changed, { dry_run: true, compare: true });
+        const { equal, only_in_dataset, differences } = await compareRun(engine.sql, {
+          dataset: table,
+          runId: run_id,
+        });
+        assert.deepEqual([equal, only_in_dataset, differences.length], [10, 5, 5]);
+      }
       const payloads = await engine.payloads(table) as Record<string, { v: number }>;
       assert.deepEqual([payloads.k0!.v, payloads.k5!.v, payloads.k9!.v, payloads.n4!.v], [
         2,

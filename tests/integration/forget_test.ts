@@ -55,6 +55,15 @@ Deno.test("forgetting a key removes it from table, quarantine, request bodies, c
     values (${run_id}, 9001, now(), 'info', 'met ana-4711'), (${run_id}, 9002, now(), 'info', 'met ana-47110')`;
   await engine.sql`update etl.runs set warnings = '["ana-4711 was odd"]' where run_id = ${run_id}`;
 
+  // which has seen that she is not in its source
+  await engine.succeed({
+    table_name: "people",
+    dry_run: true,
+    compare: true,
+    source: { type: "inline", name: "crm", key: "id", records: [] },
+  });
+  assert.ok((await tablesWith(engine, "ana-4711")).includes("etl.comparisons"));
+
   const { status, body } = await forget(engine, "public.people", { key: "ana-4711" });
   assert.equal(status, 200, JSON.stringify(body));
   const { rows, quarantine, uploads, log_lines, texts, left } = body;

@@ -422,11 +422,26 @@ export const REACTIONS: Mutant[] = [
   {
     id: "reactions/compare-times",
     file: "store/compare.ts",
-    find:
-      "count(*) filter (where a.id = b.id and (a.at is distinct from b.at or a.payload is distinct from b.payload))",
-    replace: "count(*) filter (where a.id = b.id and a.payload is distinct from b.payload)",
+    find: "jsonb_build_object('occurred_at', at, 'payload', ${FIELDS}) as row",
+    replace: "jsonb_build_object('payload', ${FIELDS}) as row",
     breaks: "compare sees another time",
     tests: ["integration/original_afternoon_test.ts: the afternoon of docs/airflow_migration.md"],
+  },
+  {
+    id: "reactions/compare-values",
+    file: "pipeline/stages/compare.ts",
+    find: "readRows(context.spillDir, chunkNo, { positions })",
+    replace: "readRows(context.spillDir, chunkNo)",
+    breaks: "what lost within the source is not compared",
+    tests: ["integration/typed_tables_test.ts: a typed dataset is compared"],
+  },
+  {
+    id: "reactions/compare-whole-source",
+    file: "pipeline/run.ts",
+    find: "run.replay_of === null &&\n    !compares;",
+    replace: "run.replay_of === null;",
+    breaks: "a dry run that compares does so whatever its way to write",
+    tests: ["integration/typed_tables_test.ts: a typed dataset is compared"],
   },
   {
     id: "reactions/imported-booleans",

@@ -14,9 +14,11 @@ export const compare: Command = {
   name: "compare",
   summary: "compare a dataset with another table, or with a source",
   description:
-    `Compares keys, times and payloads of a dataset with another table of its shape or of the
-original's (pk, event_time, attributes), or with a source, by a dry run. Nothing is written. Exits
-with 0 if both are equal, with 1 if they differ, and lists the first differences of tables.`,
+    `Compares keys and values of a dataset with another table (of events, of the original's shape, or
+with the columns of a typed dataset), or with a source, which a dry run reads from its beginning.
+Nothing is written to either. Lists in how many rows each field differs, and the first 10 rows of
+each kind with both values. Exits with 0 if both are equal, with 1 if they differ or records of the
+source are rejected.`,
   arguments: [
     { name: "DATASET", help: "schema.table" },
     {
@@ -57,6 +59,7 @@ with 0 if both are equal, with 1 if they differ, and lists the first differences
         schema_name,
         table_name,
         dry_run: true,
+        compare: true,
       });
       while (run.ended_at === null || run.ended_at === undefined) {
         await delay(LOOK_MS, signals.signal);
@@ -69,7 +72,8 @@ with 0 if both are equal, with 1 if they differ, and lists the first differences
       body = { run_id: run.run_id };
     }
     const found = await post<Comparison>(api, path, body);
-    const isEqual = found.different + found.only_in_dataset + found.only_in_other === 0;
+    const { rejected = 0 } = found;
+    const isEqual = found.different + found.only_in_dataset + found.only_in_other + rejected === 0;
     if (flags.json) out.line(JSON.stringify(found));
     else {
       out.line(
@@ -78,12 +82,17 @@ with 0 if both are equal, with 1 if they differ, and lists the first differences
             count(found.only_in_other)
           } only in ${found.other}`,
       );
+      if (rejected > 0) {
+        out.line(`${count(rejected)} rejected: etl quarantine ${body.run_id} shows them`);
+      }
+      for (const [field, rows] of Object.entries(found.fields)) {
+        out.line(printable(`  ${field} differs in ${count(rows)}`));
+      }
       for (const { event_id, what, dataset: ours, other } of found.differences) {
-        out.line(
-          printable(
-            `  ${event_id} ${what}: ${JSON.stringify(ours)} and ${JSON.stringify(other)}`,
-          ),
+        const values = [ours, other].filter((row) => row !== null).map((row) =>
+          JSON.stringify(row)
         );
+        out.line(printable(`  ${event_id} ${what}: ${values.join(" and ")}`));
       }
     }
     return isEqual ? EXIT.succeeded : EXIT.failed;
