@@ -112,11 +112,13 @@ async function measureQueuedRuns(world: World): Promise<Row[]> {
   );
   await allEnded(world, label);
   const { rows } = await db.query<{ pause: number; seconds: number; wrong: number }>(
+    // the transaction that asks for all of them ends after its last request; none starts before
     `select max(extract(epoch from started_at - before))::float8 * 1000 as pause,
       extract(epoch from max(ended_at) - min(requested_at))::float8 as seconds,
       (count(*) filter (where state <> 'succeeded'))::integer as wrong
-    from (select *, lag(started_at, 1, requested_at) over (order by started_at) as before
-      from etl.runs where starts_with(run_label, $1)) as r`,
+    from (select *, lag(started_at, 1, latest) over (order by started_at) as before
+      from (select *, max(requested_at) over () as latest
+        from etl.runs where starts_with(run_label, $1)) as l) as r`,
     [label],
   );
   await world.dropTable("bench_queued");
