@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { cpus, totalmem } from "node:os";
 import type { Measure, Row } from "./bench.ts";
 import { duplicates } from "./measures/duplicates.ts";
+import { dashboard } from "./measures/dashboard.ts";
 import { defaultRun } from "./measures/default_run.ts";
 import { hostile } from "./measures/hostile.ts";
 import { limits } from "./measures/limits.ts";
@@ -42,6 +43,7 @@ const MEASURES: Measure[] = [
   queuedRuns,
   recovery,
   observing,
+  dashboard,
   maintenance,
   typedView,
   hostile,
