@@ -1082,6 +1082,7 @@ export async function runContext(
   return {
     runId: run.run_id,
     attempt: run.attempt,
+    startedAt: (run.started_at ?? run.requested_at).getTime(),
     serverId,
     holder,
     isReplay: run.replay_of !== null,

@@ -1,3 +1,4 @@
+import { databaseNow } from "../store/database.ts";
 import { z } from "@hono/zod-openapi";
 import { OVERLAPS } from "../vocabulary/words.ts";
 import { parseConf } from "../pipeline/conf_errors.ts";
@@ -182,7 +183,7 @@ async function confErrorsOf(
   clock: SlotClock,
   deps: AppDeps,
 ): Promise<FieldError[]> {
-  const [slot] = clock.after(new Date(), { limit: 1 });
+  const [slot] = clock.after(await databaseNow(deps.sql), { limit: 1 });
   const [previous] = clock.before(slot!, { limit: 1 });
   let filled: unknown = conf;
   let found: FieldError[] = [];

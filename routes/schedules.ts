@@ -331,13 +331,13 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
         ...problemResponses(400, 422),
       },
     }),
-    (c) => {
+    async (c) => {
       const { cron, time_zone: timeZone = "UTC", count = 5, after } = c.req.valid(
         "json" as never,
       ) as { cron: string; time_zone?: string; count?: number; after?: string };
       const clock = new SlotClock(cron, timeZone);
       const from = after === undefined
-        ? new Date()
+        ? await databaseNow(deps.sql)
         : readMoment(after, { field: "after", timeZone });
       const slots = [...clock.after(from, { limit: count })].map((slot) => ({
         slot: slot.toISOString(),
@@ -381,7 +381,15 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
       };
       const { cron, time_zone } = await knownSchedule(deps, name);
       const clock = new SlotClock(cron, time_zone);
-      const slots = pastSlots(clock, range({ from, to, timeZone: time_zone }));
+      const slots = pastSlots(
+        clock,
+        range({
+          from,
+          to,
+          timeZone: time_zone,
+          now: await databaseNow(deps.sql),
+        }),
+      );
       const items: BackfilledSlot[] = [];
       for (let i = 0; i < slots.length; i += BATCH) {
         const batch = slots.slice(i, i + BATCH);
@@ -401,8 +409,14 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
 }
 
 /** The time from `from` to `to`, or to now where that is earlier. */
-function range({ from, to, timeZone }: { from: string; to: string | undefined; timeZone: string }) {
-  const now = new Date();
+function range(
+  { from, to, timeZone, now }: {
+    from: string;
+    to: string | undefined;
+    timeZone: string;
+    now: Date;
+  },
+) {
   const start = readMoment(from, { field: "from", timeZone });
   const end = to === undefined ? now : readMoment(to, { field: "to", timeZone, end: true });
   const wrong = (field: string, value: string | undefined, message: string, expected: string) =>

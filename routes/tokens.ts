@@ -80,7 +80,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         name,
         role,
         hash,
-        expiresAt: days === undefined ? null : new Date(Date.now() + days * 86_400_000),
+        expiresInDays: days ?? null,
         actor: actorOf(c),
       });
       if (token === null) throw nameTaken(name);

@@ -21,6 +21,8 @@ export interface KnownToken {
   role: Role;
   token_hash: Uint8Array;
   expires_at: Date | null;
+  /** When it ends by performance.now(), counted by the database's clock: a server's own may be wrong; null: never. */
+  ends: number | null;
   revoked_at: Date | null;
   last_used_at: Date | null;
 }
@@ -30,7 +32,8 @@ export interface NewToken {
   name: string;
   role: Role;
   hash: Uint8Array;
-  expiresAt: Date | null;
+  /** From now on, by the database's clock; null: for ever. */
+  expiresInDays: number | null;
   actor: string;
 }
 
@@ -42,11 +45,11 @@ export async function listTokens(sql: Sql): Promise<TokenView[]> {
 
 /** Stores a token and audits who made it; null where a token that is not revoked has this name. */
 export async function createToken(sql: Sql, token: NewToken): Promise<TokenView | null> {
-  const { tokenId, name, role, hash, expiresAt, actor } = token;
+  const { tokenId, name, role, hash, expiresInDays, actor } = token;
   const [row] = await sql<TokenView[]>`
     with t as (
       insert into etl.api_tokens (token_id, name, token_hash, role, created_by, expires_at)
-      values (${tokenId}, ${name}, ${hash}, ${role}, ${actor}, ${expiresAt})
+      values (${tokenId}, ${name}, ${hash}, ${role}, ${actor}, now() + ${expiresInDays}::float8 * interval '1 day')
       on conflict do nothing returning *),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
@@ -84,11 +87,24 @@ export async function tokenState(sql: Sql): Promise<{ any: boolean; usable: bool
 
 /** The tokens of these ids that there are. */
 export async function findTokens(sql: Sql, ids: string[]): Promise<Map<string, KnownToken>> {
-  const rows = await sql<KnownToken[]>`
-    select token_id, name, role, token_hash, expires_at, revoked_at, last_used_at
+  const rows = await sql<(KnownToken & Left)[]>`
+    select token_id, name, role, token_hash, expires_at, revoked_at, last_used_at, ${
+    left(sql, "expires_at")
+  } as left_ms
     from etl.api_tokens where token_id = any(${ids})`;
-  return new Map(rows.map((row) => [row.token_id, row]));
+  return new Map(rows.map((row) => [row.token_id, { ...row, ends: endOf(row.left_ms) }]));
 }
+
+interface Left {
+  left_ms: number | null;
+}
+
+/** SQL for the milliseconds until a time of a table. */
+function left(sql: Sql, time: string) {
+  return sql`(extract(epoch from ${sql(time)} - clock_timestamp()) * 1000)::float8`;
+}
+
+const endOf = (left: number | null) => left === null ? null : performance.now() + left;
 
 /** The id of the token in use that has this name; null where there is none. */
 export async function tokenIdOf(sql: Sql, name: string): Promise<string | null> {
@@ -115,7 +131,8 @@ export interface KnownSession {
   session_id: string;
   session_hash: Uint8Array;
   environment_hash: Uint8Array | null;
-  expires_at: Date;
+  /** As a token's. */
+  ends: number;
   token: KnownToken | null;
 }
 
@@ -124,7 +141,8 @@ export interface NewSession {
   hash: Uint8Array;
   tokenId: string | null;
   environmentHash: Uint8Array | null;
-  expiresAt: Date;
+  /** From now on, by the database's clock. */
+  hours: number;
   /** Name of the token, for the audit table. */
   actor: string;
   details: Record<string, unknown>;
@@ -132,33 +150,41 @@ export interface NewSession {
 
 /** Stores a session, audits who has signed in, and deletes sessions that are over. */
 export async function createSession(sql: Sql, session: NewSession): Promise<void> {
-  const { sessionId, hash, tokenId, environmentHash, expiresAt, actor, details } = session;
+  const { sessionId, hash, tokenId, environmentHash, hours, actor, details } = session;
   await sql`
     with over as (delete from etl.sessions where expires_at < now()),
     audited as (
       insert into public.etl_improved_audit (event, actor, details)
       values ('sign_in', ${actor}, ${JSON.stringify(details)}::text::jsonb))
     insert into etl.sessions (session_id, session_hash, token_id, environment_hash, expires_at)
-    values (${sessionId}, ${hash}, ${tokenId}, ${environmentHash}, ${expiresAt})`;
+    values (${sessionId}, ${hash}, ${tokenId}, ${environmentHash}, now() + ${hours} * interval '1 hour')`;
 }
 
 /** The sessions of these ids that there are. */
 export async function findSessions(sql: Sql, ids: string[]): Promise<Map<string, KnownSession>> {
-  const rows = await sql<(KnownToken & Omit<KnownSession, "token"> & { ends_at: Date })[]>`
-    select s.session_id, s.session_hash, s.environment_hash, s.expires_at as ends_at,
-      t.token_id, t.name, t.role, t.token_hash, t.expires_at, t.revoked_at, t.last_used_at
+  const rows = await sql<
+    (KnownToken & Omit<KnownSession, "token"> & Left & { session_ms: number })[]
+  >`
+    select s.session_id, s.session_hash, s.environment_hash, ${
+    left(sql, "s.expires_at")
+  } as session_ms,
+      t.token_id, t.name, t.role, t.token_hash, t.expires_at, t.revoked_at, t.last_used_at, ${
+    left(sql, "t.expires_at")
+  } as left_ms
     from etl.sessions as s left join etl.api_tokens as t using (token_id)
     where s.session_id = any(${ids})`;
-  return new Map(rows.map(({ session_id, session_hash, environment_hash, ends_at, ...token }) => [
-    session_id,
-    {
+  return new Map(
+    rows.map(({ session_id, session_hash, environment_hash, session_ms, ...token }) => [
       session_id,
-      session_hash,
-      environment_hash,
-      expires_at: ends_at,
-      token: token.token_id === null ? null : token,
-    },
-  ]));
+      {
+        session_id,
+        session_hash,
+        environment_hash,
+        ends: endOf(session_ms)!,
+        token: token.token_id === null ? null : { ...token, ends: endOf(token.left_ms) },
+      },
+    ]),
+  );
 }
 
 /** Ends a session and audits who has signed out. */

@@ -147,6 +147,8 @@ export interface ReadContext {
   cursorPosition?: CursorPosition;
   /** The host of a source module, where the conf names one that needs it. */
   module?: SourceClient | null;
+  /** When the run began, by the database's clock, in ms since 1970; default: now, by this server's. */
+  now?: number;
   limits: SourceLimits;
   signal: AbortSignal;
 }

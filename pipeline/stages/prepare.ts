@@ -175,6 +175,7 @@ export function readSlice(
     ...(context.cursorPosition === null ? {} : { cursorPosition: context.cursorPosition }),
     module: source,
     limits: context.limits,
+    now: context.startedAt,
     signal,
   });
 }

@@ -24,6 +24,8 @@ import type {
 export interface RunContext {
   runId: string;
   attempt: number;
+  /** When it began, by the database's clock, in ms since 1970. */
+  startedAt: number;
   /** This server. */
   serverId: string;
   /** Where several servers work on the run: this one's right to chunks; null: one server has all of them. */

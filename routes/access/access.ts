@@ -91,7 +91,7 @@ export class Access {
     const shown = parseSession(text);
     const known = shown === null ? null : await this.#sessions.get(shown.id);
     if (known === null || !sameHash(shown!.hash, known.session_hash)) return null;
-    if (known.expires_at.getTime() <= this.#now()) return null;
+    if (known.ends <= performance.now()) return null;
     const session = { id: known.session_id, text };
     if (known.token === null) {
       return this.#isEnvironment(known.environment_hash)
@@ -113,9 +113,9 @@ export class Access {
     return hash !== null && this.#environmentHash !== null && sameHash(hash, this.#environmentHash);
   }
 
-  #stateOf({ revoked_at, expires_at }: KnownToken): "usable" | "revoked" | "expired" {
+  #stateOf({ revoked_at, ends }: KnownToken): "usable" | "revoked" | "expired" {
     if (revoked_at !== null) return "revoked";
-    return expires_at !== null && expires_at.getTime() <= this.#now() ? "expired" : "usable";
+    return ends !== null && ends <= performance.now() ? "expired" : "usable";
   }
 
   #mustBeUsable(token: KnownToken): void {

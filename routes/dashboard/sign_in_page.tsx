@@ -90,7 +90,7 @@ async function signIn(
     hash: session.hash,
     tokenId,
     environmentHash: tokenId === null ? access.environmentHash : null,
-    expiresAt: new Date(Date.now() + SESSION_HOURS * 3_600_000),
+    hours: SESSION_HOURS,
     actor: name,
     details: { role, token_id: tokenId, address },
   });

@@ -18,7 +18,7 @@ const RUN_TAG = "etl.run_id";
 const STATUS = { succeeded: "FINISHED", failed: "FAILED", cancelled: "KILLED" } as const;
 
 /** A run in MLflow's words. */
-interface MlflowRun {
+export interface MlflowRun {
   name: string;
   status: "FINISHED" | "FAILED" | "KILLED";
   /** ms since 1970 */
@@ -30,7 +30,7 @@ interface MlflowRun {
 }
 
 /** What MLflow is told of a run. */
-function mlflowRun({ run, stages, validation }: ExportFacts): MlflowRun {
+export function mlflowRun({ run, stages, validation }: ExportFacts): MlflowRun {
   const end = Date.parse(run.ended_at);
   const start = Math.min(Date.parse(run.started_at ?? run.requested_at), end);
   const values: Record<string, number | null | undefined> = {

@@ -7,13 +7,13 @@ export interface MakeTokenOptions {
   name: string;
   role: Role;
   /** Default: it does not expire. */
-  expiresAt?: Date;
+  expiresInDays?: number;
 }
 
 /** Stores a token; answers it as its holder shows it. */
 export async function makeToken(
   { sql }: { sql: Sql },
-  { name, role, expiresAt }: MakeTokenOptions,
+  { name, role, expiresInDays }: MakeTokenOptions,
 ): Promise<string> {
   const { id, hash, text } = newToken();
   await createToken(sql, {
@@ -21,7 +21,7 @@ export async function makeToken(
     name,
     role,
     hash,
-    expiresAt: expiresAt ?? null,
+    expiresInDays: expiresInDays ?? null,
     actor: "test",
   });
   return text;

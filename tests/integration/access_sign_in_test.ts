@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { wrongClock } from "../helpers/clock.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
 import { bearer, makeToken } from "../helpers/tokens.ts";
@@ -234,3 +235,35 @@ Deno.test(
     assert.equal((await engine.request("/api/etl/runs", bearer(tokens[0]!))).status, 200);
   },
 );
+
+Deno.test("a server whose clock is wrong by a month lets in who may come in, and makes tokens and sessions of the length that was asked for", async (t) => {
+  await using engine = await startEngine(t, { workers: 1, env });
+  for (const [name, days] of [["ahead", 30], ["behind", -30]] as const) {
+    using _ = wrongClock(days);
+    const made = await engine.request("/api/tokens", {
+      method: "POST",
+      headers: { ...bearer(ADMIN).headers, "content-type": "application/json" },
+      body: JSON.stringify({ name, role: "viewer", expires_in_days: 2 }),
+    });
+    assert.equal(made.status, 201);
+    const { token } = await made.json();
+    const cookie = cookieOf(await signIn(engine, token));
+    const look = () =>
+      engine.request("/api/pools", { headers: { cookie } }).then(({ status }) => status);
+    assert.deepEqual([await look(), (await engine.request("/api/pools", bearer(token))).status], [
+      200,
+      200,
+    ]);
+    const [row] = await engine.sql`
+      select extract(epoch from t.expires_at - now())::float / 86400 as token, extract(epoch from s.expires_at - now())::float / 3600 as session
+      from etl.api_tokens as t join etl.sessions as s using (token_id) where t.name = ${name}`;
+    assert.ok(Math.abs(row!.token - 2) < 0.01, row!.token);
+    assert.ok(Math.abs(row!.session - 12) < 0.01, row!.session);
+    const over = await makeToken(engine, {
+      name: `over-${name}`,
+      role: "admin",
+      expiresInDays: -1,
+    });
+    assert.equal((await engine.request("/api/pools", bearer(over))).status, 401);
+  }
+});

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { consumerSchema } from "../../pipeline/consumers/params.ts";
+import { exportFacts } from "../../store/exports.ts";
+import { mlflowRun } from "../../telemetry/integrations/mlflow.ts";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { consumeEnds } from "../helpers/reacting.ts";
 import { namedTest } from "../mutants/mutant.ts";
@@ -84,6 +86,24 @@ const FACTS: Record<string, Fact[]> = {
         assert.equal(types[name], "double precision");
       }
       assert.equal(types.at, "timestamp with time zone");
+    }],
+    ["looking rows up by time, and metrics by label, reads no whole table", async (engine) => {
+      const first = async (table: string) =>
+        (await engine.sql<{ name: string }[]>`
+          select distinct a.attname as name from pg_index as i join pg_attribute as a
+            on a.attrelid = i.indrelid and a.attnum = i.indkey[0] where i.indrelid = ${table}::regclass`)
+          .map(({ name }) => name);
+      for (
+        const [table, names] of [["events", "occurred_at"], ["audit", "created_at"], [
+          "metrics",
+          "created_at,run_label",
+        ], ["alerts", "created_at"]]
+      ) {
+        const known = await first(`public.etl_improved_${table}`);
+        for (const name of names!.split(",")) {
+          assert.ok(known.includes(name), `${table}.${name} ${known}`);
+        }
+      }
     }],
     ["old installations lack dry_run, or the table of alerts", {
       tests: [
@@ -170,6 +190,33 @@ const FACTS: Record<string, Fact[]> = {
       assert.equal(data.length, 2);
       firstMembers(data[0], "kind,message,run_label,ratio,at");
     }],
+    ["GET /api/alerts/recent: the 50 newest, newest first", async (engine) => {
+      const { sql } = engine;
+      await sql`insert into public.etl_improved_alerts (kind, severity, message, created_at)
+        select 'low_ratio', 'warning', 'm ' || i, now() - i * interval '20 hours' from generate_series(1, 60) as i`;
+      const { data } = await json(engine, "/api/alerts/recent");
+      assert.equal(data.length, 50);
+      assert.equal(data[2].message, "m 1");
+      const times = data.map(({ at }: { at: string }) => at);
+      assert.deepEqual(times, times.toSorted().toReversed());
+      await sql`delete from public.etl_improved_alerts where message like 'm %'`;
+    }],
+    [
+      "GET /api/metrics/history: a date alone is the whole day, the newest first, as many as asked for",
+      async (engine) => {
+        const day = new Date().toISOString().slice(0, 10);
+        const { data } = await json(engine, `/api/metrics/history?start=${day}&end=${day}`);
+        // what ran before midnight, where the test crosses it
+        const [today] = await engine
+          .sql`select count(*)::int as n from public.etl_improved_metrics where at >= ${`${day}T00:00:00Z`}::timestamptz`;
+        assert.equal(data.length, today!.n);
+        const times = (await json(engine, "/api/metrics/history")).data.map((
+          { at }: { at: string },
+        ) => at);
+        assert.deepEqual(times, times.toSorted().toReversed());
+        assert.equal((await json(engine, "/api/metrics/history?limit=2")).data.length, 2);
+      },
+    ],
     ["GET /api/etl/health: {healthy, timestamp, checks}", async (engine) => {
       const health = await json(engine, "/api/etl/health");
       firstMembers(health, "healthy,timestamp,checks");
@@ -193,6 +240,12 @@ const FACTS: Record<string, Fact[]> = {
     }],
     ["GET /api/etl/health: a warning when the last run is older than 1,440 minutes", {
       tests: ["integration/original_facts_test.ts: a last run of more than a day ago"],
+    }],
+    ["Grafana's 9 panels, and the ServiceMonitor's path", {
+      tests: [
+        "integration/original_panels_test.ts: panels and scripts of the original's users go on after the take-over",
+        "integration/original_panels_test.ts: runs of ours have the original's names in every schema; its ServiceMonitor's path answers",
+      ],
     }],
     ["GET /api/etl/metrics: its names, two counters, seven days", {
       tests: ["integration/prometheus_test.ts: the scrape has every name of the original"],
@@ -295,6 +348,12 @@ const FACTS: Record<string, Fact[]> = {
         tests: ["integration/statsd_test.ts: StatsD is told the names that Airflow has"],
       },
     ],
+    [
+      "etl_consumer.summarize.success, .duration_ms, mv_refresh.success, etl_maintenance.*_deleted, gauges",
+      {
+        tests: ["integration/statsd_test.ts: StatsD is told the names that Airflow has"],
+      },
+    ],
     ["tags attempt, rows, task", {
       tests: ["integration/statsd_test.ts: StatsD gets DogStatsD tags"],
     }],
@@ -302,6 +361,23 @@ const FACTS: Record<string, Fact[]> = {
       tests: [
         "integration/statsd_test.ts: StatsD is told of an end of a run that could not be judged",
       ],
+    }],
+    ["MLflow: what a run is told under the original's names", async (engine) => {
+      const [run] = await engine.sql`select run_id from etl.runs where run_label = 'accepted'`;
+      const facts = await exportFacts(engine.sql, { run_id: run!.run_id, end_no: 0 });
+      const { name, params, metrics } = mlflowRun(facts);
+      const told = Object.fromEntries(params.map(({ key, value }) => [key, value]));
+      const { dag, task, dry_run, num_chunks } = told;
+      assert.deepEqual([name, dag, task, dry_run, num_chunks], [
+        "accepted",
+        "etl_improved",
+        "finalize",
+        "false",
+        "1",
+      ]);
+      const values = Object.fromEntries(metrics.map(({ key, value }) => [key, value]));
+      const { total_rows, expected_rows, ratio } = values;
+      assert.deepEqual([total_rows, expected_rows, ratio], [2, 4, 0.5]);
     }],
     [
       "MLflow: params dag, task, dry_run, num_chunks; metrics total_rows, expected_rows, ratio; run name = run_label",

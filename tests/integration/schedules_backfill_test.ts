@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { wrongClock } from "../helpers/clock.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { problemOf } from "../helpers/problems.ts";
 import { type Backfill, type Body, ok, put, slotsOf } from "../helpers/schedules.ts";
@@ -95,6 +96,11 @@ Deno.test("a backfill runs missed and skipped slots, and refuses what it cannot 
   for (const [body, status, field] of cases) {
     const problem = await problemOf(await backfill(body));
     assert.deepEqual([problem.status, problem.errors![0]!.field], [status, field]);
+  }
+  {
+    using _ = wrongClock(30);
+    const tomorrow = new Date(Date.now() - 29 * 86_400_000).toISOString();
+    assert.equal((await backfill({ from: tomorrow })).status, 422, "the database's clock decides");
   }
   assert.equal(
     (await engine.post("/api/schedules/none/backfill", { from: "2026-01-01" })).status,

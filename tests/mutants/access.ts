@@ -11,6 +11,30 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/api_answers_test.ts: below a prefix"],
   },
   {
+    id: "access/session-clock",
+    file: "routes/access/access.ts",
+    find: "if (known.ends <= performance.now()) return null;",
+    replace: "if (known.ends <= Date.now() - performance.timeOrigin) return null;",
+    breaks: "a server's own clock ends no session",
+    tests: ["integration/access_sign_in_test.ts: a server whose clock is wrong by a month"],
+  },
+  {
+    id: "access/token-clock",
+    file: "store/tokens.ts",
+    find: "now() + ${hours} * interval '1 hour'",
+    replace: "${new Date(Date.now() + hours * 3_600_000)}",
+    breaks: "a session is as long as it should be, whatever the server's clock says",
+    tests: ["integration/access_sign_in_test.ts: a server whose clock is wrong by a month"],
+  },
+  {
+    id: "access/backfill-clock",
+    file: "routes/schedules.ts",
+    find: "        now: await databaseNow(deps.sql),",
+    replace: "        now: new Date(),",
+    breaks: "a backfill takes no slot that has not come yet by the database's clock",
+    tests: ["integration/schedules_backfill_test.ts: a backfill runs missed and skipped slots"],
+  },
+  {
     id: "access/consumer-lines",
     file: "pipeline/user_code/consumer_client.ts",
     find: "readLines(printed)",
@@ -72,8 +96,7 @@ export const ACCESS: Mutant[] = [
   {
     id: "access/expired",
     file: "routes/access/access.ts",
-    find:
-      'return expires_at !== null && expires_at.getTime() <= this.#now() ? "expired" : "usable";',
+    find: 'return ends !== null && ends <= performance.now() ? "expired" : "usable";',
     replace: 'return "usable";',
     breaks: "an expired token is refused",
     tests: ["integration/access_tokens_test.ts: a token that is wrong, expired"],
@@ -81,7 +104,7 @@ export const ACCESS: Mutant[] = [
   {
     id: "access/session-expired",
     file: "routes/access/access.ts",
-    find: "if (known.expires_at.getTime() <= this.#now()) return null;",
+    find: "if (known.ends <= performance.now()) return null;",
     replace: "",
     breaks: "a session ends after twelve hours",
     tests: ["integration/access_sign_in_test.ts: a session ends with its token"],

@@ -444,6 +444,22 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/typed_tables_test.ts: a typed dataset is compared"],
   },
   {
+    id: "reactions/mlflow-names",
+    file: "telemetry/integrations/mlflow.ts",
+    find: 'task: "finalize",',
+    replace: 'stage: "finalize",',
+    breaks: "MLflow gets the original's parameters",
+    tests: ["integration/original_facts_test.ts: every fact of the original's installations"],
+  },
+  {
+    id: "reactions/recent-alerts",
+    file: "store/alerts.ts",
+    find: "order by a.created_at desc, a.alert_id desc limit 50`",
+    replace: "order by a.created_at desc, a.alert_id desc limit 40`",
+    breaks: "the recent alerts are 50",
+    tests: ["integration/original_facts_test.ts: every fact of the original's installations"],
+  },
+  {
     id: "reactions/imported-booleans",
     file: "scripts/cli/commands/named.ts",
     find: "const truth = /^(?:(true)|false)$/i.exec(text);",
