@@ -1,4 +1,5 @@
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { createRequire } from "node:module";
+import type { Ajv2020 } from "ajv/dist/2020.js";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
@@ -6,13 +7,15 @@ import { compileSchemaPattern } from "./regex.ts";
 import type { PayloadCheck } from "../event.ts";
 import { asNumber } from "./python.ts";
 
+const require = createRequire(import.meta.url);
+
 /** Largest schema that is accepted, in characters of JSON. */
 const MAX_SCHEMA = 200_000;
 
 /**
  * Ajv with the engine of regex.ts in place of RegExp, so that a `pattern`
  * cannot hang a worker. `format` annotates and is not checked, as the
- * specification has it by default.
+ * specification has it by default. Ajv is loaded with the first schema: it would be a tenth of a worker's start.
  */
 function newAjv(): Ajv2020 {
   const regExp = Object.assign(
@@ -21,6 +24,7 @@ function newAjv(): Ajv2020 {
       ({ test: compileSchemaPattern(pattern), toString: () => pattern }) as unknown as RegExp,
     { code: "compileSchemaPattern" },
   );
+  const { Ajv2020 } = require("ajv/dist/2020.js") as typeof import("ajv/dist/2020.js");
   return new Ajv2020({
     strict: false,
     allErrors: false,

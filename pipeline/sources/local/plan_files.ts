@@ -20,7 +20,6 @@ import { type CsvHead, markLength, readCsvHead } from "./csv_header.ts";
 import { readNdjson } from "./ndjson.ts";
 import { openInput, type Roots } from "./open_input.ts";
 import { countNewlines, windows } from "./ranges.ts";
-import { planParquet, readParquet } from "./parquet.ts";
 import { type InputFile, type PartsSlice, SlicePacker } from "./slice_packer.ts";
 import {
   type ParsingConf,
@@ -117,6 +116,9 @@ export function readsSpooled(slice: Slice): boolean {
   return "parts" in slice && (slice as PartsSlice).parts.some(({ root }) => root === "spool");
 }
 
+/** Loaded with the first such file: few runs read one, and every worker would load it. */
+const parquet = () => import("./parquet.ts");
+
 /** Reads the records of a slice that `planFiles` made. */
 export async function* readParts(
   slice: Slice,
@@ -125,7 +127,7 @@ export async function* readParts(
 ): AsyncGenerator<RecordBatch> {
   for (const part of (slice as PartsSlice).parts) {
     const batches = part.format === "csv" ? readCsv(part, ctx, conf) : withColumns(
-      part.format === "parquet" ? readParquet(part, ctx) : readNdjson(part, ctx),
+      part.format === "parquet" ? (await parquet()).readParquet(part, ctx) : readNdjson(part, ctx),
       conf,
     );
     for await (const batch of batches) {
@@ -190,7 +192,7 @@ async function planOne(
     const cut = await csvCut(prepared, prepared.head);
     await planText(input, cut, { packer, context: ctx });
   } else if (prepared.format === "parquet") {
-    await planParquet(input, packer);
+    await (await parquet()).planParquet(input, packer);
   } else {
     await planText(input, lineCut(await bomLength(prepared)), { packer, context: ctx });
   }

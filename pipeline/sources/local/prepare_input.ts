@@ -1,7 +1,6 @@
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
-import { arrowToNdjson } from "./arrow.ts";
 import type { CsvConf } from "./csv_dialect.ts";
 import {
   detectFormat,
@@ -136,6 +135,8 @@ export async function prepareInput(
   const format = detectFormat(head, hints);
   if (format === "arrow") {
     const source = input;
+    // loaded here: few runs read such a file, and every worker would load it
+    const { arrowToNdjson } = await import("./arrow.ts");
     const lines = await spooled(
       spoolName(`${raw.identity}:arrow${mark}`, "ndjson"),
       () =>
