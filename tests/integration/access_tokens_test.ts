@@ -89,6 +89,7 @@ Deno.test("the database has no token in it, and a name is of one token in use", 
     from etl.api_tokens as t`;
   const secret = token.slice(15);
   assert.ok(!text.includes(secret) && !engine.log.join("\n").includes(secret));
+  assert.equal((await revoke()).status, 200, "the one in use, not the earlier one of its name");
 });
 
 Deno.test("the last use is noted to the minute, and nobody waits for it", async (t) => {

@@ -5,7 +5,18 @@ import { withClient } from "../helpers/query.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 
 Deno.test("the name that was meant is the same in SQL and TypeScript, and the one that people expect", async (t) => {
-  const known = ["batch_size", "Europe/Madrid", "list", "slots", "lost", "abc", "x", "ñandú"];
+  const known = [
+    "batch_size",
+    "Europe/Madrid",
+    "list",
+    "slots",
+    "lost",
+    "abc",
+    "x",
+    "ñandú",
+    "tablas",
+    "table",
+  ];
   const given = [
     ...paramNames.flatMap((
       name,
@@ -22,6 +33,7 @@ Deno.test("the name that was meant is the same in SQL and TypeScript, and the on
       "ab",
       "",
       "nandu",
+      "tabla",
     ],
     ...["ÑANDÚ", "q".repeat(63), "q".repeat(64), "quite_another_thing", "y", "a b c", "😀"],
   ];
@@ -41,5 +53,6 @@ Deno.test("the name that was meant is the same in SQL and TypeScript, and the on
   );
   assert.equal(nearestName("batch_sise", names), "batch_size");
   assert.equal(nearestName("BTACH_SIZE", names), "batch_size");
+  assert.equal(nearestName("tabla", ["tablas", "table"]), "table", "the same length first");
   assert.equal(nearestName("quite_another_thing", known), undefined);
 });

@@ -269,4 +269,12 @@ export const EXPECTATIONS: Mutant[] = [
     breaks: "text that is left over makes no date",
     tests: ["unit/expectations_values_test.ts: compileStrptime()"],
   },
+  {
+    id: "expectations/order-of-kept",
+    file: "pipeline/expectations/distinct_summary.ts",
+    find: "while (at > 0 && isBefore(kept[at - 1]!)) at--;",
+    replace: "while (at > 1 && isBefore(kept[at - 1]!)) at--;",
+    breaks: "of many duplicates the first rows are listed",
+    tests: ["unit/expectations_spill_test.ts: of many duplicates"],
+  },
 ];

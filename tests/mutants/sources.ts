@@ -739,4 +739,28 @@ export const SOURCES: Mutant[] = [
     breaks: "pages of large rows are bounded by bytes",
     tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
   },
+  {
+    id: "sources/document-lines",
+    file: "pipeline/sources/local/json_document.ts",
+    find: "byte === NEWLINE || byte === CR ? SPACE : byte",
+    replace: "byte",
+    breaks: "an element over several lines is one record",
+    tests: ["unit/sources_json_document_test.ts: jsonArrayToNdjson"],
+  },
+  {
+    id: "sources/propose-enough",
+    file: "pipeline/sources/propose_columns.ts",
+    find: "if (fits / total < ENOUGH) continue;",
+    replace: "",
+    breaks: "a type is proposed only where nearly all values fit",
+    tests: ["unit/propose_columns_test.ts: columns that need"],
+  },
+  {
+    id: "sources/room-ever",
+    file: "pipeline/spill/room.ts",
+    find: "const fits = bytes <= size;",
+    replace: "const fits = true;",
+    breaks: "what never fits the disk is told from what has no room now",
+    tests: ["unit/room_test.ts: refuseWithoutRoom"],
+  },
 ];

@@ -256,4 +256,12 @@ export const VALUES: Mutant[] = [
     breaks: "views that would be lost stop the take-over and are named",
     tests: ["integration/migration_test.ts: doctor says before the take-over"],
   },
+  {
+    id: "values/digits-of-two",
+    file: "pipeline/numbers.ts",
+    find: "other === undefined || other === text ? text : null",
+    replace: "text",
+    breaks: "a number that two fields write differently keeps its digits in its own field only",
+    tests: ["unit/numbers_test.ts: a number that two"],
+  },
 ];

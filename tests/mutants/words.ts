@@ -77,4 +77,28 @@ export const WORDS: Mutant[] = [
     breaks: "a name of the wrong form is not called unknown as well",
     tests: SAME_WORDS,
   },
+  {
+    id: "words/nearest-length",
+    file: "vocabulary/nearest_name.ts",
+    find: "candidate.toLowerCase()) + other",
+    replace: "candidate.toLowerCase())",
+    breaks: "of names at the same distance one of the same length was meant",
+    tests: ["integration/nearest_name_test.ts: the name"],
+  },
+  {
+    id: "words/nearest-short",
+    file: "vocabulary/nearest_name.ts",
+    find: "const limit = Math.max(2, ",
+    replace: "const limit = Math.max(1, ",
+    breaks: "two slips in a short name are forgiven",
+    tests: ["integration/nearest_name_test.ts: the name"],
+  },
+  {
+    id: "words/nearest-spanish",
+    file: "vocabulary/problems_es.ts",
+    find: '(near === undefined ? "" : `; ¿quería decir ${near}?`)',
+    replace: '""',
+    breaks: "a wrong name is answered with the one that was meant, in Spanish too",
+    tests: ["unit/problems_es_test.ts: a problem in Spanish"],
+  },
 ];

@@ -72,6 +72,12 @@ Deno.test("a number that two fields write differently keeps its digits in its ow
     transformed(record, (r) => ({ code: r.code!, other: r.other!, third: r.other! })).text,
     '{"code":1.10,"other":1.1,"third":1.1}',
   );
+  const turned = read({ other: "1.1", code: "1.10" });
+  assert.equal(
+    transformed(turned, (r) => ({ code: r.code!, other: r.other!, third: r.other! })).text,
+    '{"code":1.10,"other":1.1,"third":1.1}',
+    "whichever comes first",
+  );
 });
 
 Deno.test("parseVerbatim() reads JSON so that it is written as it was", () => {
