@@ -36,8 +36,22 @@ Deno.test("a schedule is made, shown, listed, changed and removed, and each chan
     select revision from etl.schedules`;
   assert.equal(revision, "1");
   const changed = await ok(
-    await put(engine, "nightly", { cron: "@daily", missed: "all", overlap: "queue" }),
+    await put(engine, "nightly", {
+      cron: "@daily",
+      missed: "all",
+      overlap: "queue",
+      description: "what the shop sold",
+    }),
   );
+  assert.equal(changed.description, "what the shop sold");
+  await engine.sql`insert into etl.slots (schedule, slot, state, decided_at, note)
+    select 'nightly', timestamptz '2026-01-01' + n * interval '1 day', 'skipped', now(), 'paused' from generate_series(0, 3) as n`;
+  const slots = (query: string) =>
+    engine.request(`/api/schedules/nightly/slots?limit=2${query}`)
+      .then((answer) => ok<{ past: Body[]; next: string | null }>(answer));
+  const newer = await slots("");
+  const older = await slots(`&cursor=${newer.next}`);
+  assert.deepEqual([newer.past.length, older.past.length, older.next], [2, 2, null]);
   assert.deepEqual([changed.cron_words, changed.missed, changed.overlap, changed.time_zone], [
     "At 00:00",
     "all",

@@ -370,4 +370,20 @@ export const SCHEDULES: Mutant[] = [
     breaks: "a day ends with its last millisecond",
     tests: ["unit/schedules_moment_test.ts: readMoment() takes a day"],
   },
+  {
+    id: "schedules/slots-end",
+    file: "routes/schedules.ts",
+    find: "past.length > limit ? encodeCursor",
+    replace: "past.length >= limit ? encodeCursor",
+    breaks: "the last page of slots says that it is the last",
+    tests: ["integration/schedules_api_test.ts: a schedule is made"],
+  },
+  {
+    id: "schedules/description",
+    file: "routes/schedule_body.ts",
+    find: "description: body.description ?? null",
+    replace: "description: null",
+    breaks: "a schedule keeps its description",
+    tests: ["integration/schedules_api_test.ts: a schedule is made"],
+  },
 ];
