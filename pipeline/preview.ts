@@ -228,6 +228,7 @@ export function chainOf(
   options: Pick<ChainOptions, "judges" | "onRead" | "bounded">,
 ): RecordChain {
   const sourceName = sourceNameOf(params.source, params.run_label);
+  const { module: hosted } = source;
   return new RecordChain({
     ...options,
     params,
@@ -241,6 +242,7 @@ export function chainOf(
       limitMs: params.transform_timeout_ms,
     }),
     suite,
+    hide: hosted == null ? undefined : (text) => hosted.hide(text),
     maxPayloadBytes: source.limits.maxRecordBytes,
     spillDir: source.spoolDir,
     chunkNo: null,

@@ -49,6 +49,8 @@ export interface ChainOptions {
   onRead?: (records: RecordBatch) => void;
   /** Told each time when a stage's part of a batch is done. */
   onLap?: (ended: keyof RecordChain["ms"]) => void;
+  /** Takes secrets out of what is told of a rejected record; default: leaves it as it is. */
+  hide?: ((text: string) => string) | undefined;
   /** Does work that may hang, such as a check by somebody's pattern; default: just does it. */
   bounded?: <T>(work: () => T) => Promise<Awaited<T>>;
 }
@@ -186,7 +188,7 @@ export class RecordChain implements Disposable {
         if (this.#keyOf !== null) {
           for (const each of passed.rejected) each.key ??= this.#keyOf(each);
         }
-        this.#private?.note(passed.rejected);
+        this.tellPrivate(passed.rejected);
         counts.records_read += records.length;
         counts.filtered += batch.filtered;
         counts.extra += batch.extra;
@@ -206,8 +208,16 @@ export class RecordChain implements Disposable {
     }
   }
 
-  /** Says of rejected records that they are not shown as they were read, where personal data is left out. */
+  /** Takes secrets out of rejected records, and says of them that they are not shown as they were read, where personal data is left out. */
   tellPrivate(rejected: Rejected[]): void {
+    const { hide } = this.#options;
+    if (hide !== undefined) {
+      for (const each of rejected) {
+        each.message = hide(each.message);
+        each.raw = hide(each.raw);
+        if (each.record !== undefined) each.record = hide(each.record);
+      }
+    }
     this.#private?.note(rejected);
   }
 

@@ -125,9 +125,26 @@ export function hider(secrets: string[]): (text: string) => string {
   });
   const pattern = known.length === 0 ? null : new RegExp(patterns.join("|"), "gu");
   return (text) => {
+    if (text.includes("…")) text = withoutBeginnings(text, known);
     if (text.includes("etl_")) text = text.replaceAll(API_TOKEN, "$1***");
     return pattern === null ? text : text.replaceAll(pattern, "***");
   };
+}
+
+/** Characters of a secret's beginning that are no coincidence. */
+const TELLING = 6;
+
+/** Before each … the longest beginning of a secret, which the end of a text that was too long may have left of it. */
+function withoutBeginnings(text: string, secrets: string[]): string {
+  return text.replaceAll(/[^…]+(?=…)/gu, (part) => {
+    let longest = 0;
+    for (const secret of secrets) {
+      for (let length = secret.length - 1; length >= TELLING && length > longest; length--) {
+        if (part.endsWith(secret.slice(0, length))) longest = length;
+      }
+    }
+    return longest === 0 ? part : `${part.slice(0, -longest)}***`;
+  });
 }
 
 /** A line of a run's log as it is stored. */

@@ -140,7 +140,7 @@ async function makeSpill(
 
 /** What becomes of the records of a run's chunk. */
 function chainOf(
-  { context, module }: TaskEnvironment,
+  { context, module, source }: TaskEnvironment,
   chunkNo: number,
   suite: Plain | null,
   options: Pick<ChainOptions, "judges" | "onRead"> = {},
@@ -152,6 +152,7 @@ function chainOf(
     privacy: context.privacy,
     module,
     suite,
+    hide: source === null ? undefined : (text) => source.hide(text),
     maxPayloadBytes: context.limits.maxRecordBytes,
     spillDir: context.spillDir,
     attempt: context.attempt,

@@ -8,7 +8,7 @@ import type { PackedEvents } from "./crossing.ts";
 import { Guard, TimeLimit } from "./guard.ts";
 import { consumersOf, definitionOf, HostedConsumer, HostedTransform } from "./hosted_modules.ts";
 import { HostedSource } from "./hosted_source.ts";
-import { type FromHost, type Line, messageOf, Printed, type ToHost } from "./messages.ts";
+import { cut, type FromHost, type Line, messageOf, Printed, type ToHost } from "./messages.ts";
 
 /** Bytes of heap between two batches above which a module is ended: at 1 GiB V8 would end the server. */
 const MAX_HEAP_BYTES = 512 * 1024 ** 2;
@@ -49,7 +49,7 @@ function serve(port: MessagePort): void {
     answer({
       type: "failed",
       why,
-      message: message.slice(0, 1000),
+      message: cut(message, 1000),
       position,
       request,
       lines: printed.take(),

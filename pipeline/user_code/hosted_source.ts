@@ -8,6 +8,7 @@ import type {
 } from "../sources/modules/define.ts";
 import type { Guard } from "./guard.ts";
 import {
+  cut,
   type FromHost,
   MAX_RECORDS_A_BATCH,
   type Printed,
@@ -183,7 +184,7 @@ export class HostedSource {
         }
       } catch (error) {
         const { message, rule = "not_storable" } = error as Error & { rule?: string };
-        bad.push([records.length, rule, String(message).slice(0, 500)]);
+        bad.push([records.length, rule, cut(String(message), 500)]);
       }
       records.push(text);
       length += text.length;
@@ -258,12 +259,12 @@ export class HostedSource {
 async function readJson(response: Response): Promise<Json> {
   const text = await response.text();
   const { url, status, ok } = response;
-  if (!ok) throw new Error(`${url} answers ${status}: ${text.slice(0, SHOWN) || "nothing"}`);
+  if (!ok) throw new Error(`${url} answers ${status}: ${cut(text, SHOWN) || "nothing"}`);
   try {
     return parseJson(text);
   } catch (error) {
     const why = (error as Error).message;
-    throw new Error(`${url} answers no JSON (${why}): ${text.slice(0, SHOWN)}`);
+    throw new Error(`${url} answers no JSON (${why}): ${cut(text, SHOWN)}`);
   }
 }
 

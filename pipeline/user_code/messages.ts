@@ -141,7 +141,7 @@ export function readLines(value: unknown): Lines {
     dropped: typeof dropped === "number" ? dropped : 0,
     lines: (Array.isArray(lines) ? lines : []).slice(0, MAX_LINES_A_BATCH).map((line) => ({
       level: LEVELS.find((level) => level === line?.level) ?? "info",
-      text: textOf(line?.text).slice(0, MAX_LINE_LENGTH),
+      text: cut(textOf(line?.text), MAX_LINE_LENGTH + 1),
       position: typeof line?.position === "number" ? line.position : null,
     })),
   };
@@ -150,6 +150,11 @@ export function readLines(value: unknown): Lines {
 /** What came as text; an object that crossed may have what throws when it is made one. */
 export function textOf(value: unknown): string {
   return typeof value === "object" && value !== null ? "(no text)" : String(value);
+}
+
+/** A text of at most `length` characters and …, which says that a secret in it may have been cut. */
+export function cut(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
 }
 
 /** Lines that are kept of a host in all. */
@@ -175,7 +180,7 @@ export class Printed {
     }
     this.#kept++;
     const text = values.map((value) => typeof value === "string" ? value : shown(value)).join(" ");
-    this.#lines.push({ level, text: text.slice(0, MAX_LINE_LENGTH), position: this.#position() });
+    this.#lines.push({ level, text: cut(text, MAX_LINE_LENGTH), position: this.#position() });
   }
 
   take(): Lines {

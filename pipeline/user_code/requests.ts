@@ -13,7 +13,8 @@ import {
 import { type HttpConnection, httpTarget } from "../sources/http/connection.ts";
 import type { SourceLimits } from "../sources/source.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import type { SourceRequest } from "./messages.ts";
+import { cut, type SourceRequest } from "./messages.ts";
+import { ObtainedSecrets } from "./obtained_secrets.ts";
 
 /** Attempts that one request may have. */
 const MAX_ATTEMPTS = 8;
@@ -63,14 +64,18 @@ interface Target {
 export class Requester {
   readonly #options: RequesterOptions;
   readonly #waiting: (() => void)[] = [];
+  readonly #secrets: ObtainedSecrets;
   #underWay = 0;
 
-  constructor(options: RequesterOptions) {
+  /** @param secrets Told what requests and answers have of the kind. */
+  constructor(options: RequesterOptions, secrets = new ObtainedSecrets()) {
     this.#options = options;
+    this.#secrets = secrets;
   }
 
   /** @throws {Problem} `source-refused`, `source-unreadable` (transient where another try may help). */
   async ask(request: SourceRequest, hosts: string[]): Promise<SourceAnswer> {
+    this.#secrets.request(request);
     await this.#place();
     try {
       return await this.#retried(request, hosts);
@@ -141,7 +146,7 @@ export class Requester {
     }
     if (absolute === null) {
       throw new Problem("source-refused", {
-        detail: `The source's module asks for "${url.slice(0, 200)}", which is no whole URL, and ` +
+        detail: `The source's module asks for "${cut(url, 200)}", which is no whole URL, and ` +
           (names.length === 0
             ? "the source has no connection: list one in source.connections."
             : "does not name its connection."),
@@ -191,9 +196,13 @@ export class Requester {
         },
       });
       const status = response.statusCode ?? 0;
-      const location = response.headers.location;
+      const { location, "set-cookie": cookies = [] } = response.headers;
+      this.#secrets.cookies(cookies);
+      if (location !== undefined) this.#secrets.address(location);
       if (![301, 302, 303, 307, 308].includes(status) || location === undefined) {
-        return await received(url, response, target.hidden);
+        const answer = await received(url, response, target.hidden);
+        this.#secrets.answer(answer.body);
+        return answer;
       }
       response.destroy();
       const next = URL.canParse(location, url) ? new URL(location, url) : null;

@@ -1,6 +1,7 @@
 /// <reference lib="deno.worker" />
 import { Problem, type ProblemDetails } from "../../vocabulary/problem.ts";
 import type { SourceRequest } from "./messages.ts";
+import { ObtainedSecrets } from "./obtained_secrets.ts";
 import { Requester, type RequesterOptions, type SourceAnswer } from "./requests.ts";
 
 /** What the thread that feeds a source module's host asks of the one that may use the network. */
@@ -11,9 +12,10 @@ export interface ToRequests {
   hosts: string[];
 }
 
+/** `secrets`: those that turned up since the last message. */
 export type FromRequests =
-  | { id: number; answer: SourceAnswer }
-  | { id: number; problem: ProblemDetails; transient: boolean };
+  & { id: number; secrets: string[] }
+  & ({ answer: SourceAnswer } | { problem: ProblemDetails; transient: boolean });
 
 /*
  * The thread of a source module's requests. It has the secrets of the connections, loads no module of the
@@ -24,11 +26,15 @@ self.onmessage = (
 ) => {
   self.onmessage = null;
   const { port, options } = data;
-  const requester = new Requester(options);
+  const secrets = new ObtainedSecrets();
+  const requester = new Requester(options, secrets);
   port.onmessage = async ({ data: { id, request, hosts } }: MessageEvent<ToRequests>) => {
     try {
       const answer = await requester.ask(request, hosts);
-      port.postMessage({ id, answer } satisfies FromRequests, [answer.body.buffer]);
+      port.postMessage(
+        { id, answer, secrets: secrets.take() } satisfies FromRequests,
+        [answer.body.buffer],
+      );
     } catch (error) {
       const problem = error instanceof Problem ? error : new Problem("source-unreadable", {
         detail: `A request of the source's module failed: ${
@@ -36,7 +42,10 @@ self.onmessage = (
         }`,
       });
       const { transient } = problem;
-      port.postMessage({ id, problem: problem.toJSON(), transient } satisfies FromRequests);
+      const shown = { ...problem.toJSON(), detail: secrets.hide(problem.message) };
+      port.postMessage(
+        { id, problem: shown, transient, secrets: secrets.take() } satisfies FromRequests,
+      );
     }
   };
 };

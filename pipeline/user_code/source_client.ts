@@ -2,7 +2,8 @@ import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../sources/json_text.ts";
 import type { Json, RecordBatch, SourceRecord } from "../sources/source.ts";
 import { RAW_LIMIT, Unreadable } from "../sources/source.ts";
-import { type FromHost, type Lines, readLines, textOf, type ToHost } from "./messages.ts";
+import { cut, type FromHost, type Lines, readLines, textOf, type ToHost } from "./messages.ts";
+import { ObtainedSecrets } from "./obtained_secrets.ts";
 import type { FromRequests, ToRequests } from "./requests_worker.ts";
 
 /** The lines to a source module in its host and to the thread of its requests, as they cross to who reads it. */
@@ -68,6 +69,7 @@ export class SourceClient {
   /** Requests under way, and what came of those that failed. */
   readonly #underWay = new Set<number>();
   readonly #refused = new Map<number, Problem>();
+  readonly #secrets = new ObtainedSecrets();
   #restart: () => void = () => {};
 
   constructor(line: SourceLine, options: SourceClientOptions = {}) {
@@ -170,6 +172,11 @@ export class SourceClient {
     });
   }
 
+  /** A text without the secrets that the module was given on the way. */
+  hide(text: string): string {
+    return this.#secrets.hide(text);
+  }
+
   close(): void {
     this.#line.port.close();
     this.#line.requests.close();
@@ -200,7 +207,8 @@ export class SourceClient {
   }
 
   #answered(message: FromRequests): void {
-    const { id } = message;
+    const { id, secrets } = message;
+    this.#secrets.add(secrets);
     this.#underWay.delete(id);
     this.#restart();
     if ("answer" in message) {
@@ -244,7 +252,7 @@ export class SourceClient {
     try {
       this.#line.port.postMessage(question);
       const answer = await waiting.promise;
-      if ("lines" in answer) this.#options.onLines?.(readLines(answer.lines));
+      if ("lines" in answer) this.#told(readLines(answer.lines));
       if (types.includes(answer.type as T)) return answer as Answer<T>;
       if (answer.type !== "failed") throw this.#broken("it disturbs its host");
       throw this.#failed(answer, { where, limitMs });
@@ -257,6 +265,13 @@ export class SourceClient {
       signal?.removeEventListener("abort", gone);
       this.#waiting = null;
     }
+  }
+
+  #told({ lines, dropped }: Lines): void {
+    this.#options.onLines?.({
+      dropped,
+      lines: lines.map((line) => ({ ...line, text: this.hide(line.text) })),
+    });
   }
 
   #failed(
@@ -273,7 +288,7 @@ export class SourceClient {
     if (typeof request === "number" && this.#refused.has(request)) {
       return this.#refused.get(request)!;
     }
-    const said = textOf(message).slice(0, 1000);
+    const said = cut(textOf(message), 1000);
     return this.#broken(
       why === "load" ? `it cannot be loaded: ${said}` : `it failed ${where}: ${said}`,
     );
@@ -287,7 +302,7 @@ export class SourceClient {
   }
 
   #broken(what: string): Problem {
-    return moduleProblem(this.#line.module, what);
+    return moduleProblem(this.#line.module, this.hide(what));
   }
 }
 

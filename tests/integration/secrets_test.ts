@@ -24,6 +24,10 @@ const SECRETS = [
   "sourcequery",
   "sourcebare",
   "sourceheader",
+  "oauthtoken",
+  "nexttoken",
+  "redirectsignature",
+  "sessioncookie",
   "admin-token-of-the-environment",
 ];
 
@@ -46,6 +50,25 @@ for (
         // what went wrong, with everything that came
         const told = ["authorization", "x-api-key"].map((name) => headers.get(name)).join(" ");
         return new Response(`no: ${path} ${told}`, { status: alive ? 200 : 403 });
+      }
+      if (path.startsWith("/auth")) {
+        const token = JSON.stringify({ access_token: secret("oauthtoken"), token_type: "bearer" });
+        return new Response(path.endsWith("broken") ? token.slice(0, -1) : token);
+      }
+      if (path.startsWith("/told")) {
+        const told = `${path} ${headers.get("authorization")} ${secret("sessioncookie")}`;
+        const cookie = { "set-cookie": `sid=${secret("sessioncookie")}; HttpOnly` };
+        if (path === "/told/text") return new Response(told, { headers: cookie });
+        if (path === "/told/records") return Response.json([{ told }], { headers: cookie });
+        if (path.startsWith("/told/circle")) {
+          const link = `</told/circle?access_token=${secret("nexttoken")}>; rel=next`;
+          return Response.json([{ id: 1 }], { headers: { link } });
+        }
+        if (path === "/told/redirect") {
+          const location = `/told/403?X-Amz-Signature=${secret("redirectsignature")}`;
+          return new Response(null, { status: 302, headers: { location } });
+        }
+        return new Response(told, { status: 403, headers: cookie });
       }
       if (path.startsWith("/data")) {
         return new Response('{"id":1,"v":"x"}\n{"id":', {
@@ -89,6 +112,8 @@ for (
             url: `${at("sourceuser", "/data/")}?token=${secret("sourcequery")}`,
             headers: { "x-api-key": secret("sourceheader") },
           }),
+          ETL_CONNECTION_AUTH: `${peer.address}/auth/`,
+          ETL_CONNECTION_BROKEN: `${peer.address}/auth/broken`,
           ETL_CONNECTION_GONE: `http://user:${secret("sourceuser")}@127.0.0.1:1/?${
             secret("sourcebare")
           }`,
@@ -148,6 +173,19 @@ for (
             connections: ["api"],
           },
         },
+        ...["403", "text", "records", "circle", "redirect", "broken"].map((told) => ({
+          source: {
+            type: "module",
+            name: "rest",
+            key: "id",
+            config: {
+              url: `${peer.address}/told/${told}`,
+              paging: { by: "link" },
+              oauth: { connection: told === "broken" ? "broken" : "auth" },
+            },
+            connections: [told === "broken" ? "broken" : "auth"],
+          },
+        })),
       ];
       const leaky = { source, run_label: "leaky", min_acceptance_ratio: 0 };
       assert.equal((await send("PUT", "/api/configurations/leaky", { conf: leaky })).status, 201);
@@ -234,6 +272,9 @@ for (
           "lineagekey",
           "sourcequery",
           "sourceheader",
+          "oauthtoken",
+          "nexttoken",
+          "redirectsignature",
         ]
       ) {
         assert.ok(seen.some((text) => text.includes(secret(name))), name);

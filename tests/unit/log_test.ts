@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createLog, type LogOptions } from "../../telemetry/log.ts";
+import { createLog, hider, type LogOptions } from "../../telemetry/log.ts";
 
 function logged(
   options: Partial<LogOptions>,
@@ -105,4 +105,12 @@ Deno.test("a line of text holds nothing that steers a terminal, whatever was log
   assert.equal(lines.length, 1);
   assert.doesNotMatch(lines[0]!, /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
   assert.match(lines[0]!, /a\\u001b\[2J\\u009b31m\\u202eb\\u2028c\\u0007\\u007f\\u000d\\u000ad/);
+});
+
+Deno.test("log: what is left of a secret where a text was cut is hidden, too", () => {
+  const hide = hider(["s3cret-of-the-API", "a longer secret, with spaces"]);
+  assert.equal(hide("no: Bearer s3cret-of…, he said"), "no: Bearer ***…, he said");
+  assert.equal(hide("no: a longer sec…"), "no: ***…");
+  assert.equal(hide("not the s3cret of…"), "not the s3cret of…");
+  assert.equal(hide("too little to tell: s3cre…"), "too little to tell: s3cre…");
 });

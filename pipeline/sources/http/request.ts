@@ -140,7 +140,8 @@ export function retryAfterMs(headers: IncomingMessage["headers"]): number | unde
 
 /** A server's own words in a message: short, and nothing in them that steers a terminal. */
 export function shown(words: string): string {
-  return words.slice(0, MAX_WORDS).replaceAll(/\p{Cc}/gu, "�");
+  const some = words.length > MAX_WORDS ? `${words.slice(0, MAX_WORDS)}…` : words;
+  return some.replaceAll(/\p{Cc}/gu, "�");
 }
 
 /** Whether another attempt may help. Errors of the disk and of our own are not of that kind. */
