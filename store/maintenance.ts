@@ -81,11 +81,14 @@ export interface MaintenancePreview {
 /** Counts what would go. Raises the problem of a request when the conf is wrong. */
 export async function previewMaintenance(sql: Sql, conf: unknown): Promise<MaintenancePreview> {
   const [resolved] = await sql<
-    (Pick<MaintenancePreview, "params" | "origins"> & { errors: unknown[] })[]
-  >`select params, origins, errors from etl.resolve_maintenance(${
+    (Pick<MaintenancePreview, "params" | "origins"> & {
+      errors: unknown[];
+      adjusted: Record<string, unknown>;
+    })[]
+  >`select params, origins, errors, adjusted from etl.resolve_maintenance(${
     JSON.stringify(conf)
   }::text::jsonb)`;
-  const { params, origins, errors } = resolved!;
+  const { params, origins, errors, adjusted } = resolved!;
   // a wrong conf is refused before anything is stored
   if (errors.length > 0) {
     await requestMaintenance(sql, conf, { trigger: "preview", requested_by: "" });
@@ -109,7 +112,7 @@ export async function previewMaintenance(sql: Sql, conf: unknown): Promise<Maint
       tables.push({ table, would_delete: row!.rows });
     }
     const wouldDelete = tables.reduce((sum, each) => sum + each.would_delete, 0);
-    const warnings = origins[name]!.includes(", with the value ")
+    const warnings = Object.hasOwn(adjusted, name)
       ? [`${name} comes from the ${origins[name]}; ${days} days are taken`]
       : [];
     tasks.push({ task, cutoff, would_delete: wouldDelete, tables, warnings });

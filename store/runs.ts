@@ -138,7 +138,7 @@ export async function admitRuns(
 
 /** Cancels what was asked for; of one run only, and waiting for its row, where it is named. */
 export async function applyCancels(sql: Sql, runId: string | null = null): Promise<void> {
-  await sql`select etl.apply_cancels(${runId}::uuid)`;
+  await withoutConflicts(() => sql`select etl.apply_cancels(${runId}::uuid)`);
 }
 
 /** Makes destination and way for a run that was asked for in SQL; false where none waits for that. */
@@ -161,8 +161,10 @@ export async function claimRun(
   sql: Sql,
   { serverId, maxAttempts, inHand = [] }: Claimant,
 ): Promise<RunRow | null> {
-  const [row] = await sql<RunRow[]>`
-    select * from etl.claim_run(${serverId}, ${maxAttempts}, ${[...inHand]}::uuid[])`;
+  const [row] = await withoutConflicts(() =>
+    sql<RunRow[]>`
+    select * from etl.claim_run(${serverId}, ${maxAttempts}, ${[...inHand]}::uuid[])`
+  );
   return row ?? null;
 }
 
@@ -194,8 +196,10 @@ export async function startRun(
   runId: string,
   { serverId, maxAttempts }: { serverId: string; maxAttempts: number },
 ): Promise<RunRow | null> {
-  const [row] = await sql<RunRow[]>`
-    select * from etl.start_run(${runId}, ${serverId}, ${maxAttempts})`;
+  const [row] = await withoutConflicts(() =>
+    sql<RunRow[]>`
+    select * from etl.start_run(${runId}, ${serverId}, ${maxAttempts})`
+  );
   return row ?? null;
 }
 
@@ -274,11 +278,11 @@ export async function reportProgress(
   run: { run_id: string; attempt: number },
   stages: StageReport[],
 ): Promise<{ is_current: boolean; cancel_requested: boolean }> {
-  const [row] = await sql<{ is_current: boolean; cancel_requested: boolean }[]>`
+  const [row] = await withoutConflicts(() =>
+    sql<{ is_current: boolean; cancel_requested: boolean }[]>`
     select p.* from set_config('synchronous_commit', 'off', true),
-      etl.report_progress(${run.run_id}, ${run.attempt}, ${
-    storableJson(stages)
-  }::text::jsonb) as p`;
+      etl.report_progress(${run.run_id}, ${run.attempt}, ${storableJson(stages)}::text::jsonb) as p`
+  );
   return row!;
 }
 
@@ -356,7 +360,8 @@ export async function storeDryRunCounts(
     deletions: number;
   }[],
 ): Promise<void> {
-  await sql`
+  await withoutConflicts(() =>
+    sql`
     with fence as (
       select from etl.runs where run_id = ${run.run_id} and attempt = ${run.attempt} and state = 'running' for share)
     update etl.chunks as c set inserted = d.inserts, updated = d.updates, duplicates = d.duplicates,
@@ -365,7 +370,8 @@ export async function storeDryRunCounts(
     from jsonb_to_recordset(${json(decisions)}::text::jsonb)
       as d ("chunkNo" integer, events bigint, duplicates bigint, inserts bigint, updates bigint,
         deletions bigint, deleted bigint, marked bigint)
-    where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`;
+    where c.run_id = ${run.run_id} and c.chunk_no = d."chunkNo" and exists (select from fence)`
+  );
 }
 
 /** Cancels a run; answers the state that it was in, null where there is no such run. */
@@ -374,7 +380,7 @@ export async function cancelRun(sql: Sql, runId: string, actor: string): Promise
     sql<{ state: string | null }[]>`
     select etl.cancel_run(${runId}, ${actor}) as state`
   );
-  await withoutConflicts(() => applyCancels(sql, runId));
+  await applyCancels(sql, runId);
   await admitSoon(sql);
   return row!.state;
 }

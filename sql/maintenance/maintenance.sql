@@ -2,8 +2,11 @@
 
 -- The parameters of etl_maintenance and where each came from, first wins:
 -- conf, variable etl_maintenance__<name>, environment, default. A retention is 7 to 1,095 days, or -1: a conf with another
--- is refused, a stored one is brought to the nearest limit, and its origin says so.
-create or replace function etl.resolve_maintenance(conf jsonb, out params jsonb, out origins jsonb, out errors jsonb)
+-- is refused, a stored one is brought to the nearest limit: `adjusted` has what stands there, and its origin says so.
+drop function if exists etl.resolve_maintenance(jsonb);
+create or replace function etl.resolve_maintenance(
+  conf jsonb, out params jsonb, out origins jsonb, out errors jsonb, out adjusted jsonb
+)
 language plpgsql stable set search_path = pg_catalog, etl, pg_temp as $$
 declare
   known jsonb;
@@ -15,6 +18,7 @@ declare
 begin
   params := '{}';
   origins := '{}';
+  adjusted := '{}';
   select s.maintenance, s.maintenance_environment into known, environment_values from etl.param_schema as s;
   if known -> 'properties' is null then
     perform etl.raise_problem('unavailable', 'The database is not set up: run `deno task setup-db` first.', status => 503);
@@ -36,17 +40,18 @@ begin
         errors := errors || jsonb_build_object('field', key, 'value', value,
           'code', 'not-accepted', 'message', 'is not a retention: 7 to 1,095 days, or -1 to keep for ever', 'expected', '7 to 1095, or -1');
       else
-        origin := format('%s, with the value %s: not 7 to 1,095 days or -1', origin, value);
+        adjusted := adjusted || jsonb_build_object(key, value);
         value := to_jsonb(least(greatest((value #>> '{}')::numeric, 7), 1095)::integer);
       end if;
     end if;
-    if split_part(origin, ',', 1) not in ('request', 'default') then
+    if origin not in ('request', 'default') then
       errors := errors || coalesce((
         select jsonb_agg(e || jsonb_build_object('message', format('%s (from the %s)', e ->> 'message', origin)))
         from etl.schema_errors(field, value, key) as e), '[]');
     end if;
     params := params || jsonb_build_object(key, value);
-    origins := origins || jsonb_build_object(key, origin);
+    origins := origins || jsonb_build_object(key, case when adjusted ? key
+      then format('%s, with the value %s: not 7 to 1,095 days or -1', origin, adjusted -> key) else origin end);
   end loop;
 end $$;
 comment on function etl.resolve_maintenance(jsonb) is 'the parameters of a maintenance that is asked for with this conf';
@@ -107,7 +112,7 @@ begin
       w.param, resolved.origins ->> w.param, resolved.params ->> w.param))
     from (values ('clean_old_metrics', 'retention_days_metrics'), ('clean_old_audit', 'retention_days_audit'),
       ('clean_old_alerts', 'retention_days_alerts'), ('clean_old_events', 'retention_days_events')) as w (task, param)
-    where t.maintenance_id = made and t.task = w.task and resolved.origins ->> w.param like '%, with the value %';
+    where t.maintenance_id = made and t.task = w.task and resolved.adjusted ? w.param;
   perform etl.wake('maintenance');
   return made;
 end $$;

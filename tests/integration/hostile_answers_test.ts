@@ -189,7 +189,7 @@ Deno.test("hostile answers: a server's words are short and plain, its secrets an
     ],
     [
       `HTTP/1.1 404 \x1b[31m${"z".repeat(9_000)}\r\ncontent-length: 0\r\n\r\n`,
-      /answered 404 �\[31mz+\. Check/,
+      /answered 404 �\[31mz+…\. Check/,
     ],
     [
       `${HEAD.replace("csv", `csv; charset=${"k".repeat(9_000)}`)}content-length: 16\r\n\r\n${CSV}`,

@@ -57,12 +57,41 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.equal((await engine.succeed(conf({ query }, "queried"))).counts!.inserted, 2);
   });
 
+  await t.step(
+    "what could run for ever or fill the memory is refused: recursion, values of 1 GB",
+    async () => {
+      const endless =
+        "with recursive c(id) as (select 1 union all select id + 1 from c) select * from c";
+      database.exec(`create view endless as ${endless}`);
+      for (const config of [{ query: `${endless} where id < 0` }, { table: "endless" }]) {
+        const run = await engine.runToEnd({
+          ...conf(config, "endless"),
+          timeout_seconds: 60,
+        });
+        assert.match(String((run.error as { detail?: string }).detail), /recursive/);
+      }
+      const large = await engine.runToEnd(
+        conf({ query: "select 1 as id, length(hex(zeroblob(400000000))) as n" }, "large"),
+      );
+      assert.match(String((large.error as { detail?: string }).detail), /failed after 0 rows/);
+    },
+  );
+
+  await t.step(
+    "a read that SQLite ends with an error fails the run, whatever came before",
+    async () => {
+      const run = await engine.runToEnd(
+        conf({ query: "select id, abs(n) as etl_end from items order by id" }, "cut"),
+      );
+      assert.match(String((run.error as { detail?: string }).detail), /failed after 1 rows/);
+    },
+  );
+
   await t.step("large rows come in pages of so many bytes", async () => {
     const source = await openTrusted("sqlite", {
       config: {
         path: "shop.db",
-        query: "with recursive c(i) as (select 1 union all select i + 1 from c where i < 20) " +
-          "select i, hex(zeroblob(1500000)) as t from c",
+        query: "select id, hex(zeroblob(1500000)) as t from named where id <= 20",
       },
       since: null,
       connections: [],

@@ -7,7 +7,7 @@ import { isArrow, isParquet } from "../local/detect_format.ts";
 import { asDiskFull, type SpoolFile } from "../local/spool.ts";
 import type { SourceLimits } from "../source.ts";
 import type { GuardOptions, Lookup } from "./address_guard.ts";
-import { get, Interrupted, publicUrl, Retries, retryAfterMs, shown } from "./request.ts";
+import { contentOf, get, Interrupted, publicUrl, Retries, retryAfterMs, shown } from "./request.ts";
 import type { Compression } from "../local/streams.ts";
 
 /** Enough to know a format by its first bytes. */
@@ -198,7 +198,7 @@ class Transfer {
         idleTimeoutMs,
       );
       try {
-        for await (const chunk of response as AsyncIterable<Uint8Array>) {
+        for await (const chunk of contentOf(response)) {
           await this.#write(chunk);
           this.#retries.received(chunk.length);
           silence.refresh();

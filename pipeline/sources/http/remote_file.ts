@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { Ranges, Reading } from "../local/ranges.ts";
-import { Interrupted, Retries, retryAfterMs, shown } from "./request.ts";
+import { contentOf, Interrupted, Retries, retryAfterMs, shown } from "./request.ts";
 
 /** What is read at first, mostly of a header or to know a format; then eight times as much, and so on. */
 const FIRST_WINDOW_BYTES = 1 << 18;
@@ -137,7 +137,7 @@ export class RemoteFile implements Ranges {
         idleTimeoutMs,
       );
       try {
-        for await (const chunk of response as AsyncIterable<Uint8Array>) {
+        for await (const chunk of contentOf(response)) {
           missing -= chunk.length;
           yield chunk;
           silence.refresh();

@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import type { IncomingMessage, RequestOptions } from "node:http";
+import { finished, type Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { Problem } from "../../../vocabulary/problem.ts";
 import {
@@ -152,6 +153,33 @@ function isPassing(error: unknown): boolean {
   return code.startsWith("ECONN") || code.startsWith("EHOST") || code.startsWith("ENET") ||
     code === "EPIPE" || code === "ETIMEDOUT" || code === "ERR_STREAM_PREMATURE_CLOSE" ||
     code.startsWith("HPE_") || code.startsWith("EAI_") || /no byte for|socket/i.test(error.message);
+}
+
+/**
+ * The content of an answer, also what had come before its connection was cut: iterated over, a stream that has failed gives
+ * nothing any more of what it holds, and who is slow to write would get a file from its beginning only.
+ */
+export async function* contentOf(response: Readable): AsyncGenerator<Uint8Array> {
+  let over: { error: unknown } | null = null;
+  let wake = () => {};
+  finished(response, { writable: false }, (error) => {
+    over = { error: error ?? null };
+    wake();
+  });
+  response.on("readable", () => wake());
+  while (true) {
+    const chunk: Uint8Array | null = response.read();
+    if (chunk !== null) {
+      yield chunk;
+      continue;
+    }
+    if (over !== null) {
+      const { error } = over as { error: unknown };
+      if (error !== null) throw error;
+      return;
+    }
+    await new Promise<void>((resolve) => wake = resolve);
+  }
 }
 
 const MAX_REDIRECTS = 5;

@@ -1,4 +1,4 @@
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
 import { resolveBelow } from "../local/open_input.ts";
@@ -8,6 +8,9 @@ import { defineSource, type SourceContext, z } from "./define.ts";
  * A table or query of an SQLite file below ETL_DATA_DIR. It runs in the workers that read files, as a host
  * may open none.
  */
+
+/** Bytes of one text or blob. */
+const MAX_VALUE_BYTES = 128 * 1024 ** 2;
 
 /** A page of large rows ends after so many bytes. */
 const PAGE_BYTES = 8 * 1024 ** 2;
@@ -62,11 +65,19 @@ export default defineSource<Config, Slice>({
   },
   async *read(slice, context) {
     using db = await open(context.config, context.trusted!.dataDir);
-    const statement = prepared(db.database, slice, context);
+    const { statement, end } = prepared(db.database, slice, context);
+    let whole = false;
+    let read = 0;
     let batch: SourceRecord[] = [];
     let bytes = 0;
     for (const row of statement) {
       context.trusted!.signal.throwIfAborted();
+      if (row[end] !== null) {
+        whole = true;
+        break;
+      }
+      delete row[end];
+      read++;
       bytes += bytesOf(row);
       batch.push(recordOf(row, context.config));
       if (batch.length < context.pageSize && bytes < PAGE_BYTES) continue;
@@ -74,6 +85,7 @@ export default defineSource<Config, Slice>({
       batch = [];
       bytes = 0;
     }
+    if (!whole) throw cutShort(context.config.path, read);
     yield batch;
   },
 });
@@ -97,17 +109,27 @@ async function open(
     const database = new DatabaseSync(absolutePath, { readOnly: true, allowExtension: false });
     database.exec("pragma query_only = on");
     database.exec("pragma busy_timeout = 5000");
+    // a query makes no larger ones, whatever there is in the file
+    database.limits.length = MAX_VALUE_BYTES;
+    // nothing can stop a statement that is running, and only recursion has no end
+    database.setAuthorizer((action) =>
+      action === constants.SQLITE_RECURSIVE ? constants.SQLITE_DENY : constants.SQLITE_OK
+    );
     return { database, [Symbol.dispose]: () => database.close() };
   } catch (error) {
     throw unreadable(path, error);
   }
 }
 
+/**
+ * The rows of a slice, and the name of a column that is null in each of them. Deno ends an iteration without a word when
+ * SQLite fails within it, so one more row, in which that column is not null, says that these are all.
+ */
 function prepared(
   database: DatabaseSync,
   slice: Slice,
   { config: { path, table, query, cursor }, since }: Context,
-): IterableIterator<Record<string, unknown>> {
+): { statement: IterableIterator<Record<string, unknown>>; end: string } {
   try {
     const from = table === undefined ? `(${query!.replace(/;\s*$/, "")})` : quoted(table);
     const rowid = slice === null ? null : rowidOf(database, table!);
@@ -125,9 +147,20 @@ function prepared(
     }
     const where = conditions.length === 0 ? "" : ` where ${conditions.join(" and ")}`;
     const order = rowid === null ? "" : ` order by ${rowid}`;
-    const statement = database.prepare(`select * from ${from}${where}${order}`);
+    const select = `select * from ${from}${where}${order}`;
+    const names = database.prepare(select).columns().map(({ name }) => name.toLowerCase());
+    let end = "etl_end";
+    while (names.includes(end)) end += "_";
+    const statement = database.prepare(
+      `select *, null as ${end} from (${select}) union all select ${
+        "null, ".repeat(names.length)
+      }1`,
+    );
     statement.setReadBigInts(true);
-    return statement.iterate(...values) as IterableIterator<Record<string, unknown>>;
+    return {
+      statement: statement.iterate(...values) as IterableIterator<Record<string, unknown>>,
+      end,
+    };
   } catch (error) {
     throw unreadable(path, error);
   }
@@ -183,13 +216,26 @@ function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-function unreadable(path: string, error: unknown): Problem {
+function cutShort(path: string, read: number): Problem {
   return new Problem("source-unreadable", {
     detail:
-      `The SQLite file ${path} cannot be read (${
-        (error as Error).message
-      }): check the table, the ` +
-      "query, and that the file is a database that is not being written.",
+      `The SQLite file ${path} could not be read to its end: SQLite failed after ${read} rows of a part, and does ` +
+      `not say why. Run the query with sqlite3 there; check the file (pragma integrity_check), and for values above ${
+        MAX_VALUE_BYTES / 1024 ** 2
+      } MiB.`,
+  });
+}
+
+function unreadable(path: string, error: unknown): Problem {
+  const said = (error as Error).message;
+  // the one thing that is not authorised (SQLITE_AUTH)
+  const isRecursive = (error as { errcode?: number }).errcode === 23;
+  return new Problem("source-unreadable", {
+    detail: isRecursive
+      ? `The query of the SQLite file ${path}, or a view that it reads, is recursive (with recursive). It might run for ` +
+        "ever, and cannot be stopped: store its result in a table of the file, and read that."
+      : `The SQLite file ${path} cannot be read (${said}): check the table, the ` +
+        "query, and that the file is a database that is not being written.",
     cause: error,
   });
 }
