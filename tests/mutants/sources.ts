@@ -141,8 +141,8 @@ export const SOURCES: Mutant[] = [
   {
     id: "sources/preview-suite",
     file: "pipeline/preview.ts",
-    find: "    suite,\n    maxPayloadBytes",
-    replace: "    suite: null,\n    maxPayloadBytes",
+    find: "    suite,\n    hide",
+    replace: "    suite: null,\n    hide",
     breaks: "a preview rejects what a run's suite and payload schema reject",
     tests: ["integration/record_chain_test.ts: preview says of each record"],
   },
