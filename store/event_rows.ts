@@ -146,7 +146,8 @@ export function upsertText(destination: string, rules: Rules, chosen?: string): 
 }
 
 /** What is said of a row that was written and is not there. */
-export const LEFT_OUT = "a trigger or rule of the table has left the row out, or changed its key";
+export const LEFT_OUT =
+  "a trigger or rule of the table has left the row out or as it was, or changed its key";
 
 /** SQL for a staged row `s` that is not in the destination. */
 export function isLeftOut(destination: string, { key, keyValues }: RowLayout): string {

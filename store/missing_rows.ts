@@ -1,4 +1,5 @@
 import { destinationOf, type KeyedRun } from "./event_keys.ts";
+import { LEFT_OUT } from "./event_rows.ts";
 import type { Client } from "./pg.ts";
 import { layoutOf, type RowLayout } from "./row_layout.ts";
 
@@ -65,8 +66,15 @@ export async function removeMissing(
     const { rows } = await client.query<{ event_id: string }>(`fetch ${BATCH} from etl_gone`);
     if (rows.length === 0) break;
     const batch = rows.map(({ event_id }) => event_id);
-    const { rowCount } = await client.query(statement, [batch, run.sourceName, run.orderRunId]);
+    const values = [batch, run.sourceName, run.orderRunId];
+    const { rowCount } = await client.query(statement, values);
     removed += rowCount ?? 0;
+    if (rowCount === batch.length) continue;
+    const { rows: [left] } = await client.query<{ is: boolean }>(
+      `select exists (select from ${table} as t, unnest($1::text[]) as m (event_id) where ${found}) as is`,
+      values,
+    );
+    if (left!.is) throw Object.assign(new Error(LEFT_OUT), { code: "22000" });
   }
   await client.query("close etl_gone");
   return removed;

@@ -24,7 +24,7 @@ export interface RefusedRow {
   constraint: string | null;
   column: string | null;
   message: string;
-  /** JSON of the row as it was to be written, by column. */
+  /** JSON of the row as it was to be written, by column; of a deletion, of its key. */
   row: string;
 }
 

@@ -200,6 +200,16 @@ export const PROBLEM_TYPES = {
       "`dry_run: true` reports what would be deleted, and deletes nothing.",
     ],
   },
+  "deletion-refused": {
+    title: "The table keeps rows that are to be deleted",
+    meaning:
+      "A mirror or replace would have deleted rows that another table refers to, or that a trigger keeps. Nothing was changed.",
+    remedies: [
+      "Delete what refers to these rows first; the message names the constraint.",
+      "Or let the constraint say what becomes of it: `on delete cascade` or `on delete set null`.",
+      "Or mirror with `on_missing: mark`, which deletes nothing.",
+    ],
+  },
   "transform-failed": {
     meaning:
       "The transform module is missing, cannot be loaded, exports no function, or was stopped: it exceeded its time limit, used too much memory, or crashed.",

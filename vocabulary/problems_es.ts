@@ -138,6 +138,16 @@ export const PROBLEMS_ES: Record<
       "`dry_run: true` dice lo que se borraría, y no borra nada.",
     ],
   },
+  "deletion-refused": {
+    title: "La tabla conserva filas que deben borrarse",
+    meaning:
+      "Un mirror o replace habría borrado filas a las que otra tabla hace referencia, o que un trigger conserva. No se cambió nada.",
+    remedies: [
+      "Borre primero lo que hace referencia a esas filas; el mensaje nombra la restricción.",
+      "O haga que la restricción diga qué pasa con ello: `on delete cascade` u `on delete set null`.",
+      "O use mirror con `on_missing: mark`, que no borra nada.",
+    ],
+  },
   "too-many-rejected": {
     title: "Demasiados registros rechazados",
     meaning:

@@ -9,7 +9,7 @@ import { errorCode } from "../../store/errors.ts";
 import { endOthersFirstLoad } from "../../store/first_load.ts";
 import { copyKeys, createKeyTable, datasetOf, dropKeyTable } from "../../store/event_keys.ts";
 import { removeKeyed } from "../../store/missing_rows.ts";
-import { bury } from "../../store/tombstones.ts";
+import { bury, keysOf, type RefusedDeletion, siftDeletions } from "../../store/tombstones.ts";
 import {
   copyRows,
   countLeftOut,
@@ -62,14 +62,13 @@ export async function publishChunk(
       const { decision, keysOfFiles } = "alone" in input
         ? await decideAlone(client, context, input.alone)
         : { ...input, keysOfFiles: undefined };
-      const written = sifts
+      const { keptDeletions, ...written } = sifts
         ? await siftRows(client, env, decision)
         : await writeRows(client, context, decision, upsertAll);
       const counts: Required<PublishedCounts> = {
-        refused: 0,
         ...written,
         duplicates: decision.duplicates,
-        deletions: decision.deletions,
+        deletions: decision.deletions - keptDeletions,
         marked: decision.marked,
         unchanged: 0,
       };
@@ -97,9 +96,9 @@ export async function publishChunk(
       } else if (
         (errorCode(error) === UNIQUE_VIOLATION || error instanceof RowsLeftOut) && !upsertAll
       ) upsertAll = true;
-      else if (context.table === null || sifts) throw error;
-      else if (error instanceof RowsLeftOut || refusesRow(errorCode(error))) sifts = true;
-      else throw error;
+      else if (!sifts && (error instanceof RowsLeftOut || refusesRow(errorCode(error)))) {
+        sifts = true;
+      } else throw error;
     }
   }
   await removeRows(context, chunkNo);
@@ -140,6 +139,9 @@ export interface PublishedRows {
   updated: number;
   /** Rows that deletions of a feed have removed. */
   deleted: number;
+  /** Records that the table has refused, and how many of them are deletions. */
+  refused: number;
+  keptDeletions: number;
 }
 
 /**
@@ -166,13 +168,14 @@ export async function writeRows(
     });
 
   const { inserts, updates } = decision;
-  const deleted = await deleteKeys(client, context, decision);
+  const { deleted } = await deleteKeys(client, context, decision, { sifts: false });
+  const none = { refused: 0, keptDeletions: 0 };
   if (inserts > 0 && !upsertAll) {
     const to = { table: destination, layout };
     const added = await copyRows(client, to, await rows("inserts"));
     if (added < inserts) throw new RowsLeftOut(params, inserts - added, inserts);
   }
-  if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0, deleted };
+  if (updates === 0 && !upsertAll) return { inserted: inserts, updated: 0, deleted, ...none };
 
   const stage = {
     table: await createStage(client, destination, layout),
@@ -194,16 +197,37 @@ export async function writeRows(
     const missing = await countLeftOut(client, destination, layout);
     if (missing > 0) throw new RowsLeftOut(params, missing, staged);
   }
-  return { inserted: (upsertAll ? 0 : inserts) + inserted, updated, deleted };
+  return { inserted: (upsertAll ? 0 : inserts) + inserted, updated, deleted, ...none };
 }
 
-/** Deletes the rows of the keys that a chunk's records delete, and notes the keys. */
+/** The problem of a run that replaces or mirrors where the table keeps rows that are to go; any other error as it is. */
+export function deletionRefused(
+  { params: { schema_name, table_name, on_missing } }: RunContext,
+  error: unknown,
+): unknown {
+  const code = errorCode(error);
+  if (!refusesRow(code)) return error;
+  const { message, detail } = error as { message: string; detail?: string };
+  const marks = on_missing === "mark";
+  return new Problem("deletion-refused", {
+    detail: `${schema_name}.${table_name} refuses to have rows ${
+      marks ? "marked" : "deleted"
+    } that the source no longer has: ${message}${
+      detail === undefined ? "" : `: ${detail}`
+    } (SQLSTATE ${code}). Nothing was changed. Delete what refers to these rows, let the constraint say \`on delete\`${
+      marks ? "" : ", or mirror with on_missing: mark"
+    }; then ask for the run again.`,
+  });
+}
+
+/** Deletes the rows of the keys that a chunk's records delete, and notes the keys. `sifts`: but for those that are refused. */
 async function deleteKeys(
   client: Client,
   context: RunContext,
   decision: ChunkDecision,
-): Promise<number> {
-  if (decision.deletes + decision.buries === 0) return 0;
+  { sifts }: { sifts: boolean },
+): Promise<{ deleted: number; refused: RefusedDeletion[] }> {
+  if (decision.deletes + decision.buries === 0) return { deleted: 0, refused: [] };
   // publishing at once has noted it, and counting twice does no harm
   await noteDeletions(client, { dataset: datasetOf(context), source: context.sourceName });
   const keys = await createKeyTable(client, "etl_deletions");
@@ -214,25 +238,55 @@ async function deleteKeys(
       : await readPositions(context, decision.chunkNo, kind);
     await copyKeys(client, keys, readKeys(context.spillDir, decision.chunkNo, { positions }));
   }
-  const deleted = await bury(client, keys, context);
+  const buried = sifts
+    ? await siftDeletions(client, keysOf(client, keys), context)
+    : { deleted: await bury(client, keys, context), refused: [] };
   await dropKeyTable(client, keys);
-  return deleted;
+  return buried;
 }
 
 /**
- * Writes a chunk some of whose rows the table refuses: those go to the quarantine, and the rest is written. All goes through
- * the staging table.
+ * Writes a chunk some of whose rows or deletions the table refuses: those records go to the quarantine, and the rest is
+ * written. All goes through the staging table. Deletions that rows were in the way of are tried again behind them.
  */
 export async function siftRows(
   client: Client,
   env: TaskEnvironment,
   decision: ChunkDecision,
-): Promise<PublishedRows & { refused: number }> {
+): Promise<PublishedRows> {
+  const { context } = env;
+  const first = await deleteKeys(client, context, decision, { sifts: true });
+  const written = context.table === null
+    ? await writeRows(client, context, { ...decision, deletes: 0, buries: 0 }, true)
+    : await siftStagedRows(client, env, decision);
+  if (first.refused.length === 0) return { ...written, deleted: written.deleted + first.deleted };
+  const { deleted, refused } = await siftDeletions(client, [first.refused], context);
+  if (refused.length > 0) {
+    const places = Int32Array.from(refused.map(({ position }) => position));
+    await quarantineRefused(client, env, {
+      chunkNo: decision.chunkNo,
+      places,
+      refused: refused.map(({ why }, index) => ({ index, ...why })),
+      hopeless: false,
+    });
+  }
+  return {
+    ...written,
+    deleted: written.deleted + first.deleted + deleted,
+    refused: written.refused + refused.length,
+    keptDeletions: refused.length,
+  };
+}
+
+async function siftStagedRows(
+  client: Client,
+  env: TaskEnvironment,
+  decision: ChunkDecision,
+): Promise<PublishedRows> {
   const { context } = env;
   const { chunkNo, events } = decision;
   const destination = quoteTable(context.params.schema_name, context.params.table_name);
   const layout = layoutOf(context);
-  const deleted = await deleteKeys(client, context, decision);
   const stage = { table: await createStage(client, destination, layout), layout };
   await numberStaged(client);
   const blockBytes = await flushBytes(context, decision);
@@ -268,11 +322,15 @@ export async function siftRows(
       const keys = await createKeyTable(client, "etl_rejected");
       const sorted = places.toSorted();
       await copyKeys(client, keys, readKeys(context.spillDir, chunkNo, { positions: sorted }));
-      gone = await removeKeyed(client, keys, context);
+      try {
+        gone = await removeKeyed(client, keys, context);
+      } catch (error) {
+        throw deletionRefused(context, error);
+      }
       await dropKeyTable(client, keys);
     }
   }
-  return { inserted, updated, deleted: deleted + gone, refused: refused.length };
+  return { inserted, updated, deleted: gone, refused: refused.length, keptDeletions: 0 };
 }
 
 /** db_page_size rows of this chunk, in bytes. */

@@ -27,7 +27,13 @@ import { writeRepeated } from "../spill/duplicates.ts";
 import { readPresent } from "../spill/reader.ts";
 import { type TaskEnvironment, transactionOptions } from "../workers/environment.ts";
 import type { AtOnceChunk, ChunkDecision, RunContext, Tasks } from "../workers/task.ts";
-import { type PublishedRows, RowsLeftOut, siftRows, writeRows } from "./publish.ts";
+import {
+  deletionRefused,
+  type PublishedRows,
+  RowsLeftOut,
+  siftRows,
+  writeRows,
+} from "./publish.ts";
 import {
   compare,
   decideAllNew,
@@ -73,8 +79,7 @@ export async function publishAtOnce(env: TaskEnvironment, input: Input): Promise
           (client) => endOthersFirstLoad(client, context.params),
         );
       } else if (
-        context.table !== null && !sifts && (!isKey || filled) &&
-        (refusesRow(code) || error instanceof RowsLeftOut)
+        !sifts && (!isKey || filled) && (refusesRow(code) || error instanceof RowsLeftOut)
       ) {
         sifts = true;
       } else if (!isKey) throw error;
@@ -88,7 +93,7 @@ async function publish(
   env: TaskEnvironment,
   { chunks, filled, outcome, repeated, sifts }: Input & {
     repeated: Set<number>;
-    /** Whether the table has refused rows, which are looked for and quarantined. */
+    /** Whether the table has refused something: rows, which are looked for and quarantined, or deletions, which may do behind the rows. */
     sifts: boolean;
   },
 ): Promise<Output> {
@@ -120,28 +125,43 @@ async function publish(
   if (first !== undefined) first[gone] += missing?.missing ?? 0;
   if (outcome === null) return { decisions, warnings, ended: false };
 
-  if (first !== undefined && missing !== null && missing.missing > 0) {
-    // before the rows: what comes may have what goes has had, where more than the key is unique
+  const remove = async () => {
+    if (first === undefined || missing === null || missing.missing === 0) return;
     const removed = await removeMissing(client, context, { marking: gone === "marked" });
     first[gone] += removed - missing.missing;
-  }
+  };
+  // before the rows: what comes may have what goes has had, where more than the key is unique
+  const inTheWay = sifts ? await refusedFirst(client, remove) : await remove();
+  const loaded: (() => Promise<void>)[] = [];
   let [recordsIn, recordsOut] = [0, 0];
   for (const decision of decisions) {
     env.signal.throwIfAborted();
     const begun = performance.now();
     const written = sifts
       ? await siftRows(client, env, decision)
-      : { ...await writeRows(client, context, decision, !layoutOf(context).direct), refused: 0 };
+      : await writeRows(client, context, decision, !layoutOf(context).direct);
     await dropStage(client);
     recordsIn += decision.events;
     recordsOut += written.inserted + written.updated;
-    await markPublished(client, context, decision.chunkNo, {
-      ...publishedCounts(decision, written),
-      worker: env.workerName,
-      loadMs: performance.now() - begun,
-      table: destinationOf(context),
-    });
+    const loadMs = performance.now() - begun;
+    loaded.push(() =>
+      markPublished(client, context, decision.chunkNo, {
+        ...publishedCounts(decision, written),
+        worker: env.workerName,
+        loadMs,
+        table: destinationOf(context),
+      })
+    );
   }
+  if (inTheWay === true) {
+    // what comes may no longer refer to what goes
+    try {
+      await remove();
+    } catch (error) {
+      throw deletionRefused(context, error);
+    }
+  }
+  for (const mark of loaded) await mark();
   const stages = outcome.stages.map((stage) =>
     ended(stage, { busyMs: performance.now() - started, in: recordsIn, out: recordsOut })
   );
@@ -153,21 +173,33 @@ async function publish(
   return { decisions, warnings, ended: true };
 }
 
+/** Deletes, unless the table refuses it; true where it does. */
+async function refusedFirst(client: Client, remove: () => Promise<void>): Promise<boolean> {
+  // what waits for the commit would fail it
+  await client.query("set constraints all immediate; savepoint etl_missing");
+  try {
+    await remove();
+  } catch (error) {
+    if (!refusesRow(errorCode(error))) throw error;
+    await client.query("rollback to savepoint etl_missing");
+    return true;
+  }
+  await client.query("release savepoint etl_missing");
+  return false;
+}
+
 /** What a published chunk has counted. */
-function publishedCounts(
-  decision: ChunkDecision,
-  written: PublishedRows & { refused: number },
-) {
+function publishedCounts(decision: ChunkDecision, { keptDeletions, ...written }: PublishedRows) {
   const { events, duplicates, deletions, deletes, deleted, marked } = decision;
   return {
     ...written,
     duplicates,
-    deletions,
+    deletions: deletions - keptDeletions,
     // those that the source has no more, and those that its records delete
     deleted: deleted - deletes + written.deleted,
     marked,
-    unchanged: events - duplicates - deletions - written.inserted - written.updated -
-      written.refused,
+    unchanged: events - duplicates - (deletions - keptDeletions) - written.inserted -
+      written.updated - written.refused,
   };
 }
 

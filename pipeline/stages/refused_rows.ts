@@ -31,12 +31,12 @@ export async function quarantineRefused(
   using rejected = new RejectedRows({ dir: context.spillDir, runId: context.runId, chunkNo });
   refused.forEach((row, i) => {
     const position = places[i]!;
-    const record = read.get(names.get(position)!) ?? asWritten(row, position, context.table!);
+    const record = read.get(names.get(position)!) ?? asWritten(row, position, context.table);
     rejected.add({
       ...record,
       rule: REFUSED,
       message: messageOf(row) + record.message,
-      field: fieldOf(row, context.table!),
+      field: context.table && fieldOf(row, context.table),
     });
   });
   if (hopeless || rejected.count > MAX_QUARANTINE) {
@@ -74,12 +74,12 @@ async function eventNames(
 /** What COPY text writes with a backslash (spill/writer.ts). */
 const ESCAPED: Record<string, string> = { t: "\t", n: "\n", r: "\r" };
 
-/** A record that the source does not give again: the row that was to be written, by field. */
-function asWritten({ row }: RefusedRow, position: number, { columns }: TypedTable): Rejected {
-  const values = JSON.parse(row) as Record<string, unknown>;
-  const raw = JSON.stringify(
+/** A record that the source does not give again: the row that was to be written, by field; of a deletion its key. */
+function asWritten({ row }: RefusedRow, position: number, table: TypedTable | null): Rejected {
+  const values = JSON.parse(row) as Record<string, unknown> | string;
+  const raw = table === null || typeof values === "string" ? row : JSON.stringify(
     Object.fromEntries(
-      columns.map(({ name, path }) => [path.replaceAll("\\.", "."), values[name]]),
+      table.columns.map(({ name, path }) => [path.replaceAll("\\.", "."), values[name]]),
     ),
   );
   return { position, output: 0, rule: REFUSED, message: "", field: null, raw };

@@ -692,3 +692,110 @@ Deno.test("deletions without versions go by the order of requests, beside a suit
   const [after] = await engine.sql`select count(*)::int as n from etl.tombstones`;
   assert.deepEqual([before!.n, after!.n], [8, 6]);
 });
+
+Deno.test("a deletion that a foreign key or a trigger refuses is quarantined and the rest is loaded; a mirror or replace fails as a whole", async (t) => {
+  await using engine = await startEngine(t);
+  for (const layout of LAYOUTS) {
+    const table = `f_${layout}`;
+    const key = layout === "events" ? "event_id" : "id";
+    const conf = {
+      layout,
+      table_name: table,
+      source: { columns: { id: "text", x: "text" } },
+    };
+    const feed = { ...conf, deleted: { field: "op", equals: "D" }, min_acceptance_ratio: 0 };
+    const row = (id: string, x = "a") => ({ id, x, op: "I" });
+    const gone = (id: string) => ({ id, op: "D" });
+    const names = ["1", "2", "3", "4", "5", "6", "7"];
+    await load(engine, names.map((id) => row(id)), feed);
+    // the one is checked at once, the other at the commit
+    await engine.sql.unsafe(
+      `create table ${table}_now (of text constraint ${table}_at_once references ${table} (${key}));
+      create table ${table}_end (of text constraint ${table}_late references ${table} (${key}) deferrable initially deferred);
+      insert into ${table}_now values ('2'); insert into ${table}_end values ('5')`,
+    );
+    const changes = [gone("1"), gone("2"), row("3", "b"), gone("4"), gone("5"), gone("9")];
+    const run = await load(engine, changes, feed);
+    assert.deepEqual(counted(run), [0, 1, 0, 2, 0]);
+    assert.deepEqual([
+      run.counts.rejected,
+      run.total_rows,
+      run.expected_rows,
+      run.counts.duplicates,
+    ], [
+      2,
+      1,
+      3,
+      0,
+    ]);
+    assert.deepEqual(await rows(engine, table), ["2:a", "3:b", "5:a", "6:a", "7:a"]);
+    const rejected = await engine.sql`
+      select rule, message, raw from etl.quarantine where run_id = ${run.run_id} order by raw`;
+    assert.deepEqual(
+      rejected.map(({ rule, raw }) => [rule, JSON.parse(raw)]),
+      [["table_constraint", gone("2")], ["table_constraint", gone("5")]],
+    );
+    assert.match(rejected[0]!.message, new RegExp(`${table}_at_once.*23503`));
+    assert.match(rejected[1]!.message, new RegExp(`${table}_late.*23503`));
+    // it was not deleted, so an older row is no ghost: the same row again is unchanged
+    assert.deepEqual(counted(await load(engine, [row("2")], feed)), [0, 0, 1, 0, 0]);
+
+    // all or nothing: the run says who refers to what, and nothing has changed
+    for (const write of ["mirror", "replace"]) {
+      for (const kept of ["2", "5"]) {
+        const left = ["2", "3", "5", "8"].filter((id) => id !== kept).map((id) => row(id, "c"));
+        const failed = await load(engine, left, { ...conf, write, max_delete_ratio: 1 });
+        assert.equal(failed.error?.type, "/api/problems/deletion-refused", JSON.stringify(failed));
+        assert.match(
+          String(failed.error!.detail),
+          new RegExp(`${kept === "2" ? "_at_once" : "_late"}.*nothing was changed`, "is"),
+        );
+        assert.deepEqual(await rows(engine, table), ["2:a", "3:b", "5:a", "6:a", "7:a"]);
+      }
+    }
+    // a trigger that refuses a deletion, with a word or without
+    await engine.sql.unsafe(
+      `create function ${table}_keep() returns trigger language plpgsql as $$ begin
+        if old.${key} = '6' then raise 'six stays'; elsif old.${key} = '7' then return null; end if; return old; end $$;
+      create trigger keep before delete on ${table} for each row execute function ${table}_keep()`,
+    );
+    const kept = await load(engine, [gone("6"), gone("7"), gone("3")], feed);
+    assert.deepEqual(counted(kept), [0, 0, 0, 1, 0]);
+    const told = await engine.sql`
+      select message from etl.quarantine where run_id = ${kept.run_id} order by raw`;
+    assert.match(told[0]!.message, /six stays/);
+    assert.match(told[1]!.message, /trigger .* left/);
+    assert.deepEqual(await rows(engine, table), ["2:a", "5:a", "6:a", "7:a"]);
+    const silent = await load(engine, ["2", "5", "6"].map((id) => row(id)), {
+      ...conf,
+      write: "mirror",
+      max_delete_ratio: 1,
+    });
+    assert.equal(silent.error?.type, "/api/problems/deletion-refused", JSON.stringify(silent));
+    // replayed when nothing is in the way any more, they delete
+    await engine.sql.unsafe(`drop trigger keep on ${table}`);
+    const replay = await engine.post(`/api/etl/runs/${kept.run_id}/quarantine/replay`, {});
+    const { run_id } = await replay.json();
+    assert.deepEqual(counted(await engine.toEnd(run_id)), [0, 0, 0, 2, 0]);
+  }
+  // rows that refer to each other: whoever goes after the others have moved may go
+  await engine
+    .sql`create table staff (id integer primary key, chief integer references staff, op text)`;
+  const staff = (records: unknown[], more: object) =>
+    load(engine, records, {
+      layout: "typed",
+      table_name: "staff",
+      add_columns: true,
+      chunk_size: 100,
+      ...more,
+    });
+  const deleted = { field: "op", equals: "D" };
+  const crew = (chief: number) => [{ id: 1, chief: null }, { id: 2, chief }, { id: 3, chief: 2 }];
+  await staff([{ id: 1, chief: null }], {});
+  await staff(crew(1), { source: { name: "test" } });
+  const moved = await staff([{ id: 2, op: "D" }, { id: 3, chief: 1 }], { deleted });
+  assert.deepEqual(counted(moved), [0, 1, 0, 1, 0]);
+  assert.equal(moved.counts.rejected, 0);
+  const mirrored = await staff([{ id: 3, chief: null }], { write: "mirror", max_delete_ratio: 1 });
+  assert.deepEqual(counted(mirrored), [0, 1, 0, 1, 0]);
+});

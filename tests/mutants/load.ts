@@ -1067,4 +1067,37 @@ export const LOAD: Mutant[] = [
     breaks: "a wider type that a view is in the way of is refused in words",
     tests: ["integration/history_test.ts: a history needs a key"],
   },
+  {
+    id: "load/deletion-kept",
+    file: "store/tombstones.ts",
+    find: "if (left!.is) throw",
+    replace: "if (left!.is && !left!.is) throw",
+    breaks: "a deletion that a trigger ignores is told",
+    tests: ["integration/ways_to_write_test.ts: a deletion that a foreign key"],
+  },
+  {
+    id: "load/deletion-deferred",
+    file: "store/tombstones.ts",
+    find: 'await client.query("set constraints all immediate");',
+    replace: "",
+    breaks: "a deletion that is refused at the commit alone is quarantined",
+    tests: ["integration/ways_to_write_test.ts: a deletion that a foreign key"],
+  },
+  {
+    id: "load/deletion-behind",
+    file: "pipeline/stages/publish_at_once.ts",
+    find: "if (inTheWay === true) {",
+    replace: "if (inTheWay === true && chunks.length < 0) {",
+    breaks:
+      "a mirror that may not delete changes nothing, and deletes what its rows no longer refer to",
+    tests: ["integration/ways_to_write_test.ts: a deletion that a foreign key"],
+  },
+  {
+    id: "load/deletion-missing-kept",
+    file: "store/missing_rows.ts",
+    find: "if (left!.is) throw",
+    replace: "if (left!.is && !left!.is) throw",
+    breaks: "a mirror that a trigger keeps from deleting fails",
+    tests: ["integration/ways_to_write_test.ts: a deletion that a foreign key"],
+  },
 ];
