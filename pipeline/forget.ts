@@ -25,7 +25,8 @@ import {
   quarantinedOf,
   redactTexts,
   runsInto,
-  searchUpload,
+  uploadOf,
+  uploadParts,
 } from "../store/forget.ts";
 import type { Client } from "../store/pg.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -132,7 +133,11 @@ export async function forgetKey(
     const wanted = keysOf(key, { target, runs, secret, shaper });
     const removed = await rowsOf(client, target, wanted);
     const records = await forgetRecords(client, runs, { ...wanted, unreadable, shaper });
-    const uploads = await forgetUploads(client, runs, wanted.texts);
+    const uploads = await forgetUploads(client, {
+      runs,
+      parts: wanted.parts,
+      declared: target.declared,
+    });
     await deleteComparisons(client, dataset);
     const tombstones = await deleteTombstones(client, dataset, wanted.eventIds);
     const searched = wanted.texts.filter((text) => text.length >= SEARCHED_FROM);
@@ -349,13 +354,14 @@ function patternOf(text: string, sign: string): string {
   return `(?:(?<!${sign})|(?<=\\\\[bfnrt]))${plain}(?!${sign})`;
 }
 
-const encoder = new TextEncoder();
-
 async function forgetUploads(
   client: Client,
-  runs: ForgettingRun[],
-  texts: string[],
+  { runs, parts, declared }: Pick<WantedKeys, "parts"> & {
+    runs: ForgettingRun[];
+    declared: ForgettingDataset["declared"];
+  },
 ): Promise<{ deleted: number; left: { upload_id: string; until: string }[] }> {
+  const isAscii = parts.flat().every((part) => /^[\0-\x7f]*$/.test(part));
   const bodies = new Map<string, { isNeeded: boolean; searchable: boolean }>();
   for (const { source, ended } of runs) {
     const { upload_id: id, encoding = "utf-8" } = source as {
@@ -365,16 +371,20 @@ async function forgetUploads(
     if (id === undefined) continue;
     const { isNeeded = false, searchable = true } = bodies.get(id) ?? {};
     // bytes of ASCII are the same in all of them but these
-    const alike = encoding === "utf-8" ||
-      !encoding.startsWith("utf-16") && !texts.some((text) => /[^\0-\x7f]/.test(text));
-    bodies.set(id, { isNeeded: isNeeded || !ended, searchable: searchable && alike });
+    const alike = encoding === "utf-8" || !encoding.startsWith("utf-16") && isAscii;
+    bodies.set(id, {
+      isNeeded: isNeeded || !ended,
+      searchable: searchable && alike && !respells(source as unknown as SourceConf, declared),
+    });
   }
-  const forms = [...new Set(texts.flatMap(writtenAs))];
   const left: { upload_id: string; until: string }[] = [];
   let deleted = 0;
   for (const [uploadId, { isNeeded, searchable }] of bodies) {
-    const found = await searchUpload(client, uploadId, forms.map((form) => encoder.encode(form)));
-    if (found === null || (searchable && !found.holds)) continue;
+    const found = await uploadOf(client, uploadId);
+    if (found === null) continue;
+    const clears = searchable && !found.packed &&
+      !await holdsKey(uploadParts(client, uploadId), parts);
+    if (clears) continue;
     if (isNeeded) left.push({ upload_id: uploadId, until: found.until });
     else {
       await deleteUpload(client, uploadId);
@@ -384,19 +394,80 @@ async function forgetUploads(
   return { deleted, left };
 }
 
-/** A text as it may stand in a body: in JSON, whose writers escape what they need not, and in CSV. */
-function writtenAs(text: string): string[] {
-  const json = JSON.stringify(text).slice(1, -1);
-  const ascii = (hex: (digits: string) => string) =>
-    json.replace(
-      /[\u0080-\uffff]/g,
-      (c) => `\\u${hex(c.charCodeAt(0).toString(16).padStart(4, "0"))}`,
-    );
-  const lower = ascii((digits) => digits);
-  const upper = ascii((digits) => digits.toUpperCase());
-  return [
+/** Whether values of the key are not read as they stand in a body, but for numbers: a day has many forms. */
+function respells(source: SourceConf, declared: ForgettingDataset["declared"]): boolean {
+  const { key = [] } = mappingOf(source);
+  const { columns = {} } = columnsOf(source);
+  const asRead = (type: string) => /^(?:text|integer|numeric.*)$/.test(type);
+  return [key].flat().some((path) => {
+    const conf = Object.hasOwn(columns, path) ? columns[path]! : "text";
+    const type = declared?.columns.find((column) => column.path === path)?.type ?? "text";
+    return typeof conf === "string"
+      ? !asRead(conf) || !asRead(type)
+      : Object.keys(conf).some((name) => !["type", "column"].includes(name)) || !asRead(type);
+  });
+}
+
+/** Characters of a body that are looked at again with the next part: what a key may be long there. */
+const OVERLAP = 8_192;
+/** A number that is a value of its own: no part of a word, a day, a time or a path. */
+const NUMBER =
+  /(?<![\p{L}\p{N}][-.:/]?)[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,5})?(?![-.:/]?[\p{L}\p{N}])/gu;
+
+/** Whether a body has all parts of one of the keys, as text (of JSON, of CSV) or as the same number. */
+async function holdsKey(blocks: AsyncIterable<Uint8Array>, keys: string[][]): Promise<boolean> {
+  const wanted = [...new Set(keys.flat())].map((text) => ({
     text,
-    text.replaceAll('"', '""'),
-    ...[json, lower, upper].flatMap((form) => [form, form.replaceAll("/", "\\/")]),
-  ];
+    pattern: new RegExp(patternOf(text, "[\\p{L}\\p{N}]"), "u"),
+    number: valueOf(text),
+  }));
+  const found = new Set<string>();
+  const decoder = new TextDecoder();
+  let tail = "";
+  for await (const block of blocks) {
+    const text = tail + decoder.decode(block, { stream: true });
+    tail = text.slice(-OVERLAP);
+    const open = wanted.filter((each) => !found.has(each.text));
+    const forms = [text, text.replaceAll('""', '"'), withoutEscapes(text)];
+    for (const each of open) {
+      if (each.number === null && forms.some((form) => each.pattern.test(form))) {
+        found.add(each.text);
+      }
+    }
+    if (open.some(({ number }) => number !== null)) {
+      const numbers = new Map(open.map(({ text, number }) => [number, text]));
+      for (const form of [forms[0]!, forms[2]!]) {
+        for (const [token] of form.matchAll(NUMBER)) {
+          const same = numbers.get(valueOf(token));
+          if (same !== undefined) found.add(same);
+        }
+      }
+    }
+    if (keys.some((parts) => parts.every((part) => found.has(part)))) return true;
+  }
+  return false;
+}
+
+/** A number in one form of its own, whatever its zeros, sign and exponent; null for what is none. */
+function valueOf(text: string): string | null {
+  const match = /^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (match === null || match[2] + match[3]! === "") return null;
+  const [, sign, whole, fraction, exponent = "0"] = match;
+  const digits = `${whole}${fraction}`.replace(/^0+/, "");
+  const short = digits.replace(/0+$/, "");
+  if (short === "") return "0";
+  return `${sign === "-" ? "-" : ""}${short}e${
+    Number(exponent) - fraction!.length + digits.length - short.length
+  }`;
+}
+
+const ESCAPES: Record<string, string> = { b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
+
+/** JSON text with what was escaped in its strings. */
+function withoutEscapes(text: string): string {
+  return text.replace(
+    /\\(?:u([0-9a-fA-F]{4})|(.))/g,
+    (_, hex: string | undefined, c: string) =>
+      hex === undefined ? ESCAPES[c] ?? c : String.fromCharCode(parseInt(hex, 16)),
+  );
 }

@@ -70,6 +70,53 @@ function isDay(year: number, month: number, day: number): boolean {
   return day <= DAYS[month - 1]! + (leap ? 1 : 0);
 }
 
+const FAR =
+  /^([+-]?\d{4,7})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:Z|\+00)?)?( BC)?$/;
+/** First day and first year of which PostgreSQL has no date or timestamptz, from 1970-01-01. */
+const FIRST_DAY = -2_440_588;
+const END_YEARS = { date: 5_874_898, timestamptz: 294_277 };
+
+/** A date or time outside of the years 1 to 9999. */
+export interface FarTime {
+  /** As PostgreSQL writes it: "0044-03-15 BC", "0044-03-15 12:00:00+00 BC". */
+  text: string;
+  /** Days from 1970-01-01, and microseconds of the day. */
+  day: number;
+  micros: number;
+}
+
+/**
+ * A time in UTC outside of the years 1 to 9999 that PostgreSQL's type holds, as PostgreSQL writes it or as ISO 8601 has it
+ * with a sign ("-000043-03-15T12:00:00Z"); null where it is none, or within those years.
+ */
+export function farTime(value: string, type: "date" | "timestamptz"): FarTime | null {
+  const match = FAR.exec(value);
+  if (match === null) return null;
+  const [, y, mo, d, h = "00", mi = "00", s = "00", fraction = "", bc] = match;
+  const year = bc === undefined ? +y! : 1 - +y!;
+  if (year >= 1 && year <= 9999 || bc !== undefined && !(+y! > 0)) return null;
+  // 400 years have the same days
+  if (!isDay(((year % 400) + 400) % 400 + 400, +mo!, +d!)) return null;
+  if (+h > 23 || +mi > 59 || +s > 59) return null;
+  const micros = (+h * 3600 + +mi * 60 + +s) * 1_000_000 + +fraction.padEnd(6, "0");
+  if (type === "date" && micros !== 0) return null;
+  const day = dayOf(year, +mo!, +d!);
+  if (day < FIRST_DAY || year >= END_YEARS[type]) return null;
+  const rest = fraction.replace(/0+$/, "");
+  const time = type === "date" ? "" : ` ${h}:${mi}:${s}${rest === "" ? "" : `.${rest}`}+00`;
+  const shown = `${year < 1 ? 1 - year : year}`.padStart(4, "0");
+  return { text: `${shown}-${mo}-${d}${time}${year < 1 ? " BC" : ""}`, day, micros };
+}
+
+/** Days from 1970-01-01 to a day of the Gregorian calendar, of any year; 0 is the year before 1. */
+function dayOf(year: number, month: number, day: number): number {
+  // years begin in March, so that the day that some have is their last
+  const y = month > 2 ? year : year - 1;
+  const dayOfYear = Math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1;
+  const leaps = Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400);
+  return y * 365 + leaps + dayOfYear - 719_468;
+}
+
 /** Microseconds of one unit, and the decimals with which a number of that unit gives them. */
 const UNITS = {
   epoch_s: { perUnit: 1_000_000n, decimals: 6 },

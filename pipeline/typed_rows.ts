@@ -8,7 +8,7 @@ import { keyParts } from "./mapping.ts";
 import { digitsOf, normalNumber, numberText } from "./numbers.ts";
 import { ruleOf } from "./stages/transform.ts";
 import { isLonger, longKey, tooLarge } from "./stages/validate.ts";
-import { toUtcText } from "./timestamps.ts";
+import { farTime, toUtcText } from "./timestamps.ts";
 import { castsOf, type OwnTable } from "../store/own_tables.ts";
 import { type ColumnsConf, compileColumns } from "./sources/columns.ts";
 import { Problem } from "../vocabulary/problem.ts";
@@ -35,7 +35,10 @@ const SPECIAL: Record<string, RegExp> = {
   timestamptz: /^-?infinity$/,
 };
 
-/** A reader that also takes NaN and infinities where a source has types, whose values they are: in text they are words. */
+/**
+ * A reader that also takes NaN, infinities and years before 1 or after 9999 where a source has types, whose values they are:
+ * in text they are words.
+ */
 function withSpecials(
   { type }: TypedColumn,
   read: ReadValue,
@@ -43,8 +46,13 @@ function withSpecials(
 ): ReadValue {
   const special = SPECIAL[type.startsWith("numeric(") ? "numeric(" : type];
   if (special === undefined) return read;
+  const far = type === "date" || type === "timestamptz"
+    ? (value: string) => farTime(value, type)?.text
+    : () => undefined;
   return (value, digits) =>
-    typeof value === "string" && areValues() && special.test(value) ? value : read(value, digits);
+    typeof value === "string" && areValues()
+      ? special.test(value) ? value : far(value) ?? read(value, digits)
+      : read(value, digits);
 }
 
 /** Compiles the type of a column, with the checks that `source.columns` has: one vocabulary. */

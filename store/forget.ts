@@ -170,26 +170,34 @@ export async function deleteQuarantined(
   );
 }
 
-/** Whether a request body holds one of these texts, or cannot be searched, and until when it is kept; null where it is gone. */
-export async function searchUpload(
+/** A stored body: whether it is packed (gzip, zstd, Parquet, Arrow, UTF-16), and until when it is kept; null: there is none. */
+export async function uploadOf(
   client: Client,
   uploadId: string,
-  texts: Uint8Array[],
-): Promise<{ holds: boolean; until: string } | null> {
-  const { rows: [found] } = await client.query<
-    { holds: boolean | null; until: string | null }
-  >(
-    `with parts as (
-      select part_no, data, created_at, lead(data) over (order by part_no) as next from etl.uploads where upload_id = $1)
-    select bool_or(exists (select from unnest($2::bytea[]) as t (text)
-          where position(t.text in data || coalesce(substr(next, 1, octet_length(t.text) - 1), '')) > 0))
-        -- gzip, zstd, Parquet, Arrow, UTF-16
-        or bool_or(part_no = 0 and substr(data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff')) as holds,
+): Promise<{ packed: boolean; until: string } | null> {
+  const { rows: [found] } = await client.query<{ packed: boolean; until: string | null }>(
+    `select bool_or(part_no = 0 and substr(data, 1, 2) in ('\\x1f8b', '\\x28b5', '\\x5041', '\\x4152', '\\xfffe', '\\xfeff')) as packed,
       etl.iso(min(created_at) + interval '7 days') as until
-    from parts`,
-    [uploadId, texts],
+    from etl.uploads where upload_id = $1`,
+    [uploadId],
   );
-  return found?.until == null ? null : { holds: found.holds === true, until: found.until };
+  return found?.until == null ? null : { packed: found.packed, until: found.until };
+}
+
+/** The bytes of a stored body, a part at a time. */
+export async function* uploadParts(
+  client: Client,
+  uploadId: string,
+): AsyncGenerator<Uint8Array> {
+  for (let after = -1;;) {
+    const { rows: [part] } = await client.query<{ part_no: number; data: Uint8Array }>(
+      "select part_no, data from etl.uploads where upload_id = $1 and part_no > $2 order by part_no limit 1",
+      [uploadId, after],
+    );
+    if (part === undefined) return;
+    yield part.data;
+    after = part.part_no;
+  }
 }
 
 export async function deleteUpload(client: Client, uploadId: string): Promise<void> {

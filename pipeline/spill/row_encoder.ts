@@ -1,6 +1,7 @@
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import type { TypedTable } from "../../store/row_layout.ts";
 import type { Event } from "../event.ts";
+import { farTime } from "../timestamps.ts";
 
 /** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
 export const COPY_HEADER = Uint8Array.of(
@@ -13,7 +14,8 @@ export const COPY_TRAILER = Uint8Array.of(0xff, 0xff);
 const NULL = -1;
 /** Days and milliseconds from 1970 to 2000, where PostgreSQL counts from. */
 const EPOCH_DAYS = 10_957;
-const EPOCH_MS = EPOCH_DAYS * 86_400_000;
+const DAY_MS = 86_400_000;
+const EPOCH_MS = EPOCH_DAYS * DAY_MS;
 /** Below this length a loop is faster than a call of the encoder. */
 const SHORT = 64;
 
@@ -121,12 +123,18 @@ export class RowEncoder {
           if (isInfinity(text)) return this.#infinity(text, 4);
           if (text !== this.#dateText) {
             this.#dateText = text;
-            this.#dateMs = Date.parse(text) - EPOCH_MS;
+            this.#dateMs = (isFar(text) ? farTime(text, "date")!.day * DAY_MS : Date.parse(text)) -
+              EPOCH_MS;
           }
           this.#date();
         };
       case "timestamptz":
-        return (text) => isInfinity(text) ? this.#infinity(text, 8) : this.#timestamp(text);
+        return (text) =>
+          isInfinity(text)
+            ? this.#infinity(text, 8)
+            : isFar(text)
+            ? this.#farTimestamp(text)
+            : this.#timestamp(text);
       case "jsonb":
         return (text) => this.#jsonb(text);
       default:
@@ -258,6 +266,15 @@ export class RowEncoder {
     this.#at += 12;
   }
 
+  #farTimestamp(text: string): void {
+    const { day, micros } = farTime(text, "timestamptz")!;
+    this.#reserve(12);
+    this.#view.setInt32(this.#at, 8);
+    const total = BigInt(day - EPOCH_DAYS) * BigInt(DAY_MS) * 1_000n + BigInt(micros);
+    this.#view.setBigInt64(this.#at + 4, total);
+    this.#at += 12;
+  }
+
   /** The date of the timestamp that was written last. */
   #date(): void {
     this.#reserve(8);
@@ -364,6 +381,9 @@ const SIGNS = new Map([["NaN", 0xc000], ["Infinity", 0xd000], ["-Infinity", 0xf0
 const NEGATIVE = 0x4000;
 
 const isInfinity = (text: string) => text.endsWith("infinity");
+
+/** Whether a date or time is one that `farTime` has made: of other years the text ends with Z, or is ten characters long. */
+const isFar = (text: string) => text.length !== 10 && !text.endsWith("Z");
 
 const DECIMAL = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
 

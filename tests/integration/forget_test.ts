@@ -274,3 +274,65 @@ Deno.test("a key is found however a body, a message or a plan writes it; a body 
   await client.query("rollback");
   await client.end();
 });
+
+Deno.test("a request body is found by its key in any spelling, by all parts of it, and by nothing that only contains it", async (t) => {
+  await using engine = await startEngine(t);
+  const json = "application/x-ndjson";
+  const dated = { day: { type: "date", format: "%d/%m/%Y" } };
+  // what is in the body, whether it has the key, and how it is read
+  const cases: [key: string, type: string, mine: string[], others: string[], query?: string][] = [
+    [
+      "1000",
+      json,
+      ['{"id":1000.0}', '{"id":1e3}', '{"id":"1000"}', '{"id":1000}'],
+      ['{"id":10001}', '{"id":21000}', '{"id":"x1000"}', '{"id":1000.5}'],
+    ],
+    ["1.5", json, ['{"id":1.50}', '{"id":15e-1}'], ['{"id":11.5}', '{"id":1.55}']],
+    ["12345678901234567890", json, ['{"id":12345678901234567890.0}'], [
+      '{"id":12345678901234567891}',
+    ]],
+    ["Ana/7", json, ['{"id":"\\u0041na\\/7"}', '{"id":"Ana/7"}'], ['{"id":"Ana/71"}']],
+    ["a\tb", json, ['{"id":"a\\tb"}', '{"id":"a\\u0009b"}'], ['{"id":"atb"}']],
+    ["7|ann", json, ['{"a":7,"id":"ann"}', '{"id":"ann","a":7.0}'], [
+      '{"a":7,"id":"bob"}',
+      '{"a":8,"id":"ann"}',
+    ], "key=a&key=id"],
+    [
+      "7",
+      "text/csv",
+      ["id\n007\n", "id\n+7\n"],
+      ["id\n77\n"],
+      "layout=typed&key=id&columns=" +
+      encodeURIComponent(JSON.stringify({ id: "integer" })),
+    ],
+    [
+      "2026-01-31",
+      "text/csv",
+      ["day\n31/01/2026\n"],
+      [],
+      "key=day&columns=" +
+      encodeURIComponent(JSON.stringify(dated)),
+    ],
+  ];
+  for (const [i, [key, type, mine, others, query = "key=id"]] of cases.entries()) {
+    const uploads = new Map<string, boolean>();
+    for (const [n, body] of [...mine, ...others].entries()) {
+      const sent = await engine.request(`/api/etl/run?table_name=s${i}&name=crm&${query}`, {
+        method: "POST",
+        headers: { "content-type": type },
+        body,
+      });
+      const { run_id } = await sent.json();
+      const run = await engine.toEnd(run_id);
+      assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+      uploads.set((run.params.source!.value as { upload_id: string }).upload_id, n < mine.length);
+    }
+    const { status, body } = await forget(engine, `public.s${i}`, { key });
+    assert.equal(status, 200, JSON.stringify(body));
+    const left = await engine.sql<{ upload_id: string; text: string }[]>`
+      select upload_id, convert_from(data, 'UTF8') as text from etl.uploads where upload_id = any (${[
+      ...uploads.keys(),
+    ]})`;
+    assert.deepEqual(left.map(({ text }) => text).sort(), others.toSorted(), key);
+  }
+});

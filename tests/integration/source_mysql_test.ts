@@ -164,6 +164,36 @@ Deno.test({
       assert.deepEqual([run.counts!.records_read, run.counts!.updated], [2, 1]);
     });
 
+    await t.step(
+      "a typed table has the types of the catalogue, whatever the values are",
+      async () => {
+        const [bare] = [
+          `id int primary key, price decimal(8,2), code varchar(20), big bigint unsigned, flag tinyint(1),
+        d double, day date, at datetime(6), doc json, kind enum('1','2'), none int`,
+        ];
+        await mariadb.query(`create table typed (${bare});
+        insert into typed values (1, 5, '2026-01-01', 7, 1, 2, '2026-01-01', '2026-01-01 10:00:00', '"x"', '1', null)`);
+        const run = await engine.succeed({ ...conf("typed"), layout: "typed" });
+        assert.equal(run.counts!.inserted, 1, JSON.stringify(run));
+        const columns = await engine.sql<{ column: string }[]>`
+        select attname || ' ' || format_type(atttypid, atttypmod) as column from pg_attribute
+        where attrelid = to_regclass('typed') and attnum > 0 and attname not like '\\_etl%' order by attnum`;
+        assert.deepEqual(columns.map(({ column }) => column), [
+          "id bigint",
+          "price numeric(8,2)",
+          "code text",
+          "big numeric(20,0)",
+          "flag bigint",
+          "d numeric",
+          "day date",
+          "at timestamp with time zone",
+          "doc jsonb",
+          "kind text",
+          "none bigint",
+        ]);
+      },
+    );
+
     await t.step("what cannot be read says what to do", async () => {
       const refused = async (given: object) => {
         const run = await engine.runToEnd({ ...given, db_max_retries: 1 });

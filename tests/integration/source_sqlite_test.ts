@@ -113,6 +113,31 @@ Deno.test("sqlite: a file below ETL_DATA_DIR, every value as it is", async (t) =
     assert.deepEqual(run.counts!.inserted, 1);
   });
 
+  await t.step("a typed table has the types that SQLite holds its values to", async () => {
+    database.exec(`
+      create table held (id integer primary key, code varchar(20), day date, note text);
+      insert into held values (1, '2026-01-01', '2026-01-01', '7'), (2, 'n/a', '2026-01-02', null);
+      create table bound (id int primary key, r real, t text, b blob, a any) strict;
+      insert into bound values (1, 1, '2026-01-01', null, 1), (2, 2, '2026-01-02', null, 2);
+    `);
+    for (const table of ["held", "bound"]) {
+      const given = conf({ table }, table);
+      const run = await engine.succeed({ ...given, table_name: table, layout: "typed" });
+      assert.equal(run.counts!.inserted, 2, JSON.stringify(run));
+    }
+    const columns = async (table: string) =>
+      (await engine.sql<{ column: string }[]>`
+        select attname || ' ' || format_type(atttypid, atttypmod) as column from pg_attribute
+        where attrelid = to_regclass(${table}) and attnum > 0 and attname not like '\\_etl%' order by attnum`)
+        .map(({ column }) => column).join(", ");
+    assert.equal(await columns("held"), "id bigint, code text, day date, note text");
+    assert.equal(await columns("bound"), "id bigint, r numeric, t text, b text, a bigint");
+    // of a query nothing is known
+    const query = conf({ query: "select * from bound" }, "asked");
+    await engine.succeed({ ...query, layout: "typed" });
+    assert.equal(await columns("asked"), "id bigint, r bigint, t date, b text, a bigint");
+  });
+
   await t.step(
     "nothing outside of the directory, nothing written, no other file attached",
     async () => {

@@ -1,4 +1,15 @@
 import assert from "node:assert/strict";
+import {
+  decimal,
+  float64,
+  int32,
+  list as arrowList,
+  tableFromArrays,
+  tableToIPC,
+  timestamp,
+  uint64,
+  utf8,
+} from "@uwdata/flechette";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { type Engine, startEngine } from "../helpers/engine.ts";
 import { testDatabase } from "../helpers/postgres.ts";
@@ -94,6 +105,12 @@ const TABLES: [file: string, key: string | string[] | undefined, columns: string
   ],
 ];
 
+const FAR = [
+  "-000043-03-15T12:30:00.000Z",
+  "+000000-12-31T23:59:59.500Z",
+  "+010000-01-01T00:00:00.000Z",
+];
+
 Deno.test("five files as people have them, and a folder of Parquet, are typed tables by one request each", async (t) => {
   const part = (from: number) =>
     new Uint8Array(parquetWriteBuffer({
@@ -142,8 +159,53 @@ Deno.test("five files as people have them, and a folder of Parquet, are typed ta
       "p2.parquet": part(3),
       "p3.parquet": part(5),
       "whole.parquet": whole,
+      "ages.parquet": new Uint8Array(parquetWriteBuffer({
+        schema: [
+          { name: "root", num_children: 3 },
+          { name: "id", type: "INT32", repetition_type: "REQUIRED" },
+          { name: "day", type: "INT32", repetition_type: "OPTIONAL", converted_type: "DATE" },
+          {
+            name: "at",
+            type: "INT64",
+            repetition_type: "OPTIONAL",
+            converted_type: "TIMESTAMP_MILLIS",
+          },
+        ],
+        columnData: [
+          { name: "id", data: [1, 2, 3] },
+          { name: "day", data: FAR.map((text) => new Date(`${text.slice(0, 13)}T00:00:00Z`)) },
+          { name: "at", data: FAR.map((text) => new Date(text)) },
+        ],
+      })),
     },
   });
+  await Deno.writeFile(
+    `${engine.dataDir}/t.arrow`,
+    tableToIPC(
+      tableFromArrays({
+        id: [1, 2],
+        price: ["5", "6"],
+        ratio: [1, 2],
+        code: ["2026-01-01", "2026-01-02"],
+        big: [1n, 2n],
+        at: [0, 1],
+        list: [[1], null],
+        none: [null, null],
+      }, {
+        types: {
+          id: int32(),
+          price: decimal(8, 2),
+          ratio: float64(),
+          code: utf8(),
+          big: uint64(),
+          at: timestamp(1, null),
+          list: arrowList(int32()),
+          none: float64(),
+        },
+      }),
+      { format: "file" },
+    )!,
+  );
   const load = (path: string, table_name: string, key: string | string[] | undefined) =>
     engine.runToEnd({
       layout: "typed",
@@ -171,6 +233,22 @@ Deno.test("five files as people have them, and a folder of Parquet, are typed ta
     "amount numeric, id bigint, region text, sold_at timestamp with time zone",
   );
   assert.deepEqual(counts(await load("p*.parquet", "sales", "id")), [0, 0, 6, 0, 0]);
+  assert.deepEqual(counts(await load("t.arrow", "arrow", "id")), [2, 0, 0, 0, 0]);
+  assert.equal(
+    await columns(engine, "arrow"),
+    "at timestamp with time zone, big numeric, code text, id bigint, list jsonb, none numeric, price numeric(8,2), ratio numeric",
+  );
+  assert.deepEqual(counts(await load("t.arrow", "arrow", "id")), [0, 0, 2, 0, 0]);
+  assert.deepEqual(counts(await load("ages.parquet", "ages", "id")), [3, 0, 0, 0, 0]);
+  assert.deepEqual(
+    (await engine.sql`select day::text, (at at time zone 'UTC')::text as at from ages order by id`)
+      .map((r) => Object.values(r)),
+    [
+      ["0044-03-15 BC", "0044-03-15 12:30:00 BC"],
+      ["0001-12-31 BC", "0001-12-31 23:59:59.5 BC"],
+      ["10000-01-01", "10000-01-01 00:00:00"],
+    ],
+  );
   // whole numbers in a file of decimals and doubles are decimals and doubles, and NaN is one
   assert.deepEqual(counts(await load("whole.parquet", "whole", "id")), [2, 0, 0, 0, 0]);
   assert.equal(
@@ -264,6 +342,29 @@ Deno.test("a typed table is loaded by a cursor, judged before it is published, a
     ["NaN", "-Infinity", "infinity", "-infinity"],
     ["1", "NaN", "0001-01-01 00:00:00+00", "9999-12-31"],
   ]);
+  // years that only PostgreSQL has, as keys, too; the sources' own text is the expectation
+  await query(
+    shop.dsn,
+    `set timezone = 'UTC'; create table ages as select d, d::timestamptz + '12:30:00.25' as t, d::timestamp as ts
+      from unnest(array['4713-01-01 BC', '0401-02-29 BC', '0044-03-15 BC', '0001-12-31 BC', '0001-01-01', '9999-12-31',
+        '10000-01-01', '294276-12-30']::date[]) as d;
+    insert into ages values ('5874897-12-31', null, null); alter table ages add primary key (d)`,
+  );
+  const ages = {
+    layout: "typed",
+    table_name: "ages",
+    source: { type: "postgres", connection: "shop", table: "ages", name: "ages", key: "d" },
+  };
+  for (const expected of [[9, 0, 0, 0, 0], [0, 0, 9, 0, 0]]) {
+    assert.deepEqual(counts(await engine.runToEnd(ages)), expected);
+  }
+  const texts = "select d::text, (t at time zone 'UTC')::text as t, TS from ages order by ages.d";
+  assert.deepEqual(
+    (await engine.sql.unsafe(texts.replace("TS", "(ts at time zone 'UTC')::text as ts"))).map((r) =>
+      Object.values(r)
+    ),
+    (await query(shop.dsn, texts.replace("TS", "ts::text"))).map((r) => Object.values(r as object)),
+  );
   await query(shop.dsn, "alter table kinds add later numeric(6,1); update kinds set later = 3");
   assert.deepEqual(counts(await engine.runToEnd({ ...kinds, schema_policy: "evolve" })), [
     ...[0, 2, 0, 0, 0],

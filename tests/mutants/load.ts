@@ -1100,4 +1100,28 @@ export const LOAD: Mutant[] = [
     breaks: "a mirror that a trigger keeps from deleting fails",
     tests: ["integration/ways_to_write_test.ts: a deletion that a foreign key"],
   },
+  {
+    id: "load/far-year-zero",
+    file: "pipeline/timestamps.ts",
+    find: "bc === undefined ? +y! : 1 - +y!",
+    replace: "bc === undefined ? +y! : -+y!",
+    breaks: "years BC are stored as they are",
+    tests: ["integration/typed_sources_test.ts: a typed table is loaded by a cursor"],
+  },
+  {
+    id: "load/sqlite-strict",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: "known.strict === 1n",
+    replace: "known.strict === 2n",
+    breaks: "a strict table of SQLite has its types",
+    tests: ["integration/source_sqlite_test.ts: sqlite: a file"],
+  },
+  {
+    id: "load/arrow-types",
+    file: "pipeline/sources/local/text_plan.ts",
+    find: "input.types ? { types",
+    replace: "input.types && !input.made ? { types",
+    breaks: "columns of Arrow keep their types",
+    tests: ["integration/typed_sources_test.ts: five files"],
+  },
 ];

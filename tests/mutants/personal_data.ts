@@ -132,4 +132,28 @@ export const PERSONAL_DATA: Mutant[] = [
     breaks: "a key is forgotten however it was written",
     tests: ["integration/forget_test.ts: a key of a typed table is forgotten"],
   },
+  {
+    id: "personal/body-parts",
+    file: "pipeline/forget.ts",
+    find: "keys.some((parts) => parts.every((part) => found.has(part)))",
+    replace: "keys.some((parts) => parts.some((part) => found.has(part)))",
+    breaks: "a body has all parts of a key",
+    tests: ["integration/forget_test.ts: a request body is found by its key"],
+  },
+  {
+    id: "personal/body-days",
+    file: "pipeline/forget.ts",
+    find: '!["type", "column"].includes(name)',
+    replace: '!["type", "column", "format"].includes(name)',
+    breaks: "a body whose keys have other spellings goes",
+    tests: ["integration/forget_test.ts: a request body is found by its key"],
+  },
+  {
+    id: "personal/body-escapes",
+    file: "pipeline/forget.ts",
+    find: "withoutEscapes(text)];",
+    replace: "text];",
+    breaks: "a key in JSON is found however it is escaped",
+    tests: ["integration/forget_test.ts: a request body is found by its key"],
+  },
 ];

@@ -10,6 +10,7 @@ import {
 } from "@uwdata/flechette";
 import { decompress as decompressZstd } from "fzstd";
 import { Problem } from "../../../vocabulary/problem.ts";
+import { numericType } from "../catalogue.ts";
 import { ByteReader, EndedEarly } from "./byte_reader.ts";
 import {
   base64,
@@ -77,6 +78,59 @@ export async function* arrowToNdjson(
     });
   } finally {
     await reader.close();
+  }
+}
+
+/**
+ * The types of `source.columns` that hold all values of its columns, by name, from the schema at the beginning; none for a
+ * column whose values decide: nanoseconds fit a time or are text. None, too, where the data is damaged: reading it says so.
+ */
+export async function arrowTypes(
+  source: AsyncIterable<Uint8Array>,
+  options: ArrowOptions,
+): Promise<Record<string, string>> {
+  const reader = new ByteReader(source);
+  try {
+    const magic = await reader.take(4);
+    const started = magic[0] === 0xff;
+    if (!started) await reader.skip(4);
+    const message = await readMessage(reader, { started, ...options });
+    if (message?.type !== SCHEMA) return {};
+    return Object.fromEntries(
+      tableFromIPC([message.bytes]).schema.fields.flatMap(({ name, type }) => {
+        const declared = declaredType(type);
+        return declared === undefined ? [] : [[name, declared]];
+      }),
+    );
+  } catch {
+    return {};
+  } finally {
+    await reader.close();
+  }
+}
+
+function declaredType(type: DataType): string | undefined {
+  switch (type.typeId) {
+    case Type.Bool:
+      return "boolean";
+    case Type.Int:
+      return type.bitWidth === 64 && !type.signed ? "numeric" : "integer";
+    case Type.Float:
+      return "numeric";
+    case Type.Decimal:
+      return numericType(type.precision, type.scale);
+    case Type.Date:
+      return "date";
+    case Type.Timestamp:
+      return UNITS[type.unit] === "NANOS" ? undefined : "timestamptz";
+    case Type.Dictionary:
+      return declaredType(type.dictionary);
+    case Type.RunEndEncoded:
+      return declaredType(type.children[1]!.type);
+    case Type.Null:
+      return undefined;
+    default:
+      return "children" in type && type.children.length > 0 ? "jsonb" : "text";
   }
 }
 

@@ -50,6 +50,9 @@ export async function* readNdjson(
   using input = await openPart(part, ctx);
   const { maxRecordBytes } = ctx.limits;
   const derived = part.made === 1;
+  const types: RecordBatch["types"] = part.types === undefined
+    ? undefined
+    : JSON.parse(part.types as string);
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input, {
     start: part.start,
@@ -92,6 +95,7 @@ export async function* readNdjson(
       const first = from;
       const piece = pieceAt(bytes.subarray(from, to), offset + from, () => lineOf(first));
       const { batch, lines: count } = parsePiece(piece);
+      if (types !== undefined) batch.types = types;
       if (batch.length > 0) yield batch;
       const mean = (to - from) / count;
       pieceBytes = Math.min(

@@ -136,18 +136,24 @@ export async function prepareInput(
   if (format === "arrow") {
     const source = input;
     // loaded here: few runs read such a file, and every worker would load it
-    const { arrowToNdjson } = await import("./arrow.ts");
+    const { arrowToNdjson, arrowTypes } = await import("./arrow.ts");
+    const arrow = {
+      label: raw.label,
+      maxRecords: previewRecords,
+      maxBatchBytes: limits.maxSpoolBytes,
+    };
     const lines = await spooled(
       spoolName(`${raw.identity}:arrow${mark}`, "ndjson"),
-      () =>
-        arrowToNdjson(bytesOf(source), {
-          label: raw.label,
-          maxRecords: previewRecords,
-          maxBatchBytes: limits.maxSpoolBytes,
-        }),
+      () => arrowToNdjson(bytesOf(source), arrow),
       false,
     );
-    return { input: { ...lines, made: true }, format: "ndjson", warnings, beginning: false };
+    const types = await arrowTypes(bytesOf(source), arrow);
+    return {
+      input: { ...lines, made: true, types },
+      format: "ndjson",
+      warnings,
+      beginning: false,
+    };
   }
   if (format !== "json") {
     const asLines = format === "ndjson" && conf.format === undefined && /json$/i.test(raw.name) &&

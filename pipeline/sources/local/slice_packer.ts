@@ -143,6 +143,8 @@ export interface PartsSlice extends Plain {
 export type InputFile = FilePlace & {
   /** Its lines are ours, made of a document: they say nothing of the file's. */
   made?: true;
+  /** The types that the source has for its columns, as batches tell them. */
+  types?: Record<string, string>;
   /** Only a beginning, for a preview: its last record may be cut off. */
   truncated?: boolean;
 };

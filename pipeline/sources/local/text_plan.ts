@@ -92,6 +92,7 @@ export async function planText(
   const part = (start: number, end: number, line: number): Part => ({
     ...placeOf(input),
     ...(input.made ? { made: 1 } : {}),
+    ...(input.types ? { types: JSON.stringify(input.types) } : {}),
     ...cut.part,
     start,
     end,

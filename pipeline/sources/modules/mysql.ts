@@ -5,7 +5,8 @@ import { Problem } from "../../../vocabulary/problem.ts";
 import { put } from "../../numbers.ts";
 import { parseJsonExactly } from "../json_text.ts";
 import type { SourceRecord } from "../../numbers.ts";
-import { Unreadable } from "../source.ts";
+import { numericType } from "../catalogue.ts";
+import { type RecordBatch, Unreadable } from "../source.ts";
 import { parseSourceDsn } from "../../../store/dsn.ts";
 import { exactNumber } from "../../numbers.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
@@ -66,6 +67,7 @@ export default defineSource<Config, Slice>({
     trusted!.signal.addEventListener("abort", abort, { once: true });
     try {
       const columns = await columnsOf(client, context);
+      const types = Object.fromEntries(columns.map(({ name, declare }) => [name, declare]));
       let after = slice.after;
       let size = Math.min(pageSize, FIRST_PAGE);
       while (true) {
@@ -87,7 +89,11 @@ export default defineSource<Config, Slice>({
         // one row more than the page tells whether keys repeat, and whether there is more
         const isLast = !cut && rows.length <= size;
         const page = isLast ? rows : rows.slice(0, -1);
-        if (page.length > 0) yield page.map((row) => recordOf(row, columns, config));
+        if (page.length > 0) {
+          const batch: RecordBatch = page.map((row) => recordOf(row, columns, config));
+          batch.types = types;
+          yield batch;
+        }
         if (isLast) return;
         after = keys[page.length - 1]!;
         const fitting = Math.floor(PAGE_BYTES * rows.length / Math.max(1, bytes));
@@ -231,6 +237,8 @@ interface Column {
   name: string;
   /** As information_schema has it: bigint, decimal, json … */
   type: string;
+  /** The type of `source.columns` that holds its values. */
+  declare: string;
 }
 
 /** Columns of MariaDB that are declared json, which is a longtext with a check there. */
@@ -242,7 +250,7 @@ export const JSON_COLUMNS =
 async function columnsOf(client: Client, context: Context): Promise<Column[]> {
   const { database, table } = named(context);
   const rows = await query(client, {
-    text: `select column_name, data_type, column_type, exists (
+    text: `select column_name, data_type, column_type, numeric_precision, numeric_scale, exists (
         select 1 from information_schema.check_constraints c
         where c.constraint_schema = k.table_schema and c.table_name = k.table_name
           and c.check_clause = concat('json_valid(\`', k.column_name, '\`)')) as is_json
@@ -252,7 +260,8 @@ async function columnsOf(client: Client, context: Context): Promise<Column[]> {
   }).catch(() =>
     // MySQL's list of constraints does not say of which table they are; it has a type json instead
     query(client, {
-      text: `select column_name, data_type, column_type, 0 from information_schema.columns
+      text:
+        `select column_name, data_type, column_type, numeric_precision, numeric_scale, 0 from information_schema.columns
         where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`,
       values: [database, table],
     })
@@ -263,10 +272,20 @@ async function columnsOf(client: Client, context: Context): Promise<Column[]> {
         `"${context.connections[0]}" may read: check its name and the user's rights.`,
     });
   }
-  return rows.map(([name, type, , isJson]) => ({
-    name: name!.toString(),
-    type: isJson?.toString() === "1" ? "json" : type!.toString().toLowerCase(),
-  }));
+  return rows.map(([name, told, whole, precision, scale, isJson]) => {
+    const type = isJson?.toString() === "1" ? "json" : told!.toString().toLowerCase();
+    const number = (bytes: Buffer | null | undefined) => bytes ? Number(bytes.toString()) : null;
+    return {
+      name: name!.toString(),
+      type,
+      declare: declaredType({
+        type,
+        whole: whole!.toString().toLowerCase(),
+        precision: number(precision),
+        scale: number(scale),
+      }),
+    };
+  });
 }
 
 async function keyOf(client: Client, columns: Column[], context: Context): Promise<string[]> {
@@ -545,4 +564,52 @@ export function asProblem(error: unknown, { connection, table }: Read): unknown 
     transient,
     cause: error,
   });
+}
+
+/** The type of `source.columns` that holds all values of a column as they are read here. */
+export function declaredType(
+  { type, whole, precision, scale }: {
+    type: string;
+    whole: string;
+    precision: number | null;
+    scale: number | null;
+  },
+): string {
+  switch (type) {
+    case "tinyint":
+    case "smallint":
+    case "mediumint":
+    case "int":
+    case "integer":
+    case "year":
+      return "integer";
+    case "bigint":
+      return whole.includes("unsigned") ? "numeric(20,0)" : "integer";
+    case "bit":
+      return Number(/\d+/.exec(whole)?.[0] ?? 1) > 63 ? "numeric(20,0)" : "integer";
+    case "decimal":
+    case "numeric":
+      return numericType(precision, scale);
+    case "float":
+    case "double":
+    case "real":
+      return "numeric";
+    case "timestamp":
+    case "datetime":
+      return "timestamptz";
+    case "date":
+      return "date";
+    case "json":
+    case "geometry":
+    case "point":
+    case "linestring":
+    case "polygon":
+    case "multipoint":
+    case "multilinestring":
+    case "multipolygon":
+    case "geometrycollection":
+      return "jsonb";
+    default:
+      return "text";
+  }
 }

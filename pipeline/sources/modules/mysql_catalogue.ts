@@ -1,10 +1,5 @@
-import {
-  type CatalogueRequest,
-  numericType,
-  type SourceColumn,
-  type SourceTable,
-} from "../catalogue.ts";
-import { asProblem, connectTo, JSON_COLUMNS, query } from "./mysql.ts";
+import type { CatalogueRequest, SourceColumn, SourceTable } from "../catalogue.ts";
+import { asProblem, connectTo, declaredType, JSON_COLUMNS, query } from "./mysql.ts";
 
 const SYSTEM = "('information_schema', 'mysql', 'performance_schema', 'sys')";
 
@@ -55,8 +50,8 @@ export async function mysqlTables(
             return {
               name: column!,
               type: isJson ? "json" : whole!,
-              declare: isJson ? "jsonb" : declared({
-                type: type!.toLowerCase(),
+              declare: declaredType({
+                type: isJson ? "json" : type!.toLowerCase(),
                 whole: whole!.toLowerCase(),
                 precision: precision === null ? null : Number(precision),
                 scale: scale === null ? null : Number(scale),
@@ -86,52 +81,4 @@ function keyOf(rows: (string | null)[][]): { key: string[] | null; primary: bool
     )
   ).sort((a, b) => a.length - b.length);
   return { key: unique === undefined ? null : names(unique), primary: false };
-}
-
-/** As mysql.ts reads them. */
-function declared(
-  { type, whole, precision, scale }: {
-    type: string;
-    whole: string;
-    precision: number | null;
-    scale: number | null;
-  },
-): string {
-  switch (type) {
-    case "tinyint":
-    case "smallint":
-    case "mediumint":
-    case "int":
-    case "integer":
-    case "year":
-      return "integer";
-    case "bigint":
-      return whole.includes("unsigned") ? "numeric(20,0)" : "integer";
-    case "bit":
-      return Number(/\d+/.exec(whole)?.[0] ?? 1) > 63 ? "numeric(20,0)" : "integer";
-    case "decimal":
-    case "numeric":
-      return numericType(precision, scale);
-    case "float":
-    case "double":
-    case "real":
-      return "numeric";
-    case "timestamp":
-    case "datetime":
-      return "timestamptz";
-    case "date":
-      return "date";
-    case "json":
-    case "geometry":
-    case "point":
-    case "linestring":
-    case "polygon":
-    case "multipoint":
-    case "multilinestring":
-    case "multipolygon":
-    case "geometrycollection":
-      return "jsonb";
-    default:
-      return "text";
-  }
 }

@@ -122,6 +122,7 @@ async function* readModule(
     for await (const batch of read(slice)) {
       const some: RecordBatch = batch.length > left ? batch.slice(0, left) : batch;
       left -= some.length;
+      if (batch.types !== undefined) some.types = batch.types;
       if (cursor !== null) notePosition(some, cursor, ctx.now ?? Date.now());
       yield asDeclared(some, conf, columns);
       if (left <= 0) break;

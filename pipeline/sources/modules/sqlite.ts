@@ -1,6 +1,7 @@
 import { constants, DatabaseSync, type StatementSync } from "node:sqlite";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { Json, SourceRecord } from "../../numbers.ts";
+import type { RecordBatch } from "../source.ts";
 import { resolveBelow } from "../local/open_input.ts";
 import { defineSource, type SourceContext, z } from "./define.ts";
 
@@ -66,9 +67,11 @@ export default defineSource<Config, Slice>({
   async *read(slice, context) {
     using db = await open(context.config, context.trusted!.dataDir);
     const { statement, end } = prepared(db.database, slice, context);
+    const types = typesOf(db.database, context.config);
     let whole = false;
     let read = 0;
-    let batch: SourceRecord[] = [];
+    let batch: RecordBatch = [];
+    batch.types = types;
     let bytes = 0;
     for (const row of statement) {
       context.trusted!.signal.throwIfAborted();
@@ -83,6 +86,7 @@ export default defineSource<Config, Slice>({
       if (batch.length < context.pageSize && bytes < PAGE_BYTES) continue;
       yield batch;
       batch = [];
+      batch.types = types;
       bytes = 0;
     }
     if (!whole) throw cutShort(context.config.path, read);
@@ -190,6 +194,48 @@ function rowidOf(database: DatabaseSync, table: string): string | null {
     return null;
   }
 }
+
+/**
+ * Types of `source.columns` for the columns whose values SQLite holds to their type: all of a table that is `strict`, of others
+ * those of texts (a number becomes one there) and the integer that is the rowid. A query and a view have none.
+ */
+function typesOf(database: DatabaseSync, { table }: Config): Record<string, string> {
+  if (table === undefined) return {};
+  try {
+    const known = rows(database.prepare(
+      `select type, strict, wr from pragma_table_list where schema = 'main' and name = '${
+        table.replaceAll("'", "''")
+      }' collate nocase`,
+    ))[0];
+    if (known?.type !== "table") return {};
+    const columns = rows(database.prepare(`pragma table_xinfo(${quoted(table)})`));
+    const keys = columns.filter(({ pk }) => pk !== 0n);
+    return Object.fromEntries(columns.flatMap((column) => {
+      const declared = String(column.type).toUpperCase();
+      const isRowid = column === keys[0] && keys.length === 1 && declared === "INTEGER" &&
+        known.wr === 0n;
+      const type = known.strict === 1n
+        ? STRICT[declared]
+        : isRowid
+        ? "integer"
+        : /CHAR|CLOB|TEXT/.test(declared) && !/INT/.test(declared)
+        ? "text"
+        : undefined;
+      return type === undefined ? [] : [[String(column.name), type]];
+    }));
+  } catch {
+    // an SQLite without that list; what reads the table says what is wrong
+    return {};
+  }
+}
+
+const STRICT: Record<string, string> = {
+  INT: "integer",
+  INTEGER: "integer",
+  REAL: "numeric",
+  TEXT: "text",
+  BLOB: "text",
+};
 
 function recordOf(row: Record<string, unknown>, { blobs }: Config): SourceRecord {
   const record: SourceRecord = {};
