@@ -9,7 +9,7 @@ import type { MessageKey } from "./i18n/en.ts";
 import { type ApiError, call } from "./lib/api.ts";
 import { parseExact } from "./lib/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
-import { Icon, Notice, Said, Time } from "./ui/elements.tsx";
+import { Icon, Notice, Time } from "./ui/elements.tsx";
 import {
   type Conf,
   confOf,
@@ -652,7 +652,7 @@ export function PreviewCard({ preview }: { preview: Preview }) {
           {rejected.slice(0, 5).map((each) => (
             <li key={`${each.position}.${each.output}`}>
               <strong class="is-bad">
-                <Said text={each.message} />
+                {each.message}
               </strong>
               <code class="raw">{each.raw}</code>
             </li>

@@ -575,8 +575,12 @@ export function Counts({ run }: { run: RunDetail }) {
         })}
       </dl>
       {run.warnings.length > 0 && (
-        <ul class="bullets warnings" lang="en">
-          {run.warnings.map((warning) => <li key={warning}>{warning}</li>)}
+        <ul class="bullets warnings">
+          {run.warnings.map((warning) => (
+            <li key={warning}>
+              <Said text={warning} />
+            </li>
+          ))}
         </ul>
       )}
     </section>

@@ -1,3 +1,4 @@
+import { say } from "../vocabulary/messages.ts";
 import { digitsOf, type Json, numberText, type SourceRecord } from "./numbers.ts";
 
 /** As it was before a module of the user's could change it, whose thread this may be. */
@@ -77,7 +78,7 @@ function valueText(value: Json, place: Place, depth: number): string {
     case "string":
       return stringText(value);
     case "number":
-      if (!Number.isFinite(value)) throw new TypeError(`${value} is not a JSON number`);
+      if (!Number.isFinite(value)) throw new TypeError(say("not-json-number", { value }));
       return value === 0 ? "0" : `${value}`;
     case "boolean":
       return value ? "true" : "false";
@@ -85,19 +86,19 @@ function valueText(value: Json, place: Place, depth: number): string {
       return bigintText(value);
     case "object":
       if (value === null) return "null";
-      if (depth >= MAX_DEPTH) throw new RangeError(`nested deeper than ${MAX_DEPTH} levels`);
+      if (depth >= MAX_DEPTH) throw new RangeError(say("too-deep", { n: MAX_DEPTH }));
       return Array.isArray(value)
         ? arrayText(value, place, depth + 1)
         : objectText(value, place, depth + 1);
     default:
-      throw new TypeError(`a ${typeof value} is not a JSON value`);
+      throw new TypeError(say("not-json-value", { kind: typeof value }));
   }
 }
 
 function bigintText(value: bigint): string {
   const text = value.toString();
   if (text.length <= MAX_DIGITS || text.length - (value < 0n ? 1 : 0) <= MAX_DIGITS) return text;
-  throw new RangeError(`an integer has more than ${MAX_DIGITS} digits`);
+  throw new RangeError(say("integer-digits", { n: MAX_DIGITS }));
 }
 
 function arrayText(values: Json[], place: Place, depth: number): string {
@@ -119,7 +120,7 @@ function objectText(value: { [key: string]: Json }, place: Place, depth: number)
   let shape = place.shape;
   if (shape === null || !sameKeys(keys, shape.given)) {
     if (keys.length > MAX_NAMES) {
-      throw new RangeError(`an object has ${keys.length} names; the limit is ${MAX_NAMES}`);
+      throw new RangeError(say("too-many-names", { n: keys.length, limit: MAX_NAMES }));
     }
     shape = shapeOf(keys);
     place.shape = shape;
@@ -176,7 +177,7 @@ function emptyText(value: object): string {
   const prototype = Object.getPrototypeOf(value);
   // an object of another realm has another Object.prototype, whose own prototype is null, too
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return "{}";
-  throw new TypeError(`a ${value.constructor?.name ?? "class instance"} is not a JSON value`);
+  throw new TypeError(say("not-json-value", { kind: value.constructor?.name ?? "class instance" }));
 }
 
 function sameKeys(a: string[], b: string[]): boolean {
@@ -209,9 +210,9 @@ export function unstorable(text: string): "nul" | "surrogate" | null {
 
 /** The rule that such a text breaks, and what is said of its record or field. */
 export const UNSTORABLE = {
-  nul: { rule: "nul_character", message: "holds a NUL character, which PostgreSQL cannot store" },
+  nul: { rule: "nul_character", message: say("nul-character", {}) },
   surrogate: {
     rule: "unicode",
-    message: "holds half of a surrogate pair, which PostgreSQL cannot store",
+    message: say("half-surrogate", {}),
   },
 } as const;

@@ -1,3 +1,4 @@
+import type { Message } from "../vocabulary/messages.ts";
 import type { SourceRecord } from "./numbers.ts";
 
 /** A record after transform, as it is stored; text as COPY and the fingerprint need it. */
@@ -36,7 +37,7 @@ export interface Rejected {
   position: number;
   output: number;
   rule: string;
-  message: string;
+  message: Message;
   field: string | null;
   /** The record as it stands in its file, else as JSON. */
   raw: string;
@@ -56,7 +57,7 @@ export interface Rejection {
   /** `payload_schema:` and the keyword that failed, e.g. `payload_schema:required`. */
   rule: string;
   /** In words: "amount must be >= 0". */
-  message: string;
+  message: Message;
 }
 
 export type PayloadCheck = (record: SourceRecord) => Rejection | null;

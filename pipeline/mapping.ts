@@ -1,3 +1,4 @@
+import { type Message, say } from "../vocabulary/messages.ts";
 import { fieldReader, fieldTextReader } from "./field_path.ts";
 import { normalNumber } from "./numbers.ts";
 import type { SourceConf } from "./sources/schema.ts";
@@ -6,7 +7,11 @@ import { type TimeFormat, toUtcText, utcTextToEpoch } from "./timestamps.ts";
 
 /** Thrown while one record is mapped: the record goes to the quarantine. */
 export class RowError extends Error {
-  constructor(readonly rule: string, message: string, readonly field: string | null = null) {
+  constructor(
+    readonly rule: string,
+    override readonly message: Message,
+    readonly field: string | null = null,
+  ) {
     super(message);
   }
 }
@@ -82,7 +87,7 @@ function versionedKeyReader(paths: string[], version: string): (record: SourceRe
     if (time !== null) return `${key}|${time}`;
     throw new RowError(
       "version_invalid",
-      `version field ${version} is no time, which write: history needs`,
+      say("version-no-time", { field: version }),
       version,
     );
   };
@@ -105,14 +110,14 @@ export function keyParts(key: string): string[] {
 function keyText(value: Json | undefined, path: string): string {
   if (typeof value === "string") {
     if (value !== "") return value;
-    throw new RowError("key_missing", `key field ${path} is empty`, path);
+    throw new RowError("key_missing", say("key-empty", { field: path }), path);
   }
   if (typeof value === "bigint") return normalNumber(`${value}`);
   if (typeof value === "boolean") return `${value}`;
   if (value === undefined || value === null) {
-    throw new RowError("key_missing", `key field ${path} is missing or null`, path);
+    throw new RowError("key_missing", say("key-missing", { field: path }), path);
   }
-  throw new RowError("key_type", `key field ${path} is an object or a list`, path);
+  throw new RowError("key_type", say("key-nested", { field: path }), path);
 }
 
 function eventTypeReader(conf: string | { field: string }): (record: SourceRecord) => string {
@@ -124,7 +129,7 @@ function eventTypeReader(conf: string | { field: string }): (record: SourceRecor
     if (typeof value === "bigint" || typeof value === "boolean") return `${value}`;
     throw new RowError(
       "event_type_missing",
-      `event_type field ${conf.field} is missing or no text`,
+      say("type-missing", { field: conf.field }),
       conf.field,
     );
   };
@@ -141,13 +146,13 @@ function occurredAtReader(
   return (record) => {
     const value = read(record);
     if (value === undefined || value === null || value === "") {
-      throw new RowError("occurred_at_missing", `time field ${field} is missing or null`, field);
+      throw new RowError("occurred_at_missing", say("time-missing", { field }), field);
     }
     const text = toUtcText(value, format);
     if (text !== null) return text;
     throw new RowError(
       "occurred_at_invalid",
-      `time field ${field} is no time in format ${format}: ${String(value).slice(0, 60)}`,
+      say("time-invalid", { field, format, value: String(value).slice(0, 60) }),
       field,
     );
   };
@@ -168,7 +173,7 @@ function versionReader(path: string | undefined): (record: SourceRecord) => stri
     }
     throw new RowError(
       "version_invalid",
-      `version field ${path} is neither a number nor a time`,
+      say("version-invalid", { field: path }),
       path,
     );
   };
@@ -216,19 +221,18 @@ const NO_KEY_TYPES: KeyTypes = { numbers: 0, numberTexts: 0, booleans: 0, boolea
 export function keyTypesWarnings(
   key: MappingConf["key"],
   chunks: (KeyTypes[] | undefined)[],
-): string[] {
+): Message[] {
   const paths = key === undefined ? [] : [key].flat();
   return paths.flatMap((path, i) => {
     const sum = (name: keyof KeyTypes) =>
       chunks.reduce((total, chunk) => total + (chunk?.[i]?.[name] ?? 0), 0);
-    const told = (count: number, texts: number, kind: string, example: string) =>
-      count === 0 || texts === 0 ? [] : [
-        `Key field ${path} is a ${kind} in ${count} records and a text that reads like one in ${texts}: ` +
-        `${example} and "${example}" are one key. Give them one type, or add a field to the key.`,
-      ];
+    const told = (count: number, texts: number, kind: Message, example: string) =>
+      count === 0 || texts === 0
+        ? []
+        : [say("key-kinds", { field: path, kind, n: count, texts, example, same: example })];
     return [
-      ...told(sum("numbers"), sum("numberTexts"), "number", "1"),
-      ...told(sum("booleans"), sum("booleanTexts"), "boolean", "true"),
+      ...told(sum("numbers"), sum("numberTexts"), say("kind-number", {}), "1"),
+      ...told(sum("booleans"), sum("booleanTexts"), say("kind-boolean", {}), "true"),
     ];
   });
 }

@@ -1,3 +1,4 @@
+import { inSpanish, type Message, say } from "../vocabulary/messages.ts";
 import type { Event, Rejected } from "./event.ts";
 import { keyTypesWarnings } from "./mapping.ts";
 import type { Params } from "./params.ts";
@@ -57,8 +58,8 @@ export interface Preview {
   sampled: number;
   events: PreviewEvent[];
   rejected: (
-    & Pick<Rejected, "position" | "output" | "rule" | "message" | "field" | "raw">
-    & { file: string | null; line: number | null; record?: string }
+    & Pick<Rejected, "position" | "output" | "rule" | "field" | "raw">
+    & { message: string; file: string | null; line: number | null; record?: string }
   )[];
   /** Over the whole sample. */
   counts: { events: number; rejected: number; filtered: number; extra: number };
@@ -80,6 +81,8 @@ export interface Preview {
 }
 
 export interface PreviewContext {
+  /** Whether messages are Spanish; default: English. */
+  spanish?: boolean;
   params: Params;
   /** The personal data of its records; null where there is none. */
   privacy: Privacy | null;
@@ -104,6 +107,7 @@ export async function preview(
   host: MessagePort | null,
 ): Promise<Preview> {
   const { params } = context;
+  const said = context.spanish === true ? inSpanish : (text: Message) => text;
   const mapping = mappingOf(params.source);
   const ctx = { ...context.source, signal: new AbortController().signal };
   const count = Math.min(SAMPLE, context.mostRecords ?? SAMPLE);
@@ -132,7 +136,7 @@ export async function preview(
       position: each.position,
       output: each.output,
       rule: each.rule,
-      message: each.message,
+      message: said(each.message),
       field: each.field,
       file: each.file ?? null,
       line: each.line ?? null,
@@ -160,7 +164,7 @@ export async function preview(
       ...(records.length === 0
         ? []
         : missingFieldsWarning(context.privacy, counts.private_found ?? [])),
-    ],
+    ].map(said),
   };
 }
 
@@ -173,7 +177,7 @@ function asTyped(
   valid: Event[];
   rejected: Rejected[];
   columns: { name: string; type: string }[];
-  warnings: string[];
+  warnings: Message[];
 } {
   const { version } = mappingOf(params.source);
   const keys = tableKeyOf(params);
@@ -203,13 +207,14 @@ function asTyped(
     rejected,
     columns: shaped.columns.map(({ name, type }) => ({ name, type })),
     warnings: unknown.length === 0 ? [] : [
-      `The table has no column for ${unknown.join(", ")}: ${
+      say(
         own !== null
-          ? "a run would fail, unless its owner adds one"
+          ? "no-column-fails-owner"
           : params.schema_policy === "evolve"
-          ? "a run would add them"
-          : "a run would fail (schema_policy: evolve adds them)"
-      }`,
+          ? "no-column-adds"
+          : "no-column-fails",
+        { fields: unknown.join(", ") },
+      ),
     ],
   };
 }

@@ -1,3 +1,4 @@
+import { type Message, say } from "../vocabulary/messages.ts";
 import { createHmac } from "node:crypto";
 import { Canonicalizer, rawText } from "./canonical.ts";
 import { parsePath } from "./field_path.ts";
@@ -38,8 +39,6 @@ const QUOTES_NOTHING = new Set([
   "record_too_long",
   "not_an_object",
 ]);
-
-const NOTE = "; shown without its private fields";
 
 const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -109,7 +108,7 @@ export class PrivateFields {
 
   /** Says of rejected records that they are not shown as they were read. */
   note(rejected: Rejected[]): void {
-    for (const each of rejected) each.message += NOTE;
+    for (const each of rejected) each.message = say("as-shown", { what: each.message });
   }
 
   #record(record: SourceRecord): boolean {
@@ -197,14 +196,10 @@ export class PrivateFields {
     const { rule, field } = record;
     const isPrivate = field !== null && this.#touches(field);
     const quiet = QUOTES_NOTHING.has(rule) || (field !== null && !isPrivate);
-    const place = origin === undefined || origin.file === null
-      ? ""
-      : origin.line === null
-      ? `${origin.file}: `
-      : `line ${origin.line} of ${origin.file}: `;
-    const message = quiet
-      ? record.message
-      : `${place}${field === null ? "" : `field ${field}: `}breaks the rule ${rule}`;
+    const message = quiet ? record.message : at(
+      origin,
+      field === null ? say("breaks-rule", { rule }) : say("field-breaks-rule", { field, rule }),
+    );
     return new Unreadable(rule, message, this.#unreadableText(record, origin), field);
   }
 
@@ -316,11 +311,18 @@ export function privacyOf(
   return { exclude, hash, hashed, secret: hash.length > 0 ? secret : null };
 }
 
+/** What is wrong with a record, with its place where that is known. */
+function at(origin: Origin | undefined, what: Message): Message {
+  if (origin === undefined || origin.file === null) return what;
+  const { file, line } = origin;
+  return line === null ? say("file-place", { file, what }) : say("place", { line, file, what });
+}
+
 /** What the user is told of private fields that no record had: a name that is wrong protects nothing. */
 export function missingFieldsWarning(
   privacy: Privacy | null,
   found: Iterable<string>,
-): string[] {
+): Message[] {
   if (privacy === null) return [];
   const had = new Set(found);
   const missing = [...privacy.exclude, ...privacy.hash].filter((path) =>
@@ -328,9 +330,7 @@ export function missingFieldsWarning(
   );
   if (missing.length === 0) return [];
   return [
-    `No record has ${
-      missing.join(", ")
-    }, which exclude or hash name: a name that is not the records' own protects nothing`,
+    say("private-missing", { fields: missing.join(", ") }),
   ];
 }
 

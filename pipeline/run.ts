@@ -1,3 +1,4 @@
+import { type Message, say } from "../vocabulary/messages.ts";
 import type { Sql } from "../store/database.ts";
 import {
   cursorPosition,
@@ -196,7 +197,7 @@ class RunExecution {
   /** Whether it is offered when another server comes while it is prepared. */
   #offersLate = false;
   /** What was found on the way. */
-  readonly #warnings: string[] = [];
+  readonly #warnings: Message[] = [];
 
   constructor(run: RunRow, deps: RunDeps) {
     this.#run = run;
@@ -391,7 +392,7 @@ class RunExecution {
   }
 
   /** The outcome of a run whose stages ended well. */
-  #succeeded(metas: SpillMeta[], more: string[]): RunOutcome & { state: "succeeded" } {
+  #succeeded(metas: SpillMeta[], more: Message[]): RunOutcome & { state: "succeeded" } {
     const { warnings = [], ...rest } = cursorOutcome(this.#context, metas, {
       reread: this.#reread,
     });
@@ -618,10 +619,11 @@ class RunExecution {
       ? { ...table, columns: [...table.columns, ...add] }
       : await this.#alter(add);
     this.#context = { ...this.#context, table: evolved };
+    const columns = add.map(({ name, type }) => `${name} ${type}`).join(", ");
     this.#warnings.push(
-      `The table got ${add.length === 1 ? "a column" : `${add.length} columns`}: ${
-        add.map(({ name, type }) => `${name} ${type}`).join(", ")
-      }`,
+      add.length === 1
+        ? say("got-a-column", { columns })
+        : say("got-columns", { n: add.length, columns }),
     );
     this.#reopen();
   }
@@ -1013,14 +1015,9 @@ function notSteady(): Problem {
 }
 
 /** What a late run says of the rows that it left as they are. */
-function heldBackWarning(count: number): string[] {
+function heldBackWarning(count: number): Message[] {
   if (count === 0) return [];
-  return [
-    `${
-      count === 1 ? "1 row was" : `${count} rows were`
-    } not updated: a later request of this source ` +
-    "has loaded since, and may have confirmed what is stored",
-  ];
+  return [count === 1 ? say("one-held-back", {}) : say("held-back", { n: count })];
 }
 
 export interface RunSettings {

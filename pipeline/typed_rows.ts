@@ -1,3 +1,4 @@
+import { type Message, say, verbatim } from "../vocabulary/messages.ts";
 import { hash } from "node:crypto";
 import { quoteIdent } from "../store/pg.ts";
 import { keyColumns, sqlType, type TypedColumn, type TypedTable } from "../store/row_layout.ts";
@@ -73,7 +74,7 @@ function valueReader({ path, type }: TypedColumn): ReadValue {
       throw new CellFault(
         "column_type",
         name,
-        `column ${name}: an object or a list is not ${type}; use jsonb`,
+        say("nested-value", { column: name, type }),
       );
     }
     const text = typeof value === "number" ? numberText(value, digits) : `${value}`;
@@ -126,18 +127,14 @@ function uuidReader(column: TypedColumn): ReadValue {
   return (value, digits) => {
     const text = read(value, digits);
     if (text === null || UUID.test(text)) return text?.toLowerCase() ?? null;
-    const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
-    throw new CellFault(
-      "column_type",
-      name,
-      `column ${name}: ${JSON.stringify(shown)} is no uuid`,
-    );
+    const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+    throw new CellFault("column_type", name, say("no-uuid", { column: name, value: shown }));
   };
 }
 
 function unstorableFault(what: "nul" | "surrogate", field: string): CellFault {
   const { rule, message } = UNSTORABLE[what];
-  return new CellFault(rule, field, `field ${field} ${message}`);
+  return new CellFault(rule, field, say("in-field", { field, what: message }));
 }
 
 /** The holder's digits of the number at a path, where a double would print others. */
@@ -234,7 +231,7 @@ export class RowShaper {
       } catch (error) {
         const rule = error instanceof CellFault ? error.rule : ruleOf(error);
         if (rule === null) throw error;
-        const { message } = error as Error;
+        const message = verbatim((error as Error).message);
         const field = error instanceof CellFault ? error.field : null;
         const { position, output } = event;
         const key = this.keyOf(event);
@@ -249,7 +246,7 @@ export class RowShaper {
     const key = this.keyOf(event);
     if (key === undefined) {
       const { field } = this.#columns[this.#key![0]!.at]!;
-      throw new CellFault("key_type", field, `key field ${field} does not fit its column`);
+      throw new CellFault("key_type", field, say("key-misfit", { field }));
     }
     event.eventId = key;
   }
@@ -261,7 +258,7 @@ export class RowShaper {
       const column = this.#columns[i]!;
       const value = column.read(payload);
       if (typeof value === "number" && !Number.isFinite(value)) {
-        throw new TypeError(`${value} is not a JSON number`);
+        throw new TypeError(say("not-json-number", { value }));
       }
       row[i] = value === undefined || value === null
         ? null
@@ -301,7 +298,7 @@ export class RowShaper {
     const { rule, message } = tooLarge(this.#maxBytes);
     const sizes = row.map((text) => text?.length ?? 0);
     const { field } = this.#columns[sizes.indexOf(Math.max(...sizes))]!;
-    return new CellFault(rule, field, `${message}, most of them in field ${field}`);
+    return new CellFault(rule, field, say("mostly-in-field", { what: message, field }));
   }
 
   /** An event's key as a table of keys has it; undefined where no row can have it. */
@@ -345,8 +342,8 @@ export class RowShaper {
       const text = padded ? given?.replace(/ +$/, "") : given;
       if (text === null || text === undefined || text === "") {
         const { field } = this.#columns[at]!;
-        const what = text === "" ? "empty" : "missing or null";
-        throw new CellFault("key_missing", field, `key field ${field} is ${what}`);
+        const what = text === "" ? "key-empty" : "key-missing";
+        throw new CellFault("key_missing", field, say(what, { field }));
       }
       return type.startsWith("numeric") && /\d/.test(text) ? normalNumber(text) : text;
     });
@@ -359,7 +356,7 @@ export class RowShaper {
     const value = payload[field]!;
     if (value === null) return;
     if (this.#quarantines) {
-      throw new CellFault("unknown_field", field, `field ${field} has no column in the table`);
+      throw new CellFault("unknown_field", field, say("unknown-field", { field }));
     }
     const known = Object.hasOwn(this.unknown, field) ? this.unknown[field] : undefined;
     const digits = typeof value === "number" ? digitsOf(payload)?.[field] : undefined;
@@ -559,7 +556,7 @@ export function fewTextsWarnings(
   columns: TypedColumn[],
   parts: KindsSeen[],
   conf: ColumnsConf,
-): string[] {
+): Message[] {
   return columns.flatMap(({ name, path, type }) => {
     const plain = path.replaceAll("\\.", ".");
     if (type !== "text" || Object.hasOwn(conf.columns ?? {}, plain)) return [];
@@ -577,9 +574,14 @@ export function fewTextsWarnings(
     if (texts === 0 || texts * FEW > all) return [];
     const wanted = Object.keys(others).reduce(joined);
     return [
-      `Column ${name} is text for ${texts} of ${texts + all} values, such as "${text}". ` +
-      `To have it ${wanted} and those values in the quarantine, drop the table and load again with ` +
-      `"columns": {${JSON.stringify(plain)}: "${wanted}"} in source.`,
+      say("few-texts", {
+        column: name,
+        texts,
+        n: texts + all,
+        example: text ?? "",
+        type: wanted,
+        columns: JSON.stringify({ [plain]: wanted }).replace('":"', '": "'),
+      }),
     ];
   });
 }

@@ -10,8 +10,7 @@ import {
 } from "../store/alerts.ts";
 import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { actorOf } from "./access/identity.ts";
-import { inSpanish } from "../vocabulary/messages.ts";
-import { wantsSpanish } from "./shared/problems.ts";
+import { withMessages } from "./shared/language.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
@@ -77,13 +76,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     }),
     async (c) => {
-      const spanish = wantsSpanish(c);
-      c.header("content-language", spanish ? "es" : "en");
-      c.header("vary", "Accept-Language");
-      const alerts = (await recentAlerts(deps.sql)).map(asOriginal);
-      const data = spanish
-        ? alerts.map((alert) => ({ ...alert, message: inSpanish(alert.message) }))
-        : alerts;
+      const data = withMessages(c, (await recentAlerts(deps.sql)).map(asOriginal));
       return c.json({ data }, 200);
     },
   );

@@ -6,7 +6,7 @@ import { Problem, type ProblemType } from "../vocabulary/problem.ts";
 import { PROBLEM_TYPES } from "../vocabulary/problem_types.ts";
 import type { Lang } from "../islands/lib/locale.ts";
 import { PROBLEMS_ES } from "../vocabulary/problems_es.ts";
-import { wantsSpanish } from "./shared/problems.ts";
+import { wantsSpanish } from "./shared/language.ts";
 import { VERSION } from "../vocabulary/version.ts";
 import { neededFor, startsWork } from "./access/route_rules.ts";
 import { SECURE_COOKIE } from "./access/session.ts";

@@ -3,7 +3,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { databaseHealth, missingRelations, originalChecks, unwritable } from "../store/health.ts";
 import { passing } from "../store/errors.ts";
 import { inSpanish } from "../vocabulary/messages.ts";
-import { wantsSpanish } from "./shared/problems.ts";
+import { speaksSpanish } from "./shared/language.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { deadline } from "./shared/lookups.ts";
 import { jsonOf } from "./shared/schemas.ts";
@@ -105,10 +105,7 @@ function inLanguage<T extends { body: { problems: string[]; warnings?: string[] 
   c: Context,
   found: T,
 ): T {
-  const spanish = wantsSpanish(c);
-  c.header("content-language", spanish ? "es" : "en");
-  c.header("vary", "Accept-Language");
-  if (!spanish) return found;
+  if (!speaksSpanish(c)) return found;
   const { body } = found;
   return {
     ...found,

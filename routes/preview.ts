@@ -1,3 +1,4 @@
+import { speaksSpanish } from "./shared/language.ts";
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { dirname, resolve } from "node:path";
@@ -121,7 +122,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     return await gate.run(() =>
       withSource(asked, deps, async (context) => {
         if (format !== undefined) await spoolBody(c, context.source);
-        const text = await previewInWorker(context, {
+        const text = await previewInWorker({ ...context, spanish: speaksSpanish(c) }, {
           signal: c.req.raw.signal,
           httpConnections: deps.config.remotes.http,
         });

@@ -1,3 +1,4 @@
+import { runFor, withMessages } from "./shared/language.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isOver } from "../vocabulary/words.ts";
@@ -99,7 +100,11 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const next = more && last !== undefined
         ? encodeCursor([last.chunk_no, last.position, last.output])
         : null;
-      return c.json({ items: rows, next, rules: await quarantineRules(deps.sql, id) }, 200);
+      return c.json({
+        items: withMessages(c, rows),
+        next,
+        rules: await quarantineRules(deps.sql, id),
+      }, 200);
     },
   );
 
@@ -136,7 +141,7 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
         const submitted = await replay(c, deps, id, asked);
         c.header("Location", `/api/etl/runs/${submitted.run_id}`);
         if (!wait) return c.json(submitted, 202);
-        return c.json(await waitForEnd(deps, submitted.run_id, c.req.raw.signal), 200);
+        return c.json(runFor(c, await waitForEnd(deps, submitted.run_id, c.req.raw.signal)), 200);
       });
     },
   );

@@ -1,3 +1,4 @@
+import { type Message, say } from "../vocabulary/messages.ts";
 import type { Context } from "hono";
 import { resolve } from "node:path";
 import type { z } from "zod";
@@ -46,7 +47,7 @@ const SOURCE_MEMBERS = [
 export async function readRunRequest(
   c: Context,
   deps: AppDeps,
-  warnings: string[] = [],
+  warnings: Message[] = [],
 ): Promise<Conf> {
   const format = dataFormat(c);
   if (format !== undefined) return await readDataRequest(c, deps, format);
@@ -57,12 +58,7 @@ export async function readRunRequest(
   refuseQuery(c);
   try {
     const onRepeated = (name: string) =>
-      warnings.push(
-        `The body has the name "${
-          name.slice(0, 100)
-        }" twice in one object, of which the last value was kept. ` +
-          "As NDJSON, each such record is counted.",
-      );
+      warnings.push(say("body-name-twice", { name: name.slice(0, 100) }));
     const conf = ofAirflow(await readJson(c, onRepeated));
     return await storeRecords(await checkedConf(conf, deps), c, deps);
   } catch (error) {

@@ -1,4 +1,5 @@
-import { runBelow } from "./shared/base_path.ts";
+import type { Message } from "../vocabulary/messages.ts";
+import { runFor } from "./shared/language.ts";
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { RUN_STATES } from "../vocabulary/words.ts";
@@ -89,7 +90,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const page = items.slice(0, limit);
       const last = page.at(-1);
       return c.json({
-        items: page.map((run) => runBelow(c, run)),
+        items: page.map((run) => runFor(c, run)),
         next: more && last !== undefined ? encodeCursor([last.requested_at, last.run_id]) : null,
       }, 200);
     },
@@ -103,7 +104,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       request: { params: runId },
       responses: { 200: jsonOf(runDetailSchema, "the run"), ...problemResponses(400, 404) },
     }),
-    async (c) => c.json(runBelow(c, await knownRun(deps, c.req.valid("param").id)), 200),
+    async (c) => c.json(runFor(c, await knownRun(deps, c.req.valid("param").id)), 200),
   );
 
   app.openapi(
@@ -173,7 +174,7 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
       async (c) => {
         const { id } = c.req.valid("param");
         if (await action(deps.sql, id, actorOf(c)) === null) throw noSuchRun(id);
-        return c.json(runBelow(c, await knownRun(deps, id)), 202);
+        return c.json(runFor(c, await knownRun(deps, id)), 202);
       },
     );
   }
@@ -189,12 +190,12 @@ async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   return await whileWaiting(c, async (wait) => {
     const submitted = await submit(c, deps);
     if (!wait) return c.json(submitted, 202);
-    return c.json(runBelow(c, await waitForEnd(deps, submitted.run_id, c.req.raw.signal)), 200);
+    return c.json(runFor(c, await waitForEnd(deps, submitted.run_id, c.req.raw.signal)), 200);
   });
 }
 
 async function submit(c: Context, deps: AppDeps): Promise<Submitted> {
-  const warnings: string[] = [];
+  const warnings: Message[] = [];
   const conf = await readRunRequest(c, deps, warnings);
   const key = c.req.header("idempotency-key");
   // the server's own span where it is traced: it continues the caller's

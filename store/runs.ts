@@ -1,3 +1,4 @@
+import type { Message } from "../vocabulary/messages.ts";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import type { ChunkState, EndState, RunState, Stage, StageState } from "../vocabulary/words.ts";
 import type { Sql } from "./database.ts";
@@ -290,7 +291,7 @@ export interface Outcome {
   state: EndState;
   error?: unknown;
   stages: StageReport[];
-  warnings?: string[];
+  warnings?: Message[];
   /** Result of the suite, in the shape of Great Expectations 1.x. */
   validation?: unknown;
   cursor?: { source_name: string; dataset: string; position: string; snapshot: string | null };

@@ -208,21 +208,374 @@ export const MESSAGES = {
     "several outputs of this record have the key {key}",
     "varias salidas de este registro tienen la clave {key}",
   ],
-  "transform-threw": ["the transform failed: {error}", "la transformación falló: {error}"],
+  "transform-threw": ["the transform failed: {error*}", "la transformación falló: {error*}"],
+  "as-shown": [
+    "{what*}; shown without its private fields",
+    "{what*}; se muestra sin sus campos privados",
+  ],
+  "file-place": ["{file}: {what*}", "{file}: {what*}"],
+  "record-place": ["record {n} of {file}: {what*}", "registro {n} de {file}: {what*}"],
+  "byte-place": ["byte {n} of {file}: {what*}", "byte {n} de {file}: {what*}"],
+  "record-number": ["record {n}: {what*}", "registro {n}: {what*}"],
+  "row-of-file": [
+    'row {n} of {file}: column "{column}": {what*}',
+    'fila {n} de {file}: columna "{column}": {what*}',
+  ],
+  "row-of": ["a row of {what}: {error*}", "una fila de {what}: {error*}"],
+  "module-rejects": ["module {module}: {what}", "el módulo {module}: {what}"],
+  "not-an-object": ["a record must be a JSON object", "un registro debe ser un objeto JSON"],
+  "not-this-kind": [
+    "a record must be a JSON object, this is {kind}",
+    "un registro debe ser un objeto JSON; este es {kind}",
+  ],
+  "number-infinite": ["a number is out of range", "un número está fuera de rango"],
+  "number-range": [
+    "number {number} is out of range: written out it has more than {limit} digits",
+    "el número {number} está fuera de rango: escrito entero tiene más de {limit} cifras",
+  ],
+  "number-digits": [
+    'a number of {n} characters in {field}; the limit is {limit}: declare the column as text in source.columns to load it: {"…": "text"}',
+    'un número de {n} caracteres en {field}; el límite es {limit}: declare la columna como texto en source.columns para cargarlo: {"…": "text"}',
+  ],
+  "json-syntax": ["not valid JSON: {error}", "no es JSON válido: {error}"],
+  "not-utf8": [
+    "not valid UTF-8; set source.encoding if it is another one",
+    "no es UTF-8 válido; si es otra codificación, dígalo en source.encoding",
+  ],
+  "record-too-long": [
+    "a record of {n} bytes; the limit is {limit}",
+    "un registro de {n} bytes; el límite es {limit}",
+  ],
+  "csv-unclosed": ["a quoted field is not closed", "un campo entre comillas no se cierra"],
+  "csv-after-quote": [
+    'there is text after the closing quote of a field; write a quote inside a field as ""',
+    'hay texto tras la comilla que cierra un campo; escriba una comilla dentro de un campo como ""',
+  ],
+  "csv-bare-cr": [
+    "a CR outside quotes, which ends no line here; convert the file to LF or CRLF line ends, or quote the field",
+    "un CR fuera de comillas, que aquí no termina la línea; convierta el archivo a finales de línea LF o CRLF, o ponga el campo entre comillas",
+  ],
+  "one-field": ["1 field, the header has {columns}", "1 campo; la cabecera tiene {columns}"],
+  "fields-differ": [
+    "{n} fields, the header has {columns}",
+    "{n} campos; la cabecera tiene {columns}",
+  ],
+  "header-again": [
+    "the header again: were files joined? Remove it, or load the files by a glob",
+    "otra vez la cabecera: ¿se unieron archivos? Quítela, o cargue los archivos con un glob",
+  ],
+  "no-json": [
+    'column {column}: {value} is not JSON (jsonb), such as {"a": 1}',
+    'columna {column}: {value} no es JSON (jsonb), como {"a": 1}',
+  ],
+  "no-boolean": [
+    "column {column}: {value} is no boolean: {words} or {others}",
+    "columna {column}: {value} no es booleano: {words} o {others}",
+  ],
   "no-such-type": [
     "column {column}: {value} is no {type} such as {sample}",
     "columna {column}: {value} no es {type}, como {sample}",
+  ],
+  "no-such-bits": [
+    "column {column}: {value} is no {type} such as {sample}, of 64 bits",
+    "columna {column}: {value} no es {type}, como {sample}, de 64 bits",
   ],
   "no-such-form": [
     "column {column}: {value} is no {type} of the form {form}",
     "columna {column}: {value} no es {type} de la forma {form}",
   ],
-  "fields-differ": [
-    "{n} fields, the header has {columns}",
-    "{n} campos; la cabecera tiene {columns}",
+  "nested-value": [
+    "column {column}: an object or a list is not {type}; use jsonb",
+    "columna {column}: un objeto o una lista no es {type}; use jsonb",
+  ],
+  "no-uuid": ["column {column}: {value} is no uuid", "columna {column}: {value} no es un uuid"],
+  "below-microseconds": [
+    "column {column}: {value} has more than 6 decimals of a second, which {type} would cut off",
+    "columna {column}: {value} tiene más de 6 decimales de segundo, que {type} cortaría",
+  ],
+  "does-not-fit": [
+    "column {column}: {value} does not fit {type}, which would round it or overflow",
+    "columna {column}: {value} no cabe en {type}, que lo redondearía o se desbordaría",
+  ],
+  "zero-date": [
+    "{table}: {column} is {value}, which is not a date",
+    "{table}: {column} es {value}, que no es una fecha",
+  ],
+  "column-not-json": [
+    "{table}: {column} is not JSON ({error})",
+    "{table}: {column} no es JSON ({error})",
+  ],
+  "bad-utf8": ["a text that is not valid UTF-8", "un texto que no es UTF-8 válido"],
+  "bad-json": ["a JSON value that is not valid", "un valor JSON que no es válido"],
+  "parquet-kind": [
+    "a value of an unexpected kind ({kind})",
+    "un valor de una clase inesperada ({kind})",
+  ],
+  "key-empty": ["key field {field} is empty", "el campo clave {field} está vacío"],
+  "key-nested": [
+    "key field {field} is an object or a list",
+    "el campo clave {field} es un objeto o una lista",
+  ],
+  "key-misfit": [
+    "key field {field} does not fit its column",
+    "el campo clave {field} no encaja en su columna",
+  ],
+  "key-too-long": ["the key has more than {n} bytes", "la clave tiene más de {n} bytes"],
+  "type-missing": [
+    "event_type field {field} is missing or no text",
+    "el campo event_type {field} falta o no es texto",
+  ],
+  "type-too-long": [
+    "event_type has more than {n} characters",
+    "event_type tiene más de {n} caracteres",
+  ],
+  "version-no-time": [
+    "version field {field} is no time, which write: history needs",
+    "el campo de versión {field} no es una hora, que write: history necesita",
+  ],
+  "version-invalid": [
+    "version field {field} is neither a number nor a time",
+    "el campo de versión {field} no es ni un número ni una hora",
+  ],
+  "version-not-storable": [
+    "version is not a number that can be stored",
+    "la versión no es un número que se pueda guardar",
+  ],
+  "payload-too-large": ["has more than {n} bytes", "tiene más de {n} bytes"],
+  "mostly-in-field": [
+    "{what*}, most of them in field {field}",
+    "{what*}, la mayoría en el campo {field}",
+  ],
+  "in-field": ["field {field} {what*}", "el campo {field} {what*}"],
+  "nul-character": [
+    "holds a NUL character, which PostgreSQL cannot store",
+    "contiene un carácter NUL, que PostgreSQL no puede guardar",
+  ],
+  "half-surrogate": [
+    "holds half of a surrogate pair, which PostgreSQL cannot store",
+    "contiene medio par sustituto, que PostgreSQL no puede guardar",
+  ],
+  "unknown-field": [
+    "field {field} has no column in the table",
+    "el campo {field} no tiene columna en la tabla",
+  ],
+  "breaks-rule": ["breaks the rule {rule}", "incumple la regla {rule}"],
+  "field-breaks-rule": [
+    "field {field}: breaks the rule {rule}",
+    "campo {field}: incumple la regla {rule}",
+  ],
+  "table-refuses": ["the table refuses it: {error}", "la tabla lo rechaza: {error}"],
+  "too-deep": ["nested deeper than {n} levels", "anidado a más de {n} niveles"],
+  "not-json-number": ["{value} is not a JSON number", "{value} no es un número de JSON"],
+  "not-json-value": ["a {kind} is not a JSON value", "{kind} no es un valor de JSON"],
+  "integer-digits": [
+    "an integer has more than {n} digits",
+    "un entero tiene más de {n} cifras",
+  ],
+  "too-many-names": [
+    "an object has {n} names; the limit is {limit}",
+    "un objeto tiene {n} nombres; el límite es {limit}",
+  ],
+  "transform-output": [
+    "a transform gives objects, a list of objects or null",
+    "una transformación devuelve objetos, una lista de objetos o null",
+  ],
+  // warnings of runs
+  "one-record-has": ["1 record has", "1 registro tiene"],
+  "records-have": ["{n} records have", "{n} registros tienen"],
+  "one-row-has": ["1 row has", "1 fila tiene"],
+  "rows-have": ["{n} rows have", "{n} filas tienen"],
+  "one-key-has": ["1 key has", "1 clave tiene"],
+  "keys-have": ["{n} keys have", "{n} claves tienen"],
+  "cursor-nulls": [
+    "{who*} no value in the cursor column {column}; later runs will not see changes of theirs",
+    "{who*} ningún valor en la columna de cursor {column}; las próximas ejecuciones no verán sus cambios",
+  ],
+  "future-positions": [
+    "{who*} a time in the future in {column*}, such as {example}: it is no position, and every run reads them",
+    "{who*} una hora futura en {column*}, como {example}: no es una posición, y cada ejecución los lee",
+  ],
+  "the-cursor": ["the cursor", "el cursor"],
+  "position-stays": [
+    "a part that was loaded before a server died was read again, so the position stays where it was; the next run reads from there",
+    "se leyó otra vez una parte que se había cargado antes de que muriera un servidor, así que la posición se queda donde estaba; la próxima ejecución lee desde ahí",
+  ],
+  "name-twice": [
+    "{who*} a name twice in one object, of which the last value was kept: {example}",
+    "{who*} un nombre dos veces en un objeto; se conservó el último valor: {example}",
+  ],
+  "key-kinds": [
+    'Key field {field} is a {kind*} in {n} records and a text that reads like one in {texts}: {example} and "{same}" are one key. Give them one type, or add a field to the key.',
+    'El campo clave {field} es un {kind*} en {n} registros y un texto que se lee igual en {texts}: {example} y "{same}" son una misma clave. Deles un solo tipo, o añada un campo a la clave.',
+  ],
+  "kind-number": ["number", "número"],
+  "kind-boolean": ["boolean", "booleano"],
+  "private-missing": [
+    "No record has {fields}, which exclude or hash name: a name that is not the records' own protects nothing",
+    "Ningún registro tiene {fields}, que exclude o hash nombran: un nombre que los registros no tienen no protege nada",
+  ],
+  "body-name-twice": [
+    'The body has the name "{name}" twice in one object, of which the last value was kept. As NDJSON, each such record is counted.',
+    'El cuerpo tiene el nombre "{name}" dos veces en un objeto; se conservó el último valor. Como NDJSON, se cuenta cada uno de esos registros.',
+  ],
+  "keys-of-files": [
+    "{who*} different contents in several files, of which the last file won, as there is no source.version: {key} in {files}",
+    "{who*} contenidos distintos en varios archivos; ganó el último, pues no hay source.version: {key} en {files}",
+  ],
+  "few-texts": [
+    'Column {column} is text for {texts} of {n} values, such as "{example}". To have it {type} and those values in the quarantine, drop the table and load again with "columns": {columns} in source.',
+    'La columna {column} es texto por {texts} de {n} valores, como "{example}". Para tenerla como {type} y esos valores en la cuarentena, borre la tabla y cargue otra vez con "columns": {columns} en source.',
+  ],
+  "got-a-column": ["The table got a column: {columns}", "La tabla recibió una columna: {columns}"],
+  "got-columns": [
+    "The table got {n} columns: {columns}",
+    "La tabla recibió {n} columnas: {columns}",
+  ],
+  "no-column-fails-owner": [
+    "The table has no column for {fields}: a run would fail, unless its owner adds one",
+    "La tabla no tiene columna para {fields}: una ejecución fallaría, salvo que su dueño añada una",
+  ],
+  "no-column-adds": [
+    "The table has no column for {fields}: a run would add them",
+    "La tabla no tiene columna para {fields}: una ejecución las añadiría",
+  ],
+  "no-column-fails": [
+    "The table has no column for {fields}: a run would fail (schema_policy: evolve adds them)",
+    "La tabla no tiene columna para {fields}: una ejecución fallaría (schema_policy: evolve las añade)",
+  ],
+  "one-held-back": [
+    "1 row was not updated: a later request of this source has loaded since, and may have confirmed what is stored",
+    "1 fila no se actualizó: una petición posterior de este origen cargó mientras tanto, y puede haber confirmado lo guardado",
+  ],
+  "held-back": [
+    "{n} rows were not updated: a later request of this source has loaded since, and may have confirmed what is stored",
+    "{n} filas no se actualizaron: una petición posterior de este origen cargó mientras tanto, y puede haber confirmado lo guardado",
+  ],
+  "nothing-deleted": [
+    "The source gave no records, so no row was deleted.",
+    "El origen no dio registros, así que no se borró ninguna fila.",
+  ],
+  "nothing-marked": [
+    "The source gave no records, so no row was marked.",
+    "El origen no dio registros, así que no se marcó ninguna fila.",
+  ],
+  "none-deleted": [
+    "No row was deleted: {why*}",
+    "No se borró ninguna fila: {why*}",
+  ],
+  "none-marked": [
+    "No row was marked: {why*}",
+    "No se marcó ninguna fila: {why*}",
+  ],
+  "one-keyless": [
+    "1 rejected record has no key that can be read, so it is not known which row is theirs. Correct them (etl quarantine ID), and run again.",
+    "1 registro rechazado no tiene una clave legible, así que no se sabe cuál es su fila. Corríjalo (etl quarantine ID) y ejecute otra vez.",
+  ],
+  "keyless": [
+    "{n} rejected records have no key that can be read, so it is not known which row is theirs. Correct them (etl quarantine ID), and run again.",
+    "{n} registros rechazados no tienen una clave legible, así que no se sabe cuál es su fila. Corríjalos (etl quarantine ID) y ejecute otra vez.",
+  ],
+  "not-repeatable": [
+    "the source module {module} cannot read a slice twice: after a failure it reads at least once, and what has a key is stored once",
+    "el módulo de origen {module} no puede leer dos veces una parte: tras un fallo lee al menos una vez, y lo que tiene clave se guarda una vez",
+  ],
+  "open-ended": [
+    "{file}: the server tells neither the length of its answer nor where it ends; if its connection broke, records at the end are missing.",
+    "{file}: el servidor no dice ni la longitud de su respuesta ni dónde termina; si se cortó la conexión, faltan registros del final.",
+  ],
+  "not-searched": [
+    "{dir}: not searched, it leads out of the data directory.",
+    "{dir}: no se recorre, lleva fuera del directorio de datos.",
+  ],
+  "rows-without-cursor": [
+    "{n} rows have no value in the cursor column {column} and are not read; a run with full_refresh reads them.",
+    "{n} filas no tienen valor en la columna de cursor {column} y no se leen; una ejecución con full_refresh las lee.",
+  ],
+  "batch-cut": [
+    "batch_size left rows out, so the cursor stays where it is.",
+    "batch_size dejó filas fuera, así que el cursor se queda donde está.",
+  ],
+  "stray-rows": [
+    "{who*} a value in {column} that is no position ({value}: infinite, in the future, or no number), and every run reads them: {row}",
+    "{who*} en {column} un valor que no es una posición ({value}: infinito, futuro o no es un número), y cada ejecución las lee: {row}",
+  ],
+  "all-read-once": ["Everything is read once: {why*}.", "Se lee todo una vez: {why*}."],
+  "position-future": [
+    "the stored position {position} is infinite or in the future",
+    "la posición guardada {position} es infinita o futura",
+  ],
+  "position-type": [
+    "the stored position {position} is not of type {type}",
+    "la posición guardada {position} no es de tipo {type}",
+  ],
+  "no-snapshot": [
+    "no earlier run has noted which transactions were open (mode exact)",
+    "ninguna ejecución anterior anotó qué transacciones estaban abiertas (modo exact)",
+  ],
+  "xids-start-again": [
+    "the transaction ids of the database start again, as after a restore",
+    "los números de transacción de la base de datos empiezan de nuevo, como tras una restauración",
+  ],
+  "file-empty": ["{file}: the file is empty.", "{file}: el archivo está vacío."],
+  "read-as-ndjson": [
+    "{file}: read as NDJSON, one object a line.",
+    "{file}: se lee como NDJSON, un objeto por línea.",
+  ],
+  "read-as-charset": [
+    "{file}: read as {charset}, from its Content-Type; source.encoding overrides it.",
+    "{file}: se lee como {charset}, por su Content-Type; source.encoding lo cambia.",
+  ],
+  "tsv-quotes": [
+    '{file}: fields are in quotes, which TSV does not have, so the quotes are kept. To remove them, set source.quote to "\\"".',
+    '{file}: hay campos entre comillas, que TSV no tiene, así que las comillas se conservan. Para quitarlas, ponga source.quote a "\\"".',
+  ],
+  "header-alone": [
+    "{file}: a header ({names}…) and no records. If that is wrong, look at source.format and source.header.",
+    "{file}: una cabecera ({names}…) y ningún registro. Si eso no es así, mire source.format y source.header.",
+  ],
+  "read-as-one": [
+    "{file}: read as one record, since the document is one object. If the records are in an array of it, set source.records_path: {paths}.",
+    "{file}: se lee como un solo registro, pues el documento es un objeto. Si los registros están en una lista suya, ponga source.records_path: {paths}.",
+  ],
+  "no-such-column": [
+    "source.columns declares {column}, which is the name of no column.",
+    "source.columns declara {column}, que no es el nombre de ninguna columna.",
+  ],
+  "preview-too-short": [
+    "{file}: no record ends in the first {n} bytes, which are all that a preview reads of this file. A run reads it whole.",
+    "{file}: ningún registro termina en los primeros {n} bytes, que son todo lo que una vista previa lee de este archivo. Una ejecución lo lee entero.",
+  ],
+  "version-dropped": [
+    'The records have no version, and the run of this label before had "version": {version}. Without it the record that is read last wins, also over newer rows. Put source.version back, unless that is meant.',
+    'Los registros no tienen versión, y la ejecución anterior de esta etiqueta tenía "version": {version}. Sin ella gana el registro que se lee el último, también sobre filas más nuevas. Ponga source.version otra vez, salvo que se quiera así.',
   ],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;
 export type MessageCode = keyof typeof MESSAGES;
+
+/** A text that the catalogue has, so that it is there in either language: {@linkcode say} makes it. */
+export type Message = string & { readonly __message: never };
+
+/** Words of another program or of a user's module, which nobody can translate; what {@linkcode say} made stays a message. */
+export const verbatim = (text: string): Message => text as Message;
+
+/** The names of the places of a message. */
+type Places<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
+  // a brace of JSON is no place
+  ?
+    | (Name extends `${string}"${string}` ? never : Name extends `${infer Plain}*` ? Plain : Name)
+    | Places<Rest>
+  : never;
+
+/** A message of the catalogue with its places filled in, in English; `places` must name each of them. */
+export function say<Code extends MessageCode>(
+  code: Code,
+  places: Record<Places<(typeof MESSAGES)[Code][0]>, string | number>,
+): Message {
+  return MESSAGES[code][0].replaceAll(
+    /\{(\w+)\*?\}/g,
+    (_, name: string) => String((places as Record<string, string | number>)[name]),
+  ) as Message;
+}
 
 interface Pattern {
   code: MessageCode;

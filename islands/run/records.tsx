@@ -8,7 +8,7 @@ import type { RunRelations } from "../../store/run_views.ts";
 import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
-import { Icon, Notice, Said, StateBadge, Time } from "../ui/elements.tsx";
+import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
 import { isOver, REQUEST_BODY } from "../../vocabulary/words.ts";
 import { fieldSpan } from "./field_span.ts";
 import { ReplayDialog } from "./replay.tsx";
@@ -206,7 +206,7 @@ function Records({ items }: { items: QuarantineView[] }) {
               <td>
                 <span class="reason">
                   <code>{item.field ?? item.rule}</code>
-                  <Said text={item.message} />
+                  {item.message}
                   {item.replayed_by !== null && (
                     <a href={`/etl/runs/${item.replayed_by}`}>
                       {item.state === "open"

@@ -1,3 +1,4 @@
+import { type Message, verbatim } from "../../vocabulary/messages.ts";
 import { jsonText, type SourceRecord } from "../numbers.ts";
 import { type Accumulator, EXPECTED, SKIPPED, type State } from "./accumulators.ts";
 import { Batch, type EventColumns, splitPath } from "./batch.ts";
@@ -108,7 +109,7 @@ export interface FailingRow {
   /** Type of the first expectation that fails. */
   rule: string;
   /** In words: `expect_column_values_to_be_between(column "amount", min_value 0): -3`. */
-  message: string;
+  message: Message;
 }
 
 /** @throws Problem invalid-conf when a suite parameter has no value, or one that does not fit. */
@@ -308,7 +309,8 @@ export class CompiledSuite {
         const value = rule.kind === "row" ? rule.show(columns, i) : shown(columns[0]![i]);
         failing.set(i, {
           rule: expectation.type,
-          message: `${describe(expectation)}: ${JSON.stringify(value)}`,
+          // names and values, the same in every language
+          message: verbatim(`${describe(expectation)}: ${JSON.stringify(value)}`),
         });
       }
     }

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import type { Ajv2020 } from "ajv/dist/2020.js";
+import { verbatim } from "../../vocabulary/messages.ts";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
@@ -158,7 +159,7 @@ export function compilePayloadSchema(schema: Record<string, unknown>): PayloadCh
     // Ajv does not know bigint: only a record that fails is looked at again without any.
     if (hasBigint(record) && validate(withoutBigint(record))) return null;
     const keyword = validate.errors?.[0]?.keyword ?? "schema";
-    return { rule: `payload_schema:${keyword}`, message: describeError(validate.errors) };
+    return { rule: `payload_schema:${keyword}`, message: verbatim(describeError(validate.errors)) };
   };
 }
 

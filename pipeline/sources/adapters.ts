@@ -1,3 +1,4 @@
+import type { Message } from "../../vocabulary/messages.ts";
 import type { ColumnsConf } from "./columns.ts";
 import { fileAdapter } from "./file.ts";
 import { httpAdapter } from "./http/source.ts";
@@ -95,7 +96,7 @@ export function sourceNameOf(source: SourceConf, runLabel: string): string {
 export interface Preview {
   /** They tell their origin, if the source does. */
   records: RecordBatch;
-  warnings: string[];
+  warnings: Message[];
 }
 
 /**

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { z } from "zod";
 import { strptimeIso, strptimeParser } from "../strptime.ts";
 import { Canonicalizer } from "../canonical.ts";
@@ -274,16 +275,20 @@ function typed(name: string, column: Column, conf: ColumnsConf): PutText {
   }
 }
 
-function misfit(field: string, text: string, what: string): CellFault {
-  const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
-  return new CellFault("column_type", field, `column ${field}: ${JSON.stringify(shown)} ${what}`);
+function misfit(column: string, message: Message): CellFault {
+  return new CellFault("column_type", column, message);
+}
+
+/** A cell as an error shows it. */
+function shown(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 }
 
 function putJson(record: SourceRecord, field: string, text: string): void {
   try {
     record[field] = parseJson(text);
   } catch {
-    throw misfit(field, text, 'is not JSON (jsonb), such as {"a": 1}');
+    throw misfit(field, say("no-json", { column: field, value: shown(text) }));
   }
 }
 
@@ -295,14 +300,19 @@ function booleans(column: Column, conf: ColumnsConf): PutText {
   const falses = column.false_values ?? conf.false_values;
   const isTrue = new Set(trues ?? TRUE);
   const isFalse = new Set(falses ?? FALSE);
-  const right = `${[...isTrue].join(", ")} or ${[...isFalse].join(", ")}`;
   return (record, field, text) => {
     const word = text.trim();
     const lower = word.toLowerCase();
     if (isTrue.has(word) || (trues === undefined && isTrue.has(lower))) record[field] = true;
     else if (isFalse.has(word) || (falses === undefined && isFalse.has(lower))) {
       record[field] = false;
-    } else throw misfit(field, text, `is no boolean: ${right}`);
+    } else {
+      const [words, others] = [isTrue, isFalse].map((set) => [...set].join(", ")) as [
+        string,
+        string,
+      ];
+      throw misfit(field, say("no-boolean", { column: field, value: shown(text), words, others }));
+    }
   };
 }
 
@@ -323,21 +333,26 @@ function times(
       }],
     });
   }
-  const right = format === undefined
-    ? type === "date" ? "such as 2026-01-31" : "such as 2026-01-31T23:59:59Z"
-    : `of the form ${format}`;
+  const sample = type === "date" ? "2026-01-31" : "2026-01-31T23:59:59Z";
   return (record, field, text) => {
     const trimmed = text.trim();
     const parts = parse?.(trimmed);
     const iso = parse === null ? trimmed : parts ? strptimeIso(parts) : null;
     // what no calendar has is no time either
     const value = iso !== null && toUtcText(iso) !== null ? read(iso) : null;
-    if (value === null) throw misfit(field, text, `is no ${type} ${right}`);
+    if (value === null) {
+      const what = { column: field, value: shown(text), type };
+      throw misfit(
+        field,
+        format === undefined
+          ? say("no-such-type", { ...what, sample })
+          : say("no-such-form", { ...what, form: format }),
+      );
+    }
     if (BELOW_MICROSECONDS.test(trimmed)) {
       throw misfit(
         field,
-        text,
-        `has more than 6 decimals of a second, which ${type} would cut off`,
+        say("below-microseconds", { column: field, value: shown(text), type }),
       );
     }
     record[field] = value;
@@ -384,22 +399,29 @@ function numbers(
       escaped(decimal)
     }(\\d*))?(?:[eE]([+-]?\\d{1,3}))?$`,
   );
-  const example = integer
-    ? "such as 1234"
-    : `such as ${thousands === undefined ? "1234" : `1${thousands}234`}${
+  const sample = integer
+    ? "1234"
+    : `${thousands === undefined ? "1234" : `1${thousands}234`}${
       precision !== undefined && scale === "0" ? "" : `${decimal}50`
     }`;
   return (record, field, text) => {
     let cell = text.trim();
     if (grouped?.test(cell)) cell = cell.replaceAll(thousands!, "");
     const match = plain.exec(cell);
-    if (match === null) throw misfit(field, text, `is no ${type} ${example}`);
+    if (match === null) {
+      throw misfit(field, say("no-such-type", { column: field, value: shown(text), type, sample }));
+    }
     const number = normal(match);
     if (integer) {
       const [whole, fraction = ""] = number.split(".");
       const fits = !/[^0]/.test(fraction) && /^-?\d{1,19}$/.test(whole!) &&
         BigInt(whole!) >= BIGINT.least && BigInt(whole!) <= BIGINT.most;
-      if (!fits) throw misfit(field, text, `is no ${type} ${example}, of 64 bits`);
+      if (!fits) {
+        throw misfit(
+          field,
+          say("no-such-bits", { column: field, value: shown(text), type, sample }),
+        );
+      }
       setNumber(record, field, whole === "-0" ? "0" : whole!);
       return;
     }
@@ -410,7 +432,7 @@ function numbers(
         number.includes("e") || fraction.replace(/0+$/, "").length > Number(scale) ||
         digits > Number(precision) - Number(scale)
       ) {
-        throw misfit(field, text, `does not fit ${type}, which would round it or overflow`);
+        throw misfit(field, say("does-not-fit", { column: field, value: shown(text), type }));
       }
     }
     setNumber(record, field, number);

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import picomatch from "picomatch";
 import { Problem } from "../../vocabulary/problem.ts";
 import { areParts, planFiles, type PlanFilesOptions, readParts } from "./local/plan_files.ts";
@@ -81,7 +82,7 @@ const MAX_FILES = 10_000;
 
 export interface FoundFiles {
   files: RawFile[];
-  warnings: string[];
+  warnings: Message[];
 }
 
 /**
@@ -92,7 +93,7 @@ export interface FoundFiles {
  */
 export async function findFiles(pattern: string, dataDir: string): Promise<FoundFiles> {
   checkPattern(pattern);
-  const warnings: string[] = [];
+  const warnings: Message[] = [];
   const { isGlob, base } = picomatch.scan(pattern);
   const paths: string[] = [];
   // a file may be called as a glob is written: "sales [2026].csv"
@@ -188,7 +189,7 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** All files below `base`, following links that stay inside; as paths relative to `dataDir`. */
-async function* walk(dataDir: string, base: string, warnings: string[]): AsyncGenerator<string> {
+async function* walk(dataDir: string, base: string, warnings: Message[]): AsyncGenerator<string> {
   const root = await Deno.realPath(dataDir).catch(() => undefined);
   if (root === undefined) return;
   const seen = new Set<string>();
@@ -198,7 +199,7 @@ async function* walk(dataDir: string, base: string, warnings: string[]): AsyncGe
     const real = await Deno.realPath(dir).catch(() => undefined);
     if (real === undefined || seen.has(real)) continue;
     if (real !== root && !real.startsWith(root + sep)) {
-      warnings.push(`${relative(dataDir, dir)}: not searched, it leads out of the data directory.`);
+      warnings.push(say("not-searched", { dir: relative(dataDir, dir) }));
       continue;
     }
     seen.add(real);

@@ -1,3 +1,4 @@
+import { say } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
@@ -98,18 +99,26 @@ async function* readRecords(
     ctx.signal.throwIfAborted();
     // a copy, since its columns may be read as something else
     yield records.slice(start, Math.min(start + BATCH, end))
-      .map((record, i) => checkRecord(structuredClone(record) as Json, `record ${start + i + 1}`));
+      .map((record, i) => checkRecord(structuredClone(record) as Json, start + i + 1));
   }
 }
 
 /** A value from the conf as a record: an object whose numbers are all finite. */
-export function checkRecord(value: Json, where: string): SourceRecord | Unreadable {
+export function checkRecord(value: Json, n: number): SourceRecord | Unreadable {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     const raw = rawText(value);
-    return new Unreadable("not_an_object", `${where}: a record must be a JSON object`, raw);
+    return new Unreadable(
+      "not_an_object",
+      say("record-number", { n, what: say("not-an-object", {}) }),
+      raw,
+    );
   }
   if (hasInfinity(value)) {
-    return new Unreadable("number_range", `${where}: a number is out of range`, rawText(value));
+    return new Unreadable(
+      "number_range",
+      say("record-number", { n, what: say("number-infinite", {}) }),
+      rawText(value),
+    );
   }
   return value;
 }

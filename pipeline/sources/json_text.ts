@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { MAX_NUMBER_DIGITS, normalNumber, setDigits, trimEnd } from "../numbers.ts";
 import type { Json } from "./source.ts";
 
@@ -17,6 +18,9 @@ const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 /** A number that no JSON number of a database can hold, such as 1e400000. */
 export class NumberRangeError extends SyntaxError {
   override readonly name = "NumberRangeError";
+  constructor(override readonly message: Message) {
+    super(message);
+  }
 }
 
 /** Whether the text may hold numbers that only `parseJsonExactly` reads without loss. */
@@ -201,8 +205,10 @@ function exactNumber(source: string, holder: object, key: string): Json {
 
 function outOfRange(source: string): NumberRangeError {
   return new NumberRangeError(
-    `number ${source.slice(0, 40)}${source.length > 40 ? "…" : ""} is out of range: ` +
-      `written out it has more than ${MAX_NUMBER_DIGITS} digits`,
+    say("number-range", {
+      number: `${source.slice(0, 40)}${source.length > 40 ? "…" : ""}`,
+      limit: MAX_NUMBER_DIGITS,
+    }),
   );
 }
 

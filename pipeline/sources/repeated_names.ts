@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { type Json, type RecordBatch, type SourceRecord, Unreadable } from "./source.ts";
 
 const COLON = 58;
@@ -126,13 +127,9 @@ export function addRepeated(a: RepeatedNames, b: RepeatedNames): RepeatedNames {
 }
 
 /** What the user is told of names that objects have twice. */
-export function repeatedNamesWarning(repeated: RepeatedNames): string[] {
+export function repeatedNamesWarning(repeated: RepeatedNames): Message[] {
   if (repeated === undefined) return [];
   const { records, example } = repeated;
-  return [
-    `${
-      records === 1 ? "1 record has" : `${records} records have`
-    } a name twice in one object, of ` +
-    `which the last value was kept: ${example}`,
-  ];
+  const who = records === 1 ? say("one-record-has", {}) : say("records-have", { n: records });
+  return [say("name-twice", { who, example })];
 }

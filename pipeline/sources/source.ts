@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import type { Json, SourceRecord } from "../numbers.ts";
 import type { MappingConf } from "../mapping.ts";
 import type { HttpConnection, HttpTarget } from "./http/connection.ts";
@@ -14,7 +15,7 @@ export class Unreadable {
     /** The broken rule, e.g. `json_syntax`, `csv_columns`, `encoding`, `not_an_object`. */
     readonly rule: string,
     /** What is wrong, in words, with line or byte position where known. */
-    readonly message: string,
+    readonly message: Message,
     /** The raw text as far as it can be shown; a batch that tells origins has it whole. */
     readonly raw: string,
     /** The column or field that is wrong, where it is one. */
@@ -75,7 +76,7 @@ export interface Plan {
   /** About how many records the slices have, and bytes as text, where that is known: for what they take on disk. */
   estimate?: { records: number; bytes: number };
   /** For the user: something looked odd but the run can go on. */
-  warnings: string[];
+  warnings: Message[];
 }
 
 /** What `ETL_CONNECTION_<NAME>` and the environment say of servers that are read over HTTP, by name. */
@@ -224,22 +225,24 @@ export interface Position {
   derived?: boolean;
 }
 
-/** "line 12 of flights.csv", or the byte where lines were not counted. */
-function describePosition({ label, line, byte, derived }: Position): string {
-  if (derived) return `record ${line} of ${label}`;
-  return line === undefined ? `byte ${byte} of ${label}` : `line ${line} of ${label}`;
+/** What is wrong at "line 12 of flights.csv", or at the byte where lines were not counted. */
+function placed({ label: file, line, byte, derived }: Position, what: Message): Message {
+  if (line === undefined) return say("byte-place", { n: byte, file, what });
+  return derived
+    ? say("record-place", { n: line, file, what })
+    : say("place", { line, file, what });
 }
 
 /** An Unreadable whose message starts with its position and whose raw text is bounded. */
 export function unreadable(
   rule: string,
-  what: string,
+  what: Message,
   where: { at: Position; raw: string | Uint8Array; field?: string | null },
 ): Unreadable {
   const raw = typeof where.raw === "string"
     ? where.raw.slice(0, RAW_LIMIT)
     : lenient.decode(where.raw.subarray(0, RAW_LIMIT));
-  return new Unreadable(rule, `${describePosition(where.at)}: ${what}`, raw, where.field);
+  return new Unreadable(rule, placed(where.at, what), raw, where.field);
 }
 
 /** Chunks that a run may have: the plan of all of them is in memory once. */

@@ -1,3 +1,4 @@
+import { say } from "../../vocabulary/messages.ts";
 import type { Outcome } from "../../store/runs.ts";
 import type { SpillMeta } from "../spill/layout.ts";
 import { adapterFor, cursorOf } from "../sources/adapters.ts";
@@ -16,25 +17,24 @@ export function cursorOutcome(
   const { incremental } = adapterFor(params.source);
   if (column === undefined && !incremental || params.dry_run) return {};
   const nulls = metas.reduce((sum, meta) => sum + meta.counts.cursor_nulls, 0);
-  const warnings = nulls === 0 ? [] : [
-    `${nulls} records have no value in the cursor column ${column}; later runs will not see changes of theirs`,
-  ];
+  const has = (n: number) => n === 1 ? say("one-record-has", {}) : say("records-have", { n });
+  const warnings = nulls === 0
+    ? []
+    : [say("cursor-nulls", { who: has(nulls), column: column ?? "" })];
   const odd = metas.map(({ counts }) => counts.no_positions).reduce(addRepeated, undefined);
   if (odd !== undefined) {
     warnings.push(
-      `${
-        odd.records === 1 ? "1 record has" : `${odd.records} records have`
-      } a time in the future in ${pin?.cursor_column ?? "the cursor"}, such as ${odd.example}: ` +
-        "it is no position, and every run reads them",
+      say("future-positions", {
+        who: has(odd.records),
+        column: pin?.cursor_column as string | undefined ?? say("the-cursor", {}),
+        example: odd.example,
+      }),
     );
   }
   const position = pin?.cursor_upper ?? foundPosition(context, metas);
   if (typeof position !== "string") return { warnings };
   if (incremental && reread && pin?.cursor_upper === null) {
-    warnings.push(
-      "a part that was loaded before a server died was read again, so the position stays where it was; " +
-        "the next run reads from there",
-    );
+    warnings.push(say("position-stays", {}));
     return { warnings };
   }
   const dataset = `${params.schema_name}.${params.table_name}`;

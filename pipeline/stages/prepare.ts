@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import { lockChunk, markPrepared } from "../../store/chunks.ts";
 import { replaceQuarantine } from "../../store/quarantine.ts";
 import { rawOf, type Rejected } from "../event.ts";
@@ -199,7 +200,7 @@ export async function readAgain(
       const name = eventName(event);
       if (!wanted.has(name)) continue;
       const { position, output } = event;
-      rejected.push({ position, output, rule: "", message: "", field: null, raw: rawOf(event) });
+      rejected.push({ position, output, rule: "", message: NONE, field: null, raw: rawOf(event) });
       // of several that are the same the last one counts
       found.set(name, rejected.at(-1)!);
     }
@@ -208,6 +209,9 @@ export async function readAgain(
   }
   return found;
 }
+
+/** Of a record of which nobody has said yet what is wrong. */
+export const NONE = verbatim("");
 
 /** What tells an event of a chunk from those with another content. */
 export function eventName(

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import {
   FencedOut,
   KeyMissing,
@@ -204,17 +205,16 @@ function publishedCounts(decision: ChunkDecision, { keptDeletions, ...written }:
 }
 
 /** Why nothing may be deleted, in words; null where it may. */
-function whyKept({ replaces, params }: RunContext, chunks: AtOnceChunk[]): string | null {
-  const what = params.on_missing === "mark" ? "marked" : "deleted";
+function whyKept({ replaces, params }: RunContext, chunks: AtOnceChunk[]): Message | null {
+  const marks = params.on_missing === "mark";
   if (chunks.every(({ recordsRead }) => recordsRead === 0)) {
-    return `The source gave no records, so no row was ${what}.`;
+    return say(marks ? "nothing-marked" : "nothing-deleted", {});
   }
   if (replaces) return null;
   const keyless = chunks.reduce((sum, chunk) => sum + chunk.keyless, 0);
   if (keyless === 0) return null;
-  return `No row was ${what}: ${
-    keyless === 1 ? "1 rejected record has" : `${keyless} rejected records have`
-  } no key that can be read, so it is not known which row is theirs. Correct them (etl quarantine ${"ID"}), and run again.`;
+  const why = keyless === 1 ? say("one-keyless", {}) : say("keyless", { n: keyless });
+  return say(marks ? "none-marked" : "none-deleted", { why });
 }
 
 async function missingRows(

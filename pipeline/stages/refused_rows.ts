@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import { addToQuarantine, REFUSED } from "../../store/quarantine.ts";
 import { sliceOf } from "../../store/chunks.ts";
 import type { RefusedRow } from "../../store/refused_rows.ts";
@@ -8,7 +9,7 @@ import { readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
 import type { Slice } from "../sources/source.ts";
-import { eventName, MAX_QUARANTINE, readAgain, tooManyRejected } from "./prepare.ts";
+import { eventName, MAX_QUARANTINE, NONE, readAgain, tooManyRejected } from "./prepare.ts";
 
 /**
  * Sends the records of rows that a table has refused to the quarantine, as they were read, with the constraint; `places` are
@@ -35,7 +36,7 @@ export async function quarantineRefused(
     rejected.add({
       ...record,
       rule: REFUSED,
-      message: messageOf(row) + record.message,
+      message: record.message === NONE ? messageOf(row) : say("as-shown", { what: messageOf(row) }),
       field: context.table && fieldOf(row, context.table),
     });
   });
@@ -82,13 +83,14 @@ function asWritten({ row }: RefusedRow, position: number, table: TypedTable | nu
       table.columns.map(({ name, path }) => [path.replaceAll("\\.", "."), values[name]]),
     ),
   );
-  return { position, output: 0, rule: REFUSED, message: "", field: null, raw };
+  return { position, output: 0, rule: REFUSED, message: NONE, field: null, raw };
 }
 
 /** PostgreSQL's own words, which name constraint and column; of a trigger what it has said. */
-function messageOf({ code, constraint, message }: RefusedRow): string {
+function messageOf({ code, constraint, message }: RefusedRow): Message {
   const named = constraint === null || message.includes(constraint) ? "" : ` (${constraint})`;
-  return `the table refuses it: ${message}${named}${code === null ? "" : `, SQLSTATE ${code}`}`;
+  const error = `${message}${named}${code === null ? "" : `, SQLSTATE ${code}`}`;
+  return say("table-refuses", { error });
 }
 
 /** The field of the column that an error names, or that its message is about. */

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../vocabulary/messages.ts";
 import {
   allowLargeJoins,
   analyzeManifest,
@@ -251,16 +252,15 @@ export async function findLosers(
 }
 
 /** What the user is told of keys that several files have. */
-export function keysOfFilesWarning(found: KeysOfFiles | undefined): string[] {
+export function keysOfFilesWarning(found: KeysOfFiles | undefined): Message[] {
   if (found === undefined) return [];
   const { keys, example, files } = found;
   return [
-    `${
-      keys === 1 ? "1 key has" : `${keys} keys have`
-    } different contents in several files, of which ` +
-    `the last file won, as there is no source.version: ${JSON.stringify(example)} in ${
-      files.join(" and ")
-    }`,
+    say("keys-of-files", {
+      who: keys === 1 ? say("one-key-has", {}) : say("keys-have", { n: keys }),
+      key: JSON.stringify(example),
+      files: files.join(" and "),
+    }),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { say, verbatim } from "../../vocabulary/messages.ts";
 import { hash } from "node:crypto";
 import { Canonicalizer, rawText } from "../canonical.ts";
 import type { Event, Rejected } from "../event.ts";
@@ -90,7 +91,7 @@ export class Transformer {
         position,
         output: 0,
         rule: error instanceof RowError ? error.rule : "transform_error",
-        message: `the transform failed: ${errorText(error).slice(0, 500)}`,
+        message: say("transform-threw", { error: errorText(error).slice(0, 500) }),
         field: null,
         raw,
       });
@@ -166,7 +167,7 @@ export class Transformer {
         position,
         output,
         rule,
-        message: (error as Error).message,
+        message: verbatim((error as Error).message),
         field: error instanceof RowError ? error.field : null,
         raw: typeof raw === "string" ? raw : rawText(raw),
         ...(key === undefined ? {} : { key }),
@@ -207,7 +208,7 @@ export class Transformer {
         position: event.position,
         output: event.output,
         rule: "same_key",
-        message: `several outputs of this record have the key ${event.eventId.slice(0, 100)}`,
+        message: say("several-outputs", { key: event.eventId.slice(0, 100) }),
         field: null,
         raw,
         key: event.eventId,
@@ -280,7 +281,7 @@ function asRecords(output: ReturnType<TransformFunction>): SourceRecord[] {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw new RowError(
         "transform_output",
-        "a transform gives objects, a list of objects or null",
+        say("transform-output", {}),
       );
     }
   }

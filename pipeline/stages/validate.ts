@@ -1,5 +1,6 @@
+import { say } from "../../vocabulary/messages.ts";
 import { UNSTORABLE, unstorable } from "../canonical.ts";
-import { type Event, type PayloadCheck, rawOf, type Rejected } from "../event.ts";
+import { type Event, type PayloadCheck, rawOf, type Rejected, type Rejection } from "../event.ts";
 
 /** A btree index entry holds about 2,700 bytes; longer ids could not be indexed. */
 const MAX_EVENT_ID_BYTES = 2000;
@@ -48,7 +49,7 @@ export function validateBatch(
 function brokenRule(
   event: Event,
   { maxPayloadBytes, checks = [], typed = false }: ValidateOptions,
-): { rule: string; message: string; field?: string } | null {
+): Rejection & { field?: string } | null {
   const { eventType } = event;
   if (hasNul(eventType)) return UNSTORABLE.nul;
   const broken = typed ? null : brokenByText(event, maxPayloadBytes);
@@ -56,12 +57,12 @@ function brokenRule(
   if (eventType.length > MAX_EVENT_TYPE_LENGTH) {
     return {
       rule: "event_type_too_long",
-      message: `event_type has more than ${MAX_EVENT_TYPE_LENGTH} characters`,
+      message: say("type-too-long", { n: MAX_EVENT_TYPE_LENGTH }),
     };
   }
   if (event.version !== null) {
     if (event.version.length > MAX_VERSION_LENGTH || /^-?(NaN|Infinity)$/.test(event.version)) {
-      return { rule: "version_invalid", message: "version is not a number that can be stored" };
+      return { rule: "version_invalid", message: say("version-not-storable", {}) };
     }
   }
   // it is no row: nothing of it but key and version is stored
@@ -76,7 +77,7 @@ function brokenRule(
 function brokenByText(
   { text, eventId }: Event,
   maxPayloadBytes: number,
-): { rule: string; message: string } | null {
+): Rejection | null {
   const bad = text.includes("\\u") ? unstorable(text) : null;
   if (bad !== null) return UNSTORABLE[bad];
   if (hasNul(eventId)) return UNSTORABLE.nul;
@@ -84,9 +85,9 @@ function brokenByText(
 }
 
 /** The rule that a key breaks which is too long. */
-export function longKey(eventId: string): { rule: string; message: string } | null {
+export function longKey(eventId: string): Rejection | null {
   return isLonger(eventId, MAX_EVENT_ID_BYTES)
-    ? { rule: "key_too_long", message: `the key has more than ${MAX_EVENT_ID_BYTES} bytes` }
+    ? { rule: "key_too_long", message: say("key-too-long", { n: MAX_EVENT_ID_BYTES }) }
     : null;
 }
 
@@ -95,8 +96,8 @@ function hasNul(text: string): boolean {
 }
 
 /** The rule that a payload breaks which has more than so many bytes. */
-export function tooLarge(maxPayloadBytes: number): { rule: string; message: string } {
-  return { rule: "payload_too_large", message: `has more than ${maxPayloadBytes} bytes` };
+export function tooLarge(maxPayloadBytes: number): Rejection {
+  return { rule: "payload_too_large", message: say("payload-too-large", { n: maxPayloadBytes }) };
 }
 
 const encoder = new TextEncoder();

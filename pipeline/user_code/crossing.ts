@@ -1,3 +1,4 @@
+import { say, verbatim } from "../../vocabulary/messages.ts";
 import { MAX_DEPTH, rawText } from "../canonical.ts";
 import type { Event, Rejected, Rejection } from "../event.ts";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -80,7 +81,7 @@ function rejection(record: SourceRecord | Unreadable, position: number): Rejecte
     const { rule, message, raw, field } = record;
     return { position, output: 0, rule, message, field, raw };
   }
-  const message = `nested deeper than ${MAX_DEPTH} levels`;
+  const message = say("too-deep", { n: MAX_DEPTH });
   return { position, output: 0, rule: "not_storable", message, field: null, raw: rawText(record) };
 }
 
@@ -229,7 +230,7 @@ export function unpackEvents(
       position: start + index,
       output: number,
       rule: asText(rule, "a rule").slice(0, 100),
-      message: asText(message, "a message").slice(0, 1000),
+      message: verbatim(asText(message, "a message").slice(0, 1000)),
       field: field === null ? null : asText(field, "a field"),
       raw: rawText(records[index] as SourceRecord),
       ...(key === undefined ? {} : { key: asText(key, "a key") }),
@@ -242,7 +243,7 @@ export function unpackEvents(
     const { rule, message } = asObject(refusal, "a refusal");
     event.refused = {
       rule: asText(rule, "a rule").slice(0, 200),
-      message: asText(message, "a message").slice(0, 1000),
+      message: verbatim(asText(message, "a message").slice(0, 1000)),
     };
   }
   rejected.push(...excluded);

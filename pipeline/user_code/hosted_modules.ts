@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import type { z } from "zod";
 import type { PayloadCheck, Rejection } from "../event.ts";
 import type { MappingConf } from "../mapping.ts";
@@ -64,7 +65,7 @@ export class HostedTransform {
 }
 
 /** Stands where a record is not for the module. */
-const UNREADABLE = new Unreadable("not for the module", "", "");
+const UNREADABLE = new Unreadable("not for the module", verbatim(""), "");
 
 /** A check of payloads by a zod schema. */
 export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
@@ -75,7 +76,7 @@ export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
     const at = issue.path.map(String).join(".");
     return {
       rule: `payload_schema:${issue.code}`,
-      message: at ? `${at}: ${issue.message}` : issue.message,
+      message: verbatim(at ? `${at}: ${issue.message}` : issue.message),
     };
   };
 }

@@ -1,3 +1,4 @@
+import { say } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { parseJson } from "../sources/json_text.ts";
 import type { Json, RecordBatch, SourceRecord } from "../sources/source.ts";
@@ -164,11 +165,15 @@ export class SourceClient {
     return values.map((value, i): SourceRecord | Unreadable => {
       const [rule, message] = wrong.get(i) ?? [];
       if (rule !== undefined) {
-        return new Unreadable(rule.slice(0, 100), `module ${this.#line.module}: ${message}`, "");
+        return new Unreadable(
+          rule.slice(0, 100),
+          say("module-rejects", { module: this.#line.module, what: message! }),
+          "",
+        );
       }
       if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
       const raw = JSON.stringify(value)?.slice(0, RAW_LIMIT) ?? "";
-      return new Unreadable("not_an_object", "a record must be an object", raw);
+      return new Unreadable("not_an_object", say("not-an-object", {}), raw);
     });
   }
 

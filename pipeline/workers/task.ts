@@ -1,3 +1,4 @@
+import type { Message } from "../../vocabulary/messages.ts";
 import type { ValidationResult } from "../expectations/expectations.ts";
 import type { ForeignRows, KeysOfFiles } from "../../store/event_keys.ts";
 import type { Comparison } from "../stages/resolve.ts";
@@ -108,7 +109,7 @@ export interface ChunkDecision {
 export interface AtOnce {
   decisions: ChunkDecision[];
   /** What the user is told. */
-  warnings: string[];
+  warnings: Message[];
   /** Whether the run has ended with it; false for a dry run. */
   ended: boolean;
 }

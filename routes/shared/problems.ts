@@ -1,3 +1,4 @@
+import { wantsSpanish } from "./language.ts";
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
@@ -105,13 +106,6 @@ export function problemResponse(c: Context, error: unknown, log: Log): Response 
       vary: "Accept-Language",
     },
   );
-}
-
-/** Whether Spanish is asked for before English (RFC 9110, "Accept-Language"); browsers sort by preference. */
-export function wantsSpanish(c: Context): boolean {
-  const asked = (c.req.header("accept-language") ?? "").slice(0, 500).toLowerCase().split(",")
-    .map((part) => part.trim());
-  return asked.find((part) => /^(?:en|es)\b/.test(part))?.startsWith("es") ?? false;
 }
 
 /** RFC 6750: what is wrong with the token, where there was one. */

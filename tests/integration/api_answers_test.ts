@@ -315,6 +315,38 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     const [tag, title] = await ask(language);
     assert.deepEqual([tag, title], ["en", "Unknown parameter"]);
   }
+  // reasons of rejected records, warnings and the error of a run
+  const csv = 'id,id_type\n1\n2,x\n3,"y';
+  const run = await (await engine.request(
+    "/api/etl/run?wait=true&key=id",
+    { method: "POST", headers: { "content-type": "text/csv" }, body: csv },
+  )).json();
+  const get = async (path: string) =>
+    await (await engine.request(path, { headers: { "accept-language": "es" } })).json();
+  const { items } = await get(`/api/etl/runs/${run.run_id}/quarantine`);
+  assert.deepEqual(
+    items.map(({ message }: { message: string }) => message.replace(/^.* de [^:]*: /, "")),
+    ["1 campo; la cabecera tiene 2", "un campo entre comillas no se cierra"],
+  );
+  const preview = await engine.request("/api/etl/preview", {
+    method: "POST",
+    headers: { "content-type": "application/json", "accept-language": "es" },
+    body: JSON.stringify({
+      exclude: ["nobody"],
+      source: { type: "inline", key: "id", records: [{ id: 1 }, { no_id: 2 }] },
+    }),
+  });
+  const { rejected, warnings } = await preview.json();
+  assert.equal(preview.headers.get("content-language"), "es");
+  assert.match(rejected[0].message, /^el campo clave id falta o es nulo/);
+  assert.match(warnings[0], /^Ningún registro tiene nobody/);
+  const inline = await (await engine.request("/api/etl/run?wait=true", {
+    method: "POST",
+    headers: { "content-type": "application/json", "accept-language": "es" },
+    body: '{"source": {"type": "inline", "key": "id", "records": [{"id": 1}, {"id": 1, "id": 2}]}}',
+  })).json();
+  assert.match(inline.warnings[0], /^El cuerpo tiene el nombre "id" dos veces/);
+  assert.equal((await get(`/api/etl/runs/${run.run_id}`)).error.title, "Ratio bajo");
   const explained = await engine.request("/api/problems/disk-full", {
     headers: { "accept-language": "es" },
   });

@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import assert from "node:assert/strict";
 import { connect } from "../../store/pg.ts";
 import { cancelRun, finishRun, planChunks, startRun } from "../../store/runs.ts";
@@ -69,7 +70,7 @@ Deno.test("a run keeps the warnings of its plan and those of its end", async (t)
   await planChunks(sql, run, { pin: {}, slices: [], warnings: ["of the plan"] });
   // another attempt finds the same
   await planChunks(sql, run, { pin: {}, slices: [], warnings: ["of the plan"] });
-  await finishRun(sql, run, { state: "succeeded", stages: [], warnings: ["of the end"] });
+  await finishRun(sql, run, { state: "succeeded", stages: [], warnings: [verbatim("of the end")] });
   const shown = await (await engine.request(`/api/etl/runs/${run_id}`)).json();
   assert.deepEqual(shown.warnings, ["of the plan", "of the end"]);
 });

@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Event, Rejected } from "../../pipeline/event.ts";
@@ -320,7 +321,7 @@ Deno.test("RejectedRows holds few in memory, many in a file, and gives all of th
     position: i,
     output: 0,
     rule: "r",
-    message: "not\t\u0000 \u{1f600}",
+    message: verbatim("not\t\u0000 \u{1f600}"),
     field: null,
     raw: `${i}\u{1f600}`.repeat(6_000),
     raw_bytes: new Uint8Array([0, 255]),

@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { Transformer, type TransformFunction } from "../../pipeline/stages/transform.ts";
@@ -41,12 +42,12 @@ Deno.test("transform: the fingerprint is the SHA-256 of the event's canonical JS
 
 Deno.test("transform: a record that could not be read is rejected where it stood", () => {
   const { rejected, events } = transformer().batch(
-    [{ id: 1 }, new Unreadable("json_syntax", "line 2", '{"a'), { id: 2 }],
+    [{ id: 1 }, new Unreadable("json_syntax", verbatim("line 2"), '{"a'), { id: 2 }],
     10,
   );
   assert.deepEqual(events.map(({ position }) => position), [10, 12]);
   const { position, rule, message, raw } = rejected[0]!;
-  assert.deepEqual([position, rule, message, raw], [11, "json_syntax", "line 2", '{"a']);
+  assert.deepEqual([position, rule, message, raw], [11, "json_syntax", verbatim("line 2"), '{"a']);
 });
 
 Deno.test("transform: null, undefined and an empty list drop a record; several outputs are extra", () => {

@@ -1,3 +1,4 @@
+import { verbatim } from "../../vocabulary/messages.ts";
 import assert from "node:assert/strict";
 import { validateBatch } from "../../pipeline/stages/validate.ts";
 import { Transformer } from "../../pipeline/stages/transform.ts";
@@ -73,7 +74,7 @@ Deno.test("validate: a further check of the payload rejects with its own rule an
   ], 0);
   const { valid, rejected } = validateBatch(events, {
     maxPayloadBytes: 1000,
-    checks: [({ id }) => id === 1 ? { rule: "odd", message: "is odd" } : null],
+    checks: [({ id }) => id === 1 ? { rule: "odd", message: verbatim("is odd") } : null],
   });
   assert.deepEqual(valid.map(({ eventId }) => eventId), ["2"]);
   assert.deepEqual(rejected, [

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { basename } from "node:path";
 import { Problem } from "../../../vocabulary/problem.ts";
 import {
@@ -95,8 +96,7 @@ async function planHttpSource(conf: HttpConf, options: PlanFilesOptions): Promis
   const plan = await planFiles([raw], conf, options);
   const warnings = open_ended && !truncated
     ? [
-      `${raw.label}: the server tells neither the length of its answer nor where it ends; ` +
-      "if its connection broke, records at the end are missing.",
+      say("open-ended", { file: raw.label }),
     ]
     : [];
   return { ...plan, pin: preview ? {} : pin, warnings: [...warnings, ...plan.warnings] };

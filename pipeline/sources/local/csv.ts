@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import {
   cellsJson,
   cellsRecord,
@@ -214,16 +215,10 @@ function parseBytes(piece: Piece, i: number, table: Table): SourceRecord | Unrea
   return parseText(text, piece, i, table);
 }
 
-const FAULTS: Record<CsvFault, [rule: string, message: string]> = {
-  unclosed: ["csv_quotes", "a quoted field is not closed"],
-  after_quote: [
-    "csv_quotes",
-    'there is text after the closing quote of a field; write a quote inside a field as ""',
-  ],
-  bare_cr: [
-    "csv_line_end",
-    "a CR outside quotes, which ends no line here; convert the file to LF or CRLF line ends, or quote the field",
-  ],
+const FAULTS: Record<CsvFault, [rule: string, message: Message]> = {
+  unclosed: ["csv_quotes", say("csv-unclosed", {})],
+  after_quote: ["csv_quotes", say("csv-after-quote", {})],
+  bare_cr: ["csv_line_end", say("csv-bare-cr", {})],
 };
 
 function parseText(
@@ -236,20 +231,20 @@ function parseText(
   // files that were joined bring their marks along
   const joined = text.charCodeAt(0) === 0xfeff;
   const fields = splitRecord(joined ? text.slice(1) : text, layout);
-  const reject = (rule: string, message: string, field: string | null = null) => {
+  const reject = (rule: string, message: Message, field: string | null = null) => {
     const raw = recordBytes(piece.bytes, piece.ends, i);
     return unreadable(rule, message, { at: positionOf(piece, i, table), raw, field });
   };
   if (typeof fields === "string") return reject(...FAULTS[fields]);
   if (fields.length !== names.length) {
-    const count = fields.length === 1 ? "1 field" : `${fields.length} fields`;
-    return reject("csv_columns", `${count}, the header has ${names.length}`);
+    const [n, columns] = [fields.length, names.length];
+    return reject(
+      "csv_columns",
+      n === 1 ? say("one-field", { columns }) : say("fields-differ", { n, columns }),
+    );
   }
   if (table.named && fields[0]!.trim() === names[0] && isHeader(fields, names)) {
-    return reject(
-      "csv_header_repeated",
-      "the header again: were files joined? Remove it, or load the files by a glob",
-    );
+    return reject("csv_header_repeated", say("header-again", {}));
   }
   try {
     return cellsRecord(names, fields, table);

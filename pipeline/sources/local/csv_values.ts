@@ -1,9 +1,10 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { MAX_NUMBER_DIGITS, setDigits } from "../../numbers.ts";
 import type { SourceRecord } from "../source.ts";
 
 /** A cell that is not what its column is declared to be: its record goes to the quarantine. */
 export class CellFault extends Error {
-  constructor(readonly rule: string, readonly field: string, message: string) {
+  constructor(readonly rule: string, readonly field: string, override readonly message: Message) {
     super(message);
   }
 }
@@ -41,8 +42,7 @@ export function setNumber(record: SourceRecord, name: string, text: string): voi
     throw new CellFault(
       "number_digits",
       name,
-      `a number of ${text.length} characters in ${name}; the limit is ${MAX_NUMBER_DIGITS}: ` +
-        'declare the column as text in source.columns to load it: {"…": "text"}',
+      say("number-digits", { n: text.length, field: name, limit: MAX_NUMBER_DIGITS }),
     );
   }
   const value = Number(text);

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { parsePath } from "../../field_path.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import { DocumentError, JsonArrayFinder, type TokenKind } from "./json_array_finder.ts";
@@ -20,7 +21,7 @@ export interface FlattenOptions {
   maxRecords?: number | undefined;
   /** The source is only a beginning: its end is no error. */
   truncated?: boolean;
-  onWarning?: (warning: string) => void;
+  onWarning?: (warning: Message) => void;
 }
 
 /**
@@ -67,10 +68,7 @@ export async function* jsonArrayToNdjson(
   }
   if (finder.objectArrays.size > 0) {
     const paths = [...finder.objectArrays].map((path) => `"${path}"`).join(", ");
-    options.onWarning?.(
-      `${label}: read as one record, since the document is one object. ` +
-        `If the records are in an array of it, set source.records_path: ${paths}.`,
-    );
+    options.onWarning?.(say("read-as-one", { file: label, paths }));
   }
 }
 

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { losesDigits, NumberRangeError, parseJson } from "../json_text.ts";
 import { mayRepeatNames, repeatedName } from "../repeated_names.ts";
 import {
@@ -271,7 +272,7 @@ function isRecord(value: Json): value is SourceRecord {
 
 function notAnObject(raw: string, value: Json, at: Position): Unreadable {
   const kind = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
-  return unreadable("not_an_object", `a record must be a JSON object, this is ${kind}`, {
+  return unreadable("not_an_object", say("not-this-kind", { kind }), {
     at,
     raw,
   });
@@ -282,11 +283,12 @@ function syntaxError(raw: string, error: unknown, at: Position): Unreadable {
     return unreadable("number_range", error.message, { at, raw });
   }
   const message = error instanceof Error ? error.message : String(error);
-  return unreadable("json_syntax", message.replace(/ \(line 1 column \d+\)$/, ""), { at, raw });
+  const what = say("json-syntax", { error: message.replace(/ \(line 1 column \d+\)$/, "") });
+  return unreadable("json_syntax", what, { at, raw });
 }
 
 export function notUtf8(raw: Uint8Array, at: Position): Unreadable {
-  return unreadable("encoding", "not valid UTF-8; set source.encoding if it is another one", {
+  return unreadable("encoding", say("not-utf8", {}), {
     at,
     raw,
   });
@@ -298,6 +300,6 @@ export function tooLong(
   at: Position,
   maxRecordBytes: number,
 ): Unreadable {
-  const what = `a record of ${length} bytes; the limit is ${maxRecordBytes}`;
+  const what = say("record-too-long", { n: length, limit: maxRecordBytes });
   return unreadable("record_too_long", what, { at, raw: head.subarray(0, 4_096) });
 }

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import {
   type AsyncBuffer,
   type ColumnMetaData,
@@ -193,10 +194,11 @@ function rowOf(
   }
   if (wrong === undefined) return record;
   const { name, error } = wrong;
-  const where = `row ${place.row + 1} of ${place.label}: column "${name}"`;
+  const { label: file, row } = place;
+  const what = say("row-of-file", { n: row + 1, file, column: name, what: error.message });
   // there is no text of the row: the columns that can be shown stand for it
   const raw = new Canonicalizer().text(record).slice(0, RAW_LIMIT);
-  return new Unreadable(error.rule, `${where}: ${error.message}`, raw, name);
+  return new Unreadable(error.rule, what, raw, name);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { SchemaElement, SchemaTree } from "hyparquet";
 import { ExactNumber, exactNumber, listOf, put } from "../../numbers.ts";
@@ -12,7 +13,7 @@ export type Convert = (value: unknown) => Json | ExactNumber;
 export class ValueError extends Error {
   override readonly name = "ValueError";
   readonly rule: string;
-  constructor(rule: string, message: string) {
+  constructor(rule: string, override readonly message: Message) {
     super(message);
     this.rule = rule;
   }
@@ -20,7 +21,7 @@ export class ValueError extends Error {
 
 /** Stands for text that is not what its column says, until its record is made. */
 class BadText {
-  constructor(readonly rule: string, readonly message: string) {}
+  constructor(readonly rule: string, readonly message: Message) {}
 }
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -33,7 +34,7 @@ export const LOSSLESS_PARSERS = {
     try {
       return strict.decode(bytes);
     } catch {
-      return new BadText("encoding", "a text that is not valid UTF-8");
+      return new BadText("encoding", say("bad-utf8", {}));
     }
   },
   jsonFromBytes(bytes: Uint8Array | undefined): unknown {
@@ -41,7 +42,7 @@ export const LOSSLESS_PARSERS = {
     try {
       return parseJson(strict.decode(bytes));
     } catch {
-      return new BadText("json_syntax", "a JSON value that is not valid");
+      return new BadText("json_syntax", say("bad-json", {}));
     }
   },
 };
@@ -192,7 +193,7 @@ function fromEntries(entries: [string, Json][]): SourceRecord {
 
 function nothing(value: unknown): null {
   if (value === null || value === undefined) return null;
-  throw new ValueError("parquet_value", `a value of an unexpected kind (${typeof value})`);
+  throw new ValueError("parquet_value", say("parquet-kind", { kind: typeof value }));
 }
 
 function leaf(element: SchemaElement): Convert {

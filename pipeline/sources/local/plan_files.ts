@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import {
   type Plan,
@@ -59,8 +60,7 @@ export async function planFiles(
     await planOne(prepared, { packer, ctx, quote: conf.quote });
     if (prepared.beginning && packer.records === before) {
       prepared.warnings.push(
-        `${prepared.input.label}: no record ends in the first ${PREVIEW_BYTES} bytes, which are all that a ` +
-          "preview reads of this file. A run reads it whole.",
+        say("preview-too-short", { file: prepared.input.label, n: PREVIEW_BYTES }),
       );
     }
   };
@@ -95,7 +95,7 @@ export async function planFiles(
 }
 
 /** Declarations that say nothing, since no file has such a column. */
-function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf): string[] {
+function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf): Message[] {
   const there = new Set<string>();
   for (const input of inputs) {
     if (!("head" in input)) return [];
@@ -103,7 +103,7 @@ function missingColumns(inputs: (PreparedInput | CsvInput)[], conf: ColumnsConf)
   }
   if (there.size === 0) return [];
   return Object.keys(conf.columns ?? {}).filter((name) => !there.has(name))
-    .map((name) => `source.columns declares ${name}, which is the name of no column.`);
+    .map((name) => say("no-such-column", { column: name }));
 }
 
 /** Whether all parts of these slices are below one root. */
@@ -174,20 +174,15 @@ async function planOne(
   const { input } = prepared;
   if ("head" in prepared) {
     if (prepared.head === undefined) {
-      prepared.warnings.push(`${input.label}: the file is empty.`);
+      prepared.warnings.push(say("file-empty", { file: input.label }));
       return;
     }
     if (prepared.head.looksQuoted && quote === undefined) {
-      prepared.warnings.push(
-        `${input.label}: fields are in quotes, which TSV does not have, so the quotes are kept. ` +
-          'To remove them, set source.quote to "\\"".',
-      );
+      prepared.warnings.push(say("tsv-quotes", { file: input.label }));
     }
     if (prepared.head.start >= input.size) {
-      const shown = prepared.head.names.slice(0, 3).join(", ").slice(0, 100);
-      prepared.warnings.push(
-        `${input.label}: a header (${shown}…) and no records. If that is wrong, look at source.format and source.header.`,
-      );
+      const names = prepared.head.names.slice(0, 3).join(", ").slice(0, 100);
+      prepared.warnings.push(say("header-alone", { file: input.label, names }));
     }
     const cut = await csvCut(prepared, prepared.head);
     await planText(input, cut, { packer, context: ctx });

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { ColumnsConf } from "../columns.ts";
 import type { PlanContext } from "../source.ts";
@@ -53,7 +54,7 @@ export interface PreparedInput {
   input: InputFile;
   /** JSON documents and Arrow tables have become NDJSON. */
   format: Exclude<DataFormat, "json" | "arrow">;
-  warnings: string[];
+  warnings: Message[];
   /** There may be more than was read, since a preview reads the beginning of a compressed or fetched text. */
   beginning: boolean;
 }
@@ -106,7 +107,7 @@ export async function prepareInput(
   let head = await firstBytes(unpacked());
   const binary = isParquet(head) || isArrow(head) || conf.format === "parquet" ||
     conf.format === "arrow";
-  const warnings: string[] = [];
+  const warnings: Message[] = [];
   let beginning = truncated;
   const encoding = binary ? "utf-8" : encodingOf(raw, { conf, head, warnings });
   const transcode = encoding !== "utf-8";
@@ -129,7 +130,7 @@ export async function prepareInput(
     recordsPath: conf.records_path,
   };
   if (isEmpty(head) && !isSeparated(hints)) {
-    warnings.push(`${raw.label}: the file is empty.`);
+    warnings.push(say("file-empty", { file: raw.label }));
     return { input, format: "ndjson", warnings, beginning };
   }
   const format = detectFormat(head, hints);
@@ -158,7 +159,7 @@ export async function prepareInput(
   if (format !== "json") {
     const asLines = format === "ndjson" && conf.format === undefined && /json$/i.test(raw.name) &&
       !/nd\.?json$|ldjson$/i.test(raw.name);
-    if (asLines) warnings.push(`${raw.label}: read as NDJSON, one object a line.`);
+    if (asLines) warnings.push(say("read-as-ndjson", { file: raw.label }));
     return { input, format, warnings, beginning };
   }
   const recordsPath = conf.records_path ?? "";
@@ -220,7 +221,7 @@ function compressionOf(head: Uint8Array): Compression | undefined {
 interface EncodingHints {
   conf: ParsingConf;
   head: Uint8Array;
-  warnings: string[];
+  warnings: Message[];
 }
 
 /** The encoding of text as TextDecoder calls it: the conf's, else by its mark, else the server's, else UTF-8. */
@@ -249,9 +250,7 @@ function encodingOf(raw: RawFile, { conf, head, warnings }: EncodingHints): stri
   }
   const encoding = textEncoding(head, { declared, label });
   if (encoding !== "utf-8") {
-    warnings.push(
-      `${label}: read as ${charset}, from its Content-Type; source.encoding overrides it.`,
-    );
+    warnings.push(say("read-as-charset", { file: label, charset }));
   }
   return encoding;
 }

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { Buffer } from "node:buffer";
 import type { Connection as CallbackConnection } from "mysql2";
 import mysql from "mysql2/promise";
@@ -488,12 +489,16 @@ function recordOf(
       try {
         put(record, name, parseJsonExactly(text));
       } catch (error) {
-        const what = `${config.table}: ${name} is not JSON (${(error as Error).message})`;
+        const what = say("column-not-json", {
+          table: config.table,
+          column: name,
+          error: (error as Error).message,
+        });
         return new Unreadable("json_syntax", what, rawOf(row, columns), name);
       }
     } else if (type === "timestamp" || type === "datetime" || type === "date") {
       if (/^\d{4}-00|^\d{4}-\d\d-00/.test(text)) {
-        const what = `${config.table}: ${name} is ${text}, which is not a date`;
+        const what = say("zero-date", { table: config.table, column: name, value: text });
         return new Unreadable("zero_date", what, rawOf(row, columns), name);
       }
       // the session is in UTC; a datetime has no zone

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ModuleConf } from "../schema.ts";
@@ -100,12 +101,7 @@ async function planModule(conf: ModuleConf, ctx: PlanContext): Promise<Plan> {
       }
       : {}),
   };
-  const warnings = repeatable ? [] : [
-    `the source module ${
-      moduleOf(conf)
-    } cannot read a slice twice: after a failure it reads at least ` +
-    "once, and what has a key is stored once",
-  ];
+  const warnings = repeatable ? [] : [say("not-repeatable", { module: moduleOf(conf) })];
   return { pin, slices, warnings };
 }
 

@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import type { PostgresConf } from "../schema.ts";
@@ -88,7 +89,7 @@ export interface PinnedCursor {
   bounds: CursorBounds;
   /** The oldest transaction that was open when the bounds were read (`exact`); else null. */
   snapshot: string | null;
-  warnings: string[];
+  warnings: Message[];
 }
 
 /** Pins the bounds of an incremental source, in the transaction that plans its slices. */
@@ -125,7 +126,7 @@ export async function pinCursor(
   };
   if (stored !== undefined) {
     const why = await unusable(client, { kind, type, mode, stored, now, snapshot });
-    if (why !== null) warnings.push(`Everything is read once: ${why}.`);
+    if (why !== null) warnings.push(say("all-read-once", { why }));
     else if (mode === "exact") {
       bounds.lower = stored.position;
       bounds.since_xid = stored.snapshot;
@@ -185,7 +186,7 @@ async function strayRows(
   client: Client,
   conf: PostgresConf & { cursor: string },
   { kind, name, now }: { kind: CursorKind; name: string; now: string },
-): Promise<string[]> {
+): Promise<Message[]> {
   if (kind.passes === "true") return [];
   const { rows: [row] } = await client.query<{ value: string; record: string; count: string }>(
     `select ${name}::text as value, left(to_jsonb(source_rows)::text, 200) as record, count(*) over () as count
@@ -197,12 +198,12 @@ async function strayRows(
   if (row === undefined) return [];
   const count = Number(row.count);
   return [
-    `${
-      count === 1 ? "1 row has" : `${count} rows have`
-    } a value in ${conf.cursor} that is no position ` +
-    `(${row.value}: infinite, in the future, or no number), and ${
-      count === 1 ? "is" : "are"
-    } read by every run: ${row.record}`,
+    say("stray-rows", {
+      who: count === 1 ? say("one-row-has", {}) : say("rows-have", { n: count }),
+      column: conf.cursor,
+      value: row.value,
+      row: row.record,
+    }),
   ];
 }
 
@@ -217,7 +218,7 @@ async function unusable(
     now: string;
     snapshot: string;
   },
-): Promise<string | null> {
+): Promise<Message | null> {
   const cast = castOf(type);
   try {
     await client.query("savepoint etl_position");
@@ -227,19 +228,19 @@ async function unusable(
       [stored.position, now],
     );
     if (!rows[0]!.fits) {
-      return `the stored position ${stored.position} is infinite or in the future`;
+      return say("position-future", { position: stored.position });
     }
   } catch {
     await client.query("rollback to savepoint etl_position");
-    return `the stored position ${stored.position} is not of type ${type}`;
+    return say("position-type", { position: stored.position, type });
   }
   if (mode === "window") return null;
   if (stored.snapshot === null) {
-    return "no earlier run has noted which transactions were open (mode exact)";
+    return say("no-snapshot", {});
   }
   // numbers of transactions start anew in a database that was restored or moved
   if (BigInt(stored.snapshot) > BigInt(snapshot)) {
-    return "the transaction ids of the database start again, as after a restore";
+    return say("xids-start-again", {});
   }
   return null;
 }

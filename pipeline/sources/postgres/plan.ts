@@ -1,3 +1,4 @@
+import { type Message, say } from "../../../vocabulary/messages.ts";
 import { type Plain, type Plan, type PlanContext, refuseManySlices } from "../source.ts";
 import { type Client, quoteIdent } from "../../../store/pg.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -37,7 +38,7 @@ function fromPin(pin: Plain): Plan {
     pin,
     slices: pin.slices as Plain[],
     records: pin.records as number,
-    warnings: pin.warnings as string[],
+    warnings: pin.warnings as Message[],
   };
 }
 
@@ -60,10 +61,7 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
   if (cursor !== undefined && cursor.lower !== null) {
     const nulls = await countNulls(client, conf, cursor.column);
     if (nulls > 0) {
-      warnings.push(
-        `${nulls} rows have no value in the cursor column ${cursor.column} and are not read; ` +
-          "a run with full_refresh reads them.",
-      );
+      warnings.push(say("rows-without-cursor", { n: nulls, column: cursor.column }));
     }
   }
   let position = cursor?.upper ?? ctx.cursorPosition?.position ?? null;
@@ -71,7 +69,7 @@ async function planNow(client: Client, conf: PostgresConf, ctx: PlanContext): Pr
   if (cursor !== undefined && capped) {
     position = ctx.cursorPosition?.position ?? null;
     snapshot = ctx.cursorPosition?.snapshot ?? null;
-    warnings.push("batch_size left rows out, so the cursor stays where it is.");
+    warnings.push(say("batch-cut", {}));
   }
   const records = bounds.at(-1)?.rows ?? 0;
   const pin: Plain = {

@@ -1,3 +1,4 @@
+import { say } from "../../../vocabulary/messages.ts";
 import { type Client, firstRowsOf, quoteIdent } from "../../../store/pg.ts";
 import { put } from "../../numbers.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
@@ -210,6 +211,10 @@ function toRecord(
     const raw = JSON.stringify(
       Object.fromEntries(columns.map(({ name }, i) => [name, row[i]])),
     ).slice(0, RAW_LIMIT);
-    return new Unreadable(rule, `a row of ${describeSource(conf)}: ${error.message}`, raw);
+    return new Unreadable(
+      rule,
+      say("row-of", { what: describeSource(conf), error: error.message }),
+      raw,
+    );
   }
 }
