@@ -7,7 +7,7 @@ import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import { type ApiError, call } from "./lib/api.ts";
-import { parseExact } from "./lib/exact_json.ts";
+import { parseExact } from "../vocabulary/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import {

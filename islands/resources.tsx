@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
-import { parseExact } from "./lib/exact_json.ts";
+import { parseExact } from "../vocabulary/exact_json.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
@@ -39,7 +39,7 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
   const offline = t("error.network");
 
   const reload = async () =>
-    setItems((await call<{ items: Row[] }>(`/etl/data/${kind}`, { offline })).items);
+    setItems((await call<{ items: Row[] }>(`/etl/data/${kind}`, { offline, exact: true })).items);
   const attempt = async (action: () => Promise<string | null>) => {
     setBusy(true);
     try {

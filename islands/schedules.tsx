@@ -12,7 +12,7 @@ import type { MessageKey } from "./i18n/en.ts";
 import type { ComponentChildren } from "preact";
 import type { FieldError } from "../vocabulary/problem.ts";
 import { passedConf } from "./form/draft.ts";
-import { parseExact } from "./lib/exact_json.ts";
+import { parseExact } from "../vocabulary/exact_json.ts";
 
 /** A schedule as the page shows it: its expression also in the viewer's language. */
 export interface ScheduleView extends ScheduleRow {

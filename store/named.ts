@@ -1,3 +1,4 @@
+import { parseExact } from "../vocabulary/exact_json.ts";
 import type { Sql } from "./database.ts";
 
 /** A table of things that people name, save, change and remove. */
@@ -34,6 +35,7 @@ export const POOLS: NamedTable = {
   json: [],
 };
 
+/** A row whose numbers JSON.stringify writes with the digits that they have in the database. */
 export type NamedRow = Record<string, unknown>;
 
 function rowJson(sql: Sql, { key, columns }: NamedTable) {
@@ -43,10 +45,10 @@ function rowJson(sql: Sql, { key, columns }: NamedTable) {
 
 /** All rows, by name. */
 export async function listNamed(sql: Sql, table: NamedTable): Promise<NamedRow[]> {
-  const rows = await sql<{ row: NamedRow }[]>`
-    select ${rowJson(sql, table)} as row from ${sql(table.schema)}.${sql(table.table)} as t
+  const rows = await sql<{ row: string }[]>`
+    select ${rowJson(sql, table)}::text as row from ${sql(table.schema)}.${sql(table.table)} as t
     order by ${sql(table.key)}`;
-  return rows.map(({ row }) => row);
+  return rows.map(({ row }) => parseExact(row) as NamedRow);
 }
 
 export async function getNamed(
@@ -54,10 +56,10 @@ export async function getNamed(
   table: NamedTable,
   name: string,
 ): Promise<NamedRow | null> {
-  const [found] = await sql<{ row: NamedRow }[]>`
-    select ${rowJson(sql, table)} as row from ${sql(table.schema)}.${sql(table.table)} as t
+  const [found] = await sql<{ row: string }[]>`
+    select ${rowJson(sql, table)}::text as row from ${sql(table.schema)}.${sql(table.table)} as t
     where ${sql(table.key)} = ${name}`;
-  return found?.row ?? null;
+  return found === undefined ? null : parseExact(found.row) as NamedRow;
 }
 
 /** Creates or replaces a row and audits who did it; answers whether it is new. */

@@ -1,4 +1,4 @@
-import { parseExact } from "../lib/exact_json.ts";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 
 /** The part of JSON Schema that the run parameters use. */
 export interface JsonSchema {

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import { parseExact } from "../lib/exact_json.ts";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import type { Conf, FormValues } from "./conf.ts";
 
 /** What the form holds, by path. */

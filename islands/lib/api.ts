@@ -20,6 +20,8 @@ export interface CallOptions {
   body?: unknown;
   /** Whether the answer is given as text; default: as the value of its JSON. */
   asText?: boolean;
+  /** Whether numbers keep the digits that a double has not (parseExact); default false. */
+  exact?: boolean;
   /** Sent as it is, with the media type `type`, instead. */
   data?: Blob;
   type?: string;
@@ -30,7 +32,8 @@ export interface CallOptions {
 
 /** Calls the API. Throws an ApiError with what the server says, or that it does not answer. */
 export async function call<T>(url: string, options: CallOptions): Promise<T> {
-  const { method = "GET", body, data, type, headers = {}, offline, asText = false } = options;
+  const { method = "GET", body, data, type, headers = {}, offline, asText = false, exact = false } =
+    options;
   let response: Response;
   try {
     response = await fetch(at(url), {
@@ -50,6 +53,7 @@ export async function call<T>(url: string, options: CallOptions): Promise<T> {
     throw new ApiError(offline);
   }
   if (response.ok && asText) return await response.text() as T;
+  if (response.ok && exact) return parseExact(await response.text()) as T;
   if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   const problem = await response.json().catch(() => null) as ProblemDetails | null;
   throw new ApiError(problem?.detail ?? `${offline} (${response.status})`, {

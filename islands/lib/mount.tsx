@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import type { Messages } from "../i18n/en.ts";
 import type { Role } from "../../vocabulary/words.ts";
 import type { Lang } from "./locale.ts";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import "./addresses.ts";
 import { LocaleProvider, ViewerContext } from "./context.tsx";
 
@@ -40,7 +41,7 @@ async function hydrateAll<P extends object>(
     origin: dataset.origin!,
   };
   for (const element of document.querySelectorAll(`[data-island="${name}"]`)) {
-    const props = JSON.parse(element.nextElementSibling!.textContent!) as P;
+    const props = parseExact(element.nextElementSibling!.textContent!) as P;
     hydrate(
       <LocaleProvider settings={settings} now={Number(dataset.now)}>
         <ViewerContext.Provider value={viewer}>

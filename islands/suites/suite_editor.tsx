@@ -5,7 +5,7 @@ import type { ColumnProposal } from "../../store/datasets.ts";
 import type { Declared } from "../datasets/columns_editor.tsx";
 import { type ApiError, call } from "../lib/api.ts";
 import { focusAddAfter } from "../lib/focus.ts";
-import { parseExact } from "../lib/exact_json.ts";
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice } from "../ui/elements.tsx";
 import { Result } from "../ui/expectation.tsx";

@@ -36,6 +36,18 @@ Deno.test({
       await page.getByRole("button", { name: "New variable" }).click();
       await fill(page, { Name: "etl_improved__batch_size", Value: "77" });
       await rows(page).getByText("77").waitFor();
+      // an editor that is opened and saved changes no digit, in the page as it came and as it was read again
+      const digits = "[12345678901234567890,0.1000000000000000055]";
+      await page.getByRole("button", { name: "New variable" }).click();
+      await fill(page, { Name: "exact", Value: digits });
+      await rows(page).getByText(digits).waitFor();
+      for (const _ of ["as it came", "as it was read again"]) {
+        await page.getByRole("button", { name: "Change exact" }).click();
+        await fill(page, {});
+        await page.getByText("exact is saved.").waitFor();
+        assert.equal(await rows(page).getByText(digits).count(), 1);
+        await page.reload();
+      }
     });
     const id = await site.run({});
     const run = await site.api<{ params: Record<string, { value: unknown }> }>(

@@ -295,7 +295,7 @@ Deno.test("the page of alerts says for each kind what to do, in the reader's lan
 });
 
 Deno.test("whoever asks for Spanish before English is told in Spanish what is wrong", async (t) => {
-  await using engine = await startEngine(t, { workers: 1 });
+  await using engine = await startEngine(t, { workers: 1, queue: true });
   const ask = async (language: string) => {
     const response = await engine.request("/api/etl/run", {
       method: "POST",
@@ -316,7 +316,7 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     assert.deepEqual([tag, title], ["en", "Unknown parameter"]);
   }
   // reasons of rejected records, warnings and the error of a run
-  const csv = 'id,id_type\n1\n2,x\n3,"y';
+  const csv = "id,id_type\n1\nid,id_type\n3,y\n";
   const run = await (await engine.request(
     "/api/etl/run?wait=true&key=id",
     { method: "POST", headers: { "content-type": "text/csv" }, body: csv },
@@ -326,7 +326,10 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
   const { items } = await get(`/api/etl/runs/${run.run_id}/quarantine`);
   assert.deepEqual(
     items.map(({ message }: { message: string }) => message.replace(/^.* de [^:]*: /, "")),
-    ["1 campo; la cabecera tiene 2", "un campo entre comillas no se cierra"],
+    [
+      "1 campo; la cabecera tiene 2",
+      "otra vez la cabecera: ¿se unieron archivos? Quítela, o cargue los archivos con un glob",
+    ],
   );
   const preview = await engine.request("/api/etl/preview", {
     method: "POST",
@@ -346,7 +349,10 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
     body: '{"source": {"type": "inline", "key": "id", "records": [{"id": 1}, {"id": 1, "id": 2}]}}',
   })).json();
   assert.match(inline.warnings[0], /^El cuerpo tiene el nombre "id" dos veces/);
-  assert.equal((await get(`/api/etl/runs/${run.run_id}`)).error.title, "Ratio bajo");
+  assert.equal(
+    (await get(`/api/etl/runs/${run.run_id}`)).error.title,
+    "No se alcanzó el ratio de aceptación",
+  );
   const explained = await engine.request("/api/problems/disk-full", {
     headers: { "accept-language": "es" },
   });

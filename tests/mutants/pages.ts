@@ -183,7 +183,7 @@ export const PAGES: Mutant[] = [
   },
   {
     id: "pages/typed-digits",
-    file: "islands/lib/exact_json.ts",
+    file: "vocabulary/exact_json.ts",
     find: "return String(value) === context.source ? value : rawJSON.call(JSON, context.source);",
     replace: "return value;",
     breaks: "records that are typed into the form keep every digit",
@@ -196,5 +196,21 @@ export const PAGES: Mutant[] = [
     replace: "search === null",
     breaks: "the page of a group has its tables and no others",
     tests: ["integration/replicate_test.ts: etl replicate: a MariaDB"],
+  },
+  {
+    id: "pages/digits-stored",
+    file: "routes/named.ts",
+    find: "[of, exact[of]]",
+    replace: "[of, values[of as keyof typeof values]]",
+    breaks: "a variable is stored with the digits that it was sent with",
+    tests: ["integration/hostile_requests_test.ts: a variable keeps its digits"],
+  },
+  {
+    id: "pages/quarantine-spanish",
+    file: "routes/shared/language.ts",
+    find: "message: inSpanish(item.message)",
+    replace: "message: item.message",
+    breaks: "the API says in Spanish why a record was rejected",
+    tests: ["integration/api_answers_test.ts: whoever asks for Spanish before English"],
   },
 ];

@@ -110,7 +110,7 @@ export const VALUES: Mutant[] = [
     id: "values/no-json",
     file: "pipeline/canonical.ts",
     find:
-      'throw new TypeError(`a ${value.constructor?.name ?? "class instance"} is not a JSON value`);',
+      'throw new TypeError(say("not-json-value", { kind: value.constructor?.name ?? "class instance" }));',
     replace: 'return "{}";',
     breaks: "a Date is not stored as {}",
     tests: ["unit/canonical_test.ts: refuses what JSON does not have"],
