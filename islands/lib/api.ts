@@ -1,4 +1,5 @@
 /// <reference lib="dom" />
+import { parseExact } from "../../vocabulary/exact_json.ts";
 import { at } from "./base.ts";
 import type { FieldError, ProblemDetails } from "../../vocabulary/problem.ts";
 
