@@ -1,3 +1,4 @@
+import { verbatim } from "../vocabulary/messages.ts";
 import type { Event, Rejected } from "./event.ts";
 import { compileMapping, countKeyTypes } from "./mapping.ts";
 import { parsePath } from "./field_path.ts";
@@ -213,7 +214,7 @@ export class RecordChain implements Disposable {
     const { hide } = this.#options;
     if (hide !== undefined) {
       for (const each of rejected) {
-        each.message = hide(each.message);
+        each.message = verbatim(hide(each.message));
         each.raw = hide(each.raw);
         if (each.record !== undefined) each.record = hide(each.record);
       }

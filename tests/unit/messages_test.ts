@@ -103,6 +103,7 @@ Deno.test("no reason and no warning leaves the program but by way of the catalog
   assert.deepEqual([...uses].sort(), [
     ["pipeline/expectations/expectations.ts", 1],
     ["pipeline/expectations/json_schema.ts", 1],
+    ["pipeline/record_chain.ts", 1],
     ["pipeline/sources/postgres/plan.ts", 1],
     ["pipeline/stages/prepare.ts", 1],
     ["pipeline/stages/transform.ts", 1],

@@ -126,7 +126,10 @@ Deno.test("NDJSON: what is no JSON object says where and why, and keeps its text
       "null",
     ]],
   );
-  assert.match(unreadable[0]!.message, /^line 2 of a\.ndjson: not valid JSON: Unexpected end of JSON input$/);
+  assert.match(
+    unreadable[0]!.message,
+    /^line 2 of a\.ndjson: not valid JSON: Unexpected end of JSON input$/,
+  );
 });
 
 Deno.test("NDJSON: invalid UTF-8 costs its own line only", async () => {
