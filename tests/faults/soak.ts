@@ -49,6 +49,9 @@ const FAULTS = [
   "crash database",
 ] as const;
 
+const LEFT = "select count(*)::integer as left from etl.deliveries where state <> 'done'";
+const LEFT_ROWS = "select * from etl.deliveries where state <> 'done' order by event_no";
+
 /** Size of each server's disk, where one may be mounted. */
 const DISK = "96m";
 
@@ -311,14 +314,28 @@ class Course {
 
   /** The consumer has had each event once, when what it gave up is delivered again. */
   async #eventsAreCounted(): Promise<void> {
-    await waitFor(async () => {
-      await this.#world.query("select etl.redeliver('soak_consumer')");
-      await this.#world.query(
-        "update etl.deliveries set next_attempt_at = now() where state = 'pending' and next_attempt_at > now()",
-      );
-      const left = await this.#world.query("select from etl.deliveries where state <> 'done'");
-      return left.length === 0;
-    }, { timeoutMs: 180_000, intervalMs: 500, what: "the consumer to have had its events" });
+    // an hour leaves thousands of events, so what counts is that it goes on
+    let before = -1;
+    for (;;) {
+      const [{ left } = { left: 0 }] = await this.#world.query<{ left: number }>(LEFT);
+      if (left === 0) break;
+      if (left === before) {
+        throw new Error(
+          `${left} deliveries have not moved for a minute:\n${
+            Deno.inspect(await this.#world.query(`${LEFT_ROWS} limit 20`))
+          }\n${await this.#world.activity()}\n${this.#world.logs()}`,
+        );
+      }
+      this.#say(`${left} deliveries left`);
+      before = left;
+      await waitFor(async () => {
+        await this.#world.query("select etl.redeliver('soak_consumer')");
+        await this.#world.query(
+          "update etl.deliveries set next_attempt_at = now() where state = 'pending' and next_attempt_at > now()",
+        );
+        return (await this.#world.query<{ left: number }>(LEFT))[0]!.left < before;
+      }, { timeoutMs: 60_000, intervalMs: 500, what: "a delivery" }).catch(() => {});
+    }
     const wrong = await this.#world.query(
       `select event_no, count(e.event_no) as times from etl.dataset_events as d left join public.soak_events as e using (event_no)
       where dataset = any ($1) group by event_no having count(e.event_no) <> 1`,
