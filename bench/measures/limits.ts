@@ -109,13 +109,13 @@ const CASES: Case[] = [
     prepare: narrow(3_300_000),
     env: { ETL_MAX_BODY_BYTES: String(1 << 30) },
     load: async (server, file, table) => {
-      using body = await Deno.open(file);
+      const body = await Deno.readFile(file);
       const response = await fetch(
         `${server.address}/api/etl/run?wait=true&key=id&name=limits&table_name=${table}`,
         {
           method: "POST",
           headers: { "content-type": "application/x-ndjson" },
-          body: body.readable,
+          body,
         },
       );
       const run = await response.json();

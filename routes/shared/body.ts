@@ -14,6 +14,12 @@ const MAX_BODY_VALUES = 500_000;
 const MAX_LONG_NUMBERS = 50_000;
 
 /**
+ * Bytes of a body that comes in chunks without its length: for each chunk, Deno's HTTP server copies all that waits to
+ * be read, in the main thread, so 60 MB kept all others waiting for seconds (docs/operations.md).
+ */
+const MAX_CHUNKED_BYTES = 16 << 20;
+
+/**
  * The JSON of a body, which body_limits.ts has looked at; an empty body is an empty object. `onRepeated` is told a name that
  * an object has twice, of which the last value counts.
  */
@@ -52,16 +58,20 @@ function utf8(bytes: Uint8Array): string {
   }
 }
 
-/** The blocks of a body. Throws a Problem where it has more than `maxBytes`. */
+/** The blocks of a body. Throws a Problem where it has more than `most` bytes, or comes in chunks and is larger than those may be. */
 export async function* boundedBody(
   request: Request,
-  maxBytes: number,
+  most: number,
 ): AsyncGenerator<Uint8Array> {
+  const chunked = request.headers.has("transfer-encoding") && most > MAX_CHUNKED_BYTES;
+  const maxBytes = chunked ? MAX_CHUNKED_BYTES : most;
   const tooLarge = () =>
     new Problem("payload-too-large", {
       status: 413,
-      detail:
-        `The body has more than ${maxBytes} bytes. Put the data where a file or http source can read it.`,
+      detail: chunked
+        ? `A body without Content-Length has ${maxBytes} bytes at most. Send it with its length: curl --data-binary @FILE, ` +
+          "or @- for the standard input."
+        : `The body has more than ${maxBytes} bytes. Put the data where a file or http source can read it.`,
     });
   if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
   let size = 0;

@@ -159,6 +159,21 @@ Deno.test("etl load: a server gets the file itself, or the standard input", asyn
   const piped = await runCli(["load", "-", "--format", "csv", ...options], { env, input: ORDERS });
   assert.equal(piped.code, 0, piped.err);
   assert.equal(piped.json().unchanged, 4);
+  // larger than what the server takes without a length
+  const wide = `order_id,text\n${`1,${"x".repeat(1 << 20)}\n`.repeat(17)}`;
+  await Deno.writeTextFile(`${place.env.INIT_CWD}/wide.csv`, wide);
+  for (const [what, input] of [["wide.csv"], ["-", wide]] as const) {
+    const args = ["load", what, "--format", "csv", "--key", "order_id", "--to", "wide", "--json"];
+    const large = await runCli(args, { env, ...(input === undefined ? {} : { input }) });
+    assert.equal(large.code, 0, large.err);
+  }
+  const refused = await fetch(`${server.address}/api/etl/run?key=order_id&table_name=wide`, {
+    method: "POST",
+    headers: { "content-type": "text/csv" },
+    body: new Blob([wide]).stream(),
+  });
+  assert.equal(refused.status, 413);
+  assert.match((await refused.json()).detail, /without Content-Length .* --data-binary/);
   const several = await runCli(["load", "monthly"], { env });
   assert.equal(several.code, 2);
   assert.match(several.err, /below its own ETL_DATA_DIR/);

@@ -254,6 +254,14 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/api_requests_test.ts: a body of JSON without a byte"],
   },
   {
+    id: "access/chunked-body",
+    file: "routes/shared/body.ts",
+    find: 'request.headers.has("transfer-encoding") && most',
+    replace: "false && most",
+    breaks: "a large body without its length, which would hold up all other requests, is refused",
+    tests: ["integration/cli_load_test.ts: etl load: a server gets the file itself"],
+  },
+  {
     id: "access/promise",
     file: "pipeline/stages/transform.ts",
     find: "if (error instanceof ReturnedPromise) throw error;",

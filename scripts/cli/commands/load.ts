@@ -154,7 +154,7 @@ interface Loaded {
   /** ETL_DATA_DIR of a process of our own, for files elsewhere. */
   dataDir?: string;
   /** The data itself, where the server cannot read it. */
-  body?: () => Promise<ReadableStream<Uint8Array>>;
+  body?: () => Promise<Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>>;
 }
 
 async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
@@ -167,7 +167,10 @@ async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
     if (call.text.to === undefined) {
       throw new UsageError("to load standard input, name the table with --to");
     }
-    return { source: {}, name: "", body: () => Promise.resolve(Deno.stdin.readable) };
+    const { readable } = Deno.stdin;
+    // a server takes large bodies only with their length
+    const body = async () => call.usesServer ? await new Response(readable).bytes() : readable;
+    return { source: {}, name: "", body };
   }
   const path = call.resolvePath(what);
   const stat = await Deno.stat(path).catch(() => null);
@@ -181,7 +184,7 @@ async function whatIsLoaded(what: string, call: Call): Promise<Loaded> {
     return {
       source: {},
       name: basename(path),
-      body: async () => (await Deno.open(path)).readable,
+      body: () => Deno.readFile(path),
     };
   }
   if (!/[*?[{]/.test(what)) throw new UsageError(`there is no file ${path}`);
