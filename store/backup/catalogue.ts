@@ -147,6 +147,7 @@ export const HELD = [
 export const LEFT_OUT: Record<string, string> = {
   api_tokens: "secrets, and who may use one database may not use another",
   cancel_requests: "taken out by a server within a second",
+  comparisons: "what dry runs found between tables that a backup need not have",
   consumer_transactions: "empty but within a consumer's transaction",
   consumers: "published by the servers when they start",
   deletions: "counts for runs that go on",
