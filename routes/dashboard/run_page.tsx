@@ -3,6 +3,7 @@ import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
 import type { ReplayChoices } from "../../islands/run/replay.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
+import { inSpanish } from "../../vocabulary/messages.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import { readPreferences } from "./preferences.ts";
@@ -43,7 +44,7 @@ export const runPage: Page = {
     const data: RunPageData = {
       run,
       ...explanationOf(c, run),
-      ...await runExtras(deps, run.run_id, 0),
+      ...await runExtras(c, deps, run.run_id),
     };
     return {
       title: () => run.run_label,
@@ -67,7 +68,7 @@ async function replayChoices(c: Context, { sql, config }: DashboardDeps): Promis
 async function runData(c: Context, deps: DashboardDeps): Promise<Response> {
   const run = await requiredRun(c, deps);
   const after = Number(c.req.query("log_after") ?? 0);
-  const extras = await runExtras(deps, run.run_id, isIndex(after) ? after : 0);
+  const extras = await runExtras(c, deps, run.run_id, isIndex(after) ? after : 0);
   return c.json({ ...extras, ...explanationOf(c, run) }, 200, { "cache-control": "no-store" });
 }
 
@@ -195,9 +196,10 @@ async function requiredRun(c: Context, deps: DashboardDeps): Promise<RunDetail> 
 }
 
 async function runExtras(
+  c: Context,
   { sql }: DashboardDeps,
   runId: string,
-  logAfter: number,
+  logAfter = 0,
 ): Promise<RunExtras> {
   const [chunks, log, records, rules, validation, relations] = await Promise.all([
     chunkStates(sql, runId),
@@ -211,7 +213,11 @@ async function runExtras(
     runValidation(sql, runId),
     runRelations(sql, runId),
   ]);
-  const { rows: items, more } = records;
+  const { rows, more } = records;
+  // as those that the API adds, in the language of the page
+  const items = readPreferences(c).lang === "en"
+    ? rows
+    : rows.map((row) => ({ ...row, message: inSpanish(row.message) }));
   const last = items.at(-1);
   const next = more && last !== undefined
     ? encodeCursor([last.chunk_no, last.position, last.output])
