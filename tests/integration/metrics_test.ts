@@ -190,6 +190,20 @@ Deno.test("the log of a run can be read, a page at a time, and keeps its last li
   assert.equal((await engine.request(`/api/etl/runs/${crypto.randomUUID()}/logs`)).status, 404);
 });
 
+Deno.test("health answers while a set-up makes its views anew", async (t) => {
+  await using engine = await startEngine(t);
+  // the view fails once, as where it was dropped between two statements
+  await engine.sql.unsafe(`create sequence public.looks;
+    create function public.fails_once() returns boolean language plpgsql as $$
+      begin if nextval('public.looks') = 1 then raise undefined_table; end if; return true; end $$;
+    alter view public.v_etl_latest_metrics rename to latest_as_it_was;
+    create view public.v_etl_latest_metrics as select * from public.latest_as_it_was where (select public.fails_once())`);
+  const response = await engine.request("/api/etl/health");
+  assert.equal(response.status, 200, await response.text());
+  const [looks] = await engine.sql`select last_value::integer as n from public.looks`;
+  assert.equal(looks!.n, 2);
+});
+
 Deno.test("health says in words what is wrong; livez asks nobody", async (t) => {
   await using engine = await startEngine(t);
   const health = async () => {

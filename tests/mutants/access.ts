@@ -262,6 +262,14 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/cli_load_test.ts: etl load: a server gets the file itself"],
   },
   {
+    id: "access/health-again",
+    file: "routes/health.ts",
+    find: "deadline(look().catch(look), ANSWER_LIMIT_MS)",
+    replace: "deadline(look(), ANSWER_LIMIT_MS)",
+    breaks: "health answers while a set-up makes its views anew",
+    tests: ["integration/metrics_test.ts: health answers while a set-up"],
+  },
+  {
     id: "access/promise",
     file: "pipeline/stages/transform.ts",
     find: "if (error instanceof ReturnedPromise) throw error;",

@@ -425,6 +425,10 @@ function since(name: string, position: string, columns: Column[]): Condition {
   return comparison(name, { operator: ">=", value, columns });
 }
 
+/** Types of places, which are read as GeoJSON. */
+const GEOMETRY =
+  /^(geometry|point|linestring|polygon|multipoint|multilinestring|multipolygon|geometrycollection)$/;
+
 /** A column as it is read: as text that loses nothing. */
 function selected({ name, type }: Column): string {
   const column = quoted(name);
@@ -434,17 +438,8 @@ function selected({ name, type }: Column): string {
       return `cast(${column} as double)`;
     case "bit":
       return `cast(${column} as unsigned)`;
-    case "geometry":
-    case "point":
-    case "linestring":
-    case "polygon":
-    case "multipoint":
-    case "multilinestring":
-    case "multipolygon":
-    case "geometrycollection":
-      return `st_asgeojson(${column})`;
     default:
-      return column;
+      return GEOMETRY.test(type) ? `st_asgeojson(${column})` : column;
   }
 }
 
@@ -505,7 +500,7 @@ function recordOf(
       const time = text.replace(" ", "T");
       put(record, name, type === "timestamp" ? `${time}Z` : time);
     } else if (
-      /json$|^(point|polygon|geometry|linestring|multi.*|geometrycollection)$/.test(type)
+      /json$/.test(type) || GEOMETRY.test(type)
     ) {
       put(record, name, parseJsonExactly(text));
     } else put(record, name, text);
@@ -605,16 +600,8 @@ export function declaredType(
     case "date":
       return "date";
     case "json":
-    case "geometry":
-    case "point":
-    case "linestring":
-    case "polygon":
-    case "multipoint":
-    case "multilinestring":
-    case "multipolygon":
-    case "geometrycollection":
       return "jsonb";
     default:
-      return "text";
+      return GEOMETRY.test(type) ? "jsonb" : "text";
   }
 }
