@@ -3,7 +3,6 @@ import type { RunExtras, RunPageData } from "../../islands/run/run_data.ts";
 import { RunView } from "../../islands/run.tsx";
 import type { ReplayChoices } from "../../islands/run/replay.tsx";
 import { Problem, type ProblemType } from "../../vocabulary/problem.ts";
-import { inSpanish } from "../../vocabulary/messages.ts";
 import { PROBLEM_TYPES } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES } from "../../vocabulary/problems_es.ts";
 import { readPreferences } from "./preferences.ts";
@@ -215,9 +214,8 @@ async function runExtras(
   ]);
   const { rows, more } = records;
   // as those that the API adds, in the language of the page
-  const items = readPreferences(c).lang === "en"
-    ? rows
-    : rows.map((row) => ({ ...row, message: inSpanish(row.message) }));
+  const { translate } = readPreferences(c);
+  const items = rows.map((row) => ({ ...row, message: translate(row.message) }));
   const last = items.at(-1);
   const next = more && last !== undefined
     ? encodeCursor([last.chunk_no, last.position, last.output])

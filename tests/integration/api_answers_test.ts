@@ -331,6 +331,10 @@ Deno.test("whoever asks for Spanish before English is told in Spanish what is wr
       "otra vez la cabecera: ¿se unieron archivos? Quítela, o cargue los archivos con un glob",
     ],
   );
+  const ofRun = await engine.request(`/etl/runs/${run.run_id}`, {
+    headers: { "accept-language": "es" },
+  });
+  assert.match(await ofRun.text(), /<span class="reason">.{0,100}: 1 campo; la cabecera tiene 2/s);
   const preview = await engine.request("/api/etl/preview", {
     method: "POST",
     headers: { "content-type": "application/json", "accept-language": "es" },

@@ -270,6 +270,16 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/metrics_test.ts: health answers while a set-up"],
   },
   {
+    id: "access/obtained-secrets",
+    file: "pipeline/record_chain.ts",
+    find: "each.raw = hide(each.raw);",
+    replace: "",
+    breaks: "a token that a source obtained does not stand in a rejected record",
+    tests: [
+      "integration/secrets_test.ts: secrets: none is in what a server writes, with receivers that answer",
+    ],
+  },
+  {
     id: "access/promise",
     file: "pipeline/stages/transform.ts",
     find: "if (error instanceof ReturnedPromise) throw error;",

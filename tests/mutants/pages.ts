@@ -213,4 +213,12 @@ export const PAGES: Mutant[] = [
     breaks: "the API says in Spanish why a record was rejected",
     tests: ["integration/api_answers_test.ts: whoever asks for Spanish before English"],
   },
+  {
+    id: "pages/reasons-spanish",
+    file: "routes/dashboard/run_page.tsx",
+    find: "message: translate(row.message)",
+    replace: "message: row.message",
+    breaks: "the page of a run says in its language why a record was rejected",
+    tests: ["integration/api_answers_test.ts: whoever asks for Spanish before English"],
+  },
 ];

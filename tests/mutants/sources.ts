@@ -763,4 +763,28 @@ export const SOURCES: Mutant[] = [
     breaks: "what never fits the disk is told from what has no room now",
     tests: ["unit/room_test.ts: refuseWithoutRoom"],
   },
+  {
+    id: "sources/sqlite-end",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: "if (!whole) throw",
+    replace: "if (false) throw",
+    breaks: "a part of an SQLite file that fails within its rows is no success with fewer of them",
+    tests: ["integration/source_sqlite_test.ts: sqlite"],
+  },
+  {
+    id: "sources/sqlite-recursion",
+    file: "pipeline/sources/modules/sqlite.ts",
+    find: "action === constants.SQLITE_RECURSIVE ?",
+    replace: "false ?",
+    breaks: "a recursive query of SQLite, which nothing could stop, is refused",
+    tests: ["integration/source_sqlite_test.ts: sqlite"],
+  },
+  {
+    id: "sources/content-of-a-cut",
+    file: "pipeline/sources/http/request.ts",
+    find: "if (chunk !== null) {",
+    replace: "if (chunk !== null && over === null) {",
+    breaks: "what had come of a download before its connection was cut is kept",
+    tests: ["unit/http_content_test.ts: http content"],
+  },
 ];

@@ -9,7 +9,9 @@ Deno.test("http content: what had come before the connection was cut is read, an
   for (const part of ["a", "b", "c"]) answer.push(new TextEncoder().encode(part));
   const content = contentOf(answer);
   assert.equal(text((await content.next()).value as Uint8Array), "a");
+  const closed = new Promise((resolve) => answer.on("close", resolve));
   answer.destroy(new Error("cut"));
+  await closed;
   assert.equal(text((await content.next()).value as Uint8Array), "b");
   assert.equal(text((await content.next()).value as Uint8Array), "c");
   await assert.rejects(content.next(), /cut/);
