@@ -276,7 +276,7 @@ export const ACCESS: Mutant[] = [
     replace: "",
     breaks: "a token that a source obtained does not stand in a rejected record",
     tests: [
-      "integration/secrets_test.ts: secrets: none is in what a server writes, with receivers that answer",
+      "integration/secrets_test.ts: secrets: none is in what a server writes",
     ],
   },
   {
