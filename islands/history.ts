@@ -1,7 +1,8 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
-import { call, reloadIfSignedOut } from "./lib/api.ts";
+import { call } from "./lib/api.ts";
 import { at } from "./lib/base.ts";
+import { followParts } from "./lib/follow.ts";
 
 /** The page is looked up again at most so often. */
 const MIN_INTERVAL_MS = 1500;
@@ -12,25 +13,8 @@ const MIN_INTERVAL_MS = 1500;
  */
 function followHistory(): void {
   const known = new Set<string>();
-  let source: EventSource | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let newest = "";
-  const open = () => {
-    if (source !== null || document.hidden) return;
-    const opened = source = new EventSource(at("/etl/events"));
-    source.onerror = () => void reloadIfSignedOut(opened);
-    source.addEventListener("parts", (event) => {
-      const { recent } = JSON.parse((event as MessageEvent<string>).data) as {
-        recent?: { run_id: string }[];
-      };
-      if (recent === undefined) return;
-      if (newest === "") recent.forEach(({ run_id }) => known.add(run_id));
-      document.documentElement.dataset.following = "yes";
-      newest = recent[0]?.run_id ?? "-";
-      announce(recent.filter(({ run_id }) => !known.has(run_id)).length, newest);
-      if (rowsInMotion()) schedule();
-    });
-  };
   const schedule = () => {
     timer ??= setTimeout(async () => {
       timer = undefined;
@@ -38,12 +22,14 @@ function followHistory(): void {
       if (rowsInMotion()) schedule();
     }, MIN_INTERVAL_MS);
   };
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) return open();
-    source?.close();
-    source = null;
+  followParts(({ recent }) => {
+    if (recent === undefined) return false;
+    if (newest === "") recent.forEach(({ run_id }) => known.add(run_id));
+    newest = recent[0]?.run_id ?? "-";
+    announce(recent.filter(({ run_id }) => !known.has(run_id)).length, newest);
+    if (rowsInMotion()) schedule();
+    return true;
   });
-  open();
 }
 
 const rowsInMotion = () =>

@@ -26,6 +26,8 @@ export interface OverviewData {
   active: RunView[];
   history: HistoryPoint[];
   alerts: AlertView[];
+  /** Another text as soon as an incident changes. */
+  incidents: string;
   pools: PoolUse[];
   schedules: NextSchedule[];
   health: HealthLine[];

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
-import { reloadIfSignedOut } from "./lib/api.ts";
 import { at } from "./lib/base.ts";
+import { followParts, showAgain } from "./lib/follow.ts";
 
 /** The list is looked up again at most so often: longer than the server keeps its answer. */
 const MIN_INTERVAL_MS = 3000;
@@ -9,23 +9,7 @@ const MIN_INTERVAL_MS = 3000;
 const MAX_INTERVAL_MS = 30_000;
 const TYPING_MS = 150;
 
-/** Puts the server's rendering of an address into the place of the list; focus stays where it was. */
-async function show(url: string): Promise<void> {
-  const response = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
-  if (response === null || !response.ok || url !== location.href) return;
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const place = document.querySelector("#pipelines")!;
-  const fresh = page.querySelector("#pipelines");
-  if (fresh === null || fresh.isEqualNode(place)) return;
-  const focused = place.contains(document.activeElement)
-    ? document.activeElement!.getAttribute("href")
-    : null;
-  place.replaceWith(document.adoptNode(fresh));
-  dispatchEvent(new Event("contentchange"));
-  if (focused !== null) {
-    document.querySelector<HTMLElement>(`#pipelines a[href="${CSS.escape(focused)}"]`)?.focus();
-  }
-}
+const show = () => showAgain(["pipelines"]);
 
 /** What the bars of a row are of, newest first. */
 interface Bar {
@@ -77,34 +61,22 @@ function nameBars(): void {
 
 /** Follows what happens, while the page is in view. */
 function follow(): void {
-  let source: EventSource | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let last = performance.now();
   const later = (ms: number, next = MAX_INTERVAL_MS) => {
     clearTimeout(timer);
     timer = setTimeout(async () => {
       last = performance.now();
-      if (!document.hidden) await show(location.href);
+      if (!document.hidden) await show();
       later(next);
     }, ms);
   };
-  const open = () => {
-    if (source !== null || document.hidden) return;
-    const opened = source = new EventSource(at("/etl/events"));
-    source.onerror = () => void reloadIfSignedOut(opened);
-    source.addEventListener("hello", () => document.documentElement.dataset.following = "yes");
-    source.addEventListener("parts", () => {
-      // and once more: what is answered may have been looked up for another page just before
-      later(Math.max(0, MIN_INTERVAL_MS - (performance.now() - last)), MIN_INTERVAL_MS);
-    });
-  };
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) return open();
-    source?.close();
-    source = null;
-  });
   later(MAX_INTERVAL_MS);
-  open();
+  followParts(() => {
+    // and once more: what is answered may have been looked up for another page just before
+    later(Math.max(0, MIN_INTERVAL_MS - (performance.now() - last)), MIN_INTERVAL_MS);
+    return true;
+  });
 }
 
 /** What is typed is looked up at once. */
@@ -117,7 +89,7 @@ function searchAsTyped(): void {
       const url = new URL(location.href);
       url.search = field.value === "" ? "" : `?q=${encodeURIComponent(field.value)}`;
       history.replaceState(null, "", url);
-      void show(location.href);
+      void show();
     }, TYPING_MS);
   });
 }

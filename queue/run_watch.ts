@@ -6,21 +6,24 @@ import type { Database } from "../store/database.ts";
  */
 export class RunWatch {
   readonly #watchers = new Map<string, Set<(state: string, cancel: boolean) => void>>();
-  readonly #everyRun = new Set<() => void>();
+  readonly #everyone = new Set<() => void>();
 
-  /** Listens on the channel that etl.runs notifies. */
+  /** Listens on the channels that runs and incidents notify. */
   async listen(database: Database): Promise<void> {
     await database.listen("etl_run", (payload) => {
       const [runId = "", state = "", cancel = ""] = payload.split(" ");
       for (const told of this.#watchers.get(runId) ?? []) told(state, cancel === "cancel");
-      for (const told of this.#everyRun) told();
+      for (const told of this.#everyone) told();
+    });
+    await database.listen("etl_incidents", () => {
+      for (const told of this.#everyone) told();
     });
   }
 
-  /** Calls back on every change of any run; answers a function that ends the watch. */
+  /** Calls back on every change of any run or incident; answers a function that ends the watch. */
   watchAll(told: () => void): () => void {
-    this.#everyRun.add(told);
-    return () => this.#everyRun.delete(told);
+    this.#everyone.add(told);
+    return () => this.#everyone.delete(told);
   }
 
   /** Calls back on every change of a run; answers a function that ends the watch. */

@@ -347,6 +347,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.to_date": { everybody: RUN },
   "etl.to_numeric": { everybody: RUN },
   "etl.to_timestamptz": { everybody: RUN },
+  "etl.tell_incident": {},
   "etl.tell_maintenance": { server: RUN },
   "etl.typed_view_fixed": { server: RUN },
   "etl.typed_view_sql": { server: RUN },

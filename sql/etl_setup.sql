@@ -6407,6 +6407,16 @@ begin
   end loop;
 end $$;
 
+-- Tells the servers, whose open pages show incidents, of every change of one.
+create or replace function etl.tell_incident() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_notify('etl_incidents', '');
+  return null;
+end $$;
+create or replace trigger tell_incident after insert or update on etl.alert_states
+  for each row execute function etl.tell_incident();
+
 -- Records an alert. Its fingerprint is kind and subject: while its incident is open, it is told once
 -- in a suppression window; the next message says how often it happened meanwhile. Answers the alert's id.
 -- about: run_id, run_label, severity (default warning), details.
@@ -8398,7 +8408,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('0bcaa2d93b8f0c65ca1ec1f22a88087513956a80e2342d4de29fcd3c95b369cd')
+insert into etl.setups (checksum) values ('0b575008a27d8dd4d65bbaca04884a8d58f76a9b83b3f0597cb5e7e9fc211569')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8406,4 +8416,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"0bcaa2d93b8f0c65ca1ec1f22a88087513956a80e2342d4de29fcd3c95b369cd","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"0b575008a27d8dd4d65bbaca04884a8d58f76a9b83b3f0597cb5e7e9fc211569","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -55,6 +55,15 @@ export async function openIncidents(sql: Sql): Promise<OpenIncident[]> {
     from etl.alert_states where resolved_at is null order by last_at desc, fingerprint limit 500`;
 }
 
+/** A text that is another one as soon as an incident opens, happens again, is handled or ends, or its message has been sent. */
+export async function incidentsMark(sql: Sql): Promise<string> {
+  const [row] = await sql<{ mark: string }[]>`
+    select concat_ws(' ', (select sum(hashtextextended(concat(s, s.silenced_until > now()), 0)) from etl.alert_states as s
+        where s.resolved_at is null),
+      (select count(*) from etl.notifications where state = 'pending')) as mark`;
+  return row!.mark;
+}
+
 export type AlertAction = "acknowledge" | "silence" | "close";
 
 /** Does what somebody asks for with an open incident; false where it is not open. */

@@ -1,9 +1,15 @@
-import { useLocale } from "../../islands/lib/context.tsx";
+import { useLocale, useNow, useRole } from "../../islands/lib/context.tsx";
 import { Icon, Said, Time } from "../../islands/ui/elements.tsx";
-import { type IncidentLine, Incidents } from "../../islands/incidents.tsx";
 import { ALERT_KINDS, type AlertKind } from "../../vocabulary/alert_kinds.ts";
-import { type AlertView, openIncidents, recentAlerts } from "../../store/alerts.ts";
-import { Island, type Page } from "./page.tsx";
+import type { Sql } from "../../store/database.ts";
+import {
+  type AlertView,
+  incidentsMark,
+  type OpenIncident,
+  openIncidents,
+  recentAlerts,
+} from "../../store/alerts.ts";
+import { type Page, useScript } from "./page.tsx";
 
 /** Those that happened last; `GET /api/alerts/open` has all. */
 const SHOWN_INCIDENTS = 100;
@@ -11,6 +17,18 @@ const SHOWN_INCIDENTS = 100;
 interface AlertFilter {
   kind: string;
   state: string;
+}
+
+/** An incident with what its last alert said, and of which run; null where that is not among the newest. */
+type Incident = OpenIncident & Pick<AlertView, "run_id"> & { message: string | null };
+
+interface Found {
+  /** Another one as soon as there is something else to show. */
+  mark: string;
+  all: AlertView[];
+  incidents: Incident[];
+  /** Incidents that are open in all. */
+  open: number;
 }
 
 /** Incidents that are open with what can be done about them, and the newest alerts, by the filters in the URL. */
@@ -21,85 +39,98 @@ export const alertsPage: Page = {
   menu: { group: "quality", key: "a" },
   async load(c, deps) {
     const filter = { kind: c.req.query("kind") ?? "", state: c.req.query("state") ?? "" };
-    const [all, open] = await Promise.all([recentAlerts(deps.sql), openIncidents(deps.sql)]);
-    const incidents = open.slice(0, SHOWN_INCIDENTS).map((incident): IncidentLine => {
-      const last = all.find(({ fingerprint }) => fingerprint === incident.fingerprint);
-      const { fingerprint, kind, subject, opened_at, occurrences } = incident;
-      const { acknowledged_at, acknowledged_by, silenced_until, silenced_by } = incident;
-      return {
-        ...{ fingerprint, kind, subject, opened_at, occurrences },
-        ...{ acknowledged_at, acknowledged_by, silenced_until, silenced_by },
-        message: last?.message ?? null,
-        run_id: last?.run_id ?? null,
-      };
-    });
+    // who has been told of a change is shown it, also within the second for which an answer is kept
+    const since = (c.req.query("since") ?? "").slice(0, 60);
+    const found = await deps.briefly.get(`alerts ${since}`, () => lookUp(deps.sql));
     return {
-      main: <Alerts all={all} incidents={incidents} open={open.length} filter={filter} />,
+      main: <Alerts found={found} filter={filter} />,
+      shared: `alerts ${JSON.stringify([filter, since])}`,
     };
   },
 };
 
-interface AlertsProps {
-  all: AlertView[];
-  incidents: IncidentLine[];
-  /** Incidents that are open in all. */
-  open: number;
-  filter: AlertFilter;
+async function lookUp(sql: Sql): Promise<Found> {
+  // first, so that no change after it is taken for shown
+  const mark = await incidentsMark(sql);
+  const [all, open] = await Promise.all([recentAlerts(sql), openIncidents(sql)]);
+  const incidents = open.slice(0, SHOWN_INCIDENTS).map((incident) => {
+    const last = all.find(({ fingerprint }) => fingerprint === incident.fingerprint);
+    return { ...incident, message: last?.message ?? null, run_id: last?.run_id ?? null };
+  });
+  return { mark, all, incidents, open: open.length };
 }
 
-function Alerts({ all, incidents, open, filter }: AlertsProps) {
+function Alerts({ found, filter }: { found: Found; filter: AlertFilter }) {
+  useScript("alerts");
   const { t, maybe } = useLocale();
+  const { mark, all, incidents, open } = found;
   const shown = all.filter(({ kind, resolved_at }) =>
     (filter.kind === "" || kind === filter.kind) &&
     (filter.state === "" || (filter.state === "open") === (resolved_at === null))
   );
-  const kinds = [...new Set(all.map(({ kind }) => kind))].sort();
+  // all there are: the list changes while somebody chooses
+  const kinds = [...new Set([...Object.keys(ALERT_KINDS), ...all.map(({ kind }) => kind)])].sort();
   return (
     <>
       <div class="page-head">
         <h1>{t("nav.alerts")}</h1>
       </div>
       <p class="lead">{t("alerts.about")}</p>
-      {incidents.length > 0 && (
-        <Island name="incidents" component={Incidents} props={{ incidents, total: open }} />
-      )}
-      <section class="card" aria-label={t("nav.alerts")}>
-        {all.length > 0 && (
-          <form class="filters" action="/etl/alerts" aria-label={t("history.filters")}>
-            <div class="filter">
-              <label for="filter-kind">{t("alerts.kind")}</label>
-              <select id="filter-kind" name="kind" data-submit data-filter>
-                <option value="">{t("history.any")}</option>
-                {kinds.map((kind) => (
-                  <option key={kind} value={kind} selected={kind === filter.kind}>
-                    {maybe(`alert.${kind}`) ?? kind}
-                  </option>
-                ))}
-              </select>
+      <p id="incidents-failure" class="messages is-bad" role="alert" />
+      <div id="incidents" class="island" data-mark={mark} data-offline={t("error.network")}>
+        {incidents.length > 0 && (
+          <section class="card" aria-labelledby="incidents-title">
+            <div class="card-head">
+              <h2 id="incidents-title">{t("incidents.title")}</h2>
+              <span class="quiet">{t("incidents.count", { n: open })}</span>
             </div>
-            <div class="filter">
-              <label for="filter-state">{t("field.state")}</label>
-              <select id="filter-state" name="state" data-submit>
-                <option value="">{t("history.any")}</option>
-                {(["open", "resolved"] as const).map((state) => (
-                  <option key={state} value={state} selected={state === filter.state}>
-                    {t(`alerts.${state}`)}
-                  </option>
-                ))}
-              </select>
-            </div>
-            <div class="filter-actions">
-              <button type="submit" class="button">{t("history.apply")}</button>
-            </div>
-          </form>
-        )}
-        {shown.length === 0
-          ? <p class="empty">{t(all.length === 0 ? "overview.no_alerts" : "alerts.none_found")}</p>
-          : (
-            <ul class="rows alert-list">
-              {shown.map((alert) => <Alert key={alert.alert_id} alert={alert} />)}
+            <ul class="rows">
+              {incidents.map((each) => <IncidentRow key={each.fingerprint} incident={each} />)}
             </ul>
-          )}
+          </section>
+        )}
+      </div>
+      <section class="card" aria-label={t("nav.alerts")}>
+        <form class="filters" action="/etl/alerts" aria-label={t("history.filters")}>
+          <div class="filter">
+            <label for="filter-kind">{t("alerts.kind")}</label>
+            <select id="filter-kind" name="kind" data-submit data-filter>
+              <option value="">{t("history.any")}</option>
+              {kinds.map((kind) => (
+                <option key={kind} value={kind} selected={kind === filter.kind}>
+                  {maybe(`alert.${kind}`) ?? kind}
+                </option>
+              ))}
+            </select>
+          </div>
+          <div class="filter">
+            <label for="filter-state">{t("field.state")}</label>
+            <select id="filter-state" name="state" data-submit>
+              <option value="">{t("history.any")}</option>
+              {(["open", "resolved"] as const).map((state) => (
+                <option key={state} value={state} selected={state === filter.state}>
+                  {t(`alerts.${state}`)}
+                </option>
+              ))}
+            </select>
+          </div>
+          <div class="filter-actions">
+            <button type="submit" class="button">{t("history.apply")}</button>
+          </div>
+        </form>
+        <div id="alerts">
+          {shown.length === 0
+            ? (
+              <p class="empty">
+                {t(all.length === 0 ? "overview.no_alerts" : "alerts.none_found")}
+              </p>
+            )
+            : (
+              <ul class="rows alert-list">
+                {shown.map((alert) => <Alert key={alert.alert_id} alert={alert} />)}
+              </ul>
+            )}
+        </div>
       </section>
       <section class="card" aria-label={t("alerts.what_to_do")}>
         <h2>{t("alerts.what_to_do")}</h2>
@@ -116,6 +147,69 @@ function Alerts({ all, incidents, open, filter }: AlertsProps) {
     </>
   );
 }
+
+const ACTIONS = ["acknowledge", "silence", "close"] as const;
+
+function IncidentRow({ incident }: { incident: Incident }) {
+  const { t, maybe } = useLocale();
+  const now = useNow();
+  const operator = useRole("operator");
+  const { fingerprint, kind, subject, message, run_id, acknowledged_at, silenced_until } = incident;
+  const silent = silenced_until !== null && Date.parse(silenced_until) > now;
+  const done = { acknowledge: acknowledged_at !== null, silence: silent, close: false };
+  return (
+    <li class="alert-row is-warning" data-row={fingerprint}>
+      <Icon name="warning" />
+      <div>
+        <p class="alert-kind">
+          <span>
+            {maybe(`alert.${kind}`) ?? kind} · <strong>{subject}</strong>
+          </span>
+          <span class="quiet">
+            <Time at={incident.opened_at} style="long" />
+          </span>
+        </p>
+        {message !== null && (
+          <p class="alert-text">
+            <Said text={message} />
+          </p>
+        )}
+        <p class="alert-facts quiet">
+          {run_id !== null && <a href={`/etl/runs/${run_id}`}>{t("alerts.run")}</a>}
+          <span>{t("incidents.times", { n: incident.occurrences })}</span>
+          {acknowledged_at !== null && (
+            <span>{t("incidents.acknowledged")}{by(incident.acknowledged_by)}</span>
+          )}
+          {silent && (
+            <span>
+              {t("incidents.silenced")} <Time at={silenced_until} style="long" />
+              {by(incident.silenced_by)}
+            </span>
+          )}
+        </p>
+        <p class="incident-actions">
+          {ACTIONS.filter((action) => !done[action]).map((action) => (
+            <button
+              key={action}
+              type="button"
+              class="button only-with-script"
+              data-handle={action}
+              aria-label={`${t(`incidents.${action}`)}: ${
+                maybe(`alert.${kind}`) ?? kind
+              } ${subject}`}
+              {...operator.control()}
+            >
+              {t(`incidents.${action}`)}
+            </button>
+          ))}
+        </p>
+      </div>
+    </li>
+  );
+}
+
+/** Null where the server has no tokens, and so knows nobody by name. */
+const by = (who: string | null) => who === null ? "" : ` (${who})`;
 
 function Alert({ alert }: { alert: AlertView }) {
   const { t, maybe } = useLocale();

@@ -1,4 +1,5 @@
 import { type HealthLine, Overview, type OverviewData } from "../../islands/overview.tsx";
+import { incidentsMark } from "../../store/alerts.ts";
 import { historyPoints, pointsOfLabels, poolUse, recentAlerts } from "../../store/dashboard.ts";
 import { type DashboardDeps, Island, knownLabels, type Page } from "./page.tsx";
 import { databaseHealth } from "../../store/health.ts";
@@ -46,15 +47,16 @@ async function overviewData(deps: DashboardDeps, runLabel = ""): Promise<Overvie
 
 export async function commonParts(deps: AppDeps): Promise<Common> {
   const { sql } = deps;
-  const [running, queued, alerts, pools, schedules, health] = await Promise.all([
+  const [running, queued, alerts, incidents, pools, schedules, health] = await Promise.all([
     listRuns(sql, { limit: 20, state: "running" }),
     listRuns(sql, { limit: 20, state: "queued" }),
     recentAlerts(sql, { limit: 6 }),
+    incidentsMark(sql),
     poolUse(sql),
     nextSchedules(sql, 6),
     healthLines(deps),
   ]);
-  return { active: [...running, ...queued], alerts, pools, schedules, health };
+  return { active: [...running, ...queued], alerts, incidents, pools, schedules, health };
 }
 
 /** The parts of each label, however many, in two statements and two more for all runs (label ""). */

@@ -13,6 +13,16 @@ begin
   end loop;
 end $$;
 
+-- Tells the servers, whose open pages show incidents, of every change of one.
+create or replace function etl.tell_incident() returns trigger
+language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
+begin
+  perform pg_notify('etl_incidents', '');
+  return null;
+end $$;
+create or replace trigger tell_incident after insert or update on etl.alert_states
+  for each row execute function etl.tell_incident();
+
 -- Records an alert. Its fingerprint is kind and subject: while its incident is open, it is told once
 -- in a suppression window; the next message says how often it happened meanwhile. Answers the alert's id.
 -- about: run_id, run_label, severity (default warning), details.

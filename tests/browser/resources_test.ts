@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
+import postgres from "postgres";
 import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
 
 Deno.test({
@@ -182,11 +183,6 @@ Deno.test({
     await site.run({ run_label: "fine", batch_size: 20 });
     await site.visit("/etl/alerts", {}, async (page) => {
       const link = page.locator(`.alert-list a[href="/etl/runs/${id}"]`);
-      // the consumer finds it soon after the run has ended
-      for (let tries = 0; tries < 50 && await link.count() === 0; tries++) {
-        await page.waitForTimeout(100);
-        await page.reload();
-      }
       await page.getByLabel("State").selectOption("resolved");
       await page.getByText("No alert matches").waitFor();
       await page.getByLabel("State").selectOption("open");
@@ -202,35 +198,53 @@ Deno.test({
 });
 
 Deno.test({
-  name: "an open incident is acknowledged, silenced and closed on the page of alerts",
+  name: "incidents appear, are acknowledged, silenced and closed, and end, without a reload",
   ignore: noBrowser,
   sanitizeOps: false,
   sanitizeResources: false,
   async fn(t) {
     await using site = await Site.open(t);
-    await site.run({ run_label: "broken", source: { type: "file", path: "nowhere.csv" } });
-    await site.visit("/etl/alerts", {}, async (page) => {
+    const sql = postgres(site.dsn, { max: 1, onnotice: () => {} });
+    const loads: string[] = [];
+    await site.visit("/etl/alerts", { expected: /ERR_FAILED/ }, async (page, context) => {
       const card = page.locator('[aria-labelledby="incidents-title"]');
-      // the consumer finds it soon after the run has ended
-      for (let tries = 0; tries < 50 && await card.count() === 0; tries++) {
-        await page.waitForTimeout(100);
-        await page.reload();
-      }
+      const other = await context.newPage();
+      await other.goto(`${site.address}/etl/alerts`);
+      page.on("framenavigated", (frame) => loads.push(frame.url()));
+      await until(page, "document.documentElement.dataset.following === 'yes'");
+      await page.getByText("Nothing to report").waitFor();
+      await site.run({ run_label: "broken", source: { type: "file", path: "nowhere.csv" } });
       await card.getByText("broken", { exact: true }).waitFor();
       await card.getByText(/nowhere\.csv/).waitFor();
-      const press = async (name: RegExp) => {
-        await page.locator('[data-island="incidents"].ready').waitFor();
-        await card.getByRole("button", { name }).click();
-      };
-      await press(/^Acknowledge/);
-      await card.getByText("acknowledged").waitFor();
-      assert.equal(await card.getByRole("button", { name: /^Acknowledge/ }).count(), 0);
-      await press(/^Silence/);
-      await card.getByText(/^silenced until/).waitFor();
-      await press(/^Close/);
+      await page.locator(".alert-list").getByText(/nowhere\.csv/).waitFor();
+      await sql`select etl.raise_alert('own_check', 'prices', 'Nothing has come.')`;
+      await card.getByText("prices", { exact: true }).waitFor();
+
+      const row = card.locator("li", { hasText: "broken" });
+      await row.getByRole("button", { name: /^Acknowledge/ }).focus();
+      await page.keyboard.press("Enter");
+      await row.getByText("acknowledged").waitFor();
+      assert.equal(await row.getByRole("button", { name: /^Acknowledge/ }).count(), 0);
+      // who works with the keyboard goes on in the same row
+      await until(page, "document.activeElement.dataset.handle === 'silence'");
+      await page.keyboard.press("Enter");
+      await row.getByText(/^silenced until/).waitFor();
+      await page.route("**/api/alerts/handle", (route) => route.abort(), { times: 1 });
+      await row.getByRole("button", { name: /^Close/ }).click();
+      await page.getByRole("alert").getByText("The server did not answer").waitFor();
+      await row.getByRole("button", { name: /^Close/ }).click();
+      await row.waitFor({ state: "detached" });
+      // another page shows it, too, and what ends by itself
+      const elsewhere = other.locator('[aria-labelledby="incidents-title"] li');
+      await until(other, "document.querySelectorAll('#incidents li').length === 1");
+      assert.match(await elsewhere.innerText(), /prices/);
+      await sql`select etl.resolve_alert('own_check', 'prices', 'It has come.')`;
       await card.waitFor({ state: "detached" });
+      await until(page, "document.querySelectorAll('#alerts li').length === 2");
+      assert.deepEqual(loads, []);
       const { items } = await site.api<{ items: unknown[] }>("/api/alerts/open");
       assert.deepEqual(items, []);
     });
+    await sql.end();
   },
 });

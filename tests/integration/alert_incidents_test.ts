@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import type { Sql } from "../../store/database.ts";
-import { handleAlert, openIncidents, sendTestAlert } from "../../store/alerts.ts";
+import { handleAlert, incidentsMark, openIncidents, sendTestAlert } from "../../store/alerts.ts";
+import { connect } from "../../store/pg.ts";
 import { databaseHealth } from "../../store/health.ts";
 import { sweepConditions } from "../../store/reactions.ts";
 import { startInProcess } from "../../scripts/cli/in_process.ts";
 import { startEngine } from "../helpers/engine.ts";
 import { consumeEnds } from "../helpers/reacting.ts";
+import { waitFor } from "../helpers/wait_for.ts";
 
 const FAILING = { source: { type: "file", path: "missing.csv", key: "id" } };
 const open = async (sql: Sql) => (await openIncidents(sql)).map(({ fingerprint }) => fingerprint);
@@ -122,6 +124,38 @@ Deno.test("a condition that began in a silence is told when that is over and it 
   await look(true);
   await look(true);
   assert.equal(await told(), 3);
+});
+
+Deno.test("every change of an incident is told on the channel etl_incidents and gives another mark", async (t) => {
+  await using engine = await startEngine(t, { workers: 0 });
+  const { sql } = engine;
+  let told = 0;
+  const client = await connect(engine.db.dsn);
+  client.on("notification", () => told++);
+  await client.query("listen etl_incidents");
+  const marks = [await incidentsMark(sql)];
+  const about = { fingerprint: "own:s", actor: "ada", minutes: null };
+  const changes = [
+    () => sql`select etl.raise_alert('own', 's', 'm')`,
+    () => sql`select etl.raise_alert('own', 's', 'again')`,
+    () => handleAlert(sql, { ...about, action: "acknowledge" }),
+    () => handleAlert(sql, { ...about, action: "silence", minutes: 60 }),
+    () => sql`update etl.alert_states set silenced_until = now() - interval '1 second'`,
+    () => sql`select etl.resolve_alert('own', 's', 'over')`,
+  ];
+  for (const [index, change] of changes.entries()) {
+    await change();
+    await waitFor(() => told === index + 1, { what: `to be told of change ${index + 1}` });
+    marks.push(await incidentsMark(sql));
+  }
+  assert.equal(marks.at(-1), marks[0]);
+  assert.equal(new Set(marks).size, changes.length, marks.join("; "));
+  // nothing has changed
+  await sql`select etl.resolve_alert('own', 's', 'over')`;
+  await sql`select etl.raise_alert('own', 't', 'm')`;
+  await waitFor(() => told > changes.length);
+  assert.equal(told, changes.length + 1);
+  await client.end();
 });
 
 Deno.test("a run that reads nothing raises an alert, the first of its label too", async (t) => {

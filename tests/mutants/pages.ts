@@ -221,4 +221,28 @@ export const PAGES: Mutant[] = [
     breaks: "the page of a run says in its language why a record was rejected",
     tests: ["integration/api_answers_test.ts: whoever asks for Spanish before English"],
   },
+  {
+    id: "pages/incidents-live",
+    file: "islands/alerts.ts",
+    find: "mark !== incidents().dataset.mark",
+    replace: "mark === incidents().dataset.mark",
+    breaks: "the page of alerts shows what begins and ends while it is open",
+    tests: ["browser/resources_test.ts: incidents appear"],
+  },
+  {
+    id: "pages/incidents-told",
+    file: "sql/reactions/alerts.sql",
+    find: "tell_incident after insert or update on",
+    replace: "tell_incident after insert on",
+    breaks: "every change of an incident is told to open pages at once",
+    tests: ["integration/alert_incidents_test.ts: every change of an incident"],
+  },
+  {
+    id: "pages/focus-stays",
+    file: "islands/lib/follow.ts",
+    find: "if (focused !== null) focusAgain(fresh, focused);",
+    replace: "",
+    breaks: "who works with the keyboard goes on in the same row after a list was rendered again",
+    tests: ["browser/resources_test.ts: incidents appear"],
+  },
 ];
