@@ -79,38 +79,52 @@ async function readLatestMetrics(db: Queryable): Promise<Record<string, unknown>
   return rows[0]?.metrics ?? null;
 }
 
-/** Figures of the newest day that has events, and of the days before. */
+/** Figures of the newest day that has events, and of the days before: reads no more than the days that it lists. */
 async function dailySummary(
   db: Queryable,
   dataset: string,
   topN: number,
 ): Promise<Record<string, unknown>> {
   const table = tableOf(dataset);
-  // a table of the day's rows, as pipelines have them; gone with the transaction
+  const newest = await db.query<{ day: string | null }>(
+    `select quote_literal(date_trunc('day', max(occurred_at), 'UTC')) as day from ${table}`,
+  );
+  const day = `${newest.rows[0]!.day ?? "null"}::timestamptz`;
+  // a table of the day's figures, as pipelines have them; gone with the transaction
   await db.query(
     `create temporary table downstream_day on commit drop as
-     select event_type, source, event_date, occurred_at from ${table}
-     where event_date = (select max(event_date) from ${table})`,
+     select event_type, source, count(*) as events, min(occurred_at) as first_at, max(occurred_at) as last_at
+     from ${table} where ${within(day)} group by event_type, source`,
   );
   const { rows } = await db.query<{ analysis: Record<string, unknown> }>(
-    `select jsonb_build_object(
-       'day', (select max(event_date) from downstream_day),
-       'events', (select count(*) from downstream_day),
-       'first_at', (select etl.iso(min(occurred_at)) from downstream_day),
-       'last_at', (select etl.iso(max(occurred_at)) from downstream_day),
+    `with recursive days (day) as (
+       select ${day}
+       union all
+       select (select date_trunc('day', max(occurred_at), 'UTC') from ${table} where occurred_at < d.day)
+       from days as d where d.day is not null)
+     select jsonb_build_object(
+       'day', (${day} at time zone 'UTC')::date,
+       'events', coalesce(sum(d.events), 0), 'first_at', etl.iso(min(d.first_at)), 'last_at', etl.iso(max(d.last_at)),
        'top_event_types', (select coalesce(jsonb_agg(t), '[]') from (
-         select event_type, count(*) as events from downstream_day
+         select event_type, sum(events) as events from downstream_day
          group by event_type order by events desc, event_type limit $1) as t),
        'top_sources', (select coalesce(jsonb_agg(t), '[]') from (
-         select source, count(*) as events from downstream_day
+         select source, sum(events) as events from downstream_day
          group by source order by events desc, source limit $1) as t),
        'days', (select coalesce(jsonb_agg(t), '[]') from (
-         select event_date as day, count(*) as events from ${table}
-         where event_date is not null group by event_date order by event_date desc limit $1) as t)) as analysis`,
+         select (c.day at time zone 'UTC')::date as day, (select count(*) from ${table} where ${
+      within("c.day")
+    }) as events
+         from (select day from days limit $1) as c where c.day is not null) as t)) as analysis
+     from downstream_day as d`,
     [topN],
   );
   return rows[0]!.analysis;
 }
+
+/** Condition on the events of a day in UTC. */
+const within = (day: string) =>
+  `occurred_at >= ${day} and occurred_at < ${day} + interval '24 hours'`;
 
 /** All events by type and source, with the time that each covers. */
 async function byType(db: Queryable, dataset: string, topN: number) {

@@ -99,6 +99,25 @@ Deno.test("a report is of the newest day, by type, or of days unlike the others;
     "2026-01-20",
     30,
   ]]);
+  assert.equal((await made({ analysis_type: "daily_summary", top_n: 3 })).state, "done");
+  const summary = await latest("daily_summary");
+  assert.deepEqual(
+    [summary.day, summary.events, summary.first_at, summary.last_at],
+    [day(20), 30, `${day(20)}T00:00:00.000Z`, `${day(20)}T00:00:00.000Z`],
+  );
+  assert.deepEqual(summary.top_event_types, [
+    { event_type: "even", events: 15 },
+    { event_type: "odd", events: 15 },
+  ]);
+  assert.deepEqual(summary.days, [
+    { day: day(20), events: 30 },
+    { day: day(19), events: 2 },
+    { day: day(18), events: 2 },
+  ]);
+  await engine.sql`truncate public.etl_improved_events`;
+  assert.equal((await made({})).state, "done");
+  const { day: none, events, days: noDays } = await latest("daily_summary");
+  assert.deepEqual([none, events, noDays], [null, 0, []]);
   const mine = await made({ analysis_type: "my_analysis", depth: 3 });
   assert.deepEqual([mine.consumer, mine.result], ["my_analysis", { depth: 3 }]);
   const wrong = await engine.post("/api/etl/downstream", { analysis_type: "weekly" });
