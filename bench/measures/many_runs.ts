@@ -80,8 +80,8 @@ async function measureSmallRuns(world: World): Promise<Row[]> {
     ours: runs / seconds,
     unit: "runs/s",
     ratio: null,
-    target: "≥ 30 runs/s",
-    ok: runs === SMALL_RUNS && wrong === 0 && runs / seconds >= 30,
+    target: "≥ 80 runs/s",
+    ok: runs === SMALL_RUNS && wrong === 0 && runs / seconds >= 80,
     detail: {
       runs,
       runs_that_went_wrong: wrong,

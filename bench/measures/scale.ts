@@ -35,8 +35,8 @@ async function measureScale(world: World): Promise<Row[]> {
       ours: many.bytes / 1e6,
       unit: "MB",
       ratio: memory,
-      target: "≤ 1.2 × and ≤ 700 MB",
-      ok: memory <= 1.2 && many.bytes <= 700e6,
+      target: "≤ 1.1 × and ≤ 400 MB",
+      ok: memory <= 1.1 && many.bytes <= 400e6,
       detail,
     },
     {
