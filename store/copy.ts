@@ -1,38 +1,113 @@
-import { once } from "node:events";
-import { type Client, copyFromStream } from "./pg.ts";
+import type { Client } from "./pg.ts";
 
 /**
- * Sends blocks of COPY text to `copy … from stdin` and answers the number of
- * rows. Waits when the server is slower than the source; a failing source ends
- * the COPY with an error, so nothing of it stays.
+ * Sends blocks to `copy … from stdin` and answers the number of rows. A block is only lent: once the next is asked
+ * for the connection has taken it, and its memory may be used again. A failing source ends the COPY with an error,
+ * so nothing of it stays.
  */
 export async function copyIn(
   client: Client,
   statement: string,
   blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<number> {
-  const stream = client.query(copyFromStream(statement));
-  let failed: unknown;
-  const ended = new Promise<void>((resolve) => {
-    stream.once("finish", resolve);
-    stream.on("error", (error) => {
-      failed ??= error;
-      resolve();
-    });
-  });
+  const query = new CopyIn(statement);
+  client.query(query as unknown as CopyIn & { submit: never });
   try {
-    for await (const block of blocks) {
-      if (failed !== undefined) break;
-      if (!stream.write(block)) await Promise.race([once(stream, "drain"), ended]);
-    }
-    if (failed === undefined) stream.end();
+    for await (const block of blocks) if (!await query.send(block)) break;
   } catch (error) {
-    failed ??= error;
-    stream.destroy(error as Error);
+    await query.fail((error as Error).message);
+    throw error;
   }
-  await ended;
-  if (failed !== undefined) throw failed;
-  return stream.rowCount ?? 0;
+  return await query.end();
+}
+
+const COPY_DATA = 0x64;
+const COPY_DONE = Uint8Array.of(0x63, 0, 0, 0, 4);
+
+/**
+ * A `copy … from stdin`. pg-copy-streams has this too, but does not tell when a block has been sent: each block would
+ * need memory of its own, of which 70 MB a connection waited for the garbage collector.
+ */
+class CopyIn {
+  readonly #text: string;
+  #connection: Connection | undefined;
+  #taking = false;
+  #over = false;
+  #error: unknown;
+  #rowCount = 0;
+  #wake = () => {};
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** False where the server takes no more. */
+  async send(block: Uint8Array): Promise<boolean> {
+    while (!this.#taking && !this.#over) await this.#change();
+    if (this.#over) return false;
+    const head = new DataView(new ArrayBuffer(5));
+    head.setUint8(0, COPY_DATA);
+    head.setUint32(1, block.byteLength + 4);
+    const { stream } = this.#connection!;
+    stream.write(new Uint8Array(head.buffer));
+    let taken = false;
+    stream.write(block, () => {
+      taken = true;
+      this.#wake();
+    });
+    while (!taken && !this.#over) await this.#change();
+    return !this.#over;
+  }
+
+  /** Has the server forget what it was sent. */
+  async fail(reason: string): Promise<void> {
+    while (!this.#taking && !this.#over) await this.#change();
+    if (!this.#over) this.#connection!.sendCopyFail(reason);
+    while (!this.#over) await this.#change();
+  }
+
+  /** Answers the number of rows. */
+  async end(): Promise<number> {
+    while (!this.#taking && !this.#over) await this.#change();
+    if (!this.#over) this.#connection!.stream.write(COPY_DONE);
+    while (!this.#over) await this.#change();
+    if (this.#error !== undefined) throw this.#error;
+    return this.#rowCount;
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+
+  // what follows is called by pg
+
+  submit(connection: Connection): void {
+    this.#connection = connection;
+    connection.query(this.#text);
+  }
+
+  handleCopyInResponse(): void {
+    this.#taking = true;
+    this.#wake();
+  }
+
+  handleCommandComplete({ text }: { text: string }): void {
+    this.#rowCount = rowsCopied(text);
+  }
+
+  handleError(error: unknown): void {
+    this.#error = error;
+    this.handleReadyForQuery();
+  }
+
+  handleReadyForQuery(): void {
+    this.#over = true;
+    this.#wake();
+  }
+}
+
+function rowsCopied(commandTag: string): number {
+  return Number(/^COPY (\d+)/.exec(commandTag)?.[1] ?? 0);
 }
 
 /** What a field of COPY text says, as this program writes them; null for \\N. */
@@ -50,7 +125,12 @@ const MAX_WAITING = 4;
 /** What pg calls on the query that it is at. Its types leave COPY out. */
 interface Connection {
   query(text: string): void;
-  stream: { pause(): void; resume(): void };
+  sendCopyFail(reason: string): void;
+  stream: {
+    write(bytes: Uint8Array, taken?: () => void): boolean;
+    pause(): void;
+    resume(): void;
+  };
 }
 
 /**
@@ -123,7 +203,7 @@ class CopyOut implements AsyncIterable<Uint8Array> {
   }
 
   handleCommandComplete({ text }: { text: string }): void {
-    this.rowCount = Number(/^COPY (\d+)/.exec(text)?.[1] ?? 0);
+    this.rowCount = rowsCopied(text);
   }
 
   handleError(error: unknown): void {

@@ -5,8 +5,6 @@
  */
 // @ts-types="npm:@types/pg@8.23.1"
 import pg from "pg";
-// @ts-types="npm:@types/pg-copy-streams@1.2.5"
-import { from as copyFromStream } from "pg-copy-streams";
 import {
   type ConnectionTarget,
   connectionTarget,
@@ -17,7 +15,6 @@ import { databasePlace, type DsnHost } from "./dsn.ts";
 
 export type Client = pg.Client;
 export type Queryable = Pick<pg.Client, "query">;
-export { copyFromStream };
 export { quoteIdent, quoteTable } from "./quote.ts";
 
 export interface ConnectOptions {

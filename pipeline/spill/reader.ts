@@ -11,7 +11,7 @@ export interface ReadOptions {
   blockBytes?: number;
 }
 
-/** Yields a chunk's rows, all or the chosen ones, as one binary COPY. */
+/** Yields a chunk's rows, all or the chosen ones, as one binary COPY. A block is only lent: the next takes its memory. */
 export async function* readRows(
   dir: string,
   chunkNo: number,
@@ -26,7 +26,7 @@ export async function* readRows(
   // read and sent in whole blocks, however small the ranges: a system call or a message for each row costs more than the row
   const block = new Uint8Array(blockBytes);
   let [start, end] = [0, 0];
-  let full = new Uint8Array(blockBytes);
+  const full = new Uint8Array(blockBytes);
   let used = 0;
   for (const { from, to } of ranges) {
     for (let at = from; at < to;) {
@@ -42,8 +42,6 @@ export async function* readRows(
       used += size;
       if (used < blockBytes) continue;
       yield full;
-      // a new one each time: a socket may still be sending the one before
-      full = new Uint8Array(blockBytes);
       used = 0;
     }
   }
@@ -67,8 +65,8 @@ function* byteRanges(
 /** Yields the keys of a chunk's rejected records, as far as they could be read; there must be some. */
 export async function* readPresent(dir: string, chunkNo: number): AsyncGenerator<Uint8Array> {
   using file = await Deno.open(chunkFile(dir, chunkNo, "present"));
+  const buffer = new Uint8Array(1 << 18);
   for (;;) {
-    const buffer = new Uint8Array(1 << 18);
     const size = await file.read(buffer);
     if (size === null) return;
     yield buffer.subarray(0, size);
@@ -80,7 +78,7 @@ async function readEnds(dir: string, chunkNo: number): Promise<Float64Array> {
   return new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
 }
 
-/** Yields the lines of a chunk's keys as blocks of bytes, all of them or the chosen ones. */
+/** Yields the lines of a chunk's keys as blocks of bytes, all of them or the chosen ones. A block is only lent, as of rows. */
 export async function* readKeys(
   dir: string,
   chunkNo: number,
@@ -88,11 +86,10 @@ export async function* readKeys(
 ): AsyncGenerator<Uint8Array> {
   const { positions, blockBytes = 1 << 18 } = options;
   using file = await Deno.open(chunkFile(dir, chunkNo, "keys"));
+  const buffer = new Uint8Array(blockBytes);
   let line = 0;
   let next = 0;
   for (;;) {
-    // a new one each time: a socket may still be sending the one before
-    const buffer = new Uint8Array(blockBytes);
     const size = await file.read(buffer);
     if (size === null) return;
     const block = buffer.subarray(0, size);
@@ -100,27 +97,20 @@ export async function* readKeys(
       yield block;
       continue;
     }
-    // runs of neighbouring chosen lines are passed on in one piece
-    let at = 0;
-    let from = -1;
-    while (at < size) {
-      if (next >= positions.length) break;
-      const chosen = positions[next] === line;
-      if (chosen && from < 0) from = at;
-      if (!chosen && from >= 0) {
-        yield block.subarray(from, at);
-        from = -1;
+    // what is chosen moves together: a message for each line costs more than the line
+    let used = 0;
+    for (let at = 0; at < size && next < positions.length;) {
+      const newline = block.indexOf(NEWLINE, at);
+      const end = newline < 0 ? size : newline + 1;
+      if (positions[next] === line) {
+        buffer.copyWithin(used, at, end);
+        used += end - at;
+        if (newline >= 0) next++;
       }
-      const end = block.indexOf(NEWLINE, at);
-      if (end < 0) {
-        at = size;
-        break;
-      }
-      at = end + 1;
-      line++;
-      if (chosen) next++;
+      if (newline >= 0) line++;
+      at = end;
     }
-    if (from >= 0) yield block.subarray(from, at);
+    if (used > 0) yield buffer.subarray(0, used);
     if (next >= positions.length) return;
   }
 }

@@ -46,11 +46,11 @@ export class RejectedRows implements Disposable {
     this.#waiting = "";
   }
 
-  /** All of them, in their order; any number of times. */
+  /** All of them, in their order; any number of times. A block is only lent: the next takes its memory. */
   *blocks(): Generator<Uint8Array> {
     this.#file?.seekSync(0, Deno.SeekMode.Start);
+    const block = new Uint8Array(BLOCK_BYTES);
     for (;;) {
-      const block = new Uint8Array(BLOCK_BYTES);
       const length = this.#file?.readSync(block) ?? null;
       if (length === null) break;
       yield block.subarray(0, length);

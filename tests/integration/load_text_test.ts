@@ -91,6 +91,32 @@ Deno.test("copyText() and COPY, as copiedText(), give back any text that can be 
   }
 });
 
+Deno.test("copyIn() has sent a block when it asks for the next, so that one memory serves all of them", async (t) => {
+  await using db = await testDatabase(t, { setUp: false });
+  const client = await connect(db.dsn);
+  try {
+    await client.query("create temp table texts (n integer, x text)");
+    const lengths = Array.from({ length: 300 }, (_, n) => n % 7 === 0 ? 200_000 : n);
+    const memory = new Uint8Array(1 << 18);
+    const lent = function* () {
+      for (const [n, length] of lengths.entries()) {
+        const line = encode(`${n}\t${"abcdefg"[n % 7]!.repeat(length)}\n`);
+        memory.set(line);
+        yield memory.subarray(0, line.length);
+        memory.fill(0);
+      }
+    };
+    assert.equal(await copyIn(client, "copy texts from stdin", lent()), lengths.length);
+    const { rows } = await client.query<{ x: string }>("select x from texts order by n");
+    assert.deepEqual(
+      rows.map(({ x }) => x),
+      lengths.map((length, n) => "abcdefg"[n % 7]!.repeat(length)),
+    );
+  } finally {
+    await client.end();
+  }
+});
+
 Deno.test("copyIn() ends the COPY when its source fails, and the connection goes on", async (t) => {
   await using db = await testDatabase(t, { setUp: false });
   const client = await connect(db.dsn);

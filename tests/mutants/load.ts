@@ -265,6 +265,14 @@ export const LOAD: Mutant[] = [
     tests: ["integration/load_text_test.ts: copyText() and COPY"],
   },
   {
+    id: "load/lent-blocks",
+    file: "store/copy.ts",
+    find: "while (!taken && !this.#over) await this.#change();",
+    replace: "void taken;",
+    breaks: "a block of COPY is sent before its memory is used for the next",
+    tests: ["integration/load_text_test.ts: copyIn() has sent a block"],
+  },
+  {
     id: "load/lookup-foreign",
     file: "pipeline/run.ts",
     find: "foreign.count += found.foreign.count;",

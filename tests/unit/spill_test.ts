@@ -179,6 +179,23 @@ Deno.test("spill: any choice of lines is read whole, whatever the size of the bl
   );
 });
 
+Deno.test("spill: rows and keys are read into one memory, however many there are", async () => {
+  await using dir = await TempDir.create();
+  await write(dir.path, Array.from({ length: 1_000 }, (_, i) => event(i)));
+  const even = Int32Array.from({ length: 500 }, (_, i) => i * 2);
+  for (const read of [readRows, readKeys]) {
+    for (const positions of [undefined, even]) {
+      const memories = new Map<ArrayBufferLike, number>();
+      for await (const { buffer } of read(dir.path, 0, { blockBytes: 1_000, positions })) {
+        memories.set(buffer, (memories.get(buffer) ?? 0) + 1);
+      }
+      assert.ok(Math.max(...memories.values()) > 10);
+      // besides what is before and after the rows of a COPY
+      assert.ok(memories.size <= (read === readRows ? 3 : 1));
+    }
+  }
+});
+
 Deno.test("spill: any choice of rows is read whole, whatever the size of the blocks", async () => {
   await using dir = await TempDir.create();
   await fc.assert(
