@@ -1032,6 +1032,8 @@ export interface RunSettings {
   /** Rows from which on an empty table gets its indexes when the rows are there; default 100,000. */
   firstLoadRows?: number;
   spoolDir: string;
+  /** Where this server leaves request bodies that it has stored; default: nowhere. */
+  bodiesDir?: string;
   dataDir: string;
   transformsDir: string;
   sourcesDir: string;
@@ -1100,6 +1102,7 @@ export async function runContext(
     maxRecords: isBounded(source, run.origins) ? params.batch_size : null,
     pin: run.pin,
     cursorPosition: position,
+    bodiesDir: settings.bodiesDir ?? null,
     spillDir: await spillDirOf(run, settings, { serverId, helps: holder !== null }),
     dataDir: settings.dataDir,
     transformsDir: settings.transformsDir,

@@ -1,19 +1,19 @@
 import { type Message, say } from "../vocabulary/messages.ts";
 import type { Context } from "hono";
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { z } from "zod";
 import { Canonicalizer } from "../pipeline/canonical.ts";
 import { confProblem, parseConf } from "../pipeline/conf_errors.ts";
 import { type Conf, confSchema } from "../pipeline/params.ts";
 import { headerAbsent } from "../pipeline/sources/local/csv_dialect.ts";
 import { ENCODINGS } from "../pipeline/sources/local/encoding.ts";
-import { spool } from "../pipeline/sources/local/spool.ts";
+import { spool, uploadName } from "../pipeline/sources/local/spool.ts";
 import { fileBytes } from "../pipeline/sources/local/streams.ts";
 import { inlineSource } from "../pipeline/sources/schema.ts";
 import type { Json } from "../pipeline/sources/source.ts";
 import { Connection } from "../store/connection.ts";
 import { confErrors } from "../store/params.ts";
-import { storeUpload } from "../store/uploads.ts";
+import { isLarge, type StoredUpload, storeUpload } from "../store/uploads.ts";
 import { type FieldError, MAX_ERRORS, Problem } from "../vocabulary/problem.ts";
 import { boundedBody, DATA_TYPES, dataFormat, readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
@@ -155,7 +155,7 @@ async function storeRecords(conf: Conf, c: Context, deps: AppDeps): Promise<Conf
   const { source } = conf;
   if (source?.type !== "inline" || source.records === undefined) return conf;
   const { records, ...rest } = source;
-  const uploadId = await keepUpload(lines(records as Json[]), c, deps);
+  const { uploadId } = await keepUpload(lines(records as Json[]), c, deps);
   return { ...conf, source: { ...rest, format: "ndjson", upload_id: uploadId } };
 }
 
@@ -178,8 +178,13 @@ async function readDataRequest(c: Context, deps: AppDeps, format: string): Promi
     // a client may take its time, and must have no connection to the database meanwhile
     const body = notEmpty(boundedBody(c.req.raw, maxBodyBytes));
     file = (await spool(resolve(spoolDir), `upload-${crypto.randomUUID()}`, body)).absolutePath;
-    const uploadId = await keepUpload(fileBytes(file), c, deps);
-    return parseConf({ ...conf, source: { ...source, upload_id: uploadId } });
+    const stored = await keepUpload(fileBytes(file), c, deps);
+    if (isLarge(stored) && deps.config.role !== "api") {
+      // a run that begins here within a minute need not read it from the database
+      await Deno.rename(file, join(dirname(file), uploadName(stored.uploadId)));
+      file = undefined;
+    }
+    return parseConf({ ...conf, source: { ...source, upload_id: stored.uploadId } });
   } finally {
     leave();
     if (file !== undefined) await Deno.remove(file);
@@ -281,16 +286,16 @@ function queryValue(text: string, schema: z.ZodType | undefined): unknown {
   }
 }
 
-/** Stores what a run will read, in a transaction of its own; few requests do at once. Answers its id. */
+/** Stores what a run will read, in a transaction of its own; few requests do at once. */
 async function keepUpload(
   blocks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   c: Context,
   { config }: AppDeps,
-): Promise<string> {
+): Promise<StoredUpload> {
   return await c.get("load").storing.take(async () => {
     const connection = new Connection(config.dsn, "etl-improved upload");
     try {
-      return (await storeUpload(connection, blocks)).uploadId;
+      return await storeUpload(connection, blocks);
     } finally {
       await connection.close();
     }

@@ -185,6 +185,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
       maxAttempts: config.maxAttempts,
       outageMinutes: config.outageMinutes,
       spoolDir,
+      bodiesDir: spool.requests,
       dataDir: resolve(config.dataDir),
       transformsDir: resolve(config.transformsDir),
       sourcesDir: resolve(config.sourcesDir),
@@ -210,7 +211,7 @@ export async function startServices(config: Config, options: ServicesOptions): P
   if (executes) {
     const tidy = async () => {
       await removeLeftovers(sql, spoolDir, (runId) => isExecuting(runId, deps));
-      await spool.removeDead();
+      await spool.tidy();
     };
     await tidy();
     await removeOldLayout(sql, resolve(config.spoolDir));

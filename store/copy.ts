@@ -21,6 +21,14 @@ export async function copyIn(
   return await query.end();
 }
 
+/** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
+export const COPY_HEADER = Uint8Array.of(
+  ...new TextEncoder().encode("PGCOPY\n"),
+  ...[0xff, 0x0d, 0x0a, 0x00],
+  ...[0, 0, 0, 0, 0, 0, 0, 0],
+);
+export const COPY_TRAILER = Uint8Array.of(0xff, 0xff);
+
 const COPY_DATA = 0x64;
 const COPY_DONE = Uint8Array.of(0x63, 0, 0, 0, 4);
 

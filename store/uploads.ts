@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { Problem } from "../vocabulary/problem.ts";
 import type { Connection } from "./connection.ts";
-import { copyOut } from "./copy.ts";
+import { COPY_HEADER, COPY_TRAILER, copyIn, copyOut } from "./copy.ts";
 import type { Sql } from "./database.ts";
 import type { Client } from "./pg.ts";
 
@@ -34,8 +34,8 @@ export async function* readUpload(
 }
 
 /** What binary COPY has before and after the bytes of a row of one column (COPY, "Binary Format"). */
-const HEAD_BYTES = 19 + 2 + 4;
-const TAIL_BYTES = 2;
+const HEAD_BYTES = COPY_HEADER.length + 2 + 4;
+const TAIL_BYTES = COPY_TRAILER.length;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** By COPY: the driver has bytes sent as text in hexadecimal digits, which costs it five times as much. */
@@ -73,6 +73,11 @@ export interface StoredUpload {
   bytes: number;
 }
 
+/** Whether a stored body is as large as a file. */
+export function isLarge({ bytes }: StoredUpload): boolean {
+  return bytes > (LARGE_PARTS - 1) * PART_BYTES;
+}
+
 /** Stores a request body in parts, in one transaction: it is there whole or not at all. */
 export async function storeUpload(
   connection: Connection,
@@ -83,27 +88,20 @@ export async function storeUpload(
   return await connection.transaction(options, async (client) => {
     const draftId = crypto.randomUUID();
     const hash = createHash("sha256");
-    let part = 0;
     let bytes = 0;
-    let pending: Uint8Array[] = [];
-    let size = 0;
-    const flush = async () => {
-      await client.query("insert into etl.uploads (upload_id, part_no, data) values ($1, $2, $3)", [
-        draftId,
-        part++,
-        concat(pending, size),
-      ]);
-      pending = [];
-      size = 0;
+    const read = async function* () {
+      for await (const block of body) {
+        hash.update(block);
+        bytes += block.byteLength;
+        yield block;
+      }
     };
-    for await (const block of body) {
-      hash.update(block);
-      pending.push(block);
-      size += block.byteLength;
-      bytes += block.byteLength;
-      if (size >= PART_BYTES) await flush();
-    }
-    if (size > 0 || part === 0) await flush();
+    // PostgreSQL writes while the next blocks are read and hashed
+    await copyIn(
+      client,
+      "copy etl.uploads (upload_id, part_no, data) from stdin (format binary)",
+      rowsOf(draftId, read()),
+    );
     const uploadId = uuidOf(hash.digest());
     await client.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [
       `etl upload ${uploadId}`,
@@ -121,6 +119,43 @@ export async function storeUpload(
     );
     return { uploadId, bytes };
   });
+}
+
+/** A body as rows of binary COPY, a part each. */
+async function* rowsOf(
+  uploadId: string,
+  blocks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield COPY_HEADER;
+  let part = 0;
+  let pending: Uint8Array[] = [];
+  let size = 0;
+  const row = function* () {
+    yield rowHead(uploadId, part++, size);
+    yield* pending;
+    pending = [];
+    size = 0;
+  };
+  for await (const block of blocks) {
+    pending.push(block);
+    size += block.byteLength;
+    if (size >= PART_BYTES) yield* row();
+  }
+  if (size > 0 || part === 0) yield* row();
+  yield COPY_TRAILER;
+}
+
+/** What stands before the bytes of a part: the number of fields, the other two, and its length. */
+function rowHead(uploadId: string, part: number, bytes: number): Uint8Array {
+  const head = new Uint8Array(34);
+  const view = new DataView(head.buffer);
+  view.setInt16(0, 3);
+  view.setInt32(2, 16);
+  head.set(Uint8Array.fromHex(uploadId.replaceAll("-", "")), 6);
+  view.setInt32(22, 4);
+  view.setInt32(26, part);
+  view.setInt32(30, bytes);
+  return head;
 }
 
 /** A UUID of version 8 (RFC 9562) from the first bytes of a hash. */

@@ -2,7 +2,7 @@ import { say } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { REQUEST_BODY } from "../../vocabulary/words.ts";
 import { planFiles, type PlanFilesOptions, readParts, withColumns } from "./local/plan_files.ts";
-import { findSpooled, spool, spoolName } from "./local/spool.ts";
+import { findSpooled, spool, takeSpooled, uploadName } from "./local/spool.ts";
 import { limitBytes } from "./local/streams.ts";
 import type { InlineConf } from "./schema.ts";
 import {
@@ -49,8 +49,9 @@ async function planInlineSource(conf: InlineConf, options: PlanFilesOptions): Pr
   const uploadId = conf.upload_id;
   const label = REQUEST_BODY;
   if (ctx.readUpload === undefined) throw new Error("readUpload is needed for an upload");
-  const name = spoolName(`upload:${uploadId}`, "upload");
+  const name = uploadName(uploadId);
   const file = await findSpooled(ctx.spoolDir, name) ??
+    (ctx.bodiesDir == null ? undefined : await takeSpooled(ctx.bodiesDir, ctx.spoolDir, name)) ??
     await spool(
       ctx.spoolDir,
       name,

@@ -117,6 +117,8 @@ export interface PlanContext {
   cursorPosition?: CursorPosition;
   /** The host of a source module, where the conf names one that needs it. */
   module?: SourceClient | null;
+  /** Where request bodies stand that this server has stored a moment ago; default: nowhere. */
+  bodiesDir?: string | null;
   /** The bytes of a stored request body. */
   readUpload?: (uploadId: string) => AsyncIterable<Uint8Array>;
   limits: SourceLimits;

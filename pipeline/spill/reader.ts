@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { chunkFile } from "./layout.ts";
-import { COPY_HEADER, COPY_TRAILER } from "./row_encoder.ts";
+import { COPY_HEADER, COPY_TRAILER } from "../../store/copy.ts";
 
 const NEWLINE = 10;
 

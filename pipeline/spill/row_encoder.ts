@@ -3,14 +3,6 @@ import type { TypedTable } from "../../store/row_layout.ts";
 import type { Event } from "../event.ts";
 import { farTime } from "../timestamps.ts";
 
-/** What PostgreSQL's binary COPY begins and ends with (COPY, "Binary Format"). */
-export const COPY_HEADER = Uint8Array.of(
-  ...new TextEncoder().encode("PGCOPY\n"),
-  ...[0xff, 0x0d, 0x0a, 0x00],
-  ...[0, 0, 0, 0, 0, 0, 0, 0],
-);
-export const COPY_TRAILER = Uint8Array.of(0xff, 0xff);
-
 const NULL = -1;
 /** Days and milliseconds from 1970 to 2000, where PostgreSQL counts from. */
 const EPOCH_DAYS = 10_957;

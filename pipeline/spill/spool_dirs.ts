@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { isUpload } from "../sources/local/spool.ts";
 import type { Sql } from "../../store/database.ts";
 import { databaseIdentity } from "../../store/installation.ts";
 import { endedRuns, unfinishedRuns } from "../../store/runs.ts";
@@ -14,8 +15,8 @@ export interface SpoolDirs {
   runs: string;
   /** What requests of this server have on their way: uploads and previews. */
   requests: string;
-  /** Removes what requests left whose server is dead. */
-  removeDead(): Promise<void>;
+  /** Removes what requests left whose server is dead, and stored bodies that no run of this server has taken. */
+  tidy(): Promise<void>;
   /** Removes this server's own part. */
   close(): Promise<void>;
 }
@@ -35,7 +36,8 @@ export async function openSpool(sql: Sql, spoolDir: string): Promise<SpoolDirs> 
   return {
     runs,
     requests,
-    async removeDead() {
+    async tidy() {
+      await removeUntaken(requests);
       for await (const entry of Deno.readDir(runs)) {
         if (!entry.name.startsWith("server-") || entry.name === name) continue;
         const dir = join(runs, entry.name);
@@ -47,6 +49,21 @@ export async function openSpool(sql: Sql, spoolDir: string): Promise<SpoolDirs> 
       await Deno.remove(requests, { recursive: true }).catch(() => {});
     },
   };
+}
+
+/** How long a stored body waits on the disk for a run that takes it from there. */
+const UNTAKEN_MS = 60_000;
+
+/** Removes stored bodies that were received long ago; runs read them from the database. */
+export async function removeUntaken(requests: string, now = Date.now()): Promise<void> {
+  for await (const { name } of Deno.readDir(requests)) {
+    if (!isUpload(name)) continue;
+    const path = join(requests, name);
+    const { mtime } = await Deno.stat(path).catch(() => ({ mtime: null }));
+    if (mtime !== null && mtime.getTime() < now - UNTAKEN_MS) {
+      await Deno.remove(path).catch(() => {});
+    }
+  }
 }
 
 /** Whether nobody holds a server's lock; one that is just being made is not dead. */

@@ -21,6 +21,7 @@ export async function planRun(env: TaskEnvironment): Promise<Plan> {
       dataDir: context.dataDir,
       connections: context.connections,
       target: context.target,
+      bodiesDir: context.bodiesDir,
       readUpload: env.readUpload,
       module: env.source,
       limits: context.limits,

@@ -68,6 +68,8 @@ export interface RunContext {
   cursorPosition: CursorPosition | null;
   /** This run's directory on this server's disk. */
   spillDir: string;
+  /** Where request bodies stand that this server has stored a moment ago; null: nowhere. */
+  bodiesDir: string | null;
   dataDir: string;
   /** Directory of the user's transform modules. */
   transformsDir: string;

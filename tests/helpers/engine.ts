@@ -282,6 +282,7 @@ export async function startEngine(
     settings: {
       maxAttempts: config.maxAttempts,
       spoolDir: config.spoolDir,
+      bodiesDir: config.spoolDir,
       dataDir: config.dataDir,
       transformsDir: config.transformsDir,
       sourcesDir: config.sourcesDir,

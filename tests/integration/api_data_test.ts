@@ -69,6 +69,9 @@ Deno.test("POST /api/etl/run: a large body is divided as a file is, a small one 
   };
   assert.equal(await load(1_001), 3);
   assert.equal(await load(10_000), 4, "9 MB");
+  // its run has taken it from the disk
+  const left = await Array.fromAsync(Deno.readDir(engine.config.spoolDir));
+  assert.deepEqual(left.filter(({ isFile }) => isFile), []);
   assert.equal(await load(10_000, "&chunk_size=4000"), 3, "what is asked for counts");
 });
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Event } from "../../pipeline/event.ts";
-import { COPY_HEADER, COPY_TRAILER, RowEncoder } from "../../pipeline/spill/row_encoder.ts";
+import { RowEncoder } from "../../pipeline/spill/row_encoder.ts";
+import { COPY_HEADER, COPY_TRAILER } from "../../store/copy.ts";
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { copyIn } from "../../store/copy.ts";
 import { connect } from "../../store/pg.ts";

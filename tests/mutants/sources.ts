@@ -438,6 +438,22 @@ export const SOURCES: Mutant[] = [
     tests: ["unit/sources_inline_test.ts: inline source gives the records"],
   },
   {
+    id: "sources/body-at-hand",
+    file: "pipeline/sources/inline.ts",
+    find: "ctx.bodiesDir == null ? undefined",
+    replace: "true ? undefined",
+    breaks: "a body is not read back from the database by the server that received it",
+    tests: ["unit/sources_inline_test.ts: inline source takes a body"],
+  },
+  {
+    id: "sources/body-untaken",
+    file: "pipeline/spill/spool_dirs.ts",
+    find: "mtime !== null && mtime.getTime() < now - UNTAKEN_MS",
+    replace: "false",
+    breaks: "a body that no run takes leaves the disk",
+    tests: ["unit/sources_inline_test.ts: a stored body that no run takes"],
+  },
+  {
     id: "sources/json-integer",
     file: "pipeline/sources/json_text.ts",
     find: "Number.isSafeInteger(value) ? value : BigInt(source);",

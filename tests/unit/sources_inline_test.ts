@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { uploadName } from "../../pipeline/sources/local/spool.ts";
+import { removeUntaken } from "../../pipeline/spill/spool_dirs.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { readAll, SourceFolder } from "../helpers/sources.ts";
 
@@ -46,6 +49,36 @@ Deno.test("inline source reads an uploaded body in any format, once for all atte
     assert.deepEqual(again.plan, first.plan);
     assert.equal(reads, 1);
   }
+});
+
+Deno.test("inline source takes a body that its server has just stored from the disk, and no other", async () => {
+  await using folder = await SourceFolder.create({
+    readUpload: () => assert.fail("it is at hand"),
+  });
+  const bodiesDir = join(folder.path, "bodies");
+  for (const dir of [folder.ctx.spoolDir, bodiesDir]) await Deno.mkdir(dir);
+  await Deno.writeTextFile(join(bodiesDir, uploadName(UPLOAD)), '{"a":1}');
+  const source = { type: "inline", upload_id: UPLOAD };
+  const read = await readAll(source, { ...folder.ctx, bodiesDir });
+  assert.deepEqual(read.records, [{ a: 1 }]);
+  assert.deepEqual(await Array.fromAsync(Deno.readDir(bodiesDir)), []);
+  const other = { ...source, upload_id: crypto.randomUUID() };
+  await assert.rejects(readAll(other, { ...folder.ctx, bodiesDir }), /at hand/);
+});
+
+Deno.test("a stored body that no run takes leaves the disk after a minute", async () => {
+  await using folder = await SourceFolder.create();
+  const names = [uploadName(UPLOAD), `upload-${UPLOAD}`];
+  for (const name of names) await Deno.writeTextFile(join(folder.path, name), "{}");
+  const files = async () =>
+    (await Array.fromAsync(Deno.readDir(folder.path))).flatMap(({ name, isFile }) =>
+      isFile ? [name] : []
+    );
+  await removeUntaken(folder.path, Date.now() + 55_000);
+  assert.equal((await files()).length, 2);
+  await removeUntaken(folder.path, Date.now() + 65_000);
+  // that is on its way still
+  assert.deepEqual(await files(), [names[1]]);
 });
 
 Deno.test("inline source without records says so", async () => {

@@ -12,7 +12,7 @@ import {
 import { readKeys, readRows } from "../../pipeline/spill/reader.ts";
 import { RejectedRows } from "../../pipeline/spill/rejected_rows.ts";
 import { quarantineText } from "../../store/quarantine.ts";
-import { COPY_HEADER } from "../../pipeline/spill/row_encoder.ts";
+import { COPY_HEADER } from "../../store/copy.ts";
 import { ROW_COLUMNS } from "../../store/row_layout.ts";
 import { copyText, SpillWriter } from "../../pipeline/spill/writer.ts";
 

@@ -24,6 +24,31 @@ export async function findSpooled(dir: string, name: string): Promise<SpoolFile 
   }
 }
 
+/** The name of a stored request body among a run's spool files. */
+export function uploadName(uploadId: string): string {
+  return spoolName(`upload:${uploadId}`, "upload");
+}
+
+/** Whether a file of that name is a stored request body. */
+export function isUpload(name: string): boolean {
+  return name.endsWith(".upload");
+}
+
+/** Moves a finished spool file here from another directory of this disk, where it is there. */
+export async function takeSpooled(
+  from: string,
+  dir: string,
+  name: string,
+): Promise<SpoolFile | undefined> {
+  try {
+    await Deno.rename(join(from, name), join(dir, name));
+  } catch {
+    // whoever misses it can make it
+    return undefined;
+  }
+  return await findSpooled(dir, name);
+}
+
 /**
  * Writes a spool file; it appears under its name only when it is complete.
  *
