@@ -6,8 +6,8 @@ import {
   writePositions,
 } from "./layout.ts";
 
-/** Keys that one pass over the hashes holds in memory (about 36 MB). */
-const KEYS_A_PASS = 2_000_000;
+/** Keys that one pass over the hashes holds in memory (about 19 MB). */
+const KEYS_A_PASS = 1_000_000;
 const GROUP_SHIFT = 32 - Math.log2(HASH_GROUPS);
 const HEAD_BYTES = hashFileBytes(0);
 const ENTRY_WORDS = (hashFileBytes(1) - HEAD_BYTES) / 4;
@@ -37,7 +37,7 @@ export function groupHashes(hashes: Uint32Array): Uint8Array<ArrayBuffer> {
  * Finds the events whose key may occur more than once in a run: every event of
  * equal keys is among them, and now and then one more. Reads only the .hash
  * files, each entry once, and once more where its group has an equal one; takes
- * as many passes as memory asks for (`keysAPass`, by default two million), each
+ * as many passes as memory asks for (`keysAPass`, by default one million), each
  * over groups of its own. Yields sorted positions of a chunk, in each pass that
  * finds some; answers how many entries were read.
  */
