@@ -50,6 +50,8 @@ export interface Rejected {
   /** Where it stands: file or URL, and line from 1. */
   file?: string | null;
   line?: number | null;
+  /** Its line of the slice, while nobody knows that of the file. */
+  slice_line?: number;
 }
 
 /** Why a payload is rejected, as it goes into the quarantine. */

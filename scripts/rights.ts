@@ -245,6 +245,7 @@ export const FUNCTIONS: Record<string, Rights> = {
   "etl.owes_deliveries": { server: RUN },
   "etl.owner": { server: RUN },
   "etl.payload_value": { server: RUN },
+  "etl.number_lines": { server: RUN },
   "etl.plan_chunks": { server: RUN },
   "etl.pool_slots": { server: RUN },
   "etl.prolong_lease": { server: RUN },

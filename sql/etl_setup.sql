@@ -890,7 +890,9 @@ alter table etl.chunks
   add column if not exists deleted bigint not null default 0,
   add column if not exists marked bigint not null default 0,
   -- deletions of a feed that lost against no other event of their key, whether or not there was a row
-  add column if not exists deletions bigint not null default 0;
+  add column if not exists deletions bigint not null default 0,
+  -- of the last file of its slice, up to its end, from the file's beginning or from its own; null where lines are told otherwise
+  add column if not exists newlines bigint;
 comment on table etl.chunks is 'the units of parallel work; slice says where the records are, never what they are';
 -- which server has prepared it, and its rows on its disk until they are in the table
 alter table etl.chunks add column if not exists server_id text;
@@ -964,6 +966,8 @@ alter table etl.quarantine
   -- where it stands: file or URL, and line from 1; null where there is none
   add column if not exists file text,
   add column if not exists line bigint,
+  -- its line of the chunk, from 1, until the run ends: nobody knows before in which line of the file the chunk begins
+  add column if not exists slice_line bigint,
   -- JSON of the record, to be loaded again, where raw is not that
   add column if not exists record text,
   -- the bytes of raw, where text cannot hold them
@@ -5521,6 +5525,25 @@ begin
     $sql$, metrics_table) using run, stages;
 end $$;
 
+-- Tells rejected records of slices that were read without knowing where in their file they begin (S3, http) their line: that
+-- of the slice, behind the newlines of the slices before it. One whose slices before were not all read keeps its byte.
+create or replace function etl.number_lines(run_id uuid) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  with behind as (
+    select c.chunk_no + 1 as chunk_no, c.slice #>> '{parts,-1,label}' as file,
+      sum(c.newlines) over so_far as newlines, bool_and(c.newlines is not null) over so_far as all_read
+    from etl.chunks as c
+    where c.run_id = number_lines.run_id
+      and exists (select from etl.quarantine as q where q.run_id = number_lines.run_id and q.slice_line is not null)
+    window so_far as (partition by c.slice #>> '{parts,-1,label}' order by c.chunk_no)
+  )
+  update etl.quarantine as q set line = q.slice_line + b.newlines, slice_line = null,
+    -- the message "byte-place" becomes "place" (vocabulary/messages.ts)
+    message = regexp_replace(q.message, '^byte [0-9]+ of ', format('line %s of ', q.slice_line + b.newlines))
+  from behind as b
+  where q.run_id = number_lines.run_id and q.slice_line is not null and b.chunk_no = q.chunk_no and b.file = q.file and b.all_read
+$$;
+
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
@@ -5557,6 +5580,9 @@ begin
     coalesce(sum(c.deleted), 0)::bigint as deleted, coalesce(sum(c.marked), 0)::bigint as marked
   into totals from etl.chunks as c where c.run_id = finish_run.run_id;
 
+  if totals.rejected > 0 then
+    perform etl.number_lines(run.run_id);
+  end if;
   run.num_chunks := totals.chunks;
   run.total_rows := totals.inserted + totals.updated + totals.unchanged;
   if final_state = 'succeeded' then
@@ -8244,6 +8270,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     ('function', 'etl.owes_deliveries', 'server', 'execute'),
     ('function', 'etl.owner', 'server', 'execute'),
     ('function', 'etl.payload_value', 'server', 'execute'),
+    ('function', 'etl.number_lines', 'server', 'execute'),
     ('function', 'etl.plan_chunks', 'server', 'execute'),
     ('function', 'etl.pool_slots', 'server', 'execute'),
     ('function', 'etl.prolong_lease', 'server', 'execute'),
@@ -8408,7 +8435,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('0b575008a27d8dd4d65bbaca04884a8d58f76a9b83b3f0597cb5e7e9fc211569')
+insert into etl.setups (checksum) values ('53836d95a156b539c37891ff62745643da593b133582b0f1d35dba84023e27d6')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8416,4 +8443,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"0b575008a27d8dd4d65bbaca04884a8d58f76a9b83b3f0597cb5e7e9fc211569","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"53836d95a156b539c37891ff62745643da593b133582b0f1d35dba84023e27d6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -16,6 +16,7 @@ export interface PreparedChunk {
     extra: number;
     events: number;
     cursor_nulls: number;
+    newlines?: number;
   };
 }
 
@@ -146,7 +147,7 @@ export async function markPrepared(
         state = case when state = 'published' then state else 'prepared' end,
         attempts = attempts + 1, worker = $3, spill_bytes = $4, stage_ms = $5,
         records_read = $6, rejected = $7 + refused.count, filtered = $8, extra = $9, events = $10 - refused.count,
-        cursor_nulls = $11, server_id = $12, prepared_at = clock_timestamp(), error = null
+        cursor_nulls = $11, server_id = $12, newlines = $13, prepared_at = clock_timestamp(), error = null
       from (select count(*) from etl.quarantine where run_id = $1 and chunk_no = $2 and rule = '${REFUSED}') as refused
       where run_id = $1 and chunk_no = $2`,
     [
@@ -162,6 +163,7 @@ export async function markPrepared(
       counts.events,
       counts.cursor_nulls,
       chunk.serverId,
+      counts.newlines ?? null,
     ],
   ));
 }

@@ -18,6 +18,8 @@ export interface QuarantineRow {
   /** Where the record stands, line from 1; default: null. */
   file?: string | null;
   line?: number | null;
+  /** Its line of the chunk, from 1, until the run ends, when `etl.number_lines` makes it that of the file; default: null. */
+  slice_line?: number;
 }
 
 /** The rule of records that a table has refused when they were published, by a constraint, a type or a trigger of its own. */
@@ -47,7 +49,7 @@ export async function addToQuarantine(
 ): Promise<void> {
   await copyIn(
     client,
-    `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw, raw_bytes, record, file, line) from stdin`,
+    `copy etl.quarantine (run_id, chunk_no, position, "output", rule, message, field, raw, raw_bytes, record, file, line, slice_line) from stdin`,
     blocks,
   );
 }
@@ -58,7 +60,9 @@ export function quarantineText(runId: string, chunkNo: number, row: QuarantineRo
     escape(row.message)
   }\t${orNull(row.field)}\t${escape(row.raw)}\t${
     row.raw_bytes === undefined ? "\\N" : `\\\\x${row.raw_bytes.toHex()}`
-  }\t${orNull(row.record)}\t${orNull(row.file)}\t${row.line ?? "\\N"}\n`;
+  }\t${orNull(row.record)}\t${orNull(row.file)}\t${row.line ?? "\\N"}\t${
+    row.slice_line ?? "\\N"
+  }\n`;
 }
 
 function orNull(text: string | null | undefined): string {

@@ -24,6 +24,7 @@ export function locate(rejected: Rejected[], batch: RecordBatch, start: number):
     origins.set(each.position, origin);
     each.file = origin.file;
     each.line = origin.line;
+    if (origin.sliceLine !== undefined) each.slice_line = origin.sliceLine;
     if (origin.record !== null) each.record = origin.record;
     if (origin.raw === null) continue;
     const text = exactText(origin.raw);

@@ -29,6 +29,8 @@ export interface Origin {
   file: string | null;
   /** Line of the file where the record begins, from 1, as an editor counts; null where there are none. */
   line: number | null;
+  /** Line of the slice where the record begins, from 1, while nobody knows that of the file; default: `line` is known, or there is none. */
+  sliceLine?: number;
   /** The record's bytes as they stand in the file, up to the record limit; null: the record as JSON is it. */
   raw: Uint8Array | null;
   /** JSON of the record, to be read again, where `raw` is no JSON (CSV); null where it could not be read. */
@@ -138,6 +140,14 @@ export interface SourceLimits {
   allowPrivateHosts: string[];
 }
 
+/** How lines of files elsewhere are counted, by who reads them. */
+export interface LineCount {
+  /** Line of the byte that is read next, from 1. */
+  next: number;
+  /** Counted from the beginning of the slice, as nobody knows the line of the file in which it begins. */
+  ofSlice: boolean;
+}
+
 export interface ReadContext {
   spoolDir: string;
   dataDir: string;
@@ -152,6 +162,8 @@ export interface ReadContext {
   module?: SourceClient | null;
   /** When the run began, by the database's clock, in ms since 1970; default: now, by this server's. */
   now?: number;
+  /** Counts lines of files elsewhere on, for those behind the slice; default: a count that nobody sees. */
+  lines?: LineCount | undefined;
   limits: SourceLimits;
   signal: AbortSignal;
 }

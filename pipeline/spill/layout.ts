@@ -62,6 +62,8 @@ export interface PreparedCounts {
   repeated_names?: { records: number; example: string } | undefined;
   /** The files of the events: each begins with the event of that position. None where the source has no files. */
   files?: FileStart[];
+  /** Newlines up to its end, of the last file that it reads from elsewhere: from that file's beginning or from its own. */
+  newlines?: number;
   /** The highest position of its records, of a source that finds it while it reads. */
   position?: string | undefined;
   /** Records whose value is no position, and one of the values. */

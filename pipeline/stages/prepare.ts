@@ -9,7 +9,7 @@ import { atStage } from "../stage_tracker.ts";
 import { type ChainOptions, RecordChain } from "../record_chain.ts";
 import { readSource } from "../sources/adapters.ts";
 import { locate, sliceBatch } from "../sources/origin.ts";
-import type { Plain, RecordBatch, Slice } from "../sources/source.ts";
+import type { LineCount, Plain, RecordBatch, Slice } from "../sources/source.ts";
 import { type PreparedCounts, readMeta, type SpillMeta } from "../spill/layout.ts";
 import { keysDigest, readKeys } from "../spill/reader.ts";
 import { RejectedRows } from "../spill/rejected_rows.ts";
@@ -104,7 +104,8 @@ async function makeSpill(
     pageSize: params.db_page_size,
     table: context.table,
   });
-  const batches = readSlice(env, input.slice);
+  const lines: LineCount = { next: 0, ofSlice: true };
+  const batches = readSlice(env, input.slice, lines);
   const mirrors = context.atOnce && !context.replaces;
   let present = "";
   for await (const batch of chain.pass(splitAt(batches, HOPELESS_AFTER))) {
@@ -125,6 +126,7 @@ async function makeSpill(
       throw atStage(error, "validate");
     }
   }
+  if (lines.next > 0) counts.newlines = lines.next - 1;
   const validation = chain.finish();
   try {
     return await writer.finish({
@@ -166,6 +168,7 @@ function chainOf(
 export function readSlice(
   { context, source, signal }: TaskEnvironment,
   slice: Slice,
+  lines?: LineCount,
 ): AsyncIterable<RecordBatch> {
   const { params, spillDir } = context;
   return readSource(params.source, slice, {
@@ -178,6 +181,7 @@ export function readSlice(
     module: source,
     limits: context.limits,
     now: context.startedAt,
+    lines,
     signal,
   });
 }

@@ -43,6 +43,25 @@ begin
     $sql$, metrics_table) using run, stages;
 end $$;
 
+-- Tells rejected records of slices that were read without knowing where in their file they begin (S3, http) their line: that
+-- of the slice, behind the newlines of the slices before it. One whose slices before were not all read keeps its byte.
+create or replace function etl.number_lines(run_id uuid) returns void
+language sql set search_path = pg_catalog, etl, pg_temp as $$
+  with behind as (
+    select c.chunk_no + 1 as chunk_no, c.slice #>> '{parts,-1,label}' as file,
+      sum(c.newlines) over so_far as newlines, bool_and(c.newlines is not null) over so_far as all_read
+    from etl.chunks as c
+    where c.run_id = number_lines.run_id
+      and exists (select from etl.quarantine as q where q.run_id = number_lines.run_id and q.slice_line is not null)
+    window so_far as (partition by c.slice #>> '{parts,-1,label}' order by c.chunk_no)
+  )
+  update etl.quarantine as q set line = q.slice_line + b.newlines, slice_line = null,
+    -- the message "byte-place" becomes "place" (vocabulary/messages.ts)
+    message = regexp_replace(q.message, '^byte [0-9]+ of ', format('line %s of ', q.slice_line + b.newlines))
+  from behind as b
+  where q.run_id = number_lines.run_id and q.slice_line is not null and b.chunk_no = q.chunk_no and b.file = q.file and b.all_read
+$$;
+
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
@@ -79,6 +98,9 @@ begin
     coalesce(sum(c.deleted), 0)::bigint as deleted, coalesce(sum(c.marked), 0)::bigint as marked
   into totals from etl.chunks as c where c.run_id = finish_run.run_id;
 
+  if totals.rejected > 0 then
+    perform etl.number_lines(run.run_id);
+  end if;
   run.num_chunks := totals.chunks;
   run.total_rows := totals.inserted + totals.updated + totals.unchanged;
   if final_state = 'succeeded' then

@@ -191,7 +191,9 @@ alter table etl.chunks
   add column if not exists deleted bigint not null default 0,
   add column if not exists marked bigint not null default 0,
   -- deletions of a feed that lost against no other event of their key, whether or not there was a row
-  add column if not exists deletions bigint not null default 0;
+  add column if not exists deletions bigint not null default 0,
+  -- of the last file of its slice, up to its end, from the file's beginning or from its own; null where lines are told otherwise
+  add column if not exists newlines bigint;
 comment on table etl.chunks is 'the units of parallel work; slice says where the records are, never what they are';
 -- which server has prepared it, and its rows on its disk until they are in the table
 alter table etl.chunks add column if not exists server_id text;
@@ -265,6 +267,8 @@ alter table etl.quarantine
   -- where it stands: file or URL, and line from 1; null where there is none
   add column if not exists file text,
   add column if not exists line bigint,
+  -- its line of the chunk, from 1, until the run ends: nobody knows before in which line of the file the chunk begins
+  add column if not exists slice_line bigint,
   -- JSON of the record, to be loaded again, where raw is not that
   add column if not exists record text,
   -- the bytes of raw, where text cannot hold them

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { FakeS3 } from "../helpers/s3.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 const DECIMALS = [
@@ -84,4 +85,81 @@ Deno.test("JSON: what is stored is what was read, and the rest is told", async (
   const twice = await load("twice.json", { records_path: "features" });
   assert.deepEqual(Object.keys(twice.rows).toSorted(), ["1", "2", "3"]);
   assert.deepEqual(twice.rejected.map(({ raw }) => raw), ['{"k":NaN}']);
+});
+
+Deno.test("load: what an object's slices reject has the line that it has in the same file on a disk, also where its table refuses it", async (t) => {
+  await using s3 = await FakeS3.start();
+  const { endpoint, region, keys } = s3.connection;
+  const pad = "x".repeat(500);
+  const lines = Array.from({ length: 13_000 }, (_, i) => {
+    if (i % 1_700 === 100) return "{not JSON";
+    if (i % 1_700 === 200) return `{"text":"no key"}`;
+    if (i % 1_700 === 300) return `{"id":${i},"type":"unwanted","text":"${pad}"}`;
+    return i % 1_700 === 400 ? "\r" : `{"id":${i},"type":"t","text":"${pad}"}`;
+  });
+  const cells = lines.map((_, i) => i % 1_700 === 100 ? `${i},"t",a,b` : `${i},"t",${pad}`);
+  const files = {
+    "a.ndjson": lines.join("\n"),
+    "a.csv": `# of a day\nid,type,text\n${cells.join("\r\n")}`,
+  };
+  await using engine = await startEngine(t, {
+    files,
+    env: {
+      ETL_HTTP_PRIVATE_HOSTS: s3.host,
+      ETL_CONNECTION_LAKE: JSON.stringify({
+        type: "s3",
+        endpoint,
+        region,
+        path_style: true,
+        access_key_id: keys!.accessKeyId,
+        secret_access_key: keys!.secretAccessKey,
+      }),
+    },
+  });
+  const rejectedOf = async (runId: string): Promise<Record<string, unknown>[]> =>
+    await engine.sql<
+      Record<string, unknown>[]
+    >`select chunk_no, position, rule, line::integer, slice_line,
+        regexp_replace(message, ' of (s3://lake/)?a[.]', ' of a.') as message
+      from etl.quarantine where run_id = ${runId} order by chunk_no, position`;
+  for (const [name, content] of Object.entries(files)) {
+    s3.put(name, content);
+    const rest = { key: "id", ...(name === "a.csv" ? { quote: false, comment: "#" } : {}) };
+    const found: Record<string, unknown>[][] = [];
+    for (
+      const source of [
+        { type: "file", path: name },
+        { type: "s3", url: `s3://lake/${name}`, connection: "lake" },
+      ]
+    ) {
+      const conf = {
+        source: { ...source, ...rest, name: "x" },
+        layout: "typed",
+        table_name: `${source.type}_${name.slice(2)}`,
+        min_acceptance_ratio: 0,
+      };
+      await engine.sql.unsafe(
+        `create table ${conf.table_name} (id bigint primary key, type text check (type <> 'unwanted'), text text)`,
+      );
+      const { run_id } = await engine.submit(conf);
+      const run = await engine.toEnd(run_id);
+      assert.equal(run.state, "succeeded", JSON.stringify(run.error));
+      assert.ok(run.num_chunks! >= 4, String(run.num_chunks));
+      found.push(await rejectedOf(run_id));
+      if (source.type === "file") continue;
+      // as on another server that prepares a chunk again while one before is not read
+      const numbered = found.at(-1)!;
+      const last = numbered.at(-1)!;
+      await engine.sql`update etl.quarantine set slice_line = 1, line = null
+        where run_id = ${run_id} and chunk_no = ${last.chunk_no as number} and position = ${last
+        .position as number}`;
+      await engine
+        .sql`update etl.chunks set newlines = null where run_id = ${run_id} and chunk_no = 1`;
+      await engine.sql`select etl.number_lines(${run_id})`;
+      assert.deepEqual((await rejectedOf(run_id)).at(-1), { ...last, line: null, slice_line: "1" });
+    }
+    assert.deepEqual(found[1], found[0]);
+    assert.ok(found[0]!.length >= 8, String(found[0]!.length));
+    assert.ok(found[0]!.every(({ line }) => line !== null));
+  }
 });

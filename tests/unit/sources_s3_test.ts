@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { previewSource } from "../../pipeline/sources/adapters.ts";
+import { planSource, previewSource, readSource } from "../../pipeline/sources/adapters.ts";
+import { type Plain, Unreadable } from "../../pipeline/sources/source.ts";
 import { RemoteFile } from "../../pipeline/sources/http/remote_file.ts";
 import { Problem } from "../../vocabulary/problem.ts";
 import { FakeS3 } from "../helpers/s3.ts";
@@ -284,7 +285,7 @@ Deno.test("s3: an endpoint at a private address is read from only where it is al
   assert.match(never.message, /keep their credentials/);
 });
 
-Deno.test("s3: a rejected record names its object and line, or its byte where lines were not counted", async () => {
+Deno.test("s3: a rejected record names its object and line, or its byte and the line of its slice", async () => {
   await using at = await lake();
   const { s3, folder } = at;
   s3.put("x.csv", 'id,text\n1,a\n2,"b\nb"\n3,c,d\n' + "4,e\n".repeat(20) + "5,f,g\n");
@@ -306,6 +307,32 @@ Deno.test("s3: a rejected record names its object and line, or its byte where li
     unreadable[0]!.message,
     new RegExp(`^byte ${line.length * 70_000} of s3://lake/x.ndjson`),
   );
+  // a slice whose parts are the file's second, its last and another's
+  const parts = plan.slices.flatMap((slice) => slice.parts as Plain[]);
+  s3.put("y.ndjson", "[]\n");
+  const other = await planSource(sourceConf(conf("y.ndjson")), folder.ctx);
+  const read = async (parts: Plain[]) => {
+    const lines = { next: 0, ofSlice: true };
+    const found: unknown[] = [];
+    const ctx = { ...folder.ctx, lines };
+    for await (const batch of readSource(sourceConf(conf("x.ndjson")), { parts }, ctx)) {
+      batch.forEach((record, i) => {
+        if (!(record instanceof Unreadable)) return;
+        const { file, line, sliceLine } = batch.origin!(i);
+        found.push([file, line, sliceLine]);
+      });
+    }
+    return { found, newlines: lines.next - 1 };
+  };
+  const first = await read([parts[0]!]);
+  const rest = await read(parts.slice(1));
+  assert.equal(first.newlines + rest.newlines, 70_001);
+  const broken = ["s3://lake/x.ndjson", null, 70_001 - first.newlines];
+  assert.deepEqual(rest.found, [broken]);
+  assert.deepEqual(await read([...parts.slice(1), ...other.slices[0]!.parts as Plain[]]), {
+    found: [broken, ["s3://lake/y.ndjson", 1, undefined]],
+    newlines: 1,
+  });
 });
 
 Deno.test("s3: a preview reads the beginning only", async () => {

@@ -18,7 +18,7 @@ import {
 import { type CsvConf, type CsvFault, type CsvLayout, splitRecord } from "./csv_dialect.ts";
 import { readCsvHead } from "./csv_header.ts";
 import { CellFault } from "./csv_values.ts";
-import { notUtf8, tooLong } from "./ndjson.ts";
+import { lineOfOrigin, notUtf8, tooLong } from "./ndjson.ts";
 import { openPart, type Roots } from "./open_input.ts";
 import { countNewlines } from "./ranges.ts";
 import type { Part } from "./slice_packer.ts";
@@ -53,8 +53,10 @@ interface Piece {
   offset: number;
   /** Whether a newline can only be a record's end. */
   plain: boolean;
-  /** Line of the first byte; counted when it is asked for. Undefined where it is not known. */
-  line(): number | undefined;
+  /** Line of the first byte; counted when it is asked for. */
+  line(): number;
+  /** Whether that is its line of the slice. */
+  ofSlice: boolean;
 }
 
 /**
@@ -87,6 +89,7 @@ export async function* readCsv(
     label: part.label,
     maxRecordBytes: ctx.limits.maxRecordBytes,
   };
+  const count = ctx.lines ?? { next: 1, ofSlice: true };
   const blocks = recordBlocks(input, {
     start: part.start,
     end: part.end,
@@ -94,16 +97,18 @@ export async function* readCsv(
     maxRecordBytes: table.maxRecordBytes,
     label: part.label,
     signal: ctx.signal,
-    line: input.lineAt === undefined ? part.line as number | undefined : undefined,
+    line: input.lineAt === undefined ? count.next : undefined,
   });
+  const ofSlice = input.lineAt === undefined && count.ofSlice;
   for await (const { bytes, offset, ends, oversized, lines } of blocks) {
     const lineOf = (from: number) =>
-      input.lineAt === undefined
-        ? lines && lines.first + countNewlines(bytes, 0, from)
-        : input.lineAt(offset + from);
+      input.lineAt?.(offset + from) ?? lines!.first + countNewlines(bytes, 0, from);
+    count.next = lines?.after ?? count.next;
     if (oversized !== undefined) {
-      const at = { label: table.label, line: lineOf(0), byte: offset };
-      yield longRecord({ bytes, size: oversized }, table, at);
+      yield longRecord(
+        { bytes, size: oversized, offset, line: lineOf(0), ofSlice },
+        table,
+      );
       continue;
     }
     const all = ends ?? lineEnds(bytes);
@@ -117,6 +122,7 @@ export async function* readCsv(
         offset: offset + first,
         plain: ends === undefined,
         line: () => line ??= lineOf(first),
+        ofSlice,
       }, table);
       if (batch.length > 0) yield batch;
       from += own.at(-1)!;
@@ -126,12 +132,15 @@ export async function* readCsv(
 }
 
 function longRecord(
-  { bytes, size }: { bytes: Uint8Array; size: number },
+  { bytes, size, offset, line, ofSlice }:
+    & Pick<Piece, "bytes" | "offset" | "ofSlice">
+    & { size: number; line: number },
   { label, maxRecordBytes }: Table,
-  at: Position,
 ): RecordBatch {
+  const at = { label, line: ofSlice ? undefined : line, byte: offset };
   const batch: RecordBatch = [tooLong(bytes, size, at, maxRecordBytes)];
-  batch.origin = () => ({ file: label, line: at.line ?? null, raw: bytes, record: null });
+  const place = lineOfOrigin(line, { ofSlice });
+  batch.origin = () => ({ file: label, ...place, raw: bytes, record: null });
   return batch;
 }
 
@@ -162,12 +171,13 @@ function parsePiece(piece: Piece, table: Table): RecordBatch {
     places.push(i);
     batch.push(text === undefined ? parseBytes(piece, i, table) : parseText(text, piece, i, table));
   }
-  let lines: (number | undefined)[] | undefined;
+  let lines: number[] | undefined;
   batch.origin = (index): Origin => {
     const i = places[index]!;
     lines ??= recordLines(piece);
     const raw = recordBytes(bytes, ends, i);
-    return { file: label, line: lines[i] ?? null, raw, record: recordJson(raw, table) };
+    const record = recordJson(raw, table);
+    return { file: label, ...lineOfOrigin(lines[i]!, piece), raw, record };
   };
   return batch;
 }
@@ -286,21 +296,20 @@ function isEmpty(raw: Uint8Array): boolean {
   return raw.length === 0 || (raw.length === 1 && raw[0] === CR);
 }
 
-function positionOf(piece: Piece, i: number, { label }: Table) {
+function positionOf(piece: Piece, i: number, { label }: Table): Position {
   const from = i === 0 ? 0 : piece.ends[i - 1]!;
-  return { label, line: recordLines(piece)[i], byte: piece.offset + from };
+  const line = piece.ofSlice ? undefined : recordLines(piece)[i];
+  return { label, line, byte: piece.offset + from };
 }
 
-const linesOf = new WeakMap<Piece, (number | undefined)[]>();
+const linesOf = new WeakMap<Piece, number[]>();
 
-/** The line in which each record of a piece begins, where it is known. */
-function recordLines(piece: Piece): (number | undefined)[] {
+/** The line in which each record of a piece begins. */
+function recordLines(piece: Piece): number[] {
   const known = linesOf.get(piece);
   if (known !== undefined) return known;
   const { bytes, ends } = piece;
-  const first = piece.line();
-  if (first === undefined) return [];
-  let line = first;
+  let line = piece.line();
   let newline = bytes.indexOf(NEWLINE);
   const lines = ends.map((_, i) => {
     const from = i === 0 ? 0 : ends[i - 1]!;

@@ -35,8 +35,10 @@ interface Piece {
   bytes: Uint8Array;
   /** Offset of the first byte in the file. */
   offset: number;
-  /** Line of the first byte, from 1; counted only when it is asked for. Undefined where it is not known. */
-  line: () => number | undefined;
+  /** Line of the first byte, from 1; counted only when it is asked for. */
+  line: () => number;
+  /** Whether that is its line of the slice. */
+  ofSlice: boolean;
   label: string;
   maxRecordBytes: number;
   /** The lines are records of a document or table: only their number says where they stand. */
@@ -54,6 +56,7 @@ export async function* readNdjson(
   const types: RecordBatch["types"] = part.types === undefined
     ? undefined
     : JSON.parse(part.types as string);
+  const count = ctx.lines ?? { next: 1, ofSlice: true };
   let pieceBytes = 65_536;
   const blocks = recordBlocks(input, {
     start: part.start,
@@ -62,18 +65,15 @@ export async function* readNdjson(
     maxRecordBytes,
     label: part.label,
     signal: ctx.signal,
-    line: input.lineAt === undefined ? part.line as number | undefined : undefined,
+    line: input.lineAt === undefined ? count.next : undefined,
   });
-  const pieceAt = (
-    bytes: Uint8Array,
-    offset: number,
-    lineOf: () => number | undefined,
-  ): Piece => {
+  const pieceAt = (bytes: Uint8Array, offset: number, lineOf: () => number): Piece => {
     let line: number | undefined;
     return {
       bytes,
       offset,
       line: () => line ??= lineOf(),
+      ofSlice: input.lineAt === undefined && count.ofSlice,
       label: part.label,
       maxRecordBytes,
       derived,
@@ -81,9 +81,8 @@ export async function* readNdjson(
   };
   for await (const { bytes, offset, oversized, lines } of blocks) {
     const lineOf = (from: number) =>
-      input.lineAt === undefined
-        ? lines && lines.first + countNewlines(bytes, 0, from)
-        : input.lineAt(offset + from);
+      input.lineAt?.(offset + from) ?? lines!.first + countNewlines(bytes, 0, from);
+    count.next = lines?.after ?? count.next;
     if (oversized !== undefined) {
       const piece = pieceAt(bytes, offset, () => lineOf(0));
       yield withOrigin([tooLong(bytes, oversized, positionOf(piece, 0), maxRecordBytes)], piece, [
@@ -95,10 +94,11 @@ export async function* readNdjson(
       const to = pieceEnd(bytes, from, pieceBytes);
       const first = from;
       const piece = pieceAt(bytes.subarray(from, to), offset + from, () => lineOf(first));
-      const { batch, lines: count } = parsePiece(piece);
+      const parsed = parsePiece(piece);
+      const { batch } = parsed;
       if (types !== undefined) batch.types = types;
       if (batch.length > 0) yield batch;
-      const mean = (to - from) / count;
+      const mean = (to - from) / parsed.lines;
       pieceBytes = Math.min(
         MAX_PIECE_BYTES,
         Math.max(MIN_PIECE_BYTES, mean * BATCH_RECORDS),
@@ -118,7 +118,7 @@ function withOrigin(batch: RecordBatch, piece: Piece, places: number[]): RecordB
     const place = places[index]!;
     return {
       file: piece.label,
-      line: piece.derived ? null : lineIn(piece, place) ?? null,
+      ...(piece.derived ? { line: null } : lineOfOrigin(piece.line() + place, piece)),
       raw: withoutLineEnd(piece.bytes.subarray(starts[place]!, starts[place + 1])),
       record: null,
     };
@@ -254,16 +254,18 @@ function parseRecordBytes(
 
 /** Where line `index` of a piece stands; only asked for an error's message. */
 function positionOf(piece: Piece, index: number): Position {
-  const { label, offset, derived } = piece;
-  const line = lineIn(piece, index);
-  const byte = line === undefined ? offset + lineStarts(piece.bytes)[index]! : offset;
-  return { label, line, byte, derived };
+  const { label, offset, derived, ofSlice } = piece;
+  return ofSlice
+    ? { label, byte: offset + lineStarts(piece.bytes)[index]! }
+    : { label, line: piece.line() + index, byte: offset, derived };
 }
 
-/** Number of the line `index` of a piece, where it is known. */
-function lineIn(piece: Piece, index: number): number | undefined {
-  const first = piece.line();
-  return first === undefined ? undefined : first + index;
+/** What an origin says of a line of the file, or of the slice. */
+export function lineOfOrigin(
+  line: number,
+  { ofSlice }: { ofSlice: boolean },
+): Pick<Origin, "line" | "sliceLine"> {
+  return ofSlice ? { line: null, sliceLine: line } : { line };
 }
 
 function isRecord(value: Json): value is SourceRecord {

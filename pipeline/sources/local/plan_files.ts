@@ -1,6 +1,7 @@
 import { type Message, say } from "../../../vocabulary/messages.ts";
 import { Problem } from "../../../vocabulary/problem.ts";
 import {
+  type LineCount,
   type Plan,
   type PlanContext,
   type ReadContext,
@@ -21,7 +22,7 @@ import { type CsvHead, markLength, readCsvHead } from "./csv_header.ts";
 import { readNdjson } from "./ndjson.ts";
 import { openInput, type Roots } from "./open_input.ts";
 import { countNewlines, windows } from "./ranges.ts";
-import { type InputFile, type PartsSlice, SlicePacker } from "./slice_packer.ts";
+import { type InputFile, type Part, type PartsSlice, SlicePacker } from "./slice_packer.ts";
 import {
   type ParsingConf,
   type PreparedInput,
@@ -125,9 +126,14 @@ export async function* readParts(
   ctx: ReadContext & Roots,
   conf: CsvConf & ColumnsConf & { cells?: boolean | undefined },
 ): AsyncGenerator<RecordBatch> {
+  const lines = ctx.lines ?? { next: 1, ofSlice: true };
+  let before: Part | undefined;
   for (const part of (slice as PartsSlice).parts) {
-    const batches = part.format === "csv" ? readCsv(part, ctx, conf) : withColumns(
-      part.format === "parquet" ? (await parquet()).readParquet(part, ctx) : readNdjson(part, ctx),
+    beginLines(lines, part, before);
+    before = part;
+    const own = { ...ctx, lines };
+    const batches = part.format === "csv" ? readCsv(part, own, conf) : withColumns(
+      part.format === "parquet" ? (await parquet()).readParquet(part, ctx) : readNdjson(part, own),
       conf,
     );
     for await (const batch of batches) {
@@ -135,6 +141,15 @@ export async function* readParts(
       yield batch;
     }
   }
+}
+
+/** A part begins in the line that its plan knows, or behind the part before it of the same file; else the slice is counted. */
+function beginLines(lines: LineCount, part: Part, before: Part | undefined): void {
+  if (part.root !== "elsewhere") return;
+  const known = part.line as number | undefined;
+  if (known === undefined && before?.label === part.label) return;
+  lines.next = known ?? 1;
+  lines.ofSlice = known === undefined;
 }
 
 /** The batches, whose declared columns are read as they are declared. */
