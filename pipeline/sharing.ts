@@ -38,7 +38,8 @@ export function whyAlone(
   { slices, dataShared }: { slices: Slice[]; dataShared: boolean },
 ): Alone | "few_chunks" | null {
   if (slices.length < SHARED_CHUNKS) return "few_chunks";
-  if (params.write !== "upsert" && params.write !== "append") return "write";
+  // one transaction writes all rows, so they lie on one disk
+  if (params.write === "replace" || params.write === "mirror") return "write";
   // what deletes rows, or loads into a table that is not the program's, decides and stores more of a chunk
   if (marks || buries || (params.deleted ?? null) !== null) return "deletions";
   if (table !== null && "own" in table && table.own) return "own_table";

@@ -5,7 +5,7 @@ export const SHARED_CHUNKS = 8;
 export const ALONE = {
   off: "the server that has it executes its runs alone (ETL_ONE_SERVER_RUNS)",
   no_other: "no other server of its version was there",
-  write: "what is replaced, mirrored or kept as a history is published by one server",
+  write: "what is replaced or mirrored is published by one server, in one transaction",
   deletions: "feeds with deletions are published by one server",
   own_table: "a table of your own is loaded by one server",
   dry_run: "a dry run into a typed table is made by one server",

@@ -396,7 +396,7 @@ export const en = {
   "alone": "One server",
   "alone.off": "The server that has it executes its runs alone (ETL_ONE_SERVER_RUNS)",
   "alone.no_other": "No other server of its version was there",
-  "alone.write": "What is replaced, mirrored or kept as a history is published by one server",
+  "alone.write": "What is replaced or mirrored is published by one server, in one transaction",
   "alone.deletions": "Feeds with deletions are published by one server",
   "alone.own_table": "A table of your own is loaded by one server",
   "alone.dry_run": "A dry run into a typed table is made by one server",

@@ -398,8 +398,7 @@ export const es = {
   "alone": "Un solo servidor",
   "alone.off": "El servidor que la tiene ejecuta solo sus ejecuciones (ETL_ONE_SERVER_RUNS)",
   "alone.no_other": "No había otro servidor de su versión",
-  "alone.write":
-    "Lo que se reemplaza, se refleja o se guarda como historia lo publica un solo servidor",
+  "alone.write": "Lo que se reemplaza o se refleja lo publica un solo servidor, en una transacción",
   "alone.deletions": "Los flujos con borrados los publica un solo servidor",
   "alone.own_table": "Una tabla propia la carga un solo servidor",
   "alone.dry_run": "Un ensayo en una tabla con tipos lo hace un solo servidor",

@@ -47,7 +47,7 @@ async function hold(
   conf: Record<string, unknown> = {},
   records = [1, LAST_CHUNK_RECORD],
 ): Promise<SharedRun> {
-  if (conf.layout !== "typed") await world.addTable(name);
+  if (conf.layout !== "typed" && conf.write !== "history") await world.addTable(name);
   const gates: Gate[] = [];
   for (const n of records) gates.push(await world.gate(`${name}_${n}`));
   const stops = gates.map(({ path }, i) =>
@@ -307,6 +307,23 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
       );
     assert.deepEqual(await rows("typed"), await rows("typed_one"));
     assert.ok(Number((await rows("typed"))[0]!.count) > 18_000);
+    await nothingIsLeft(world, { servers: [first, second] });
+  });
+
+  await t.step("a history has the same versions as from one server", async () => {
+    for (const name of ["history", "history_one"]) await world.addPool(name);
+    const conf = { write: "history", suite: null, enforce_ge: false, source: { version: "at" } };
+    const run = await hold(world, first, "history", conf);
+    await onBoth(world, run);
+    const one = { ...conf, chunk_size: 5_000 };
+    await world.ended(await world.request(first, world.conf("history_one", one)));
+    const rows = async (name: string) =>
+      await world.query(
+        `select count(*)::integer, md5(string_agg(concat_ws('|', event_id, version, payload), ',' order by event_id collate "C"))
+          from f_${name}`,
+      );
+    assert.deepEqual(await rows("history"), await rows("history_one"));
+    assert.ok(Number((await rows("history"))[0]!.count) > 19_900);
     await nothingIsLeft(world, { servers: [first, second] });
   });
 

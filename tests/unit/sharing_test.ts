@@ -26,7 +26,8 @@ Deno.test("a run is offered to others only where they can read its source, and f
 
   assert.equal(why({}), null);
   assert.equal(why({ write: "append" }), null);
-  assert.equal(why({ write: "replace" }), "write");
+  assert.equal(why({ write: "history" }), null);
+  for (const write of ["replace", "mirror"]) assert.equal(why({ write }), "write");
   assert.equal(why({}, { count: 7 }), "few_chunks");
   assert.equal(why({}, { dataShared: false }), "files");
   assert.equal(why({}, { root: "spool" }), null, "unpacked by each");
