@@ -6,6 +6,7 @@ import type { RunDetail } from "../../vocabulary/run_schema.ts";
 import { testDatabase } from "../helpers/postgres.ts";
 import type { Gate } from "../helpers/gate.ts";
 import { FakeS3 } from "../helpers/s3.ts";
+import { canMount, smallDisk } from "../helpers/small_disk.ts";
 import { tcpProxy } from "../helpers/tcp_proxy.ts";
 import { waitFor } from "../helpers/wait_for.ts";
 import { LAST_CHUNK_RECORD, LONELY_KEY, transformThat } from "./data.ts";
@@ -164,24 +165,33 @@ const taken = (server: WorldServer) =>
     { timeoutMs: 30_000, what: "the frozen server to see that it was replaced" },
   );
 
+/** The connection of s3 sources to it, with keys of its own where they are given. */
+function lakeOf(
+  { connection: { endpoint, region, keys } }: FakeS3,
+  accessKeyId = keys!.accessKeyId,
+): Record<string, string> {
+  const secret_access_key = keys!.secretAccessKey;
+  return {
+    ETL_CONNECTION_LAKE: JSON.stringify({
+      ...{ type: "s3", endpoint, region, path_style: true },
+      access_key_id: accessKeyId,
+      secret_access_key,
+    }),
+  };
+}
+
+const LAKE = { type: "s3", url: "s3://lake/new.ndjson", connection: "lake", path: undefined };
+
 Deno.test("a run on two servers: both prepare and publish chunks, and all is as on one", async (t) => {
   await using db = await testDatabase(t);
   await using s3 = await FakeS3.start();
-  const { endpoint, region, keys } = s3.connection;
   await using world = await World.create({
     dsn: db.dsn,
     env: {
       ...ENV,
       ETL_CONNECTION_SHOP: db.dsn,
       ETL_HTTP_PRIVATE_HOSTS: s3.host,
-      ETL_CONNECTION_LAKE: JSON.stringify({
-        type: "s3",
-        endpoint,
-        region,
-        path_style: true,
-        access_key_id: keys!.accessKeyId,
-        secret_access_key: keys!.secretAccessKey,
-      }),
+      ...lakeOf(s3),
     },
   });
   s3.put("new.ndjson", await Deno.readTextFile(`${world.root}/data/new.ndjson`));
@@ -238,15 +248,29 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
 
   if (LONG) {
     await t.step("an object of S3 is read by both", async () => {
-      const source = {
-        type: "s3",
-        url: "s3://lake/new.ndjson",
-        connection: "lake",
-        path: undefined,
-      };
-      const run = await hold(world, first, "s3", { source });
+      const run = await hold(world, first, "s3", { source: LAKE });
       await onBoth(world, run);
       await endsAs(world, run, { expected, servers: [first, second] });
+    });
+  }
+
+  const content = await Deno.readTextFile(`${world.root}/data/new.ndjson`);
+  for (const how of LONG ? ["replaced", "deleted"] : ["replaced"]) {
+    await t.step(`an object that is ${how} while both read it fails the run`, async () => {
+      // a slice of the other server, behind which nothing is read yet
+      const run = await hold(world, first, how, { source: LAKE }, [1, LATER_RECORD]);
+      await run.gates[1]!.arrived("other server at chunk 3", 40_000);
+      if (how === "deleted") s3.objects.delete("new.ndjson");
+      else s3.put("new.ndjson", content.replaceAll("visit", "VISIT"));
+      for (const gate of run.gates) await gate.open();
+      const { error } = await world.ended(run.runId, ["failed"]);
+      assert.equal(error!.type, "/api/problems/source-changed", JSON.stringify(error));
+      const [{ changed }] = await world.query<{ changed: number }>(
+        `select count(*)::integer as changed from fault_writes where name = 'f_${how}'`,
+      ) as [{ changed: number }];
+      assert.equal(changed, 0);
+      await nothingIsLeft(world, { servers: [first, second] });
+      s3.put("new.ndjson", content);
     });
   }
 
@@ -265,7 +289,7 @@ Deno.test("a run on two servers: both prepare and publish chunks, and all is as 
       const connection = new Connection(db.dsn, OWN_NAME);
       const { uploadId } = await storeUpload(connection, [content]);
       await connection.close();
-      const lake = { type: "s3", url: "s3://lake/new.ndjson.gz", connection: "lake" };
+      const lake = { ...LAKE, url: "s3://lake/new.ndjson.gz" };
       const body = { type: "inline", upload_id: uploadId };
       for (const [name, source] of Object.entries(LONG ? { lake, body } : { body })) {
         const run = await hold(world, first, name, { source: { ...source, path: undefined } });
@@ -416,6 +440,44 @@ Deno.test("servers that help, one that freezes and one without a network, change
   await release();
   await endsAs(world, run, { expected, servers: [first, frozen, cut] });
 });
+
+Deno.test(
+  "helpers that the store refuses, as their clock is wrong, or whose disk is full leave their chunks to the coordinator",
+  {
+    ignore: !LONG || !await canMount(),
+  },
+  async (t) => {
+    await using db = await testDatabase(t);
+    await using s3 = await FakeS3.start();
+    // less than a chunk's rows
+    await using disk = await smallDisk("256k");
+    await using world = await World.create({
+      dsn: db.dsn,
+      env: { ...ENV, ETL_HTTP_PRIVATE_HOSTS: s3.host, ...lakeOf(s3) },
+    });
+    s3.put("new.ndjson", await Deno.readTextFile(`${world.root}/data/new.ndjson`));
+    const { first, expected } = await twoServers(world);
+    s3.fault = ({ accessKeyId }) =>
+      accessKeyId === "AHEAD"
+        ? { status: 403, body: "<Error><Code>RequestTimeTooSkewed</Code></Error>" }
+        : undefined;
+    const run = await hold(world, first, "unfit", { source: LAKE }, [1]);
+    const ahead = await world.start({ name: "ahead", env: lakeOf(s3, "AHEAD") });
+    const full = await world.start({ name: "full", env: { ETL_SPOOL_DIR: disk.path } });
+    for (const { name, logs } of [ahead, full]) {
+      await waitFor(
+        () => logs.some((line) => line.includes("a chunk is left to the run's coordinator")),
+        { timeoutMs: 40_000, what: `server ${name} to fail at a chunk` },
+      ).catch((error) => {
+        throw new Error(`${error.message}\n${world.logs()}`);
+      });
+    }
+    await run.gates[0]!.open();
+    await endsAs(world, run, { expected, servers: [first, ahead, full] });
+    const servers = await serversOf(world, run.runId);
+    assert.equal(chunksOf(servers, first).length, 10, JSON.stringify(servers));
+  },
+);
 
 /** What is killed, and when. */
 const KILLS = [

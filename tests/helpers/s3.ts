@@ -17,6 +17,8 @@ export interface Asked {
   range: string | undefined;
   ifMatch: string | undefined;
   signed: boolean;
+  /** Whose signature it has. */
+  accessKeyId: string | undefined;
 }
 
 /**
@@ -78,6 +80,7 @@ export class FakeS3 implements AsyncDisposable {
       range: request.headers.range,
       ifMatch: request.headers["if-match"],
       signed: request.headers.authorization?.startsWith("AWS4-HMAC-SHA256 ") === true,
+      accessKeyId: /Credential=([^/]+)/.exec(request.headers.authorization ?? "")?.[1],
     };
     this.asked.push(asked);
     const fault = this.fault(asked);
