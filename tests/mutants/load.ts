@@ -469,6 +469,22 @@ export const LOAD: Mutant[] = [
     tests: ["faults/shared_runs_test.ts: a run on two servers: both"],
   },
   {
+    id: "load/shared-at-once",
+    file: "pipeline/sharing.ts",
+    find: 'if (params.write === "replace" || params.write === "mirror") return "write";',
+    replace: "",
+    breaks: "what is published in one transaction stays on one server",
+    tests: ["unit/sharing_test.ts: a run is offered to others only where"],
+  },
+  {
+    id: "load/shared-history",
+    file: "pipeline/sharing.ts",
+    find: 'params.write === "mirror") return "write";',
+    replace: 'params.write === "mirror" || params.write === "history") return "write";',
+    breaks: "a run that keeps a history is offered to other servers",
+    tests: ["unit/sharing_test.ts: a run is offered to others only where"],
+  },
+  {
     id: "load/shared-files",
     file: "pipeline/sources/file.ts",
     find: "if (info?.size !== size ||",
