@@ -485,10 +485,12 @@ const KILLS = [
   { who: "helper", at: "publish" },
   { who: "coordinator", at: "prepare" },
   { who: "coordinator", at: "publish" },
-] as const;
+  { who: "coordinator", at: "publish", signal: "SIGSTOP" },
+] as const satisfies { who: string; at: string; signal?: Deno.Signal }[];
 
-for (const { who, at } of KILLS) {
-  Deno.test(`a run on two servers whose ${who} is killed in ${at} ends on the other`, {
+for (const { who, at, ...rest } of KILLS) {
+  const { signal = "SIGKILL" } = rest as { signal?: Deno.Signal };
+  Deno.test(`a run on two servers whose ${who} gets ${signal} in ${at} ends on the other`, {
     ignore: !LONG,
   }, async (t) => {
     await using db = await testDatabase(t);
@@ -497,8 +499,8 @@ for (const { who, at } of KILLS) {
     const { run, second } = await halfway(world, first, `${who}_${at}`);
     const release = at === "publish" ? await holdPublish(world, run) : async () => {};
     const [dead, alive] = who === "helper" ? [second, first] : [first, second];
-    dead.kill("SIGKILL");
-    await dead.ended;
+    dead.kill(signal);
+    if (signal === "SIGKILL") await dead.ended;
     // as after a stop: nobody is there to share the next attempt with
     await world.query("delete from etl.servers where server_id = 'soon' or server_id like $1", [
       `%-${dead.pid}-%`,
@@ -510,6 +512,17 @@ for (const { who, at } of KILLS) {
       servers: [alive],
       attempts: who === "helper" ? 1 : 2,
     });
+    if (signal === "SIGSTOP") {
+      dead.kill("SIGCONT");
+      await waitFor(
+        () => dead.logs.some((line) => line.includes("another attempt has taken over")),
+        {
+          timeoutMs: 30_000,
+          what: "the frozen server to see that it was replaced",
+        },
+      );
+      await endsAs(world, run, { expected, servers: [first, second], attempts: 2 });
+    }
     if (who === "helper") return;
     // what the survivor has prepared for the dead one is not prepared again
     const [again] = await world.query<{ chunks: number }>(
