@@ -33,19 +33,24 @@ interface Suite {
   role?: "minimal";
   /** How many of its files may run side by side; default as many as the track has. */
   parallel?: number;
+  /** Whether its tests wait more than they compute, so that they run beside both tracks; default false. */
+  waits?: boolean;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
   /** Files that are left out: part of their path. */
   except?: RegExp;
 }
 
-/** One track of suites begins with the first, another with the last; what runs alone comes after both. */
+/** One track of suites begins with the first, another with the last; what runs alone comes after all others. */
 interface Plan {
   suites: Suite[];
   alone: Suite[];
 }
 
-/** Files that run side by side in each track: three in all keep two cores busy. */
+/**
+ * Files that run side by side in each track: three in all keep two cores busy. What waits has a third track,
+ * so that it holds up neither.
+ */
 const TRACKS = [2, 1] as const;
 
 /** A suite of more files is run in parts, so that the tracks end at about the same time. */
@@ -59,7 +64,7 @@ const named = (folder: string, ...names: string[]) =>
 
 /**
  * What waits for the clock most of its time: jobs that fire each minute, servers that are frozen or gone
- * for as long as others may take to notice. These have a lane of their own, so that none of the others is idle.
+ * for as long as others may take to notice.
  */
 const FOR_THE_CLOCK = [
   ...named("integration", "jobs_other_database", "jobs_pg_cron", "jobs_servers"),
@@ -71,11 +76,12 @@ const pathsOf = (...files: string[][]) =>
   new RegExp(files.flat().map((path) => `/${path.replaceAll(".", "\\.")}$`).join("|"));
 
 const INTEGRATION = {
+  title: "unit and integration",
   paths: ["unit", "integration", "launch"],
   except: pathsOf(FOR_THE_CLOCK),
 };
 
-const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1 };
+const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1, waits: true };
 
 const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 1 };
 
@@ -93,13 +99,10 @@ const SOME_FAULTS = named(
 
 const PLAN: Plan = {
   suites: [
-    {
-      ...INTEGRATION,
-      title: "unit, integration and some faults",
-      paths: [...SOME_FAULTS, ...INTEGRATION.paths],
-    },
+    INTEGRATION,
     BROWSER,
     WAITING,
+    { title: "some faults", paths: SOME_FAULTS, parallel: 1, waits: true },
   ],
   alone: ALONE,
 };
@@ -139,7 +142,6 @@ const FULL_PLAN: Plan = {
   suites: [
     {
       ...INTEGRATION,
-      title: "unit and integration",
       except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES),
       long: true,
     },
@@ -153,8 +155,8 @@ const FULL_PLAN: Plan = {
       BROWSER,
       // needs Python, and installs what it compares with from PyPI
       { title: "conformance", paths: ["conformance"], parallel: 1 },
-      { title: "faults", paths: ["faults"], parallel: 1 },
       WAITING,
+      { title: "faults", paths: ["faults"], parallel: 1, waits: true },
     ]),
   ],
   alone: long(ALONE),
@@ -222,11 +224,16 @@ async function main(): Promise<number> {
     }
   };
   const chosen = ({ title }: Suite) => title.startsWith(values.suite);
-  const parts = await partsOf(plan.suites.filter(chosen));
+  const all = await partsOf(plan.suites.filter(chosen));
+  const { waiting = [], working = [] } = Object.groupBy(
+    all,
+    ({ suite }) => suite.waits ? "waiting" : "working",
+  );
   const [wide, narrow] = TRACKS;
   await Promise.all([
-    follow(() => parts.shift(), wide),
-    follow(() => parts.pop(), narrow),
+    follow(() => working.shift(), wide),
+    follow(() => working.pop(), narrow),
+    follow(() => waiting.shift(), 1),
   ]);
   const alone = await partsOf(plan.alone.filter(chosen));
   await follow(() => alone.shift(), 1);

@@ -35,9 +35,12 @@ interface Pending {
   reject: (error: unknown) => void;
 }
 
+/** What carries out tasks: a Web Worker that runs `worker.ts`. */
+export type WorkerThread = Pick<Worker, "onmessage" | "onerror" | "postMessage" | "terminate">;
+
 interface Slot {
   name: string;
-  worker: Worker;
+  worker: WorkerThread;
   /** Runs whose context the worker has. */
   runs: Set<string>;
   /** Hosts of the runs' transform modules, which only this worker feeds. */
@@ -60,12 +63,23 @@ export interface PoolOptions {
   keepPlans?: boolean | undefined;
   /** Deno permissions of a worker. */
   permissions: Deno.PermissionOptionsObject;
+  /** What gives the pool a worker; default `startWorker`. */
+  worker?: typeof startWorker;
   /** What source modules may name; default none. */
   httpConnections?: Record<string, HttpConnection>;
   /** A database operation failed transiently and is tried again. */
   onRetry?: ((runId: string, retry: Retry) => void) | undefined;
   /** A run's transform module printed something. */
   onLines?: ((runId: string, lines: ModuleLines) => void) | undefined;
+}
+
+/** Starts a Web Worker with no rights but these. */
+export function startWorker(
+  name: string,
+  permissions: Deno.PermissionOptionsObject,
+): WorkerThread {
+  const url = new URL("./worker.ts", import.meta.url);
+  return new Worker(url, { type: "module", name, deno: { permissions } });
 }
 
 /**
@@ -98,11 +112,8 @@ export class WorkerPool {
 
   #spawn(index: number): Slot {
     const name = `${this.#options.name}-${index + 1}`;
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      type: "module",
-      name,
-      deno: { permissions: this.#options.permissions },
-    });
+    const { worker: give = startWorker, permissions } = this.#options;
+    const worker = give(name, permissions);
     const slot: Slot = {
       name,
       worker,
@@ -260,7 +271,9 @@ export class WorkerPool {
       this.#options.onLines?.(message.runId, message.lines);
       return;
     }
-    if (message.type === "ready" || slot.task?.id !== message.id) return;
+    if (message.type === "ready" || message.type === "stopped" || slot.task?.id !== message.id) {
+      return;
+    }
     const { pending } = slot.task;
     slot.task = null;
     if (message.type === "done") pending.resolve(message.output);

@@ -231,10 +231,13 @@ export type ToWorker =
   | { type: "source"; runId: string; line: SourceLine }
   | { type: "close"; runId: string }
   | { type: "abort"; runId: string }
-  | { type: "task"; id: number; runId: string; kind: TaskKind; input: unknown };
+  | { type: "task"; id: number; runId: string; kind: TaskKind; input: unknown }
+  /** Lets go of its runs and its connection; another `start` may follow. */
+  | { type: "stop" };
 
 export type FromWorker =
   | { type: "ready" }
+  | { type: "stopped" }
   | { type: "done"; id: number; output: unknown }
   | { type: "failed"; id: number; error: WireError }
   | { type: "retry"; runId: string; retry: Retry }

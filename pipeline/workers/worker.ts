@@ -72,6 +72,10 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
         send({ type: "failed", id: data.id, error: toWire(error) });
       }
       return;
+    case "stop":
+      await runner!.stop();
+      send({ type: "stopped" });
+      return;
   }
 };
 

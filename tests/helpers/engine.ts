@@ -1,5 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Config, readConfig } from "../../server/config.ts";
 import { executeRun, type RunDeps } from "../../pipeline/run.ts";
 import type { Execution } from "../../pipeline/run_outcome.ts";
@@ -14,6 +16,7 @@ import { runDetail } from "../../store/run_views.ts";
 import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { acceptRun, admitRuns, type SubmitOptions, submitRun } from "../../store/runs.ts";
 import { createLog } from "../../telemetry/log.ts";
+import { keptWorker, workersGivenBack } from "./kept_workers.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { asServer, prepareAsTold, serverRole } from "./server_role.ts";
 
@@ -208,13 +211,30 @@ export class Engine implements AsyncDisposable {
   }
 }
 
+const PROCESS = crypto.randomUUID().slice(0, 8);
+
+/**
+ * Directories that engines have now. One after the other has the same, so that their workers need the same
+ * rights: they are passed on then, see `keptWorker`.
+ */
+const places = new Set<number>();
+
+function freePlace(): number {
+  let place = 1;
+  while (places.has(place)) place++;
+  places.add(place);
+  return place;
+}
+
 /** Starts an engine on a database of its own. */
 export async function startEngine(
   t: { name: string },
   options: EngineOptions = {},
 ): Promise<Engine> {
   const db = options.database ?? await testDatabase(t);
-  const dir = await Deno.makeTempDir({ prefix: "etl_engine_" });
+  const place = freePlace();
+  const dir = join(tmpdir(), `etl_engine_${PROCESS}_${place}`);
+  await Deno.mkdir(dir);
   await Deno.mkdir(`${dir}/data`);
   await Deno.mkdir(`${dir}/transforms`);
   await Deno.mkdir(`${dir}/spool`);
@@ -258,6 +278,7 @@ export async function startEngine(
       dsn: config.dsn,
       name: "etl test worker",
       keepPlans: config.preparedStatements,
+      worker: keptWorker,
       permissions: workerPermissions({
         dsns: [config.dsn, ...Object.values(config.connections)],
         dataDir: config.dataDir,
@@ -333,9 +354,11 @@ export async function startEngine(
     () => stopping.abort(),
     () => loop.stop(5_000),
     () => started?.stop(),
+    workersGivenBack,
     () => database.close({ timeoutSeconds: 1 }),
     () => own === database ? undefined : own.close({ timeoutSeconds: 1 }),
     () => options.database === undefined ? db[Symbol.asyncDispose]() : undefined,
     () => Deno.remove(dir, { recursive: true }),
+    () => places.delete(place),
   ]);
 }

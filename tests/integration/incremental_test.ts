@@ -242,6 +242,8 @@ for (
     ],
   ] as const
 ) {
+  // the order of commits is the same for every type: one sees many runs, the others how their values are kept
+  const runs = type === "bigint" ? 6 : 2;
   Deno.test(`incremental, exact: six writers that commit in any order lose no row, by ${type}`, async (t) => {
     await using place = await shop(t);
     const { engine, change } = place;
@@ -269,10 +271,10 @@ for (
     await withClient(dsn, async (client) => {
       await client.query("begin");
       await client.query("insert into log (v) values (-1)");
-      for (let run = 0; run < 6; run++) await engine.succeed({ source });
+      for (let run = 0; run < runs; run++) await engine.succeed({ source });
       await client.query("commit");
     });
-    for (let run = 0; run < 6; run++) await engine.succeed({ source });
+    for (let run = 0; run < runs; run++) await engine.succeed({ source });
     stop = true;
     await Promise.all(writers);
     const last = await engine.succeed({ source });

@@ -90,7 +90,7 @@ Deno.test("any small batches, in any order of execution, repeated and broken off
       ),
       fc.boolean(),
     ),
-    { engine, normal: 28, long: 400 },
+    { engine, normal: 28, long: 200 },
     async ([given, versioned, reversed, layout, ways, feed]) => {
       // those that delete are executed in the order of requests
       const backwards = reversed && !ways.some((way) => AT_ONCE.has(way));
@@ -350,7 +350,7 @@ Deno.test("files in any dialect, in any order, at once, broken off and replayed,
       fc.boolean(),
       fc.constantFrom("in order", "backwards", "at once"),
     ),
-    { engine, normal: 12, long: 120 },
+    { engine, normal: 12, long: 60 },
     async ([given, name, mayHaveVersion, order]) => {
       // without versions runs of one source are not executed at once
       const versioned = mayHaveVersion || order === "at once";
@@ -490,7 +490,7 @@ Deno.test("incremental runs, late rows, breaks and full_refresh in any order lea
   let tables = 0;
   await check(
     fc.tuple(changes, fc.constantFrom("window", "exact")),
-    { engine, normal: 8, long: 80 },
+    { engine, normal: 8, long: 40 },
     async ([given, cursor_mode]) => {
       const table = `orders_${tables++}`;
       await query(

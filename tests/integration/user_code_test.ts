@@ -242,7 +242,7 @@ Deno.test(LEAKS, async (t) => {
     assert.ok(success && /1 passed/.test(said), said);
     return;
   }
-  const runs = Deno.env.get("ETL_TEST_LONG") ? 500 : 12;
+  const runs = Deno.env.get("ETL_TEST_LONG") ? 200 : 12;
   await using engine = await startEngine(t, { workers: 2, transforms: MODULES });
   const threads = () => [...Deno.readDirSync("/proc/self/task")].length;
   const connections = async () =>
