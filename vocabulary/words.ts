@@ -38,7 +38,6 @@ export type ChunkState = (typeof CHUNK_STATES)[number];
 
 /** What an unfinished run of the same label means for a new one: wait for it, make no run, cancel it. */
 export const OVERLAPS = ["queue", "skip", "cancel"] as const;
-export type Overlap = (typeof OVERLAPS)[number];
 
 /** What became of rows: what etl_rows_total counts. */
 export const OUTCOMES = [

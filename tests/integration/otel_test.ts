@@ -13,9 +13,14 @@ interface Span {
   attributes: { key: string; value: Record<string, unknown> }[];
   startTimeUnixNano: string;
   endTimeUnixNano: string;
+  status?: { code?: number };
 }
 
+/** What OTLP calls the status of a span that failed. */
+const ERROR = 2;
+
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+const FAILED_TRACE = "5bf92f3577b34da6a3ce929d0e0e4736";
 
 /** The spans of a run of two chunks, and how many there are of each. */
 const SPANS: [name: string, count: number][] = [
@@ -53,6 +58,15 @@ Deno.test("a trigger's trace goes through the queue into stages and the workers'
   });
   const run = await response.json();
   assert.equal(run.state, "succeeded");
+  const failed = await fetch(`${server.address}/api/etl/run?wait=true`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      traceparent: `00-${FAILED_TRACE}-00f067aa0ba902b7-01`,
+    },
+    body: JSON.stringify({ source: { type: "file", path: "nowhere.csv" } }),
+  });
+  assert.equal((await failed.json()).state, "failed");
 
   const spans = (): Span[] =>
     collector.requests.filter((request) => request.path === "/v1/traces").flatMap((request) =>
@@ -78,6 +92,7 @@ Deno.test("a trigger's trace goes through the queue into stages and the workers'
   for (const [name, count] of SPANS) {
     const found = named(name);
     assert.equal(found.length, count, name);
+    assert.ok(found.every(({ status }) => status?.code !== ERROR), name);
     if (name === "etl.run") continue;
     assert.ok(found.every((span) => span.parentSpanId === root!.spanId), name);
     assert.ok(
@@ -85,6 +100,17 @@ Deno.test("a trigger's trace goes through the queue into stages and the workers'
       name,
     );
   }
+  // a run that failed, and the stage and task that it failed in, have the status that a backend looks for
+  const ofFailed = ["etl.run", "etl.stage.extract", "etl.plan"];
+  const failures = () =>
+    spans().filter(({ traceId, name }) => traceId === FAILED_TRACE && ofFailed.includes(name));
+  await waitFor(() => failures().length >= ofFailed.length, {
+    what: `the spans of the run that failed; there are ${failures().map(({ name }) => name)}`,
+  });
+  assert.deepEqual(
+    failures().map(({ name, status }) => [name, status?.code]).sort(),
+    ofFailed.map((name) => [name, ERROR]).sort(),
+  );
 });
 
 Deno.test("a collector that is down keeps no run", async (t) => {

@@ -730,4 +730,20 @@ export const REACTIONS: Mutant[] = [
     breaks: "a SQL consumer cannot write another table in a with",
     tests: ["unit/sql_text_test.ts: a SQL consumer writes its own table"],
   },
+  {
+    id: "reactions/span-of-failed-run",
+    file: "telemetry/integrations/opentelemetry.ts",
+    find: 'if (how === "failed") attempt.span.setStatus({ code: SpanStatusCode.ERROR });',
+    replace: "",
+    breaks: "the span of a run that failed has the status of an error",
+    tests: ["integration/otel_test.ts: a trigger's trace"],
+  },
+  {
+    id: "reactions/span-of-failed-stage",
+    file: "telemetry/integrations/opentelemetry.ts",
+    find: 'if (report.state === "failed") span.setStatus',
+    replace: 'if (report.state === "cancelled") span.setStatus',
+    breaks: "the span of a stage that failed has the status of an error",
+    tests: ["integration/otel_test.ts: a trigger's trace"],
+  },
 ];

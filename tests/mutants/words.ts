@@ -101,4 +101,20 @@ export const WORDS: Mutant[] = [
     breaks: "a wrong name is answered with the one that was meant, in Spanish too",
     tests: ["unit/problems_es_test.ts: a problem in Spanish"],
   },
+  {
+    id: "words/cancelled-run",
+    file: "scripts/cli/run_screen.ts",
+    find: 'return run.state === "cancelled" ? "been cancelled" : run.state;',
+    replace: "return run.state;",
+    breaks: "the end of a run on a terminal says that it was cancelled, in English",
+    tests: ["unit/cli_run_screen_test.ts: summaryLines() says of a cancelled run"],
+  },
+  {
+    id: "words/cancelled-detail",
+    file: "scripts/cli/run_screen.ts",
+    find: 'typeof run.error?.detail === "string" && run.state !== "cancelled"',
+    replace: 'typeof run.error?.detail === "string"',
+    breaks: "the end of a cancelled run on a terminal repeats nothing",
+    tests: ["unit/cli_run_screen_test.ts: summaryLines() says of a cancelled run"],
+  },
 ];

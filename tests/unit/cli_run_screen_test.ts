@@ -150,6 +150,21 @@ Deno.test("summaryLines() says why a run failed, what is in the table, and how t
   assert.match(text, /etl retry 019eb1c9-/);
 });
 
+Deno.test("summaryLines() says of a cancelled run that it was, and that a retry goes on", () => {
+  const lines = summaryLines(
+    plainTerminal().terminal,
+    runOf({
+      state: "cancelled",
+      counts: {},
+      error: { type: "/api/problems/cancelled", detail: "The run was stopped." },
+    } as never),
+  );
+  assert.deepEqual(lines, [
+    "  The run has been cancelled after 10.0 s.",
+    "  `etl retry 019eb1c9-4e5f-7a6b-8c7d-9e0f1a2b3c4d` goes on where it stopped.",
+  ]);
+});
+
 Deno.test("summaryLines() advises no retry where only a new run can help", () => {
   const wayOn = (type: string) =>
     summaryLines(

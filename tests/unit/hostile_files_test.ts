@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { gzipSync } from "node:zlib";
+import type { ColumnMetaData } from "hyparquet";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { Problem } from "../../vocabulary/problem.ts";
 import { planSource, readSource } from "../../pipeline/sources/adapters.ts";
 import { openPart } from "../../pipeline/sources/local/open_input.ts";
+import { checkPage, type PageHeader } from "../../pipeline/sources/local/parquet_check.ts";
 import { readAll, sourceConf, SourceFolder } from "../helpers/sources.ts";
 
 const MIB = 1 << 20;
@@ -104,6 +106,71 @@ Deno.test("hostile files: a Parquet page that claims billions of values costs it
     const { type, message } = await problemOf(read(lie));
     assert.equal(type, "source-unreadable");
     assert.match(message, /a run of 2147483647 values in a page of 100000/);
+  }
+});
+
+Deno.test("hostile files: a Parquet page's levels and values are walked over run by run, whatever their width", () => {
+  const big = [0xfe, 0xff, 0xff, 0xff, 0x0f]; // a repetition of 2^31 - 1 values
+  /** Eight packed values, four repeated ones, and then that; each value has these bits. */
+  const lying = (width: number) => [
+    ...[3, ...Array.from({ length: width }, () => 0xff)],
+    ...[8, ...Array.from({ length: Math.ceil(width / 8) }, () => 0xff)],
+    ...[...big, 1],
+  ];
+  const honest = (width: number) => lying(width).slice(0, -6);
+  const sized = (runs: number[]) => [runs.length, 0, 0, 0, ...runs];
+  const check = (
+    bytes: number[],
+    { encoding = "PLAIN", definition = 0, repetition = 0, v2 = [0, 0] },
+  ) =>
+    checkPage(
+      Uint8Array.from(bytes),
+      {
+        uncompressed_page_size: bytes.length,
+        ...(v2[0]! + v2[1]! > 0
+          ? {
+            data_page_header_v2: {
+              num_values: 13,
+              encoding,
+              repetition_levels_byte_length: v2[0],
+              definition_levels_byte_length: v2[1],
+              is_compressed: false,
+            },
+          }
+          : { data_page_header: { num_values: 13, encoding } }),
+      } as unknown as PageHeader,
+      {
+        column: { codec: "UNCOMPRESSED" } as ColumnMetaData,
+        levels: { repetition, definition },
+        compressors: {},
+      },
+    );
+  for (const [width, level] of [[1, 1], [7, 127], [9, 300]] as const) {
+    const [good, bad] = [honest(width), lying(width)];
+    const pages: [(runs: number[]) => number[], Parameters<typeof check>[1]][] = [
+      [sized, { definition: level }],
+      [sized, { repetition: level }],
+      [(runs) => [...sized(good), ...sized(runs)], { repetition: level, definition: level }],
+      [(runs) => [...good, ...runs], {
+        repetition: level,
+        definition: level,
+        v2: [good.length, bad.length],
+      }],
+      [(runs) => [width, ...runs], { encoding: "RLE_DICTIONARY" }],
+      [(runs) => [...sized(good), width, ...runs], {
+        encoding: "PLAIN_DICTIONARY",
+        definition: level,
+      }],
+      ...(width === 1 ? [[sized, { encoding: "RLE" }] as [typeof sized, object]] : []),
+    ];
+    for (const [page, how] of pages) {
+      check(page(good), how);
+      assert.throws(
+        () => check(page(bad), how),
+        /a run of 2147483647 values in a page of 13/,
+        JSON.stringify([width, how]),
+      );
+    }
   }
 });
 

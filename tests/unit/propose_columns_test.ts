@@ -33,6 +33,10 @@ Deno.test("a column of numbers with few others is proposed as numeric, with the 
   ]);
 });
 
+Deno.test("decimal commas among decimal points make a column text: 1.234 is not proposed as 1234", async () => {
+  assert.deepEqual(await proposed(["1.234", "2,5"]), [["text", 1, ["2,5"]]]);
+});
+
 Deno.test("text that is all of one form is proposed as what it is", async () => {
   const cases: [string[], unknown][] = [
     [["1.234,50", "0,5", "12"].slice(0, 2), { type: "numeric", decimal: ",", thousands: "." }],

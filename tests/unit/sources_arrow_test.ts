@@ -197,6 +197,43 @@ Deno.test("LZ4 frames: blocks that refer to the one before are decompressed", ()
   assert.throws(() => decompressLz4Frame(frame.subarray(0, 20), 17), RangeError);
 });
 
+Deno.test("LZ4 frames: sizes and checksums of header, blocks and content are passed over", () => {
+  const block = (text: string) => [
+    ...[text.length, 0, 0, 0x80, ...new TextEncoder().encode(text)],
+    ...[1, 2, 3, 4], // its checksum
+  ];
+  const frame = Uint8Array.from([
+    // version 1 with checksums of blocks, size and checksum of the content
+    ...[0x04, 0x22, 0x4d, 0x18, 0x5c, 0x40, 6, 0, 0, 0, 0, 0, 0, 0, 0xc0],
+    ...block("abcd"),
+    ...block("ef"),
+    ...[0, 0, 0, 0, 5, 6, 7, 8],
+  ]);
+  assert.equal(new TextDecoder().decode(decompressLz4Frame(frame, 6)), "abcdef");
+});
+
+Deno.test("Arrow: a message that says it has more bytes than a batch may have is refused before they are read", async () => {
+  await using folder = await SourceFolder.create();
+  const stream = tableToIPC(
+    tableFromColumns({ id: columnFromArray([1, 2, 3], int32()) }),
+    { format: "stream" },
+  )!;
+  const view = new DataView(stream.buffer, stream.byteOffset, stream.byteLength);
+  // the second message is the batch: behind the schema, which has no body
+  const metadata = 8 + view.getUint32(4, true) + 8;
+  const table = metadata + view.getUint32(metadata, true);
+  const vtable = table - view.getInt32(table, true);
+  const bodyLength = table + view.getUint16(vtable + 4 + 2 * 3, true);
+  const saying = async (bytes: bigint) => {
+    view.setBigInt64(bodyLength, bytes, true);
+    await folder.write(`${bytes}.arrow`, stream);
+    const path = `${bytes}.arrow`;
+    return (await readAll({ type: "file", path }, folder.ctx).catch((e) => e)).message;
+  };
+  assert.match(await saying(2n ** 40n), /record batch .* more than \d+ bytes/);
+  assert.match(await saying(-1n), /cannot be read/);
+});
+
 Deno.test("Arrow: incomplete and damaged data, doubled names and types that are not read are refused", async () => {
   await using folder = await SourceFolder.create();
   const whole = tableToIPC(exampleTable(), { format: "file" })!;
