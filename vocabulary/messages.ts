@@ -364,7 +364,10 @@ export const MESSAGES = {
     "field {field}: breaks the rule {rule}",
     "campo {field}: incumple la regla {rule}",
   ],
-  "table-refuses": ["the table refuses it: {error}", "la tabla lo rechaza: {error}"],
+  "table-refuses": [
+    "the table refuses it; in the words of PostgreSQL: {error}",
+    "la tabla lo rechaza; en palabras de PostgreSQL: {error}",
+  ],
   "too-deep": ["nested deeper than {n} levels", "anidado a más de {n} niveles"],
   "not-json-number": ["{value} is not a JSON number", "{value} no es un número de JSON"],
   "not-json-value": ["a {kind} is not a JSON value", "{kind} no es un valor de JSON"],
@@ -549,6 +552,101 @@ export const MESSAGES = {
     'The records have no version, and the run of this label before had "version": {version}. Without it the record that is read last wins, also over newer rows. Put source.version back, unless that is meant.',
     'Los registros no tienen versión, y la ejecución anterior de esta etiqueta tenía "version": {version}. Sin ella gana el registro que se lee el último, también sobre filas más nuevas. Ponga source.version otra vez, salvo que se quiera así.',
   ],
+  // what a schema says of a payload
+  "the-payload": ["the payload", "el payload"],
+  "schema-type": ["{at*} must be of type {type}", "{at*} debe ser de tipo {type}"],
+  "schema-required": [
+    "{at*} must have required property '{name}'",
+    "{at*} debe tener la propiedad obligatoria '{name}'",
+  ],
+  "schema-enum": ["{at*} must be one of: {values}", "{at*} debe ser uno de estos: {values}"],
+  "schema-const": ["{at*} must be exactly {value}", "{at*} debe ser exactamente {value}"],
+  "schema-at-least": ["{at*} must be >= {n}", "{at*} debe ser >= {n}"],
+  "schema-at-most": ["{at*} must be <= {n}", "{at*} debe ser <= {n}"],
+  "schema-more-than": ["{at*} must be > {n}", "{at*} debe ser > {n}"],
+  "schema-less-than": ["{at*} must be < {n}", "{at*} debe ser < {n}"],
+  "schema-multiple": ["{at*} must be a multiple of {n}", "{at*} debe ser múltiplo de {n}"],
+  "schema-fewer-characters": [
+    "{at*} must NOT have fewer than {n} characters",
+    "{at*} NO debe tener menos de {n} caracteres",
+  ],
+  "schema-more-characters": [
+    "{at*} must NOT have more than {n} characters",
+    "{at*} NO debe tener más de {n} caracteres",
+  ],
+  "schema-fewer-items": [
+    "{at*} must NOT have fewer than {n} items",
+    "{at*} NO debe tener menos de {n} elementos",
+  ],
+  "schema-more-items": [
+    "{at*} must NOT have more than {n} items",
+    "{at*} NO debe tener más de {n} elementos",
+  ],
+  "schema-fewer-properties": [
+    "{at*} must NOT have fewer than {n} properties",
+    "{at*} NO debe tener menos de {n} propiedades",
+  ],
+  "schema-more-properties": [
+    "{at*} must NOT have more than {n} properties",
+    "{at*} NO debe tener más de {n} propiedades",
+  ],
+  "schema-unique": [
+    "{at*} must NOT have duplicate items (items {i} and {j} are identical)",
+    "{at*} NO debe tener elementos repetidos (los elementos {i} y {j} son idénticos)",
+  ],
+  "schema-pattern": [
+    '{at*} must match pattern "{pattern}"',
+    '{at*} debe seguir el patrón "{pattern}"',
+  ],
+  "schema-format": [
+    '{at*} must match format "{format}"',
+    '{at*} debe tener el formato "{format}"',
+  ],
+  "schema-no-more": [
+    "{at*} must NOT have the property '{name}', which the schema does not know",
+    "{at*} NO debe tener la propiedad '{name}', que el esquema no conoce",
+  ],
+  "schema-other": [
+    "{at*} does not satisfy the schema: {keyword}, in the words of its checker: {words}",
+    "{at*} no cumple el esquema: {keyword}, en palabras de su comprobador: {words}",
+  ],
+  // what is wrong with a suite
+  "suite-no-name": ["the suite has no name", "la suite no tiene nombre"],
+  "expectation-no-type": ["the expectation has no type", "la expectativa no tiene tipo"],
+  "bounds-null": [
+    "min_value and max_value cannot both be null",
+    "min_value y max_value no pueden ser ambos null",
+  ],
+  "bounds-types": [
+    "min_value and max_value must be of the same type",
+    "min_value y max_value deben ser del mismo tipo",
+  ],
+  "quantiles-differ": [
+    "quantiles and value_ranges must have the same number of elements",
+    "quantiles y value_ranges deben tener el mismo número de elementos",
+  ],
+  "suite-too-large": [
+    "the patterns and schemas of the suite are too large together (more than {n} characters and states); divide it into several suites",
+    "los patrones y esquemas de la suite son demasiado grandes en conjunto (más de {n} caracteres y estados); divídala en varias suites",
+  ],
+  "no-json-schema": ["is no JSON Schema", "no es un JSON Schema"],
+  // what would be right
+  "least-characters": ["at least {n} characters", "al menos {n} caracteres"],
+  "least-items": ["at least {n} items", "al menos {n} elementos"],
+  "most-characters": ["at most {n} characters", "como máximo {n} caracteres"],
+  "most-items": ["at most {n} items", "como máximo {n} elementos"],
+  "at-least": ["at least {n}", "al menos {n}"],
+  "at-most": ["at most {n}", "como máximo {n}"],
+  "more-than": ["more than {n}", "más de {n}"],
+  "less-than": ["less than {n}", "menos de {n}"],
+  "one-of": ["one of: {names}", "uno de estos: {names}"],
+  "no-such-name": ["no such name", "ningún nombre así"],
+  "text-without-it": ["text without it", "texto sin ello"],
+  "text-that-is-seen": [
+    "text without control characters and such as cannot be seen",
+    "texto sin caracteres de control ni otros que no se ven",
+  ],
+  "a-json-object": ["a JSON object", "un objeto JSON"],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;
 export type MessageCode = keyof typeof MESSAGES;
 

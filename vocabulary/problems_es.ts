@@ -1,5 +1,5 @@
 import type { ErrorCode, FieldError, ProblemDetails } from "./problem.ts";
-import { messageOf } from "./messages.ts";
+import { inSpanish, messageOf } from "./messages.ts";
 import type { ProblemType } from "./problem_types.ts";
 
 /** Every kind of problem in Spanish; the compiler refuses one that is missing. */
@@ -309,12 +309,14 @@ const FIELD_ERRORS: Record<ErrorCode, string> = {
 const SAY_MORE: ErrorCode[] = ["invalid", "not-found", "conflict", "secret"];
 
 function spanishError(error: FieldError): FieldError {
-  if (error.code === undefined) return error;
-  const near = /did you mean (.+)\?/.exec(error.message)?.[1];
-  const message = FIELD_ERRORS[error.code] +
+  const { code, message, expected } = error;
+  const near = /did you mean (.+)\?/.exec(message)?.[1];
+  const known = inSpanish(message);
+  // without a code: what only its English words say stays in brackets
+  const said = known !== message ? known : FIELD_ERRORS[code ?? "invalid"] +
     (near === undefined ? "" : `; ¿quería decir ${near}?`) +
-    (SAY_MORE.includes(error.code) ? ` (${error.message})` : "");
-  return { ...error, message };
+    (code === undefined || SAY_MORE.includes(code) ? ` (${message})` : "");
+  return { ...error, message: said, ...(expected && { expected: inSpanish(expected) }) };
 }
 
 /** A problem in Spanish: what its kind and codes say; what only its English words say stays in brackets. */

@@ -24,7 +24,7 @@ export function ViewColumns({ path, columns, onChange }: ViewProps) {
       <p class="field-help">{t("columns.view_about")}</p>
       {columns.length > 0 && (
         <div class="table-scroll" tabIndex={0} role="group" aria-label={t("resource.columns")}>
-          <table class="table column-table editor-table">
+          <table class="table card-table column-table editor-table">
             <Head names={["columns.path", "columns.name", "form.type"]} />
             <tbody>
               {columns.map((column, at) => (
@@ -142,7 +142,7 @@ export function TypedColumns({ declared, alteration, onChange }: TypedProps) {
       </dl>
       <p class="field-help">{t("columns.typed_about")}</p>
       <div class="table-scroll" tabIndex={0} role="group" aria-label={t("resource.columns")}>
-        <table class="table column-table editor-table">
+        <table class="table card-table column-table editor-table">
           <Head names={["columns.path", "columns.name", "form.type"]} />
           <tbody>
             {declared.columns.map(({ name, path, type }) => (

@@ -286,7 +286,7 @@ export function ColumnTable({ columns, proposals, values, typed, onChange }: Tab
   );
   return (
     <div class="table-scroll" tabIndex={0} role="group" aria-label={t("form.columns")}>
-      <table class="table column-table">
+      <table class="table card-table column-table">
         <thead>
           <tr>
             <th scope="col">{t("form.column")}</th>

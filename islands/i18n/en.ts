@@ -123,6 +123,7 @@ export const en = {
   "dataset.columns": "Columns",
   "dataset.sample":
     "From a sample of {n} row, not from the whole table|From a sample of {n} rows, not from the whole table",
+  "dataset.all_cards": "Show all {n}",
   "dataset.all_rows": "From the only row|From all {n} rows",
   "dataset.type": "Type",
   "dataset.nulls": "Null",

@@ -121,6 +121,7 @@ export const es = {
   "dataset.columns": "Columnas",
   "dataset.sample":
     "De una muestra de {n} fila, no de toda la tabla|De una muestra de {n} filas, no de toda la tabla",
+  "dataset.all_cards": "Mostrar las {n}",
   "dataset.all_rows": "De la única fila|De las {n} filas",
   "dataset.type": "Tipo",
   "dataset.nulls": "Sin valor",

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import type { Ajv2020 } from "ajv/dist/2020.js";
-import { verbatim } from "../../vocabulary/messages.ts";
+import { type Message, say } from "../../vocabulary/messages.ts";
 import type { ErrorObject, ValidateFunction } from "ajv";
 import { type FieldError, Problem } from "../../vocabulary/problem.ts";
 import { jsonText } from "../numbers.ts";
@@ -134,12 +134,60 @@ function pointedAt(root: unknown, ref: string): unknown {
   }, root);
 }
 
-/** The first thing that is wrong, in words, with the path of the field: "amount must be >= 0". */
-export function describeError(errors: ErrorObject[] | null | undefined): string {
-  const first = errors?.[0];
-  if (first === undefined) return "does not satisfy the schema";
-  const at = first.instancePath.slice(1).replaceAll("/", ".");
-  return `${at || "the payload"} ${first.message ?? "is not valid"}`;
+/** What the bounds of a schema say, by their keywords. */
+const BOUNDS = {
+  minimum: "schema-at-least",
+  maximum: "schema-at-most",
+  exclusiveMinimum: "schema-more-than",
+  exclusiveMaximum: "schema-less-than",
+  minLength: "schema-fewer-characters",
+  maxLength: "schema-more-characters",
+  minItems: "schema-fewer-items",
+  maxItems: "schema-more-items",
+  minProperties: "schema-fewer-properties",
+  maxProperties: "schema-more-properties",
+} as const;
+
+/** Characters of a schema's values that a reason shows. */
+const SHOWN = 200;
+const shown = (value: unknown) => {
+  const text = JSON.stringify(value) ?? "null";
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+};
+
+/** The first thing that is wrong, with the path of the field: "amount must be >= 0". */
+export function describeError(errors: ErrorObject[] | null | undefined): Message {
+  const { instancePath = "", keyword = "schema", params = {}, message = "is not valid" } =
+    errors?.[0] ?? {};
+  const at = instancePath.slice(1).replaceAll("/", ".") || say("the-payload", {});
+  if (Object.hasOwn(BOUNDS, keyword)) {
+    return say(BOUNDS[keyword as keyof typeof BOUNDS], { at, n: params.limit });
+  }
+  switch (keyword) {
+    case "type":
+      return say("schema-type", { at, type: [params.type].flat().join(", ") });
+    case "required":
+      return say("schema-required", { at, name: params.missingProperty });
+    case "enum":
+      return say("schema-enum", {
+        at,
+        values: shown(params.allowedValues).replace(/^\[|\]$/g, ""),
+      });
+    case "const":
+      return say("schema-const", { at, value: shown(params.allowedValue) });
+    case "multipleOf":
+      return say("schema-multiple", { at, n: params.multipleOf });
+    case "uniqueItems":
+      return say("schema-unique", { at, i: params.j, j: params.i });
+    case "pattern":
+      return say("schema-pattern", { at, pattern: params.pattern });
+    case "additionalProperties":
+      return say("schema-no-more", { at, name: params.additionalProperty });
+    case "unevaluatedProperties":
+      return say("schema-no-more", { at, name: params.unevaluatedProperty });
+    default:
+      return say("schema-other", { at, keyword, words: message });
+  }
 }
 
 function refused(why: string): Problem {
@@ -159,7 +207,7 @@ export function compilePayloadSchema(schema: Record<string, unknown>): PayloadCh
     // Ajv does not know bigint: only a record that fails is looked at again without any.
     if (hasBigint(record) && validate(withoutBigint(record))) return null;
     const keyword = validate.errors?.[0]?.keyword ?? "schema";
-    return { rule: `payload_schema:${keyword}`, message: verbatim(describeError(validate.errors)) };
+    return { rule: `payload_schema:${keyword}`, message: describeError(validate.errors) };
   };
 }
 
@@ -168,7 +216,7 @@ export function payloadSchemaErrors(schema: unknown): FieldError[] {
   if (schema === undefined) return [];
   const field = "meta.payload_schema";
   if (typeof schema !== "object" || schema === null || Array.isArray(schema)) {
-    return [{ field, message: "is no JSON Schema", expected: "a JSON object" }];
+    return [{ field, message: say("no-json-schema", {}), expected: "a JSON object" }];
   }
   try {
     compileSchema(schema as Record<string, unknown>);

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MAX_SUGGESTIONS, nearestName } from "../../vocabulary/nearest_name.ts";
-import { type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
+import { say } from "../../vocabulary/messages.ts";
+import { type ErrorCode, type FieldError, MAX_ERRORS, Problem } from "../../vocabulary/problem.ts";
 import type { Scope } from "./kind.ts";
 import { KINDS, UNSUPPORTED } from "./kinds.ts";
 import { parseCondition } from "./condition.ts";
@@ -102,7 +103,12 @@ export function readSuite(json: unknown): Suite {
   errors.push(...payloadSchemaErrors(given.meta?.payload_schema));
   const name = given.name ?? given.expectation_suite_name;
   if (read.success && name === undefined) {
-    errors.push({ field: "name", message: "the suite has no name", expected: "a text" });
+    errors.push({
+      field: "name",
+      code: "missing",
+      message: say("suite-no-name", {}),
+      expected: "a text",
+    });
   }
   if (errors.length > 0) throw notValid(name, errors);
   return {
@@ -211,7 +217,11 @@ function readExpectation(
   const given = read.data;
   const type = given.type ?? given.expectation_type;
   if (type === undefined) {
-    errors.push({ field: `${field}.type`, message: "the expectation has no type" });
+    errors.push({
+      field: `${field}.type`,
+      code: "missing",
+      message: say("expectation-no-type", {}),
+    });
     return nothing;
   }
   if (!Object.hasOwn(KINDS, type)) {
@@ -253,12 +263,15 @@ function readExpectation(
   };
 }
 
-function unknownType(type: string, known: string[]): { message: string; expected?: string } {
+function unknownType(type: string, known: string[]): Omit<FieldError, "field"> {
   const reason = Object.hasOwn(UNSUPPORTED, type) ? UNSUPPORTED[type] : undefined;
-  if (reason !== undefined) return { message: `${type} is not supported: ${reason}` };
+  if (reason !== undefined) {
+    return { code: "invalid", message: `${type} is not supported: ${reason}` };
+  }
   const near = nearestName(type, known);
   const short = type.slice(0, 100);
   return {
+    code: "unknown-type",
     message: `there is no expectation ${JSON.stringify(short)}` +
       (near ? `; did you mean ${near}?` : ""),
     ...(near ? { expected: near } : {}),
@@ -278,7 +291,7 @@ function addIssues(
       prefix,
     );
     if (issue.code !== "unrecognized_keys") {
-      errors.push({ field: path, message: deepest(issue) });
+      errors.push({ field: path, ...deepest(issue) });
       continue;
     }
     for (const key of issue.keys.slice(0, MAX_ERRORS)) {
@@ -287,6 +300,7 @@ function addIssues(
         : undefined;
       errors.push({
         field: path ? `${path}.${key.slice(0, 100)}` : key.slice(0, 100),
+        code: "unknown-name",
         message: `${of ?? "a suite"} has no ${JSON.stringify(key.slice(0, 100))}` +
           (near ? `; did you mean ${near}?` : ""),
         ...(near ? { expected: near } : {}),
@@ -295,16 +309,27 @@ function addIssues(
   }
 }
 
+/** What zod finds wrong, by its code; any other is "invalid", with its words. */
+const CODES: Partial<Record<z.core.$ZodIssue["code"], ErrorCode>> = {
+  invalid_type: "wrong-type",
+  too_small: "too-small",
+  too_big: "too-large",
+  invalid_value: "not-accepted",
+  invalid_format: "wrong-form",
+};
+
 /** Of a union "parameter or value", what is wrong with the value. */
-function deepest(issue: z.core.$ZodIssue): string {
+function deepest(issue: z.core.$ZodIssue): Pick<FieldError, "code" | "message"> {
   if (issue.code === "invalid_union") {
     const last = issue.errors.at(-1)?.[0];
     if (last !== undefined) {
       const at = last.path.length > 0 ? `${last.path.join(".")}: ` : "";
-      return at + deepest(last);
+      const { message, ...rest } = deepest(last);
+      return { ...rest, message: at + message };
     }
   }
-  return issue.message;
+  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+  return { code: missing ? "missing" : CODES[issue.code] ?? "invalid", message: issue.message };
 }
 
 function notValid(name: string | undefined, errors: FieldError[]): Problem {
@@ -426,12 +451,12 @@ export function checkKwargs(
 function checkBounds(type: string, kwargs: Kwargs): FieldError[] {
   const { min_value: min, max_value: max } = kwargs;
   if (NEEDS_BOUND.has(type) && (min ?? null) === null && (max ?? null) === null) {
-    return [{ field: "min_value", message: "min_value and max_value cannot both be null" }];
+    return [{ field: "min_value", message: say("bounds-null", {}) }];
   }
   if (typeof min === "object" || typeof max === "object") return [];
   if (min === undefined || max === undefined) return [];
   if ((typeof min === "string") !== (typeof max === "string")) {
-    return [{ field: "max_value", message: "min_value and max_value must be of the same type" }];
+    return [{ field: "max_value", message: say("bounds-types", {}) }];
   }
   return [];
 }
@@ -444,7 +469,7 @@ function checkQuantiles(kwargs: Kwargs): FieldError[] {
   if (ranges.quantiles.length !== ranges.value_ranges.length) {
     return [{
       field: "quantile_ranges",
-      message: "quantiles and value_ranges must have the same number of elements",
+      message: say("quantiles-differ", {}),
     }];
   }
   return [];
@@ -456,8 +481,7 @@ function checkCompiled(kwargs: Kwargs, budget: CompileBudget): FieldError[] {
     if (!budget.take(size)) {
       errors.push({
         field,
-        message: `the patterns and schemas of the suite are too large together ` +
-          `(more than ${CompileBudget.MAX} characters and states); divide it into several suites`,
+        message: say("suite-too-large", { n: CompileBudget.MAX }),
       });
       return;
     }

@@ -1,4 +1,4 @@
-import { verbatim } from "../../vocabulary/messages.ts";
+import { type Message, say, verbatim } from "../../vocabulary/messages.ts";
 import type { z } from "zod";
 import type { PayloadCheck, Rejection } from "../event.ts";
 import type { MappingConf } from "../mapping.ts";
@@ -73,12 +73,54 @@ export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
     const result = schema.safeParse(record);
     if (result.success) return null;
     const issue = result.error.issues[0]!;
-    const at = issue.path.map(String).join(".");
-    return {
-      rule: `payload_schema:${issue.code}`,
-      message: verbatim(at ? `${at}: ${issue.message}` : issue.message),
-    };
+    return { rule: `payload_schema:${issue.code}`, message: issueMessage(issue) };
   };
+}
+
+/** What zod says by itself begins like this; any other text is the module's own. */
+const OF_ZOD = /^(?:Invalid|Too small|Too big|Unrecognized)/;
+
+/** What is wrong by a zod schema, in the words of the catalogue. */
+function issueMessage(issue: z.core.$ZodIssue): Message {
+  const path = issue.path.map(String);
+  const at = path.join(".") || say("the-payload", {});
+  const own = verbatim(path.length === 0 ? issue.message : `${path.join(".")}: ${issue.message}`);
+  if (!OF_ZOD.test(issue.message)) return own;
+  switch (issue.code) {
+    case "invalid_type":
+      return path.length > 0 && issue.message.endsWith("received undefined")
+        ? say("schema-required", {
+          at: path.slice(0, -1).join(".") || say("the-payload", {}),
+          name: path.at(-1)!,
+        })
+        : say("schema-type", { at, type: issue.expected });
+    case "too_small": {
+      const { origin, minimum, inclusive = true } = issue;
+      const n = String(minimum);
+      if (origin === "string") return say("schema-fewer-characters", { at, n });
+      if (origin === "array" || origin === "set") return say("schema-fewer-items", { at, n });
+      return say(inclusive ? "schema-at-least" : "schema-more-than", { at, n });
+    }
+    case "too_big": {
+      const { origin, maximum, inclusive = true } = issue;
+      const n = String(maximum);
+      if (origin === "string") return say("schema-more-characters", { at, n });
+      if (origin === "array" || origin === "set") return say("schema-more-items", { at, n });
+      return say(inclusive ? "schema-at-most" : "schema-less-than", { at, n });
+    }
+    case "not_multiple_of":
+      return say("schema-multiple", { at, n: issue.divisor });
+    case "invalid_format":
+      return issue.format === "regex"
+        ? say("schema-pattern", { at, pattern: issue.pattern ?? "" })
+        : say("schema-format", { at, format: issue.format });
+    case "invalid_value":
+      return say("schema-enum", { at, values: issue.values.slice(0, 20).map(String).join(", ") });
+    case "unrecognized_keys":
+      return say("schema-no-more", { at, name: issue.keys[0] ?? "" });
+    default:
+      return say("schema-other", { at, keyword: issue.code, words: issue.message });
+  }
 }
 
 /** The consumers among what a module exports: made by defineConsumer, or its options, alone or in lists. */

@@ -159,7 +159,7 @@ function Dataset({ facts, profile, mayRead }: DatasetProps) {
           ? <p class="empty">{t("overview.no_runs")}</p>
           : (
             <Scroll label={t("dataset.writers")}>
-              <table class="table">
+              <table class="table card-table">
                 <thead>
                   <tr>
                     <th scope="col">{t("field.state")}</th>
@@ -245,7 +245,8 @@ function Scroll({ label, children }: { label: string; children: ComponentChildre
 }
 
 function Writer(writer: DatasetFacts["writers"][number]) {
-  const { number } = useLocale();
+  const { t, number } = useLocale();
+  const counts = ["inserted", "updated", "unchanged", "gone"] as const;
   return (
     <tr>
       <td>
@@ -257,10 +258,9 @@ function Writer(writer: DatasetFacts["writers"][number]) {
       <td class="quiet">
         <Time at={writer.created_at} />
       </td>
-      <td class="num">{number(writer.inserted)}</td>
-      <td class="num">{number(writer.updated)}</td>
-      <td class="num">{number(writer.unchanged)}</td>
-      <td class="num">{number(writer.gone)}</td>
+      {counts.map((name) => (
+        <td key={name} class="num" data-title={t(`field.${name}`)}>{number(writer[name])}</td>
+      ))}
     </tr>
   );
 }
@@ -408,7 +408,7 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
       </div>
       {!mayRead && <p class="quiet">{t("dataset.hidden")}</p>}
       <Scroll label={t("dataset.columns")}>
-        <table class="table profile">
+        <table class="table card-table profile">
           <thead>
             <tr>
               <th scope="col">{t("form.name")}</th>
@@ -421,26 +421,34 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
             </tr>
           </thead>
           <tbody>
-            {columns.map((column) => (
-              <tr key={column.name}>
+            {columns.map((column, index) => (
+              <tr key={column.name} class={index < CARDS ? undefined : "later"}>
                 <th scope="row">
                   <code>{column.name}</code>
                 </th>
-                <td class="quiet">{column.type}</td>
-                <td class="num">{percent(column.nulls / rows)}</td>
-                <td class="num">{number(column.distinct)}</td>
+                <td class="quiet" data-title={t("dataset.type")}>{column.type}</td>
+                <td class="num" data-title={t("dataset.nulls")}>{percent(column.nulls / rows)}</td>
+                <td class="num" data-title={t("dataset.distinct")}>{number(column.distinct)}</td>
                 {mayRead && (
-                  <td class="value-cell" title={column.least ?? undefined}>
+                  <td
+                    class="value-cell"
+                    title={column.least ?? undefined}
+                    data-title={t("dataset.least")}
+                  >
                     {column.least ?? "–"}
                   </td>
                 )}
                 {mayRead && (
-                  <td class="value-cell" title={column.greatest ?? undefined}>
+                  <td
+                    class="value-cell"
+                    title={column.greatest ?? undefined}
+                    data-title={t("dataset.greatest")}
+                  >
                     {column.greatest ?? "–"}
                   </td>
                 )}
                 {mayRead && (
-                  <td>
+                  <td class="whole" data-title={t("dataset.common")}>
                     {column.distinct < rows - column.nulls || rows === 1
                       ? (
                         <span class="common">
@@ -462,9 +470,25 @@ function Columns({ profile, mayRead }: { profile: DatasetProfile; mayRead: boole
           </tbody>
         </table>
       </Scroll>
+      <MoreCards n={columns.length} />
     </section>
   );
 }
+
+/** Rows that a phone, where each is a card, shows at first. */
+const CARDS = 5;
+
+function MoreCards({ n }: { n: number }) {
+  const { t } = useLocale();
+  if (n <= CARDS) return null;
+  return (
+    <label class="more-rows to-tablet">
+      <input type="checkbox" autocomplete="off" /> {t("dataset.all_cards", { n })}
+    </label>
+  );
+}
+
+const shortName = (name: string) => name.replace(/^payload\./, "");
 
 /** Rows as the table has them, with what is in payload as columns of its own. */
 function Examples({ profile }: { profile: DatasetProfile }) {
@@ -483,21 +507,26 @@ function Examples({ profile }: { profile: DatasetProfile }) {
         )}
       </div>
       <Scroll label={t("dataset.examples", { n: examples.length })}>
-        <table class="table">
+        <table class="table card-table two">
           <thead>
             <tr>
-              {shown.map(({ name }) => (
-                <th scope="col" key={name}>{name.replace(/^payload\./, "")}</th>
-              ))}
+              {shown.map(({ name }) => <th scope="col" key={name}>{shortName(name)}</th>)}
             </tr>
           </thead>
           <tbody>
             {examples.map((row, index) => (
-              <tr key={index}>
+              <tr key={index} class={index < CARDS ? undefined : "later"}>
                 {shown.map(({ name }) => {
                   const text = Object.hasOwn(row, name) ? row[name] : null;
                   return (
-                    <td class="value-cell" key={name} title={text ?? undefined}>{text ?? "–"}</td>
+                    <td
+                      class={`value-cell ${text === null ? "nothing" : ""}`}
+                      key={name}
+                      title={text ?? undefined}
+                      data-title={shortName(name)}
+                    >
+                      {text ?? "–"}
+                    </td>
                   );
                 })}
               </tr>
@@ -505,6 +534,7 @@ function Examples({ profile }: { profile: DatasetProfile }) {
           </tbody>
         </table>
       </Scroll>
+      <MoreCards n={examples.length} />
     </section>
   );
 }

@@ -191,10 +191,11 @@ function Table({ rows }: { rows: Json[] }) {
   const columns = Object.keys(rows[0]!).sort((a, b) =>
     Number(typeof rows[0]![a] === "number") - Number(typeof rows[0]![b] === "number")
   );
+  const words = useWords();
   const className = (column: string) => typeof rows[0]![column] === "number" ? "num" : "";
   return (
     <div class="table-scroll flat">
-      <table class="table">
+      <table class="table card-table two">
         <thead>
           <tr>
             {columns.map((column) => (
@@ -208,7 +209,7 @@ function Table({ rows }: { rows: Json[] }) {
           {rows.map((row, index) => (
             <tr key={index}>
               {columns.map((column) => (
-                <td key={column} class={className(column)}>
+                <td key={column} class={className(column)} data-title={words(column)}>
                   <Value name={column} value={row[column]} />
                 </td>
               ))}
@@ -234,8 +235,12 @@ function Value({ name, value }: { name: string; value: unknown }) {
 }
 
 /** What a member of a report is called: in the viewer's language where it is known, else its name in words. */
-function Words({ name }: { name: string }) {
+function useWords(): (name: string) => string {
   const { maybe } = useLocale();
-  const words = name.replaceAll("_", " ").trim();
-  return <>{maybe(`report.${name}`) ?? words.charAt(0).toUpperCase() + words.slice(1)}</>;
+  return (name) => {
+    const words = name.replaceAll("_", " ").trim();
+    return maybe(`report.${name}`) ?? words.charAt(0).toUpperCase() + words.slice(1);
+  };
 }
+
+const Words = ({ name }: { name: string }) => <>{useWords()(name)}</>;

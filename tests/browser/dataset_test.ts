@@ -125,7 +125,22 @@ Deno.test({
       async (page) => {
         const main = await page.locator("main").innerText();
         assert.match(main, /Anticuado: no se ha escrito nada desde hace más de 1 h/);
+        // a row is a card, of which the first few are shown
+        const sideways = await page.evaluate(
+          "[...document.querySelectorAll('.table-scroll')].filter((each) => each.scrollWidth > each.clientWidth).length",
+        );
+        assert.equal(sideways, 0, "tables that scroll sideways");
+        const cards = page.locator('[aria-labelledby="examples-title"] tbody tr');
+        assert.equal(await cards.filter({ visible: true }).count(), 5);
+        const label = await cards.first().locator("td[data-title=n]").evaluate((each) =>
+          getComputedStyle(each, "::before").content
+        );
+        assert.equal(label, '"n"');
+        assert.doesNotMatch(await cards.first().innerText(), /–/);
         await assertAccessible(page, "a dataset in Spanish on a phone");
+        await page.locator('[aria-labelledby="examples-title"]').getByLabel("Mostrar las 20")
+          .check();
+        assert.equal(await cards.filter({ visible: true }).count(), 20);
         await screenshot(page, "dataset_390_dark");
       },
     );
@@ -150,7 +165,7 @@ Deno.test({
       await (await fetch(site.address + path, {
         headers: { accept: "text/html", authorization: `Bearer ${bearer}` },
       })).text();
-    assert.match(await html(admin), />green</);
+    assert.match(await html(admin), />green<|>red<|>blue</);
     const seen = await html(viewer);
     assert.match(seen, /payload\.colour/);
     assert.doesNotMatch(seen, />green<|>red<|>blue</);

@@ -65,6 +65,11 @@ Deno.test({
             .slice(0, 5).map((each) => each.outerHTML.slice(0, 120));
         })()`);
         assert.deepEqual(wide, [], `${name} is wider than a phone`);
+        const sideways = await page.evaluate(
+          "[...document.querySelectorAll('main .table-scroll')]" +
+            ".filter((each) => each.innerText !== '' && each.scrollWidth > each.clientWidth).map((each) => each.scrollWidth + ' > ' + each.clientWidth + ': ' + each.innerText.slice(0, 100))",
+        );
+        assert.deepEqual(sideways, [], `${name} has a table that is wider than a phone`);
       }
     });
   },

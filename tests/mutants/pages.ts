@@ -245,4 +245,12 @@ export const PAGES: Mutant[] = [
     breaks: "who works with the keyboard goes on in the same row after a list was rendered again",
     tests: ["browser/resources_test.ts: incidents appear"],
   },
+  {
+    id: "pages/dataset-cards",
+    file: "routes/dashboard/dataset_page.tsx",
+    find: 'class="table card-table two"',
+    replace: 'class="table"',
+    breaks: "the rows of a wide dataset are cards on a phone",
+    tests: ["browser/phone_test.ts: at 390 px"],
+  },
 ];

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { Problem } from "../../vocabulary/problem.ts";
 import { PROBLEM_TYPES, type ProblemType } from "../../vocabulary/problem_types.ts";
 import { PROBLEMS_ES, spanishProblem } from "../../vocabulary/problems_es.ts";
+import { parseConf } from "../../pipeline/conf_errors.ts";
+import { readSuite } from "../../pipeline/expectations/expectations.ts";
 import { es } from "../../islands/i18n/es.ts";
 import { MESSAGES } from "../../vocabulary/messages.ts";
 
@@ -42,6 +44,67 @@ Deno.test("a problem in Spanish keeps its codes, fields and what only its words 
   const other = spanishProblem(new Problem("not-found", { detail: "There is no run 7." }).toJSON());
   assert.equal(other.title, "No encontrado");
   assert.match(other.detail, /\(There is no run 7\.\)$/);
+});
+
+Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would be right", () => {
+  const spanish = (check: () => unknown) => {
+    try {
+      check();
+    } catch (error) {
+      const { errors } = spanishProblem((error as Problem).toJSON());
+      return errors!.map(({ field, message, expected }) => [field, message, expected ?? ""]);
+    }
+    throw new Error("nothing is wrong");
+  };
+  const suite = (type: string, kwargs: unknown) => ({
+    name: "s",
+    expectations: [{ type, kwargs }],
+  });
+  const between = "expect_column_values_to_be_between";
+  const at = "expectations[0]";
+  assert.deepEqual(spanish(() => readSuite({ expectations: [] })), [
+    ["name", "la suite no tiene nombre", "a text"],
+  ]);
+  assert.deepEqual(spanish(() => readSuite(suite(between, { column: "a" }))), [
+    [`${at}.kwargs.min_value`, "min_value y max_value no pueden ser ambos null", ""],
+  ]);
+  assert.deepEqual(spanish(() => readSuite(suite(between, { column: 1, min_value: 1 }))), [
+    [`${at}.kwargs.column`, "es de otro tipo", ""],
+  ]);
+  assert.deepEqual(spanish(() => readSuite(suite(between, { min_value: 1 }))), [
+    [`${at}.kwargs.column`, "falta", ""],
+  ]);
+  assert.deepEqual(spanish(() => readSuite(suite(between, { colum: "a", column: "a", max: 1 }))), [
+    [
+      `${at}.kwargs.colum`,
+      "no es un nombre conocido; ¿quería decir column?",
+      "column",
+    ],
+    [`${at}.kwargs.max`, "no es un nombre conocido", ""],
+  ]);
+  assert.match(
+    spanish(() => readSuite(suite("expect_colum_values_to_be_between", {})))[0]![1]!,
+    /^es de un tipo desconocido; ¿quería decir expect_column_values_to_be_between\?$/,
+  );
+  assert.deepEqual(spanish(() => parseConf({ batch_size: -1, run_label: "\u200b", pool: 5 })), [
+    ["batch_size", "es demasiado pequeño", "al menos 0"],
+    [
+      "run_label",
+      "tiene una forma incorrecta",
+      "texto sin caracteres de control ni otros que no se ven",
+    ],
+    ["pool", "es de otro tipo", "string"],
+  ]);
+  const uncoded = new Problem("invalid-conf", {
+    detail: "x",
+    errors: [{ field: "source.cursor", message: "is not a column" }],
+  });
+  assert.deepEqual(
+    spanish(() => {
+      throw uncoded;
+    }),
+    [["source.cursor", "no es válido (is not a column)", ""]],
+  );
 });
 
 /** Imperatives to a friend (tú); the dashboard says usted. */
