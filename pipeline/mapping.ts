@@ -150,11 +150,12 @@ function occurredAtReader(
     }
     const text = toUtcText(value, format);
     if (text !== null) return text;
-    throw new RowError(
-      "occurred_at_invalid",
-      say("time-invalid", { field, format, value: String(value).slice(0, 60) }),
-      field,
-    );
+    const shown = String(value).slice(0, 60);
+    // such as 31/12/2026: whether day or month comes first, only the reader knows
+    const code = /^\s*\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b/.test(shown)
+      ? "time-day-first"
+      : "time-invalid";
+    throw new RowError("occurred_at_invalid", say(code, { field, format, value: shown }), field);
   };
 }
 

@@ -200,6 +200,10 @@ export const MESSAGES = {
     "time field {field} is missing or null",
     "el campo de hora {field} falta o es nulo",
   ],
+  "time-day-first": [
+    'time field {field} is no time in format {format}: {value}. Declare it in source.columns as it is written, such as {"type": "date", "format": "%d/%m/%Y"}',
+    'el campo {field} no es una hora en formato {format}: {value}. Declárela en source.columns como está escrita, por ejemplo {"type": "date", "format": "%d/%m/%Y"}',
+  ],
   "time-invalid": [
     "time field {field} is no time in format {format}: {value}",
     "el campo {field} no es una hora en formato {format}: {value}",

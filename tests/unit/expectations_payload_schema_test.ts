@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { compilePayloadSchema } from "../../pipeline/expectations/expectations.ts";
+import type { Json } from "../../pipeline/numbers.ts";
 import { zodPayloadCheck } from "../../pipeline/user_code/hosted_modules.ts";
 import { inSpanish } from "../../vocabulary/messages.ts";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -75,7 +76,7 @@ Deno.test("zodPayloadCheck() checks by a schema of the user's own", () => {
 });
 
 Deno.test("what a JSON Schema says of a payload is Spanish, too", () => {
-  const says = (schema: Record<string, unknown>, a: unknown) =>
+  const says = (schema: Record<string, unknown>, a: Json) =>
     inSpanish(compilePayloadSchema({ properties: { a: schema } })({ a })!.message);
   for (
     const [schema, value, said] of [
@@ -115,15 +116,15 @@ Deno.test("what a JSON Schema says of a payload is Spanish, too", () => {
         1,
         "a no cumple el esquema: not, en palabras de su comprobador: must NOT be valid",
       ],
-    ] as [Record<string, unknown>, unknown, string][]
+    ] as [Record<string, unknown>, Json, string][]
   ) assert.equal(says(schema, value), said);
   const whole = compilePayloadSchema({ required: ["b"] })({})!.message;
   assert.equal(inSpanish(whole), "el payload debe tener la propiedad obligatoria 'b'");
 });
 
 Deno.test("what zod says by itself is Spanish, too, and a module's own words stay", () => {
-  const says = (schema: z.ZodType, a?: unknown) =>
-    inSpanish(zodPayloadCheck(z.object({ a: schema }).strict())({ a })!.message);
+  const says = (schema: z.ZodType, a?: Json) =>
+    inSpanish(zodPayloadCheck(z.object({ a: schema }).strict())({ a: a! })!.message);
   for (
     const [schema, value, said] of [
       [z.string(), 1, "a debe ser de tipo string"],
@@ -152,6 +153,6 @@ Deno.test("what zod says by itself is Spanish, too, and a module's own words sta
       ],
       [z.number().max(0, "weighs too much"), 1, "a: weighs too much"],
       [z.number().refine((n) => n < 0, "No es negativo"), 1, "a: No es negativo"],
-    ] as [z.ZodType, unknown, string][]
+    ] as [z.ZodType, Json, string][]
   ) assert.equal(says(schema, value), said);
 });

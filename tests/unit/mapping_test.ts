@@ -80,6 +80,11 @@ Deno.test("occurredAt is null without a field, and refuses what is no time", () 
   assert.equal(occurredAt({ at: "2026-01-01" }), "2026-01-01T00:00:00Z");
   assert.equal(refused(() => occurredAt({ at: "2026-02-30" })), "occurred_at_invalid");
   assert.equal(refused(() => occurredAt({ at: 0 })), "occurred_at_invalid");
+  // of a day that is written in another order it says what to do
+  assert.throws(
+    () => occurredAt({ at: "31/12/2026 10:00" }),
+    /source\.columns .*"format": "%d\/%m\/%Y"/,
+  );
   assert.equal(refused(() => occurredAt({ at: "" })), "occurred_at_missing");
   assert.equal(refused(() => occurredAt({})), "occurred_at_missing");
 });

@@ -50,7 +50,7 @@ function checkNames(names: string[], { label, layout }: CsvHeadOptions): void {
       throw refuse(
         label,
         `column ${i + 1} of the header has no name`,
-        "Each column needs a name in the first row.",
+        "Give it one in the file, or name all columns: source.header as a list of names, with source.skip_lines 1.",
       );
     }
     if (seen.has(name)) {
