@@ -1682,7 +1682,7 @@ end $$;
 
 -- A time as the API shows it: ISO 8601 in UTC with milliseconds.
 create or replace function etl.iso(at timestamptz) returns text
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
   select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
@@ -4950,13 +4950,12 @@ end $$;
 -- Milliseconds that attempts worked on a run until a time; what lay before and between them is no part of it. Null for one
 -- that never began.
 create or replace function etl.worked_ms(run etl.runs, until timestamptz default clock_timestamp()) returns double precision
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select case
+language sql stable
+return case
     when run.attempt = 0 then null
     when run.state = 'running' then coalesce(run.worked_ms, 0)
       + greatest(0, extract(epoch from until - coalesce(run.attempt_started_at, run.started_at)) * 1000)
-    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end
-$$;
+    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end;
 
 -- Steps that the chunks of a run have made: prepared, published.
 create or replace function etl.chunk_steps(run_id uuid) returns bigint
@@ -8435,7 +8434,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('53836d95a156b539c37891ff62745643da593b133582b0f1d35dba84023e27d6')
+insert into etl.setups (checksum) values ('f7a9fd2b2472d9eecb421bc7441504dd376457c4a84f481313b1b26263c11e7e')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8443,4 +8442,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"53836d95a156b539c37891ff62745643da593b133582b0f1d35dba84023e27d6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"f7a9fd2b2472d9eecb421bc7441504dd376457c4a84f481313b1b26263c11e7e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

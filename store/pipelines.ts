@@ -66,6 +66,8 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
     search.endsWith("/")
       ? sql`starts_with(lower(${name}), lower(${search}::text))`
       : sql`strpos(lower(${name}), lower(${search}::text)) > 0`;
+  const bar =
+    sql`n.run_id, n.state, n.dry_run, n.low_ratio, n.total_rows, n.requested_at, etl.worked_ms(n) as worked`;
   const [found] = await sql<[Pipelines]>`
     with recursive jumps as (
       (select run_label, 1 as n from etl.runs order by run_label limit 1)
@@ -180,13 +182,13 @@ export async function pipelines(sql: Sql, filter: PipelineFilter): Promise<Pipel
     from shown as k cross join lateral (
       select (select jsonb_agg(jsonb_build_object('run_id', r.run_id, 'state', r.state, 'dry_run', r.dry_run,
             'low_ratio', coalesce(r.low_ratio, false), 'rows', r.total_rows, 'requested_at', etl.iso(r.requested_at),
-            'duration_ms', round(etl.worked_ms(r)::numeric)) order by r.requested_at desc, r.run_id desc)
-          from etl.runs as r where r.run_id in (
-            (select n.run_id from etl.runs as n where not k.of_schedule and n.run_label = k.name
+            'duration_ms', round(r.worked::numeric)) order by r.requested_at desc, r.run_id desc)
+          from (
+            (select ${bar} from etl.runs as n where not k.of_schedule and n.run_label = k.name
              order by n.requested_at desc limit ${BARS})
             union all
-            (select n.run_id from etl.runs as n where k.of_schedule and n.schedule = k.name
-             order by n.requested_at desc limit ${BARS}))) as runs,
+            (select ${bar} from etl.runs as n where k.of_schedule and n.schedule = k.name
+             order by n.requested_at desc limit ${BARS})) as r) as runs,
         (select jsonb_build_object('run_id', r.run_id, 'ended_at', etl.iso(r.ended_at), 'rows', r.total_rows) from (
           (select * from etl.runs as r where not k.of_schedule and r.run_label = k.name
              and r.state = 'succeeded' and not r.dry_run order by r.requested_at desc limit 1)

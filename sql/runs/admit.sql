@@ -130,13 +130,12 @@ end $$;
 -- Milliseconds that attempts worked on a run until a time; what lay before and between them is no part of it. Null for one
 -- that never began.
 create or replace function etl.worked_ms(run etl.runs, until timestamptz default clock_timestamp()) returns double precision
-language sql stable set search_path = pg_catalog, etl, pg_temp as $$
-  select case
+language sql stable
+return case
     when run.attempt = 0 then null
     when run.state = 'running' then coalesce(run.worked_ms, 0)
       + greatest(0, extract(epoch from until - coalesce(run.attempt_started_at, run.started_at)) * 1000)
-    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end
-$$;
+    else coalesce(run.worked_ms, extract(epoch from run.ended_at - run.started_at) * 1000) end;
 
 -- Steps that the chunks of a run have made: prepared, published.
 create or replace function etl.chunk_steps(run_id uuid) returns bigint
