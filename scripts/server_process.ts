@@ -29,7 +29,7 @@ export interface ServerProcess {
 /**
  * Records live for a moment: a small young generation (4 MB a thread instead of
  * 16), and an old one that is collected early because it may not grow beyond
- * 1 GB, take 436 MB instead of 724 MB for a million records, at the same speed.
+ * 1 GB, took 436 MB instead of 724 MB for a million records, at the same speed.
  */
 const HEAP = "--v8-flags=--max-semi-space-size=4,--max-old-space-size=1024";
 
