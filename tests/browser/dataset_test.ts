@@ -132,10 +132,10 @@ Deno.test({
         assert.equal(sideways, 0, "tables that scroll sideways");
         const cards = page.locator('[aria-labelledby="examples-title"] tbody tr');
         assert.equal(await cards.filter({ visible: true }).count(), 5);
-        const label = await cards.first().locator("td[data-title=n]").evaluate((each) =>
+        const label = await cards.first().locator("td[data-title=event_id]").evaluate((each) =>
           getComputedStyle(each, "::before").content
         );
-        assert.equal(label, '"n"');
+        assert.equal(label, '"event_id"');
         assert.doesNotMatch(await cards.first().innerText(), /–/);
         await assertAccessible(page, "a dataset in Spanish on a phone");
         await page.locator('[aria-labelledby="examples-title"]').getByLabel("Mostrar las 20")
