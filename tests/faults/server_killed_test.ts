@@ -71,7 +71,8 @@ Deno.test("a server that was frozen and replaced in any stage writes nothing whe
   await endUndisturbed(world, held, {
     expected,
     servers: [first, second],
-    attempts: { min: 2, max: 3 },
+    // on a busy machine one may wait too long for what another still holds, and be given back
+    attempts: { min: 2 },
   });
   await waitFor(() => first.logs.some((line) => line.includes("another attempt has taken over")), {
     what: "the frozen server to see that it was replaced",
