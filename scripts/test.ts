@@ -49,7 +49,7 @@ interface Plan {
 
 /**
  * Files that run side by side in each track: three in all keep two cores busy. What waits has a third track,
- * so that it holds up neither.
+ * so that it holds up neither; it helps them afterwards.
  */
 const TRACKS = [2, 1] as const;
 
@@ -233,7 +233,7 @@ async function main(): Promise<number> {
   await Promise.all([
     follow(() => working.shift(), wide),
     follow(() => working.pop(), narrow),
-    follow(() => waiting.shift(), 1),
+    follow(() => waiting.shift() ?? working.pop(), 1),
   ]);
   const alone = await partsOf(plan.alone.filter(chosen));
   await follow(() => alone.shift(), 1);
