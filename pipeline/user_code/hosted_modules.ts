@@ -77,15 +77,18 @@ export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
   };
 }
 
-/** What zod says by itself begins like this; any other text is the module's own. */
-const OF_ZOD = /^(?:Invalid|Too small|Too big|Unrecognized)/;
+/** What zod says by itself begins like this (its locale "en"); any other text is the module's own, and stays. */
+const OF_ZOD =
+  /^(?:Invalid input(?:$|: expected )|Invalid option: expected |Invalid (?:string|number): must |Too (?:small|big): expected |Unrecognized keys?: )/;
+const FORMAT_OF_ZOD = /^Invalid [\w -]+$/;
 
 /** What is wrong by a zod schema, in the words of the catalogue. */
 function issueMessage(issue: z.core.$ZodIssue): Message {
   const path = issue.path.map(String);
   const at = path.join(".") || say("the-payload", {});
   const own = verbatim(path.length === 0 ? issue.message : `${path.join(".")}: ${issue.message}`);
-  if (!OF_ZOD.test(issue.message)) return own;
+  const isFormat = issue.code === "invalid_format" && FORMAT_OF_ZOD.test(issue.message);
+  if (!isFormat && !OF_ZOD.test(issue.message)) return own;
   switch (issue.code) {
     case "invalid_type":
       return path.length > 0 && issue.message.endsWith("received undefined")

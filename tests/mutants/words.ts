@@ -117,4 +117,12 @@ export const WORDS: Mutant[] = [
     breaks: "the end of a cancelled run on a terminal repeats nothing",
     tests: ["unit/cli_run_screen_test.ts: summaryLines() says of a cancelled run"],
   },
+  {
+    id: "words/module-own",
+    file: "pipeline/user_code/hosted_modules.ts",
+    find: "if (!isFormat && !OF_ZOD.test(issue.message)) return own;",
+    replace: "if (!/^(?:Invalid|Too|Unrec)/.test(issue.message)) return own;",
+    breaks: "a module's own words about a wrong field stay",
+    tests: ["unit/expectations_payload_schema_test.ts: what zod says by itself is Spanish"],
+  },
 ];

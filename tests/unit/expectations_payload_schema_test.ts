@@ -153,6 +153,9 @@ Deno.test("what zod says by itself is Spanish, too, and a module's own words sta
       ],
       [z.number().max(0, "weighs too much"), 1, "a: weighs too much"],
       [z.number().refine((n) => n < 0, "No es negativo"), 1, "a: No es negativo"],
+      // a module's own words that begin as zod's do
+      [z.string().min(3, "Invalid code: ask sales"), "x", "a: Invalid code: ask sales"],
+      [z.number().max(2, "Too big for a van"), 3, "a: Too big for a van"],
     ] as [z.ZodType, Json, string][]
   ) assert.equal(says(schema, value), said);
 });
