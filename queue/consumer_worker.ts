@@ -25,6 +25,7 @@ import {
 import { passing, raisedProblem } from "../store/errors.ts";
 import type { Lease } from "../store/leases.ts";
 import { type Client, firstRowsOf, ping, type Queryable, queryWithin } from "../store/pg.ts";
+import { delay } from "../store/retry.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { TaskEnd } from "../telemetry/observer.ts";
 
@@ -64,6 +65,7 @@ export async function drainConsumer(
       });
       if (claimed.length === 0) return;
       await execute(consumer, claimed, { ...options, connection });
+      if (consumer.pauseMs > 0) await delay(consumer.pauseMs, lease.signal);
     }
   } finally {
     await connection.close();

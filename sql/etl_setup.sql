@@ -6821,7 +6821,8 @@ begin
     select * into settings from etl.reaction_settings;
     update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
     -- as it was when it ended: a retry may be at it again
-    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
+    select * into run from etl.runs as r where r.run_id = ended.run_id;
+    run := jsonb_populate_record(run, ended.snapshot);
     perform etl.settle_deadlines(run);
     perform etl.detect_alerts(run);
     if (run.params ->> 'mlflow_enable')::boolean then
@@ -8434,7 +8435,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('f7a9fd2b2472d9eecb421bc7441504dd376457c4a84f481313b1b26263c11e7e')
+insert into etl.setups (checksum) values ('c0cabb4b40bfbaec1d6bc64124e69e39221e563d6318887eba577ae4ae4528e6')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8442,4 +8443,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"f7a9fd2b2472d9eecb421bc7441504dd376457c4a84f481313b1b26263c11e7e","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"c0cabb4b40bfbaec1d6bc64124e69e39221e563d6318887eba577ae4ae4528e6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

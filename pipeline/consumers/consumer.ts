@@ -49,6 +49,11 @@ export interface ConsumerOptions<Schema extends z.ZodObject> {
   params: Schema;
   /** `each`: once for each event; `batch`: once for all that wait, at most 1,000. Default each. */
   mode?: "each" | "batch";
+  /**
+   * Milliseconds after an execution in which further events gather for the next one; the first of them after a rest
+   * starts it at once. For mode `batch`. Default 0.
+   */
+  pauseMs?: number;
   /** Whether to leave out events that inserted and updated nothing. Default false. */
   skipUnchanged?: boolean;
   /** Datasets of which it may emit events itself. Default none. */
@@ -78,6 +83,7 @@ export interface Consumer {
   readonly name: string;
   readonly datasets: readonly string[];
   readonly mode: "each" | "batch";
+  readonly pauseMs: number;
   readonly skipUnchanged: boolean;
   readonly emits: readonly string[];
   readonly timeoutMs: number;
@@ -88,6 +94,8 @@ export interface Consumer {
   parseParams(given: unknown): Record<string, unknown>;
   run(context: ConsumerContext<Record<string, unknown>>, execution?: Execution): Promise<unknown>;
 }
+
+export const MAX_PAUSE_MS = 600_000;
 
 /** "schema.table" of a dataset, whichever way it is written. */
 export function datasetName(name: string): string {
@@ -142,13 +150,19 @@ export function defineConsumer<Schema extends z.ZodObject>(
   if (!(timeoutMs >= 100 && timeoutMs <= 86_400_000)) {
     throw wrong("timeoutMs is from 100 to 86,400,000.");
   }
+  const { mode = "each", pauseMs = 0 } = options;
+  if (!(pauseMs >= 0 && pauseMs <= MAX_PAUSE_MS)) throw wrong("pauseMs is from 0 to 600,000.");
+  if (pauseMs > 0 && mode !== "batch") {
+    throw wrong("pauseMs is for mode batch: in mode each, every event starts it by itself.");
+  }
   return {
     name,
     datasets,
     emits,
     timeoutMs,
     hosts: options.hosts ?? [],
-    mode: options.mode ?? "each",
+    mode,
+    pauseMs,
     skipUnchanged: options.skipUnchanged ?? false,
     parseParams,
     run: (context) => options.run({ ...context, params: params.parse(context.params) }),

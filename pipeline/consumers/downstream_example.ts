@@ -22,7 +22,7 @@ const params = z.object({
   analysis_type: z.enum(ANALYSES).default("daily_summary"),
   /** How many event types, sources, days or anomalies the report lists. */
   top_n: z.number().int().min(1).max(1000).default(10),
-  /** Whether to drop what the run itself has made besides its report, instead of leaving that to the transaction's end. */
+  /** Whether to drop temporary tables of the run at its end. */
   cleanup: z.boolean().default(false),
 });
 
@@ -32,6 +32,8 @@ export const downstreamExample = defineConsumer({
   params,
   // one report for all events that came while the last one was made
   mode: "batch",
+  // and at most one a second, however many small runs there are
+  pauseMs: 1_000,
   run: async ({ events, params, db, log }) => {
     const dataset = events.at(-1)?.dataset ?? "public.etl_improved_events";
     const tasks: Record<string, number> = {};
@@ -90,33 +92,30 @@ async function dailySummary(
     `select quote_literal(date_trunc('day', max(occurred_at), 'UTC')) as day from ${table}`,
   );
   const day = `${newest.rows[0]!.day ?? "null"}::timestamptz`;
-  // a table of the day's figures, as pipelines have them; gone with the transaction
-  await db.query(
-    `create temporary table downstream_day on commit drop as
-     select event_type, source, count(*) as events, min(occurred_at) as first_at, max(occurred_at) as last_at
-     from ${table} where ${within(day)} group by event_type, source`,
-  );
   const { rows } = await db.query<{ analysis: Record<string, unknown> }>(
     `with recursive days (day) as (
        select ${day}
        union all
        select (select date_trunc('day', max(occurred_at), 'UTC') from ${table} where occurred_at < d.day)
-       from days as d where d.day is not null)
+       from days as d where d.day is not null),
+     newest as materialized (
+       select event_type, source, count(*) as events, min(occurred_at) as first_at, max(occurred_at) as last_at
+       from ${table} where ${within(day)} group by event_type, source)
      select jsonb_build_object(
        'day', (${day} at time zone 'UTC')::date,
        'events', coalesce(sum(d.events), 0), 'first_at', etl.iso(min(d.first_at)), 'last_at', etl.iso(max(d.last_at)),
        'top_event_types', (select coalesce(jsonb_agg(t), '[]') from (
-         select event_type, sum(events) as events from downstream_day
+         select event_type, sum(events) as events from newest
          group by event_type order by events desc, event_type limit $1) as t),
        'top_sources', (select coalesce(jsonb_agg(t), '[]') from (
-         select source, sum(events) as events from downstream_day
+         select source, sum(events) as events from newest
          group by source order by events desc, source limit $1) as t),
        'days', (select coalesce(jsonb_agg(t), '[]') from (
          select (c.day at time zone 'UTC')::date as day, (select count(*) from ${table} where ${
       within("c.day")
     }) as events
          from (select day from days limit $1) as c where c.day is not null) as t)) as analysis
-     from downstream_day as d`,
+     from newest as d`,
     [topN],
   );
   return rows[0]!.analysis;
@@ -186,11 +185,12 @@ function loadedBy(events: Events): Record<string, number> {
   return loaded;
 }
 
-/** Drops the table of the day's rows, where the run has made one. Older reports are not its business. */
+/** Drops the temporary tables that the run has made (this example makes none). Older reports are not its business. */
 async function cleanUp(db: Queryable): Promise<{ tables: number }> {
-  const { rows } = await db.query<{ is_there: boolean }>(
-    "select to_regclass('pg_temp.downstream_day') is not null as is_there",
+  const { rows } = await db.query<{ name: string }>(
+    `select c.oid::regclass::text as name from pg_class as c
+     where c.relnamespace = pg_my_temp_schema() and c.relkind = 'r'`,
   );
-  await db.query("drop table if exists pg_temp.downstream_day");
-  return { tables: rows[0]!.is_there ? 1 : 0 };
+  for (const { name } of rows) await db.query(`drop table if exists ${name}`);
+  return { tables: rows.length };
 }

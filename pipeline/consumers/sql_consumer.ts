@@ -14,6 +14,7 @@ import {
   datasetName,
   defineConsumer,
   type Execution,
+  MAX_PAUSE_MS,
 } from "./consumer.ts";
 import { writesOnly } from "./sql_writes.ts";
 import { type Place, readStatements, SqlTextError, type Statement } from "./sql_text.ts";
@@ -41,6 +42,8 @@ const headerSchema = z.strictObject({
   writes: dataset,
   mode: z.enum(["each", "latest"]).default("each"),
   skip_unchanged: z.enum(["true", "false"]).default("false").transform((text) => text === "true"),
+  pause_ms: z.string().regex(/^[0-9]+$/, "is a whole number").transform(Number)
+    .pipe(z.number().max(MAX_PAUSE_MS)).default(0),
   timeout_ms: z.string().regex(/^[0-9]+$/, "is a whole number").transform(Number)
     .pipe(z.number().min(100).max(86_400_000)).default(600_000),
 });
@@ -88,6 +91,7 @@ export async function sqlConsumer(path: string): Promise<Consumer> {
     datasets: header.listens,
     emits: [header.writes],
     mode: header.mode === "latest" ? "batch" : "each",
+    pauseMs: header.pause_ms,
     skipUnchanged: header.skip_unchanged,
     timeoutMs: header.timeout_ms,
     params: z.object({}),

@@ -150,8 +150,8 @@ const ANY = {
 
 /** A definition as plain data. */
 export function definitionOf(consumer: Consumer): ConsumerDefinition {
-  const { name, datasets, emits, mode, skipUnchanged, timeoutMs, hosts } = consumer;
-  return { name, datasets, emits, mode, skipUnchanged, timeoutMs, hosts };
+  const { name, datasets, emits, mode, pauseMs, skipUnchanged, timeoutMs, hosts } = consumer;
+  return { name, datasets, emits, mode, pauseMs, skipUnchanged, timeoutMs, hosts };
 }
 
 interface Tools {

@@ -111,7 +111,7 @@ export const MAX_RECORDS_A_BATCH = 1_000;
 /** A consumer without its code. */
 export type ConsumerDefinition = Pick<
   Consumer,
-  "name" | "datasets" | "emits" | "mode" | "skipUnchanged" | "timeoutMs" | "hosts"
+  "name" | "datasets" | "emits" | "mode" | "pauseMs" | "skipUnchanged" | "timeoutMs" | "hosts"
 >;
 
 /** What a module printed. */

@@ -37,7 +37,8 @@ begin
     select * into settings from etl.reaction_settings;
     update etl.run_ends as e set consumed_at = clock_timestamp() where e.run_id = ended.run_id and e.end_no = ended.end_no;
     -- as it was when it ended: a retry may be at it again
-    select (jsonb_populate_record(r, ended.snapshot)).* into run from etl.runs as r where r.run_id = ended.run_id;
+    select * into run from etl.runs as r where r.run_id = ended.run_id;
+    run := jsonb_populate_record(run, ended.snapshot);
     perform etl.settle_deadlines(run);
     perform etl.detect_alerts(run);
     if (run.params ->> 'mlflow_enable')::boolean then

@@ -94,6 +94,22 @@ Deno.test("mode batch takes all events that wait, mode each one at a time in ord
   assert.deepEqual(batch.seen, [numbers]);
 });
 
+Deno.test("between two executions of a batch there are pauseMs", async (t) => {
+  await using engine = await startEngine(t);
+  const at: number[] = [];
+  const paused = recorder("paused", {
+    mode: "batch",
+    pauseMs: 400,
+    run: () => Promise.resolve(at.push(performance.now())),
+  });
+  await using _reacting = await startReacting(engine, { consumers: [paused.consumer] });
+  await emit(engine);
+  await waitFor(() => paused.seen.length === 1);
+  await emit(engine);
+  await waitFor(() => paused.seen.length === 2);
+  assert.ok(at[1]! - at[0]! >= 399, `after ${at[1]! - at[0]!} ms`);
+});
+
 Deno.test("two servers deliver each event once to each consumer", async (t) => {
   await using engine = await startEngine(t);
   const [a, b] = [recorder("shared"), recorder("shared")];
@@ -247,6 +263,8 @@ Deno.test("defineConsumer() says what is wrong with a definition", () => {
       ...options,
     });
   assert.throws(define({ name: "Not OK" }), /name must be lower-case/);
+  assert.throws(define({ pauseMs: 1 }), /pauseMs is for mode batch/);
+  assert.throws(define({ mode: "batch", pauseMs: 600_001 }), /pauseMs is from 0 to 600,000/);
   assert.throws(define({ datasets: ["events"] }), /written schema\.table/);
   assert.throws(define({ params: z.object({ n: z.number() }) }), /needs a default: n/);
   const { datasets } = define({ datasets: [EVENTS] })();

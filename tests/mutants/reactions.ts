@@ -616,6 +616,14 @@ export const REACTIONS: Mutant[] = [
     tests: ["integration/backup_restore_test.ts: after a restore nothing is called late"],
   },
   {
+    id: "reactions/batch-pause",
+    file: "queue/consumer_worker.ts",
+    find: "if (consumer.pauseMs > 0) await delay(consumer.pauseMs, lease.signal);",
+    replace: "",
+    breaks: "a consumer of batches that asks for a pause has one between its executions",
+    tests: ["integration/consumer_test.ts: between two executions of a batch there are pauseMs"],
+  },
+  {
     id: "reactions/statsd-tasks",
     file: "queue/consumer_worker.ts",
     find: "tasks = tasksOf(result);",

@@ -180,17 +180,19 @@ Deno.test("the header of a SQL consumer says what it listens to and writes, and 
 -- writes:  mart.orders_daily
 -- mode: latest
 -- timeout_ms: 5000
+-- pause_ms: 200
 -- skip_unchanged: true
 
 -- note: not of the header
 select 1`);
-    const { name, datasets, emits, mode, timeoutMs, skipUnchanged } = full;
-    assert.deepEqual({ name, datasets, emits, mode, timeoutMs, skipUnchanged }, {
+    const { name, datasets, emits, mode, timeoutMs, pauseMs, skipUnchanged } = full;
+    assert.deepEqual({ name, datasets, emits, mode, timeoutMs, pauseMs, skipUnchanged }, {
       name: "daily",
       datasets: ["public.orders", "public.etl_improved_events"],
       emits: ["mart.orders_daily"],
       mode: "batch",
       timeoutMs: 5000,
+      pauseMs: 200,
       skipUnchanged: true,
     });
     assert.match(full.sha256!, /^[0-9a-f]{64}$/);
@@ -205,6 +207,7 @@ select 1`);
     assert.match(await refused("-- listens: s.a\n-- writes: b"), /:2:1: writes b: .*schema\.table/);
     assert.match(await refused(`${head}-- mode: all`), /:3:1: mode all: .*each.*latest/);
     assert.match(await refused(`${head}-- timeout_ms: 5`), /:3:1: timeout_ms 5: /);
+    assert.match(await refused(`${head}-- pause_ms: 5\nselect 1`), /pauseMs is for mode batch/);
     assert.match(await refused(head), /has no statement/);
     assert.match(await refused(`${head}select 1;\ncommit`), /daily\.sql:4:1: .* one transaction/);
     assert.match(await refused(new Uint8Array([0xff])), /not UTF-8/);
