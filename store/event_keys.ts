@@ -202,23 +202,31 @@ export async function keysToLookUp(
   return keysIn("pg_temp.etl_looked_up");
 }
 
-/** The same rows as copyKeys() would make. */
+/** The same rows as copyKeys() would make: each column as the text of an array. */
 async function sentKeys(blocks: AsyncIterable<Uint8Array>): Promise<KeySet> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const block of blocks) text += decoder.decode(block, { stream: true });
-  const columns: (string | null)[][] = KEY_COLUMNS.map(() => []);
+  const columns = KEY_COLUMNS.map(() => "{");
   for (const line of text.split("\n")) {
     if (line === "") continue;
-    for (const [i, field] of line.split("\t").entries()) columns[i]!.push(copiedText(field));
+    for (const [i, field] of line.split("\t").entries()) columns[i] += `${arrayElement(field)},`;
   }
   return {
     relation: (at) =>
       `(select * from unnest(${
         ["text", "bytea", "numeric", "integer", "integer"].map((type, i) => `$${at + i}::${type}[]`)
       }) as k (${KEY_COLUMNS.join(", ")}))`,
-    values: columns,
+    values: columns.map((column) => `${column.replace(/,$/, "")}}`),
   };
+}
+
+/** A field of COPY text as an element in the text of an array. */
+function arrayElement(field: string): string {
+  if (field === "\\N") return "NULL";
+  // both write a backslash as two, which all bytea begin with; all else that has to be escaped differs
+  if (!/["\\]/.test(field) || /^\\\\x[0-9a-f]*$/.test(field)) return `"${field}"`;
+  return `"${copiedText(field)!.replace(/["\\]/g, "\\$&")}"`;
 }
 
 /** Takes the keys of a chunk out again. */

@@ -21,20 +21,34 @@ interface RunSuite {
   payloadCheck: PayloadCheck | undefined;
 }
 
-/** Each run's suite, compiled once a worker: a context is the same object for all of its chunks. */
+/** Suites of the last runs by their text, compiled once a worker. */
+const compiledSuites = new Map<string, RunSuite>();
+const MAX_COMPILED = 8;
+/** Each run's suite: a context is the same object for all of its chunks. */
 const runSuites = new WeakMap<Plain, RunSuite>();
 
 function runSuite(json: Plain): RunSuite {
   const known = runSuites.get(json);
   if (known !== undefined) return known;
+  const text = JSON.stringify(json);
+  const made = compiledSuites.get(text) ?? compiled(json);
+  // the last one used is the last to be forgotten
+  compiledSuites.delete(text);
+  compiledSuites.set(text, made);
+  if (compiledSuites.size > MAX_COMPILED) {
+    compiledSuites.delete(compiledSuites.keys().next().value!);
+  }
+  runSuites.set(json, made);
+  return made;
+}
+
+function compiled(json: Plain): RunSuite {
   const suite = readSuite(json);
   const schema = payloadSchemaOf(suite);
-  const made = {
+  return {
     compiled: compileSuite(suite),
     payloadCheck: schema === undefined ? undefined : compilePayloadSchema(schema),
   };
-  runSuites.set(json, made);
-  return made;
 }
 
 /** The check of payloads by the JSON Schema that comes with a run's suite, for the stage validate. */

@@ -49,11 +49,12 @@ Deno.test("load: any text arrives as it was, as key, type, name of a field and c
     `${engine.dataDir}/texts.ndjson`,
     records.map((record) => JSON.stringify(record)).join("\n"),
   );
-  const run = await engine.succeed({
+  const conf = {
     min_acceptance_ratio: 0,
     chunk_size: 700,
     source: { type: "file", path: "texts.ndjson", key: "id", event_type: { field: "t" } },
-  });
+  };
+  const run = await engine.succeed(conf);
   const storable = records.filter(({ id }) => id.isWellFormed() && !id.includes("\u0000"));
   assert.ok(storable.length > 500 && storable.length < 2_500);
   assert.equal(run.counts.inserted, storable.length);
@@ -67,6 +68,9 @@ Deno.test("load: any text arrives as it was, as key, type, name of a field and c
   }
   const rules = await engine.sql`select distinct rule from etl.quarantine order by rule`;
   assert.deepEqual(rules.map(({ rule }) => rule), ["nul_character", "unicode"]);
+  // and each key, sent with the statement that looks it up, is found again
+  const again = await engine.succeed({ ...conf, chunk_size: records.length });
+  assert.equal(again.counts.unchanged, storable.length);
   // the quarantined text can be read back and holds the record
   const [raw] = await engine
     .sql`select raw, chunk_no, position from etl.quarantine order by chunk_no, position limit 1`;

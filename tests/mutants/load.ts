@@ -45,6 +45,14 @@ export const LOAD: Mutant[] = [
     ],
   },
   {
+    id: "load/sent-keys-escaped",
+    file: "store/event_keys.ts",
+    find: 'copiedText(field)!.replace(/["\\\\]/g, "\\\\$&")',
+    replace: "copiedText(field)!",
+    breaks: "a key with quotes and backslashes is found again",
+    tests: ["integration/load_text_test.ts: any text arrives as it was"],
+  },
+  {
     id: "load/all-new",
     file: "store/event_keys.ts",
     find: "count(*) <= max(position)",
