@@ -56,17 +56,22 @@ export function workOnRuns(
   const { sql, serverId, settings: { maxAttempts } } = deps;
   const inHand = new Set<string>();
   loop.on("runs", async () => {
-    const run = await claim(sql, { serverId, maxAttempts, inHand });
-    if (run === null) return null;
+    const claimed = await claim(sql, { serverId, maxAttempts, inHand });
+    if (claimed === null) return null;
+    const { run, more } = claimed;
     inHand.add(run.run_id);
-    return () => executeClaimed(run, deps).finally(() => inHand.delete(run.run_id));
+    const work = () => executeClaimed(run, deps).finally(() => inHand.delete(run.run_id));
+    return { work, more };
   }, slots);
 }
 
 /** Works on chunks of other servers' runs, with workers that this server's own do not need. */
 export function workOnOthersRuns(loop: WorkLoop, deps: RunDeps): Helping {
   const helping = new Helping(deps);
-  loop.on("help", () => helping.claim(), deps.workers.size);
+  loop.on("help", async () => {
+    const work = await helping.claim();
+    return work === null ? null : { work, more: true };
+  }, deps.workers.size);
   return helping;
 }
 

@@ -178,8 +178,9 @@ async function consumeFinished(deps: FinishedDeps): Promise<void> {
   while (!deps.signal.aborted) {
     const startedAt = new Date();
     const started = performance.now();
-    const end = await consumeRunEnd(deps.sql);
-    if (end === null) return;
+    const consumed = await consumeRunEnd(deps.sql);
+    if (consumed === null) return;
+    const { ended: end, more } = consumed;
     if ("failed" in end) {
       deps.log.warn("the end of a run could not be judged", {
         run_id: end.run_id,
@@ -200,6 +201,7 @@ async function consumeFinished(deps: FinishedDeps): Promise<void> {
     summarize(end, deps.log);
     const elapsedMs = performance.now() - started;
     deps.onTask?.("summarize", { ok: true, startedAt, elapsedMs, wholeRun: true });
+    if (!more) return;
   }
 }
 

@@ -5,7 +5,11 @@ import type { Log } from "../telemetry/log.ts";
 import { repeat } from "../timers/repeat.ts";
 
 /** Work that is due and has been claimed, which is committed: nobody else does it meanwhile. */
-export type Claimed = () => Promise<unknown>;
+export interface Claimed {
+  work: () => Promise<unknown>;
+  /** Whether more may be due: then it is looked for at once, and again when this is done. */
+  more: boolean;
+}
 
 export interface WorkLoopOptions {
   sql: Sql;
@@ -25,8 +29,6 @@ const REST_MS = 1_000;
 interface Kind {
   claim: () => Promise<Claimed | null>;
   lanes: number;
-  /** Whether what is claimed is all that is due; else it is looked for more when it is done. */
-  drains: boolean;
   /** Lanes that claim or work. */
   busy: number;
   /** Asked for since a lane last looked. */
@@ -53,7 +55,7 @@ export class WorkLoop {
    * where none is due.
    */
   on(kind: string, claim: () => Promise<Claimed | null>, lanes = 1): void {
-    this.#kinds.set(kind, { claim, lanes, drains: false, busy: 0, again: false });
+    this.#kinds.set(kind, { claim, lanes, busy: 0, again: false });
   }
 
   /** Adds work that one server does at a time, all that is due of it, under a lease with the kind's name. */
@@ -62,15 +64,16 @@ export class WorkLoop {
     const claim = async () => {
       const lease = await Lease.claim(sql, kind, { stopping, log });
       if (lease === null) return null;
-      return async () => {
+      const drain = async () => {
         try {
           await work(lease);
         } finally {
           await lease.release();
         }
       };
+      return { work: drain, more: false };
     };
-    this.#kinds.set(kind, { claim, lanes: 1, drains: true, busy: 0, again: false });
+    this.on(kind, claim);
   }
 
   /** Looks for all kinds of work now, then whenever a notification or the clock says so. */
@@ -106,10 +109,10 @@ export class WorkLoop {
         kind.again = false;
         const claimed = await kind.claim();
         if (claimed === null) continue;
-        // there may be more, for this lane or another
-        if (!kind.drains) this.wake(name);
-        await claimed();
-        if (!kind.drains) kind.again = true;
+        // for another lane
+        if (claimed.more) this.wake(name);
+        await claimed.work();
+        kind.again ||= claimed.more;
       }
     } catch (error) {
       if (!stopping.aborted) log.warn(`work failed: ${name}`, { error });

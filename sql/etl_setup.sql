@@ -4625,6 +4625,7 @@ end $$;
 -- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
 -- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
 -- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
+-- admits (who asks calls etl.admit_runs() after the commit, so that servers need not be woken for it),
 -- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
@@ -4734,7 +4735,10 @@ begin
   if immediate then
     perform etl.audit_request(run);
   end if;
-  perform etl.wake('requests');
+  -- who admits after its commit needs nobody else for it
+  if not coalesce((options ->> 'admits')::boolean, false) then
+    perform etl.wake('requests');
+  end if;
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;
 
@@ -8435,7 +8439,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('c0cabb4b40bfbaec1d6bc64124e69e39221e563d6318887eba577ae4ae4528e6')
+insert into etl.setups (checksum) values ('bfa2a8ff8776d56f6b825118ab9213be442f9db978fa60a26f2199fc4ece09a6')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8443,4 +8447,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"c0cabb4b40bfbaec1d6bc64124e69e39221e563d6318887eba577ae4ae4528e6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"bfa2a8ff8776d56f6b825118ab9213be442f9db978fa60a26f2199fc4ece09a6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -34,15 +34,16 @@ export async function publishReactionSettings(sql: Sql, settings: ReactionSettin
 }
 
 /**
- * Judges the oldest end of a run that nobody has judged; each once, to one caller. Null where none waits. A crash may take
- * all of it back, which is then judged again.
+ * Judges the oldest end of a run that nobody has judged; each once, to one caller; and whether more of
+ * them wait. Null where none does. A crash may take all of it back, which is then judged again.
  */
 export async function consumeRunEnd(
   sql: Sql,
-): Promise<RunEnd | { run_id: string; failed: string } | null> {
-  const [row] = await sql<{ ended: RunEnd | { run_id: string; failed: string } }[]>`
-    select ended from set_config('synchronous_commit', 'off', true), etl.consume_run_end() as ended`;
-  return row?.ended ?? null;
+): Promise<{ ended: RunEnd | { run_id: string; failed: string }; more: boolean } | null> {
+  const [row] = await sql<{ ended: RunEnd | { run_id: string; failed: string }; more: boolean }[]>`
+    select ended, (select count(*) from (select from etl.run_ends where consumed_at is null limit 2) as e) > 1 as more
+    from set_config('synchronous_commit', 'off', true), etl.consume_run_end() as ended`;
+  return row ?? null;
 }
 
 /** Refreshes the daily views if a run has ended since; answers whether it did. */

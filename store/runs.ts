@@ -87,7 +87,7 @@ export async function submitRun(
   const [row] = await withoutConflicts(() =>
     sql<{ answer: Submitted }[]>`
     select etl.submit_run(${json(conf)}::text::jsonb, ${
-      json({ ...options, immediate: true })
+      json({ ...options, immediate: true, admits: true })
     }::text::jsonb) as answer`
   );
   await admitSoon(sql);
@@ -157,16 +157,27 @@ export interface Claimant {
   inHand?: Iterable<string>;
 }
 
+/** A run that has been taken up. */
+export interface ClaimedRun {
+  run: RunRow;
+  /** Whether another one waited when it was; what is admitted later is told of. */
+  more: boolean;
+}
+
 /** Takes up an admitted run that nobody executes, as a new attempt; null where there is none. */
 export async function claimRun(
   sql: Sql,
   { serverId, maxAttempts, inHand = [] }: Claimant,
-): Promise<RunRow | null> {
+): Promise<ClaimedRun | null> {
   const [row] = await withoutConflicts(() =>
-    sql<RunRow[]>`
-    select * from etl.claim_run(${serverId}, ${maxAttempts}, ${[...inHand]}::uuid[])`
+    sql<(RunRow & { more: boolean })[]>`
+    select c.*, exists (select from etl.runs as r
+        where r.admitted_at is not null and r.state = 'queued' and r.run_id <> c.run_id) as more
+    from etl.claim_run(${serverId}, ${maxAttempts}, ${[...inHand]}::uuid[]) as c`
   );
-  return row ?? null;
+  if (row === undefined) return null;
+  const { more, ...run } = row;
+  return { run, more };
 }
 
 /**
@@ -176,7 +187,7 @@ export async function claimRun(
 export async function claimOwnRun(
   sql: Sql,
   { serverId, maxAttempts, inHand = [] }: Claimant,
-): Promise<RunRow | null> {
+): Promise<ClaimedRun | null> {
   const [chosen] = await sql<{ run_id: string }[]>`
     select r.run_id from etl.runs as r
     where r.admitted_at is not null
@@ -186,9 +197,9 @@ export async function claimOwnRun(
         select from etl.runs as own where own.server_id = ${serverId} and own.state = 'queued'
           and own.admitted_at is null and own.requested_at < clock_timestamp() - interval '10 seconds'))
     order by r.admitted_at limit 1`;
-  return chosen === undefined
-    ? null
-    : await startRun(sql, chosen.run_id, { serverId, maxAttempts });
+  if (chosen === undefined) return null;
+  const run = await startRun(sql, chosen.run_id, { serverId, maxAttempts });
+  return run === null ? null : { run, more: true };
 }
 
 /** Takes a run up as a new attempt; null where there is nothing to do. */

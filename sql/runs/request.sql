@@ -44,6 +44,7 @@ end $$;
 -- With the option `immediate`, for callers whose transaction ends with this statement, destination and overlap are seen
 -- to at once. Answers {run_id, state, created, skipped}; a repeated key answers with the original run.
 -- options: idempotency_key, trigger, requested_by, replay_of, traceparent, schedule, slot, slot_previous, time_zone, immediate,
+-- admits (who asks calls etl.admit_runs() after the commit, so that servers need not be woken for it),
 -- server_id (who asks is about to execute it; others leave it alone for a while: etl.claim_run).
 create or replace function etl.submit_run(conf jsonb, options jsonb default '{}') returns jsonb
 language plpgsql set search_path = pg_catalog, etl, pg_temp set lock_timeout = '5s' set plan_cache_mode = force_generic_plan set jit = off as $$
@@ -153,7 +154,10 @@ begin
   if immediate then
     perform etl.audit_request(run);
   end if;
-  perform etl.wake('requests');
+  -- who admits after its commit needs nobody else for it
+  if not coalesce((options ->> 'admits')::boolean, false) then
+    perform etl.wake('requests');
+  end if;
   return jsonb_build_object('run_id', run.run_id, 'state', 'queued', 'created', true, 'skipped', false);
 end $$;
 

@@ -299,10 +299,33 @@ Deno.test("a higher priority goes first, and makes nobody wait for longer than i
   await assert.rejects(ask(sql, { priority: 11 }), /priority is too large/);
 });
 
+Deno.test("a claim tells whether another run waits, and then another lane looks for it at once", async (t) => {
+  await using engine = await startEngine(t);
+  for (const run_label of ["a", "b"]) await engine.submit({ batch_size: 5, run_label });
+  const claim = () => claimRun(engine.sql, { serverId: "other", maxAttempts: 5 });
+  assert.deepEqual([(await claim())?.more, (await claim())?.more], [true, false]);
+
+  const stopping = new AbortController();
+  const loop = new WorkLoop({ sql: engine.sql, log: engine.deps.log, stopping: stopping.signal });
+  const begun: PromiseWithResolvers<void>[] = [];
+  loop.on("work", () => {
+    const claimed = { work: () => (begun.push(Promise.withResolvers()), begun.at(-1)!.promise) };
+    return Promise.resolve(begun.length === 3 ? null : { ...claimed, more: begun.length < 2 });
+  }, 2);
+  loop.wake("work");
+  await waitFor(() => begun.length === 2);
+  begun[0]!.resolve();
+  await waitFor(() => begun.length === 3, { what: "the lane to look again" });
+  stopping.abort();
+  begun.forEach(({ resolve }) => resolve());
+  await loop.stop(1_000);
+});
+
 Deno.test("a run without a sign of life is claimed by anybody, one that is alive by nobody, and one at rest when it is due", async (t) => {
   await using engine = await startEngine(t);
   const { run_id } = await engine.submit({ batch_size: 5 });
-  const claim = () => claimRun(engine.sql, { serverId: "other", maxAttempts: 5 });
+  const claim = async () =>
+    (await claimRun(engine.sql, { serverId: "other", maxAttempts: 5 }))?.run ?? null;
   assert.equal((await claim())?.attempt, 1);
   assert.equal(await claim(), null);
   await engine.sql`update etl.runs set seen_at = now() - interval '7 seconds'`;

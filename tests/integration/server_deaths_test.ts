@@ -10,8 +10,8 @@ const conf = (name: string) => ({
   source: { type: "file", path: `${name}.csv`, key: "id" },
 });
 
-const claim = (engine: Engine, serverId: string) =>
-  claimRun(engine.sql, { serverId, maxAttempts: MAX_ATTEMPTS });
+const claim = async (engine: Engine, serverId: string) =>
+  (await claimRun(engine.sql, { serverId, maxAttempts: MAX_ATTEMPTS }))?.run ?? null;
 
 async function claimed(engine: Engine, serverId: string): Promise<RunRow[]> {
   const runs: RunRow[] = [];

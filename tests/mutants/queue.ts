@@ -85,6 +85,22 @@ export const QUEUE: Mutant[] = [
     ],
   },
   {
+    id: "queue/more-to-claim",
+    file: "queue/work_loop.ts",
+    find: "if (claimed.more) this.wake(name);",
+    replace: "",
+    breaks: "of two runs that wait, two lanes take one each at once",
+    tests: ["integration/queue_test.ts: a claim tells whether another run waits"],
+  },
+  {
+    id: "queue/more-waits",
+    file: "store/runs.ts",
+    find: "r.state = 'queued' and r.run_id <> c.run_id) as more",
+    replace: "false) as more",
+    breaks: "a claim tells whether another run waits",
+    tests: ["integration/queue_test.ts: a claim tells whether another run waits"],
+  },
+  {
     id: "queue/in-hand",
     file: "queue/kinds_of_work.ts",
     find: "    inHand.add(run.run_id);\n",
