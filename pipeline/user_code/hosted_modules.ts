@@ -73,25 +73,34 @@ export function zodPayloadCheck(schema: z.ZodType): PayloadCheck {
     const result = schema.safeParse(record);
     if (result.success) return null;
     const issue = result.error.issues[0]!;
-    return { rule: `payload_schema:${issue.code}`, message: issueMessage(issue) };
+    // zod asks for a text only where neither schema nor check has its own
+    const again = schema.safeParse(record, { error: askedByZod, reportInput: true });
+    const asked = again.error?.issues[0];
+    const message = asked?.message === ASKED && asked.code === issue.code
+      ? issueMessage(issue, asked.input)
+      : verbatim(issue.path.length === 0 ? issue.message : `${pathOf(issue)}: ${issue.message}`);
+    return { rule: `payload_schema:${issue.code}`, message };
   };
 }
 
-/** What zod says by itself begins like this (its locale "en"); any other text is the module's own, and stays. */
-const OF_ZOD =
-  /^(?:Invalid input(?:$|: expected )|Invalid option: expected |Invalid (?:string|number): must |Too (?:small|big): expected |Unrecognized keys?: )/;
-const FORMAT_OF_ZOD = /^Invalid [\w -]+$/;
+/** Stands where zod would say something by itself. */
+const ASKED = "\0asked";
+
+/** The text for an issue that has none of its own: that of the module's `z.config({ customError })`, if there is one. */
+function askedByZod(issue: z.core.$ZodRawIssue): ReturnType<z.core.$ZodErrorMap> {
+  const { __zod_globalConfig: config } = globalThis as { __zod_globalConfig?: z.core.$ZodConfig };
+  return config?.customError?.(issue) ?? ASKED;
+}
+
+const pathOf = (issue: z.core.$ZodIssue) => issue.path.map(String).join(".");
 
 /** What is wrong by a zod schema, in the words of the catalogue. */
-function issueMessage(issue: z.core.$ZodIssue): Message {
+function issueMessage(issue: z.core.$ZodIssue, input: unknown): Message {
   const path = issue.path.map(String);
-  const at = path.join(".") || say("the-payload", {});
-  const own = verbatim(path.length === 0 ? issue.message : `${path.join(".")}: ${issue.message}`);
-  const isFormat = issue.code === "invalid_format" && FORMAT_OF_ZOD.test(issue.message);
-  if (!isFormat && !OF_ZOD.test(issue.message)) return own;
+  const at = pathOf(issue) || say("the-payload", {});
   switch (issue.code) {
     case "invalid_type":
-      return path.length > 0 && issue.message.endsWith("received undefined")
+      return path.length > 0 && input === undefined
         ? say("schema-required", {
           at: path.slice(0, -1).join(".") || say("the-payload", {}),
           name: path.at(-1)!,

@@ -156,6 +156,23 @@ Deno.test("what zod says by itself is Spanish, too, and a module's own words sta
       // a module's own words that begin as zod's do
       [z.string().min(3, "Invalid code: ask sales"), "x", "a: Invalid code: ask sales"],
       [z.number().max(2, "Too big for a van"), 3, "a: Too big for a van"],
+      [
+        z.number("Invalid input: expected number, received string"),
+        "x",
+        "a: Invalid input: expected number, received string",
+      ],
     ] as [z.ZodType, Json, string][]
   ) assert.equal(says(schema, value), said);
+});
+
+Deno.test("what zod says by itself is known in any language of zod, and a module's words for all its schemas stay", () => {
+  const says = () => inSpanish(zodPayloadCheck(z.object({ a: z.number() }))({ a: "x" })!.message);
+  try {
+    z.config(z.locales.es());
+    assert.equal(says(), "a debe ser de tipo number");
+    z.config({ customError: () => "not ours" });
+    assert.equal(says(), "a: not ours");
+  } finally {
+    z.config({ ...z.locales.en(), customError: undefined });
+  }
 });
