@@ -135,8 +135,8 @@ export function fieldErrors(
         ...(UNITS[issue.origin] === undefined
           ? { code: "too-small", message: "is too small" }
           : { code: "too-short", message: "is too short" }),
-        expected: `${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}${
-          UNITS[issue.origin] ?? ""
+        expected: `${issue.inclusive === false ? "more than" : "at least"} ${
+          counted(issue.minimum, issue.origin)
         }`,
       }];
     case "too_big":
@@ -146,8 +146,8 @@ export function fieldErrors(
         ...(UNITS[issue.origin] === undefined
           ? { code: "too-large", message: "is too large" }
           : { code: "too-long", message: "is too long" }),
-        expected: `${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${
-          UNITS[issue.origin] ?? ""
+        expected: `${issue.inclusive === false ? "less than" : "at most"} ${
+          counted(issue.maximum, issue.origin)
         }`,
       }];
     case "invalid_value":
@@ -172,7 +172,11 @@ export function fieldErrors(
 }
 
 /** What the bounds of a text or list count. */
-const UNITS: Record<string, string> = { string: " characters", array: " items" };
+const UNITS: Record<string, string> = { string: "character", array: "item" };
+
+/** "1 character", "3 items"; of a number the number. */
+const counted = (n: number | bigint, origin: string) =>
+  UNITS[origin] === undefined ? `${n}` : `${n} ${UNITS[origin]}${n == 1 ? "" : "s"}`;
 
 /** The types that a union distinguishes, where zod tells them. */
 function typesOf(issue: Issue): string[] {

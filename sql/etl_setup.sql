@@ -1839,11 +1839,11 @@ begin
       return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-small' else 'too-short' end,
         'message', case kind when 'number' then 'is too small' else 'is too short' end,
         'expected', case when schema ? limits[1] then 'at least ' || (schema ->> limits[1])
-          else 'more than ' || (schema ->> 'exclusiveMinimum') end || limits[3]);
+          else 'more than ' || (schema ->> 'exclusiveMinimum') end || case schema ->> limits[1] when '1' then rtrim(limits[3], 's') else limits[3] end);
     elsif number > (schema ->> limits[2])::numeric then
       return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-large' else 'too-long' end,
         'message', case kind when 'number' then 'is too large' else 'is too long' end,
-        'expected', 'at most ' || (schema ->> limits[2]) || limits[3]);
+        'expected', 'at most ' || (schema ->> limits[2]) || case schema ->> limits[2] when '1' then rtrim(limits[3], 's') else limits[3] end);
     end if;
   end if;
   if kind = 'string' then
@@ -8439,7 +8439,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('bfa2a8ff8776d56f6b825118ab9213be442f9db978fa60a26f2199fc4ece09a6')
+insert into etl.setups (checksum) values ('9ae02e1e2e86071c23c38dc18df6c3e249c24d49c144a6051a7367b19dedd6fa')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8447,4 +8447,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"bfa2a8ff8776d56f6b825118ab9213be442f9db978fa60a26f2199fc4ece09a6","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"9ae02e1e2e86071c23c38dc18df6c3e249c24d49c144a6051a7367b19dedd6fa","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -1,3 +1,4 @@
+import { say } from "../vocabulary/messages.ts";
 import { connectionTarget } from "./connection_target.ts";
 import { clockSkewMs, type Sql } from "./database.ts";
 import { takenOverTables } from "./fingerprints.ts";
@@ -303,7 +304,7 @@ function warningsOf(facts: Facts): string[] {
       `consumer ${consumer} is late: the oldest of its ${deliveries} pending events waits for ${oldest_seconds} s`,
     );
   }
-  if (open > 0) warnings.push(`${open} alerts are open: GET /api/alerts/recent`);
+  if (open > 0) warnings.push(say("alerts-open", { n: open }));
   for (const channel of facts.vanished_channels) {
     warnings.push(
       `no server sends alerts to ${channel} any more, where messages went within the last 7 days: is its variable missing?`,
@@ -312,11 +313,16 @@ function warningsOf(facts: Facts): string[] {
   for (const { channel, failing_since, failures, last_error } of channels) {
     if (failing_since === null) continue;
     warnings.push(
-      `${channel} has accepted no message since ${failing_since} (${failures} failures): ${last_error}`,
+      say("channel-failing", {
+        channel,
+        at: failing_since,
+        n: failures,
+        error: String(last_error),
+      }),
     );
   }
   for (const { target, runs, last_error } of failed_exports) {
-    warnings.push(`${runs} runs of the last 24 h were not delivered to ${target}: ${last_error}`);
+    warnings.push(say("exports-failing", { n: runs, target, error: String(last_error) }));
   }
   return warnings;
 }

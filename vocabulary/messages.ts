@@ -1,6 +1,6 @@
 /**
  * What alerts, health and runs say, by code: the English as it is stored and sent, and its Spanish. `{name}` is a place
- * that is filled in; `{name*}` one whose text may be a message of its own. Texts are found again by their English, so
+ * that is filled in; `{name*}` one whose text may be a message of its own; `[row|rows]` depends on the place `{n}`. Texts are found again by their English, so
  * that what was stored long ago is read in either language.
  */
 export const MESSAGES = {
@@ -139,20 +139,20 @@ export const MESSAGES = {
     "el consumidor {consumer} va retrasado: el más antiguo de sus {n} eventos pendientes espera desde hace {seconds} s",
   ],
   "alerts-open": [
-    "{n} alerts are open: GET /api/alerts/recent",
-    "{n} alertas abiertas: GET /api/alerts/recent",
+    "{n} [alert is|alerts are] open: GET /api/alerts/recent",
+    "{n} [alerta abierta|alertas abiertas]: GET /api/alerts/recent",
   ],
   "channel-vanished": [
     "no server sends alerts to {channel} any more, where messages went within the last 7 days: is its variable missing?",
     "ningún servidor envía ya alertas a {channel}, adonde fueron mensajes en los últimos 7 días: ¿falta su variable?",
   ],
   "channel-failing": [
-    "{channel} has accepted no message since {at} ({n} failures): {error*}",
-    "{channel} no acepta mensajes desde {at} ({n} fallos): {error*}",
+    "{channel} has accepted no message since {at} ({n} [failure|failures]): {error*}",
+    "{channel} no acepta mensajes desde {at} ({n} [fallo|fallos]): {error*}",
   ],
   "exports-failing": [
-    "{n} runs of the last 24 h were not delivered to {target}: {error*}",
-    "{n} ejecuciones de las últimas 24 h no están en {target}: {error*}",
+    "{n} [run|runs] of the last 24 h [was|were] not delivered to {target}: {error*}",
+    "{n} [ejecución|ejecuciones] de las últimas 24 h no [está|están] en {target}: {error*}",
   ],
   "clock-skewed": [
     "this server's clock is {seconds} s {way*} the database's, which schedules, deadlines and retentions use: synchronize both with NTP",
@@ -571,28 +571,28 @@ export const MESSAGES = {
   "schema-less-than": ["{at*} must be < {n}", "{at*} debe ser < {n}"],
   "schema-multiple": ["{at*} must be a multiple of {n}", "{at*} debe ser múltiplo de {n}"],
   "schema-fewer-characters": [
-    "{at*} must NOT have fewer than {n} characters",
-    "{at*} NO debe tener menos de {n} caracteres",
+    "{at*} must NOT have fewer than {n} [character|characters]",
+    "{at*} NO debe tener menos de {n} [carácter|caracteres]",
   ],
   "schema-more-characters": [
-    "{at*} must NOT have more than {n} characters",
-    "{at*} NO debe tener más de {n} caracteres",
+    "{at*} must NOT have more than {n} [character|characters]",
+    "{at*} NO debe tener más de {n} [carácter|caracteres]",
   ],
   "schema-fewer-items": [
-    "{at*} must NOT have fewer than {n} items",
-    "{at*} NO debe tener menos de {n} elementos",
+    "{at*} must NOT have fewer than {n} [item|items]",
+    "{at*} NO debe tener menos de {n} [elemento|elementos]",
   ],
   "schema-more-items": [
-    "{at*} must NOT have more than {n} items",
-    "{at*} NO debe tener más de {n} elementos",
+    "{at*} must NOT have more than {n} [item|items]",
+    "{at*} NO debe tener más de {n} [elemento|elementos]",
   ],
   "schema-fewer-properties": [
-    "{at*} must NOT have fewer than {n} properties",
-    "{at*} NO debe tener menos de {n} propiedades",
+    "{at*} must NOT have fewer than {n} [property|properties]",
+    "{at*} NO debe tener menos de {n} [propiedad|propiedades]",
   ],
   "schema-more-properties": [
-    "{at*} must NOT have more than {n} properties",
-    "{at*} NO debe tener más de {n} propiedades",
+    "{at*} must NOT have more than {n} [property|properties]",
+    "{at*} NO debe tener más de {n} [propiedad|propiedades]",
   ],
   "schema-unique": [
     "{at*} must NOT have duplicate items (items {i} and {j} are identical)",
@@ -635,10 +635,13 @@ export const MESSAGES = {
   ],
   "no-json-schema": ["is no JSON Schema", "no es un JSON Schema"],
   // what would be right
-  "least-characters": ["at least {n} characters", "al menos {n} caracteres"],
-  "least-items": ["at least {n} items", "al menos {n} elementos"],
-  "most-characters": ["at most {n} characters", "como máximo {n} caracteres"],
-  "most-items": ["at most {n} items", "como máximo {n} elementos"],
+  "least-characters": ["at least {n} [character|characters]", "al menos {n} [carácter|caracteres]"],
+  "least-items": ["at least {n} [item|items]", "al menos {n} [elemento|elementos]"],
+  "most-characters": [
+    "at most {n} [character|characters]",
+    "como máximo {n} [carácter|caracteres]",
+  ],
+  "most-items": ["at most {n} [item|items]", "como máximo {n} [elemento|elementos]"],
   "at-least": ["at least {n}", "al menos {n}"],
   "at-most": ["at most {n}", "como máximo {n}"],
   "more-than": ["more than {n}", "más de {n}"],
@@ -673,11 +676,18 @@ export function say<Code extends MessageCode>(
   code: Code,
   places: Record<Places<(typeof MESSAGES)[Code][0]>, string | number>,
 ): Message {
-  return MESSAGES[code][0].replaceAll(
+  const filled = places as Record<string, string | number>;
+  return inNumber(MESSAGES[code][0], filled.n).replaceAll(
     /\{(\w+)\*?\}/g,
-    (_, name: string) => String((places as Record<string, string | number>)[name]),
+    (_, name: string) => String(filled[name]),
   ) as Message;
 }
+
+const IN_NUMBER = /\[([^[|\]]*)\|([^[|\]]*)\]/g;
+
+/** `[row|rows]` as it is for so many. */
+const inNumber = (text: string, n: string | number | undefined) =>
+  text.replaceAll(IN_NUMBER, (_, one: string, many: string) => String(n) === "1" ? one : many);
 
 interface Pattern {
   code: MessageCode;
@@ -687,8 +697,9 @@ interface Pattern {
 
 /** A text of a message with its places open. */
 function patternOf(english: string): RegExp {
-  const source = english.split(/(\{\w+\*?\})/).map((part) => {
+  const source = english.split(/(\{\w+\*?\}|\[[^[|\]]*\|[^[|\]]*\])/).map((part) => {
     const [, name] = /^\{(\w+)\*?\}$/.exec(part) ?? [];
+    if (part.startsWith("[") && part.includes("|")) return `(?:${part.slice(1, -1)})`;
     return name === undefined ? part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&") : `(?<${name}>.*?)`;
   }).join("");
   return new RegExp(`^${source}$`, "s");
@@ -713,10 +724,13 @@ export function messageOf(text: string): { code: MessageCode; spanish: string } 
   for (const { code, pattern, spanish } of PATTERNS) {
     const places = pattern.exec(text)?.groups;
     if (places === undefined && !pattern.test(text)) continue;
-    const filled = spanish.replaceAll(/\{(\w+)(\*?)\}/g, (_, name: string, message: string) => {
-      const value = places?.[name] ?? "";
-      return message === "" ? value : messageOf(value)?.spanish ?? value;
-    });
+    const filled = inNumber(spanish, places?.n).replaceAll(
+      /\{(\w+)(\*?)\}/g,
+      (_, name: string, message: string) => {
+        const value = places?.[name] ?? "";
+        return message === "" ? value : messageOf(value)?.spanish ?? value;
+      },
+    );
     return { code, spanish: filled };
   }
   return null;

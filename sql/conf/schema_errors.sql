@@ -85,11 +85,11 @@ begin
       return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-small' else 'too-short' end,
         'message', case kind when 'number' then 'is too small' else 'is too short' end,
         'expected', case when schema ? limits[1] then 'at least ' || (schema ->> limits[1])
-          else 'more than ' || (schema ->> 'exclusiveMinimum') end || limits[3]);
+          else 'more than ' || (schema ->> 'exclusiveMinimum') end || case schema ->> limits[1] when '1' then rtrim(limits[3], 's') else limits[3] end);
     elsif number > (schema ->> limits[2])::numeric then
       return next jsonb_build_object('field', path, 'value', shown, 'code', case kind when 'number' then 'too-large' else 'too-long' end,
         'message', case kind when 'number' then 'is too large' else 'is too long' end,
-        'expected', 'at most ' || (schema ->> limits[2]) || limits[3]);
+        'expected', 'at most ' || (schema ->> limits[2]) || case schema ->> limits[2] when '1' then rtrim(limits[3], 's') else limits[3] end);
     end if;
   end if;
   if kind = 'string' then

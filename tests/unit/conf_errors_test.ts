@@ -40,10 +40,10 @@ Deno.test("parseConf() tells the bounds, and whether they belong to it", () => {
     errorAt({ min_acceptance_ratio: 1.1 }, "min_acceptance_ratio").expected,
     "at most 1",
   );
-  assert.equal(errorAt({ run_label: "" }, "run_label").expected, "at least 1 characters");
+  assert.equal(errorAt({ run_label: "" }, "run_label").expected, "at least 1 character");
   assert.equal(
     errorAt({ source: { type: "inline", key: [] } }, "source.key").expected,
-    "at least 1 items",
+    "at least 1 item",
   );
 });
 

@@ -36,7 +36,7 @@ Deno.test("every message of the catalogue is what the program says, word by word
   for (const [code, [english]] of Object.entries(MESSAGES)) {
     // say() has the words from the catalogue
     if (new RegExp(`"${code}"`).test(said)) continue;
-    for (const part of english.split(/\{\w+\*?\}/)) {
+    for (const part of english.split(/\{\w+\*?\}|[[|\]]/)) {
       // what is said in several pieces is found piece by piece
       const missing = part.trim().length < 4 || said.includes(part.trim()) ||
         part.split(/[,;:.?]/).every((piece) => said.includes(piece.trim()));
@@ -50,9 +50,11 @@ Deno.test("a message is found by its English, and has the same places and names 
     (text.match(/\{\w+\*?\}|ETL_[A-Z_]+|\/api\/[a-z/]+|KPIS_PG_DSN|pg_[a-z_]+/g) ?? []).sort();
   for (const [code, [english, spanish]] of Object.entries(MESSAGES)) {
     assert.deepEqual(places(spanish), places(english), code);
-    const filled = english.replaceAll(/\{(\w+)\*?\}/g, "‹$1›");
+    const fill = (text: string) =>
+      text.replaceAll(/\[[^[|\]]*\|([^[|\]]*)\]/g, "$1").replaceAll(/\{(\w+)\*?\}/g, "‹$1›");
+    const filled = fill(english);
     assert.equal(messageOf(filled)?.code, code);
-    assert.equal(inSpanish(filled), spanish.replaceAll(/\{(\w+)\*?\}/g, "‹$1›"), code);
+    assert.equal(inSpanish(filled), fill(spanish), code);
   }
 });
 
@@ -86,6 +88,23 @@ Deno.test("what say() says is found again with all that was filled in, also mess
   assert.equal(
     inSpanish(say("name-twice", { who: say("records-have", { n: 2 }), example: '"a"' })),
     '2 registros tienen un nombre dos veces en un objeto; se conservó el último valor: "a"',
+  );
+});
+
+Deno.test("one is said in the singular, in either language", () => {
+  const told = [1, 2].map((n) => say("schema-fewer-characters", { at: "a", n }));
+  assert.deepEqual(told, [
+    "a must NOT have fewer than 1 character",
+    "a must NOT have fewer than 2 characters",
+  ]);
+  assert.deepEqual(told.map(inSpanish), [
+    "a NO debe tener menos de 1 carácter",
+    "a NO debe tener menos de 2 caracteres",
+  ]);
+  assert.equal(inSpanish("at least 1 item"), "al menos 1 elemento");
+  assert.equal(
+    inSpanish(say("alerts-open", { n: 1 })),
+    "1 alerta abierta: GET /api/alerts/recent",
   );
 });
 
