@@ -1,9 +1,12 @@
+import { ERROR_MESSAGES } from "./error_messages.ts";
+
 /**
- * What alerts, health and runs say, by code: the English as it is stored and sent, and its Spanish. `{name}` is a place
- * that is filled in; `{name*}` one whose text may be a message of its own; `[row|rows]` depends on the place `{n}`. Texts are found again by their English, so
- * that what was stored long ago is read in either language.
+ * What alerts, health, runs and errors say, by code: the English as it is stored and sent, and its Spanish. `{name}` is
+ * a place that is filled in; `{name*}` one whose text may be a message of its own; `[row|rows]` depends on the place
+ * `{n}`. Texts are found again by their English, so that what was stored long ago is read in either language.
  */
 export const MESSAGES = {
+  ...ERROR_MESSAGES,
   // alerts
   "low-ratio": [
     "{rows} of {expected} expected rows arrived (ratio {ratio}), below min_acceptance_ratio {least}. {kept*} Look at the quarantine and at batch_size, or accept less with min_acceptance_ratio.",

@@ -325,10 +325,13 @@ export function spanishProblem(details: ProblemDetails): ProblemDetails {
   if (!Object.hasOwn(PROBLEMS_ES, type)) return details;
   const { title, meaning } = PROBLEMS_ES[type as ProblemType];
   const errors = details.errors?.map(spanishError);
-  const detail = errors !== undefined && errors.length > 0
+  const known = messageOf(details.detail)?.spanish;
+  const detail = known !== undefined && known !== details.detail
+    ? known
+    : errors !== undefined && errors.length > 0
     ? `${meaning} ${
       errors.slice(0, 20).map(({ field, message }) => `${field}: ${message}`).join("; ")
     }`
-    : messageOf(details.detail)?.spanish ?? `${meaning} (${details.detail})`;
+    : `${meaning} (${details.detail})`;
   return { ...details, title, detail, ...(errors === undefined ? {} : { errors }) };
 }

@@ -5,9 +5,13 @@ const FOLDERS = [
   "sql/reactions",
   "sql/runs",
   "sql/schedules",
+  "sql/conf",
+  "sql/datasets",
   "sql/maintenance",
   "store",
   "routes",
+  "routes/shared",
+  "server",
   "pipeline",
   "pipeline/expectations",
   "pipeline/sources",
@@ -16,6 +20,8 @@ const FOLDERS = [
   "pipeline/sources/http",
   "pipeline/sources/modules",
   "pipeline/sources/postgres",
+  "pipeline/sources/s3",
+  "pipeline/schedules",
   "pipeline/user_code",
 ];
 
@@ -31,11 +37,14 @@ async function sources(): Promise<string> {
   return texts.join("\n").replaceAll(/["'`]\s*\+\s*["'`]|'\n\s*'/g, "").replaceAll("\\`", "`");
 }
 
+/** What the checker of schemas says of one. */
+const OF_AJV = ["schema-invalid", "schema-no-reference"];
+
 Deno.test("every message of the catalogue is what the program says, word by word", async () => {
   const said = await sources();
   for (const [code, [english]] of Object.entries(MESSAGES)) {
     // say() has the words from the catalogue
-    if (new RegExp(`"${code}"`).test(said)) continue;
+    if (new RegExp(`"${code}"`).test(said) || OF_AJV.includes(code)) continue;
     for (const part of english.split(/\{\w+\*?\}|[[|\]]/)) {
       // what is said in several pieces is found piece by piece
       const missing = part.trim().length < 4 || said.includes(part.trim()) ||
@@ -130,4 +139,28 @@ Deno.test("no reason and no warning leaves the program but by way of the catalog
     ["pipeline/user_code/crossing.ts", 2],
     ["pipeline/user_code/hosted_modules.ts", 2],
   ], "words of others only: say() for our own");
+});
+
+/** What these say is put together of places, is no sentence, or has a code that is translated. */
+const NO_WORDS =
+  /^(?:lacks |x lacks|is less than x of|x: x$|must have x parts|is more than x slots|is x$|worker x died|is of no known|must be (?:x|object)$|is too |has the wrong form|x has no x|a URL relative)/;
+
+Deno.test("what is wrong with a field and what would be right are in the catalogue, whoever says so", async () => {
+  const said = new Set<string>();
+  const text = await sources();
+  const typescript =
+    /\b(?:message|expected|short)(?::| =)\s*(?:"((?:[^"\\]|\\.)+)"|`((?:[^`\\]|\\.)+)`|'([^']+)')/g;
+  for (const found of text.matchAll(/\{[^{}]*\bfield\b(?:[^{}]|\$\{[^{}]*\}|\{[^{}]*\})*\}/g)) {
+    for (const [, plain, template, quoted] of found[0].matchAll(typescript)) {
+      said.add(plain ?? template?.replaceAll(/\$\{[^{}]*\}/g, "x") ?? quoted!);
+    }
+  }
+  for (const [, words] of text.matchAll(/'(?:message|expected)', '((?:[^']|'')+)'(?=\)|,|\n)/g)) {
+    said.add(words!.replaceAll("''", "'"));
+  }
+  assert.ok(said.size > 100, `${said.size} texts found`);
+  const english = [...said].filter((words) =>
+    words.includes(" ") && !NO_WORDS.test(words) && messageOf(words) === null
+  );
+  assert.deepEqual(english, []);
 });

@@ -30,7 +30,7 @@ Deno.test("a problem in Spanish keeps its codes, fields and what only its words 
         code: "unknown-name",
         message: "is not a known name; did you mean batch_size?",
       },
-      { field: "pool", code: "not-found", message: "is not a known pool", expected: "one of: a" },
+      { field: "pool", code: "not-found", message: "is away today", expected: "one of: a" },
     ],
   }).toJSON();
   const spanish = spanishProblem(problem);
@@ -38,7 +38,7 @@ Deno.test("a problem in Spanish keeps its codes, fields and what only its words 
   assert.equal(spanish.type, problem.type);
   assert.deepEqual(spanish.errors!.map(({ field, code, message }) => [field, code, message]), [
     ["bach_size", "unknown-name", "no es un nombre conocido; ¿quería decir batch_size?"],
-    ["pool", "not-found", "no se encuentra (is not a known pool)"],
+    ["pool", "not-found", "no se encuentra (is away today)"],
   ]);
   assert.match(spanish.detail, /bach_size: no es un nombre conocido/);
   const other = spanishProblem(new Problem("not-found", { detail: "There is no run 7." }).toJSON());
@@ -63,7 +63,7 @@ Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would
   const between = "expect_column_values_to_be_between";
   const at = "expectations[0]";
   assert.deepEqual(spanish(() => readSuite({ expectations: [] })), [
-    ["name", "la suite no tiene nombre", "a text"],
+    ["name", "la suite no tiene nombre", "un texto"],
   ]);
   assert.deepEqual(spanish(() => readSuite(suite(between, { column: "a" }))), [
     [`${at}.kwargs.min_value`, "min_value y max_value no pueden ser ambos null", ""],
@@ -97,14 +97,29 @@ Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would
   ]);
   const uncoded = new Problem("invalid-conf", {
     detail: "x",
-    errors: [{ field: "source.cursor", message: "is not a column" }],
+    errors: [{ field: "source.cursor", message: "is elsewhere" }],
   });
   assert.deepEqual(
     spanish(() => {
       throw uncoded;
     }),
-    [["source.cursor", "no es válido (is not a column)", ""]],
+    [["source.cursor", "no es válido (is elsewhere)", ""]],
   );
+});
+
+Deno.test("why a source cannot be read is Spanish, in the problem of the run and in that of its fields", () => {
+  const detail = 'No file matches "a*.csv" in the data directory (ETL_DATA_DIR). It holds no files.';
+  const spanish = spanishProblem(
+    new Problem("source-unreadable", {
+      detail,
+      errors: [{ field: "source.path", message: "matches no file", value: "a*.csv" }],
+    }).toJSON(),
+  );
+  assert.equal(
+    spanish.detail,
+    'Ningún archivo corresponde a "a*.csv" en el directorio de datos (ETL_DATA_DIR), que no contiene archivos.',
+  );
+  assert.equal(spanish.errors![0]!.message, "no corresponde a ningún archivo");
 });
 
 /** Imperatives to a friend (tú); the dashboard says usted. */
