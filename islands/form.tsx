@@ -6,7 +6,7 @@ import type { FieldError } from "../vocabulary/problem.ts";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import type { MessageKey } from "./i18n/en.ts";
-import { type ApiError, call } from "./lib/api.ts";
+import { ApiError, call } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
@@ -120,8 +120,17 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
     setBusy(null);
   };
   const offline = t("error.network");
+  /** A file that was chosen is not there any more when somebody comes back. */
+  const requireRecords = () => {
+    if (sourceType !== "inline" || sent !== null || source0(conf).records !== undefined) return;
+    const message = t("form.no_records");
+    throw new ApiError(message, {
+      errors: [{ field: "source.records", code: "missing", message }],
+    });
+  };
   const submit = () =>
     attempt("run", async () => {
+      requireRecords();
       key.current ??= crypto.randomUUID();
       const { run_id } = await call<Submitted>(withQuery("/api/etl/run", conf, sent), {
         method: "POST",
@@ -151,6 +160,7 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
     attempt("columns", () => readColumns(from, file));
   const show = () =>
     attempt("preview", async () => {
+      requireRecords();
       const [shown] = await Promise.all([
         previewOf(conf, sent),
         // so that a wrong key is told with the columns there are

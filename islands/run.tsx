@@ -399,10 +399,10 @@ export function ErrorCard({ run, explained }: { run: RunDetail; explained: Expla
         <Said text={detail} />
       </p>
       {errors.length > 0 && (
-        <ul class="bullets" lang="en">
+        <ul class="bullets">
           {errors.map((error) => (
             <li key={error.field}>
-              <code>{error.field}</code> {error.message}
+              <code>{error.field}</code> <Said text={error.message} />
             </li>
           ))}
         </ul>

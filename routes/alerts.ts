@@ -45,6 +45,9 @@ const incidentSchema = z.object({
   acknowledged_by: z.string().nullable(),
   silenced_until: time.nullable(),
   silenced_by: z.string().nullable(),
+  severity: z.string().nullable().openapi({ description: "of its last alert" }),
+  message: z.string().nullable().openapi({ description: "what its last alert said" }),
+  run_id: z.string().nullable(),
 }).openapi("Incident");
 
 const handleSchema = z.object({
@@ -104,7 +107,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Open incidents, and the actions taken",
       responses: { 200: jsonOf(z.object({ items: z.array(incidentSchema) }), "the incidents") },
     }),
-    async (c) => c.json({ items: await openIncidents(deps.sql) }, 200),
+    async (c) => c.json({ items: withMessages(c, await openIncidents(deps.sql)) }, 200),
   );
 
   app.openapi(

@@ -44,6 +44,10 @@ export interface OpenIncident {
   acknowledged_by: string | null;
   silenced_until: string | null;
   silenced_by: string | null;
+  /** What its last alert said, and of which run; null where that is kept no more. */
+  severity: string | null;
+  message: string | null;
+  run_id: string | null;
 }
 
 /** Incidents that go on, the last to have happened first. */
@@ -51,8 +55,13 @@ export async function openIncidents(sql: Sql): Promise<OpenIncident[]> {
   return await sql<OpenIncident[]>`
     select fingerprint, kind, subject, etl.iso(opened_at) as opened_at, etl.iso(last_at) as last_at,
       occurrences::integer as occurrences, etl.iso(acknowledged_at) as acknowledged_at, acknowledged_by,
-      etl.iso(silenced_until) as silenced_until, silenced_by
-    from etl.alert_states where resolved_at is null order by last_at desc, fingerprint limit 500`;
+      etl.iso(silenced_until) as silenced_until, silenced_by, a.severity, a.message, a.run_id
+    from (select * from etl.alert_states where resolved_at is null order by last_at desc, fingerprint limit 500) as s
+    left join lateral (select a.severity, a.message, a.run_id from public.etl_improved_alerts as a
+      -- by the time: an incident may have thousands
+      where a.created_at between s.last_at - interval '1 second' and s.last_at + interval '10 seconds' and a.fingerprint = s.fingerprint
+      order by a.alert_id desc limit 1) as a on true
+    order by last_at desc, fingerprint`;
 }
 
 /** A text that is another one as soon as an incident opens, happens again, is handled or ends, or its message has been sent. */

@@ -142,6 +142,8 @@ export interface DatasetFacts {
 
 /** Events that are added up by day. */
 const EVENTS = 5000;
+/** Failed runs, and cancelled ones, that are looked at for rows that they have left in the table. */
+const UNSUCCESSFUL = 1000;
 const DAYS = 30;
 const WRITERS = 10;
 const CHANGES = 50;
@@ -155,17 +157,26 @@ export async function datasetFacts(
   zone: string,
 ): Promise<DatasetFacts | null> {
   const [row] = await sql<{ facts: DatasetFacts }[]>`
-    with newest as materialized (
-      select e.event_no, e.run_id, e.created_at, coalesce((e.counts ->> 'inserted')::bigint, 0) as inserted,
-        coalesce((e.counts ->> 'updated')::bigint, 0) as updated, coalesce((e.counts ->> 'unchanged')::bigint, 0) as unchanged,
-        coalesce((e.counts ->> 'deleted')::bigint, 0) + coalesce((e.counts ->> 'marked')::bigint, 0) as gone
-      from etl.dataset_events as e where e.dataset = ${dataset} order by e.event_no desc limit ${EVENTS}),
+    with written as materialized (
+      (select e.event_no, e.run_id, e.created_at, e.counts
+        from etl.dataset_events as e where e.dataset = ${dataset} order by e.event_no desc limit ${EVENTS})
+      union all
+      select null, r.run_id, r.ended_at, r.counts from unnest(array['failed', 'cancelled']) as s (state) cross join lateral (
+        select r.run_id, r.schema_name, r.table_name, r.dry_run, r.ended_at, r.counts from etl.runs as r
+        where r.state = s.state order by r.requested_at desc, r.run_id desc limit ${UNSUCCESSFUL}) as r
+      where r.schema_name || '.' || r.table_name = ${dataset} and not r.dry_run),
+    newest as materialized (
+      select w.event_no, w.run_id, w.created_at, n.inserted, n.updated, n.unchanged, n.gone
+      from written as w cross join lateral (select coalesce((w.counts ->> 'inserted')::bigint, 0) as inserted,
+        coalesce((w.counts ->> 'updated')::bigint, 0) as updated, coalesce((w.counts ->> 'unchanged')::bigint, 0) as unchanged,
+        coalesce((w.counts ->> 'deleted')::bigint, 0) + coalesce((w.counts ->> 'marked')::bigint, 0) as gone) as n
+      where w.event_no is not null or n.inserted + n.updated + n.gone > 0),
     days as (
       select (n.created_at at time zone ${zone})::date as day, sum(n.inserted) as inserted, sum(n.updated) as updated
       from newest as n where (n.created_at at time zone ${zone})::date > (now() at time zone ${zone})::date - ${DAYS}::integer group by 1),
     writers as (
       select n.*, r.run_label, r.state from newest as n join etl.runs as r on r.run_id = n.run_id
-      order by n.event_no desc limit ${WRITERS})
+      order by n.created_at desc, n.event_no desc limit ${WRITERS})
     select jsonb_build_object('dataset', d.dataset,
       'last_written_at', (select etl.iso(max(n.created_at)) from newest as n),
       'stale_after_seconds', coalesce(d.stale_after_seconds, (select s.stale_after_seconds from etl.reaction_settings as s)),
@@ -176,7 +187,7 @@ export async function datasetFacts(
         from days as y), '[]'),
       'writers', coalesce((select jsonb_agg(jsonb_build_object('run_id', w.run_id, 'run_label', w.run_label, 'state', w.state,
           'inserted', w.inserted, 'updated', w.updated, 'unchanged', w.unchanged, 'gone', w.gone, 'created_at', etl.iso(w.created_at))
-        order by w.event_no desc) from writers as w), '[]'),
+        order by w.created_at desc, w.event_no desc) from writers as w), '[]'),
       'readers', coalesce((select jsonb_agg(jsonb_build_object('consumer', c.consumer, 'active', c.active,
           'pending', x.pending, 'failed', x.failed, 'last_done_at', etl.iso(x.last_done_at), 'last_error', x.last_error) order by c.consumer)
         from etl.consumers as c cross join lateral (

@@ -300,7 +300,7 @@ interface ColumnProposalProps {
 
 /** Puts columns that fit the data into the editor. */
 function ColumnProposal({ path, onProposal }: ColumnProposalProps) {
-  const { t, number } = useLocale();
+  const { t } = useLocale();
   const [outcome, setOutcome] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
   const propose = async () => {
     try {
@@ -308,7 +308,7 @@ function ColumnProposal({ path, onProposal }: ColumnProposalProps) {
         offline: t("error.network"),
       });
       onProposal(columns);
-      setOutcome({ kind: "good", text: t("resource.proposed", { rows: number(rows) }) });
+      setOutcome({ kind: "good", text: t("resource.proposed", { n: rows }) });
     } catch (error) {
       setOutcome({ kind: "problem", text: (error as ApiError).message });
     }

@@ -115,7 +115,7 @@ export const es = {
   "dataset.retyped": "{name} pasa a ser {type}",
   "dataset.added": "Añadidas:",
   "dataset.days": "Filas escritas por día",
-  "dataset.days_text": "{inserted} filas nuevas y {updated} cambiadas en los últimos 30 días",
+  "dataset.days_text": "Filas nuevas en los últimos 30 días: {inserted}; cambiadas: {updated}",
   "dataset.day": "{day}: {inserted} nuevas, {updated} cambiadas",
   "dataset.no_days": "No se ha escrito nada en los últimos 30 días.",
   "dataset.columns": "Columnas",
@@ -162,10 +162,10 @@ export const es = {
 
   // several runs at once
   "bulk.label": "Ejecuciones elegidas",
-  "bulk.chosen": "{n} elegidas",
+  "bulk.chosen": "Elegidas: {n}",
   "bulk.retry": "Reintentar {n}",
   "bulk.cancel": "Cancelar {n}",
-  "bulk.done": "{n} de {of} hechas.",
+  "bulk.done": "Hechas: {n} de {of}.",
   "bulk.progress": "{n} de {of} …",
   "bulk.all": "Elegir todas las ejecuciones de la página",
   "bulk.one": "Elegir {label}",
@@ -197,6 +197,8 @@ export const es = {
   "report.inserted": "Insertadas",
   "report.updated": "Actualizadas",
   "report.unchanged": "Sin cambios",
+  "report.deleted": "Borradas",
+  "report.marked": "Marcadas como desaparecidas",
   "report.runs": "Ejecuciones",
 
   // pipelines
@@ -215,7 +217,7 @@ export const es = {
   "pipelines.count": "{n} pipeline|{n} pipelines",
   "pipelines.truncated": "Hay más etiquetas de las que se cuentan aquí: busque una por su nombre.",
   "pipelines.bars_text":
-    "La última ejecución: {failed} fallida|Las últimas {n} ejecuciones: {failed} fallidas",
+    "La última ejecución: {failed} con fallo|Las últimas {n} ejecuciones: {failed} con fallo",
 
   "overview.all_labels": "Todas las etiquetas",
   "overview.other_labels": "Otras etiquetas",
@@ -375,11 +377,11 @@ export const es = {
   "run.log_soon": "Las líneas aparecen cuando empieza la ejecución.",
   "chunk.grid":
     "{n} chunk; las flechas se mueven, Intro muestra uno|{n} chunks; las flechas se mueven, Intro muestra uno",
-  "chunk.planned": "{count} planificados",
-  "chunk.prepared": "{count} preparados",
-  "chunk.published": "{count} publicados",
-  "chunk.failed": "{count} fallidos",
-  "chunk.retried": "{count} reintentados",
+  "chunk.planned": "{n} planificado|{n} planificados",
+  "chunk.prepared": "{n} preparado|{n} preparados",
+  "chunk.published": "{n} publicado|{n} publicados",
+  "chunk.failed": "{n} fallido|{n} fallidos",
+  "chunk.retried": "{n} reintentado|{n} reintentados",
   "chunk.is_planned": "Chunk {no}: planificado",
   "chunk.is_prepared": "Chunk {no}: preparado",
   "chunk.is_published": "Chunk {no}: publicado",
@@ -460,7 +462,7 @@ export const es = {
   "run.rules": "Reglas",
   "run.all_rules": "Todas las reglas",
   "run.more_records": "Mostrar más registros",
-  "run.position": "Chunk : registro",
+  "run.position": "Dónde",
   "run.line": "línea {line}",
   "run.chunk_position": "{chunk} : {position}",
   "run.reason": "Motivo",
@@ -479,7 +481,7 @@ export const es = {
   "form.group_advanced": "Base de datos e integraciones",
   "form.source_type": "De dónde vienen los registros",
   "form.source_synthetic": "inventados, para pruebas",
-  "form.source_inline": "indicados aquí",
+  "form.source_inline": "un archivo suyo, o registros",
   "form.source_file": "bajo ETL_DATA_DIR",
   "form.source_http": "un archivo por HTTP",
   "form.source_postgres": "otra base de datos",
@@ -493,6 +495,8 @@ export const es = {
   "form.more_files": "Solo se muestran los primeros 500: escriba la ruta de otro.",
   "form.upload": "Un archivo de este ordenador",
   "form.upload_help": "CSV, TSV, NDJSON, Parquet o Arrow; se envía al iniciar la ejecución",
+  "form.no_records":
+    "Elija un archivo o indique registros. Un archivo no se conserva al salir del formulario.",
   "form.upload_type": "El nombre debe terminar en uno de: {endings}",
   "form.show_columns": "Mostrar las columnas",
   "form.columns": "Columnas",
@@ -614,7 +618,8 @@ export const es = {
   "resource.dataset_removal":
     "Se quitan la vista tipada y sus columnas; la tabla se queda. Las consultas sobre la vista fallarán desde ahora.",
   "resource.propose": "Proponer según los datos",
-  "resource.proposed": "Estas columnas valen para {rows} filas. Cambie lo que quiera y guarde.",
+  "resource.proposed":
+    "Estas columnas valen para {n} fila. Cambie lo que quiera y guarde.|Estas columnas valen para {n} filas. Cambie lo que quiera y guarde.",
   "suite.as": "Mostrar como",
   "suite.table": "Tabla",
   "suite.only_json": "Esta suite solo puede cambiarse como JSON: una tabla no la mostraría entera",
@@ -716,7 +721,7 @@ export const es = {
   "reports.events": "{n} evento|{n} eventos",
   "reports.consumers": "Consumidores",
   "reports.no_consumers": "no se avisa a nadie",
-  "reports.deliveries": "{pending} en espera · {failed} fallidas",
+  "reports.deliveries": "{pending} en espera · {failed} con fallo",
 
   // schedules, slots and backfills
   "schedule.about":

@@ -50,13 +50,13 @@ export function ChunkCard({ run, chunks }: { run: RunDetail; chunks: ChunkStates
           ) => (
             <li key={letter} class={count === 0 ? "quiet" : ""}>
               <span class={`cell is-${letter}`} aria-hidden="true" />
-              {t(`chunk.${CHUNK_STATES[letter]}`, { count })}
+              {t(`chunk.${CHUNK_STATES[letter]}`, { n: count })}
             </li>
           ))}
           {retried > 0 && (
             <li>
               <span class="cell is-p is-retried" aria-hidden="true" />
-              {t("chunk.retried", { count: retried })}
+              {t("chunk.retried", { n: retried })}
             </li>
           )}
         </ul>

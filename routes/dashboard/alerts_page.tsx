@@ -19,14 +19,11 @@ interface AlertFilter {
   state: string;
 }
 
-/** An incident with what its last alert said, and of which run; null where that is not among the newest. */
-type Incident = OpenIncident & Pick<AlertView, "run_id"> & { message: string | null };
-
 interface Found {
   /** Another one as soon as there is something else to show. */
   mark: string;
   all: AlertView[];
-  incidents: Incident[];
+  incidents: OpenIncident[];
   /** Incidents that are open in all. */
   open: number;
 }
@@ -53,10 +50,7 @@ async function lookUp(sql: Sql): Promise<Found> {
   // first, so that no change after it is taken for shown
   const mark = await incidentsMark(sql);
   const [all, open] = await Promise.all([recentAlerts(sql), openIncidents(sql)]);
-  const incidents = open.slice(0, SHOWN_INCIDENTS).map((incident) => {
-    const last = all.find(({ fingerprint }) => fingerprint === incident.fingerprint);
-    return { ...incident, message: last?.message ?? null, run_id: last?.run_id ?? null };
-  });
+  const incidents = open.slice(0, SHOWN_INCIDENTS);
   return { mark, all, incidents, open: open.length };
 }
 
@@ -150,7 +144,7 @@ function Alerts({ found, filter }: { found: Found; filter: AlertFilter }) {
 
 const ACTIONS = ["acknowledge", "silence", "close"] as const;
 
-function IncidentRow({ incident }: { incident: Incident }) {
+function IncidentRow({ incident }: { incident: OpenIncident }) {
   const { t, maybe } = useLocale();
   const now = useNow();
   const operator = useRole("operator");
@@ -158,7 +152,7 @@ function IncidentRow({ incident }: { incident: Incident }) {
   const silent = silenced_until !== null && Date.parse(silenced_until) > now;
   const done = { acknowledge: acknowledged_at !== null, silence: silent, close: false };
   return (
-    <li class="alert-row is-warning" data-row={fingerprint}>
+    <li class={`alert-row is-${incident.severity ?? "warning"}`} data-row={fingerprint}>
       <Icon name="warning" />
       <div>
         <p class="alert-kind">

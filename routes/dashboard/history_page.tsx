@@ -292,7 +292,7 @@ const COLUMNS: Column[] = [
   { name: "state", label: "field.state" },
   { name: "run_label", label: "field.run_label" },
   { name: "requested_at", label: "field.requested_at", className: "from-tablet" },
-  { name: "trigger", label: "field.trigger", className: "from-wide" },
+  { name: "trigger", label: "field.trigger", className: "from-widest" },
   { name: "total_rows", label: "field.total_rows", className: "num" },
   { name: "rejected", label: "field.rejected", className: "num from-wide" },
   { name: "ratio", label: "field.ratio", className: "num" },
@@ -374,7 +374,7 @@ function Row({ row, mayChoose }: { row: HistoryRow; mayChoose: boolean }) {
       <td class="quiet from-tablet">
         <Time at={row.requested_at} style="long" />
       </td>
-      <td class="quiet from-wide">{maybe(`trigger.${row.trigger}`) ?? row.trigger}</td>
+      <td class="quiet from-widest">{maybe(`trigger.${row.trigger}`) ?? row.trigger}</td>
       <td class="num">{row.total_rows === null ? "–" : number(row.total_rows)}</td>
       <td class="num from-wide">{row.rejected === null ? "–" : number(row.rejected)}</td>
       <td class={row.low_ratio ? "num is-bad" : "num"}>

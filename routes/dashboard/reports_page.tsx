@@ -222,8 +222,9 @@ function Table({ rows }: { rows: Json[] }) {
 }
 
 function Value({ name, value }: { name: string; value: unknown }) {
-  const { number } = useLocale();
+  const { number, maybe } = useLocale();
   if (value === null || value === undefined) return <>–</>;
+  if (name === "status") return <>{maybe(`state.${value}`) ?? value}</>;
   if (name === "run_id" && typeof value === "string") {
     return <a href={`/etl/runs/${value}`}>{value.slice(0, 8)}</a>;
   }

@@ -20,9 +20,9 @@ export function speaksSpanish(c: Context): boolean {
 }
 
 /** Items of a list whose `message` is in the language that is asked for. */
-export function withMessages<T extends { message: string }>(c: Context, items: T[]): T[] {
+export function withMessages<T extends { message: string | null }>(c: Context, items: T[]): T[] {
   return speaksSpanish(c)
-    ? items.map((item) => ({ ...item, message: inSpanish(item.message) }))
+    ? items.map((item) => ({ ...item, message: item.message && inSpanish(item.message) }))
     : items;
 }
 

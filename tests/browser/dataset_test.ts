@@ -57,6 +57,14 @@ Deno.test({
         }).format(new Date(Date.now() - back * 86_400_000));
       assert.deepEqual(await page.locator(".days-axis span").allInnerTexts(), [day(29), day(0)]);
       assert.equal(Number(await page.locator(".days rect").first().getAttribute("x")), 29 * 18);
+      // a row is as high as its most frequent values
+      const cut = await page.locator(".profile .common").evaluateAll((all) =>
+        all.filter((each) =>
+          (each as unknown as { offsetHeight: number }).offsetHeight >
+            (each.parentElement as unknown as { clientHeight: number }).clientHeight - 4
+        ).length
+      );
+      assert.equal(cut, 0);
       await assertAccessible(page, "a dataset");
       await screenshot(page, "dataset_1280_light");
     });

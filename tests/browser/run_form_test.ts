@@ -218,6 +218,16 @@ Deno.test({
       ) as number;
       assert.ok(wider <= 0, `${wider} px too wide`);
       await assertAccessible(page, "the form with an upload on a phone");
+      // a file does not survive leaving, and no run without it is started
+      await page.reload();
+      await page.getByText("Your previous input was restored.").waitFor();
+      await page.getByRole("button", { name: "Start run" }).click();
+      await page.locator("#form-errors").getByText(/^Choose a file, or give records\./).waitFor();
+      await page.locator("#upload").setInputFiles({
+        name: "orders.csv",
+        mimeType: "text/csv",
+        buffer,
+      });
       await page.getByRole("button", { name: "Start run" }).click();
       await page.waitForURL(/\/etl\/runs\/[0-9a-f-]{36}$/);
       await page.locator(".run-head .state", { hasText: "Succeeded" }).waitFor();

@@ -101,6 +101,14 @@ Deno.test("an incident is acknowledged, silenced and closed by somebody, who is 
   ]);
   assert.deepEqual(await sendTestAlert(sql, "ann"), ["slack"]);
   assert.equal(await told(), 4);
+  // what it is about stays known, whatever else happens
+  await sql`select etl.raise_alert('run_failed', 'label ' || n, 'other', '{"severity": "error"}') from generate_series(1, 60) as n`;
+  const open = (await openIncidents(sql)).map(({ kind, message, severity, run_id }) => [
+    ...[kind, message, severity, run_id],
+  ]);
+  assert.equal(open.length, 61);
+  assert.deepEqual(open[0], ["run_failed", "other", "error", null]);
+  assert.deepEqual(open[60], ["stale", "m", "warning", null]);
 });
 
 Deno.test("a condition that began in a silence is told when that is over and it still holds, once", async (t) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { profileDataset } from "../../store/dataset_page.ts";
+import { datasetFacts, profileDataset } from "../../store/dataset_page.ts";
 import { proposeColumns } from "../../store/datasets.ts";
 import { searchAll } from "../../store/search.ts";
 import { connect } from "../../store/pg.ts";
@@ -37,6 +37,24 @@ Deno.test("the profile of a dataset counts what it has looked at whole, and esti
   const parted = await profileDataset(sql, "public.many");
   assert.ok(parted!.sampled);
   assert.ok(Math.abs(parted!.estimate - 60_005) < 15_000, `${parted!.estimate}`);
+});
+
+Deno.test("a dataset counts the rows that a failed run has left in it, and names the run", async (t) => {
+  await using engine = await startEngine(t);
+  const source = { type: "inline", name: "s", key: "id", records: [{ id: 1 }, { id: 2 }] };
+  const run = await engine.runToEnd({
+    ...{ run_label: "short", table_name: "short", batch_size: 3, source },
+  });
+  assert.equal(run.state, "failed");
+  const facts = await datasetFacts(engine.sql, "public.short", "UTC");
+  assert.deepEqual(facts!.days.map(({ inserted, updated }) => [inserted, updated]), [[2, 0]]);
+  assert.deepEqual(
+    facts!.writers.map(({ run_label, state, inserted }) => [run_label, state, inserted]),
+    [["short", "failed", 2]],
+  );
+  assert.notEqual(facts!.last_written_at, null);
+  const other = await datasetFacts(engine.sql, "public.etl_improved_events", "UTC");
+  assert.deepEqual(other?.writers ?? [], []);
 });
 
 Deno.test("what is searched for is text, whatever the database makes of backslashes", async (t) => {

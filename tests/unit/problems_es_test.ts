@@ -108,7 +108,8 @@ Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would
 });
 
 Deno.test("why a source cannot be read is Spanish, in the problem of the run and in that of its fields", () => {
-  const detail = 'No file matches "a*.csv" in the data directory (ETL_DATA_DIR). It holds no files.';
+  const detail =
+    'No file matches "a*.csv" in the data directory (ETL_DATA_DIR). It holds no files.';
   const spanish = spanishProblem(
     new Problem("source-unreadable", {
       detail,
