@@ -34,6 +34,7 @@ export const ERROR_MESSAGES = {
     "leads away from the connection's server",
     "sale del servidor de la conexión",
   ],
+  "encoding-differs": ["is not that of the text", "no es la del texto"],
   "no-file": ["matches no file", "no corresponde a ningún archivo"],
   "no-object": ["matches no object", "no corresponde a ningún objeto"],
   "no-glob": ["is no glob", "no es un glob"],

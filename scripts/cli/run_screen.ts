@@ -235,11 +235,12 @@ function headline(terminal: Terminal, run: RunDetail): string[] {
   const rate = ms > 0 && read >= 1000
     ? `, ${count(Math.round(read / ms * 1000))} records a second`
     : "";
-  const rows = terminal.paint("bold", `${count(run.total_rows ?? 0)} rows`);
+  const one = run.total_rows === 1;
+  const rows = terminal.paint("bold", `${count(run.total_rows ?? 0)} ${one ? "row" : "rows"}`);
   return [
     run.dry_run
       ? `  Dry run: ${rows} would be in ${run.dataset}; looked at in ${took}${rate}.`
-      : `  ${rows} are in ${run.dataset} after ${took}${rate}.`,
+      : `  ${rows} ${one ? "is" : "are"} in ${run.dataset} after ${took}${rate}.`,
   ];
 }
 

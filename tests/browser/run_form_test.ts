@@ -222,7 +222,7 @@ Deno.test({
       await page.reload();
       await page.getByText("Your previous input was restored.").waitFor();
       await page.getByRole("button", { name: "Start run" }).click();
-      await page.locator("#form-errors").getByText(/^Choose a file, or give records\./).waitFor();
+      await page.locator("#form-errors", { hasText: "A file is not kept" }).waitFor();
       await page.locator("#upload").setInputFiles({
         name: "orders.csv",
         mimeType: "text/csv",

@@ -81,6 +81,15 @@ Deno.test("etl load: one line takes a file from where one is to a table with col
   assert.deepEqual(await query(db.dsn, "select payload::text as payload from ventas_2026"), [
     { payload: '{"id": 1, "importe": "2,50"}' },
   ]);
+  // and so is UTF-16 without a mark
+  await Deno.writeFile(
+    `${place.dir}/work/wide.csv`,
+    new Uint8Array(Uint16Array.from("id,name\n1,Ñ\n", (c) => c.charCodeAt(0)).buffer),
+  );
+  const wide = await etl("load", "wide.csv", "--key", "id");
+  assert.equal(wide.code, 0, wide.err);
+  assert.match(wide.err, /The text is utf-16le: --set source\.encoding=utf-16le/);
+  assert.match(wide.out + wide.err, /1 row is in public\.wide/);
   const missing = await etl("load", "nothing.csv");
   assert.equal(missing.code, 2);
   assert.match(missing.err, /there is no file .*work\/nothing\.csv/);

@@ -208,7 +208,7 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/quarantine-spanish",
     file: "routes/shared/language.ts",
-    find: "message: inSpanish(item.message)",
+    find: "message: item.message && inSpanish(item.message)",
     replace: "message: item.message",
     breaks: "the API says in Spanish why a record was rejected",
     tests: ["integration/api_answers_test.ts: whoever asks for Spanish before English"],

@@ -35,7 +35,7 @@ async function sources(): Promise<string> {
     }
   }
   return texts.join("\n").replaceAll(/["'`]\s*\+\s*["'`]|'\n\s*'/g, "").replaceAll("\\`", "`")
-    .replaceAll("\\'", "'");
+    .replaceAll("\\'", "'").replaceAll("\\\\", "\\");
 }
 
 /** What the checker of schemas says of one. */

@@ -53,8 +53,13 @@ export function textEncoding(
   head: Uint8Array,
   { declared, label }: { declared: string | undefined; label: string },
 ): string {
-  const refuse = (what: string, next: string) =>
-    new Problem("source-unreadable", { detail: `${label}: ${what}. ${next}` });
+  const refuse = (what: string, next: string, expected?: string) =>
+    new Problem("source-unreadable", {
+      detail: `${label}: ${what}. ${next}`,
+      ...(expected && {
+        errors: [{ field: "source.encoding", message: "is not that of the text", expected }],
+      }),
+    });
   if (UTF_32_MARKS.some((bytes) => bytes.every((byte, i) => head[i] === byte))) {
     throw refuse(
       "the text is UTF-32, which is not read",
@@ -85,7 +90,11 @@ export function textEncoding(
   const order = head.length < 2 ? undefined : zeroOrder(head);
   if (!wide) {
     if (order !== undefined) {
-      throw refuse(`the text is ${order}, without a byte order mark`, setTo(order));
+      throw refuse(
+        `the text is ${order}, without a byte order mark`,
+        setTo(order),
+        order.toLowerCase(),
+      );
     }
     return declared ?? "utf-8";
   }

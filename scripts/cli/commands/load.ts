@@ -113,13 +113,19 @@ the first load the columns can be queried by name; with --typed they are columns
     if (what.body === undefined) {
       const preview = await previewOf(api, conf).catch((error) => {
         // one look at the header tells: nobody has to be asked
-        const delimiter = delimiterOf(error);
-        if (delimiter === undefined || conf.source.delimiter !== undefined) throw error;
-        conf.source.delimiter = delimiter;
-        const setting = delimiter === "\t"
-          ? "$'source.delimiter=\\t'"
-          : `'source.delimiter=${delimiter}'`;
-        call.err.line(`Columns are separated by ${JSON.stringify(delimiter)}: --set ${setting}`);
+        const [delimiter, encoding] = ["delimiter", "encoding"].map((name) =>
+          conf.source[name] === undefined ? meant(error, `source.${name}`) : undefined
+        );
+        if (delimiter !== undefined) {
+          conf.source.delimiter = delimiter;
+          const setting = delimiter === "\t"
+            ? "$'source.delimiter=\\t'"
+            : `'source.delimiter=${delimiter}'`;
+          call.err.line(`Columns are separated by ${JSON.stringify(delimiter)}: --set ${setting}`);
+        } else if (encoding !== undefined) {
+          conf.source.encoding = encoding;
+          call.err.line(`The text is ${encoding}: --set source.encoding=${encoding}`);
+        } else throw error;
         return previewOf(api, conf);
       });
       checkFields(preview, conf);
@@ -275,10 +281,10 @@ async function previewOf(api: Api, conf: Conf): Promise<Preview> {
   return parseVerbatim(body) as unknown as Preview;
 }
 
-/** The delimiter that the header of a CSV file has in place of commas. */
-function delimiterOf(error: unknown): string | undefined {
+/** What a member of the source would have to be, where the beginning of the data shows it: delimiter or encoding. */
+function meant(error: unknown, member: string): string | undefined {
   if (!(error instanceof Problem)) return undefined;
-  return error.errors?.find(({ field }) => field === "source.delimiter")?.expected;
+  return error.errors?.find(({ field }) => field === member)?.expected;
 }
 
 /** Says which fields there are where the key or the time names another. */
