@@ -32,7 +32,7 @@ export async function footprint(world: World, runId: string, name: string): Prom
       'chunks', (select jsonb_agg(jsonb_build_array(chunk_no, state, records_read, rejected, filtered, extra, events,
           duplicates, inserted, updated, unchanged, published_at is not null) order by chunk_no)
         from etl.chunks where run_id = r.run_id),
-      'quarantine', (select md5(string_agg(concat_ws('|', chunk_no, position, output, rule, raw), ',' order by chunk_no, position, output))
+      'quarantine', (select md5(string_agg(concat_ws('|', chunk_no, position, output, rule, field, line, raw), ',' order by chunk_no, position, output))
         from etl.quarantine where run_id = r.run_id),
       'validation', (select success from etl.validations where run_id = r.run_id),
       'metrics', (select jsonb_agg(jsonb_build_array(status, total_rows, expected_rows, ratio, num_chunks, inserted, updated,

@@ -123,8 +123,13 @@ async function onBoth(world: World, run: SharedRun): Promise<void> {
 }
 
 /** A run of which the second server has prepared all chunks but the last, where it stands. */
-async function halfway(world: World, first: WorldServer, name: string) {
-  const run = await hold(world, first, name);
+async function halfway(
+  world: World,
+  first: WorldServer,
+  name: string,
+  conf: Record<string, unknown> = {},
+) {
+  const run = await hold(world, first, name, conf);
   const second = await world.start({ name: `b_${name}` });
   await arrived(world, run);
   await prepared(world, run.runId, 8);
@@ -483,20 +488,29 @@ Deno.test(
 const KILLS = [
   { who: "helper", at: "prepare" },
   { who: "helper", at: "publish" },
-  { who: "coordinator", at: "prepare" },
+  // slices of an object, whose lines are counted when the run ends
+  { who: "coordinator", at: "prepare", conf: { source: LAKE } },
   { who: "coordinator", at: "publish" },
   { who: "coordinator", at: "publish", signal: "SIGSTOP" },
-] as const satisfies { who: string; at: string; signal?: Deno.Signal }[];
+] as const satisfies { who: string; at: string; signal?: Deno.Signal; conf?: object }[];
 
 for (const { who, at, ...rest } of KILLS) {
-  const { signal = "SIGKILL" } = rest as { signal?: Deno.Signal };
+  const { signal = "SIGKILL", conf = {} } = rest as {
+    signal?: Deno.Signal;
+    conf?: Record<string, unknown>;
+  };
   Deno.test(`a run on two servers whose ${who} gets ${signal} in ${at} ends on the other`, {
     ignore: !LONG,
   }, async (t) => {
     await using db = await testDatabase(t);
-    await using world = await World.create({ dsn: db.dsn, env: ENV });
+    await using s3 = await FakeS3.start();
+    await using world = await World.create({
+      dsn: db.dsn,
+      env: { ...ENV, ETL_HTTP_PRIVATE_HOSTS: s3.host, ...lakeOf(s3) },
+    });
+    s3.put("new.ndjson", await Deno.readTextFile(`${world.root}/data/new.ndjson`));
     const { first, expected } = await twoServers(world);
-    const { run, second } = await halfway(world, first, `${who}_${at}`);
+    const { run, second } = await halfway(world, first, `${who}_${at}`, conf);
     const release = at === "publish" ? await holdPublish(world, run) : async () => {};
     const [dead, alive] = who === "helper" ? [second, first] : [first, second];
     dead.kill(signal);
