@@ -114,17 +114,19 @@ Deno.test("etl run tells what is wrong with a conf before anything is started", 
 Deno.test("etl run ends with 1 when the run fails, and says why and how to go on", async (t) => {
   await using db = await testDatabase(t);
   await using home = await homeOf(db.dsn);
-  const source = { type: "inline", name: "a", key: "id", records: [{ id: 1 }, { no: 2 }] };
+  const records = [{ id: 1 }, { id: 2 }, { no: 3 }];
+  const source = { type: "inline", name: "a", key: "id", records };
   const run = await runCli(["run", "--source", JSON.stringify(source), "--json"], home);
   assert.equal(run.code, 1, run.err);
   const { status, rejected, inserted, error, run_id } = run.json();
-  assert.deepEqual({ status, rejected, inserted }, { status: "failed", rejected: 1, inserted: 1 });
+  assert.deepEqual({ status, rejected, inserted }, { status: "failed", rejected: 1, inserted: 2 });
   assert.match((error as { detail: string }).detail, /min_acceptance_ratio|ratio/);
 
   const shown = await runCli(["show", String(run_id)], home);
   assert.equal(shown.code, 0, shown.err);
   assert.match(shown.out, /The run has failed after /);
   assert.match(shown.out, /ask for a new run/);
+  assert.match(shown.out, /ratio +0\.6667 \(2 of 3\)/);
   const listed = await runCli(["runs", "--state", "failed"], home);
   assert.match(listed.out, new RegExp(`^RUN .*\n${run_id} `));
 });

@@ -1,3 +1,4 @@
+import { whereToLook } from "../../scripts/cli/commands/load.ts";
 import assert from "node:assert/strict";
 import { exitCodeOf, exitCodeOfProblem } from "../../scripts/cli/exit_codes.ts";
 import { cropped, printable, problemText, table } from "../../scripts/cli/text.ts";
@@ -63,4 +64,17 @@ Deno.test("exit codes tell the outcome of a run, and why a request was refused",
   const code = (status: number) =>
     exitCodeOfProblem(new Problem("bad-request", { detail: "", status }));
   assert.deepEqual([400, 404, 409, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 1, 4]);
+});
+
+Deno.test("a loaded table is shown with psql, or without its address on its own page", () => {
+  const task = (name: string) => `etl ${name}`;
+  const at = { table: "public.orders", view: "public.orders_typed" };
+  assert.equal(
+    whereToLook({ psql: '"$KPIS_PG_DSN"', task }, at),
+    `psql "$KPIS_PG_DSN" -c 'select * from public.orders_typed limit 10'`,
+  );
+  assert.equal(
+    whereToLook({ psql: null, task }, at),
+    "etl start, then http://127.0.0.1:8080/etl/datasets/public.orders",
+  );
 });

@@ -369,12 +369,19 @@ async function tellWhatNext(
   if (run.state !== "succeeded" || run.dry_run) return;
   const typed = conf.layout === "typed";
   const view = typed ? null : await typedView(api, tableOf(conf));
-  const query = `select * from ${view ?? tableOf(conf)} limit 10`;
-  if (call.psql !== null) err.line(`Look at it: psql ${call.psql} -c '${query}'`);
-  else if (api.inProcess) {
-    err.line(`Look at it: ${call.task("start")}, then http://127.0.0.1:8080/etl`);
-  }
+  const look = whereToLook(call, { table: tableOf(conf), view });
+  if (call.psql !== null || api.inProcess) err.line(`Look at it: ${look}`);
   if (view !== null) err.line(`${view} has its columns by name.`);
+}
+
+/** How to see a table: with psql where this process knows how to reach the database, else on its page. */
+export function whereToLook(
+  { psql, task }: Pick<Call, "psql" | "task">,
+  { table, view }: { table: string; view: string | null },
+): string {
+  return psql !== null
+    ? `psql ${psql} -c 'select * from ${view ?? table} limit 10'`
+    : `${task("start")}, then http://127.0.0.1:8080/etl/datasets/${encodeURIComponent(table)}`;
 }
 
 /** `sent` is what the request body was read from. */

@@ -221,7 +221,9 @@ function runLines(out: Terminal, run: RunDetail): string[] {
     ],
     [
       "ratio",
-      run.ratio === null ? null : `${run.ratio} (${run.total_rows} of ${run.expected_rows})`,
+      run.ratio === null
+        ? null
+        : `${Number(run.ratio.toFixed(4))} (${run.total_rows} of ${run.expected_rows})`,
     ],
   ];
   return [
