@@ -7,7 +7,7 @@ import { type ApiError, call } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
-import { Icon, Notice, Time } from "./ui/elements.tsx";
+import { Icon, Notice, Said, Time } from "./ui/elements.tsx";
 import type { ComponentChildren } from "preact";
 import type { MessageKey } from "./i18n/en.ts";
 import type { DatasetColumn } from "../store/datasets.ts";
@@ -178,9 +178,9 @@ const COLUMNS: Record<ResourceKind, Column[]> = {
       cell: (row) => row.view === null ? "–" : <code class="summary">{String(row.view)}</code>,
     },
     {
-      title: "resource.columns",
+      title: "resource.view_columns",
       className: "num",
-      cell: (row) => <Amount value={(row.columns as unknown[]).length} />,
+      cell: (row) => row.view === null ? "–" : <Amount value={(row.columns as unknown[]).length} />,
     },
   ],
 };
@@ -258,7 +258,7 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
                     )
                     : <span class="resource-name">{name}</span>}
                   {typeof row.description === "string" && (
-                    <span class="quiet second-line">{row.description}</span>
+                    <Said className="quiet second-line" text={row.description} />
                   )}
                 </th>
                 {COLUMNS[kind].map(({ title, className, cell }) => (

@@ -52,10 +52,12 @@ interface ScheduleListProps {
   items: ScheduleView[];
   /** The conf of a run that is to be scheduled; null: none. */
   draft: string | null;
+  /** Names of saved configurations, to choose one. */
+  configurations: string[];
 }
 
 /** Looks at, creates, changes, pauses, runs now, backfills and removes schedules. */
-export function ScheduleList({ items: initial, draft }: ScheduleListProps) {
+export function ScheduleList({ items: initial, draft, configurations }: ScheduleListProps) {
   const { t } = useLocale();
   const admin = useRole("admin");
   const [items, setItems] = useState(initial);
@@ -157,6 +159,7 @@ export function ScheduleList({ items: initial, draft }: ScheduleListProps) {
         <ScheduleEditor
           schedule={null}
           conf={begun ?? undefined}
+          configurations={configurations}
           onSaved={(name) => done("resource.saved", name)}
           onClose={close}
         />
@@ -164,6 +167,7 @@ export function ScheduleList({ items: initial, draft }: ScheduleListProps) {
       {open !== null && open !== "new" && open.action === "edit" && (
         <ScheduleEditor
           schedule={open.schedule}
+          configurations={configurations}
           onSaved={(name) => done("resource.saved", name)}
           onClose={close}
         />
@@ -348,12 +352,27 @@ interface EditorProps {
   onClose(): void;
   /** Of a new one, to begin with; default: a small run. */
   conf?: Record<string, unknown> | undefined;
+  configurations: string[];
 }
+
+/** The configuration that a conf names and nothing else; "" of any other. */
+function onlyConfiguration(conf: string): string {
+  try {
+    const { configuration, ...rest } = parseExact(conf) as Record<string, unknown>;
+    return typeof configuration === "string" && Object.keys(rest).length === 0 ? configuration : "";
+  } catch {
+    return "";
+  }
+}
+
+const EXAMPLE = { batch_size: 1000 };
 
 const POLICIES = { missed: ["last", "all", "none"], overlap: ["skip", "queue", "cancel"] } as const;
 
 /** Creates or changes a schedule; says while it is typed when it will be due. */
-export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps) {
+export function ScheduleEditor(
+  { schedule, conf, configurations, onSaved, onClose }: EditorProps,
+) {
   const { t, zone } = useLocale();
   // a schedule says itself what happens when a run is going on
   const { overlap, ...rest } = conf ?? {};
@@ -363,7 +382,7 @@ export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps
     description: schedule?.description ?? "",
     cron: schedule?.cron ?? "0 6 * * *",
     time_zone: schedule?.time_zone ?? zone,
-    conf: JSON.stringify(schedule?.conf ?? given ?? { batch_size: 1000 }, null, 2),
+    conf: JSON.stringify(schedule?.conf ?? given ?? EXAMPLE, null, 2),
     missed: schedule?.missed ?? "last",
     grace_seconds: String(schedule?.grace_seconds ?? 120),
     overlap: schedule?.overlap ?? (overlap as ScheduleRow["overlap"] | undefined) ?? "skip",
@@ -428,6 +447,7 @@ export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps
         ))}
       </select>,
     );
+  const chosen = onlyConfiguration(texts.conf);
   const title = schedule === null
     ? t("schedule.new")
     : t("schedule.edit_one", { name: schedule.name });
@@ -455,7 +475,25 @@ export function ScheduleEditor({ schedule, conf, onSaved, onClose }: EditorProps
           )}
         </div>
         <NextSlots cron={texts.cron} timeZone={texts.time_zone} />
-        {field("conf", <textarea rows={7} {...bind("conf")} />)}
+        {configurations.length > 0 && (
+          <div class="field">
+            <label for="schedule-configuration">{t("schedule.configuration")}</label>
+            <select
+              id="schedule-configuration"
+              onChange={({ currentTarget: { value } }) => {
+                const chosen = value === "" ? given ?? EXAMPLE : { configuration: value };
+                setTexts((now) => ({ ...now, conf: JSON.stringify(chosen, null, 2) }));
+              }}
+            >
+              <option value="">{t("schedule.own_values")}</option>
+              {[...new Set([...configurations, ...(chosen === "" ? [] : [chosen])])].map((each) => (
+                <option key={each} value={each} selected={each === chosen}>{each}</option>
+              ))}
+            </select>
+          </div>
+        )}
+        {(chosen === "" || configurations.length === 0) &&
+          field("conf", <textarea rows={7} {...bind("conf")} />)}
         <details class="fold">
           <summary>{t("schedule.policies")}</summary>
           <div class="fields">

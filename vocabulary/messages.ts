@@ -84,6 +84,7 @@ export const MESSAGES = {
     "La programación {schedule} no pudo pedir su ejecución de {at}: {error*}",
   ],
   "maintenance-failed": ["The maintenance failed: {error*}", "El mantenimiento falló: {error*}"],
+  "default-pool": ["runs that name no pool", "ejecuciones que no nombran ningún pool"],
   // ends of incidents, which channels are told
   "run-succeeded": ["A run has succeeded.", "Una ejecución terminó bien."],
   "ratio-again": ["The ratio is {ratio} again.", "El ratio vuelve a ser {ratio}."],

@@ -225,7 +225,7 @@ export const en = {
   "overview.welcome": "No run yet",
   "overview.no_runs_of_label": "No run has this label",
   "overview.first_steps":
-    "Start the first one here, or from a terminal. It generates 500 records, checks them and loads them.",
+    "Start the first one here, or from a terminal. It generates 500 records, checks them and loads them. A file of your own: choose it in the form, or `etl load FILE`.",
   "overview.latest_run": "Latest run",
   "overview.ratio": "Acceptance ratio",
   "overview.threshold": "at least {ratio} is required",
@@ -599,6 +599,7 @@ export const en = {
   "resource.suite_removal":
     "Runs with enforce_ge will be refused if no other suite is found; other runs continue without checks.",
   "resource.view": "Typed view",
+  "resource.view_columns": "Columns of the view",
   "resource.columns": "Columns",
   "resource.columns_help":
     "A JSON list of {name, path, type}: text, integer, numeric, boolean, date, timestamptz or jsonb",
@@ -706,6 +707,8 @@ export const en = {
   "schedule.slots_title": "Slots of {name}",
   "schedule.ahead": "Upcoming",
   "schedule.past": "Past",
+  "schedule.configuration": "Saved configuration",
+  "schedule.own_values": "values of its own, as JSON",
   "schedule.none_ahead": "None yet: the schedule is paused, or no server has computed them.",
   "schedule.none_past": "It has not been due yet.",
   "schedule.older": "Show older ones",

@@ -224,7 +224,7 @@ export const es = {
   "overview.welcome": "Todavía no hay ejecuciones",
   "overview.no_runs_of_label": "Ninguna ejecución tiene esta etiqueta",
   "overview.first_steps":
-    "Inicie la primera aquí o desde una terminal. Genera 500 registros, los valida y los carga.",
+    "Inicie la primera aquí o desde una terminal. Genera 500 registros, los valida y los carga. Un archivo suyo: elíjalo en el formulario, o `etl load ARCHIVO`.",
   "overview.latest_run": "Última ejecución",
   "overview.ratio": "Ratio de aceptación",
   "overview.threshold": "se exige al menos el {ratio}",
@@ -608,6 +608,7 @@ export const es = {
   "resource.suite_removal":
     "Las ejecuciones con enforce_ge se rechazarán si no se encuentra otra suite; las demás siguen sin ser juzgadas.",
   "resource.view": "Vista tipada",
+  "resource.view_columns": "Columnas de la vista",
   "resource.columns": "Columnas",
   "resource.columns_help":
     "Una lista JSON de {name, path, type}: text, integer, numeric, boolean, date, timestamptz o jsonb",
@@ -725,7 +726,7 @@ export const es = {
 
   // schedules, slots and backfills
   "schedule.about":
-    "Una programación inicia ejecuciones por sí sola: una expresión cron, una zona horaria y qué ejecutar. Cada momento en que toca, un turno, da lugar a una ejecución, también mientras no hay ningún servidor en marcha.",
+    "Una programación inicia ejecuciones por sí sola: una expresión cron, una zona horaria y qué ejecutar. Cada momento en que toca, un turno, da lugar a una ejecución, también mientras no hay ningún servidor en marcha si la base de datos tiene pg_cron.",
   "schedule.empty":
     "Aún no hay programaciones. Cree una aquí, o con `etl schedule set` en una terminal.",
   "schedule.new": "Nueva programación",
@@ -751,6 +752,8 @@ export const es = {
   "schedule.slots_title": "Turnos de {name}",
   "schedule.ahead": "Próximos",
   "schedule.past": "Pasados",
+  "schedule.configuration": "Configuración guardada",
+  "schedule.own_values": "valores propios, en JSON",
   "schedule.none_ahead":
     "No hay ninguno guardado: la programación está en pausa, o ningún servidor los ha calculado aún.",
   "schedule.none_past": "Todavía no le ha tocado.",

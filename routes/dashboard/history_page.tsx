@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { RUN_STATES } from "../../vocabulary/words.ts";
-import { Icon, StateBadge, Time } from "../../islands/ui/elements.tsx";
+import { Icon, Prose, StateBadge, Time } from "../../islands/ui/elements.tsx";
 import { useContext } from "preact/hooks";
 import { useLocale, ViewerContext } from "../../islands/lib/context.tsx";
 import {
@@ -149,7 +149,9 @@ function Empty({ isFiltered }: { isFiltered: boolean }) {
   return (
     <div class="empty large">
       <h2>{t(isFiltered ? "history.nothing_found" : "overview.welcome")}</h2>
-      <p>{t(isFiltered ? "history.loosen" : "overview.first_steps")}</p>
+      <p>
+        <Prose text={t(isFiltered ? "history.loosen" : "overview.first_steps")} />
+      </p>
       <a class="button" href={isFiltered ? "/etl/runs" : "/etl/new"}>
         {t(isFiltered ? "history.clear" : "nav.new")}
       </a>

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { ScheduleList, type ScheduleView } from "../../islands/schedules.tsx";
 import { cronWords } from "../../pipeline/schedules/cron.ts";
+import { CONFIGURATIONS, listNamed } from "../../store/named.ts";
 import { listSchedules } from "../../store/schedules.ts";
 import { runConfOf } from "./form_page.tsx";
 import { type DashboardDeps, Island, type Page } from "./page.tsx";
@@ -18,13 +19,14 @@ export const schedulesPage: Page = {
   data: { "/data/schedules": schedulesData },
   async load(c, deps) {
     const from = c.req.query("from") ?? null;
-    const [items, draft] = await Promise.all([
+    const [items, draft, saved] = await Promise.all([
       scheduleViews(c, deps),
       from === null ? null : runConfOf(deps, from),
+      listNamed(deps.sql, CONFIGURATIONS),
     ]);
-    return {
-      main: <Island name="schedules" component={ScheduleList} props={{ items, draft }} />,
-    };
+    const configurations = saved.map(({ name }) => String(name));
+    const props = { items, draft, configurations };
+    return { main: <Island name="schedules" component={ScheduleList} props={props} /> };
   },
 };
 

@@ -16,6 +16,10 @@ Deno.test({
   sanitizeResources: false,
   async fn(t) {
     await using site = await Site.open(t);
+    await site.api("/api/configurations/small", {
+      method: "PUT",
+      body: JSON.stringify({ conf: { batch_size: 20 } }),
+    });
     await site.visit("/etl/schedules", { expected: /400|422/ }, async (page) => {
       await page.getByRole("button", { name: "New schedule" }).click();
       assert.equal(await dialog(page).getByLabel("Time zone").inputValue(), "Europe/Madrid");
@@ -28,11 +32,16 @@ Deno.test({
       await assertAccessible(page, "schedule editor");
       await dialog(page).getByRole("button", { name: "Save" }).click();
       await dialog(page).locator(".field-error").getByText("batch_size").waitFor();
-      await fill(page, { "What to run": '{"batch_size": 20}' });
+      // what is saved by name needs no JSON
+      await dialog(page).getByLabel("Saved configuration").selectOption("small");
+      assert.equal(await dialog(page).getByLabel("What to run").count(), 0);
       await dialog(page).getByRole("button", { name: "Save" }).click();
       await page.getByText("nightly is saved.").waitFor();
+      const { conf } = await site.api<{ conf: unknown }>("/api/schedules/nightly");
+      assert.deepEqual(conf, { configuration: "small" });
 
       await page.getByRole("button", { name: "Change nightly" }).click();
+      assert.equal(await dialog(page).getByLabel("Saved configuration").inputValue(), "small");
       await fill(page, { "Cron expression": "@daily", Description: "Each night" });
       await dialog(page).getByRole("button", { name: "Save" }).click();
       await page.locator("tbody").getByText("Each night").waitFor();
