@@ -184,9 +184,13 @@ export function cycles(texts: ReadonlyMap<string, string>): string[][] {
   return found.sort(([a], [b]) => a! < b! ? -1 : 1);
 }
 
-async function* modules(dir: string): AsyncGenerator<string> {
+/** `deno task pack` leaves a copy of the program in dist/. */
+const NOT_OURS = ["node_modules", "data", "dist"];
+
+/** Paths of the modules below a directory that are to be checked. */
+export async function* modules(dir: string): AsyncGenerator<string> {
   for await (const entry of Deno.readDir(dir)) {
-    if (entry.name.startsWith(".") || entry.name === "node_modules" || entry.name === "data") {
+    if (entry.name.startsWith(".") || NOT_OURS.includes(entry.name)) {
       continue;
     }
     const path = join(dir, entry.name);

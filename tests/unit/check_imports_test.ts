@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cycles, importsOf, violations } from "../../scripts/check_imports.ts";
+import { cycles, importsOf, modules, violations } from "../../scripts/check_imports.ts";
 
 Deno.test("violations() lets routes import the pipeline and not the other way round", () => {
   assert.deepEqual(violations("routes/runs.ts", `import { run } from "../pipeline/run.ts";`), []);
@@ -115,4 +115,16 @@ Deno.test("violations() finds SQL outside of store/, sql/ and the source that sp
   }
   const words = "/** `sql` is passed in. */ set('copy it there'); x`with more`;";
   assert.deepEqual(violations("routes/runs.ts", words), []);
+});
+
+Deno.test("what deno task pack leaves in dist is not checked", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${dir}/dist/package`, { recursive: true });
+    await Deno.writeTextFile(`${dir}/dist/package/main.ts`, "");
+    await Deno.writeTextFile(`${dir}/main.ts`, "");
+    assert.deepEqual(await Array.fromAsync(modules(dir)), [`${dir}/main.ts`]);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
