@@ -1,6 +1,6 @@
 /**
- * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: runs `deno test` suite by suite, two
- * suites side by side, each with a PostgreSQL that its tests share. It lists the files that
+ * `deno task test [--full | --quick] [--suite TITLE] [paths…]`: runs `deno test` for a few files at a time,
+ * several times side by side, each with a PostgreSQL of its own. It lists the files that
  * took longest and what skipped tests need, and ends with one line that sums them up, after the output of
  * each failure. `--quick` runs what needs no database. `--full` adds what needs more
  * than Deno and npm packages (Debian's PostgreSQL 15, Python), all faults, and whatever tests leave
@@ -8,6 +8,7 @@
  * passes then hangs on what ran beside it, and is listed as unstable, with its output.
  */
 import { join, relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import type { Cluster } from "./postgres/cluster.ts";
 import { onEndingSignal } from "./launch.ts";
@@ -31,9 +32,9 @@ interface Suite {
   kind?: ClusterKind;
   /** What the program logs in as, see tests/helpers/server_role.ts; default: the superuser. */
   role?: "minimal";
-  /** How many of its files may run side by side; default as many as the track has. */
-  parallel?: number;
-  /** Whether its tests wait more than they compute, so that they run beside both tracks; default false. */
+  /** Whether no two of its files may run side by side; default false. */
+  inTurn?: boolean;
+  /** Whether its tests wait more than they compute, so that they run beside the tracks; default false. */
   waits?: boolean;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
@@ -41,20 +42,23 @@ interface Suite {
   except?: RegExp;
 }
 
-/** One track of suites begins with the first, another with the last; what runs alone comes after all others. */
+/** What tracks take parts of, in this order: the longest first; what runs alone comes after all others. */
 interface Plan {
   suites: Suite[];
   alone: Suite[];
 }
 
 /**
- * Files that run side by side in each track: three in all keep two cores busy. What waits has a third track,
- * so that it holds up neither; it helps them afterwards.
+ * Parts that run side by side: three keep two cores busy. What waits has a track besides,
+ * so that it holds up none; it helps them afterwards.
  */
-const TRACKS = [2, 1] as const;
+const TRACKS = 3;
 
-/** A suite of more files is run in parts, so that the tracks end at about the same time. */
-const MOST_FILES = 30;
+/**
+ * Files that share a process: each alone would load the program anew, and start workers of its own, which is a second of
+ * a core. Fewer end at about the same time on all tracks.
+ */
+const FILES_OF_A_PROCESS = 8;
 
 const PROJECT_DIR = resolve(import.meta.dirname ?? ".", "..");
 
@@ -77,13 +81,13 @@ const pathsOf = (...files: string[][]) =>
 
 const INTEGRATION = {
   title: "unit and integration",
-  paths: ["unit", "integration", "launch"],
+  paths: ["integration", "launch", "unit"],
   except: pathsOf(FOR_THE_CLOCK),
 };
 
-const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, parallel: 1, waits: true };
+const WAITING: Suite = { title: "what waits", paths: FOR_THE_CLOCK, waits: true };
 
-const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, parallel: 1 };
+const BROWSER: Suite = { title: "browser", paths: ["browser"], except: /weight/, inTurn: true };
 
 /** What measures, or counts processes: nothing runs beside it. */
 const ALONE: Suite[] = [
@@ -99,10 +103,10 @@ const SOME_FAULTS = named(
 
 const PLAN: Plan = {
   suites: [
-    INTEGRATION,
     BROWSER,
+    INTEGRATION,
     WAITING,
-    { title: "some faults", paths: SOME_FAULTS, parallel: 1, waits: true },
+    { title: "some faults", paths: SOME_FAULTS, waits: true },
   ],
   alone: ALONE,
 };
@@ -140,24 +144,20 @@ const long = (suites: Suite[]): Suite[] => suites.map((suite) => ({ ...suite, lo
 
 const FULL_PLAN: Plan = {
   suites: [
-    {
-      ...INTEGRATION,
-      except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES),
-      long: true,
-    },
+    ...long([
+      // needs Python, and installs what it compares with from PyPI
+      { title: "conformance", paths: ["conformance"], inTurn: true },
+      BROWSER,
+      { ...INTEGRATION, except: pathsOf(FOR_THE_CLOCK, ON_OLDEST_POSTGRES) },
+      { title: "faults", paths: ["faults"], waits: true },
+      WAITING,
+    ]),
     { title: "a role that owns nothing", paths: MAIN_JOB, role: "minimal", kind: "debian15" },
     {
       title: "PostgreSQL 15",
       paths: [...named("integration", ...ON_EACH_POSTGRES), ...ON_OLDEST_POSTGRES],
       kind: "debian15",
     },
-    ...long([
-      BROWSER,
-      // needs Python, and installs what it compares with from PyPI
-      { title: "conformance", paths: ["conformance"], parallel: 1 },
-      WAITING,
-      { title: "faults", paths: ["faults"], parallel: 1, waits: true },
-    ]),
   ],
   alone: long(ALONE),
 };
@@ -179,7 +179,7 @@ const running = new Set<Deno.ChildProcess>();
 
 const times = new FileTimes();
 
-/** How long each suite took. */
+/** How long each part took. */
 const took: string[] = [];
 
 async function main(): Promise<number> {
@@ -211,12 +211,13 @@ async function main(): Promise<number> {
     for (const child of running) void killTree(child.pid);
   });
   const again: Again[] = [];
-  const follow = async (next: () => Part | undefined, parallel: number) => {
+  const follow = async (next: () => Part | undefined) => {
+    await using cluster = new TrackCluster();
     for (let part = next(); part !== undefined && !interrupted.by; part = next()) {
-      const { title, suite, files } = part;
+      const { title, suite } = part;
       console.log(`\n# ${title}`);
       const began = performance.now();
-      const { counts, failures } = await runSuite(suite, files, { deadline, parallel });
+      const { counts, failures } = await runPart(part, { deadline, cluster });
       const seconds = Math.round((performance.now() - began) / 1_000);
       took.push(`${String(seconds).padStart(5)} s  ${title}`);
       for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
@@ -229,14 +230,12 @@ async function main(): Promise<number> {
     all,
     ({ suite }) => suite.waits ? "waiting" : "working",
   );
-  const [wide, narrow] = TRACKS;
   await Promise.all([
-    follow(() => working.shift(), wide),
-    follow(() => working.pop(), narrow),
-    follow(() => waiting.shift() ?? working.pop(), 1),
+    ...Array.from({ length: TRACKS }, () => follow(() => working.shift())),
+    follow(() => waiting.shift() ?? working.shift()),
   ]);
   const alone = await partsOf(plan.alone.filter(chosen));
-  await follow(() => alone.shift(), 1);
+  await follow(() => alone.shift());
   for (const each of again) {
     if (interrupted.by) break;
     const recovered = values.full ? await runAgain(each, deadline) : notAgain(each);
@@ -260,7 +259,7 @@ async function main(): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-/** Files of a suite that run in one go. */
+/** Files of a suite that run in one process. */
 interface Part {
   title: string;
   suite: Suite;
@@ -270,11 +269,15 @@ interface Part {
 async function partsOf(suites: Suite[]): Promise<Part[]> {
   const parts = await Promise.all(suites.map(async (suite) => {
     const files = await testFiles(suite);
-    const count = Math.ceil(files.length / MOST_FILES);
+    const count = suite.inTurn ? 1 : Math.ceil(files.length / FILES_OF_A_PROCESS);
     return Array.from({ length: count }, (_, i) => ({
       title: count === 1 ? suite.title : `${suite.title}, part ${i + 1} of ${count}`,
       suite,
-      files: files.filter((_, n) => n % count === i),
+      // neighbours in the list: those that need no database come last, together
+      files: files.slice(
+        Math.round(i * files.length / count),
+        Math.round((i + 1) * files.length / count),
+      ),
     }));
   }));
   return parts.flat();
@@ -286,7 +289,10 @@ async function testFiles({ paths, except }: Suite): Promise<string[]> {
     const stat = await Deno.stat(path);
     if (stat.isFile) found.push(path);
     if (!stat.isDirectory) return;
-    for await (const { name, isDirectory } of Deno.readDir(path)) {
+    const entries = (await Array.fromAsync(Deno.readDir(path))).sort((a, b) =>
+      a.name < b.name ? -1 : 1
+    );
+    for (const { name, isDirectory } of entries) {
       if (isDirectory || /_test\.tsx?$/.test(name)) await visit(join(path, name));
     }
   };
@@ -294,7 +300,7 @@ async function testFiles({ paths, except }: Suite): Promise<string[]> {
     const below = path.startsWith("tests/") || path.startsWith("/") ? path : join("tests", path);
     await visit(resolve(PROJECT_DIR, below));
   }
-  return found.filter((path) => !except?.test(path)).sort();
+  return found.filter((path) => !except?.test(path));
 }
 
 /** A suite with failures. */
@@ -313,11 +319,17 @@ function notAgain({ suite, failures }: Again): 0 {
 /** Runs the files of failed tests once more, with nothing beside them; answers how many tests pass then. */
 async function runAgain(first: Again, deadline: number): Promise<number> {
   const { suite, failures, failed } = first;
-  const suspects = [...new Set(failures.failed.map(({ file }) => resolve(PROJECT_DIR, file)))];
+  const suspects = [...new Set(failures.failed.map(({ file }) => resolve(PROJECT_DIR, file)))]
+    // not a process of several files that did not load, or ended at once
+    .filter((path) => path.startsWith(join(PROJECT_DIR, "tests")));
   // more than a handful is no coincidence
   if (suspects.length === 0 || suspects.length > 5) return notAgain(first);
   console.log(`\n# ${suite.title}: the files of failed tests once more, alone`);
-  const second = await runSuite(suite, suspects, { deadline, parallel: 1 });
+  await using cluster = new TrackCluster();
+  const second = await runPart({ title: suite.title, suite, files: suspects }, {
+    deadline,
+    cluster,
+  });
   const testOf = ({ name, file }: FailedTest) => `${file} ${name}`;
   const still = new Set(second.failures.failed.map(testOf));
   const unstable = second.counts.failed > 0 && still.size === 0
@@ -340,23 +352,42 @@ interface Outcome {
   failures: FailureReader;
 }
 
-async function runSuite(
-  suite: Suite,
-  files: string[],
-  options: { deadline: number; parallel: number },
+/** The PostgreSQL of a track, which stays as long as the next part needs the same. */
+class TrackCluster implements AsyncDisposable {
+  #cluster: Cluster | undefined;
+  #dir: string | undefined;
+  #for: string | undefined;
+
+  /** Its connection string, for tests of this suite. */
+  async dsn({ kind, role }: Suite): Promise<string> {
+    const what = `${kind} ${role}`;
+    if (this.#cluster === undefined || this.#for !== what) {
+      await this[Symbol.asyncDispose]();
+      this.#dir = testClusterDir(`run-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
+      this.#cluster = await startTestCluster(this.#dir, kind ? { kind } : {});
+      this.#for = what;
+    }
+    return this.#cluster.dsn;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cluster?.stop();
+    this.#cluster = undefined;
+    if (this.#dir !== undefined) await Deno.remove(this.#dir, { recursive: true }).catch(() => {});
+  }
+}
+
+async function runPart(
+  { title, suite, files }: Part,
+  { deadline, cluster }: { deadline: number; cluster: TrackCluster },
 ): Promise<Outcome> {
-  const dir = testClusterDir(`run-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`);
-  let cluster: Cluster | undefined;
   try {
     const needsDatabase = files.some((file) => !file.startsWith(join(PROJECT_DIR, "tests/unit/")));
-    if (needsDatabase) {
-      cluster = await startTestCluster(dir, suite.kind ? { kind: suite.kind } : {});
-    }
     return await denoTest(files, {
-      ...options,
-      parallel: Math.min(options.parallel, suite.parallel ?? Infinity),
+      deadline,
+      title,
       env: {
-        ...(cluster ? { ETL_TEST_DSN: cluster.dsn } : {}),
+        ...(needsDatabase ? { ETL_TEST_DSN: await cluster.dsn(suite) } : {}),
         ...(suite.kind ? { ETL_TEST_PG: suite.kind } : {}),
         ...(suite.role ? { ETL_TEST_ROLE: suite.role } : {}),
         ...(suite.long ? { ETL_TEST_LONG: "1" } : {}),
@@ -365,16 +396,42 @@ async function runSuite(
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     return { counts: { passed: 0, failed: 1, skipped: 0 }, failures: new FailureReader() };
-  } finally {
-    await cluster?.stop();
-    await Deno.remove(dir, { recursive: true }).catch(() => {});
   }
 }
 
+/** A module with the tests of all files, each of which is a failed test if it does not load. */
+const moduleOf = (files: string[]) =>
+  `for (const file of ${JSON.stringify(files.map((file) => pathToFileURL(file).href))}) {
+  try {
+    await import(file);
+  } catch (error) {
+    Deno.test(\`\${file} loads\`, () => {
+      throw error;
+    });
+  }
+}
+`;
+
 async function denoTest(
   files: string[],
-  options: { deadline: number; parallel: number; env: Record<string, string> },
+  options: { deadline: number; title: string; env: Record<string, string> },
 ): Promise<Outcome> {
+  const dir = await Deno.makeTempDir({ prefix: "etl-tests-" });
+  try {
+    return await denoTestIn(dir, files, options);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function denoTestIn(
+  dir: string,
+  files: string[],
+  options: { deadline: number; title: string; env: Record<string, string> },
+): Promise<Outcome> {
+  const report = join(dir, "report.xml");
+  const several = join(dir, "several_test.ts");
+  await Deno.writeTextFile(several, moduleOf(files));
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       "test",
@@ -384,12 +441,11 @@ async function denoTest(
       "--frozen",
       "--sanitize-ops",
       "--sanitize-resources",
-      // also where one file follows the other: each line has its file then
-      ...(files.length > 1 ? ["--parallel"] : []),
-      ...files.map((file) => relative(PROJECT_DIR, file)),
+      `--junit-path=${report}`,
+      files.length > 1 ? several : relative(PROJECT_DIR, files[0]!),
     ],
     cwd: PROJECT_DIR,
-    env: { DENO_JOBS: String(options.parallel), ...options.env },
+    env: options.env,
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -404,12 +460,11 @@ async function denoTest(
   const failures = new FailureReader();
   const read = async (stream: ReadableStream<Uint8Array>, print: (line: string) => void) => {
     for await (const line of lines(stream)) {
-      print(line);
+      print(line === "" ? "" : `${options.title}: ${line}`);
       const [, remedy] = /^skipped: (.+)/.exec(line) ?? [];
       if (remedy !== undefined) missing.add(remedy);
       counts = parseSummary(line) ?? counts;
       failures.take(line);
-      times.take(line);
     }
   };
   const [status] = await Promise.all([
@@ -419,6 +474,7 @@ async function denoTest(
   ]);
   clearTimeout(timer);
   running.delete(child);
+  times.take(await Deno.readTextFile(report).catch(() => ""));
   if (late) console.error("stopped: the time of this test run is over");
   counts ??= { passed: 0, failed: 0, skipped: 0 };
   // A module that does not load, or an end before the summary, is a failure that no line counts.

@@ -50,22 +50,19 @@ export class FailureReader {
   }
 }
 
-const TOOK = /^(?:\.\/)?(tests\/\S+) => (.+?) \.\.\. (?:ok|FAILED) \((.+)\)$/;
-const UNITS: Record<string, number> = { m: 60, s: 1, ms: 1e-3, µs: 1e-6, ns: 1e-9 };
+const TESTCASE = /<testcase name="([^"]*)" classname="\.\/(tests\/[^"]+)" time="([\d.]+)"/g;
 
-/** How long the files of `deno test --parallel` took, each the sum of its tests. */
+/** How long test files took, each the sum of its tests. */
 export class FileTimes {
   readonly #seconds = new Map<string, number>();
 
-  take(line: string): void {
-    const [, file, name, time] = TOOK.exec(line.replaceAll(COLOURS, "").trimEnd()) ?? [];
-    // a step is in the time of its test
-    if (file === undefined || name!.includes(" ... ")) return;
-    let seconds = this.#seconds.get(file) ?? 0;
-    for (const [, figure, unit] of time!.matchAll(/([\d.]+)(m?s|µs|ns|m)/g)) {
-      seconds += Number(figure) * UNITS[unit!]!;
+  /** Adds a report of `deno test --junit-path`. */
+  take(report: string): void {
+    for (const [, name, file, time] of report.matchAll(TESTCASE)) {
+      // a step is in the time of its test
+      if (name!.includes(" &gt; ")) continue;
+      this.#seconds.set(file!, (this.#seconds.get(file!) ?? 0) + Number(time));
     }
-    this.#seconds.set(file, seconds);
   }
 
   /** The `count` files that took longest, as lines; those of a second or more. */

@@ -43,19 +43,16 @@ Deno.test("FailureReader finds the failed tests with their files, and what was s
   assert.ok(reader.errors.includes("error: AssertionError: 1 !== 0"));
 });
 
-Deno.test("FileTimes sums the tests of a file, their steps once, whatever the unit", () => {
+Deno.test("FileTimes sums the tests of a file, their steps once, whichever report they are in", () => {
   const times = new FileTimes();
-  for (
-    const line of [
-      "./tests/unit/a_test.ts => one ... ok (1m2s)",
-      "./tests/unit/a_test.ts => two ... its step ... ok (30s)",
-      "./tests/unit/a_test.ts => two ... \x1b[31mFAILED\x1b[0m (900ms)",
-      "./tests/unit/b_test.ts => three ... ok (999ms)",
-      "./tests/unit/c_test.ts => four ... ok (2s)",
-      "./tests/unit/d_test.ts => five ... ok (3s)",
-      "./tests/unit/e_test.ts => six ... ignored (0ms)",
-    ]
-  ) times.take(line);
+  const testcase = (file: string, name: string, time: string) =>
+    `        <testcase name="${name}" classname="./tests/unit/${file}_test.ts" time="${time}" line="1" col="6">
+        </testcase>\n`;
+  times.take(testcase("a", "one", "62.000") + testcase("b", "three", "0.999"));
+  times.take(
+    testcase("a", "two &gt; its step", "30.000") + testcase("a", "two", "0.900") +
+      testcase("c", "four", "2.000") + testcase("d", "five", "3.000"),
+  );
   assert.deepEqual(times.slowest(2), [
     "   63 s  tests/unit/a_test.ts",
     "    3 s  tests/unit/d_test.ts",
