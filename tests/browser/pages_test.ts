@@ -40,9 +40,14 @@ Deno.test({
     };
     const untranslated: string[] = [];
     const sentences = englishSentences();
-    for (const [name, path] of Object.entries(pages)) {
-      const expected = name === "not_found" ? /404/ : undefined;
-      await site.visit(path, expected ? { expected } : {}, async (page) => {
+    const names = Object.fromEntries(Object.entries(pages).map(([name, path]) => [path, name]));
+    const found = Object.values(pages).filter((path) => path !== pages.not_found);
+    // the last alone may say that something is missing
+    for (
+      const [paths, expected] of [[found, {}], [[pages.not_found!], { expected: /404/ }]] as const
+    ) {
+      await site.tour([...paths], expected, async (path, page) => {
+        const name = names[path]!;
         for (const colorScheme of ["light", "dark"] as const) {
           await page.emulateMedia({ colorScheme });
           for (const width of WIDTHS) {
@@ -62,8 +67,8 @@ Deno.test({
         await page.setViewportSize({ width: 1280, height: 900 });
         assert.ok(await walkByTab(page, name) > 10, `${name} has few stops of the tab key`);
       });
-      const spanish = { locale: "es-ES", ...(expected ? { expected } : {}) };
-      await site.visit(path, spanish, async (page) => {
+      await site.tour([...paths], { locale: "es-ES", ...expected }, async (path, page) => {
+        const name = names[path]!;
         assert.equal(await page.getAttribute("html", "lang"), "es");
         await screenshot(page, `${name}_1280_spanish`);
         // no sentence of a catalogue is English, whoever says it: page, server, schema or alert; a log is as it was written
@@ -174,13 +179,11 @@ Deno.test({
       "/etl/alerts": /Nothing to report/,
       "/etl/reports": /No report yet/,
     };
-    for (const [path, text] of Object.entries(texts)) {
-      await site.visit(path, {}, async (page) => {
-        assert.match(await page.locator("main").innerText(), text);
-        await assertAccessible(page, `${path}, empty`);
-        await screenshot(page, `empty_${path.slice(1).replaceAll("/", "_")}`);
-      });
-    }
+    await site.tour(Object.keys(texts), {}, async (path, page) => {
+      assert.match(await page.locator("main").innerText(), texts[path]!);
+      await assertAccessible(page, `${path}, empty`);
+      await screenshot(page, `empty_${path.slice(1).replaceAll("/", "_")}`);
+    });
   },
 });
 

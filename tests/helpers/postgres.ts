@@ -30,6 +30,9 @@ const SETUP_SQL = new URL("../../sql/etl_setup.sql", import.meta.url);
 
 let lazyCluster: Promise<string> | undefined;
 
+/** Templates that are there, by the cluster and the set-up that they are of. */
+const templates = new Map<string, Promise<string>>();
+
 /**
  * A fresh database, dropped (with whoever is still connected) at the end of the scope:
  *
@@ -137,7 +140,12 @@ async function ensureTemplate(server: string): Promise<string> {
     if (error instanceof Deno.errors.NotFound) return "template0";
     throw error;
   }
-  return await makeTemplate(server, sql);
+  const key = `${server} ${serverRole()} ${sql}`;
+  const template = templates.get(key) ?? makeTemplate(server, sql);
+  templates.set(key, template);
+  // who asks next tries again
+  template.catch(() => templates.delete(key));
+  return await template;
 }
 
 /** Makes the template database of a set-up, with grants where ETL_TEST_ROLE asks for them; answers its name. */

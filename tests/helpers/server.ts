@@ -5,7 +5,10 @@ import { asServer } from "./server_role.ts";
 export interface TestServerOptions {
   /** Database of the server, e.g. of `testDatabase(t)`. */
   dsn: string;
-  /** More environment, e.g. `{ ETL_DATA_DIR: dir }`; default of ETL_DATA_DIR: tests/fixtures. */
+  /**
+   * More environment, e.g. `{ ETL_DATA_DIR: dir }`; default of ETL_DATA_DIR: tests/fixtures, of ETL_WORKERS: 1, as each takes a
+   * quarter of a second of a core to start.
+   */
   env?: Record<string, string>;
   role?: "all" | "api" | "worker";
   /** Module to run; default main.ts. */
@@ -52,6 +55,7 @@ export async function startServer(options: TestServerOptions): Promise<TestServe
       ETL_PORT: "0",
       ETL_DATA_DIR: join(PROJECT_DIR, "tests", "fixtures"),
       ETL_SPOOL_DIR: spool,
+      ETL_WORKERS: "1",
       ...(options.role ? { ETL_ROLE: options.role } : {}),
       ...options.env,
     },
