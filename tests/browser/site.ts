@@ -41,7 +41,7 @@ export interface VisitOptions extends BrowserContextOptions {
 
 let launched: Promise<Browser> | undefined;
 
-/** One browser serves all tests of a file: each visit has a profile of its own. */
+/** One browser serves all tests of a process: each visit has a profile of its own. */
 function launch(): Promise<Browser> {
   return chromium.launch({
     executablePath: CHROMIUM!,
@@ -56,7 +56,7 @@ function launch(): Promise<Browser> {
   });
 }
 
-/** Ends the browser; tests do it by themselves when the last of their file is over. */
+/** Ends the browser; tests do it by themselves when the last of their process is over. */
 export async function closeBrowser(): Promise<void> {
   await (await launched)?.close();
   launched = undefined;

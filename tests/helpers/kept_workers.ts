@@ -15,7 +15,7 @@ const kept: { thread: WorkerThread; rights: string }[] = [];
 const leaving = new Set<Promise<void>>();
 
 /**
- * A worker for an engine, with these rights and no others: one that an earlier test of the file has given back, as a
+ * A worker for an engine, with these rights and no others: one that an earlier test of the process has given back, as a
  * new one takes half a second of a core to load the program. Whoever ends it gives it back; one that still
  * has a task, or has died, is ended.
  */
