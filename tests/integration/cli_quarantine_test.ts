@@ -119,7 +119,7 @@ Deno.test("etl quarantine, replay and logs with a server: what it keeps, and --w
 
 Deno.test("etl quarantine --all exports every record with file, line and field; etl logs --follow goes on to the run's end", async (t) => {
   await using db = await testDatabase(t);
-  await using server = await startServer({ dsn: db.dsn });
+  await using server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "2" } });
   const etl = (...args: string[]) => runCli(args, { env: { ETL_SERVER: server.address } });
   const records = Array.from(
     { length: 2500 },
