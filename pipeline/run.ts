@@ -204,7 +204,11 @@ class RunExecution {
     this.#deps = deps;
     this.#leaves = run.attempt > 1;
     this.#log = deps.log.with({ run_id: run.run_id, attempt: run.attempt });
+    const taken = performance.now();
+    const startedMs = run.attempt_started_at!.getTime();
     this.#tracker = new StageTracker(run.attempt, {
+      // by the database's clock, as all other times of a run; servers may have others
+      now: () => new Date(startedMs + performance.now() - taken),
       onBegin: (stage) => {
         deps.observer?.stageStarted?.(run, stage);
         this.#limit(stage);

@@ -21,6 +21,7 @@ export function stageOf(error: unknown): Stage | null {
  * of the time that was spent in it.
  */
 export interface StageTrackerOptions {
+  /** Default: by this machine's clock. */
   now?: () => Date;
   /** Told when a stage begins for the first time. */
   onBegin?: (stage: Stage) => void;

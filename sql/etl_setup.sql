@@ -5186,7 +5186,8 @@ begin
 end $$;
 
 -- Adds lines to the logs of runs and keeps the last ones of each (log_lines of etl.reaction_settings).
--- lines: [{run_id, logged_at, level, message, fields}], in their order.
+-- lines: [{run_id, logged_at, sent_at, level, message, fields}], in their order. Both times are by the clock of whoever
+-- sends them; they are stored by the database's, as a run has lines of several servers.
 create or replace function etl.append_logs(lines jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -5200,7 +5201,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('etl logs ' || run, 0));
     insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
     select run, coalesce((select max(k.line_no) from etl.run_logs as k where k.run_id = run), 0)
-      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz, l.line ->> 'level', l.line ->> 'message',
+      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz
+        + coalesce(clock_timestamp() - (l.line ->> 'sent_at')::timestamptz, '0'), l.line ->> 'level', l.line ->> 'message',
       coalesce(l.line -> 'fields', '{}')
     from jsonb_array_elements(lines) with ordinality as l (line, no)
     where l.line ->> 'run_id' = run::text;
@@ -8439,7 +8441,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('9ae02e1e2e86071c23c38dc18df6c3e249c24d49c144a6051a7367b19dedd6fa')
+insert into etl.setups (checksum) values ('6b6ec2be62be81cc9a402dead1fbb0bf4ed9fd5075432ffd354fa35d8dfab54d')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8447,4 +8449,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"9ae02e1e2e86071c23c38dc18df6c3e249c24d49c144a6051a7367b19dedd6fa","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"6b6ec2be62be81cc9a402dead1fbb0bf4ed9fd5075432ffd354fa35d8dfab54d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -239,9 +239,11 @@ export interface RunLogLine {
   fields: Record<string, unknown>;
 }
 
-/** Adds lines to the logs of runs and drops those beyond each run's tail. */
-export async function appendLogs(sql: Sql, lines: unknown[]): Promise<void> {
-  await sql`select etl.append_logs(${storableJson(lines)}::text::jsonb)`;
+/** Adds lines to the logs of runs, by the database's clock, and drops those beyond each run's tail. */
+export async function appendLogs(sql: Sql, lines: object[]): Promise<void> {
+  const sent_at = new Date().toISOString();
+  const sent = lines.map((line) => ({ ...line, sent_at }));
+  await sql`select etl.append_logs(${storableJson(sent)}::text::jsonb)`;
 }
 
 /** Lines of a run's log in order, a page. */

@@ -33,6 +33,8 @@ export interface RunRow {
   pin: Record<string, never> | null;
   requested_at: Date;
   admitted_at: Date | null;
+  /** By the database's clock, as all times of a run. */
+  attempt_started_at: Date | null;
   started_at: Date | null;
   ended_at: Date | null;
   cancel_requested_at: Date | null;

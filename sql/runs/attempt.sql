@@ -97,7 +97,8 @@ begin
 end $$;
 
 -- Adds lines to the logs of runs and keeps the last ones of each (log_lines of etl.reaction_settings).
--- lines: [{run_id, logged_at, level, message, fields}], in their order.
+-- lines: [{run_id, logged_at, sent_at, level, message, fields}], in their order. Both times are by the clock of whoever
+-- sends them; they are stored by the database's, as a run has lines of several servers.
 create or replace function etl.append_logs(lines jsonb) returns void
 language plpgsql set search_path = pg_catalog, etl, pg_temp as $$
 declare
@@ -111,7 +112,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('etl logs ' || run, 0));
     insert into etl.run_logs (run_id, line_no, logged_at, level, message, fields)
     select run, coalesce((select max(k.line_no) from etl.run_logs as k where k.run_id = run), 0)
-      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz, l.line ->> 'level', l.line ->> 'message',
+      + row_number() over (order by l.no), (l.line ->> 'logged_at')::timestamptz
+        + coalesce(clock_timestamp() - (l.line ->> 'sent_at')::timestamptz, '0'), l.line ->> 'level', l.line ->> 'message',
       coalesce(l.line -> 'fields', '{}')
     from jsonb_array_elements(lines) with ordinality as l (line, no)
     where l.line ->> 'run_id' = run::text;

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { retryRun } from "../../store/runs.ts";
+import { appendLogs } from "../../store/run_views.ts";
+import { wrongClock } from "../helpers/clock.ts";
 import { startEngine } from "../helpers/engine.ts";
 
 const states = (run: { stages: { stage: string; state: string }[] }) =>
@@ -76,4 +78,22 @@ Deno.test("stages: a chunk that needs more memory than a worker may hold fails i
   assert.match(run.error!.detail, /^Chunk 0: its worker holds \d+ MB/);
   const small = await engine.runToEnd({ batch_size: 10 });
   assert.equal(small.state, "succeeded", "one batch is looked at once");
+});
+
+Deno.test("stages and log lines of a server whose clock is wrong have the times of the database's", async (t) => {
+  await using engine = await startEngine(t);
+  for (const days of [1, -1]) {
+    using _ = wrongClock(days);
+    const { run_id } = await engine.load([{ id: 1 }]);
+    const line = { run_id, logged_at: new Date(), level: "info", message: "now", fields: {} };
+    await appendLogs(engine.sql, [line]);
+    const [row] = await engine.sql`
+      select count(*) filter (where s.started_at >= r.started_at and s.ended_at <= clock_timestamp())::int as stages,
+        (select abs(extract(epoch from clock_timestamp() - l.logged_at))::float from etl.run_logs as l
+          where l.run_id = r.run_id and l.message = 'now') as age
+      from etl.runs as r join etl.stages as s using (run_id) where r.run_id = ${run_id}
+      group by r.run_id`;
+    assert.equal(row!.stages, 7);
+    assert.ok(row!.age < 60, row!.age);
+  }
 });

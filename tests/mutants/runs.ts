@@ -3,6 +3,22 @@ import type { Mutant } from "./mutant.ts";
 /** Runs: states, attempts, admission, the parameters that they are asked for with. */
 export const RUNS: Mutant[] = [
   {
+    id: "runs/stage-clock",
+    file: "pipeline/run.ts",
+    find: "now: () => new Date(startedMs + performance.now() - taken),",
+    replace: "",
+    breaks: "times of stages are by the database's clock",
+    tests: ["integration/run_stages_test.ts: stages and log lines of a server whose clock"],
+  },
+  {
+    id: "runs/log-clock",
+    file: "sql/runs/attempt.sql",
+    find: "coalesce(clock_timestamp() - (l.line ->> 'sent_at')::timestamptz, '0')",
+    replace: "interval '0'",
+    breaks: "times of log lines are by the database's clock",
+    tests: ["integration/run_stages_test.ts: stages and log lines of a server whose clock"],
+  },
+  {
     id: "runs/side-by-side",
     file: "sql/runs/request.sql",
     find:
