@@ -403,7 +403,7 @@ export const ERROR_MESSAGES = {
     "{file}: no es {encoding} válido. Corrija source.encoding.",
   ],
   "format-unknown": [
-    "{file}: its name and content do not show its format. Set source.format to csv, tsv, ndjson, json, parquet or arrow.",
-    "{file}: ni su nombre ni su contenido muestran su formato. Ponga source.format a csv, tsv, ndjson, json, parquet o arrow.",
+    "{file}: its name and content do not show its format. Set source.format to csv, tsv, ndjson, json, parquet or arrow; of a folder, name the files that are data, such as *.csv.",
+    "{file}: ni su nombre ni su contenido muestran su formato. Ponga source.format a csv, tsv, ndjson, json, parquet o arrow; de una carpeta, nombre los archivos de datos, como *.csv.",
   ],
 } as const satisfies Record<string, readonly [english: string, spanish: string]>;

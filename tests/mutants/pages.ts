@@ -253,4 +253,20 @@ export const PAGES: Mutant[] = [
     breaks: "the rows of a wide dataset are cards on a phone",
     tests: ["browser/phone_test.ts: at 390 px"],
   },
+  {
+    id: "pages/failed-writers",
+    file: "store/dataset_page.ts",
+    find: "or n.inserted + n.updated + n.gone > 0),",
+    replace: "),",
+    breaks: "a dataset counts the rows that failed runs left in it",
+    tests: ["integration/dashboard_data_test.ts: a dataset counts the rows that a failed run"],
+  },
+  {
+    id: "pages/incident-cause",
+    file: "store/alerts.ts",
+    find: "s.last_at - interval '1 second' and",
+    replace: "s.last_at + interval '1 hour' and",
+    breaks: "an incident says what it is about, however many alerts came after",
+    tests: ["integration/alert_incidents_test.ts: an incident is acknowledged"],
+  },
 ];

@@ -125,4 +125,20 @@ export const WORDS: Mutant[] = [
     breaks: "a module's own words about a wrong field stay",
     tests: ["unit/expectations_payload_schema_test.ts: what zod says by itself is Spanish"],
   },
+  {
+    id: "words/in-number",
+    file: "vocabulary/messages.ts",
+    find: 'String(n) === "1" ? one : many',
+    replace: "String(n) === one ? one : many",
+    breaks: "one is said in the singular",
+    tests: ["unit/messages_test.ts: one is said in the singular"],
+  },
+  {
+    id: "words/known-detail",
+    file: "vocabulary/problems_es.ts",
+    find: "messageOf(details.detail)?.spanish;",
+    replace: "undefined as string | undefined;",
+    breaks: "why a source cannot be read is said in Spanish",
+    tests: ["unit/problems_es_test.ts: why a source cannot be read is Spanish"],
+  },
 ];

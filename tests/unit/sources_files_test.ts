@@ -1,3 +1,5 @@
+import { detectFormat } from "../../pipeline/sources/local/detect_format.ts";
+import { inSpanish } from "../../vocabulary/messages.ts";
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { Problem } from "../../vocabulary/problem.ts";
@@ -246,4 +248,19 @@ Deno.test("file source that names more than a file system can is told so", async
     const { type } = await problem(planSource(sourceConf(file(path)), folder.ctx));
     assert.equal(type, "source-unreadable");
   }
+});
+
+Deno.test("a file that is no data says how to leave it out of a folder, in either language", () => {
+  const head = new TextEncoder().encode("Read me first.");
+  assert.throws(
+    () => detectFormat(head, { name: "readme.txt", label: "readme.txt" }),
+    (error: Error) => {
+      assert.match(
+        error.message,
+        /Set source\.format .*; of a folder, name the files .*\*\.csv\.$/,
+      );
+      assert.match(inSpanish(error.message), /de una carpeta, nombre los archivos de datos/);
+      return true;
+    },
+  );
 });

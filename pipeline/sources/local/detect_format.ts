@@ -197,7 +197,7 @@ export function detectFormat(head: Uint8Array, hints: FormatHints): DataFormat {
   if (text.startsWith("{")) return "json";
   throw refuse(
     "its name and content do not show its format",
-    "Set source.format to csv, tsv, ndjson, json, parquet or arrow.",
+    "Set source.format to csv, tsv, ndjson, json, parquet or arrow; of a folder, name the files that are data, such as *.csv.",
   );
 }
 
