@@ -59,8 +59,13 @@ export function createApp(deps: AppDeps): OpenAPIHono {
         (result as { data?: unknown }).data;
       const errors = result.error.issues.slice(0, MAX_ERRORS).flatMap((issue) =>
         fieldErrors(issue as never, []).map((error) =>
-          issue.code === "unrecognized_keys" && result.target === "query"
-            ? { field: error.field, message: error.message, expected: "a parameter of /api/docs" }
+          issue.code === "unrecognized_keys"
+            ? {
+              ...(result.target === "query"
+                ? { field: error.field, message: error.message }
+                : error),
+              expected: "a name of /api/docs",
+            }
             : asGiven(error, given)
         )
       );

@@ -224,7 +224,7 @@ export const ERROR_MESSAGES = {
     "the records themselves, in source.records",
     "los propios registros, en source.records",
   ],
-  "api-parameter": ["a parameter of /api/docs", "un parámetro de /api/docs"],
+  "api-name": ["a name of /api/docs", "un nombre de /api/docs"],
   "suite-or-stored": [
     "a suite by name, or one stored for the table",
     "una suite por su nombre, o una guardada para la tabla",

@@ -257,6 +257,17 @@ Deno.test("a filter of a list that is not known is refused instead of left out",
     assert.match(problem.detail, /run_lable is not a known name/);
     assert.match(problem.errors![0]!.expected!, /api\/docs/);
   }
+  // and of a body, too
+  const body = await problemOf(
+    await engine.request("/api/schedules/s", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ cron: "@daily", conf: {}, paused: true }),
+    }),
+  );
+  assert.deepEqual(body.errors!.map(({ field, expected }) => [field, expected]), [
+    ["paused", "a name of /api/docs"],
+  ]);
 });
 
 Deno.test("below a prefix the type of a problem leads to its explanation, of an answer and of a run that failed", async (t) => {
