@@ -10,6 +10,7 @@ import {
   type ValidationResult,
 } from "../expectations/expectations.ts";
 import { Problem } from "../../vocabulary/problem.ts";
+import { jsonText } from "../numbers.ts";
 import type { Plain } from "../sources/source.ts";
 import { diskProblem } from "../spill/layout.ts";
 import type { TaskEnvironment } from "../workers/environment.ts";
@@ -30,7 +31,7 @@ const runSuites = new WeakMap<Plain, RunSuite>();
 function runSuite(json: Plain): RunSuite {
   const known = runSuites.get(json);
   if (known !== undefined) return known;
-  const text = JSON.stringify(json);
+  const text = jsonText(json);
   const made = compiledSuites.get(text) ?? compiled(json);
   // the last one used is the last to be forgotten
   compiledSuites.delete(text);
