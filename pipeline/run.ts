@@ -119,6 +119,8 @@ export interface RunDeps {
   onCancel(runId: string, cancel: () => void): () => void;
   /** Told what happens, for metrics and traces. */
   observer?: RunObserver;
+  /** Has runs admitted that wait for the end of another; default: the database wakes all servers for it. */
+  admit?: () => void;
 }
 
 /** Between two looks for another server, of a run that could be shared. */
@@ -941,6 +943,7 @@ class RunExecution {
       control: this.#control,
       validation: this.#validation,
       leaves: this.#leaves,
+      admit: this.#deps.admit,
       spoolDir: this.#deps.settings.spoolDir,
       outageMinutes: this.#deps.settings.outageMinutes ?? 30,
     };

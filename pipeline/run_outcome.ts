@@ -37,6 +37,8 @@ export interface Ending {
   leaves: boolean;
   spoolDir: string;
   outageMinutes?: number;
+  /** Has runs admitted that wait for the end of this one; default: the database wakes all servers for it. */
+  admit?: (() => void) | undefined;
 }
 
 /** What of the transient problems a run has no part in. */
@@ -75,7 +77,7 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
 export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise<Execution> {
   const { sql, run, log, tracker, control, validation } = ending;
   const { state, error = null, outage = false } = outcome;
-  const { outageMinutes = 30 } = ending;
+  const { outageMinutes = 30, admit } = ending;
   if (state === "replaced") {
     log.warn("another attempt has taken over");
     return "replaced";
@@ -95,8 +97,16 @@ export async function storeOutcome(outcome: RunOutcome, ending: Ending): Promise
   const { hasEnded, ...stored } = outcome;
   const ended = hasEnded ? await withRetry(RETRY, () => runRow(sql, run.run_id)) : await withRetry(
     RETRY,
-    () => finishRun(sql, run, { ...stored, state, validation, stages: tracker.snapshot() }),
+    () =>
+      finishRun(sql, run, {
+        ...stored,
+        state,
+        validation,
+        stages: tracker.snapshot(),
+        admits: admit !== undefined,
+      }),
   );
+  admit?.();
   // null: by an earlier try whose answer was lost, or another attempt has the run
   if (ended !== null) {
     log.info("run ended", {

@@ -60,7 +60,9 @@ export function workOnRuns(
     if (claimed === null) return null;
     const { run, more } = claimed;
     inHand.add(run.run_id);
-    const work = () => executeClaimed(run, deps).finally(() => inHand.delete(run.run_id));
+    const work = () =>
+      executeClaimed(run, { ...deps, admit: () => loop.wake("requests") })
+        .finally(() => inHand.delete(run.run_id));
     return { work, more };
   }, slots);
 }

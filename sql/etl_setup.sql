@@ -2000,39 +2000,32 @@ end $$;
 -- Where a conf, or the value of a parameter, holds a secret, and what kind. Records of an inline source are data, and
 -- names of columns are the user's own.
 create or replace function etl.secrets_of(value jsonb, path text[] default '{}') returns table (at text[], what text)
-language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  kind text := jsonb_typeof(value);
-  parent text := path[cardinality(path)];
-  member text;
-  item jsonb;
+language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 begin
-  if path = '{source,records}' or kind in ('null', 'number', 'boolean') then
-    return;
-  end if;
-  if kind = 'string' then
-    what := case when parent <> '' and value <> '""' and (
+  -- level by level: a call for each member would cost more than the looks at all texts
+  return query with recursive part (at, value) as (
+    select secrets_of.path, secrets_of.value where secrets_of.path <> '{source,records}'
+    union all
+    select p.at || c.member, c.value
+    from part as p cross join lateral (
+      select e.key as member, e.value from jsonb_each(case jsonb_typeof(p.value) when 'object' then p.value else '{}' end) as e
+      union all
+      select (e.place - 1)::text, e.value
+      from jsonb_array_elements(case jsonb_typeof(p.value) when 'array' then p.value else '[]' end) with ordinality as e (value, place)
+    ) as c
+    where jsonb_typeof(c.value) not in ('null', 'number', 'boolean') and p.at || c.member <> '{source,records}'
+  )
+  select p.at, w.what
+  from part as p, lateral (select p.at[cardinality(p.at)] as name, p.at[cardinality(p.at) - 1] as parent) as n, lateral (
+    select case when n.name <> '' and p.value <> '""' and (
           -- a look that costs next to nothing before one that costs a call
-          parent ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
-          and etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
-            or path[cardinality(path) - 1] in ('headers', 'auth', 'query', 'params'))
-          or path[cardinality(path) - 1] = 'headers' and etl.looks_drawn(value #>> '{}')) then 'what authorises'
-      else etl.secret_in(value #>> '{}') end;
-    if what is not null then
-      at := path;
-      return next;
-    end if;
-  elsif kind = 'object' then
-    -- most parameters of a run are numbers, and a call for each costs more than the look at all texts
-    for member, item in select * from jsonb_each(value) as e where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
-      return query select * from etl.secrets_of(item, path || member);
-    end loop;
-  else
-    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place)
-      where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
-      return query select * from etl.secrets_of(item, path || member);
-    end loop;
-  end if;
+          n.name ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
+          and etl.names_secret(n.name) and (cardinality(p.at) <= 2 and p.at[1] <> 'source' or cardinality(p.at) = 2 and p.at[1] = 'source'
+            or n.parent in ('headers', 'auth', 'query', 'params'))
+          or n.parent = 'headers' and etl.looks_drawn(p.value #>> '{}')) then 'what authorises'
+      else etl.secret_in(p.value #>> '{}') end as what
+  ) as w
+  where jsonb_typeof(p.value) = 'string' and w.what is not null;
 end $$;
 
 -- Each secret of a conf as an error that names its field and what to do, and never shows it.
@@ -5552,7 +5545,7 @@ $$;
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
--- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}}
+-- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}, admits?}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
@@ -5667,8 +5660,10 @@ begin
     end if;
   end if;
   perform etl.wake('run_ends');
-  -- its slot, its label and its order key are free
-  perform etl.wake('requests');
+  -- its slot, its label and its order key are free; who admits after its commit needs nobody else for it
+  if not coalesce((outcome ->> 'admits')::boolean, false) then
+    perform etl.wake('requests');
+  end if;
   return next run;
 end $$;
 
@@ -8441,7 +8436,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('6b6ec2be62be81cc9a402dead1fbb0bf4ed9fd5075432ffd354fa35d8dfab54d')
+insert into etl.setups (checksum) values ('fffc8de6e40c98d4debbf24e0b59ba594166d87be26afdd621368195b1bf1bbc')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8449,4 +8444,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"6b6ec2be62be81cc9a402dead1fbb0bf4ed9fd5075432ffd354fa35d8dfab54d","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"fffc8de6e40c98d4debbf24e0b59ba594166d87be26afdd621368195b1bf1bbc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -308,6 +308,8 @@ export interface Outcome {
   /** Result of the suite, in the shape of Great Expectations 1.x. */
   validation?: unknown;
   cursor?: { source_name: string; dataset: string; position: string; snapshot: string | null };
+  /** Whether the caller admits waiting runs after the commit; else servers are woken for it. */
+  admits?: boolean;
 }
 
 /** Ends a run; null where the attempt is no longer the run's or the run has ended. */

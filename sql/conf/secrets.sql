@@ -105,39 +105,32 @@ end $$;
 -- Where a conf, or the value of a parameter, holds a secret, and what kind. Records of an inline source are data, and
 -- names of columns are the user's own.
 create or replace function etl.secrets_of(value jsonb, path text[] default '{}') returns table (at text[], what text)
-language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp as $$
-declare
-  kind text := jsonb_typeof(value);
-  parent text := path[cardinality(path)];
-  member text;
-  item jsonb;
+language plpgsql immutable parallel safe set search_path = pg_catalog, etl, pg_temp set jit = off as $$
 begin
-  if path = '{source,records}' or kind in ('null', 'number', 'boolean') then
-    return;
-  end if;
-  if kind = 'string' then
-    what := case when parent <> '' and value <> '""' and (
+  -- level by level: a call for each member would cost more than the looks at all texts
+  return query with recursive part (at, value) as (
+    select secrets_of.path, secrets_of.value where secrets_of.path <> '{source,records}'
+    union all
+    select p.at || c.member, c.value
+    from part as p cross join lateral (
+      select e.key as member, e.value from jsonb_each(case jsonb_typeof(p.value) when 'object' then p.value else '{}' end) as e
+      union all
+      select (e.place - 1)::text, e.value
+      from jsonb_array_elements(case jsonb_typeof(p.value) when 'array' then p.value else '[]' end) with ordinality as e (value, place)
+    ) as c
+    where jsonb_typeof(c.value) not in ('null', 'number', 'boolean') and p.at || c.member <> '{source,records}'
+  )
+  select p.at, w.what
+  from part as p, lateral (select p.at[cardinality(p.at)] as name, p.at[cardinality(p.at) - 1] as parent) as n, lateral (
+    select case when n.name <> '' and p.value <> '""' and (
           -- a look that costs next to nothing before one that costs a call
-          parent ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
-          and etl.names_secret(parent) and (cardinality(path) <= 2 and path[1] <> 'source' or cardinality(path) = 2 and path[1] = 'source'
-            or path[cardinality(path) - 1] in ('headers', 'auth', 'query', 'params'))
-          or path[cardinality(path) - 1] = 'headers' and etl.looks_drawn(value #>> '{}')) then 'what authorises'
-      else etl.secret_in(value #>> '{}') end;
-    if what is not null then
-      at := path;
-      return next;
-    end if;
-  elsif kind = 'object' then
-    -- most parameters of a run are numbers, and a call for each costs more than the look at all texts
-    for member, item in select * from jsonb_each(value) as e where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
-      return query select * from etl.secrets_of(item, path || member);
-    end loop;
-  else
-    for member, item in select (e.place - 1)::text, e.value from jsonb_array_elements(value) with ordinality as e (value, place)
-      where jsonb_typeof(e.value) not in ('null', 'number', 'boolean') loop
-      return query select * from etl.secrets_of(item, path || member);
-    end loop;
-  end if;
+          n.name ~* '%|token|secret|pass|pwd|sig|auth|key|cookie|hmac|jwt|bearer|credential|sas|session|sessid|accessid|hdn|q.?ak'
+          and etl.names_secret(n.name) and (cardinality(p.at) <= 2 and p.at[1] <> 'source' or cardinality(p.at) = 2 and p.at[1] = 'source'
+            or n.parent in ('headers', 'auth', 'query', 'params'))
+          or n.parent = 'headers' and etl.looks_drawn(p.value #>> '{}')) then 'what authorises'
+      else etl.secret_in(p.value #>> '{}') end as what
+  ) as w
+  where jsonb_typeof(p.value) = 'string' and w.what is not null;
 end $$;
 
 -- Each secret of a conf as an error that names its field and what to do, and never shows it.

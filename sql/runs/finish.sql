@@ -65,7 +65,7 @@ $$;
 -- Ends a run, once: counters, ratio, metrics, audit, cursor and dataset event, in the
 -- caller's transaction. Nothing happens for an
 -- attempt that another has replaced. Answers the run as it was stored.
--- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}}
+-- outcome: {state, error?, stages: [...], warnings?, validation?, cursor?: {source_name, dataset, position, snapshot}, admits?}
 create or replace function etl.finish_run(run_id uuid, attempt integer, outcome jsonb) returns setof etl.runs
 language plpgsql set search_path = pg_catalog, etl, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
@@ -180,7 +180,9 @@ begin
     end if;
   end if;
   perform etl.wake('run_ends');
-  -- its slot, its label and its order key are free
-  perform etl.wake('requests');
+  -- its slot, its label and its order key are free; who admits after its commit needs nobody else for it
+  if not coalesce((outcome ->> 'admits')::boolean, false) then
+    perform etl.wake('requests');
+  end if;
   return next run;
 end $$;

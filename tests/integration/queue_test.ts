@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { defineConsumer } from "../../pipeline/consumers/consumer.ts";
+import { workOnRequests, workOnRuns } from "../../queue/kinds_of_work.ts";
 import { WorkLoop } from "../../queue/work_loop.ts";
 import { setupDatabase } from "../../scripts/setup_db.ts";
 import { connect, type Queryable } from "../../store/pg.ts";
@@ -297,6 +298,31 @@ Deno.test("a higher priority goes first, and makes nobody wait for longer than i
   await settle(sql);
   assert.deepEqual(await admitted(sql), [old, high, plain, low]);
   await assert.rejects(ask(sql, { priority: 11 }), /priority is too large/);
+});
+
+Deno.test("the server whose run has ended admits the next one itself, and wakes nobody else for it", async (t) => {
+  await using engine = await startEngine(t);
+  const stopping = new AbortController();
+  const { log } = engine.deps;
+  // neither notifications nor the clock wake it
+  const loop = new WorkLoop({ sql: engine.sql, log, stopping: stopping.signal });
+  workOnRequests(loop, engine.sql);
+  workOnRuns(loop, engine.deps, { slots: 1, ownOnly: false });
+  const woken: string[] = [];
+  const client = await connect(engine.db.dsn);
+  client.on("notification", ({ payload }) => void woken.push(payload!));
+  await client.query("listen etl_work");
+  const ids = [];
+  for (let i = 0; i < 2; i++) ids.push((await engine.submit({ batch_size: 5 })).run_id);
+  loop.wake("runs");
+  for (const id of ids) {
+    await waitFor(async () => (await engine.run(id)).state === "succeeded", { what: "the run" });
+  }
+  stopping.abort();
+  await loop.stop(1_000);
+  await waitFor(() => woken.filter((kind) => kind === "run_ends").length === 2);
+  await client.end();
+  assert.deepEqual(woken.filter((kind) => kind === "requests"), []);
 });
 
 Deno.test("a claim tells whether another run waits, and then another lane looks for it at once", async (t) => {

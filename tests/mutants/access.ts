@@ -304,6 +304,14 @@ export const ACCESS: Mutant[] = [
     tests: ["integration/secrets_refused_test.ts: secrets: a conf with one is refused"],
   },
   {
+    id: "access/secret-records",
+    file: "sql/conf/secrets.sql",
+    find: "and p.at || c.member <> '{source,records}'",
+    replace: "",
+    breaks: "records of an inline source are data, and are stored as they are",
+    tests: ["integration/secrets_refused_test.ts: secrets: a conf with one is refused"],
+  },
+  {
     id: "access/secret-encoded",
     file: "sql/conf/secrets.sql",
     find: "if value ~* '%(25)*(3a|3d|40)' then",

@@ -85,6 +85,14 @@ export const QUEUE: Mutant[] = [
     ],
   },
   {
+    id: "queue/admits-itself",
+    file: "pipeline/run_outcome.ts",
+    find: "  admit?.();\n",
+    replace: "",
+    breaks: "the next run of a label begins at once when the one before has ended",
+    tests: ["integration/queue_test.ts: the server whose run has ended admits the next"],
+  },
+  {
     id: "queue/more-to-claim",
     file: "queue/work_loop.ts",
     find: "if (claimed.more) this.wake(name);",
