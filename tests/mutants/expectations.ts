@@ -3,6 +3,14 @@ import type { Mutant } from "./mutant.ts";
 /** Expectations: what Great Expectations would say. */
 export const EXPECTATIONS: Mutant[] = [
   {
+    id: "expectations/suite-of-the-run",
+    file: "pipeline/stages/ge_validate.ts",
+    find: "const text = jsonText(json);",
+    replace: 'const text = "";',
+    breaks: "a run is judged by its own suite, and not by that of another run",
+    tests: ["integration/validation_runs_test.ts: a run is judged by its suite"],
+  },
+  {
     id: "expectations/null-compare",
     file: "pipeline/expectations/condition.ts",
     find: "rows[i] = +(value === null || !equalValues(value, c.value))",
