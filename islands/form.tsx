@@ -18,12 +18,14 @@ import {
   type Field,
   type FieldGroup,
   fieldGroups,
+  fieldIn,
   type FormValues,
   type JsonSchema,
   sourceFields,
   sourceTypes,
   valuesOf,
 } from "./form/conf.ts";
+import { DeclaredColumns, FieldAndFormat, TextOrField } from "./form/declared.tsx";
 import { Dialog } from "./ui/dialog.tsx";
 import {
   beginning,
@@ -31,7 +33,8 @@ import {
   columnsOf,
   ColumnTable,
   FilePicker,
-  keyPaths,
+  inOrder,
+  pathsIn,
   type Upload,
   UploadField,
 } from "./form/data.tsx";
@@ -47,10 +50,12 @@ export interface RunFormProps {
   origin: string;
   /** Where the conf came from: a run's id; null: nowhere. */
   from: string | null;
+  /** The configuration that is changed instead of a run asked for, a new one without a name; null: none. */
+  editing: { name: string; description: string } | null;
 }
 
 /** A form made from the schema of the run parameters. */
-export function RunForm({ schema, conf: given, known, origin, from }: RunFormProps) {
+export function RunForm({ schema, conf: given, known, origin, from, editing }: RunFormProps) {
   const initial = useMemo(() => parseExact(given) as Conf, []);
   const { t } = useLocale();
   const header = useCurlHeader();
@@ -67,12 +72,17 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
   /** The same key until something changes: asking twice makes one run. */
   const key = useRef<string | null>(null);
 
-  const groups = useMemo(() => fieldGroups(schema), []);
+  // a configuration starts from no other
+  const groups = useMemo(() =>
+    fieldGroups(schema).map(({ name, fields }) => ({
+      name,
+      fields: fields.filter(({ name }) => editing === null || name !== "configuration"),
+    })), []);
   const types = useMemo(() => sourceTypes(schema), []);
   const sourceType = values["source.type"] ?? types[0]!;
   const inSource = useMemo(() => sourceFields(schema, sourceType), [sourceType]);
   const fields = [...inSource, ...groups.flatMap((group) => group.fields)];
-  const conf = confOf(fields, values, sourceType);
+  const conf = { ...withoutValue(initial, values), ...confOf(fields, values, sourceType) };
   const places = placesOf(inSource.filter(({ name }) => upload === null || name !== "records"));
   const sent = sourceType === "inline" ? upload : null;
   const source = sourceOf(conf, sent);
@@ -80,7 +90,7 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
   const errors = [...failure?.errors ?? [], ...unknownColumns(values, columns, t)];
 
   // what was typed is there again when somebody comes back, unless the address says what to begin with
-  const isFresh = from === null && Object.keys(initial).length === 0;
+  const isFresh = from === null && editing === null && Object.keys(initial).length === 0;
   useEffect(() => {
     const kept = isFresh ? keptDraft() : null;
     if (kept === null) return;
@@ -113,11 +123,16 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
     try {
       await action();
     } catch (error) {
-      setFailure(error as ApiError);
       setPreview(null);
-      requestAnimationFrame(() => document.getElementById("form-errors")?.focus());
+      fail(error as ApiError);
     }
     setBusy(null);
+  };
+  const fail = (error: ApiError | null) => {
+    setFailure(error);
+    if (error !== null) {
+      requestAnimationFrame(() => document.getElementById("form-errors")?.focus());
+    }
   };
   const offline = t("error.network");
   /** A file that was chosen is not there any more when somebody comes back. */
@@ -191,9 +206,12 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
       field={field}
       value={values[field.path] ?? ""}
       errors={errors.filter((error) => belongsTo(error, field.path))}
-      known={MAPPED.includes(field.path)
+      known={field.kind === "columns"
+        ? columns?.flatMap(({ name }) => name ?? []) ?? []
+        : MAPPED.includes(field.path)
         ? columns?.map(({ path }) => path) ?? []
         : known[field.path] ?? []}
+      proposals={columns === null ? [] : found!.proposals}
       onChange={(value) => set(field.path, value)}
     />
   );
@@ -217,10 +235,11 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
-        void submit();
+        if (editing === null) void submit();
       }}
       onKeyDown={(event) => {
-        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void submit();
+        if (editing !== null || event.key !== "Enter") return;
+        if (event.ctrlKey || event.metaKey) void submit();
       }}
     >
       <div class="stack">
@@ -327,13 +346,23 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
       <div class="stack side">
         <div class="card form-actions only-with-script">
           {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
-          <button
-            type="submit"
-            class="button primary wide"
-            {...operator.control(busy !== null)}
-          >
-            <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
-          </button>
+          {editing === null
+            ? (
+              <button
+                type="submit"
+                class="button primary wide"
+                {...operator.control(busy !== null)}
+              >
+                <Icon name="play" /> {t(busy === "run" ? "form.asking" : "form.run")}
+              </button>
+            )
+            : (
+              <SaveConfiguration
+                conf={conf}
+                editing={editing}
+                onFailure={fail}
+              />
+            )}
           <div class="form-actions-row">
             <button
               type="button"
@@ -343,18 +372,27 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
             >
               {t(busy === "preview" ? "form.previewing" : "form.preview")}
             </button>
+            {editing === null && (
+              <button
+                type="button"
+                class="button"
+                onClick={() => setSaving(true)}
+                {...admin.control()}
+              >
+                {t("form.save")}
+              </button>
+            )}
+          </div>
+          {editing === null && (
             <button
               type="button"
               class="button"
-              onClick={() => setSaving(true)}
-              {...admin.control()}
+              onClick={schedule}
+              {...admin.control(sent !== null)}
             >
-              {t("form.save")}
+              <Icon name="schedules" /> {t("form.schedule")}
             </button>
-          </div>
-          <button type="button" class="button" onClick={schedule} {...admin.control(sent !== null)}>
-            <Icon name="schedules" /> {t("form.schedule")}
-          </button>
+          )}
           <p class="field-help">{t("form.preview_help")}</p>
         </div>
         {preview !== null && <PreviewCard preview={preview} />}
@@ -362,7 +400,11 @@ export function RunForm({ schema, conf: given, known, origin, from }: RunFormPro
           ? <Equivalents conf={conf} origin={origin} />
           : <UploadEquivalent conf={conf} origin={origin} upload={sent} />}
       </div>
-      {saving && <SaveConfiguration conf={conf} onClose={() => setSaving(false)} />}
+      {saving && (
+        <Dialog title={t("form.save_title")} onClose={() => setSaving(false)}>
+          <SaveConfiguration conf={conf} editing={{ name: "", description: "" }} />
+        </Dialog>
+      )}
     </form>
   );
 }
@@ -428,7 +470,7 @@ function withQuery(url: string, conf: Conf, upload: Upload | null): string {
   return text === "" ? url : `${url}?${text}`;
 }
 
-const MAPPED = ["source.key", "source.occurred_at", "source.version"];
+const MAPPED = ["source.key", "source.event_type", "source.occurred_at", "source.version"];
 
 /** Fields that name columns which the records do not have, with those that they have. */
 function unknownColumns(
@@ -439,13 +481,13 @@ function unknownColumns(
   if (columns === null || columns.length === 0) return [];
   const known = new Set(columns.map(({ path }) => path));
   return MAPPED.flatMap((field) =>
-    keyPaths(values[field] ?? "").filter((path) =>
-      typeof path === "string" && !path.startsWith("{") && !known.has(path)
-    ).map((path) => ({
-      field,
-      message: t("form.no_column", { path }),
-      expected: [...known].slice(0, 30).join(", "),
-    }))
+    (field === "source.event_type"
+      ? [fieldIn(values[field] ?? "")?.field].filter((path) => path !== undefined)
+      : pathsIn(values[field] ?? "")).filter((path) => !known.has(path)).map((path) => ({
+        field,
+        message: t("form.no_column", { path }),
+        expected: [...known].slice(0, 30).join(", "),
+      }))
   );
 }
 
@@ -495,7 +537,7 @@ export function ErrorSummary({ failure, targetOf }: ErrorSummaryProps) {
         title={errors.length === 0 ? failure.message : t("form.errors", { n: errors.length })}
       >
         {errors.length > 0 && (
-          <ul class="bullets" lang="en">
+          <ul class="bullets">
             {errors.map((error) => {
               const target = targetOf(error);
               const text = `${error.field} ${error.message}`;
@@ -516,6 +558,8 @@ interface FieldInputProps {
   errors: FieldError[];
   /** Values that are known, to choose from or as hints. */
   known: string[];
+  /** Declarations of columns that the records ask for; default: none. */
+  proposals?: Preview["columns"];
   onChange(value: string): void;
 }
 
@@ -525,7 +569,9 @@ const LISTED = new Set(["configuration", "pool", "suite", "transform", "source.c
 export const inputId = (path: string): string => `field-${path.replaceAll(".", "-")}`;
 
 /** A label, the input that fits the kind of the field, its help and what is wrong with it. */
-export function FieldInput({ field, value, errors, known, onChange }: FieldInputProps) {
+export function FieldInput(
+  { field, value, errors, known, proposals = [], onChange }: FieldInputProps,
+) {
   const { t, maybe, number } = useLocale();
   const id = inputId(field.path);
   const help = maybe(`param.${field.path}`) ?? field.description;
@@ -544,16 +590,42 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
     onChange((event.currentTarget as HTMLInputElement | HTMLTextAreaElement).value);
   const onSelect = (event: Event) => onChange((event.currentTarget as HTMLSelectElement).value);
   const hint = field.fallback ?? "";
-  const wide = field.kind === "long_text" || field.kind === "json";
+  const isText = field.kind === "long_text" || field.kind === "json";
+  const isTable = field.kind === "columns";
+  const ofRecords = { common, name: field.name, value, known, onChange };
   const isListed = LISTED.has(field.path) && known.length > 0 &&
     (value === "" || known.includes(value));
+  const label = (
+    <>
+      <code>{field.name}</code>
+      {field.required && <span class="required">{t("form.required")}</span>}
+    </>
+  );
+  const isPlain = !isListed && !isTable &&
+    !["text_or_field", "field_and_format"].includes(field.kind);
   return (
-    <div class={`field ${wide ? "wide" : ""}`}>
-      <label for={id}>
-        <code>{field.name}</code>
-        {field.required && <span class="required">{t("form.required")}</span>}
-      </label>
-      {field.kind === "boolean" || field.kind === "choice" || isListed
+    <div class={`field ${isText || isTable ? "wide" : ""}`}>
+      {isTable
+        ? <span class="field-label" id={`${id}-label`}>{label}</span>
+        : <label for={id}>{label}</label>}
+      {isTable
+        ? (
+          <DeclaredColumns
+            id={id}
+            described={described}
+            invalid={errors.length > 0}
+            value={value}
+            members={field.members!}
+            known={known}
+            proposals={proposals}
+            onChange={onChange}
+          />
+        )
+        : field.kind === "text_or_field"
+        ? <TextOrField {...ofRecords} />
+        : field.kind === "field_and_format"
+        ? <FieldAndFormat {...ofRecords} formats={field.options} />
+        : field.kind === "boolean" || field.kind === "choice" || isListed
         ? (
           <select {...common} onChange={onSelect}>
             <option value="" selected={value === ""}>
@@ -568,7 +640,7 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
             ))}
           </select>
         )
-        : wide
+        : isText
         ? (
           <textarea
             {...common}
@@ -596,7 +668,7 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
             onInput={onInput}
           />
         )}
-      {known.length > 0 && !isListed && (
+      {known.length > 0 && isPlain && (
         <datalist id={`${id}-known`}>
           {known.map((each) => <option key={each} value={each} />)}
         </datalist>
@@ -604,7 +676,9 @@ export function FieldInput({ field, value, errors, known, onChange }: FieldInput
       {errors.length > 0 && (
         <p class="field-error" id={`${id}-error`}>
           {errors.map(({ message, expected }) =>
-            expected === undefined ? message : `${message}: ${expected}`
+            expected === undefined || message.includes(expected)
+              ? message
+              : `${message}: ${expected}`
           ).join("; ")}
         </p>
       )}
@@ -623,7 +697,7 @@ function word(value: string, t: ReturnType<typeof useLocale>["t"]): string {
 /** What the first records would become, with what would be rejected. */
 export function PreviewCard({ preview }: { preview: Preview }) {
   const { t, number } = useLocale();
-  const { counts, key, events, rejected, warnings } = preview;
+  const { counts, key, events, fields, rejected, warnings } = preview;
   return (
     <section class="card preview" aria-labelledby="preview-title">
       <div class="card-head">
@@ -693,7 +767,7 @@ export function PreviewCard({ preview }: { preview: Preview }) {
                       : <Time at={event.occurred_at} style="long" />}
                   </td>
                   <td>
-                    <code class="raw">{JSON.stringify(event.payload)}</code>
+                    <code class="raw">{JSON.stringify(inOrder(event.payload, fields))}</code>
                   </td>
                 </tr>
               ))}
@@ -767,15 +841,25 @@ export function Equivalents({ conf, origin }: { conf: Conf; origin: string }) {
   );
 }
 
+interface SaveProps {
+  conf: Conf;
+  /** What it is called and for; a new one has no name yet. */
+  editing: { name: string; description: string };
+  /** Takes what is wrong, and that nothing is any more; default: it is said here. */
+  onFailure?(failure: ApiError | null): void;
+}
+
 /** Keeps what the form holds under a name. */
-export function SaveConfiguration({ conf, onClose }: { conf: Conf; onClose(): void }) {
+export function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
   const { t } = useLocale();
-  const [name, setName] = useState("");
-  const [description, setDescription] = useState("");
+  const admin = useRole("admin");
+  const [name, setName] = useState(editing.name);
+  const [description, setDescription] = useState(editing.description);
   const [outcome, setOutcome] = useState<"saved" | ApiError | null>(null);
-  const save = async (event: Event) => {
-    event.preventDefault();
+  const save = async () => {
     const { configuration: _from, ...rest } = conf;
+    onFailure?.(null);
+    setOutcome(null);
     try {
       await call(`/api/configurations/${encodeURIComponent(name)}`, {
         method: "PUT",
@@ -784,55 +868,62 @@ export function SaveConfiguration({ conf, onClose }: { conf: Conf; onClose(): vo
       });
       setOutcome("saved");
     } catch (error) {
-      setOutcome(error as ApiError);
+      if (onFailure === undefined) setOutcome(error as ApiError);
+      else onFailure(error as ApiError);
     }
   };
   return (
-    <Dialog title={t("form.save_title")} onClose={onClose}>
-      {outcome === "saved"
-        ? (
-          <Notice kind="good" alert title={t("form.saved", { name })}>
+    <div class="stack tight">
+      <div role="status">
+        {outcome === "saved" && (
+          <Notice kind="good" title={t("form.saved", { name })}>
             <p>
               <a href="/etl/configurations">{t("nav.configurations")}</a>
             </p>
           </Notice>
-        )
-        : (
-          <div class="stack tight">
-            {outcome !== null && <Notice kind="problem" alert title={outcome.message} />}
-            <div class="field">
-              <label for="configuration-name">{t("form.name")}</label>
-              <input
-                id="configuration-name"
-                type="text"
-                autocomplete="off"
-                value={name}
-                onInput={(event) => setName(event.currentTarget.value)}
-              />
-            </div>
-            <div class="field">
-              <label for="configuration-description">{t("form.description")}</label>
-              <input
-                id="configuration-description"
-                type="text"
-                value={description}
-                onInput={(event) => setDescription(event.currentTarget.value)}
-              />
-            </div>
-            <div class="dialog-actions">
-              <button
-                type="button"
-                class="button primary"
-                disabled={name === ""}
-                onClick={save}
-              >
-                {t("action.save")}
-              </button>
-            </div>
-          </div>
         )}
-    </Dialog>
+      </div>
+      {outcome !== null && outcome !== "saved" && (
+        <Notice kind="problem" alert title={outcome.message} />
+      )}
+      {editing.name === "" && (
+        <div class="field">
+          <label for="configuration-name">{t("form.name")}</label>
+          <input
+            id="configuration-name"
+            type="text"
+            autocomplete="off"
+            spellcheck={false}
+            value={name}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+        </div>
+      )}
+      <div class="field">
+        <label for="configuration-description">{t("form.description")}</label>
+        <input
+          id="configuration-description"
+          type="text"
+          value={description}
+          onInput={(event) => setDescription(event.currentTarget.value)}
+        />
+      </div>
+      <button
+        type="button"
+        class="button primary"
+        onClick={save}
+        {...admin.control(name === "")}
+      >
+        {t("action.save")}
+      </button>
+    </div>
   );
 }
+
+/** The parameters that a conf says have no value, and that the form has not given one. */
+const withoutValue = (conf: Conf, values: FormValues): Conf =>
+  Object.fromEntries(
+    Object.entries(conf).filter(([name, value]) => value === null && !values[name]),
+  );
 
 mount("form", RunForm);

@@ -82,7 +82,7 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
             <button
               type="button"
               class="button primary only-with-script"
-              onClick={() => setEditing("new")}
+              onClick={() => kind === "configurations" ? openForm("") : setEditing("new")}
               {...admin.control()}
             >
               <Icon name="plus" /> {t("resource.new", { noun: t(spec.noun) })}
@@ -130,6 +130,9 @@ export function ResourceList({ kind, items: initial }: ResourceListProps) {
     </>
   );
 }
+
+/** A configuration is changed in the form of a run; a new one has no name yet. */
+const openForm = (name: string) => location.assign(at(`/etl/new?edit=${encodeURIComponent(name)}`));
 
 interface Column {
   title: MessageKey;
@@ -212,7 +215,8 @@ interface ResourceTableProps {
 export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: ResourceTableProps) {
   const { t } = useLocale();
   const { key, kept = [], removable = key } = SPECS[kind];
-  const roles = { run: useRole("operator"), edit: useRole("admin"), remove: useRole("admin") };
+  const admin = useRole("admin");
+  const roles = { run: useRole("operator"), edit: admin, json: admin, remove: admin };
   return (
     <div class="table-scroll">
       <table class="table">
@@ -231,8 +235,8 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
           {items.map((row) => {
             const name = String(row[key]);
             const button = (
-              action: "run" | "edit" | "remove",
-              icon: "play" | "edit" | "trash",
+              action: "run" | "edit" | "json" | "remove",
+              icon: "play" | "edit" | "variables" | "trash",
               onClick: () => void,
               name = String(row[key]),
             ) => (
@@ -266,7 +270,12 @@ export function ResourceTable({ kind, items, busy, onEdit, onRemove, onRun }: Re
                 ))}
                 <td class="row-actions only-with-script">
                   {kind === "configurations" && button("run", "play", () => onRun(row))}
-                  {button("edit", "edit", () => onEdit(row))}
+                  {button(
+                    "edit",
+                    "edit",
+                    () => kind === "configurations" ? openForm(name) : onEdit(row),
+                  )}
+                  {kind === "configurations" && button("json", "variables", () => onEdit(row))}
                   {!kept.includes(name) && row[removable] !== null &&
                     button("remove", "trash", () => onRemove(row), String(row[removable]))}
                 </td>
@@ -287,7 +296,8 @@ export type Row = Record<string, unknown>;
 export interface EditorField {
   name: string;
   label: MessageKey;
-  kind: "text" | "whole" | "flag" | "json";
+  /** `typed`: a text, a number, a truth or JSON, as it is chosen. */
+  kind: "text" | "whole" | "flag" | "json" | "typed";
   help: MessageKey;
   /** Whether an empty input is sent as null. */
   optional?: boolean;
@@ -339,7 +349,6 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
         label: "resource.conf",
         kind: "json",
         help: "resource.conf_help",
-        initial: '{\n  "batch_size": 1000\n}',
       },
     ],
   },
@@ -353,9 +362,9 @@ export const SPECS: Record<ResourceKind, ResourceSpec> = {
     fields: [{
       name: "value",
       label: "resource.value",
-      kind: "json",
+      kind: "typed",
       help: "resource.value_help",
-      initial: "1000",
+      initial: '""',
     }],
   },
   pools: {
@@ -496,7 +505,7 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
     } catch (error) {
       setFailure(
         error instanceof SyntaxError
-          ? t("resource.not_json", { message: error.message })
+          ? wrongText(spec.fields, texts, t, error)
           : (error as ApiError).errors.map(({ field, message }) => `${field} ${message}`)
             .join("; ") || (error as ApiError).message,
       );
@@ -543,14 +552,17 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
               onChange={(columns) => set("columns")(JSON.stringify(columns))}
             />
           )
-          : spec.fields.map((field) => (
-            <Input
-              key={field.name}
-              field={field}
-              text={texts[field.name] ?? ""}
-              onInput={set(field.name)}
-            />
-          ))}
+          : spec.fields.map((field) => {
+            const FieldInput = field.kind === "typed" ? TypedInput : Input;
+            return (
+              <FieldInput
+                key={field.name}
+                field={field}
+                text={texts[field.name] ?? ""}
+                onInput={set(field.name)}
+              />
+            );
+          })}
         <div class="dialog-actions">
           <button type="button" class="button" onClick={onClose}>{t("action.close")}</button>
           <button type="submit" class="button primary" disabled={busy || name === ""}>
@@ -565,10 +577,12 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
 interface InputProps {
   field: EditorField;
   text: string;
+  /** Whether a text is digits. Default: false. */
+  numeric?: boolean;
   onInput(text: string): void;
 }
 
-function Input({ field, text, onInput }: InputProps) {
+function Input({ field, text, numeric = field.kind === "whole", onInput }: InputProps) {
   const { t } = useLocale();
   const id = `editor-${field.name}`;
   return (
@@ -599,7 +613,7 @@ function Input({ field, text, onInput }: InputProps) {
           <input
             id={id}
             type="text"
-            inputMode={field.kind === "whole" ? "numeric" : undefined}
+            inputMode={numeric ? field.kind === "whole" ? "numeric" : "decimal" : undefined}
             aria-describedby={`${id}-help`}
             value={text}
             onInput={(event) => onInput(event.currentTarget.value)}
@@ -610,6 +624,86 @@ function Input({ field, text, onInput }: InputProps) {
   );
 }
 
+/** What is said of a text that is no JSON: of a number, which nobody takes for JSON, that it is none. */
+function wrongText(
+  fields: EditorField[],
+  texts: Record<string, string>,
+  t: ReturnType<typeof useLocale>["t"],
+  { message }: SyntaxError,
+): string {
+  const typed = fields.find(({ kind }) => kind === "typed");
+  const text = typed === undefined ? "{" : texts[typed.name] ?? "";
+  return /^\s*[[{]/.test(text)
+    ? t("resource.not_json", { message })
+    : t("resource.not_a_number", { text: text === "" ? "–" : text });
+}
+
+const TYPES = ["text", "number", "flag", "json"] as const;
+type ValueType = (typeof TYPES)[number];
+
+const NUMBER = /^\s*-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\s*$/;
+
+/** What kind of value a JSON text has: the simplest input that holds all of it. */
+export function valueType(json: string): ValueType {
+  if (/^\s*"[^]*"\s*$/.test(json)) return "text";
+  if (/^\s*(true|false)\s*$/.test(json)) return "flag";
+  return NUMBER.test(json) ? "number" : "json";
+}
+
+/** A value of which the type is chosen; its text is JSON, and what is no number stays what was typed. */
+function TypedInput({ field, text, onInput }: InputProps) {
+  const { t } = useLocale();
+  const [type, setType] = useState(() => valueType(text));
+  const id = `editor-${field.name}`;
+  const isText = type === "text";
+  const shown = isText ? JSON.parse(text) as string : text;
+  const choose = (next: ValueType) => {
+    setType(next);
+    if (next === "text") onInput(JSON.stringify(shown));
+    else if (next === "flag") onInput(String(shown === "true"));
+    else onInput(shown);
+  };
+  return (
+    <>
+      <div class="field">
+        <label for={`${id}-type`}>{t("resource.value_type")}</label>
+        <select
+          id={`${id}-type`}
+          onChange={({ currentTarget }) => choose(currentTarget.value as ValueType)}
+        >
+          {TYPES.map((each) => (
+            <option key={each} value={each} selected={each === type}>
+              {t(`resource.type_${each}`)}
+            </option>
+          ))}
+        </select>
+      </div>
+      {type === "flag"
+        ? (
+          <div class="field">
+            <label for={id}>{t(field.label)}</label>
+            <select id={id} onChange={({ currentTarget }) => onInput(currentTarget.value)}>
+              {["true", "false"].map((each) => (
+                <option key={each} value={each} selected={each === text.trim()}>
+                  {t(each === "true" ? "form.yes" : "form.no")}
+                </option>
+              ))}
+            </select>
+          </div>
+        )
+        : (
+          <Input
+            key={type}
+            field={{ ...field, kind: type === "json" ? "json" : "text" }}
+            numeric={type === "number"}
+            text={shown}
+            onInput={(typed) => onInput(isText ? JSON.stringify(typed) : typed)}
+          />
+        )}
+    </>
+  );
+}
+
 function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, string> {
   return Object.fromEntries(spec.fields.map((field) => {
     if (row === null) return [field.name, field.initial ?? ""];
@@ -617,7 +711,11 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
     if (value === undefined) return [field.name, ""];
     return [
       field.name,
-      field.kind === "json" ? JSON.stringify(value, null, 2) : value === null ? "" : String(value),
+      ["json", "typed"].includes(field.kind)
+        ? JSON.stringify(value, null, 2)
+        : value === null
+        ? ""
+        : String(value),
     ];
   }));
 }
@@ -625,7 +723,7 @@ function initialTexts(spec: ResourceSpec, row: Row | null): Record<string, strin
 /** Throws a SyntaxError where JSON is not. */
 function valueOf({ kind, optional }: EditorField, text: string): unknown {
   if (optional && text.trim() === "") return null;
-  if (kind === "json") return parseExact(text);
+  if (kind === "json" || kind === "typed") return parseExact(text);
   if (kind === "flag") return text === "true";
   return kind === "whole" && /^\d+$/.test(text.trim()) ? Number(text) : text;
 }

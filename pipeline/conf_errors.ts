@@ -121,11 +121,15 @@ export function fieldErrors(
       return nearest.flatMap((inner) => fieldErrors(inner, path, namesAt));
     }
     case "invalid_type": {
-      const expected = issue.expected === "int" ? "integer" : issue.expected;
+      const [expected, must] = TYPES[issue.expected] ??
+        [issue.expected, `must be ${issue.expected}`];
+      const isQuoted = typeof issue.input === "string" &&
+        QUOTED[issue.expected]?.test(issue.input) === true;
+      const message = isQuoted ? `${must}, written without quotes` : must;
       return [
         issue.input === undefined
           ? { field, code: "missing", message: "is missing", expected }
-          : { field, value, code: "wrong-type", message: `must be ${expected}`, expected },
+          : { field, value, code: "wrong-type", message, expected },
       ];
     }
     case "too_small":
@@ -170,6 +174,24 @@ export function fieldErrors(
       return [{ field, value, code: "invalid", message: issue.message }];
   }
 }
+
+/** What a value of a type is called, and what is said of one of another type. */
+const TYPES: Record<string, [expected: string, message: string]> = {
+  number: ["a number", "must be a number"],
+  int: ["a whole number", "must be a whole number"],
+  string: ["text", "must be text"],
+  boolean: ["true or false", "must be true or false"],
+  array: ["a list", "must be a list"],
+  object: ["an object", "must be an object"],
+  record: ["an object", "must be an object"],
+};
+
+/** Texts that hold a value of a type: only their quotes are wrong. */
+const QUOTED: Record<string, RegExp> = {
+  number: /^-?\d+(\.\d+)?$/,
+  int: /^-?\d+(\.\d+)?$/,
+  boolean: /^(true|false)$/,
+};
 
 /** What the bounds of a text or list count. */
 const UNITS: Record<string, string> = { string: "character", array: "item" };

@@ -26,7 +26,14 @@ import {
 } from "./typed_rows.ts";
 import type { OwnTable } from "../store/own_tables.ts";
 import type { TypedTable } from "../store/row_layout.ts";
-import type { Json, Plain, PlanContext, ReadContext, RecordBatch } from "./sources/source.ts";
+import {
+  type Json,
+  type Plain,
+  type PlanContext,
+  type ReadContext,
+  type RecordBatch,
+  Unreadable,
+} from "./sources/source.ts";
 import { TransformClient } from "./user_code/transform_client.ts";
 
 /** Events and rejected records that a preview shows, each. */
@@ -57,6 +64,8 @@ export interface Preview {
   /** How many records were read; the source may have more. */
   sampled: number;
   events: PreviewEvent[];
+  /** Names of the events' fields in the order of the source, then those that it does not have. */
+  fields: string[];
   rejected: (
     & Pick<Rejected, "position" | "output" | "rule" | "field" | "raw">
     & { message: string; file: string | null; line: number | null; record?: string }
@@ -129,9 +138,11 @@ export async function preview(
   counts.rejected = rejected.length;
   rejected.sort((a, b) => a.position - b.position || a.output - b.output);
   const sourceName = sourceNameOf(params.source, params.run_label);
+  const shown = events.slice(0, SHOWN).map((event) => asRow(event, sourceName));
   return {
     sampled: records.length,
-    events: events.slice(0, SHOWN).map((event) => asRow(event, sourceName)),
+    events: shown,
+    fields: fieldsOf(shown, records),
     rejected: rejected.slice(0, SHOWN).map((each) => ({
       position: each.position,
       output: each.output,
@@ -268,6 +279,17 @@ function asRow(event: Event, source: string): PreviewEvent {
     event_date: occurredAt?.slice(0, 10) ?? null,
     event_hour: occurredAt === null ? null : Number(occurredAt.slice(11, 13)),
   };
+}
+
+/** What the payloads have, whose own names are sorted. */
+function fieldsOf(events: PreviewEvent[], records: RecordBatch): string[] {
+  const namesIn = (values: unknown[]) =>
+    values.flatMap((value) =>
+      typeof value === "object" && value !== null ? Object.keys(value) : []
+    );
+  const shown = new Set(namesIn(events.map(({ payload }) => payload)));
+  const read = new Set(namesIn(records.filter((record) => !(record instanceof Unreadable))));
+  return [...read.intersection(shown), ...shown.difference(read)];
 }
 
 function keysOf(events: Event[]): Omit<Preview["key"], "fields"> {

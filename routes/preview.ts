@@ -52,6 +52,10 @@ const previewSchema = z.object({
     event_date: nullableText,
     event_hour: z.number().int().nullable(),
   })).describe("up to 20 rows, as a run would store them"),
+  fields: z.array(z.string())
+    .describe(
+      "names of the events' fields in the order of the source, then those that it does not have",
+    ),
   rejected: z.array(z.object({
     position: z.number().int(),
     output: z.number().int(),

@@ -1804,7 +1804,7 @@ begin
     if best is not null then
       return query select jsonb_array_elements(best);
     elsif kind <> 'object' then
-      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be object', 'expected', 'object');
+      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be an object', 'expected', 'an object');
     else
       select string_agg(b #>> '{properties,type,const}', ', ')
         into text_value from jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) as b;
@@ -1826,8 +1826,14 @@ begin
   end if;
   if wanted is not null and not (kind = wanted
       or (wanted = 'integer' and kind = 'number' and (value #>> '{}')::numeric % 1 = 0)) then
-    wanted := case when wanted = 'integer' and kind <> 'number' then 'number' else wanted end;
-    return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be ' || wanted, 'expected', wanted);
+    wanted := case when wanted = 'integer' and kind <> 'number' then 'a number' when wanted = 'integer' then 'a whole number'
+      when wanted = 'string' then 'text' when wanted = 'boolean' then 'true or false' when wanted = 'array' then 'a list'
+      when wanted = 'object' then 'an object' else 'a ' || wanted end;
+    -- of a text that holds what is expected, only its quotes are wrong
+    return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be ' || wanted
+        || case when kind = 'string' and (value #>> '{}') ~ case when wanted ~ 'number' then '^-?\d+(\.\d+)?$'
+          when wanted ~ 'true' then '^(true|false)$' else '^\M' end then ', written without quotes' else '' end,
+      'expected', wanted);
     return;
   end if;
   if kind in ('number', 'string', 'array') then
@@ -6610,7 +6616,7 @@ begin
         else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
           (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
           case when run.state = 'failed' then 'Nothing was loaded.'
-            when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
+            when run.params ->> 'on_failure' = 'quarantine' then format('Records in the quarantine: %s; rows in the table: %s.',
               coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
             else 'The data was loaded nevertheless.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,
@@ -8436,7 +8442,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('fffc8de6e40c98d4debbf24e0b59ba594166d87be26afdd621368195b1bf1bbc')
+insert into etl.setups (checksum) values ('6686f1025d3bec56844170fb3f515b01d71cb2f26a98117effe9631a8808bca7')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8444,4 +8450,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"fffc8de6e40c98d4debbf24e0b59ba594166d87be26afdd621368195b1bf1bbc","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"6686f1025d3bec56844170fb3f515b01d71cb2f26a98117effe9631a8808bca7","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -1,6 +1,17 @@
 /** What errors say of fields and of sources, as {@linkcode ./messages.ts} has the rest: by code, English and Spanish. */
 export const ERROR_MESSAGES = {
   // fields of a conf or a request: what is wrong
+  "must-be-number": ["must be a number", "debe ser un número"],
+  "must-be-whole": ["must be a whole number", "debe ser un número entero"],
+  "must-be-text": ["must be text", "debe ser texto"],
+  "must-be-truth": ["must be true or false", "debe ser true o false"],
+  "must-be-list": ["must be a list", "debe ser una lista"],
+  "quoted": ["{must*}, written without quotes", "{must*}, escrito sin comillas"],
+  "a-number": ["a number", "un número"],
+  "a-whole-number": ["a whole number", "un número entero"],
+  "just-text": ["text", "texto"],
+  "a-truth": ["true or false", "true o false"],
+  "an-object": ["an object", "un objeto"],
   "conf-without": ["must be an object", "debe ser un objeto"],
   "is-missing": ["is missing", "falta"],
   "is-required": ["required", "falta"],

@@ -28,8 +28,8 @@ export const MESSAGES = {
     "Los datos se cargaron de todos modos.",
   ],
   "records-in-quarantine": [
-    "{records} records are in the quarantine, {rows} rows are in the table.",
-    "{records} registros están en la cuarentena, {rows} filas en la tabla.",
+    "Records in the quarantine: {records}; rows in the table: {rows}.",
+    "Registros en la cuarentena: {records}; filas en la tabla: {rows}.",
   ],
   "run-failed": ["The run failed.", "La ejecución falló."],
   "nothing-read": [

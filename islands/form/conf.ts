@@ -17,6 +17,7 @@ export interface JsonSchema {
   oneOf?: JsonSchema[];
   anyOf?: JsonSchema[];
   items?: JsonSchema;
+  additionalProperties?: JsonSchema | boolean;
 }
 
 export type FieldKind =
@@ -28,7 +29,13 @@ export type FieldKind =
   | "choice"
   | "names"
   | "json"
-  | "text_or_json";
+  | "text_or_json"
+  /** A fixed text, or a field of the records. */
+  | "text_or_field"
+  /** A field of the records, and one of `options`: how it is written. */
+  | "field_and_format"
+  /** Types of columns, by name. */
+  | "columns";
 
 /** One input of the form. */
 export interface Field {
@@ -48,6 +55,8 @@ export interface Field {
   scalars?: ("number" | "boolean")[];
   /** Whether it is one character, which may be a space. Default: false. */
   character?: boolean;
+  /** What can be said of a column beside its type, where the field is `columns`. */
+  members?: { name: string; list: boolean }[];
 }
 
 export interface FieldGroup {
@@ -117,10 +126,11 @@ export function sourceFields(schema: JsonSchema, type: string): Field[] {
 function fieldOf(path: string, schema: JsonSchema, required: boolean): Field {
   const name = path.slice(path.lastIndexOf(".") + 1);
   const bare = withoutNull(schema);
+  const kind = kindOf(name, bare);
   return {
     path,
     name,
-    kind: kindOf(name, bare),
+    kind,
     required,
     description: schema.description ?? "",
     fallback: schema.default === undefined || schema.default === null || isEmptyList(schema.default)
@@ -128,12 +138,35 @@ function fieldOf(path: string, schema: JsonSchema, required: boolean): Field {
       : typeof schema.default === "string"
       ? schema.default
       : JSON.stringify(schema.default),
-    options: (bare.enum ?? []).map(String),
+    options: (kind === "field_and_format" ? fieldForm(bare)!.format!.enum! : bare.enum ?? [])
+      .map(String),
     min: bare.minimum ?? bare.exclusiveMinimum,
     max: bare.maximum,
     scalars: (["number", "boolean"] as const).filter((type) => allows(bare, type)),
     character: bare.type === "string" && bare.maxLength === 1,
+    ...(kind === "columns" ? { members: columnMembers(bare) } : {}),
   };
+}
+
+/** The members of the object with a field's name that may stand for a text. */
+function fieldForm(schema: JsonSchema): Record<string, JsonSchema> | undefined {
+  const mayBeText = schema.anyOf?.some(({ type }) => type === "string");
+  return mayBeText
+    ? schema.anyOf!.find(({ properties }) => properties?.field !== undefined)?.properties
+    : undefined;
+}
+
+/** The forms that a column's declaration may have, where the schema has declarations by name. */
+const columnForms = ({ additionalProperties: each }: JsonSchema): JsonSchema[] =>
+  typeof each === "object" && each.anyOf?.some(({ properties }) => properties?.type !== undefined)
+    ? each.anyOf
+    : [];
+
+function columnMembers(schema: JsonSchema): NonNullable<Field["members"]> {
+  const members = Object.assign({}, ...columnForms(schema).map(({ properties }) => properties));
+  return Object.entries(members as Record<string, JsonSchema>)
+    .filter(([name]) => name !== "type")
+    .map(([name, { type }]) => ({ name, list: type === "array" }));
 }
 
 const isEmptyList = (value: unknown) => Array.isArray(value) && value.length === 0;
@@ -162,8 +195,12 @@ function kindOf(name: string, schema: JsonSchema): FieldKind {
       return "text";
     case "array":
       return schema.items?.type === "string" ? "names" : "json";
-    default:
-      return "text_or_json";
+    default: {
+      if (columnForms(schema).length > 0) return "columns";
+      const form = fieldForm(schema);
+      if (form === undefined) return "text_or_json";
+      return form.format?.enum === undefined ? "text_or_field" : "field_and_format";
+    }
   }
 }
 
@@ -199,10 +236,12 @@ function valueOf({ name, kind, scalars = [], character }: Field, text: string): 
     case "boolean":
       return text === "true";
     case "names":
-      return namesIn(text) ??
-        text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+      return namesOf(text);
     case "json":
       return parsed(text);
+    case "columns":
+    case "text_or_field":
+    case "field_and_format":
     case "text_or_json": {
       if (name === "deleted" && DELETION.test(text)) return deletionIn(text);
       const isJson = /^\s*([[{]|"[^]*"\s*$)/.test(text) ||
@@ -224,6 +263,19 @@ function deletionIn(text: string): Conf {
   const isScalar = /^(null|true|false|-?\d+(\.\d+)?|".*")$/.test(equals);
   return { field, equals: isScalar ? parsed(equals) : equals };
 }
+
+/** A field that a text names as JSON does: `{"field": "at", "format": "epoch_ms"}`; null for any other text. */
+export function fieldIn(text: string): { field: string; format?: string } | null {
+  const value = text.trimStart().startsWith("{") ? parsed(text) as Conf : null;
+  return typeof value?.field === "string" ? value as { field: string } : null;
+}
+
+/** Names with commas between them, or as JSON. */
+export const namesOf = (text: string): string[] =>
+  namesIn(text) ?? text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+
+/** The text that `namesOf` reads. */
+export const namesText = (names: string[]): string => textOf("null_values", names);
 
 /** A list of names that is written as JSON; undefined for any other text. */
 function namesIn(text: string): string[] | undefined {

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Preview } from "../../pipeline/preview.ts";
 import { type ApiError, call } from "../lib/api.ts";
+import { fieldIn } from "./conf.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
 import { Icon, Notice } from "../ui/elements.tsx";
 
@@ -186,8 +187,15 @@ export interface Column {
 const MAX_COLUMNS = 200;
 const EXAMPLES = 3;
 
-/** The columns of the records that a preview shows. */
-export function columnsOf({ events }: Pick<Preview, "events">): Column[] {
+/** A payload with its fields in the order of the source. */
+export function inOrder(payload: unknown, fields: string[]): unknown {
+  if (typeof payload !== "object" || payload === null || Array.isArray(payload)) return payload;
+  const own = fields.filter((name) => Object.hasOwn(payload, name));
+  return { ...Object.fromEntries(own.map((name) => [name, null])), ...payload };
+}
+
+/** The columns of the records that a preview shows, in the order of the source. */
+export function columnsOf({ events, fields }: Pick<Preview, "events" | "fields">): Column[] {
   const columns = new Map<string, Column>();
   const add = (path: string, name: string | null, value: unknown) => {
     const known = columns.get(path) ?? { path, name, examples: [] };
@@ -206,7 +214,8 @@ export function columnsOf({ events }: Pick<Preview, "events">): Column[] {
       else add(path, above === "" ? name : null, value);
     }
   };
-  for (const { payload } of events) {
+  for (const event of events) {
+    const payload = inOrder(event.payload, fields);
     if (typeof payload === "object" && payload !== null) {
       walk(payload as Record<string, unknown>, "");
     }
@@ -227,7 +236,7 @@ export const COLUMN_TYPES = [
 type Declared = Record<string, unknown>;
 
 /** A list or object of a field's text; undefined where it is none. */
-function parsed<T>(text: string): T | undefined {
+export function parsed<T>(text: string): T | undefined {
   try {
     const value = JSON.parse(text);
     return typeof value === "object" && value !== null ? value as T : undefined;
@@ -236,11 +245,12 @@ function parsed<T>(text: string): T | undefined {
   }
 }
 
-/** The paths that a key's text names. */
-export const keyPaths = (text: string): string[] =>
-  text === "" ? [] : parsed<string[]>(text) ?? [text];
-
-const timePath = (text: string): string => parsed<{ field?: string }>(text)?.field ?? text;
+/** The paths that the text of a key, a time or a version names. */
+export function pathsIn(text: string): string[] {
+  const list = parsed<unknown>(text);
+  if (Array.isArray(list)) return list.filter((path) => typeof path === "string");
+  return text === "" ? [] : [fieldIn(text)?.field ?? text];
+}
 
 interface TableProps {
   columns: Column[];
@@ -256,8 +266,8 @@ interface TableProps {
 /** The columns that were found, to choose key, time, version and types from. */
 export function ColumnTable({ columns, proposals, values, typed, onChange }: TableProps) {
   const { t } = useLocale();
-  const key = keyPaths(values["source.key"] ?? "");
-  const time = timePath(values["source.occurred_at"] ?? "");
+  const key = pathsIn(values["source.key"] ?? "");
+  const time = pathsIn(values["source.occurred_at"] ?? "")[0] ?? "";
   const version = values["source.version"] ?? "";
   const declared = parsed<Declared>(values["source.columns"] ?? "") ?? {};
   const toggleKey = (path: string, chosen: boolean) => {

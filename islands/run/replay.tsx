@@ -132,7 +132,7 @@ export function ReplayDialog({ run, items, rules, rule: shown, onClose }: Replay
     }
     setBusy(null);
   };
-  const columns = columnsOf({ events: recordsOf(items) as never });
+  const columns = columnsOf({ events: recordsOf(items) as never, fields: [] });
   const choice = (name: "transform" | "suite", known: string[]) => (
     <div class="field">
       <label for={`replay-${name}`}>{t(`replay.${name}`)}</label>

@@ -3,7 +3,7 @@ import { RunForm, type RunFormProps } from "../../islands/form.tsx";
 import { useLocale } from "../../islands/lib/context.tsx";
 import { confJsonSchema } from "../../pipeline/params.ts";
 import { Problem } from "../../vocabulary/problem.ts";
-import { CONFIGURATIONS, listNamed, POOLS } from "../../store/named.ts";
+import { CONFIGURATIONS, getNamed, listNamed, POOLS } from "../../store/named.ts";
 import { runConf } from "../../store/run_views.ts";
 import { listSuites } from "../../store/suites.ts";
 import { dataFiles, transformNames } from "./data_files.ts";
@@ -12,7 +12,7 @@ import { type DashboardDeps, Island, knownLabels, originOf, type Page } from "./
 /** A conf with more text than this is not put into a form. */
 const MAX_CONF_LENGTH = 200_000;
 
-/** The form for a new run: empty, or with the conf of a run or the name of a configuration. */
+/** The form for a new run: empty, with the conf of a run or the name of a configuration, or to change a configuration. */
 export const formPage: Page = {
   path: "/new",
   role: "viewer",
@@ -23,8 +23,10 @@ export const formPage: Page = {
   async load(c, deps) {
     const { sql } = deps;
     const from = c.req.query("from") ?? null;
+    const edited = c.req.query("edit");
+    const editing = edited === undefined ? null : await configurationOf(deps, edited);
     const [conf, labels, pools, suites, configurations, transforms] = await Promise.all([
-      initialConf(c, deps, from),
+      editing === null ? initialConf(c, deps, from) : JSON.stringify(editing.conf),
       knownLabels(deps),
       listNamed(sql, POOLS),
       listSuites(sql),
@@ -48,11 +50,12 @@ export const formPage: Page = {
       },
       origin: originOf(c),
       from,
+      editing: editing === null ? null : { name: edited!, description: editing.description },
     };
     return {
       main: (
         <>
-          <Head />
+          <Head editing={props.editing} />
           <Island name="form" component={RunForm} props={props} />
         </>
       ),
@@ -60,13 +63,34 @@ export const formPage: Page = {
   },
 };
 
-function Head() {
+function Head({ editing }: Pick<RunFormProps, "editing">) {
   const { t } = useLocale();
+  const title = editing === null
+    ? t("nav.new")
+    : editing.name === ""
+    ? t("form.new_configuration")
+    : t("form.edit_configuration", { name: editing.name });
   return (
     <div class="page-head">
-      <h1>{t("nav.new")}</h1>
+      <h1>{title}</h1>
     </div>
   );
+}
+
+/** The configuration of a name, to be changed; of no name: a new one. */
+async function configurationOf(
+  { sql }: DashboardDeps,
+  name: string,
+): Promise<{ conf: unknown; description: string }> {
+  if (name === "") return { conf: {}, description: "" };
+  const found = await getNamed(sql, CONFIGURATIONS, name);
+  if (found === null) {
+    throw new Problem("not-found", {
+      status: 404,
+      detail: `There is no configuration ${name.slice(0, 100)}.`,
+    });
+  }
+  return { conf: found.conf, description: String(found.description ?? "") };
 }
 
 async function initialConf(

@@ -50,7 +50,7 @@ begin
     if best is not null then
       return query select jsonb_array_elements(best);
     elsif kind <> 'object' then
-      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be object', 'expected', 'object');
+      return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be an object', 'expected', 'an object');
     else
       select string_agg(b #>> '{properties,type,const}', ', ')
         into text_value from jsonb_array_elements(coalesce(schema -> 'oneOf', schema -> 'anyOf')) as b;
@@ -72,8 +72,14 @@ begin
   end if;
   if wanted is not null and not (kind = wanted
       or (wanted = 'integer' and kind = 'number' and (value #>> '{}')::numeric % 1 = 0)) then
-    wanted := case when wanted = 'integer' and kind <> 'number' then 'number' else wanted end;
-    return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be ' || wanted, 'expected', wanted);
+    wanted := case when wanted = 'integer' and kind <> 'number' then 'a number' when wanted = 'integer' then 'a whole number'
+      when wanted = 'string' then 'text' when wanted = 'boolean' then 'true or false' when wanted = 'array' then 'a list'
+      when wanted = 'object' then 'an object' else 'a ' || wanted end;
+    -- of a text that holds what is expected, only its quotes are wrong
+    return next jsonb_build_object('field', path, 'value', shown, 'code', 'wrong-type', 'message', 'must be ' || wanted
+        || case when kind = 'string' and (value #>> '{}') ~ case when wanted ~ 'number' then '^-?\d+(\.\d+)?$'
+          when wanted ~ 'true' then '^(true|false)$' else '^\M' end then ', written without quotes' else '' end,
+      'expected', wanted);
     return;
   end if;
   if kind in ('number', 'string', 'array') then

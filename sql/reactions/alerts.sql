@@ -190,7 +190,7 @@ begin
         else format('%s of %s expectations failed: %s. %s', validation ->> 'failed', validation ->> 'evaluated',
           (select string_agg(n #>> '{}', ', ') from jsonb_array_elements(validation -> 'names') as n),
           case when run.state = 'failed' then 'Nothing was loaded.'
-            when run.params ->> 'on_failure' = 'quarantine' then format('%s records are in the quarantine, %s rows are in the table.',
+            when run.params ->> 'on_failure' = 'quarantine' then format('Records in the quarantine: %s; rows in the table: %s.',
               coalesce(run.counts ->> 'rejected', '0'), run.total_rows)
             else 'The data was loaded nevertheless.' end) end,
       about || jsonb_build_object('severity', case when run.state = 'failed' then 'error' else 'warning' end,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import postgres from "postgres";
-import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
+import { assertAccessible, hydrated, noBrowser, screenshot, Site, until } from "./site.ts";
 
 Deno.test({
   name: "configurations, variables, pools and suites are created, changed and removed",
@@ -18,15 +18,39 @@ Deno.test({
       await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
     };
     await site.visit("/etl/configurations", { expected: /400|422/ }, async (page) => {
+      // made in the form of a run, changed there without what it holds being lost, or as JSON
       await page.getByRole("button", { name: "New configuration" }).click();
-      await fill(page, { Name: "nightly", Values: "{nonsense" });
+      await page.getByRole("heading", { level: 1, name: "New configuration" }).waitFor();
+      assert.equal(await page.locator("#field-configuration").count(), 0);
+      await page.getByLabel("Name", { exact: true }).fill("nightly");
+      await page.locator("#field-batch_size").fill("-1");
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await until(page, "document.activeElement.id === 'form-errors'");
+      await page.locator("#field-batch_size").fill("1");
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await page.getByText("It can be run as “nightly”").waitFor();
+      await page.locator("main").getByRole("link", { name: "Configurations" }).click();
+      await hydrated(page);
+      await page.getByRole("button", { name: "nightly as JSON" }).click();
+      await fill(page, { Values: "{nonsense" });
       await page.getByRole("alert").getByText("This is not JSON").waitFor();
       await fill(page, { Values: '{"batch_sise": 1}' });
       await page.getByRole("alert").getByText("batch_size").waitFor();
-      await fill(page, { Values: '{"batch_size": 1}' });
+      await fill(page, { Values: '{"batch_size": 1, "suite": null}' });
       await page.getByText("nightly is saved.").waitFor();
       await page.getByRole("button", { name: "Change nightly" }).click();
-      await fill(page, { Description: "At night" });
+      await page.getByRole("heading", { name: "Change configuration nightly" }).waitFor();
+      await hydrated(page);
+      assert.equal(await page.locator("#field-batch_size").inputValue(), "1");
+      await page.locator("#field-chunk_size").fill("2");
+      await page.getByLabel("Description").fill("At night");
+      await assertAccessible(page, "the form of a configuration");
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await page.getByText("It can be run as “nightly”").waitFor();
+      const { conf } = await site.api<{ conf: unknown }>("/api/configurations/nightly");
+      assert.deepEqual(conf, { batch_size: 1, chunk_size: 2, suite: null });
+      await page.locator("main").getByRole("link", { name: "Configurations" }).click();
+      await hydrated(page);
       await rows(page).getByText("At night").waitFor();
       await page.getByRole("button", { name: "Remove nightly" }).click();
       await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
@@ -34,12 +58,31 @@ Deno.test({
       assert.equal(await rows(page).count(), 0);
     });
     await site.visit("/etl/variables", {}, async (page) => {
+      // a value is written as what it is: nobody needs quotes
+      const type = page.getByRole("dialog").getByLabel("Type");
       await page.getByRole("button", { name: "New variable" }).click();
-      await fill(page, { Name: "etl_improved__batch_size", Value: "77" });
+      await fill(page, { Name: "etl_improved__run_label", Value: 'the "daily" one' });
+      await rows(page).getByText(JSON.stringify('the "daily" one')).waitFor();
+      await page.getByRole("button", { name: "New variable" }).click();
+      await type.selectOption("yes or no");
+      await page.getByRole("dialog").getByLabel("Value").selectOption("yes");
+      await fill(page, { Name: "etl_improved__mlflow_enable" });
+      await rows(page).getByText("true", { exact: true }).waitFor();
+      await page.getByRole("button", { name: "Change etl_improved__mlflow_enable" }).click();
+      await page.getByRole("dialog").getByLabel("Value").selectOption("no");
+      await fill(page, {});
+      await rows(page).getByText("false", { exact: true }).waitFor();
+      await page.getByRole("button", { name: "New variable" }).click();
+      await type.selectOption("number");
+      await fill(page, { Name: "etl_improved__batch_size", Value: "seven" });
+      await page.getByRole("alert").getByText("seven is not a number").waitFor();
+      await assertAccessible(page, "the form of a variable");
+      await fill(page, { Value: "77" });
       await rows(page).getByText("77").waitFor();
       // an editor that is opened and saved changes no digit, in the page as it came and as it was read again
       const digits = "[12345678901234567890,0.1000000000000000055]";
       await page.getByRole("button", { name: "New variable" }).click();
+      await type.selectOption({ label: "JSON: a list or an object" });
       await fill(page, { Name: "exact", Value: digits });
       await rows(page).getByText(digits).waitFor();
       for (const _ of ["as it came", "as it was read again"]) {

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { assertAccessible, hydrated, noBrowser, screenshot, Site, until } from "./site.ts";
+import {
+  assertAccessible,
+  hydrated,
+  noBrowser,
+  screenshot,
+  Site,
+  until,
+  walkByTab,
+} from "./site.ts";
 
 Deno.test({
   name: "the form says the same in curl, on the command line and in SQL while it is filled in",
@@ -129,8 +137,8 @@ Deno.test({
         "precipitation",
         "temp_max",
         "temp_min",
-        "weather",
         "wind",
+        "weather",
       ]);
       await assertAccessible(page, "the form with columns");
       await page.getByLabel("date is (part of) the key").check();
@@ -139,10 +147,17 @@ Deno.test({
       await page.getByLabel("weather is (part of) the key").uncheck();
       await page.getByLabel("date is the time").check();
       await page.getByLabel("Type of wind").selectOption("numeric");
-      assert.equal(await page.locator("#field-source-columns").inputValue(), '{"wind":"numeric"}');
+      assert.equal(
+        await page.locator("#field-source-columns-json").inputValue(),
+        '{"wind":"numeric"}',
+      );
       await page.getByRole("button", { name: "Preview", exact: true }).click();
       const preview = page.locator(".preview");
       await preview.locator("tbody tr").nth(19).waitFor();
+      assert.match(
+        await preview.locator("tbody tr").first().innerText(),
+        /\{"date":.*"wind":.*"weather":/,
+      );
       const [form, beside] = [
         (await page.locator(".form-columns > .stack").first().boundingBox())!,
         (await preview.boundingBox())!,
@@ -246,5 +261,80 @@ Deno.test({
     const beyond = await fetch(`${site.address}/etl/data/files?folder=../..`);
     assert.equal(beyond.ok, false);
     assert.doesNotMatch(await beyond.text(), /entries/);
+  },
+});
+
+Deno.test({
+  name:
+    "types of columns, the event type and a time are given without JSON, with the keyboard, on a phone too",
+  ignore: noBrowser,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using site = await Site.open(t);
+    const buffer = Buffer.from(
+      'order,price,sold,kind\n1,"2,50",31/12/2025,web\n2,"3,75",30/12/2025,shop\n',
+    );
+    const phone = {
+      viewport: { width: 390, height: 844 },
+      colorScheme: "dark",
+      locale: "es-ES",
+    } as const;
+    await site.visit("/etl/new", phone, async (page) => {
+      await page.getByRole("radio", { name: /^inline/ }).check();
+      await page.locator("#upload").setInputFiles({ name: "o.csv", mimeType: "text/csv", buffer });
+      await page.locator(".column-table tbody tr").first().waitFor();
+      const columns = page.getByRole("group", { name: "columns", exact: true });
+      // what the file proposes is taken over, and shows how it is read
+      await columns.getByRole("button", { name: /^Usar los \d+ tipos propuestos/ }).click();
+      const price = columns.getByRole("group", { name: "price" });
+      assert.equal(await price.getByLabel("Signo decimal").inputValue(), ",");
+      const sold = columns.getByRole("group", { name: "sold" });
+      assert.equal(await sold.getByLabel("Formato").inputValue(), "%d/%m/%Y");
+      // a column of one's own, without the mouse
+      await columns.getByRole("button", { name: "Añadir una columna" }).focus();
+      await page.keyboard.press("Enter");
+      await until(
+        page,
+        "document.activeElement.value === '' && document.activeElement.tagName === 'INPUT'",
+      );
+      await page.keyboard.type("kind");
+      await page.keyboard.press("Tab");
+      await page.keyboard.type("te");
+      await columns.getByRole("button", { name: "Eliminar price" }).focus();
+      await page.keyboard.press("Enter");
+      await until(page, "document.activeElement.id === 'field-source-columns-add'");
+      const declared = JSON.parse(await page.locator("#field-source-columns-json").inputValue());
+      assert.deepEqual(declared, { sold: { type: "date", format: "%d/%m/%Y" }, kind: "text" });
+
+      const shown = page.locator(".equivalent");
+      const eventType = page.locator("#field-source-event_type");
+      await eventType.fill("order");
+      assert.match(await shown.innerText(), /event_type=order&/);
+      await page.getByLabel("event_type: texto fijo o un campo").selectOption("Un campo");
+      assert.deepEqual(
+        await page.locator("#field-source-event_type-fields option").evaluateAll((options) =>
+          options.map((option) => (option as HTMLOptionElement).value)
+        ),
+        ["order", "price", "sold", "kind"],
+      );
+      await eventType.fill("");
+      await eventType.fill("kin");
+      await page.getByText("kin no es una columna").waitFor();
+      await eventType.fill("kind");
+      await page.locator("#field-source-occurred_at").fill("sold");
+      await page.getByLabel("Formato de occurred_at").selectOption("epoch_s");
+      assert.match(
+        decodeURIComponent(await shown.innerText()),
+        /event_type=\{"field":"kind"\}&occurred_at=\{"field":"sold","format":"epoch_s"\}/,
+      );
+      const wider = await page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+      ) as number;
+      assert.ok(wider <= 0, `${wider} px too wide`);
+      await assertAccessible(page, "the form with declared columns on a phone");
+      await walkByTab(page, "the form with declared columns on a phone");
+      await screenshot(page, "form_declared_390_dark_es");
+    });
   },
 });

@@ -266,7 +266,7 @@ Deno.test("the alert of a suite with on_failure=quarantine says what became of t
     },
   });
   const alert = (await alertsOf(engine.sql)).find(({ kind }) => kind === "ge_failed");
-  assert.match(alert!.message, /1 records are in the quarantine, 2 rows are in the table\./);
+  assert.match(alert!.message, /Records in the quarantine: 1; rows in the table: 2\./);
 });
 
 Deno.test("trend_window and drop_threshold_pct are variables of etl_consumer, shown by the API", async (t) => {

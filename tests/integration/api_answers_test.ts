@@ -207,12 +207,12 @@ Deno.test("a value of a wrong type is told as what it is, not as missing", async
     field: "slots",
     value: "x",
     code: "wrong-type",
-    message: "must be number",
-    expected: "number",
+    message: "must be a number",
+    expected: "a number",
   });
   assert.equal((await first(slots({})))!.message, "is missing");
   const limit = await first(engine.request("/api/metrics/history?limit=abc") as Promise<Response>);
-  assert.deepEqual([limit!.value, limit!.message], ["abc", "must be number"]);
+  assert.deepEqual([limit!.value, limit!.message], ["abc", "must be a number"]);
 });
 
 Deno.test("a variable that stands for a parameter has to be one, of a value that runs take", async (t) => {

@@ -100,10 +100,10 @@ Deno.test("POST /api/etl/run with data: query values are read as their parameter
   }]);
   const wrong: [string, string, RegExp][] = [
     ["batchsize=5", "batchsize", /did you mean batch_size/],
-    ["batch_size=many", "batch_size", /must be number/],
+    ["batch_size=many", "batch_size", /must be a number/],
     ["batch_size=1&batch_size=2", "batch_size", /cannot be told/],
     ["source=x", "source", /cannot be told/],
-    ["dry_run=maybe", "dry_run", /must be boolean/],
+    ["dry_run=maybe", "dry_run", /must be true or false/],
     ["pool=nope&batch_size=-1", "pool", /not a known pool/],
   ];
   for (const [query, field, message] of wrong) {

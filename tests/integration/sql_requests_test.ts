@@ -31,12 +31,15 @@ Deno.test("SQL: every error of a conf is told in one answer, with field, value a
   await using sql = await client(db.dsn);
   const cases: [unknown, string, RegExp, RegExp?][] = [
     [{ batch_size: -1 }, "batch_size", /too small/, /at least 0/],
-    [{ batch_size: 1.5 }, "batch_size", /must be integer/],
-    [{ batch_size: "5" }, "batch_size", /must be number/],
-    [{ batch_size: null }, "batch_size", /must be number/],
+    [{ batch_size: 1.5 }, "batch_size", /must be a whole number/],
+    [{ batch_size: "5" }, "batch_size", /must be a number, written without quotes$/],
+    [{ batch_size: "many" }, "batch_size", /must be a number$/],
+    [{ dry_run: "true" }, "dry_run", /must be true or false, written without quotes$/],
+    [{ run_label: 5 }, "run_label", /must be text$/],
+    [{ batch_size: null }, "batch_size", /must be a number$/],
     [{ chunk_size: 0 }, "chunk_size", /too small/],
     [{ min_acceptance_ratio: 1.01 }, "min_acceptance_ratio", /too large/],
-    [{ dry_run: "yes" }, "dry_run", /must be boolean/],
+    [{ dry_run: "yes" }, "dry_run", /must be true or false/],
     [{ schema_name: 'a"; drop' }, "schema_name", /wrong form/],
     [{ table_name: "1abc" }, "table_name", /wrong form/],
     [{ table_name: "" }, "table_name", /too short/],
@@ -45,7 +48,7 @@ Deno.test("SQL: every error of a conf is told in one answer, with field, value a
     [{ overlap: "maybe" }, "overlap", /not an accepted value/, /queue, skip, cancel/],
     [{ sla_seconds: 0 }, "sla_seconds", /too small/],
     [{ db_max_retries: 0 }, "db_max_retries", /too small/],
-    [{ source: "synthetic" }, "source", /must be object/],
+    [{ source: "synthetic" }, "source", /must be an object/],
     [{ source: {} }, "source.type", /no known type/, /synthetic, inline, file, http, postgres/],
     [{ source: { type: "synthetic", seed: -1 } }, "source.seed", /too small/],
     [{ source: { type: "file" } }, "source.path", /is missing/],
@@ -125,7 +128,7 @@ Deno.test("SQL: a wrong value says where it came from", async (t) => {
   );
   const { errors } = await resolved(sql, { configuration: "saved" });
   assert.deepEqual(errors.map(({ field, message }) => `${field} ${message}`).sort(), [
-    "batch_size must be number (from the variable)",
+    "batch_size must be a number (from the variable)",
     "chnk_size is not a known name; did you mean chunk_size? (from the configuration)",
     "chunk_size is too small (from the configuration)",
   ]);

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { declaredIn, declaredText } from "../../islands/form/declared.tsx";
+import { valueType } from "../../islands/resources.tsx";
 import { replaySet } from "../../islands/run/replay.tsx";
 import fc from "fast-check";
 import {
@@ -80,6 +82,50 @@ Deno.test("confOf() keeps what does not parse as it was typed, for the server to
     "synthetic",
   );
   assert.deepEqual(conf, { batch_size: "many", sla_seconds: "{" });
+});
+
+Deno.test("the form takes from the schema what a column and a time can be said to be", () => {
+  const field = (name: string) => sourceFields(schema, "file").find((each) => each.name === name)!;
+  assert.equal(field("event_type").kind, "text_or_field");
+  assert.deepEqual(
+    [field("occurred_at").kind, ...field("occurred_at").options],
+    ["field_and_format", "iso", "epoch_s", "epoch_ms", "epoch_us"],
+  );
+  assert.deepEqual(
+    field("columns").members!.map(({ name, list }) => list ? `${name}[]` : name).sort(),
+    [
+      "column",
+      "decimal",
+      "false_values[]",
+      "format",
+      "null_values[]",
+      "thousands",
+      "true_values[]",
+    ],
+  );
+});
+
+Deno.test("declared columns come from rows of inputs as they went into them", () => {
+  for (
+    const text of [
+      "",
+      '{"price":"numeric(12,2)"}',
+      '{"No.":{"column":"number"},"sold":{"type":"date","format":"%d/%m/%Y"}}',
+      '{"ok":{"type":"boolean","true_values":["a, b","ja"]}}',
+    ]
+  ) assert.equal(declaredText(declaredIn(text)), text);
+  const rows = [{ name: "", declaration: { type: "text" } }, {
+    name: "n",
+    declaration: { type: "numeric", decimal: "", null_values: [] },
+  }];
+  assert.equal(declaredText(rows), '{"n":"numeric"}');
+});
+
+Deno.test("a variable's value has the simplest input that holds it", () => {
+  const types = ['"a\\"b"', "-1.5e3", "12345678901234567890", "false", "[1]", '{"a":"b"}', "null"];
+  assert.deepEqual(types.map(valueType), [
+    ...["text", "number", "number", "flag", "json", "json", "json"],
+  ]);
 });
 
 Deno.test("valuesOf() and confOf() are inverse for confs of the API", () => {

@@ -93,7 +93,7 @@ Deno.test("what is wrong with a suite or a conf is Spanish, and so is what would
       "tiene una forma incorrecta",
       "texto sin caracteres de control ni otros que no se ven",
     ],
-    ["pool", "es de otro tipo", "string"],
+    ["pool", "debe ser texto", "texto"],
   ]);
   const uncoded = new Problem("invalid-conf", {
     detail: "x",
