@@ -136,8 +136,8 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/form-wrong-key",
     file: "islands/form.tsx",
-    find: '!path.startsWith("{") && !known.has(path)',
-    replace: '!path.startsWith("{") && known.has(path)',
+    find: "filter((path) => !known.has(path))",
+    replace: "filter((path) => known.has(path))",
     breaks: "a wrong key is told with the columns there are",
     tests: ["browser/run_form_test.ts: a file is picked"],
   },
@@ -176,8 +176,8 @@ export const PAGES: Mutant[] = [
   {
     id: "pages/names-again",
     file: "islands/form/conf.ts",
-    find: "return namesIn(text) ??",
-    replace: "return",
+    find: "  namesIn(text) ?? text.split",
+    replace: "  text.split",
     breaks: "a run that is repeated by the form leaves out the fields that it left out",
     tests: ["unit/dashboard_form_test.ts: valuesOf() and confOf()"],
   },
