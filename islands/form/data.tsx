@@ -344,7 +344,9 @@ export function ColumnTable({ columns, proposals, values, typed, onChange }: Tab
                           {[...new Set([...COLUMN_TYPES, ...(type === "" ? [] : [type])])].map((
                             each,
                           ) => (
-                            <option key={each} value={each} selected={each === type}>{each}</option>
+                            <option key={each} value={each} selected={each === type}>
+                              {parsed<{ type?: string }>(each)?.type ?? each}
+                            </option>
                           ))}
                         </select>
                         {proposal !== undefined && type === "" && (

@@ -291,6 +291,11 @@ Deno.test({
       assert.equal(await price.getByLabel("Signo decimal").inputValue(), ",");
       const sold = columns.getByRole("group", { name: "sold" });
       assert.equal(await sold.getByLabel("Formato").inputValue(), "%d/%m/%Y");
+      // the table of what was found shows the type alone
+      assert.equal(
+        await page.getByLabel("Tipo de sold").locator("option:checked").innerText(),
+        "date",
+      );
       // a column of one's own, without the mouse
       await columns.getByRole("button", { name: "Añadir una columna" }).focus();
       await page.keyboard.press("Enter");
