@@ -34,7 +34,7 @@ interface Suite {
   role?: "minimal";
   /** Whether no two of its files may run side by side; default false. */
   inTurn?: boolean;
-  /** Whether its tests wait more than they compute, so that they run beside the tracks; default false. */
+  /** Whether its tests wait more than they compute, and so have tracks of their own; default false. */
   waits?: boolean;
   /** Whether tests do all that they can, `ETL_TEST_LONG=1`, and not what represents it; default false. */
   long?: boolean;
@@ -49,10 +49,10 @@ interface Plan {
 }
 
 /**
- * Parts that run side by side: three keep two cores busy. What waits has a track besides,
- * so that it holds up none; it helps them afterwards.
+ * Parts that run side by side, of those that compute and of those that wait most of their time. Each kind has tracks of its
+ * own, so that neither comes last and leaves a core idle; who has no more of his own helps the others.
  */
-const TRACKS = 3;
+const TRACKS = { working: 2, waiting: 2 };
 
 /**
  * Files that share a process: each alone would load the program anew, and start workers of its own, which is a second of
@@ -230,9 +230,11 @@ async function main(): Promise<number> {
     all,
     ({ suite }) => suite.waits ? "waiting" : "working",
   );
+  const tracks = (count: number, own: Part[], others: Part[]) =>
+    Array.from({ length: count }, () => follow(() => own.shift() ?? others.shift()));
   await Promise.all([
-    ...Array.from({ length: TRACKS }, () => follow(() => working.shift())),
-    follow(() => waiting.shift() ?? working.shift()),
+    ...tracks(TRACKS.working, working, waiting),
+    ...tracks(TRACKS.waiting, waiting, working),
   ]);
   const alone = await partsOf(plan.alone.filter(chosen));
   await follow(() => alone.shift());
