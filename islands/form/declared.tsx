@@ -194,6 +194,8 @@ export function DeclaredColumns(
           {columns.map(({ name, declaration }, at) => {
             const type = String(declaration.type ?? "");
             const shown = name === "" ? t("form.column_n", { n: at + 1 }) : name;
+            const twice = name !== "" &&
+              columns.some((each, i) => i !== at && each.name === name);
             return (
               <li key={at}>
                 <div class="declared-row" role="group" aria-label={shown}>
@@ -204,9 +206,7 @@ export function DeclaredColumns(
                       autocomplete="off"
                       spellcheck={false}
                       list={`${id}-known`}
-                      aria-invalid={columns.some((each, i) =>
-                        i !== at && name !== "" && each.name === name
-                      )}
+                      aria-invalid={twice}
                       value={name}
                       onInput={({ currentTarget }) => change(at, { name: currentTarget.value })}
                     />
@@ -268,6 +268,9 @@ export function DeclaredColumns(
                     <Icon name="trash" />
                   </button>
                 </div>
+                {twice && (
+                  <p class="field-error" role="status">{t("form.column_twice", { name: shown })}</p>
+                )}
               </li>
             );
           })}

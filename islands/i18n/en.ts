@@ -505,6 +505,7 @@ export const en = {
   "form.how_given": "{name}: fixed text or a field",
   "form.format_of": "Format of {column}",
   "form.column_n": "Column {n}",
+  "form.column_twice": "{name} is declared twice: only the last one counts. Remove one of them.",
   "form.column_column": "Column of the table",
   "form.column_format": "Format",
   "form.column_decimal": "Decimal sign",

@@ -512,6 +512,8 @@ export const es = {
   "form.how_given": "{name}: texto fijo o un campo",
   "form.format_of": "Formato de {column}",
   "form.column_n": "Columna {n}",
+  "form.column_twice":
+    "{name} está declarada dos veces: solo cuenta la última. Quite una de ellas.",
   "form.column_column": "Columna de la tabla",
   "form.column_format": "Formato",
   "form.column_decimal": "Signo decimal",

@@ -303,7 +303,11 @@ Deno.test({
         page,
         "document.activeElement.value === '' && document.activeElement.tagName === 'INPUT'",
       );
+      await page.keyboard.type("sold");
+      await columns.getByText("sold está declarada dos veces").first().waitFor();
+      for (let i = 0; i < 4; i++) await page.keyboard.press("Backspace");
       await page.keyboard.type("kind");
+      assert.equal(await columns.getByText("declarada dos veces").count(), 0);
       await page.keyboard.press("Tab");
       await page.keyboard.type("te");
       await columns.getByRole("button", { name: "Eliminar price" }).focus();
