@@ -1892,7 +1892,9 @@ begin
       if not value ? name and not schema -> 'properties' -> name ? 'default' then
         return next jsonb_build_object('field', case when path = '' then name else path || '.' || name end,
           'code', 'missing', 'message', 'is missing',
-          'expected', replace(coalesce(schema -> 'properties' -> name ->> 'type', 'value'), 'integer', 'number'));
+          'expected', case schema -> 'properties' -> name ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
+            when 'integer' then 'a number' when 'number' then 'a number' when 'array' then 'a list' when 'object' then 'an object'
+            else coalesce(schema -> 'properties' -> name ->> 'type', 'value') end);
       end if;
     end loop;
   end if;
@@ -8442,7 +8444,7 @@ insert into etl.suites as s (name, suite, row_wise, origin) values
 on conflict (name) do update set suite = excluded.suite, row_wise = excluded.row_wise
 where s.origin = 'file' and s.suite <> excluded.suite;
 
-insert into etl.setups (checksum) values ('6686f1025d3bec56844170fb3f515b01d71cb2f26a98117effe9631a8808bca7')
+insert into etl.setups (checksum) values ('a18b01d502bb159db1bfc69e2ca7acc6efdb1c6a8edb1fba72df8ff21e5c9dfe')
 on conflict (checksum) do update set applied_at = clock_timestamp(), applied_by = session_user;
 
 -- in one transaction the second lock lasts until its end, when others can see what was made
@@ -8450,4 +8452,4 @@ select pg_advisory_xact_lock(hashtextextended('etl setup', 0)), pg_advisory_unlo
 reset role;
 select set_config('search_path', current_setting('etl.search_path'), false);
 reset client_min_messages;
--- etl-improved setup: {"checksum":"6686f1025d3bec56844170fb3f515b01d71cb2f26a98117effe9631a8808bca7","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}
+-- etl-improved setup: {"checksum":"a18b01d502bb159db1bfc69e2ca7acc6efdb1c6a8edb1fba72df8ff21e5c9dfe","migrations":["0001_baseline","0002_replayed_records","0003_queue","0004_low_ratio","0005_events_by_occurred_at","0006_daily_views","0007_latest_views","0008_trend_drop","0009_unknown_fingerprints","0010_days","0011_order_of"]}

@@ -138,7 +138,9 @@ begin
       if not value ? name and not schema -> 'properties' -> name ? 'default' then
         return next jsonb_build_object('field', case when path = '' then name else path || '.' || name end,
           'code', 'missing', 'message', 'is missing',
-          'expected', replace(coalesce(schema -> 'properties' -> name ->> 'type', 'value'), 'integer', 'number'));
+          'expected', case schema -> 'properties' -> name ->> 'type' when 'string' then 'text' when 'boolean' then 'true or false'
+            when 'integer' then 'a number' when 'number' then 'a number' when 'array' then 'a list' when 'object' then 'an object'
+            else coalesce(schema -> 'properties' -> name ->> 'type', 'value') end);
       end if;
     end loop;
   end if;
