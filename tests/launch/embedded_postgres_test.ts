@@ -202,21 +202,25 @@ Deno.test("a test cluster ends and is deleted when its process is killed", noOps
   await waitFor(() => query(dsn, "select 1").then(() => false, () => true), { timeoutMs: 15_000 });
 });
 
-Deno.test("etl without a database of one's own says that it uses the embedded one, and of a server that answers beside it", async () => {
-  await using dir = clusterDir();
-  const home = await Deno.makeTempDir();
-  await using server = Deno.serve({ port: 0, onListen: () => {} }, () => new Response("ok"));
-  const { port } = server.addr as Deno.NetAddr;
-  const { code, err } = await runCli(["runs"], {
-    env: {
-      ETL_EMBEDDED_PG_DIR: dir.dataDir,
-      ETL_DATA_DIR: home,
-      ETL_SPOOL_DIR: home,
-      ETL_PORT: String(port),
-    },
-  });
-  await Deno.remove(home, { recursive: true });
-  assert.equal(code, 0, err);
-  assert.match(err, /Using the embedded database: neither KPIS_PG_DSN nor ETL_SERVER is set/);
-  assert.match(err, new RegExp(`A server answers at http://127.0.0.1:${port}`));
-});
+Deno.test(
+  "etl without a database of one's own says that it uses the embedded one, and of a server that answers beside it",
+  noOps,
+  async () => {
+    await using dir = clusterDir();
+    const home = await Deno.makeTempDir();
+    await using server = Deno.serve({ port: 0, onListen: () => {} }, () => new Response("ok"));
+    const { port } = server.addr as Deno.NetAddr;
+    const { code, err } = await runCli(["runs"], {
+      env: {
+        ETL_EMBEDDED_PG_DIR: dir.dataDir,
+        ETL_DATA_DIR: home,
+        ETL_SPOOL_DIR: home,
+        ETL_PORT: String(port),
+      },
+    });
+    await Deno.remove(home, { recursive: true });
+    assert.equal(code, 0, err);
+    assert.match(err, /Using the embedded database: neither KPIS_PG_DSN nor ETL_SERVER is set/);
+    assert.match(err, new RegExp(`A server answers at http://127.0.0.1:${port}`));
+  },
+);
