@@ -157,15 +157,11 @@ export function DeclaredColumns(
   { id, described, invalid, value, members, known, proposals, onChange }: ColumnsProps,
 ) {
   const { t } = useLocale();
-  const [columns, setColumns] = useState(() => declaredIn(value));
-  /** What the rows stand for: they are read again only if somebody else has changed it. */
-  const written = useRef(value);
+  const [rows, setRows] = useState(() => ({ columns: declaredIn(value), text: value }));
+  // Rows say more than their text (one without a name yet, a name given twice), so they are kept
+  // for as long as it is theirs. Told while rendering: an effect may see a text already left behind.
+  const columns = rows.text === value ? rows.columns : declaredIn(value);
   const added = useRef(false);
-  useEffect(() => {
-    if (value === written.current) return;
-    written.current = value;
-    setColumns(declaredIn(value));
-  }, [value]);
   const list = useRef<HTMLUListElement>(null);
   useEffect(() => {
     if (!added.current) return;
@@ -173,9 +169,9 @@ export function DeclaredColumns(
     list.current?.querySelector<HTMLInputElement>("li:last-child input")?.focus();
   }, [columns.length]);
   const write = (next: DeclaredColumn[]) => {
-    setColumns(next);
-    written.current = declaredText(next);
-    onChange(written.current);
+    const text = declaredText(next);
+    setRows({ columns: next, text });
+    onChange(text);
   };
   const change = (at: number, changes: Partial<DeclaredColumn>) =>
     write(columns.map((column, i) => i === at ? { ...column, ...changes } : column));
@@ -288,7 +284,10 @@ export function DeclaredColumns(
           class="button small"
           onClick={() => {
             added.current = true;
-            setColumns([...columns, { name: "", declaration: { type: "text" } }]);
+            setRows({
+              columns: [...columns, { name: "", declaration: { type: "text" } }],
+              text: value,
+            });
           }}
         >
           <Icon name="plus" /> {t("columns.add")}
