@@ -95,7 +95,6 @@ export async function forget({ dsn, ...wanted }: Forgetting): Promise<Forgotten>
     if (error instanceof Problem || !isTransient(error)) throw error;
     const why = passing(error)?.words ?? "the connection to the database was lost";
     throw new Problem("unavailable", {
-      status: 503,
       detail: `Nothing was forgotten: ${why}. Ask again in a few seconds.`,
       transient: true,
       extra: errorCode(error) === "55P03" ? { locked: true } : {},
@@ -120,7 +119,6 @@ export async function forgetKey(
     const target = await datasetToForget(client, dataset);
     if (target === null) {
       throw new Problem("not-found", {
-        status: 404,
         detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
       });
     }

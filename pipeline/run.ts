@@ -970,7 +970,6 @@ class RunExecution {
 /** The problem of a retry that would put an older state in the place of a later one. */
 function comesLate(): Problem {
   return new Problem("superseded", {
-    status: 409,
     detail:
       "A later run of this source has loaded the table since this one was requested, so the rows that this one would " +
       "replace or delete may be newer than its input. Nothing was changed. Request a new run.",

@@ -73,7 +73,7 @@ export class RunControl {
     if (this.#why !== null || this.#ended) return;
     this.#why = why;
     this.#abort.abort(
-      new Problem("cancelled", { status: 409, detail: `The run was stopped: ${why}.` }),
+      new Problem("cancelled", { detail: `The run was stopped: ${why}.` }),
     );
     if (why === "server stops") {
       // chunks in hand are finished, waiting ones are not begun

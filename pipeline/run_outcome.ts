@@ -53,7 +53,7 @@ export function outcomeOf(error: unknown, { control, tracker, log }: Ending): Ru
   if (why === "replaced" || errorCode(error) === "FencedOut") return { state: "replaced" };
   if (why === "server stops") return { state: "given back" };
   if (why === "cancelled") {
-    const problem = new Problem("cancelled", { status: 409, detail: "The run was cancelled." });
+    const problem = new Problem("cancelled", { detail: "The run was cancelled." });
     tracker.stop("cancelled", null);
     return { state: "cancelled", error: problem.toJSON() };
   }

@@ -31,7 +31,6 @@ export function runProblem(thrown: unknown, stage: string | null): Problem {
     const words = passing(error)?.words ??
       (code === "worker_died" ? "its worker died" : "the connection to the database was lost");
     return new Problem("database-unavailable", {
-      status: 503,
       transient: true,
       detail: `The run stopped${where}: ${words} (${message}). It is tried again.`,
       cause: error,
@@ -58,7 +57,6 @@ export function runProblem(thrown: unknown, stage: string | null): Problem {
     });
   }
   return new Problem("internal", {
-    status: 500,
     detail:
       `Something unexpected happened${where}. The server's log has the details under this run's id.`,
     cause: error,

@@ -236,7 +236,6 @@ export class SharedRun {
 
 function stale(): Problem {
   return new Problem("unavailable", {
-    status: 503,
     transient: true,
     detail:
       "A chunk had other keys or contents when a second server prepared it, after the first had died: does its transform depend on more than " +

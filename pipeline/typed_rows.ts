@@ -659,7 +659,6 @@ export function mapOnto(
       if (wanted === undefined) return [];
       const known = columns.find((column) => column.name === wanted);
       throw new Problem("invalid-conf", {
-        status: 422,
         detail: `Field ${path} cannot be stored in column ${wanted}: ${relation} ${
           known === undefined
             ? "has no such column"
@@ -700,7 +699,6 @@ export function onOwnTable(table: TypedTable, own: OwnTable): TypedTable {
   for (const { name, path } of table.key === null ? [] : keyColumns({ ...table, columns })) {
     if (!Object.hasOwn(casts, name) || casts[name]!.key !== null) continue;
     throw new Problem("invalid-conf", {
-      status: 422,
       detail: `Field ${path} cannot be a key: column ${name} of ${own.relation} is of type ${
         casts[name]!.base
       }, whose values may differ although their texts are equal.`,

@@ -12,7 +12,7 @@ import { consumerSchema } from "../pipeline/consumers/params.ts";
 import { actorOf } from "./access/identity.ts";
 import { withMessages } from "./shared/language.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { jsonOf, problemResponses } from "./shared/schemas.ts";
+import { jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 
@@ -72,10 +72,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/alerts/recent",
       summary: "The last 50 alerts, newest first",
       responses: {
-        200: {
-          description: "the alerts",
-          content: { "application/json": { schema: z.object({ data: z.array(alertSchema) }) } },
-        },
+        200: jsonOf(z.object({ data: z.array(alertSchema) }), "the alerts"),
       },
     }),
     async (c) => {
@@ -116,7 +113,7 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/alerts/handle",
       summary: "Acknowledge, silence for a time, or close an incident",
       request: {
-        body: { required: true, content: { "application/json": { schema: handleSchema } } },
+        body: jsonBody(handleSchema),
       },
       responses: {
         200: jsonOf(z.object({ fingerprint: z.string(), action: z.string() }), "done"),
@@ -134,7 +131,6 @@ export function alertRoutes(app: OpenAPIHono, deps: AppDeps): void {
       });
       if (!done) {
         throw new Problem("not-found", {
-          status: 404,
           detail: "No incident of that fingerprint is open. GET /api/alerts/open lists them.",
         });
       }

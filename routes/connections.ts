@@ -4,7 +4,7 @@ import { nearestName } from "../vocabulary/nearest_name.ts";
 import { Problem } from "../vocabulary/problem.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate } from "./shared/load.ts";
-import { json, problemResponses } from "./shared/schemas.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 /** Each has a Web Worker of its own, so there are few at once. */
 const AT_ONCE = 4;
@@ -55,7 +55,7 @@ export function connectionRoutes(app: OpenAPIHono, { config }: AppDeps): void {
         }),
       },
       responses: {
-        200: { description: "the tables, by name", content: json(cataloguedTables) },
+        200: jsonOf(cataloguedTables, "the tables, by name"),
         ...problemResponses(400, 404, 422, 429, 503),
       },
     }),
@@ -78,7 +78,6 @@ export function connectionRoutes(app: OpenAPIHono, { config }: AppDeps): void {
 function unknown(name: string, known: string[]): Problem {
   const near = nearestName(name, known);
   return new Problem("not-found", {
-    status: 404,
     detail:
       `There is no connection "${name}" to a database${
         near === undefined ? "" : `; do you mean ${near}?`

@@ -155,7 +155,6 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const body = c.req.valid("json");
       if (!(await listDatasets(deps.sql)).some((each) => each.dataset === dataset)) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `There is no dataset ${dataset}. GET /api/datasets lists them.`,
         });
       }
@@ -195,7 +194,6 @@ export function datasetRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const known = (await listConsumers(deps.sql)).map((each) => each.consumer);
       if (!known.includes(consumer)) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `There is no consumer of that name. There are: ${known.join(", ") || "none"}.`,
         });
       }
@@ -228,14 +226,12 @@ async function tryConsumer(deps: AppDeps, name: string, signal: AbortSignal): Pr
   const { consumersDir, dsn } = deps.config;
   if (consumersDir === null) {
     throw new Problem("not-found", {
-      status: 404,
       detail: "This server has no ETL_CONSUMERS_DIR, the directory of consumers of your own.",
     });
   }
   const path = join(resolve(consumersDir), name + ".sql");
   if (!/^[a-z][a-z0-9_]*$/.test(name) || !await isFile(path)) {
     throw new Problem("not-found", {
-      status: 404,
       detail: `There is no ${name}.sql in ETL_CONSUMERS_DIR; only consumers in SQL can be tried.`,
     });
   }
@@ -304,7 +300,7 @@ export function downstreamRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.get("/api/deliveries/:id{[0-9]{1,15}}", async (c) => {
     const delivery = await deliveryState(deps.sql, Number(c.req.param("id")));
     if (delivery === null) {
-      throw new Problem("not-found", { status: 404, detail: "There is no such delivery." });
+      throw new Problem("not-found", { detail: "There is no such delivery." });
     }
     return c.json(delivery);
   });
@@ -378,10 +374,7 @@ export function reportRoutes(app: OpenAPIHono, deps: AppDeps): void {
         }),
       },
       responses: {
-        200: {
-          description: "the report",
-          content: { "application/json": { schema: reportSchema } },
-        },
+        200: jsonOf(reportSchema, "the report"),
         ...problemResponses(400, 404),
       },
     }),
@@ -390,7 +383,6 @@ export function reportRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const report = await latestReport(deps.sql, { consumer, analysisType });
       if (report === null) {
         throw new Problem("not-found", {
-          status: 404,
           detail:
             "There is no such report yet: etl_downstream_example writes one after each run, and on POST /api/etl/downstream.",
         });

@@ -56,7 +56,6 @@ export function docsRoutes(app: OpenAPIHono): void {
     const type = c.req.param("type");
     if (!Object.hasOwn(PROBLEM_TYPES, type)) {
       throw new Problem("not-found", {
-        status: 404,
         detail: `There is no kind of problem ${type.slice(0, 100)}. /api/problems lists them.`,
       });
     }

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { Problem } from "../vocabulary/problem.ts";
 import { jobsReport } from "../store/jobs.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { problemResponses } from "./shared/schemas.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const runSchema = z.object({
@@ -65,7 +65,7 @@ export function jobRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "One periodic job with its last runs",
       request: { params: z.object({ name: z.string().max(100) }) },
       responses: {
-        200: { description: "the job", content: { "application/json": { schema: jobSchema } } },
+        200: jsonOf(jobSchema, "the job"),
         ...problemResponses(400, 404),
       },
     }),
@@ -76,7 +76,6 @@ export function jobRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const job = items.find((each) => each.name === name);
       if (job === undefined) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `There is no job ${name}. GET /api/jobs lists them.`,
         });
       }

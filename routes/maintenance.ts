@@ -16,7 +16,7 @@ import { readJson, requireJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { flagOf, whileWaiting } from "./shared/load.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
+import { json, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const LOOK_MS = 200;
 
@@ -81,7 +81,7 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
           description: "agree, once, that events go by occurred_at (installations of 0.1.0)",
         }),
       }),
-      body: { content: { "application/json": { schema: maintenanceConfSchema } } },
+      body: { content: json(maintenanceConfSchema) },
     },
     responses: {
       200: jsonOf(
@@ -137,7 +137,6 @@ export function maintenanceRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const view = await maintenanceView(deps.sql, id);
       if (view === null) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `There is no maintenance ${id}. GET /api/etl/maintenance lists them.`,
         });
       }

@@ -13,7 +13,7 @@ import { metricsCsv } from "./metrics_csv.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { deadline } from "./shared/lookups.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
-import { problemResponses } from "./shared/schemas.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const time = z.string().openapi({ format: "date-time" });
 const count = z.number().int();
@@ -111,10 +111,10 @@ export function metricsRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/metrics/latest",
       summary: "The newest run with a ratio, dry runs included",
       responses: {
-        200: {
-          description: "its metrics; data is null before the first",
-          content: { "application/json": { schema: z.object({ data: metricsSchema.nullable() }) } },
-        },
+        200: jsonOf(
+          z.object({ data: metricsSchema.nullable() }),
+          "its metrics; data is null before the first",
+        ),
       },
     }),
     async (c) => {

@@ -21,7 +21,7 @@ import {
 import { admitSoon } from "../store/runs.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { anyMembers, json, problemResponses } from "./shared/schemas.ts";
+import { anyMembers, jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const FOREIGN_KEY_VIOLATION = "23503";
 
@@ -152,7 +152,6 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
   const row = z.record(z.string(), z.any());
   const missing = (which: string) =>
     new Problem("not-found", {
-      status: 404,
       detail: `There is no ${noun} ${which}. \`etl ${noun} list\` and GET ${path} list them.`,
     });
 
@@ -162,7 +161,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       path,
       summary: `Every ${noun}`,
       responses: {
-        200: { description: "by name", content: json(z.object({ items: z.array(row) })) },
+        200: jsonOf(z.object({ items: z.array(row) }), "by name"),
       },
     }),
     async (c) => c.json({ items: await listNamed(deps.sql, table) }, 200),
@@ -174,7 +173,7 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       summary: `One ${noun}`,
       request: { params },
       responses: {
-        200: { description: noun, content: json(row) },
+        200: jsonOf(row, noun),
         ...problemResponses(400, 404),
       },
     }),
@@ -190,10 +189,10 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       method: "put",
       path: `${path}/{name}`,
       summary: `Create or change a ${noun}`,
-      request: { params, body: { required: true, content: json(resource.body) } },
+      request: { params, body: jsonBody(resource.body) },
       responses: {
-        200: { description: "changed", content: json(row) },
-        201: { description: "created", content: json(row) },
+        200: jsonOf(row, "changed"),
+        201: jsonOf(row, "created"),
         ...problemResponses(400, 415, 422),
       },
     }),
@@ -221,7 +220,6 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       const { name } = c.req.valid("param");
       if (resource.keep === name) {
         throw new Problem("conflict", {
-          status: 409,
           detail:
             `The ${noun} ${name} is what runs use that name none; it can be changed, not removed.`,
         });
@@ -231,7 +229,6 @@ function register<T extends z.ZodObject>(app: OpenAPIHono, deps: AppDeps, resour
       } catch (error) {
         if (errorCode(error) !== FOREIGN_KEY_VIOLATION) throw error;
         throw new Problem("conflict", {
-          status: 409,
           detail:
             `The ${noun} ${name} is used by runs and cannot be removed. Set its slots to 0 to stop it.`,
         });

@@ -7,7 +7,7 @@ import { Problem } from "../vocabulary/problem.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { lockedProblem } from "./shared/problems.ts";
-import { jsonOf, problemResponses } from "./shared/schemas.ts";
+import { jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const params = z.object({ dataset: z.string().max(200) });
 
@@ -67,7 +67,7 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
         "Holds for the runs that come; a row that is there changes when its record is loaded again. Noted in the audit table.",
       request: {
         params,
-        body: { required: true, content: { "application/json": { schema: alterBody } } },
+        body: jsonBody(alterBody),
       },
       responses: {
         200: jsonOf(privateSchema, "the current declaration"),
@@ -96,7 +96,7 @@ export function personalDataRoutes(app: OpenAPIHono, deps: AppDeps): void {
         "Its rows, rejected records, request bodies, notes of deletions, lines of logs and texts of runs, in one transaction. The audit entry does not hold the key. Source, backups, replicas, WAL and copies that consumers made are not reached.",
       request: {
         params,
-        body: { required: true, content: { "application/json": { schema: forgetBody } } },
+        body: jsonBody(forgetBody),
       },
       responses: {
         200: jsonOf(forgottenSchema, "what was removed, and what is left"),

@@ -22,7 +22,7 @@ import { spool } from "../pipeline/sources/local/spool.ts";
 import { boundedBody, DATA_TYPES, dataFormat, mediaType, readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate } from "./shared/load.ts";
-import { problemResponses } from "./shared/schemas.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 /** Each has a Web Worker of its own, so there are few at once. */
 const AT_ONCE = 4;
@@ -110,10 +110,7 @@ export function previewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       },
     },
     responses: {
-      200: {
-        description: "the preview",
-        content: { "application/json": { schema: previewSchema } },
-      },
+      200: jsonOf(previewSchema, "the preview"),
       ...problemResponses(400, 413, 415, 422, 429, 503),
     },
   });
@@ -154,7 +151,6 @@ async function spoolBody(c: Context, source: PreviewContext["source"]): Promise<
 async function confOf(c: Context): Promise<unknown> {
   if (mediaType(c) === "application/json") return await readJson(c);
   throw new Problem("unsupported-media-type", {
-    status: 415,
     detail:
       "Request a preview with application/json, the conf of a run with its source, or with data as one of " +
       `${Object.keys(DATA_TYPES).join(", ")}.`,
@@ -219,10 +215,7 @@ function withToday(conf: unknown): unknown {
 }
 
 function invalid(errors: FieldError[]): Problem {
-  return new Problem("invalid-conf", {
-    detail: `The conf has ${errorsText(errors)}`,
-    errors,
-  });
+  return new Problem("invalid-conf", { detail: `The conf has ${errorsText(errors)}`, errors });
 }
 
 /** What is needed to read a source outside of a run, with a directory that is removed at the end. */

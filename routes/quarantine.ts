@@ -13,7 +13,7 @@ import type { AppDeps } from "./shared/deps.ts";
 import { whileWaiting } from "./shared/load.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { runDetailSchema, submittedSchema } from "../vocabulary/run_schema.ts";
-import { anyMembers, pageOf, problemResponses } from "./shared/schemas.ts";
+import { anyMembers, json, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const runId = z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) });
 const rule = z.string().max(100).optional();
@@ -118,17 +118,11 @@ export function quarantineRoutes(app: OpenAPIHono, deps: AppDeps): void {
       request: {
         params: runId,
         query: z.strictObject({ rule, wait: z.enum(["true", "false"]).optional() }),
-        body: { content: { "application/json": { schema: replayBody } } },
+        body: { content: json(replayBody) },
       },
       responses: {
-        200: {
-          description: "the new run, ended (wait=true)",
-          content: { "application/json": { schema: runDetailSchema } },
-        },
-        202: {
-          description: "the new run; Location names it",
-          content: { "application/json": { schema: submittedSchema } },
-        },
+        200: jsonOf(runDetailSchema, "the new run, ended (wait=true)"),
+        202: jsonOf(submittedSchema, "the new run; Location names it"),
         ...problemResponses(400, 404, 409, 422),
       },
     }),
@@ -159,7 +153,6 @@ async function replay(
   const run = await originOf(deps, id);
   if (!isOver(run.state)) {
     throw new Problem("conflict", {
-      status: 409,
       detail:
         `Run ${run.run_id} is ${run.state}; its quarantine can be replayed when it has ended.`,
     });

@@ -100,7 +100,6 @@ function refuseQuery(c: Context): void {
   const names = Object.keys(c.req.query()).filter((name) => name !== "wait");
   if (names.length === 0) return;
   throw new Problem("bad-request", {
-    status: 400,
     detail: `Put the parameters of a JSON request into its body; the query has ${
       names.join(", ")
     }.`,
@@ -198,10 +197,7 @@ export async function* notEmpty(body: AsyncIterable<Uint8Array>): AsyncGenerator
     yield block;
   }
   if (!empty) return;
-  throw new Problem("bad-request", {
-    status: 400,
-    detail: "The body is empty: there is nothing to load.",
-  });
+  throw new Problem("bad-request", { detail: "The body is empty: there is nothing to load." });
 }
 
 /** A compressed body would be read as the bytes that it is. */
@@ -209,7 +205,6 @@ function refuseEncoding(c: Context): void {
   const encoding = c.req.header("content-encoding") ?? "identity";
   if (encoding === "identity") return;
   throw new Problem("unsupported-media-type", {
-    status: 415,
     detail: `The body is sent with content-encoding ${encoding.slice(0, 50)}. Send it as it is.`,
   });
 }
@@ -227,7 +222,6 @@ function charsetOf(c: Context, format: string): { encoding?: string } {
   }
   if (ENCODINGS.some((known) => known === encoding)) return { encoding: encoding! };
   throw new Problem("unsupported-media-type", {
-    status: 415,
     detail: `The charset ${
       charset.slice(0, 50)
     } is not read. Send the text as UTF-8, or as one of: ${ENCODINGS.join(", ")}.`,
@@ -254,7 +248,6 @@ export function readQuery(c: Context, format: string) {
     const takesList = known?.safeParse(texts).success ?? false;
     if (texts.length > 1 && !takesList || name === "source") {
       throw new Problem("bad-request", {
-        status: 400,
         detail: name === "source"
           ? "The source of a request with data is the data: give its key, event_type, … in the query."
           : `${name} is given ${texts.length} times.`,

@@ -183,7 +183,6 @@ export function runRoutes(app: OpenAPIHono, deps: AppDeps): void {
 async function requestRun(c: Context, deps: AppDeps): Promise<Response> {
   if (deps.status().draining) {
     throw new Problem("unavailable", {
-      status: 503,
       detail: "This server is stopping. Use another one, or try again soon.",
     });
   }
@@ -222,7 +221,6 @@ export async function knownRun(deps: AppDeps, id: string): Promise<RunDetail> {
 
 function noSuchRun(id: string): Problem {
   return new Problem("not-found", {
-    status: 404,
     detail: `There is no run ${id}. GET /api/etl/runs lists them.`,
   });
 }
@@ -253,10 +251,7 @@ export function logRoutes(app: OpenAPIHono, deps: AppDeps): void {
         }),
       },
       responses: {
-        200: {
-          description: "a page of lines",
-          content: { "application/json": { schema: pageOf(lineSchema) } },
-        },
+        200: jsonOf(pageOf(lineSchema), "a page of lines"),
         ...problemResponses(400, 404),
       },
     }),
@@ -294,10 +289,10 @@ export function exportRoutes(app: OpenAPIHono, deps: AppDeps): void {
         params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
       },
       responses: {
-        200: {
-          description: "one for each system and end of the run",
-          content: { "application/json": { schema: z.object({ items: z.array(exportSchema) }) } },
-        },
+        200: jsonOf(
+          z.object({ items: z.array(exportSchema) }),
+          "one for each system and end of the run",
+        ),
         ...problemResponses(400, 404),
       },
     }),

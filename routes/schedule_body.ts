@@ -161,10 +161,7 @@ export async function checkedValues(
   }
   errors.push(...await confErrorsOf(conf, clock, deps));
   if (errors.length > 0) {
-    throw new Problem("invalid-conf", {
-      detail: `The schedule has ${errorsText(errors)}`,
-      errors,
-    });
+    throw new Problem("invalid-conf", { detail: `The schedule has ${errorsText(errors)}`, errors });
   }
   return {
     ...rest,
@@ -217,7 +214,6 @@ export async function knownSchedule(deps: AppDeps, name: string): Promise<Schedu
 
 export function noSuchSchedule(name: string): Problem {
   return new Problem("not-found", {
-    status: 404,
     detail: `There is no schedule ${name}. GET /api/schedules lists them.`,
   });
 }

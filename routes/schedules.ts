@@ -34,7 +34,7 @@ import {
 import type { AppDeps } from "./shared/deps.ts";
 import { decodeCursor, encodeCursor } from "./shared/page_cursor.ts";
 import { submittedSchema } from "../vocabulary/run_schema.ts";
-import { json, pageOf, problemResponses } from "./shared/schemas.ts";
+import { json, jsonBody, jsonOf, pageOf, problemResponses } from "./shared/schemas.ts";
 
 const path = "/api/schedules/{name}";
 
@@ -52,7 +52,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
         }),
       },
       responses: {
-        200: { description: "a page of schedules", content: json(pageOf(scheduleJson)) },
+        200: jsonOf(pageOf(scheduleJson), "a page of schedules"),
         ...problemResponses(400),
       },
     }),
@@ -72,7 +72,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "One schedule",
       request: { params: scheduleName },
       responses: {
-        200: { description: "the schedule", content: json(scheduleJson) },
+        200: jsonOf(scheduleJson, "the schedule"),
         ...problemResponses(400, 404),
       },
     }),
@@ -86,10 +86,10 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description:
         "Members that are not given get their defaults, except active and paused_until, which " +
         "stay as they are. A changed expression makes no slots in the past.",
-      request: { params: scheduleName, body: { required: true, content: json(scheduleBody) } },
+      request: { params: scheduleName, body: jsonBody(scheduleBody) },
       responses: {
-        200: { description: "changed", content: json(scheduleJson) },
-        201: { description: "created", content: json(scheduleJson) },
+        200: jsonOf(scheduleJson, "changed"),
+        201: jsonOf(scheduleJson, "created"),
         // removed by somebody else before it could be answered
         ...problemResponses(400, 404, 415, 422),
       },
@@ -137,7 +137,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
         },
       },
       responses: {
-        200: { description: "the schedule", content: json(scheduleJson) },
+        200: jsonOf(scheduleJson, "the schedule"),
         ...problemResponses(400, 404, 422),
       },
     }),
@@ -171,7 +171,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "Resume a paused schedule with its next slot",
       request: { params: scheduleName },
       responses: {
-        200: { description: "the schedule", content: json(scheduleJson) },
+        200: jsonOf(scheduleJson, "the schedule"),
         ...problemResponses(400, 404),
       },
     }),
@@ -196,7 +196,7 @@ export function scheduleRoutes(app: OpenAPIHono, deps: AppDeps): void {
         headers: z.object({ "Idempotency-Key": z.string().max(255).optional() }),
       },
       responses: {
-        202: { description: "accepted; Location names the run", content: json(submittedSchema) },
+        202: jsonOf(submittedSchema, "accepted; Location names the run"),
         ...problemResponses(400, 404, 422),
       },
     }),
@@ -270,14 +270,14 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
         }),
       },
       responses: {
-        200: {
-          description: "up to `limit` of each; `next` is the cursor of more past ones",
-          content: json(z.object({
+        200: jsonOf(
+          z.object({
             ahead: z.array(slotJson),
             past: z.array(slotJson),
             next: z.string().nullable(),
-          })),
-        },
+          }),
+          "up to `limit` of each; `next` is the cursor of more past ones",
+        ),
         ...problemResponses(400, 404),
       },
     }),
@@ -308,26 +308,23 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/schedules/preview",
       summary: "When an expression would be due; stores nothing",
       request: {
-        body: {
-          required: true,
-          content: json(z.strictObject({
-            cron: cronText,
-            time_zone: zoneText.optional(),
-            count: z.number().int().min(1).max(100).optional().openapi({
-              description: "how many slots; default 5",
-            }),
-            after: moment.optional().openapi({ description: "slots after this; default now" }),
-          })),
-        },
+        body: jsonBody(z.strictObject({
+          cron: cronText,
+          time_zone: zoneText.optional(),
+          count: z.number().int().min(1).max(100).optional().openapi({
+            description: "how many slots; default 5",
+          }),
+          after: moment.optional().openapi({ description: "slots after this; default now" }),
+        })),
       },
       responses: {
-        200: {
-          description: "the next slots",
-          content: json(z.object({
+        200: jsonOf(
+          z.object({
             cron_words: z.string(),
             slots: z.array(z.object({ slot: time, local: z.string() })),
-          })),
-        },
+          }),
+          "the next slots",
+        ),
         ...problemResponses(400, 422),
       },
     }),
@@ -356,19 +353,16 @@ function scheduleSlotRoutes(app: OpenAPIHono, deps: AppDeps): void {
         `Runs wait for each other. At most ${MAX_BACKFILL} slots a request.`,
       request: {
         params: scheduleName,
-        body: {
-          required: true,
-          content: json(z.strictObject({
-            from: moment,
-            to: moment.optional().openapi({ description: "inclusive; default now" }),
-            preview: z.boolean().optional().openapi({
-              description: "only say what would be run; default false",
-            }),
-          })),
-        },
+        body: jsonBody(z.strictObject({
+          from: moment,
+          to: moment.optional().openapi({ description: "inclusive; default now" }),
+          preview: z.boolean().optional().openapi({
+            description: "only say what would be run; default false",
+          }),
+        })),
       },
       responses: {
-        200: { description: "what is, or would be, done", content: json(backfillJson) },
+        200: jsonOf(backfillJson, "what is, or would be, done"),
         ...problemResponses(400, 404, 422),
       },
     }),

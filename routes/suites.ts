@@ -23,7 +23,7 @@ import { knownRun } from "./runs.ts";
 import { readJson } from "./shared/body.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { Gate, Turns } from "./shared/load.ts";
-import { json, problemResponses } from "./shared/schemas.ts";
+import { jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const name = z.string().regex(
   /^[A-Za-z_][A-Za-z0-9_.-]{0,199}$/,
@@ -45,17 +45,17 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path: "/api/suites",
       summary: "Every expectation suite",
       responses: {
-        200: {
-          description: "by name, with the number of expectations and where it comes from",
-          content: json(z.object({
+        200: jsonOf(
+          z.object({
             items: z.array(z.object({
               name: z.string(),
               expectations: z.number().int(),
               row_wise: z.boolean(),
               origin: z.enum(["file", "api"]),
             })),
-          })),
-        },
+          }),
+          "by name, with the number of expectations and where it comes from",
+        ),
       },
     }),
     async (c) => c.json({ items: await listSuites(deps.sql) }, 200),
@@ -67,7 +67,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "One suite, in the JSON of Great Expectations 1.x",
       request: { params: z.object({ name }) },
       responses: {
-        200: { description: "the suite", content: json(suiteJson) },
+        200: jsonOf(suiteJson, "the suite"),
         ...problemResponses(400, 404),
       },
     }),
@@ -82,8 +82,8 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         "Takes the JSON that Great Expectations 0.18 or 1.x writes. The name in the path is used.",
       request: { params: z.object({ name }) },
       responses: {
-        200: { description: "replaced", content: json(suiteJson) },
-        201: { description: "created", content: json(suiteJson) },
+        200: jsonOf(suiteJson, "replaced"),
+        201: jsonOf(suiteJson, "created"),
         ...problemResponses(400, 413, 422),
       },
     }),
@@ -127,10 +127,7 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
         params: z.object({ id: z.uuid().openapi({ param: { name: "id", in: "path" } }) }),
       },
       responses: {
-        200: {
-          description: "validation result in the shape of Great Expectations 1.x",
-          content: json(resultJson),
-        },
+        200: jsonOf(resultJson, "validation result in the shape of Great Expectations 1.x"),
         ...problemResponses(400, 404),
       },
     }),
@@ -140,7 +137,6 @@ export function suiteRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const result = await runValidation(deps.sql, id);
       if (result !== null) return c.json(result, 200);
       throw new Problem("not-found", {
-        status: 404,
         detail: `Run ${id} has no validation result: it had no suite, or has not come so far.`,
       });
     },
@@ -160,7 +156,6 @@ async function knownSuite(deps: AppDeps, name: string) {
 
 function noSuchSuite(name: string): Problem {
   return new Problem("not-found", {
-    status: 404,
     detail: `There is no suite ${name}. GET /api/suites lists them.`,
   });
 }
@@ -178,7 +173,7 @@ async function bodyObject(c: Context): Promise<Record<string, unknown>> {
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Record<string, unknown>;
   }
-  throw new Problem("bad-request", { status: 400, detail: "The body must be a JSON object." });
+  throw new Problem("bad-request", { detail: "The body must be a JSON object." });
 }
 
 const MAX_SAMPLE = 10_000;
@@ -212,21 +207,15 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
       "`conf`, transformed as a run would, or 10,000 rows of a `dataset`. Only records and typed " +
       "tables have no event_id, event_type and occurred_at beside their fields.",
     request: {
-      body: {
-        required: true,
-        content: json(z.strictObject({
-          suite: anyObject,
-          records: z.array(anyObject).max(MAX_SAMPLE).optional(),
-          conf: anyObject.optional().describe("the conf of a run"),
-          dataset: z.string().max(200).optional().describe("schema.table"),
-        })),
-      },
+      body: jsonBody(z.strictObject({
+        suite: anyObject,
+        records: z.array(anyObject).max(MAX_SAMPLE).optional(),
+        conf: anyObject.optional().describe("the conf of a run"),
+        dataset: z.string().max(200).optional().describe("schema.table"),
+      })),
     },
     responses: {
-      200: {
-        description: "validation result in the shape of Great Expectations 1.x",
-        content: json(anyObject),
-      },
+      200: jsonOf(anyObject, "validation result in the shape of Great Expectations 1.x"),
       ...problemResponses(400, 413, 422, 429),
     },
   });
@@ -238,7 +227,6 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const samples = [records, conf, dataset].filter((each) => each !== undefined).length;
     if (Object.keys(unknown).length > 0 || samples > 1) {
       throw new Problem("bad-request", {
-        status: 400,
         detail:
           "The body has the suite, and either records, the conf of a source or a dataset; nothing else.",
       });
@@ -288,7 +276,7 @@ export function suiteTaskRoutes(app: OpenAPIHono, deps: AppDeps): void {
       body: { required: true, content: conf() },
     },
     responses: {
-      200: { description: "the suite, ready to edit", content: json(profileSchema) },
+      200: jsonOf(profileSchema, "the suite, ready to edit"),
       ...problemResponses(400, 413, 422, 429, 503),
     },
   });
@@ -348,7 +336,7 @@ function objectOf(value: unknown, what: string): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
   }
-  throw new Problem("bad-request", { status: 400, detail: `${what} must be a JSON object.` });
+  throw new Problem("bad-request", { detail: `${what} must be a JSON object.` });
 }
 
 function sampleOf(records: unknown): SourceRecord[] {
@@ -358,7 +346,6 @@ function sampleOf(records: unknown): SourceRecord[] {
     return records;
   }
   throw new Problem("bad-request", {
-    status: 400,
     detail: `records must be a list of at most ${MAX_SAMPLE} JSON objects; or give a conf.`,
     errors: [{ field: "records", message: "is not a list of objects", expected: "[{…}, …]" }],
   });
@@ -374,7 +361,6 @@ function wholeNumber(text: string, max: number): number {
 
 function badQuery(field: string, value: string, expected: string): Problem {
   return new Problem("bad-request", {
-    status: 400,
     detail: `${field} must be ${expected}.`,
     errors: [{ field, value, message: "is not valid", expected }],
   });

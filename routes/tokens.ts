@@ -6,7 +6,7 @@ import { type Access, ENVIRONMENT_TOKEN } from "./access/access.ts";
 import { newToken } from "./access/credential.ts";
 import { actorOf } from "./access/identity.ts";
 import type { AppDeps } from "./shared/deps.ts";
-import { json, problemResponses } from "./shared/schemas.ts";
+import { jsonOf, problemResponses } from "./shared/schemas.ts";
 
 /** Names that the audit table has for others than tokens. */
 const TAKEN = new Set([ENVIRONMENT_TOKEN, "http", "cli", "etl"]);
@@ -38,10 +38,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       path: "/api/tokens",
       summary: "Every API token, without its secret",
       responses: {
-        200: {
-          description: "by name, revoked ones too",
-          content: json(z.object({ items: z.array(tokenSchema) })),
-        },
+        200: jsonOf(z.object({ items: z.array(tokenSchema) }), "by name, revoked ones too"),
       },
     }),
     async (c) => c.json({ items: await listTokens(deps.sql) }, 200),
@@ -68,7 +65,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         },
       },
       responses: {
-        201: { description: "created", content: json(newTokenSchema) },
+        201: jsonOf(newTokenSchema, "created"),
         ...problemResponses(400, 409, 415),
       },
     }),
@@ -97,7 +94,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         params: z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) }),
       },
       responses: {
-        200: { description: "revoked", content: json(tokenSchema) },
+        200: jsonOf(tokenSchema, "revoked"),
         ...problemResponses(400, 404),
       },
     }),
@@ -106,7 +103,6 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       const token = await revokeToken(deps.sql, name, actorOf(c));
       if (token === null) {
         throw new Problem("not-found", {
-          status: 404,
           detail: name === ENVIRONMENT_TOKEN
             ? "The token of the environment is revoked by changing ETL_ADMIN_TOKEN and starting the servers again."
             : `No token in use has the name ${name}. GET /api/tokens lists them.`,
@@ -125,10 +121,7 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
         params: z.object({ name: name.openapi({ param: { name: "name", in: "path" } }) }),
       },
       responses: {
-        200: {
-          description: "how many sessions have ended",
-          content: json(z.object({ ended: z.number().int() })),
-        },
+        200: jsonOf(z.object({ ended: z.number().int() }), "how many sessions have ended"),
         ...problemResponses(400, 404),
       },
     }),
@@ -137,7 +130,6 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
       const tokenId = name === ENVIRONMENT_TOKEN ? null : await tokenIdOf(deps.sql, name);
       if (tokenId === null && name !== ENVIRONMENT_TOKEN) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `No token in use has the name ${name}. GET /api/tokens lists them.`,
         });
       }
@@ -150,7 +142,6 @@ export function tokenRoutes(app: OpenAPIHono, deps: AppDeps, access: Access): vo
 
 function nameTaken(name: string): Problem {
   return new Problem("conflict", {
-    status: 409,
     detail: TAKEN.has(name)
       ? `${name} is how the audit table names others. Choose another name.`
       : `There is a token ${name} in use. Revoke it first, or choose another name.`,

@@ -11,7 +11,7 @@ import {
 import { alterTable, declaredTable } from "../store/typed_tables.ts";
 import type { AppDeps } from "./shared/deps.ts";
 import { actorOf } from "./access/identity.ts";
-import { json, problemResponses } from "./shared/schemas.ts";
+import { jsonBody, jsonOf, problemResponses } from "./shared/schemas.ts";
 
 const columnType = z.enum([
   "text",
@@ -111,7 +111,6 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
     const found = await typedView(deps.sql, dataset);
     if (found !== null) return { ...found, table: await declaredTable(deps.sql, dataset) };
     throw new Problem("not-found", {
-      status: 404,
       detail:
         `There is no dataset ${dataset} that a run has written. GET /api/datasets lists them.`,
     });
@@ -124,10 +123,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       summary: "The typed view of a dataset and its declared columns",
       request: { params },
       responses: {
-        200: {
-          description: "the view; no columns where none are declared",
-          content: json(viewSchema),
-        },
+        200: jsonOf(viewSchema, "the view; no columns where none are declared"),
         ...problemResponses(400, 404),
       },
     }),
@@ -141,9 +137,9 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       description:
         "All or nothing. Columns added at the end leave the view and everything built on it in " +
         "place; any other change creates the view again, and is refused while something depends on it.",
-      request: { params, body: { required: true, content: json(bodySchema) } },
+      request: { params, body: jsonBody(bodySchema) },
       responses: {
-        200: { description: "the view", content: json(viewSchema) },
+        200: jsonOf(viewSchema, "the view"),
         ...problemResponses(400, 404, 409, 415, 422),
       },
     }),
@@ -160,9 +156,9 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       path,
       summary: "Add columns to a typed table, or widen their types",
       description: "All or nothing, and noted in the audit table. No value that is there changes.",
-      request: { params, body: { required: true, content: json(alterSchema) } },
+      request: { params, body: jsonBody(alterSchema) },
       responses: {
-        200: { description: "what the dataset declares now", content: json(declaredSchema) },
+        200: jsonOf(declaredSchema, "what the dataset declares now"),
         ...problemResponses(400, 404, 409, 415, 422),
       },
     }),
@@ -192,7 +188,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
         "Its rows go to the servers that citus_add_node has named, by event_id. Noted in the audit table.",
       request: { params },
       responses: {
-        200: { description: "where its rows are now", content: json(distributionSchema) },
+        200: jsonOf(distributionSchema, "where its rows are now"),
         ...problemResponses(400, 404, 409, 422),
       },
     }),
@@ -213,7 +209,6 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
       const dataset = datasetName(c.req.valid("param").dataset);
       if ((await known(dataset)).view === null) {
         throw new Problem("not-found", {
-          status: 404,
           detail: `Dataset ${dataset} has no declared columns, so there is nothing to remove.`,
         });
       }
@@ -234,7 +229,7 @@ export function typedViewRoutes(app: OpenAPIHono, deps: AppDeps): void {
         }),
       },
       responses: {
-        200: { description: "the proposal", content: json(proposalSchema) },
+        200: jsonOf(proposalSchema, "the proposal"),
         ...problemResponses(400, 404),
       },
     }),

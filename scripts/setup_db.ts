@@ -60,7 +60,6 @@ async function heldUp(client: Client, patienceMs: number): Promise<Problem> {
       where l.granted and c.relnamespace in ('etl'::regnamespace, 'public'::regnamespace))
     order by a.xact_start limit 3`);
   return new Problem("unavailable", {
-    status: 503,
     detail:
       `The tables were in use for ${Math.round(patienceMs / 1000)} s, so nothing was changed` +
       (rows.length === 0 ? ". " : `: ${rows.map(({ who }) => who).join(", ")}. `) +
@@ -160,7 +159,6 @@ async function rightsProblem(client: Client, error: unknown): Promise<Problem | 
     : `Role ${role} lacks the right to create what it needs. As the owner: grant create on database ${name} to ${user}; ` +
       `grant create on schema public to ${user}.`;
   return new Problem("forbidden", {
-    status: 403,
     detail: `The database cannot be set up (${message}), and nothing was changed. ${remedy}`,
   });
 }

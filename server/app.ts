@@ -69,11 +69,7 @@ export function createApp(deps: AppDeps): OpenAPIHono {
             : asGiven(error, given)
         )
       );
-      throw new Problem("bad-request", {
-        status: 400,
-        detail: `The request has ${errorsText(errors)}`,
-        errors,
-      });
+      throw new Problem("bad-request", { detail: `The request has ${errorsText(errors)}`, errors });
     },
   });
   app.notFound((c) => {
@@ -82,7 +78,6 @@ export function createApp(deps: AppDeps): OpenAPIHono {
       return problemResponse(
         c,
         new Problem("not-found", {
-          status: 404,
           detail: `There is nothing at ${c.req.path}. /api/openapi.json describes what there is.`,
         }),
         deps.log,
@@ -92,7 +87,6 @@ export function createApp(deps: AppDeps): OpenAPIHono {
     return problemResponse(
       c,
       new Problem("method-not-allowed", {
-        status: 405,
         detail: `${c.req.method} is not possible at ${c.req.path}; possible: ${
           allowed.join(", ")
         }.`,

@@ -120,7 +120,6 @@ export async function startServices(config: Config, options: ServicesOptions): P
     const [unwritten] = await unwritable(sql);
     if (unwritten !== undefined) {
       throw new Problem("database-unavailable", {
-        status: 503,
         detail: `Cannot start: ${unwritten}.`,
         transient: true,
       });

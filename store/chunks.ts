@@ -49,7 +49,6 @@ export interface LockedChunk {
  */
 function comparedBefore(): Problem {
   return new Problem("unavailable", {
-    status: 503,
     transient: true,
     detail:
       "Another run of this source has deleted rows while this one was comparing its own with the table. It compares them again.",

@@ -149,7 +149,6 @@ async function relationOf(sql: Sql, name: string): Promise<Relation> {
     where n.nspname || '.' || c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')`;
   if (found === undefined) {
     throw new Problem("not-found", {
-      status: 404,
       detail: `There is no table ${name}. Write it as schema.table.`,
     });
   }

@@ -76,7 +76,6 @@ const roleOf = (dsn: string) => parseDsn(dsn).user ?? "NAME";
 
 function unreachable(where: string, why: string, remedy: string, message: string): Problem {
   return new Problem("database-unavailable", {
-    status: 503,
     detail: `The database at ${where} cannot be used: ${why} (${message}). ` +
       `${remedy[0]!.toUpperCase()}${remedy.slice(1)}.`,
     transient: true,

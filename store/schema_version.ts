@@ -45,7 +45,7 @@ export async function requireSchemaVersion(sql: Sql, mark: SetupMark): Promise<s
 }
 
 function notReady(detail: string): Problem {
-  return new Problem("unavailable", { detail, status: 503 });
+  return new Problem("unavailable", { detail });
 }
 
 const markSchema = z.object({ checksum: z.string(), migrations: z.array(z.string()) });

@@ -67,7 +67,7 @@ export interface ProblemDetails {
 export interface ProblemOptions {
   /** One sentence that says what happened and what to do next. */
   detail: string;
-  /** HTTP status; default 422. */
+  /** HTTP status; default: that of its type. */
   status?: number;
   errors?: FieldError[];
   /** Whether the same thing may succeed when it is tried again unchanged; default false. */
@@ -100,7 +100,7 @@ export class Problem extends Error {
   constructor(type: ProblemType, options: ProblemOptions) {
     super(options.detail, options.cause === undefined ? undefined : { cause: options.cause });
     this.type = type;
-    this.status = options.status ?? 422;
+    this.status = options.status ?? explanationOf(type)?.status ?? 422;
     this.errors = (options.errors ?? []).slice(0, MAX_ERRORS);
     this.transient = options.transient ?? false;
     this.extra = options.extra ?? {};
@@ -138,7 +138,10 @@ export class Problem extends Error {
   }
 }
 
+/** None for a type that another version has stored. */
+const explanationOf = (type: ProblemType): ProblemExplanation | undefined => PROBLEM_TYPES[type];
+
 function titleOf(type: ProblemType): string {
-  const known: ProblemExplanation = PROBLEM_TYPES[type];
-  return known?.title ?? type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase());
+  return explanationOf(type)?.title ??
+    type.replaceAll("-", " ").replace(/^./, (c) => c.toUpperCase());
 }

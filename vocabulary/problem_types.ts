@@ -2,6 +2,8 @@
 export interface ProblemExplanation {
   /** Its title; default: its name in words. */
   title?: string;
+  /** HTTP status; default 422. */
+  status?: number;
   /** What has happened. */
   meaning: string;
   /** What helps, one step each. */
@@ -27,10 +29,12 @@ export const PROBLEM_TYPES = {
     ],
   },
   "bad-request": {
+    status: 400,
     meaning: "The request is malformed: invalid JSON, a wrong query parameter or a wrong header.",
     remedies: ["Compare the request with /api/docs."],
   },
   unauthorized: {
+    status: 401,
     meaning: "The request needs a valid API token.",
     remedies: [
       "Send a valid token in the header `Authorization: Bearer etl_…`; people sign in at /etl/sign-in.",
@@ -39,6 +43,7 @@ export const PROBLEM_TYPES = {
     ],
   },
   forbidden: {
+    status: 403,
     meaning:
       "The request is not allowed: its Host header is not one of this server's, it comes from a web " +
       "page of another origin, or its token lacks the role.",
@@ -48,14 +53,17 @@ export const PROBLEM_TYPES = {
     ],
   },
   "not-found": {
+    status: 404,
     meaning: "Nothing exists at this address or under this name.",
     remedies: ["List what exists, e.g. GET /api/etl/runs, and check the id."],
   },
   "method-not-allowed": {
+    status: 405,
     meaning: "The address exists, but does not accept this HTTP method.",
     remedies: ["Use one of the methods in the response's Allow header."],
   },
   conflict: {
+    status: 409,
     meaning:
       "The request conflicts with the current state, e.g. retrying a run that is still running.",
     remedies: ["Look at the current state of the run or resource, then decide again."],
@@ -65,6 +73,7 @@ export const PROBLEM_TYPES = {
     remedies: ["Use a new key for a new run; repeat the same conf to get the same run."],
   },
   "payload-too-large": {
+    status: 413,
     meaning: "The request body is larger than this server accepts.",
     remedies: [
       "Store the data where a file or http source can read it.",
@@ -72,16 +81,19 @@ export const PROBLEM_TYPES = {
     ],
   },
   "unsupported-media-type": {
+    status: 415,
     meaning: "This address does not accept the Content-Type.",
     remedies: [
       "Send application/json, or, for a run, one of the data types listed in the message.",
     ],
   },
   "too-many-requests": {
+    status: 429,
     meaning: "There are too many requests of this kind right now.",
     remedies: ["Wait for the time in Retry-After, then try again."],
   },
   unavailable: {
+    status: 503,
     meaning: "The server or its database cannot serve this request right now.",
     remedies: [
       "Try again in a few seconds.",
@@ -89,6 +101,7 @@ export const PROBLEM_TYPES = {
     ],
   },
   internal: {
+    status: 500,
     meaning: "Something unexpected happened. This is a bug in the program.",
     remedies: ["Report it with the details from the server's log."],
   },
@@ -125,6 +138,7 @@ export const PROBLEM_TYPES = {
     ],
   },
   "foreign-rows": {
+    status: 409,
     title: "Rows belong to another source",
     meaning: "The run would have overwritten rows of another source. Nothing was published.",
     remedies: [
@@ -220,6 +234,7 @@ export const PROBLEM_TYPES = {
     ],
   },
   "database-unavailable": {
+    status: 503,
     meaning:
       "The database could not be reached. The run continues by itself when the database is back.",
     remedies: ["Check that PostgreSQL is running and that KPIS_PG_DSN is right."],
@@ -251,10 +266,12 @@ export const PROBLEM_TYPES = {
     ],
   },
   cancelled: {
+    status: 409,
     meaning: "The run was cancelled. Chunks that were already published stay in the table.",
     remedies: ["`etl retry ID` continues where it stopped."],
   },
   superseded: {
+    status: 409,
     meaning: "A newer run, or another server, has taken over. Nothing was changed.",
     remedies: ["Look at the newer run; if its data is not what you want, request a new run."],
   },

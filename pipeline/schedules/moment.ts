@@ -23,7 +23,6 @@ export function readMoment(
     return new Date(Temporal.PlainDateTime.from(text).toZonedDateTime(timeZone).epochMilliseconds);
   } catch {
     throw new Problem("bad-request", {
-      status: 400,
       detail: `${field} is not a time.`,
       errors: [{
         field,

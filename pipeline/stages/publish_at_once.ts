@@ -234,7 +234,6 @@ async function missingRows(
   const { missing: gone, rows } = missing;
   if (replaces || gone <= params.max_delete_ratio * rows) return missing;
   throw new Problem("too-many-deletions", {
-    status: 422,
     detail: `${gone} of the ${rows} rows that source ${sourceName} has in ${params.schema_name}.` +
       `${params.table_name} (${
         Math.round(gone / rows * 1000) / 10
@@ -275,8 +274,8 @@ async function finish(client: Client, context: RunContext, outcome: Outcome): Pr
   const run = await finishRunWithin(client, context, outcome);
   if (run === null) throw new FencedOut(context);
   if (run.cancelled) {
-    throw new Problem("cancelled", { status: 409, detail: "The run was cancelled." });
+    throw new Problem("cancelled", { detail: "The run was cancelled." });
   }
   if (run.state === "succeeded") return;
-  throw new Problem("low-ratio", { status: 422, detail: run.error!.detail });
+  throw new Problem("low-ratio", { detail: run.error!.detail });
 }

@@ -179,7 +179,6 @@ async function requireManifest(
   const found = await countKeysByChunk(client, manifestTable(context));
   if (chunks.every(({ chunkNo, events }) => (found.get(chunkNo) ?? 0) === events)) return;
   throw new Problem("unavailable", {
-    status: 503,
     transient: true,
     detail:
       "The keys that the servers of this run have exchanged are no longer in the database, which was probably restarted after a crash. " +
@@ -338,7 +337,6 @@ export function foreignRowsProblem(
 ): Problem {
   if (table !== null) {
     return new Problem("foreign-rows", {
-      status: 409,
       detail: `${
         count === 1
           ? "A record of this run has the key of a row"
@@ -351,7 +349,6 @@ export function foreignRowsProblem(
   }
   const shown = examples.map((row) => `${row.event_id} (source ${row.source})`).join(", ");
   return new Problem("foreign-rows", {
-    status: 409,
     detail: `${
       count === 1
         ? "A record of this run has the key of a row"

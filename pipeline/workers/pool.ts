@@ -323,7 +323,7 @@ function endSlot(slot: Slot): void {
 }
 
 function stopped(): Problem {
-  return new Problem("cancelled", { status: 409, detail: "The run was stopped." });
+  return new Problem("cancelled", { detail: "The run was stopped." });
 }
 
 function fromWire(error: WireError): Error {

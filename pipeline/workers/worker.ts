@@ -175,7 +175,7 @@ export class TaskRunner {
   /** Ends the run's task in hand as soon as it can, statements that are running included. */
   abort(runId: string): void {
     this.#runs.get(runId)?.abort.abort(
-      new Problem("cancelled", { status: 409, detail: "The run was stopped." }),
+      new Problem("cancelled", { detail: "The run was stopped." }),
     );
     if (this.#current === runId) this.#connection.cancel().catch(() => {});
   }
@@ -272,7 +272,6 @@ function chunkOf(input: Tasks[TaskKind]["input"]): Record<string, number> {
 /** Another attempt prepares again what somebody has removed, a cleaner of temporary files for example. */
 function spillLost({ spillDir }: RunContext, cause: Error): Problem {
   return new Problem("unavailable", {
-    status: 503,
     transient: true,
     detail:
       `A file of the run below ${spillDir} has disappeared. Let nothing else remove files from ETL_SPOOL_DIR; the run prepares them again.`,

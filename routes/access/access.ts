@@ -142,7 +142,7 @@ export class Access {
 }
 
 function refused(detail: string): Problem {
-  return new Problem("unauthorized", { status: 401, detail, extra: { error: "invalid_token" } });
+  return new Problem("unauthorized", { detail, extra: { error: "invalid_token" } });
 }
 
 interface AccessDeps {

@@ -118,7 +118,6 @@ export class RateLimit {
       if (!(error instanceof RateLimiterRes)) throw error;
       const seconds = Math.max(1, Math.ceil(error.msBeforeNext / 1000));
       throw new Problem("too-many-requests", {
-        status: 429,
         detail: `More than ${this.#perMinute} ${this.#what} a minute. Try again in ${seconds} s.`,
         transient: true,
         extra: { retry_after_seconds: seconds },

@@ -34,7 +34,6 @@ export function requireAccess(
       c.set("refused", { reason: readSessionCookie(c) === undefined ? "missing" : "session" });
       if (isPage(c)) return c.redirect(signInPath(c), 302);
       throw new Problem("unauthorized", {
-        status: 401,
         detail: "This needs an API token, in the header `Authorization: Bearer etl_…`. " +
           "People sign in at /etl/sign-in.",
       });
@@ -42,7 +41,6 @@ export function requireAccess(
     if (!mayAct(identity.role, needed)) {
       c.set("refused", { reason: "role", token: identity.name });
       throw new Problem("forbidden", {
-        status: 403,
         detail:
           `This needs the role ${needed}, and ${identity.name} has the role ${identity.role}.`,
         extra: { needed_role: needed, role: identity.role },
@@ -81,7 +79,6 @@ export async function identify(
       return identity;
     }
     throw new Problem("unauthorized", {
-      status: 401,
       detail: "The Authorization header must be `Bearer etl_…`, with an API token.",
       extra: { error: "invalid_request" },
     });
@@ -191,7 +188,6 @@ export function guard(allowedHosts: string[]): MiddlewareHandler {
     if (!isOurs || (changes && (site === "cross-site" || site === "same-site"))) {
       c.set("refused", { reason: "origin" });
       throw new Problem("forbidden", {
-        status: 403,
         detail: "Requests from web pages of another origin are refused.",
       });
     }
@@ -204,7 +200,6 @@ function refuseForeignHost(c: Context): void {
   if (host === undefined) return;
   c.set("refused", { reason: "origin" });
   throw new Problem("forbidden", {
-    status: 403,
     detail: `Requests for host ${
       host.slice(0, 100)
     } are not answered here. Add it to ETL_ALLOWED_HOSTS if it is this server's.`,

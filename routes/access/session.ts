@@ -90,7 +90,6 @@ export async function checkPage(c: Context, session: string): Promise<void> {
     if (typeof given === "string" && sameHash(sha256(given), sha256(formToken(session)))) return;
   }
   throw new Problem("forbidden", {
-    status: 403,
     detail: "This does not come from a page of this server, or from an old one. " +
       "Load the page again. Programs send an API token instead of a cookie.",
   });
@@ -101,7 +100,6 @@ export async function readForm(c: Context): Promise<FormData> {
   const type = mediaType(c);
   if (!["application/x-www-form-urlencoded", "multipart/form-data"].includes(type)) {
     throw new Problem("unsupported-media-type", {
-      status: 415,
       detail: "This takes a form, as the pages of the dashboard send it.",
     });
   }
@@ -110,7 +108,7 @@ export async function readForm(c: Context): Promise<FormData> {
   } catch (error) {
     // too large, found out while it was read
     if (error instanceof Problem) throw error;
-    throw new Problem("bad-request", { status: 400, detail: "The form cannot be read." });
+    throw new Problem("bad-request", { detail: "The form cannot be read." });
   }
 }
 

@@ -79,7 +79,6 @@ export class Assets {
 
 function noSuchFile(name: string): Problem {
   return new Problem("not-found", {
-    status: 404,
     detail: `There is no file ${name.slice(0, 100)}. Load the page again: it may be newer.`,
   });
 }

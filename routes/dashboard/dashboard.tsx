@@ -100,10 +100,7 @@ export function dashboardRoutes(
     }
   }
   pages.get("*", (c) => {
-    throw new Problem("not-found", {
-      status: 404,
-      detail: `There is no page ${c.req.path.slice(0, 200)}.`,
-    });
+    throw new Problem("not-found", { detail: `There is no page ${c.req.path.slice(0, 200)}.` });
   });
 
   const showProblem = (c: Context, problem: Problem) => errorPage(c, deps, problem);

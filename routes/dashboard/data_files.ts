@@ -14,7 +14,6 @@ export async function dataFiles(c: Context, { config }: DashboardDeps): Promise<
   const { absolutePath, info } = await resolveBelow(resolve(config.dataDir), folder);
   if (!info.isDirectory) {
     throw new Problem("bad-request", {
-      status: 400,
       detail: `${folder} is a file, not a folder of the data directory.`,
     });
   }

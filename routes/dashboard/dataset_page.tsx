@@ -41,7 +41,6 @@ export const datasetPage: Page = {
     );
     if (facts === null) {
       throw new Problem("not-found", {
-        status: 404,
         detail: `No run has written a dataset ${name.slice(0, 200)}. /etl/datasets lists them.`,
       });
     }

@@ -85,10 +85,7 @@ async function configurationOf(
   if (name === "") return { conf: {}, description: "" };
   const found = await getNamed(sql, CONFIGURATIONS, name);
   if (found === null) {
-    throw new Problem("not-found", {
-      status: 404,
-      detail: `There is no configuration ${name.slice(0, 100)}.`,
-    });
+    throw new Problem("not-found", { detail: `There is no configuration ${name.slice(0, 100)}.` });
   }
   return { conf: found.conf, description: String(found.description ?? "") };
 }
@@ -112,7 +109,6 @@ export async function runConfOf(
   const text = isUuid ? await runConf(sql, from) : null;
   if (text === null) {
     throw new Problem("not-found", {
-      status: 404,
       detail: `There is no run ${from.slice(0, 100)} to start from.`,
     });
   }

@@ -50,7 +50,6 @@ export function readHistoryQuery(query: Record<string, string>): HistoryQuery {
     message,
   }));
   throw new Problem("bad-request", {
-    status: 400,
     detail: errors.map(({ field, message }) => `${field} ${message}`).join("; "),
     errors,
   });

@@ -280,7 +280,7 @@ export function barPaths(runs: PipelineBar[]): Map<string, string> {
 async function barsData(c: Context, deps: DashboardDeps): Promise<Response> {
   const last = z.uuid().safeParse(c.req.query("last"));
   if (!last.success) {
-    throw new Problem("bad-request", { status: 400, detail: "last must be the id of a run." });
+    throw new Problem("bad-request", { detail: "last must be the id of a run." });
   }
   const locale = createLocale(readPreferences(c));
   const runs = await pipelineBars(deps.sql, last.data, c.req.query("of_schedule") === "true");

@@ -77,7 +77,6 @@ async function chunkData(c: Context, deps: DashboardDeps): Promise<Response> {
   const chunk = isIndex(no) ? await oneChunk(deps.sql, run.run_id, no) : null;
   if (chunk === null) {
     throw new Problem("not-found", {
-      status: 404,
       detail: `Run ${run.run_id} has no chunk ${c.req.param("no")?.slice(0, 20)}.`,
     });
   }
@@ -189,7 +188,6 @@ async function requiredRun(c: Context, deps: DashboardDeps): Promise<RunDetail> 
   const run = isUuid ? await runDetail(deps.sql, id) : null;
   if (run !== null) return run;
   throw new Problem("not-found", {
-    status: 404,
     detail: `There is no run ${id.slice(0, 100)}. /etl/runs lists them.`,
   });
 }

@@ -36,7 +36,6 @@ export async function readJson(
     return value;
   } catch (error) {
     throw new Problem("bad-request", {
-      status: 400,
       detail: `The body is not JSON: ${(error as Error).message}`,
     });
   }
@@ -54,7 +53,7 @@ function utf8(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new Problem("bad-request", { status: 400, detail: "The body is not UTF-8 text." });
+    throw new Problem("bad-request", { detail: "The body is not UTF-8 text." });
   }
 }
 
@@ -67,7 +66,6 @@ export async function* boundedBody(
   const maxBytes = chunked ? MAX_CHUNKED_BYTES : most;
   const tooLarge = () =>
     new Problem("payload-too-large", {
-      status: 413,
       detail: chunked
         ? `A body without Content-Length has ${maxBytes} bytes at most. Send it with its length: curl --data-binary @FILE, ` +
           "or @- for the standard input."
@@ -113,7 +111,6 @@ export function requireJson(c: Context, wanted: string): void {
   const type = mediaType(c);
   if (type === "application/json") return;
   throw new Problem("unsupported-media-type", {
-    status: 415,
     detail: `${wanted}; not ${type || "a body without a content type"}.`,
   });
 }
@@ -144,7 +141,6 @@ export function bodyLimits(): MiddlewareHandler {
       const excess = excessOf(bytes);
       if (excess !== null) {
         throw new Problem("bad-request", {
-          status: 400,
           detail: `The body ${excess}, which nothing here takes. Send records as CSV or NDJSON ` +
             "to POST /api/etl/run, or put them where a file or http source can read them.",
         });
@@ -172,7 +168,6 @@ function refuseEndlessNumbers(text: string): void {
     const number = to - from <= 400 ? text.slice(from, to) : "";
     if (!/[eE]/.test(number) || Math.abs(Number(number)) !== Infinity) return;
     throw new Problem("bad-request", {
-      status: 400,
       detail: `The body is not JSON that can be kept: number ${
         number.slice(0, 40)
       } is out of range.`,

@@ -178,7 +178,6 @@ export class Gate {
     const used = caller === undefined ? 0 : this.#callers.get(caller) ?? 0;
     if (caller !== undefined && used + weight > this.#share) {
       throw new Problem("too-many-requests", {
-        status: 429,
         detail:
           `One caller may have ${this.#share} of this at once, and you have: this server is ` +
           `full when ${this.#what}. Nothing was begun; try again in a few seconds.`,
@@ -277,7 +276,6 @@ export function flagOf(c: Context, name: string): boolean {
   const text = c.req.query(name) ?? "false";
   if (text === "true" || text === "false") return text === "true";
   throw new Problem("bad-request", {
-    status: 400,
     detail: `${name} is neither true nor false.`,
     errors: [{
       field: name,

@@ -37,7 +37,6 @@ export function decodeCursor(cursor: string, parts: CursorPart[]): (string | num
     // told below
   }
   throw new Problem("bad-request", {
-    status: 400,
     detail: "The cursor is not one that this list has given. Start again without it.",
     errors: [{
       field: "cursor",

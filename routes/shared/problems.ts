@@ -22,7 +22,6 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HTTPException && error.status === 415) {
     return new Problem("unsupported-media-type", {
-      status: 415,
       detail: "The body has no content type, or one that is not taken here: send application/json.",
     });
   }
@@ -33,7 +32,6 @@ export function toProblem(error: unknown): Problem {
   if (raised instanceof Problem) return raised;
   if (isUnstorableText(error)) {
     return new Problem("bad-request", {
-      status: 400,
       detail:
         "The request holds text that PostgreSQL cannot store: a NUL character, or half of a " +
         "surrogate pair.",
@@ -44,14 +42,12 @@ export function toProblem(error: unknown): Problem {
   if (isTransient(error)) {
     const words = passing(error)?.words ?? "the connection to the database was lost";
     return new Problem("unavailable", {
-      status: 503,
       detail: `The database cannot be used just now: ${words}. Try again in a few seconds.`,
       transient: true,
       cause: error,
     });
   }
   return new Problem("internal", {
-    status: 500,
     detail: "Something unexpected happened. The server's log has the details.",
     cause: error,
   });
@@ -70,7 +66,6 @@ export async function lockedProblem(sql: Sql, cause: unknown): Promise<Problem> 
   // who has waited for 5 s has been waiting for somebody who has had the lock for longer
   const [blocker] = await blockers(sql, 4, { busy: true }).catch(() => []);
   return new Problem("unavailable", {
-    status: 503,
     detail: blocker === undefined
       ? "Something that this needs is locked in the database. Try again in a few seconds."
       : `Something that this needs is locked by ${blockerText(blocker)}. Try again when that ` +

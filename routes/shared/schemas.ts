@@ -4,6 +4,12 @@ import { problemSchema } from "../../vocabulary/run_schema.ts";
 /** A body of JSON, as OpenAPI describes it. */
 export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
 
+/** A body of JSON that has to be there. */
+export const jsonBody = <T extends z.ZodType>(schema: T) => ({
+  required: true as const,
+  content: json(schema),
+});
+
 /** A JSON object of any members in a request, as it came: z.record() loses `__proto__` before anybody can refuse it. */
 export const anyMembers = (description: string) =>
   z.any().refine(

@@ -34,7 +34,6 @@ export async function restoreDatabase(
       throw new Problem("conflict", {
         detail: `Runs are active (${target.activeRuns.join(", ")}), and a restore would pull ` +
           "their rows from under them. Wait for them or cancel them, then restore again.",
-        status: 409,
       });
     }
     if (options.confirm !== undefined && !await options.confirm(backup, target)) return null;

@@ -67,7 +67,6 @@ function serverUrl(text: string): URL {
 function unreachable(where: string, cause: unknown): Problem {
   const reason = cause instanceof Error ? deepest(cause).message : String(cause);
   return new Problem("unavailable", {
-    status: 503,
     detail: `No server answers at ${where} (${reason}). Start one with \`deno task start\`, ` +
       "or leave out --server and ETL_SERVER to work without one.",
     transient: true,
@@ -113,7 +112,6 @@ export function problemOf(response: Response, text: string): Problem {
     return Problem.fromJSON(details);
   }
   return new Problem("unavailable", {
-    status: 503,
     detail: `What answers at ${response.url || "this address"} is no etl-improved server: it ` +
       `answered with status ${response.status} and ${
         response.headers.get("content-type") ?? "no content type"

@@ -161,7 +161,6 @@ function databaseProblem(error: unknown, dsn: string): unknown {
   const cannotConnect = isTransient(error) || code === "ENOTFOUND" || /^(28|3D)/.test(code ?? "");
   if (error instanceof Problem || !cannotConnect) return error;
   return new Problem("unavailable", {
-    status: 503,
     detail: `The database ${databasePlace(dsn)}/${parseDsn(dsn).database ?? ""} cannot be used ` +
       `(${message || code}). Check KPIS_PG_DSN, or unset it to use the embedded PostgreSQL.`,
     cause: error,

@@ -78,7 +78,6 @@ async function* runEvents(
 
 function lost(runId: string, cause: unknown): Problem {
   return new Problem("unavailable", {
-    status: 503,
     detail:
       `The server has been out of reach for ${LOST_MS / 1000} s. The run goes on as soon as ` +
       `a server does: \`etl show ${runId}\` tells how it is.`,

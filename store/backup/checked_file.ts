@@ -138,5 +138,5 @@ const truncated = (path: string) =>
   );
 
 function refused(detail: string): Problem {
-  return new Problem("bad-request", { detail, status: 400 });
+  return new Problem("bad-request", { detail });
 }

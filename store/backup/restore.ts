@@ -103,7 +103,6 @@ class HashedBlocks implements AsyncIterable<Uint8Array> {
 function changed(): Problem {
   return new Problem("conflict", {
     detail: "The file was changed while it was restored. Nothing was changed in the database.",
-    status: 409,
   });
 }
 

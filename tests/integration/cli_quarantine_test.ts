@@ -121,10 +121,12 @@ Deno.test("etl quarantine --all exports every record with file, line and field; 
   await using db = await testDatabase(t);
   await using server = await startServer({ dsn: db.dsn, env: { ETL_WORKERS: "2" } });
   const etl = (...args: string[]) => runCli(args, { env: { ETL_SERVER: server.address } });
-  const records = Array.from(
+  const rejected = Array.from(
     { length: 2500 },
     (_, n) => ({ n, text: n === 1 ? '=1+1;"a\nb' : "é" }),
   );
+  // a run whose first 1,000 records are all rejected would end there
+  const records = [{ id: 1 }, ...rejected];
   const run = await etl(
     "run",
     "--source",
@@ -140,15 +142,15 @@ Deno.test("etl quarantine --all exports every record with file, line and field; 
 
   const exact = (await etl("quarantine", id, "--all", "--format", "ndjson")).out.split("\n")
     .map((line) => JSON.parse(line));
-  assert.deepEqual(exact.map(({ line }) => line), records.map((_, n) => n + 1));
+  assert.deepEqual(exact.map(({ line }) => line), rejected.map((_, n) => n + 2));
   assert.ok(exact.every(({ field, rule }) => field === "id" && rule === "key_missing"));
-  assert.deepEqual(JSON.parse(exact[1].raw).text, records[1]!.text);
+  assert.deepEqual(JSON.parse(exact[1].raw).text, rejected[1]!.text);
   const csv = Papa.parse<Record<string, string>>(
     (await etl("quarantine", id, "--all", "--format", "csv")).out,
     { header: true },
   );
   assert.deepEqual(csv.errors, []);
-  assert.deepEqual(csv.data.map(({ line }) => Number(line)), records.map((_, n) => n + 1));
+  assert.deepEqual(csv.data.map(({ line }) => Number(line)), rejected.map((_, n) => n + 2));
   assert.equal(csv.data[2]!.raw, exact[2].raw);
   assert.match((await etl("quarantine", id, "--all")).out, /"n":2499/);
   const few = (await etl("quarantine", id, "--limit", "2", "--format", "csv")).out;
