@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { at } from "./lib/base.ts";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Preview } from "../pipeline/preview.ts";
 import type { FieldError } from "../vocabulary/problem.ts";
 import type { Submitted } from "../vocabulary/run_schema.ts";
@@ -9,6 +9,7 @@ import type { MessageKey } from "./i18n/en.ts";
 import { ApiError, call } from "./lib/api.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
 import { useCurlHeader, useLocale, useRole } from "./lib/context.tsx";
+import { useTurns } from "./lib/turns.ts";
 import { Icon, Notice, Time } from "./ui/elements.tsx";
 import {
   type Conf,
@@ -38,7 +39,7 @@ import {
   type Upload,
   UploadField,
 } from "./form/data.tsx";
-import { keepDraft, type KeptDraft, keptDraft, passConf } from "./form/draft.ts";
+import { keepDraft, keepSchedule, type KeptDraft, keptDraft, keptSchedule } from "./form/draft.ts";
 
 export interface RunFormProps {
   schema: JsonSchema;
@@ -52,11 +53,18 @@ export interface RunFormProps {
   from: string | null;
   /** The configuration that is changed instead of a run asked for, a new one without a name; null: none. */
   editing: { name: string; description: string } | null;
+  /** The schedule whose conf is chosen instead, which comes from its dialog and goes back there; null: none. */
+  scheduling: string | null;
 }
 
+/** Where the dialog of a schedule goes on. */
+const SCHEDULE_DIALOG = "/etl/schedules#draft";
+
 /** A form made from the schema of the run parameters. */
-export function RunForm({ schema, conf: given, known, origin, from, editing }: RunFormProps) {
-  const initial = useMemo(() => parseExact(given) as Conf, []);
+export function RunForm(
+  { schema, conf: given, known, origin, from, editing, scheduling }: RunFormProps,
+) {
+  const [initial, setInitial] = useState(() => parseExact(given) as Conf);
   const { t } = useLocale();
   const header = useCurlHeader();
   const operator = useRole("operator");
@@ -90,8 +98,15 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
   const errors = [...failure?.errors ?? [], ...unknownColumns(values, columns, t)];
 
   // what was typed is there again when somebody comes back, unless the address says what to begin with
-  const isFresh = from === null && editing === null && Object.keys(initial).length === 0;
-  useEffect(() => {
+  const asksForRun = editing === null && scheduling === null;
+  const isFresh = from === null && asksForRun && Object.keys(initial).length === 0;
+  // at once: it must not take the place of what is typed
+  useLayoutEffect(() => {
+    const scheduled = scheduling === null ? null : keptSchedule();
+    if (scheduled !== null) {
+      setInitial(scheduled.conf);
+      setValues(valuesOf(scheduled.conf));
+    }
     const kept = isFresh ? keptDraft() : null;
     if (kept === null) return;
     setValues(kept);
@@ -117,16 +132,23 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
     setPreview(null);
     setFailure(null);
   };
-  const attempt = async (what: "run" | "preview" | "columns", action: () => Promise<void>) => {
+  const turns = useTurns();
+  /** Only what was asked for last is shown: an action asks `isLast` before it shows anything. */
+  const attempt = async (
+    what: "run" | "preview" | "columns",
+    action: (isLast: () => boolean) => Promise<void>,
+  ) => {
+    const isLast = turns();
     setBusy(what);
     setFailure(null);
     try {
-      await action();
+      await action(isLast);
     } catch (error) {
+      if (what !== "run" && !isLast()) return;
       setPreview(null);
       fail(error as ApiError);
     }
-    setBusy(null);
+    if (isLast()) setBusy(null);
   };
   const fail = (error: ApiError | null) => {
     setFailure(error);
@@ -163,8 +185,9 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
       offline,
     });
   /** What the records have, whatever key and types the form says. */
-  const readColumns = async (from: Conf, sent: Upload | null) => {
+  const readColumns = async (from: Conf, sent: Upload | null, isLast: () => boolean) => {
     const preview = await previewOf(bareConf(from), sent);
+    if (!isLast()) return;
     setFound({
       source: sourceOf(from, sent),
       columns: columnsOf(preview),
@@ -172,17 +195,18 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
     });
   };
   const showColumns = (from: Conf = conf, file: Upload | null = sent) =>
-    attempt("columns", () => readColumns(from, file));
+    attempt("columns", (isLast) => readColumns(from, file, isLast));
   const show = () =>
-    attempt("preview", async () => {
+    attempt("preview", async (isLast) => {
       requireRecords();
       const [shown] = await Promise.all([
         previewOf(conf, sent),
         // so that a wrong key is told with the columns there are
         columns === null && sourceType !== "synthetic"
-          ? readColumns(conf, sent).catch(() => {})
+          ? readColumns(conf, sent, isLast).catch(() => {})
           : null,
       ]);
+      if (!isLast()) return;
       setPreview(shown);
       requestAnimationFrame(() => document.getElementById("preview-title")?.focus());
     });
@@ -196,8 +220,8 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
     if (chosen !== null) void showColumns(conf, chosen);
   };
   const schedule = () => {
-    passConf(conf);
-    location.assign(at("/etl/schedules#new"));
+    keepSchedule(scheduling === null ? { conf } : { ...keptSchedule(), conf });
+    location.assign(at(SCHEDULE_DIALOG));
   };
 
   const input = (field: (typeof fields)[number]) => (
@@ -235,10 +259,10 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
       noValidate
       onSubmit={(event) => {
         event.preventDefault();
-        if (editing === null) void submit();
+        if (asksForRun) void submit();
       }}
       onKeyDown={(event) => {
-        if (editing !== null || event.key !== "Enter") return;
+        if (!asksForRun || event.key !== "Enter") return;
         if (event.ctrlKey || event.metaKey) void submit();
       }}
     >
@@ -346,7 +370,21 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
       <div class="stack side">
         <div class="card form-actions only-with-script">
           {operator.reason !== null && <Notice kind="info" title={operator.reason} />}
-          {editing === null
+          {scheduling !== null
+            ? (
+              <>
+                <button
+                  type="button"
+                  class="button primary wide"
+                  onClick={schedule}
+                  {...admin.control(sent !== null)}
+                >
+                  <Icon name="schedules" /> {t("form.use_for_schedule")}
+                </button>
+                <p class="field-help">{t("form.slot_help")}</p>
+              </>
+            )
+            : editing === null
             ? (
               <button
                 type="submit"
@@ -372,7 +410,7 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
             >
               {t(busy === "preview" ? "form.previewing" : "form.preview")}
             </button>
-            {editing === null && (
+            {asksForRun && (
               <button
                 type="button"
                 class="button"
@@ -382,8 +420,11 @@ export function RunForm({ schema, conf: given, known, origin, from, editing }: R
                 {t("form.save")}
               </button>
             )}
+            {scheduling !== null && (
+              <a class="button" href={SCHEDULE_DIALOG}>{t("form.back_to_schedule")}</a>
+            )}
           </div>
-          {editing === null && (
+          {asksForRun && (
             <button
               type="button"
               class="button"
@@ -455,7 +496,13 @@ const source0 = (conf: Conf): Conf =>
 const bareConf = (conf: Conf): Conf => ({ source: source0(conf) });
 
 const sourceOf = (conf: Conf, upload: Upload | null): string =>
-  JSON.stringify([source0(conf), upload?.file.name, upload?.file.size, upload?.file.lastModified]);
+  JSON.stringify([
+    // in whatever order it is written
+    Object.entries(source0(conf)).sort(([a], [b]) => a < b ? -1 : 1),
+    upload?.file.name,
+    upload?.file.size,
+    upload?.file.lastModified,
+  ]);
 
 /** The address for a conf whose records are an upload: the query says the rest. */
 function withQuery(url: string, conf: Conf, upload: Upload | null): string {
@@ -855,35 +902,39 @@ export function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
   const admin = useRole("admin");
   const [name, setName] = useState(editing.name);
   const [description, setDescription] = useState(editing.description);
-  const [outcome, setOutcome] = useState<"saved" | ApiError | null>(null);
+  /** The name that it is saved under, or why it is not. */
+  const [outcome, setOutcome] = useState<string | ApiError | null>(null);
+  const [busy, setBusy] = useState(false);
   const save = async () => {
     const { configuration: _from, ...rest } = conf;
     onFailure?.(null);
     setOutcome(null);
+    setBusy(true);
     try {
       await call(`/api/configurations/${encodeURIComponent(name)}`, {
         method: "PUT",
         body: { conf: rest, description: description === "" ? null : description },
         offline: t("error.network"),
       });
-      setOutcome("saved");
+      setOutcome(name);
     } catch (error) {
       if (onFailure === undefined) setOutcome(error as ApiError);
       else onFailure(error as ApiError);
     }
+    setBusy(false);
   };
   return (
     <div class="stack tight">
       <div role="status">
-        {outcome === "saved" && (
-          <Notice kind="good" title={t("form.saved", { name })}>
+        {typeof outcome === "string" && (
+          <Notice kind="good" title={t("form.saved", { name: outcome })}>
             <p>
               <a href="/etl/configurations">{t("nav.configurations")}</a>
             </p>
           </Notice>
         )}
       </div>
-      {outcome !== null && outcome !== "saved" && (
+      {outcome !== null && typeof outcome !== "string" && (
         <Notice kind="problem" alert title={outcome.message} />
       )}
       {editing.name === "" && (
@@ -912,7 +963,7 @@ export function SaveConfiguration({ conf, editing, onFailure }: SaveProps) {
         type="button"
         class="button primary"
         onClick={save}
-        {...admin.control(name === "")}
+        {...admin.control(busy || name === "")}
       >
         {t("action.save")}
       </button>

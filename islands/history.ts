@@ -48,14 +48,19 @@ function announce(count: number, newest: string): void {
     : text.dataset.many!.replace("{n}", String(count));
 }
 
+let asked = 0;
+
 /** Takes the server's rendering of this very page and replaces the rows that have changed. */
 async function refreshRows(since?: string): Promise<void> {
+  const turn = ++asked;
   const url = new URL(location.href);
   // who has acted is shown what came of it, also within the second for which a page is kept
   if (since !== undefined) url.searchParams.set("since", since);
   const response = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
   if (response === null || !response.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  // one that was asked for earlier may come later
+  if (turn !== asked) return;
   for (const row of document.querySelectorAll<HTMLElement>("tr[data-run]")) {
     const other = page.querySelector(`tr[data-run="${row.dataset.run}"]`);
     if (other === null || other.isEqualNode(row) || row.contains(document.activeElement)) continue;

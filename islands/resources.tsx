@@ -461,13 +461,15 @@ interface EditorProps {
 export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
   const { t } = useLocale();
   const [name, setName] = useState(row === null ? "" : String(row[spec.key]));
-  const [texts, setTexts] = useState<Record<string, string>>(() => initialTexts(spec, row));
+  const looksUp = spec.noun === "resource.suite" && row !== null;
+  const [texts, setTexts] = useState<Record<string, string>>(() =>
+    looksUp ? {} : initialTexts(spec, row)
+  );
   const [failure, setFailure] = useState<string | null>(null);
-  const [busy, setBusy] = useState(spec.noun === "resource.suite" && row !== null);
+  const [busy, setBusy] = useState(looksUp);
   const declared = (row?.declared ?? null) as Declared | null;
   const [alteration, setAlteration] = useState<Alteration>({ add: [], types: {} });
 
-  const looksUp = spec.noun === "resource.suite" && row !== null;
   useEffect(() => {
     if (!looksUp) return;
     // of its text no digit is lost, and a list would be large with the texts of all
@@ -534,7 +536,9 @@ export function Editor({ spec, row, onSaved, onClose }: EditorProps) {
             />
           </div>
         )}
-        {spec.noun === "resource.suite"
+        {looksUp && texts.suite === undefined
+          ? <p class="quiet" role="status">{t("form.previewing")}</p>
+          : spec.noun === "resource.suite"
           ? <SuiteEditor text={texts.suite ?? ""} name={name} onInput={set("suite")} />
           : declared !== null
           ? (

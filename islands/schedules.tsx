@@ -1,18 +1,20 @@
 /// <reference lib="dom" />
 import { at } from "./lib/base.ts";
 import type { ScheduleRow } from "../store/schedules.ts";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Submitted } from "../vocabulary/run_schema.ts";
 import { mount } from "./lib/mount.tsx";
 import { type ApiError, call } from "./lib/api.ts";
 import { useLocale, useRole } from "./lib/context.tsx";
+import { useTurns } from "./lib/turns.ts";
 import { Confirm, Dialog } from "./ui/dialog.tsx";
 import { Icon, type IconName, Notice, StateBadge, StateSymbol, Time } from "./ui/elements.tsx";
 import type { MessageKey } from "./i18n/en.ts";
 import type { ComponentChildren } from "preact";
 import type { FieldError } from "../vocabulary/problem.ts";
-import { passedConf } from "./form/draft.ts";
+import { keepSchedule, keptSchedule, type ScheduleDraft } from "./form/draft.ts";
 import { parseExact } from "../vocabulary/exact_json.ts";
+import type { Conf } from "./form/conf.ts";
 
 /** A schedule as the page shows it: its expression also in the viewer's language. */
 export interface ScheduleView extends ScheduleRow {
@@ -62,21 +64,31 @@ export function ScheduleList({ items: initial, draft, configurations }: Schedule
   const admin = useRole("admin");
   const [items, setItems] = useState(initial);
   const [open, setOpen] = useState<Open>(null);
-  const [begun, setBegun] = useState(() =>
-    draft === null ? null : parseExact(draft) as Record<string, unknown>
+  /** What an editor begins with, other than what is stored. */
+  const [begun, setBegun] = useState<ScheduleDraft | null>(() =>
+    draft === null ? null : { conf: parseExact(draft) as Conf }
   );
   useEffect(() => {
-    const passed = begun ?? (location.hash === "#new" ? passedConf() : null);
+    const passed = begun ?? (location.hash === "#draft" ? keptSchedule() : null);
     if (passed === null || !admin.may) return;
+    keepSchedule(null);
+    const schedule = items.find(({ name }) => name === passed.schedule);
     setBegun(passed);
-    setOpen("new");
+    setOpen(schedule === undefined ? "new" : { action: "edit", schedule });
   }, []);
   const [busy, setBusy] = useState(false);
   const [message, setMessage] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
   const offline = t("error.network");
 
-  const reload = async () =>
-    setItems((await call<{ items: ScheduleView[] }>("/etl/data/schedules", { offline })).items);
+  const turns = useTurns();
+  const reload = async () => {
+    const isLast = turns();
+    const { items } = await call<{ items: ScheduleView[] }>("/etl/data/schedules", {
+      offline,
+      exact: true,
+    });
+    if (isLast()) setItems(items);
+  };
   useEffect(() => {
     const timer = setInterval(() => {
       // what a dead server does not answer is said when something is asked of it
@@ -97,7 +109,7 @@ export function ScheduleList({ items: initial, draft, configurations }: Schedule
   };
   const done = (key: "resource.saved" | "resource.removed" | "schedule.paused_now", name: string) =>
     attempt(async () => {
-      setOpen(null);
+      close();
       await reload();
       return t(key, { name });
     });
@@ -158,7 +170,7 @@ export function ScheduleList({ items: initial, draft, configurations }: Schedule
       {open === "new" && (
         <ScheduleEditor
           schedule={null}
-          conf={begun ?? undefined}
+          draft={begun}
           configurations={configurations}
           onSaved={(name) => done("resource.saved", name)}
           onClose={close}
@@ -167,6 +179,7 @@ export function ScheduleList({ items: initial, draft, configurations }: Schedule
       {open !== null && open !== "new" && open.action === "edit" && (
         <ScheduleEditor
           schedule={open.schedule}
+          draft={begun}
           configurations={configurations}
           onSaved={(name) => done("resource.saved", name)}
           onClose={close}
@@ -350,19 +363,27 @@ interface EditorProps {
   schedule: ScheduleView | null;
   onSaved(name: string): void;
   onClose(): void;
-  /** Of a new one, to begin with; default: a small run. */
-  conf?: Record<string, unknown> | undefined;
+  /** What to begin with; null: what is stored, a new one with a small run. */
+  draft: ScheduleDraft | null;
   configurations: string[];
+}
+
+/** The object that a text is; null of any other. */
+function objectIn(text: string): Conf | null {
+  try {
+    const value = parseExact(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Conf
+      : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The configuration that a conf names and nothing else; "" of any other. */
 function onlyConfiguration(conf: string): string {
-  try {
-    const { configuration, ...rest } = parseExact(conf) as Record<string, unknown>;
-    return typeof configuration === "string" && Object.keys(rest).length === 0 ? configuration : "";
-  } catch {
-    return "";
-  }
+  const { configuration, ...rest } = objectIn(conf) ?? {};
+  return typeof configuration === "string" && Object.keys(rest).length === 0 ? configuration : "";
 }
 
 const EXAMPLE = { batch_size: 1000 };
@@ -371,22 +392,25 @@ const POLICIES = { missed: ["last", "all", "none"], overlap: ["skip", "queue", "
 
 /** Creates or changes a schedule; says while it is typed when it will be due. */
 export function ScheduleEditor(
-  { schedule, conf, configurations, onSaved, onClose }: EditorProps,
+  { schedule, draft, configurations, onSaved, onClose }: EditorProps,
 ) {
   const { t, zone } = useLocale();
   // a schedule says itself what happens when a run is going on
-  const { overlap, ...rest } = conf ?? {};
-  const given = conf === undefined ? undefined : rest;
+  const { overlap, ...given } = draft?.conf ?? schedule?.conf ?? EXAMPLE as Conf;
   const [texts, setTexts] = useState({
     name: schedule?.name ?? "",
     description: schedule?.description ?? "",
     cron: schedule?.cron ?? "0 6 * * *",
     time_zone: schedule?.time_zone ?? zone,
-    conf: JSON.stringify(schedule?.conf ?? given ?? EXAMPLE, null, 2),
     missed: schedule?.missed ?? "last",
     grace_seconds: String(schedule?.grace_seconds ?? 120),
-    overlap: schedule?.overlap ?? (overlap as ScheduleRow["overlap"] | undefined) ?? "skip",
+    overlap: schedule?.overlap ?? "skip",
+    ...draft?.texts,
+    ...(overlap === undefined ? {} : { overlap: String(overlap) }),
+    conf: JSON.stringify(given, null, 2),
   });
+  /** Values of its own, while a saved configuration is chosen instead. */
+  const own = useRef(onlyConfiguration(texts.conf) === "" ? texts.conf : undefined);
   const [failure, setFailure] = useState<string | null>(null);
   const [errors, setErrors] = useState<FieldError[]>([]);
   const [busy, setBusy] = useState(false);
@@ -420,6 +444,14 @@ export function ScheduleEditor(
     }
     setBusy(false);
   };
+  const editInForm = () => {
+    const conf = objectIn(texts.conf);
+    if (conf === null) return setFailure(t("schedule.no_object"));
+    keepSchedule({ conf, texts, ...(schedule === null ? {} : { schedule: schedule.name }) });
+    // the browser's Back leads to this dialog as well
+    history.replaceState(null, "", `${location.pathname}#draft`);
+    location.assign(at(`/etl/new?schedule=${encodeURIComponent(texts.name)}`));
+  };
   /** What an input of the form needs beside its kind. */
   const bind = (name: keyof typeof texts) => ({
     id: `schedule-${name}`,
@@ -448,6 +480,8 @@ export function ScheduleEditor(
       </select>,
     );
   const chosen = onlyConfiguration(texts.conf);
+  const conf = objectIn(texts.conf);
+  const wrongConf = errorsOf(errors, "conf");
   const title = schedule === null
     ? t("schedule.new")
     : t("schedule.edit_one", { name: schedule.name });
@@ -481,8 +515,11 @@ export function ScheduleEditor(
             <select
               id="schedule-configuration"
               onChange={({ currentTarget: { value } }) => {
-                const chosen = value === "" ? given ?? EXAMPLE : { configuration: value };
-                setTexts((now) => ({ ...now, conf: JSON.stringify(chosen, null, 2) }));
+                if (chosen === "") own.current = texts.conf;
+                const conf = value === ""
+                  ? own.current ?? JSON.stringify(EXAMPLE, null, 2)
+                  : JSON.stringify({ configuration: value }, null, 2);
+                setTexts((now) => ({ ...now, conf }));
               }}
             >
               <option value="">{t("schedule.own_values")}</option>
@@ -492,8 +529,23 @@ export function ScheduleEditor(
             </select>
           </div>
         )}
-        {(chosen === "" || configurations.length === 0) &&
-          field("conf", <textarea rows={7} {...bind("conf")} />)}
+        {(chosen === "" || configurations.length === 0) && (
+          <div class="field" role="group" aria-labelledby="schedule-runs">
+            <span class="field-label" id="schedule-runs">{t("schedule.field_conf")}</span>
+            {conf !== null && <ConfSummary conf={conf} />}
+            <div>
+              <button type="button" class="button" onClick={editInForm}>
+                <Icon name="edit" /> {t("schedule.edit_in_form")}
+              </button>
+            </div>
+            <WrongFields errors={wrongConf} />
+            <details class="fold" open={conf === null}>
+              <summary id="schedule-json">{t("form.as_json")}</summary>
+              <textarea rows={7} aria-labelledby="schedule-runs schedule-json" {...bind("conf")} />
+              <p class="field-help" id="schedule-conf-help">{t("schedule.help_conf")}</p>
+            </details>
+          </div>
+        )}
         <details class="fold">
           <summary>{t("schedule.policies")}</summary>
           <div class="fields">
@@ -529,17 +581,49 @@ function Field({ name, errors, children }: FieldProps) {
     <div class="field">
       <label for={`schedule-${name}`}>{t(`schedule.field_${name}` as MessageKey)}</label>
       {children}
-      {errors.length > 0 && (
-        <p class="field-error" lang="en">
-          {errors.map(({ field, message, expected }) =>
-            `${field} ${message}${expected === undefined ? "" : `: ${expected}`}`
-          ).join("; ")}
-        </p>
-      )}
+      <WrongFields errors={errors} />
       <p class="field-help" id={`schedule-${name}-help`}>
         {t(`schedule.help_${name}` as MessageKey)}
       </p>
     </div>
+  );
+}
+
+function WrongFields({ errors }: { errors: FieldError[] }) {
+  if (errors.length === 0) return null;
+  return (
+    <p class="field-error">
+      {errors.map(({ field, message, expected }) =>
+        `${field} ${message}${expected === undefined ? "" : `: ${expected}`}`
+      ).join("; ")}
+    </p>
+  );
+}
+
+/** What a conf says, a line for each parameter and each member of the source. */
+function ConfSummary({ conf: { source, ...params } }: { conf: Conf }) {
+  const { t } = useLocale();
+  const members = typeof source === "object" && source !== null ? Object.entries(source) : [];
+  const lines = [
+    ...members.map(([name, value]) => [`source.${name}`, value] as const),
+    ...Object.entries(params),
+  ];
+  if (lines.length === 0) return <p class="quiet">{t("run.all_defaults")}</p>;
+  return (
+    <dl class="params conf-summary">
+      {lines.map(([name, value]) => (
+        <div key={name}>
+          <dt>
+            <code>{name}</code>
+          </dt>
+          <dd>
+            <code class="value">
+              {typeof value === "string" ? value : JSON.stringify(value)}
+            </code>
+          </dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 
@@ -680,12 +764,15 @@ export function SlotsDialog({ schedule, onClose }: { schedule: ScheduleView; onC
   const [slots, setSlots] = useState<Slots | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const url = `/api/schedules/${encodeURIComponent(schedule.name)}/slots?limit=${PAGE}`;
+  const turns = useTurns();
   const load = async (cursor: string | null) => {
+    const isLast = turns();
     try {
       const page = await call<Slots>(
         cursor === null ? url : `${url}&cursor=${encodeURIComponent(cursor)}`,
         { offline: t("error.network") },
       );
+      if (!isLast()) return;
       setSlots((before) =>
         before === null || cursor === null
           ? page
@@ -768,7 +855,9 @@ export function Backfill({ schedule, onDone }: { schedule: ScheduleView; onDone(
   const [message, setMessage] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
   const [busy, setBusy] = useState(false);
 
+  const turns = useTurns();
   const ask = async (preview: boolean) => {
+    const isLast = turns();
     setBusy(true);
     setMessage(null);
     try {
@@ -780,19 +869,23 @@ export function Backfill({ schedule, onDone }: { schedule: ScheduleView; onDone(
           offline: t("error.network"),
         },
       );
-      setPlanned(preview ? answer : null);
+      setPlanned(preview && isLast() ? answer : null);
       if (!preview) {
         setMessage({ kind: "good", text: t("backfill.done", { n: answer.runs }) });
         onDone();
       }
     } catch (error) {
       setPlanned(null);
-      setMessage({ kind: "problem", text: (error as ApiError).message });
+      if (!preview || isLast()) {
+        setMessage({ kind: "problem", text: (error as ApiError).message });
+      }
     }
     setBusy(false);
   };
   const change = (set: (text: string) => void) => (event: { currentTarget: { value: string } }) => {
     set(event.currentTarget.value);
+    // what is being counted is not what is typed now
+    turns();
     setPlanned(null);
   };
   return (

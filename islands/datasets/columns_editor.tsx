@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { ColumnProposal as Proposal, DatasetColumn } from "../../store/datasets.ts";
 import { COLUMN_TYPES } from "../form/data.tsx";
 import { type ApiError, call } from "../lib/api.ts";
@@ -75,7 +75,7 @@ export function ViewColumns({ path, columns, onChange }: ViewProps) {
         </div>
       )}
       <Add onClick={() => onChange([...columns, { name: "", path: "", type: "text" }])} />
-      <ColumnProposal path={path} onProposal={onChange} />
+      <ColumnProposal path={path} columns={columns} onProposal={onChange} />
     </>
   );
 }
@@ -295,19 +295,28 @@ function Add({ onClick }: { onClick(): void }) {
 interface ColumnProposalProps {
   /** API of the dataset's columns. */
   path: string;
-  onProposal(columns: Proposal["columns"]): void;
+  /** What is in the editor. */
+  columns: DatasetColumn[];
+  onProposal(columns: DatasetColumn[]): void;
 }
 
-/** Puts columns that fit the data into the editor. */
-function ColumnProposal({ path, onProposal }: ColumnProposalProps) {
+/** Puts columns that fit the data into the editor; what is typed while they are looked for stays, with the others below. */
+function ColumnProposal({ path, columns: now, onProposal }: ColumnProposalProps) {
   const { t } = useLocale();
+  const latest = useRef(now);
+  latest.current = now;
   const [outcome, setOutcome] = useState<{ kind: "good" | "problem"; text: string } | null>(null);
   const propose = async () => {
+    const before = JSON.stringify(latest.current);
     try {
       const { columns, rows } = await call<Proposal>(`${path}/proposal`, {
         offline: t("error.network"),
       });
-      onProposal(columns);
+      const typed = JSON.stringify(latest.current) === before ? [] : latest.current;
+      onProposal([
+        ...typed,
+        ...columns.filter(({ path }) => typed.every((each) => each.path !== path)),
+      ]);
       setOutcome({ kind: "good", text: t("resource.proposed", { n: rows }) });
     } catch (error) {
       setOutcome({ kind: "problem", text: (error as ApiError).message });

@@ -221,7 +221,9 @@ export function confOf(fields: Field[], values: FormValues, sourceType: string):
   }
   if (values["source.upload_id"]) source.upload_id = values["source.upload_id"];
   if (values["source.cells"]) source.cells = values["source.cells"] === "true";
-  const isDefault = sourceType === "synthetic" && Object.keys(source).length === 1;
+  // generated records are the default, of which nothing needs to be said; what was said stays
+  const isDefault = sourceType === "synthetic" && Object.keys(source).length === 1 &&
+    !values["source.type"];
   return isDefault ? conf : { ...conf, source };
 }
 

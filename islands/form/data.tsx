@@ -62,9 +62,15 @@ export function FilePicker({ value, onChoose }: PickerProps) {
     setFound(null);
     setFailure(null);
     setSearch("");
+    // of a folder that was left, an answer comes too late
+    let left = false;
     call<typeof found>(`/etl/data/files?folder=${encodeURIComponent(folder)}`, {
       offline: t("error.network"),
-    }).then(setFound, (error: ApiError) => setFailure(error.message));
+    }).then(
+      (listed) => left || setFound(listed),
+      (error: ApiError) => left || setFailure(error.message),
+    );
+    return () => void (left = true);
   }, [folder]);
   if (folder === null) {
     return (

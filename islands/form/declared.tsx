@@ -61,9 +61,13 @@ export function FieldAndFormat(
   const { t } = useLocale();
   const given = fieldIn(value);
   const field = given?.field ?? value;
-  const format = given?.format ?? formats[0]!;
-  const write = (field: string, format: string) =>
+  // what was chosen stays while another name is typed in the place of this one
+  const [chosen, setChosen] = useState(given?.format);
+  const format = given?.format ?? (field === "" ? chosen : undefined) ?? formats[0]!;
+  const write = (field: string, format: string) => {
+    setChosen(format);
     onChange(field === "" || format === formats[0] ? field : JSON.stringify({ field, format }));
+  };
   return (
     <div class="joined">
       <input
@@ -114,6 +118,26 @@ const SAYS_OF: Record<string, RegExp> = {
   false_values: /^boolean$/,
 };
 
+interface Digits {
+  /** In all; "": as many as there are. */
+  precision: string;
+  /** Of these after the point; "": none, or as many as there are. */
+  scale: string;
+}
+
+/** What a numeric type says of its digits, also while it is being typed; null of any other type. */
+export function digitsIn(type: string): Digits | null {
+  const found = /^numeric(?:\( *(\d*) *(?:, *(\d*) *)?\))?$/.exec(type);
+  return found === null ? null : { precision: found[1] ?? "", scale: found[2] ?? "" };
+}
+
+/** The numeric type with these digits; what is no digit is left out. */
+export function numericType({ precision, scale }: Digits): string {
+  const [all, after] = [precision, scale].map((text) => text.replaceAll(/\D/g, ""));
+  if (all === "" && after === "") return "numeric";
+  return after === "" ? `numeric(${all})` : `numeric(${all},${after})`;
+}
+
 /** The columns that `source.columns` declares, in the order in which it has them. */
 export function declaredIn(text: string): DeclaredColumn[] {
   return Object.entries(parsed<Record<string, unknown>>(text) ?? {}).map(([name, given]) => ({
@@ -137,6 +161,29 @@ export function declaredText(columns: DeclaredColumn[]): string {
     ]];
   });
   return all.length === 0 ? "" : JSON.stringify(Object.fromEntries(all));
+}
+
+interface NamesProps {
+  names: string[];
+  onChange(names: string[]): void;
+}
+
+/** A list with commas between. What is typed stays for as long as it says the same list: "yes," is on its way to another. */
+function NamesInput({ names, onChange }: NamesProps) {
+  const [typed, setTyped] = useState("");
+  const isTheirs = JSON.stringify(namesOf(typed)) === JSON.stringify(names);
+  return (
+    <input
+      type="text"
+      autocomplete="off"
+      spellcheck={false}
+      value={isTheirs ? typed : namesText(names)}
+      onInput={({ currentTarget: { value } }) => {
+        setTyped(value);
+        onChange(namesOf(value));
+      }}
+    />
+  );
 }
 
 interface ColumnsProps {
@@ -175,6 +222,8 @@ export function DeclaredColumns(
   };
   const change = (at: number, changes: Partial<DeclaredColumn>) =>
     write(columns.map((column, i) => i === at ? { ...column, ...changes } : column));
+  const say = (at: number, said: Declaration) =>
+    change(at, { declaration: { ...columns[at]!.declaration, ...said } });
   const proposed = proposals.filter(({ name }) => columns.every((each) => each.name !== name));
   return (
     <div
@@ -189,6 +238,8 @@ export function DeclaredColumns(
         <ul class="declared-rows" ref={list}>
           {columns.map(({ name, declaration }, at) => {
             const type = String(declaration.type ?? "");
+            const digits = digitsIn(type);
+            const base = digits === null ? type : "numeric";
             const shown = name === "" ? t("form.column_n", { n: at + 1 }) : name;
             const twice = name !== "" &&
               columns.some((each, i) => i !== at && each.name === name);
@@ -215,40 +266,47 @@ export function DeclaredColumns(
                         change(at, { declaration: { ...declaration, type: currentTarget.value } })}
                     >
                       <option value="" selected={type === ""}>{t("form.as_read")}</option>
-                      {[
-                        ...new Set([
-                          ...COLUMN_TYPES,
-                          "numeric(12,2)",
-                          ...(type === "" ? [] : [type]),
-                        ]),
-                      ]
+                      {[...new Set([...COLUMN_TYPES, ...(base === "" ? [] : [base])])]
                         .map((each) => (
-                          <option key={each} value={each} selected={each === type}>{each}</option>
+                          <option key={each} value={each} selected={each === base}>{each}</option>
                         ))}
                     </select>
                   </label>
+                  {digits !== null && (["precision", "scale"] as const).map((part) => (
+                    <label key={part}>
+                      <span>{t(`form.column_${part}`)}</span>
+                      <input
+                        type="text"
+                        autocomplete="off"
+                        inputMode="numeric"
+                        value={digits[part]}
+                        onInput={({ currentTarget: { value } }) =>
+                          say(at, { type: numericType({ ...digits, [part]: value }) })}
+                      />
+                    </label>
+                  ))}
                   {members.filter(({ name }) =>
                     type === "" ? name === "column" : SAYS_OF[name]?.test(type) ?? true
                   ).map(({ name: member, list }) => (
                     <label key={member}>
                       <span>{t(`form.column_${member}` as MessageKey)}</span>
-                      <input
-                        type="text"
-                        autocomplete="off"
-                        spellcheck={false}
-                        class={["decimal", "thousands"].includes(member) ? "one-sign" : ""}
-                        placeholder={member === "format" ? "%d/%m/%Y" : ""}
-                        value={list
-                          ? namesText(declaration[member] as string[] ?? [])
-                          : String(declaration[member] ?? "")}
-                        onChange={({ currentTarget: { value } }) =>
-                          change(at, {
-                            declaration: {
-                              ...declaration,
-                              [member]: list ? namesOf(value) : value,
-                            },
-                          })}
-                      />
+                      {list
+                        ? (
+                          <NamesInput
+                            names={declaration[member] as string[] ?? []}
+                            onChange={(names) => say(at, { [member]: names })}
+                          />
+                        )
+                        : (
+                          <input
+                            type="text"
+                            autocomplete="off"
+                            spellcheck={false}
+                            placeholder={member === "format" ? "%d/%m/%Y" : ""}
+                            value={String(declaration[member] ?? "")}
+                            onInput={({ currentTarget: { value } }) => say(at, { [member]: value })}
+                          />
+                        )}
                     </label>
                   ))}
                   <button

@@ -5,8 +5,17 @@ import type { Conf, FormValues } from "./conf.ts";
 /** What the form holds, by path. */
 export type KeptDraft = FormValues;
 
+/** A schedule that is being written: what it runs is chosen in the form, the rest in its dialog. */
+export interface ScheduleDraft {
+  conf: Conf;
+  /** What the dialog held when the form was opened from there; default: it is to begin as ever. */
+  texts?: Record<string, string>;
+  /** The schedule that is changed; default: a new one. */
+  schedule?: string;
+}
+
 const DRAFT = "etl_form";
-const PASSED = "etl_conf";
+const SCHEDULE = "etl_schedule";
 
 /** What the form of this tab held when it was left; null: nothing. */
 export function keptDraft(): KeptDraft | null {
@@ -19,15 +28,11 @@ export function keepDraft(draft: KeptDraft | null): void {
   write(DRAFT, isEmpty ? null : draft);
 }
 
-/** Hands a conf over to the page that comes next. */
-export const passConf = (conf: Conf): void => write(PASSED, conf);
+/** The schedule that is on its way between its dialog and the form; null: none. */
+export const keptSchedule = (): ScheduleDraft | null => read<ScheduleDraft>(SCHEDULE);
 
-/** The conf that the page before has handed over, once; null: none. */
-export function passedConf(): Conf | null {
-  const conf = read<Conf>(PASSED);
-  write(PASSED, null);
-  return conf;
-}
+/** Hands a schedule over to the page that comes next; null forgets it. */
+export const keepSchedule = (draft: ScheduleDraft | null): void => write(SCHEDULE, draft);
 
 /** Storage may be full or forbidden: then nothing is kept. */
 function write(name: string, value: unknown): void {

@@ -515,6 +515,8 @@ export const es = {
   "form.column_twice":
     "{name} está declarada dos veces: solo cuenta la última. Quite una de ellas.",
   "form.column_column": "Columna de la tabla",
+  "form.column_precision": "Dígitos",
+  "form.column_scale": "Decimales",
   "form.column_format": "Formato",
   "form.column_decimal": "Signo decimal",
   "form.column_thousands": "Signo de millares",
@@ -523,6 +525,12 @@ export const es = {
   "form.column_false_values": "Textos que son falso",
   "form.use_types": "Usar el tipo propuesto|Usar los {n} tipos propuestos",
   "form.as_json": "Como JSON",
+  "form.for_schedule": "Qué ejecuta la programación {name}",
+  "form.for_new_schedule": "Qué ejecuta la nueva programación",
+  "form.use_for_schedule": "Usar en la programación",
+  "form.back_to_schedule": "Volver sin cambios",
+  "form.slot_help":
+    "En cualquier texto, {{slot}} y {{slot_previous}} representan los momentos del turno.",
   "form.edit_configuration": "Cambiar la configuración {name}",
   "form.new_configuration": "Configuración nueva",
   "resource.value_type": "Tipo",
@@ -777,7 +785,10 @@ export const es = {
   "schedule.ahead": "Próximos",
   "schedule.past": "Pasados",
   "schedule.configuration": "Configuración guardada",
-  "schedule.own_values": "valores propios, en JSON",
+  "schedule.own_values": "valores propios",
+  "schedule.edit_in_form": "Elegir en el formulario",
+  "schedule.no_object":
+    "Lo que se debe ejecutar no es un objeto JSON: corríjalo en «Como JSON» o elija una configuración guardada.",
   "schedule.none_ahead":
     "No hay ninguno guardado: la programación está en pausa, o ningún servidor los ha calculado aún.",
   "schedule.none_past": "Todavía no le ha tocado.",

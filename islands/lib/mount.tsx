@@ -42,6 +42,7 @@ async function hydrateAll<P extends object>(
   };
   for (const element of document.querySelectorAll(`[data-island="${name}"]`)) {
     const props = parseExact(element.nextElementSibling!.textContent!) as P;
+    const typed = changedInputs(element);
     hydrate(
       <LocaleProvider settings={settings} now={Number(dataset.now)}>
         <ViewerContext.Provider value={viewer}>
@@ -51,5 +52,36 @@ async function hydrateAll<P extends object>(
       </LocaleProvider>,
       element,
     );
+    for (const tell of typed) tell();
   }
+}
+
+/**
+ * What somebody has typed or chosen before the script came, and what a browser puts back after a reload: each is told to
+ * the component as if it happened now, or the next rendering would take it away.
+ */
+function changedInputs(element: Element): (() => void)[] {
+  const tell = (input: Element, type: string, put = () => {}) => () => {
+    put();
+    // to it alone: a choice put back by the browser does not send a form of the page
+    input.dispatchEvent(new Event(type));
+  };
+  return [...element.querySelectorAll("input, textarea, select")].flatMap((input) => {
+    if (input instanceof HTMLSelectElement) {
+      const { value } = input;
+      const given = [...input.options].findIndex(({ defaultSelected }) => defaultSelected);
+      if (input.selectedIndex === Math.max(given, 0)) return [];
+      return [tell(input, "change", () => void (input.value = value))];
+    }
+    const field = input as HTMLInputElement | HTMLTextAreaElement;
+    if (field instanceof HTMLInputElement && ["checkbox", "radio"].includes(field.type)) {
+      const { checked } = field;
+      if (checked === field.defaultChecked || field.type === "radio" && !checked) return [];
+      return [tell(field, "change", () => void (field.checked = checked))];
+    }
+    const { value } = field;
+    return value === field.defaultValue || field.type === "file"
+      ? []
+      : [tell(field, "input", () => void (field.value = value))];
+  });
 }

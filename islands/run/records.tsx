@@ -8,6 +8,7 @@ import type { RunRelations } from "../../store/run_views.ts";
 import type { Submitted } from "../../vocabulary/run_schema.ts";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
+import { useTurns } from "../lib/turns.ts";
 import { Icon, Notice, StateBadge, Time } from "../ui/elements.tsx";
 import { isOver, REQUEST_BODY } from "../../vocabulary/words.ts";
 import { fieldSpan } from "./field_span.ts";
@@ -22,12 +23,14 @@ interface QuarantineCardProps {
   relations: RunRelations;
 }
 
+type Page = Pick<RunExtras["quarantine"], "items" | "next">;
+
 /** Records that failed a rule, as they were read, and a button to load them again. */
 export function QuarantineCard({ run, quarantine, relations }: QuarantineCardProps) {
   const { t, number } = useLocale();
   const operator = useRole("operator");
   const [rule, setRule] = useState<string | null>(null);
-  const [page, setPage] = useState<Pick<typeof quarantine, "items" | "next"> | null>(null);
+  const [page, setPage] = useState<Page | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState(false);
@@ -35,6 +38,7 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
   const { items, next } = page ?? quarantine;
   const total = quarantine.rules.reduce((sum, { count }) => sum + count, 0);
 
+  const turns = useTurns();
   const attempt = async (what: () => Promise<void>) => {
     setBusy(true);
     setFailure(null);
@@ -45,21 +49,25 @@ export function QuarantineCard({ run, quarantine, relations }: QuarantineCardPro
     }
     setBusy(false);
   };
+  /** Records are shown unless others are asked for meanwhile. */
+  const look = (query: string, show: (found: Page) => void) =>
+    attempt(async () => {
+      const isLast = turns();
+      const found = await call<Page>(`${url}?${query}`, { offline });
+      if (isLast()) show(found);
+    });
   const url = `/api/etl/runs/${run.run_id}/quarantine`;
   const query = (of: string | null) => of === null ? "" : `&rule=${encodeURIComponent(of)}`;
   const choose = (chosen: string | null) =>
-    attempt(async () => {
-      setPage(await call(`${url}?limit=20${query(chosen)}`, { offline }));
+    look(`limit=20${query(chosen)}`, (found) => {
+      setPage(found);
       setRule(chosen);
     });
   const more = () =>
-    attempt(async () => {
-      const following = await call<{ items: QuarantineView[]; next: string | null }>(
-        `${url}?limit=100&cursor=${encodeURIComponent(next!)}${query(rule)}`,
-        { offline },
-      );
-      setPage({ items: [...items, ...following.items], next: following.next });
-    });
+    look(
+      `limit=100&cursor=${encodeURIComponent(next!)}${query(rule)}`,
+      (following) => setPage({ items: [...items, ...following.items], next: following.next }),
+    );
   const replay = () =>
     attempt(async () => {
       const submitted = await call<Submitted>(

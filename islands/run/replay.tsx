@@ -8,6 +8,7 @@ import { type Conf, confOf, type Field, type FormValues, valuesOf } from "../for
 import { columnsOf, ColumnTable } from "../form/data.tsx";
 import { type ApiError, call } from "../lib/api.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
+import { useTurns } from "../lib/turns.ts";
 import { Dialog } from "../ui/dialog.tsx";
 import { Icon, Notice, Said } from "../ui/elements.tsx";
 
@@ -102,13 +103,21 @@ export function ReplayDialog({ run, items, rules, rule: shown, onClose }: Replay
   useEffect(() => {
     call<ReplayChoices>("/etl/data/replay-choices", { offline }).then(setChoices, setFailure);
   }, []);
-  const change = (changes: Partial<Replayed>) => {
+  const turns = useTurns();
+  /** A dry run says nothing any more of what was changed since. */
+  const forget = () => {
+    turns();
     setTried(null);
+    setBusy(null);
+  };
+  const change = (changes: Partial<Replayed>) => {
+    forget();
     setWanted((now) => ({ ...now, ...changes }));
   };
   const map = (path: string, value: string) =>
     change({ mapping: { ...wanted.mapping, [path]: value } });
   const send = async (dry: boolean) => {
+    const isLast = turns();
     setBusy(dry ? "dry" : "load");
     setFailure(null);
     setTried(null);
@@ -126,8 +135,10 @@ export function ReplayDialog({ run, items, rules, rule: shown, onClose }: Replay
         },
       );
       if (!dry) return location.assign(at(`/etl/runs/${answer.run_id}`));
+      if (!isLast()) return;
       setTried(answer);
     } catch (error) {
+      if (dry && !isLast()) return;
       setFailure(error as ApiError);
     }
     setBusy(null);
@@ -178,7 +189,7 @@ export function ReplayDialog({ run, items, rules, rule: shown, onClose }: Replay
             <select
               id="replay-rule"
               onChange={(event) => {
-                setTried(null);
+                forget();
                 setRule(event.currentTarget.value);
               }}
             >

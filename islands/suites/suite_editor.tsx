@@ -7,6 +7,7 @@ import { type ApiError, call } from "../lib/api.ts";
 import { focusAddAfter } from "../lib/focus.ts";
 import { parseExact } from "../../vocabulary/exact_json.ts";
 import { useLocale, useRole } from "../lib/context.tsx";
+import { useTurns } from "../lib/turns.ts";
 import { Icon, Notice } from "../ui/elements.tsx";
 import { Result } from "../ui/expectation.tsx";
 import { fieldText, fieldValue, holdsLongNumbers, type Row } from "./kwargs.ts";
@@ -73,13 +74,16 @@ export function SuiteEditor({ text, name, onInput }: EditorProps) {
     const declared = rows.find((each) => each.dataset === chosen)?.declared ?? null;
     setColumns(declared?.columns.map(({ path }) => path) ?? []);
     if (chosen === "" || declared !== null) return;
+    let left = false;
     const path = `/api/datasets/${encodeURIComponent(chosen)}/columns/proposal?sample=500`;
     call<ColumnProposal>(path, { offline })
       .then(
         (found) =>
+          left ||
           setColumns(["event_id", "event_type", "occurred_at", ...found.columns.map(pathOf)]),
         () => {},
       );
+    return () => void (left = true);
   }, [chosen]);
   const suite = forms === null ? null : suiteOf(text);
   const table = suite !== null && !asJson;
@@ -120,7 +124,11 @@ export function SuiteEditor({ text, name, onInput }: EditorProps) {
               spellcheck={false}
               aria-describedby="editor-suite-help"
               value={text}
-              onInput={(event) => onInput(event.currentTarget.value)}
+              onInput={(event) => {
+                // it stays a text, also once a table could show it
+                setAsJson(true);
+                onInput(event.currentTarget.value);
+              }}
             />
             <p class="field-help" id="editor-suite-help">{t("resource.suite_help")}</p>
           </div>
@@ -345,20 +353,23 @@ function SuiteTrial({ suite, datasets, chosen, onChoose }: TrialProps) {
   const [records, setRecords] = useState(SAMPLE);
   const [outcome, setOutcome] = useState<ValidationResult | string | null>(null);
   const [busy, setBusy] = useState(false);
+  const turns = useTurns();
   const judge = async () => {
+    const isLast = turns();
     setBusy(true);
     try {
-      setOutcome(
-        await call<ValidationResult>("/api/suites/try", {
-          method: "POST",
-          body: {
-            suite: parseExact(suite),
-            ...(chosen === OWN ? { records: parseExact(records) } : { dataset: chosen }),
-          },
-          offline: t("error.network"),
-        }),
-      );
+      const judged = await call<ValidationResult>("/api/suites/try", {
+        method: "POST",
+        body: {
+          suite: parseExact(suite),
+          ...(chosen === OWN ? { records: parseExact(records) } : { dataset: chosen }),
+        },
+        offline: t("error.network"),
+      });
+      if (!isLast()) return;
+      setOutcome(judged);
     } catch (error) {
+      if (!isLast()) return;
       setOutcome(
         error instanceof SyntaxError
           ? t("resource.not_json", { message: error.message })
@@ -378,6 +389,8 @@ function SuiteTrial({ suite, datasets, chosen, onChoose }: TrialProps) {
           <select
             id="trial-dataset"
             onChange={(event) => {
+              turns();
+              setBusy(false);
               setOutcome(null);
               onChoose(event.currentTarget.value);
             }}

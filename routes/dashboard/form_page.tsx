@@ -12,7 +12,7 @@ import { type DashboardDeps, Island, knownLabels, originOf, type Page } from "./
 /** A conf with more text than this is not put into a form. */
 const MAX_CONF_LENGTH = 200_000;
 
-/** The form for a new run: empty, with the conf of a run or the name of a configuration, or to change a configuration. */
+/** The form for a new run: empty, with the conf of a run or the name of a configuration, or to change a configuration or what a schedule runs. */
 export const formPage: Page = {
   path: "/new",
   role: "viewer",
@@ -24,6 +24,7 @@ export const formPage: Page = {
     const { sql } = deps;
     const from = c.req.query("from") ?? null;
     const edited = c.req.query("edit");
+    const scheduling = c.req.query("schedule") ?? null;
     const editing = edited === undefined ? null : await configurationOf(deps, edited);
     const [conf, labels, pools, suites, configurations, transforms] = await Promise.all([
       editing === null ? initialConf(c, deps, from) : JSON.stringify(editing.conf),
@@ -51,11 +52,12 @@ export const formPage: Page = {
       origin: originOf(c),
       from,
       editing: editing === null ? null : { name: edited!, description: editing.description },
+      scheduling,
     };
     return {
       main: (
         <>
-          <Head editing={props.editing} />
+          <Head {...props} />
           <Island name="form" component={RunForm} props={props} />
         </>
       ),
@@ -63,9 +65,11 @@ export const formPage: Page = {
   },
 };
 
-function Head({ editing }: Pick<RunFormProps, "editing">) {
+function Head({ editing, scheduling }: Pick<RunFormProps, "editing" | "scheduling">) {
   const { t } = useLocale();
-  const title = editing === null
+  const title = scheduling !== null
+    ? t(scheduling === "" ? "form.for_new_schedule" : "form.for_schedule", { name: scheduling })
+    : editing === null
     ? t("nav.new")
     : editing.name === ""
     ? t("form.new_configuration")

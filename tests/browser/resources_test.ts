@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import postgres from "postgres";
-import { assertAccessible, hydrated, noBrowser, screenshot, Site, until } from "./site.ts";
+import {
+  assertAccessible,
+  holdAnswer,
+  hydrated,
+  noBrowser,
+  screenshot,
+  Site,
+  until,
+} from "./site.ts";
 
 Deno.test({
   name: "configurations, variables, pools and suites are created, changed and removed",
@@ -138,7 +146,12 @@ Deno.test({
         severity: "warning",
       });
       // what was added is taken away again; what the server finds wrong is said
+      // and nothing is typed where what is stored is still to come
+      const stored = await holdAnswer(page, /api\/suites\/mine$/);
       await page.getByRole("button", { name: "Change mine" }).click();
+      await stored.answered;
+      assert.equal(await dialog.getByRole("textbox").count(), 0);
+      await stored.release();
       await dialog.getByRole("button", { name: "Remove expectation 2" }).click();
       await until(page, "document.activeElement?.innerText.includes('Add an expectation')");
       await dialog.getByRole("button", { name: "Add an expectation" }).click();
@@ -164,6 +177,20 @@ Deno.test({
       );
       await dialog.getByRole("button", { name: "Save" }).click();
       await page.getByText("exact is saved.").waitFor();
+      // a text stays one while it is typed, also once a table could show it
+      await page.getByRole("button", { name: "Change exact" }).click();
+      await page.locator("#editor-suite").fill('{"expectations": []}');
+      await page.locator("#editor-suite").press("End");
+      assert.equal(await page.evaluate("document.activeElement.id"), "editor-suite");
+      // a verdict that comes late is not that of the records chosen since
+      await dialog.getByText("Try it on a sample").click();
+      const verdict = await holdAnswer(page, /api\/suites\/try/);
+      await dialog.getByRole("button", { name: "Check the sample" }).click();
+      await verdict.answered;
+      await dialog.getByLabel("Rows of").selectOption({ index: 1 });
+      await verdict.release();
+      assert.equal(await dialog.getByText("expectations met").count(), 0);
+      assert.ok(await dialog.getByRole("button", { name: "Check the sample" }).isEnabled());
     });
     const kept = await fetch(`${site.address}/api/suites/exact`);
     assert.ok((await kept.text()).includes("12345678901234567891"));
@@ -176,8 +203,17 @@ Deno.test({
       await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
       await page.getByRole("alert").waitFor();
       await screenshot(page, "dataset_columns");
+      // what is typed while they are looked for stays
+      const proposal = await holdAnswer(page, /columns\/proposal$/);
       await page.getByRole("button", { name: "Propose from the data" }).click();
+      await proposal.answered;
+      const first = page.getByLabel("Field of column 1", { exact: true });
+      await first.fill("event_type");
+      await proposal.release();
       await page.getByText("These columns fit 77 rows").waitFor();
+      assert.equal(await first.inputValue(), "event_type");
+      assert.ok(await page.getByRole("dialog").locator("tbody tr").count() > 1);
+      await page.getByRole("button", { name: "Remove event_type" }).click();
       await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
       await rows(page).getByText("public.etl_improved_events_typed").waitFor();
       await page.getByRole("button", { name: `Remove ${dataset}_typed` }).click();

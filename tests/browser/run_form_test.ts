@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import {
   assertAccessible,
+  holdAnswer,
   hydrated,
   noBrowser,
   screenshot,
@@ -18,6 +19,21 @@ Deno.test({
   async fn(t) {
     await using site = await Site.open(t);
     await site.visit("/etl/new", {}, async (page) => {
+      // what is typed before the script has come is part of it, and of what was typed before that
+      await page.locator("#field-pool").selectOption("default_pool");
+      const script = await holdAnswer(page, /\/form-[^/]*\.js/);
+      await page.reload({ waitUntil: "commit" });
+      await page.locator("#field-batch_size").fill("7");
+      await page.locator("#field-dry_run").selectOption("true");
+      await page.getByRole("radio", { name: /^file/ }).check();
+      await script.release();
+      await hydrated(page);
+      assert.match(
+        await page.locator(".equivalent").innerText(),
+        /-d '\{"dry_run":true,"batch_size":7,"pool":"default_pool","source":\{"type":"file"\}\}'/,
+      );
+      await page.getByRole("button", { name: "Start again" }).click();
+
       const shown = page.locator(".equivalent");
       assert.match(await shown.innerText(), /-d '\{\}'/);
       await page.locator("#field-run_label").fill("it's mine");
@@ -123,10 +139,27 @@ Deno.test({
   sanitizeResources: false,
   async fn(t) {
     await using site = await Site.open(t);
-    await site.visit("/etl/new", {}, async (page) => {
+    await site.visit("/etl/new", { expected: /422/ }, async (page) => {
       // what there is to choose from is a list
       await page.locator("#field-pool").selectOption("default_pool");
       await page.getByRole("radio", { name: /^file/ }).check();
+      // what comes late of a folder or a file that was left takes the place of nothing
+      const root = await holdAnswer(page, /files\?folder=$/);
+      await page.locator("#field-source-path").fill("");
+      await page.getByRole("button", { name: "Choose a file" }).click();
+      await root.answered;
+      await page.getByRole("button", { name: "Close" }).click();
+      await page.locator("#field-source-path").fill("no such folder/x");
+      await page.getByRole("button", { name: "Choose a file" }).click();
+      await page.locator(".picker").getByRole("alert").waitFor();
+      await root.release();
+      assert.equal(await page.locator(".picker-list button").count(), 1);
+      await page.getByRole("button", { name: "up" }).click();
+      await page.getByText("How it is read").click();
+      await page.locator("#field-source-format").selectOption("csv");
+      const airports = await holdAnswer(page, /etl\/preview/);
+      await page.getByRole("button", { name: "airports.csv" }).click();
+      await airports.answered;
       await page.getByRole("button", { name: "Choose a file" }).click();
       await page.getByRole("searchbox", { name: "Find a file" }).fill("weather.csv");
       await page.getByRole("button", { name: /seattle-weather\.csv/ }).click();
@@ -140,6 +173,11 @@ Deno.test({
         "wind",
         "weather",
       ]);
+      await airports.release();
+      assert.equal(await columns.count(), 6);
+      await page.locator("#field-source-format").selectOption("");
+      await page.getByRole("button", { name: "Show the columns" }).click();
+      await columns.first().waitFor();
       await assertAccessible(page, "the form with columns");
       await page.getByLabel("date is (part of) the key").check();
       await page.getByLabel("weather is (part of) the key").check();
@@ -180,7 +218,7 @@ Deno.test({
       await page.getByText("Your previous input was restored").waitFor();
       assert.equal(await page.locator("#field-source-path").inputValue(), "seattle-weather.csv");
       await page.getByRole("button", { name: "Schedule this" }).click();
-      await page.waitForURL("**/etl/schedules#new");
+      await page.waitForURL("**/etl/schedules#draft");
       const conf = JSON.parse(await page.locator("#schedule-conf").inputValue());
       assert.deepEqual(conf, {
         pool: "default_pool",
@@ -291,6 +329,15 @@ Deno.test({
       assert.equal(await price.getByLabel("Signo decimal").inputValue(), ",");
       const sold = columns.getByRole("group", { name: "sold" });
       assert.equal(await sold.getByLabel("Formato").inputValue(), "%d/%m/%Y");
+      // letter by letter, a list too, whatever is rendered meanwhile
+      const nulls = sold.getByLabel("Textos que son nulos");
+      await nulls.pressSequentially("never, n/a,");
+      assert.equal(await nulls.inputValue(), "never, n/a,");
+      assert.deepEqual(
+        JSON.parse(await page.locator("#field-source-columns-json").inputValue()).sold.null_values,
+        ["never", "n/a"],
+      );
+      await nulls.fill("");
       // the table of what was found shows the type alone
       assert.equal(
         await page.getByLabel("Tipo de sold").locator("option:checked").innerText(),
@@ -313,6 +360,16 @@ Deno.test({
       await columns.getByRole("button", { name: "Eliminar price" }).focus();
       await page.keyboard.press("Enter");
       await until(page, "document.activeElement.id === 'field-source-columns-add'");
+      // a number has as many digits as are typed
+      const kind = columns.getByRole("group", { name: "kind" });
+      await kind.getByLabel("Tipo").selectOption("numeric");
+      await kind.getByLabel("Decimales").pressSequentially("3");
+      await kind.getByLabel("Dígitos").pressSequentially("1x0");
+      assert.equal(
+        JSON.parse(await page.locator("#field-source-columns-json").inputValue()).kind,
+        "numeric(10,3)",
+      );
+      await kind.getByLabel("Tipo").selectOption("text");
       const declared = JSON.parse(await page.locator("#field-source-columns-json").inputValue());
       assert.deepEqual(declared, { sold: { type: "date", format: "%d/%m/%Y" }, kind: "text" });
 
@@ -336,6 +393,13 @@ Deno.test({
       assert.match(
         decodeURIComponent(await shown.innerText()),
         /event_type=\{"field":"kind"\}&occurred_at=\{"field":"sold","format":"epoch_s"\}/,
+      );
+      // another name in its place keeps the format
+      await page.locator("#field-source-occurred_at").fill("");
+      await page.locator("#field-source-occurred_at").fill("order");
+      assert.match(
+        decodeURIComponent(await shown.innerText()),
+        /occurred_at=\{"field":"order","format":"epoch_s"\}/,
       );
       const wider = await page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { waitFor } from "../helpers/wait_for.ts";
-import { assertAccessible, noBrowser, screenshot, Site, until } from "./site.ts";
+import { assertAccessible, holdAnswer, noBrowser, screenshot, Site, until } from "./site.ts";
 
 /** Takes so long that one can look at it and cancel it. */
 const LONG = { batch_size: 3_000_000, chunk_size: 3000, run_label: "long" };
@@ -115,10 +115,19 @@ Deno.test({
       await log.locator(".log-line").first().waitFor();
       assert.equal(await log.locator(".log-line").count(), 1);
       assert.match(await logText(), /^\d{4}-.*run summary/m);
+      const rule = card.locator(".chip").nth(1);
+      // records that come late are not put below those of another rule
+      const more = await holdAnswer(page, /quarantine\?limit=100/);
+      await card.getByRole("button", { name: "Show more records" }).click();
+      await more.answered;
+      await rule.click();
+      await card.locator("tbody tr").nth(19).waitFor();
+      await more.release();
+      assert.equal(await card.locator("tbody tr").count(), 20);
+      await card.locator(".chip").first().click();
       await card.getByRole("button", { name: "Show more records" }).click();
       await card.locator("tbody tr").nth(24).waitFor();
       assert.match(await card.locator("tbody tr").first().innerText(), /not a time/);
-      const rule = card.locator(".chip").nth(1);
       await rule.click();
       await until(
         page,
@@ -133,7 +142,13 @@ Deno.test({
       await dialog.getByText("Some records would be rejected again.").or(
         dialog.getByText("The dry run failed."),
       ).waitFor();
+      // a dry run says nothing of what was changed while it was under way
+      const dry = await holdAnswer(page, /replay\?wait=true/);
+      await dialog.getByRole("button", { name: "Dry run" }).click();
+      await dry.answered;
       await dialog.getByRole("checkbox", { name: "entered is the time" }).check();
+      await dry.release();
+      assert.equal(await dialog.getByRole("status").innerText(), "");
       await dialog.getByRole("button", { name: "Dry run" }).click();
       await dialog.getByText("Every record would be accepted.").waitFor();
       assert.match(await dialog.getByRole("status").innerText(), /Inserted 25/);

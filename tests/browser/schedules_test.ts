@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
-import { assertAccessible, noBrowser, screenshot, Site } from "./site.ts";
+import { assertAccessible, holdAnswer, hydrated, noBrowser, screenshot, Site } from "./site.ts";
 
+const asJson = (page: Page) => page.locator("#schedule-conf");
 const dialog = (page: Page) => page.getByRole("dialog");
 const fill = async (page: Page, values: Record<string, string>) => {
   for (const [label, value] of Object.entries(values)) {
@@ -25,16 +26,60 @@ Deno.test({
       assert.equal(await dialog(page).getByLabel("Time zone").inputValue(), "Europe/Madrid");
       await fill(page, { Name: "nightly", "Cron expression": "30 2 28 3" });
       await dialog(page).locator(".next-slots .field-error").waitFor();
-      await fill(page, { "Cron expression": "30 2 28 3 *", "What to run": '{"batch_sise": 1}' });
+      await fill(page, { "Cron expression": "30 2 28 3 *" });
+      await dialog(page).getByText("As JSON").click();
+      await asJson(page).fill('{"batch_sise": 1}');
       await dialog(page).getByText("At 02:30, on day 28 of the month, only in March").waitFor();
       assert.equal(await dialog(page).locator(".slot-times li").count(), 5);
       await screenshot(page, "schedule_editor_1280_light");
       await assertAccessible(page, "schedule editor");
       await dialog(page).getByRole("button", { name: "Save" }).click();
       await dialog(page).locator(".field-error").getByText("batch_size").waitFor();
+      // what is chosen in the form needs no JSON, and loses nothing of the dialog
+      await asJson(page).fill('{"source": {"type": "synthetic"}, "note": ');
+      await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
+      await dialog(page).getByText("What to run is not a JSON object").waitFor();
+      await asJson(page).fill(
+        '{"source": {"type": "synthetic"}, "batch_size": 12, "suite": null}',
+      );
+      await dialog(page).getByText("Late and overlapping runs").click();
+      await fill(page, { "Grace in seconds": "77" });
+      await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
+      await page.getByRole("heading", { name: "What schedule nightly runs" }).waitFor();
+      await hydrated(page);
+      assert.equal(await page.getByRole("button", { name: "Start run" }).count(), 0);
+      assert.equal(await page.locator("#field-batch_size").inputValue(), "12");
+      await page.locator("#field-batch_size").fill("13");
+      await assertAccessible(page, "the form of a schedule");
+      await screenshot(page, "schedule_form_1280_light");
+      await page.goBack();
+      await dialog(page).getByText("12", { exact: true }).waitFor();
+      await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
+      await page.locator("#field-run_label").fill("{{slot}}");
+      await page.locator("#field-overlap").selectOption("queue");
+      await page.getByRole("button", { name: "Use for the schedule" }).click();
+      await dialog(page).getByText("{{slot}}", { exact: true }).waitFor();
+      await screenshot(page, "schedule_editor_own_1280_light");
+      assert.equal(await page.locator("#schedule-name").inputValue(), "nightly");
+      // another choice and back: they are still there
+      await dialog(page).getByLabel("Saved configuration").selectOption("small");
+      assert.equal(await asJson(page).count(), 0);
+      await dialog(page).getByLabel("Saved configuration").selectOption("values of its own");
+      await dialog(page).getByRole("button", { name: "Save" }).click();
+      await page.getByText("nightly is saved.").waitFor();
+      const own = await site.api<Record<string, unknown>>("/api/schedules/nightly");
+      assert.deepEqual(own.conf, {
+        source: { type: "synthetic" },
+        batch_size: 12,
+        suite: null,
+        run_label: "{{slot}}",
+      });
+      assert.deepEqual([own.cron, own.grace_seconds, own.overlap], ["30 2 28 3 *", 77, "queue"]);
+      await page.getByRole("button", { name: "Change nightly" }).click();
+      await dialog(page).getByRole("button", { name: "Choose in the form" }).click();
+      await page.getByRole("link", { name: "Back without changes" }).click();
       // what is saved by name needs no JSON
       await dialog(page).getByLabel("Saved configuration").selectOption("small");
-      assert.equal(await dialog(page).getByLabel("What to run").count(), 0);
       await dialog(page).getByRole("button", { name: "Save" }).click();
       await page.getByText("nightly is saved.").waitFor();
       const { conf } = await site.api<{ conf: unknown }>("/api/schedules/nightly");
@@ -56,9 +101,18 @@ Deno.test({
       await page.getByRole("button", { name: "Resume nightly" }).click();
       await page.getByText("nightly continues with its next slot.").waitFor();
 
+      // a list that was looked up before comes too late to bring it back
+      await page.clock.install();
+      await page.reload();
+      await hydrated(page);
+      const list = await holdAnswer(page, /data\/schedules/);
+      await page.clock.fastForward(16_000);
+      await list.answered;
       await page.getByRole("button", { name: "Remove nightly" }).click();
       await dialog(page).getByRole("button", { name: "Remove" }).click();
       await page.getByText("No schedule yet").waitFor();
+      await list.release();
+      assert.equal(await page.locator("tbody tr").count(), 0);
     });
   },
 });
@@ -79,6 +133,13 @@ Deno.test({
       await dialog(page).locator(".slot-rows > li").nth(4).waitFor();
       await dialog(page).getByText("Run past slots (backfill)").click();
       await fill(page, { From: "2026-01-01T00:00", "To (empty: now)": "2026-01-01T02:00" });
+      // what was counted of other times is not what would be run
+      const counted = await holdAnswer(page, /backfill/);
+      await dialog(page).getByRole("button", { name: "Count them" }).click();
+      await counted.answered;
+      await fill(page, { "To (empty: now)": "2026-01-01T02:01" });
+      await counted.release();
+      assert.equal(await dialog(page).getByText("would be run").count(), 0);
       await dialog(page).getByRole("button", { name: "Count them" }).click();
       await dialog(page).getByText("3 slots would be run.").waitFor();
       await dialog(page).getByRole("button", { name: "Run 3 slots" }).click();

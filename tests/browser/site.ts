@@ -192,6 +192,37 @@ export async function hydrated(page: Page): Promise<void> {
   );
 }
 
+/** An answer of the server that has not come yet. */
+export interface HeldAnswer {
+  /** Resolves when the server has answered. */
+  answered: Promise<void>;
+  /** Lets it come, and waits until the page has shown what it shows of it. */
+  release(): Promise<void>;
+}
+
+/** Holds back the answer to the next request whose address fits: others overtake it. */
+export async function holdAnswer(page: Page, address: RegExp): Promise<HeldAnswer> {
+  const answered = Promise.withResolvers<void>();
+  const wanted = Promise.withResolvers<void>();
+  const come = Promise.withResolvers<void>();
+  await page.route(address, async (route) => {
+    const response = await route.fetch();
+    answered.resolve();
+    await wanted.promise;
+    await route.fulfill({ response });
+    await (await route.request().response())?.finished();
+    come.resolve();
+  }, { times: 1 });
+  return {
+    answered: answered.promise,
+    async release() {
+      wanted.resolve();
+      await come.promise;
+      await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
+    },
+  };
+}
+
 interface AxeResults {
   violations: { id: string; help: string; nodes: { html: string; failureSummary?: string }[] }[];
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { declaredIn, declaredText } from "../../islands/form/declared.tsx";
+import { declaredIn, declaredText, digitsIn, numericType } from "../../islands/form/declared.tsx";
 import { valueType } from "../../islands/resources.tsx";
 import { replaySet } from "../../islands/run/replay.tsx";
 import fc from "fast-check";
@@ -121,6 +121,15 @@ Deno.test("declared columns come from rows of inputs as they went into them", ()
   assert.equal(declaredText(rows), '{"n":"numeric"}');
 });
 
+Deno.test("a numeric type has the digits that are typed, in any order", () => {
+  for (const type of ["numeric", "numeric(12,2)", "numeric(5)", "numeric(,2)"]) {
+    assert.equal(numericType(digitsIn(type)!), type);
+  }
+  assert.deepEqual(digitsIn("numeric( 12, 2 )"), { precision: "12", scale: "2" });
+  assert.equal(numericType({ precision: "1x0", scale: "" }), "numeric(10)");
+  assert.equal(digitsIn("integer"), null);
+});
+
 Deno.test("a variable's value has the simplest input that holds it", () => {
   const types = ['"a\\"b"', "-1.5e3", "12345678901234567890", "false", "[1]", '{"a":"b"}', "null"];
   assert.deepEqual(types.map(valueType), [
@@ -132,6 +141,7 @@ Deno.test("valuesOf() and confOf() are inverse for confs of the API", () => {
   for (
     const conf of [
       { batch_size: 5, source: { type: "synthetic", seed: 7 } },
+      { source: { type: "synthetic" } },
       {
         source: { type: "inline", records: [{ id: 1, deep: { a: [1] } }], key: ["id", "deep.a.0"] },
       },
